@@ -1,0 +1,58 @@
+"""ganvas: train GANs, measure them honestly, and explore their latent space.
+
+    import ganvas
+    result = ganvas.train("digits", minutes=1)
+    model = ganvas.load(result.run.path)
+    images = model.sample(64, seed=0)          # uint8 (64, 1, 8, 8)
+
+Importing this package is cheap: torch is imported with the first use of a name below.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganvas.config import Config
+    from ganvas.data import Dataset, load_dataset
+    from ganvas.errors import GanvasError, TrainingError
+    from ganvas.model import Model, load
+    from ganvas.runs import Run, open_run
+    from ganvas.training import Result, train
+
+_HOMES = {
+    "Config": "ganvas.config",
+    "Dataset": "ganvas.data",
+    "GanvasError": "ganvas.errors",
+    "Model": "ganvas.model",
+    "Result": "ganvas.training",
+    "Run": "ganvas.runs",
+    "TrainingError": "ganvas.errors",
+    "load": "ganvas.model",
+    "load_dataset": "ganvas.data",
+    "open_run": "ganvas.runs",
+    "train": "ganvas.training",
+}
+
+__all__ = [
+    "Config",
+    "Dataset",
+    "GanvasError",
+    "Model",
+    "Result",
+    "Run",
+    "TrainingError",
+    "load",
+    "load_dataset",
+    "open_run",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganvas' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

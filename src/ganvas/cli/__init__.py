@@ -1,0 +1,59 @@
+"""The command line: a lazy table of commands. Help imports neither torch nor a command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from ganvas.errors import GanvasError, TrainingError
+from ganvas.registry import did_you_mean
+
+COMMANDS = {
+    "demo": "train on handwritten digits for 90 seconds, draw samples, write a report",
+    "train": "train a generator and a critic on images or points",
+    "sample": "draw samples from a trained model",
+    "list": "show data sets, networks, losses, penalties and presets",
+}
+"""Name -> line of help. The module `ganvas.cli.<name>` holds a function `run` with typed arguments."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 1 when a run failed, 2 for a mistake of the user."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if not argv or argv[0] not in COMMANDS:
+        return _top_level(argv)
+    import tyro
+
+    command = import_module(f"ganvas.cli.{argv[0]}")
+    try:
+        tyro.cli(command.run, args=argv[1:], prog=f"ganvas {argv[0]}", config=(tyro.conf.FlagCreatePairsOff,))
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except GanvasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _top_level(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="ganvas",
+        description="Train GANs, measure them honestly, explore their latent space.",
+        epilog="More about a command: ganvas COMMAND --help",
+    )
+    parser.add_argument("--version", action="version", version=f"ganvas {version('ganvas')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for name, line in COMMANDS.items():
+        commands.add_parser(name, help=line, add_help=False)
+    if argv and not argv[0].startswith("-"):
+        hint = did_you_mean(argv[0], list(COMMANDS))
+        print(f"error: unknown command {argv[0]!r}.{hint} See: ganvas --help", file=sys.stderr)
+        return 2
+    if argv:
+        parser.parse_args(argv)
+    parser.print_help()
+    return 0

@@ -1,0 +1,26 @@
+"""`ganvas demo`"""
+
+from pathlib import Path
+
+
+def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> None:
+    """Train on 1,797 handwritten digits, draw samples and a latent interpolation, and write a report.
+
+    Args:
+        minutes: Of training.
+        out: Folder of the run folders.
+    """
+    from ganvas import pictures
+    from ganvas.io import write_bytes
+    from ganvas.model import load
+    from ganvas.training import train
+    from ganvas.training.report import interpolation
+
+    result = train("digits", minutes=minutes, out=out, name="demo")
+    path = result.run.path
+    model = load(path, critic=False)
+    pictures.save_samples(model.sample(100), path / "samples.png")
+    write_bytes(path / "interpolation.png", pictures.png(interpolation(model)))
+    print(f"samples        {path / 'samples.png'}")
+    print(f"interpolation  {path / 'interpolation.png'}")
+    print(f"report         {path / 'report.html'}")

@@ -1,0 +1,45 @@
+"""`ganvas list`"""
+
+import json as json_module
+from typing import Annotated, Any, Literal
+
+import tyro
+
+Kind = Literal["datasets", "networks", "losses", "penalties", "presets"]
+
+
+def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool = False) -> None:
+    """Show what can be named on the command line.
+
+    Args:
+        kind: Only this kind; all of them when left out.
+        json: Print JSON for programs.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganvas.data import datasets
+    from ganvas.losses import losses, penalties
+    from ganvas.networks import families
+    from ganvas.presets import presets
+    from ganvas.registry import Registry
+
+    registries: dict[str, Registry[Any]] = {
+        "datasets": datasets,
+        "networks": families,
+        "losses": losses,
+        "penalties": penalties,
+        "presets": presets,
+    }
+    chosen = {name: registry for name, registry in registries.items() if kind in (None, name)}
+    if json:
+        print(json_module.dumps({name: {n: r.summary(n) for n in r} for name, r in chosen.items()}, indent=2))
+        return
+    console = Console()
+    for name, registry in chosen.items():
+        table = Table(title=name, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 2))
+        for entry in registry:
+            table.add_row(entry, registry.summary(entry))
+        console.print(table)
+    if "datasets" in chosen:
+        console.print("  also: a folder or .zip of images, an .npy or .npz array, hub:org/name", highlight=False)

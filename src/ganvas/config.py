@@ -1,0 +1,231 @@
+"""The truth of a run: frozen dataclasses that go to JSON and back. Imports no torch."""
+
+import dataclasses
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ganvas.errors import GanvasError
+from ganvas.registry import did_you_mean
+
+Resize = Literal["crop", "fit", "stretch"]
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on."""
+
+    source: str = ""
+    """`digits`, `fashion-mnist`, a folder, a .zip, a .npy/.npz, `toy:...` or `hub:org/name`."""
+    resolution: int | None = None
+    """Side of the square images in pixels; None keeps the size of the source."""
+    resize: Resize | None = None
+    """How other sizes get there: `crop` the centre, `fit` with black bars, or `stretch`."""
+    mirror: bool = False
+    """Flip half of the images left-right. Wrong for letters, digits and anything with a handedness."""
+    holdout: float = 0.1
+    """Share set aside and never trained on (at most 10,000), for calibration and over-fitting checks."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The generator and the critic."""
+
+    name: str = "dcgan"
+    """A family from `ganvas list networks`."""
+    latent_dim: int = 64
+    """Length of the latent z, drawn from a standard normal."""
+    conditional: bool = False
+    """Feed the labels of the data to both networks."""
+    generator: Options = field(default_factory=dict)
+    """Keyword arguments of the family's generator."""
+    critic: Options = field(default_factory=dict)
+    """Keyword arguments of the family's critic."""
+
+
+@dataclass(frozen=True)
+class PenaltyConfig:
+    """One regulariser of the critic."""
+
+    name: str = "r1"
+    """From `ganvas list penalties`."""
+    weight: float = 1.0
+    """gamma of R1 and R2, lambda of WGAN-GP, the bound of weight clipping."""
+    interval: int = 1
+    """Apply it every so many steps (lazy regularisation); the loss is scaled by the same number."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What the two networks play for."""
+
+    loss: str = "non-saturating"
+    """From `ganvas list losses`."""
+    penalties: tuple[PenaltyConfig, ...] = ()
+    critic_steps: int = 1
+    """Critic updates for one generator update."""
+    instance_noise: float = 0.0
+    """Standard deviation of the noise on every image that the critic sees, falling linearly to 0."""
+    input_noise: float = 0.0
+    """Standard deviation of the noise added to the latent before the generator, in training only."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How both networks are updated."""
+
+    name: Literal["adam", "rmsprop"] = "adam"
+    lr_generator: float = 2e-4
+    lr_critic: float = 2e-4
+    beta1: float = 0.0
+    beta2: float = 0.99
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls over the budget: `cosine` and `linear` end at 2 % of it."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long, how large, how repeatable. Progress is counted in thousands of images (kimg)."""
+
+    kimg: float | None = 1000.0
+    """Stop after so many thousand real images; None: only `minutes` counts."""
+    minutes: float | None = None
+    """Stop after so many minutes of training; whichever budget ends first."""
+    batch: int = 64
+    seed: int = 0
+    ema_kimg: float = 10.0
+    """Half-life of the averaged generator in kimg; 0 turns averaging off."""
+    ema_rampup: float | None = 0.05
+    """The half-life is at most this share of the images seen so far; None: full from the start."""
+    snapshot_kimg: float = 200.0
+    """Write a snapshot, a preview and the resume state every so many kimg."""
+    log_kimg: float = 2.0
+    """Write a line of statistics every so many kimg."""
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    """torch.compile both networks: worth it for long runs on a GPU."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. `ganvas train --dry-run` prints it, `config.json` keeps it, always fully resolved."""
+
+    preset: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+D = TypeVar("D")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The dataclass as plain JSON values."""
+    result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return result
+
+
+def from_dict(cls: type[D], values: Mapping[str, Any], where: str = "config") -> D:
+    """Build `cls` from JSON values; a name or a type that does not fit raises `GanvasError` with its path."""
+    hints = get_type_hints(cls)
+    if not isinstance(values, Mapping):
+        raise GanvasError(f"{where} must be a JSON object, got {values!r}.")
+    for name in values:
+        if name not in hints:
+            raise GanvasError(f"Unknown setting {where}.{name}.{did_you_mean(name, list(hints))}")
+    return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        options = [arg for arg in get_args(hint) if arg is not type(None)]
+        return None if value is None else _convert(options[0], value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise GanvasError(
+                f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(hint)))}."
+            )
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise GanvasError(f"{where} must be a list, got {value!r}.")
+        return tuple(_convert(get_args(hint)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return value if isinstance(value, hint) else from_dict(hint, value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = Mapping if origin is not None else hint
+    if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
+        raise GanvasError(f"{where} must be {getattr(hint, '__name__', 'a JSON object')}, got {value!r}.")
+    return value
+
+
+def replace_at(config: Config, path: str, value: Any) -> Config:
+    """A copy with the setting at a dotted path (`optimizer.lr_critic`) replaced; checks name and type."""
+    values = to_dict(config)
+    target, *rest = path.split(".")
+    node: dict[str, Any] = values
+    while rest:
+        if not isinstance(node.get(target), dict):
+            raise GanvasError(f"Unknown setting {path!r}.{did_you_mean(target, list(node))}")
+        node, target = node[target], rest.pop(0)
+    node[target] = value
+    return from_dict(Config, values)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Dotted paths of the settings that differ, each with both values."""
+    return [
+        f"{path}: {a!r} -> {b!r}"
+        for (path, a), (_, b) in zip(_leaves(to_dict(old)), _leaves(to_dict(new)), strict=False)
+        if a != b
+    ]
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    result: list[tuple[str, Any]] = []
+    for section in fields(Config):
+        value = values[section.name]
+        if isinstance(value, dict):
+            result += [(f"{prefix}{section.name}.{name}", leaf) for name, leaf in value.items()]
+        else:
+            result.append((f"{prefix}{section.name}", value))
+    return result
+
+
+def validate(config: Config) -> Config:
+    """Check ranges; returns the config so that calls can be chained."""
+    t, o = config.training, config.optimizer
+    for path, value, low in (
+        ("training.batch", t.batch, 2),
+        ("network.latent_dim", config.network.latent_dim, 1),
+        ("objective.critic_steps", config.objective.critic_steps, 1),
+        ("training.log_kimg", t.log_kimg, 0.001),
+        ("training.snapshot_kimg", t.snapshot_kimg, 0.001),
+        ("optimizer.lr_generator", o.lr_generator, 0),
+        ("optimizer.lr_critic", o.lr_critic, 0),
+        ("training.ema_kimg", t.ema_kimg, 0),
+    ):
+        if not value >= low:
+            raise GanvasError(f"{path} is {value}; it must be at least {low}.")
+    if t.kimg is None and t.minutes is None:
+        raise GanvasError("No budget: give --kimg, --minutes or both.")
+    for name, budget in (("kimg", t.kimg), ("minutes", t.minutes)):
+        if budget is not None and not budget > 0:
+            raise GanvasError(f"training.{name} is {budget}; it must be more than 0.")
+    if config.data.resolution is not None and config.data.resolution < 4:
+        raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
+    if not 0 <= config.data.holdout < 0.9:
+        raise GanvasError(f"data.holdout is {config.data.holdout}; it must be between 0 and 0.9.")
+    for penalty in config.objective.penalties:
+        if penalty.interval < 1 or not penalty.weight >= 0:
+            raise GanvasError(f"Penalty {penalty.name!r} needs interval >= 1 and weight >= 0.")
+    return config

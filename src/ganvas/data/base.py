@@ -1,0 +1,120 @@
+"""What every source of data turns into, and how a name or a path finds its source."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ganvas.config import DataConfig
+from ganvas.errors import GanvasError
+from ganvas.registry import Registry, did_you_mean
+from ganvas.types import Shape
+
+MAX_HOLDOUT = 10_000
+
+
+class Items(Protocol):
+    """Images that stay where they are until asked for. Pickled into loader workers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Item `index` as uint8 (C, H, W)."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images (uint8, N C H W) or points (float32, N D), with labels if any."""
+
+    name: str
+    items: Tensor | Items
+    """All in memory as one tensor, or read one by one."""
+    shape: Shape
+    fingerprint: str
+    """Hash of content, size and resizing: the same data gives the same text on every machine."""
+    labels: Tensor | None = None
+    """int64 (N,)."""
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was done to the data, said aloud in the log."""
+    log_density: Callable[[Tensor], Tensor] | None = None
+    """Exact log density of points (N, D) -> (N,), for the toys."""
+    indices: Tensor | None = None
+    """The part that this object stands for; None is all of it."""
+
+    def __len__(self) -> int:
+        return len(self.items) if self.indices is None else len(self.indices)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names) if self.labels is not None else 0
+
+    @property
+    def is_images(self) -> bool:
+        return len(self.shape) == 3
+
+    @property
+    def resident(self) -> bool:
+        """True when all of it lies in memory."""
+        return isinstance(self.items, Tensor)
+
+    def take(self, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Items and labels at `positions` (int64, N) of this part."""
+        chosen = positions if self.indices is None else self.indices[positions]
+        labels = None if self.labels is None else self.labels[chosen]
+        if isinstance(self.items, Tensor):
+            return self.items[chosen.to(self.items.device)], labels
+        return torch.stack([self.items[int(i)] for i in chosen]), labels
+
+    def to(self, device: torch.device) -> "Dataset":
+        """A copy whose resident items lie on `device`."""
+        return replace(self, items=self.items.to(device)) if isinstance(self.items, Tensor) else self
+
+    def split(self, share: float) -> tuple["Dataset", "Dataset"]:
+        """(training part, held-out part): the same for every run on this data, whatever its seed."""
+        count = min(round(len(self) * share), MAX_HOLDOUT, len(self) - 1)
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+        return (
+            replace(self, indices=order[count:].sort().values),
+            replace(self, indices=order[:count].sort().values),
+        )
+
+
+Loader = Callable[[DataConfig], Dataset]
+datasets: Registry[Loader] = Registry("data set")
+
+
+def fingerprint(*parts: bytes | str) -> str:
+    """Short SHA-256 of the parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def memory_limit() -> int:
+    """Bytes of data that may stay in memory: a third of what the machine has, or GANVAS_RESIDENT_MB."""
+    if chosen := os.environ.get("GANVAS_RESIDENT_MB"):
+        return int(float(chosen) * 2**20)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3
+    except (AttributeError, ValueError, OSError):
+        return 4 * 2**30
+
+
+def find_path(source: str, kinds: str) -> Path:
+    """The path that the user meant; raises `GanvasError` when there is nothing."""
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    hint = did_you_mean(source, list(datasets))
+    raise GanvasError(
+        f"No data at {source!r}: it is neither a known data set nor an existing path.{hint} "
+        f"Give {kinds}, or a name from: ganvas list datasets."
+    )

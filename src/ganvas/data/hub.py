@@ -1,0 +1,65 @@
+"""`hub:org/name`: the training split of a Hugging Face data set (extra `hub`)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.config import DataConfig
+from ganvas.data.base import Dataset, fingerprint, memory_limit
+from ganvas.data.folder import to_mode
+from ganvas.data.resize import Resize, plan, resize, to_tensor
+from ganvas.errors import GanvasError
+
+
+class HubItems:
+    """Images of a memory-mapped Arrow table, decoded when asked for."""
+
+    def __init__(self, table: Any, column: str, mode: str, side: int | None, how: Resize | None) -> None:
+        self.table, self.column, self.mode, self.side, self.how = table, column, mode, side, how
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> Tensor:
+        picture = to_mode(self.table[index][self.column], self.mode)
+        if self.side is not None and self.how is not None:
+            picture = resize(picture, self.side, self.how)
+        return to_tensor(picture)
+
+
+def load(config: DataConfig) -> Dataset:
+    """The first image column and, when there is one, the first class column."""
+    try:
+        import datasets as hub
+    except ImportError as error:
+        raise GanvasError("hub: data sets need an extra package. Type: pip install 'ganvas[hub]'") from error
+    name = config.source.removeprefix("hub:")
+    try:
+        table = hub.load_dataset(name, split="train")
+    except Exception as error:  # the library raises many kinds: not found, no network, no such split
+        raise GanvasError(f"Could not open {config.source}: {error}") from error
+    features = table.features
+    image = next((key for key, kind in features.items() if isinstance(kind, hub.Image)), None)
+    label = next((key for key, kind in features.items() if isinstance(kind, hub.ClassLabel)), None)
+    if image is None:
+        raise GanvasError(f"{config.source} has no image column; its columns are {', '.join(features)}.")
+    first = table[0][image]
+    mode = "L" if first.mode in ("1", "L") else "RGB"
+    sizes = [table[i][image].size for i in range(len(table))]
+    size, how, notes = plan(sizes, config)
+    items: Any = HubItems(table, image, mode, size[0] if how else None, how)
+    shape = tuple(items[0].shape)
+    labels = None if label is None else torch.as_tensor(np.array(table[label]))
+    if int(np.prod(shape)) * len(items) <= memory_limit():
+        items = torch.stack([items[i] for i in range(len(items))])
+    return Dataset(
+        name=name.split("/")[-1],
+        items=items,
+        shape=shape,
+        fingerprint=fingerprint(str(table._fingerprint), f"{size} {how}"),
+        labels=labels,
+        class_names=tuple(features[label].names) if label else (),
+        notes=notes,
+    )

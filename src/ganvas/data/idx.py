@@ -1,0 +1,142 @@
+"""MNIST and its relatives: IDX files from a folder, from Debian's package, or downloaded once and checked."""
+
+import gzip
+import hashlib
+import os
+import urllib.request
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas import io
+from ganvas.config import DataConfig
+from ganvas.data.base import Dataset, datasets
+from ganvas.data.resize import from_arrays
+from ganvas.errors import GanvasError
+
+Split = Literal["train", "test"]
+PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
+CLASSES = {
+    "mnist": tuple("0123456789"),
+    "fashion-mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+}  # fmt: skip
+URLS = {
+    "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+}
+SYSTEM_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
+SHA256 = {
+    "mnist": {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+    "fashion-mnist": {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+}
+"""Of the compressed files as published by their authors."""
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: GANVAS_CACHE, or `ganvas` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("GANVAS_CACHE") or Path(base) / "ganvas")
+
+
+def is_idx_folder(path: Path) -> bool:
+    """True for a folder with MNIST's file names in it."""
+    return _find(path, "train", "images") is not None
+
+
+def read_idx(path: Path) -> Tensor:
+    """One IDX file of bytes, gzipped or not, as a uint8 tensor. Raises `GanvasError` when it is damaged."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise GanvasError(f"{path} can not be read: {error}.") from error
+    if len(content) < 4 or content[:3] != b"\0\0\x08" or not 1 <= content[3] <= 3:
+        raise GanvasError(f"{path} is not an IDX file of bytes.")
+    header = 4 + 4 * content[3]
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
+    if len(content) != header + int(np.prod(shape)):
+        raise GanvasError(
+            f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again."
+        )
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
+
+
+def load_folder(
+    path: Path, config: DataConfig, name: str = "", class_names: tuple[str, ...] = (), split: Split = "train"
+) -> Dataset:
+    """The training (or test) images and labels of a folder of IDX files."""
+    found = _find(path, split, "images")
+    if found is None:
+        raise GanvasError(f"{path} holds no {PREFIX[split]}-images-idx3-ubyte file.")
+    images = read_idx(found)
+    if images.dim() != 3:
+        raise GanvasError(f"{found} holds no images: it has {images.dim()} dimensions, expected 3.")
+    labels_path = _find(path, split, "labels")
+    labels = None if labels_path is None else read_idx(labels_path).long()
+    if labels is not None and labels.shape != (len(images),):
+        raise GanvasError(f"{path} holds {len(images)} images and {len(labels)} labels; expected as many.")
+    if labels is not None and not class_names:
+        class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
+    return from_arrays(name or path.name, images[:, None], labels, class_names, config)
+
+
+def load_named(name: str, config: DataConfig, split: Split = "train") -> Dataset:
+    """`mnist` or `fashion-mnist`: the system's copy when there is one, else the checked download in the cache."""
+    folder = SYSTEM_FOLDERS.get(name, Path())
+    if not is_idx_folder(folder):
+        folder = cache_folder() / name
+        for kind in ("images-idx3", "labels-idx1"):
+            _download(name, f"{PREFIX[split]}-{kind}-ubyte.gz", folder)
+    return load_folder(folder, config, name, CLASSES[name], split)
+
+
+def _find(folder: Path, split: Split, kind: str) -> Path | None:
+    dims = "3" if kind == "images" else "1"
+    for separator in ("-", "."):
+        for suffix in ("", ".gz"):
+            path = folder / f"{PREFIX[split]}-{kind}{separator}idx{dims}-ubyte{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+def _download(name: str, file: str, folder: Path) -> None:
+    if (folder / file).is_file():
+        return
+    url = URLS[name] + file
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            content: bytes = response.read()
+    except OSError as error:
+        raise GanvasError(
+            f"Could not download {url}: {error}. Fetch the four files of {name} by other means and give their folder: "
+            f"ganvas train /path/to/{name}."
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256[name][file]:
+        raise GanvasError(
+            f"{url} gave a file with SHA-256 {found}, expected {SHA256[name][file]}. It was not kept."
+        )
+    io.write_bytes(folder / file, content)
+
+
+datasets.add("mnist", lambda config: load_named("mnist", config), "60,000 handwritten digits, 28 px, download")
+datasets.add(
+    "fashion-mnist",
+    lambda config: load_named("fashion-mnist", config),
+    "60,000 garments, 28 px: Debian's dataset-fashion-mnist or download",
+)

@@ -1,0 +1,88 @@
+"""Batches without end. Which images a step sees depends on the seed and the step alone, so a run can be resumed."""
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ganvas import dist
+from ganvas.data.base import Dataset
+from ganvas.device import stream
+from ganvas.errors import GanvasError
+
+
+class Batches:
+    """Iterate over (samples, labels) on `device`, starting at image number `start` of the run.
+
+    A resident data set is gathered where it lies, with no worker processes. A larger one streams through a
+    `DataLoader` whose workers read ahead. Under several processes each one gets its part of every batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        start: int = 0,
+        workers: int | None = None,
+    ) -> None:
+        if batch > len(dataset):
+            raise GanvasError(
+                f"A batch of {batch} does not fit {len(dataset)} training samples. Use --batch {max(2, len(dataset) // 2)}."
+            )
+        self.dataset = dataset.to(device)
+        self.batch, self.seed, self.device, self.position = batch, seed, device, start
+        self.workers = min(4, os.cpu_count() or 1) if workers is None else workers
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        if self.dataset.resident:
+            for positions in self._positions():
+                samples, labels = self.dataset.take(positions)
+                yield samples, None if labels is None else labels.to(self.device)
+            return
+        loader = DataLoader(
+            _AsTorch(self.dataset),
+            batch_size=None,  # type: ignore[arg-type]
+            sampler=self._positions(),
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        for samples, labels in loader:
+            yield (
+                samples.to(self.device, non_blocking=True),
+                labels.to(self.device, non_blocking=True) if len(labels) else None,
+            )
+
+    def _positions(self) -> Iterator[Tensor]:
+        size = len(self.dataset)
+        place = self.position
+        while True:
+            wanted = torch.arange(place, place + self.batch)
+            place += self.batch
+            first, last = int(wanted[0]) // size, int(wanted[-1]) // size
+            if first == last:
+                yield dist.mine(epoch_order(size, self.seed, first)[wanted - first * size])
+            else:  # a batch may span two epochs
+                orders = [epoch_order(size, self.seed, epoch) for epoch in (first, last)]
+                yield dist.mine(torch.cat(orders)[wanted - first * size])
+
+
+@lru_cache(maxsize=2)
+def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
+    """The order in which epoch number `epoch` visits the images: a permutation (size,)."""
+    return torch.randperm(size, generator=stream(seed, f"epoch {epoch}"))
+
+
+class _AsTorch(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """What a `DataLoader` worker needs: a whole batch at once; no labels is an empty tensor."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        samples, labels = self.dataset.take(positions)
+        return samples, torch.empty(0, dtype=torch.int64) if labels is None else labels

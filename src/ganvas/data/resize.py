@@ -1,0 +1,96 @@
+"""Bringing images to one size, always said out loud."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ganvas.config import DataConfig, Resize
+from ganvas.data.base import Dataset, fingerprint
+from ganvas.errors import GanvasError
+
+Size = tuple[int, int]
+"""(width, height)"""
+
+
+def resize(picture: Image.Image, side: int, how: Resize) -> Image.Image:
+    """To side x side: `crop` the middle, `fit` with black bars, or `stretch`."""
+    target = (side, side)
+    if picture.size == target:
+        return picture
+    # LANCZOS averages over the whole footprint when shrinking; it needs grey or RGB, which the callers ensure.
+    if how == "crop":
+        return ImageOps.fit(picture, target, Image.Resampling.LANCZOS)
+    if how == "fit":
+        return ImageOps.pad(picture, target, Image.Resampling.LANCZOS, color=0)
+    return picture.resize(target, Image.Resampling.LANCZOS)
+
+
+def plan(sizes: Sequence[Size], config: DataConfig) -> tuple[Size, Resize | None, tuple[str, ...]]:
+    """Decide the common size from all sizes: (target size, how or None for no resizing, what to say)."""
+    widths, heights = [s[0] for s in sizes], [s[1] for s in sizes]
+    same = len(set(sizes)) == 1
+    side, how = config.resolution, config.resize
+    if not same and how is None:
+        raise GanvasError(
+            f"The images have {len(set(sizes))} different sizes, from {min(widths)} x {min(heights)} to "
+            f"{max(widths)} x {max(heights)} px. Say how to bring them to one: "
+            f"--resize crop|fit|stretch, and --resolution N (for instance --resize crop --resolution {side or 32})."
+        )
+    if side is None and (how is None or (same and widths[0] == heights[0])):
+        return sizes[0], None, ()
+    if side is None:
+        shortest = int(np.median([min(size) for size in sizes]))
+        side = next((s for s in (64, 32, 16) if s <= shortest), 8)
+        chosen = " (chosen by ganvas; change it with --resolution)"
+    else:
+        chosen = ""
+    if how is None:
+        if widths[0] != heights[0]:
+            raise GanvasError(
+                f"The images are {widths[0]} x {heights[0]} px, not square: --resolution {side} alone does not say how. "
+                "Add --resize crop, fit or stretch."
+            )
+        how = "stretch"  # square to square: the three are the same
+    changed = sum(size != (side, side) for size in sizes)
+    word = {"crop": "cropped to the middle square", "fit": "fitted with black bars", "stretch": "stretched"}
+    note = f"{changed} of {len(sizes)} images resized to {side} x {side} px{chosen}, {word[how]} (--resize {how})."
+    return (side, side), how, (note,) if changed or chosen else ()
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """A grey or RGB picture as uint8 (C, H, W)."""
+    array = np.array(picture)
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+def from_tensor(image: Tensor) -> Image.Image:
+    """uint8 (C, H, W) with 1 or 3 channels as a picture."""
+    array = image.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def from_arrays(
+    name: str,
+    images: Tensor,
+    labels: Tensor | None,
+    class_names: tuple[str, ...],
+    config: DataConfig,
+    notes: tuple[str, ...] = (),
+) -> Dataset:
+    """A resident data set from uint8 images (N, C, H, W), resized as the config says."""
+    content = fingerprint(images.numpy().tobytes())
+    size, how, said = plan([(images.shape[3], images.shape[2])] * len(images), config)
+    if how is not None and size != (images.shape[3], images.shape[2]):
+        images = torch.stack([to_tensor(resize(from_tensor(image), size[0], how)) for image in images])
+    return Dataset(
+        name=name,
+        items=images,
+        shape=tuple(images.shape[1:]),
+        fingerprint=fingerprint(content, f"{size} {how}"),
+        labels=labels,
+        class_names=class_names,
+        notes=notes + said,
+    )

@@ -1,0 +1,56 @@
+"""Where and in what number format to compute, and seeded random streams."""
+
+import platform
+
+import torch
+
+from ganvas.errors import GanvasError
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """`auto` picks cuda, then mps, then cpu. Raises `GanvasError` for a device that is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise GanvasError(f"Unknown device {name!r}. Use auto, cpu, cuda or mps.") from error
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device.type, False):
+        raise GanvasError(f"Device {name!r} is not available on this machine. Use --device auto or cpu.")
+    return device
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """True when bfloat16 is computed by the hardware. Emulated bf16 is far slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "cpu" and platform.machine().lower() in ("x86_64", "amd64"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """`auto` -> `bf16` where the hardware has it, else `fp32`. R1 and penalties stay in the same format."""
+    if name == "auto":
+        return "bf16" if has_fast_bf16(device) else "fp32"
+    return name
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context of a training step: a no-op for fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def stream(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """An independent random stream for one purpose: the same seed and name give the same numbers.
+
+    CPU streams are used where results should not depend on the device (sampling, previews).
+    """
+    mixed = seed * 0x9E3779B97F4A7C15 % 2**63
+    for letter in name.encode():
+        mixed = (mixed ^ letter) * 0x100000001B3 % 2**63
+    return torch.Generator(device).manual_seed(mixed)

@@ -1,0 +1,25 @@
+"""The two errors that ganvas raises on purpose.
+
+Each message says what was wrong, what was expected and what to type.
+"""
+
+import errno
+
+
+class GanvasError(Exception):
+    """The user can fix this: a wrong path, name, size or file. The command line exits with code 2."""
+
+
+class TrainingError(GanvasError):
+    """A run that can not go on (non-finite losses). The last good snapshot is kept. Exit code 1."""
+
+
+def explain_os_error(error: OSError, doing: str) -> GanvasError:
+    """Turn a failed write into a message that names the file and the way out."""
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return GanvasError(
+            f"The disk is full: could not finish {doing}{where}. Nothing half-written was kept. "
+            "Free some space or choose another folder with --out, then give the same command again."
+        )
+    return GanvasError(f"Could not finish {doing}{where}: {error.strerror or error}.")

@@ -1,0 +1,136 @@
+"""Files: atomic writes, JSON, and safetensors with the JSON config in the header.
+
+A reader never sees half a file: everything is written beside its place, flushed to the disk and renamed. Nothing
+here unpickles, and a file from outside can not choose what gets imported.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError, explain_os_error
+
+FORMAT_VERSION = 1
+"""Of the safetensors files and config.json. A newer file is refused with a message, never misread."""
+
+Json = dict[str, Any]
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes its place, on failure it is removed.
+
+    Works for a file, and for a folder that does not exist yet.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
+            _flush(file)
+        os.replace(temporary, path)
+        _flush(path.parent)
+    except OSError as error:
+        raise explain_os_error(error, f"writing {path.name}") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Atomically write a file."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically write pretty JSON (NaN is not JSON and is refused)."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Json:
+    """Read a JSON object; raises `GanvasError` when it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GanvasError(f"Can not read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise GanvasError(f"{path} is damaged: it is not valid JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise GanvasError(f"{path} is damaged: expected a JSON object.")
+    return value
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Json) -> None:
+    """Write tensors with `header` (any JSON) beside them in one safetensors file, not atomically by itself.
+
+    Use inside `atomic`. safetensors wants dense row-major tensors, so channels_last ones are rewritten.
+    """
+    dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"ganvas": json.dumps({"format_version": FORMAT_VERSION, **header})}
+    try:
+        safetensors.torch.save_file(dense, path, metadata)
+    except safetensors.SafetensorError as error:
+        if "os error 28" in str(error).lower() or "no space" in str(error).lower():
+            raise OSError(28, "No space left on device", str(path)) from error
+        raise
+
+
+def read_header(path: Path) -> Json:
+    """The JSON header of a file that ganvas wrote; raises `GanvasError` with what to do for anything else."""
+    return _open(path)[0]
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
+    """All tensors and the header. Pickles, truncated files and other people's files are refused."""
+    header, tensors = _open(path, with_tensors=True)
+    return tensors, header
+
+
+def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tensor]]:
+    if not path.is_file():
+        raise GanvasError(f"No such file: {path}.")
+    tensors: dict[str, Tensor] = {}
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if with_tensors:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise GanvasError(
+            f"{path} is not a readable safetensors file: it is truncated, damaged or of another kind ({error}). "
+            "ganvas reads .safetensors only and never unpickles; use another snapshot of the run."
+        ) from error
+    try:
+        header = json.loads(metadata.get("ganvas", "null"))
+    except ValueError as error:
+        raise GanvasError(f"{path} has a damaged ganvas header.") from error
+    if not isinstance(header, dict):
+        raise GanvasError(f"{path} was not written by ganvas: its header holds no 'ganvas' entry.")
+    version = header.get("format_version")
+    if version != FORMAT_VERSION:
+        raise GanvasError(
+            f"{path} has format version {version}, this ganvas reads {FORMAT_VERSION}. Upgrade: pip install -U ganvas."
+        )
+    return header, tensors

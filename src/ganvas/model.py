@@ -1,0 +1,169 @@
+"""A trained generator, ready to draw: what `ganvas.load` returns."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganvas import io, networks
+from ganvas.config import Config, from_dict, to_dict
+from ganvas.device import resolve_device, stream
+from ganvas.errors import GanvasError
+from ganvas.networks.base import CriticBase, GeneratorBase
+from ganvas.runs import open_run
+
+
+@dataclass
+class Model:
+    """A generator (the EMA one of a run), its critic when there is one, and where they come from."""
+
+    generator: GeneratorBase
+    critic: CriticBase | None
+    config: Config
+    info: io.Json
+    """Header of the file: shape, classes, kimg, data fingerprint, versions."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image or (D,) of a point."""
+        return self.generator.shape
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of z."""
+        return self.generator.latent_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator lives."""
+        return next(self.generator.parameters()).device
+
+    def latents(self, n: int, seed: int = 0) -> Tensor:
+        """n latents (n, latent_dim), standard normal, drawn on the CPU so that every device agrees."""
+        # Whole blocks of 16 rows: torch fills the last, odd block differently, which would tie row i to n.
+        rows = -(-n // 16) * 16
+        return torch.randn(rows, self.latent_dim, generator=stream(seed, "latents"))[:n]
+
+    @torch.inference_mode()
+    def sample(
+        self, n: int = 64, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256
+    ) -> Tensor:
+        """Draw n samples: uint8 images (n, C, H, W), or float points (n, D) for 2-D data.
+
+        Sample i depends on the seed and on i alone, not on n or on `batch`. `labels` are class numbers, repeated
+        to length n; a conditional generator without labels cycles through its classes.
+        """
+        if n < 1:
+            raise GanvasError(f"The number of samples is {n}; it must be at least 1.")
+        z = self.latents(n, seed)
+        chosen = self._labels(n, labels)
+        parts = []
+        for start in range(0, n, batch):
+            part = slice(start, start + batch)
+            drawn = self.generator(
+                z[part].to(self.device), None if chosen is None else chosen[part].to(self.device)
+            )
+            parts.append(self.to_data(drawn).cpu())
+        return torch.cat(parts)
+
+    def to_data(self, drawn: Tensor) -> Tensor:
+        """What the generator draws -> uint8 images; points stay as they are."""
+        return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn
+
+    def _labels(self, n: int, labels: Sequence[int] | Tensor | None) -> Tensor | None:
+        classes = self.generator.num_classes
+        if classes == 0:
+            if labels is not None:
+                raise GanvasError(
+                    "This generator was trained without labels, so it can not draw chosen classes. "
+                    "Train with --conditional, or leave --labels away."
+                )
+            return None
+        wanted = torch.arange(classes) if labels is None else torch.as_tensor(labels).long().reshape(-1)
+        if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= classes:
+            raise GanvasError(f"Labels must be whole numbers from 0 to {classes - 1}, got {wanted.tolist()}.")
+        return wanted.repeat(-(-n // len(wanted)))[:n]
+
+
+def save_network(path: Path, network: nn.Module, config: Config, header: io.Json) -> None:
+    """Write one network with the config in its header; use inside `io.atomic`."""
+    io.save_tensors(path, network.state_dict(), {"config": to_dict(config), **header})
+
+
+def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = True) -> Model:
+    """Open a run folder (its newest snapshot), a snapshot folder or a generator's .safetensors file.
+
+    Raises `GanvasError` when there is nothing there, or the file is damaged, foreign or newer than this version.
+    """
+    file = find_generator(Path(path))
+    generator, config, header = _read(file, "generator")
+    generator.eval().requires_grad_(False)
+    beside = file.with_name("critic.safetensors")
+    judge = None
+    if critic and beside.is_file():
+        judge = _read(beside, "critic")[0].eval().requires_grad_(False)
+    where = resolve_device(device)
+    assert isinstance(generator, GeneratorBase)
+    assert judge is None or isinstance(judge, CriticBase)
+    return Model(
+        generator=generator.to(where), critic=judge.to(where) if judge else None, config=config, info=header
+    )
+
+
+def find_generator(path: Path) -> Path:
+    """The generator file that a run folder, a snapshot folder or a file stands for."""
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            snapshots = open_run(path).snapshots
+            if not snapshots:
+                raise GanvasError(
+                    f"{path} holds no snapshot yet. Train on: ganvas train --resume {path} --minutes 5"
+                )
+            path = snapshots[-1]
+        if not (path / "generator.safetensors").is_file():
+            raise GanvasError(
+                f"{path} is neither a run nor a snapshot folder: it holds no config.json and no generator.safetensors."
+            )
+        return path / "generator.safetensors"
+    if not path.exists():
+        raise GanvasError(
+            f"No such model: {path}. Give a run folder, a snapshot folder or a .safetensors file."
+        )
+    if path.suffix != ".safetensors":
+        raise GanvasError(
+            f"{path.name} is not a .safetensors file. ganvas never unpickles .pt, .pth or .pkl files: "
+            "they can run code when opened."
+        )
+    return path
+
+
+def _read(path: Path, kind: str) -> tuple[nn.Module, Config, io.Json]:
+    tensors, header = io.load_tensors(path)
+    if header.get("kind") != kind:
+        raise GanvasError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
+    try:
+        config = from_dict(Config, header["config"])
+        shape = tuple(int(size) for size in header["shape"])
+        num_classes = int(header["num_classes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise GanvasError(f"{path} has a damaged header: {error!r}.") from error
+    # Built without memory first: a hostile header that asks for terabytes is caught by the comparison below.
+    with torch.device("meta"):
+        network: nn.Module = (
+            networks.build_generator(config.network, shape, num_classes)
+            if kind == "generator"
+            else networks.build_critic(config.network, shape, num_classes)
+        )
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != found:
+        name = next(iter(sorted(set(expected.items()) ^ set(found.items()))))[0]
+        raise GanvasError(
+            f"{path} does not fit its own config: tensor {name!r} is {found.get(name, 'missing')}, "
+            f"expected {expected.get(name, 'none')}."
+        )
+    network.load_state_dict(tensors, assign=True)
+    return network, config, header

@@ -1,0 +1,27 @@
+"""Generators and critics, one family a file. A new one: write the file, import it here, add its docs row."""
+
+from ganvas.networks import dcgan, mlp, resnet
+from ganvas.networks.base import (
+    CriticBase,
+    Family,
+    GeneratorBase,
+    build_critic,
+    build_generator,
+    families,
+    from_uint8,
+    to_uint8,
+)
+
+__all__ = [
+    "CriticBase",
+    "Family",
+    "GeneratorBase",
+    "build_critic",
+    "build_generator",
+    "dcgan",
+    "families",
+    "from_uint8",
+    "mlp",
+    "resnet",
+    "to_uint8",
+]

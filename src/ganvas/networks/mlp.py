@@ -1,0 +1,87 @@
+"""Dense networks: the article's pair, and the pair for 2-D points."""
+
+from math import prod
+
+from torch import Tensor, nn
+
+from ganvas.errors import GanvasError
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, families
+from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm
+from ganvas.types import Shape
+
+OUTPUTS: dict[str, tuple[type[nn.Module], tuple[float, float]]] = {
+    "tanh": (nn.Tanh, (-1.0, 1.0)),
+    "sigmoid": (nn.Sigmoid, (0.0, 1.0)),
+    "linear": (nn.Identity, (-1.0, 1.0)),
+}
+
+
+class MlpGenerator(GeneratorBase):
+    """z -> hidden layers -> sample. Defaults are the article's: 100-128-128-784, ReLU, sigmoid."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        latent_dim: int = 100,
+        *,
+        num_classes: int = 0,
+        hidden: tuple[int, ...] = (128, 128),
+        act: str = "relu",
+        output: str = "sigmoid",
+    ) -> None:
+        if output not in OUTPUTS:
+            raise GanvasError(f"Unknown output {output!r}. Known: {', '.join(OUTPUTS)}.")
+        last, value_range = OUTPUTS[output]
+        super().__init__(shape, latent_dim, num_classes, value_range)
+        layers: list[nn.Module] = []
+        width = self.input_dim
+        for size in hidden:
+            layers += [nn.Linear(width, size), activation(act)]
+            width = size
+        self.layers = nn.Sequential(*layers, nn.Linear(width, prod(shape)), last())
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        drawn: Tensor = self.layers(self.with_labels(z, labels))
+        return drawn.unflatten(1, self.shape)
+
+
+class MlpCritic(CriticBase):
+    """Sample -> hidden layers -> logit. Defaults are the article's: 784-128-128-1, ReLU.
+
+    The article ends in a sigmoid; here it is part of the loss, which is the same function computed without overflow.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        num_classes: int = 0,
+        hidden: tuple[int, ...] = (128, 128),
+        act: str = "relu",
+        minibatch_std: bool = False,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__(shape, num_classes, hidden[-1] if hidden else prod(shape))
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = prod(shape)
+        for size in hidden:
+            layers += [maybe_spectral_norm(nn.Linear(width, size), spectral_norm), activation(act)]
+            width = size
+        self.layers = nn.Sequential(*layers)
+        self.minibatch_std = MinibatchStd() if minibatch_std else nn.Identity()
+        self.last = maybe_spectral_norm(nn.Linear(width + minibatch_std, 1), spectral_norm)
+
+    def features(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.layers(x)
+        return hidden
+
+    def head(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.minibatch_std(features))
+        return logits
+
+
+families.add(
+    "mlp",
+    Family(MlpGenerator, MlpCritic),
+    "dense layers: the article's pair for MNIST-shaped images, and 2-D points",
+)

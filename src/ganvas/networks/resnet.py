@@ -1,0 +1,116 @@
+"""The residual pair of SNGAN and WGAN-GP (Miyato et al. 2018, appendix B; Gulrajani et al. 2017, appendix F)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
+from ganvas.networks.layers import maybe_spectral_norm, norm
+from ganvas.types import Shape
+
+
+class GeneratorBlock(nn.Module):
+    """norm - ReLU - upsample - conv - norm - ReLU - conv, plus a 1 x 1 shortcut. Doubles the size."""
+
+    def __init__(self, inputs: int, outputs: int, norm_name: str) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = norm(norm_name, inputs), norm(norm_name, outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.conv1(F.interpolate(F.relu(self.norm1(x)), scale_factor=2.0))
+        hidden = self.conv2(F.relu(self.norm2(hidden)))
+        # A 1 x 1 convolution and nearest upsampling commute; the small one first is four times cheaper.
+        shortcut: Tensor = F.interpolate(self.shortcut(x), scale_factor=2.0)
+        return hidden + shortcut
+
+
+class CriticBlock(nn.Module):
+    """ReLU - conv - ReLU - conv - average pooling, plus a shortcut. `first` has no ReLU in front; may keep the size."""
+
+    def __init__(self, inputs: int, outputs: int, *, down: bool, first: bool, spectral_norm: bool) -> None:
+        super().__init__()
+        self.conv1 = maybe_spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1), spectral_norm)
+        self.conv2 = maybe_spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1), spectral_norm)
+        self.shortcut = (
+            maybe_spectral_norm(nn.Conv2d(inputs, outputs, 1), spectral_norm)
+            if down or inputs != outputs
+            else nn.Identity()
+        )
+        self.down, self.first = down, first
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
+        if self.down:
+            hidden, x = F.avg_pool2d(hidden, 2), F.avg_pool2d(x, 2)
+        shortcut: Tensor = self.shortcut(x)
+        return hidden + shortcut
+
+
+class ResnetGenerator(GeneratorBase):
+    """z -> `channels` maps at the smallest size -> one residual block per doubling -> tanh image."""
+
+    def __init__(
+        self, shape: Shape, latent_dim: int, *, num_classes: int = 0, channels: int = 128, norm: str = "batch"
+    ) -> None:
+        super().__init__(shape, latent_dim, num_classes)
+        side = square_side(shape, "resnet", 8, 64)
+        steps = halvings(side)
+        self.start = (channels, side >> steps, side >> steps)
+        self.first = nn.Linear(self.input_dim, channels * (side >> steps) ** 2)
+        self.blocks = nn.Sequential(*[GeneratorBlock(channels, channels, norm) for _ in range(steps)])
+        self.last_norm = _norm(norm, channels)
+        self.last = nn.Conv2d(channels, shape[0], 3, padding=1)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        hidden = self.blocks(self.first(self.with_labels(z, labels)).unflatten(1, self.start))
+        drawn: Tensor = self.last(F.relu(self.last_norm(hidden))).tanh()
+        return drawn
+
+
+class ResnetCritic(CriticBase):
+    """Image -> residual blocks, the first two halving the size -> sum over pixels -> logit."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        num_classes: int = 0,
+        channels: int = 128,
+        blocks: int = 4,
+        spectral_norm: bool = True,
+    ) -> None:
+        super().__init__(shape, num_classes, channels)
+        steps = min(halvings(square_side(shape, "resnet", 8, 64)), blocks)
+        down = [i < max(2, steps - 1) and i < steps for i in range(blocks)]
+        self.blocks = nn.Sequential(
+            *[
+                CriticBlock(
+                    shape[0] if i == 0 else channels,
+                    channels,
+                    down=down[i],
+                    first=i == 0,
+                    spectral_norm=spectral_norm,
+                )
+                for i in range(blocks)
+            ]
+        )
+        self.last = maybe_spectral_norm(nn.Linear(channels, 1), spectral_norm)
+
+    def features(self, x: Tensor) -> Tensor:
+        hidden: Tensor = F.relu(self.blocks(x)).sum((2, 3))
+        return hidden
+
+    def head(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.last(features)
+        return logits
+
+
+_norm = norm  # the generator's keyword argument has the same name
+
+families.add(
+    "resnet",
+    Family(ResnetGenerator, ResnetCritic),
+    "residual blocks with spectral norm in the critic (SNGAN, WGAN-GP), 8 to 64 px",
+)

@@ -1,0 +1,88 @@
+"""Samples on disk: a PNG grid, a folder of PNGs, an .npz; and a scatter plot for 2-D points."""
+
+import io as memory
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganvas import io
+from ganvas.errors import GanvasError
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """One uint8 image (C, H, W) with 1 or 3 channels as a PIL image."""
+    array = pixels.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def grid(images: Tensor, columns: int | None = None, min_width: int = 512) -> Image.Image:
+    """Tile uint8 images (N, C, H, W) row by row, small ones enlarged by a whole factor so that a person sees them."""
+    n, channels, height, width = images.shape
+    columns = columns or int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    canvas = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
+    canvas[:n] = images
+    tiled = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
+    picture = to_image(tiled.reshape(channels, rows * height, columns * width))
+    scale = max(1, round(min_width / picture.width))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def scatter(points: Tensor, size: int = 512) -> Image.Image:
+    """2-D points (N, 2) as a plot from -5 to 5 or as wide as they spread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size / 100, size / 100), dpi=100)
+    axes = figure.add_subplot()
+    axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=3, alpha=0.5, linewidths=0)
+    reach = max(1.0, float(points.abs().quantile(0.999)) * 1.1)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    figure.tight_layout()
+    buffer = memory.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return Image.open(buffer).convert("RGB")
+
+
+def draw(samples: Tensor) -> Image.Image:
+    """A grid of images or a scatter of points: whatever fits the samples."""
+    return grid(samples) if samples.dim() == 4 else scatter(samples)
+
+
+def png(picture: Image.Image) -> bytes:
+    """The picture as PNG bytes."""
+    buffer = memory.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def check_out(out: Path) -> None:
+    """Raise `GanvasError` when `save_samples` could not write there, before any work is done."""
+    if out.suffix not in (".png", ".npz", ""):
+        raise GanvasError(f"Can not write {out.suffix} files; use a .png grid, an .npz array, or a folder name.")
+    if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise GanvasError(f"{out} is there already and not empty; choose another --out.")
+
+
+def save_samples(samples: Tensor, out: Path) -> None:
+    """Write `samples` as `out` says: `.png` is a grid, `.npz` an array, a name without suffix a new folder of PNGs."""
+    check_out(out)
+    if out.suffix == ".png":
+        io.write_bytes(out, png(draw(samples)))
+    elif out.suffix == ".npz":
+        buffer = memory.BytesIO()
+        np.savez_compressed(buffer, **{"images" if samples.dim() == 4 else "points": samples.numpy()})
+        io.write_bytes(out, buffer.getvalue())
+    elif samples.dim() != 4:
+        raise GanvasError("2-D points do not go into a folder of images; use --out points.npz or points.png.")
+    else:
+        if out.is_dir():
+            out.rmdir()  # empty: see check_out
+        with io.atomic(out) as temporary:
+            temporary.mkdir()
+            digits = len(str(len(samples) - 1))
+            for i, image in enumerate(samples):
+                (temporary / f"{i:0{digits}d}.png").write_bytes(png(to_image(image)))

@@ -1,0 +1,59 @@
+"""Name -> factory, with errors that tell what to type. Names are fixed in code: a file can not choose what is imported."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from ganvas.errors import GanvasError
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """`" Did you mean 'dcgan'?"` when something is close, else an empty string."""
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+class Registry(Generic[T]):
+    """A read-only-looking mapping of names to things of one kind, filled by decorators at import time."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+        self._summaries: dict[str, str] = {}
+
+    def add(self, name: str, entry: T, summary: str) -> T:
+        """Register `entry`; `summary` is the one line that `ganvas list` prints."""
+        if name in self._entries:
+            raise ValueError(f"{self.kind} {name!r} is registered twice")
+        self._entries[name] = entry
+        self._summaries[name] = summary
+        return entry
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator form of `add`; the first line of the docstring is the summary."""
+
+        def decorate(entry: T) -> T:
+            return self.add(name, entry, (entry.__doc__ or "").strip().split("\n")[0])
+
+        return decorate
+
+    def get(self, name: str) -> T:
+        """The entry called `name`; raises `GanvasError` with the closest name when there is none."""
+        if name not in self._entries:
+            known = ", ".join(self._entries)
+            raise GanvasError(
+                f"Unknown {self.kind} {name!r}.{did_you_mean(name, list(self._entries))} Known: {known}."
+            )
+        return self._entries[name]
+
+    def summary(self, name: str) -> str:
+        """The line that `ganvas list` prints beside `name`."""
+        return self._summaries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries

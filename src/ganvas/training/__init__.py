@@ -1,0 +1,212 @@
+"""Training: `train` is the one public function; the command line calls it with the same names."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganvas import dist, io
+from ganvas.config import Config, DataConfig, Resize, differences, to_dict
+from ganvas.data import Dataset, load_dataset
+from ganvas.errors import GanvasError
+from ganvas.runs import Run, command_line, create_run, open_run
+from ganvas.training.loop import Loop, Result
+from ganvas.training.monitor import Monitor
+from ganvas.training.report import write_report
+from ganvas.training.resolve import data_config, resolve
+
+__all__ = ["Loop", "Result", "describe", "plan", "train", "write_report"]
+
+
+def train(
+    data: str | None = None,
+    *,
+    preset: str | None = None,
+    kimg: float | None = None,
+    minutes: float | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    out: str | Path = "runs",
+    name: str | None = None,
+    resume: str | Path | None = None,
+    resolution: int | None = None,
+    resize: Resize | None = None,
+    mirror: bool = False,
+    network: str | None = None,
+    loss: str | None = None,
+    penalty: str | Sequence[str] | None = None,
+    gamma: float | None = None,
+    conditional: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    report: bool = True,
+    quiet: bool = False,
+) -> Result:
+    """Train a generator and a critic on `data` and return where the run is.
+
+    `data` is a name from `ganvas list datasets`, a folder or .zip of images, or an .npy/.npz array. Everything left
+    out comes from the preset. `resume` goes on with a run where its last state is; what is given beside it must
+    agree with the run, except the budget and the device. `settings` replaces single values by dotted path, for
+    instance `{"optimizer.lr_critic": 1e-3}`.
+
+    Raises `GanvasError` for anything that the caller can fix, `TrainingError` when a loss is not finite.
+    """
+    wanted = {
+        "preset": preset, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
+        "precision": precision, "network": network, "loss": loss, "penalty": penalty, "gamma": gamma,
+        "conditional": conditional or None, "settings": settings or None,
+    }  # fmt: skip
+    given = {key: value for key, value in wanted.items() if value is not None}
+    monitor = Monitor(quiet=quiet)
+    if resume is not None:
+        run = open_run(resume)
+        config, dataset = _resumed(run, data, resolution, resize, mirror, given)
+    else:
+        if data is None:
+            raise GanvasError("What to train on? Give a data set: ganvas train digits (see: ganvas list datasets).")
+        config, dataset = plan(data, resolution=resolution, resize=resize, mirror=mirror, **given)
+    torch_device = torch.device(config.training.device)
+    dist.start(dist.local_device(torch_device))
+    try:
+        if resume is None:
+            path = ""
+            if dist.rank() == 0:
+                path = str(_create(Path(out), name, config, dataset).path)
+            run = Run(Path(dist.share(path)))
+        elif dist.rank() == 0 and config != run.config:
+            run.write_config(config, {k: v for k, v in run.info.items() if k not in ("config", "format_version")})
+        with Monitor(quiet=quiet or dist.rank() > 0) as monitor:
+            loop = Loop(run, dataset, monitor)
+            if dist.rank() == 0:
+                for line in [*dataset.notes, describe(config, dataset), *_opening(loop)]:
+                    run.log(line)
+                    monitor.say(line)
+            result = loop()
+        if dist.rank() == 0:
+            ending = f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"
+            run.log(ending)
+            monitor.say(ending)
+            if result.stopped == "interrupted":
+                monitor.say(f"Go on with: ganvas train --resume {run.path}")
+            elif report:
+                write_report(run)
+        return result
+    finally:
+        dist.stop()
+
+
+def plan(
+    data: str,
+    *,
+    resolution: int | None = None,
+    resize: Resize | None = None,
+    mirror: bool = False,
+    **given: Any,
+) -> tuple[Config, Dataset]:
+    """The resolved config and the opened data of `train` with the same arguments; writes nothing."""
+    source = data_config(str(data), resolution, resize, mirror)
+    dataset = load_dataset(source)
+    return resolve(source, dataset, **given), dataset
+
+
+def describe(config: Config, dataset: Dataset) -> str:
+    """One line on what will happen."""
+    t, shape = config.training, " x ".join(map(str, dataset.shape))
+    kept, held = (len(part) for part in dataset.split(config.data.holdout))
+    where = "in memory" if dataset.resident else "streamed"
+    budgets = ((t.kimg, "kimg"), (t.minutes, "minutes"))
+    budget = " or ".join(f"{amount:g} {unit}" for amount, unit in budgets if amount)
+    return (
+        f"{dataset.name}: {kept:,} samples of {shape} {where}, {held:,} held out. "
+        f"{config.network.name}, {config.objective.loss} loss, batch {t.batch}, {t.precision} on {t.device}, {budget}."
+    )
+
+
+def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Run:
+    label = name or f"{dataset.name}-{config.preset}"
+    if not label.replace("-", "").replace("_", "").replace(".", "").isalnum() or label.startswith("."):
+        label = "".join(c if c.isalnum() or c in "-_." else "-" for c in label).lstrip(".")
+    kept, held = (len(part) for part in dataset.split(config.data.holdout))
+    info: io.Json = {
+        "command": command_line(),
+        "versions": {
+            "ganvas": version("ganvas"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "shape": list(dataset.shape),
+            "trained_on": kept,
+            "held_out": held,
+            "class_names": list(dataset.class_names),
+        },
+    }
+    return create_run(out, label, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info})
+
+
+def _resumed(
+    run: Run,
+    data: str | None,
+    resolution: int | None,
+    resize: Resize | None,
+    mirror: bool,
+    given: dict[str, Any],
+) -> tuple[Config, Dataset]:
+    """The config of a run to go on with. Raises `GanvasError` naming each field that does not agree with it."""
+    config = run.config
+    source = data_config(
+        data or config.data.source,
+        config.data.resolution if resolution is None else resolution,
+        config.data.resize if resize is None else resize,
+        config.data.mirror or mirror,
+    )
+    source = DataConfig(source.source, source.resolution, source.resize, source.mirror, config.data.holdout)
+    dataset = load_dataset(source)
+    free = {key: given.pop(key) for key in ("kimg", "minutes", "device") if key in given}
+    changed = {
+        "preset": lambda c, v: replace(c, preset=v),
+        "batch": lambda c, v: replace(c, training=replace(c.training, batch=v)),
+        "seed": lambda c, v: replace(c, training=replace(c.training, seed=v)),
+        "precision": lambda c, v: c if v == "auto" else replace(c, training=replace(c.training, precision=v)),
+        "network": lambda c, v: replace(c, network=replace(c.network, name=v)),
+        "loss": lambda c, v: replace(c, objective=replace(c.objective, loss=v)),
+    }
+    asked = replace(config, data=source)
+    for key, change in changed.items():
+        if key in given:
+            asked = change(asked, given.pop(key))
+    if given:
+        raise GanvasError(f"--{next(iter(given))} can not be changed with --resume. Leave it away, or start a new run.")
+    if differing := differences(config, asked):
+        raise GanvasError(
+            f"{run.path} was trained with other settings: {'; '.join(differing)} (run -> asked). "
+            "Leave them away, or start a new run without --resume."
+        )
+    expected = run.info.get("data", {}).get("fingerprint")
+    if expected != dataset.fingerprint:
+        raise GanvasError(
+            f"The data at {source.source!r} changed since {run.path} was started: data.fingerprint is "
+            f"{dataset.fingerprint}, was {expected}. Bring the data back, or start a new run."
+        )
+    if "kimg" in free or "minutes" in free:
+        budget = {"kimg": free.get("kimg"), "minutes": free.get("minutes")}
+        config = replace(config, training=replace(config.training, **budget))
+    if "device" in free:
+        from ganvas.device import resolve_device
+
+        config = replace(config, training=replace(config.training, device=resolve_device(free["device"]).type))
+    return config, dataset
+
+
+def _opening(loop: Loop) -> list[str]:
+    lines = [f"Run folder: {loop.run.path}"]
+    if loop.resumed:
+        lines.append(f"Resumed at {loop.players.images / 1000:.1f} kimg.")
+    return lines

@@ -1,0 +1,198 @@
+"""The loop: batches in, steps, statistics, snapshots, state; from a budget to a trained run."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+
+import torch
+
+from ganvas import dist, io, pictures
+from ganvas.data import Batches, Dataset
+from ganvas.device import resolve_device, stream
+from ganvas.errors import TrainingError
+from ganvas.model import Model, save_network
+from ganvas.runs import Run
+from ganvas.training import state
+from ganvas.training.monitor import Monitor
+from ganvas.training.players import Players
+
+PREVIEWS = 64
+"""Pictures of a preview grid; twenty times as many points for 2-D data."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a call to `train` ended."""
+
+    run: Run
+    kimg: float
+    seconds: float
+    stopped: str
+    """`budget`, or `interrupted` by Ctrl-C or SIGTERM; both leave a state to resume from."""
+
+
+class Loop:
+    """One training run in one process (or this process's part of it)."""
+
+    def __init__(self, run: Run, dataset: Dataset, monitor: Monitor) -> None:
+        self.run, self.monitor = run, monitor
+        self.config = run.config
+        self.device = dist.local_device(resolve_device(self.config.training.device))
+        self.trained_on, self.held_out = dataset.split(self.config.data.holdout)
+        self.dataset = dataset
+        self.players = Players(self.config, dataset.shape, dataset.num_classes, self.device)
+        self.seconds = state.restore(run, self.players) if run.state_path.is_file() else 0.0
+        self.started = time.monotonic() - self.seconds
+        self.resumed = self.players.images > 0
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is used, 0 to 1: of images or of minutes, whichever is further."""
+        t = self.config.training
+        by_images = self.players.images / (t.kimg * 1000) if t.kimg else 0.0
+        by_time = (time.monotonic() - self.started) / (t.minutes * 60) if t.minutes else 0.0
+        return min(1.0, max(by_images, by_time))
+
+    def __call__(self) -> Result:
+        t = self.config.training
+        batches = iter(
+            Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images)
+        )
+        if self.resumed:
+            self.run.rewind_stats(self.players.images / 1000) if dist.rank() == 0 else None
+        else:
+            self._save_reals()
+            self._save()
+        per_step = t.batch * self.config.objective.critic_steps
+        log_every = max(1, round(t.log_kimg * 1000 / per_step))
+        save_every = max(1, round(t.snapshot_kimg * 1000 / per_step))
+        last_time, last_images, last_saved = time.monotonic(), self.players.images, self.players.images
+        with _interruptible() as interrupted:
+            while not self._finished(interrupted):
+                self.players.step(lambda: next(batches), self._schedule())
+                due = self.players.steps % save_every == 0
+                if due or self.players.steps % log_every == 0:
+                    now = time.monotonic()
+                    speed = (self.players.images - last_images) / max(now - last_time, 1e-9)
+                    self._log(speed)
+                    if due:
+                        self._save()
+                        last_saved = self.players.images
+                    last_time, last_images = time.monotonic(), self.players.images
+        if last_images != self.players.images:
+            elapsed = max(time.monotonic() - last_time, 1e-9)
+            self._log((self.players.images - last_images) / elapsed)
+        if last_saved != self.players.images:
+            self._save()
+        stopped = "interrupted" if interrupted.is_set() and self.progress < 1 else "budget"
+        return Result(self.run, self.players.images / 1000, time.monotonic() - self.started, stopped)
+
+    def _schedule(self) -> float:
+        """Like `progress`, the same on every process: the learning rates must not drift apart."""
+        progress = self.progress
+        if self.config.training.minutes and dist.world_size() > 1:
+            return float(dist.share(str(progress)))
+        return progress
+
+    def _finished(self, interrupted: threading.Event) -> bool:
+        return dist.agree(interrupted.is_set() or self.progress >= 1, self.device)
+
+    def _log(self, speed: float) -> None:
+        """Write a line of statistics, and stop the run when a figure was not finite."""
+        figures = self.players.read_stats()
+        bad_step = int(figures.pop("bad_step"))
+        if dist.agree(bad_step >= 0, self.device):
+            self._fail(bad_step)
+        self.seconds = time.monotonic() - self.started
+        record = {
+            "kimg": round(self.players.images / 1000, 3),
+            "step": self.players.steps,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(speed, 1),
+            **{name: round(value, 5) for name, value in figures.items()},
+        }
+        if dist.rank() == 0:
+            self.run.append_stats(record)
+            self.monitor.show(record, self.progress)
+
+    def _fail(self, step: int) -> None:
+        snapshots = self.run.snapshots
+        kept = f"The last good snapshot is {snapshots[-1]}." if snapshots else "There was no good snapshot yet."
+        message = (
+            f"Training stopped: a loss was not finite at step {step} ({self.players.images / 1000:.1f} kimg). {kept} "
+            "Try a lower learning rate (--set optimizer.lr_critic=... --set optimizer.lr_generator=...), "
+            "a stronger --gamma, or --precision fp32."
+        )
+        if dist.rank() == 0:
+            self.run.log(message)
+        raise TrainingError(message)
+
+    def _save(self) -> None:
+        """Snapshot, preview, state; in this order, so that the state never points past what is there."""
+        dist.broadcast_buffers(self.players.average)
+        if dist.rank() != 0:
+            return
+        self.seconds = time.monotonic() - self.started
+        name = f"{self.players.images // 1000:06d}"
+        header = {
+            "shape": list(self.dataset.shape),
+            "num_classes": self.players.generator.num_classes,
+            "kimg": self.players.images / 1000,
+            "data": {"name": self.dataset.name, "fingerprint": self.dataset.fingerprint},
+            "class_names": list(self.dataset.class_names) if self.players.generator.num_classes else [],
+        }
+        files = (("generator", self.players.average), ("critic", self.players.critic))
+        folder = self.run.path / "snapshots" / name
+        if folder.exists():  # the same kimg twice: replace the files one by one, each atomically
+            for kind, network in files:
+                with io.atomic(folder / f"{kind}.safetensors") as temporary:
+                    save_network(temporary, network, self.config, {"kind": kind, **header})
+        else:
+            with io.atomic(folder) as temporary:
+                temporary.mkdir()
+                for kind, network in files:
+                    save_network(
+                        temporary / f"{kind}.safetensors", network, self.config, {"kind": kind, **header}
+                    )
+        self._save_preview(name)
+        state.save(self.run, self.players, self.seconds)
+
+    def _save_preview(self, name: str) -> None:
+        model = Model(self.players.average, None, self.config, {})
+        count = PREVIEWS if self.dataset.is_images else 20 * PREVIEWS
+        picture = pictures.draw(model.sample(count, seed=self.config.training.seed))
+        io.write_bytes(self.run.samples_path / f"{name}.png", pictures.png(picture))
+
+    def _save_reals(self) -> None:
+        if dist.rank() != 0:
+            return
+        count = min(len(self.trained_on), PREVIEWS if self.dataset.is_images else 20 * PREVIEWS)
+        chosen = torch.randperm(len(self.trained_on), generator=stream(self.config.training.seed, "reals"))
+        reals, _ = self.trained_on.take(chosen[:count])
+        io.write_bytes(self.run.samples_path / "reals.png", pictures.png(pictures.draw(reals)))
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C or SIGTERM sets the event, so that the step ends and the state is written; a second one kills."""
+    event = threading.Event()
+    previous = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        event.set()
+        signal.signal(number, previous[number])
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.getsignal(number)
+            signal.signal(number, handle)
+    try:
+        yield event
+    finally:
+        with suppress(ValueError):
+            for number, handler in previous.items():
+                signal.signal(number, handler)

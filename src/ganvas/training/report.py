@@ -1,0 +1,117 @@
+"""report.html: one file with the pictures, the curves and the command that made them. Opens anywhere, loads nothing."""
+
+import base64
+import html
+import io as memory
+import json
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ganvas import io, pictures
+from ganvas.config import to_dict
+from ganvas.model import Model, load
+from ganvas.runs import Run
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+h1{margin-bottom:0}h2{margin-top:2.5rem}img{max-width:100%;image-rendering:pixelated;border:1px solid #ddd}
+img.plot{image-rendering:auto;border:0}figure{margin:1rem 0;display:inline-block;vertical-align:top}
+figcaption{color:#555}code,pre{background:#f4f4f4;padding:.1rem .3rem;overflow:auto}pre{padding:1rem}
+td,th{padding:.2rem 1rem .2rem 0;text-align:left}.row figure{width:30%;margin-right:1%}
+@media (prefers-color-scheme:dark){body{color:#ddd;background:#161616}code,pre{background:#262626}
+figcaption{color:#aaa}img{border-color:#333}img.plot{background:#fff}}
+"""
+
+
+def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1) -> Image.Image:
+    """Each row walks from one latent to another along the sphere, which keeps the length typical of a normal latent."""
+    ends = model.latents(2 * rows, seed)
+    start, stop = ends[:rows, None], ends[rows:, None]
+    angle = torch.arccos(torch.nn.functional.cosine_similarity(start, stop, dim=-1).clamp(-1, 1))[..., None]
+    t = torch.linspace(0, 1, columns)[None, :, None]
+    walk = (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * stop) / torch.sin(angle)
+    labels = None
+    if model.generator.num_classes:
+        labels = (torch.arange(rows) % model.generator.num_classes).repeat_interleave(columns)
+        labels = labels.to(model.device)
+    with torch.inference_mode():
+        drawn = model.generator(walk.flatten(0, 1).to(model.device), labels)
+    return pictures.grid(model.to_data(drawn).cpu(), columns=columns)
+
+
+def curves(run: Run) -> bytes | None:
+    """Losses and logits over kimg as PNG bytes; None before the first line of statistics."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    stats = run.stats()
+    if len(stats) < 2:
+        return None
+    figure = Figure(figsize=(9, 3), dpi=110)
+    x = [record["kimg"] for record in stats]
+    for place, title, names in (
+        (121, "losses", ("loss_generator", "loss_critic")),
+        (122, "mean logits of the critic", ("real_logits", "fake_logits")),
+    ):
+        axes = figure.add_subplot(place)
+        for name in names:
+            axes.plot(x, [record[name] for record in stats], label=name.replace("_", " "), linewidth=1.2)
+        axes.set(title=title, xlabel="kimg")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.tight_layout()
+    buffer = memory.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def write_report(run: Run) -> Path:
+    """Write report.html into the run folder and return its path."""
+    model = load(run.path, device="cpu", critic=False)
+    info = run.info
+    samples = sorted(p for p in run.samples_path.glob("*.png") if p.stem.isdigit())
+    shown = [samples[round(i * (len(samples) - 1) / 5)] for i in range(min(6, len(samples)))] if samples else []
+    parts = [
+        f"<h1>{html.escape(run.path.name)}</h1>",
+        f"<p>{html.escape(info['data']['name'])}: {info['data']['trained_on']:,} samples trained on, "
+        f"{info['data']['held_out']:,} held out; {model.info['kimg']:,.1f} kimg.</p>",
+        f"<p>Made by <code>{html.escape(info['command'])}</code></p>",
+        "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
+        _figure(samples[-1].read_bytes(), "drawn by the averaged generator"),
+        _figure((run.samples_path / "reals.png").read_bytes(), "real, for comparison"),
+    ]
+    if len(model.shape) == 3:
+        parts += [
+            "<h2>A walk through the latent space</h2>",
+            _figure(pictures.png(interpolation(model)), "each row goes from one latent (left) to another (right)"),
+        ]
+    if (plot := curves(run)) is not None:
+        parts += ["<h2>Training</h2>", _figure(plot, "", "plot")]
+    if len(shown) > 2:
+        parts += ["<h2>How it came about</h2><div class=row>"]
+        parts += [_figure(p.read_bytes(), f"{int(p.stem)} kimg") for p in dict.fromkeys(shown)]
+        parts += ["</div>"]
+    parts += [
+        "<h2>Config</h2>",
+        f"<pre>{html.escape(json.dumps(to_dict(run.config), indent=2))}</pre>",
+        f"<p>{html.escape(', '.join(f'{k} {v}' for k, v in info['versions'].items()))}; "
+        f"data {html.escape(info['data']['fingerprint'])}</p>",
+    ]
+    page = (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width,initial-scale=1'>"
+        f"<title>{html.escape(run.path.name)} - ganvas</title><style>{STYLE}</style>\n" + "\n".join(parts) + "</html>\n"
+    )
+    path = run.path / "report.html"
+    io.write_bytes(path, page.encode())
+    return path
+
+
+def _figure(content: bytes, caption: str, kind: str = "") -> str:
+    data = base64.b64encode(content).decode()
+    return (
+        f"<figure><img class='{kind}' alt='{html.escape(caption)}' src='data:image/png;base64,{data}'>"
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )

@@ -1,0 +1,134 @@
+"""From what the user typed to a fully resolved config."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ganvas import losses, networks
+from ganvas.config import (
+    Config,
+    DataConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    PenaltyConfig,
+    Resize,
+    replace_at,
+    validate,
+)
+from ganvas.data import Dataset
+from ganvas.device import resolve_device, resolve_precision
+from ganvas.errors import GanvasError
+from ganvas.presets import default_preset, presets
+
+PENALTY_WEIGHTS = {"r1": 0.05, "r2": 0.05, "wgan-gp": 10.0, "clip": 0.01}
+"""When the preset does not say: R1 and R2 as our presets have them, the others as published."""
+
+
+def resolve(
+    data: DataConfig,
+    dataset: Dataset,
+    *,
+    preset: str | None = None,
+    kimg: float | None = None,
+    minutes: float | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    network: str | None = None,
+    loss: str | None = None,
+    penalty: str | Sequence[str] | None = None,
+    gamma: float | None = None,
+    conditional: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Config:
+    """Start from the preset, apply what was asked for, check every name and range."""
+    config = presets.get(preset or default_preset(dataset.is_images))
+    config = replace(config, data=data)
+    if network is not None and network != config.network.name:
+        networks.families.get(network)
+        config = replace(config, network=_default_network(network, dataset))
+        if network == "resnet":
+            # Deep residual pairs do not stand the rate of the small default pair.
+            config = replace(config, optimizer=OptimizerConfig("adam", 2e-4, 2e-4, 0.0, 0.9, "linear"))
+    if conditional:
+        if dataset.num_classes < 2:
+            raise GanvasError(f"--conditional needs labels, and {dataset.name} has none. Put images in one sub-folder a class.")
+        config = replace(config, network=replace(config.network, conditional=True))
+    objective = config.objective
+    if loss is not None:
+        losses.losses.get(loss)
+        objective = replace(objective, loss=loss)
+    if penalty is not None:
+        names = [penalty] if isinstance(penalty, str) else list(penalty)
+        had = {p.name: p for p in objective.penalties}
+        wanted = [name for name in names if name != "none"]
+        for name in wanted:
+            losses.penalties.get(name)
+        objective = replace(
+            objective,
+            penalties=tuple(had.get(name, PenaltyConfig(name, PENALTY_WEIGHTS.get(name, 1.0))) for name in wanted),
+        )
+    if gamma is not None:
+        if not objective.penalties:
+            raise GanvasError("--gamma sets the weight of a penalty and there is none. Add --penalty r1.")
+        objective = replace(objective, penalties=tuple(replace(p, weight=gamma) for p in objective.penalties))
+    training = config.training
+    if kimg is not None or minutes is not None:
+        training = replace(training, kimg=kimg, minutes=minutes)
+    if batch is not None:
+        training = replace(training, batch=batch)
+    if seed is not None:
+        training = replace(training, seed=seed)
+    if precision not in ("auto", "fp32", "bf16"):
+        raise GanvasError(f"Unknown precision {precision!r}. Use auto, fp32 or bf16.")
+    config = replace(config, objective=objective, training=replace(training, precision=precision, device=device))
+    for path, value in (settings or {}).items():
+        config = replace_at(config, path, value)
+    where = resolve_device(config.training.device)
+    config = replace(
+        config,
+        training=replace(
+            config.training, device=where.type, precision=resolve_precision(config.training.precision, where)
+        ),
+    )
+    return _check(config, dataset)
+
+
+def _default_network(name: str, dataset: Dataset) -> NetworkConfig:
+    if name == "mlp":
+        output = "tanh" if dataset.is_images else "linear"
+        hidden = [256, 256, 256]
+        return NetworkConfig(
+            name,
+            64 if dataset.is_images else 2,
+            generator={"hidden": hidden, "output": output},
+            critic={"hidden": hidden, "act": "leaky"},
+        )
+    return NetworkConfig(name, latent_dim=64)
+
+
+def _check(config: Config, dataset: Dataset) -> Config:
+    """Names, ranges, and whether the networks fit the data: everything that would fail later fails here."""
+    import torch
+
+    validate(config)
+    losses.losses.get(config.objective.loss)
+    for penalty in config.objective.penalties:
+        losses.penalties.get(penalty.name)
+    with torch.device("meta"):
+        generator = networks.build_generator(config.network, dataset.shape, dataset.num_classes)
+        networks.build_critic(config.network, dataset.shape, dataset.num_classes)
+    assert generator.shape == dataset.shape
+    return config
+
+
+def data_config(
+    source: str, resolution: int | None = None, resize: Resize | None = None, mirror: bool = False
+) -> DataConfig:
+    """The data part of a config, checked."""
+    if resize not in (None, "crop", "fit", "stretch"):
+        raise GanvasError(f"Unknown --resize {resize!r}. Use crop, fit or stretch.")
+    if resolution is not None and not 4 <= resolution <= 1024:
+        raise GanvasError(f"--resolution is {resolution}; it must be between 4 and 1024.")
+    return DataConfig(source, resolution, resize, mirror)

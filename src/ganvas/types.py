@@ -1,0 +1,30 @@
+"""What the parts expect of each other. `B` is the batch size, `C H W` an image, `Z` the latent length."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+Shape = tuple[int, ...]
+"""(C, H, W) of an image or (D,) of a point."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Draws samples from latents. Every network in `ganvas.networks` has these."""
+
+    latent_dim: int
+    shape: Shape
+    num_classes: int
+    value_range: tuple[float, float]
+    """Lowest and highest value of an image it draws: (-1, 1), or (0, 1) behind a sigmoid."""
+
+    def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z (B, Z) and labels (B,) -> samples (B, *shape)."""
+
+
+@runtime_checkable
+class Critic(Protocol):
+    """Scores samples; higher is more real. Returns logits, never probabilities."""
+
+    def __call__(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """x (B, *shape) and labels (B,) -> logits (B,)."""
