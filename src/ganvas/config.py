@@ -150,9 +150,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return None if value is None else _convert(options[0], value, where)
     if origin is Literal:
         if value not in get_args(hint):
-            raise GanvasError(
-                f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(hint)))}."
-            )
+            raise GanvasError(f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(hint)))}.")
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
@@ -162,9 +160,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value if isinstance(value, hint) else from_dict(hint, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    expected = Mapping if origin is not None else hint
+    expected, name = (hint, hint.__name__) if origin is None else (Mapping, "a JSON object")
     if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
-        raise GanvasError(f"{where} must be {getattr(hint, '__name__', 'a JSON object')}, got {value!r}.")
+        raise GanvasError(f"{where} must be {name}, got {value!r}.")
     return value
 
 

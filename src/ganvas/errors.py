@@ -17,9 +17,9 @@ class TrainingError(GanvasError):
 def explain_os_error(error: OSError, doing: str) -> GanvasError:
     """Turn a failed write into a message that names the file and the way out."""
     where = f" {error.filename}" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GanvasError(
-            f"The disk is full: could not finish {doing}{where}. Nothing half-written was kept. "
+            f"The disk is full (or its quota is used up): could not finish {doing}{where}. Nothing half-written was kept. "
             "Free some space or choose another folder with --out, then give the same command again."
         )
     return GanvasError(f"Could not finish {doing}{where}: {error.strerror or error}.")

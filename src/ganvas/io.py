@@ -7,6 +7,7 @@ here unpickles, and a file from outside can not choose what gets imported.
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -92,8 +93,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Json) -> Non
     try:
         safetensors.torch.save_file(dense, path, metadata)
     except safetensors.SafetensorError as error:
-        if "os error 28" in str(error).lower() or "no space" in str(error).lower():
-            raise OSError(28, "No space left on device", str(path)) from error
+        # The library hides the number of the system's error in its text.
+        if found := re.search(r"os error (\d+)", str(error)):
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
 

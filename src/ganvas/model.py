@@ -63,9 +63,7 @@ class Model:
         parts = []
         for start in range(0, n, batch):
             part = slice(start, start + batch)
-            drawn = self.generator(
-                z[part].to(self.device), None if chosen is None else chosen[part].to(self.device)
-            )
+            drawn = self.generator(z[part].to(self.device), None if chosen is None else chosen[part].to(self.device))
             parts.append(self.to_data(drawn).cpu())
         return torch.cat(parts)
 
@@ -108,9 +106,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
     where = resolve_device(device)
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
-    return Model(
-        generator=generator.to(where), critic=judge.to(where) if judge else None, config=config, info=header
-    )
+    return Model(generator=generator.to(where), critic=judge.to(where) if judge else None, config=config, info=header)
 
 
 def find_generator(path: Path) -> Path:
@@ -119,9 +115,7 @@ def find_generator(path: Path) -> Path:
         if (path / "config.json").is_file():
             snapshots = open_run(path).snapshots
             if not snapshots:
-                raise GanvasError(
-                    f"{path} holds no snapshot yet. Train on: ganvas train --resume {path} --minutes 5"
-                )
+                raise GanvasError(f"{path} holds no snapshot yet. Train on: ganvas train --resume {path} --minutes 5")
             path = snapshots[-1]
         if not (path / "generator.safetensors").is_file():
             raise GanvasError(
@@ -129,9 +123,7 @@ def find_generator(path: Path) -> Path:
             )
         return path / "generator.safetensors"
     if not path.exists():
-        raise GanvasError(
-            f"No such model: {path}. Give a run folder, a snapshot folder or a .safetensors file."
-        )
+        raise GanvasError(f"No such model: {path}. Give a run folder, a snapshot folder or a .safetensors file.")
     if path.suffix != ".safetensors":
         raise GanvasError(
             f"{path.name} is not a .safetensors file. ganvas never unpickles .pt, .pth or .pkl files: "

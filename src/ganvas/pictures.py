@@ -2,6 +2,7 @@
 
 import io as memory
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,8 +74,9 @@ def save_samples(samples: Tensor, out: Path) -> None:
     if out.suffix == ".png":
         io.write_bytes(out, png(draw(samples)))
     elif out.suffix == ".npz":
+        arrays: dict[str, Any] = {"images" if samples.dim() == 4 else "points": samples.numpy()}
         buffer = memory.BytesIO()
-        np.savez_compressed(buffer, **{"images" if samples.dim() == 4 else "points": samples.numpy()})
+        np.savez_compressed(buffer, **arrays)
         io.write_bytes(out, buffer.getvalue())
     elif samples.dim() != 4:
         raise GanvasError("2-D points do not go into a folder of images; use --out points.npz or points.png.")

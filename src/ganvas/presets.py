@@ -119,7 +119,10 @@ presets.add(
         SMALL,
         preset="wgan-gp",
         network=NetworkConfig(
-            "resnet", latent_dim=128, generator={"channels": 64}, critic={"channels": 64, "spectral_norm": False}
+            "resnet",
+            latent_dim=128,
+            generator={"channels": 64},
+            critic={"channels": 64, "spectral_norm": False},
         ),
         objective=ObjectiveConfig("wasserstein", penalties=(PenaltyConfig("wgan-gp", 10.0),), critic_steps=5),
         optimizer=OptimizerConfig("adam", 1e-4, 1e-4, beta1=0.0, beta2=0.9, schedule="linear"),
@@ -145,5 +148,3 @@ presets.add(
 def default_preset(is_images: bool) -> str:
     """The preset that `ganvas train DATA` takes when none is named."""
     return "small" if is_images else "toy"
-
-

@@ -1,13 +1,13 @@
 """A run folder: who writes what, and how it is found again.
 
-    runs/00003-digits-dcgan/
-      config.json   resolved config, command, versions, data
-      log.txt       what was said, line by line
-      stats.jsonl   one JSON object every `log_kimg`
-      samples/      reals.png, 000512.png: fixed latents, the number is kimg
-      snapshots/    000512/generator.safetensors, critic.safetensors
-      state/        latest.safetensors: everything that --resume needs
-      report.html
+runs/00003-digits-dcgan/
+  config.json   resolved config, command, versions, data
+  log.txt       what was said, line by line
+  stats.jsonl   one JSON object every `log_kimg`
+  samples/      reals.png, 000512.png: fixed latents, the number is kimg
+  snapshots/    000512/generator.safetensors, critic.safetensors
+  state/        latest.safetensors: everything that --resume needs
+  report.html
 """
 
 import json
@@ -61,9 +61,7 @@ class Run:
 
     def write_config(self, config: Config, info: io.Json) -> None:
         """Write config.json."""
-        io.write_json(
-            self.config_path, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info}
-        )
+        io.write_json(self.config_path, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info})
 
     def log(self, message: str) -> None:
         """Append a line to log.txt."""

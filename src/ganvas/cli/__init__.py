@@ -10,12 +10,13 @@ from ganvas.errors import GanvasError, TrainingError
 from ganvas.registry import did_you_mean
 
 COMMANDS = {
-    "demo": "train on handwritten digits for 90 seconds, draw samples, write a report",
-    "train": "train a generator and a critic on images or points",
-    "sample": "draw samples from a trained model",
-    "list": "show data sets, networks, losses, penalties and presets",
+    "demo": ("demo", "train on handwritten digits for 90 seconds, draw samples, write a report"),
+    "train": ("train", "train a generator and a critic on images or points"),
+    "sample": ("sample", "draw samples from a trained model"),
+    # Not `list.py`: importing it would hide the builtin of that name here.
+    "list": ("listing", "show data sets, networks, losses, penalties and presets"),
 }
-"""Name -> line of help. The module `ganvas.cli.<name>` holds a function `run` with typed arguments."""
+"""Name -> (module below `ganvas.cli` with a typed function `run`, line of help)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _top_level(argv)
     import tyro
 
-    command = import_module(f"ganvas.cli.{argv[0]}")
+    command = import_module(f"ganvas.cli.{COMMANDS[argv[0]][0]}")
     try:
         tyro.cli(command.run, args=argv[1:], prog=f"ganvas {argv[0]}", config=(tyro.conf.FlagCreatePairsOff,))
     except TrainingError as error:
@@ -47,7 +48,7 @@ def _top_level(argv: list[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"ganvas {version('ganvas')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for name, line in COMMANDS.items():
+    for name, (_, line) in COMMANDS.items():
         commands.add_parser(name, help=line, add_help=False)
     if argv and not argv[0].startswith("-"):
         hint = did_you_mean(argv[0], list(COMMANDS))

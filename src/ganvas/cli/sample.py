@@ -7,7 +7,6 @@ from typing import Annotated
 import tyro
 
 
-
 def run(
     model: Annotated[Path, tyro.conf.Positional],
     *,

@@ -9,7 +9,6 @@ import tyro
 from ganvas.errors import GanvasError
 
 
-
 def run(
     data: Annotated[str | None, tyro.conf.Positional] = None,
     *,

@@ -11,9 +11,7 @@ from ganvas.data.base import Dataset, fingerprint, memory_limit
 from ganvas.data.resize import from_arrays
 from ganvas.errors import GanvasError
 
-WANTED = (
-    "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, or float points (N, D)."
-)
+WANTED = "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, or float points (N, D)."
 
 
 class ArrayItems:
@@ -49,14 +47,15 @@ def load(path: Path, config: DataConfig) -> Dataset:
         )
     try:
         file = np.load(path, mmap_mode="r", allow_pickle=False)
-        array, labels = _from_npz(file, path) if path.suffix == ".npz" else (file, None)
+        array, given = _from_npz(file, path) if path.suffix == ".npz" else (file, None)
     except GanvasError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise GanvasError(f"{path} can not be read as {path.suffix}: {error}") from error
     names: tuple[str, ...] = ()
-    if labels is not None:
-        names, labels = _check_labels(labels, len(array), path)
+    labels: Tensor | None = None
+    if given is not None:
+        names, labels = _check_labels(given, len(array), path)
     if array.ndim == 2 and np.issubdtype(array.dtype, np.floating):
         return _points(array, labels, names, config, path)
     channels_last = _check_images(array, path)
@@ -78,9 +77,7 @@ def _from_npz(file: np.lib.npyio.NpzFile, path: Path) -> tuple[np.ndarray, np.nd
 
 def _check_labels(labels: np.ndarray, count: int, path: Path) -> tuple[tuple[str, ...], Tensor]:
     if labels.shape != (count,):
-        raise GanvasError(
-            f"{path} holds {count} samples and labels of shape {labels.shape}; expected ({count},)."
-        )
+        raise GanvasError(f"{path} holds {count} samples and labels of shape {labels.shape}; expected ({count},).")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise GanvasError(f"{path}: labels must be whole numbers from 0, got {labels.dtype}.")
     return tuple(str(i) for i in range(int(labels.max()) + 1)), torch.from_numpy(labels.astype(np.int64))
@@ -106,13 +103,9 @@ def _points(
     if bad:
         raise GanvasError(f"{path}: {bad} of {len(array)} points hold NaN or infinity. Remove them first.")
     if config.resolution or config.resize:
-        raise GanvasError(
-            f"{path} holds points of shape {array.shape}; --resolution and --resize are for images."
-        )
+        raise GanvasError(f"{path} holds points of shape {array.shape}; --resolution and --resize are for images.")
     points = torch.from_numpy(np.array(array, dtype=np.float32))
-    return Dataset(
-        path.stem, points, (points.shape[1],), fingerprint(points.numpy().tobytes()), labels, names
-    )
+    return Dataset(path.stem, points, (points.shape[1],), fingerprint(points.numpy().tobytes()), labels, names)
 
 
 def _streamed(path: Path, array: np.ndarray, channels_last: bool, config: DataConfig) -> Dataset:

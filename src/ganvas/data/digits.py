@@ -13,9 +13,7 @@ def load(config: DataConfig) -> Dataset:
 
     bunch = load_digits()
     images = (torch.from_numpy(bunch.images) * (255 / 16)).round().to(torch.uint8)[:, None]
-    return from_arrays(
-        "digits", images, torch.from_numpy(bunch.target).long(), tuple("0123456789"), config
-    )
+    return from_arrays("digits", images, torch.from_numpy(bunch.target).long(), tuple("0123456789"), config)
 
 
 datasets.add("digits", load, "1,797 handwritten digits, 8 px, embedded in scikit-learn")

@@ -110,13 +110,14 @@ def load(path: Path, config: DataConfig) -> Dataset:
     size, how, said = plan(sizes, config)
     mode = "L" if grey else "RGB"
     labels, class_names = _labels(good)
-    items: FolderItems | Tensor = FolderItems(path, good, mode, size[0] if how else None, how)
+    files = FolderItems(path, good, mode, size[0] if how else None, how)
+    items: FolderItems | Tensor = files
     shape = (1 if grey else 3, size[1], size[0])
     notes += said
     if transparent:
         notes += (f"{transparent} images have transparent parts; they become white.",)
     if len(good) * shape[0] * shape[1] * shape[2] <= memory_limit():
-        items = _gather(items, shape)
+        items = _gather(files, shape)
     else:
         notes += ("The images do not fit in memory and stream from the disk through loader workers.",)
     return Dataset(
@@ -132,12 +133,13 @@ def load(path: Path, config: DataConfig) -> Dataset:
 
 def _gather(items: FolderItems, shape: tuple[int, int, int]) -> Tensor:
     images = torch.empty(len(items), *shape, dtype=torch.uint8)
-    with ThreadPoolExecutor() as pool:
-        reads = pool.map(lambda i: (i, items[i]), range(len(items))) if items.path.is_dir() else (
-            (i, items[i]) for i in range(len(items))
-        )
-        for i, image in reads:
-            images[i] = image
+
+    def fill(i: int) -> None:
+        images[i] = items[i]
+
+    # An open zip has one reading position, so only files of a folder are read side by side.
+    with ThreadPoolExecutor(None if items.path.is_dir() else 1) as pool:
+        list(pool.map(fill, range(len(items))))
     return images
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.config import DataConfig
+from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint, memory_limit
 from ganvas.data.folder import to_mode
-from ganvas.data.resize import Resize, plan, resize, to_tensor
+from ganvas.data.resize import plan, resize, to_tensor
 from ganvas.errors import GanvasError
 
 

@@ -69,9 +69,7 @@ def read_idx(path: Path) -> Tensor:
     header = 4 + 4 * content[3]
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
     if len(content) != header + int(np.prod(shape)):
-        raise GanvasError(
-            f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again."
-        )
+        raise GanvasError(f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again.")
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
 
 
@@ -128,9 +126,7 @@ def _download(name: str, file: str, folder: Path) -> None:
         ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name][file]:
-        raise GanvasError(
-            f"{url} gave a file with SHA-256 {found}, expected {SHA256[name][file]}. It was not kept."
-        )
+        raise GanvasError(f"{url} gave a file with SHA-256 {found}, expected {SHA256[name][file]}. It was not kept.")
     io.write_bytes(folder / file, content)
 
 

@@ -14,6 +14,13 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 
 
+def check_batch(batch: int, dataset: Dataset) -> None:
+    """Raise `GanvasError` when `dataset` has fewer samples than a batch takes."""
+    if batch > len(dataset):
+        fitting = max(2, len(dataset) // 2)
+        raise GanvasError(f"A batch of {batch} does not fit {len(dataset)} training samples. Use --batch {fitting}.")
+
+
 class Batches:
     """Iterate over (samples, labels) on `device`, starting at image number `start` of the run.
 
@@ -30,10 +37,7 @@ class Batches:
         start: int = 0,
         workers: int | None = None,
     ) -> None:
-        if batch > len(dataset):
-            raise GanvasError(
-                f"A batch of {batch} does not fit {len(dataset)} training samples. Use --batch {max(2, len(dataset) // 2)}."
-            )
+        check_batch(batch, dataset)
         self.dataset = dataset.to(device)
         self.batch, self.seed, self.device, self.position = batch, seed, device, start
         self.workers = min(4, os.cpu_count() or 1) if workers is None else workers
@@ -46,7 +50,7 @@ class Batches:
             return
         loader = DataLoader(
             _AsTorch(self.dataset),
-            batch_size=None,  # type: ignore[arg-type]
+            batch_size=None,
             sampler=self._positions(),
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",

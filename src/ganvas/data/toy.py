@@ -48,8 +48,7 @@ class Mixture:
 class SwissRoll:
     """A noisy spiral: t uniform on [1.5 pi, 4.5 pi], point t (cos t, sin t) / 7 plus Gaussian noise.
 
-    The density is the integral over t, computed on 20,000 nodes: the spacing is far below the noise, where the
-    midpoint rule is exact to floating point.
+    The density is the integral over t by the midpoint rule on 20,000 nodes, right to six digits of its logarithm.
     """
 
     LOW, HIGH, SCALE = 1.5 * math.pi, 4.5 * math.pi, 1 / 7
@@ -74,11 +73,9 @@ class SwissRoll:
 
 def distribution(name: str) -> Mixture | SwissRoll:
     """The exact distribution behind `toy:grid25`, `toy:ring8` (sigma 0.05 and 0.01) or `toy:swissroll`."""
-    return {
-        "toy:grid25": lambda: Mixture(grid25_centres(), 0.05),
-        "toy:ring8": lambda: Mixture(ring8_centres(), 0.01),
-        "toy:swissroll": SwissRoll,
-    }[name]()
+    if name == "toy:swissroll":
+        return SwissRoll()
+    return Mixture(grid25_centres(), 0.05) if name == "toy:grid25" else Mixture(ring8_centres(), 0.01)
 
 
 def load(config: DataConfig) -> Dataset:

@@ -1,6 +1,7 @@
 """What every network family has in common, and how a family is built from a config."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,7 +123,7 @@ def square_side(shape: Shape, family: str, low: int, high: int) -> int:
     if shape[1] != shape[2] or not low <= side <= high or (side > 7 and side % 2):
         raise GanvasError(
             f"Network {family!r} draws square images of {low} to {high} px with an even side, the data has {shape[1]} x "
-            f"{shape[2]}. Add --resolution {min(high, max(low, 2 ** round(torch.tensor(side).log2().item())))} --resize crop."
+            f"{shape[2]}. Add --resolution {min(high, max(low, 2 ** round(math.log2(side))))} --resize crop."
         )
     return side
 
@@ -135,10 +136,10 @@ def halvings(side: int, smallest: int = 4) -> int:
     return count
 
 
-def from_uint8(images: Tensor, value_range: tuple[float, float], dtype: torch.dtype = torch.float32) -> Tensor:
+def from_uint8(images: Tensor, value_range: tuple[float, float]) -> Tensor:
     """uint8 images -> floats within `value_range`."""
     low, high = value_range
-    return images.to(dtype) * ((high - low) / 255) + low
+    return images.to(torch.get_default_dtype()) * ((high - low) / 255) + low
 
 
 def to_uint8(images: Tensor, value_range: tuple[float, float]) -> Tensor:

@@ -93,7 +93,10 @@ class DcganCritic(CriticBase):
             layers += [MinibatchStd()]
             inputs += 1
         if last_conv:
-            layers += [maybe_spectral_norm(nn.Conv2d(inputs, last, 3, padding=1), spectral_norm), activation("leaky")]
+            layers += [
+                maybe_spectral_norm(nn.Conv2d(inputs, last, 3, padding=1), spectral_norm),
+                activation("leaky"),
+            ]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         width = (last if last_conv else inputs) * side * side
         self.last = maybe_spectral_norm(nn.Linear(width, 1), spectral_norm)
@@ -122,5 +125,7 @@ def _initialise(network: nn.Module, std: float | None) -> None:
 _norm = norm  # the keyword argument of both networks has the same name
 
 families.add(
-    "dcgan", Family(DcganGenerator, DcganCritic), "plain strided convolutions, 8 to 64 px: the default for small images"
+    "dcgan",
+    Family(DcganGenerator, DcganCritic),
+    "plain strided convolutions, 8 to 64 px: the default for small images",
 )

@@ -41,8 +41,8 @@ class MlpGenerator(GeneratorBase):
         self.layers = nn.Sequential(*layers, nn.Linear(width, prod(shape)), last())
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        drawn: Tensor = self.layers(self.with_labels(z, labels))
-        return drawn.unflatten(1, self.shape)
+        drawn: Tensor = self.layers(self.with_labels(z, labels)).unflatten(1, self.shape)
+        return drawn
 
 
 class MlpCritic(CriticBase):

@@ -23,7 +23,8 @@ class GeneratorBlock(nn.Module):
         hidden = self.conv2(F.relu(self.norm2(hidden)))
         # A 1 x 1 convolution and nearest upsampling commute; the small one first is four times cheaper.
         shortcut: Tensor = F.interpolate(self.shortcut(x), scale_factor=2.0)
-        return hidden + shortcut
+        total: Tensor = hidden + shortcut
+        return total
 
 
 class CriticBlock(nn.Module):
@@ -45,7 +46,8 @@ class CriticBlock(nn.Module):
         if self.down:
             hidden, x = F.avg_pool2d(hidden, 2), F.avg_pool2d(x, 2)
         shortcut: Tensor = self.shortcut(x)
-        return hidden + shortcut
+        total: Tensor = hidden + shortcut
+        return total
 
 
 class ResnetGenerator(GeneratorBase):

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from ganvas import dist, io
-from ganvas.config import Config, DataConfig, Resize, differences, to_dict
+from ganvas.config import Config, DataConfig, Resize, differences, replace_at, to_dict, validate
 from ganvas.data import Dataset, load_dataset
+from ganvas.device import resolve_device
 from ganvas.errors import GanvasError
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training.loop import Loop, Result
@@ -20,6 +21,16 @@ from ganvas.training.report import write_report
 from ganvas.training.resolve import data_config, resolve
 
 __all__ = ["Loop", "Result", "describe", "plan", "train", "write_report"]
+
+RESUMABLE = {
+    "preset": "preset",
+    "batch": "training.batch",
+    "seed": "training.seed",
+    "precision": "training.precision",
+    "network": "network.name",
+    "loss": "objective.loss",
+}
+"""Arguments that may be given beside `resume` when they agree with the run: name -> path in its config."""
 
 
 def train(
@@ -169,19 +180,12 @@ def _resumed(
     )
     source = DataConfig(source.source, source.resolution, source.resize, source.mirror, config.data.holdout)
     dataset = load_dataset(source)
-    free = {key: given.pop(key) for key in ("kimg", "minutes", "device") if key in given}
-    changed = {
-        "preset": lambda c, v: replace(c, preset=v),
-        "batch": lambda c, v: replace(c, training=replace(c.training, batch=v)),
-        "seed": lambda c, v: replace(c, training=replace(c.training, seed=v)),
-        "precision": lambda c, v: c if v == "auto" else replace(c, training=replace(c.training, precision=v)),
-        "network": lambda c, v: replace(c, network=replace(c.network, name=v)),
-        "loss": lambda c, v: replace(c, objective=replace(c.objective, loss=v)),
-    }
+    budget = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}
+    device = given.pop("device", None)
     asked = replace(config, data=source)
-    for key, change in changed.items():
+    for key, path in RESUMABLE.items():
         if key in given:
-            asked = change(asked, given.pop(key))
+            asked = replace_at(asked, path, given.pop(key))
     if given:
         raise GanvasError(f"--{next(iter(given))} can not be changed with --resume. Leave it away, or start a new run.")
     if differing := differences(config, asked):
@@ -195,14 +199,13 @@ def _resumed(
             f"The data at {source.source!r} changed since {run.path} was started: data.fingerprint is "
             f"{dataset.fingerprint}, was {expected}. Bring the data back, or start a new run."
         )
-    if "kimg" in free or "minutes" in free:
-        budget = {"kimg": free.get("kimg"), "minutes": free.get("minutes")}
-        config = replace(config, training=replace(config.training, **budget))
-    if "device" in free:
-        from ganvas.device import resolve_device
-
-        config = replace(config, training=replace(config.training, device=resolve_device(free["device"]).type))
-    return config, dataset
+    if budget:
+        config = replace(
+            config, training=replace(config.training, kimg=budget.get("kimg"), minutes=budget.get("minutes"))
+        )
+    if device is not None:
+        config = replace_at(config, "training.device", resolve_device(device).type)
+    return validate(config), dataset
 
 
 def _opening(loop: Loop) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -59,9 +60,7 @@ class Loop:
 
     def __call__(self) -> Result:
         t = self.config.training
-        batches = iter(
-            Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images)
-        )
+        batches = iter(Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images))
         if self.resumed:
             self.run.rewind_stats(self.players.images / 1000) if dist.rank() == 0 else None
         else:
@@ -155,9 +154,7 @@ class Loop:
             with io.atomic(folder) as temporary:
                 temporary.mkdir()
                 for kind, network in files:
-                    save_network(
-                        temporary / f"{kind}.safetensors", network, self.config, {"kind": kind, **header}
-                    )
+                    save_network(temporary / f"{kind}.safetensors", network, self.config, {"kind": kind, **header})
         self._save_preview(name)
         state.save(self.run, self.players, self.seconds)
 
@@ -180,14 +177,14 @@ class Loop:
 def _interruptible() -> Iterator[threading.Event]:
     """The first Ctrl-C or SIGTERM sets the event, so that the step ends and the state is written; a second one kills."""
     event = threading.Event()
-    previous = {}
+    previous: dict[int, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
         event.set()
         signal.signal(number, previous[number])
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
             previous[number] = signal.getsignal(number)
             signal.signal(number, handle)
     try:

@@ -16,6 +16,7 @@ from ganvas.config import (
     validate,
 )
 from ganvas.data import Dataset
+from ganvas.data.loader import check_batch
 from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import GanvasError
 from ganvas.presets import default_preset, presets
@@ -53,7 +54,9 @@ def resolve(
             config = replace(config, optimizer=OptimizerConfig("adam", 2e-4, 2e-4, 0.0, 0.9, "linear"))
     if conditional:
         if dataset.num_classes < 2:
-            raise GanvasError(f"--conditional needs labels, and {dataset.name} has none. Put images in one sub-folder a class.")
+            raise GanvasError(
+                f"--conditional needs labels, and {dataset.name} has none. Put images in one sub-folder a class."
+            )
         config = replace(config, network=replace(config.network, conditional=True))
     objective = config.objective
     if loss is not None:
@@ -82,16 +85,13 @@ def resolve(
         training = replace(training, seed=seed)
     if precision not in ("auto", "fp32", "bf16"):
         raise GanvasError(f"Unknown precision {precision!r}. Use auto, fp32 or bf16.")
-    config = replace(config, objective=objective, training=replace(training, precision=precision, device=device))
+    config = replace(config, objective=objective, training=replace(training, device=device))
+    config = replace_at(config, "training.precision", precision)
     for path, value in (settings or {}).items():
         config = replace_at(config, path, value)
     where = resolve_device(config.training.device)
-    config = replace(
-        config,
-        training=replace(
-            config.training, device=where.type, precision=resolve_precision(config.training.precision, where)
-        ),
-    )
+    config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
+    config = replace_at(config, "training.device", where.type)
     return _check(config, dataset)
 
 
@@ -113,6 +113,7 @@ def _check(config: Config, dataset: Dataset) -> Config:
     import torch
 
     validate(config)
+    check_batch(config.training.batch, dataset.split(config.data.holdout)[0])
     losses.losses.get(config.objective.loss)
     for penalty in config.objective.penalties:
         losses.penalties.get(penalty.name)

@@ -1,0 +1,159 @@
+"""The command line: a thin face, clear errors, exit code 2 for the user's mistake, nothing half-written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas.cli import COMMANDS, main
+from ganvas.presets import presets
+from ganvas.training import Result
+
+SMALL = [
+    "--kimg", "0.064", "--batch", "32", "--device", "cpu", "--set", "network.generator.channels=4",
+    "--set", "network.critic.channels=4",
+]  # fmt: skip
+
+
+def test_help_is_light() -> None:
+    """No torch, no numpy: what makes help slow is never imported."""
+    code = (
+        "import sys; from ganvas.cli import main; assert main(['--help' if 0 else '-h'][:0]) == 0; "
+        "heavy = {'torch', 'numpy', 'matplotlib', 'tyro', 'rich'} & set(sys.modules); assert not heavy, heavy"
+    )
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert all(name in output for name in COMMANDS)
+    for flag in ("--help", "--version"):
+        done = subprocess.run([sys.executable, "-m", "ganvas", flag], check=True, capture_output=True, text=True)
+        assert "ganvas" in done.stdout
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert "--" in capsys.readouterr().out
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("digits", "toy:grid25", "dcgan", "relativistic", "wgan-gp", "article", "hub:org/name"):
+        assert word in shown
+    assert main(["list", "presets", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)) == ["presets"]
+
+
+@pytest.mark.parametrize("preset", list(presets))
+def test_every_preset_dry_runs_and_trains(preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = "toy:ring8" if preset == "toy" else "digits"
+    assert main(["train", data, "--preset", preset, "--dry-run", "--json"]) == 0
+    config = json.loads(capsys.readouterr().out)
+    assert config["preset"] == preset
+    assert config["training"]["device"] in ("cpu", "cuda", "mps")
+    out = ["--out", str(tmp_path), "--kimg", "0.64", "--device", "cpu", "--json"]
+    if preset in ("wgan-gp", "sngan"):  # their full width is for a GPU
+        out += ["--set", "network.generator.channels=8", "--set", "network.critic.channels=8"]
+    assert main(["train", data, "--preset", preset, *out]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["kimg"] >= 0.64
+    assert Path(result["snapshot"]).is_dir()
+
+
+def test_train_and_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", *SMALL, "--out", str(tmp_path), "--name", "mine", "--json"]) == 0
+    run = json.loads(capsys.readouterr().out)["run"]
+    assert Path(run).name == "00000-mine"
+    picture, archive, folder = tmp_path / "a.png", tmp_path / "a.npz", tmp_path / "folder"
+    for out in (picture, archive, folder):
+        assert main(["sample", run, "--n", "6", "--seed", "1", "--out", str(out)]) == 0
+    with Image.open(picture) as grid:
+        assert grid.width >= 500
+    assert np.load(archive)["images"].shape == (6, 1, 8, 8)
+    assert len(list(folder.iterdir())) == 6
+    capsys.readouterr()
+    assert main(["train", "--resume", run, "--kimg", "0.128", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kimg"] == 0.128
+
+
+def test_conditional_samples(tmp_path: Path) -> None:
+    assert main(["train", "digits", *SMALL, "--conditional", "--out", str(tmp_path), "--name", "c"]) == 0
+    assert main(["sample", str(tmp_path / "00000-c"), "--labels", "3", "5", "--out", str(tmp_path / "a.png")]) == 0
+
+
+def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--minutes", "0.02", "--out", str(tmp_path)]) == 0
+    run = tmp_path / "00000-demo"
+    for name in ("samples.png", "interpolation.png", "report.html"):
+        assert (run / name).stat().st_size > 1000
+        assert str(run / name) in capsys.readouterr().out if name == "samples.png" else True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tarin", "digits"], "unknown command 'tarin'. Did you mean 'train'?"),
+        (["train"], "What to train on?"),
+        (["train", "digit"], "Did you mean 'digits'?"),
+        (["train", "no/such/place"], "neither a known data set nor an existing path"),
+        (["train", "digits", "--preset", "smal"], "Did you mean 'small'?"),
+        (["train", "digits", "--network", "dcgn"], "Did you mean 'dcgan'?"),
+        (["train", "digits", "--loss", "hinges"], "Did you mean 'hinge'?"),
+        (["train", "digits", "--penalty", "wgan"], "Did you mean 'wgan-gp'?"),
+        (["train", "digits", "--precision", "fp8"], "Use auto, fp32 or bf16"),
+        (["train", "digits", "--device", "tpu"], "Unknown device 'tpu'"),
+        (["train", "digits", "--kimg", "-1"], "must be more than 0"),
+        (["train", "digits", "--batch", "1"], "must be at least 2"),
+        (["train", "digits", "--batch", "5000"], "does not fit"),
+        (["train", "digits", "--resolution", "9"], "--resolution 8"),
+        (["train", "digits", "--set", "optimizer.lr=1"], "Unknown setting config.optimizer.lr"),
+        (["train", "digits", "--set", "batch"], "--set wants PATH=VALUE"),
+        (["train", "digits", "--penalty", "none", "--gamma", "1"], "--gamma sets the weight of a penalty"),
+        (["train", "toy:swissroll", "--conditional"], "--conditional needs labels"),
+        (["train", "toy:ring8", "--network", "dcgan"], "--network mlp"),
+        (["train", "--resume", "nowhere"], "No such run folder"),
+        (["train", "--resume", "nowhere", "--dry-run"], "--dry-run shows the config of a new run"),
+        (["sample", "nowhere"], "No such model"),
+    ],
+)
+def test_mistakes(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [], "nothing half-written"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "digits", "--kimgs", "3"], ["train", "digits", "--resize", "squash"], ["sample"]]
+)
+def test_mistyped_flags(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_refuses_before_working(trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(trained.run.path), "--out", str(tmp_path / "a.gif")]) == 2
+    assert main(["sample", str(trained.run.path), "--labels", "1", "--out", str(tmp_path / "a.png")]) == 2
+    assert "trained without labels" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_run_is_not_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A learning rate that blows everything up: exit code 1, and the message names the step."""
+    broken = ["--set", "optimizer.lr_critic=1e30", "--set", "optimizer.lr_generator=1e30"]
+    assert main(["train", "digits", *SMALL, *broken, "--kimg", "1", "--out", str(tmp_path)]) == 1
+    assert "not finite at step" in capsys.readouterr().err

@@ -1,0 +1,50 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+from ganvas.data import Dataset, load_dataset
+from ganvas.errors import GanvasError
+
+
+def numbers(n: int) -> Dataset:
+    return Dataset("n", torch.arange(n, dtype=torch.float32)[:, None], (1,), "x")
+
+
+def test_digits_are_scikit_learns() -> None:
+    data, bunch = load_dataset("digits"), load_digits()
+    images, labels = data.take(torch.arange(len(data)))
+    assert images.shape == (1797, 1, 8, 8)
+    assert images.max() == 255
+    torch.testing.assert_close(images[:, 0].double() * 16 / 255, torch.from_numpy(bunch.images), atol=0.04, rtol=0)
+    assert labels is not None
+    assert labels.tolist() == bunch.target.tolist()
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(2, 3000), share=st.floats(0, 0.89))
+def test_the_split_is_a_partition_and_never_moves(n: int, share: float) -> None:
+    kept, held = numbers(n).split(share)
+    together = torch.cat([part.take(torch.arange(len(part)))[0].flatten() for part in (kept, held)])
+    assert sorted(together.tolist()) == list(range(n))
+    assert len(held) == min(round(n * share), 10_000, n - 1)
+    again = numbers(n).split(share)[1]
+    assert torch.equal(again.take(torch.arange(len(again)))[0], held.take(torch.arange(len(held)))[0])
+
+
+def test_at_most_ten_thousand_are_held_out() -> None:
+    assert len(numbers(200_000).split(0.1)[1]) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("fashion-mnits", "Did you mean 'fashion-mnist'"),
+        ("no/such/folder", "neither a known data set nor an existing path"),
+        ("toy:ring9", "Did you mean 'toy:ring8'"),
+    ],
+)
+def test_unknown_sources(source: str, message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        load_dataset(source)

@@ -1,0 +1,93 @@
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas.config import DataConfig
+from ganvas.data import idx, load_dataset
+from ganvas.errors import GanvasError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+LABELS = np.arange(20, dtype=np.uint8) % 10
+
+
+def encode(array: np.ndarray) -> bytes:
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+def write(folder: Path, suffix: str = ".gz", labels: np.ndarray = LABELS) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in (("train-images-idx3-ubyte", IMAGES), ("train-labels-idx1-ubyte", labels)):
+        content = encode(array)
+        (folder / f"{name}{suffix}").write_bytes(gzip.compress(content) if suffix else content)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_folder_of_idx_files(tmp_path: Path, suffix: str) -> None:
+    data = load_dataset(str(write(tmp_path / "mine", suffix)))
+    assert data.shape == (1, 28, 28)
+    assert data.num_classes == 10
+    images, labels = data.take(torch.arange(20))
+    assert torch.equal(images[:, 0], torch.from_numpy(IMAGES))
+    assert labels is not None
+    assert labels.tolist() == LABELS.tolist()
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", "")
+    path = folder / "train-images-idx3-ubyte"
+    path.write_bytes(encode(IMAGES)[:-5])
+    with pytest.raises(GanvasError, match="damaged"):
+        load_dataset(str(folder))
+    path.write_bytes(b"hello world")
+    with pytest.raises(GanvasError, match="not an IDX file"):
+        load_dataset(str(folder))
+    (folder / "train-images-idx3-ubyte").unlink()
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(encode(IMAGES))[:-50])
+    with pytest.raises(GanvasError, match="can not be read"):
+        load_dataset(str(folder))
+
+
+def test_labels_must_match_in_number(tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match="20 images and 19 labels"):
+        load_dataset(str(write(tmp_path / "mine", labels=LABELS[:19])))
+
+
+def test_download_is_checked_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = write(tmp_path / "server")
+    monkeypatch.setitem(idx.URLS, "mnist", server.as_uri() + "/")
+    with pytest.raises(GanvasError, match=r"SHA-256 .* It was not kept"):
+        load_dataset("mnist")
+    assert not list(idx.cache_folder().rglob("*")) or not list(idx.cache_folder().rglob("*.gz"))
+    good = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in server.iterdir()}
+    monkeypatch.setitem(idx.SHA256, "mnist", good)
+    assert len(load_dataset("mnist")) == 20
+    for path in server.iterdir():
+        path.unlink()
+    data = load_dataset("mnist")  # from the cache now
+    assert data.class_names == tuple("0123456789")
+
+
+def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(idx.URLS, "mnist", (tmp_path / "nowhere").as_uri() + "/")
+    with pytest.raises(GanvasError, match=r"Could not download.*ganvas train /path/to/mnist"):
+        load_dataset("mnist")
+
+
+def test_the_systems_copy_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(idx.SYSTEM_FOLDERS, "fashion-mnist", write(tmp_path / "system"))
+    data = load_dataset(DataConfig("fashion-mnist", resolution=14))
+    assert data.shape == (1, 14, 14)
+    assert data.class_names[9] == "Ankle boot"
+
+
+def test_published_checksums_are_complete() -> None:
+    for name, files in idx.SHA256.items():
+        assert name in idx.URLS
+        assert len(files) == 4
+        assert all(len(digest) == 64 and int(digest, 16) for digest in files.values())

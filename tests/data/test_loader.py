@@ -1,0 +1,54 @@
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganvas.config import DataConfig
+from ganvas.data import Batches, Dataset, load_dataset
+from ganvas.errors import GanvasError
+
+CPU = torch.device("cpu")
+
+
+def numbers(n: int) -> Dataset:
+    return Dataset("n", torch.arange(n, dtype=torch.float32)[:, None], (1,), "x")
+
+
+@settings(deadline=None, max_examples=30)
+@given(n=st.integers(3, 50), batch=st.integers(2, 50), seed=st.integers(0, 5))
+def test_every_epoch_visits_everything_once(n: int, batch: int, seed: int) -> None:
+    batch = min(batch, n)
+    seen = torch.cat([x.flatten() for x, _ in islice(Batches(numbers(n), batch, seed, CPU), -(-3 * n // batch))])
+    for epoch in range(3):
+        assert sorted(seen[epoch * n : (epoch + 1) * n].tolist()) == list(range(n))
+
+
+def test_a_later_start_continues_the_same_order() -> None:
+    whole = [x for x, _ in islice(Batches(numbers(23), 4, 1, CPU), 20)]
+    later = [x for x, _ in islice(Batches(numbers(23), 4, 1, CPU, start=28), 13)]
+    assert all(torch.equal(a, b) for a, b in zip(whole[7:], later, strict=True))
+    other = next(iter(Batches(numbers(23), 4, 2, CPU)))[0]
+    assert not torch.equal(whole[0], other)
+
+
+def test_workers_give_the_same_batches(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DataConfig(str(image_folder), resolution=8)
+    resident = load_dataset(config)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.0001")
+    streamed = load_dataset(config)
+    assert not streamed.resident
+    first = list(islice(Batches(resident, 5, 0, CPU), 6))
+    second = list(islice(Batches(streamed, 5, 0, CPU, workers=2), 6))
+    for (a, labels_a), (b, labels_b) in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+        assert labels_a is not None
+        assert labels_b is not None
+        assert torch.equal(labels_a, labels_b)
+
+
+def test_a_batch_larger_than_the_data() -> None:
+    with pytest.raises(GanvasError, match=r"batch of 64 does not fit 10 .* --batch 5"):
+        Batches(numbers(10), 64, 0, CPU)

@@ -1,0 +1,34 @@
+"""Run by tests/test_dist.py under torchrun, and in one process as the reference."""
+
+import sys
+
+import ganvas
+
+ganvas.train(
+    "digits",
+    kimg=0.64,
+    batch=32,
+    seed=5,
+    device="cpu",
+    out=sys.argv[1],
+    quiet=True,
+    report=False,
+    settings={
+        "network.latent_dim": 8,
+        "network.generator.channels": 4,
+        "network.critic.channels": 4,
+        # Batch statistics are those of a process's own half; everything else must agree.
+        "network.generator.norm": "pixel",
+        "objective.penalties": [
+            {"name": "r1", "weight": 0.1, "interval": 2},
+            {"name": "wgan-gp", "weight": 1.0},
+        ],
+        "objective.instance_noise": 0.1,
+        "objective.critic_steps": 2,
+        "data.mirror": True,
+        "optimizer.lr_generator": 1e-3,
+        "optimizer.lr_critic": 1e-3,
+        "training.log_kimg": 0.064,
+        "training.snapshot_kimg": 0.128,
+    },
+)

@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from ganvas import device
+from ganvas.errors import GanvasError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx2": True}, "fp32")],
+)
+def test_auto_takes_bf16_only_from_hardware(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
+    assert device.resolve_precision("auto", CPU) == expected
+    assert device.resolve_precision("fp32", CPU) == "fp32"
+
+
+def test_unavailable_and_unknown_devices() -> None:
+    assert device.resolve_device("cpu") == CPU
+    with pytest.raises(GanvasError, match="Unknown device 'gpu'"):
+        device.resolve_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(GanvasError, match="not available"):
+            device.resolve_device("cuda")
+
+
+def test_streams_are_repeatable_and_independent() -> None:
+    def draw(seed: int, name: str) -> torch.Tensor:
+        return torch.randn(1000, generator=device.stream(seed, name))
+
+    assert torch.equal(draw(0, "a"), draw(0, "a"))
+    for other in (draw(1, "a"), draw(0, "b"), draw(0, "aa")):
+        assert abs(torch.corrcoef(torch.stack([draw(0, "a"), other]))[0, 1]) < 0.15

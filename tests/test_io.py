@@ -1,0 +1,168 @@
+"""Atomic writes on a real full device (/dev/full), hostile and damaged weight files."""
+
+import json
+import os
+import pickle
+import resource
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from ganvas import io
+from ganvas.errors import GanvasError
+
+
+def test_write_replaces_whole_files(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    io.write_bytes(target, b"one")
+    io.write_bytes(target, b"two")
+    assert target.read_bytes() == b"two"
+    assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+
+    def half_way() -> None:
+        with io.atomic(target) as temporary:
+            temporary.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half_way()
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    with io.atomic(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "x").write_bytes(b"1")
+        assert not (tmp_path / "folder").exists()
+    assert (tmp_path / "folder" / "x").read_bytes() == b"1"
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary file is a link to /dev/full, which answers every write as a full disk does."""
+    monkeypatch.setattr(io.secrets, "token_hex", lambda n: "fixed")
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    (tmp_path / ".a.bin.fixed.tmp").symlink_to("/dev/full")
+    with pytest.raises(GanvasError, match=r"disk is full.*Free some space"):
+        io.write_bytes(target, b"x" * 100_000)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_no_room_for_tensors(tmp_path: Path) -> None:
+    """The system's limit on the size of a file stands in for the end of the disk: the write fails half-way."""
+    target = tmp_path / "a.safetensors"
+    target.write_bytes(b"old")
+
+    def write() -> None:
+        with io.atomic(target) as temporary:
+            io.save_tensors(temporary, {"w": torch.zeros(100_000)}, {})
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(GanvasError, match=r"disk is full.*Free some space"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_tensors_round_trip_with_channels_last(tmp_path: Path) -> None:
+    weight = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    io.save_tensors(tmp_path / "w.safetensors", {"w": weight, "n": torch.tensor(3)}, {"kind": "x"})
+    tensors, header = io.load_tensors(tmp_path / "w.safetensors")
+    assert torch.equal(tensors["w"], weight)
+    assert tensors["n"] == 3
+    assert header == {"format_version": io.FORMAT_VERSION, "kind": "x"}
+
+
+class _Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_bomb_does_not_run(tmp_path: Path) -> None:
+    target = tmp_path / "bomb.safetensors"
+    target.write_bytes(pickle.dumps(_Bomb(tmp_path / "boom")))
+    torch.save({"w": _Bomb(tmp_path / "boom")}, tmp_path / "zipped.safetensors")
+    for path in (target, tmp_path / "zipped.safetensors"):
+        with pytest.raises(GanvasError, match="never unpickles"):
+            io.load_tensors(path)
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("good") / "good.safetensors"
+    io.save_tensors(path, {"w": torch.arange(50.0)}, {"kind": "x"})
+    return path.read_bytes()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_any_truncation_is_a_clear_error(tmp_path: Path, good: bytes, data: st.DataObject) -> None:
+    length = data.draw(st.integers(0, len(good) - 1))
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(good[:length])
+    with pytest.raises(GanvasError, match="truncated"):
+        io.load_tensors(path)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(content=st.binary(max_size=300))
+def test_any_bytes_are_a_clear_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "noise.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(GanvasError):
+        io.load_tensors(path)
+
+
+def test_a_header_that_claims_terabytes(tmp_path: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
+    path = tmp_path / "huge.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(GanvasError):
+        io.load_tensors(path)
+
+
+def test_foreign_and_newer_files(tmp_path: Path) -> None:
+    foreign, newer = tmp_path / "foreign.safetensors", tmp_path / "newer.safetensors"
+    save_file({"w": torch.zeros(1)}, foreign)
+    save_file({"w": torch.zeros(1)}, newer, {"ganvas": json.dumps({"format_version": 99})})
+    with pytest.raises(GanvasError, match="not written by ganvas"):
+        io.load_tensors(foreign)
+    with pytest.raises(GanvasError, match=r"format version 99.*Upgrade"):
+        io.read_header(newer)
+    with pytest.raises(GanvasError, match="No such file"):
+        io.read_header(tmp_path / "none.safetensors")
+
+
+def test_json_errors(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with pytest.raises(GanvasError, match="Can not read"):
+        io.read_json(path)
+    path.write_text("{")
+    with pytest.raises(GanvasError, match="not valid JSON"):
+        io.read_json(path)
+    path.write_text("[]")
+    with pytest.raises(GanvasError, match="expected a JSON object"):
+        io.read_json(path)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        io.write_json(path, float("nan"))
+    assert path.read_text() == "[]"

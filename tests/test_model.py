@@ -1,0 +1,125 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+import ganvas
+from ganvas.errors import GanvasError
+from ganvas.training import Result
+from tests.conftest import same_tensors
+
+
+def test_run_snapshot_and_file_are_the_same_model(trained: Result) -> None:
+    snapshot = trained.run.snapshots[-1]
+    models = [ganvas.load(p, device="cpu") for p in (trained.run.path, snapshot, snapshot / "generator.safetensors")]
+    for model in models[1:]:
+        assert same_tensors(model.generator.state_dict(), models[0].generator.state_dict())
+    assert models[0].critic is not None
+    assert models[0].shape == (1, 8, 8)
+    assert models[0].config == trained.run.config
+    assert not any(p.requires_grad for p in models[0].generator.parameters())
+
+
+def test_one_file_loads_alone(trained: Result, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.safetensors"
+    shutil.copy(trained.run.snapshots[-1] / "generator.safetensors", alone)
+    model = ganvas.load(alone, device="cpu")
+    assert model.critic is None
+    assert torch.equal(model.sample(4), ganvas.load(trained.run.path, device="cpu").sample(4))
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 70), more=st.integers(0, 50), batch=st.integers(1, 64), seed=st.integers(0, 3))
+def test_sample_i_depends_on_the_seed_alone(trained: Result, n: int, more: int, batch: int, seed: int) -> None:
+    model = ganvas.load(trained.run.path, device="cpu", critic=False)
+    few, many = model.sample(n, seed=seed, batch=batch), model.sample(n + more, seed=seed)
+    assert few.shape == (n, 1, 8, 8)
+    assert few.dtype == torch.uint8
+    assert (few.int() - many[:n].int()).abs().max() <= 1  # other batch sizes may round the last bit differently
+    assert torch.equal(model.latents(n, seed), model.latents(n + more, seed)[:n])
+
+
+def test_labels(trained: Result, tmp_path: Path) -> None:
+    plain = ganvas.load(trained.run.path, device="cpu")
+    with pytest.raises(GanvasError, match="trained without labels"):
+        plain.sample(4, labels=[1])
+    with pytest.raises(GanvasError, match="at least 1"):
+        plain.sample(0)
+    result = ganvas.train(
+        "digits", kimg=0.064, batch=32, device="cpu", conditional=True, out=tmp_path, quiet=True, report=False,
+        settings={"network.generator.channels": 4, "network.critic.channels": 4},
+    )  # fmt: skip
+    model = ganvas.load(result.run.path, device="cpu")
+    assert model.generator.num_classes == 10
+    assert model.sample(12).shape == (12, 1, 8, 8)
+    assert not torch.equal(model.sample(4, labels=[3]), model.sample(4, labels=[5]))
+    assert torch.equal(model.sample(4, labels=[3, 5]), model.sample(4, labels=torch.tensor([3, 5, 3, 5])))
+    for bad in ([10], [-1], []):
+        with pytest.raises(GanvasError, match="whole numbers from 0 to 9"):
+            model.sample(4, labels=bad)
+
+
+def test_what_is_not_a_model(trained: Result, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    cases = [
+        (tmp_path / "none", "No such model"),
+        (tmp_path / "empty", "neither a run nor a snapshot folder"),
+        (tmp_path / "weights.pt", "never unpickles"),
+        (trained.run.state_path, "holds a state, expected a generator"),
+        (trained.run.snapshots[-1] / "critic.safetensors", "holds a critic, expected a generator"),
+    ]
+    for path, message in cases:
+        with pytest.raises(GanvasError, match=message):
+            ganvas.load(path)
+    shutil.copytree(trained.run.path, tmp_path / "bare", ignore=shutil.ignore_patterns("0*"))
+    with pytest.raises(GanvasError, match="holds no snapshot yet"):
+        ganvas.load(tmp_path / "bare")
+
+
+def rewrite(
+    source: Path, target: Path, change: dict[str, object], tensors: dict[str, torch.Tensor] | None = None
+) -> Path:
+    from safetensors import safe_open
+
+    with safe_open(source, "pt") as file:
+        header = json.loads(file.metadata()["ganvas"])
+    for path, value in change.items():
+        node, *rest = path.split(".")
+        where = header
+        while rest:
+            where, node = where[node], rest.pop(0)
+        where[node] = value
+    save_file(load_file(source) if tensors is None else tensors, target, {"ganvas": json.dumps(header)})
+    return target
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config.network.generator": {"channels": 2**40}}, "does not fit its own config"),
+        ({"config.network.generator": {"channels": 8}}, "does not fit its own config"),
+        ({"config.network.name": "os.system"}, "Unknown network"),
+        ({"config.network.generator": {"norm": "__import__"}}, "Unknown norm"),
+        ({"config.network": 3}, "must be a JSON object"),
+        ({"shape": "x"}, "damaged header"),
+        ({"kind": "critic"}, "expected a generator"),
+    ],
+)
+def test_hostile_headers(trained: Result, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    good = trained.run.snapshots[-1] / "generator.safetensors"
+    with pytest.raises(GanvasError, match=message):
+        ganvas.load(rewrite(good, tmp_path / "bad.safetensors", change))
+
+
+def test_missing_tensors(trained: Result, tmp_path: Path) -> None:
+    good = trained.run.snapshots[-1] / "generator.safetensors"
+    tensors = load_file(good)
+    del tensors["first.weight"]
+    with pytest.raises(GanvasError, match=r"'first.weight' is missing"):
+        ganvas.load(rewrite(good, tmp_path / "bad.safetensors", {}, tensors))

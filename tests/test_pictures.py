@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganvas import pictures
+from ganvas.errors import GanvasError
+
+IMAGES = torch.randint(0, 256, (5, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.array(picture)
+
+
+def test_grid_places_every_image() -> None:
+    picture = np.array(pictures.grid(IMAGES, columns=2, min_width=12))
+    assert picture.shape == (12, 12, 3)
+    for i, image in enumerate(IMAGES):
+        row, column = divmod(i, 2)
+        tile = picture[4 * row : 4 * row + 4, 6 * column : 6 * column + 6]
+        np.testing.assert_array_equal(tile, image.permute(1, 2, 0).numpy())
+    assert picture[8:, 6:].max() == 0
+    assert pictures.grid(IMAGES).width >= 500, "small images are enlarged"
+
+
+def test_three_ways_to_save(tmp_path: Path) -> None:
+    pictures.save_samples(IMAGES, tmp_path / "a.png")
+    pictures.save_samples(IMAGES, tmp_path / "a.npz")
+    pictures.save_samples(IMAGES, tmp_path / "folder")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == "RGB"
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["images"], IMAGES.numpy())
+    files = sorted((tmp_path / "folder").iterdir())
+    assert len(files) == 5
+    np.testing.assert_array_equal(read(files[3]), IMAGES[3].permute(1, 2, 0).numpy())
+
+
+def test_points(tmp_path: Path) -> None:
+    points = torch.randn(50, 2)
+    pictures.save_samples(points, tmp_path / "a.npz")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["points"], points.numpy())
+    pictures.save_samples(points, tmp_path / "a.png")
+    assert len(np.unique(read(tmp_path / "a.png"))) > 10
+    with pytest.raises(GanvasError, match=r"points\.npz"):
+        pictures.save_samples(points, tmp_path / "folder")
+
+
+def test_nothing_is_overwritten_by_accident(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    with pytest.raises(GanvasError, match="not empty"):
+        pictures.save_samples(IMAGES, tmp_path / "full")
+    with pytest.raises(GanvasError, match=r"Can not write .gif"):
+        pictures.save_samples(IMAGES, tmp_path / "a.gif")
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]

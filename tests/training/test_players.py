@@ -1,0 +1,165 @@
+"""One step of the game, checked against a step written out by hand."""
+
+import copy
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.config import Config, replace_at
+from ganvas.errors import GanvasError
+from ganvas.networks import from_uint8
+from ganvas.presets import presets
+from ganvas.training.players import Players
+
+IMAGES = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(64) % 4
+
+
+def config(**changes: Any) -> Config:
+    made = presets.get("small")
+    for path, value in {
+        "network.latent_dim": 6, "network.generator.channels": 4, "network.critic.channels": 4,
+        "training.batch": 8, "training.device": "cpu", "training.precision": "fp32", **changes,
+    }.items():  # fmt: skip
+        made = replace_at(made, path.replace("__", "."), value)
+    return made
+
+
+def stream() -> Callable[[], tuple[Tensor, Tensor]]:
+    place = itertools.count(0, 8)
+
+    def following() -> tuple[Tensor, Tensor]:
+        i = next(place) % 64
+        return IMAGES[i : i + 8], LABELS[i : i + 8]
+
+    return following
+
+
+def players(**changes: Any) -> Players:
+    return Players(config(**changes), (1, 8, 8), 4, torch.device("cpu"))
+
+
+def test_a_step_is_the_step_written_out_by_hand() -> None:
+    ours = players(
+        objective__penalties=[{"name": "r1", "weight": 0.3, "interval": 1}], objective__loss="non-saturating"
+    )
+    generator, critic = copy.deepcopy(ours.generator), copy.deepcopy(ours.critic)
+    random = torch.Generator()
+    random.set_state(ours.random.get_state())
+    ours.step(stream(), 0.0)
+
+    rate, betas = ours.config.optimizer.lr_critic, (0.0, 0.99)
+    step_critic = torch.optim.Adam(critic.parameters(), rate, betas)
+    step_generator = torch.optim.Adam(generator.parameters(), rate, betas)
+    real = from_uint8(IMAGES[:8], (-1, 1)).requires_grad_(True)
+    fake = generator(torch.randn(8, 6, generator=random))
+    scores = critic(real)
+    (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
+    r1 = 0.3 / 2 * gradient.square().sum((1, 2, 3)).mean()
+    (F.softplus(-scores).mean() + F.softplus(critic(fake.detach())).mean() + r1).backward()
+    step_critic.step()
+    step_generator.zero_grad()
+    F.softplus(-critic(fake)).mean().backward()
+    step_generator.step()
+
+    for mine, theirs in ((ours.generator, generator), (ours.critic, critic)):
+        for (name, a), b in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_lazy_penalties_are_scaled_by_their_interval() -> None:
+    """With frozen networks, one lazy penalty of interval 4 weighs as much as four eager ones."""
+    totals = {}
+    for interval in (1, 4):
+        p = players(
+            objective__penalties=[{"name": "wgan-gp", "weight": 2.0, "interval": interval}],
+            optimizer__lr_critic=0.0, optimizer__lr_generator=0.0, training__batch=64,
+        )  # fmt: skip
+        values = []
+        for _ in range(4):
+            p.step(lambda: (IMAGES, LABELS), 0.0)
+            values.append(p.read_stats()["penalty"])
+        totals[interval] = values
+    assert totals[4][1:] == [0, 0, 0]
+    assert totals[4][0] == pytest.approx(sum(totals[1]), rel=0.02)
+
+
+def test_critic_steps_and_the_count_of_images() -> None:
+    p = players(objective__critic_steps=3, objective__penalties=[{"name": "clip", "weight": 0.01}])
+    p.step(stream(), 0.0)
+    assert p.images == 24
+    assert p.steps == 1
+    assert p.optimizer_critic.state[next(iter(p.critic.parameters()))]["step"] == 3
+    assert p.optimizer_generator.state[next(iter(p.generator.parameters()))]["step"] == 1
+    assert max(w.abs().max().item() for w in p.critic.parameters()) <= 0.01 + 1e-7
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_learning_rate_schedules(schedule: str) -> None:
+    p = players(optimizer__schedule=schedule)
+    rates = []
+    for progress in (0.0, 0.5, 1.0):
+        p._set_rates(progress)
+        rates.append(p.optimizer_critic.param_groups[0]["lr"] / p.config.optimizer.lr_critic)
+    assert rates == pytest.approx([1, 1, 1] if schedule == "constant" else [1, 0.51, 0.02])
+
+
+def test_noise_reaches_the_networks() -> None:
+    """Instance noise falls to nothing over the budget; input noise does not."""
+    plain, noisy = players(), players(objective__instance_noise=0.5)
+    first_plain = plain._real(stream())[0]
+    assert torch.equal(noisy._blur(first_plain, 0.0), first_plain)
+    spread = (noisy._blur(first_plain, 0.5) - first_plain).std().item()
+    assert spread == pytest.approx(0.5, rel=0.15)
+    a, b = players(), players(objective__input_noise=1.0)
+    assert not torch.allclose(a._fake(None), b._fake(None))
+
+
+def test_mirror_flips_about_half() -> None:
+    p = players(data__mirror=True, training__batch=64)
+    flipped = [
+        torch.equal(x, y)
+        for x, y in zip(p._real(lambda: (IMAGES, None))[0].flip(3), from_uint8(IMAGES, (-1, 1)), strict=True)
+    ]
+    assert 15 < sum(flipped) < 49
+
+
+def test_conditional_networks_get_their_labels() -> None:
+    p = players(network__conditional=True)
+    p.step(stream(), 0.0)
+    assert p.generator.embed is not None
+    assert p.critic.embed is not None
+    assert p.critic.embed.weight.grad is not None
+    assert p.critic.embed.weight.grad.abs().sum() > 0
+
+
+def test_the_first_bad_step_is_remembered() -> None:
+    p = players()
+    p.step(stream(), 0.0)
+    assert p.read_stats()["bad_step"] == -1
+    with torch.no_grad():
+        next(p.critic.parameters()).fill_(float("nan"))
+    for _ in range(3):
+        p.step(stream(), 0.0)
+    assert p.read_stats()["bad_step"] == 2, "counted from 1, as in stats.jsonl"
+
+
+def test_bf16_autocast_runs_and_stays_close() -> None:
+    full, half = players(), players(training__precision="bf16")
+    for p in (full, half):
+        p.step(stream(), 0.0)
+    a, b = full.read_stats(), half.read_stats()
+    assert b["loss_critic"] == pytest.approx(a["loss_critic"], abs=0.05)
+    assert b["penalty"] == pytest.approx(a["penalty"], rel=0.1, abs=1e-3)
+    assert next(half.generator.parameters()).dtype == torch.float32
+
+
+def test_a_batch_that_processes_can_not_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.dist.world_size", lambda: 3)
+    with pytest.raises(GanvasError, match="can not be split over 3"):
+        players()

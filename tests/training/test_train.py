@@ -1,0 +1,219 @@
+"""Whole runs: what is in the folder, that they learn, that they can be stopped, resumed and killed."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ganvas
+from ganvas import io
+from ganvas.errors import GanvasError, TrainingError
+from ganvas.training import Result
+from ganvas.training.players import Players
+from tests.conftest import TINY, same_tensors
+
+Train = Callable[..., Result]
+
+
+def weights(result: Result) -> dict[str, torch.Tensor]:
+    folder = result.run.snapshots[-1]
+    return {
+        f"{kind}.{key}": value
+        for kind in ("generator", "critic")
+        for key, value in io.load_tensors(folder / f"{kind}.safetensors")[0].items()
+    }
+
+
+def test_what_a_run_leaves_behind(trained: Result) -> None:
+    path = trained.run.path
+    names = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
+    assert names == {
+        "config.json", "log.txt", "stats.jsonl", "report.html", "state/latest.safetensors",
+        "samples/reals.png", "samples/000000.png",
+        "snapshots/000000/generator.safetensors", "snapshots/000000/critic.safetensors",
+    }  # fmt: skip
+    assert trained.stopped == "budget"
+    assert trained.kimg == 0.512
+    info = trained.run.info
+    assert info["data"]["trained_on"] == 1617
+    assert info["data"]["held_out"] == 180
+    assert info["config"]["training"]["device"] == "cpu"
+    assert info["config"]["training"]["precision"] in ("fp32", "bf16"), "saved resolved, never auto"
+    stats = trained.run.stats()
+    assert [r["kimg"] for r in stats] == [0.064 * i for i in range(1, 9)]
+    assert all(r["images_per_second"] > 0 for r in stats)
+    log = (path / "log.txt").read_text()
+    assert "1,617 samples of 1 x 8 x 8" in log
+    assert "budget" in log
+
+
+def test_the_report_is_self_contained(trained: Result) -> None:
+    page = (trained.run.path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 4
+    assert "http" not in page.replace("http-equiv", "")
+    assert trained.run.info["command"].split()[0] in page
+
+
+def test_same_seed_same_weights_other_seed_other_weights(tiny_train: Train) -> None:
+    first, again, other = tiny_train(seed=1), tiny_train(seed=1), tiny_train(seed=2)
+    assert same_tensors(weights(first), weights(again))
+    assert not same_tensors(weights(first), weights(other))
+
+
+STRESSED: dict[str, Any] = {
+    "objective.instance_noise": 0.1,
+    "objective.input_noise": 0.1,
+    "objective.penalties": [{"name": "r1", "weight": 0.1, "interval": 3}, {"name": "wgan-gp", "weight": 1.0}],
+    "objective.critic_steps": 2,
+    "data.mirror": True,
+}
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    original = Players.step
+
+    def stepping(self: Players, *arguments: Any) -> None:
+        original(self, *arguments)
+        if self.steps == step:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Players, "step", stepping)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "digits": {"settings": STRESSED},
+    "toy:grid25": {
+        "preset": "toy",
+        "settings": {"network.generator.hidden": [16], "network.critic.hidden": [16]},
+    },
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("data", list(CASES))
+def test_stopped_and_resumed_equals_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, number: int
+) -> None:
+    common = TINY if data == "digits" else {"training.log_kimg": 0.064}
+    case = {**CASES[data], "settings": {**common, **CASES[data]["settings"]}}
+    budget: dict[str, Any] = {"kimg": 0.512, "batch": 32, "device": "cpu", "quiet": True, "report": False}
+    whole = ganvas.train(data, out=tmp_path, **budget, **case)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5, number)
+        half = ganvas.train(data, out=tmp_path, **budget, **case)
+    assert half.stopped == "interrupted"
+    assert half.kimg < whole.kimg
+    resumed = ganvas.train(resume=half.run.path, quiet=True, report=False)
+    assert resumed.run.path == half.run.path
+    assert resumed.stopped == "budget"
+    assert same_tensors(weights(whole), weights(resumed))
+    kimgs = [record["kimg"] for record in resumed.run.stats()]
+    assert kimgs == sorted(set(kimgs)), "no line twice"
+
+
+def test_resume_can_extend_the_budget(tiny_train: Train) -> None:
+    short = tiny_train(kimg=0.256)
+    longer = ganvas.train(resume=short.run.path, kimg=0.384, quiet=True, report=False)
+    assert longer.kimg == pytest.approx(0.384)
+    assert longer.run.config.training.kimg == 0.384
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 16}, "training.batch: 32 -> 16"),
+        ({"seed": 9}, "training.seed: 0 -> 9"),
+        ({"loss": "hinge"}, "objective.loss: '[a-z-]+' -> 'hinge'"),
+        ({"network": "mlp"}, "network.name: 'dcgan' -> 'mlp'"),
+        ({"preset": "toy"}, "preset: 'small' -> 'toy'"),
+        ({"data": "toy:ring8"}, "data.source: 'digits' -> 'toy:ring8'"),
+        ({"mirror": True}, "data.mirror: False -> True"),
+        ({"gamma": 3.0}, "--gamma can not be changed"),
+    ],
+)
+def test_resume_with_another_config_names_the_field(trained: Result, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        ganvas.train(resume=trained.run.path, quiet=True, **changes)
+
+
+def test_resume_with_other_images_is_refused(tiny_train: Train, image_folder: Path) -> None:
+    result = tiny_train(str(image_folder), batch=4, kimg=0.008)
+    (image_folder / "cats" / "0.png").unlink()
+    with pytest.raises(GanvasError, match=r"changed since .* data.fingerprint"):
+        ganvas.train(resume=result.run.path, quiet=True)
+
+
+def test_non_finite_losses_stop_the_run(tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    original = Players.step
+
+    def poisoned(self: Players, *arguments: Any) -> None:
+        if self.steps == 11:
+            with torch.no_grad():
+                next(self.critic.parameters()).fill_(float("inf"))
+        original(self, *arguments)
+
+    monkeypatch.setattr(Players, "step", poisoned)
+    with pytest.raises(TrainingError, match=r"not finite at step 12 .*The last good snapshot.*lower learning rate"):
+        tiny_train(settings={"training.snapshot_kimg": 0.128})
+    (path,) = (tmp_path / "runs").iterdir()
+    model = ganvas.load(path)
+    assert model.info["kimg"] == 0.256
+    assert all(torch.isfinite(p).all() for p in model.generator.parameters())
+    assert "not finite at step 12" in (path / "log.txt").read_text()
+
+
+def test_a_full_disk_leaves_a_loadable_run(tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    original, calls = io.save_tensors, []
+
+    def filling(path: Path, *arguments: Any) -> None:
+        calls.append(path)
+        if len(calls) > 5:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device", str(path))
+        original(path, *arguments)
+
+    monkeypatch.setattr(io, "save_tensors", filling)
+    with pytest.raises(GanvasError, match="disk is full"):
+        tiny_train(settings={"training.snapshot_kimg": 0.128})
+    (path,) = (tmp_path / "runs").iterdir()
+    assert not list(path.rglob("*.tmp"))
+    assert ganvas.load(path).sample(4).shape == (4, 1, 8, 8)
+    monkeypatch.undo()
+    assert ganvas.train(resume=path, quiet=True, report=False).kimg == 0.512
+
+
+def test_dry_values_are_saved_as_json(trained: Result) -> None:
+    saved = json.loads(trained.run.config_path.read_text())
+    assert saved["config"]["objective"]["penalties"][0]["name"] == "r1"
+    assert saved["versions"]["torch"] == torch.__version__
+
+
+def test_nothing_is_created_for_a_bad_request(tmp_path: Path) -> None:
+    for changes in (
+        {"network": "dcgn"},
+        {"loss": "hing"},
+        {"penalty": "r3"},
+        {"preset": "smal"},
+        {"batch": 5000},
+    ):
+        with pytest.raises(GanvasError):
+            ganvas.train("digits", out=tmp_path / "runs", quiet=True, **changes)  # type: ignore[arg-type]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_toy_run_finds_the_modes(tmp_path: Path) -> None:
+    """Real learning: most of the eight Gaussians are hit, and points lie far nearer to them than untrained ones."""
+    result = ganvas.train("toy:ring8", kimg=150, seed=0, device="cpu", out=tmp_path, quiet=True, report=False)
+    points = ganvas.load(result.run.path, device="cpu").sample(2000)
+    exact = ganvas.load_dataset("toy:ring8")
+    assert exact.log_density is not None
+    centres = exact.log_density.centres  # type: ignore[attr-defined]
+    distance, nearest = torch.cdist(points, centres).min(1)
+    assert len(nearest[distance < 0.1].unique()) >= 7
+    untrained = torch.randn(2000, 2)
+    assert distance.median() < 0.5 * torch.cdist(untrained, centres).min(1).values.median()
