@@ -56,7 +56,8 @@ def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:
     td.all_reduce(flat)
     flat /= world_size()
     for parameter, part in zip(trained, flat.split([p.numel() for p in trained]), strict=True):
-        parameter.grad = part.view(parameter.shape).to(parameter.dtype)
+        # Fused optimisers walk through memory: a gradient laid out otherwise than its weight would be misread.
+        parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape))
 
 
 def broadcast_buffers(module: nn.Module) -> None:
