@@ -1,0 +1,152 @@
+"""Images per second of one training step, beside a plain loop over the same networks.
+
+    python benchmarks/train_speed.py [--seconds 8] [--rounds 5] [--batch 64]
+
+The plain loop is what people write first: eager, fp32, contiguous, torch's default Adam, R1 on the same steps. Ours
+is `Players.step`, in fp32 and, where the hardware computes bf16, in bf16. All take turns in one process; each figure
+is the median of the rounds. The arithmetic of a step is counted with torch's FlopCounterMode, and the share is of the
+matmul speed measured on the same machine in the same format.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from ganvas.config import Config, replace_at
+from ganvas.device import has_fast_bf16, resolve_device
+from ganvas.networks import build_critic, build_generator, from_uint8
+from ganvas.presets import presets
+from ganvas.training.players import Players
+
+SHAPE = (1, 28, 28)
+
+
+def plain(config: Config, images: torch.Tensor, device: torch.device) -> Callable[[], None]:
+    """The loop that people write first; one call is one step."""
+    generator = build_generator(config.network, SHAPE, 0).to(device)
+    critic = build_critic(config.network, SHAPE, 0).to(device)
+    o, batch = config.optimizer, config.training.batch
+    for_generator = torch.optim.Adam(generator.parameters(), o.lr_generator, (o.beta1, o.beta2))
+    for_critic = torch.optim.Adam(critic.parameters(), o.lr_critic, (o.beta1, o.beta2))
+    (penalty,) = config.objective.penalties
+    average = [p.detach().clone() for p in generator.parameters()]
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        real = from_uint8(images[torch.randint(len(images), (batch,), device=device)], generator.value_range)
+        fake = generator(torch.randn(batch, generator.latent_dim, device=device))
+        due = steps % penalty.interval == 0
+        real.requires_grad_(due)
+        scores = critic(real)
+        loss = F.softplus(-scores).mean() + F.softplus(critic(fake.detach())).mean()
+        if due:
+            (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
+            loss = loss + penalty.weight * penalty.interval / 2 * gradient.square().sum((1, 2, 3)).mean()
+        for_critic.zero_grad()
+        loss.backward()
+        for_critic.step()
+        for_generator.zero_grad()
+        F.softplus(-critic(fake)).mean().backward()
+        for_generator.step()
+        with torch.no_grad():
+            for mine, theirs in zip(average, generator.parameters(), strict=True):
+                mine.lerp_(theirs, 0.01)
+        steps += 1
+
+    return step
+
+
+def ours(config: Config, images: torch.Tensor, device: torch.device) -> Callable[[], None]:
+    """One step of ganvas on the same networks."""
+    players = Players(config, SHAPE, 0, device)
+
+    def following() -> tuple[torch.Tensor, None]:
+        return images[torch.randint(len(images), (config.training.batch,), device=device)], None
+
+    return lambda: players.step(following, 0.0)
+
+
+def speed(step: Callable[[], None], batch: int, seconds: float, device: torch.device) -> float:
+    """Images per second."""
+    sync = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+    sync()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds or count % 8:  # whole rounds of the lazy penalty
+        step()
+        count += 1
+    sync()
+    return count * batch / (time.perf_counter() - start)
+
+
+def matmul_peak(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of a 1024 x 1024 product (4096 on a GPU): the best of five tries."""
+    n = 4096 if device.type == "cuda" else 1024
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    best = 0.0
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(5):
+            c = a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 10 * n**3 / (time.perf_counter() - start))
+    assert c.shape == (n, n)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=64)
+    options = parser.parse_args()
+    device = resolve_device()
+    images = torch.randint(0, 256, (10_000, *SHAPE), dtype=torch.uint8, device=device)
+    base = replace_at(presets.get("small"), "training.batch", options.batch)
+    base = replace_at(base, "objective.loss", "non-saturating")
+    base = replace_at(base, "objective.penalties", [{"name": "r1", "weight": 0.05, "interval": 8}])
+    base = replace_at(base, "training.precision", "fp32")
+    bf16 = has_fast_bf16(device)
+    peaks = {"fp32": matmul_peak(torch.float32, device), "bf16": matmul_peak(torch.bfloat16, device)}
+    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch {options.batch}, 28 px")
+    print("matmul: " + ", ".join(f"{name} {peak / 1e9:.1f} GFLOP/s" for name, peak in peaks.items()))
+    if not bf16:
+        print("This machine does not compute bf16 in hardware (auto takes fp32), so there is no bf16 row.")
+    print("\n| pair | loop | images/s | ratio | GFLOP/image | share of its matmul peak |\n| --- | --- | --- | --- | --- | --- |")
+    own = base.network.generator["channels"]
+    for channels in dict.fromkeys((own, 32, 64)):
+        config = base
+        for network in ("generator", "critic"):
+            if channels != own:
+                config = replace_at(config, f"network.{network}.channels", channels)
+        half = replace_at(config, "training.precision", "bf16")
+        loops = {"plain fp32": plain(config, images, device), "ganvas fp32": ours(config, images, device)}
+        if bf16:
+            loops["ganvas bf16"] = ours(half, images, device)
+        with FlopCounterMode(display=False) as counter:
+            for _ in range(8):
+                loops["plain fp32"]()
+        flops = counter.get_total_flops() / (8 * options.batch)
+        for step in loops.values():
+            for _ in range(8):
+                step()
+        speeds: dict[str, list[float]] = {name: [] for name in loops}
+        for _ in range(options.rounds):
+            for name, step in loops.items():
+                speeds[name].append(speed(step, options.batch, options.seconds / 2, device))
+        reference = statistics.median(speeds["plain fp32"])
+        for name, values in speeds.items():
+            found = statistics.median(values)
+            peak = peaks["bf16" if name.endswith("bf16") else "fp32"]
+            label = "default" if channels == own else f"{channels} channels"
+            print(f"| {label} | {name} | {found:.0f} | {found / reference:.2f} | {flops / 1e9:.3f} | {found * flops / peak:.0%} |")
+
+
+if __name__ == "__main__":
+    main()
