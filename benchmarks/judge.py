@@ -85,7 +85,9 @@ def load_judge() -> tuple[Judge, float]:
     with torch.no_grad():
         answers = torch.cat([judge(part).argmax(1) for part in test_images.split(1000)])
     accuracy = float((answers == test_labels).float().mean())
-    print(f"judge: {accuracy:.2%} of the test images right, trained in {time.monotonic() - start:.0f} s", file=sys.stderr)
+    print(
+        f"judge: {accuracy:.2%} of the test images right, trained in {time.monotonic() - start:.0f} s", file=sys.stderr
+    )
     if accuracy < WANTED_ACCURACY:
         raise SystemExit(f"The judge must reach {WANTED_ACCURACY:.0%}.")
     with io.atomic(path) as temporary:

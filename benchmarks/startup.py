@@ -1,6 +1,6 @@
 """How long `ganvas --help` and `import ganvas` take, and how much memory a Fashion-MNIST run needs.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 import resource
@@ -36,7 +36,19 @@ def main() -> None:
         found = seconds(*arguments)
         print(f"| `{label}` | {found:.2f} | {found - bare:.2f} |")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "ganvas", "train", "fashion-mnist", "--minutes", "0.5", "--device", "cpu", "--out", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "ganvas",
+            "train",
+            "fashion-mnist",
+            "--minutes",
+            "0.5",
+            "--device",
+            "cpu",
+            "--out",
+            folder,
+        ]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"\npeak memory of `ganvas train fashion-mnist` (60,000 images resident): {peak:.0f} MiB")

@@ -8,7 +8,6 @@ snapshot to the training images in the judge's 128 features.
 """
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 
@@ -43,7 +42,9 @@ def main() -> None:
             )  # fmt: skip
             curve = evaluate(result, judge, real, options.minutes)
             final.setdefault(preset, []).append(curve[-1][1])
-            rows.append({"preset": preset, "seed": seed, "kimg": result.kimg, "curve": curve, "run": str(result.run.path)})
+            rows.append(
+                {"preset": preset, "seed": seed, "kimg": result.kimg, "curve": curve, "run": str(result.run.path)}
+            )
             print(
                 f"{preset:10} seed {seed}  {result.kimg:6.1f} kimg  "
                 + "  ".join(f"{minute:.0f} min {distance:6.1f}" for minute, distance in curve),
@@ -57,7 +58,6 @@ def main() -> None:
         ratio = statistics.mean(final["small"]) / statistics.mean(final["tutorial"])
         print(f"\nsmall / tutorial = {ratio:.3f} (1/5 = 0.200 or less was the aim, and under 35)")
     io.write_json(OUT / "time_to_quality.json", {"judge": accuracy, "floor": floor, "rows": rows})
-    print(json.dumps({preset: values for preset, values in final.items()}))
 
 
 def evaluate(result: ganvas.Result, judge: object, real: object, minutes: float) -> list[tuple[float, float]]:

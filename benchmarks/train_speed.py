@@ -118,7 +118,9 @@ def main() -> None:
     print("matmul: " + ", ".join(f"{name} {peak / 1e9:.1f} GFLOP/s" for name, peak in peaks.items()))
     if not bf16:
         print("This machine does not compute bf16 in hardware (auto takes fp32), so there is no bf16 row.")
-    print("\n| pair | loop | images/s | ratio | GFLOP/image | share of its matmul peak |\n| --- | --- | --- | --- | --- | --- |")
+    print(
+        "\n| pair | loop | images/s | ratio | GFLOP/image | share of its matmul peak |\n| --- | --- | --- | --- | --- | --- |"
+    )
     own = base.network.generator["channels"]
     for channels in dict.fromkeys((own, 32, 64)):
         config = base
@@ -145,7 +147,15 @@ def main() -> None:
             found = statistics.median(values)
             peak = peaks["bf16" if name.endswith("bf16") else "fp32"]
             label = "default" if channels == own else f"{channels} channels"
-            print(f"| {label} | {name} | {found:.0f} | {found / reference:.2f} | {flops / 1e9:.3f} | {found * flops / peak:.0%} |")
+            row = (
+                label,
+                name,
+                f"{found:.0f}",
+                f"{found / reference:.2f}",
+                f"{flops / 1e9:.3f}",
+                f"{found * flops / peak:.0%}",
+            )
+            print(f"| {' | '.join(row)} |")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ runs/00003-digits-dcgan/
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,11 @@ class Run:
     def write_config(self, config: Config, info: io.Json) -> None:
         """Write config.json."""
         io.write_json(self.config_path, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info})
+
+    def remove_leftovers(self) -> None:
+        """Delete temporary files and folders that a killed process left behind."""
+        for path in list(self.path.rglob(".*.tmp")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def log(self, message: str) -> None:
         """Append a line to log.txt."""

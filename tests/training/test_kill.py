@@ -52,3 +52,4 @@ def test_killed_many_times(tmp_path: Path) -> None:
     assert same_tensors(weights(whole), weights(resumed))
     kimgs = [record["kimg"] for record in resumed.run.stats()]
     assert kimgs == sorted(set(kimgs))
+    assert not list(path.rglob("*.tmp")), "what killed writes left behind is cleared away"

@@ -1,6 +1,7 @@
 """One step of the game, checked against a step written out by hand."""
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -157,6 +158,18 @@ def test_bf16_autocast_runs_and_stays_close() -> None:
     assert b["loss_critic"] == pytest.approx(a["loss_critic"], abs=0.05)
     assert b["penalty"] == pytest.approx(a["penalty"], rel=0.1, abs=1e-3)
     assert next(half.generator.parameters()).dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo looks at it
+def test_compiled_networks_take_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the tracer and its autograd, with R1 on; no C++ compiler is needed for this backend."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    plain, compiled = players(), players(training__compile=True)
+    for p in (plain, compiled):
+        for batch in (stream(), stream()):
+            p.step(batch, 0.0)
+    a, b = plain.read_stats(), compiled.read_stats()
+    assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
 
 
 def test_a_batch_that_processes_can_not_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GanvasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        return 0
+    except KeyboardInterrupt:
+        print("interrupted before there was anything to save", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -38,7 +38,7 @@ class Batches:
         workers: int | None = None,
     ) -> None:
         check_batch(batch, dataset)
-        self.dataset = dataset.to(device)
+        self.dataset = dataset.to(device) if _fits(dataset, device) else dataset
         self.batch, self.seed, self.device, self.position = batch, seed, device, start
         self.workers = min(4, os.cpu_count() or 1) if workers is None else workers
 
@@ -46,7 +46,7 @@ class Batches:
         if self.dataset.resident:
             for positions in self._positions():
                 samples, labels = self.dataset.take(positions)
-                yield samples, None if labels is None else labels.to(self.device)
+                yield samples.to(self.device), None if labels is None else labels.to(self.device)
             return
         loader = DataLoader(
             _AsTorch(self.dataset),
@@ -73,6 +73,14 @@ class Batches:
             else:  # a batch may span two epochs
                 orders = [epoch_order(size, self.seed, epoch) for epoch in (first, last)]
                 yield dist.mine(torch.cat(orders)[wanted - first * size])
+
+
+def _fits(dataset: Dataset, device: torch.device) -> bool:
+    """Whether resident data may move to the device: on a GPU only into a quarter of what is free there."""
+    if device.type != "cuda" or not isinstance(dataset.items, Tensor):
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return dataset.items.nbytes <= free // 4
 
 
 @lru_cache(maxsize=2)

@@ -73,7 +73,6 @@ def train(
         "conditional": conditional or None, "settings": settings or None,
     }  # fmt: skip
     given = {key: value for key, value in wanted.items() if value is not None}
-    monitor = Monitor(quiet=quiet)
     if resume is not None:
         run = open_run(resume)
         config, dataset = _resumed(run, data, resolution, resize, mirror, given)
@@ -84,13 +83,15 @@ def train(
     torch_device = torch.device(config.training.device)
     dist.start(dist.local_device(torch_device))
     try:
-        if resume is None:
-            path = ""
-            if dist.rank() == 0:
-                path = str(_create(Path(out), name, config, dataset).path)
-            run = Run(Path(dist.share(path)))
-        elif dist.rank() == 0 and config != run.config:
-            run.write_config(config, {k: v for k, v in run.info.items() if k not in ("config", "format_version")})
+        path = ""
+        if dist.rank() == 0:
+            if resume is None:
+                run = _create(Path(out), name, config, dataset)
+            else:
+                run.remove_leftovers()
+                run.write_config(config, {k: v for k, v in run.info.items() if k not in ("config", "format_version")})
+            path = str(run.path)
+        run = Run(Path(dist.share(path)))  # the others wait here until the folder is there
         with Monitor(quiet=quiet or dist.rank() > 0) as monitor:
             loop = Loop(run, dataset, monitor)
             if dist.rank() == 0:

@@ -115,13 +115,15 @@ class Players:
         real, fake = self._blur(real, noise), self._blur(fake, noise)
         if due:
             real, fake = real.detach().requires_grad_(True), fake.detach().requires_grad_(True)
+        # Compiled graphs can not be differentiated twice, so steps with a penalty run the critic as it is written.
+        judge = self._judge_eagerly if due else self._judge
         with self._autocast():
-            real_logits, fake_logits = self._judge(real, labels), self._judge(fake, labels)
+            real_logits, fake_logits = judge(real, labels), judge(fake, labels)
             loss = self.loss.critic(real_logits, fake_logits)
             penalty = torch.zeros((), device=self.device)
             if due:
                 mix = self._uniform(*[1] * (real.dim() - 1))
-                batch = Batch(self._judge, real, fake, real_logits, fake_logits, labels, mix)
+                batch = Batch(judge, real, fake, real_logits, fake_logits, labels, mix)
                 for function, settings in due:
                     assert function.loss is not None
                     # Applied on one step of `interval`, so it counts for all of them.
@@ -142,7 +144,7 @@ class Players:
             real_logits = fake_logits
             if self.loss.pairs:
                 with torch.no_grad():
-                    real_logits = self._judge(real, labels)
+                    real_logits = self._judge(self._blur(real, noise), labels)
             loss = self.loss.generator(real_logits, fake_logits)
         self.optimizer_generator.zero_grad(set_to_none=True)
         loss.backward()
@@ -153,6 +155,10 @@ class Players:
 
     def _judge(self, x: Tensor, labels: Tensor | None) -> Tensor:
         logits: Tensor = self.judge(x, labels)
+        return logits.float()
+
+    def _judge_eagerly(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        logits: Tensor = self.critic(x, labels)
         return logits.float()
 
     def _blur(self, x: Tensor, noise: float) -> Tensor:

@@ -1,0 +1,85 @@
+"""What the README says works: every command is run, with its budget shortened."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganvas.cli import main
+from ganvas.data import idx
+from tests.data.test_idx import write
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> Iterator[list[str]]:
+    for line in "\n".join(blocks("sh")).splitlines():
+        yield shlex.split(line, comments=True)
+
+
+@pytest.fixture
+def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small Fashion-MNIST where ganvas looks for it, and a folder of photographs."""
+    monkeypatch.setitem(idx.SYSTEM_FOLDERS, "fashion-mnist", write(tmp_path / "idx"))
+    (tmp_path / "here" / "photos").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(80):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
+            tmp_path / "here" / "photos" / f"{i}.png"
+        )
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def test_the_first_two_commands_come_first_and_exist() -> None:
+    first = blocks("sh")[0]
+    assert [line.split("#")[0].strip() for line in first.strip().splitlines()] == ["make demo", "make test"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert re.search(r"^demo:.*\n\t\$\(BIN\)/ganvas demo$", makefile, re.MULTILINE)
+    assert re.search(r"^test:.*\n\t\$\(BIN\)/python -m pytest$", makefile, re.MULTILINE)
+    assert (ROOT / ".ci" / "run").read_text().strip().splitlines()[-1] == "make test"
+
+
+@pytest.mark.usefixtures("_workplace")
+def test_every_command_runs() -> None:
+    budget = iter((0.032, 0.064))
+    ran = 0
+    for command in commands():
+        if command[0] == "make":
+            continue
+        if command[0] == "python":  # benchmarks take minutes on purpose; that they exist is checked
+            assert (ROOT / command[1]).is_file()
+            continue
+        assert command[0] == "ganvas"
+        if "--minutes" in command:
+            at = command.index("--minutes")
+            command[at : at + 2] = ["--kimg", str(next(budget))]
+            command += ["--device", "cpu"]
+        if command[1] == "train" and "fashion-mnist" in command:
+            command += ["--batch", "8"]
+        assert main(command[1:]) == 0, command
+        ran += 1
+    assert ran >= 5
+    assert Path("garments.png").is_file()
+
+
+@pytest.mark.usefixtures("_workplace")
+def test_the_python_example_runs() -> None:
+    (code,) = blocks("python")
+    assert "minutes=1" in code
+    scope: dict[str, object] = {}
+    exec(code.replace("minutes=1", "kimg=0.064"), scope)
+    assert getattr(scope["images"], "shape", None) == (64, 1, 8, 8)
+
+
+def test_links_and_pictures_exist() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
