@@ -28,6 +28,7 @@ ganvas.train(
         "data.mirror": True,
         "optimizer.lr_generator": 1e-3,
         "optimizer.lr_critic": 1e-3,
+        "training.precision": "fp32",
         "training.log_kimg": 0.064,
         "training.snapshot_kimg": 0.128,
     },

@@ -17,13 +17,17 @@ def read(path: Path) -> np.ndarray:
 
 
 def test_grid_places_every_image() -> None:
-    picture = np.array(pictures.grid(IMAGES, columns=2, min_width=12))
-    assert picture.shape == (12, 12, 3)
+    picture = np.array(pictures.grid(IMAGES, columns=2, min_width=24))
+    gap, scale = pictures.GAP, 2
+    assert picture.shape == (3 * (4 * scale + gap) + gap, 2 * (6 * scale + gap) + gap, 3)
     for i, image in enumerate(IMAGES):
         row, column = divmod(i, 2)
-        tile = picture[4 * row : 4 * row + 4, 6 * column : 6 * column + 6]
-        np.testing.assert_array_equal(tile, image.permute(1, 2, 0).numpy())
-    assert picture[8:, 6:].max() == 0
+        top, left = gap + row * (4 * scale + gap), gap + column * (6 * scale + gap)
+        tile = picture[top : top + 4 * scale, left : left + 6 * scale]
+        for offset in range(scale):
+            np.testing.assert_array_equal(tile[offset::scale, offset::scale], image.permute(1, 2, 0).numpy())
+    assert (picture[:, :gap] == 128).all()
+    assert (picture[-4 * scale :, -6 * scale :] == 128).all(), "the empty place stays empty"
     assert pictures.grid(IMAGES).width >= 500, "small images are enlarged"
 
 

@@ -23,7 +23,8 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> Iterator[list[str]]:
     for line in "\n".join(blocks("sh")).splitlines():
-        yield shlex.split(line, comments=True)
+        if words := shlex.split(line, comments=True):
+            yield words
 
 
 @pytest.fixture

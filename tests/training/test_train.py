@@ -128,7 +128,7 @@ def test_resume_can_extend_the_budget(tiny_train: Train) -> None:
     [
         ({"batch": 16}, "training.batch: 32 -> 16"),
         ({"seed": 9}, "training.seed: 0 -> 9"),
-        ({"loss": "hinge"}, "objective.loss: '[a-z-]+' -> 'hinge'"),
+        ({"loss": "least-squares"}, "objective.loss: '[a-z-]+' -> 'least-squares'"),
         ({"network": "mlp"}, "network.name: 'dcgan' -> 'mlp'"),
         ({"preset": "toy"}, "preset: 'small' -> 'toy'"),
         ({"data": "toy:ring8"}, "data.source: 'digits' -> 'toy:ring8'"),
