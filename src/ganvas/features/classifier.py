@@ -1,0 +1,190 @@
+"""Small classifiers for small images: their last hidden layer is the feature. Bundled, or trained on the user's own labels."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas import io
+from ganvas.device import resolve_device, stream
+from ganvas.errors import GanvasError
+from ganvas.features.base import Embedded, extractors, grey_or_rgb, hash_of
+from ganvas.types import Shape
+
+FOLDER = Path(__file__).with_name("weights")
+WIDTH = 64
+"""Features of a bundled classifier: few enough for a stable covariance at 10,000 samples."""
+
+
+class Classifier(nn.Module):
+    """Blocks of two 3 x 3 convolutions, batch norm, ReLU and pooling down to 4 px or so; `width` ReLU features."""
+
+    def __init__(self, shape: Shape, classes: int, channels: int = 16, width: int = WIDTH) -> None:
+        super().__init__()
+        self.shape, self.classes, self.channels, self.width = shape, classes, channels, width
+        blocks: list[nn.Module] = []
+        inputs, (side_y, side_x) = shape[0], shape[1:]
+        outputs = channels
+        while True:
+            for size in (inputs, outputs):
+                blocks += [nn.Conv2d(size, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+            if min(side_y, side_x) < 8 or outputs >= 8 * channels:
+                break
+            blocks += [nn.MaxPool2d(2)]
+            side_y, side_x = side_y // 2, side_x // 2
+            inputs, outputs = outputs, 2 * outputs
+        self.body = nn.Sequential(
+            *blocks, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * outputs, width), nn.ReLU()
+        )
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (B, C, H, W) -> features (B, width), logits (B, classes)."""
+        features: Tensor = self.body(images.float() / 127.5 - 1)
+        return features, self.head(F.dropout(features, 0.3, self.training))
+
+
+class ClassifierExtractor:
+    """A trained classifier as an extractor."""
+
+    cacheable = True
+
+    def __init__(self, network: Classifier, name: str, device: torch.device, info: io.Json) -> None:
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.device, self.info = device, info
+        self.id = f"classifier-{name}-{hash_of(network)}"
+        self.resize = f"bilinear to {network.shape[1]} px"
+
+    def __call__(self, samples: Tensor) -> Embedded:
+        images = grey_or_rgb(samples.to(self.device), self.network.shape[0])
+        if images.shape[2:] != self.network.shape[1:]:
+            images = F.interpolate(
+                images.float(), self.network.shape[1:], mode="bilinear", antialias=True, align_corners=False
+            )
+        return Embedded(*self.network(images))
+
+
+class Trained(NamedTuple):
+    """A new classifier and its share of right answers on the held-out part."""
+
+    network: Classifier
+    accuracy: float
+
+
+def train(
+    images: Tensor,
+    labels: Tensor,
+    held_out: tuple[Tensor, Tensor],
+    *,
+    epochs: int | None = None,
+    batch: int = 128,
+    seed: int = 0,
+    device: torch.device | None = None,
+    advance: Callable[[float], None] | None = None,
+) -> Trained:
+    """Train on uint8 images (N, C, H, W) with labels (N,) and test on the held-out pair.
+
+    About 100,000 images in all, at least six passes and at most sixty. Shifts by up to a twelfth
+    of the side keep it from learning places by heart. `advance` hears the share that is done.
+    """
+    device = device or resolve_device()
+    classes = int(labels.max()) + 1
+    if classes < 2:
+        raise GanvasError("A classifier needs labels of at least two classes.")
+    epochs = epochs or max(6, min(60, round(100_000 / len(images))))
+    steps = max(1, len(images) // batch)
+    shift = max(1, images.shape[3] // 12)
+    random = stream(seed, "classifier")
+    with torch.random.fork_rng(devices=[]):  # weights and dropout
+        torch.manual_seed(seed)
+        network = Classifier(tuple(images.shape[1:]), classes)
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=epochs * steps)
+        for epoch in range(epochs):
+            order = torch.randperm(len(images), generator=random)
+            for step in range(steps):
+                chosen = order[step * batch : (step + 1) * batch]
+                moved = _shift(images[chosen].to(device), shift, random)
+                loss = F.cross_entropy(network(moved)[1], labels[chosen].to(device), label_smoothing=0.05)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                if advance is not None:
+                    advance((epoch * steps + step + 1) / (epochs * steps))
+    network.eval().requires_grad_(False)
+    return Trained(network, accuracy(network, *held_out, device))
+
+
+@torch.inference_mode()
+def accuracy(network: Classifier, images: Tensor, labels: Tensor, device: torch.device) -> float:
+    """Share of right answers."""
+    answers = torch.cat([network(part.to(device))[1].argmax(1).cpu() for part in images.split(1000)])
+    return float((answers == labels).double().mean())
+
+
+def save(path: Path, trained: Trained, name: str, more: Mapping[str, object]) -> None:
+    """Write one .safetensors file; the same weights always give the same id."""
+    network = trained.network
+    header = {
+        "kind": "classifier",
+        "name": name,
+        "shape": list(network.shape),
+        "classes": network.classes,
+        "channels": network.channels,
+        "width": network.width,
+        "accuracy": round(trained.accuracy, 4),
+        **more,
+    }
+    with io.atomic(path) as temporary:
+        io.save_tensors(temporary, network.state_dict(), header)
+
+
+def load(path: Path, device: torch.device) -> ClassifierExtractor:
+    """Open a classifier's .safetensors file. Raises `GanvasError` when it is damaged or something else."""
+    tensors, header = io.load_tensors(path)
+    if header.get("kind") != "classifier":
+        raise GanvasError(f"{path} holds a {header.get('kind')}, expected a classifier: ganvas extractor train DATA.")
+    try:
+        with torch.device("meta"):
+            shape = tuple(int(size) for size in header["shape"])
+            network = Classifier(shape, int(header["classes"]), int(header["channels"]), int(header["width"]))
+        network.load_state_dict(tensors, assign=True)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise GanvasError(f"{path} does not fit its own header: {error}") from error
+    return ClassifierExtractor(network, str(header.get("name", path.stem)), device, header)
+
+
+def bundled() -> tuple[str, ...]:
+    """Data sets that ganvas carries a classifier for."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
+
+
+def knows(name: str, channels: int, classes: int) -> bool:
+    """True when the bundled classifier called `name` was made for such data, and not for a namesake."""
+    if name not in bundled():
+        return False
+    header = io.read_header(FOLDER / f"{name}.safetensors")
+    return bool(header["shape"][0] == channels and header["classes"] == classes)
+
+
+def _shift(images: Tensor, most: int, random: torch.Generator) -> Tensor:
+    """The whole batch moved by one random offset; what leaves on one side is filled with the edge."""
+    y, x = (int(v) for v in torch.randint(-most, most + 1, (2,), generator=random))
+    height, width = images.shape[2:]
+    padded = F.pad(images.float(), (most, most, most, most), mode="replicate")
+    return padded[:, :, most + y : most + y + height, most + x : most + x + width].contiguous(
+        memory_format=torch.channels_last
+    )
+
+
+def _opener(name: str) -> Callable[[torch.device], ClassifierExtractor]:
+    return lambda device: load(FOLDER / f"{name}.safetensors", device)
+
+
+for _name in bundled():
+    extractors.add(f"classifier-{_name}", _opener(_name), f"bundled classifier of {_name}, {WIDTH} features")

@@ -1,0 +1,65 @@
+"""Frechet distance of two Gaussians fitted to features. Called FID only when the features are Inception-2015's."""
+
+import numpy as np
+import scipy.linalg
+
+from ganvas.features.stats import Matrix, Moments, moments
+from ganvas.metrics.arrays import Array, as_pair
+
+
+def frechet(fake: Array, real: Array) -> float:
+    """Squared Frechet distance |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Dowson and Landau 1982; Heusel et al. 2017).
+
+    Features (N, D) and (M, D), at least two rows each; covariances are unbiased; 0 is equal, lower is better. The
+    estimate is too high by about b / N, so compare equal N only. Fewer rows than columns are fine: the trace is then
+    a nuclear norm of the samples themselves, and no square root of a singular matrix is taken.
+    Raises `GanvasError` for NaN, a single row, or different numbers of columns.
+    """
+    x, y = (rows.cpu().numpy() for rows in as_pair(fake, real, least=2))
+    dim = x.shape[1]
+    if min(len(x), len(y)) > dim:
+        return frechet_of_moments(moments(x), moments(y))
+    first, second = _sample_factor(x), _sample_factor(y)
+    return _distance(x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64), first, second)
+
+
+def frechet_of_moments(fake: Moments, real: Moments) -> float:
+    """The same from means and covariances, as they are kept for a reference.
+
+    With S1 = L L^T the matrix L^T S2 L is symmetric and has the eigenvalues of S1 S2, so the trace needs neither a
+    matrix square root nor complex numbers.
+    """
+    if real.root is None and fake.root is None:
+        return _distance(fake.mean, real.mean, _factor(fake), _factor(real))
+    known, other = (real, fake) if real.root is not None else (fake, real)
+    root = known.root
+    assert root is not None
+    inner = scipy.linalg.blas.dtrmm(1.0, root, other.cov, trans_a=1, lower=1)
+    inner = scipy.linalg.blas.dtrmm(1.0, root, inner, side=1, lower=1)
+    eigenvalues = scipy.linalg.eigh(inner, eigvals_only=True, overwrite_a=True, check_finite=False, driver="evd")
+    shared = np.sqrt(np.maximum(eigenvalues, 0)).sum()
+    distance = np.square(fake.mean - real.mean).sum() + np.trace(fake.cov) + np.trace(real.cov) - 2 * shared
+    return max(0.0, float(distance))
+
+
+def _distance(mean_fake: Matrix, mean_real: Matrix, fake: Matrix, real: Matrix) -> float:
+    """From factors A with covariance A^T A: tr (S1 S2)^(1/2) is the sum of the singular values of A1 A2^T."""
+    shared = scipy.linalg.svdvals(fake @ real.T).sum()
+    spread = np.square(fake).sum() + np.square(real).sum()
+    return max(0.0, float(np.square(mean_fake - mean_real).sum() + spread - 2 * shared))
+
+
+def _sample_factor(rows: np.ndarray) -> Matrix:
+    """(min(N, D), D) with A^T A = the covariance of the rows."""
+    centred = rows.astype(np.float64)
+    centred -= centred.mean(0)
+    centred /= np.sqrt(len(rows) - 1)
+    if len(rows) <= rows.shape[1]:
+        return centred
+    return np.asarray(np.linalg.qr(centred, mode="r"))
+
+
+def _factor(given: Moments) -> Matrix:
+    values, vectors = np.linalg.eigh(given.cov)
+    factor: Matrix = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    return factor

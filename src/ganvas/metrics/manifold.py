@@ -1,0 +1,165 @@
+"""Which samples lie near the data and which data lie near samples: balls around nearest neighbours, block by block."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.metrics.arrays import Array, as_pair
+
+BLOCK = 1024
+"""Rows in a block: memory is BLOCK x M and never N x M."""
+
+
+class PrecisionRecall(NamedTuple):
+    """Share of the fakes near real data, share of the real data near fakes; 0 to 1."""
+
+    precision: float
+    recall: float
+
+
+class DensityCoverage(NamedTuple):
+    """Density (0 to above 1) and coverage (0 to 1)."""
+
+    density: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Everything that one pass over all distances of N fakes to M real rows yields. Distances are Euclidean."""
+
+    near_real: Tensor
+    """bool (N,): within the k_precision-th neighbour distance of some real row."""
+    near_fake: Tensor
+    """bool (M,): within the k_precision-th neighbour distance of some fake."""
+    balls: Tensor
+    """float64 (N,): real balls of radius k_density that hold the fake, divided by k_density."""
+    covered: Tensor
+    """bool (M,): the ball of radius k_density holds some fake."""
+    nearest: Tensor
+    """(N,): distance to the nearest real row."""
+    nearest_index: Tensor
+    """int64 (N,): which row that is."""
+    real_spacing: Tensor
+    """(M,): distance of every real row to the nearest other one."""
+    realism: Tensor
+    """(N,): largest radius of a real ball over the distance to its centre; above 1 is inside (Kynkaanniemi et al. 2019)."""
+
+
+def precision_recall(fake: Array, real: Array, k: int = 3) -> PrecisionRecall:
+    """Improved precision and recall (Kynkaanniemi et al. 2019), each ball closed, k neighbours besides itself.
+
+    Features (N, D) and (M, D), more than k rows each. Both depend on N and M: compare equal sizes only.
+    One outlier with a large ball raises precision; recall stays high for broad, blurred samples.
+    """
+    found = neighbourhood(fake, real, k, k)
+    return PrecisionRecall(_share(found.near_real), _share(found.near_fake))
+
+
+def density_coverage(fake: Array, real: Array, k: int = 5) -> DensityCoverage:
+    """Density and coverage (Naeem et al. 2020): open balls around the real rows only.
+
+    Features (N, D) and (M, D), M more than k. Equal distributions have expected density 1 and expected coverage
+    1 - prod_{i<k} (M-1-i) / (N+M-1-i). Identical constant rows give 0 for both: their balls are empty.
+    """
+    found = neighbourhood(fake, real, k, k)
+    return DensityCoverage(float(found.balls.mean()), _share(found.covered))
+
+
+def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int = 5) -> Neighbourhood:
+    """One pass for precision, recall, density, coverage, realism and nearest real rows.
+
+    Raises `GanvasError` when a set has no more rows than the neighbours asked for.
+    """
+    if min(k_precision, k_density) < 1:
+        raise GanvasError(f"k counts neighbours and starts at 1; got {min(k_precision, k_density)}.")
+    x, y = as_pair(fake, real)
+    if min(len(x) - k_precision, len(y) - max(k_precision, k_density)) < 1:
+        raise GanvasError(
+            f"{max(k_precision, k_density)} neighbours need more rows than that; got {len(x)} and {len(y)}."
+        )
+    x, y = _centre(x, y)
+    around_real = nearest_squares(y, max(k_precision, k_density))
+    around_fake = nearest_squares(x, k_precision)[:, -1]
+    for_precision, for_density = around_real[:, k_precision - 1], around_real[:, k_density - 1]
+    near_fake, covered = torch.zeros(2, len(y), dtype=torch.bool, device=x.device)
+    near_real, balls, nearest, index, realism = [], [], [], [], []
+    for rows, squares in _blocks(x, y):
+        near_real.append((squares <= for_precision).any(1))
+        near_fake |= (squares <= around_fake[rows, None]).any(0)
+        inside = squares < for_density
+        balls.append(inside.sum(1, dtype=torch.float64) / k_density)
+        covered |= inside.any(0)
+        least = squares.min(1)
+        nearest.append(least.values)
+        index.append(least.indices)
+        realism.append((for_precision / squares.clamp_min_(1e-30)).max(1).values)
+    return Neighbourhood(
+        near_real=torch.cat(near_real),
+        near_fake=near_fake,
+        balls=torch.cat(balls),
+        covered=covered,
+        nearest=torch.cat(nearest).sqrt(),
+        nearest_index=torch.cat(index),
+        real_spacing=around_real[:, 0].sqrt(),
+        realism=torch.cat(realism).sqrt(),
+    )
+
+
+def nearest_squares(x: Tensor, k: int) -> Tensor:
+    """Squared distances of every row to its k nearest others, rising: (N, k). Rows should be centred.
+
+    A pair of blocks is multiplied once and serves the rows of both.
+    """
+    best = torch.full((len(x), k), torch.inf, dtype=x.dtype, device=x.device)
+    norms = x.square().sum(1)
+
+    def keep(rows: slice, squares: Tensor) -> None:
+        found = squares.topk(min(k, squares.shape[1]), largest=False, sorted=False).values
+        best[rows] = torch.cat([best[rows], found], 1).topk(k, largest=False).values
+
+    for i in range(0, len(x), BLOCK):
+        above = slice(i, i + BLOCK)
+        # The rows from this block on: those before have met it already.
+        squares = _squares(x[above], x[i:], norms[above], norms[i:])
+        own = squares.shape[0]
+        squares[:, :own].fill_diagonal_(torch.inf)
+        keep(above, squares)
+        if squares.shape[1] > own:
+            below = slice(i + own, len(x))
+            keep(below, squares[:, own:].T.contiguous())
+    return best
+
+
+def nearest_distances(queries: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance of every query (N, D) to its nearest point (M, D), and which point that is."""
+    queries, points = _centre(queries, points)
+    found = [squares.min(1) for _, squares in _blocks(queries, points)]
+    return torch.cat([f.values for f in found]).sqrt(), torch.cat([f.indices for f in found])
+
+
+def _centre(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Both less the mean of y: features far from 0 would lose digits in |x|^2 - 2xy + |y|^2."""
+    mean = y.mean(0)
+    return x - mean, y - mean
+
+
+def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """(rows of x, their squared distances to all of y), block after block."""
+    norms_x, norms_y = x.square().sum(1), y.square().sum(1)
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        yield rows, _squares(x[rows], y, norms_x[rows], norms_y)
+
+
+def _squares(a: Tensor, b: Tensor, norms_a: Tensor, norms_b: Tensor) -> Tensor:
+    squares = torch.addmm(norms_b, a, b.T, alpha=-2)
+    return squares.add_(norms_a[:, None]).clamp_min_(0)
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean())

@@ -1,0 +1,101 @@
+"""Copies of the training data: three tests that look at distances to the nearest training sample."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.metrics.arrays import Array, as_pair
+from ganvas.metrics.manifold import nearest_distances, nearest_squares
+
+
+class NearestTraining(NamedTuple):
+    """For every fake the distance to its nearest training sample (N,), and which one that is (N,)."""
+
+    distance: Tensor
+    which: Tensor
+
+
+def nearest_training(fake: Array, train: Array) -> NearestTraining:
+    """Nearest training sample of every fake in feature space. (N, D) and (M, D)."""
+    return NearestTraining(*nearest_distances(*as_pair(fake, train)))
+
+
+def authenticity(fake: Array, train: Array) -> float:
+    """Share of the fakes that are no copies (Alaa et al. 2022).
+
+    A fake counts as a copy when it lies nearer to its nearest training sample than that sample lies to its own nearest
+    training neighbour. 0 to 1, higher is better; samples of the very distribution score near 0.5, not 1.
+    """
+    x, y = as_pair(fake, train)
+    if len(y) < 2:
+        raise GanvasError("authenticity needs at least two training samples.")
+    nearest, index = nearest_distances(x, y)
+    spacing = nearest_squares(y - y.mean(0), 1)[:, 0].sqrt()
+    return float((nearest > spacing[index]).double().mean())
+
+
+def data_copying(
+    fake: Array,
+    train: Array,
+    held_out: Array,
+    *,
+    cells: int = 3,
+    dim: int | None = 64,
+    least: int = 20,
+    seed: int = 0,
+) -> float:
+    """The C_T score (Meehan et al. 2020): are fakes nearer to the training data than held-out data are?
+
+    In every k-means cell of the training data, a Mann-Whitney z-score between the two sets of distances to the
+    nearest training sample, averaged with the held-out shares of the cells. About normal(0, 1) without copying;
+    below -3 the generator copies, above 3 it underfits. `dim` reduces by PCA of the training data first; cells with
+    fewer than `least` fakes or held-out samples are left out.
+    """
+    x, y = as_pair(fake, train)
+    z = as_pair(held_out, train)[0].to(x.dtype)
+    if not 1 <= cells < len(y):
+        raise GanvasError(f"cells must be from 1 to below the {len(y)} training samples, got {cells}.")
+    mean = y.mean(0)
+    x, y, z = x - mean, y - mean, z - mean
+    if dim is not None and dim < min(y.shape):
+        basis = torch.linalg.eigh(y.double().T @ y.double()).eigenvectors[:, -dim:].to(y.dtype)
+        x, y, z = x @ basis, y @ basis, z @ basis
+    where_fake, where_held = _assign(y, (x, z), cells, seed)
+    distance_fake, distance_held = (nearest_distances(rows, y)[0].cpu().numpy() for rows in (x, z))
+    total = weight = 0.0
+    for cell in range(cells):
+        a, b = distance_fake[where_fake == cell], distance_held[where_held == cell]
+        if min(len(a), len(b)) < least:
+            continue
+        total += len(b) * mann_whitney_z(a, b)
+        weight += len(b)
+    if weight == 0:
+        raise GanvasError(
+            f"No cell holds {least} fakes and {least} held-out samples. Draw more samples, or ask for fewer cells."
+        )
+    return total / weight
+
+
+def mann_whitney_z(first: np.ndarray, second: np.ndarray) -> float:
+    """z-score of the rank sum test: negative when `first` tends to be smaller. Ties get their correction."""
+    n, m = len(first), len(second)
+    ranks = scipy.stats.rankdata(np.concatenate([first, second]))
+    u = ranks[:n].sum() - n * (n + 1) / 2
+    ties = np.unique(ranks, return_counts=True)[1].astype(float)
+    variance = n * m / 12 * (n + m + 1 - (ties**3 - ties).sum() / ((n + m) * (n + m - 1)))
+    return float((u - n * m / 2) / np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def _assign(train: Tensor, parts: tuple[Tensor, Tensor], cells: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.cluster import KMeans
+
+    if cells == 1:
+        first, second = (np.zeros(len(rows), int) for rows in parts)
+        return first, second
+    found = KMeans(cells, n_init=1, random_state=seed).fit(train.cpu().numpy())
+    first, second = (found.predict(rows.cpu().numpy()) for rows in parts)
+    return first, second

@@ -1,0 +1,115 @@
+"""Perceptual path length: how far the picture moves when the latent moves a little."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.metrics.arrays import standard_error
+from ganvas.model import Model
+
+
+class Space(Protocol):
+    """A latent space that can be sampled and decoded."""
+
+    flat: bool
+    """True where straight lines are natural (w); False for normal latents, which live near a sphere (z)."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """n latents (n, Z)."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(n, Z) -> float images (n, C, H, W) or points (n, D), never rounded to bytes."""
+
+
+class LatentZ:
+    """The normal latents of a model's generator."""
+
+    flat = False
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """n latents (n, Z)."""
+        return torch.randn(n, self.model.latent_dim, generator=generator).to(self.model.device)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Both ends of a path get the same class."""
+        labels = self.model.labels(len(latents) // 2)
+        pairs = None if labels is None else torch.cat([labels, labels]).to(latents.device)
+        drawn: Tensor = self.model.generator(latents, pairs)
+        return drawn
+
+
+class PathLength(NamedTuple):
+    """Mean over paths and its standard error."""
+
+    mean: float
+    error: float
+
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Two batches of decoded samples -> squared distances (n,)."""
+
+
+def squared_pixels(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference of the values of two samples."""
+    return (a - b).flatten(1).double().square().mean(1)
+
+
+def path_length(
+    space: Space,
+    *,
+    n: int = 10_000,
+    epsilon: float = 1e-4,
+    at: Literal["full", "end"] = "full",
+    distance: Distance = squared_pixels,
+    trim: bool = True,
+    batch: int = 128,
+    seed: int = 0,
+) -> PathLength:
+    """E d(G(l(t)), G(l(t + epsilon))) / epsilon^2 over random paths l (Karras et al. 2019).
+
+    t is uniform on [0, 1] (`full`) or 0 (`end`); paths are great circles in a normal z and straight lines in a flat
+    space. `distance` must return squared distances, as LPIPS does. `trim` drops the lowest and the highest hundredth,
+    as published. Samples stay floats: rounding to bytes before the difference is taken swamps it.
+    """
+    if n < 1 or epsilon <= 0:
+        raise GanvasError(f"path_length needs n of at least 1 and a positive epsilon, got {n} and {epsilon}.")
+    random = torch.Generator().manual_seed(seed)
+    found = []
+    with torch.inference_mode():
+        for start in range(0, n, batch):
+            count = min(batch, n - start)
+            first, second = space.sample(2 * count, random).chunk(2)
+            t = torch.rand(count, 1, generator=random).to(first) if at == "full" else first.new_zeros(count, 1)
+            walk = lerp if space.flat else slerp
+            both = torch.cat([walk(first, second, t), walk(first, second, t + epsilon)])
+            a, b = space.decode(both).chunk(2)
+            if not a.is_floating_point():
+                raise GanvasError(f"path_length needs float samples, the space decoded {a.dtype}.")
+            found.append(distance(a, b).double().cpu() / epsilon**2)
+    values = torch.cat(found)
+    if not torch.isfinite(values).all():
+        raise GanvasError("The generator drew NaN or infinity on a path.")
+    if trim and n >= 100:
+        low, high = values.quantile(torch.tensor([0.01, 0.99], dtype=values.dtype))
+        values = values[(values >= low) & (values <= high)]
+    return PathLength(float(values.mean()), standard_error(values))
+
+
+def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Straight line from a to b: (n, Z), (n, Z), t (n, 1)."""
+    return a + (b - a) * t
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Along the great circle from a to b, the length going evenly from one's to the other's (Shoemake 1985)."""
+    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    angle = torch.arccos((a / length_a * (b / length_b)).sum(1, keepdim=True).clamp(-1 + 1e-7, 1 - 1e-7))
+    on_sphere = (torch.sin((1 - t) * angle) * a / length_a + torch.sin(t * angle) * b / length_b) / torch.sin(angle)
+    out: Tensor = on_sphere * lerp(length_a, length_b, t)
+    return out

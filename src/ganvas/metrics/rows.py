@@ -1,0 +1,92 @@
+"""One line a figure, with everything that tells what it may be compared with."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from ganvas.errors import GanvasError
+from ganvas.io import Json
+
+BETTER = {
+    "frechet": "lower", "kid": "lower", "kid-exact": "lower", "inception-score": "higher", "precision": "higher",
+    "recall": "higher", "density": "near 1", "coverage": "higher", "authenticity": "higher", "data-copying": "near 0",
+    "ndb": "lower", "bins-jsd": "lower", "sliced-wasserstein": "lower", "modes": "higher", "reverse-kl": "lower",
+    "high-quality": "higher", "point-modes": "higher", "mode-jsd": "lower", "path-length": "lower",
+}  # fmt: skip
+"""Which way a figure gets better, by its name without the class in brackets."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure and how it was made."""
+
+    metric: str
+    value: float
+    error: float | None
+    error_kind: str
+    """`subsets` (spread over random subsets), `jackknife`, `bootstrap` or `samples` (standard errors), or empty."""
+    floor: float | None
+    """What held-out real samples score against the same reference."""
+    floor_n: int
+    n: int
+    reference_n: int
+    seed: int
+    extractor: str
+    resize: str
+    reference: str
+    fingerprint: str
+    """Of the reference data."""
+    source: str
+    """Model or images that were measured."""
+    snapshot: str
+    kimg: float | None
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name with the extractor in it; FID for the Frechet distance of Inception-2015 alone."""
+        if self.metric == "frechet" and self.extractor.startswith("inception-2015"):
+            protocol = self.resize.split(" ")[0]
+            return "FID" if protocol == "tf1" else f"FID ({protocol})"
+        return self.metric
+
+    @property
+    def better(self) -> str:
+        """`lower`, `higher` or `near X`."""
+        return BETTER[self.metric.split("[")[0]]
+
+    def to_json(self) -> Json:
+        """Plain values; what is not finite becomes text, which JSON has room for."""
+        return {k: str(v) if isinstance(v, float) and v - v != 0 else v for k, v in asdict(self).items()}
+
+    @staticmethod
+    def from_json(values: Json) -> "Row":
+        """The row that `to_json` wrote. Raises `GanvasError` for anything else."""
+        try:
+            fixed: Json = {
+                k: float(v) if k in ("value", "error", "floor") and isinstance(v, str) else v for k, v in values.items()
+            }
+            return Row(**fixed)
+        except (TypeError, ValueError) as error:
+            raise GanvasError(f"This is no row of ganvas eval: {error}") from error
+
+
+def check_comparable(rows: Iterable[Row]) -> None:
+    """Raise `GanvasError` unless all rows share extractor, resizing, reference and number of samples."""
+    for field, word in (
+        ("extractor", "extractors"), ("resize", "resizing"), ("fingerprint", "references"),
+        ("n", "numbers of samples"), ("reference_n", "reference sizes"),
+    ):  # fmt: skip
+        found = sorted({str(getattr(row, field)) for row in rows})
+        if len(found) > 1:
+            raise GanvasError(
+                f"These figures can not be compared: different {word} ({' and '.join(found[:3])}). "
+                "Measure them again with the same --extractor, --reference and --n."
+            )
+
+
+def compare(*measured: Sequence[Row]) -> list[tuple[str, list[float | None]]]:
+    """(metric, its value in each set of rows), for rows that may be compared. Raises `GanvasError` for others."""
+    check_comparable([row for rows in measured for row in rows])
+    names = list(dict.fromkeys(row.metric for rows in measured for row in rows))
+    tables = [{row.metric: row.value for row in rows} for rows in measured]
+    return [(name, [table.get(name) for table in tables]) for name in names]

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganvas.data import load_dataset
+from ganvas.errors import GanvasError
+from ganvas.features import classifier, decoded, embed, embed_dataset, extractors, open_extractor
+from ganvas.features.base import Raw, grey_or_rgb, hash_of
+from ganvas.features.cache import path_of
+
+CPU = torch.device("cpu")
+IMAGES = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_raw() -> None:
+    assert torch.equal(Raw()(IMAGES).features, IMAGES.flatten(1) / 255)
+    points = torch.randn(5, 2)
+    assert torch.equal(Raw()(points).features, points)
+
+
+def test_anybodys_module_and_function() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    wrapped = open_extractor(lambda images: images.float().mean((2, 3)), device="cpu")
+    assert torch.equal(wrapped(IMAGES).features, IMAGES.float().mean((2, 3)))
+    assert not wrapped.cacheable, "nothing tells two functions apart"
+
+    class Mine(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, images: Tensor) -> Tensor:
+            out: Tensor = self.inner(images.float())
+            return out
+
+    mine = open_extractor(Mine(), device="cpu")
+    assert mine.cacheable
+    assert mine.id.startswith("custom-mine-")
+    before = hash_of(module)
+    nn.init.zeros_(module[1].weight)
+    assert hash_of(module) != before
+    with pytest.raises(GanvasError, match="one row an image"):
+        open_extractor(lambda images: images.float().mean(), device="cpu")(IMAGES)
+
+
+def test_grey_and_rgb() -> None:
+    rgb = torch.tensor([100, 200, 50], dtype=torch.uint8).view(1, 3, 1, 1)
+    assert int(grey_or_rgb(rgb, 1)) == round(0.299 * 100 + 0.587 * 200 + 0.114 * 50)
+    assert torch.equal(grey_or_rgb(IMAGES, 3), IMAGES.repeat(1, 3, 1, 1))
+
+
+def test_names_and_what_fits_the_data(tmp_path: Path) -> None:
+    assert open_extractor("auto", load_dataset("digits"), "cpu").id.startswith("classifier-digits-")
+    assert open_extractor("auto", load_dataset("toy:ring8"), "cpu").id == "raw"
+    np.save(tmp_path / "digits.npy", np.zeros((20, 8, 8, 3), np.uint8))
+    namesake = load_dataset(str(tmp_path / "digits.npy"))
+    assert namesake.name == "digits"
+    assert open_extractor("auto", namesake, "cpu").id.startswith("efficientnet-lite0-"), "it is another data set"
+    with pytest.raises(GanvasError, match="no bundled classifier for digits"):
+        open_extractor("classifier", namesake, "cpu")
+    with pytest.raises(GanvasError, match="Did you mean 'dinov2'"):
+        open_extractor("dinov3", device="cpu")
+
+
+def test_the_bundled_classifiers_are_small_and_right() -> None:
+    assert sum(path.stat().st_size for path in classifier.FOLDER.iterdir()) < 2 * 2**20
+    assert {"digits", "fashion-mnist", "mnist"} <= set(classifier.bundled())
+    for name in classifier.bundled():
+        assert f"classifier-{name}" in extractors
+    digits = load_dataset("digits")
+    _, held_out = digits.split(0.1)
+    images, labels = held_out.take(torch.arange(len(held_out)))
+    opened = open_extractor("classifier-digits", device="cpu")
+    logits = opened(images).logits
+    assert logits is not None
+    assert float((logits.argmax(1) == labels).double().mean()) > 0.95
+    larger = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    again = opened(larger.expand(-1, 3, -1, -1)).logits
+    assert again is not None
+    assert float((again.argmax(1) == labels).double().mean()) > 0.9, "other sizes and colours are brought to its own"
+
+
+def test_training_is_repeatable_and_saved_whole(tmp_path: Path) -> None:
+    digits = load_dataset("digits")
+    images, labels = digits.take(torch.arange(600))
+    assert labels is not None
+    held_out = (images[500:], labels[500:])
+    first, second = (classifier.train(images[:500], labels[:500], held_out, epochs=25, device=CPU) for _ in range(2))
+    assert hash_of(first.network) == hash_of(second.network)
+    assert first.accuracy > 0.8
+    classifier.save(tmp_path / "mine.safetensors", first, "mine", {})
+    opened = open_extractor(tmp_path / "mine.safetensors", device="cpu")
+    assert opened.id == f"classifier-mine-{hash_of(first.network)}"
+    torch.testing.assert_close(opened(images[:5]).features, first.network(images[:5])[0])
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match="No such file"):
+        open_extractor(tmp_path / "none.safetensors", device="cpu")
+    (tmp_path / "bad.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(GanvasError, match="not a readable safetensors"):
+        open_extractor(tmp_path / "bad.safetensors", device="cpu")
+
+
+def test_features_are_kept_and_nothing_is_decoded_twice() -> None:
+    digits = load_dataset("digits")
+    train, held_out = digits.split(0.1)
+    extractor = open_extractor("auto", digits, "cpu")
+    decoded.seen = 0
+    first = embed_dataset(train, extractor)
+    assert decoded.seen == len(train)
+    again = embed_dataset(train, extractor)
+    assert decoded.seen == len(train)
+    np.testing.assert_array_equal(first.features, again.features)
+    assert first.logits is not None
+    np.testing.assert_array_equal(first.logits, again.logits)
+    places = {path_of(part, e) for part in (train, held_out, digits) for e in (extractor, Raw())}
+    assert len(places) == 6, "another part or another extractor is another file"
+
+
+def test_bad_features_are_noticed() -> None:
+    with pytest.raises(GanvasError, match="NaN"):
+        embed(open_extractor(lambda images: images.float() / 0 * 0, device="cpu"), [IMAGES])
+    with pytest.raises(GanvasError, match="empty"):
+        embed(Raw(), [])

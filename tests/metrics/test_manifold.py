@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganvas.errors import GanvasError
+from ganvas.metrics import density_coverage, manifold, precision_recall
+from ganvas.metrics.manifold import nearest_distances, nearest_squares, neighbourhood
+from tests import peers
+
+RNG = np.random.default_rng
+
+
+@pytest.fixture(params=[7, 64, 10_000])
+def _block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer must be the same whatever the block size."""
+    monkeypatch.setattr(manifold, "BLOCK", request.param)
+
+
+@pytest.mark.usefixtures("_block")
+@pytest.mark.parametrize("k", [3, 5])
+def test_agrees_with_prdc(k: int, capsys: pytest.CaptureFixture[str]) -> None:
+    real, fake = RNG(0).normal(size=(150, 6)), RNG(1).normal(0.3, 0.9, size=(120, 6))
+    theirs = peers.prdc()(real_features=real, fake_features=fake, nearest_k=k)
+    capsys.readouterr()
+    assert density_coverage(fake, real, k) == pytest.approx((theirs["density"], theirs["coverage"]), abs=1e-12)
+    # Without ties a closed and an open ball hold the same points.
+    assert precision_recall(fake, real, k) == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-12)
+
+
+def test_agrees_with_torch_fidelity() -> None:
+    real, fake = RNG(2).normal(size=(200, 8)), RNG(3).normal(0.4, 1.2, size=(150, 8))
+    theirs = peers.torch_fidelity("prc").prc_features_to_metric(
+        torch.from_numpy(fake), torch.from_numpy(real), verbose=False
+    )
+    assert precision_recall(fake, real) == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-7)
+
+
+def test_published_values_of_a_normal_distribution() -> None:
+    """N(0, I_1000), 10,000 rows each, k = 5 (the example of prdc's authors), up to the chance of another draw.
+
+    In 1000 dimensions a few real rows are neighbours of very many: the density of one draw spreads by 0.06.
+    """
+    x, y = (torch.randn(10_000, 1000, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    found = neighbourhood(x, y, 5, 5)
+    assert float(found.near_real.double().mean()) == pytest.approx(0.4772, abs=0.03)
+    assert float(found.near_fake.double().mean()) == pytest.approx(0.4705, abs=0.03)
+    assert float(found.balls.mean()) == pytest.approx(1.0555, abs=0.18)
+    assert float(found.covered.double().mean()) == pytest.approx(0.9735, abs=0.02)
+
+
+def test_expected_values_of_equal_distributions() -> None:
+    """E[density] = 1; E[coverage] = 1 - prod_{i<k} (M-1-i) / (N+M-1-i), by counting which set the neighbours are of."""
+    n, m, k = 300, 200, 5
+    draws = [density_coverage(RNG(2 * s).normal(size=(n, 2)), RNG(2 * s + 1).normal(size=(m, 2)), k) for s in range(40)]
+    expected = 1 - np.prod([(m - 1 - i) / (n + m - 1 - i) for i in range(k)])
+    for values, wanted in (
+        (np.array([d.density for d in draws]), 1),
+        (np.array([d.coverage for d in draws]), expected),
+    ):
+        assert abs(values.mean() - wanted) < 4 * values.std() / np.sqrt(len(draws))
+
+
+@pytest.mark.usefixtures("_block")
+@given(st.integers(0, 999), st.integers(6, 40), st.integers(6, 40), st.integers(1, 4))
+@settings(max_examples=15, deadline=None)
+def test_blocks_equal_the_whole_matrix(seed: int, n: int, m: int, k: int) -> None:
+    x, y = torch.from_numpy(RNG(seed).normal(size=(n, 3))), torch.from_numpy(RNG(seed + 1).normal(size=(m, 3)))
+    squares = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
+    expected = squares.fill_diagonal_(torch.inf).sort(1).values[:, :k]
+    torch.testing.assert_close(nearest_squares(x, k), expected, rtol=1e-9, atol=1e-12)
+    full = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    distance, index = nearest_distances(x, y)
+    torch.testing.assert_close(distance, full.min(1).values, rtol=1e-9, atol=1e-7)
+    assert torch.equal(index, full.min(1).indices)
+
+
+def test_realism_is_above_one_inside() -> None:
+    real = np.concatenate([RNG(4).normal(size=(100, 2)), [[0.0, 0.0]]])
+    found = neighbourhood(np.array([[0.0, 0.001], [50.0, 50.0], *RNG(5).normal(size=(10, 2))]), real)
+    assert found.realism[0] > 1 > found.realism[1]
+    assert torch.equal(found.realism >= 1, found.near_real)
+    assert int(found.nearest_index[0]) == 100
+
+
+def test_constant_features_and_far_sets() -> None:
+    same = np.ones((20, 3))
+    assert precision_recall(same, same) == (1, 1), "closed balls of radius 0 hold their centre"
+    assert density_coverage(same, same) == (0, 0), "open ones hold nothing"
+    far = RNG(6).normal(size=(20, 3))
+    assert precision_recall(far + 1000, far) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "message"), [(3, 3, "need more rows"), (1, 3, "need more rows"), (10, 0, "starts at 1")]
+)
+def test_bad_input(n: int, k: int, message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        precision_recall(np.zeros((n, 2)), np.zeros((10, 2)), k)

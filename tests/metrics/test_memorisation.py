@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu, norm
+
+from ganvas.errors import GanvasError
+from ganvas.metrics import authenticity, data_copying, nearest_training
+from ganvas.metrics.memorisation import mann_whitney_z
+
+RNG = np.random.default_rng
+
+
+def test_authenticity_of_copies_of_fresh_samples_and_of_far_ones() -> None:
+    train = RNG(0).normal(size=(500, 5))
+    assert authenticity(train + 1e-6, train) == 0
+    assert authenticity(train + 100, train) == 1
+    assert 0.4 < authenticity(RNG(1).normal(size=(500, 5)), train) < 0.75
+
+
+def test_authenticity_by_hand() -> None:
+    train = np.array([[0.0], [1.0], [10.0]])  # nearest others: 1, 1 and 9
+    assert authenticity(np.array([[0.4], [2.5], [18.0], [20.0]]), train) == pytest.approx(0.5)
+
+
+def test_nearest_training() -> None:
+    found = nearest_training(np.array([[0.4], [7.0]]), np.array([[0.0], [1.0], [10.0]]))
+    assert found.which.tolist() == [0, 2]
+    assert found.distance.tolist() == pytest.approx([0.4, 3])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_rank_test_agrees_with_scipy(ties: bool) -> None:
+    a, b = RNG(2).normal(size=80), RNG(3).normal(0.3, size=60)
+    if ties:
+        a, b = a.round(1), b.round(1)
+    theirs = mannwhitneyu(a, b, alternative="less", method="asymptotic", use_continuity=False)
+    assert norm.cdf(mann_whitney_z(a, b)) == pytest.approx(theirs.pvalue, rel=1e-9)
+
+
+def test_data_copying_tells_copies_from_fresh_and_from_poor_samples() -> None:
+    rng = RNG(4)
+    train, held_out, fresh = (rng.normal(size=(n, 8)) for n in (1500, 500, 500))
+    assert abs(data_copying(fresh, train, held_out, dim=None)) < 3.5
+    assert data_copying(train[:500] + 0.02 * rng.normal(size=(500, 8)), train, held_out) < -10
+    assert data_copying(fresh * 2, train, held_out) > 5
+
+
+def test_data_copying_is_standard_normal_without_copying() -> None:
+    values = []
+    for seed in range(60):
+        rng = RNG(100 + seed)
+        values.append(
+            data_copying(rng.normal(size=(150, 3)), rng.normal(size=(400, 3)), rng.normal(size=(150, 3)), cells=1)
+        )
+    assert abs(np.mean(values)) < 0.5
+    assert 0.7 < np.std(values) < 1.4
+
+
+def test_bad_input() -> None:
+    with pytest.raises(GanvasError, match="No cell holds"):
+        data_copying(np.zeros((5, 2)), RNG(5).normal(size=(50, 2)), np.zeros((5, 2)))
+    with pytest.raises(GanvasError, match="at least two"):
+        authenticity(np.zeros((5, 2)), np.zeros((1, 2)))

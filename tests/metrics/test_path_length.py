@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.metrics import path_length
+from ganvas.metrics.path_length import slerp
+
+
+class Linear:
+    """G(w) = A w."""
+
+    flat = True
+
+    def __init__(self, matrix: Tensor, flat: bool = True) -> None:
+        self.matrix, self.flat = matrix, flat
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(n, self.matrix.shape[1], generator=generator, dtype=torch.float64)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents @ self.matrix.T
+
+
+def total(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().sum(1)
+
+
+@pytest.mark.parametrize("epsilon", [1e-2, 1e-4])
+def test_linear_generator_in_a_flat_space(epsilon: float) -> None:
+    """E |A (w2 - w1)|^2 = 2 |A|_F^2, whatever epsilon is."""
+    matrix = torch.from_numpy(np.random.default_rng(0).normal(size=(7, 5)))
+    found = path_length(Linear(matrix), n=20_000, epsilon=epsilon, distance=total, trim=False)
+    assert found.mean == pytest.approx(2 * float(matrix.square().sum()), abs=4 * found.error)
+
+
+def test_on_a_sphere_the_speed_is_the_angle() -> None:
+    """Identity on a circle of latents of one length: |dG| = length * angle * epsilon, angles uniform on [0, pi]."""
+
+    class Circle(Linear):
+        def sample(self, n: int, generator: torch.Generator) -> Tensor:
+            angle = 2 * np.pi * torch.rand(n, generator=generator, dtype=torch.float64)
+            return 3 * torch.stack([angle.cos(), angle.sin()], 1)
+
+    found = path_length(Circle(torch.eye(2, dtype=torch.float64), flat=False), n=20_000, distance=total, trim=False)
+    assert found.mean == pytest.approx(9 * np.pi**2 / 3, abs=4 * found.error)
+
+
+def test_at_the_end_nothing_depends_on_t() -> None:
+    class Squared(Linear):
+        def decode(self, latents: Tensor) -> Tensor:
+            return latents.square()
+
+    # d/dt of w^2 at t = 0 is 2 w1 (w2 - w1): E 4 w1^2 (w2 - w1)^2 = 4 (1 + 3) for each coordinate.
+    found = path_length(Squared(torch.eye(3).double()), n=50_000, at="end", epsilon=1e-6, distance=total, trim=False)
+    assert found.mean == pytest.approx(3 * 16, abs=4 * found.error)
+
+
+def test_the_path_starts_and_ends_where_it_should() -> None:
+    a, b = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(slerp(a, b, torch.zeros(6, 1, dtype=torch.float64)), a)
+    torch.testing.assert_close(slerp(a, b, torch.ones(6, 1, dtype=torch.float64)), b)
+
+
+def test_trimming_and_bad_input() -> None:
+    space = Linear(torch.eye(3).double())
+    assert path_length(space, n=5000, distance=total).mean < path_length(space, n=5000, distance=total, trim=False).mean
+    with pytest.raises(GanvasError, match="positive epsilon"):
+        path_length(space, n=10, epsilon=0)
+
+    class Bytes(Linear):
+        def decode(self, latents: Tensor) -> Tensor:
+            return latents.to(torch.uint8)
+
+    with pytest.raises(GanvasError, match="float samples"):
+        path_length(Bytes(torch.eye(3).double()), n=10)
