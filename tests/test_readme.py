@@ -37,6 +37,11 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
             tmp_path / "here" / "photos" / f"{i}.png"
         )
+    (tmp_path / "here" / "my-images").mkdir()
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).save(
+            tmp_path / "here" / "my-images" / f"{i}.png"
+        )
     monkeypatch.chdir(tmp_path / "here")
 
 
@@ -64,6 +69,8 @@ def test_every_command_runs() -> None:
             at = command.index("--minutes")
             command[at : at + 2] = ["--kimg", str(next(budget))]
             command += ["--device", "cpu"]
+        if command[1] == "eval":
+            command += ["--n", "100", "--device", "cpu"]
         if command[1] == "train" and "fashion-mnist" in command:
             command += ["--batch", "8"]
         assert main(command[1:]) == 0, command

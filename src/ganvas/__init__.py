@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganvas.config import Config
     from ganvas.data import Dataset, load_dataset
     from ganvas.errors import GanvasError, TrainingError
+    from ganvas.metrics.evaluate import evaluate
     from ganvas.model import Model, load
     from ganvas.runs import Run, open_run
     from ganvas.training import Result, train
@@ -27,6 +28,7 @@ _HOMES = {
     "Result": "ganvas.training",
     "Run": "ganvas.runs",
     "TrainingError": "ganvas.errors",
+    "evaluate": "ganvas.metrics.evaluate",
     "load": "ganvas.model",
     "load_dataset": "ganvas.data",
     "open_run": "ganvas.runs",
@@ -41,6 +43,7 @@ __all__ = [
     "Result",
     "Run",
     "TrainingError",
+    "evaluate",
     "load",
     "load_dataset",
     "open_run",

@@ -104,6 +104,10 @@ class TrainingConfig:
     """Write a snapshot, a preview and the resume state every so many kimg."""
     log_kimg: float = 2.0
     """Write a line of statistics every so many kimg."""
+    eval_kimg: float = 0.0
+    """Measure the averaged generator at the first snapshot after every so many kimg and keep the best one; 0: never."""
+    eval_samples: int = 2000
+    """Samples of that light evaluation: enough to rank snapshots of one run, not to publish."""
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool = True

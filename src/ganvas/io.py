@@ -49,6 +49,22 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Like `atomic` for a folder that may exist: a reader finds the old one, the new one, or for an instant none."""
+    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with atomic(old.with_suffix(".new.tmp")) as temporary:
+            yield temporary
+        if path.exists():
+            os.replace(path, old)
+        os.replace(old.with_suffix(".new.tmp"), path)
+        _flush(path.parent)
+    finally:
+        for leftover in (old, old.with_suffix(".new.tmp")):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _flush(path: Path) -> None:
     if os.name == "nt" and path.is_dir():
         return

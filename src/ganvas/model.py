@@ -1,7 +1,7 @@
 """A trained generator, ready to draw: what `ganvas.load` returns."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Model:
     config: Config
     info: io.Json
     """Header of the file: shape, classes, kimg, data fingerprint, versions."""
+    path: Path | None = None
+    """The generator's file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,22 +58,28 @@ class Model:
         Sample i depends on the seed and on i alone, not on n or on `batch`. `labels` are class numbers, repeated
         to length n; a conditional generator without labels cycles through its classes.
         """
+        return torch.cat([drawn.cpu() for drawn in self.batches(n, seed=seed, labels=labels, batch=batch)])
+
+    @torch.inference_mode()
+    def batches(
+        self, n: int, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256
+    ) -> Iterator[Tensor]:
+        """The samples of `sample`, batch by batch, where the generator lives."""
         if n < 1:
             raise GanvasError(f"The number of samples is {n}; it must be at least 1.")
         z = self.latents(n, seed)
-        chosen = self._labels(n, labels)
-        parts = []
+        chosen = self.labels(n, labels)
         for start in range(0, n, batch):
             part = slice(start, start + batch)
             drawn = self.generator(z[part].to(self.device), None if chosen is None else chosen[part].to(self.device))
-            parts.append(self.to_data(drawn).cpu())
-        return torch.cat(parts)
+            yield self.to_data(drawn)
 
     def to_data(self, drawn: Tensor) -> Tensor:
         """What the generator draws -> uint8 images; points stay as they are."""
         return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn
 
-    def _labels(self, n: int, labels: Sequence[int] | Tensor | None) -> Tensor | None:
+    def labels(self, n: int, labels: Sequence[int] | Tensor | None = None) -> Tensor | None:
+        """Class numbers (n,) for `sample`: those given, repeated; all classes in turn; None without classes."""
         classes = self.generator.num_classes
         if classes == 0:
             if labels is not None:
@@ -106,7 +114,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
     where = resolve_device(device)
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
-    return Model(generator=generator.to(where), critic=judge.to(where) if judge else None, config=config, info=header)
+    return Model(generator.to(where), judge.to(where) if judge else None, config, header, file)
 
 
 def find_generator(path: Path) -> Path:

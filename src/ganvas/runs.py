@@ -4,8 +4,9 @@ runs/00003-digits-dcgan/
   config.json   resolved config, command, versions, data
   log.txt       what was said, line by line
   stats.jsonl   one JSON object every `log_kimg`
+  metrics.jsonl one JSON object a figure of `ganvas eval`, or of the light evaluation while training
   samples/      reals.png, 000512.png: fixed latents, the number is kimg
-  snapshots/    000512/generator.safetensors, critic.safetensors
+  snapshots/    000512/generator.safetensors, critic.safetensors; best/ by the light evaluation
   state/        latest.safetensors: everything that --resume needs
   report.html
 """
@@ -86,7 +87,10 @@ class Run:
 
     def stats(self) -> list[io.Json]:
         """The lines of stats.jsonl; a last line cut by a kill is left out."""
-        path = self.path / "stats.jsonl"
+        return self._lines("stats.jsonl")
+
+    def _lines(self, name: str) -> list[io.Json]:
+        path = self.path / name
         records = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
@@ -95,10 +99,21 @@ class Run:
                 continue
         return records
 
+    def append_metrics(self, rows: list[io.Json]) -> None:
+        """Append lines to metrics.jsonl."""
+        for row in rows:
+            self._append("metrics.jsonl", json.dumps(row))
+
+    def metrics(self) -> list[io.Json]:
+        """The lines of metrics.jsonl."""
+        return self._lines("metrics.jsonl")
+
     def rewind_stats(self, kimg: float) -> None:
         """Drop lines past the state that a resumed run starts from: they will be made again."""
-        kept = [json.dumps(record) for record in self.stats() if record.get("kimg", 0) <= kimg + 1e-9]
-        io.write_bytes(self.path / "stats.jsonl", "".join(line + "\n" for line in kept).encode())
+        for name in ("stats.jsonl", "metrics.jsonl"):
+            if (self.path / name).exists():
+                kept = [json.dumps(record) for record in self._lines(name) if (record.get("kimg") or 0) <= kimg + 1e-9]
+                io.write_bytes(self.path / name, "".join(line + "\n" for line in kept).encode())
 
 
 def create_run(out: Path, name: str, content: io.Json) -> Run:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,73 @@ def test_a_failed_run_is_not_the_users_mistake(tmp_path: Path, capsys: pytest.Ca
     broken = ["--set", "optimizer.lr_critic=1e30", "--set", "optimizer.lr_generator=1e30"]
     assert main(["train", "digits", *SMALL, *broken, "--kimg", "1", "--out", str(tmp_path)]) == 1
     assert "not finite at step" in capsys.readouterr().err
+
+
+def test_eval_prints_a_table_and_writes_everything(
+    tiny_train: Callable[..., Result], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tiny_train(kimg=2.048, settings={"training.snapshot_kimg": 1.024}).run.path
+    figures = tmp_path / "figures.json"
+    assert main(["eval", str(run), "--n", "300", "--out", str(figures), "--device", "cpu"]) == 0
+    table = capsys.readouterr().out
+    for word in (
+        "frechet",
+        "classifier-digits-",
+        "floor (N=180)",
+        "300 samples",
+        "points left out",
+        "warning: N = 300",
+    ):
+        assert word in table
+    rows = json.loads(figures.read_text())["rows"]
+    assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] == rows
+    page = (run / "report.html").read_text()
+    assert "<h2>Quality</h2>" in page
+    assert "nearest real images" in page
+    assert main(["eval", str(run), "--n", "300", "--seed", "1", "--against", str(figures), "--device", "cpu"]) == 0
+    assert "before" in capsys.readouterr().out
+    assert main(["eval", str(run), "--n", "200", "--against", str(figures), "--device", "cpu"]) == 2
+    assert "can not be compared" in capsys.readouterr().err
+    assert (
+        main(["eval", str(run), "--n", "200", "--metrics", "frechet", "--snapshots", "--json", "--device", "cpu"]) == 0
+    )
+    assert json.loads(capsys.readouterr().out)["rows"][0]["metric"] == "frechet"
+    assert "Quality over training" in (run / "report.html").read_text()
+
+
+def test_eval_of_a_folder(trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(trained.run.path), "--n", "120", "--out", str(tmp_path / "made")]) == 0
+    capsys.readouterr()
+    assert main(["eval", str(tmp_path / "made"), "--reference", "digits", "--metrics", "frechet,kid", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["metric"] for row in document["rows"]] == ["frechet", "kid"]
+    assert document["rows"][0]["n"] == 120
+
+
+def test_extractor_and_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine.safetensors"
+    assert main(["extractor", "train", "digits", "--epochs", "4", "--out", str(out), "--device", "cpu"]) == 0
+    assert "held-out images right" in capsys.readouterr().out
+    assert main(["reference", "digits", "--extractor", str(out), "--device", "cpu", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["extractor"].startswith("classifier-digits-")
+    assert Path(document["path"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eval", "no-such-run"], "No model or images"),
+        (["eval", "{run}", "--metrics", "frechte"], "Did you mean 'frechet'?"),
+        (["eval", "{run}", "--extractor", "resnet"], "Unknown extractor"),
+        (["eval", "{run}", "--n", "0"], "at least 1"),
+        (["eval", "{run}/snapshots/000000", "--snapshots"], "wants a run folder"),
+        (["extractor", "train", "toy:ring8"], "labels of two or more classes"),
+        (["reference", "no-such-data"], "No data at"),
+    ],
+)
+def test_mistakes_in_measuring(
+    trained: Result, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([a.format(run=trained.run.path) for a in arguments]) == 2
+    assert message in capsys.readouterr().err

@@ -13,6 +13,9 @@ COMMANDS = {
     "demo": ("demo", "train on handwritten digits for 90 seconds, draw samples, write a report"),
     "train": ("train", "train a generator and a critic on images or points"),
     "sample": ("sample", "draw samples from a trained model"),
+    "eval": ("evaluate", "measure a model or images of any origin against real data"),
+    "extractor": ("extractor", "train a feature extractor on your own labelled data"),
+    "reference": ("reference", "embed real data once and keep the features"),
     # Not `list.py`: importing it would hide the builtin of that name here.
     "list": ("listing", "show data sets, networks, losses, penalties and presets"),
 }

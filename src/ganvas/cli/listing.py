@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-Kind = Literal["datasets", "networks", "losses", "penalties", "presets"]
+Kind = Literal["datasets", "networks", "losses", "penalties", "presets", "metrics", "extractors"]
 
 
 def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool = False) -> None:
@@ -18,7 +18,9 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
     from rich.console import Console
     from rich.table import Table
 
+    from ganvas import metrics
     from ganvas.data import datasets
+    from ganvas.features import extractors
     from ganvas.losses import losses, penalties
     from ganvas.networks import families
     from ganvas.presets import presets
@@ -30,6 +32,8 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
         "losses": losses,
         "penalties": penalties,
         "presets": presets,
+        "metrics": metrics.registry,
+        "extractors": extractors,
     }
     chosen = {name: registry for name, registry in registries.items() if kind in (None, name)}
     if json:

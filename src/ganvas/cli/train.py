@@ -29,6 +29,7 @@ def run(
     loss: str | None = None,
     penalty: tuple[str, ...] | None = None,
     gamma: float | None = None,
+    eval_kimg: float | None = None,
     conditional: bool = False,
     set: tuple[str, ...] = (),
     dry_run: bool = False,
@@ -55,6 +56,7 @@ def run(
         loss: From `ganvas list losses`.
         penalty: One or more of `ganvas list penalties`, or none.
         gamma: Weight of the penalty.
+        eval_kimg: Measure a few samples every so many kimg and keep the best snapshot in snapshots/best.
         conditional: Feed the labels to both networks, to draw chosen classes later.
         set: Single settings by their path in config.json, for instance optimizer.lr_critic=0.001.
         dry_run: Print the resolved config and stop.
@@ -64,6 +66,8 @@ def run(
     from ganvas.config import to_dict
 
     settings = dict(_setting(text) for text in set)
+    if eval_kimg is not None:
+        settings["training.eval_kimg"] = eval_kimg
     given = {
         "preset": preset, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
         "precision": precision, "network": network, "loss": loss, "penalty": penalty, "gamma": gamma,

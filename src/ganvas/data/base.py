@@ -71,6 +71,11 @@ class Dataset:
             return self.items[chosen.to(self.items.device)], labels
         return torch.stack([self.items[int(i)] for i in chosen]), labels
 
+    def take_labels(self) -> Tensor:
+        """Labels of this part (N,), without touching the samples. Only for data that have them."""
+        assert self.labels is not None
+        return self.labels if self.indices is None else self.labels[self.indices]
+
     def to(self, device: torch.device) -> "Dataset":
         """A copy whose resident items lie on `device`."""
         return replace(self, items=self.items.to(device)) if isinstance(self.items, Tensor) else self

@@ -20,6 +20,7 @@ from ganvas.runs import Run
 from ganvas.training import state
 from ganvas.training.monitor import Monitor
 from ganvas.training.players import Players
+from ganvas.training.quality import Quality
 
 PREVIEWS = 64
 """Pictures of a preview grid; twenty times as many points for 2-D data."""
@@ -49,6 +50,9 @@ class Loop:
         self.seconds = state.restore(run, self.players) if run.state_path.is_file() else 0.0
         self.started = time.monotonic() - self.seconds
         self.resumed = self.players.images > 0
+        if self.resumed and dist.rank() == 0:
+            run.rewind_stats(self.players.images / 1000)
+        self.quality = Quality(run, dataset, str(self.device)) if dist.rank() == 0 else None
 
     @property
     def progress(self) -> float:
@@ -61,9 +65,7 @@ class Loop:
     def __call__(self) -> Result:
         t = self.config.training
         batches = iter(Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images))
-        if self.resumed:
-            self.run.rewind_stats(self.players.images / 1000) if dist.rank() == 0 else None
-        else:
+        if not self.resumed:
             self._save_reals()
             self._save()
         per_step = t.batch * self.config.objective.critic_steps
@@ -156,6 +158,10 @@ class Loop:
                 for kind, network in files:
                     save_network(temporary / f"{kind}.safetensors", network, self.config, {"kind": kind, **header})
         self._save_preview(name)
+        kimg = self.players.images / 1000
+        if self.quality is not None and self.quality.due(kimg):
+            value = self.quality.measure(Model(self.players.average, None, self.config, header), folder)
+            self.monitor.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.quality.best:.2f})")
         state.save(self.run, self.players, self.seconds)
 
     def _save_preview(self, name: str) -> None:

@@ -13,6 +13,10 @@ from ganvas import io, pictures
 from ganvas.config import to_dict
 from ganvas.model import Model, load
 from ganvas.runs import Run
+from ganvas.training import evidence
+from ganvas.training.evidence import save_evidence
+
+__all__ = ["curves", "interpolation", "save_evidence", "write_report"]
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -87,6 +91,11 @@ def write_report(run: Run) -> Path:
             "<h2>A walk through the latent space</h2>",
             _figure(pictures.png(interpolation(model)), "each row goes from one latent (left) to another (right)"),
         ]
+    if quality := evidence.section(run):
+        parts += ["<h2>Quality</h2>", *quality]
+        parts += [_figure(path.read_bytes(), caption) for path, caption in evidence.saved_pictures(run)]
+    if (plot := evidence.curve(run)) is not None:
+        parts += ["<h2>Quality over training</h2>", _figure(plot, "", "plot")]
     if (plot := curves(run)) is not None:
         parts += ["<h2>Training</h2>", _figure(plot, "", "plot")]
     if len(shown) > 2:

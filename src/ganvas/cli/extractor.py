@@ -1,0 +1,70 @@
+"""`ganvas extractor`"""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ganvas.errors import GanvasError
+
+
+def run(
+    action: Annotated[Literal["train"], tyro.conf.Positional],
+    data: Annotated[str, tyro.conf.Positional],
+    *,
+    out: Path | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    resolution: int | None = None,
+    resize: Literal["crop", "fit", "stretch"] | None = None,
+    json: bool = False,
+) -> None:
+    """Train a small classifier on labelled data; its last hidden layer gives features made for that data.
+
+    Args:
+        action: train
+        data: Labelled images: a name, a folder with one sub-folder a class, an .npz with labels.
+        out: Where to write it. Default: DATA-extractor.safetensors
+        epochs: Passes over the data; chosen from its size when left out.
+        seed: Of weights and order.
+        device: auto, cpu, cuda or mps.
+        resolution: Side of the images in pixels.
+        resize: How images of other sizes get there.
+        json: Print the outcome as JSON.
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ganvas.config import DataConfig
+    from ganvas.data import load_dataset
+    from ganvas.device import resolve_device
+    from ganvas.features import classifier
+
+    dataset = load_dataset(DataConfig(data, resolution, resize))
+    if not dataset.is_images or dataset.num_classes < 2:
+        raise GanvasError(
+            f"{dataset.name} has no labels of two or more classes. Put images in one sub-folder a class, or use "
+            "--extractor efficientnet-lite0, which needs none."
+        )
+    train, held_out = dataset.split(0.1)
+    parts = [part.take(torch.arange(len(part))) for part in (train, held_out)]
+    (images, labels), (test_images, test_labels) = parts
+    assert labels is not None
+    assert test_labels is not None
+    path = out or Path(f"{dataset.name}-extractor.safetensors")
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("training the classifier", total=1.0)
+        trained = classifier.train(
+            images, labels, (test_images, test_labels), epochs=epochs, seed=seed, device=resolve_device(device),
+            advance=lambda share: bar.update(task, completed=share),
+        )  # fmt: skip
+    classifier.save(path, trained, dataset.name, {"data": dataset.fingerprint, "seed": seed})
+    identity = classifier.load(path, torch.device("cpu")).id
+    if json:
+        print(json_module.dumps({"out": str(path), "id": identity, "accuracy": trained.accuracy}))
+        return
+    print(f"{identity}: {trained.accuracy:.1%} of {len(test_labels):,} held-out images right -> {path}")
+    print(f"Use it: ganvas eval RUN --extractor {path}")

@@ -1,0 +1,48 @@
+"""`ganvas reference`"""
+
+import json as json_module
+from typing import Annotated
+
+import tyro
+
+
+def run(
+    data: Annotated[str, tyro.conf.Positional],
+    *,
+    extractor: str = "auto",
+    batch: int = 256,
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Embed real data once and keep the features; `ganvas eval` then never decodes them again.
+
+    Args:
+        data: A name from `ganvas list datasets`, a folder or .zip of images, an array.
+        extractor: auto, a name from `ganvas list extractors`, or a file of `ganvas extractor train`.
+        batch: Images embedded at a time.
+        device: auto, cpu, cuda or mps.
+        json: Print the outcome as JSON.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ganvas.data import load_dataset
+    from ganvas.features import open_extractor
+    from ganvas.features.cache import path_of
+    from ganvas.metrics import embed_reference
+
+    dataset = load_dataset(data)
+    chosen = open_extractor(extractor, dataset, device)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks = {what: bar.add_task(what) for what in ("reference", "held out")}
+        sizes = embed_reference(
+            dataset, chosen, batch=batch,
+            progress=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
+        )  # fmt: skip
+    path = path_of(dataset.split(0.1)[0], chosen)
+    if json:
+        print(
+            json_module.dumps({"extractor": chosen.id, "reference": sizes[0], "held_out": sizes[1], "path": str(path)})
+        )
+        return
+    print(f"{dataset.name}: {sizes[0]:,} images and {sizes[1]:,} held out, features {chosen.id} -> {path}")

@@ -1,0 +1,109 @@
+"""What an evaluation leaves in the run folder for the report: pictures, a table, the curve over snapshots."""
+
+import html
+import io as memory
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganvas import io, pictures
+from ganvas.metrics import Evaluation, Row
+from ganvas.runs import Run
+
+SHOWN = 10
+
+
+def save_evidence(run: Run, found: Evaluation) -> None:
+    """Pictures of random samples above their nearest real ones, and of the samples with the best and worst realism."""
+    if found.samples is None or found.reference is None or min(len(found.samples), len(found.reference)) <= 5:
+        return
+    _, _, kept, chosen = found.inputs.equal
+    near = found.inputs.neighbours
+    samples = found.samples[torch.from_numpy(kept)]
+    random = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:SHOWN]
+    nearest = torch.from_numpy(chosen)[near.nearest_index[random].cpu()]
+    reals = found.reference.take(nearest)[0]
+    order = near.realism.cpu().argsort(descending=True)
+    best, worst = order[:SHOWN], order[-SHOWN:].flip(0)
+    _save(run, "nearest", torch.cat([samples[random], _fit(reals, samples)]))
+    _save(run, "realism", torch.cat([samples[best], samples[worst]]))
+
+
+def _fit(images: Tensor, like: Tensor) -> Tensor:
+    """Real images at the size and with the channels of the samples, for a picture only."""
+    if images.shape[1] != like.shape[1]:
+        images = images.expand(-1, 3, -1, -1) if like.shape[1] == 3 else images[:, :1]
+    if images.shape[2:] != like.shape[2:]:
+        images = torch.nn.functional.interpolate(images, like.shape[2:])
+    return images
+
+
+def _save(run: Run, name: str, images: Tensor) -> None:
+    columns = max(1, len(images) // 2)
+    io.write_bytes(run.path / "evaluation" / f"{name}.png", pictures.png(pictures.grid(images, columns=columns)))
+
+
+def section(run: Run) -> list[str]:
+    """The HTML of the report's section on quality; empty before the first evaluation. Pictures are named, not inlined."""
+    rows = [Row.from_json(line) for line in run.metrics()]
+    full = [row for row in rows if row.source != "training"]
+    if not full:
+        return []
+    last = full[-1]
+    shown = {row.metric: row for row in full if _same(row, last) and row.kimg == last.kimg}
+    parts = [
+        f"<p>{last.n:,} samples (seed {last.seed}) at {last.kimg or 0:,.1f} kimg against {last.reference_n:,} of "
+        f"{html.escape(last.reference)} ({last.fingerprint}); features {html.escape(last.extractor)}, resize "
+        f"{html.escape(last.resize)}. The floor is what held-out real samples score.</p>",
+        "<table><tr><th>metric<th>value<th>±<th>floor<th>better</tr>",
+    ]
+    for row in shown.values():
+        error = "" if row.error is None else f"{row.error:.2g}"
+        floor = "" if row.floor is None else f"{row.floor:.4g} (N={row.floor_n:,})"
+        parts.append(f"<tr><td>{html.escape(row.label)}<td>{row.value:.4g}<td>{error}<td>{floor}<td>{row.better}</tr>")
+    return [*parts, "</table>"]
+
+
+def curve(run: Run) -> bytes | None:
+    """Frechet distance over kimg as PNG bytes, from the largest group of figures that may be compared."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    groups: dict[tuple[object, ...], dict[float, Row]] = {}
+    for line in run.metrics():
+        row = Row.from_json(line)
+        if row.metric == "frechet" and row.kimg is not None:
+            key = (row.extractor, row.resize, row.fingerprint, row.n, row.reference_n)
+            groups.setdefault(key, {})[row.kimg] = row
+    found = max(groups.values(), key=len, default={})
+    if len(found) < 2:
+        return None
+    rows = [found[kimg] for kimg in sorted(found)]
+    figure = Figure(figsize=(9, 3), dpi=110)
+    axes = figure.add_subplot()
+    errors = [row.error or 0.0 for row in rows]
+    axes.errorbar(
+        [row.kimg or 0.0 for row in rows], [row.value for row in rows], errors, marker=".", linewidth=1.2, capsize=2
+    )
+    axes.set(xlabel="kimg", ylabel="Frechet distance", title=f"{rows[0].extractor}, N = {rows[0].n:,}", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    figure.tight_layout()
+    buffer = memory.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def saved_pictures(run: Run) -> list[tuple[Path, str]]:
+    """(file, caption) of what `save_evidence` wrote."""
+    captions = {
+        "nearest": "random samples (above) and their nearest real images in feature space (below)",
+        "realism": "the samples with the best (above) and the worst (below) realism",
+    }
+    folder = run.path / "evaluation"
+    return [(folder / f"{name}.png", text) for name, text in captions.items() if (folder / f"{name}.png").is_file()]
+
+
+def _same(row: Row, other: Row) -> bool:
+    fields = ("extractor", "resize", "fingerprint", "n", "reference_n", "seed", "source")
+    return all(getattr(row, field) == getattr(other, field) for field in fields)

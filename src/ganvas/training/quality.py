@@ -1,0 +1,48 @@
+"""The light evaluation while training: rank the snapshots of one run and keep the best."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from ganvas import io
+from ganvas.data import Dataset
+from ganvas.features import Extractor, open_extractor
+from ganvas.metrics import evaluate
+from ganvas.model import Model
+from ganvas.runs import Run
+
+SOURCE = "training"
+"""What the rows in metrics.jsonl say that they come from."""
+
+
+class Quality:
+    """Frechet distance of a few samples at every due snapshot; the best one is copied to snapshots/best."""
+
+    def __init__(self, run: Run, dataset: Dataset, device: str) -> None:
+        self.run, self.dataset = run, dataset
+        self.every = run.config.training.eval_kimg
+        self.extractor: Extractor | None = open_extractor("auto", dataset, device) if self.every else None
+        measured = [row for row in run.metrics() if row.get("source") == SOURCE]
+        self.best = min((float(row["value"]) for row in measured), default=float("inf"))
+        self.last = max((float(row["kimg"]) for row in measured), default=0.0)
+
+    def due(self, kimg: float) -> bool:
+        """True when the next snapshot should be measured."""
+        return bool(self.every) and kimg > 0 and kimg - self.last >= self.every - 1e-9
+
+    def measure(self, model: Model, snapshot: Path) -> float:
+        """Measure, write the row, and keep the snapshot when it is the best so far."""
+        t = self.run.config.training
+        assert self.extractor is not None
+        found = evaluate(
+            model, self.dataset, ["frechet"], n=t.eval_samples, extractor=self.extractor, seed=t.seed, floor=False
+        )
+        (row,) = found.rows
+        kimg = float(model.info["kimg"])
+        self.run.append_metrics([replace(row, source=SOURCE, snapshot=snapshot.name, kimg=kimg).to_json()])
+        self.last = kimg
+        if row.value < self.best:
+            self.best = row.value
+            with io.atomic_folder(snapshot.with_name("best")) as temporary:
+                shutil.copytree(snapshot, temporary)
+        return row.value
