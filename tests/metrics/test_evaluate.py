@@ -102,6 +102,23 @@ def test_images_of_another_program(tmp_path: Path) -> None:
     assert by_array["frechet"] < by_folder["frechet"]
 
 
+def test_images_of_mixed_sizes_need_a_word(tmp_path: Path) -> None:
+    for i, image in enumerate(digits(120)):
+        side = 16 if i % 2 else 24
+        Image.fromarray(image[0].numpy()).resize((side, side)).save(tmp_path / f"{i}.png")
+    with pytest.raises(GanvasError, match="--resize crop"):
+        evaluate(tmp_path, "digits", ["frechet"], device="cpu")
+    found = evaluate(tmp_path, "digits", ["frechet"], device="cpu", resolution=16, resize="stretch")
+    assert found.rows[0].n == 120
+
+
+def test_pixels_of_large_images_have_no_covariance() -> None:
+    images = torch.randint(0, 256, (30, 3, 40, 40), dtype=torch.uint8)
+    found = evaluate(images, ganvas.Dataset("noise", images, (3, 40, 40), "noise"), extractor="raw", device="cpu")
+    assert "at most 4,096 features" in found.skipped["frechet"]
+    assert "precision" in {row.metric for row in found.rows}
+
+
 def test_points_against_their_exact_modes() -> None:
     points = distribution("toy:grid25").draw(2000, torch.Generator().manual_seed(1))[0]
     found = evaluate(points, "toy:grid25", device="cpu", n=2000)

@@ -2,7 +2,7 @@
 
 import json as json_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -20,6 +20,8 @@ def run(
     seed: int = 0,
     batch: int = 256,
     device: str = "auto",
+    resolution: int | None = None,
+    resize: Literal["crop", "fit", "stretch"] | None = None,
     snapshots: bool = False,
     against: Path | None = None,
     json: bool = False,
@@ -36,6 +38,8 @@ def run(
         seed: Of the samples and of every random choice of a metric.
         batch: Images embedded at a time.
         device: auto, cpu, cuda or mps.
+        resolution: Side in pixels that folders of mixed sizes are brought to.
+        resize: How they get there.
         snapshots: Measure every snapshot of the run, for the curve in its report.
         against: Figures saved with --out before, shown beside these; refused when they can not be compared.
         json: Print the figures as JSON.
@@ -69,7 +73,7 @@ def run(
         for subject in subjects:
             found = evaluate(
                 subject, reference, metrics, n=n, extractor=extractor, seed=seed, batch=batch, device=device,
-                progress=progress,
+                resolution=resolution, resize=resize, progress=progress,
             )  # fmt: skip
             if is_run:
                 open_run(samples).append_metrics([row.to_json() for row in found.rows])

@@ -47,7 +47,7 @@ def open_extractor(choice: Choice = "auto", dataset: Dataset | None = None, devi
     if not isinstance(choice, str | os.PathLike):
         if hasattr(choice, "id") and hasattr(choice, "resize"):
             return cast(Extractor, choice)
-        return Wrapped(cast(Callable[[Tensor], Tensor], choice), where)
+        return Wrapped(choice, where)
     name = os.fspath(choice)
     if name in ("auto", "classifier"):
         name = _suited(name, dataset)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
+from ganvas.features.stats import Moments
 from ganvas.registry import Registry
 
 
@@ -100,6 +101,8 @@ class Features(NamedTuple):
     """float32 (N, D)"""
     logits: np.ndarray | None
     """float32 (N, K)"""
+    moments: Moments | None = None
+    """Mean and covariance, kept for references."""
 
     @property
     def probabilities(self) -> np.ndarray | None:

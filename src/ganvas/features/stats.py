@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
+MAX_DIM = 4096
+"""Features beyond which a covariance is not kept: its memory grows with the square."""
 
 
 @dataclass(frozen=True)

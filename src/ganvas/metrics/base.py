@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ganvas.features.base import Features
-from ganvas.features.stats import Moments, RunningMoments
+from ganvas.features.stats import Moments, RunningMoments, moments
 from ganvas.metrics.arrays import pick
 from ganvas.metrics.manifold import Neighbourhood, neighbourhood
 from ganvas.registry import Registry
@@ -40,8 +40,6 @@ class Inputs:
     real_labels: np.ndarray | None = None
     held_out: Features | None = None
     """Real samples that nobody trained on, for tests of copying."""
-    real_moments: Moments | None = None
-    """Given when several sets meet the same reference."""
     points: bool = False
     modes: tuple[Any, float] | None = None
     """Known centres (K, D) and the standard deviation around them."""
@@ -59,12 +57,7 @@ class Inputs:
 
     @cached_property
     def reference_moments(self) -> Moments:
-        if self.real_moments is not None:
-            return self.real_moments
-        running = RunningMoments(self.real.features.shape[1])
-        for start in range(0, len(self.real.features), 4096):
-            running.update(self.real.features[start : start + 4096])
-        return running.finish()
+        return self.real.moments or moments(self.real.features)
 
     @cached_property
     def equal(self) -> tuple[torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]:

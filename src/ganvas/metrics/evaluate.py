@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.config import DataConfig
+from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, load_dataset, toy
 from ganvas.data.base import fingerprint
 from ganvas.errors import GanvasError
@@ -60,6 +60,8 @@ def evaluate(
     batch: int = 256,
     device: str = "auto",
     floor: bool = True,
+    resolution: int | None = None,
+    resize: Resize | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure samples against real data.
@@ -68,11 +70,12 @@ def evaluate(
     images, or a `Dataset`. `real` is a data set or its name; a model's own training data by default. A tenth of it
     (the part that ganvas never trains on) is kept out of the reference: it scores the floor, and tests for copies.
     `metrics` are names from `ganvas list metrics`, or `all`. The fakes are embedded once; the reference is embedded
-    once ever for each extractor. Raises `GanvasError` for what the caller can fix.
+    once ever for each extractor. `resolution` and `resize` bring folders of mixed sizes to one.
+    Raises `GanvasError` for what the caller can fix.
     """
     names = _names(metrics)
-    model, given, source = _open_fake(fake, device)
-    dataset = _open_real(real, model)
+    model, given, source = _open_fake(fake, device, resolution, resize)
+    dataset = _open_real(real, model, resolution, resize)
     reference, held_out = dataset.split(model.config.data.holdout if model else DataConfig().holdout)
     chosen = open_extractor(extractor, dataset, device)
     tell = progress or (lambda what, done, total: None)
@@ -113,8 +116,7 @@ def evaluate(
         floor_n = min(len(held.features), count)
         subject = Features(held.features[:floor_n], None if held.logits is None else held.logits[:floor_n])
         of_held_out = Inputs(
-            subject, real_features, seed, real_labels=inputs.real_labels, real_moments=inputs.reference_moments,
-            modes=inputs.modes, points=inputs.points,
+            subject, real_features, seed, real_labels=inputs.real_labels, modes=inputs.modes, points=inputs.points,
         )  # fmt: skip
         floors = {value.name: value.value for value in _compute(of_held_out, names)[0]}
     warnings = _warnings(inputs, values, count)
@@ -155,7 +157,9 @@ def _compute(inputs: Inputs, names: Sequence[str]) -> tuple[list[Value], dict[st
     return values, skipped
 
 
-def _open_fake(fake: Fakes, device: str) -> tuple[Model | None, Dataset | None, str]:
+def _open_fake(
+    fake: Fakes, device: str, resolution: int | None, resize: Resize | None
+) -> tuple[Model | None, Dataset | None, str]:
     if isinstance(fake, Model):
         return fake, None, str(fake.path or "model")
     if isinstance(fake, Dataset):
@@ -181,17 +185,19 @@ def _open_fake(fake: Fakes, device: str) -> tuple[Model | None, Dataset | None, 
             f"No model or images at {str(fake)!r}. Give a run or snapshot folder, a .safetensors file, or images as a "
             "folder, .zip, .npy or .npz."
         )
-    return None, load_dataset(str(fake)), str(fake)
+    return None, load_dataset(DataConfig(str(fake), resolution, resize)), str(fake)
 
 
-def _open_real(real: Dataset | str | os.PathLike[str] | None, model: Model | None) -> Dataset:
+def _open_real(
+    real: Dataset | str | os.PathLike[str] | None, model: Model | None, resolution: int | None, resize: Resize | None
+) -> Dataset:
     if isinstance(real, Dataset):
         return real
     if real is not None:
-        config = DataConfig(source=os.fspath(real))
-        if model is not None and model.shape[1:] and os.fspath(real) != model.config.data.source:
-            return load_dataset(config)
-        return load_dataset(config if model is None else replace(model.config.data, source=os.fspath(real)))
+        source = os.fspath(real)
+        if model is not None and source == model.config.data.source:
+            return load_dataset(model.config.data)
+        return load_dataset(DataConfig(source, resolution, resize))
     if model is None:
         raise GanvasError("Images of unknown origin need real data to compare with: --reference DATA.")
     return load_dataset(model.config.data)

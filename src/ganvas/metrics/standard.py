@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ganvas.features.base import Features
-from ganvas.features.stats import RunningMoments
+from ganvas.features.stats import MAX_DIM, RunningMoments
 from ganvas.metrics import kernel, memorisation, modes
 from ganvas.metrics.arrays import standard_error
 from ganvas.metrics.base import BLOCKS, Inputs, Metric, Value, metrics
@@ -188,6 +188,12 @@ def _needs_two(inputs: Inputs) -> str:
     return "" if min(len(inputs.fake.features), len(inputs.real.features)) >= 2 else "it needs two samples"
 
 
+def _needs_covariance(inputs: Inputs) -> str:
+    if inputs.fake.features.shape[1] > MAX_DIM:
+        return f"it takes at most {MAX_DIM:,} features, these have {inputs.fake.features.shape[1]:,}"
+    return _needs_two(inputs)
+
+
 def _needs_neighbours(inputs: Inputs) -> str:
     return "" if min(len(inputs.fake.features), len(inputs.real.features)) > 5 else "it needs more than 5 samples"
 
@@ -211,7 +217,7 @@ def _needs_path(inputs: Inputs) -> str:
     return "" if inputs.path is not None else "it needs a generator, not images alone"
 
 
-metrics.add("frechet", Metric(_frechet, _needs_two), "distance of two Gaussians fitted to features")
+metrics.add("frechet", Metric(_frechet, _needs_covariance), "distance of two Gaussians fitted to features")
 metrics.add("kid", Metric(_kid, _needs_kid), "kernel distance, unbiased, mean of subsets")
 metrics.add("kid-exact", Metric(_kid_exact, _needs_two, False), "kernel distance over all pairs")
 metrics.add("inception-score", Metric(_inception_score, _needs_logits), "sure and varied class scores")
