@@ -215,6 +215,8 @@ def validate(config: Config) -> Config:
         ("optimizer.lr_generator", o.lr_generator, 0),
         ("optimizer.lr_critic", o.lr_critic, 0),
         ("training.ema_kimg", t.ema_kimg, 0),
+        ("training.eval_kimg", t.eval_kimg, 0),
+        ("training.eval_samples", t.eval_samples, 100),
     ):
         if not value >= low:
             raise GanvasError(f"{path} is {value}; it must be at least {low}.")

@@ -204,6 +204,16 @@ def test_bad_input(fake: object, real: str | None, asked: str, message: str) -> 
         evaluate(fake, real, asked, device="cpu")  # type: ignore[arg-type]
 
 
+def test_light_evaluation_without_an_extractor_leaves_no_folder(
+    tiny_train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.features.efficientnet.installed", lambda: False)
+    np.save(tmp_path / "mine.npy", np.zeros((200, 8, 8), np.uint8))
+    with pytest.raises(GanvasError, match="ganvas extractor train"):
+        tiny_train(str(tmp_path / "mine.npy"), settings={"training.eval_kimg": 0.256})
+    assert not (tmp_path / "runs").exists()
+
+
 def test_light_evaluation_keeps_the_best_snapshot(tiny_train: Callable[..., Result]) -> None:
     result = tiny_train(
         kimg=1.28, settings={"training.eval_kimg": 0.256, "training.eval_samples": 200, "training.snapshot_kimg": 0.256}

@@ -25,6 +25,7 @@ def test_nearest_training() -> None:
     found = nearest_training(np.array([[0.4], [7.0]]), np.array([[0.0], [1.0], [10.0]]))
     assert found.which.tolist() == [0, 2]
     assert found.distance.tolist() == pytest.approx([0.4, 3])
+    assert found.spacing.tolist() == pytest.approx([1, 9])
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -58,5 +59,5 @@ def test_data_copying_is_standard_normal_without_copying() -> None:
 def test_bad_input() -> None:
     with pytest.raises(GanvasError, match="No cell holds"):
         data_copying(np.zeros((5, 2)), RNG(5).normal(size=(50, 2)), np.zeros((5, 2)))
-    with pytest.raises(GanvasError, match="at least two"):
+    with pytest.raises(GanvasError, match="at least two training"):
         authenticity(np.zeros((5, 2)), np.zeros((1, 2)))

@@ -82,7 +82,7 @@ def run(
     document = {"rows": [row.to_json() for row in found.rows], "skipped": found.skipped, "warnings": found.warnings}
     if out is not None:
         io.write_json(out, document)
-    if is_run and found.samples is not None and found.reference is not None and found.reference.is_images:
+    if is_run:
         from ganvas.training.report import save_evidence, write_report
 
         save_evidence(open_run(samples), found)

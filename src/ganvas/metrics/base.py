@@ -12,6 +12,7 @@ from ganvas.features.base import Features
 from ganvas.features.stats import Moments, RunningMoments, moments
 from ganvas.metrics.arrays import pick
 from ganvas.metrics.manifold import Neighbourhood, neighbourhood
+from ganvas.metrics.memorisation import NearestTraining, nearest_training
 from ganvas.registry import Registry
 
 K_PRECISION, K_DENSITY = 3, 5
@@ -60,13 +61,18 @@ class Inputs:
         return self.real.moments or moments(self.real.features)
 
     @cached_property
-    def equal(self) -> tuple[torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]:
-        """As many fakes as reference rows, and which of the fakes and of the reference they are."""
+    def equal(self) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+        """As many fakes as reference rows, and which of the fakes they are."""
         fake, real = self.fake.features, self.real.features
         count = min(len(fake), len(real))
         chosen = pick(len(real), count, self.seed).numpy()
         kept = pick(len(fake), count, self.seed).numpy()
-        return torch.from_numpy(fake[kept]), torch.from_numpy(real[chosen]), kept, chosen
+        return torch.from_numpy(fake[kept]), torch.from_numpy(real[chosen]), kept
+
+    @cached_property
+    def nearest(self) -> NearestTraining:
+        """Against the whole reference: a copy may be of any of it."""
+        return nearest_training(self.fake.features, self.real.features)
 
     @cached_property
     def neighbours(self) -> Neighbourhood:

@@ -40,12 +40,6 @@ class Neighbourhood:
     """float64 (N,): real balls of radius k_density that hold the fake, divided by k_density."""
     covered: Tensor
     """bool (M,): the ball of radius k_density holds some fake."""
-    nearest: Tensor
-    """(N,): distance to the nearest real row."""
-    nearest_index: Tensor
-    """int64 (N,): which row that is."""
-    real_spacing: Tensor
-    """(M,): distance of every real row to the nearest other one."""
     realism: Tensor
     """(N,): largest radius of a real ball over the distance to its centre; above 1 is inside (Kynkaanniemi et al. 2019)."""
 
@@ -71,7 +65,7 @@ def density_coverage(fake: Array, real: Array, k: int = 5) -> DensityCoverage:
 
 
 def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int = 5) -> Neighbourhood:
-    """One pass for precision, recall, density, coverage, realism and nearest real rows.
+    """One pass for precision, recall, density, coverage and realism.
 
     Raises `GanvasError` when a set has no more rows than the neighbours asked for.
     """
@@ -87,25 +81,19 @@ def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int
     around_fake = nearest_squares(x, k_precision)[:, -1]
     for_precision, for_density = around_real[:, k_precision - 1], around_real[:, k_density - 1]
     near_fake, covered = torch.zeros(2, len(y), dtype=torch.bool, device=x.device)
-    near_real, balls, nearest, index, realism = [], [], [], [], []
+    near_real, balls, realism = [], [], []
     for rows, squares in _blocks(x, y):
         near_real.append((squares <= for_precision).any(1))
         near_fake |= (squares <= around_fake[rows, None]).any(0)
         inside = squares < for_density
         balls.append(inside.sum(1, dtype=torch.float64) / k_density)
         covered |= inside.any(0)
-        least = squares.min(1)
-        nearest.append(least.values)
-        index.append(least.indices)
         realism.append((for_precision / squares.clamp_min_(1e-30)).max(1).values)
     return Neighbourhood(
         near_real=torch.cat(near_real),
         near_fake=near_fake,
         balls=torch.cat(balls),
         covered=covered,
-        nearest=torch.cat(nearest).sqrt(),
-        nearest_index=torch.cat(index),
-        real_spacing=around_real[:, 0].sqrt(),
         realism=torch.cat(realism).sqrt(),
     )
 
@@ -135,10 +123,17 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
     return best
 
 
-def nearest_distances(queries: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance of every query (N, D) to its nearest point (M, D), and which point that is."""
+def nearest_distances(queries: Tensor, points: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Distance of every query (N, D) to its nearest point (M, D), and which point that is.
+
+    `own` (N,) says which point a query itself is, and leaves that one out.
+    """
     queries, points = _centre(queries, points)
-    found = [squares.min(1) for _, squares in _blocks(queries, points)]
+    found = []
+    for rows, squares in _blocks(queries, points):
+        if own is not None:
+            squares.scatter_(1, own[rows, None], torch.inf)
+        found.append(squares.min(1))
     return torch.cat([f.values for f in found]).sqrt(), torch.cat([f.indices for f in found])
 
 

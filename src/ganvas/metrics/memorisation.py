@@ -9,19 +9,31 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.metrics.arrays import Array, as_pair
-from ganvas.metrics.manifold import nearest_distances, nearest_squares
+from ganvas.metrics.manifold import nearest_distances
 
 
 class NearestTraining(NamedTuple):
-    """For every fake the distance to its nearest training sample (N,), and which one that is (N,)."""
+    """For every fake its nearest training sample; all (N,)."""
 
     distance: Tensor
     which: Tensor
+    """Position of that sample among the training samples."""
+    spacing: Tensor
+    """Distance of that sample to its own nearest other training sample."""
 
 
 def nearest_training(fake: Array, train: Array) -> NearestTraining:
-    """Nearest training sample of every fake in feature space. (N, D) and (M, D)."""
-    return NearestTraining(*nearest_distances(*as_pair(fake, train)))
+    """Nearest training sample of every fake in feature space. (N, D) and (M, D), M at least 2.
+
+    Give all training samples: a copy of one that is left out looks like a new sample.
+    """
+    x, y = as_pair(fake, train)
+    if len(y) < 2:
+        raise GanvasError("Copies can be told from at least two training samples only.")
+    distance, which = nearest_distances(x, y)
+    # Only the samples that are somebody's nearest need their own spacing.
+    met, place = which.unique(return_inverse=True)
+    return NearestTraining(distance, which, nearest_distances(y[met], y, own=met)[0][place])
 
 
 def authenticity(fake: Array, train: Array) -> float:
@@ -30,12 +42,8 @@ def authenticity(fake: Array, train: Array) -> float:
     A fake counts as a copy when it lies nearer to its nearest training sample than that sample lies to its own nearest
     training neighbour. 0 to 1, higher is better; samples of the very distribution score near 0.5, not 1.
     """
-    x, y = as_pair(fake, train)
-    if len(y) < 2:
-        raise GanvasError("authenticity needs at least two training samples.")
-    nearest, index = nearest_distances(x, y)
-    spacing = nearest_squares(y - y.mean(0), 1)[:, 0].sqrt()
-    return float((nearest > spacing[index]).double().mean())
+    found = nearest_training(fake, train)
+    return float((found.distance > found.spacing).double().mean())
 
 
 def data_copying(

@@ -60,8 +60,7 @@ def _density_coverage(inputs: Inputs) -> list[Value]:
 
 
 def _authenticity(inputs: Inputs) -> list[Value]:
-    found = inputs.neighbours
-    return [_share("authenticity", found.nearest > found.real_spacing[found.nearest_index])]
+    return [_share("authenticity", inputs.nearest.distance > inputs.nearest.spacing)]
 
 
 def _data_copying(inputs: Inputs) -> list[Value]:

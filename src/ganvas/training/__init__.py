@@ -14,6 +14,7 @@ from ganvas.config import Config, DataConfig, Resize, differences, replace_at, t
 from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError
+from ganvas.features import open_extractor
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training.loop import Loop, Result
 from ganvas.training.monitor import Monitor
@@ -80,6 +81,8 @@ def train(
         if data is None:
             raise GanvasError("What to train on? Give a data set: ganvas train digits (see: ganvas list datasets).")
         config, dataset = plan(data, resolution=resolution, resize=resize, mirror=mirror, **given)
+    if config.training.eval_kimg:
+        open_extractor("auto", dataset, "cpu")  # what is missing is said before there is a run folder
     torch_device = torch.device(config.training.device)
     dist.start(dist.local_device(torch_device))
     try:

@@ -16,15 +16,14 @@ SHOWN = 10
 
 def save_evidence(run: Run, found: Evaluation) -> None:
     """Pictures of random samples above their nearest real ones, and of the samples with the best and worst realism."""
-    if found.samples is None or found.reference is None or min(len(found.samples), len(found.reference)) <= 5:
+    if found.samples is None or found.reference is None or not found.reference.is_images:
         return
-    _, _, kept, chosen = found.inputs.equal
-    near = found.inputs.neighbours
-    samples = found.samples[torch.from_numpy(kept)]
+    if min(len(found.samples), len(found.reference)) <= 5:
+        return
+    samples = found.samples
     random = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:SHOWN]
-    nearest = torch.from_numpy(chosen)[near.nearest_index[random].cpu()]
-    reals = found.reference.take(nearest)[0]
-    order = near.realism.cpu().argsort(descending=True)
+    reals = found.reference.take(found.inputs.nearest.which[random].cpu())[0]
+    order = torch.from_numpy(found.inputs.equal[2])[found.inputs.neighbours.realism.cpu().argsort(descending=True)]
     best, worst = order[:SHOWN], order[-SHOWN:].flip(0)
     _save(run, "nearest", torch.cat([samples[random], _fit(reals, samples)]))
     _save(run, "realism", torch.cat([samples[best], samples[worst]]))
