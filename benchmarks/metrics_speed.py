@@ -28,22 +28,40 @@ def arrays(n: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
     return x @ mix, (y * 1.1 + 0.05 * scale) @ mix
 
 
+STATISTICS = "from means and covariances"
+
+
+def both(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance, as pytorch-fid takes them."""
+    return rows.mean(0), np.cov(rows, rowvar=False)
+
+
 def job(name: str, n: int, dim: int) -> dict[str, object]:
     """Run one candidate in this process: its value, seconds and peak memory above what was there."""
     from tests import peers
 
     x, y = arrays(n, dim)
-    if name == "ours frechet":
-        from ganvas.metrics import frechet as run
-    elif name == "pytorch-fid":
+    if name.startswith("ours frechet"):
+        from ganvas.features.stats import moments
+        from ganvas.metrics.frechet import frechet, frechet_of_moments
+
+        run = frechet
+        if name.endswith(STATISTICS):
+            x, y, run = moments(x), moments(y), frechet_of_moments
+    elif name.startswith("pytorch-fid"):
         run = peers.pytorch_fid()
-    elif name == "torch-fidelity frechet":
+        if name.endswith(STATISTICS):
+            x, y, run = both(x), both(y), peers.pytorch_fid_statistics()
+    elif name.startswith("torch-fidelity"):
         import torch
 
         fid = peers.torch_fidelity("fid")
+        if name.endswith(STATISTICS):
+            x, y = (fid.fid_features_to_statistics(torch.from_numpy(v)) for v in (x, y))
 
         def run(a, b):  # type: ignore[no-untyped-def]
-            first, second = (fid.fid_features_to_statistics(torch.from_numpy(v)) for v in (a, b))
+            given = isinstance(a, dict)
+            first, second = (v if given else fid.fid_features_to_statistics(torch.from_numpy(v)) for v in (a, b))
             return fid.fid_statistics_to_metric(first, second, False)["frechet_inception_distance"]
     elif name == "ours manifold":
         from ganvas.metrics.manifold import neighbourhood
@@ -134,8 +152,10 @@ def main() -> None:
         print(json.dumps(job(options.job, options.n, options.dim)))
         return
     if "frechet" not in options.skip:
-        names = ["ours frechet", "torch-fidelity frechet", "pytorch-fid"]
-        table("Frechet distance", names, options.n, options.dim, options.repeats)
+        names = ["ours frechet", "torch-fidelity", "pytorch-fid"]
+        table("Frechet distance from arrays", names, options.n, options.dim, options.repeats)
+        names = [f"{name} {STATISTICS}" for name in names]
+        table(f"Frechet distance {STATISTICS}", names, options.n, options.dim, options.repeats)
     if "manifold" not in options.skip:
         names = ["ours manifold", "prdc"]
         table("Precision, recall, density, coverage", names, options.n, options.dim, options.repeats)

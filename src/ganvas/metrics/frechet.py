@@ -34,9 +34,10 @@ def frechet_of_moments(fake: Moments, real: Moments) -> float:
     known, other = (real, fake) if real.root is not None else (fake, real)
     root = known.root
     assert root is not None
-    inner = scipy.linalg.blas.dtrmm(1.0, root, other.cov, trans_a=1, lower=1)
-    inner = scipy.linalg.blas.dtrmm(1.0, root, inner, side=1, lower=1)
-    eigenvalues = scipy.linalg.eigh(inner, eigvals_only=True, overwrite_a=True, check_finite=False, driver="evd")
+    inner, _ = scipy.linalg.lapack.dsygst(other.cov, root, itype=2, lower=1)  # its lower half
+    eigenvalues = scipy.linalg.eigh(
+        inner, lower=True, eigvals_only=True, overwrite_a=True, check_finite=False, driver="ev"
+    )
     shared = np.sqrt(np.maximum(eigenvalues, 0)).sum()
     distance = np.square(fake.mean - real.mean).sum() + np.trace(fake.cov) + np.trace(real.cov) - 2 * shared
     return max(0.0, float(distance))

@@ -76,7 +76,6 @@ def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int
         raise GanvasError(
             f"{max(k_precision, k_density)} neighbours need more rows than that; got {len(x)} and {len(y)}."
         )
-    x, y = _centre(x, y)
     around_real = nearest_squares(y, max(k_precision, k_density))
     around_fake = nearest_squares(x, k_precision)[:, -1]
     for_precision, for_density = around_real[:, k_precision - 1], around_real[:, k_density - 1]
@@ -86,9 +85,9 @@ def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int
         near_real.append((squares <= for_precision).any(1))
         near_fake |= (squares <= around_fake[rows, None]).any(0)
         inside = squares < for_density
-        balls.append(inside.sum(1, dtype=torch.float64) / k_density)
+        balls.append(inside.sum(1).double() / k_density)
         covered |= inside.any(0)
-        realism.append((for_precision / squares.clamp_min_(1e-30)).max(1).values)
+        realism.append(squares.clamp_min_(1e-30).reciprocal_().mul_(for_precision).max(1).values)
     return Neighbourhood(
         near_real=torch.cat(near_real),
         near_fake=near_fake,
@@ -99,12 +98,13 @@ def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int
 
 
 def nearest_squares(x: Tensor, k: int) -> Tensor:
-    """Squared distances of every row to its k nearest others, rising: (N, k). Rows should be centred.
+    """Squared distances of every row to its k nearest others, rising: (N, k).
 
     A pair of blocks is multiplied once and serves the rows of both.
     """
+    x = x - x.mean(0)  # features far from 0 would lose digits in |x|^2 - 2xy + |y|^2
     best = torch.full((len(x), k), torch.inf, dtype=x.dtype, device=x.device)
-    norms = x.square().sum(1)
+    norms = _norms(x)
 
     def keep(rows: slice, squares: Tensor) -> None:
         found = squares.topk(min(k, squares.shape[1]), largest=False, sorted=False).values
@@ -128,7 +128,6 @@ def nearest_distances(queries: Tensor, points: Tensor, own: Tensor | None = None
 
     `own` (N,) says which point a query itself is, and leaves that one out.
     """
-    queries, points = _centre(queries, points)
     found = []
     for rows, squares in _blocks(queries, points):
         if own is not None:
@@ -137,18 +136,20 @@ def nearest_distances(queries: Tensor, points: Tensor, own: Tensor | None = None
     return torch.cat([f.values for f in found]).sqrt(), torch.cat([f.indices for f in found])
 
 
-def _centre(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Both less the mean of y: features far from 0 would lose digits in |x|^2 - 2xy + |y|^2."""
-    mean = y.mean(0)
-    return x - mean, y - mean
-
-
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """(rows of x, their squared distances to all of y), block after block."""
-    norms_x, norms_y = x.square().sum(1), y.square().sum(1)
+    """(rows of x, their squared distances to all of y), block after block. Both are centred for exactness."""
+    mean = y.mean(0)
+    y = y - mean
+    norms = _norms(y)
     for start in range(0, len(x), BLOCK):
         rows = slice(start, start + BLOCK)
-        yield rows, _squares(x[rows], y, norms_x[rows], norms_y)
+        part = x[rows] - mean
+        yield rows, _squares(part, y, _norms(part), norms)
+
+
+def _norms(x: Tensor) -> Tensor:
+    """Squared lengths of the rows, without a second copy of them."""
+    return torch.linalg.vector_norm(x, dim=1).square_()
 
 
 def _squares(a: Tensor, b: Tensor, norms_a: Tensor, norms_b: Tensor) -> Tensor:

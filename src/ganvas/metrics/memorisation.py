@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 import torch
 from torch import Tensor
 
@@ -90,8 +89,10 @@ def data_copying(
 
 def mann_whitney_z(first: np.ndarray, second: np.ndarray) -> float:
     """z-score of the rank sum test: negative when `first` tends to be smaller. Ties get their correction."""
+    from scipy.stats import rankdata  # slow to import
+
     n, m = len(first), len(second)
-    ranks = scipy.stats.rankdata(np.concatenate([first, second]))
+    ranks = rankdata(np.concatenate([first, second]))
     u = ranks[:n].sum() - n * (n + 1) / 2
     ties = np.unique(ranks, return_counts=True)[1].astype(float)
     variance = n * m / 12 * (n + m + 1 - (ties**3 - ties).sum() / ((n + m) * (n + m - 1)))
