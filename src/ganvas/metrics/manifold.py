@@ -149,7 +149,8 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 def _norms(x: Tensor) -> Tensor:
     """Squared lengths of the rows, without a second copy of them."""
-    return torch.linalg.vector_norm(x, dim=1).square_()
+    squares: Tensor = torch.linalg.vector_norm(x, dim=1).square_()
+    return squares
 
 
 def _squares(a: Tensor, b: Tensor, norms_a: Tensor, norms_b: Tensor) -> Tensor:
