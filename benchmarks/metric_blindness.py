@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
-from ganvas import io
+from ganvas import io, pictures
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.data.idx import load_named
@@ -86,8 +86,6 @@ def main() -> None:
 
 def draw(rows: list[str], columns: list[str], values: list[list[float]], scores: np.ndarray, out: Path) -> None:
     """The table as a picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     figure = Figure(figsize=(12, 4.2), dpi=100)
     axes = figure.add_subplot()
     axes.imshow(np.clip(scores, 0, 20), cmap=matplotlib.colormaps["OrRd"], vmin=0, vmax=25, aspect="auto")
@@ -97,12 +95,7 @@ def draw(rows: list[str], columns: list[str], values: list[list[float]], scores:
         for x, value in enumerate(line):
             axes.text(x, y, f"{value:.3g}", ha="center", va="center", fontsize=8)
     axes.set_title("Which metric notices? Darker: further on the wrong side of real images", fontsize=10)
-    figure.tight_layout()
-    import io as memory
-
-    buffer = memory.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    io.write_bytes(out, buffer.getvalue())
+    io.write_bytes(out, pictures.plot_png(figure))
     print(f"\n{out}")
 
 

@@ -2,7 +2,7 @@
 
 import io as memory
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.errors import GanvasError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def to_image(pixels: Tensor) -> Image.Image:
@@ -40,7 +43,6 @@ def grid(images: Tensor, columns: int | None = None, min_width: int = 512) -> Im
 
 def scatter(points: Tensor, size: int = 512) -> Image.Image:
     """2-D points (N, 2) as a plot from -5 to 5 or as wide as they spread."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size / 100, size / 100), dpi=100)
@@ -48,10 +50,17 @@ def scatter(points: Tensor, size: int = 512) -> Image.Image:
     axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=3, alpha=0.5, linewidths=0)
     reach = max(1.0, float(points.abs().quantile(0.999)) * 1.1)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
+
+
+def plot_png(figure: "Figure") -> bytes:
+    """A matplotlib figure, laid out, as PNG bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     figure.tight_layout()
     buffer = memory.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
-    return Image.open(buffer).convert("RGB")
+    return buffer.getvalue()
 
 
 def draw(samples: Tensor) -> Image.Image:

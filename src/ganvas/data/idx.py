@@ -53,6 +53,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GANVAS_CACHE") or Path(base) / "ganvas")
 
 
+def fetch(url: str, otherwise: str) -> bytes:
+    """What lies at `url`; raises `GanvasError` that ends with `otherwise`, the way without a download."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            content: bytes = response.read()
+    except OSError as error:
+        raise GanvasError(f"Could not download {url}: {error}. {otherwise}") from error
+    return content
+
+
 def is_idx_folder(path: Path) -> bool:
     """True for a folder with MNIST's file names in it."""
     return _find(path, "train", "images") is not None
@@ -116,14 +126,9 @@ def _download(name: str, file: str, folder: Path) -> None:
     if (folder / file).is_file():
         return
     url = URLS[name] + file
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response:
-            content: bytes = response.read()
-    except OSError as error:
-        raise GanvasError(
-            f"Could not download {url}: {error}. Fetch the four files of {name} by other means and give their folder: "
-            f"ganvas train /path/to/{name}."
-        ) from error
+    content = fetch(
+        url, f"Fetch the four files of {name} by other means and give their folder: ganvas train /path/to/{name}."
+    )
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name][file]:
         raise GanvasError(f"{url} gave a file with SHA-256 {found}, expected {SHA256[name][file]}. It was not kept.")

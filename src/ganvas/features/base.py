@@ -1,7 +1,7 @@
 """What an extractor is: uint8 images in, features (and perhaps class scores) out, under a name that says how."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -140,8 +140,3 @@ def embed(extractor: Extractor, batches: Iterable[Tensor], advance: Callable[[in
     if not torch.isfinite(together).all():
         raise GanvasError(f"The extractor {extractor.id} gave NaN or infinity for some images.")
     return Features(together.numpy(), torch.cat(logits).numpy() if logits else None)
-
-
-def in_batches(samples: Tensor, size: int) -> Iterator[Tensor]:
-    """Consecutive parts of a tensor."""
-    yield from samples.split(size)

@@ -11,7 +11,7 @@ from ganvas import io
 from ganvas.data import Dataset
 from ganvas.data.idx import cache_folder
 from ganvas.features.base import Extractor, Features, embed
-from ganvas.features.stats import MAX_DIM, Moments, RunningMoments
+from ganvas.features.stats import MAX_DIM, Moments, moments
 
 
 def key(dataset: Dataset, extractor: Extractor) -> str:
@@ -42,13 +42,13 @@ def embed_dataset(
         tensors, _ = io.load_tensors(path)
         if advance is not None:
             advance(len(dataset))
-        logits, moments = tensors.get("logits"), None
+        logits, kept = tensors.get("logits"), None
         if "cov" in tensors:
-            moments = Moments(len(dataset), tensors["mean"].numpy(), tensors["cov"].numpy())
-        return Features(tensors["features"].numpy(), None if logits is None else logits.numpy(), moments)
+            kept = Moments(len(dataset), tensors["mean"].numpy(), tensors["cov"].numpy())
+        return Features(tensors["features"].numpy(), None if logits is None else logits.numpy(), kept)
     found = embed(extractor, batches(dataset, batch), advance)
     if len(found.features) > 1 and found.features.shape[1] <= MAX_DIM:
-        found = found._replace(moments=_moments(found))
+        found = found._replace(moments=moments(found.features))
     if extractor.cacheable:
         tensors = {"features": torch.from_numpy(found.features)}
         if found.logits is not None:
@@ -62,10 +62,3 @@ def embed_dataset(
         with io.atomic(path) as temporary:
             io.save_tensors(temporary, tensors, header)
     return found
-
-
-def _moments(found: Features) -> Moments:
-    running = RunningMoments(found.features.shape[1])
-    for start in range(0, len(found.features), 4096):
-        running.update(found.features[start : start + 4096])
-    return running.finish()

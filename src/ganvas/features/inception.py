@@ -7,7 +7,6 @@ part of the name: `tf1` as in the original code and torch-fidelity, `clean` (PIL
 
 import hashlib
 import os
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganvas import io
-from ganvas.data.idx import cache_folder
+from ganvas.data.idx import cache_folder, fetch
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
 
@@ -223,13 +222,7 @@ def weights_path() -> Path:
         return Path(chosen)
     path = cache_folder() / FILE
     if not path.is_file():
-        try:
-            with urllib.request.urlopen(URL, timeout=60) as response:
-                content: bytes = response.read()
-        except OSError as error:
-            raise GanvasError(
-                f"Could not download {URL}: {error}. Fetch {FILE} by other means and set GANVAS_INCEPTION to its path."
-            ) from error
+        content = fetch(URL, f"Fetch {FILE} by other means and set GANVAS_INCEPTION to its path.")
         check(content, URL)
         io.write_bytes(path, content)
     return path

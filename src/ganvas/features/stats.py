@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
+CHUNK = 4096
 MAX_DIM = 4096
 """Features beyond which a covariance is not kept: its memory grows with the square."""
 
@@ -75,7 +76,8 @@ class RunningMoments:
 
 
 def moments(rows: np.ndarray) -> Moments:
-    """Of all rows (N, D) at once."""
+    """Of all rows (N, D), without a float64 copy of them all."""
     running = RunningMoments(rows.shape[1])
-    running.update(rows)
+    for start in range(0, len(rows), CHUNK):
+        running.update(rows[start : start + CHUNK])
     return running.finish()

@@ -41,13 +41,6 @@ def as_pair(fake: Array, real: Array, least: int = 1) -> tuple[Tensor, Tensor]:
     return x.to(dtype), y.to(x.device, dtype)
 
 
-def subset(rows: Tensor, count: int, seed: int) -> Tensor:
-    """`count` rows without repetition, the same for the same seed; all of them when there are no more."""
-    if len(rows) <= count:
-        return rows
-    return rows[pick(len(rows), count, seed).to(rows.device)]
-
-
 def pick(total: int, count: int, seed: int) -> Tensor:
     """`count` of the numbers below `total`, in rising order."""
     return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].sort().values

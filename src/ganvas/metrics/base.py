@@ -41,7 +41,6 @@ class Inputs:
     real_labels: np.ndarray | None = None
     held_out: Features | None = None
     """Real samples that nobody trained on, for tests of copying."""
-    points: bool = False
     modes: tuple[Any, float] | None = None
     """Known centres (K, D) and the standard deviation around them."""
     path: Callable[[], tuple[float, float]] | None = None

@@ -105,7 +105,6 @@ def evaluate(
         fake_labels=None if labels is None else labels.numpy(),
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         held_out=held,
-        points=not dataset.is_images,
         modes=_known_modes(dataset),
         path=None if model is None else (lambda: path_length(LatentZ(model), n=min(n, 2000), seed=seed)),
     )
@@ -116,7 +115,7 @@ def evaluate(
         floor_n = min(len(held.features), count)
         subject = Features(held.features[:floor_n], None if held.logits is None else held.logits[:floor_n])
         of_held_out = Inputs(
-            subject, real_features, seed, real_labels=inputs.real_labels, modes=inputs.modes, points=inputs.points,
+            subject, real_features, seed, real_labels=inputs.real_labels, modes=inputs.modes,
         )  # fmt: skip
         floors = {value.name: value.value for value in _compute(of_held_out, names)[0]}
     warnings = _warnings(inputs, values, count)

@@ -1,6 +1,6 @@
 """The metrics that `evaluate` knows, each a thin line over the pure functions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -86,12 +86,8 @@ def _sliced(inputs: Inputs) -> list[Value]:
 def _bins(inputs: Inputs) -> list[Value]:
     fake, real = inputs.equal[:2]
     ours, theirs = modes.bin_counts(fake, real, count=min(100, max(2, len(real) // 50)), seed=inputs.seed)
-    found = modes.bins_of_counts(ours, theirs)
-    again = [modes.bins_of_counts(counts, theirs) for counts in _redrawn(ours, inputs.seed)]
-    return [
-        Value("ndb", found.ndb, float(np.std([b.ndb for b in again])), "bootstrap"),
-        Value("bins-jsd", found.jsd, float(np.std([b.jsd for b in again])), "bootstrap"),
-    ]
+    names = {"ndb": "ndb", "bins-jsd": "jsd"}
+    return _bootstrapped(lambda counts: modes.bins_of_counts(counts, theirs), ours, inputs.seed, names)
 
 
 def _per_class(inputs: Inputs) -> list[Value]:
@@ -105,7 +101,7 @@ def _per_class(inputs: Inputs) -> list[Value]:
         if min(len(fake), len(real)) < 10:  # a class that is (almost) not drawn has no distance and no recall
             values.append(Value(f"recall[{label}]", 0.0, None, ""))
             continue
-        part = Inputs(_only(fake), _only(real), inputs.seed)
+        part = Inputs(Features(fake, None), Features(real, None), inputs.seed)
         values.append(Value(f"frechet[{label}]", frechet(fake, real), None, ""))
         values.append(_share(f"recall[{label}]", part.neighbours.near_fake))
     return values
@@ -119,12 +115,8 @@ def _modes(inputs: Inputs) -> list[Value]:
     target = torch.bincount(torch.from_numpy(inputs.real_labels), minlength=count).double()
     target /= target.sum()
     ours = torch.bincount(torch.from_numpy(labels), minlength=count)
-    found = modes.mode_coverage_of_counts(ours, target)
-    again = [modes.mode_coverage_of_counts(counts, target) for counts in _redrawn(ours, inputs.seed)]
-    return [
-        Value("modes", found.modes, float(np.std([m.modes for m in again])), "bootstrap"),
-        Value("reverse-kl", found.reverse_kl, float(np.std([m.reverse_kl for m in again])), "bootstrap"),
-    ]
+    names = {"modes": "modes", "reverse-kl": "reverse_kl"}
+    return _bootstrapped(lambda counts: modes.mode_coverage_of_counts(counts, target), ours, inputs.seed, names)
 
 
 def _point_modes(inputs: Inputs) -> list[Value]:
@@ -148,11 +140,17 @@ def _jackknife(without: Sequence[float]) -> float:
     return float(np.sqrt((len(without) - 1) * np.var(without)))
 
 
-def _redrawn(counts: torch.Tensor, seed: int, times: int = 100) -> Iterator[torch.Tensor]:
-    """Bootstrap: as many samples again, from the shares that were found."""
+def _bootstrapped(
+    figures: Callable[[torch.Tensor], object], counts: torch.Tensor, seed: int, names: dict[str, str], times: int = 100
+) -> list[Value]:
+    """Figures of counts, by name and field; their errors from as many samples again out of the shares found."""
     total = int(counts.sum())
-    for drawn in np.random.default_rng(seed).multinomial(total, (counts.double() / total).numpy(), times):
-        yield torch.from_numpy(drawn)
+    redrawn = np.random.default_rng(seed).multinomial(total, (counts.double() / total).numpy(), times)
+    found, again = figures(counts), [figures(torch.from_numpy(drawn)) for drawn in redrawn]
+    return [
+        Value(name, getattr(found, field), float(np.std([getattr(a, field) for a in again])), "bootstrap")
+        for name, field in names.items()
+    ]
 
 
 def fake_classes(inputs: Inputs) -> np.ndarray | None:
@@ -164,10 +162,6 @@ def fake_classes(inputs: Inputs) -> np.ndarray | None:
         return None
     classes: np.ndarray = logits.argmax(1)
     return classes
-
-
-def _only(features: np.ndarray) -> Features:
-    return Features(features, None)
 
 
 def _share(name: str, hits: torch.Tensor) -> Value:

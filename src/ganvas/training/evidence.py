@@ -1,7 +1,6 @@
 """What an evaluation leaves in the run folder for the report: pictures, a table, the curve over snapshots."""
 
 import html
-import io as memory
 from pathlib import Path
 
 import torch
@@ -66,7 +65,6 @@ def section(run: Run) -> list[str]:
 
 def curve(run: Run) -> bytes | None:
     """Frechet distance over kimg as PNG bytes, from the largest group of figures that may be compared."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     groups: dict[tuple[object, ...], dict[float, Row]] = {}
@@ -87,10 +85,7 @@ def curve(run: Run) -> bytes | None:
     )
     axes.set(xlabel="kimg", ylabel="Frechet distance", title=f"{rows[0].extractor}, N = {rows[0].n:,}", yscale="log")
     axes.grid(alpha=0.3, which="both")
-    figure.tight_layout()
-    buffer = memory.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()
+    return pictures.plot_png(figure)
 
 
 def saved_pictures(run: Run) -> list[tuple[Path, str]]:

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io as memory
 import json
 from pathlib import Path
 
@@ -47,7 +46,6 @@ def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1)
 
 def curves(run: Run) -> bytes | None:
     """Losses and logits over kimg as PNG bytes; None before the first line of statistics."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     stats = run.stats()
@@ -65,10 +63,7 @@ def curves(run: Run) -> bytes | None:
         axes.set(title=title, xlabel="kimg")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    figure.tight_layout()
-    buffer = memory.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()
+    return pictures.plot_png(figure)
 
 
 def write_report(run: Run) -> Path:
