@@ -40,6 +40,8 @@ class NetworkConfig:
     """Length of the latent z, drawn from a standard normal."""
     conditional: bool = False
     """Feed the labels of the data to both networks."""
+    pack: int = 1
+    """Samples that the critic judges as one, which shows it a lack of diversity (PacGAN)."""
     generator: Options = field(default_factory=dict)
     """Keyword arguments of the family's generator."""
     critic: Options = field(default_factory=dict)
@@ -71,6 +73,35 @@ class ObjectiveConfig:
     """Standard deviation of the noise on every image that the critic sees, falling linearly to 0."""
     input_noise: float = 0.0
     """Standard deviation of the noise added to the latent before the generator, in training only."""
+    top_k: float = 1.0
+    """Share of the fakes, the most convincing ones, that teach the generator; falls from 1 over half the budget."""
+    feature_matching: float = 0.0
+    """Weight of the distance between the critic's mean features of real and fake, for the generator."""
+    mode_seeking: float = 0.0
+    """Weight of the mode-seeking term: samples should move when their latents do."""
+    auxiliary: float = 1.0
+    """Weight of the class loss, when the critic has `auxiliary=true` (AC-GAN)."""
+    codes: float = 0.1
+    """Weight of the code loss, when the critic has `codes` (InfoGAN)."""
+    path_length: float = 0.0
+    """Weight of path-length regularisation, for generators with a mapping network; published with 2."""
+    path_length_interval: int = 4
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Differentiable augmentation of what the critic sees, for small data."""
+
+    policy: tuple[str, ...] = ()
+    """From `ganvas list augmentations`; none: no augmentation."""
+    p: float = 1.0
+    """Probability of each for each image; where it starts when it is adaptive."""
+    target: float | None = None
+    """Mean sign of the real logits that p follows (ADA: 0.6); None: p stays."""
+    kimg: float = 500.0
+    """Images in which an adaptive p goes from 0 to 1."""
+    pseudo: bool = False
+    """Show the critic fakes as real with probability p (adaptive pseudo augmentation)."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +154,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -209,7 +241,15 @@ def validate(config: Config) -> Config:
     for path, value, low in (
         ("training.batch", t.batch, 2),
         ("network.latent_dim", config.network.latent_dim, 1),
+        ("network.pack", config.network.pack, 1),
         ("objective.critic_steps", config.objective.critic_steps, 1),
+        ("objective.path_length_interval", config.objective.path_length_interval, 1),
+        ("objective.feature_matching", config.objective.feature_matching, 0),
+        ("objective.mode_seeking", config.objective.mode_seeking, 0),
+        ("objective.auxiliary", config.objective.auxiliary, 0),
+        ("objective.codes", config.objective.codes, 0),
+        ("objective.path_length", config.objective.path_length, 0),
+        ("augment.kimg", config.augment.kimg, 0.001),
         ("training.log_kimg", t.log_kimg, 0.001),
         ("training.snapshot_kimg", t.snapshot_kimg, 0.001),
         ("optimizer.lr_generator", o.lr_generator, 0),
@@ -220,6 +260,11 @@ def validate(config: Config) -> Config:
     ):
         if not value >= low:
             raise GanvasError(f"{path} is {value}; it must be at least {low}.")
+    for path, value in (("objective.top_k", config.objective.top_k), ("augment.p", config.augment.p)):
+        if not 0 <= value <= 1:
+            raise GanvasError(f"{path} is {value}; it must be between 0 and 1.")
+    if t.batch % config.network.pack:
+        raise GanvasError(f"A batch of {t.batch} can not be packed by {config.network.pack}. Use a multiple: --batch.")
     if t.kimg is None and t.minutes is None:
         raise GanvasError("No budget: give --kimg, --minutes or both.")
     for name, budget in (("kimg", t.kimg), ("minutes", t.minutes)):

@@ -60,6 +60,15 @@ def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:
         parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape))
 
 
+def mean(value: Tensor) -> Tensor:
+    """The mean of a number over all processes."""
+    if world_size() == 1:
+        return value
+    value = value.clone()
+    td.all_reduce(value)
+    return value / world_size()
+
+
 def broadcast_buffers(module: nn.Module) -> None:
     """Give every process rank 0's buffers (running averages of batch norm, spectral norm vectors)."""
     if world_size() > 1:

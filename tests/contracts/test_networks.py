@@ -9,7 +9,16 @@ from ganvas.networks import CriticBase, GeneratorBase, build_critic, build_gener
 from ganvas.types import Critic, Generator
 
 SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64)]
-SMALL = {"mlp": {"hidden": [16, 16]}, "dcgan": {"channels": 4}, "resnet": {"channels": 8}}
+SMALL = {
+    "mlp": {"hidden": [16, 16]},
+    "dcgan": {"channels": 4},
+    "resnet": {"channels": 8},
+    "r3": {"channels": 4, "max_channels": 16, "group": 4},
+    "progressive": {"channels": 4, "max_channels": 16},
+    "style": {"channels": 4, "max_channels": 16},
+}
+GROWTH = [0.0, 900.0, 2100.0, 3300.0, 4500.0, 6000.0]
+"""kimg in the default schedule of progressive growing: in the middle of each fade."""
 
 
 def build(name: str, shape: tuple[int, ...], classes: int = 0, seed: int = 0) -> tuple[GeneratorBase, CriticBase]:
@@ -34,6 +43,11 @@ def test_shapes_ranges_and_gradients(name: str, shape: tuple[int, ...], classes:
     logits = critic(fake, labels)
     assert logits.shape == (4,)
     logits.sum().backward()
+    for kimg in GROWTH:  # families that grow use every layer at some level
+        level = generator.grow(kimg)
+        if level is not None:
+            critic.follow(level)
+            critic(generator(torch.randn(4, 6), labels), labels).sum().backward()
     for network in (generator, critic):
         for parameter_name, parameter in network.named_parameters():
             assert parameter.grad is not None, parameter_name
@@ -96,7 +110,7 @@ def test_impossible_sizes_say_what_to_type(name: str) -> None:
     if name == "mlp":
         assert build(name, (3, 9, 17))[0](torch.randn(2, 6)).shape == (2, 3, 9, 17)
         return
-    for shape in ((1, 9, 9), (1, 28, 32), (3, 256, 256), (1, 4, 4)):
+    for shape in ((1, 9, 9), (1, 28, 32), (3, 512, 512), (1, 4, 4)):
         with pytest.raises(GanvasError, match=r"--resolution \d+"):
             build(name, shape)
     with pytest.raises(GanvasError, match="--network mlp"):

@@ -1,6 +1,18 @@
-"""Adversarial losses and critic penalties. A new one is a function and one `register` line."""
+"""Adversarial losses, critic penalties, auxiliary terms and augmentations. A new one is a function and one `add` line."""
 
+from ganvas.losses import auxiliary
 from ganvas.losses.adversarial import AdversarialLoss, losses
+from ganvas.losses.augment import Adaptive, Augmentation, augment, augmentations
 from ganvas.losses.penalties import Penalty, penalties
 
-__all__ = ["AdversarialLoss", "Penalty", "losses", "penalties"]
+__all__ = [
+    "Adaptive",
+    "AdversarialLoss",
+    "Augmentation",
+    "Penalty",
+    "augment",
+    "augmentations",
+    "auxiliary",
+    "losses",
+    "penalties",
+]

@@ -61,6 +61,11 @@ def wgan_gp(batch: Batch) -> Tensor:
     return ((squares + 1e-12).sqrt() - 1).square().mean()
 
 
+def drift(batch: Batch) -> Tensor:
+    """Mean square of the real logits: keeps Wasserstein logits near 0 (Karras et al. 2018, appendix A.1: weight 0.001)."""
+    return batch.real_logits.square().mean()
+
+
 def clip_weights(critic: nn.Module, bound: float) -> None:
     """Clamp every weight to [-bound, bound] after each critic step (Arjovsky et al. 2017, algorithm 1: 0.01)."""
     if bound <= 0:
@@ -73,6 +78,7 @@ def clip_weights(critic: nn.Module, bound: float) -> None:
 penalties.add("r1", Penalty(r1), "gradient norm on real data (Mescheder et al. 2018); gamma about 0.05 at 28 px")
 penalties.add("r2", Penalty(r2), "gradient norm on fakes (Mescheder et al. 2018), usually with r1")
 penalties.add("wgan-gp", Penalty(wgan_gp), "gradient norm 1 between real and fake (Gulrajani et al. 2017); lambda 10")
+penalties.add("drift", Penalty(drift), "square of the real logits, for the Wasserstein loss (Karras et al. 2018); 0.001")
 penalties.add(
     "clip",
     Penalty(project=clip_weights),

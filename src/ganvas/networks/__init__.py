@@ -1,7 +1,8 @@
 """Generators and critics, one family a file. A new one: write the file, import it here, add its docs row."""
 
-from ganvas.networks import dcgan, mlp, resnet
+from ganvas.networks import dcgan, mlp, progressive, r3, resnet, style
 from ganvas.networks.base import (
+    Answer,
     CriticBase,
     Family,
     GeneratorBase,
@@ -13,6 +14,7 @@ from ganvas.networks.base import (
 )
 
 __all__ = [
+    "Answer",
     "CriticBase",
     "Family",
     "GeneratorBase",
@@ -22,6 +24,9 @@ __all__ = [
     "families",
     "from_uint8",
     "mlp",
+    "progressive",
+    "r3",
     "resnet",
+    "style",
     "to_uint8",
 ]

@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,33 +24,75 @@ class GeneratorBase(nn.Module):
         latent_dim: int,
         num_classes: int = 0,
         value_range: tuple[float, float] = (-1.0, 1.0),
+        *,
+        embed: bool = True,
     ) -> None:
         super().__init__()
         self.shape = shape
         self.latent_dim = latent_dim
         self.num_classes = num_classes
         self.value_range = value_range
-        # A label enters as a learned vector beside z.
-        self.embed = nn.Embedding(num_classes, latent_dim) if num_classes else None
-        self.input_dim = latent_dim * (2 if num_classes else 1)
+        # A label enters as a learned vector beside z, unless the network has another way (`embed` false).
+        self.embed = nn.Embedding(num_classes, latent_dim) if num_classes and embed else None
+        self.input_dim = latent_dim * (2 if self.embed is not None else 1)
 
     def with_labels(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """z, or z and the label's vector side by side (B, input_dim)."""
-        if self.embed is None:
-            return z
-        if labels is None:
+        if self.num_classes and labels is None:
             raise GanvasError("This generator is conditional: give labels, a long tensor of shape (B,).")
-        return torch.cat([z, self.embed(labels)], dim=1)
+        return z if self.embed is None else torch.cat([z, self.embed(labels)], dim=1)
+
+
+    def training_inputs(self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]) -> dict[str, Any]:
+        """Random keyword arguments of `forward` for a training step. `normal(*size)` draws (B, *size), `uniform` too.
+
+        The loop draws them, so that resumed runs and several processes see the same numbers.
+        """
+        return {}
+
+    def grow(self, kimg: float) -> float | None:
+        """Called before every step with the images seen: families that grow set and return their level."""
+        return None
+
+
+class Answer(NamedTuple):
+    """All that a critic says about a batch."""
+
+    logits: Tensor
+    """(B,), or (B / pack,)."""
+    features: Tensor
+    """(B, F): the last hidden layer."""
+    classes: Tensor | None
+    """(B, num_classes) logits of the auxiliary classifier."""
+    codes: Tensor | None
+    """(B, codes): its guess at the first entries of the latent."""
+
+    def float(self) -> "Answer":
+        """The same in float32."""
+        return Answer(*(None if part is None else part.float() for part in self))  # type: ignore[arg-type]
 
 
 class CriticBase(nn.Module):
-    """Samples (B, *shape) and labels (B,) -> logits (B,), higher for real."""
+    """Samples (B, *shape) and labels (B,) -> logits (B,), higher for real.
 
-    def __init__(self, shape: Shape, num_classes: int = 0, features: int = 1) -> None:
+    Labels enter by projection (Miyato and Koyama 2018, eq. 3), or not at all when `auxiliary`: then a second head names the class
+    (AC-GAN, Odena et al. 2017). `codes` adds a head that guesses the first entries of z (InfoGAN, Chen et al. 2016).
+    """
+
+    def __init__(
+        self, shape: Shape, num_classes: int = 0, features: int = 1, *, auxiliary: bool = False, codes: int = 0
+    ) -> None:
         super().__init__()
         self.shape = shape
         self.num_classes = num_classes
-        self.embed = nn.Embedding(num_classes, features) if num_classes else None
+        self.pack = 1
+        self.auxiliary = auxiliary and num_classes > 0
+        self.embed = nn.Embedding(num_classes, features) if num_classes and not auxiliary else None
+        self.classify = nn.Linear(features, num_classes) if self.auxiliary else None
+        self.guess = nn.Linear(features, codes) if codes else None
+
+    def follow(self, level: float) -> None:
+        """Take the level that the generator has grown to."""
 
     def features(self, x: Tensor) -> Tensor:
         """The last hidden layer, flattened (B, F)."""
@@ -61,14 +103,21 @@ class CriticBase(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.answer(x, labels).logits
+
+    def answer(self, x: Tensor, labels: Tensor | None = None) -> Answer:
+        """Logits, features and what the other heads say."""
+        if self.pack > 1:
+            # Neighbours of the batch are seen as one sample of `pack` times the channels (Lin et al. 2018, section 3).
+            x = x.unflatten(0, (-1, self.pack)).flatten(1, 2)
         features = self.features(x)
         logits = self.head(features).squeeze(1)
+        if self.num_classes and labels is None:
+            raise GanvasError("This critic is conditional: give labels, a long tensor of shape (B,).")
         if self.embed is not None:
-            if labels is None:
-                raise GanvasError("This critic is conditional: give labels, a long tensor of shape (B,).")
-            # The projection critic of Miyato and Koyama (2018), equation 3.
             logits = logits + (self.embed(labels) * features).sum(1) / features.shape[1] ** 0.5
-        return logits
+        classes = None if self.classify is None else self.classify(features)
+        return Answer(logits, features, classes, None if self.guess is None else self.guess(features))
 
 
 @dataclass(frozen=True)
@@ -95,9 +144,14 @@ def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: in
     """The critic of a config, its weights drawn from `seed` alone."""
     build = families.get(config.name).critic
     options = _check_options(build, config.critic, f"{config.name} critic")
+    classes = _classes(config, num_classes)
+    if config.pack > 1 and (classes or options.get("codes")):
+        raise GanvasError("network.pack shows the critic several samples as one: it can not be combined with labels or codes.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
-        return build(shape, num_classes=_classes(config, num_classes), **options)
+        critic = build((shape[0] * config.pack, *shape[1:]), num_classes=classes, **options)
+    critic.pack = config.pack
+    return critic
 
 
 def _classes(config: NetworkConfig, num_classes: int) -> int:
@@ -106,6 +160,8 @@ def _classes(config: NetworkConfig, num_classes: int) -> int:
 
 def _check_options(build: Callable[..., Any], options: Mapping[str, Any], what: str) -> dict[str, Any]:
     known = list(inspect.signature(build).parameters)
+    if "heads" in known:  # passed on to CriticBase
+        known = [name for name in known if name != "heads"] + ["auxiliary", "codes"]
     known = [name for name in known if name not in ("self", "shape", "latent_dim", "num_classes")]
     for name in options:
         if name not in known:

@@ -1,6 +1,7 @@
 """Plain strided convolutions, 8 to 64 px: the default for small images, and the tutorial's pair (Radford et al. 2016)."""
 
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -78,12 +79,13 @@ class DcganCritic(CriticBase):
         last_conv: bool = True,
         spectral_norm: bool = False,
         init_std: float | None = None,
+        **heads: Any,
     ) -> None:
         steps = halvings(square_side(shape, "dcgan", 8, 64))
         side = shape[1] >> steps
         widths = [min(max_channels, channels << i) for i in range(steps + 1)]
         last = widths[-1] if last_conv else widths[-2]
-        super().__init__(shape, num_classes, last * side * side)
+        super().__init__(shape, num_classes, last * side * side, **heads)
         layers: list[nn.Module] = []
         inputs = shape[0]
         for i, outputs in enumerate(widths[:-1]):

@@ -1,6 +1,7 @@
 """Blocks that several families use."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as parametrize_spectral_norm
 
@@ -64,3 +65,80 @@ class MinibatchStd(nn.Module):
         spread = (variance + 1e-8).sqrt().flatten(1).mean(1)
         channel = spread.repeat_interleave(group).reshape(batch, *[1] * (x.dim() - 1))
         return torch.cat([x, channel.to(x.dtype).expand(batch, 1, *x.shape[2:])], dim=1)
+
+
+class EqualLinear(nn.Module):
+    """A dense layer with equalised learning rate: unit normal weights, scaled as they are used (Karras et al. 2018, 4.1).
+
+    `rate` is a further factor on how fast it learns; `bias` is what the bias starts from.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale, self.rate = rate * inputs**-0.5, rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+
+
+class EqualConv2d(nn.Module):
+    """A convolution with equalised learning rate; keeps the size, or halves it with `stride` 2 and an even kernel."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale, self.stride, self.padding = (inputs * kernel**2) ** -0.5, stride, (kernel - 1) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.scale, self.bias, stride=self.stride, padding=self.padding)
+
+
+class SelfAttention(nn.Module):
+    """Every pixel looks at every other; enters with a learned weight that starts at 0 (Zhang et al. 2019, eq. 1-3).
+
+    x (B, C, H, W) -> the same shape. Queries and keys have C / 8 channels, values C / 2, as published.
+    """
+
+    def __init__(self, channels: int, spectral_norm: bool = False) -> None:
+        super().__init__()
+        self.narrow, self.half = max(1, channels // 8), max(1, channels // 2)
+        self.project = maybe_spectral_norm(nn.Conv2d(channels, 2 * self.narrow + self.half, 1), spectral_norm)
+        self.out = maybe_spectral_norm(nn.Conv2d(self.half, channels, 1), spectral_norm)
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.project(x).flatten(2).split([self.narrow, self.narrow, self.half], 1)
+        attention = torch.softmax(query.transpose(1, 2) @ key, dim=2)
+        seen = (value @ attention.transpose(1, 2)).unflatten(2, x.shape[2:])
+        return x + self.weight.to(x.dtype) * self.out(seen)
+
+
+def bilinear_up(x: Tensor) -> Tensor:
+    """Double the size with the filter [1, 3, 3, 1] / 4: x (B, C, H, W) -> (B, C, 2 H, 2 W)."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def bilinear_down(x: Tensor) -> Tensor:
+    """Halve the size with the filter [1, 3, 3, 1] / 8, the border repeated: the transpose of `bilinear_up` inside."""
+    # Boxes of two, thrice, make [1, 3, 3, 1]; pooling is faster than a depthwise convolution on CPUs.
+    x = F.avg_pool2d(F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 2, 1), 2, 1)
+    return F.avg_pool2d(x, 2)
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose scale and shift are learned per class (Dumoulin et al. 2017; SNGAN's conditional generator)."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.scale = nn.Embedding(num_classes, channels)
+        self.shift = nn.Embedding(num_classes, channels)
+        nn.init.ones_(self.scale.weight)
+        nn.init.zeros_(self.shift.weight)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        scale, shift = (e(labels).to(x.dtype)[:, :, None, None] for e in (self.scale, self.shift))
+        return torch.addcmul(shift, self.norm(x), scale)

@@ -1,6 +1,7 @@
 """Dense networks: the article's pair, and the pair for 2-D points."""
 
 from math import prod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -60,8 +61,9 @@ class MlpCritic(CriticBase):
         act: str = "relu",
         minibatch_std: bool = False,
         spectral_norm: bool = False,
+        **heads: Any,
     ) -> None:
-        super().__init__(shape, num_classes, hidden[-1] if hidden else prod(shape))
+        super().__init__(shape, num_classes, hidden[-1] if hidden else prod(shape), **heads)
         layers: list[nn.Module] = [nn.Flatten()]
         width = prod(shape)
         for size in hidden:

@@ -1,30 +1,44 @@
 """The residual pair of SNGAN and WGAN-GP (Miyato et al. 2018, appendix B; Gulrajani et al. 2017, appendix F)."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
-from ganvas.networks.layers import maybe_spectral_norm, norm
+from ganvas.networks.layers import ConditionalBatchNorm, SelfAttention, maybe_spectral_norm, norm
 from ganvas.types import Shape
 
 
 class GeneratorBlock(nn.Module):
     """norm - ReLU - upsample - conv - norm - ReLU - conv, plus a 1 x 1 shortcut. Doubles the size."""
 
-    def __init__(self, inputs: int, outputs: int, norm_name: str) -> None:
+    def __init__(self, inputs: int, outputs: int, norm_name: str, num_classes: int = 0) -> None:
         super().__init__()
-        self.norm1, self.norm2 = norm(norm_name, inputs), norm(norm_name, outputs)
+        self.norm1, self.norm2 = _norm_of(norm_name, inputs, num_classes), _norm_of(norm_name, outputs, num_classes)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.shortcut = nn.Conv2d(inputs, outputs, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = self.conv1(F.interpolate(F.relu(self.norm1(x)), scale_factor=2.0))
-        hidden = self.conv2(F.relu(self.norm2(hidden)))
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        hidden = self.conv1(F.interpolate(F.relu(_normalise(self.norm1, x, labels)), scale_factor=2.0))
+        hidden = self.conv2(F.relu(_normalise(self.norm2, hidden, labels)))
         # A 1 x 1 convolution and nearest upsampling commute; the small one first is four times cheaper.
         shortcut: Tensor = F.interpolate(self.shortcut(x), scale_factor=2.0)
         total: Tensor = hidden + shortcut
         return total
+
+
+def _norm_of(name: str, channels: int, num_classes: int) -> nn.Module:
+    """`norm`, or the one that knows the class where `conditional` was asked for and there are classes."""
+    if name == "conditional":
+        return ConditionalBatchNorm(channels, num_classes) if num_classes else norm("batch", channels)
+    return norm(name, channels)
+
+
+def _normalise(layer: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
+    done: Tensor = layer(x, labels) if isinstance(layer, ConditionalBatchNorm) else layer(x)
+    return done
 
 
 class CriticBlock(nn.Module):
@@ -51,23 +65,41 @@ class CriticBlock(nn.Module):
 
 
 class ResnetGenerator(GeneratorBase):
-    """z -> `channels` maps at the smallest size -> one residual block per doubling -> tanh image."""
+    """z -> `channels` maps at the smallest size -> one residual block per doubling -> tanh image.
+
+    `norm` may be `conditional`: batch norm with a scale and shift per class, and no label beside z. `attention` puts a self-attention
+    block where the maps have that side.
+    """
 
     def __init__(
-        self, shape: Shape, latent_dim: int, *, num_classes: int = 0, channels: int = 128, norm: str = "batch"
+        self,
+        shape: Shape,
+        latent_dim: int,
+        *,
+        num_classes: int = 0,
+        channels: int = 128,
+        norm: str = "batch",
+        attention: int = 0,
     ) -> None:
-        super().__init__(shape, latent_dim, num_classes)
+        super().__init__(shape, latent_dim, num_classes, embed=norm != "conditional")
         side = square_side(shape, "resnet", 8, 64)
         steps = halvings(side)
         self.start = (channels, side >> steps, side >> steps)
         self.first = nn.Linear(self.input_dim, channels * (side >> steps) ** 2)
-        self.blocks = nn.Sequential(*[GeneratorBlock(channels, channels, norm) for _ in range(steps)])
-        self.last_norm = _norm(norm, channels)
+        self.blocks = nn.ModuleList()
+        for step in range(steps + 1):
+            if attention == side >> (steps - step):
+                self.blocks.append(SelfAttention(channels))
+            if step < steps:
+                self.blocks.append(GeneratorBlock(channels, channels, norm, num_classes))
+        self.last_norm = _norm_of(norm, channels, num_classes)
         self.last = nn.Conv2d(channels, shape[0], 3, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        hidden = self.blocks(self.first(self.with_labels(z, labels)).unflatten(1, self.start))
-        drawn: Tensor = self.last(F.relu(self.last_norm(hidden))).tanh()
+        hidden = self.first(self.with_labels(z, labels)).unflatten(1, self.start)
+        for block in self.blocks:
+            hidden = block(hidden, labels) if isinstance(block, GeneratorBlock) else block(hidden)
+        drawn: Tensor = self.last(F.relu(_normalise(self.last_norm, hidden, labels))).tanh()
         return drawn
 
 
@@ -82,22 +114,21 @@ class ResnetCritic(CriticBase):
         channels: int = 128,
         blocks: int = 4,
         spectral_norm: bool = True,
+        attention: int = 0,
+        **heads: Any,
     ) -> None:
-        super().__init__(shape, num_classes, channels)
+        super().__init__(shape, num_classes, channels, **heads)
         steps = min(halvings(square_side(shape, "resnet", 8, 64)), blocks)
         down = [i < max(2, steps - 1) and i < steps for i in range(blocks)]
-        self.blocks = nn.Sequential(
-            *[
-                CriticBlock(
-                    shape[0] if i == 0 else channels,
-                    channels,
-                    down=down[i],
-                    first=i == 0,
-                    spectral_norm=spectral_norm,
-                )
-                for i in range(blocks)
-            ]
-        )
+        layers: list[nn.Module] = []
+        side = shape[1]
+        for i in range(blocks):
+            inputs = shape[0] if i == 0 else channels
+            layers.append(CriticBlock(inputs, channels, down=down[i], first=i == 0, spectral_norm=spectral_norm))
+            side >>= down[i]
+            if attention == side and (down[i] or i == 0):
+                layers.append(SelfAttention(channels, spectral_norm))
+        self.blocks = nn.Sequential(*layers)
         self.last = maybe_spectral_norm(nn.Linear(channels, 1), spectral_norm)
 
     def features(self, x: Tensor) -> Tensor:
@@ -108,8 +139,6 @@ class ResnetCritic(CriticBase):
         logits: Tensor = self.last(features)
         return logits
 
-
-_norm = norm  # the generator's keyword argument has the same name
 
 families.add(
     "resnet",

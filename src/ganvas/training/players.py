@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from ganvas import dist, losses, networks
 from ganvas.config import Config
 from ganvas.device import autocast, stream
 from ganvas.errors import GanvasError
+from ganvas.losses import Adaptive, augment, auxiliary
 from ganvas.losses.penalties import Batch
-from ganvas.networks import from_uint8
+from ganvas.networks import Answer, from_uint8
 from ganvas.training import ema
 from ganvas.types import Shape
 
@@ -21,6 +23,20 @@ NextBatch = Callable[[], tuple[Tensor, Tensor | None]]
 FINAL_RATE = 0.02
 """Share of the learning rate left at the end of a falling schedule."""
 STAT_NAMES = ("loss_generator", "loss_critic", "real_logits", "fake_logits", "penalty")
+
+
+@dataclass
+class Turn:
+    """What one update is about."""
+
+    real: Tensor
+    fake: Tensor
+    z: Tensor
+    labels: Tensor | None
+    noise: float
+    """Standard deviation of the instance noise."""
+    top_k: float
+    """Share of the fakes that teach the generator."""
 
 
 class Players:
@@ -44,9 +60,18 @@ class Players:
         self.optimizer_generator = _optimizer(config, self.generator, config.optimizer.lr_generator)
         self.optimizer_critic = _optimizer(config, self.critic, config.optimizer.lr_critic)
         self.draw: nn.Module = self.generator
-        self.judge: nn.Module = self.critic
+        self.judge: Callable[..., Answer] = self.critic.answer
         if t.compile:
-            self.draw, self.judge = torch.compile(self.generator), torch.compile(self.critic)  # type: ignore[assignment]
+            self.draw, self.judge = torch.compile(self.generator), torch.compile(self.critic.answer)  # type: ignore[assignment]
+        a = config.augment
+        self.adaptive = Adaptive(a.p, a.target, a.kimg).to(device)
+        if a.policy and not self.is_images:
+            raise GanvasError("augment.policy is for images, and the data are points. Leave --augment away.")
+        if o.path_length and not hasattr(self.generator, "path_mean"):
+            raise GanvasError(
+                f"objective.path_length needs a generator with a mapping network, {config.network.name!r} has none. Use --network style."
+            )
+        self.rate_factor = 1.0
         self.random = stream(t.seed, "training", device)
         if t.batch % dist.world_size():
             raise GanvasError(f"A batch of {t.batch} can not be split over {dist.world_size()} processes.")
@@ -60,17 +85,17 @@ class Players:
     def step(self, next_batch: NextBatch, progress: float) -> None:
         """`critic_steps` critic updates and one generator update; `progress` runs from 0 to 1 over the budget."""
         self._set_rates(progress)
-        noise = self.config.objective.instance_noise * (1 - progress)
+        level = self.generator.grow(self.images / 1000)
+        if level is not None:
+            self.critic.follow(level)
         for _ in range(self.config.objective.critic_steps - 1):
-            real, labels = self._real(next_batch)
             with torch.no_grad():
-                fake = self._fake(labels)
-            self._critic_step(real, fake, labels, noise)
-        real, labels = self._real(next_batch)
+                turn = self._turn(next_batch, progress)
+            self._critic_step(turn)
+        turn = self._turn(next_batch, progress)
         # The fakes of the last critic step serve the generator too: one forward pass less in every step.
-        fake = self._fake(labels)
-        loss_critic, real_logits, fake_logits, penalty = self._critic_step(real, fake.detach(), labels, noise)
-        loss_generator = self._generator_step(real, fake, labels, noise)
+        loss_critic, real_logits, fake_logits, penalty = self._critic_step(turn)
+        loss_generator = self._generator_step(turn)
         self.steps += 1
         t = self.config.training
         ema.update(
@@ -88,6 +113,13 @@ class Players:
         self.summed = 0
         return dict(zip(STAT_NAMES, means, strict=True)) | {"bad_step": float(self.first_bad.item())}
 
+    def _turn(self, next_batch: NextBatch, progress: float) -> "Turn":
+        real, labels = self._real(next_batch)
+        z, fake = self._fake(labels)
+        o = self.config.objective
+        share = 1 - (1 - o.top_k) * min(1.0, 2 * progress)
+        return Turn(real, fake, z, labels, o.instance_noise * (1 - progress), share)
+
     def _real(self, next_batch: NextBatch) -> tuple[Tensor, Tensor | None]:
         samples, labels = next_batch()
         self.images += self.config.training.batch
@@ -100,30 +132,46 @@ class Players:
                 samples = samples.contiguous(memory_format=torch.channels_last)
         return samples, labels if self.generator.num_classes else None
 
-    def _fake(self, labels: Tensor | None) -> Tensor:
+    def _fake(self, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         z = self._normal(self.generator.latent_dim)
+        noisy = z
         if self.config.objective.input_noise:
-            z = z + self.config.objective.input_noise * self._normal(self.generator.latent_dim)
+            noisy = z + self.config.objective.input_noise * self._normal(self.generator.latent_dim)
+        inputs = self.generator.training_inputs(self._normal, self._uniform)
         with self._autocast():
-            drawn: Tensor = self.draw(z, labels)
-        return drawn.float()
+            drawn: Tensor = self.draw(noisy, labels, **inputs)
+        return z, drawn.float()
 
-    def _critic_step(
-        self, real: Tensor, fake: Tensor, labels: Tensor | None, noise: float
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _seen(self, x: Tensor, noise: float) -> Tensor:
+        """What the critic gets to see of samples: augmented and blurred."""
+        a = self.config.augment
+        if a.policy:
+            x = augment(x, a.policy, self.adaptive.p.float(), self._uniform)
+        return x + noise * self._normal(*x.shape[1:]) if noise > 0 else x
+
+    def _critic_step(self, turn: "Turn") -> tuple[Tensor, Tensor, Tensor, Tensor]:
         due = [(f, p) for f, p in self.penalties if f.loss is not None and self.steps % p.interval == 0]
-        real, fake = self._blur(real, noise), self._blur(fake, noise)
+        o, labels, real, fake = self.config.objective, turn.labels, turn.real, turn.fake.detach()
+        if self.config.augment.pseudo:
+            chosen = self._uniform(*[1] * (real.dim() - 1)) < self.adaptive.p
+            real = torch.where(chosen, fake.roll(1, 0), real)
+        real, fake = self._seen(real, turn.noise), self._seen(fake, turn.noise)
         if due:
             real, fake = real.detach().requires_grad_(True), fake.detach().requires_grad_(True)
         # Compiled graphs can not be differentiated twice, so steps with a penalty run the critic as it is written.
         judge = self._judge_eagerly if due else self._judge
         with self._autocast():
-            real_logits, fake_logits = judge(real, labels), judge(fake, labels)
-            loss = self.loss.critic(real_logits, fake_logits)
+            on_real, on_fake = judge(real, labels), judge(fake, labels)
+            loss = self.loss.critic(on_real.logits, on_fake.logits)
+            if on_real.classes is not None and labels is not None:
+                loss = loss + o.auxiliary * auxiliary.class_loss(on_real.classes, labels)
+            if on_fake.codes is not None:
+                loss = loss + o.codes * auxiliary.code_loss(on_fake.codes, turn.z)
             penalty = torch.zeros((), device=self.device)
             if due:
                 mix = self._uniform(*[1] * (real.dim() - 1))
-                batch = Batch(judge, real, fake, real_logits, fake_logits, labels, mix)
+                critic = self._logits_eagerly
+                batch = Batch(critic, real, fake, on_real.logits, on_fake.logits, labels, mix)
                 for function, settings in due:
                     assert function.loss is not None
                     # Applied on one step of `interval`, so it counts for all of them.
@@ -135,34 +183,65 @@ class Players:
         for function, settings in self.penalties:
             if function.project is not None:
                 function.project(self.critic, settings.weight)
-        return loss.detach(), real_logits.detach().mean(), fake_logits.detach().mean(), penalty.detach()
+        real_logits = on_real.logits.detach()
+        if self.adaptive.target is not None:
+            self.adaptive.update(dist.mean(real_logits.sign().mean()), self.config.training.batch)
+        return loss.detach(), real_logits.mean(), on_fake.logits.detach().mean(), penalty.detach()
 
-    def _generator_step(self, real: Tensor, fake: Tensor, labels: Tensor | None, noise: float) -> Tensor:
+    def _generator_step(self, turn: "Turn") -> Tensor:
+        o, labels = self.config.objective, turn.labels
         self.critic.requires_grad_(False)  # only the path to the images is needed
         with self._autocast():
-            fake_logits = self._judge(self._blur(fake, noise), labels)
-            real_logits = fake_logits
-            if self.loss.pairs:
+            on_fake = self._judge(self._seen(turn.fake, turn.noise), labels)
+            real_logits = fake_logits = on_fake.logits
+            if self.loss.pairs or o.feature_matching:
                 with torch.no_grad():
-                    real_logits = self._judge(self._blur(real, noise), labels)
+                    on_real = self._judge(self._seen(turn.real, turn.noise), labels)
+                real_logits = on_real.logits
+            if turn.top_k < 1:
+                chosen = auxiliary.top_k(fake_logits, turn.top_k)
+                real_logits, fake_logits = real_logits[chosen], fake_logits[chosen]
             loss = self.loss.generator(real_logits, fake_logits)
+            if o.feature_matching:
+                loss = loss + o.feature_matching * auxiliary.feature_matching(on_real.features, on_fake.features)
+            if o.mode_seeking:
+                loss = loss + o.mode_seeking * auxiliary.mode_seeking(turn.fake, turn.z, labels)
+            if on_fake.classes is not None and labels is not None:
+                loss = loss + o.auxiliary * auxiliary.class_loss(on_fake.classes, labels)
+            if on_fake.codes is not None:
+                loss = loss + o.codes * auxiliary.code_loss(on_fake.codes, turn.z)
+            total = loss
+            if o.path_length and self.steps % o.path_length_interval == 0:
+                total = loss + o.path_length * o.path_length_interval * self._path_penalty(labels)
         self.optimizer_generator.zero_grad(set_to_none=True)
-        loss.backward()
+        total.backward()
         dist.sync_gradients(self.generator.parameters())
         self.optimizer_generator.step()
         self.critic.requires_grad_(True)
         return loss.detach()
 
-    def _judge(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        logits: Tensor = self.judge(x, labels)
-        return logits.float()
+    def _path_penalty(self, labels: Tensor | None) -> Tensor:
+        """Squared distance of the path lengths to their running mean, on half the batch as published."""
+        generator: Any = self.generator
+        half = max(1, self.local_batch // 2)
+        z = self._normal(self.generator.latent_dim)[:half]
+        w_plus = generator.broadcast(generator.mapping(z, None if labels is None else labels[:half]))
+        noise = [each[:half] for each in self.generator.training_inputs(self._normal, self._uniform)["noise"]]
+        drawn = generator.synthesis(generator.styles(w_plus), noise)
+        lengths = auxiliary.path_lengths(drawn, w_plus, self._normal(*drawn.shape[1:])[:half])
+        mean = generator.path_mean.lerp(dist.mean(lengths.detach().mean()), 0.01)
+        generator.path_mean.copy_(mean)
+        return (lengths - mean).square().mean()
 
-    def _judge_eagerly(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        logits: Tensor = self.critic(x, labels)
-        return logits.float()
+    def _judge(self, x: Tensor, labels: Tensor | None) -> Answer:
+        answer: Answer = self.judge(x, labels)
+        return answer.float()
 
-    def _blur(self, x: Tensor, noise: float) -> Tensor:
-        return x + noise * self._normal(*x.shape[1:]) if noise > 0 else x
+    def _judge_eagerly(self, x: Tensor, labels: Tensor | None) -> Answer:
+        return self.critic.answer(x, labels).float()
+
+    def _logits_eagerly(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        return self._judge_eagerly(x, labels).logits
 
     def _normal(self, *shape: int) -> Tensor:
         """Normal numbers for this process's part of the batch; every process draws the whole batch."""
@@ -188,7 +267,7 @@ class Players:
             (self.optimizer_critic, o.lr_critic),
         ):
             for group in optimizer.param_groups:
-                group["lr"] = rate * share
+                group["lr"] = rate * share * self.rate_factor
 
     def _count(self, figures: Tensor) -> None:
         self.sums += figures
@@ -201,6 +280,7 @@ class Players:
         yield "generator", self.generator
         yield "critic", self.critic
         yield "average", self.average
+        yield "augment", self.adaptive
 
     def optimizers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
         """The optimisers, named."""

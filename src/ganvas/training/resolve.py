@@ -21,7 +21,7 @@ from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import GanvasError
 from ganvas.presets import default_preset, presets
 
-PENALTY_WEIGHTS = {"r1": 0.05, "r2": 0.05, "wgan-gp": 10.0, "clip": 0.01}
+PENALTY_WEIGHTS = {"r1": 0.05, "r2": 0.05, "wgan-gp": 10.0, "clip": 0.01, "drift": 0.001}
 """When the preset does not say: R1 and R2 as our presets have them, the others as published."""
 
 

@@ -1,0 +1,144 @@
+"""Progressive growing (Karras et al. 2018): the pair starts at the smallest size, and larger ones fade in on a schedule of kimg.
+
+Samples always have the full size: what is not grown yet is enlarged after drawing, and averaged before it is judged.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas.errors import GanvasError
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
+from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, PixelNorm
+from ganvas.types import Shape
+
+
+def schedule(kimg: float, stable: float, fade: float, steps: int) -> float:
+    """The level after `kimg`: each is trained alone for `stable` kimg, then the next fades in over `fade` (section 2)."""
+    level, rest = divmod(kimg, stable + fade)
+    return min(float(steps), level + max(0.0, rest - stable) / fade)
+
+
+class ProgressiveGenerator(GeneratorBase):
+    """z -> the smallest maps -> nearest doubling and two 3 x 3 convolutions a size, pixel norm -> tanh image.
+
+    `level` 0 draws the smallest size, `steps` the full one; between two whole numbers both are drawn and mixed. A new
+    generator is fully grown; training sets the level by `stable_kimg` and `fade_kimg`.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        latent_dim: int,
+        *,
+        num_classes: int = 0,
+        channels: int = 32,
+        max_channels: int = 512,
+        stable_kimg: float = 600.0,
+        fade_kimg: float = 600.0,
+    ) -> None:
+        super().__init__(shape, latent_dim, num_classes)
+        self.steps = halvings(square_side(shape, "progressive", 8, 256))
+        if stable_kimg < 0 or fade_kimg <= 0:
+            raise GanvasError("The progressive generator needs stable_kimg of at least 0 and fade_kimg above 0.")
+        self.stable_kimg, self.fade_kimg = stable_kimg, fade_kimg
+        side = shape[1] >> self.steps
+        width = [min(max_channels, channels << (self.steps - i)) for i in range(self.steps + 1)]
+        self.start = (width[0], side, side)
+        self.first = EqualLinear(self.input_dim, width[0] * side * side)
+        self.blocks = nn.ModuleList([_convolutions(width[0])])
+        for inputs, outputs in pairwise(width):
+            self.blocks.append(_convolutions(inputs, outputs, outputs))
+        self.to_image = nn.ModuleList(EqualConv2d(w, shape[0], 1) for w in width)
+        self.register_buffer("level", torch.tensor(float(self.steps)))
+
+    def grow(self, kimg: float) -> float:
+        level = schedule(kimg, self.stable_kimg, self.fade_kimg, self.steps)
+        own: Any = self
+        own.level.fill_(level)
+        return level
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        level = float(self.level)  # type: ignore[arg-type]
+        whole = min(int(level), self.steps)
+        z = self.with_labels(z, labels)
+        hidden = self.first(z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)).unflatten(1, self.start)
+        hidden = self.blocks[0](F.leaky_relu(hidden, 0.2))
+        for block in list(self.blocks)[1 : whole + 1]:
+            hidden = block(F.interpolate(hidden, scale_factor=2.0))
+        drawn = self.to_image[whole](hidden)
+        if level > whole:
+            finer = self.to_image[whole + 1](self.blocks[whole + 1](F.interpolate(hidden, scale_factor=2.0)))
+            drawn = torch.lerp(F.interpolate(drawn, scale_factor=2.0), finer, level - whole)
+        missing = self.shape[1] // drawn.shape[2]
+        drawn = drawn.float().tanh()
+        return F.interpolate(drawn, scale_factor=float(missing)) if missing > 1 else drawn
+
+
+def _convolutions(*width: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(width if len(width) > 1 else width * 2):
+        layers += [EqualConv2d(inputs, outputs, 3), nn.LeakyReLU(0.2), PixelNorm()]
+    return nn.Sequential(*layers)
+
+
+class ProgressiveCritic(CriticBase):
+    """The generator's mirror, with minibatch std before the last convolution. Follows the generator's level."""
+
+    def __init__(
+        self, shape: Shape, *, num_classes: int = 0, channels: int = 32, max_channels: int = 512, **heads: Any
+    ) -> None:
+        self_steps = halvings(square_side(shape, "progressive", 8, 256))
+        side = shape[1] >> self_steps
+        width = [min(max_channels, channels << (self_steps - i)) for i in range(self_steps + 1)]
+        super().__init__(shape, num_classes, width[0], **heads)
+        self.steps = self_steps
+        self.from_image = nn.ModuleList(EqualConv2d(shape[0], w, 1) for w in width)
+        # blocks[i] goes from size i + 1 to size i, 0 being the smallest.
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                EqualConv2d(fine, fine, 3), nn.LeakyReLU(0.2), EqualConv2d(fine, coarse, 3), nn.LeakyReLU(0.2), nn.AvgPool2d(2)
+            )
+            for coarse, fine in pairwise(width)
+        )  # fmt: skip
+        self.end = nn.Sequential(
+            MinibatchStd(), EqualConv2d(width[0] + 1, width[0], 3), nn.LeakyReLU(0.2), nn.Flatten(),
+            EqualLinear(width[0] * side * side, width[0]), nn.LeakyReLU(0.2),
+        )  # fmt: skip
+        self.last = EqualLinear(width[0], 1)
+        self.register_buffer("level", torch.tensor(float(self.steps)))
+
+    def follow(self, level: float) -> None:
+        own: Any = self
+        own.level.fill_(level)
+
+    def features(self, x: Tensor) -> Tensor:
+        level = float(self.level)  # type: ignore[arg-type]
+        whole = min(int(level), self.steps)
+        missing = 1 << (self.steps - whole)
+        coarse = F.avg_pool2d(x, missing) if missing > 1 else x
+        hidden = F.leaky_relu(self.from_image[whole](coarse), 0.2)
+        if level > whole:
+            fine = F.avg_pool2d(x, missing // 2) if missing > 2 else x
+            # A real image fades like a drawn one: its fine detail comes in with the level (section 2).
+            fine = torch.lerp(F.interpolate(coarse, scale_factor=2.0), fine, level - whole)
+            finer = self.blocks[whole](F.leaky_relu(self.from_image[whole + 1](fine), 0.2))
+            hidden = torch.lerp(hidden, finer.to(hidden.dtype), level - whole)
+        for block in reversed(list(self.blocks)[:whole]):
+            hidden = block(hidden)
+        ended: Tensor = self.end(hidden)
+        return ended
+
+    def head(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.last(features)
+        return logits
+
+
+families.add(
+    "progressive",
+    Family(ProgressiveGenerator, ProgressiveCritic),
+    "progressive growing with fade-in, on a schedule of its own in kimg; 8 to 256 px",
+)

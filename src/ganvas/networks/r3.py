@@ -1,0 +1,155 @@
+"""The R3GAN pair (Huang et al. 2024): no normalisation, grouped residual blocks, bilinear resampling; 8 to 256 px.
+
+Made for the relativistic loss with R1 + R2 (preset `r3`), whose convergence is what lets everything else be left away.
+"""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
+from ganvas.networks.layers import bilinear_down, bilinear_up
+from ganvas.types import Shape
+
+
+class ResidualBlock(nn.Module):
+    """1 x 1 widening - leaky ReLU - grouped 3 x 3 - leaky ReLU - 1 x 1 narrowing, added to its input (section 3.3).
+
+    The last layer starts at zero, so a deep stack starts as the identity: what lets it train without norms (Zhang et al. 2019,
+    Fixup).
+    """
+
+    def __init__(self, channels: int, expansion: int, group: int, depth: int) -> None:
+        super().__init__()
+        wide = channels * expansion
+        groups = max(1, wide // group)
+        while wide % groups:
+            groups -= 1
+        self.widen = nn.Conv2d(channels, wide, 1)
+        self.mix = nn.Conv2d(wide, wide, 3, padding=1, groups=groups, bias=False)
+        self.narrow = nn.Conv2d(wide, channels, 1, bias=False)
+        for layer in (self.widen, self.mix):
+            _initialise(layer, depth**-0.25)
+        nn.init.zeros_(self.narrow.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.leaky_relu(self.mix(F.leaky_relu(self.widen(x), 0.2)), 0.2)
+        total: Tensor = x + self.narrow(hidden)
+        return total
+
+
+def _initialise(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> None:
+    """He's spread for a leaky ReLU, times `gain` (depth^-1/4 in each of two layers: Fixup's rule for blocks of three)."""
+    fan = layer.weight[0].numel()
+    nn.init.normal_(layer.weight, 0.0, gain * math.sqrt(2 / (1 + 0.2**2) / fan))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _blocks(channels: int, count: int, expansion: int, group: int, depth: int) -> list[nn.Module]:
+    return [ResidualBlock(channels, expansion, group, depth) for _ in range(count)]
+
+
+class Resample(nn.Module):
+    """Bilinear doubling or halving, and a 1 x 1 convolution where the channels change."""
+
+    def __init__(self, inputs: int, outputs: int, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        self.change = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
+        if self.change is not None:
+            nn.init.normal_(self.change.weight, 0.0, inputs**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # At the smaller size the 1 x 1 convolution is four times cheaper, and it commutes with the filter.
+        if self.up:
+            return bilinear_up(x if self.change is None else self.change(x))
+        x = bilinear_down(x)
+        return x if self.change is None else self.change(x)
+
+
+class R3Generator(GeneratorBase):
+    """z -> mixture of learned 4 x 4 maps -> stages of residual blocks, doubling the size between them -> tanh image."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        latent_dim: int,
+        *,
+        num_classes: int = 0,
+        channels: int = 64,
+        max_channels: int = 512,
+        blocks: int = 2,
+        expansion: int = 2,
+        group: int = 16,
+    ) -> None:
+        super().__init__(shape, latent_dim, num_classes)
+        steps = halvings(square_side(shape, "r3", 8, 256))
+        side = shape[1] >> steps
+        width = [min(max_channels, channels << (steps - i)) for i in range(steps + 1)]
+        depth = blocks * (steps + 1)
+        self.basis = nn.Parameter(torch.randn(width[0], side, side))
+        self.first = nn.Linear(self.input_dim, width[0], bias=False)
+        nn.init.normal_(self.first.weight, 0.0, self.input_dim**-0.5)
+        layers = _blocks(width[0], blocks, expansion, group, depth)
+        for inputs, outputs in pairwise(width):
+            layers += [Resample(inputs, outputs, up=True), *_blocks(outputs, blocks, expansion, group, depth)]
+        self.layers = nn.Sequential(*layers)
+        self.last = nn.Conv2d(width[-1], shape[0], 1)
+        nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        start = self.basis * self.first(self.with_labels(z, labels))[:, :, None, None]
+        drawn: Tensor = self.last(self.layers(start)).float().tanh()
+        return drawn
+
+
+class R3Critic(CriticBase):
+    """The generator's mirror: stages of residual blocks, halving the size between them -> one number a map -> logit."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        num_classes: int = 0,
+        channels: int = 64,
+        max_channels: int = 512,
+        blocks: int = 2,
+        expansion: int = 2,
+        group: int = 16,
+        **heads: Any,
+    ) -> None:
+        steps = halvings(square_side(shape, "r3", 8, 256))
+        side = shape[1] >> steps
+        width = [min(max_channels, channels << i) for i in range(steps + 1)]
+        super().__init__(shape, num_classes, width[-1], **heads)
+        depth = blocks * (steps + 1)
+        first = nn.Conv2d(shape[0], width[0], 1)
+        _initialise(first)
+        layers: list[nn.Module] = [first, *_blocks(width[0], blocks, expansion, group, depth)]
+        for inputs, outputs in pairwise(width):
+            layers += [Resample(inputs, outputs, up=False), *_blocks(outputs, blocks, expansion, group, depth)]
+        gather = nn.Conv2d(width[-1], width[-1], side, groups=width[-1], bias=False)
+        nn.init.normal_(gather.weight, 0.0, 1 / side)
+        self.layers = nn.Sequential(*layers, gather, nn.Flatten())
+        self.last = nn.Linear(width[-1], 1, bias=False)
+        nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)
+
+    def features(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.layers(x)
+        return hidden
+
+    def head(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.last(features)
+        return logits
+
+
+families.add(
+    "r3",
+    Family(R3Generator, R3Critic),
+    "R3GAN: grouped residual blocks without norms, bilinear resampling; for the relativistic loss with R1 + R2",
+)
