@@ -28,6 +28,12 @@ class DataConfig:
     """Flip half of the images left-right. Wrong for letters, digits and anything with a handedness."""
     holdout: float = 0.1
     """Share set aside and never trained on (at most 10,000), for calibration and over-fitting checks."""
+    fold: int = 0
+    """Which share is set aside: with a holdout of 1/K, folds 0 to K - 1 have nothing in common."""
+    also: tuple[str, ...] = ()
+    """Further data sets of the same run; the set is the label."""
+    balance: bool = False
+    """Show every class (or data set) equally often: the smaller ones repeat."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,10 @@ class TrainingConfig:
     """Write a line of statistics every so many kimg."""
     eval_kimg: float = 0.0
     """Measure the averaged generator at the first snapshot after every so many kimg and keep the best one; 0: never."""
+    monitor_kimg: float = 4.0
+    """Measure what goes on in the run (docs/train.md, the monitor) every so many kimg; 0: never."""
+    on_collapse: Literal["warn", "stop", "rollback"] = "warn"
+    """What to do about a collapse of modes: say it, end the run, or go back to the last healthy state at half the rates."""
     eval_samples: int = 2000
     """Samples of that light evaluation: enough to rank snapshots of one run, not to publish."""
     device: str = "auto"
@@ -256,6 +266,7 @@ def validate(config: Config) -> Config:
         ("optimizer.lr_critic", o.lr_critic, 0),
         ("training.ema_kimg", t.ema_kimg, 0),
         ("training.eval_kimg", t.eval_kimg, 0),
+        ("training.monitor_kimg", t.monitor_kimg, 0),
         ("training.eval_samples", t.eval_samples, 100),
     ):
         if not value >= low:
@@ -274,6 +285,10 @@ def validate(config: Config) -> Config:
         raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
     if not 0 <= config.data.holdout < 0.9:
         raise GanvasError(f"data.holdout is {config.data.holdout}; it must be between 0 and 0.9.")
+    if not 0 <= config.data.fold * config.data.holdout < 1:
+        raise GanvasError(
+            f"data.fold is {config.data.fold}; with a holdout of {config.data.holdout} there is no such fold."
+        )
     for penalty in config.objective.penalties:
         if penalty.interval < 1 or not penalty.weight >= 0:
             raise GanvasError(f"Penalty {penalty.name!r} needs interval >= 1 and weight >= 0.")

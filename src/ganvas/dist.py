@@ -85,6 +85,12 @@ def agree(flag: bool, device: torch.device) -> bool:
     return bool(tensor.item())
 
 
+def barrier() -> None:
+    """Wait for the others."""
+    if world_size() > 1:
+        td.barrier()
+
+
 def share(text: str) -> str:
     """Rank 0's text on every process."""
     if world_size() == 1:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-Kind = Literal["datasets", "networks", "losses", "penalties", "presets", "metrics", "extractors"]
+Kind = Literal["datasets", "networks", "losses", "penalties", "augmentations", "presets", "metrics", "extractors"]
 
 
 def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool = False) -> None:
@@ -21,7 +21,7 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
     from ganvas import metrics
     from ganvas.data import datasets
     from ganvas.features import extractors
-    from ganvas.losses import losses, penalties
+    from ganvas.losses import augmentations, losses, penalties
     from ganvas.networks import families
     from ganvas.presets import presets
     from ganvas.registry import Registry
@@ -31,6 +31,7 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
         "networks": families,
         "losses": losses,
         "penalties": penalties,
+        "augmentations": augmentations,
         "presets": presets,
         "metrics": metrics.registry,
         "extractors": extractors,

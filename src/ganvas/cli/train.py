@@ -2,7 +2,7 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -10,7 +10,7 @@ from ganvas.errors import GanvasError
 
 
 def run(
-    data: Annotated[str | None, tyro.conf.Positional] = None,
+    data: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     *,
     preset: str | None = None,
     kimg: float | None = None,
@@ -25,20 +25,26 @@ def run(
     resolution: int | None = None,
     resize: Literal["crop", "fit", "stretch"] | None = None,
     mirror: bool = False,
+    balance: bool = False,
     network: str | None = None,
     loss: str | None = None,
     penalty: tuple[str, ...] | None = None,
     gamma: float | None = None,
     eval_kimg: float | None = None,
     conditional: bool = False,
+    augment: tuple[str, ...] | None = None,
+    on_collapse: Literal["warn", "stop", "rollback"] | None = None,
     set: tuple[str, ...] = (),
+    seeds: int = 0,
+    folds: int = 0,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Train a generator and a critic.
 
     Args:
-        data: A name from `ganvas list datasets`, a folder or .zip of images, an .npy or .npz array, hub:org/name.
+        data: A name from `ganvas list datasets`, a folder or .zip of images, an .npy or .npz array, hub:org/name. Several
+            share one generator, with the set as the label.
         preset: From `ganvas list presets`. Default: small for images, toy for points.
         kimg: Stop after so many thousand images.
         minutes: Stop after so many minutes.
@@ -52,13 +58,18 @@ def run(
         resolution: Side of the images in pixels.
         resize: How images of other sizes get there.
         mirror: Flip half of the images left-right.
+        balance: Show every class or data set equally often.
         network: From `ganvas list networks`.
         loss: From `ganvas list losses`.
         penalty: One or more of `ganvas list penalties`, or none.
         gamma: Weight of the penalty.
         eval_kimg: Measure a few samples every so many kimg and keep the best snapshot in snapshots/best.
         conditional: Feed the labels to both networks, to draw chosen classes later.
+        augment: diffaugment, ada, apa, none, or some of `ganvas list augmentations`: for small data.
+        on_collapse: When the monitor sees a mode collapse: warn, stop, or go back to the last healthy state.
         set: Single settings by their path in config.json, for instance optimizer.lr_critic=0.001.
+        seeds: Train so many times with other seeds, measure each, report mean and spread.
+        folds: The same, with another part of the data held out each time.
         dry_run: Print the resolved config and stop.
         json: Print the outcome as JSON on stdout; progress stays on stderr.
     """
@@ -68,20 +79,25 @@ def run(
     settings = dict(_setting(text) for text in set)
     if eval_kimg is not None:
         settings["training.eval_kimg"] = eval_kimg
-    given = {
+    given: dict[str, Any] = {
         "preset": preset, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
         "precision": precision, "network": network, "loss": loss, "penalty": penalty, "gamma": gamma,
-        "conditional": conditional or None, "settings": settings or None,
+        "conditional": conditional or None, "augment": augment, "on_collapse": on_collapse, "settings": settings or None,
     }  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
     if dry_run:
-        if data is None or resume is not None:
+        if not data or resume is not None:
             raise GanvasError("--dry-run shows the config of a new run: give a data set and no --resume.")
-        config, dataset = training.plan(data, resolution=resolution, resize=resize, mirror=mirror, **given)
+        config, dataset = training.plan(
+            data, resolution=resolution, resize=resize, mirror=mirror, balance=balance, **given
+        )
         if not json:
             for line in (*dataset.notes, training.describe(config, dataset)):
                 print(line)
         print(json_module.dumps(to_dict(config), indent=2))
+        return
+    if seeds or folds:
+        _repeat(data, seeds, folds, out, name, resume, resolution, resize, mirror, balance, given, json)
         return
     result = training.train(
         data,
@@ -91,7 +107,8 @@ def run(
         resolution=resolution,
         resize=resize,
         mirror=mirror,
-        **given,  # type: ignore[arg-type]
+        balance=balance,
+        **given,
     )
     if json:
         print(
@@ -105,6 +122,45 @@ def run(
                 }
             )
         )
+
+
+def _repeat(
+    data: tuple[str, ...],
+    seeds: int,
+    folds: int,
+    out: Path,
+    name: str | None,
+    resume: Path | None,
+    resolution: int | None,
+    resize: Literal["crop", "fit", "stretch"] | None,
+    mirror: bool,
+    balance: bool,
+    given: dict[str, Any],
+    json: bool,
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganvas.training.repeat import repeat
+
+    if not data or resume is not None:
+        raise GanvasError("--seeds and --folds start new runs: give a data set and no --resume.")
+    found = repeat(
+        data, seeds=seeds, folds=folds, out=out, name=name, resolution=resolution, resize=resize, mirror=mirror,
+        balance=balance, **given,
+    )  # fmt: skip
+    if json:
+        print(found.path.read_text())
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("metric", "mean", "spread", "floor", "each"):
+        table.add_column(column, justify="left" if column in ("metric", "each") else "right")
+    for metric, each in found.values.items():
+        floor = sum(found.floors[metric]) / len(each)
+        cells = (f"{value:.4g}" for value in (found.mean(metric), found.spread(metric), floor))
+        table.add_row(metric, *cells, ", ".join(f"{value:.4g}" for value in each))
+    Console().print(table)
+    print(f"Written to {found.path}")
 
 
 def _setting(text: str) -> tuple[str, object]:

@@ -1,19 +1,24 @@
 """Data sets: one kind of source a file. `load_dataset` finds the one that a name or a path stands for."""
 
+from dataclasses import replace
+
 from ganvas.config import DataConfig
 from ganvas.data import arrays, digits, folder, hub, idx, toy
 from ganvas.data.base import Dataset, datasets, find_path
+from ganvas.data.joined import balanced, join
 from ganvas.data.loader import Batches
 
 __all__ = [
     "Batches",
     "Dataset",
     "arrays",
+    "balanced",
     "datasets",
     "digits",
     "folder",
     "hub",
     "idx",
+    "join",
     "load_dataset",
     "toy",
 ]
@@ -22,6 +27,8 @@ __all__ = [
 def load_dataset(config: DataConfig | str) -> Dataset:
     """Open the data of a config or of a plain name or path. Raises `GanvasError` for everything that is wrong with it."""
     config = DataConfig(source=config) if isinstance(config, str) else config
+    if config.also:
+        return join([load_dataset(replace(config, source=each, also=())) for each in (config.source, *config.also)])
     source = config.source
     if source in datasets:
         return datasets.get(source)(config)

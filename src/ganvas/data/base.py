@@ -80,10 +80,13 @@ class Dataset:
         """A copy whose resident items lie on `device`."""
         return replace(self, items=self.items.to(device)) if isinstance(self.items, Tensor) else self
 
-    def split(self, share: float) -> tuple["Dataset", "Dataset"]:
-        """(training part, held-out part): the same for every run on this data, whatever its seed."""
+    def split(self, share: float, fold: int = 0) -> tuple["Dataset", "Dataset"]:
+        """(training part, held-out part): the same for every run on this data, whatever its seed.
+
+        Another `fold` holds another part out, disjoint from the others as long as (fold + 1) * share is at most 1.
+        """
         count = min(round(len(self) * share), MAX_HOLDOUT, len(self) - 1)
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0)).roll(-fold * count)
         return (
             replace(self, indices=order[count:].sort().values),
             replace(self, indices=order[:count].sort().values),

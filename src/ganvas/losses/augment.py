@@ -106,6 +106,7 @@ class Adaptive(nn.Module):
 
     def __init__(self, start: float, target: float | None, kimg: float, steps: int = 4) -> None:
         super().__init__()
+        self.p: Tensor
         self.target, self.kimg, self.steps = target, kimg, steps
         for name, value in (("p", start), ("signs", 0.0), ("count", 0.0), ("seen", 0.0)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float64))

@@ -76,7 +76,8 @@ def evaluate(
     names = _names(metrics)
     model, given, source = _open_fake(fake, device, resolution, resize)
     dataset = _open_real(real, model, resolution, resize)
-    reference, held_out = dataset.split(model.config.data.holdout if model else DataConfig().holdout)
+    data = model.config.data if model else DataConfig()
+    reference, held_out = dataset.split(data.holdout, data.fold)
     chosen = open_extractor(extractor, dataset, device)
     tell = progress or (lambda what, done, total: None)
 

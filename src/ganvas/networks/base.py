@@ -42,7 +42,6 @@ class GeneratorBase(nn.Module):
             raise GanvasError("This generator is conditional: give labels, a long tensor of shape (B,).")
         return z if self.embed is None else torch.cat([z, self.embed(labels)], dim=1)
 
-
     def training_inputs(self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]) -> dict[str, Any]:
         """Random keyword arguments of `forward` for a training step. `normal(*size)` draws (B, *size), `uniform` too.
 
@@ -146,7 +145,9 @@ def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: in
     options = _check_options(build, config.critic, f"{config.name} critic")
     classes = _classes(config, num_classes)
     if config.pack > 1 and (classes or options.get("codes")):
-        raise GanvasError("network.pack shows the critic several samples as one: it can not be combined with labels or codes.")
+        raise GanvasError(
+            "network.pack shows the critic several samples as one: it can not be combined with labels or codes."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         critic = build((shape[0] * config.pack, *shape[1:]), num_classes=classes, **options)

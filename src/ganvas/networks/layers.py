@@ -104,16 +104,17 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int, spectral_norm: bool = False) -> None:
         super().__init__()
-        self.narrow, self.half = max(1, channels // 8), max(1, channels // 2)
-        self.project = maybe_spectral_norm(nn.Conv2d(channels, 2 * self.narrow + self.half, 1), spectral_norm)
-        self.out = maybe_spectral_norm(nn.Conv2d(self.half, channels, 1), spectral_norm)
+        self.narrow, self.wide = max(1, channels // 8), max(1, channels // 2)
+        self.project = maybe_spectral_norm(nn.Conv2d(channels, 2 * self.narrow + self.wide, 1), spectral_norm)
+        self.out = maybe_spectral_norm(nn.Conv2d(self.wide, channels, 1), spectral_norm)
         self.weight = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.project(x).flatten(2).split([self.narrow, self.narrow, self.half], 1)
+        query, key, value = self.project(x).flatten(2).split([self.narrow, self.narrow, self.wide], 1)
         attention = torch.softmax(query.transpose(1, 2) @ key, dim=2)
         seen = (value @ attention.transpose(1, 2)).unflatten(2, x.shape[2:])
-        return x + self.weight.to(x.dtype) * self.out(seen)
+        total: Tensor = x + self.weight.to(x.dtype) * self.out(seen)
+        return total
 
 
 def bilinear_up(x: Tensor) -> Tensor:

@@ -67,8 +67,8 @@ class CriticBlock(nn.Module):
 class ResnetGenerator(GeneratorBase):
     """z -> `channels` maps at the smallest size -> one residual block per doubling -> tanh image.
 
-    `norm` may be `conditional`: batch norm with a scale and shift per class, and no label beside z. `attention` puts a self-attention
-    block where the maps have that side.
+    `norm` may be `conditional`: batch norm with a scale and shift per class, and no label beside z. `attention` puts a
+    self-attention block where the maps have that side (Zhang et al. 2019).
     """
 
     def __init__(

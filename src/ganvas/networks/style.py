@@ -25,12 +25,14 @@ W_MEAN_DECAY = 0.998
 class Modulated(nn.Module):
     """A convolution whose input channels are scaled by a style, then noise, bias and leaky ReLU (section 2.2).
 
-    Weights stay shared by the batch: scaling the input, and the output by the demodulation, is the same sum (eq. 1 and 3) and lets
-    every library run it as one plain convolution. Doubling the size takes a 4 x 4 kernel of stride 2, four ninths of the work
-    of a 3 x 3 one on the doubled maps.
+    Weights stay shared by the batch: scaling the input, and the output by the demodulation, is the same sum (eq. 1, 3) and lets
+    every library run it as one plain convolution. Doubling the size takes a 4 x 4 kernel of stride 2, four ninths of the
+    work of a 3 x 3 one on the doubled maps.
     """
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, *, size: int, up: bool = False, image: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, w_dim: int, *, size: int, up: bool = False, image: bool = False
+    ) -> None:
         super().__init__()
         self.size, self.up, self.image = size, up, image
         kernel = 4 if up else (1 if image else 3)
@@ -48,7 +50,11 @@ class Modulated(nn.Module):
         """x (B, I, h, w), style (B, I), noise (B, 1, H, W) or None for the fixed one -> (B, O, H, W)."""
         weight = self.weight * self.scale
         x = x * style.to(x.dtype)[:, :, None, None]
-        x = F.conv_transpose2d(x, weight, stride=2, padding=1) if self.up else F.conv2d(x, weight, padding=weight.shape[2] // 2)
+        x = (
+            F.conv_transpose2d(x, weight, stride=2, padding=1)
+            if self.up
+            else F.conv2d(x, weight, padding=weight.shape[2] // 2)
+        )
         if self.image:
             return x + self.bias.to(x.dtype)[:, None, None]
         squares = weight.square().sum((2, 3))
@@ -130,7 +136,7 @@ class StyleGenerator(GeneratorBase):
         return w[:, None].expand(-1, self.num_layers, -1)
 
     def truncate(self, w: Tensor, psi: float, layers: int | None = None) -> Tensor:
-        """Pull w (B, W) or w+ (B, L, W) towards the mean of w; `layers`: only the first so many of w+ (section 4.1 of StyleGAN)."""
+        """Pull w (B, W) or w+ (B, L, W) towards the mean of w (Karras et al. 2019, B); `layers`: only the first of w+."""
         mean: Any = self.w_mean
         pulled: Tensor = mean + psi * (w - mean)
         return pulled if layers is None or w.dim() == 2 else torch.cat([pulled[:, :layers], w[:, layers:]], 1)
@@ -211,7 +217,8 @@ class StyleBlock(nn.Module):
         hidden = _active(self.down(hidden))
         if self.shortcut is None:
             return hidden
-        return (hidden + self.shortcut(F.avg_pool2d(x, 2))) * math.sqrt(0.5)
+        total: Tensor = (hidden + self.shortcut(F.avg_pool2d(x, 2))) * math.sqrt(0.5)
+        return total
 
 
 class StyleCritic(CriticBase):

@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from ganvas import dist, io
-from ganvas.config import Config, DataConfig, Resize, differences, replace_at, to_dict, validate
+from ganvas.config import Config, Resize, differences, replace_at, to_dict, validate
 from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, TrainingError
 from ganvas.features import open_extractor
 from ganvas.runs import Run, command_line, create_run, open_run
+from ganvas.training.display import Display
 from ganvas.training.loop import Loop, Result
-from ganvas.training.monitor import Monitor
 from ganvas.training.report import write_report
 from ganvas.training.resolve import data_config, resolve
 
@@ -35,7 +35,7 @@ RESUMABLE = {
 
 
 def train(
-    data: str | None = None,
+    data: str | Sequence[str] | None = None,
     *,
     preset: str | None = None,
     kimg: float | None = None,
@@ -50,18 +50,22 @@ def train(
     resolution: int | None = None,
     resize: Resize | None = None,
     mirror: bool = False,
+    balance: bool = False,
     network: str | None = None,
     loss: str | None = None,
     penalty: str | Sequence[str] | None = None,
     gamma: float | None = None,
     conditional: bool = False,
+    augment: str | Sequence[str] | None = None,
+    on_collapse: Literal["warn", "stop", "rollback"] | None = None,
     settings: Mapping[str, Any] | None = None,
     report: bool = True,
     quiet: bool = False,
 ) -> Result:
     """Train a generator and a critic on `data` and return where the run is.
 
-    `data` is a name from `ganvas list datasets`, a folder or .zip of images, or an .npy/.npz array. Everything left
+    `data` is a name from `ganvas list datasets`, a folder or .zip of images, or an .npy/.npz array; several of them
+    share a conditional generator, the set being the label. `balance` shows every class equally often. Everything left
     out comes from the preset. `resume` goes on with a run where its last state is; what is given beside it must
     agree with the run, except the budget and the device. `settings` replaces single values by dotted path, for
     instance `{"optimizer.lr_critic": 1e-3}`.
@@ -71,16 +75,16 @@ def train(
     wanted = {
         "preset": preset, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
         "precision": precision, "network": network, "loss": loss, "penalty": penalty, "gamma": gamma,
-        "conditional": conditional or None, "settings": settings or None,
+        "conditional": conditional or None, "augment": augment, "on_collapse": on_collapse, "settings": settings or None,
     }  # fmt: skip
     given = {key: value for key, value in wanted.items() if value is not None}
     if resume is not None:
         run = open_run(resume)
-        config, dataset = _resumed(run, data, resolution, resize, mirror, given)
+        config, dataset = _resumed(run, data, resolution, resize, mirror, balance, given)
     else:
-        if data is None:
+        if not data:
             raise GanvasError("What to train on? Give a data set: ganvas train digits (see: ganvas list datasets).")
-        config, dataset = plan(data, resolution=resolution, resize=resize, mirror=mirror, **given)
+        config, dataset = plan(data, resolution=resolution, resize=resize, mirror=mirror, balance=balance, **given)
     if config.training.eval_kimg:
         open_extractor("auto", dataset, "cpu")  # what is missing is said before there is a run folder
     torch_device = torch.device(config.training.device)
@@ -95,19 +99,24 @@ def train(
                 run.write_config(config, {k: v for k, v in run.info.items() if k not in ("config", "format_version")})
             path = str(run.path)
         run = Run(Path(dist.share(path)))  # the others wait here until the folder is there
-        with Monitor(quiet=quiet or dist.rank() > 0) as monitor:
-            loop = Loop(run, dataset, monitor)
+        with Display(quiet=quiet or dist.rank() > 0) as display:
+            loop = Loop(run, dataset, display)
             if dist.rank() == 0:
                 for line in [*dataset.notes, describe(config, dataset), *_opening(loop)]:
                     run.log(line)
-                    monitor.say(line)
+                    display.say(line)
             result = loop()
         if dist.rank() == 0:
             ending = f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"
             run.log(ending)
-            monitor.say(ending)
+            display.say(ending)
+            if result.stopped == "collapsed":
+                raise TrainingError(
+                    "Training stopped: the samples collapsed and did not recover. "
+                    f"The last healthy snapshot is {run.snapshots[-1]}. See: ganvas diagnose {run.path}"
+                )
             if result.stopped == "interrupted":
-                monitor.say(f"Go on with: ganvas train --resume {run.path}")
+                display.say(f"Go on with: ganvas train --resume {run.path}")
             elif report:
                 write_report(run)
         return result
@@ -116,15 +125,16 @@ def train(
 
 
 def plan(
-    data: str,
+    data: str | Sequence[str],
     *,
     resolution: int | None = None,
     resize: Resize | None = None,
     mirror: bool = False,
+    balance: bool = False,
     **given: Any,
 ) -> tuple[Config, Dataset]:
     """The resolved config and the opened data of `train` with the same arguments; writes nothing."""
-    source = data_config(str(data), resolution, resize, mirror)
+    source = data_config(data, resolution, resize, mirror, balance)
     dataset = load_dataset(source)
     return resolve(source, dataset, **given), dataset
 
@@ -132,7 +142,7 @@ def plan(
 def describe(config: Config, dataset: Dataset) -> str:
     """One line on what will happen."""
     t, shape = config.training, " x ".join(map(str, dataset.shape))
-    kept, held = (len(part) for part in dataset.split(config.data.holdout))
+    kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     where = "in memory" if dataset.resident else "streamed"
     budgets = ((t.kimg, "kimg"), (t.minutes, "minutes"))
     budget = " or ".join(f"{amount:g} {unit}" for amount, unit in budgets if amount)
@@ -146,7 +156,7 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
     label = name or f"{dataset.name}-{config.preset}"
     if not label.replace("-", "").replace("_", "").replace(".", "").isalnum() or label.startswith("."):
         label = "".join(c if c.isalnum() or c in "-_." else "-" for c in label).lstrip(".")
-    kept, held = (len(part) for part in dataset.split(config.data.holdout))
+    kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     info: io.Json = {
         "command": command_line(),
         "versions": {
@@ -168,21 +178,23 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
 
 def _resumed(
     run: Run,
-    data: str | None,
+    data: str | Sequence[str] | None,
     resolution: int | None,
     resize: Resize | None,
     mirror: bool,
+    balance: bool,
     given: dict[str, Any],
 ) -> tuple[Config, Dataset]:
     """The config of a run to go on with. Raises `GanvasError` naming each field that does not agree with it."""
     config = run.config
     source = data_config(
-        data or config.data.source,
+        data or (config.data.source, *config.data.also),
         config.data.resolution if resolution is None else resolution,
         config.data.resize if resize is None else resize,
         config.data.mirror or mirror,
+        config.data.balance or balance,
     )
-    source = DataConfig(source.source, source.resolution, source.resize, source.mirror, config.data.holdout)
+    source = replace(source, holdout=config.data.holdout, fold=config.data.fold)
     dataset = load_dataset(source)
     budget = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}
     device = given.pop("device", None)

@@ -10,18 +10,21 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ganvas import dist, io, pictures
-from ganvas.data import Batches, Dataset
+from ganvas.data import Batches, Dataset, balanced
 from ganvas.device import resolve_device, stream
 from ganvas.errors import TrainingError
 from ganvas.model import Model, save_network
 from ganvas.runs import Run
-from ganvas.training import state
+from ganvas.training import state, verdicts
+from ganvas.training.display import Display
 from ganvas.training.monitor import Monitor
 from ganvas.training.players import Players
 from ganvas.training.quality import Quality
 
+MAX_ROLLBACKS = 3
 PREVIEWS = 64
 """Pictures of a preview grid; twenty times as many points for 2-D data."""
 
@@ -34,17 +37,19 @@ class Result:
     kimg: float
     seconds: float
     stopped: str
-    """`budget`, or `interrupted` by Ctrl-C or SIGTERM; both leave a state to resume from."""
+    """`budget`, or `interrupted` by Ctrl-C or SIGTERM, or `collapsed`; all leave a state to resume from."""
 
 
 class Loop:
     """One training run in one process (or this process's part of it)."""
 
-    def __init__(self, run: Run, dataset: Dataset, monitor: Monitor) -> None:
-        self.run, self.monitor = run, monitor
+    def __init__(self, run: Run, dataset: Dataset, display: Display) -> None:
+        self.run, self.display = run, display
         self.config = run.config
         self.device = dist.local_device(resolve_device(self.config.training.device))
-        self.trained_on, self.held_out = dataset.split(self.config.data.holdout)
+        self.trained_on, self.held_out = dataset.split(self.config.data.holdout, self.config.data.fold)
+        if self.config.data.balance:
+            self.trained_on = balanced(self.trained_on)
         self.dataset = dataset
         self.players = Players(self.config, dataset.shape, dataset.num_classes, self.device)
         self.seconds = state.restore(run, self.players) if run.state_path.is_file() else 0.0
@@ -52,7 +57,15 @@ class Loop:
         self.resumed = self.players.images > 0
         if self.resumed and dist.rank() == 0:
             run.rewind_stats(self.players.images / 1000)
+        self.records = run.stats()
+        self.monitor = Monitor(self.players, self.trained_on, self.held_out) if self._monitored else None
+        self.collapsed = False
+        self.rollbacks = 0
         self.quality = Quality(run, dataset, str(self.device)) if dist.rank() == 0 else None
+
+    @property
+    def _monitored(self) -> bool:
+        return self.config.training.monitor_kimg > 0 and dist.rank() == 0
 
     @property
     def progress(self) -> float:
@@ -64,33 +77,67 @@ class Loop:
 
     def __call__(self) -> Result:
         t = self.config.training
-        batches = iter(Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images))
+        batches = self._batches()
         if not self.resumed:
             self._save_reals()
             self._save()
         per_step = t.batch * self.config.objective.critic_steps
-        log_every = max(1, round(t.log_kimg * 1000 / per_step))
-        save_every = max(1, round(t.snapshot_kimg * 1000 / per_step))
+        log_every, save_every, probe_every = (
+            max(1, round(kimg * 1000 / per_step)) for kimg in (t.log_kimg, t.snapshot_kimg, t.monitor_kimg)
+        )
         last_time, last_images, last_saved = time.monotonic(), self.players.images, self.players.images
         with _interruptible() as interrupted:
             while not self._finished(interrupted):
-                self.players.step(lambda: next(batches), self._schedule())
+                self.players.step(batches.__next__, self._schedule())
                 due = self.players.steps % save_every == 0
-                if due or self.players.steps % log_every == 0:
+                probe = t.monitor_kimg > 0 and self.players.steps % probe_every == 0
+                if due or probe or self.players.steps % log_every == 0:
                     now = time.monotonic()
                     speed = (self.players.images - last_images) / max(now - last_time, 1e-9)
-                    self._log(speed)
-                    if due:
+                    self._log(speed, probe)
+                    if dist.agree(self.collapsed, self.device) and t.on_collapse != "warn":
+                        if t.on_collapse == "stop" or not self._roll_back():
+                            break
+                        batches = self._batches()
+                        last_saved = self.players.images
+                    elif due:
                         self._save()
                         last_saved = self.players.images
                     last_time, last_images = time.monotonic(), self.players.images
         if last_images != self.players.images:
             elapsed = max(time.monotonic() - last_time, 1e-9)
-            self._log((self.players.images - last_images) / elapsed)
-        if last_saved != self.players.images:
-            self._save()
+            self._log((self.players.images - last_images) / elapsed, False)
         stopped = "interrupted" if interrupted.is_set() and self.progress < 1 else "budget"
+        if t.on_collapse != "warn" and self.collapsed:
+            stopped = "collapsed"  # the last saved state is from before
+        elif last_saved != self.players.images:
+            self._save()
         return Result(self.run, self.players.images / 1000, time.monotonic() - self.started, stopped)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        t = self.config.training
+        return iter(Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images))
+
+    def _roll_back(self) -> bool:
+        """Back to the last saved state, with other random numbers and half the rates; False after `MAX_ROLLBACKS`."""
+        if self.rollbacks == MAX_ROLLBACKS:
+            return False
+        self.rollbacks += 1
+        collapsed_at = self.players.images / 1000
+        dist.barrier()  # rank 0 has written the state
+        state.restore(self.run, self.players)
+        self.players.rate_factor *= 0.5
+        self.players.random = stream(self.config.training.seed, f"rollback {self.players.rate_factor}", self.device)
+        self.collapsed = False
+        if dist.rank() == 0:
+            self.run.rewind_stats(self.players.images / 1000)
+            self.records = self.run.stats()
+            kimg = self.players.images / 1000
+            factor = self.players.rate_factor
+            line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."
+            self.run.log(line)
+            self.display.say(line)
+        return True
 
     def _schedule(self) -> float:
         """Like `progress`, the same on every process: the learning rates must not drift apart."""
@@ -102,23 +149,33 @@ class Loop:
     def _finished(self, interrupted: threading.Event) -> bool:
         return dist.agree(interrupted.is_set() or self.progress >= 1, self.device)
 
-    def _log(self, speed: float) -> None:
+    def _log(self, speed: float, probe: bool) -> None:
         """Write a line of statistics, and stop the run when a figure was not finite."""
         figures = self.players.read_stats()
         bad_step = int(figures.pop("bad_step"))
         if dist.agree(bad_step >= 0, self.device):
             self._fail(bad_step)
         self.seconds = time.monotonic() - self.started
-        record = {
+        if dist.rank() != 0:
+            return
+        if probe and self.monitor is not None:
+            figures |= self.monitor.measure(self.players)
+        record: io.Json = {
             "kimg": round(self.players.images / 1000, 3),
             "step": self.players.steps,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(speed, 1),
             **{name: round(value, 5) for name, value in figures.items()},
         }
-        if dist.rank() == 0:
-            self.run.append_stats(record)
-            self.monitor.show(record, self.progress)
+        self.records.append(record)
+        found: list[verdicts.Verdict] = []
+        if probe:
+            found = verdicts.judge(self.records)
+            record["verdicts"] = [verdict.name for verdict in found]
+            self.collapsed = "mode collapse" in record["verdicts"]
+        self.run.append_stats(record)
+        for verdict in self.display.show(record, self.progress, found):
+            self.run.log(f"{record['kimg']:.1f} kimg: {verdict}")
 
     def _fail(self, step: int) -> None:
         snapshots = self.run.snapshots
@@ -161,7 +218,7 @@ class Loop:
         kimg = self.players.images / 1000
         if self.quality is not None and self.quality.due(kimg):
             value = self.quality.measure(Model(self.players.average, None, self.config, header), folder)
-            self.monitor.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.quality.best:.2f})")
+            self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.quality.best:.2f})")
         state.save(self.run, self.players, self.seconds)
 
     def _save_preview(self, name: str) -> None:

@@ -1,60 +1,167 @@
-"""What a person sees while a run trains: a live line on a terminal, a plain line now and then elsewhere."""
+"""What goes on inside a run: signals measured on a fixed probe every few kimg, cheap and without a trace in the training.
 
-import sys
-import time
-from types import TracebackType
+The probe has random numbers and data of its own, and runs the networks in evaluation mode, so that a run with it and one
+without it end in the same weights.
+"""
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import math
 
-from ganvas.io import Json
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-PLAIN_SECONDS = 15.0
-"""Between two lines when the output is not a terminal."""
+from ganvas.data import Dataset
+from ganvas.device import stream
+from ganvas.networks import from_uint8
+from ganvas.training.players import Players
+
+PROBE = 128
+"""Real, held-out and drawn samples of one measurement."""
+REFERENCE = 2048
+"""Training samples that the drawn ones are compared with."""
+SKETCH = 14
+"""Side to which images are averaged before distances are taken: enough for shape, cheap, and blind to pixel noise."""
 
 
 class Monitor:
-    """Shows kimg, images/s, losses, logits and the time left on stderr."""
+    """Measures one `Players` on its own data. Signals that can not be measured are left out.
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
-        self.live = self.console.is_terminal and not quiet
-        self.progress = Progress(
-            TextColumn("{task.fields[line]}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.live,
-        )
-        self.task = self.progress.add_task("train", total=1.0, line="starting")
-        self.last_plain = 0.0
+    critic: `logits_train`, `logits_held`, `logits_fake` (means); `accuracy_train`, `accuracy_held`: share of (real, fake) pairs
+    ranked right, 0.5 is guessing; `overfit`: (train - held) / (train - fake) of the mean logits (Karras et al. 2020, eq. 1).
+    gradients: norms of the last step, and `gradient_ratio` generator / critic.
+    samples: `diversity` and `spread`, the nearest-neighbour distance and the standard deviation within the drawn batch over
+    those of real data; `energy`, the energy distance of drawn and real over the mean distance of real samples (Szekely and
+    Rizzo 2013); `nearest`, mean distance of drawn samples to their nearest training sample over that of held-out ones (small data
+    only: all of it must fit the reference);
+    `modes`, classes hit over classes that as many real samples hit, by the label of the nearest training sample;
+    `movement`, how far the same latents moved since the last measurement, over the mean distance of real samples.
+    averaging: `ema_drift`, distance of the averaged weights to the live ones over their length. augmentation: `augment_p`.
+    """
 
-    def __enter__(self) -> "Monitor":
-        self.progress.start()
-        return self
+    def __init__(self, players: Players, trained_on: Dataset, held_out: Dataset) -> None:
+        seed = players.config.training.seed
+        pack = players.critic.pack
+        self.train = self._choose(players, trained_on, PROBE // pack * pack, seed)
+        self.held = self._choose(players, held_out, PROBE // pack * pack, seed)
+        self.reference, self.reference_labels = self._choose(players, trained_on, REFERENCE, seed)
+        self.reference = sketch(self.reference)
+        self.whole = len(trained_on) <= REFERENCE
+        self.num_classes = trained_on.num_classes
+        self.names = trained_on.class_names
+        count = PROBE // pack * pack
+        self.z = torch.randn(count, players.generator.latent_dim, generator=stream(seed, "monitor")).to(players.device)
+        self.labels: Tensor | None = None
+        if players.generator.num_classes:
+            self.labels = (torch.arange(count) % players.generator.num_classes).to(players.device)
+        self.last: Tensor | None = None
+        real = sketch(self.train[0])
+        self.real_distance = _mean_distance(real)
+        self.real_nearest, self.real_spread = _nearest_within(real), _spread(real)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.progress.stop()
-        sys.stderr.flush()
+    @staticmethod
+    def _choose(players: Players, dataset: Dataset, count: int, seed: int) -> tuple[Tensor, Tensor | None]:
+        pack = players.critic.pack
+        count = min(count, len(dataset)) // pack * pack
+        chosen = torch.randperm(len(dataset), generator=stream(seed, "probe"))[:count]
+        samples, labels = dataset.take(chosen)
+        samples = samples.to(players.device)
+        if players.is_images:
+            samples = from_uint8(samples, players.generator.value_range)
+        return samples, None if labels is None else labels.to(players.device)
 
-    def say(self, message: str) -> None:
-        """Print a line above the live one."""
-        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+    @torch.no_grad()
+    def measure(self, players: Players) -> dict[str, float]:
+        """The signals now."""
+        generator, critic = players.generator, players.critic
+        modes = (generator.training, critic.training)
+        generator.eval(), critic.eval()
+        with players.autocast():
+            fake = generator(self.z, self.labels).float()
+            conditional = bool(generator.num_classes)
+            on_fake = critic(fake, self.labels).float()
+            on_train = critic(self.train[0], self.train[1] if conditional else None).float()
+            on_held = critic(self.held[0], self.held[1] if conditional else None).float() if len(self.held[0]) else None
+        generator.train(modes[0]), critic.train(modes[1])
+        found = self._critic(on_fake, on_train, on_held) | self._samples(sketch(fake)) | _gradients(players)
+        if players.config.training.ema_kimg:
+            found["ema_drift"] = _drift(players.average, generator)
+        if players.config.augment.policy or players.config.augment.pseudo:
+            found["augment_p"] = float(players.adaptive.p)
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
-    def show(self, record: Json, progress: float) -> None:
-        """Show a line of statistics; `progress` is the share of the budget that is used."""
-        line = (
-            f"{record['kimg']:.1f} kimg  {record['images_per_second']:.0f} img/s  "
-            f"G {record['loss_generator']:.2f} D {record['loss_critic']:.2f}  "
-            f"logits {record['real_logits']:+.2f} / {record['fake_logits']:+.2f}"
-        )
-        self.progress.update(self.task, completed=progress, line=line)
-        now = time.monotonic()
-        if not self.live and now - self.last_plain >= PLAIN_SECONDS:
-            self.last_plain = now
-            self.say(f"{progress:4.0%}  {line}")
+    def _critic(self, on_fake: Tensor, on_train: Tensor, on_held: Tensor | None) -> dict[str, float]:
+        found = {
+            "logits_fake": float(on_fake.mean()),
+            "logits_train": float(on_train.mean()),
+            "accuracy_train": _ranked_right(on_train, on_fake),
+        }
+        if on_held is not None:
+            gap = found["logits_train"] - found["logits_fake"]
+            found["logits_held"] = float(on_held.mean())
+            found["accuracy_held"] = _ranked_right(on_held, on_fake)
+            found["overfit"] = (found["logits_train"] - found["logits_held"]) / gap if gap > 1e-6 else 0.0
+        return found
+
+    def _samples(self, fake: Tensor) -> dict[str, float]:
+        distances = torch.cdist(fake, self.reference)
+        found = {
+            "diversity": _nearest_within(fake) / max(self.real_nearest, 1e-9),
+            "spread": _spread(fake) / max(self.real_spread, 1e-9),
+            "energy": (2 * float(distances.mean()) - _mean_distance(fake) - _mean_distance(self.reference[: 4 * PROBE]))
+            / max(self.real_distance, 1e-9),
+        }
+        if self.last is not None:
+            found["movement"] = float((fake - self.last).norm(dim=1).mean()) / max(self.real_distance, 1e-9)
+        self.last = fake
+        nearest = distances.min(1)
+        if self.whole and len(self.held[0]) >= 16:
+            held = torch.cdist(sketch(self.held[0]), self.reference).min(1)
+            found["nearest"] = float(nearest.values.mean()) / max(float(held.values.mean()), 1e-9)
+        if self.reference_labels is not None and self.num_classes > 1:
+            hit = len(self.reference_labels[nearest.indices].unique())
+            real = self.train[1] if self.train[1] is not None else self.reference_labels
+            found["modes"] = min(1.0, hit / max(1, len(real[: len(fake)].unique())))
+        return found
+
+
+def sketch(samples: Tensor) -> Tensor:
+    """Images (B, C, H, W) averaged to at most 14 px, or points, as rows (B, F)."""
+    if samples.dim() == 4 and samples.shape[2] > SKETCH:
+        samples = F.adaptive_avg_pool2d(samples, SKETCH)
+    return samples.float().flatten(1)
+
+
+def _mean_distance(x: Tensor) -> float:
+    return float(torch.cdist(x, x).sum() / max(1, len(x) * (len(x) - 1)))
+
+
+def _nearest_within(x: Tensor) -> float:
+    distances = torch.cdist(x, x).fill_diagonal_(float("inf"))
+    return float(distances.min(1).values.mean())
+
+
+def _spread(x: Tensor) -> float:
+    return float(x.var(0).mean().sqrt())
+
+
+def _ranked_right(real: Tensor, fake: Tensor) -> float:
+    """Share of pairs with the real logit above the fake one, ties count half: the area under the ROC curve."""
+    above = real[:, None] - fake[None, :]
+    return float((above > 0).float().mean() + 0.5 * (above == 0).float().mean())
+
+
+def _gradients(players: Players) -> dict[str, float]:
+    found = {}
+    for name, network in (("generator", players.generator), ("critic", players.critic)):
+        each = [p.grad for p in network.parameters() if p.grad is not None]
+        if each:
+            found[f"gradient_{name}"] = float(torch.stack(torch._foreach_norm(each)).norm())
+    if found.get("gradient_critic"):
+        found["gradient_ratio"] = found["gradient_generator"] / found["gradient_critic"]
+    return found
+
+
+def _drift(average: nn.Module, live: nn.Module) -> float:
+    pairs = zip(average.parameters(), live.parameters(), strict=True)
+    squares = [((a - b).square().sum(), b.square().sum()) for a, b in pairs]
+    return float((sum(s for s, _ in squares) / sum(s for _, s in squares)) ** 0.5)

@@ -69,7 +69,8 @@ class Players:
             raise GanvasError("augment.policy is for images, and the data are points. Leave --augment away.")
         if o.path_length and not hasattr(self.generator, "path_mean"):
             raise GanvasError(
-                f"objective.path_length needs a generator with a mapping network, {config.network.name!r} has none. Use --network style."
+                f"objective.path_length needs a generator with a mapping network, and {config.network.name!r} has none. "
+                "Use --network style."
             )
         self.rate_factor = 1.0
         self.random = stream(t.seed, "training", device)
@@ -138,7 +139,7 @@ class Players:
         if self.config.objective.input_noise:
             noisy = z + self.config.objective.input_noise * self._normal(self.generator.latent_dim)
         inputs = self.generator.training_inputs(self._normal, self._uniform)
-        with self._autocast():
+        with self.autocast():
             drawn: Tensor = self.draw(noisy, labels, **inputs)
         return z, drawn.float()
 
@@ -146,7 +147,7 @@ class Players:
         """What the critic gets to see of samples: augmented and blurred."""
         a = self.config.augment
         if a.policy:
-            x = augment(x, a.policy, self.adaptive.p.float(), self._uniform)
+            x = augment(x, a.policy, self.adaptive.p, self._uniform)
         return x + noise * self._normal(*x.shape[1:]) if noise > 0 else x
 
     def _critic_step(self, turn: "Turn") -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -160,7 +161,7 @@ class Players:
             real, fake = real.detach().requires_grad_(True), fake.detach().requires_grad_(True)
         # Compiled graphs can not be differentiated twice, so steps with a penalty run the critic as it is written.
         judge = self._judge_eagerly if due else self._judge
-        with self._autocast():
+        with self.autocast():
             on_real, on_fake = judge(real, labels), judge(fake, labels)
             loss = self.loss.critic(on_real.logits, on_fake.logits)
             if on_real.classes is not None and labels is not None:
@@ -191,7 +192,7 @@ class Players:
     def _generator_step(self, turn: "Turn") -> Tensor:
         o, labels = self.config.objective, turn.labels
         self.critic.requires_grad_(False)  # only the path to the images is needed
-        with self._autocast():
+        with self.autocast():
             on_fake = self._judge(self._seen(turn.fake, turn.noise), labels)
             real_logits = fake_logits = on_fake.logits
             if self.loss.pairs or o.feature_matching:
@@ -231,7 +232,8 @@ class Players:
         lengths = auxiliary.path_lengths(drawn, w_plus, self._normal(*drawn.shape[1:])[:half])
         mean = generator.path_mean.lerp(dist.mean(lengths.detach().mean()), 0.01)
         generator.path_mean.copy_(mean)
-        return (lengths - mean).square().mean()
+        penalty: Tensor = (lengths - mean).square().mean()
+        return penalty
 
     def _judge(self, x: Tensor, labels: Tensor | None) -> Answer:
         answer: Answer = self.judge(x, labels)
@@ -252,7 +254,8 @@ class Players:
         batch = self.config.training.batch
         return dist.mine(torch.rand(batch, *shape, generator=self.random, device=self.device))
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The number format of the run."""
         return autocast(self.device, self.config.training.precision)
 
     def _set_rates(self, progress: float) -> None:

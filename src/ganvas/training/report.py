@@ -3,16 +3,19 @@
 import base64
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
 from ganvas import io, pictures
 from ganvas.config import to_dict
+from ganvas.metrics.path_length import slerp
 from ganvas.model import Model, load
 from ganvas.runs import Run
-from ganvas.training import evidence
+from ganvas.training import evidence, verdicts
 from ganvas.training.evidence import save_evidence
 
 __all__ = ["curves", "interpolation", "save_evidence", "write_report"]
@@ -30,17 +33,14 @@ figcaption{color:#aaa}img{border-color:#333}img.plot{background:#fff}}
 
 def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1) -> Image.Image:
     """Each row walks from one latent to another along the sphere, which keeps the length typical of a normal latent."""
-    ends = model.latents(2 * rows, seed)
-    start, stop = ends[:rows, None], ends[rows:, None]
-    angle = torch.arccos(torch.nn.functional.cosine_similarity(start, stop, dim=-1).clamp(-1, 1))[..., None]
-    t = torch.linspace(0, 1, columns)[None, :, None]
-    walk = (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * stop) / torch.sin(angle)
+    start, stop = model.latents(2 * rows, seed).repeat_interleave(columns, 0).chunk(2)
+    walk = slerp(start, stop, torch.linspace(0, 1, columns).repeat(rows)[:, None])
     labels = None
     if model.generator.num_classes:
         labels = (torch.arange(rows) % model.generator.num_classes).repeat_interleave(columns)
         labels = labels.to(model.device)
     with torch.inference_mode():
-        drawn = model.generator(walk.flatten(0, 1).to(model.device), labels)
+        drawn = model.generator(walk.to(model.device), labels)
     return pictures.grid(model.to_data(drawn).cpu(), columns=columns)
 
 
@@ -57,13 +57,50 @@ def curves(run: Run) -> bytes | None:
         (121, "losses", ("loss_generator", "loss_critic")),
         (122, "mean logits of the critic", ("real_logits", "fake_logits")),
     ):
-        axes = figure.add_subplot(place)
-        for name in names:
-            axes.plot(x, [record[name] for record in stats], label=name.replace("_", " "), linewidth=1.2)
-        axes.set(title=title, xlabel="kimg")
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        _lines(figure.add_subplot(place), title, x, stats, names)
     return pictures.plot_png(figure)
+
+
+def signals(run: Run) -> bytes | None:
+    """What the monitor measured over kimg as PNG bytes; None before its second measurement."""
+    from matplotlib.figure import Figure
+
+    probes = [record for record in run.stats() if "diversity" in record]
+    if len(probes) < 2:
+        return None
+    figure = Figure(figsize=(9, 5.5), dpi=110)
+    x = [record["kimg"] for record in probes]
+    for place, title, names in (
+        (221, "pairs (real, fake) that the critic ranks right", ("accuracy_train", "accuracy_held")),
+        (222, "samples beside real ones", ("diversity", "spread", "modes", "nearest")),
+        (223, "distance to the data, movement, averaging", ("energy", "movement", "ema_drift")),
+        (224, "over-fitting, augmentation", ("overfit", "augment_p")),
+    ):
+        shown = [name for name in names if any(name in record for record in probes)]
+        _lines(figure.add_subplot(place), title, x, probes, shown)
+    return pictures.plot_png(figure)
+
+
+def _lines(axes: Any, title: str, x: list[float], records: list[io.Json], names: Sequence[str]) -> None:
+    for name in names:
+        values = [record.get(name, float("nan")) for record in records]
+        axes.plot(x, values, label=name.replace("_", " "), linewidth=1.2)
+    axes.set(title=title, xlabel="kimg")
+    axes.grid(alpha=0.3)
+    if names:
+        axes.legend(frameon=False)
+
+
+def diagnosis(run: Run) -> list[str]:
+    """The HTML of the monitor's verdicts; empty without measurements."""
+    records = run.stats()
+    found, stretches = verdicts.judge(records), verdicts.history(records)
+    parts = [f"<p><b>{html.escape(v.name)}</b>: {html.escape(v.text)} {html.escape(v.fix)}</p>" for v in found]
+    if stretches:
+        parts.append("<table><tr><th>verdict<th>from kimg<th>to kimg</tr>")
+        parts += [f"<tr><td>{html.escape(name)}<td>{first:.1f}<td>{last:.1f}</tr>" for name, first, last in stretches]
+        parts.append("</table>")
+    return parts
 
 
 def write_report(run: Run) -> Path:
@@ -91,6 +128,10 @@ def write_report(run: Run) -> Path:
         parts += [_figure(path.read_bytes(), caption) for path, caption in evidence.saved_pictures(run)]
     if (plot := evidence.curve(run)) is not None:
         parts += ["<h2>Quality over training</h2>", _figure(plot, "", "plot")]
+    if found := diagnosis(run):
+        parts += ["<h2>Diagnosis</h2>", *found]
+    if (plot := signals(run)) is not None:
+        parts += ["<h2>What the monitor saw</h2>", _figure(plot, "", "plot")]
     if (plot := curves(run)) is not None:
         parts += ["<h2>Training</h2>", _figure(plot, "", "plot")]
     if len(shown) > 2:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ganvas import losses, networks
 from ganvas.config import (
+    AugmentConfig,
     Config,
     DataConfig,
     NetworkConfig,
@@ -19,10 +20,21 @@ from ganvas.data import Dataset
 from ganvas.data.loader import check_batch
 from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import GanvasError
+from ganvas.losses import augmentations
 from ganvas.presets import default_preset, presets
 
 PENALTY_WEIGHTS = {"r1": 0.05, "r2": 0.05, "wgan-gp": 10.0, "clip": 0.01, "drift": 0.001}
 """When the preset does not say: R1 and R2 as our presets have them, the others as published."""
+
+
+DIFFAUGMENT = ("colour", "translation", "cutout")
+RECIPES = {
+    "none": AugmentConfig(),
+    "diffaugment": AugmentConfig(policy=DIFFAUGMENT),
+    "ada": AugmentConfig(policy=DIFFAUGMENT, p=0.0, target=0.6),
+    "apa": AugmentConfig(p=0.0, target=0.6, pseudo=True),
+}
+"""The names that --augment takes: Zhao et al. 2020; Karras et al. 2020; Jiang et al. 2021."""
 
 
 def resolve(
@@ -41,6 +53,8 @@ def resolve(
     penalty: str | Sequence[str] | None = None,
     gamma: float | None = None,
     conditional: bool = False,
+    augment: str | Sequence[str] | None = None,
+    on_collapse: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
     """Start from the preset, apply what was asked for, check every name and range."""
@@ -52,7 +66,7 @@ def resolve(
         if network == "resnet":
             # Deep residual pairs do not stand the rate of the small default pair.
             config = replace(config, optimizer=OptimizerConfig("adam", 2e-4, 2e-4, 0.0, 0.9, "linear"))
-    if conditional:
+    if conditional or data.also:
         if dataset.num_classes < 2:
             raise GanvasError(
                 f"--conditional needs labels, and {dataset.name} has none. Put images in one sub-folder a class."
@@ -76,6 +90,10 @@ def resolve(
         if not objective.penalties:
             raise GanvasError("--gamma sets the weight of a penalty and there is none. Add --penalty r1.")
         objective = replace(objective, penalties=tuple(replace(p, weight=gamma) for p in objective.penalties))
+    if augment is not None:
+        config = replace(config, augment=_augmentation([augment] if isinstance(augment, str) else list(augment)))
+    if on_collapse is not None:
+        config = replace_at(config, "training.on_collapse", on_collapse)
     training = config.training
     if kimg is not None or minutes is not None:
         training = replace(training, kimg=kimg, minutes=minutes)
@@ -93,6 +111,17 @@ def resolve(
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
     config = replace_at(config, "training.device", where.type)
     return _check(config, dataset)
+
+
+def _augmentation(names: list[str]) -> AugmentConfig:
+    """What --augment stands for: the published recipes by name, or a policy of single augmentations."""
+    if len(names) == 1 and names[0] in RECIPES:
+        return RECIPES[names[0]]
+    for name in names:
+        if name in RECIPES:
+            raise GanvasError(f"--augment {name} is a whole recipe: give it alone, or name single augmentations.")
+        augmentations.get(name)
+    return AugmentConfig(policy=tuple(names))
 
 
 def _default_network(name: str, dataset: Dataset) -> NetworkConfig:
@@ -113,10 +142,12 @@ def _check(config: Config, dataset: Dataset) -> Config:
     import torch
 
     validate(config)
-    check_batch(config.training.batch, dataset.split(config.data.holdout)[0])
+    check_batch(config.training.batch, dataset.split(config.data.holdout, config.data.fold)[0])
     losses.losses.get(config.objective.loss)
     for penalty in config.objective.penalties:
         losses.penalties.get(penalty.name)
+    for name in config.augment.policy:
+        augmentations.get(name)
     with torch.device("meta"):
         generator = networks.build_generator(config.network, dataset.shape, dataset.num_classes)
         networks.build_critic(config.network, dataset.shape, dataset.num_classes)
@@ -125,11 +156,16 @@ def _check(config: Config, dataset: Dataset) -> Config:
 
 
 def data_config(
-    source: str, resolution: int | None = None, resize: Resize | None = None, mirror: bool = False
+    source: str | Sequence[str],
+    resolution: int | None = None,
+    resize: Resize | None = None,
+    mirror: bool = False,
+    balance: bool = False,
 ) -> DataConfig:
-    """The data part of a config, checked."""
+    """The data part of a config, checked. Several sources are trained on together, the source being the label."""
+    names = [source] if isinstance(source, str) else [str(each) for each in source]
     if resize not in (None, "crop", "fit", "stretch"):
         raise GanvasError(f"Unknown --resize {resize!r}. Use crop, fit or stretch.")
     if resolution is not None and not 4 <= resolution <= 1024:
         raise GanvasError(f"--resolution is {resolution}; it must be between 4 and 1024.")
-    return DataConfig(source, resolution, resize, mirror)
+    return DataConfig(names[0], resolution, resize, mirror, also=tuple(names[1:]), balance=balance)

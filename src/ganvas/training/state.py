@@ -18,6 +18,7 @@ def save(run: Run, players: Players, seconds: float) -> None:
         for index, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in slots.items()}
     header = {"kind": "state", "images": players.images, "steps": players.steps, "seconds": seconds}
+    header["rate_factor"] = players.rate_factor
     with io.atomic(run.state_path) as temporary:
         io.save_tensors(temporary, tensors, header)
 
@@ -32,6 +33,7 @@ def restore(run: Run, players: Players) -> float:
             module.load_state_dict(_part(tensors, name))
         for name, optimizer in players.optimizers():
             _restore_optimizer(optimizer, _part(tensors, name))
+        players.rate_factor = float(header.get("rate_factor", 1.0))
         players.images, players.steps = int(header["images"]), int(header["steps"])
         return float(header["seconds"])
     except (KeyError, RuntimeError, ValueError, TypeError) as error:

@@ -1,0 +1,77 @@
+"""Several data sets as one: the set that an image comes from is its label."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ganvas.data.base import Dataset, fingerprint
+from ganvas.errors import GanvasError
+
+
+class JoinedItems:
+    """Items of several data sets one after another, grey ones as three equal channels where `channels` is 3."""
+
+    def __init__(self, parts: Sequence[Dataset], channels: int) -> None:
+        self.parts, self.channels = list(parts), channels
+        self.starts = [0]
+        for part in parts:
+            self.starts.append(self.starts[-1] + len(part))
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def __getitem__(self, index: int) -> Tensor:
+        which = bisect_right(self.starts, index) - 1
+        images, _ = self.parts[which].take(torch.tensor([index - self.starts[which]]))
+        return images[0].expand(self.channels, -1, -1)
+
+
+def join(parts: Sequence[Dataset]) -> Dataset:
+    """One data set with a class for each part. Raises `GanvasError` when their sizes do not fit each other."""
+    if not all(part.is_images for part in parts):
+        raise GanvasError("Several data sets in one run must all be images.")
+    sizes = {part.shape[1:]: part.name for part in parts}
+    if len(sizes) > 1:
+        found = ", ".join(f"{name} {height} x {width}" for (height, width), name in sizes.items())
+        raise GanvasError(
+            f"The data sets differ in size: {found}. Add --resolution 32 --resize fit to bring all to one."
+        )
+    channels = max(part.shape[0] for part in parts)
+    names = [
+        part.name if [p.name for p in parts].count(part.name) == 1 else f"{part.name}-{i}"
+        for i, part in enumerate(parts)
+    ]
+    if len({part.fingerprint for part in parts}) < len(parts):
+        raise GanvasError("The same data were given twice: a run over several data sets needs different ones.")
+    items: Tensor | JoinedItems = JoinedItems(parts, channels)
+    if all(part.resident for part in parts):
+        everything = [part.take(torch.arange(len(part)))[0].expand(-1, channels, -1, -1) for part in parts]
+        items = torch.cat(everything)
+    labels = torch.cat([torch.full((len(part),), i, dtype=torch.int64) for i, part in enumerate(parts)])
+    return Dataset(
+        name="+".join(names),
+        items=items,
+        shape=(channels, *parts[0].shape[1:]),
+        fingerprint=fingerprint(*[part.fingerprint for part in parts]),
+        labels=labels,
+        class_names=tuple(names),
+        notes=tuple(note for part in parts for note in part.notes),
+    )
+
+
+def balanced(dataset: Dataset) -> Dataset:
+    """Every class as often as the largest one: positions of the smaller ones repeat. For the training part alone."""
+    if dataset.labels is None:
+        raise GanvasError(f"--balance evens out classes or data sets, and {dataset.name} has neither.")
+    labels = dataset.take_labels()
+    indices = torch.arange(len(dataset.items)) if dataset.indices is None else dataset.indices
+    counts = torch.bincount(labels, minlength=dataset.num_classes)
+    parts = []
+    for label, count in enumerate(counts.tolist()):
+        if count:
+            own = indices[labels == label]
+            parts.append(own[torch.arange(int(counts.max())) % count])
+    return replace(dataset, indices=torch.cat(parts))

@@ -1,0 +1,76 @@
+"""What a person sees while a run trains: a live line on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ganvas.io import Json
+from ganvas.training.verdicts import Verdict
+
+PLAIN_SECONDS = 15.0
+"""Between two lines when the output is not a terminal."""
+
+
+class Display:
+    """Shows kimg, images/s, losses, logits, verdicts and the time left on stderr."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self.live = self.console.is_terminal and not quiet
+        self.progress = Progress(
+            TextColumn("{task.fields[line]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.live,
+        )
+        self.task = self.progress.add_task("train", total=1.0, line="starting")
+        self.last_plain = 0.0
+        self.standing: list[str] = []
+
+    def __enter__(self) -> "Display":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+        sys.stderr.flush()
+
+    def say(self, message: str) -> None:
+        """Print a line above the live one."""
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, record: Json, progress: float, found: Sequence[Verdict]) -> list[Verdict]:
+        """Show a line of statistics; `progress` is the share of the budget that is used. Verdicts that are new are said in full.
+
+        Returns the new ones.
+        """
+        if "verdicts" in record:
+            new = [verdict for verdict in found if verdict.name not in self.standing]
+            self.standing = [verdict.name for verdict in found]
+        else:
+            new = []
+        for verdict in new:
+            self.say(str(verdict))
+        line = (
+            f"{record['kimg']:.1f} kimg  {record['images_per_second']:.0f} img/s  "
+            f"G {record['loss_generator']:.2f} D {record['loss_critic']:.2f}  "
+            f"logits {record['real_logits']:+.2f} / {record['fake_logits']:+.2f}"
+        )
+        if self.standing:
+            line += f"  {', '.join(self.standing)}"
+        self.progress.update(self.task, completed=progress, line=line)
+        now = time.monotonic()
+        if not self.live and now - self.last_plain >= PLAIN_SECONDS:
+            self.last_plain = now
+            self.say(f"{progress:4.0%}  {line}")
+        return new

@@ -1,0 +1,76 @@
+"""Train several times and say how much of the result is chance: other seeds, or other parts of the data held out."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganvas import io
+from ganvas.errors import GanvasError
+from ganvas.metrics import evaluate
+from ganvas.training import Result, train
+
+METRICS = ("frechet", "precision-recall", "density-coverage")
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """What the runs scored."""
+
+    results: list[Result]
+    values: dict[str, list[float]]
+    """Metric -> its value in each run."""
+    floors: dict[str, list[float]]
+    """Metric -> what the data held out in that run scored."""
+    path: Path
+    """The summary as JSON."""
+
+    def mean(self, metric: str) -> float:
+        """Mean over the runs."""
+        return statistics.mean(self.values[metric])
+
+    def spread(self, metric: str) -> float:
+        """Standard deviation over the runs (n - 1)."""
+        return statistics.stdev(self.values[metric])
+
+
+def repeat(
+    data: str | Sequence[str],
+    *,
+    seeds: int = 0,
+    folds: int = 0,
+    n: int = 10_000,
+    out: str | Path = "runs",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> Repeated:
+    """Train `seeds` times with seeds counted up from `seed`, or `folds` times, each holding out another 1/folds of the data.
+
+    Each run is measured against its own training part with `n` samples; the rest of the arguments go to `train`. With
+    folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2.
+    """
+    count = seeds or folds
+    if (seeds and folds) or count < 2:
+        raise GanvasError("Repeat with --seeds K or with --folds K, K of at least 2, not with both.")
+    results, values, floors = [], {}, {}  # type: ignore[var-annotated]
+    for i in range(count):
+        changes = {"data.holdout": 1 / folds, "data.fold": i} if folds else {}
+        result = train(
+            data, out=out, seed=seed if folds else seed + i, settings={**(settings or {}), **changes}, **given
+        )
+        results.append(result)
+        found = evaluate(result.run.path, metrics=METRICS, n=n, device=result.run.config.training.device)
+        result.run.append_metrics([row.to_json() for row in found.rows])
+        for row in found.rows:
+            values.setdefault(row.metric, []).append(row.value)
+            floors.setdefault(row.metric, []).append(float("nan") if row.floor is None else row.floor)
+    first = results[0].run.path
+    path = first.with_name(f"{first.name}-{'folds' if folds else 'seeds'}-{count}.json")
+    rows = {
+        name: {"mean": statistics.mean(each), "spread": statistics.stdev(each), "each": each, "floor": floors[name]}
+        for name, each in values.items()
+    }
+    io.write_json(path, {"runs": [str(result.run.path) for result in results], "n": n, "metrics": rows})
+    return Repeated(results, values, floors, path)
