@@ -52,6 +52,8 @@ class NetworkConfig:
     """Keyword arguments of the family's generator."""
     critic: Options = field(default_factory=dict)
     """Keyword arguments of the family's critic."""
+    critic_name: str = ""
+    """Take the critic from another family; empty: from the same one."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.config import Config, replace_at
+from ganvas.config import Config, replace_at, validate
 from ganvas.errors import GanvasError
 from ganvas.networks import from_uint8
 from ganvas.presets import presets
@@ -176,3 +176,153 @@ def test_a_batch_that_processes_can_not_share(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("ganvas.dist.world_size", lambda: 3)
     with pytest.raises(GanvasError, match="can not be split over 3"):
         players()
+
+
+def one_step(**changes: Any) -> Players:
+    p = players(**changes)
+    p.step(stream(), 0.5)
+    assert all(torch.isfinite(torch.tensor(list(p.read_stats().values()))))
+    return p
+
+
+def moved(a: Players, b: Players) -> float:
+    """How far the generators of two runs lie apart."""
+    pairs = zip(a.generator.parameters(), b.generator.parameters(), strict=True)
+    return max((x - y).abs().max().item() for x, y in pairs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective__top_k": 0.5},
+        {"objective__feature_matching": 10.0},
+        {"objective__mode_seeking": 1.0},
+        {"augment__policy": ["translation", "cutout"]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_option_changes_the_generators_step(changes: dict[str, Any]) -> None:
+    assert moved(one_step(), one_step(**changes)) > 1e-4
+    assert moved(one_step(), one_step()) == 0
+
+
+def test_top_k_is_the_step_on_the_best_fakes_alone() -> None:
+    """At half of the budget the share has fallen to its end: the other half of the fakes gets no gradient."""
+    p = players(objective__top_k=0.5, network__critic__minibatch_std=False, optimizer__lr_critic=0.0)
+    turn = p._turn(stream(), 0.5)
+    assert turn.top_k == 0.5
+    assert p._turn(stream(), 0.25).top_k == 0.75
+    turn.fake.retain_grad()
+    p._generator_step(turn)
+    assert turn.fake.grad is not None
+    taught = turn.fake.grad.abs().flatten(1).sum(1) > 0
+    logits = p.critic(turn.fake.detach())
+    assert taught.sum() == 4
+    assert logits[taught].min() >= logits[~taught].max()
+
+
+def test_packing_halves_the_logits_and_shows_neighbours_together() -> None:
+    p = one_step(network__pack=2, network__critic__minibatch_std=False)
+    x = torch.randn(8, 1, 8, 8)
+    logits = p.critic.eval()(x)
+    assert logits.shape == (4,)
+    assert torch.equal(p.critic(x[:2]), logits[:1])
+    swapped = x.clone()
+    swapped[1] = x[3]
+    assert not torch.allclose(p.critic(swapped)[0], logits[0])
+    with pytest.raises(GanvasError, match="can not be packed by 3"):
+        validate(config(network__pack=3))
+    with pytest.raises(GanvasError, match="can not be combined with labels"):
+        players(network__pack=2, network__conditional=True)
+
+
+def test_an_auxiliary_classifier_learns_the_labels() -> None:
+    p = players(
+        network__conditional=True, network__critic__auxiliary=True, training__batch=32, optimizer__lr_critic=1e-2
+    )
+    assert p.critic.embed is None
+    images = torch.randint(0, 40, (32, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(32) % 4
+    images[torch.arange(32), 0, labels * 2] = 250  # a bright row names the class
+    for _ in range(60):
+        p.step(lambda: (images, labels), 0.0)
+    found = p.critic.answer(from_uint8(images, (-1, 1)), labels).classes
+    assert found is not None
+    assert (found.argmax(1) == labels).float().mean() > 0.9
+
+
+def test_codes_come_to_be_readable() -> None:
+    """InfoGAN: the critic's guess at the first entries of z gets better than guessing 0 (a loss of K / 2)."""
+    p = players(network__critic__codes=2, objective__codes=1.0, training__batch=64)
+    for _ in range(150):
+        p.step(lambda: (IMAGES, LABELS), 0.0)
+    z = torch.randn(256, 6)
+    guess = p.critic.answer(p.generator(z)).codes
+    assert guess is not None
+    assert (guess - z[:, :2]).square().mean() < 0.6
+
+
+def test_pseudo_augmentation_shows_fakes_as_real() -> None:
+    seen = []
+    p = players(augment__pseudo=True, augment__p=1.0)
+    original = p.judge
+    p.judge = lambda x, labels: (seen.append(x.detach()), original(x, labels))[1]  # type: ignore[func-returns-value]
+    p.penalties = []
+    p.step(stream(), 0.0)
+    assert torch.equal(seen[0], seen[1].roll(1, 0)), "at p = 1 all of them"
+
+
+def test_ada_state_is_saved_with_the_run() -> None:
+    p = one_step(augment__policy=["translation"], augment__p=0.0, augment__target=-1.0, augment__kimg=0.01)
+    assert "augment" in dict(p.tensors())
+    for _ in range(3):
+        p.step(stream(), 0.0)
+    assert 0 < float(p.adaptive.p) <= 0.8
+
+
+STYLE: dict[str, Any] = {
+    "network.name": "style", "network.generator": {"channels": 4}, "network.critic": {"channels": 4},
+}  # fmt: skip
+
+
+def style_players(**changes: Any) -> Players:
+    made = presets.get("small")
+    for path, value in {
+        **STYLE, "network.latent_dim": 6, "training.batch": 8, "training.device": "cpu", "training.precision": "fp32", **changes,
+    }.items():  # fmt: skip
+        made = replace_at(made, path, value)
+    return Players(made, (1, 8, 8), 4, torch.device("cpu"))
+
+
+def test_path_length_regularisation_changes_the_step_and_keeps_a_mean() -> None:
+    plain, regularised = style_players(), style_players(**{"objective.path_length": 2.0})
+    for p in (plain, regularised):
+        p.step(stream(), 0.0)
+    assert moved(plain, regularised) > 1e-5
+    assert float(regularised.generator.path_mean) > 0  # type: ignore[arg-type]
+    with pytest.raises(GanvasError, match="needs a generator with a mapping network"):
+        players(objective__path_length=2.0)
+
+
+def test_augmentation_of_points_is_refused() -> None:
+    with pytest.raises(GanvasError, match="is for images"):
+        Players(
+            replace_at(replace_at(presets.get("toy"), "training.precision", "fp32"), "augment.policy", ["cutout"]),
+            (2,), 0, torch.device("cpu"),
+        )  # fmt: skip
+
+
+def test_a_growing_pair_follows_the_images_seen() -> None:
+    made = replace_at(presets.get("small"), "network.name", "progressive")
+    schedule = {"channels": 4, "stable_kimg": 0.008, "fade_kimg": 0.016}
+    for path, value in {
+        "network.generator": schedule, "network.critic": {"channels": 4}, "training.batch": 8, "training.precision": "fp32",
+    }.items():  # fmt: skip
+        made = replace_at(made, path, value)
+    p = Players(made, (1, 8, 8), 0, torch.device("cpu"))
+    levels = []
+    for _ in range(5):
+        p.step(stream(), 0.0)
+        levels.append(float(p.average.level))  # type: ignore[arg-type]
+        assert torch.equal(p.critic.level, p.generator.level)  # type: ignore[arg-type]
+    assert levels == pytest.approx([0, 0, 0.5, 1, 1])

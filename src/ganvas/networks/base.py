@@ -141,8 +141,9 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
 
 def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: int = 0) -> CriticBase:
     """The critic of a config, its weights drawn from `seed` alone."""
-    build = families.get(config.name).critic
-    options = _check_options(build, config.critic, f"{config.name} critic")
+    name = config.critic_name or config.name
+    build = families.get(name).critic
+    options = _check_options(build, config.critic, f"{name} critic")
     classes = _classes(config, num_classes)
     if config.pack > 1 and (classes or options.get("codes")):
         raise GanvasError(

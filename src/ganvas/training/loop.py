@@ -126,7 +126,7 @@ class Loop:
         collapsed_at = self.players.images / 1000
         dist.barrier()  # rank 0 has written the state
         state.restore(self.run, self.players)
-        self.players.rate_factor *= 0.5
+        self.players.rate_factor = 0.5**self.rollbacks
         self.players.random = stream(self.config.training.seed, f"rollback {self.players.rate_factor}", self.device)
         self.collapsed = False
         if dist.rank() == 0:
@@ -219,7 +219,8 @@ class Loop:
         if self.quality is not None and self.quality.due(kimg):
             value = self.quality.measure(Model(self.players.average, None, self.config, header), folder)
             self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.quality.best:.2f})")
-        state.save(self.run, self.players, self.seconds)
+        if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.records):
+            state.save(self.run, self.players, self.seconds)
 
     def _save_preview(self, name: str) -> None:
         model = Model(self.players.average, None, self.config, {})

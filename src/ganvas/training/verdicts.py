@@ -47,7 +47,7 @@ def non_finite_soon(probes: Sequence[Json]) -> Verdict | None:
     names = ("real_logits", "fake_logits", "loss_critic", "loss_generator", "gradient_critic", "gradient_generator")
     sizes = [max(abs(probe.get(name, 0.0)) for name in names) for probe in probes[-WARM_UP:]]
     growing = sizes[-1] > 1e3 and all(later > 1.5 * earlier for earlier, later in pairwise(sizes))
-    if min(sizes[-2:]) > 1e5 or growing:
+    if min(sizes[-2:]) > 1e4 or growing:
         return Verdict(
             "non-finite soon", "problem", f"logits, losses or gradients reached {sizes[-1]:.3g} and grow.",
             "Lower the learning rates, add --penalty r1, or use --precision fp32.",
@@ -55,9 +55,9 @@ def non_finite_soon(probes: Sequence[Json]) -> Verdict | None:
     return None
 
 
-def mode_collapse(probes: Sequence[Json]) -> Verdict | None:
+def mode_collapse(probes: Sequence[Json], window: int = WINDOW) -> Verdict | None:
     """Samples that resemble each other far more than real ones do, or classes that are missing."""
-    diversity, spread, modes = (_last(probes, name) for name in ("diversity", "spread", "modes"))
+    diversity, spread, modes = (_last(probes, name, window) for name in ("diversity", "spread", "modes"))
     seen = []
     if diversity is not None and diversity < 0.3:
         seen.append(f"the nearest neighbour within a batch is {diversity:.0%} as far as among real samples")
@@ -90,7 +90,7 @@ def critic_over_fitting(probes: Sequence[Json]) -> Verdict | None:
 def memorising(probes: Sequence[Json]) -> Verdict | None:
     """Samples far nearer to training images than held-out ones are, though they differ among themselves."""
     nearest, diversity = _last(probes, "nearest"), _last(probes, "diversity")
-    if nearest is None or diversity is None or nearest > 0.5 or diversity < 0.3:
+    if nearest is None or diversity is None or nearest > 0.65 or diversity < 0.3:
         return None
     return Verdict(
         "memorising", "problem",
@@ -192,6 +192,12 @@ def judge(records: Sequence[Json]) -> list[Verdict]:
     found = [verdict for rule in RULES if (verdict := rule(probes)) is not None]
     # A run with a problem is neither converged nor on its way.
     return [v for v in found if v.kind == "problem"] or found
+
+
+def suspicious(records: Sequence[Json]) -> bool:
+    """True when the last measurement alone looks like a collapse: no state to come back to."""
+    probes = [record for record in records if "diversity" in record]
+    return mode_collapse(probes, window=1) is not None
 
 
 def history(records: Sequence[Json]) -> list[tuple[str, float, float]]:

@@ -1,0 +1,63 @@
+"""Growing: the schedule by hand, and that nothing jumps when a size comes in."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ganvas.errors import GanvasError
+from ganvas.networks.progressive import ProgressiveCritic, ProgressiveGenerator, schedule
+
+
+def pair() -> tuple[ProgressiveGenerator, ProgressiveCritic]:
+    torch.manual_seed(0)
+    return ProgressiveGenerator((1, 32, 32), 6, channels=4), ProgressiveCritic((1, 32, 32), channels=4)
+
+
+@pytest.mark.parametrize(
+    ("kimg", "level"),
+    [(0, 0), (600, 0), (900, 0.5), (1200, 1), (1800, 1), (1950, 1.25), (2400, 2), (3300, 2.5), (3600, 3), (99999, 3)],
+)
+def test_the_published_schedule(kimg: float, level: float) -> None:
+    """600 kimg alone, 600 kimg to fade the next size in; 4, 8, 16, 32 px are levels 0 to 3."""
+    assert schedule(kimg, 600, 600, 3) == pytest.approx(level)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 2.0])
+def test_nothing_jumps_when_a_size_comes_in(level: float) -> None:
+    generator, critic = pair()
+    z, x = torch.randn(4, 6), torch.randn(4, 1, 32, 32)
+    drawn, judged = [], []
+    for at in (level, level + 1e-4, level + 1 - 1e-4, level + 1):
+        generator.level.fill_(at)  # type: ignore[operator,union-attr]
+        critic.follow(at)
+        drawn.append(generator(z))
+        judged.append(critic(x))
+    for found in (drawn, judged):
+        torch.testing.assert_close(found[0], found[1], atol=2e-3, rtol=0)
+        torch.testing.assert_close(found[2], found[3], atol=2e-3, rtol=0)
+        assert not torch.allclose(found[0], found[3], atol=2e-3)
+
+
+def test_a_young_pair_is_blind_to_detail() -> None:
+    generator, critic = pair()
+    assert generator.grow(0.0) == 0
+    critic.follow(0.0)
+    drawn = generator(torch.randn(2, 6))
+    torch.testing.assert_close(drawn, F.interpolate(F.avg_pool2d(drawn, 8), scale_factor=8.0), msg="not 4 px, enlarged")
+    x = torch.randn(4, 1, 32, 32)
+    blurred = F.interpolate(F.avg_pool2d(x, 8), scale_factor=8.0)
+    torch.testing.assert_close(critic(x), critic(blurred))
+
+
+def test_the_level_is_part_of_the_weights() -> None:
+    generator, _ = pair()
+    generator.grow(900.0)
+    other, _ = pair()
+    other.load_state_dict(generator.state_dict())
+    z = torch.randn(2, 6)
+    assert torch.equal(other(z), generator(z))
+
+
+def test_bad_schedules() -> None:
+    with pytest.raises(GanvasError, match="fade_kimg above 0"):
+        ProgressiveGenerator((1, 32, 32), 6, fade_kimg=0)

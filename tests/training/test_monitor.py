@@ -1,0 +1,81 @@
+"""Signals against their definitions, on data and networks whose answers are known."""
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+import ganvas
+from ganvas.config import replace_at
+from ganvas.presets import presets
+from ganvas.training.monitor import Monitor, _ranked_right, sketch
+from ganvas.training.players import Players
+
+
+@pytest.fixture
+def players() -> Players:
+    made = presets.get("small")
+    for path, value in {
+        "network.generator.channels": 4,
+        "network.critic.channels": 4,
+        "training.precision": "fp32",
+    }.items():
+        made = replace_at(made, path, value)
+    return Players(made, (1, 8, 8), 10, torch.device("cpu"))
+
+
+def test_accuracy_is_the_area_under_the_curve() -> None:
+    torch.manual_seed(0)
+    real, fake = torch.randn(50) + 0.5, torch.randn(40)
+    fake[:5] = real[:5]
+    truth = [1] * 50 + [0] * 40
+    assert _ranked_right(real, fake) == pytest.approx(roc_auc_score(truth, torch.cat([real, fake]).numpy()))
+
+
+def test_real_samples_score_like_real_samples(players: Players) -> None:
+    """A generator that draws held-out digits looks right in every signal; one that draws a single digit does not."""
+    data = ganvas.load_dataset("digits")
+    trained_on, held_out = data.split(0.1)
+    monitor = Monitor(players, trained_on, held_out)
+    images = held_out.take(torch.arange(128))[0].float() / 127.5 - 1
+    good = monitor._samples(sketch(images))
+    assert good["diversity"] == pytest.approx(1, abs=0.2)
+    assert good["spread"] == pytest.approx(1, abs=0.1)
+    assert good["energy"] == pytest.approx(0, abs=0.02)
+    assert good["nearest"] == pytest.approx(1, abs=0.1)
+    assert good["modes"] == 1
+    collapsed = monitor._samples(sketch(images[:1].expand(128, -1, -1, -1) + 0.01 * torch.randn(128, 1, 8, 8)))
+    assert collapsed["diversity"] < 0.1
+    assert collapsed["spread"] < 0.1
+    assert collapsed["modes"] == pytest.approx(0.1)
+    assert collapsed["energy"] > 0.3
+    copies = monitor._samples(sketch(trained_on.take(torch.arange(128))[0].float() / 127.5 - 1))
+    assert copies["nearest"] < 0.4
+    assert copies["movement"] > 0.3
+
+
+def test_measuring_gradients_drift_and_logits(players: Players) -> None:
+    data = ganvas.load_dataset("digits")
+    trained_on, held_out = data.split(0.1)
+    monitor = Monitor(players, trained_on, held_out)
+    images, labels = trained_on.take(torch.arange(32))
+    players.step(lambda: (images, labels), 0.0)
+    found = monitor.measure(players)
+    norm = torch.cat([p.grad.flatten() for p in players.critic.parameters() if p.grad is not None]).norm().item()
+    assert found["gradient_critic"] == pytest.approx(norm, rel=1e-4)
+    assert found["gradient_ratio"] == pytest.approx(found["gradient_generator"] / norm, rel=1e-4)
+    assert found["ema_drift"] > 0
+    players.average.load_state_dict(players.generator.state_dict())
+    assert monitor.measure(players)["ema_drift"] == 0
+    assert monitor.measure(players)["movement"] == 0
+    held = monitor.held[0]
+    assert found["logits_held"] == pytest.approx(players.critic.eval()(held).mean().item(), abs=1e-4)
+
+
+def test_data_too_small_to_hold_out(players: Players) -> None:
+    data = ganvas.load_dataset("digits")
+    trained_on, held_out = data.split(0.0)
+    players.step(lambda: trained_on.take(torch.arange(32)), 0.0)
+    found = Monitor(players, trained_on, held_out).measure(players)
+    assert "accuracy_held" not in found
+    assert "nearest" not in found
+    assert found["accuracy_train"] >= 0

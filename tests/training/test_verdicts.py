@@ -1,0 +1,210 @@
+"""Each verdict: a run that provokes it, and runs that must not. The thresholds also on lines written by hand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas.cli import main
+from ganvas.errors import TrainingError
+from ganvas.runs import Run
+from ganvas.training import verdicts
+from ganvas.training.report import signals, write_report
+
+WATCHED = {"training.log_kimg": 1.0, "training.monitor_kimg": 1.0, "network.generator.channels": 16}
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    out = tmp_path_factory.mktemp("verdicts")
+
+    def train(data: str, settings: dict[str, Any], **given: Any) -> Run:
+        given = {"device": "cpu", "quiet": True, "report": False, "precision": "fp32", "out": out, **given}
+        return ganvas.train(data, settings={**WATCHED, **settings}, **given).run
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def few_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
+    folder = tmp_path_factory.mktemp("few")
+
+    def make(count: int) -> str:
+        path = folder / f"{count}.npz"
+        np.savez(path, images=ganvas.load_dataset("digits").take(torch.arange(count))[0].numpy())
+        return str(path)
+
+    return make
+
+
+def seen(run: Run) -> set[str]:
+    return {name for name, _, _ in verdicts.history(run.stats())}
+
+
+PROBLEMS = {
+    "mode collapse", "critic over-fitting", "critic too strong", "critic too weak", "oscillation", "non-finite soon", "memorising",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def healthy(run_of: Callable[..., Run]) -> Run:
+    return run_of("digits", {}, kimg=40)
+
+
+def test_a_healthy_run_has_no_problem(healthy: Run) -> None:
+    assert not seen(healthy) & PROBLEMS
+    assert "still improving" in seen(healthy)
+    last = [record for record in healthy.stats() if "diversity" in record][-1]
+    assert 0.5 < last["accuracy_held"] < 0.95
+    assert last["modes"] == 1
+    assert last["diversity"] > 0.7
+
+
+COLLAPSING = {
+    "network.critic.minibatch_std": False, "optimizer.lr_generator": 4e-2, "optimizer.beta1": 0.9,
+    "training.snapshot_kimg": 2.0,
+}  # fmt: skip
+
+
+def test_a_generator_made_to_collapse(run_of: Callable[..., Run]) -> None:
+    run = run_of("digits", COLLAPSING, kimg=12, loss="minimax", penalty="none")
+    assert "mode collapse" in seen(run)
+    assert "critic over-fitting" not in seen(run)
+    samples = ganvas.load(run.path, device="cpu").sample(256).float().flatten(1)
+    real = ganvas.load_dataset("digits").take(torch.arange(256))[0].float().flatten(1)
+    assert samples.std(0).mean() < 0.8 * real.std(0).mean(), "the verdict is true"
+
+
+def test_stop_on_collapse(run_of: Callable[..., Run], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"collapsed and did not recover.*ganvas diagnose"):
+        run_of("digits", COLLAPSING, kimg=12, loss="minimax", penalty="none", on_collapse="stop", out=tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert ganvas.open_run(path).stats()[-1]["kimg"] < 11
+    assert ganvas.load(path).sample(2).shape == (2, 1, 8, 8)
+
+
+def test_roll_back_on_collapse(run_of: Callable[..., Run]) -> None:
+    """At lower rates the same game goes on where it collapsed before."""
+    run = run_of("digits", COLLAPSING, kimg=24, loss="minimax", penalty="none", on_collapse="rollback")
+    log = (run.path / "log.txt").read_text()
+    assert "Mode collapse at" in log
+    assert "with 0.5 x the rates" in log
+    assert "mode collapse" not in [record for record in run.stats() if "verdicts" in record][-1]["verdicts"]
+    kimgs = [record["kimg"] for record in run.stats()]
+    assert kimgs == sorted(set(kimgs)), "the lines after the state were dropped"
+
+
+def test_two_hundred_images_over_fit(run_of: Callable[..., Run], few_images: Callable[[int], str]) -> None:
+    run = run_of(few_images(220), {"network.critic.channels": 32}, kimg=36, penalty="none")
+    assert "critic over-fitting" in seen(run)
+    assert not seen(run) & {"mode collapse", "critic too weak"}
+
+
+def test_a_few_images_are_memorised(run_of: Callable[..., Run], few_images: Callable[[int], str]) -> None:
+    settings = {"data.holdout": 0.4, "network.critic.channels": 32, "network.generator.channels": 32}
+    run = run_of(few_images(45), settings, kimg=36, batch=16)
+    assert "memorising" in seen(run)
+
+
+def test_a_starved_critic_is_too_weak(run_of: Callable[..., Run]) -> None:
+    run = run_of("digits", {"optimizer.lr_critic": 1e-7}, kimg=9)
+    assert "critic too weak" in seen(run)
+    assert "critic too strong" not in seen(run)
+
+
+def test_a_starved_generator_faces_a_critic_too_strong(run_of: Callable[..., Run]) -> None:
+    run = run_of("digits", {"optimizer.lr_generator": 1e-6}, kimg=9)
+    assert "critic too strong" in seen(run)
+    assert not seen(run) & {"critic too weak", "critic over-fitting"}
+
+
+def test_high_rates_with_momentum_oscillate(run_of: Callable[..., Run]) -> None:
+    fast = {"optimizer.beta1": 0.9, "optimizer.schedule": "constant"}
+    run = run_of(
+        "digits", {**fast, "optimizer.lr_generator": 1e-2, "optimizer.lr_critic": 1e-2}, kimg=20, penalty="none"
+    )
+    assert "oscillation" in seen(run)
+
+
+def test_logits_without_bounds_are_noticed(run_of: Callable[..., Run]) -> None:
+    run = run_of("digits", {"optimizer.lr_critic": 1e-1}, kimg=8, loss="wasserstein", penalty="none")
+    assert "non-finite soon" in seen(run)
+
+
+def line(**changes: float) -> dict[str, Any]:
+    good = {
+        "kimg": 1.0, "real_logits": 0.5, "fake_logits": -0.5, "loss_critic": 1.0, "loss_generator": 1.0, "gradient_critic": 1.0,
+        "gradient_generator": 1.0, "accuracy_train": 0.8, "accuracy_held": 0.8, "overfit": 0.0, "diversity": 1.0, "spread": 1.0,
+        "modes": 1.0, "energy": 0.01, "nearest": 1.0, "movement": 0.1,
+    }  # fmt: skip
+    return {**good, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"diversity": 0.2}, "mode collapse"),
+        ({"modes": 0.5}, "mode collapse"),
+        ({"overfit": 0.6, "accuracy_train": 0.95}, "critic over-fitting"),
+        ({"nearest": 0.3}, "memorising"),
+        ({"accuracy_held": 0.999, "energy": 0.5}, "critic too strong"),
+        ({"accuracy_held": 0.5, "energy": 0.5}, "critic too weak"),
+        ({"fake_logits": 1e5}, "non-finite soon"),
+        ({"movement": 0.9}, "oscillation"),
+    ],
+)
+def test_each_rule_alone(changes: dict[str, float], name: str) -> None:
+    good, bad = [line() for _ in range(20)], [line(**changes) for _ in range(20)]
+    assert name not in [v.name for v in verdicts.judge(good)]
+    (verdict,) = verdicts.judge(bad)
+    assert verdict.name == name
+    assert verdict.kind == "problem"
+    assert verdict.fix
+    one_odd = [*good[:-1], bad[0]]
+    assert name not in [v.name for v in verdicts.judge(one_odd)], "one odd measurement is no verdict"
+
+
+def test_accuracy_at_its_best_is_no_weakness() -> None:
+    """A critic that guesses because the samples are right is what training is for."""
+    assert [v.name for v in verdicts.judge([line(accuracy_held=0.5, energy=0.001)] * 20)] == ["converged"]
+
+
+def test_improving_and_converged() -> None:
+    falling = [line(energy=0.5 * 0.9**i) for i in range(24)]
+    assert [v.name for v in verdicts.judge(falling)] == ["still improving"]
+    level = [line(energy=0.05 + 0.001 * (i % 3)) for i in range(24)]
+    assert [v.name for v in verdicts.judge(level)] == ["converged"]
+    assert verdicts.judge(falling[:4]) == [], "too early to say"
+
+
+def test_diagnose_and_report(healthy: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(healthy.path)]) == 0
+    text = capsys.readouterr().out
+    assert "still improving" in text
+    assert "accuracy_held" in text
+    assert main(["diagnose", str(healthy.path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["signals"]["modes"] == 1
+    assert document["history"]
+    page = write_report(healthy).read_text()
+    assert "Diagnosis" in page
+    assert signals(healthy) is not None
+
+
+def test_diagnose_without_measurements(trained: ganvas.Result, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(trained.run.path)]) == 0
+    assert "holds no measurements" in capsys.readouterr().out
+    assert main(["diagnose", "nowhere"]) == 2
+
+
+def test_watching_leaves_no_trace_in_the_weights(run_of: Callable[..., Run]) -> None:
+    found = []
+    for every in (0.0, 0.25):
+        run = run_of("digits", {"training.monitor_kimg": every}, kimg=1, seed=5)
+        found.append(ganvas.load(run.path, device="cpu").generator.state_dict())
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
