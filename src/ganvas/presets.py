@@ -1,15 +1,19 @@
 """Ready-made runs: plain values with the reason for each choice. Imports no torch."""
 
 from dataclasses import replace
+from typing import Any
 
 from ganvas.config import (
+    AugmentConfig,
     Config,
     NetworkConfig,
     ObjectiveConfig,
     OptimizerConfig,
+    Options,
     PenaltyConfig,
     TrainingConfig,
 )
+from ganvas.errors import GanvasError
 from ganvas.registry import Registry
 
 presets: Registry[Config] = Registry("preset")
@@ -147,6 +151,166 @@ presets.add(
     ),
     "residual pair with spectral norm and hinge loss: for a GPU",
 )
+
+
+# An hour on a CPU. With equalised learning rates weights are about 1, so rates are ten times those of plain layers; the
+# mapping network learns ten times slower, not a hundred times as published: with so few images it would not learn at all.
+# Style mixing costs quality in short runs (91 instead of 18 after 100 kimg of Fashion-MNIST), so it is off.
+HOUR = presets.add(
+    "hour",
+    replace(
+        SMALL,
+        preset="hour",
+        network=NetworkConfig(
+            "style",
+            latent_dim=64,
+            generator={"channels": 24, "last_up": True, "mapping_rate": 0.1, "style_mixing": 0.0},
+            critic={"channels": 16, "residual": False},
+        ),
+        optimizer=OptimizerConfig("adam", 2e-2, 2e-2, beta1=0.0, beta2=0.99, schedule="cosine"),
+        training=TrainingConfig(
+            kimg=None, minutes=60.0, batch=32, ema_kimg=20.0, snapshot_kimg=100.0, eval_kimg=0.0, log_kimg=4.0,
+            monitor_kimg=8.0,
+        ),
+    ),
+    "style-based pair for an hour of CPU on images of 8 to 64 px; exposes w, w+ and styles",
+)  # fmt: skip
+
+# Karras et al. 2020 (limited data), configuration `cifar`: batch 64, rate 0.0025, gamma 0.01, EMA 500 kimg, no path length, no
+# style mixing. A critic with residual blocks pays off when there is a GPU.
+GPU = presets.add(
+    "gpu",
+    replace(
+        HOUR,
+        preset="gpu",
+        network=NetworkConfig(
+            "style",
+            latent_dim=512,
+            generator={"channels": 128, "style_mixing": 0.0},
+            critic={"channels": 128},
+        ),
+        objective=ObjectiveConfig("non-saturating", penalties=(PenaltyConfig("r1", weight=0.01, interval=16),)),
+        optimizer=OptimizerConfig("adam", 2.5e-3, 2.5e-3, beta1=0.0, beta2=0.99),
+        training=TrainingConfig(
+            kimg=10_000.0,
+            batch=64,
+            ema_kimg=500.0,
+            snapshot_kimg=200.0,
+            log_kimg=10.0,
+            monitor_kimg=20.0,
+            eval_kimg=200.0,
+        ),
+    ),
+    "StyleGAN2 with the published CIFAR-10 settings, for a GPU and images of 28 or 32 px",
+)
+
+# Folders of pictures are small more often than not: the critic sees them augmented, by as much as it over-fits (ADA).
+ADA = AugmentConfig(policy=("colour", "translation", "cutout"), p=0.0, target=0.6, kimg=100.0)
+
+presets.add(
+    "photo",
+    replace(SMALL, preset="photo", augment=ADA),
+    "like small, with adaptive augmentation: colour folders of 32 or 64 px on a CPU within minutes",
+)
+
+presets.add(
+    "photo-hour",
+    replace(HOUR, preset="photo-hour", augment=ADA),
+    "like hour, with adaptive augmentation: colour folders of 32 or 64 px on a CPU",
+)
+
+# Karras et al. 2020 (limited data), configuration `auto` at 64 px: gamma 0.0002 x 64^2 / 32, with ADA at its published speed.
+presets.add(
+    "photo-gpu",
+    replace(
+        GPU,
+        preset="photo-gpu",
+        network=NetworkConfig("style", latent_dim=512, generator={"channels": 64}, critic={"channels": 64}),
+        objective=ObjectiveConfig(
+            "non-saturating", penalties=(PenaltyConfig("r1", weight=0.0256, interval=16),), path_length=2.0
+        ),
+        augment=AugmentConfig(policy=("flip", "rotate90", "translation", "colour"), p=0.0, target=0.6),
+        training=replace(GPU.training, batch=32, ema_kimg=10.0),
+    ),
+    "StyleGAN2-ADA for a GPU and colour folders of 64 px",
+)
+
+# Huang et al. 2024 at a size for CPUs: relativistic loss, R1 and R2 in every step, no momentum, no norms.
+presets.add(
+    "r3",
+    replace(
+        SMALL,
+        preset="r3",
+        network=NetworkConfig("r3", latent_dim=64, generator={"channels": 16}, critic={"channels": 16}),
+        objective=ObjectiveConfig("relativistic", penalties=(PenaltyConfig("r1", 0.5), PenaltyConfig("r2", 0.5))),
+        optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
+    ),
+    "R3GAN: relativistic loss with R1 + R2, residual blocks without norms",
+)
+
+# Karras et al. 2018: Wasserstein loss with gradient penalty and drift, Adam 1e-3 with betas 0 and 0.99, both networks
+# equalised. The published schedule is 600 + 600 kimg a size; a CPU gets a tenth.
+presets.add(
+    "progressive",
+    replace(
+        SMALL,
+        preset="progressive",
+        network=NetworkConfig(
+            "progressive",
+            latent_dim=128,
+            generator={"channels": 32, "stable_kimg": 40.0, "fade_kimg": 40.0},
+            critic={"channels": 32},
+        ),
+        objective=ObjectiveConfig(
+            "wasserstein", penalties=(PenaltyConfig("wgan-gp", 10.0), PenaltyConfig("drift", 0.001))
+        ),
+        optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99),
+        training=replace(SMALL.training, batch=16),
+    ),
+    "progressive growing with fade-in, Wasserstein loss with gradient penalty",
+)
+
+# Zhang et al. 2019: hinge, rates 1e-4 and 4e-4, attention where the maps have half the side, labels in the norm and by projection
+# (add --conditional).
+presets.add(
+    "sagan",
+    replace(
+        SMALL,
+        preset="sagan",
+        network=NetworkConfig(
+            "resnet",
+            latent_dim=128,
+            generator={"channels": 64, "norm": "conditional", "attention": 16},
+            critic={"channels": 64, "attention": 16},
+        ),
+        objective=ObjectiveConfig("hinge"),
+        optimizer=OptimizerConfig("adam", 1e-4, 4e-4, beta1=0.0, beta2=0.9),
+        training=replace(SMALL.training, batch=64),
+    ),
+    "residual pair with self-attention, spectral norm and per-class norm (add --conditional), 32 px",
+)
+
+SIZES = {"xs": 0.5, "s": 1.0, "m": 2.0, "l": 4.0}
+"""What --size multiplies the widths of both networks by."""
+
+
+def resized(config: Config, size: str) -> Config:
+    """The same run with networks of another width: every `channels` and `hidden` times what `size` stands for."""
+    if size not in SIZES:
+        raise GanvasError(f"Unknown size {size!r}. Use {', '.join(SIZES)}.")
+
+    def scale(options: Options) -> dict[str, Any]:
+        def wider(value: Any) -> Any:
+            return (
+                [wider(each) for each in value]
+                if isinstance(value, list | tuple)
+                else max(1, round(value * SIZES[size]))
+            )
+
+        return {name: wider(value) if name in ("channels", "hidden") else value for name, value in options.items()}
+
+    network = replace(config.network, generator=scale(config.network.generator), critic=scale(config.network.critic))
+    return replace(config, network=network)
 
 
 def default_preset(is_images: bool) -> str:

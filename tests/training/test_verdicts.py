@@ -14,6 +14,7 @@ from ganvas.cli import main
 from ganvas.errors import TrainingError
 from ganvas.runs import Run
 from ganvas.training import verdicts
+from ganvas.training.players import Players
 from ganvas.training.report import signals, write_report
 
 WATCHED = {"training.log_kimg": 1.0, "training.monitor_kimg": 1.0, "network.generator.channels": 16}
@@ -47,7 +48,8 @@ def seen(run: Run) -> set[str]:
 
 
 PROBLEMS = {
-    "mode collapse", "critic over-fitting", "critic too strong", "critic too weak", "oscillation", "non-finite soon", "memorising",
+    "mode collapse", "critic over-fitting", "critic too strong", "critic too weak", "oscillation", "non-finite soon",
+    "memorising",
 }  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def test_a_healthy_run_has_no_problem(healthy: Run) -> None:
 
 
 COLLAPSING = {
-    "network.critic.minibatch_std": False, "optimizer.lr_generator": 4e-2, "optimizer.beta1": 0.9,
+    "network.critic.minibatch_std": False, "optimizer.lr_generator": 2e-2, "optimizer.beta1": 0.9,
     "training.snapshot_kimg": 2.0,
 }  # fmt: skip
 
@@ -88,15 +90,42 @@ def test_stop_on_collapse(run_of: Callable[..., Run], tmp_path: Path) -> None:
     assert ganvas.load(path).sample(2).shape == (2, 1, 8, 8)
 
 
-def test_roll_back_on_collapse(run_of: Callable[..., Run]) -> None:
-    """At lower rates the same game goes on where it collapsed before."""
-    run = run_of("digits", COLLAPSING, kimg=24, loss="minimax", penalty="none", on_collapse="rollback")
+def test_roll_back_on_collapse(run_of: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A good run with an accident: at 8 kimg the generator's weights are lost, and the monitor sees only greyness."""
+    original, broken = Players.step, []
+
+    def accident(self: Players, *arguments: Any) -> None:
+        original(self, *arguments)
+        if self.images // 1000 >= 8 and not broken:
+            broken.append(self.images)
+            with torch.no_grad():
+                for parameter in self.generator.parameters():
+                    parameter.mul_(0.01)
+                self.optimizer_generator.param_groups[0]["lr"] = 0.0
+        if broken and self.rate_factor == 1:
+            with torch.no_grad():
+                for parameter in self.generator.parameters():
+                    parameter.mul_(0.1)
+
+    monkeypatch.setattr(Players, "step", accident)
+    run = run_of("digits", {"training.snapshot_kimg": 2.0}, kimg=16, on_collapse="rollback")
     log = (run.path / "log.txt").read_text()
-    assert "Mode collapse at" in log
-    assert "with 0.5 x the rates" in log
-    assert "mode collapse" not in [record for record in run.stats() if "verdicts" in record][-1]["verdicts"]
+    assert "back to 7.9 kimg with 0.5 x the rates" in log or "back to 6.0 kimg with 0.5 x the rates" in log
+    assert log.count("back to") == 1
+    probes = [record for record in run.stats() if "verdicts" in record]
+    assert "mode collapse" not in probes[-1]["verdicts"]
+    assert probes[-1]["spread"] > 0.5, "it goes on from the healthy weights"
     kimgs = [record["kimg"] for record in run.stats()]
     assert kimgs == sorted(set(kimgs)), "the lines after the state were dropped"
+
+
+def test_roll_back_gives_up(run_of: Callable[..., Run], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="did not recover"):
+        run_of(
+            "digits", COLLAPSING, kimg=40, loss="minimax", penalty="none", on_collapse="rollback", seed=1, out=tmp_path
+        )
+    log = next(tmp_path.iterdir()).joinpath("log.txt").read_text()
+    assert [f"with {factor} x the rates" in log for factor in (0.5, 0.25, 0.125)] == [True] * 3
 
 
 def test_two_hundred_images_over_fit(run_of: Callable[..., Run], few_images: Callable[[int], str]) -> None:

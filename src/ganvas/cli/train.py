@@ -13,6 +13,7 @@ def run(
     data: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     *,
     preset: str | None = None,
+    size: Literal["xs", "s", "m", "l"] | None = None,
     kimg: float | None = None,
     minutes: float | None = None,
     batch: int | None = None,
@@ -46,6 +47,7 @@ def run(
         data: A name from `ganvas list datasets`, a folder or .zip of images, an .npy or .npz array, hub:org/name. Several
             share one generator, with the set as the label.
         preset: From `ganvas list presets`. Default: small for images, toy for points.
+        size: Width of the networks: half (xs), as in the preset (s), double (m) or four times (l).
         kimg: Stop after so many thousand images.
         minutes: Stop after so many minutes.
         batch: Images in a step.
@@ -80,7 +82,7 @@ def run(
     if eval_kimg is not None:
         settings["training.eval_kimg"] = eval_kimg
     given: dict[str, Any] = {
-        "preset": preset, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
+        "preset": preset, "size": size, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
         "precision": precision, "network": network, "loss": loss, "penalty": penalty, "gamma": gamma,
         "conditional": conditional or None, "augment": augment, "on_collapse": on_collapse, "settings": settings or None,
     }  # fmt: skip

@@ -38,6 +38,7 @@ def train(
     data: str | Sequence[str] | None = None,
     *,
     preset: str | None = None,
+    size: Literal["xs", "s", "m", "l"] | None = None,
     kimg: float | None = None,
     minutes: float | None = None,
     batch: int | None = None,
@@ -73,7 +74,7 @@ def train(
     Raises `GanvasError` for anything that the caller can fix, `TrainingError` when a loss is not finite.
     """
     wanted = {
-        "preset": preset, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
+        "preset": preset, "size": size, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
         "precision": precision, "network": network, "loss": loss, "penalty": penalty, "gamma": gamma,
         "conditional": conditional or None, "augment": augment, "on_collapse": on_collapse, "settings": settings or None,
     }  # fmt: skip

@@ -131,7 +131,7 @@ class Loop:
         self.collapsed = False
         if dist.rank() == 0:
             self.run.rewind_stats(self.players.images / 1000)
-            self.records = self.run.stats()
+            self.records = []  # a new start, with a new warm-up
             kimg = self.players.images / 1000
             factor = self.players.rate_factor
             line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."

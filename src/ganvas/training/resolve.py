@@ -10,7 +10,6 @@ from ganvas.config import (
     Config,
     DataConfig,
     NetworkConfig,
-    OptimizerConfig,
     PenaltyConfig,
     Resize,
     replace_at,
@@ -21,11 +20,14 @@ from ganvas.data.loader import check_batch
 from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import GanvasError
 from ganvas.losses import augmentations
-from ganvas.presets import default_preset, presets
+from ganvas.presets import default_preset, presets, resized
 
 PENALTY_WEIGHTS = {"r1": 0.05, "r2": 0.05, "wgan-gp": 10.0, "clip": 0.01, "drift": 0.001}
 """When the preset does not say: R1 and R2 as our presets have them, the others as published."""
 
+
+USUAL = {"resnet": "sngan", "style": "hour", "r3": "r3", "progressive": "progressive"}
+"""Network -> the preset that its widths and rates come from when only --network names it."""
 
 DIFFAUGMENT = ("colour", "translation", "cutout")
 RECIPES = {
@@ -42,6 +44,7 @@ def resolve(
     dataset: Dataset,
     *,
     preset: str | None = None,
+    size: str | None = None,
     kimg: float | None = None,
     minutes: float | None = None,
     batch: int | None = None,
@@ -60,12 +63,17 @@ def resolve(
     """Start from the preset, apply what was asked for, check every name and range."""
     config = presets.get(preset or default_preset(dataset.is_images))
     config = replace(config, data=data)
+    if size is not None:
+        config = resized(config, size)
     if network is not None and network != config.network.name:
         networks.families.get(network)
         config = replace(config, network=_default_network(network, dataset))
-        if network == "resnet":
-            # Deep residual pairs do not stand the rate of the small default pair.
-            config = replace(config, optimizer=OptimizerConfig("adam", 2e-4, 2e-4, 0.0, 0.9, "linear"))
+        if network in USUAL:
+            # Other networks do not stand the rates of the small default pair.
+            usual = presets.get(USUAL[network])
+            config = replace(config, optimizer=usual.optimizer, network=usual.network)
+            if network != "resnet":
+                config = replace(config, objective=usual.objective)
     if conditional or data.also:
         if dataset.num_classes < 2:
             raise GanvasError(

@@ -1,0 +1,77 @@
+"""Every preset: it resolves, survives JSON, builds at every size, takes steps, and what it wrote can be loaded."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas.cli import main
+from ganvas.config import Config, from_dict, to_dict
+from ganvas.errors import GanvasError
+from ganvas.networks import build_critic, build_generator
+from ganvas.presets import SIZES, presets, resized
+
+CHEAP = {"batch": 8, "kimg": 0.016, "precision": "fp32", "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
+    images = np.random.default_rng(0).integers(0, 256, (160, 32, 32, 3), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(160) % 3)
+    return path
+
+
+@pytest.mark.parametrize("name", list(presets))
+def test_presets_train(name: str, pictures: Path, tmp_path: Path) -> None:
+    data = "toy:ring8" if name == "toy" else str(pictures)
+    critic_steps = presets.get(name).objective.critic_steps
+    result = ganvas.train(
+        data, preset=name, size="xs", out=tmp_path, quiet=True, report=False, batch=8, kimg=0.016 * critic_steps,
+        precision="fp32", device="cpu", conditional=name == "sagan",
+    )  # fmt: skip
+    assert result.stopped == "budget"
+    stats = result.run.stats()
+    assert all(np.isfinite(value) for value in stats[-1].values() if isinstance(value, float))
+    model = ganvas.load(result.run.path)
+    assert model.critic is not None
+    assert model.sample(3).shape == (3, *model.shape)
+
+
+@pytest.mark.parametrize("name", list(presets))
+def test_presets_dry_run(name: str, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = "toy:ring8" if name == "toy" else str(pictures)
+    assert main(["train", data, "--preset", name, "--dry-run", "--json", "--device", "cpu"]) == 0
+    config = from_dict(Config, json.loads(capsys.readouterr().out))
+    assert config.preset == name
+    assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize("name", list(presets))
+def test_sizes_scale_the_networks(name: str, size: str) -> None:
+    config = resized(presets.get(name), size)
+    shape = (2,) if name == "toy" else (3, 32, 32)
+    with torch.device("meta"):
+        counts = [
+            sum(p.numel() for p in network.parameters())
+            for network in (build_generator(config.network, shape, 0), build_critic(config.network, shape, 0))
+        ]
+        base = presets.get(name).network
+        usual = [
+            sum(p.numel() for p in network.parameters())
+            for network in (build_generator(base, shape, 0), build_critic(base, shape, 0))
+        ]
+    for count, before in zip(counts, usual, strict=True):
+        if size == "s":
+            assert count == before
+        else:
+            assert (count > before) == (SIZES[size] > 1)
+
+
+def test_an_unknown_size_is_named() -> None:
+    with pytest.raises(GanvasError, match=r"Unknown size 'xl'. Use xs, s, m, l\."):
+        resized(presets.get("small"), "xl")

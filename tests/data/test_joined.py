@@ -1,0 +1,93 @@
+"""Several data sets in one run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas.config import DataConfig
+from ganvas.data import balanced, join, load_dataset
+from ganvas.errors import GanvasError
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> tuple[str, str]:
+    """30 dark grey and 10 bright colour images of 8 px."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "dark.npz", images=rng.integers(0, 60, (30, 8, 8), dtype=np.uint8))
+    np.savez(tmp_path / "bright.npz", images=rng.integers(190, 256, (10, 8, 8, 3), dtype=np.uint8))
+    return str(tmp_path / "dark.npz"), str(tmp_path / "bright.npz")
+
+
+def test_the_set_is_the_label(sets: tuple[str, str]) -> None:
+    data = load_dataset(DataConfig(sets[0], also=(sets[1],)))
+    assert data.class_names == ("dark", "bright")
+    assert data.shape == (3, 8, 8)
+    assert len(data) == 40
+    images, labels = data.take(torch.arange(40))
+    assert labels is not None
+    assert torch.equal(images.float().mean((1, 2, 3)) > 128, labels == 1)
+    assert torch.equal(images[0, 0], images[0, 2]), "grey as three equal channels"
+
+
+def test_streamed_sets_give_the_same_items(
+    sets: tuple[str, str], monkeypatch: pytest.MonkeyPatch, image_folder: Path
+) -> None:
+    parts = [load_dataset(DataConfig(str(image_folder))), load_dataset(DataConfig(str(image_folder), mirror=True))]
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0")
+    streamed = load_dataset(DataConfig(str(image_folder)))
+    assert not streamed.resident
+    other = load_dataset(DataConfig(sets[1], resolution=None))
+    with pytest.raises(GanvasError, match=r"differ in size.*--resolution"):
+        join([streamed, other])
+    from dataclasses import replace
+
+    joined = join([streamed, replace(parts[0], fingerprint="other", name="other")])
+    images, labels = joined.take(torch.tensor([0, 11, 12, 23]))
+    assert torch.equal(images[:2], parts[0].take(torch.tensor([0, 11]))[0])
+    assert torch.equal(images[2:], parts[0].take(torch.tensor([0, 11]))[0])
+    assert labels.tolist() == [0, 0, 1, 1]
+
+
+def test_the_same_data_twice_is_refused(sets: tuple[str, str]) -> None:
+    with pytest.raises(GanvasError, match="given twice"):
+        load_dataset(DataConfig(sets[0], also=(sets[0],)))
+    with pytest.raises(GanvasError, match="must all be images"):
+        load_dataset(DataConfig("digits", also=("toy:ring8",)))
+
+
+def test_balance_repeats_the_smaller_set_in_training_alone(sets: tuple[str, str]) -> None:
+    data = load_dataset(DataConfig(sets[0], also=(sets[1],)))
+    trained_on, held_out = data.split(0.25)
+    even = balanced(trained_on)
+    counts = torch.bincount(even.take_labels())
+    assert counts[0] == counts[1] == torch.bincount(trained_on.take_labels()).max()
+    assert even.indices is not None
+    assert held_out.indices is not None
+    assert not set(even.indices.tolist()) & set(held_out.indices.tolist()), "nothing held out is trained on"
+    with pytest.raises(GanvasError, match="has neither"):
+        balanced(load_dataset(sets[0]))
+
+
+def test_folds_hold_every_image_out_once() -> None:
+    data = load_dataset("digits")
+    parts = [data.split(1 / 4, fold)[1].indices for fold in range(4)]
+    together = torch.cat([part for part in parts if part is not None])
+    assert len(together.unique()) == len(together) == 4 * round(len(data) / 4)
+
+
+def test_one_generator_draws_the_set_that_is_asked_for(sets: tuple[str, str], tmp_path: Path) -> None:
+    result = ganvas.train(
+        list(sets), balance=True, kimg=6, batch=16, device="cpu", precision="fp32", out=tmp_path, quiet=True, report=False,
+        settings={"network.generator.channels": 8, "network.critic.channels": 8},
+    )  # fmt: skip
+    assert result.run.config.network.conditional
+    assert result.run.config.data.also == (sets[1],)
+    model = ganvas.load(result.run.path)
+    dark, bright = (model.sample(16, labels=[label]).float().mean().item() for label in (0, 1))
+    assert dark < 90
+    assert bright > 160
+    resumed = ganvas.train(resume=result.run.path, kimg=6.1, quiet=True, report=False)
+    assert resumed.kimg > 6

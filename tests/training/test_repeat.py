@@ -1,0 +1,68 @@
+"""Several runs, one table."""
+
+import json
+import math
+import statistics
+from pathlib import Path
+
+import pytest
+
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.training.repeat import repeat
+from tests.conftest import TINY
+
+
+def test_seeds(tmp_path: Path) -> None:
+    found = repeat(
+        "digits",
+        seeds=2,
+        n=300,
+        kimg=0.512,
+        batch=32,
+        device="cpu",
+        out=tmp_path,
+        settings=TINY,
+        quiet=True,
+        report=False,
+    )
+    values = found.values["frechet"]
+    assert values[0] != values[1]
+    assert found.mean("frechet") == pytest.approx(sum(values) / 2)
+    assert found.spread("frechet") == pytest.approx(statistics.stdev(values))
+    assert [r.run.config.training.seed for r in found.results] == [0, 1]
+    document = json.loads(found.path.read_text())
+    assert document["metrics"]["recall"]["each"] == found.values["recall"]
+    assert all(math.isfinite(floor) for floor in found.floors["frechet"])
+    assert found.results[0].run.metrics()
+
+
+def test_folds_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = [f"{name}={value}" for name, value in TINY.items()]
+    arguments = [
+        "train",
+        "digits",
+        "--folds",
+        "2",
+        "--kimg",
+        "0.256",
+        "--batch",
+        "32",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path),
+    ]
+    assert main([*arguments, "--set", *settings]) == 0
+    out = capsys.readouterr().out
+    assert "spread" in out
+    assert "coverage" in out
+    held = [json.loads(path.read_text())["config"]["data"] for path in sorted(tmp_path.glob("*/config.json"))]
+    assert [(data["holdout"], data["fold"]) for data in held] == [(0.5, 0), (0.5, 1)]
+
+
+def test_bad_requests() -> None:
+    for wrong in ({"seeds": 1}, {"seeds": 2, "folds": 2}, {}):
+        with pytest.raises(GanvasError, match="--seeds K or with --folds K"):
+            repeat("digits", **wrong)  # type: ignore[arg-type]
+    assert main(["train", "--seeds", "3"]) == 2
