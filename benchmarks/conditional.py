@@ -2,7 +2,8 @@
 
     python benchmarks/conditional.py [--kimg 300] [--recipes projection auxiliary] [--seed 0]
 
-1,000 samples of each class; the share that the classifier names like the label asked for, beside its accuracy on real test images.
+1,000 samples of each class; the share that the classifier names like the label asked for, beside its accuracy on real
+test images.
 """
 
 import argparse

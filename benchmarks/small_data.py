@@ -66,7 +66,8 @@ def main() -> None:
             )
     plain = statistics.mean(end for end, _ in found["none"]) if "none" in found else float("nan")
     print(
-        "\n| augmentation | Frechet distance at the end, mean (each) | of without | best snapshot, mean |\n| --- | --- | --- | --- |"
+        "\n| augmentation | Frechet distance at the end, mean (each) | of without | best snapshot, mean |\n"
+        "| --- | --- | --- | --- |"
     )
     for augment, rows in found.items():
         ends = [end for end, _ in rows]

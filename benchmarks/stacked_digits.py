@@ -3,8 +3,8 @@
     python benchmarks/stacked_digits.py [--kimg 300] [--presets tutorial small r3] [--seeds 0]
 
 The protocol of Metz et al. 2017 and Lin et al. 2018 stacks 28 px MNIST, trains 50 epochs of 128,000 images and classifies 26,000
-samples. This is that protocol shrunk for a CPU: scikit-learn's 8 px digits, fewer images, channels of half the width; samples and
-the way of counting are the same. The classifier of single digits is trained here and its accuracy printed. Published (28 px): DCGAN
+samples. This is that protocol shrunk for a CPU: scikit-learn's 8 px digits and fewer images seen; samples and the way of
+counting are the same. The classifier of single digits is trained here and its accuracy printed. Published (28 px): DCGAN
 78.9 modes, KL 4.50; PacDCGAN2 1000 modes, KL 0.06.
 """
 
@@ -62,7 +62,8 @@ def main() -> None:
             found = mode_coverage(torch.from_numpy(digits @ np.array([100, 10, 1])), 1000)
             table.append((preset, seed, found.modes, found.reverse_kl))
             print(
-                f"{preset} seed {seed}: {found.modes} of 1000 modes, KL {found.reverse_kl:.3f} ({time.monotonic() - start:.0f} s)",
+                f"{preset} seed {seed}: {found.modes} of 1000 modes, KL {found.reverse_kl:.3f} "
+                f"({time.monotonic() - start:.0f} s)",
                 flush=True,
             )
     print("\n| recipe | seed | modes of 1000 | KL |\n| --- | --- | --- | --- |")

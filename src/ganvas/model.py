@@ -13,6 +13,7 @@ from ganvas.config import Config, from_dict, to_dict
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, GeneratorBase
+from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
 
 
@@ -94,13 +95,28 @@ class Model:
         return wanted.repeat(-(-n // len(wanted)))[:n]
 
 
-def save_network(path: Path, network: nn.Module, config: Config, header: io.Json) -> None:
-    """Write one network with the config in its header; use inside `io.atomic`."""
-    io.save_tensors(path, network.state_dict(), {"config": to_dict(config), **header})
+def save_network(
+    path: Path, network: nn.Module, config: Config, header: io.Json, dtype: torch.dtype | None = None
+) -> None:
+    """Write one network with the config in its header; use inside `io.atomic`. `dtype` rounds its numbers."""
+    tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in network.state_dict().items()}
+    io.save_tensors(path, tensors, {"config": to_dict(config), **header})
+
+
+PACKAGED = Path(__file__).with_name("models")
+"""Trained models that come with ganvas, one folder each: `ganvas.load("fashion")`."""
+
+
+def packaged() -> dict[str, str]:
+    """Name -> line of description of the models that come with ganvas."""
+    return {
+        path.parent.name: path.read_text(encoding="utf-8").split("\n")[0].lstrip("# ")
+        for path in sorted(PACKAGED.glob("*/README.md"))
+    }
 
 
 def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = True) -> Model:
-    """Open a run folder (its newest snapshot), a snapshot folder or a generator's .safetensors file.
+    """Open a run folder (its newest snapshot), a snapshot folder, a generator's .safetensors file or a packaged model.
 
     Raises `GanvasError` when there is nothing there, or the file is damaged, foreign or newer than this version.
     """
@@ -119,6 +135,8 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
 
 def find_generator(path: Path) -> Path:
     """The generator file that a run folder, a snapshot folder or a file stands for."""
+    if not path.exists() and path.name == str(path) and path.name in packaged():
+        path = PACKAGED / path.name
     if path.is_dir():
         if (path / "config.json").is_file():
             snapshots = open_run(path).snapshots
@@ -131,7 +149,11 @@ def find_generator(path: Path) -> Path:
             )
         return path / "generator.safetensors"
     if not path.exists():
-        raise GanvasError(f"No such model: {path}. Give a run folder, a snapshot folder or a .safetensors file.")
+        names = list(packaged())
+        raise GanvasError(
+            f"No such model: {path}.{did_you_mean(str(path), names)} Give a run folder, a snapshot folder, a .safetensors file "
+            f"or a packaged model: {', '.join(names)}."
+        )
     if path.suffix != ".safetensors":
         raise GanvasError(
             f"{path.name} is not a .safetensors file. ganvas never unpickles .pt, .pth or .pkl files: "
@@ -165,5 +187,7 @@ def _read(path: Path, kind: str) -> tuple[nn.Module, Config, io.Json]:
             f"{path} does not fit its own config: tensor {name!r} is {found.get(name, 'missing')}, "
             f"expected {expected.get(name, 'none')}."
         )
+    # Packaged weights are stored in bf16 and computed with in fp32.
+    tensors = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
     network.load_state_dict(tensors, assign=True)
     return network, config, header

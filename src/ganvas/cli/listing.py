@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-Kind = Literal["datasets", "networks", "losses", "penalties", "augmentations", "presets", "metrics", "extractors"]
+Kind = Literal[
+    "datasets", "networks", "losses", "penalties", "augmentations", "presets", "metrics", "extractors", "models"
+]
 
 
 def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool = False) -> None:
@@ -22,6 +24,7 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
     from ganvas.data import datasets
     from ganvas.features import extractors
     from ganvas.losses import augmentations, losses, penalties
+    from ganvas.model import packaged
     from ganvas.networks import families
     from ganvas.presets import presets
     from ganvas.registry import Registry
@@ -36,6 +39,10 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
         "metrics": metrics.registry,
         "extractors": extractors,
     }
+    models: Registry[None] = Registry("model")
+    for name, line in packaged().items():
+        models.add(name, None, line)
+    registries["models"] = models
     chosen = {name: registry for name, registry in registries.items() if kind in (None, name)}
     if json:
         print(json_module.dumps({name: {n: r.summary(n) for n in r} for name, r in chosen.items()}, indent=2))

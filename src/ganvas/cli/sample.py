@@ -20,7 +20,7 @@ def run(
     """Draw samples from a trained model.
 
     Args:
-        model: A run folder (its newest snapshot), a snapshot folder or a .safetensors file.
+        model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         n: How many.
         seed: The same seed draws the same samples.
         labels: Classes to draw, repeated to n; for models trained with --conditional.

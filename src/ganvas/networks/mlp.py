@@ -3,6 +3,7 @@
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
@@ -15,6 +16,19 @@ OUTPUTS: dict[str, tuple[type[nn.Module], tuple[float, float]]] = {
     "sigmoid": (nn.Sigmoid, (0.0, 1.0)),
     "linear": (nn.Identity, (-1.0, 1.0)),
 }
+
+
+class Fourier(nn.Module):
+    """Beside each number x, the sine and cosine of 2^k x for k = 0 .. octaves - 1 (Tancik et al. 2020): lets dense layers
+    see detail far finer than the range of the data. (B, F) -> (B, F (1 + 2 octaves))."""
+
+    def __init__(self, octaves: int) -> None:
+        super().__init__()
+        self.octaves = octaves
+
+    def forward(self, x: Tensor) -> Tensor:
+        angles = [x * 2.0**k for k in range(self.octaves)]
+        return torch.cat([x, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], 1)
 
 
 class MlpGenerator(GeneratorBase):
@@ -49,6 +63,7 @@ class MlpGenerator(GeneratorBase):
 class MlpCritic(CriticBase):
     """Sample -> hidden layers -> logit. Defaults are the article's: 784-128-128-1, ReLU.
 
+    `fourier` adds the sine and cosine of so many octaves of every number, for points with fine detail.
     The article ends in a sigmoid; here it is part of the loss, which is the same function computed without overflow.
     """
 
@@ -61,11 +76,12 @@ class MlpCritic(CriticBase):
         act: str = "relu",
         minibatch_std: bool = False,
         spectral_norm: bool = False,
+        fourier: int = 0,
         **heads: Any,
     ) -> None:
         super().__init__(shape, num_classes, hidden[-1] if hidden else prod(shape), **heads)
-        layers: list[nn.Module] = [nn.Flatten()]
-        width = prod(shape)
+        layers: list[nn.Module] = [nn.Flatten(), *([Fourier(fourier)] if fourier else [])]
+        width = prod(shape) * (1 + 2 * fourier)
         for size in hidden:
             layers += [maybe_spectral_norm(nn.Linear(width, size), spectral_norm), activation(act)]
             width = size

@@ -77,7 +77,7 @@ def mode_collapse(probes: Sequence[Json], window: int = WINDOW) -> Verdict | Non
 def critic_over_fitting(probes: Sequence[Json]) -> Verdict | None:
     """Training images score above held-out ones, which the critic has never seen."""
     overfit, train, held = (_last(probes, name) for name in ("overfit", "accuracy_train", "accuracy_held"))
-    if overfit is None or train is None or held is None or overfit < 0.4 or train - held < 0.05:
+    if overfit is None or train is None or held is None or overfit < 0.4 or train < 0.65 or train - held < 0.08:
         return None
     return Verdict(
         "critic over-fitting", "problem",

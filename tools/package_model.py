@@ -1,0 +1,88 @@
+"""Build the models that ganvas carries: python tools/package_model.py fashion [--run RUN] [--kimg 2000]
+
+Without `--run` it trains first, by the command that the model card names; with it, an existing run is packaged. The newest
+snapshot's averaged generator and its critic are stored in bf16, measured as they are stored, and the card is written beside
+them. The judge of the benchmarks is trained on the first call.
+"""
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+import ganvas
+from ganvas import io
+from ganvas.metrics import evaluate
+from ganvas.model import PACKAGED, save_network
+from ganvas.runs import open_run
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from judge import features, frechet, load_judge, splits
+
+MODELS = {"fashion": ("fashion-mnist", "hour", 2000.0, "Fashion-MNIST, 28 px grey, style-based")}
+SAMPLES = 10_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("name", choices=list(MODELS))
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--kimg", type=float)
+    options = parser.parse_args()
+    data, preset, kimg, line = MODELS[options.name]
+    if options.run is None:
+        run = ganvas.train(data, preset=preset, kimg=options.kimg or kimg, seed=0, name=options.name).run
+    else:
+        run = open_run(options.run)
+    model = ganvas.load(run.path, device="cpu")
+    assert model.critic is not None
+    folder = PACKAGED / options.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, network in (("generator", model.generator), ("critic", model.critic)):
+        with io.atomic(folder / f"{kind}.safetensors") as temporary:
+            save_network(temporary, network, model.config, {**model.info, "kind": kind}, torch.bfloat16)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    stored = ganvas.load(folder, device="cpu")
+
+    judge, accuracy = load_judge()
+    images, _, test_images, _ = splits()
+    real = features(judge, images)
+    drawn = features(judge, stored.sample(SAMPLES, seed=1))
+    distance, floor = frechet(drawn, real), frechet(features(judge, test_images), real)
+    found = evaluate(stored, metrics=["frechet", "precision-recall", "density-coverage"], n=SAMPLES, device="cpu")
+    last = run.stats()[-1]
+    rows = "\n".join(f"| {row.label} | {row.value:.4g} | {row.floor:.4g} |" for row in found.rows)
+    about, t = run.info["data"], run.config.training
+    machine = f"CPU ({platform.machine()}), torch {torch.__version__.split('+')[0]}, {t.precision}"
+    counts = [sum(p.numel() for p in network.parameters()) for network in (model.generator, model.critic)]
+    card = f"""# {line}
+
+`ganvas.load("{options.name}")` opens the averaged generator and its critic: {size / 2**20:.2f} MiB together, bf16.
+
+| | |
+| --- | --- |
+| command | `{run.info["command"]}` |
+| seed, length | {t.seed}, {model.info["kimg"]:,.0f} kimg |
+| time | {last["seconds"] / 60:.0f} minutes on a {machine} |
+| data | {about["name"]}, fingerprint {about["fingerprint"]} |
+| images | {about["trained_on"]:,} trained on, {about["held_out"]:,} held out |
+| weights | {counts[0]:,} in the generator, {counts[1]:,} in the critic |
+
+Measured as stored, {SAMPLES:,} samples (seed 1 for the judge, 0 for the others), none chosen:
+
+| metric | value | held-out real images |
+| --- | --- | --- |
+| Frechet distance in the benchmarks' judge ({accuracy:.1%} right) | {distance:.2f} | {floor:.2f} |
+{rows}
+
+Features of the lower rows: {found.rows[0].extractor}. Rebuild with `python tools/package_model.py {options.name}`. The data
+are Fashion-MNIST (Xiao et al. 2017, MIT licence); the weights have the licence of ganvas.
+"""
+    io.write_bytes(folder / "README.md", card.encode())
+    print(card)
+
+
+if __name__ == "__main__":
+    main()
