@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 
 import ganvas
 from ganvas.errors import GanvasError
+from ganvas.model import PACKAGED, packaged
+from ganvas.networks.style import StyleGenerator
 from ganvas.training import Result
 from tests.conftest import same_tensors
 
@@ -123,3 +125,31 @@ def test_missing_tensors(trained: Result, tmp_path: Path) -> None:
     del tensors["first.weight"]
     with pytest.raises(GanvasError, match=r"'first.weight' is missing"):
         ganvas.load(rewrite(good, tmp_path / "bad.safetensors", {}, tensors))
+
+
+def test_the_packaged_model_draws_at_once(tmp_path: Path) -> None:
+    """No run folder, no download: generator and critic under 4 MB, with a card that says how they were made."""
+    assert "fashion" in packaged()
+    folder = PACKAGED / "fashion"
+    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 4_000_000
+    model = ganvas.load("fashion", device="cpu")
+    assert model.critic is not None
+    assert next(model.generator.parameters()).dtype == torch.float32, "stored in bf16, computed with in fp32"
+    images = model.sample(200, seed=0)
+    assert images.shape == (200, 1, 28, 28)
+    generator = model.generator
+    assert isinstance(generator, StyleGenerator)
+    w = generator.mapping(model.latents(4))
+    assert generator.synthesis(generator.styles(generator.broadcast(w))).shape == (4, 1, 28, 28)
+    assert torch.isfinite(model.critic(images[:16].float() / 127.5 - 1)).all()
+    # Garments are bright on black: most of a border is dark, most of the middle is not, and they differ.
+    assert images[:, :, :2].float().mean() < 30
+    assert images[:, :, 8:20, 8:20].float().mean() > 60
+    assert images.float().std(0).mean() > 40
+    card = (folder / "README.md").read_text()
+    assert all(word in card for word in ("ganvas train fashion-mnist", "seed", "minutes", "coverage", "Frechet"))
+
+
+def test_a_packaged_name_is_suggested() -> None:
+    with pytest.raises(GanvasError, match="Did you mean 'fashion'"):
+        ganvas.load("fashoin")

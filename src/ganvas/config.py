@@ -147,6 +147,8 @@ class TrainingConfig:
     """Measure the averaged generator at the first snapshot after every so many kimg and keep the best one; 0: never."""
     monitor_kimg: float = 4.0
     """Measure what goes on in the run (docs/train.md, the monitor) every so many kimg; 0: never."""
+    duality_steps: int = 0
+    """Measure the duality gap at every snapshot by so many updates of a copy of each player; 0: never."""
     on_collapse: Literal["warn", "stop", "rollback"] = "warn"
     """What to do about a collapse of modes: say it, end the run, or go back to the last healthy state at half the rates."""
     eval_samples: int = 2000
@@ -268,6 +270,7 @@ def validate(config: Config) -> Config:
         ("optimizer.lr_critic", o.lr_critic, 0),
         ("training.ema_kimg", t.ema_kimg, 0),
         ("training.eval_kimg", t.eval_kimg, 0),
+        ("training.duality_steps", t.duality_steps, 0),
         ("training.monitor_kimg", t.monitor_kimg, 0),
         ("training.eval_samples", t.eval_samples, 100),
     ):

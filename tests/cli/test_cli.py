@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from ganvas.cli import COMMANDS, main
-from ganvas.presets import presets
 from ganvas.training import Result
 
 SMALL = [
@@ -48,22 +47,6 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in shown
     assert main(["list", "presets", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["presets"]
-
-
-@pytest.mark.parametrize("preset", list(presets))
-def test_every_preset_dry_runs_and_trains(preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = "toy:ring8" if preset == "toy" else "digits"
-    assert main(["train", data, "--preset", preset, "--dry-run", "--json"]) == 0
-    config = json.loads(capsys.readouterr().out)
-    assert config["preset"] == preset
-    assert config["training"]["device"] in ("cpu", "cuda", "mps")
-    out = ["--out", str(tmp_path), "--kimg", "0.64", "--device", "cpu", "--json"]
-    if preset in ("wgan-gp", "sngan"):  # their full width is for a GPU
-        out += ["--set", "network.generator.channels=8", "--set", "network.critic.channels=8"]
-    assert main(["train", data, "--preset", preset, *out]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["kimg"] >= 0.64
-    assert Path(result["snapshot"]).is_dir()
 
 
 def test_train_and_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,3 +211,44 @@ def test_mistakes_in_measuring(
 ) -> None:
     assert main([a.format(run=trained.run.path) for a in arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "augment"),
+    [
+        (
+            ["--augment", "ada"],
+            {"policy": ["colour", "translation", "cutout"], "p": 0.0, "target": 0.6, "pseudo": False},
+        ),
+        (["--augment", "diffaugment"], {"policy": ["colour", "translation", "cutout"], "p": 1.0, "target": None}),
+        (["--augment", "apa"], {"policy": [], "target": 0.6, "pseudo": True}),
+        (["--augment", "flip", "cutout"], {"policy": ["flip", "cutout"], "p": 1.0}),
+        (["--preset", "photo", "--augment", "none"], {"policy": []}),
+    ],
+)
+def test_augmentation_by_name(flags: list[str], augment: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", *flags, "--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["augment"]
+    assert {key: found[key] for key in augment} == augment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits", "--augment", "cutuot"], "Did you mean 'cutout'?"),
+        (["digits", "--augment", "ada", "flip"], "give it alone"),
+        (["toy:ring8", "--augment", "ada"], "is for images"),
+        (["digits", "--set", "objective.path_length=2"], "--network style"),
+        (["digits", "--set", "network.pack=5"], "can not be packed by 5"),
+        (["digits", "--set", "objective.top_k=2"], "between 0 and 1"),
+        (["digits", "toy:ring8"], "must all be images"),
+        (["digits", "digits"], "given twice"),
+        (["toy:swissroll", "--balance"], "has neither"),
+    ],
+)
+def test_mistakes_in_the_new_options(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *arguments, "--kimg", "0.1", "--out", str(tmp_path / "runs")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists(), "nothing is left behind"

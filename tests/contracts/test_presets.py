@@ -14,8 +14,6 @@ from ganvas.errors import GanvasError
 from ganvas.networks import build_critic, build_generator
 from ganvas.presets import SIZES, presets, resized
 
-CHEAP = {"batch": 8, "kimg": 0.016, "precision": "fp32", "device": "cpu"}
-
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,7 +29,7 @@ def test_presets_train(name: str, pictures: Path, tmp_path: Path) -> None:
     critic_steps = presets.get(name).objective.critic_steps
     result = ganvas.train(
         data, preset=name, size="xs", out=tmp_path, quiet=True, report=False, batch=8, kimg=0.016 * critic_steps,
-        precision="fp32", device="cpu", conditional=name == "sagan",
+        device="cpu", conditional=name == "sagan",
     )  # fmt: skip
     assert result.stopped == "budget"
     stats = result.run.stats()

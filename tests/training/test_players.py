@@ -226,7 +226,7 @@ def test_packing_halves_the_logits_and_shows_neighbours_together() -> None:
     x = torch.randn(8, 1, 8, 8)
     logits = p.critic.eval()(x)
     assert logits.shape == (4,)
-    assert torch.equal(p.critic(x[:2]), logits[:1])
+    torch.testing.assert_close(p.critic(x[:2]), logits[:1])
     swapped = x.clone()
     swapped[1] = x[3]
     assert not torch.allclose(p.critic(swapped)[0], logits[0])
@@ -300,16 +300,6 @@ def test_path_length_regularisation_changes_the_step_and_keeps_a_mean() -> None:
         p.step(stream(), 0.0)
     assert moved(plain, regularised) > 1e-5
     assert float(regularised.generator.path_mean) > 0  # type: ignore[arg-type]
-    with pytest.raises(GanvasError, match="needs a generator with a mapping network"):
-        players(objective__path_length=2.0)
-
-
-def test_augmentation_of_points_is_refused() -> None:
-    with pytest.raises(GanvasError, match="is for images"):
-        Players(
-            replace_at(replace_at(presets.get("toy"), "training.precision", "fp32"), "augment.policy", ["cutout"]),
-            (2,), 0, torch.device("cpu"),
-        )  # fmt: skip
 
 
 def test_a_growing_pair_follows_the_images_seen() -> None:

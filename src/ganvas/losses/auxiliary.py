@@ -47,4 +47,4 @@ def path_lengths(images: Tensor, w_plus: Tensor, directions: Tensor) -> Tensor:
     """|J^T y| of each image by random directions y of unit length, per layer of w+ (B,) (Karras et al. 2020, eq. 4)."""
     projected = (images * directions).sum() / (images[0, 0].numel() ** 0.5)
     (gradient,) = torch.autograd.grad(projected, w_plus, create_graph=True)
-    return gradient.square().sum(2).mean(1).sqrt()
+    return gradient.float().square().sum(2).mean(1).sqrt()

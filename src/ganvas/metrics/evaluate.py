@@ -19,7 +19,7 @@ from ganvas.metrics.base import Inputs, Value, metrics
 from ganvas.metrics.frechet import frechet
 from ganvas.metrics.path_length import LatentZ, path_length
 from ganvas.metrics.rows import Row
-from ganvas.model import Model, load
+from ganvas.model import Model, load, packaged
 
 Progress = Callable[[str, int, int], None]
 """(what is done, how many samples of it, of how many)"""
@@ -175,8 +175,11 @@ def _open_fake(
         kept = tensor.float() if points else tensor
         return None, Dataset("array", kept, tuple(kept.shape[1:]), fingerprint(kept.numpy().tobytes())), "array"
     path = Path(fake)
-    is_model = path.suffix == ".safetensors" or any(
-        (path / name).is_file() for name in ("config.json", "generator.safetensors")
+    named = not path.exists() and str(fake) in packaged()
+    is_model = (
+        named
+        or path.suffix == ".safetensors"
+        or any((path / name).is_file() for name in ("config.json", "generator.safetensors"))
     )
     if is_model:
         return load(path, device=device, critic=False), None, str(fake)

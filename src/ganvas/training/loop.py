@@ -20,6 +20,7 @@ from ganvas.model import Model, save_network
 from ganvas.runs import Run
 from ganvas.training import state, verdicts
 from ganvas.training.display import Display
+from ganvas.training.duality import duality_gap
 from ganvas.training.monitor import Monitor
 from ganvas.training.players import Players
 from ganvas.training.quality import Quality
@@ -94,7 +95,7 @@ class Loop:
                 if due or probe or self.players.steps % log_every == 0:
                     now = time.monotonic()
                     speed = (self.players.images - last_images) / max(now - last_time, 1e-9)
-                    self._log(speed, probe)
+                    self._log(speed, probe, due)
                     if dist.agree(self.collapsed, self.device) and t.on_collapse != "warn":
                         if t.on_collapse == "stop" or not self._roll_back():
                             break
@@ -106,7 +107,7 @@ class Loop:
                     last_time, last_images = time.monotonic(), self.players.images
         if last_images != self.players.images:
             elapsed = max(time.monotonic() - last_time, 1e-9)
-            self._log((self.players.images - last_images) / elapsed, False)
+            self._log((self.players.images - last_images) / elapsed, False, False)
         stopped = "interrupted" if interrupted.is_set() and self.progress < 1 else "budget"
         if t.on_collapse != "warn" and self.collapsed:
             stopped = "collapsed"  # the last saved state is from before
@@ -149,7 +150,7 @@ class Loop:
     def _finished(self, interrupted: threading.Event) -> bool:
         return dist.agree(interrupted.is_set() or self.progress >= 1, self.device)
 
-    def _log(self, speed: float, probe: bool) -> None:
+    def _log(self, speed: float, probe: bool, snapshot: bool) -> None:
         """Write a line of statistics, and stop the run when a figure was not finite."""
         figures = self.players.read_stats()
         bad_step = int(figures.pop("bad_step"))
@@ -160,6 +161,9 @@ class Loop:
             return
         if probe and self.monitor is not None:
             figures |= self.monitor.measure(self.players)
+        if snapshot and self.config.training.duality_steps:
+            steps = self.config.training.duality_steps
+            figures["duality_gap"] = duality_gap(self.players, self.trained_on, steps)
         record: io.Json = {
             "kimg": round(self.players.images / 1000, 3),
             "step": self.players.steps,

@@ -57,21 +57,14 @@ class Players:
             self.generator = self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.critic = self.critic.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.optimizer_generator = _optimizer(config, self.generator, config.optimizer.lr_generator)
-        self.optimizer_critic = _optimizer(config, self.critic, config.optimizer.lr_critic)
+        self.optimizer_generator = optimizer_of(config, self.generator, config.optimizer.lr_generator)
+        self.optimizer_critic = optimizer_of(config, self.critic, config.optimizer.lr_critic)
         self.draw: nn.Module = self.generator
         self.judge: Callable[..., Answer] = self.critic.answer
         if t.compile:
             self.draw, self.judge = torch.compile(self.generator), torch.compile(self.critic.answer)  # type: ignore[assignment]
         a = config.augment
         self.adaptive = Adaptive(a.p, a.target, a.kimg).to(device)
-        if a.policy and not self.is_images:
-            raise GanvasError("augment.policy is for images, and the data are points. Leave --augment away.")
-        if o.path_length and not hasattr(self.generator, "path_mean"):
-            raise GanvasError(
-                f"objective.path_length needs a generator with a mapping network, and {config.network.name!r} has none. "
-                "Use --network style."
-            )
         self.rate_factor = 1.0
         self.random = stream(t.seed, "training", device)
         if t.batch % dist.world_size():
@@ -291,7 +284,8 @@ class Players:
         yield "optimizer_critic", self.optimizer_critic
 
 
-def _optimizer(config: Config, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+def optimizer_of(config: Config, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """The optimiser of a config for one network."""
     o = config.optimizer
     settings: dict[str, Any] = {"lr": rate}
     if o.name == "rmsprop":

@@ -15,7 +15,7 @@ from ganvas.config import (
     replace_at,
     validate,
 )
-from ganvas.data import Dataset
+from ganvas.data import Dataset, balanced
 from ganvas.data.loader import check_batch
 from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import GanvasError
@@ -160,6 +160,18 @@ def _check(config: Config, dataset: Dataset) -> Config:
         generator = networks.build_generator(config.network, dataset.shape, dataset.num_classes)
         networks.build_critic(config.network, dataset.shape, dataset.num_classes)
     assert generator.shape == dataset.shape
+    if config.augment.policy and not dataset.is_images:
+        raise GanvasError(f"--augment is for images, and {dataset.name} has points. Leave it away.")
+    if config.objective.path_length and not hasattr(generator, "path_mean"):
+        raise GanvasError(
+            f"objective.path_length needs a generator with a mapping network, and {config.network.name!r} has none. "
+            "Use --network style."
+        )
+    codes = int(config.network.critic.get("codes", 0))
+    if not 0 <= codes <= config.network.latent_dim:
+        raise GanvasError(f"network.critic.codes is {codes}; there are {config.network.latent_dim} numbers in z.")
+    if config.data.balance:
+        balanced(dataset)
     return config
 
 
