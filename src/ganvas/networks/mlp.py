@@ -43,13 +43,14 @@ class MlpGenerator(GeneratorBase):
         hidden: tuple[int, ...] = (128, 128),
         act: str = "relu",
         output: str = "sigmoid",
+        fourier: int = 0,
     ) -> None:
         if output not in OUTPUTS:
             raise GanvasError(f"Unknown output {output!r}. Known: {', '.join(OUTPUTS)}.")
         last, value_range = OUTPUTS[output]
         super().__init__(shape, latent_dim, num_classes, value_range)
-        layers: list[nn.Module] = []
-        width = self.input_dim
+        layers: list[nn.Module] = [Fourier(fourier)] if fourier else []
+        width = self.input_dim * (1 + 2 * fourier)
         for size in hidden:
             layers += [nn.Linear(width, size), activation(act)]
             width = size
