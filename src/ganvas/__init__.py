@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganvas.config import Config
     from ganvas.data import Dataset, load_dataset
     from ganvas.errors import GanvasError, TrainingError
+    from ganvas.foreign import wrap
     from ganvas.metrics.evaluate import evaluate
     from ganvas.model import Model, load
     from ganvas.runs import Run, open_run
@@ -33,6 +34,7 @@ _HOMES = {
     "load_dataset": "ganvas.data",
     "open_run": "ganvas.runs",
     "train": "ganvas.training",
+    "wrap": "ganvas.foreign",
 }
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "load_dataset",
     "open_run",
     "train",
+    "wrap",
 ]
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -15,6 +16,14 @@ from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, GeneratorBase
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
+
+
+def draw_prior(prior: str, n: int, size: int, generator: torch.Generator) -> Tensor:
+    """`normal`: standard normal; `uniform`: in [-1, 1]; `sphere`: of length sqrt(size). (n, size) on the CPU."""
+    if prior == "uniform":
+        return torch.rand(n, size, generator=generator) * 2 - 1
+    points = torch.randn(n, size, generator=generator)
+    return points / points.norm(dim=1, keepdim=True) * size**0.5 if prior == "sphere" else points
 
 
 @dataclass
@@ -42,13 +51,13 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the generator lives."""
-        return next(self.generator.parameters()).device
+        return next(chain(self.generator.parameters(), self.generator.buffers()), torch.empty(0)).device
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
-        """n latents (n, latent_dim), standard normal, drawn on the CPU so that every device agrees."""
+        """n latents (n, latent_dim) of the generator's prior, drawn on the CPU so that every device agrees."""
         # Whole blocks of 16 rows: torch fills the last, odd block differently, which would tie row i to n.
         rows = -(-n // 16) * 16
-        return torch.randn(rows, self.latent_dim, generator=stream(seed, "latents"))[:n]
+        return draw_prior(self.generator.prior, rows, self.latent_dim, stream(seed, "latents"))[:n]
 
     @torch.inference_mode()
     def sample(

@@ -75,6 +75,20 @@ def png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def save_animation(frames: Tensor, out: Path, fps: float = 24.0) -> None:
+    """Write uint8 frames (T, C, H, W) as an endless .gif or .webp, small ones enlarged by a whole factor."""
+    if out.suffix not in (".gif", ".webp"):
+        raise GanvasError(f"Can not write {out.suffix or 'a folder'} as an animation; use .gif or .webp.")
+    scale = max(1, round(256 / frames.shape[3]))
+    images = [to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2)) for frame in frames]
+    buffer = memory.BytesIO()
+    options: dict[str, Any] = {"lossless": True} if out.suffix == ".webp" else {}
+    images[0].save(
+        buffer, out.suffix[1:].upper(), save_all=True, append_images=images[1:], duration=1000 / fps, loop=0, **options
+    )
+    io.write_bytes(out, buffer.getvalue())
+
+
 def check_out(out: Path) -> None:
     """Raise `GanvasError` when `save_samples` could not write there, before any work is done."""
     if out.suffix not in (".png", ".npz", ""):

@@ -80,17 +80,17 @@ def test_adaptive_p_rises_by_the_book() -> None:
         ada.update(torch.tensor(0.9), 50)
     assert ada.p == 0
     ada.update(torch.tensor(0.9), 50)
-    assert float(ada.p) == pytest.approx(200 / 500_000)
+    assert float(ada.p) == pytest.approx(200 / 500_000, rel=1e-5)
     for _ in range(4):
         ada.update(torch.tensor(0.1), 50)
-    assert float(ada.p) == pytest.approx(0, abs=1e-12)
+    assert float(ada.p) == pytest.approx(0, abs=1e-9)
     for _ in range(4):
         ada.update(torch.tensor(0.1), 50)
     assert float(ada.p) == 0, "never below 0"
     fast = Adaptive(0.7, 0.6, 0.1)
     for _ in range(8):
         fast.update(torch.tensor(1.0), 50)
-    assert float(fast.p) == Adaptive.LIMIT
+    assert float(fast.p) == pytest.approx(Adaptive.LIMIT)
 
 
 def test_fixed_p_stays() -> None:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import GanvasError
+from ganvas.geometry import slerp
 from ganvas.metrics import path_length
-from ganvas.metrics.path_length import slerp
 
 
 class Linear:

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("train", "train a generator and a critic on images or points"),
     "sample": ("sample", "draw samples from a trained model"),
     "eval": ("evaluate", "measure a model or images of any origin against real data"),
+    "walk": ("walk", "walk through the latent space: a film or a strip of pictures"),
     "diagnose": ("diagnose", "say what is wrong with a run and what to try"),
     "extractor": ("extractor", "train a feature extractor on your own labelled data"),
     "reference": ("reference", "embed real data once and keep the features"),

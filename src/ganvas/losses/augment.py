@@ -109,7 +109,7 @@ class Adaptive(nn.Module):
         self.p: Tensor
         self.target, self.kimg, self.steps = target, kimg, steps
         for name, value in (("p", start), ("signs", 0.0), ("count", 0.0), ("seen", 0.0)):
-            self.register_buffer(name, torch.tensor(value, dtype=torch.float64))
+            self.register_buffer(name, torch.tensor(value))
 
     @torch.no_grad()
     def update(self, real_signs: Tensor, images: int) -> None:

@@ -18,6 +18,9 @@ from ganvas.types import Shape
 class GeneratorBase(nn.Module):
     """Latents z (B, latent_dim) and labels (B,) -> samples (B, *shape) within `value_range`."""
 
+    prior = "normal"
+    """What z is drawn from: `normal`, `uniform` in [-1, 1], or `sphere` of length sqrt(latent_dim)."""
+
     def __init__(
         self,
         shape: Shape,

@@ -204,7 +204,9 @@ def _resumed(
         if key in given:
             asked = replace_at(asked, path, given.pop(key))
     if given:
-        raise GanvasError(f"--{next(iter(given))} can not be changed with --resume. Leave it away, or start a new run.")
+        raise GanvasError(
+            f"--{next(iter(given)).replace('_', '-')} can not be changed with --resume. Leave it away, or start a new run."
+        )
     if differing := differences(config, asked):
         raise GanvasError(
             f"{run.path} was trained with other settings: {'; '.join(differing)} (run -> asked). "

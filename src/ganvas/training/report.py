@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganvas import io, pictures
 from ganvas.config import to_dict
-from ganvas.metrics.path_length import slerp
+from ganvas.geometry import slerp
 from ganvas.model import Model, load
 from ganvas.runs import Run
 from ganvas.training import evidence, verdicts

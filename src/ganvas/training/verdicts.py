@@ -166,7 +166,8 @@ def converged(probes: Sequence[Json]) -> Verdict | None:
         return None
     return Verdict(
         "converged", "note", f"the energy distance to the data stays at {trend[0]:.3f}, as before ({trend[1]:.3f}).",
-        "More of the same will hardly help: try a larger --size or a longer preset, and judge with ganvas eval.",
+        "Shape and brightness are learned; whether detail still improves, ganvas eval RUN --snapshots says. For more, try a "
+        "larger --size or a longer preset.",
     )  # fmt: skip
 
 

@@ -1,0 +1,110 @@
+"""`ganvas walk`"""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+
+def run(
+    model: Annotated[str, tyro.conf.Positional],
+    *,
+    space: str | None = None,
+    kind: Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"] = "auto",
+    keys: int = 4,
+    frames: int = 60,
+    loop: bool = False,
+    equal: bool = False,
+    labels: tuple[int, ...] | None = None,
+    layers: int = 3,
+    seed: int = 0,
+    fps: float = 24.0,
+    out: Path = Path("walk.gif"),
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Walk through the latent space of a model.
+
+    Args:
+        model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
+        space: z, w, w+, styles, class or layer:NAME. Default: w where there is one, else z.
+        kind: auto is a straight line in flat spaces and a great circle in z; spline is smooth through all keys; geodesic is the
+            shortest way as the pictures see it; mixing crosses keys in w+, coarse layers by row and fine ones by column.
+        keys: Random key points on the way.
+        frames: Pictures of the walk.
+        loop: Come back to the first key.
+        equal: The same change from picture to picture.
+        labels: Class of each key, for conditional models: all frames between two keys have the first one's.
+        layers: Layers that mixing takes from the row.
+        seed: Of the key points.
+        fps: Pictures a second of a .gif or .webp.
+        out: .gif or .webp for a film, .png for a strip.
+        device: auto, cpu, cuda or mps.
+        json: Print the outcome as JSON.
+    """
+    import torch
+
+    from ganvas import latent, pictures
+    from ganvas.device import stream
+    from ganvas.errors import GanvasError
+    from ganvas.model import load
+
+    if out.suffix not in (".gif", ".webp", ".png"):
+        raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .gif, .webp or .png.")
+    if keys < 2 or frames < 2:
+        raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
+    loaded = load(model, device=device, critic=False)
+    where = latent.open_space(loaded, "w+" if kind == "mixing" and space is None else space)
+    classes = loaded.labels(keys, labels)
+    outcome: dict[str, Any] = {"space": where.name, "kind": kind, "keys": keys, "seed": seed, "out": str(out)}
+    with torch.no_grad():
+        points = where.sample(keys, stream(seed, "walk"), classes)
+    chosen = None
+    if kind == "mixing":
+        half = keys // 2
+        walk = latent.style_mixing(where, points[:half], points[half:], layers)
+        outcome |= {"rows": half, "columns": keys - half, "layers": layers}
+        if out.suffix != ".png":
+            raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
+    elif kind == "geodesic":
+        walk, energies = latent.geodesic(where, points[0], points[1], frames)
+        outcome |= {"energy_before": energies[0], "energy_after": min(energies)}
+    else:
+        path = latent.through(where, points, kind, loop)
+
+        def labels_at(times: torch.Tensor) -> torch.Tensor | None:
+            if classes is None:
+                return None
+            index = (times * (keys if loop else keys - 1)).floor().long().clamp(max=keys - 1)
+            return classes[index].to(loaded.device)
+
+        times = torch.linspace(0, 1, frames, dtype=torch.float64)
+        plain = latent.step_lengths(where, path(times), labels_at(times))
+        outcome["variation_before"] = latent.variation(plain)
+        if equal:
+            times = latent.equal_steps(where, path, frames, labels_at)
+            outcome["variation_after"] = latent.variation(latent.step_lengths(where, path(times), labels_at(times)))
+        walk, chosen = path(times), labels_at(times)
+    with torch.no_grad():
+        drawn = torch.cat(
+            [
+                where.decode(part, None if chosen is None else chosen[i * 64 : i * 64 + 64])
+                for i, part in enumerate(walk.split(64))
+            ]
+        )
+    samples = loaded.to_data(drawn).cpu()
+    if out.suffix == ".png" and samples.dim() == 4:
+        from ganvas import io
+
+        columns = outcome.get("columns", min(12, len(samples)))
+        io.write_bytes(out, pictures.png(pictures.grid(samples, columns=columns)))
+    elif samples.dim() == 4:
+        pictures.save_animation(samples, out, fps)
+    else:
+        pictures.save_samples(samples, out)
+    if json:
+        print(json_module.dumps(outcome))
+        return
+    figures = "".join(f", {k.replace('_', ' ')} {v:.3g}" for k, v in outcome.items() if isinstance(v, float))
+    print(f"{len(samples)} pictures through {where.name}{figures} -> {out}")

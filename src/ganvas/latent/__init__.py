@@ -1,0 +1,33 @@
+"""The latent space: spaces (`space`) and ways through them (`paths`)."""
+
+from ganvas.latent.paths import (
+    Path,
+    Perception,
+    equal_steps,
+    geodesic,
+    perception,
+    step_lengths,
+    style_mixing,
+    through,
+    variation,
+)
+from ganvas.latent.space import HiddenLayer, LatentSpace, LatentStyles, LatentW, LatentZ, open_space, spaces
+
+__all__ = [
+    "HiddenLayer",
+    "LatentSpace",
+    "LatentStyles",
+    "LatentW",
+    "LatentZ",
+    "Path",
+    "Perception",
+    "equal_steps",
+    "geodesic",
+    "open_space",
+    "perception",
+    "spaces",
+    "step_lengths",
+    "style_mixing",
+    "through",
+    "variation",
+]

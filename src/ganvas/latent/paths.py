@@ -1,0 +1,182 @@
+"""Ways through a latent space: lines, great circles, splines, loops, geodesics, and equal steps along any of them."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from scipy.interpolate import CubicSpline
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.geometry import lerp, slerp
+from ganvas.latent.space import LatentSpace
+
+Path = Callable[[Tensor], Tensor]
+"""Times (n,) in [0, 1] -> points (n, *shape)."""
+Perception = Callable[[Tensor], Tensor]
+"""Float samples (n, ...) -> features (n, F) whose distances say how different samples look."""
+Kind = Literal["auto", "linear", "spherical", "spline"]
+
+
+def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = False) -> Path:
+    """A path through key points (k, *shape), reached at equal times; `loop` comes back to the first.
+
+    `auto` is `spherical` in spaces whose points live near a sphere and `linear` in flat ones. `spline` is a cubic spline with
+    continuous second derivatives, periodic in a loop; in spaces that are not flat its points are put back at a typical length.
+    """
+    keys = space.check(keys)
+    if len(keys) < 2:
+        raise GanvasError(f"A path needs at least 2 key points, got {len(keys)}.")
+    if kind not in ("auto", "linear", "spherical", "spline"):
+        raise GanvasError(f"Unknown kind of path {kind!r}. Use auto, linear, spherical or spline.")
+    chosen = ("linear" if space.flat else "spherical") if kind == "auto" else kind
+    if loop:
+        keys = torch.cat([keys, keys[:1]])
+    flat, last = keys.flatten(1), len(keys) - 1
+    if chosen == "spline":
+        boundary = "periodic" if loop else "natural"
+        spline = CubicSpline(range(last + 1), flat.double().cpu().numpy(), bc_type=boundary)
+
+        def along(times: Tensor) -> Tensor:
+            found = torch.as_tensor(spline((times.clamp(0, 1) * last).cpu().numpy())).to(flat)
+            points = found.reshape(-1, *keys.shape[1:])
+            return points if space.flat else space.project(points)
+
+        return along
+    step = lerp if chosen == "linear" else slerp
+
+    def straight(times: Tensor) -> Tensor:
+        place = times.to(flat).clamp(0, 1) * last
+        index = place.floor().long().clamp(max=last - 1)
+        points: Tensor = step(flat[index], flat[index + 1], (place - index)[:, None]).reshape(-1, *keys.shape[1:])
+        return points
+
+    return straight
+
+
+def perception(space: LatentSpace) -> Perception:
+    """What distances between samples are measured by: image pyramids, which need no other network; points as they are.
+
+    A pyramid holds the image averaged over 1, 2, 4, ... pixels, every level weighing the same: small shifts count less than
+    they do in plain pixels.
+    """
+
+    def features(samples: Tensor) -> Tensor:
+        if samples.dim() != 4:
+            return samples.flatten(1)
+        levels, x = [], samples
+        while True:
+            levels.append(x.flatten(1) / x[0].numel() ** 0.5)
+            if min(x.shape[2:]) < 4:
+                return torch.cat(levels, 1)
+            x = F.avg_pool2d(x, 2)
+
+    return features
+
+
+def _features(space: LatentSpace, points: Tensor, labels: Tensor | None, see: Perception, batch: int = 256) -> Tensor:
+    parts = zip(points.split(batch), [None] * len(points) if labels is None else labels.split(batch), strict=False)
+    return torch.cat([see(space.decode(part, label)) for part, label in parts])
+
+
+@torch.no_grad()
+def step_lengths(
+    space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception | None = None
+) -> Tensor:
+    """Feature distances between neighbours of a path (n, *shape): (n - 1,)."""
+    features = _features(space, points, labels, see or perception(space))
+    lengths: Tensor = (features[1:] - features[:-1]).norm(dim=1)
+    return lengths
+
+
+def variation(lengths: Tensor) -> float:
+    """Coefficient of variation: standard deviation over mean; 0 for equal steps."""
+    return float(lengths.std(correction=0) / lengths.mean().clamp(min=1e-12))
+
+
+@torch.no_grad()
+def equal_steps(
+    space: LatentSpace,
+    path: Path,
+    frames: int,
+    labels: Callable[[Tensor], Tensor | None] | None = None,
+    see: Perception | None = None,
+    oversample: int = 8,
+    rounds: int = 3,
+) -> Tensor:
+    """Times (frames,) at which the samples along `path` change by the same amount from frame to frame.
+
+    The length of the path in feature space is measured on a fine grid, inverted, and corrected on the steps that come out.
+    `labels` maps times to labels, for paths of a conditional generator.
+    """
+    if frames < 2:
+        raise GanvasError(f"A path needs at least 2 frames, got {frames}.")
+    see = see or perception(space)
+    times = torch.linspace(0, 1, frames * oversample, dtype=torch.float64)
+    best, best_variation = torch.linspace(0, 1, frames, dtype=torch.float64), float("inf")
+    for _ in range(rounds):
+        lengths = step_lengths(space, path(times), labels(times) if labels else None, see).double().cpu()
+        total = torch.cat([torch.zeros(1, dtype=torch.float64), lengths.cumsum(0)])
+        if total[-1] <= 0:
+            return best  # nothing changes along the way
+        wanted = torch.linspace(0, 1, frames, dtype=torch.float64) * total[-1]
+        right = torch.searchsorted(total, wanted).clamp(1, len(total) - 1)
+        span = (total[right] - total[right - 1]).clamp(min=1e-12)
+        found = times[right - 1] + (wanted - total[right - 1]) / span * (times[right] - times[right - 1])
+        found[0], found[-1] = 0.0, 1.0
+        # A chord is shorter than the way along it, so steps of equal way can still differ: refine the grid around them.
+        achieved = variation(step_lengths(space, path(found), labels(found) if labels else None, see))
+        if achieved < best_variation:
+            best, best_variation = found, achieved
+        chords = step_lengths(space, path(found), labels(found) if labels else None, see).double().cpu()
+        speed = chords / chords.mean().clamp(min=1e-12)
+        steps = (found[1:] - found[:-1]) / speed.clamp(min=0.2, max=5.0)
+        corrected = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0)])
+        corrected = corrected / corrected[-1]
+        achieved = variation(step_lengths(space, path(corrected), labels(corrected) if labels else None, see))
+        if achieved < best_variation:
+            best, best_variation = corrected, achieved
+        times = torch.cat([torch.linspace(0, 1, frames * oversample, dtype=torch.float64), found, corrected]).unique()
+    return best
+
+
+def geodesic(
+    space: LatentSpace, start: Tensor, stop: Tensor, frames: int = 16, steps: int = 100, see: Perception | None = None
+) -> tuple[Tensor, list[float]]:
+    """The shortest way between two points as the samples see it: points (frames, *shape), and the energy after each step.
+
+    The path's energy, the sum of squared feature distances of its steps, is minimised over the points between (Shao et al. 2018,
+    algorithm 1: the pulled-back metric by finite differences). Starts from `through`.
+    """
+    see = see or perception(space)
+    points = through(space, torch.stack([start, stop]))(torch.linspace(0, 1, frames)).detach()
+    inner = points[1:-1].clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([inner], lr=0.02 * float(space.std.mean()))
+    label = space.labels(1, None)
+    label = None if label is None else label.expand(frames)
+    energies, best, kept = [], float("inf"), inner.detach().clone()
+    for _ in range(steps):
+        whole = torch.cat([points[:1], inner, points[-1:]])
+        features = see(space.decode(whole, label))
+        energy = (features[1:] - features[:-1]).square().sum() * (frames - 1)
+        if not torch.isfinite(energy):
+            raise GanvasError("The generator drew NaN or infinity on the way.")
+        energies.append(float(energy.detach()))
+        if energies[-1] < best:
+            best, kept = energies[-1], inner.detach().clone()
+        optimizer.zero_grad()
+        energy.backward()
+        optimizer.step()
+    return torch.cat([points[:1], kept, points[-1:]]), energies
+
+
+def style_mixing(space: LatentSpace, rows: Tensor, columns: Tensor, layers: int) -> Tensor:
+    """w+ of every pair: the first `layers` layers of `rows` (r, L, W), the others of `columns` (c, L, W) -> (r c, L, W)."""
+    if space.name != "w+":
+        raise GanvasError(f"Style mixing happens in w+, not in {space.name!r}.")
+    rows, columns = space.check(rows), space.check(columns)
+    if not 0 < layers < rows.shape[1]:
+        raise GanvasError(f"The crossover must lie between 1 and {rows.shape[1] - 1} layers, got {layers}.")
+    coarse, fine = rows.repeat_interleave(len(columns), 0), columns.repeat(len(rows), 1, 1)
+    return torch.cat([coarse[:, :layers], fine[:, layers:]], 1)

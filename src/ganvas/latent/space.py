@@ -1,0 +1,276 @@
+"""Latent spaces: what can be sampled, decoded, and told how typical a point is.
+
+Every tool here takes a `LatentSpace` and never a network, so all of them work on every generator: ours, or a foreign module
+given to `ganvas.wrap`. z is always there; a generator with a mapping network also has w, w+ and styles; a conditional one has its
+class vectors; and every named hidden layer is a space of its own.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from scipy.stats import chi2
+from torch import Tensor, nn
+
+from ganvas.device import stream
+from ganvas.errors import GanvasError
+from ganvas.model import Model, draw_prior
+from ganvas.registry import did_you_mean
+
+KNOWN = 4096
+"""Samples that mean, spread and typicality of a space without a formula are taken from."""
+
+
+class LatentSpace:
+    """One space of a model. Points are rows: (n, *shape) on the model's device; images come out as floats."""
+
+    flat = True
+    """True where straight lines are natural (w); False for normal latents, which live near a sphere (z)."""
+
+    def __init__(self, model: Model, name: str) -> None:
+        self.model, self.name = model, name
+
+    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""
+        raise NotImplementedError
+
+    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(n, *shape) -> float samples (n, C, H, W) within the generator's range, or (n, D). Differentiable."""
+        raise NotImplementedError
+
+    @cached_property
+    def known(self) -> Tensor:
+        """`KNOWN` points, always the same ones (KNOWN, *shape)."""
+        with torch.no_grad():
+            return self.sample(KNOWN, stream(0, f"space {self.name}"))
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        with torch.no_grad():
+            return tuple(self.sample(1, stream(0, "shape")).shape[1:])
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean point (*shape)."""
+        return self.known.mean(0)
+
+    @cached_property
+    def std(self) -> Tensor:
+        """Standard deviation of every coordinate (*shape)."""
+        return self.known.std(0)
+
+    @cached_property
+    def _whitening(self) -> tuple[Tensor, Tensor]:
+        """(W, sorted squared lengths of the known points): |W (x - mean)|^2 is the Mahalanobis distance to the mean."""
+        flat = (self.known - self.mean).flatten(1).double()
+        scale = flat.square().sum(1).mean() / flat.shape[1]
+        if flat.shape[1] > KNOWN // 4:  # too many numbers for a covariance: coordinate by coordinate
+            whitening = 1 / (self.std.flatten().double() + 1e-6 * scale.sqrt())
+            lengths = (flat * whitening).square().sum(1)
+        else:
+            values, vectors = torch.linalg.eigh(torch.cov(flat.t()))
+            whitening = vectors / (values.clamp(min=0) + 1e-6 * scale).sqrt()
+            lengths = (flat @ whitening).square().sum(1)
+        return whitening, lengths.sort().values
+
+    def _lengths(self, points: Tensor) -> Tensor:
+        whitening, _ = self._whitening
+        flat = (points - self.mean).flatten(1).double()
+        whitened: Tensor = flat * whitening if whitening.dim() == 1 else flat @ whitening
+        return whitened.square().sum(1)
+
+    def typicality(self, points: Tensor) -> Tensor:
+        """(n, *shape) -> (n,) in [0, 1]: the share of the space's own points that lie further from its typical shell.
+
+        The two-sided tail probability of the Mahalanobis length: both the mean and the far outside are untypical.
+        """
+        _, known = self._whitening
+        below = torch.searchsorted(known, self._lengths(points)).double() / len(known)
+        return (2 * torch.minimum(below, 1 - below)).clamp(0, 1).to(points.dtype)
+
+    def project(self, points: Tensor, least: float = 0.01) -> Tensor:
+        """The nearest points along the ray from the mean whose length is not rarer than `least`: (n, *shape)."""
+        _, known = self._whitening
+        low, high = (known[round(q * (len(known) - 1))] for q in (least / 2, 1 - least / 2))
+        lengths = self._lengths(points)
+        wanted = lengths.clamp(low, high)
+        scale = (wanted / lengths.clamp(min=1e-12)).sqrt().to(points.dtype)
+        return self.mean + (points - self.mean) * scale.reshape(-1, *[1] * (points.dim() - 1))
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Euclidean distance in units of the space's spread: (n, *shape) twice -> (n,); random points are about 1.4 apart."""
+        scale = self.std.square().sum().sqrt()
+        apart: Tensor = (a - b).flatten(1).norm(dim=1) / scale
+        return apart
+
+    def check(self, points: Tensor) -> Tensor:
+        """`points` on the model's device. Raises `GanvasError` when they do not belong here."""
+        if tuple(points.shape[1:]) != self.shape:
+            raise GanvasError(f"Space {self.name!r} has points of shape {self.shape}, got {tuple(points.shape[1:])}.")
+        if not torch.isfinite(points).all():
+            raise GanvasError(f"Points of {self.name!r} must be finite; there are NaN or infinite numbers.")
+        return points.to(self.model.device)
+
+    def labels(self, n: int, labels: Tensor | None) -> Tensor | None:
+        """Labels for n points on the device: those given, else all classes in turn; None without classes."""
+        found = self.model.labels(n, labels)
+        return None if found is None else found.to(self.model.device)
+
+
+class LatentZ(LatentSpace):
+    """The prior: standard normal numbers, or what the generator says."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model, "z")
+        self.prior = model.generator.prior
+        self.flat = self.prior == "uniform"
+
+    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        return draw_prior(self.prior, n, self.model.latent_dim, generator).to(self.model.device)
+
+    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        drawn: Tensor = self.model.generator(points, self.labels(len(points), labels))
+        return drawn.float()
+
+    def typicality(self, points: Tensor) -> Tensor:
+        """Exact for the normal prior: the squared length has a chi-square distribution."""
+        if self.prior != "normal":
+            return super().typicality(points)
+        half = torch.tensor(self.model.latent_dim / 2, dtype=torch.float64, device=points.device)
+        below = torch.special.gammainc(half, points.double().square().sum(1) / 2)
+        return (2 * torch.minimum(below, 1 - below)).to(points.dtype)
+
+    def project(self, points: Tensor, least: float = 0.01) -> Tensor:
+        """Normal: the length is brought between the tails; sphere: onto it; uniform: into the cube."""
+        if self.prior == "uniform":
+            return points.clamp(-1, 1)
+        if self.prior == "sphere":
+            on_sphere: Tensor = points / points.norm(dim=1, keepdim=True) * math.sqrt(points.shape[1])
+            return on_sphere
+        low, high = (float(chi2.ppf(q, points.shape[1])) ** 0.5 for q in (least / 2, 1 - least / 2))
+        lengths = points.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        shell: Tensor = points / lengths * lengths.clamp(low, high)
+        return shell
+
+
+class LatentW(LatentSpace):
+    """What the mapping network makes of z: `w`, or `w+` with one row for each layer."""
+
+    def __init__(self, model: Model, plus: bool = False) -> None:
+        super().__init__(model, "w+" if plus else "w")
+        self.plus = plus
+        self.generator: Any = model.generator
+
+    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        z = draw_prior(self.model.generator.prior, n, self.model.latent_dim, generator).to(self.model.device)
+        w: Tensor = self.generator.mapping(z, self.labels(n, labels))
+        points: Tensor = self.generator.broadcast(w).clone() if self.plus else w
+        return points
+
+    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        drawn: Tensor = self.generator.synthesis(
+            self.generator.styles(points if self.plus else self.generator.broadcast(points))
+        )
+        return drawn.float()
+
+
+class LatentStyles(LatentSpace):
+    """All style vectors side by side (n, S), coarse to fine (StyleSpace, Wu et al. 2021)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model, "styles")
+        self.generator: Any = model.generator
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Channels of each layer's vector."""
+        with torch.no_grad():
+            w = self.generator.mapping(*self._some())
+            return [style.shape[1] for style in self.generator.styles(self.generator.broadcast(w))]
+
+    def _some(self) -> tuple[Tensor, Tensor | None]:
+        return torch.zeros(1, self.model.latent_dim, device=self.model.device), self.labels(1, None)
+
+    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        w = LatentW(self.model, plus=True).sample(n, generator, labels)
+        return torch.cat(self.generator.styles(w), 1)
+
+    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        drawn: Tensor = self.generator.synthesis(points.split(self.sizes, 1))
+        return drawn.float()
+
+
+class HiddenLayer(LatentSpace):
+    """The output of a named module of the generator, taken out on the way and put back in to decode.
+
+    What does not pass through the module (skip connections, labels) comes from `z`, by default the mean latent; a plain chain
+    has nothing of the kind.
+    """
+
+    def __init__(self, model: Model, layer: str, z: Tensor | None = None, name: str | None = None) -> None:
+        super().__init__(model, name or f"layer:{layer}")
+        modules = dict(model.generator.named_modules())
+        if layer not in modules or not layer:
+            hint = did_you_mean(layer, list(modules))
+            raise GanvasError(f"The generator has no layer {layer!r}.{hint} Known: {', '.join(list(modules)[1:])}.")
+        self.module = modules[layer]
+        self.z = torch.zeros(model.latent_dim) if z is None else z.flatten()
+
+    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        z = draw_prior(self.model.generator.prior, n, self.model.latent_dim, generator).to(self.model.device)
+        seen: list[Tensor] = []
+        with _hooked(self.module, lambda module, inputs, output: seen.append(output)):
+            self.model.generator(z, self.labels(n, labels))
+        if len(seen) != 1 or not isinstance(seen[0], Tensor) or len(seen[0]) != n:
+            raise GanvasError(
+                f"{self.name} does not give one tensor with a row for each sample, so it is no latent space."
+            )
+        return seen[0]
+
+    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        z = self.z.to(points).expand(len(points), -1)
+        with _hooked(self.module, lambda module, inputs, output: points.to(output.dtype)):
+            drawn: Tensor = self.model.generator(z, self.labels(len(points), labels))
+        return drawn.float()
+
+
+@contextmanager
+def _hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def spaces(model: Model) -> list[str]:
+    """Names of the spaces that `open_space` opens for this model."""
+    generator = model.generator
+    found = ["z"]
+    if all(hasattr(generator, name) for name in ("mapping", "broadcast", "styles", "synthesis")):
+        found += ["w", "w+", "styles"]
+    if generator.num_classes and isinstance(getattr(generator, "embed", None), nn.Embedding):
+        found.append("class")
+    return found + [
+        f"layer:{name}" for name, module in generator.named_modules() if name and not list(module.children())
+    ]
+
+
+def open_space(model: Model, name: str | None = None) -> LatentSpace:
+    """The space called `name`; by default w where there is one, else z. Raises `GanvasError` naming those that there are."""
+    known = spaces(model)
+    name = name or ("w" if "w" in known else "z")
+    if name.startswith("layer:"):
+        return HiddenLayer(model, name.removeprefix("layer:"))
+    if name not in known:
+        short = [each for each in known if not each.startswith("layer:")]
+        raise GanvasError(
+            f"This model has no space {name!r}.{did_you_mean(name, short)} It has {', '.join(short)} and layer:NAME."
+        )
+    if name == "class":
+        return HiddenLayer(model, "embed", name="class")
+    return {"z": LatentZ, "w": LatentW, "styles": LatentStyles, "w+": lambda m: LatentW(m, plus=True)}[name](model)  # type: ignore[operator,no-any-return]

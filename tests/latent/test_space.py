@@ -1,0 +1,170 @@
+"""Spaces: the formulas of the prior, and that every space leads to the same pictures, on ours and on foreign generators."""
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+import ganvas
+from ganvas.config import NetworkConfig
+from ganvas.device import stream
+from ganvas.errors import GanvasError
+from ganvas.latent import LatentZ, open_space, spaces
+from ganvas.model import Model
+from ganvas.networks import build_generator
+from ganvas.testing import check_generator
+
+
+def ours(name: str = "style", classes: int = 0) -> Model:
+    config = NetworkConfig(name, latent_dim=8, conditional=classes > 0, generator={"channels": 4})
+    generator = build_generator(config, (1, 16, 16), classes).eval().requires_grad_(False)
+    return Model(generator, None, ganvas.Config(network=config), {"kimg": 0})
+
+
+def plain_dcgan() -> nn.Module:
+    """What people have: transposed convolutions from (B, 100, 1, 1)."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.ConvTranspose2d(20, 16, 4), nn.BatchNorm2d(16), nn.ReLU(), nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.BatchNorm2d(8),
+        nn.ReLU(), nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh(),
+    )  # fmt: skip
+
+
+class Decoder(nn.Module):
+    """The decoder of a plain VAE, with images from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.hidden, self.out = nn.Linear(6, 32), nn.Linear(32, 3 * 8 * 8)
+
+    def forward(self, code: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.out(torch.relu(self.hidden(code)))).reshape(-1, 3, 8, 8)
+
+
+def test_the_normal_prior_by_its_formulas() -> None:
+    space = LatentZ(ours())
+    assert not space.flat
+    z = space.sample(2000, stream(0, "test"))
+    expected = 2 * torch.from_numpy(stats.chi2(8).cdf(z.square().sum(1).double().numpy()))
+    torch.testing.assert_close(
+        space.typicality(z).double(), torch.minimum(expected, 2 - expected), atol=1e-4, rtol=1e-3
+    )
+    assert space.typicality(torch.zeros(1, 8)) == 0, "the origin is the densest point and the least typical one"
+    far = space.project(torch.stack([10 * z[0], 0.01 * z[0]]))
+    assert (space.typicality(far) > 0.002).all()
+    torch.testing.assert_close(
+        far / far.norm(dim=1, keepdim=True), (z[0] / z[0].norm()).expand(2, -1), atol=0.05, rtol=0
+    )
+    assert space.distance(z[:1000], z[1000:]).mean().item() == pytest.approx(2**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["w", "w+", "styles"])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_style_spaces_draw_what_their_latents_draw(name: str, classes: int) -> None:
+    model = ours(classes=classes)
+    space, z = open_space(model, name), open_space(model, "z")
+    points = space.sample(6, stream(1, "test"))
+    drawn = z.decode(z.sample(6, stream(1, "test")))
+    torch.testing.assert_close(space.decode(points), drawn, atol=1e-5, rtol=1e-4)
+    known = space.typicality(space.known[:500]).sort().values
+    assert abs(known.median() - 0.5) < 0.1, "typicality of typical points is uniform"
+    outside = space.mean + 20 * (points - space.mean)
+    assert (space.typicality(outside) < 0.01).all()
+    assert (space.typicality(space.project(outside)) > 0.002).all()
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_hidden_layers_are_spaces(foreign: bool) -> None:
+    model = ganvas.wrap(plain_dcgan(), latent_dim=20) if foreign else ours("dcgan")
+    names = [name for name in spaces(model) if name.startswith("layer:")]
+    assert len(names) >= 5
+    z = open_space(model, "z")
+    for name in names:
+        space = open_space(model, name)
+        with torch.no_grad():
+            drawn = space.decode(space.sample(3, stream(2, "test")))
+            torch.testing.assert_close(drawn, z.decode(z.sample(3, stream(2, "test"))), atol=1e-5, rtol=1e-4)
+
+
+def test_class_vectors_morph_between_classes() -> None:
+    model = ours(classes=3)
+    space = open_space(model, "class")
+    assert space.shape == (8,)
+    embed = model.generator.embed
+    assert embed is not None
+    with torch.no_grad():
+        drawn = space.decode(embed.weight)
+        expected = model.generator(torch.zeros(3, 8), torch.arange(3))
+        torch.testing.assert_close(drawn, expected)
+        half = space.decode(embed.weight[:2].mean(0, keepdim=True))
+    assert not torch.allclose(half, expected[:1])
+
+
+@pytest.mark.parametrize("prior", ["uniform", "sphere"])
+def test_other_priors(prior: str) -> None:
+    model = ganvas.wrap(plain_dcgan(), latent_dim=20, prior=prior)  # type: ignore[arg-type]
+    z = model.latents(256)
+    space = open_space(model, "z")
+    if prior == "uniform":
+        assert z.abs().max() <= 1
+        assert space.flat
+        assert space.project(3 * z).abs().max() <= 1
+    else:
+        torch.testing.assert_close(z.norm(dim=1), torch.full((256,), 20**0.5))
+        torch.testing.assert_close(space.project(3 * z), z)
+    assert model.sample(3).shape == (3, 1, 16, 16)
+
+
+def test_a_foreign_generator_is_a_model() -> None:
+    decoder = ganvas.wrap(Decoder(), latent_dim=6)
+    assert decoder.shape == (3, 8, 8)
+    assert decoder.generator.value_range == (0, 1), "seen from what it draws"
+    images = decoder.sample(5, seed=1)
+    assert images.dtype == torch.uint8
+    assert spaces(decoder) == ["z", "layer:module.hidden", "layer:module.out"]
+    assert ganvas.wrap(plain_dcgan(), latent_dim=20).generator.value_range == (-1, 1)
+    found = {finding.name: finding for finding in check_generator(decoder)}
+    assert found["gradients"].passed
+    assert found["space z"].passed
+    assert found["hidden layers"].passed
+    assert not found["critic"].passed
+    assert all(str(finding) for finding in found.values())
+
+
+def test_check_finds_what_is_wrong() -> None:
+    class Noisy(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return (z + torch.randn_like(z)).sign()[:, :4] * 3
+
+    found = {finding.name: finding for finding in check_generator(ganvas.wrap(Noisy(), latent_dim=5))}
+    assert not found["repeatable"].passed
+    assert not found["gradients"].passed
+    assert not found["range"].passed
+
+
+def test_what_can_not_be_wrapped() -> None:
+    with pytest.raises(
+        GanvasError, match=r"Sequential.forward\(input\) can not be called with latents of shape .*'B', 21"
+    ):
+        ganvas.wrap(plain_dcgan(), latent_dim=21)
+    with pytest.raises(GanvasError, match="which is not shape"):
+        ganvas.wrap(Decoder(), latent_dim=6, shape=(3, 9, 9))
+    with pytest.raises(GanvasError, match="a prior of normal, uniform or sphere"):
+        ganvas.wrap(Decoder(), latent_dim=6, prior="cauchy")  # type: ignore[arg-type]
+    with pytest.raises(GanvasError, match="NaN"):
+        ganvas.wrap(nn.Sequential(nn.Linear(3, 2), nn.Threshold(1e9, float("nan"))), latent_dim=3)
+
+
+def test_points_that_do_not_belong() -> None:
+    space = open_space(ours(), "w")
+    with pytest.raises(GanvasError, match=r"points of shape \(8,\), got \(9,\)"):
+        space.check(torch.zeros(2, 9))
+    with pytest.raises(GanvasError, match="finite"):
+        space.check(torch.full((1, 8), float("nan")))
+    with pytest.raises(GanvasError, match=r"no space 'style'. Did you mean 'styles'"):
+        open_space(ours(), "style")
+    with pytest.raises(GanvasError, match="has no layer"):
+        open_space(ours(), "layer:nothing")
+    assert open_space(ours()).name == "w"
+    assert open_space(ours("dcgan")).name == "z"
