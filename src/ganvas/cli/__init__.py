@@ -15,6 +15,8 @@ COMMANDS = {
     "sample": ("sample", "draw samples from a trained model"),
     "eval": ("evaluate", "measure a model or images of any origin against real data"),
     "walk": ("walk", "walk through the latent space: a film or a strip of pictures"),
+    "directions": ("directions", "find directions in the latent space, beside random ones"),
+    "edit": ("edit", "move samples along a direction"),
     "diagnose": ("diagnose", "say what is wrong with a run and what to try"),
     "extractor": ("extractor", "train a feature extractor on your own labelled data"),
     "reference": ("reference", "embed real data once and keep the features"),

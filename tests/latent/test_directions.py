@@ -1,0 +1,225 @@
+"""Directions on generators whose answer is known, and on the packaged model beside random ones."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+import ganvas
+from ganvas.cli import main
+from ganvas.device import stream
+from ganvas.errors import GanvasError
+from ganvas.latent import open_space
+from ganvas.latent.attributes import attributes, open_attribute
+from ganvas.latent.directions import attribute, covariance, edit, find, finders, load_directions, metric, save
+from tests.latent.test_space import ours, plain_dcgan
+
+
+class Linear(nn.Module):
+    """z -> A z, with a known A."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layer = nn.Linear(6, 9, bias=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        drawn: Tensor = self.layer(z)
+        return drawn
+
+
+def space_of(module: nn.Module, size: int):  # type: ignore[no-untyped-def]
+    return open_space(ganvas.wrap(module, latent_dim=size), "z")
+
+
+def angle(a: Tensor, b: Tensor) -> float:
+    """Largest principal angle between the spans of the rows of a and b."""
+    qa, _ = torch.linalg.qr(a.double().t())
+    qb, _ = torch.linalg.qr(b.double().t())
+    return float(torch.arcsin((qa - qb @ (qb.t() @ qa)).norm(2).clamp(max=1)))
+
+
+def test_streamed_principal_axes_are_those_of_scikit_learn() -> None:
+    torch.manual_seed(0)
+    points = (
+        torch.randn(6000, 24) @ torch.diag(torch.linspace(3, 0.3, 24)) @ torch.linalg.qr(torch.randn(24, 24))[0] + 50
+    )
+    mean, found = covariance(points.split(500), 24)
+    np.testing.assert_allclose(found.numpy(), np.cov(points.double().numpy(), rowvar=False), rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(mean.numpy(), points.double().mean(0).numpy(), rtol=1e-6)
+    ours_ = torch.linalg.eigh(found)[1].flip(1).t()[:5]
+    theirs = PCA(5, svd_solver="full").fit(points.double().numpy()).components_
+    assert angle(ours_, torch.from_numpy(theirs)) < 1e-3
+
+
+@pytest.mark.parametrize("name", list(finders))
+def test_every_method_gives_measured_unit_vectors(name: str) -> None:
+    space = open_space(ours(), "w")
+    found = find(space, name, 3, seed=1)
+    assert len(found) == 3
+    assert [d.name for d in found] == [f"{name}-{i}" for i in range(3)]
+    for direction in found:
+        assert direction.vector.norm().item() == pytest.approx(1, abs=1e-4)
+        assert direction.sigma > 0
+        assert direction.effect > 0
+    scores = [direction.score for direction in found]
+    assert scores == sorted(scores, reverse=True)
+    again = find(space, name, 3, seed=1)
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(found, again, strict=True))
+
+
+def test_sefa_and_jacobian_of_a_linear_map() -> None:
+    """For x = A z both are known: J^T J = A^T A; SeFa takes A with rows of unit length."""
+    module = Linear()
+    space = space_of(module, 6)
+    a = module.layer.weight.detach().double()
+    torch.testing.assert_close(metric(space, torch.randn(3, 6)), a.t() @ a, atol=1e-5, rtol=1e-4)
+    for name, matrix in (("jacobian", a), ("sefa", a / a.norm(dim=1, keepdim=True))):
+        _, vectors = torch.linalg.eigh(matrix.t() @ matrix)
+        found = torch.stack([d.vector for d in find(space, name, 6)])
+        for direction, expected in zip(found.double(), vectors.flip(1).t(), strict=True):
+            assert abs(float(direction @ expected)) == pytest.approx(1, abs=1e-3), name
+    first = find(space, "jacobian", 1)[0]
+    assert first.effect > max(d.effect for d in find(space, "random", 6)), "no direction does more"
+
+
+def test_sefa_of_a_foreign_convolutional_generator() -> None:
+    assert len(find(space_of(plain_dcgan(), 20), "sefa", 4)) == 4
+    with pytest.raises(GanvasError, match="take jacobian or pca"):
+        find(open_space(ours(), "styles"), "sefa", 2)
+
+
+def test_a_hyperplane_is_recovered_and_kept_off_others() -> None:
+    space = open_space(ours(), "z")
+    z = space.sample(3000, stream(0, "test"))
+    wanted, other = torch.eye(8)[2], torch.eye(8)[5]
+    noise = 0.1 * torch.randn(3000, generator=torch.Generator().manual_seed(0))
+    found = attribute(space, z, z @ (wanted + 0.8 * other) + noise, "mixed")
+    assert abs(float(found.vector @ ((wanted + 0.8 * other) / (1 + 0.64) ** 0.5))) > 0.98
+    assert found.score > 0.95
+    alone = attribute(space, z, z @ (wanted + 0.8 * other) + noise, "alone", [attribute(space, z, z @ other, "other")])
+    assert abs(float(alone.vector @ other)) < 0.05
+    assert abs(float(alone.vector @ wanted)) > 0.97
+    guess = attribute(space, z, torch.randn(3000, generator=torch.Generator().manual_seed(1)), "nothing")
+    assert guess.score < 0.6, "the accuracy is on held-out samples"
+    with pytest.raises(GanvasError, match="at least 4 samples on each side"):
+        attribute(space, z, torch.zeros(3000), "constant")
+    with pytest.raises(GanvasError, match="other directions contain it"):
+        attribute(space, z[:, :], z @ wanted, "same", find(space, "random", 8))
+
+
+def test_edits_move_by_sigmas_and_by_layers() -> None:
+    model = ours()
+    w, plus = open_space(model, "w"), open_space(model, "w+")
+    (direction,) = find(w, "pca", 1)
+    points = w.sample(4, stream(0, "test"))
+    moved = edit(w, points, direction, torch.tensor([0.0, 1.0, 2.0, -1.0]))
+    torch.testing.assert_close(
+        ((moved - points) @ direction.vector) / direction.sigma, torch.tensor([0.0, 1, 2, -1]), atol=1e-4, rtol=0
+    )
+    from dataclasses import replace
+
+    rows = plus.sample(4, stream(0, "test"))
+    some = edit(plus, rows, replace(direction, layers=(1,)), 2.0)
+    assert torch.equal(some[:, 0], rows[:, 0])
+    assert not torch.allclose(some[:, 1], rows[:, 1])
+    with pytest.raises(GanvasError, match=r"one of 'w', the points are of 'z'"):
+        edit(open_space(model, "z"), points, direction, 1.0)
+    with pytest.raises(GanvasError, match=r"in w\+ only"):
+        edit(w, points, replace(direction, layers=(1,)), 1.0)
+
+
+def test_saved_directions_belong_to_their_model(tmp_path: Path) -> None:
+    model = ours()
+    found = find(open_space(model, "w"), "pca", 2)
+    path = tmp_path / "d.safetensors"
+    save(path, found)
+    loaded = load_directions(path, model)
+    assert all(torch.equal(a.vector, b.vector) and a.sigma == b.sigma for a, b in zip(found, loaded, strict=True))
+    with torch.no_grad():
+        next(model.generator.parameters()).add_(1e-3)
+    with pytest.raises(GanvasError, match="of another model"):
+        load_directions(path, model)
+
+
+def test_attributes_measure_what_they_say() -> None:
+    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    images[0, 0, 10:18, 4:24] = 200  # wide
+    images[1, 0, 4:24, 10:18] = 200  # tall
+    score = {name: attributes.get(name)(images) for name in attributes}
+    assert score["width"][0] > 2 * score["width"][1]
+    assert score["height"][1] > 2 * score["height"][0]
+    assert score["brightness"][0] == pytest.approx(score["brightness"][1])
+    leaning = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    for row in range(20):
+        leaning[0, 0, 4 + row, 4 + row] = 200
+        leaning[1, 0, 4 + row, 23 - row] = 200
+    slants = attributes.get("slant")(leaning)
+    assert slants[0] == pytest.approx(1, abs=0.15)
+    assert slants[1] == pytest.approx(-1, abs=0.15)
+
+
+def test_directions_of_the_packaged_model_do_more_than_random_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "pca.safetensors"
+    assert main(["directions", "fashion", "--count", "3", "--out", str(out), "--device", "cpu", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert all(row["effect_over_random"] > 2 for row in document["directions"])
+    assert out.with_suffix(".png").is_file()
+    picture = tmp_path / "edit.png"
+    assert (
+        main(
+            [
+                "edit",
+                "fashion",
+                "--direction",
+                str(out),
+                "--strength",
+                "-2",
+                "2",
+                "--n",
+                "4",
+                "--out",
+                str(picture),
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
+    assert picture.is_file()
+    assert (
+        main(
+            ["edit", "fashion", "--direction", str(out), "--layers", "1", "2", "--out", str(picture), "--device", "cpu"]
+        )
+        == 0
+    )
+    capsys.readouterr()
+    assert main(["edit", "fashion", "--direction", str(out), "--which", "9"]) == 2
+    assert "numbers 0 to 2" in capsys.readouterr().err
+
+
+def test_an_attribute_direction_changes_its_attribute(tmp_path: Path) -> None:
+    """Re-scored on new samples: the attribute moves, the one that was kept moves far less."""
+    out = tmp_path / "width.safetensors"
+    flags = ["--method", "attribute", "--attribute", "width", "--keep", "brightness", "--samples", "1000"]
+    assert main(["directions", "fashion", *flags, "--out", str(out), "--device", "cpu"]) == 0
+    model = ganvas.load("fashion", device="cpu")
+    space = open_space(model, "w")
+    (direction,) = load_directions(out, model)
+    with torch.no_grad():
+        points = space.sample(300, stream(9, "test"))
+        change = {}
+        for name in ("width", "brightness"):
+            measure = open_attribute(name, model)
+            before, after = (
+                measure(model.to_data(space.decode(edit(space, points, direction, s)))) for s in (-1.5, 1.5)
+            )
+            change[name] = float((after - before).mean() / measure(model.to_data(space.decode(points))).std())
+    assert change["width"] > 1
+    assert abs(change["brightness"]) < change["width"] / 2
