@@ -17,6 +17,8 @@ COMMANDS = {
     "walk": ("walk", "walk through the latent space: a film or a strip of pictures"),
     "directions": ("directions", "find directions in the latent space, beside random ones"),
     "edit": ("edit", "move samples along a direction"),
+    "invert": ("invert", "find the latents of pictures"),
+    "restore": ("restore", "repair pictures by a search in the latent space"),
     "diagnose": ("diagnose", "say what is wrong with a run and what to try"),
     "extractor": ("extractor", "train a feature extractor on your own labelled data"),
     "reference": ("reference", "embed real data once and keep the features"),

@@ -1,0 +1,74 @@
+"""What `invert` and `restore` share: opening images, the progress bar, saving."""
+
+import io as memory
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvas.latent.invert import Inversion
+    from ganvas.model import Model
+
+
+def check(out: Path) -> None:
+    """Raise `GanvasError` unless `out` is an .npz."""
+    from ganvas.errors import GanvasError
+
+    if out.suffix != ".npz":
+        raise GanvasError(f"The outcome is written as .npz with a .png beside it, got {out.name!r}.")
+
+
+def images(source: str, n: int, model: "Model") -> "Tensor":
+    """The first n images of a source, uint8 (n, C, H, W), at the model's size."""
+    import torch
+
+    from ganvas.config import DataConfig
+    from ganvas.data import load_dataset
+    from ganvas.errors import GanvasError
+
+    data = load_dataset(DataConfig(source))
+    if data.shape != model.shape:
+        raise GanvasError(
+            f"The model draws {tuple(model.shape)}, {data.name} holds {tuple(data.shape)}. "
+            f"Bring the images to {model.shape[1]} px."
+        )
+    return data.take(torch.arange(min(n, len(data))))[0]
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """A bar on stderr for each named part of a job."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+
+        def show(name: str) -> Callable[[int, int], None]:
+            task = bar.add_task(name, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+def save(out: Path, found: "Inversion") -> None:
+    """Latents, residuals and drawn images as an .npz."""
+    import numpy as np
+
+    from ganvas import io
+
+    buffer = memory.BytesIO()
+    np.savez_compressed(
+        buffer, points=found.points.cpu().numpy(), residual=found.residual.cpu().numpy(), ambiguity=found.ambiguity.cpu().numpy(),
+        typicality=found.typicality.cpu().numpy(), drawn=found.drawn.cpu().numpy(),
+    )  # fmt: skip
+    io.write_bytes(out, buffer.getvalue())
+
+
+def table(rows: "Tensor", columns: int, out: Path) -> None:
+    """Rows of pictures beside `out`, as a .png."""
+    from ganvas import io, pictures
+
+    io.write_bytes(out.with_suffix(".png"), pictures.png(pictures.grid(rows, columns=columns)))

@@ -1,0 +1,76 @@
+"""`ganvas invert`"""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+def run(
+    model: Annotated[str, tyro.conf.Positional],
+    images: Annotated[str, tyro.conf.Positional],
+    *,
+    method: Literal["optimise", "encoder", "hybrid"] = "optimise",
+    space: str | None = None,
+    n: int = 16,
+    steps: int = 200,
+    restarts: int = 4,
+    seed: int = 0,
+    out: Path = Path("inverted.npz"),
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Find the latents of pictures.
+
+    Args:
+        model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
+        images: A data set, folder, .zip, .npy or .npz of images of the model's size.
+        method: optimise descends from several starts; encoder is one pass of a network trained on the model's own samples; hybrid
+            descends from what the encoder says.
+        space: z, w, w+ or styles. Default: w where there is one, else z.
+        n: How many of the images, the first ones.
+        steps: Of the descent.
+        restarts: Starts for each image; their spread tells how far the picture decides its latent.
+        seed: Of the starts.
+        out: Latents, residuals and drawn images as an .npz; a picture beside it with targets above what was drawn.
+        device: auto, cpu, cuda or mps.
+        json: Print the figures as JSON.
+    """
+    import torch
+
+    from ganvas import latent
+    from ganvas.cli import _inversion as shared
+    from ganvas.latent import invert as found_in
+    from ganvas.model import load
+
+    shared.check(out)
+    loaded = load(model, device=device, critic=False)
+    where = latent.open_space(loaded, space)
+    targets = shared.images(images, n, loaded)
+    with shared.progress() as show:
+        if method == "optimise":
+            found = found_in.invert(where, targets, steps=steps, restarts=restarts, seed=seed, progress=show("descent"))
+        else:
+            encoder = found_in.train_encoder(where, seed=seed, progress=show("encoder"))
+            found = found_in.encode(where, encoder, targets)
+            if method == "hybrid":
+                found = found_in.invert(
+                    where, targets, start=found.points, steps=steps, seed=seed, progress=show("descent")
+                )
+    shared.save(out, found)
+    drawn = loaded.to_data(found.drawn).cpu()
+    parts = zip(targets.split(16), drawn.split(16), strict=True)
+    shared.table(torch.cat([torch.cat([above, below]) for above, below in parts]), min(16, len(targets)), out)
+    figures = {
+        "n": len(targets), "space": where.name, "residual_median": float(found.residual.median()),
+        "residual_worst": float(found.residual.max()), "ambiguity": float(found.ambiguity.mean()),
+        "typicality": float(found.typicality.mean()), "out": str(out),
+    }  # fmt: skip
+    if json:
+        print(json_module.dumps(figures))
+        return
+    print(
+        f"{len(targets)} images in {where.name}: residual {figures['residual_median']:.1%} of the distance of two samples "
+        f"(worst {figures['residual_worst']:.1%}), typicality {figures['typicality']:.0%} -> {out}, {out.with_suffix('.png')}"
+    )
