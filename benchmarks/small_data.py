@@ -46,7 +46,7 @@ def main() -> None:
     found: dict[str, list[tuple[float, float]]] = {}
     for seed in options.seeds:
         for augment in options.augment:
-            settings = {"training.snapshot_kimg": options.kimg / 10}
+            settings = {"training.snapshot_kimg": options.kimg / 4}
             if augment in ("ada", "apa"):
                 settings["augment.kimg"] = options.kimg / 4
             result = ganvas.train(
