@@ -43,9 +43,9 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
         print(f"  {verdict.name}: {verdict.text}\n      {verdict.fix}")
     if not found:
         print("  nothing stands out." if len(probes) >= verdicts.WARM_UP else "  too few measurements for a verdict.")
-    if stretches:
-        print("So far:")
-        for name, first, last in stretches:
+    if before := verdicts.problems(records):
+        print("Problems so far:")
+        for name, first, last in before:
             print(f"  {first:8.1f} to {last:8.1f} kimg  {name}")
     signals = {name: value for name, value in probes[-1].items() if isinstance(value, float)}
     print("Last measurement: " + ", ".join(f"{name} {value:.3g}" for name, value in signals.items()))

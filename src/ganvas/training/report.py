@@ -94,7 +94,7 @@ def _lines(axes: Any, title: str, x: list[float], records: list[io.Json], names:
 def diagnosis(run: Run) -> list[str]:
     """The HTML of the monitor's verdicts; empty without measurements."""
     records = run.stats()
-    found, stretches = verdicts.judge(records), verdicts.history(records)
+    found, stretches = verdicts.judge(records), verdicts.problems(records)
     parts = [f"<p><b>{html.escape(v.name)}</b>: {html.escape(v.text)} {html.escape(v.fix)}</p>" for v in found]
     if stretches:
         parts.append("<table><tr><th>verdict<th>from kimg<th>to kimg</tr>")

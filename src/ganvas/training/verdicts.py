@@ -201,6 +201,15 @@ def suspicious(records: Sequence[Json]) -> bool:
     return mode_collapse(probes, window=1) is not None
 
 
+NOTES = ("still improving", "converged")
+"""Verdicts that are no problem."""
+
+
+def problems(records: Sequence[Json]) -> list[tuple[str, float, float]]:
+    """`history` without the notes, which take turns where a run levels off."""
+    return [stretch for stretch in history(records) if stretch[0] not in NOTES]
+
+
 def history(records: Sequence[Json]) -> list[tuple[str, float, float]]:
     """(name, first kimg, last kimg) of every stretch of measurements in which a verdict was written to stats.jsonl."""
     stretches: list[tuple[str, float, float]] = []
