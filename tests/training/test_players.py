@@ -277,7 +277,7 @@ def test_ada_state_is_saved_with_the_run() -> None:
     assert "augment" in dict(p.tensors())
     for _ in range(3):
         p.step(stream(), 0.0)
-    assert 0 < float(p.adaptive.p) <= 0.8
+    assert 0 < float(p.adaptive.p) <= 0.8 + 1e-6
 
 
 STYLE: dict[str, Any] = {

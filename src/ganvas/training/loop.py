@@ -53,9 +53,9 @@ class Loop:
             self.trained_on = balanced(self.trained_on)
         self.dataset = dataset
         self.players = Players(self.config, dataset.shape, dataset.num_classes, self.device)
-        self.seconds = state.restore(run, self.players) if run.state_path.is_file() else 0.0
+        self.resumed = run.state_path.is_file()
+        self.seconds = state.restore(run, self.players) if self.resumed else 0.0
         self.started = time.monotonic() - self.seconds
-        self.resumed = self.players.images > 0
         if self.resumed and dist.rank() == 0:
             run.rewind_stats(self.players.images / 1000)
         self.records = run.stats()
