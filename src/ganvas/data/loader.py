@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ class Batches:
     """Iterate over (samples, labels) on `device`, starting at image number `start` of the run.
 
     A resident data set is gathered where it lies, with no worker processes. A larger one streams through a
-    `DataLoader` whose workers read ahead. Under several processes each one gets its part of every batch.
+    `DataLoader` whose workers read ahead. Under several processes each one gets its part of every batch. `by_label` puts
+    the classes of a batch side by side, so that minibatch std compares samples of one class.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Batches:
         device: torch.device,
         start: int = 0,
         workers: int | None = None,
+        by_label: bool = False,
     ) -> None:
         check_batch(batch, dataset)
         self.dataset = dataset.to(device) if _fits(dataset, device) else dataset
         self.batch, self.seed, self.device, self.position = batch, seed, device, start
+        self.by_label = by_label and dataset.labels is not None
         self.workers = min(4, os.cpu_count() or 1) if workers is None else workers
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -61,6 +64,11 @@ class Batches:
                 labels.to(self.device, non_blocking=True) if len(labels) else None,
             )
 
+    @cached_property
+    def labels(self) -> Tensor:
+        """Labels of the data (N,)."""
+        return self.dataset.take_labels()
+
     def _positions(self) -> Iterator[Tensor]:
         size = len(self.dataset)
         place = self.position
@@ -68,11 +76,11 @@ class Batches:
             wanted = torch.arange(place, place + self.batch)
             place += self.batch
             first, last = int(wanted[0]) // size, int(wanted[-1]) // size
-            if first == last:
-                yield dist.mine(epoch_order(size, self.seed, first)[wanted - first * size])
-            else:  # a batch may span two epochs
-                orders = [epoch_order(size, self.seed, epoch) for epoch in (first, last)]
-                yield dist.mine(torch.cat(orders)[wanted - first * size])
+            orders = [epoch_order(size, self.seed, epoch) for epoch in range(first, last + 1)]  # a batch may span two
+            chosen = (orders[0] if first == last else torch.cat(orders))[wanted - first * size]
+            if self.by_label:
+                chosen = chosen[self.labels[chosen].argsort(stable=True)]
+            yield dist.mine(chosen)
 
 
 def _fits(dataset: Dataset, device: torch.device) -> bool:

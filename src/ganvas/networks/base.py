@@ -90,6 +90,9 @@ class CriticBase(nn.Module):
         self.pack = 1
         self.auxiliary = auxiliary and num_classes > 0
         self.embed = nn.Embedding(num_classes, features) if num_classes and not auxiliary else None
+        if self.embed is not None:
+            # Nearly nothing at first: random projections of a wide layer would drown what the critic sees.
+            nn.init.normal_(self.embed.weight, 0.0, 0.02)
         self.classify = nn.Linear(features, num_classes) if self.auxiliary else None
         self.guess = nn.Linear(features, codes) if codes else None
 

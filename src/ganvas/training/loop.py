@@ -117,7 +117,8 @@ class Loop:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         t = self.config.training
-        return iter(Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images))
+        by_label = self.players.generator.num_classes > 0
+        return iter(Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images, by_label=by_label))
 
     def _roll_back(self) -> bool:
         """Back to the last saved state, with other random numbers and half the rates; False after `MAX_ROLLBACKS`."""
