@@ -81,7 +81,8 @@ def measure(options: argparse.Namespace) -> None:
     name = run.info["data"]["name"] + (f", {options.resolution} px" if options.resolution else "")
     row = {
         "data": name, "preset": options.preset, "size": options.size, "kimg": round(run.stats()[-1]["kimg"]),
-        "minutes": round(seconds / 60, 1), "threads": torch.get_num_threads(), "memory": "" if options.resume else round(memory, 2),
+        "minutes": round(seconds / 60, 1), "threads": torch.get_num_threads(),
+        "memory": "" if options.resume else round(memory, 2),
         **{metric: round(values[metric], 3) for metric in ("frechet", "precision", "recall", "coverage")},
         "floor": round(next(row.floor for row in found.rows if row.metric == "frechet") or 0, 3),
         "extractor": found.rows[0].extractor, "command": run.info["command"],
