@@ -66,7 +66,7 @@ TOY = presets.add(
             kimg=1500.0, batch=100, ema_kimg=10.0, snapshot_kimg=150.0, log_kimg=10.0, monitor_kimg=20.0
         ),
     ),
-    "default for 2-D points: dense pair with R1",
+    "default for 2-D points: dense pair, relativistic with R1 + R2, sines in the critic",
 )
 
 # The seed article's pair and figures, to the letter; batch 32 for 100 epochs of 60,000 images.
