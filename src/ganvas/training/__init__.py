@@ -120,6 +120,7 @@ def train(
                 display.say(f"Go on with: ganvas train --resume {run.path}")
             elif report:
                 write_report(run)
+        dist.barrier()  # the others wait for the files of rank 0, and all leave together
         return result
     finally:
         dist.stop()

@@ -53,7 +53,8 @@ class Loop:
             self.trained_on = balanced(self.trained_on)
         self.dataset = dataset
         self.players = Players(self.config, dataset.shape, dataset.num_classes, self.device)
-        self.resumed = run.state_path.is_file()
+        # Rank 0 says: a slower process may find the state that rank 0 has written in the meantime.
+        self.resumed = bool(dist.share("yes" if run.state_path.is_file() else ""))
         self.seconds = state.restore(run, self.players) if self.resumed else 0.0
         self.started = time.monotonic() - self.seconds
         if self.resumed and dist.rank() == 0:
