@@ -15,7 +15,8 @@ import torch
 
 import ganvas
 from ganvas.latent import equal_steps, open_space, step_lengths, through, variation
-from ganvas.latent.directions import covariance, find, finders
+from ganvas.latent.directions import find
+from ganvas.latent.finders import covariance, finders
 from ganvas.latent.invert import encode, invert, train_encoder
 
 DIM, BATCH, COMPONENTS = 512, 10_000, 80
@@ -36,7 +37,7 @@ def pca(vectors: int) -> None:
         pass
     making = time.perf_counter() - start
     start = time.perf_counter()
-    _, found = covariance(batches(vectors), DIM)  # type: ignore[arg-type]
+    _, found = covariance(batches(vectors), DIM)
     ours = torch.linalg.eigh(found)[1].flip(1)[:, :COMPONENTS]
     our_time = time.perf_counter() - start - making
     start = time.perf_counter()

@@ -46,7 +46,7 @@ def main() -> None:
             result = ganvas.train(
                 data, preset=preset, kimg=options.kimg, device="cpu", out=folder, quiet=True, report=False,
             )  # fmt: skip
-            probes = sum("diversity" in record for record in result.run.stats())
+            probes = len(verdicts.probes(result.run.stats()))
         print(f"| {data}, {preset} | {probes} | {spent[0] / result.seconds:.1%} |", flush=True)
 
 

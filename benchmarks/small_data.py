@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--augment", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--preset", default="small")
+    parser.add_argument("--gamma", type=float, help="weight of R1 instead of the preset's")
     options = parser.parse_args()
     judge, _ = load_judge()
     images, _, _, _ = splits()
@@ -61,7 +62,8 @@ def main() -> None:
                 settings |= {"augment.kimg": options.kimg / 4, "augment.target": 0.6, "augment.p": 0.0}
             result = ganvas.train(
                 str(path), preset=options.preset, augment=RECIPES[augment], kimg=options.kimg, seed=seed, device="cpu",
-                quiet=True, report=False, out=OUT / "runs", name=f"{options.count}-{augment}-{seed}", settings=settings,
+                gamma=options.gamma, quiet=True, report=False, out=OUT / "runs", settings=settings,
+                name=f"{options.count}-{augment}-{seed}",
             )  # fmt: skip
             curve = [
                 frechet(features(judge, ganvas.load(snapshot, device="cpu").sample(SAMPLES, seed=1)), real)

@@ -124,6 +124,11 @@ def packaged() -> dict[str, str]:
     }
 
 
+def is_packaged(path: Path) -> bool:
+    """Whether this is the name of a packaged model and of no file here."""
+    return not path.exists() and path.name == str(path) and path.name in packaged()
+
+
 def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = True) -> Model:
     """Open a run folder (its newest snapshot), a snapshot folder, a generator's .safetensors file or a packaged model.
 
@@ -144,7 +149,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
 
 def find_generator(path: Path) -> Path:
     """The generator file that a run folder, a snapshot folder or a file stands for."""
-    if not path.exists() and path.name == str(path) and path.name in packaged():
+    if is_packaged(path):
         path = PACKAGED / path.name
     if path.is_dir():
         if (path / "config.json").is_file():

@@ -15,7 +15,9 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes, open_attribute
-from ganvas.latent.directions import attribute, covariance, edit, find, finders, load_directions, metric, save
+from ganvas.latent.directions import edit, find, load_directions, save
+from ganvas.latent.finders import covariance, finders, metric
+from ganvas.latent.supervised import attribute
 from tests.latent.test_space import ours, plain_dcgan
 
 
@@ -108,7 +110,7 @@ def test_a_hyperplane_is_recovered_and_kept_off_others() -> None:
     assert guess.score < 0.6, "the accuracy is on held-out samples"
     with pytest.raises(GanvasError, match="at least 4 samples on each side"):
         attribute(space, z, torch.zeros(3000), "constant")
-    with pytest.raises(GanvasError, match="other directions contain it"):
+    with pytest.raises(GanvasError, match="kept ones contain it"):
         attribute(space, z[:, :], z @ wanted, "same", find(space, "random", 8))
 
 

@@ -20,7 +20,7 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
     run = open_run(path)
     records = run.stats()
     found, stretches = verdicts.judge(records), verdicts.history(records)
-    probes = [record for record in records if "diversity" in record]
+    probes = verdicts.probes(records)
     if json:
         print(
             json_module.dumps(

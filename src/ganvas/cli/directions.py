@@ -2,20 +2,26 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from ganvas.latent import LatentSpace
+    from ganvas.latent.directions import Direction
 
 
 def run(
     model: Annotated[str, tyro.conf.Positional],
     *,
-    method: str = "pca",
+    method: Literal["pca", "ica", "sefa", "jacobian", "local", "learned", "attribute", "random"] = "pca",
     space: str | None = None,
     attribute: str | None = None,
+    scores: Path | None = None,
     keep: tuple[str, ...] = (),
     count: int = 6,
     samples: int = 2000,
+    steps: int = 2000,
     reach: float = 3.0,
     seed: int = 0,
     out: Path = Path("directions.safetensors"),
@@ -27,12 +33,16 @@ def run(
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
-        method: pca, ica, sefa, jacobian, random, or attribute.
+        method: pca and ica read the spread of the space, sefa the weights, jacobian the derivative, local that at the sample of the
+            seed; learned trains a network to tell directions apart; attribute separates scores; random is the control.
         space: z, w, w+, styles or layer:NAME. Default: w where there is one, else z.
         attribute: For --method attribute: brightness, contrast, width, height, slant, or class:NAME.
+        scores: For --method attribute: your own scores, lines `number,score` (or JSON) for the samples that
+            `ganvas sample MODEL --seed SEED` draws; about 50 will do.
         keep: Attributes that the direction shall leave alone (conditional projection).
         count: How many directions.
         samples: Samples that are scored for an attribute.
+        steps: Training steps of --method learned. An interrupted training goes on when the same command is given again.
         reach: Strengths of the picture go from -reach to reach, in sigmas.
         seed: Of every random choice.
         out: The directions, for `ganvas edit`.
@@ -41,30 +51,31 @@ def run(
         json: Print the figures as JSON.
     """
     import torch
-    from rich.console import Console
-    from rich.table import Table
 
     from ganvas import io, latent, pictures
+    from ganvas.cli import _shared
     from ganvas.device import stream
     from ganvas.errors import GanvasError
     from ganvas.latent import directions as found_in
-    from ganvas.latent.attributes import open_attribute
+    from ganvas.latent.learned import learn
     from ganvas.model import load
 
     if out.suffix != ".safetensors":
         raise GanvasError(f"Directions are written as .safetensors, got {out.name!r}.")
-    loaded = load(model, device=device, critic=False)
+    if (method == "attribute") != bool(attribute or scores):
+        raise GanvasError(
+            "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
+            "--scores FILE, and no other method takes them."
+        )
+    loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
     if method == "attribute":
-        if attribute is None:
-            raise GanvasError(
-                "--method attribute needs --attribute NAME: brightness, contrast, width, height, slant or class:NAME."
-            )
-        with torch.no_grad():
-            points = where.sample(samples, stream(seed, "attribute"))
-            images = torch.cat([loaded.to_data(where.decode(part)) for part in points.split(256)])
-        against = [found_in.attribute(where, points, open_attribute(name, loaded)(images).cpu(), name) for name in keep]
-        found = [found_in.attribute(where, points, open_attribute(attribute, loaded)(images).cpu(), attribute, against)]
+        found = [_supervised(where, attribute, scores, keep, samples, seed)]
+    elif method == "learned":
+        with _shared.progress() as show:
+            state = out.with_suffix(".state.safetensors")
+            made = learn(where, count, seed, steps=steps, state=state, progress=show("learning directions"))
+        found = found_in.named(where, method, *made, {"seed": seed, "steps": steps})
     else:
         found = found_in.find(where, method, count, seed)
     control = found_in.find(where, "random", min(8, count), seed)
@@ -72,11 +83,11 @@ def run(
     found_in.save(out, found)
     drawn_to = picture or out.with_suffix(".png")
     if len(loaded.shape) == 3:
-        steps = torch.linspace(-reach, reach, 9, device=loaded.device)
+        amounts = torch.linspace(-reach, reach, 9, device=loaded.device)
         with torch.no_grad():
             start = where.sample(1, stream(seed, "edit"))
             rows = [
-                loaded.to_data(where.decode(found_in.edit(where, start.expand(9, *where.shape), each, steps)))
+                loaded.to_data(where.decode(found_in.edit(where, start.expand(9, *where.shape), each, amounts)))
                 for each in [*found, control[0]]
             ]
         io.write_bytes(drawn_to, pictures.png(pictures.grid(torch.cat(rows).cpu(), columns=9)))
@@ -87,6 +98,8 @@ def run(
             "sigma": d.sigma,
             "effect": d.effect,
             "effect_over_random": d.effect / max(typical, 1e-12),
+            "effects": dict(d.effects),
+            "cost": d.cost,
         }
         for d in found
     ]
@@ -95,13 +108,65 @@ def run(
             json_module.dumps({"space": where.name, "random_effect": typical, "directions": figures, "out": str(out)})
         )
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("direction", "score", "sigma", "effect of 1 sigma", "over random"):
-        table.add_column(column, justify="left" if column == "direction" else "right")
-    for row in figures:
-        table.add_row(str(row["name"]), *(f"{row[k]:.3g}" for k in ("score", "sigma", "effect", "effect_over_random")))
-    table.add_row("random", "", "", f"{typical:.3g}", "1")
-    Console().print(table)
+    _show([*found, control[0]], typical)
     print(
         f"{len(found)} directions of {where.name} -> {out}; strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
+    )
+
+
+def _supervised(
+    space: "LatentSpace", name: str | None, scores: Path | None, keep: tuple[str, ...], samples: int, seed: int
+) -> "Direction":
+    import torch
+
+    from ganvas.latent.attributes import open_attribute
+    from ganvas.latent.supervised import attribute, read_scores
+
+    model = space.model
+    if scores is None:
+        z, rated = model.latents(samples, seed), None
+    else:
+        numbers, rated = read_scores(scores)
+        z = model.latents(max(numbers) + 1, seed)[numbers]
+    with torch.no_grad():
+        points = space.of(z.to(model.device), space.labels(len(z), None))
+
+    def score(which: str, at: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            images = torch.cat([model.to_data(space.decode(part)) for part in at.split(256)])
+        found = open_attribute(which, model)(images).cpu()
+        # A probability of a class: in it or not.
+        return (found > 0.5).float() if which.startswith("class:") else found
+
+    more = points
+    if keep and scores is not None:  # what is kept is known from samples, not from the few that a person rated
+        with torch.no_grad():
+            more = space.of(model.latents(samples, seed + 1).to(model.device), space.labels(samples, None))
+    against = [attribute(space, more, score(each, more), each) for each in keep]
+    if rated is None:
+        assert name is not None
+        rated = score(name, points)
+    return attribute(space, points, rated, name or (scores.stem if scores else ""), against)
+
+
+def _show(found: "list[Direction]", typical: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("direction", "score", "sigma", "effect", "x random", "cost", "changes most"):
+        side = "left" if column in ("direction", "changes most") else "right"
+        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for d in found:
+        most = sorted(d.effects.items(), key=lambda item: -abs(item[1]))[:2]
+        table.add_row(
+            d.name,
+            *(f"{value:.3g}" for value in (d.score, d.sigma, d.effect, d.effect / max(typical, 1e-12))),
+            "" if d.cost is None else f"{d.cost:+.2f}",
+            ", ".join(f"{name} {change:+.2f}" for name, change in most),
+        )
+    Console().print(table)
+    print(
+        "effect: feature distance of 1 sigma; cost: loss of the critic's realism at 2 sigmas; "
+        "changes: in standard deviations of the attribute"
     )

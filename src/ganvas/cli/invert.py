@@ -40,7 +40,7 @@ def run(
     import torch
 
     from ganvas import latent
-    from ganvas.cli import _inversion as shared
+    from ganvas.cli import _shared as shared
     from ganvas.latent import invert as found_in
     from ganvas.model import load
 

@@ -48,7 +48,7 @@ def run(
     import torch.nn.functional as F
 
     from ganvas import latent
-    from ganvas.cli import _inversion as shared
+    from ganvas.cli import _shared as shared
     from ganvas.device import stream
     from ganvas.errors import GanvasError
     from ganvas.latent import invert as found_in

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.model import Model
@@ -74,8 +75,6 @@ def open_attribute(name: str, model: Model) -> Attribute:
             f"class:NAME needs a bundled classifier of the model's data, there is none of {data or 'unknown data'!r}."
         )
     judge = classifier.load(classifier.FOLDER / f"{data}.safetensors", model.device)
-    from ganvas.data import load_dataset
-
     wanted = name.removeprefix("class:")
     try:
         names = list(load_dataset(data).class_names)

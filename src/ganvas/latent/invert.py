@@ -5,7 +5,6 @@ Every function gives its best attempt and how far it is from the target; none re
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.paths import Perception, perception
+from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace
 from ganvas.networks import from_uint8
 from ganvas.registry import Registry
@@ -58,7 +57,7 @@ def invert(
     keep: float = 0.001,
     degrade: Degrade | None = None,
     labels: Tensor | None = None,
-    see: Perception | None = None,
+    see: Perception = pyramid,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Inversion:
@@ -70,7 +69,6 @@ def invert(
     sides: that is restoration, and the residual is then that of what was seen.
     Raises `GanvasError` for targets of another size and when no gradient comes back.
     """
-    see = see or perception(space)
     wanted = _as_floats(space, targets)
     count, random = len(wanted), stream(seed, "invert")
     restarts = 1 if start is not None else max(1, restarts)
@@ -170,7 +168,7 @@ class Encoder(nn.Module):
             layers += [nn.Conv2d(inputs, width, 3, 2, 1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
             inputs, width, size = width, min(256, 2 * width), (size + 1) // 2
         self.layers = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(inputs * size * size, int(torch.Size(space.shape).numel()))
+            *layers, nn.Flatten(), nn.Linear(inputs * size * size, space.size)
         )
         self.shape = space.shape
         self.register_buffer("mean", space.mean.detach().clone())
@@ -210,9 +208,8 @@ def train_encoder(
     return encoder.eval().requires_grad_(False)
 
 
-def encode(space: LatentSpace, encoder: Encoder, targets: Tensor, see: Perception | None = None) -> Inversion:
+def encode(space: LatentSpace, encoder: Encoder, targets: Tensor, see: Perception = pyramid) -> Inversion:
     """One pass of the encoder, no optimisation."""
-    see = see or perception(space)
     wanted, scale = _as_floats(space, targets), scale_of(space, see)
     with torch.no_grad():
         points = encoder(wanted)
@@ -221,7 +218,6 @@ def encode(space: LatentSpace, encoder: Encoder, targets: Tensor, see: Perceptio
     return _choose(space, points, errors, len(points), 1, labels, see, scale)
 
 
-Task = Literal["inpaint", "superres", "denoise", "deblur", "colorize"]
 tasks: Registry[Callable[..., Degrade]] = Registry("task")
 
 

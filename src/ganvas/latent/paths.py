@@ -55,24 +55,20 @@ def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = 
     return straight
 
 
-def perception(space: LatentSpace) -> Perception:
-    """What distances between samples are measured by: image pyramids, which need no other network; points as they are.
+def pyramid(samples: Tensor) -> Tensor:
+    """What distances between samples are measured by, unless another network is given: image pyramids; points as they are.
 
-    A pyramid holds the image averaged over 1, 2, 4, ... pixels, every level weighing the same: small shifts count less than
-    they do in plain pixels.
+    Float samples (n, ...) -> (n, F): the image averaged over 1, 2, 4, ... pixels, every level weighing the same. Small shifts
+    count less than they do in plain pixels.
     """
-
-    def features(samples: Tensor) -> Tensor:
-        if samples.dim() != 4:
-            return samples.flatten(1)
-        levels, x = [], samples
-        while True:
-            levels.append(x.flatten(1) / x[0].numel() ** 0.5)
-            if min(x.shape[2:]) < 4:
-                return torch.cat(levels, 1)
-            x = F.avg_pool2d(x, 2)
-
-    return features
+    if samples.dim() != 4:
+        return samples.flatten(1)
+    levels, x = [], samples
+    while True:
+        levels.append(x.flatten(1) / x[0].numel() ** 0.5)
+        if min(x.shape[2:]) < 4:
+            return torch.cat(levels, 1)
+        x = F.avg_pool2d(x, 2)
 
 
 def _features(space: LatentSpace, points: Tensor, labels: Tensor | None, see: Perception, batch: int = 256) -> Tensor:
@@ -82,10 +78,10 @@ def _features(space: LatentSpace, points: Tensor, labels: Tensor | None, see: Pe
 
 @torch.no_grad()
 def step_lengths(
-    space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception | None = None
+    space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid
 ) -> Tensor:
     """Feature distances between neighbours of a path (n, *shape): (n - 1,)."""
-    features = _features(space, points, labels, see or perception(space))
+    features = _features(space, points, labels, see)
     lengths: Tensor = (features[1:] - features[:-1]).norm(dim=1)
     return lengths
 
@@ -101,7 +97,7 @@ def equal_steps(
     path: Path,
     frames: int,
     labels: Callable[[Tensor], Tensor | None] | None = None,
-    see: Perception | None = None,
+    see: Perception = pyramid,
     oversample: int = 8,
     rounds: int = 3,
 ) -> Tensor:
@@ -112,7 +108,6 @@ def equal_steps(
     """
     if frames < 2:
         raise GanvasError(f"A path needs at least 2 frames, got {frames}.")
-    see = see or perception(space)
     times = torch.linspace(0, 1, frames * oversample, dtype=torch.float64)
     best, best_variation = torch.linspace(0, 1, frames, dtype=torch.float64), float("inf")
     for _ in range(rounds):
@@ -126,10 +121,9 @@ def equal_steps(
         found = times[right - 1] + (wanted - total[right - 1]) / span * (times[right] - times[right - 1])
         found[0], found[-1] = 0.0, 1.0
         # A chord is shorter than the way along it, so steps of equal way can still differ: refine the grid around them.
-        achieved = variation(step_lengths(space, path(found), labels(found) if labels else None, see))
-        if achieved < best_variation:
-            best, best_variation = found, achieved
         chords = step_lengths(space, path(found), labels(found) if labels else None, see).double().cpu()
+        if variation(chords) < best_variation:
+            best, best_variation = found, variation(chords)
         speed = chords / chords.mean().clamp(min=1e-12)
         steps = (found[1:] - found[:-1]) / speed.clamp(min=0.2, max=5.0)
         corrected = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0)])
@@ -142,14 +136,13 @@ def equal_steps(
 
 
 def geodesic(
-    space: LatentSpace, start: Tensor, stop: Tensor, frames: int = 16, steps: int = 100, see: Perception | None = None
+    space: LatentSpace, start: Tensor, stop: Tensor, frames: int = 16, steps: int = 100, see: Perception = pyramid
 ) -> tuple[Tensor, list[float]]:
     """The shortest way between two points as the samples see it: points (frames, *shape), and the energy after each step.
 
     The path's energy, the sum of squared feature distances of its steps, is minimised over the points between (Shao et al. 2018,
     algorithm 1: the pulled-back metric by finite differences). Starts from `through`.
     """
-    see = see or perception(space)
     points = through(space, torch.stack([start, stop]))(torch.linspace(0, 1, frames)).detach()
     inner = points[1:-1].clone().requires_grad_(True)
     optimizer = torch.optim.Adam([inner], lr=0.02 * float(space.std.mean()))

@@ -35,6 +35,11 @@ class LatentSpace:
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""
+        prior = self.model.generator.prior
+        return self.of(draw_prior(prior, n, self.model.latent_dim, generator).to(self.model.device), labels)
+
+    def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The points that latents z (n, Z) stand for: (n, *shape). `labels` (n,) for conditional generators."""
         raise NotImplementedError
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -53,6 +58,11 @@ class LatentSpace:
         with torch.no_grad():
             return tuple(self.sample(1, stream(0, "shape")).shape[1:])
 
+    @property
+    def size(self) -> int:
+        """Numbers in one point."""
+        return math.prod(self.shape)
+
     @cached_property
     def mean(self) -> Tensor:
         """Mean point (*shape)."""
@@ -64,37 +74,48 @@ class LatentSpace:
         return self.known.std(0)
 
     @cached_property
-    def _whitening(self) -> tuple[Tensor, Tensor]:
-        """(W, sorted squared lengths of the known points): |W (x - mean)|^2 is the Mahalanobis distance to the mean."""
+    def _axes(self) -> tuple[Tensor | None, Tensor]:
+        """Principal axes (D, D) as columns and the spread along each (D,); without axes the spread of every coordinate."""
         flat = (self.known - self.mean).flatten(1).double()
-        scale = flat.square().sum(1).mean() / flat.shape[1]
+        floor = 1e-6 * flat.square().mean()
         if flat.shape[1] > KNOWN // 4:  # too many numbers for a covariance: coordinate by coordinate
-            whitening = 1 / (self.std.flatten().double() + 1e-6 * scale.sqrt())
-            lengths = (flat * whitening).square().sum(1)
-        else:
-            values, vectors = torch.linalg.eigh(torch.cov(flat.t()))
-            whitening = vectors / (values.clamp(min=0) + 1e-6 * scale).sqrt()
-            lengths = (flat @ whitening).square().sum(1)
-        return whitening, lengths.sort().values
+            return None, (flat.var(0) + floor).sqrt()
+        values, vectors = torch.linalg.eigh(torch.cov(flat.t()))
+        return vectors, (values.clamp(min=0) + floor).sqrt()
+
+    def whiten(self, steps: Tensor) -> Tensor:
+        """Steps between points, flattened (n, D) -> coordinates in which the space's own points have unit covariance."""
+        axes, spread = self._axes
+        steps = steps.double()
+        whitened: Tensor = (steps if axes is None else steps @ axes) / spread
+        return whitened
+
+    def unwhiten(self, steps: Tensor) -> Tensor:
+        """The reverse of `whiten`."""
+        axes, spread = self._axes
+        steps = steps.double() * spread
+        return steps if axes is None else steps @ axes.t()
+
+    @cached_property
+    def _known_lengths(self) -> Tensor:
+        return self._lengths(self.known).sort().values
 
     def _lengths(self, points: Tensor) -> Tensor:
-        whitening, _ = self._whitening
-        flat = (points - self.mean).flatten(1).double()
-        whitened: Tensor = flat * whitening if whitening.dim() == 1 else flat @ whitening
-        return whitened.square().sum(1)
+        """Squared Mahalanobis distances to the mean (n,)."""
+        return self.whiten((points - self.mean).flatten(1)).square().sum(1)
 
     def typicality(self, points: Tensor) -> Tensor:
         """(n, *shape) -> (n,) in [0, 1]: the share of the space's own points that lie further from its typical shell.
 
         The two-sided tail probability of the Mahalanobis length: both the mean and the far outside are untypical.
         """
-        _, known = self._whitening
+        known = self._known_lengths
         below = torch.searchsorted(known, self._lengths(points)).double() / len(known)
         return (2 * torch.minimum(below, 1 - below)).clamp(0, 1).to(points.dtype)
 
     def project(self, points: Tensor, least: float = 0.01) -> Tensor:
         """The nearest points along the ray from the mean whose length is not rarer than `least`: (n, *shape)."""
-        _, known = self._whitening
+        known = self._known_lengths
         low, high = (known[round(q * (len(known) - 1))] for q in (least / 2, 1 - least / 2))
         lengths = self._lengths(points)
         wanted = lengths.clamp(low, high)
@@ -129,8 +150,8 @@ class LatentZ(LatentSpace):
         self.prior = model.generator.prior
         self.flat = self.prior == "uniform"
 
-    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        return draw_prior(self.prior, n, self.model.latent_dim, generator).to(self.model.device)
+    def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return z
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         drawn: Tensor = self.model.generator(points, self.labels(len(points), labels))
@@ -165,9 +186,8 @@ class LatentW(LatentSpace):
         self.plus = plus
         self.generator: Any = model.generator
 
-    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        z = draw_prior(self.model.generator.prior, n, self.model.latent_dim, generator).to(self.model.device)
-        w: Tensor = self.generator.mapping(z, self.labels(n, labels))
+    def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        w: Tensor = self.generator.mapping(z, self.labels(len(z), labels))
         points: Tensor = self.generator.broadcast(w).clone() if self.plus else w
         return points
 
@@ -195,8 +215,8 @@ class LatentStyles(LatentSpace):
     def _some(self) -> tuple[Tensor, Tensor | None]:
         return torch.zeros(1, self.model.latent_dim, device=self.model.device), self.labels(1, None)
 
-    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        w = LatentW(self.model, plus=True).sample(n, generator, labels)
+    def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        w = LatentW(self.model, plus=True).of(z, labels)
         return torch.cat(self.generator.styles(w), 1)
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -220,12 +240,11 @@ class HiddenLayer(LatentSpace):
         self.module = modules[layer]
         self.z = torch.zeros(model.latent_dim) if z is None else z.flatten()
 
-    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        z = draw_prior(self.model.generator.prior, n, self.model.latent_dim, generator).to(self.model.device)
+    def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         seen: list[Tensor] = []
         with _hooked(self.module, lambda module, inputs, output: seen.append(output)):
-            self.model.generator(z, self.labels(n, labels))
-        if len(seen) != 1 or not isinstance(seen[0], Tensor) or len(seen[0]) != n:
+            self.model.generator(z, self.labels(len(z), labels))
+        if len(seen) != 1 or not isinstance(seen[0], Tensor) or len(seen[0]) != len(z):
             raise GanvasError(
                 f"{self.name} does not give one tensor with a row for each sample, so it is no latent space."
             )
@@ -273,4 +292,6 @@ def open_space(model: Model, name: str | None = None) -> LatentSpace:
         )
     if name == "class":
         return HiddenLayer(model, "embed", name="class")
-    return {"z": LatentZ, "w": LatentW, "styles": LatentStyles, "w+": lambda m: LatentW(m, plus=True)}[name](model)  # type: ignore[operator,no-any-return]
+    if name in ("w", "w+"):
+        return LatentW(model, plus=name == "w+")
+    return LatentZ(model) if name == "z" else LatentStyles(model)

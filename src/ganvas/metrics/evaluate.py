@@ -17,9 +17,9 @@ from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, o
 from ganvas.features.cache import batches
 from ganvas.metrics.base import Inputs, Value, metrics
 from ganvas.metrics.frechet import frechet
-from ganvas.metrics.path_length import LatentZ, path_length
+from ganvas.metrics.path_length import PairedZ, path_length
 from ganvas.metrics.rows import Row
-from ganvas.model import Model, load, packaged
+from ganvas.model import Model, is_packaged, load
 
 Progress = Callable[[str, int, int], None]
 """(what is done, how many samples of it, of how many)"""
@@ -107,7 +107,7 @@ def evaluate(
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         held_out=held,
         modes=_known_modes(dataset),
-        path=None if model is None else (lambda: path_length(LatentZ(model), n=min(n, 2000), seed=seed)),
+        path=None if model is None else (lambda: path_length(PairedZ(model), n=min(n, 2000), seed=seed)),
     )
     values, skipped = _compute(inputs, names)
     floors: dict[str, float] = {}
@@ -175,9 +175,8 @@ def _open_fake(
         kept = tensor.float() if points else tensor
         return None, Dataset("array", kept, tuple(kept.shape[1:]), fingerprint(kept.numpy().tobytes())), "array"
     path = Path(fake)
-    named = not path.exists() and str(fake) in packaged()
     is_model = (
-        named
+        is_packaged(path)
         or path.suffix == ".safetensors"
         or any((path / name).is_file() for name in ("config.json", "generator.safetensors"))
     )

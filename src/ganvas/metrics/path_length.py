@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.geometry import lerp, slerp
+from ganvas.latent.space import LatentZ
 from ganvas.metrics.arrays import standard_error
-from ganvas.model import Model
 
 
 class Space(Protocol):
@@ -25,24 +25,12 @@ class Space(Protocol):
         """(n, Z) -> float images (n, C, H, W) or points (n, D), never rounded to bytes."""
 
 
-class LatentZ:
-    """The normal latents of a model's generator."""
+class PairedZ(LatentZ):
+    """A model's latents, both ends of a path getting the same class."""
 
-    flat = False
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """n latents (n, Z)."""
-        return torch.randn(n, self.model.latent_dim, generator=generator).to(self.model.device)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Both ends of a path get the same class."""
-        labels = self.model.labels(len(latents) // 2)
-        pairs = None if labels is None else torch.cat([labels, labels]).to(latents.device)
-        drawn: Tensor = self.model.generator(latents, pairs)
-        return drawn
+    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        labels = self.labels(len(points) // 2, labels)
+        return super().decode(points, None if labels is None else torch.cat([labels, labels]))
 
 
 class PathLength(NamedTuple):

@@ -200,6 +200,11 @@ def halvings(side: int, smallest: int = 4) -> int:
     return count
 
 
+def doubled(channels: int, steps: int, most: int) -> list[int]:
+    """Widths of maps that are halved `steps` times, from the full size down: doubled each time, never above `most`."""
+    return [min(most, channels << i) for i in range(steps + 1)]
+
+
 def from_uint8(images: Tensor, value_range: tuple[float, float]) -> Tensor:
     """uint8 images -> floats within `value_range`."""
     low, high = value_range

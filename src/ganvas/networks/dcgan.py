@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
 from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm, norm
 from ganvas.types import Shape
 
@@ -38,7 +38,7 @@ class DcganGenerator(GeneratorBase):
         steps = halvings(square_side(shape, "dcgan", 8, 64))
         side = shape[1] >> steps
         ups = steps - last_up
-        widths = [min(max_channels, channels << (ups - i)) for i in range(ups + 1)]
+        widths = doubled(channels, ups, max_channels)[::-1]
         self.start = (widths[0], side, side)
         bias = norm == "none"
 
@@ -83,7 +83,7 @@ class DcganCritic(CriticBase):
     ) -> None:
         steps = halvings(square_side(shape, "dcgan", 8, 64))
         side = shape[1] >> steps
-        widths = [min(max_channels, channels << i) for i in range(steps + 1)]
+        widths = doubled(channels, steps, max_channels)
         last = widths[-1] if last_conv else widths[-2]
         super().__init__(shape, num_classes, last * side * side, **heads)
         layers: list[nn.Module] = []

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
 from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, PixelNorm
 from ganvas.types import Shape
 
@@ -46,7 +46,7 @@ class ProgressiveGenerator(GeneratorBase):
             raise GanvasError("The progressive generator needs stable_kimg of at least 0 and fade_kimg above 0.")
         self.stable_kimg, self.fade_kimg = stable_kimg, fade_kimg
         side = shape[1] >> self.steps
-        width = [min(max_channels, channels << (self.steps - i)) for i in range(self.steps + 1)]
+        width = doubled(channels, self.steps, max_channels)[::-1]
         self.start = (width[0], side, side)
         self.first = EqualLinear(self.input_dim, width[0] * side * side)
         self.blocks = nn.ModuleList([_convolutions(width[0])])
@@ -91,11 +91,11 @@ class ProgressiveCritic(CriticBase):
     def __init__(
         self, shape: Shape, *, num_classes: int = 0, channels: int = 32, max_channels: int = 512, **heads: Any
     ) -> None:
-        self_steps = halvings(square_side(shape, "progressive", 8, 256))
-        side = shape[1] >> self_steps
-        width = [min(max_channels, channels << (self_steps - i)) for i in range(self_steps + 1)]
+        steps = halvings(square_side(shape, "progressive", 8, 256))
+        side = shape[1] >> steps
+        width = doubled(channels, steps, max_channels)[::-1]
         super().__init__(shape, num_classes, width[0], **heads)
-        self.steps = self_steps
+        self.steps = steps
         self.from_image = nn.ModuleList(EqualConv2d(shape[0], w, 1) for w in width)
         # blocks[i] goes from size i + 1 to size i, 0 being the smallest.
         self.blocks = nn.ModuleList(

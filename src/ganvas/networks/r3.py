@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
 from ganvas.networks.layers import bilinear_down, bilinear_up
 from ganvas.types import Shape
 
@@ -90,7 +90,7 @@ class R3Generator(GeneratorBase):
         super().__init__(shape, latent_dim, num_classes)
         steps = halvings(square_side(shape, "r3", 8, 256))
         side = shape[1] >> steps
-        width = [min(max_channels, channels << (steps - i)) for i in range(steps + 1)]
+        width = doubled(channels, steps, max_channels)[::-1]
         depth = blocks * (steps + 1)
         self.basis = nn.Parameter(torch.randn(width[0], side, side))
         self.first = nn.Linear(self.input_dim, width[0], bias=False)
@@ -125,7 +125,7 @@ class R3Critic(CriticBase):
     ) -> None:
         steps = halvings(square_side(shape, "r3", 8, 256))
         side = shape[1] >> steps
-        width = [min(max_channels, channels << i) for i in range(steps + 1)]
+        width = doubled(channels, steps, max_channels)
         super().__init__(shape, num_classes, width[-1], **heads)
         depth = blocks * (steps + 1)
         first = nn.Conv2d(shape[0], width[0], 1)

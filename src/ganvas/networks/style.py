@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
 from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, SelfAttention
 from ganvas.types import Shape
 
@@ -100,7 +100,7 @@ class StyleGenerator(GeneratorBase):
         widths = [self.input_dim, *[self.w_dim] * mapping_layers]
         self.map = nn.ModuleList(EqualLinear(a, b, rate=mapping_rate) for a, b in pairwise(widths))
         sizes = [shape[1] >> (steps - i) for i in range(steps + 1)]
-        channel = [min(max_channels, channels << (steps - i)) for i in range(steps + 1)]
+        channel = doubled(channels, steps, max_channels)[::-1]
         self.constant = nn.Parameter(torch.randn(channel[0], sizes[0], sizes[0]))
         self.layers = nn.ModuleList()
         self.to_image = nn.ModuleList()
@@ -240,7 +240,7 @@ class StyleCritic(CriticBase):
         **heads: Any,
     ) -> None:
         steps = halvings(square_side(shape, "style", 8, 256))
-        width = [min(max_channels, channels << i) for i in range(steps + 1)]
+        width = doubled(channels, steps, max_channels)
         super().__init__(shape, num_classes, width[-1], **heads)
         layers: list[nn.Module] = []
         if residual:

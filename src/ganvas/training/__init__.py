@@ -111,16 +111,16 @@ def train(
             ending = f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"
             run.log(ending)
             display.say(ending)
-            if result.stopped == "collapsed":
-                raise TrainingError(
-                    "Training stopped: the samples collapsed and did not recover. "
-                    f"The last healthy snapshot is {run.snapshots[-1]}. See: ganvas diagnose {run.path}"
-                )
             if result.stopped == "interrupted":
                 display.say(f"Go on with: ganvas train --resume {run.path}")
-            elif report:
+            elif report and result.stopped != "collapsed":
                 write_report(run)
         dist.barrier()  # the others wait for the files of rank 0, and all leave together
+        if result.stopped == "collapsed":
+            raise TrainingError(
+                "Training stopped: the samples collapsed and did not recover. "
+                f"The last healthy snapshot is {run.snapshots[-1]}. See: ganvas diagnose {run.path}"
+            )
         return result
     finally:
         dist.stop()

@@ -97,7 +97,8 @@ class Loop:
                     now = time.monotonic()
                     speed = (self.players.images - last_images) / max(now - last_time, 1e-9)
                     self._log(speed, probe, due)
-                    if dist.agree(self.collapsed, self.device) and t.on_collapse != "warn":
+                    self.collapsed = dist.agree(self.collapsed, self.device)  # only rank 0 has a monitor
+                    if self.collapsed and t.on_collapse != "warn":
                         if t.on_collapse == "stop" or not self._roll_back():
                             break
                         batches = self._batches()

@@ -45,9 +45,6 @@ class Monitor:
         self.held = self._choose(players, held_out, PROBE // pack * pack, seed)
         self.reference, self.reference_labels = self._choose(players, trained_on, REFERENCE, seed)
         self.reference = sketch(self.reference)
-        self.whole = len(trained_on) <= REFERENCE
-        self.num_classes = trained_on.num_classes
-        self.names = trained_on.class_names
         count = PROBE // pack * pack
         self.z = torch.randn(count, players.generator.latent_dim, generator=stream(seed, "monitor")).to(players.device)
         self.labels: Tensor | None = None
@@ -57,6 +54,11 @@ class Monitor:
         real = sketch(self.train[0])
         self.real_distance = _mean_distance(real)
         self.real_nearest, self.real_spread = _nearest_within(real), _spread(real)
+        self.reference_distance = _mean_distance(self.reference[: 4 * PROBE])
+        self.held_nearest = 0.0
+        if len(trained_on) <= REFERENCE and len(self.held[0]) >= 16:
+            self.held_nearest = float(torch.cdist(sketch(self.held[0]), self.reference).min(1).values.mean())
+        self.real_classes = 0 if self.train[1] is None else len(self.train[1].unique())
 
     @staticmethod
     def _choose(players: Players, dataset: Dataset, count: int, seed: int) -> tuple[Tensor, Tensor | None]:
@@ -107,20 +109,17 @@ class Monitor:
         found = {
             "diversity": _nearest_within(fake) / max(self.real_nearest, 1e-9),
             "spread": _spread(fake) / max(self.real_spread, 1e-9),
-            "energy": (2 * float(distances.mean()) - _mean_distance(fake) - _mean_distance(self.reference[: 4 * PROBE]))
+            "energy": (2 * float(distances.mean()) - _mean_distance(fake) - self.reference_distance)
             / max(self.real_distance, 1e-9),
         }
         if self.last is not None:
             found["movement"] = float((fake - self.last).norm(dim=1).mean()) / max(self.real_distance, 1e-9)
         self.last = fake
         nearest = distances.min(1)
-        if self.whole and len(self.held[0]) >= 16:
-            held = torch.cdist(sketch(self.held[0]), self.reference).min(1)
-            found["nearest"] = float(nearest.values.mean()) / max(float(held.values.mean()), 1e-9)
-        if self.reference_labels is not None and self.num_classes > 1:
-            hit = len(self.reference_labels[nearest.indices].unique())
-            real = self.train[1] if self.train[1] is not None else self.reference_labels
-            found["modes"] = min(1.0, hit / max(1, len(real[: len(fake)].unique())))
+        if self.held_nearest:
+            found["nearest"] = float(nearest.values.mean()) / self.held_nearest
+        if self.reference_labels is not None and self.real_classes > 1:
+            found["modes"] = min(1.0, len(self.reference_labels[nearest.indices].unique()) / self.real_classes)
         return found
 
 

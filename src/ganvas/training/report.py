@@ -65,7 +65,7 @@ def signals(run: Run) -> bytes | None:
     """What the monitor measured over kimg as PNG bytes; None before its second measurement."""
     from matplotlib.figure import Figure
 
-    probes = [record for record in run.stats() if "diversity" in record]
+    probes = verdicts.probes(run.stats())
     if len(probes) < 2:
         return None
     figure = Figure(figsize=(9, 5.5), dpi=110)

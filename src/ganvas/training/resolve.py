@@ -67,9 +67,9 @@ def resolve(
         config = resized(config, size)
     if network is not None and network != config.network.name:
         networks.families.get(network)
-        config = replace(config, network=_default_network(network, dataset))
-        if network in USUAL:
-            # Other networks do not stand the rates of the small default pair.
+        if network not in USUAL:
+            config = replace(config, network=_default_network(network, dataset))
+        else:  # other networks do not stand the rates of the small default pair
             usual = presets.get(USUAL[network])
             config = replace(config, optimizer=usual.optimizer, network=usual.network)
             if network != "resnet":

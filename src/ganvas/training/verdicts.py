@@ -95,7 +95,7 @@ def memorising(probes: Sequence[Json]) -> Verdict | None:
     return Verdict(
         "memorising", "problem",
         f"samples lie at {nearest:.0%} of the distance that held-out images have to the training set.",
-        "Stop earlier (snapshots/), add images or --augment ada, and look at ganvas eval --metrics memorisation.",
+        "Stop earlier (snapshots/), add images or --augment ada, and look at ganvas eval --metrics authenticity,data-copying.",
     )  # fmt: skip
 
 
@@ -185,20 +185,24 @@ RULES: tuple[Rule, ...] = (
 """Most urgent first."""
 
 
+def probes(records: Sequence[Json]) -> list[Json]:
+    """The lines of stats.jsonl that hold a measurement of the monitor."""
+    return [record for record in records if "diversity" in record]
+
+
 def judge(records: Sequence[Json]) -> list[Verdict]:
     """The verdicts at the last measurement among `records`, the lines of stats.jsonl; empty while there are too few."""
-    probes = [record for record in records if "diversity" in record]
-    if len(probes) < WARM_UP:
+    measured = probes(records)
+    if len(measured) < WARM_UP:
         return []
-    found = [verdict for rule in RULES if (verdict := rule(probes)) is not None]
+    found = [verdict for rule in RULES if (verdict := rule(measured)) is not None]
     # A run with a problem is neither converged nor on its way.
     return [v for v in found if v.kind == "problem"] or found
 
 
 def suspicious(records: Sequence[Json]) -> bool:
     """True when the last measurement alone looks like a collapse: no state to come back to."""
-    probes = [record for record in records if "diversity" in record]
-    return mode_collapse(probes, window=1) is not None
+    return mode_collapse(probes(records), window=1) is not None
 
 
 NOTES = ("still improving", "converged")
@@ -214,9 +218,7 @@ def history(records: Sequence[Json]) -> list[tuple[str, float, float]]:
     """(name, first kimg, last kimg) of every stretch of measurements in which a verdict was written to stats.jsonl."""
     stretches: list[tuple[str, float, float]] = []
     open_: dict[str, tuple[float, float]] = {}
-    for record in records:
-        if "diversity" not in record:
-            continue
+    for record in probes(records):
         names = record.get("verdicts", [])
         for name in [name for name in open_ if name not in names]:
             stretches.append((name, *open_.pop(name)))

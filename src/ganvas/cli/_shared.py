@@ -1,4 +1,4 @@
-"""What `invert` and `restore` share: opening images, the progress bar, saving."""
+"""What the commands of the latent space share: opening images, the progress bar, saving."""
 
 import io as memory
 from collections.abc import Callable, Iterator
