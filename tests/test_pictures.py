@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import av
 import pytest
 import torch
 from PIL import Image
@@ -61,3 +62,24 @@ def test_nothing_is_overwritten_by_accident(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match=r"Can not write .gif"):
         pictures.save_samples(IMAGES, tmp_path / "a.gif")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+def test_a_film_can_be_read_again(tmp_path: Path) -> None:
+    frames = torch.zeros(5, 1, 28, 28, dtype=torch.uint8)
+    for i in range(5):
+        frames[i, :, :, i * 5 :] = 255
+    pictures.save_animation(frames, tmp_path / "a.mp4", fps=12.5)
+    with av.open(tmp_path / "a.mp4") as film:
+        read = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
+        assert float(film.streams.video[0].average_rate or 0) == 12.5
+    assert len(read) == 5
+    for i, image in enumerate(read):
+        assert abs(float((image > 127).mean()) - (28 - 5 * i) / 28) < 0.02
+    with pytest.raises(GanvasError, match="as a film"):
+        pictures.save_animation(frames, tmp_path / "a.avi")
+
+
+def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    with pytest.raises(GanvasError, match=r"pip install 'ganvas\[video\]'"):
+        pictures.save_animation(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), tmp_path / "a.mp4")

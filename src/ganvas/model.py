@@ -88,6 +88,12 @@ class Model:
         """What the generator draws -> uint8 images; points stay as they are."""
         return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn
 
+    def save(self, path: Path) -> None:
+        """Write the generator as one .safetensors file that `load` opens."""
+        with io.atomic(path) as temporary:
+            header = {key: value for key, value in self.info.items() if key not in ("config", "format_version")}
+            save_network(temporary, self.generator, self.config, header)
+
     def labels(self, n: int, labels: Sequence[int] | Tensor | None = None) -> Tensor | None:
         """Class numbers (n,) for `sample`: those given, repeated; all classes in turn; None without classes."""
         classes = self.generator.num_classes

@@ -1,6 +1,8 @@
 """Samples on disk: a PNG grid, a folder of PNGs, an .npz; and a scatter plot for 2-D points."""
 
 import io as memory
+from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,18 +77,45 @@ def png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+FILMS = (".gif", ".webp", ".mp4")
+
+
+def check_film(out: Path) -> None:
+    """Raise `GanvasError` when `save_animation` could not write there, before any work is done."""
+    if out.suffix not in FILMS:
+        raise GanvasError(f"Can not write {out.suffix or 'a folder'} as a film; use {', '.join(FILMS)}.")
+    if out.suffix == ".mp4" and find_spec("av") is None:
+        raise GanvasError("An .mp4 needs PyAV: pip install 'ganvas[video]'. Or write a .webp or .gif.")
+
+
 def save_animation(frames: Tensor, out: Path, fps: float = 24.0) -> None:
-    """Write uint8 frames (T, C, H, W) as an endless .gif or .webp, small ones enlarged by a whole factor."""
-    if out.suffix not in (".gif", ".webp"):
-        raise GanvasError(f"Can not write {out.suffix or 'a folder'} as an animation; use .gif or .webp.")
+    """Write uint8 frames (T, C, H, W) as an endless .gif or .webp or as an .mp4 (H.264), small ones enlarged by a whole factor."""
+    check_film(out)
     scale = max(1, round(256 / frames.shape[3]))
     images = [to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2)) for frame in frames]
     buffer = memory.BytesIO()
+    if out.suffix == ".mp4":
+        _encode(images, buffer, fps)
+        io.write_bytes(out, buffer.getvalue())
+        return
     options: dict[str, Any] = {"lossless": True} if out.suffix == ".webp" else {}
     images[0].save(
         buffer, out.suffix[1:].upper(), save_all=True, append_images=images[1:], duration=1000 / fps, loop=0, **options
     )
     io.write_bytes(out, buffer.getvalue())
+
+
+def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> None:
+    import av
+
+    with av.open(buffer, "w", format="mp4") as container:
+        film = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "14"})
+        # Players want even sides and colour at half the resolution.
+        film.width, film.height, film.pix_fmt = images[0].width // 2 * 2, images[0].height // 2 * 2, "yuv420p"
+        for image in images:
+            cropped = image.convert("RGB").crop((0, 0, film.width, film.height))
+            container.mux(film.encode(av.VideoFrame.from_image(cropped)))
+        container.mux(film.encode(None))
 
 
 def check_out(out: Path) -> None:

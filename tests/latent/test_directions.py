@@ -16,7 +16,8 @@ from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes, open_attribute
 from ganvas.latent.directions import edit, find, load_directions, save
-from ganvas.latent.finders import covariance, finders, metric
+from ganvas.latent.finders import covariance, finders
+from ganvas.latent.jacobian import metric
 from ganvas.latent.supervised import attribute
 from tests.latent.test_space import ours, plain_dcgan
 

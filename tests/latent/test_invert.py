@@ -2,18 +2,27 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import ganvas
 from ganvas.cli import main
+from ganvas.checkpoint import Checkpoint
+from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.latent.invert import colorize, deblur, encode, inpaint, invert, psnr, superres, tasks, train_encoder
+from ganvas.latent.invert import encode, invert, train_encoder, tune
+from ganvas.latent.restore import colorize, deblur, inpaint, psnr, superres, tasks
+from ganvas.networks import to_uint8
 from tests.latent.test_space import Decoder, ours, plain_dcgan
+
+
+_keep = Checkpoint.keep
 
 
 @pytest.mark.parametrize("module", ["vae", "dcgan"])
@@ -83,8 +92,98 @@ def test_what_can_not_be_inverted() -> None:
         invert(space, torch.zeros(1, 1, 8, 8))
     with pytest.raises(GanvasError, match="must lie from"):
         invert(space, torch.full((1, 1, 16, 16), 3.0))
-    with pytest.raises(GanvasError, match="No gradient flows"):
-        invert(open_space(ganvas.wrap(Stepped(), latent_dim=4), "z"), torch.zeros(1, 1, 2, 2), steps=2)
+    with pytest.raises(GanvasError, match="must lie from"):
+        invert(space, torch.full((1, 1, 16, 16), float("nan")))
+
+
+def test_without_gradients_an_evolution_searches_and_says_so() -> None:
+    """The signs of four numbers are what is drawn: descent has no slope, CMA-ES finds them."""
+    space = open_space(ganvas.wrap(Stepped(), latent_dim=4), "z")
+    targets = space.decode(space.sample(3, stream(4, "test")))
+    found = invert(space, targets, steps=30, restarts=2)
+    assert "CMA-ES" in found.notes[0]
+    assert (found.residual < 1e-6).all()
+    assert torch.equal(found.points.sign(), targets.reshape(3, 4))
+
+
+class Pitted(nn.Module):
+    """Draws its latent; where the first number is below -1 the gradient is not finite."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        pit = torch.where(z[:, :1] < -1, z[:, :1] - z[:, :1].detach(), torch.ones_like(z[:, :1]))
+        return (torch.tanh(z) * (1 + 0 * pit.abs().sqrt())).reshape(-1, 1, 2, 2)
+
+
+def test_targets_without_a_finite_gradient_stop_where_they_were_best() -> None:
+    space = open_space(ganvas.wrap(Pitted(), latent_dim=4), "z")
+    start = torch.tensor([[-1.5, 0, 0, 0], [0.5, 0.5, 0, 0]])
+    targets = torch.tanh(torch.tensor([[-1.4, 0.2, 0, 0], [0.2, 0.2, 0.1, 0]])).reshape(2, 1, 2, 2)
+    found = invert(space, targets, start=start, steps=150)
+    assert torch.isfinite(found.points).all()
+    assert torch.equal(found.points[0], start[0])
+    assert found.residual[1] < 0.02
+    assert "1 of 2 starts was not finite" in found.notes[0]
+
+
+def test_gauss_newton_lands_on_what_the_generator_can_draw() -> None:
+    model = ours()
+    space = open_space(model, "w")
+    points = space.sample(5, stream(1, "test"))
+    targets = space.decode(points)
+    near = points + 0.1 * space.std * torch.randn(points.shape, generator=torch.Generator().manual_seed(0))
+    plain = invert(space, targets, start=near, steps=20)
+    exact = invert(space, targets, start=near, steps=20, newton=12)
+    assert exact.residual.max() < 1e-3
+    assert exact.residual.median() < 0.1 * plain.residual.median()
+    torch.testing.assert_close(exact.drawn, space.decode(exact.points))
+
+
+def test_an_encoder_is_kept_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = open_space(ganvas.wrap(Decoder(), latent_dim=6), "z")
+    whole = train_encoder(space, steps=40)
+    path = tmp_path / "encoder.safetensors"
+    monkeypatch.setattr(Checkpoint, "keep", _every_step)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 25:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_encoder(space, steps=40, path=path, progress=interrupt)
+    assert not path.exists()
+    seen: list[int] = []
+    resumed = train_encoder(space, steps=40, path=path, progress=lambda done, total: seen.append(done))
+    assert seen[0] == 26, "it goes on after the last step that was kept"
+    for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b)
+    assert [each.name for each in tmp_path.iterdir()] == ["encoder.safetensors"], "the state is gone"
+    again = train_encoder(space, steps=40, path=path, progress=lambda done, total: pytest.fail("trained again"))
+    assert torch.equal(again.layers[0].weight, resumed.layers[0].weight)
+    with pytest.raises(GanvasError, match="is no encoder of this model"):
+        train_encoder(space, steps=41, path=path)
+
+
+def _every_step(self: Checkpoint, step: int, *what: Any) -> None:
+    assert self.path is None or self.path.name == "encoder.state.safetensors"
+    if self.path is not None:
+        self.written -= 1e6
+        _keep(self, step, *what)
+
+
+def test_tuning_draws_the_target_and_leaves_the_rest() -> None:
+    model = ours()
+    space = open_space(model, "w")
+    targets = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1  # noise: nothing it can draw
+    found = invert(space, targets, steps=20, restarts=1)
+    before = model.sample(8, seed=2)
+    tuned, there = tune(space, found, targets, steps=60)
+    assert (there.residual < 0.8 * found.residual).all()
+    assert torch.equal(there.points, found.points)
+    assert torch.equal(model.sample(8, seed=2), before), "the model itself is not touched"
+    assert not torch.equal(tuned.sample(8, seed=2), before)
+    held, _ = tune(space, found, targets, steps=60, locality=10.0)
+    moved = [(each.sample(32, seed=2).float() - model.sample(32, seed=2).float()).abs().mean() for each in (tuned, held)]
+    assert moved[1] < moved[0], "locality keeps the other samples where they were"
 
 
 def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +191,7 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     np.savez(images, images=ganvas.load("fashion", device="cpu").sample(4, seed=8).numpy())
     out = tmp_path / "a.npz"
     assert (
-        main(["invert", "fashion", str(images), "--steps", "120", "--out", str(out), "--device", "cpu", "--json"]) == 0
+        main(["invert", "fashion", str(images), "--method", "optimise", "--steps", "120", "--newton", "0", "--out", str(out), "--device", "cpu", "--json"]) == 0
     )
     assert json.loads(capsys.readouterr().out)["residual_median"] < 0.15
     assert np.load(out)["points"].shape[0] == 4
@@ -107,6 +206,7 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     ("command", "flags", "message"),
     [
         ("invert", ["digits"], r"The model draws (1, 28, 28), digits holds (1, 8, 8)"),
+        ("restore", ["digits", "--task", "inpant"], "Did you mean 'inpaint'"),
         ("invert", ["digits", "--out", "a.gif"], "written as .npz"),
         ("restore", ["no-such-data"], "No data at"),
     ],
@@ -114,3 +214,49 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
 def test_mistakes(command: str, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "fashion", *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_damaged_pictures_and_a_mask_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ganvas.load("fashion", device="cpu")
+    whole = model.sample(2, seed=8)
+    small = tmp_path / "small.npz"
+    np.savez(small, images=superres(4)(whole.float()).round().to(torch.uint8).numpy())
+    out = tmp_path / "a.npz"
+    flags = ["--device", "cpu", "--json", "--steps", "60", "--restarts", "2", "--out", str(out)]
+    assert main(["restore", "fashion", str(small), "--task", "superres", "--damaged", *flags]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "psnr" not in document, "there is nothing to judge it by"
+    assert np.load(out)["drawn"].shape == (2, 1, 28, 28)
+    assert document["residual"] < 0.1
+    mask = np.full((28, 28), 255, np.uint8)
+    mask[10:18, 10:18] = 0
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    images = tmp_path / "whole.npz"
+    np.savez(images, images=whole.numpy())
+    assert main(["restore", "fashion", str(images), "--task", str(tmp_path / "mask.png"), *flags]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["psnr"] > 15
+    assert document["class_agreement"] == 1
+    kept = to_uint8(torch.from_numpy(np.load(out)["drawn"]), model.generator.value_range)
+    assert torch.equal(kept[:, :, :10], whole[:, :, :10]), "what was seen stays as it was"
+    Image.fromarray(mask[:20]).save(tmp_path / "mask.png")
+    assert main(["restore", "fashion", str(images), "--task", str(tmp_path / "mask.png"), *flags]) == 2
+    assert "is 28 x 20 px, the model draws 28 x 28" in capsys.readouterr().err
+    assert main(["restore", "fashion", str(images), "--task", "superres", "--damaged", *flags]) == 2
+    assert "Bring the images to 1 x 7 x 7" in capsys.readouterr().err
+
+
+def test_a_tuned_model_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "own.npz"
+    np.savez(images, images=ganvas.load("fashion", device="cpu").sample(2, seed=8).numpy())
+    out, encoder = tmp_path / "a.npz", tmp_path / "e.safetensors"
+    monkey = ["--method", "tune", "--steps", "5", "--newton", "1", "--encoder", str(encoder), "--out", str(out)]
+    with pytest.MonkeyPatch.context() as patch:  # an encoder of 20 steps will do here
+        patch.setattr(train_encoder, "__defaults__", (20, *(train_encoder.__defaults__ or ())[1:]))
+        assert main(["invert", "fashion", str(images), *monkey, "--device", "cpu", "--json"]) == 0
+    tuned = ganvas.load(tmp_path / "a.safetensors", device="cpu")
+    space = open_space(tuned, "w")
+    with torch.no_grad():
+        drawn = space.decode(torch.from_numpy(np.load(out)["points"]))
+    np.testing.assert_allclose(drawn.numpy(), np.load(out)["drawn"], atol=1e-4)
+    assert encoder.is_file()

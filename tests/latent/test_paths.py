@@ -142,7 +142,7 @@ def test_walks_by_command(flags: list[str], name: str, tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--out", "walk.mp5"], "use .gif, .webp or .png"),
+        (["--out", "walk.mp5"], "as a film; use .gif, .webp, .mp4"),
         (["--keys", "1"], "at least 2 keys"),
         (["--space", "ww"], "no space 'ww'"),
         (["--kind", "mixing", "--out", "a.gif"], "table of pictures"),

@@ -21,19 +21,19 @@ def check(out: Path) -> None:
         raise GanvasError(f"The outcome is written as .npz with a .png beside it, got {out.name!r}.")
 
 
-def images(source: str, n: int, model: "Model") -> "Tensor":
-    """The first n images of a source, uint8 (n, C, H, W), at the model's size."""
+def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None) -> "Tensor":
+    """The first n images of a source, uint8 (n, *shape), by default of the model's size."""
     import torch
 
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
 
-    data = load_dataset(DataConfig(source))
-    if data.shape != model.shape:
+    data, wanted = load_dataset(DataConfig(source)), tuple(shape or model.shape)
+    if data.shape != wanted:
         raise GanvasError(
             f"The model draws {tuple(model.shape)}, {data.name} holds {tuple(data.shape)}. "
-            f"Bring the images to {model.shape[1]} px."
+            f"Bring the images to {wanted[0]} x {wanted[1]} x {wanted[2]} (channels, height, width)."
         )
     return data.take(torch.arange(min(n, len(data))))[0]
 

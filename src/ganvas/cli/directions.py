@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from ganvas.latent import LatentSpace
     from ganvas.latent.directions import Direction
 
 
@@ -54,23 +53,25 @@ def run(
 
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
-    from ganvas.device import stream
     from ganvas.errors import GanvasError
     from ganvas.latent import directions as found_in
     from ganvas.latent.learned import learn
+    from ganvas.latent.supervised import from_attribute, from_scores
     from ganvas.model import load
 
     if out.suffix != ".safetensors":
         raise GanvasError(f"Directions are written as .safetensors, got {out.name!r}.")
-    if (method == "attribute") != bool(attribute or scores):
+    if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
         raise GanvasError(
             "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
             "--scores FILE, and no other method takes them."
         )
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
-    if method == "attribute":
-        found = [_supervised(where, attribute, scores, keep, samples, seed)]
+    if scores is not None:
+        found = [from_scores(where, scores, keep, samples, seed)]
+    elif attribute is not None:
+        found = [from_attribute(where, attribute, keep, samples, seed)]
     elif method == "learned":
         with _shared.progress() as show:
             state = out.with_suffix(".state.safetensors")
@@ -85,7 +86,7 @@ def run(
     if len(loaded.shape) == 3:
         amounts = torch.linspace(-reach, reach, 9, device=loaded.device)
         with torch.no_grad():
-            start = where.sample(1, stream(seed, "edit"))
+            start = where.numbered(1, seed)
             rows = [
                 loaded.to_data(where.decode(found_in.edit(where, start.expand(9, *where.shape), each, amounts)))
                 for each in [*found, control[0]]
@@ -112,41 +113,6 @@ def run(
     print(
         f"{len(found)} directions of {where.name} -> {out}; strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
     )
-
-
-def _supervised(
-    space: "LatentSpace", name: str | None, scores: Path | None, keep: tuple[str, ...], samples: int, seed: int
-) -> "Direction":
-    import torch
-
-    from ganvas.latent.attributes import open_attribute
-    from ganvas.latent.supervised import attribute, read_scores
-
-    model = space.model
-    if scores is None:
-        z, rated = model.latents(samples, seed), None
-    else:
-        numbers, rated = read_scores(scores)
-        z = model.latents(max(numbers) + 1, seed)[numbers]
-    with torch.no_grad():
-        points = space.of(z.to(model.device), space.labels(len(z), None))
-
-    def score(which: str, at: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            images = torch.cat([model.to_data(space.decode(part)) for part in at.split(256)])
-        found = open_attribute(which, model)(images).cpu()
-        # A probability of a class: in it or not.
-        return (found > 0.5).float() if which.startswith("class:") else found
-
-    more = points
-    if keep and scores is not None:  # what is kept is known from samples, not from the few that a person rated
-        with torch.no_grad():
-            more = space.of(model.latents(samples, seed + 1).to(model.device), space.labels(samples, None))
-    against = [attribute(space, more, score(each, more), each) for each in keep]
-    if rated is None:
-        assert name is not None
-        rated = score(name, points)
-    return attribute(space, points, rated, name or (scores.stem if scores else ""), against)
 
 
 def _show(found: "list[Direction]", typical: float) -> None:

@@ -6,16 +6,20 @@ from typing import Annotated, Literal
 
 import tyro
 
+MOST_FOR_NEWTON = 512
+
 
 def run(
     model: Annotated[str, tyro.conf.Positional],
     images: Annotated[str, tyro.conf.Positional],
     *,
-    method: Literal["optimise", "encoder", "hybrid"] = "optimise",
+    method: Literal["optimise", "encoder", "hybrid", "tune"] = "hybrid",
     space: str | None = None,
     n: int = 16,
-    steps: int = 200,
+    steps: int = 100,
+    newton: int = 10,
     restarts: int = 4,
+    encoder: Path = Path("encoder.safetensors"),
     seed: int = 0,
     out: Path = Path("inverted.npz"),
     device: str = "auto",
@@ -27,11 +31,13 @@ def run(
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         images: A data set, folder, .zip, .npy or .npz of images of the model's size.
         method: optimise descends from several starts; encoder is one pass of a network trained on the model's own samples; hybrid
-            descends from what the encoder says.
+            descends from what the encoder says; tune goes on by changing the generator until it draws the pictures, and writes it.
         space: z, w, w+ or styles. Default: w where there is one, else z.
         n: How many of the images, the first ones.
-        steps: Of the descent.
+        steps: Of the descent, and of the tuning.
+        newton: Most Gauss-Newton steps after the descent; spaces of more than 512 numbers take none.
         restarts: Starts for each image; their spread tells how far the picture decides its latent.
+        encoder: Where the encoder is kept; it is trained when there is none, which an interrupted command goes on with.
         seed: Of the starts.
         out: Latents, residuals and drawn images as an .npz; a picture beside it with targets above what was drawn.
         device: auto, cpu, cuda or mps.
@@ -48,16 +54,21 @@ def run(
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
     targets = shared.images(images, n, loaded)
+    if where.size > MOST_FOR_NEWTON:
+        newton = 0
     with shared.progress() as show:
-        if method == "optimise":
-            found = found_in.invert(where, targets, steps=steps, restarts=restarts, seed=seed, progress=show("descent"))
-        else:
-            encoder = found_in.train_encoder(where, seed=seed, progress=show("encoder"))
-            found = found_in.encode(where, encoder, targets)
-            if method == "hybrid":
-                found = found_in.invert(
-                    where, targets, start=found.points, steps=steps, seed=seed, progress=show("descent")
-                )
+        start = None
+        if method != "optimise":
+            trained = found_in.train_encoder(where, seed=seed, path=encoder, progress=show("encoder"))
+            found = found_in.encode(where, trained, targets)
+            start = found.points
+        if method != "encoder":
+            found = found_in.invert(
+                where, targets, start=start, steps=steps, restarts=restarts, newton=newton, seed=seed, progress=show("descent")
+            )
+        if method == "tune":
+            tuned, found = found_in.tune(where, found, targets, steps=steps, seed=seed, progress=show("tuning"))
+            tuned.save(out.with_suffix(".safetensors"))
     shared.save(out, found)
     drawn = loaded.to_data(found.drawn).cpu()
     parts = zip(targets.split(16), drawn.split(16), strict=True)
@@ -65,11 +76,13 @@ def run(
     figures = {
         "n": len(targets), "space": where.name, "residual_median": float(found.residual.median()),
         "residual_worst": float(found.residual.max()), "ambiguity": float(found.ambiguity.mean()),
-        "typicality": float(found.typicality.mean()), "out": str(out),
+        "typicality": float(found.typicality.mean()), "notes": list(found.notes), "out": str(out),
     }  # fmt: skip
     if json:
         print(json_module.dumps(figures))
         return
+    for note in found.notes:
+        print(f"Note: {note}.")
     print(
         f"{len(targets)} images in {where.name}: residual {figures['residual_median']:.1%} of the distance of two samples "
         f"(worst {figures['residual_worst']:.1%}), typicality {figures['typicality']:.0%} -> {out}, {out.with_suffix('.png')}"

@@ -2,22 +2,28 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganvas.model import Model
 
 
 def run(
     model: Annotated[str, tyro.conf.Positional],
     images: Annotated[str, tyro.conf.Positional],
     *,
-    task: Literal["inpaint", "superres", "denoise", "deblur", "colorize"] = "inpaint",
+    task: str = "inpaint",
+    damaged: bool = False,
     hidden: Literal["left", "right", "top", "bottom", "middle"] = "bottom",
     factor: int = 4,
     noise: float = 0.3,
     space: str | None = None,
     n: int = 16,
-    steps: int = 200,
+    steps: int = 120,
     restarts: int = 4,
     seed: int = 0,
     out: Path = Path("restored.npz"),
@@ -27,11 +33,13 @@ def run(
     """Repair pictures by searching the latent space for one that fits what is left of them.
 
     The images are damaged first, so that the result can be judged: original, damaged and restored are drawn one below the other.
+    With --damaged they are so already.
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
-        images: A data set, folder, .zip, .npy or .npz of images of the model's size.
-        task: What is done to the images, and undone.
+        images: A data set, folder, .zip, .npy or .npz of images of the model's size (smaller by --factor for superres --damaged).
+        task: inpaint, superres, denoise, deblur, colorize, or an image of a mask: white was seen, black is to be filled in.
+        damaged: The images are damaged already; there is nothing to judge the result by.
         hidden: The half (or middle) that inpaint has to fill.
         factor: Of superres, and the width of the blur.
         noise: Standard deviation that denoise has to remove, in units of half the range.
@@ -44,6 +52,8 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
+    from dataclasses import replace
+
     import torch
     import torch.nn.functional as F
 
@@ -51,20 +61,77 @@ def run(
     from ganvas.cli import _shared as shared
     from ganvas.device import stream
     from ganvas.errors import GanvasError
-    from ganvas.latent import invert as found_in
+    from ganvas.latent.attributes import classifier_of
+    from ganvas.latent.invert import as_floats, invert
+    from ganvas.latent.restore import psnr, tasks
     from ganvas.model import load
-    from ganvas.networks import from_uint8
 
     shared.check(out)
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
-    originals = shared.images(images, n, loaded)
-    height, width = loaded.shape[1:]
-    value_range = loaded.generator.value_range
-    wanted = from_uint8(originals, value_range).to(loaded.device)
+    channels, height, width = loaded.shape
+    low, high = loaded.generator.value_range
     if task in ("superres", "deblur") and not 2 <= factor <= height // 2:
         raise GanvasError(f"--factor is {factor}; it must lie from 2 to {height // 2}.")
-    mask = torch.ones(1, 1, height, width, device=loaded.device)
+    mask = None
+    if task == "inpaint":
+        mask = _half(hidden, height, width)
+    elif task not in tasks:
+        mask, task = _mask(Path(task), loaded), "inpaint"
+    arguments: dict[str, tuple[Any, ...]] = {"inpaint": (mask,), "superres": (factor,), "deblur": (factor | 1,)}
+    degrade = tasks.get(task)(*arguments.get(task, ()))
+    shape = loaded.shape
+    if damaged and task == "superres":
+        shape = (channels, height // factor, width // factor)
+    elif damaged and task == "colorize":
+        shape = (1, height, width)
+    originals = shared.images(images, n, loaded, shape)
+    wanted = as_floats(where, originals, shape)
+    seen = wanted
+    if task == "denoise" and not damaged:
+        seen = wanted + noise * (high - low) / 2 * torch.randn(wanted.shape, generator=stream(seed, "noise")).to(wanted)
+        seen = seen.clamp(low, high)
+    if damaged and task == "inpaint":
+        seen = degrade(seen)
+    with shared.progress() as show:
+        found = invert(
+            where, seen, steps=steps, restarts=restarts, degrade=degrade, damaged=damaged, seed=seed, progress=show("descent"),
+            keep=0.003,
+        )  # fmt: skip
+    shown = seen if damaged else degrade(seen)
+    if mask is not None:
+        shown = torch.where(mask.to(seen).bool(), seen, torch.zeros_like(seen) + (low + high) / 2)
+    shown = loaded.to_data(F.interpolate(shown, (height, width)).expand(-1, channels, -1, -1)).cpu()
+    filled = found.drawn if mask is None else torch.where(mask.to(seen).bool(), seen, found.drawn)  # what was seen stays
+    restored = loaded.to_data(filled).cpu()
+    shared.save(out, replace(found, drawn=filled))
+    shared.table(torch.cat([*([] if damaged else [originals]), shown, restored]), len(originals), out)
+    figures: dict[str, Any] = {
+        "n": len(originals), "task": task, "residual": float(found.residual.mean()),
+        "ambiguity": float(found.ambiguity.mean()), "typicality": float(found.typicality.mean()), "notes": list(found.notes),
+        "out": str(out),
+    }  # fmt: skip
+    text = f"residual {figures['residual']:.1%} on what was seen, ambiguity {figures['ambiguity']:.1%}"
+    if not damaged:
+        figures["psnr"] = float(psnr(found.drawn, wanted, (low, high), None if mask is None else 1 - mask).mean())
+        text = f"{figures['psnr']:.1f} dB on {'the hidden' if mask is not None else 'all'} pixels, {text}"
+        judge = classifier_of(loaded)
+        if judge is not None:
+            before, after = (judge(each).logits.argmax(1) for each in (originals, restored))  # type: ignore[union-attr]
+            figures["class_agreement"] = float((before == after).float().mean())
+            text += f", class agreement {figures['class_agreement']:.0%}"
+    if json:
+        print(json_module.dumps(figures))
+        return
+    for note in found.notes:
+        print(f"Note: {note}.")
+    print(f"{len(originals)} images: {text} -> {out}, {out.with_suffix('.png')}")
+
+
+def _half(hidden: str, height: int, width: int) -> "Tensor":
+    """1 where it was seen (1, 1, H, W)."""
+    import torch
+
     rows, columns = slice(None), slice(None)
     if hidden in ("top", "bottom"):
         rows = slice(0, height // 2) if hidden == "top" else slice(height // 2, None)
@@ -72,37 +139,33 @@ def run(
         columns = slice(0, width // 2) if hidden == "left" else slice(width // 2, None)
     else:
         rows, columns = slice(height // 4, height * 3 // 4), slice(width // 4, width * 3 // 4)
+    mask = torch.ones(1, 1, height, width)
     mask[:, :, rows, columns] = 0
-    half = (value_range[1] - value_range[0]) / 2
-    seen = wanted
-    if task == "denoise":
-        seen = wanted + noise * half * torch.randn(wanted.shape, generator=stream(seed, "noise")).to(wanted)
-        seen = seen.clamp(*value_range)
-    arguments: dict[str, tuple[Any, ...]] = {"inpaint": (mask,), "superres": (factor,), "deblur": (factor | 1,)}
-    degrade = found_in.tasks.get(task)(*arguments.get(task, ()))
-    with shared.progress() as show:
-        found = found_in.invert(
-            where, seen, steps=steps, restarts=restarts, degrade=degrade, seed=seed, progress=show("descent"), keep=0.01
+    return mask
+
+
+def _mask(path: Path, model: "Model") -> "Tensor":
+    """1 where the image is bright (1, 1, H, W)."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from ganvas.errors import GanvasError
+    from ganvas.latent.restore import tasks
+    from ganvas.registry import did_you_mean
+
+    if not path.is_file():
+        raise GanvasError(
+            f"There is no task {str(path)!r}.{did_you_mean(str(path), list(tasks))} Use {', '.join(tasks)}, or the path of a mask."
         )
-    shared.save(out, found)
-    damaged = degrade(seen)
-    if task == "inpaint":
-        damaged = torch.where(mask.bool(), seen, torch.zeros_like(seen) + sum(value_range) / 2)
-    damaged = F.interpolate(damaged, (height, width)).expand_as(wanted)
-    pictured = torch.cat([originals, loaded.to_data(damaged).cpu(), loaded.to_data(found.drawn).cpu()])
-    shared.table(pictured, len(originals), out)
-    judged = 1 - mask if task == "inpaint" else None
-    quality = found_in.psnr(found.drawn, wanted, value_range, judged)
-    figures = {
-        "n": len(originals), "task": task, "psnr": float(quality.mean()), "residual": float(found.residual.mean()),
-        "ambiguity": float(found.ambiguity.mean()), "typicality": float(found.typicality.mean()), "out": str(out),
-    }  # fmt: skip
-    if json:
-        print(json_module.dumps(figures))
-        return
-    where_judged = "the hidden pixels" if task == "inpaint" else "all pixels"
-    print(
-        f"{len(originals)} images: {figures['psnr']:.1f} dB on {where_judged}, "
-        f"residual {figures['residual']:.1%} on what was seen, "
-        f"ambiguity {figures['ambiguity']:.1%} -> {out}, {out.with_suffix('.png')}"
-    )
+    try:
+        with Image.open(path) as image:
+            grey = np.asarray(image.convert("L"))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise GanvasError(f"{path} can not be read as an image: {error}.") from error
+    if grey.shape != tuple(model.shape[1:]):
+        raise GanvasError(f"The mask {path} is {grey.shape[1]} x {grey.shape[0]} px, the model draws {model.shape[2]} x {model.shape[1]}.")
+    mask = torch.from_numpy(grey > 127).float()[None, None]
+    if not 0 < mask.mean() < 1:
+        raise GanvasError(f"The mask {path} is {'all white: nothing' if mask.mean() else 'all black: everything'} is hidden.")
+    return mask

@@ -38,20 +38,19 @@ def run(
         labels: Class of each key, for conditional models: all frames between two keys have the first one's.
         layers: Layers that mixing takes from the row.
         seed: Of the key points.
-        fps: Pictures a second of a .gif or .webp.
-        out: .gif or .webp for a film, .png for a strip.
+        fps: Pictures a second of a film.
+        out: .gif, .webp or .mp4 for a film, .png for a strip.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
     import torch
 
     from ganvas import latent, pictures
-    from ganvas.device import stream
     from ganvas.errors import GanvasError
     from ganvas.model import load
 
-    if out.suffix not in (".gif", ".webp", ".png"):
-        raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .gif, .webp or .png.")
+    if out.suffix != ".png":
+        pictures.check_film(out)
     if keys < 2 or frames < 2:
         raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
     loaded = load(model, device=device, critic=False)
@@ -59,7 +58,7 @@ def run(
     classes = loaded.labels(keys, labels)
     outcome: dict[str, Any] = {"space": where.name, "kind": kind, "keys": keys, "seed": seed, "out": str(out)}
     with torch.no_grad():
-        points = where.sample(keys, stream(seed, "walk"), classes)
+        points = where.numbered(keys, seed, classes)
     chosen = None
     if kind == "mixing":
         half = keys // 2

@@ -65,21 +65,37 @@ def slant(images: Tensor) -> Tensor:
     return (ink * down * right).sum((1, 2)) / ((ink * down.square()).sum((1, 2)) + 1e-6)
 
 
+def data_of(model: Model) -> str:
+    """Name of the data set that the model was trained on, as far as it is known."""
+    return str(model.info.get("data", {}).get("name", ""))
+
+
+def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:
+    """The bundled classifier of the data that the model was trained on; None where there is none."""
+    data = data_of(model)
+    if data not in classifier.bundled():
+        return None
+    return classifier.load(classifier.FOLDER / f"{data}.safetensors", model.device)
+
+
+def class_names(model: Model) -> list[str]:
+    """Names of the classes of the model's data; empty where the data are not on this machine: numbers will do."""
+    try:
+        return list(load_dataset(data_of(model)).class_names)
+    except GanvasError:
+        return []
+
+
 def open_attribute(name: str, model: Model) -> Attribute:
     """The attribute called `name`, or `class:NAME`: its probability by the bundled classifier of the model's data."""
     if not name.startswith("class:"):
         return attributes.get(name)
-    data = str(model.info.get("data", {}).get("name", ""))
-    if data not in classifier.bundled():
+    judge = classifier_of(model)
+    if judge is None:
         raise GanvasError(
-            f"class:NAME needs a bundled classifier of the model's data, there is none of {data or 'unknown data'!r}."
+            f"class:NAME needs a bundled classifier of the model's data, there is none of {data_of(model) or 'unknown data'!r}."
         )
-    judge = classifier.load(classifier.FOLDER / f"{data}.safetensors", model.device)
-    wanted = name.removeprefix("class:")
-    try:
-        names = list(load_dataset(data).class_names)
-    except GanvasError:  # the data are not on this machine: numbers will do
-        names = []
+    wanted, names = name.removeprefix("class:"), class_names(model)
     if wanted in names:
         index = names.index(wanted)
     elif wanted.isdigit() and int(wanted) < judge.network.head.out_features:

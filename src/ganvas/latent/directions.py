@@ -135,6 +135,13 @@ def without(space: LatentSpace, vector: Tensor, others: Sequence[Direction]) -> 
     return (found / found.norm()).float().cpu()
 
 
+def keeping(space: LatentSpace, direction: Direction, others: Sequence[Direction]) -> Direction:
+    """The direction less what `others` do, measured anew."""
+    vector = without(space, direction.vector.flatten(), others).reshape(space.shape)
+    made = {**direction.made, "kept": [other.name for other in others]}
+    return measured(space, replace(direction, vector=vector, made=made))
+
+
 def save(path: Path, directions: Sequence[Direction]) -> None:
     """Write directions as one .safetensors file with everything but the vectors in its JSON header."""
     rows = [{k: v for k, v in asdict(replace(d, vector=torch.empty(0))).items() if k != "vector"} for d in directions]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.paths import Perception, pyramid
+from ganvas.latent.jacobian import metric
 from ganvas.latent.space import LatentSpace
 from ganvas.registry import Registry
 
@@ -104,26 +104,6 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
     raise GanvasError("sefa found no dense or transposed layer that reads z. Take --method jacobian or pca.")
 
 
-def metric(space: LatentSpace, points: Tensor, see: Perception = pyramid) -> Tensor:
-    """The mean of J^T J (D, D) over points, J the Jacobian of features by the point: what one step changes.
-
-    All D Jacobian-vector products of a point in one batch, each as the derivative of a vector-Jacobian product by its vector.
-    """
-    dim = space.size
-    basis = torch.eye(dim, device=points.device).reshape(dim, *space.shape)
-    total = torch.zeros(dim, dim, dtype=torch.float64)
-    label = space.labels(1, None)
-    for point in points:
-        at = point.detach().expand(dim, *space.shape).clone().requires_grad_(True)
-        features = see(space.decode(at, None if label is None else label.expand(dim)))
-        dummy = torch.zeros_like(features, requires_grad=True)
-        (pulled,) = torch.autograd.grad(features, at, dummy, create_graph=True)
-        (pushed,) = torch.autograd.grad(pulled, dummy, basis)
-        columns = pushed.double().cpu()
-        total += columns @ columns.t()
-    return total / len(points)
-
-
 @finders.register("jacobian")
 def jacobian(space: LatentSpace, count: int, seed: int, samples: int = 16) -> tuple[Tensor, Tensor]:
     """Directions that change the picture most: eigenvectors of the mean J^T J (Ramesh et al. 2018; Wang and Ponce 2021)"""
@@ -135,9 +115,7 @@ def jacobian(space: LatentSpace, count: int, seed: int, samples: int = 16) -> tu
 @finders.register("local")
 def local(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Directions that change one picture most, that of the seed: eigenvectors of J^T J there"""
-    with torch.no_grad():
-        point = space.sample(1, stream(seed, "edit"))
-    return leading(metric(space, point), count)
+    return leading(metric(space, space.numbered(1, seed)), count)
 
 
 @finders.register("random")

@@ -1,25 +1,35 @@
-"""From a picture back to its latent, and through it: inversion, and restoration of what is hidden, small, noisy or grey.
+"""From a picture back to its latent: descent from several starts, an encoder, Gauss-Newton, a gradient-free search, tuning.
 
 Every function gives its best attempt and how far it is from the target; none returns nothing.
 """
 
+import copy
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas import io
+from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.features.base import hash_of
+from ganvas.latent.jacobian import jacobians
 from ganvas.latent.paths import Perception, pyramid
-from ganvas.latent.space import LatentSpace
+from ganvas.latent.space import LatentSpace, open_space
+from ganvas.model import Model
 from ganvas.networks import from_uint8
-from ganvas.registry import Registry
 
 Degrade = Callable[[Tensor], Tensor]
 """Float images (n, C, H, W) in the generator's range -> what was seen of them. Differentiable."""
 Progress = Callable[[int, int], None]
+GOOD_ENOUGH = 1e-4
+"""A residual at which Gauss-Newton stops."""
+CANDIDATES = 2048
+"""Typical points that the descent chooses its starts from."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,30 @@ class Inversion:
     """How far the restarts' answers lie apart, in the same unit: large where the target does not decide (n,)."""
     typicality: Tensor
     """Of the points (n,)."""
+    notes: tuple[str, ...] = ()
+    """What went otherwise than asked, in words."""
 
 
-def scale_of(space: LatentSpace, see: Perception) -> float:
+@dataclass(frozen=True)
+class _Search:
+    """What is looked for: features of what was seen of the targets, one row for each start."""
+
+    space: LatentSpace
+    seen: Tensor
+    labels: Tensor | None
+    degrade: Degrade | None
+    see: Perception
+    scale: float
+
+    def look(self, samples: Tensor) -> Tensor:
+        return self.see(self.degrade(samples) if self.degrade else samples)
+
+    def error(self, points: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+        labels = None if self.labels is None else self.labels[rows]
+        return (self.look(self.space.decode(points, labels)) - self.seen[rows]).norm(dim=1) / self.scale
+
+
+def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
     """Mean feature distance of two samples of the generator: the unit of residuals."""
     with torch.no_grad():
         points = space.known[:256]
@@ -53,9 +84,11 @@ def invert(
     start: Tensor | None = None,
     steps: int = 200,
     restarts: int = 4,
+    newton: int = 0,
     rate: float = 0.1,
     keep: float = 0.001,
     degrade: Degrade | None = None,
+    damaged: bool = False,
     labels: Tensor | None = None,
     see: Perception = pyramid,
     seed: int = 0,
@@ -63,94 +96,216 @@ def invert(
 ) -> Inversion:
     """The points whose samples look like `targets` (n, C, H, W), uint8 or floats in the generator's range.
 
-    Adam from `start` (n, *shape), or from `restarts` typical points each, all in one batch; the rate rises over the first
+    Adam from `start` (n, *shape), or from those `restarts` of 2,048 typical points whose samples come nearest to the target, all
+    in one batch; the rate rises over the first
     twentieth of the steps and falls over the last quarter (Karras et al. 2020, appendix D). `keep` weighs the distance to the
-    mean of the space in units of its spread, which keeps points where the generator was trained. `degrade` is applied to both
-    sides: that is restoration, and the residual is then that of what was seen.
-    Raises `GanvasError` for targets of another size and when no gradient comes back.
+    mean of the space in units of its spread, which keeps points where the generator was trained. Then up to `newton` steps of
+    Levenberg and Marquardt on the best of each target, which costs a Jacobian each and lands on what the generator can draw
+    exactly. `degrade` is applied to both sides: that is restoration, and the residual is then that of what was seen. With
+    `damaged` the targets are what was seen, and `degrade` is applied to samples only.
+
+    Where no gradient comes back, CMA-ES searches instead and a note says so; targets whose gradient is not finite stop where
+    they were best. Raises `GanvasError` for targets of another size or range.
     """
-    wanted = _as_floats(space, targets)
-    count, random = len(wanted), stream(seed, "invert")
-    restarts = 1 if start is not None else max(1, restarts)
-    scale = scale_of(space, see)
+    if damaged and degrade is not None:
+        with torch.no_grad():
+            shape = degrade(torch.zeros(1, *space.model.shape, device=space.model.device)).shape[1:]
+        wanted = as_floats(space, targets, tuple(shape))
+    else:
+        wanted = as_floats(space, targets)
+    count, restarts = len(wanted), 1 if start is not None else max(1, restarts)
     with torch.no_grad():
-        seen = see(degrade(wanted) if degrade else wanted).repeat_interleave(restarts, 0)
-        begin = space.sample(count * restarts, random) if start is None else space.check(start).clone()
-    known = None if labels is None else labels.to(space.model.device).repeat_interleave(restarts)
-    known = space.labels(count * restarts, known) if space.model.generator.num_classes else None
+        seen = see(degrade(wanted) if degrade and not damaged else wanted)
+    if labels is not None:
+        labels = space.labels(count, labels)
+    search = _Search(space, seen, labels, degrade, see, scale_of(space, see))
+    if start is None:
+        begin, known = _nearest(search, restarts, seed)
+    else:
+        begin, known = space.check(start).clone(), space.labels(count, labels)
+    search = replace(search, seen=seen.repeat_interleave(restarts, 0), labels=known)
+    notes: tuple[str, ...] = ()
+    if _has_gradient(search, begin):
+        points, errors, stuck = _descend(search, begin, steps, rate, keep, progress)
+        if stuck:
+            notes = (f"the gradient of {stuck} of {len(begin)} starts was not finite: they stopped where they were best",)
+    else:
+        notes = ("no gradient flows from this generator's samples to its latents: searched by CMA-ES, without gradients",)
+        points, errors = _evolve(search, begin, steps, seed, progress)
+        newton = 0
+    found = _choose(search, points, errors, count, restarts)
+    if newton:
+        first = _rows_of(search, torch.arange(0, count * restarts, restarts, device=seen.device))
+        better, residual = _newton(first, found.points, found.residual, newton, progress)
+        with torch.no_grad():
+            drawn = space.decode(better, first.labels)
+        found = replace(found, points=better, drawn=drawn, residual=residual, typicality=space.typicality(better))
+    return replace(found, notes=notes)
+
+
+@torch.no_grad()
+def _nearest(search: _Search, restarts: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Typical points (n * restarts, *shape) whose samples look most like each target, and their labels."""
+    space = search.space
+    points = space.sample(CANDIDATES, stream(seed, "invert"))
+    labels = space.labels(CANDIDATES, None)
+    distances = torch.cat(
+        [
+            torch.cdist(search.seen, search.look(space.decode(points[i], None if labels is None else labels[i])))
+            for i in torch.arange(CANDIDATES, device=points.device).split(256)
+        ],
+        1,
+    ).nan_to_num(nan=float("inf"))
+    if search.labels is not None and labels is not None:
+        distances[search.labels[:, None] != labels] = float("inf")
+    chosen = distances.topk(restarts, largest=False).indices.flatten()
+    return points[chosen], None if labels is None else labels[chosen]
+
+
+def _rows_of(search: _Search, rows: Tensor) -> _Search:
+    """The same search for some of its rows."""
+    return replace(search, seen=search.seen[rows], labels=None if search.labels is None else search.labels[rows])
+
+
+def _has_gradient(search: _Search, points: Tensor) -> bool:
+    try:
+        at = points[:1].detach().clone().requires_grad_(True)
+        error = search.error(at, slice(0, 1)).square().sum()
+        (gradient,) = torch.autograd.grad(error, at, allow_unused=True)
+    except RuntimeError:
+        return False
+    return gradient is not None and bool((gradient != 0).any())
+
+
+def _descend(
+    search: _Search, begin: Tensor, steps: int, rate: float, keep: float, progress: Progress | None
+) -> tuple[Tensor, Tensor, int]:
+    space = search.space
     deviation = space.std.clamp(min=1e-6)
     offset = ((begin - space.mean) / deviation).detach().requires_grad_(True)
     optimizer = torch.optim.Adam([offset], lr=rate, betas=(0.9, 0.99))
-    best = torch.full((count * restarts,), float("inf"), device=wanted.device)
-    kept = begin.detach().clone()
+    best = torch.full((len(begin),), float("inf"), device=begin.device)
+    kept, alive = begin.detach().clone(), torch.ones(len(begin), dtype=torch.bool, device=begin.device)
     for step in range(steps + 1):
         points = space.mean + offset * deviation
-        drawn = space.decode(points, known)
-        error = (see(degrade(drawn) if degrade else drawn) - seen).norm(dim=1) / scale
+        error = search.error(points)
         with torch.no_grad():
-            better = error < best
+            better = error < best  # never for NaN
             best = torch.where(better, error, best)
             kept[better] = points[better]
         if progress is not None:
             progress(step, steps)
         if step == steps:
             break
-        loss = error.square() + keep * offset.flatten(1).square().mean(1) if keep else error.square()
+        loss = error.square()
+        if keep:
+            loss = loss + keep * offset.flatten(1).square().mean(1)
         optimizer.zero_grad()
-        if not error.requires_grad:
-            raise GanvasError(
-                "No gradient flows from this generator's samples to its latents, so descent can not invert it."
-            )
         loss.sum().backward()
-        if offset.grad is None or not torch.isfinite(offset.grad).all():
-            raise GanvasError(
-                "The gradient of the generator is missing or not finite, so it can not be inverted by descent."
-            )
-        progress_share = step / steps
-        optimizer.param_groups[0]["lr"] = (
-            rate * min(1.0, progress_share / 0.05 + 0.05) * min(1.0, (1 - progress_share) / 0.25)
-        )
+        assert offset.grad is not None
+        finite = offset.grad.flatten(1).isfinite().all(1)
+        offset.grad[~finite] = 0
+        alive &= finite
+        share = step / steps
+        optimizer.param_groups[0]["lr"] = rate * min(1.0, share / 0.05 + 0.05) * min(1.0, (1 - share) / 0.25)
         optimizer.step()
-    return _choose(space, kept, best, count, restarts, known, see, scale)
+    return kept, best, int((~alive).sum())
 
 
 @torch.no_grad()
-def _choose(
-    space: LatentSpace,
-    points: Tensor,
-    errors: Tensor,
-    count: int,
-    restarts: int,
-    labels: Tensor | None,
-    see: Perception,
-    scale: float,
-) -> Inversion:
-    drawn = space.decode(points, labels)
-    features = see(drawn).unflatten(0, (count, restarts))
+def _newton(
+    search: _Search, points: Tensor, errors: Tensor, iterations: int, progress: Progress | None
+) -> tuple[Tensor, Tensor]:
+    """Levenberg-Marquardt in coordinates of unit spread, every target with a damping of its own."""
+    space = search.space
+    deviation = space.std.clamp(min=1e-6).flatten()
+    points, errors = points.clone(), errors.clone()
+    damping = torch.full((len(points),), 1e-2, dtype=torch.float64, device=points.device)
+    for iteration in range(iterations):
+        rows = (errors > GOOD_ENOUGH).nonzero()[:, 0]
+        if progress is not None:
+            progress(iteration + 1, iterations)
+        if len(rows) == 0:
+            break
+        part = _rows_of(search, rows)
+        features, j = jacobians(space, points[rows], search.look, part.labels)
+        j = j.double() * deviation.double()
+        residual = (part.seen - features).double()
+        square = j.transpose(1, 2) @ j
+        slope = (j.transpose(1, 2) @ residual[:, :, None])[:, :, 0]
+        size = torch.diagonal(square, dim1=1, dim2=2).mean(1)
+        eye = torch.eye(space.size, dtype=torch.float64, device=points.device)
+        step = torch.linalg.solve(square + (damping[rows] * size + 1e-12)[:, None, None] * eye, slope)
+        tried = points[rows] + (step.to(points) * deviation).reshape(-1, *space.shape)
+        error = part.error(tried)
+        better = error < errors[rows]
+        points[rows[better]], errors[rows[better]] = tried[better], error[better]
+        damping[rows] = (damping[rows] * torch.where(better, 0.2, 5.0)).clamp(1e-9, 1e4)
+    return points, errors
+
+
+@torch.no_grad()
+def _evolve(
+    search: _Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None
+) -> tuple[Tensor, Tensor]:
+    """CMA-ES (Hansen) from every start, in coordinates of unit spread."""
+    import cma
+
+    space = search.space
+    deviation = space.std.clamp(min=1e-6)
+    found, errors = [], []
+    for i, point in enumerate(begin):
+        one = _rows_of(search, torch.tensor([i], device=begin.device))
+        start = ((point - space.mean) / deviation).flatten().double().cpu().numpy()
+        options = {"seed": seed + i + 1, "maxiter": max(1, rounds), "verbose": -9, "tolfun": 1e-9}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            evolution = cma.CMAEvolutionStrategy(start, 0.5, options)
+            while not evolution.stop():
+                asked = evolution.ask()
+                rows = torch.tensor(asked).to(begin).reshape(-1, *space.shape) * deviation + space.mean
+                labels = None if one.labels is None else one.labels.expand(len(rows))
+                several = replace(one, seen=one.seen.expand(len(rows), -1), labels=labels)
+                evolution.tell(asked, several.error(rows).double().cpu().nan_to_num(nan=1e9).tolist())
+                if progress is not None:
+                    progress(i * rounds + evolution.countiter, len(begin) * rounds)
+        best = torch.tensor(evolution.result.xbest).to(begin).reshape(space.shape) * deviation + space.mean
+        found.append(best)
+        errors.append(one.error(best[None])[0])
+    return torch.stack(found), torch.stack(errors)
+
+
+@torch.no_grad()
+def _choose(search: _Search, points: Tensor, errors: Tensor, count: int, restarts: int) -> Inversion:
+    drawn = search.space.decode(points, search.labels)
+    features = search.see(drawn).unflatten(0, (count, restarts))
     best = errors.reshape(count, restarts).argmin(1)
     rows = torch.arange(count, device=points.device)
     chosen = points.unflatten(0, (count, restarts))[rows, best]
-    apart = (features - features[rows, best][:, None]).norm(dim=2).sum(1) / max(1, restarts - 1) / scale
+    apart = (features - features[rows, best][:, None]).norm(dim=2).sum(1) / max(1, restarts - 1) / search.scale
     return Inversion(
         chosen,
         drawn.unflatten(0, (count, restarts))[rows, best],
         errors.reshape(count, restarts)[rows, best],
         apart,
-        space.typicality(chosen),
+        search.space.typicality(chosen),
     )
 
 
-def _as_floats(space: LatentSpace, targets: Tensor) -> Tensor:
+def as_floats(space: LatentSpace, targets: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
+    """Targets (n, *shape), by default that of samples, as floats in the generator's range.
+
+    Raises `GanvasError` for another size or range.
+    """
     model = space.model
-    if tuple(targets.shape[1:]) != tuple(model.shape):
-        raise GanvasError(
-            f"The model draws samples of shape {tuple(model.shape)}, the targets have {tuple(targets.shape[1:])}. Resize them."
-        )
+    if tuple(targets.shape[1:]) != tuple(shape or model.shape):
+        drawn = f"draws samples of shape {tuple(model.shape)}" if shape is None else f"and this damage leave {shape}"
+        raise GanvasError(f"The model {drawn}, the targets have {tuple(targets.shape[1:])}. Resize them.")
     targets = targets.to(model.device)
     if targets.dtype == torch.uint8:
         return from_uint8(targets, model.generator.value_range)
     low, high = model.generator.value_range
-    if targets.min() < low - 1e-3 or targets.max() > high + 1e-3:
+    if not torch.isfinite(targets).all() or targets.min() < low - 1e-3 or targets.max() > high + 1e-3:
         raise GanvasError(
             f"Float targets must lie from {low} to {high}, they go from {float(targets.min()):.2f} to {float(targets.max()):.2f}."
         )
@@ -167,9 +322,7 @@ class Encoder(nn.Module):
         while size > 4:
             layers += [nn.Conv2d(inputs, width, 3, 2, 1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
             inputs, width, size = width, min(256, 2 * width), (size + 1) // 2
-        self.layers = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(inputs * size * size, space.size)
-        )
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * size * size, space.size))
         self.shape = space.shape
         self.register_buffer("mean", space.mean.detach().clone())
         self.register_buffer("std", space.std.detach().clamp(min=1e-6).clone())
@@ -185,74 +338,110 @@ def train_encoder(
     batch: int = 64,
     rate: float = 2e-3,
     seed: int = 0,
+    path: Path | None = None,
     progress: Progress | None = None,
 ) -> Encoder:
-    """An encoder trained on the generator's own samples: the points are known, so no data are needed (Zhu et al. 2016)."""
-    random = stream(seed, "encoder")
+    """An encoder trained on the generator's own samples: the points are known, so no data are needed (Zhu et al. 2016).
+
+    With a path, the encoder is kept there and opened instead of being trained again; an interrupted training goes on.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(space).to(space.model.device)
+    job = {"job": "encoder", "model": hash_of(space.model.generator), "space": space.name, "steps": steps, "batch": batch,
+           "rate": rate, "seed": seed}  # fmt: skip
+    if path is not None and path.is_file():
+        tensors, header = io.load_tensors(path)
+        if header.get("kind") != "encoder" or header.get("job") != job:
+            raise GanvasError(
+                f"{path} is no encoder of this model, space and training ({job}). Give another --encoder, or delete it."
+            )
+        encoder.load_state_dict(tensors)
+        return encoder.eval().requires_grad_(False)
+    random = stream(seed, "encoder")
     optimizer = torch.optim.Adam(encoder.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
-    for step in range(steps):
+    state = Checkpoint(path and path.with_suffix(".state.safetensors"), job)
+    modules, optimizers = [("encoder", encoder)], [("optimizer", optimizer)]
+    for step in range(state.resume(random, modules, optimizers), steps):
+        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / (0.3 * steps), 1.4 * (steps - step) / steps)
         with torch.no_grad():
-            points = space.sample(batch, random)
-            images = space.decode(points, space.labels(batch, None))
+            labels = space.labels(batch, None)
+            points = space.sample(batch, random, labels)
+            images = space.decode(points, labels)
         loss = ((encoder(images) - points) / space.std.clamp(min=1e-6)).square().mean()
+        if not torch.isfinite(loss):
+            raise GanvasError(f"The generator drew NaN or infinity at step {step} of the encoder's training.")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
+        state.keep(step + 1, random, modules, optimizers)
         if progress is not None:
             progress(step + 1, steps)
+    if path is not None:
+        with io.atomic(path) as temporary:
+            io.save_tensors(temporary, encoder.state_dict(), {"kind": "encoder", "job": job})
+    state.done()
     return encoder.eval().requires_grad_(False)
 
 
+@torch.no_grad()
 def encode(space: LatentSpace, encoder: Encoder, targets: Tensor, see: Perception = pyramid) -> Inversion:
     """One pass of the encoder, no optimisation."""
-    wanted, scale = _as_floats(space, targets), scale_of(space, see)
+    wanted = as_floats(space, targets)
+    points = encoder(wanted)
+    search = _Search(space, see(wanted), space.labels(len(points), None), None, see, scale_of(space, see))
+    return _choose(search, points, search.error(points), len(points), 1)
+
+
+def tune(
+    space: LatentSpace,
+    found: Inversion,
+    targets: Tensor,
+    *,
+    steps: int = 200,
+    rate: float = 1e-3,
+    locality: float = 0.1,
+    see: Perception = pyramid,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Model, Inversion]:
+    """A copy of the model that draws the targets at the points found for them (pivotal tuning, Roich et al. 2021).
+
+    Adam on the generator's weights. `locality` holds the samples of points between the pivots and random ones where they were
+    (their section 3.3), so that the rest of the space keeps its pictures. Gives the tuned model and the inversion in it.
+    """
+    wanted, random = as_floats(space, targets), stream(seed, "tune")
+    tuned = replace(space.model, generator=copy.deepcopy(space.model.generator).train(False).requires_grad_(True))
+    there, scale = open_space(tuned, space.name), scale_of(space, see)
+    weights = [p for p in tuned.generator.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=rate)
+    labels = space.labels(len(wanted), None)
     with torch.no_grad():
-        points = encoder(wanted)
-        labels = space.labels(len(points), None)
-        errors = (see(space.decode(points, labels)) - see(wanted)).norm(dim=1) / scale
-    return _choose(space, points, errors, len(points), 1, labels, see, scale)
-
-
-tasks: Registry[Callable[..., Degrade]] = Registry("task")
-
-
-@tasks.register("inpaint")
-def inpaint(mask: Tensor) -> Degrade:
-    """Only the pixels where the mask (H, W) or (n, 1, H, W) is 1 were seen"""
-    return lambda images: images * mask.to(images)
-
-
-@tasks.register("superres")
-def superres(factor: int = 4) -> Degrade:
-    """Only averages over blocks of `factor` pixels were seen"""
-    return lambda images: F.avg_pool2d(images, factor)
-
-
-@tasks.register("denoise")
-def denoise() -> Degrade:
-    """The image was seen under noise: the generator's range is the prior"""
-    return lambda images: images
-
-
-@tasks.register("deblur")
-def deblur(width: int = 5) -> Degrade:
-    """The image was seen through a box blur of `width` pixels"""
-    return lambda images: F.avg_pool2d(images, width, 1, width // 2, count_include_pad=False)
-
-
-@tasks.register("colorize")
-def colorize() -> Degrade:
-    """Only the mean of the channels was seen"""
-    return lambda images: images.mean(1, keepdim=True)
-
-
-def psnr(a: Tensor, b: Tensor, value_range: tuple[float, float], mask: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio in dB (n,), over the pixels where `mask` is 1."""
-    weight = torch.ones_like(a) if mask is None else mask.to(a).expand_as(a)
-    error = ((a - b).square() * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
-    return 10 * torch.log10((value_range[1] - value_range[0]) ** 2 / error.clamp(min=1e-12))
+        seen = see(wanted)
+    best, kept = float("inf"), copy.deepcopy(tuned.generator.state_dict())
+    for step in range(steps + 1):
+        error = (see(there.decode(found.points, labels)) - seen).norm(dim=1) / scale
+        if float(error.detach().mean()) < best:
+            best, kept = float(error.detach().mean()), copy.deepcopy(tuned.generator.state_dict())
+        if progress is not None:
+            progress(step, steps)
+        if step == steps:
+            break
+        loss = error.square().mean()
+        if locality:
+            with torch.no_grad():
+                others = space.sample(len(wanted), random, labels)
+                between = found.points + 0.5 * (others - found.points)
+                before = see(space.decode(between, labels))
+            loss = loss + locality * ((see(there.decode(between, labels)) - before).norm(dim=1) / scale).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        if not all(p.grad is None or p.grad.isfinite().all() for p in weights):
+            break  # the best weights so far are kept
+        optimizer.step()
+    tuned.generator.load_state_dict(kept)
+    tuned.generator.requires_grad_(False)
+    with torch.no_grad():
+        drawn = there.decode(found.points, labels)
+        residual = (see(drawn) - seen).norm(dim=1) / scale
+    return tuned, replace(found, drawn=drawn, residual=residual)

@@ -113,9 +113,9 @@ def _train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        checkpoint.keep(step + 1, random, modules, optimizers)
         if progress is not None:
             progress(step + 1, steps)
-        checkpoint.keep(step + 1, random, modules, optimizers)
     judge.eval()
     right = 0
     with torch.no_grad():

@@ -46,6 +46,11 @@ class LatentSpace:
         """(n, *shape) -> float samples (n, C, H, W) within the generator's range, or (n, D). Differentiable."""
         raise NotImplementedError
 
+    @torch.no_grad()
+    def numbered(self, n: int, seed: int = 0, labels: Tensor | None = None) -> Tensor:
+        """The points of the n samples that `model.sample(n, seed=seed)` draws (n, *shape): what a person sees and numbers."""
+        return self.of(self.model.latents(n, seed).to(self.model.device), self.labels(n, labels))
+
     @cached_property
     def known(self) -> Tensor:
         """`KNOWN` points, always the same ones (KNOWN, *shape)."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
+from ganvas.latent.attributes import open_attribute
 from ganvas.latent.directions import Direction, measured, without
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace
@@ -58,6 +59,33 @@ def attribute(
         name, vector, space.name, hash_of(space.model.generator), "attribute", 1.0, score=accuracies[best], made=made
     )
     return measured(space, found, see)
+
+
+@torch.no_grad()
+def score(space: LatentSpace, name: str, points: Tensor) -> Tensor:
+    """The attribute called `name` of the samples at points (n, *shape): (n,) on the CPU; of a class, 1 where it is that class."""
+    measure = open_attribute(name, space.model)
+    found = torch.cat([measure(space.model.to_data(space.decode(part))).cpu() for part in points.split(256)])
+    return (found > 0.5).float() if name.startswith("class:") else found
+
+
+def from_attribute(
+    space: LatentSpace, name: str, keep: Sequence[str] = (), samples: int = 2000, seed: int = 0
+) -> Direction:
+    """The direction of a named attribute (`ganvas.latent.attributes`, `class:NAME`) that leaves those of `keep` alone."""
+    points = space.numbered(samples, seed)
+    against = [attribute(space, points, score(space, each, points), each) for each in keep]
+    return attribute(space, points, score(space, name, points), name, against)
+
+
+def from_scores(
+    space: LatentSpace, path: Path, keep: Sequence[str] = (), samples: int = 2000, seed: int = 0
+) -> Direction:
+    """The direction of a person's scores (`read_scores`) for the samples of `seed`, called like the file."""
+    numbers, scores = read_scores(path)
+    # What is kept is known from samples, not from the few that a person rated.
+    against = [from_attribute(space, each, (), samples, seed) for each in keep]
+    return attribute(space, space.numbered(max(numbers) + 1, seed)[numbers], scores, path.stem, against)
 
 
 def read_scores(path: Path) -> tuple[list[int], Tensor]:

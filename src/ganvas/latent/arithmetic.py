@@ -1,0 +1,53 @@
+"""Sums of points: `12 - 3 + 40`, `Sandal - Sneaker + Ankle boot` (Radford et al. 2016, section 6.3.2)."""
+
+import re
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.space import LatentSpace
+from ganvas.latent.supervised import score
+
+MOST = 100_000
+SAMPLES = 2000
+
+
+class Sum(NamedTuple):
+    """An expression, worked out."""
+
+    names: tuple[str, ...]
+    signs: tuple[int, ...]
+    terms: Tensor
+    """(t, *shape)"""
+    result: Tensor
+    """(*shape)"""
+
+
+def arithmetic(space: LatentSpace, expression: str, seed: int = 0) -> Sum:
+    """`a - b + c`, each a number of a sample of `seed` (`ganvas sample`, from 0) or a class, which stands for its mean point.
+
+    Signs have spaces around them. The sum is taken from the mean of the space, so that `a - b` is a point as well; where
+    straight lines are not natural (z) it is brought back to a typical length. Raises `GanvasError` for what is neither.
+    """
+    parts = re.split(r"\s+([+-])\s+", expression.strip())
+    names, signs = tuple(parts[::2]), (1, *(1 if sign == "+" else -1 for sign in parts[1::2]))
+    if any(not name for name in names):
+        raise GanvasError(f"Arithmetic wants terms with spaces around the signs, like '12 - 3 + 40'; got {expression!r}.")
+    terms = torch.stack([_term(space, name, seed) for name in names])
+    weights = torch.tensor(signs, dtype=terms.dtype, device=terms.device).reshape(-1, *[1] * len(space.shape))
+    result = space.mean + (weights * (terms - space.mean)).sum(0)
+    return Sum(names, signs, terms, result if space.flat else space.project(result[None])[0])
+
+
+def _term(space: LatentSpace, name: str, seed: int) -> Tensor:
+    if name.isdigit():
+        if int(name) >= MOST:
+            raise GanvasError(f"Samples are numbered from 0 to {MOST - 1}, got {name}.")
+        return space.numbered(int(name) + 1, seed)[-1]
+    points = space.numbered(SAMPLES, seed)
+    chosen = score(space, f"class:{name}", points) > 0
+    if not chosen.any():
+        raise GanvasError(f"None of {SAMPLES} samples is named {name!r} by the classifier, so it has no mean point.")
+    return points[chosen.to(points.device)].mean(0)

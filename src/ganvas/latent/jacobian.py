@@ -1,0 +1,59 @@
+"""The derivative of what a sample looks like by its point, and the metric that it pulls back into the space."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from ganvas.latent.paths import Perception, pyramid
+from ganvas.latent.space import LatentSpace
+
+
+def jacobians(
+    space: LatentSpace, points: Tensor, see: Perception = pyramid, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Features (n, F) at points (n, *shape) and their Jacobians (n, F, D).
+
+    Forward mode over all coordinates at once; for generators with an operation that has none, each Jacobian-vector product
+    is the derivative of a vector-Jacobian product by its vector.
+    """
+    labels = space.labels(len(points), labels)
+    basis = torch.eye(space.size, device=points.device, dtype=points.dtype).reshape(-1, *space.shape)
+
+    def one(point: Tensor, label: Tensor | None) -> Tensor:
+        features: Tensor = see(space.decode(point[None], None if label is None else label[None]))[0]
+        return features
+
+    found = []
+    for i, point in enumerate(points.detach()):
+        label = None if labels is None else labels[i]
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of what torch itself loads for forward mode
+
+                def push(tangent: Tensor, point: Tensor = point, label: Tensor | None = label) -> Tensor:
+                    pushed: Tensor = torch.func.jvp(lambda p: one(p, label), (point,), (tangent,))[1]
+                    return pushed
+
+                features = one(point, label)
+                columns = torch.func.vmap(push)(basis)
+        except (RuntimeError, NotImplementedError):
+            at = point.expand(len(basis), *space.shape).clone().requires_grad_(True)
+            several = see(space.decode(at, None if label is None else label.expand(len(basis))))
+            dummy = torch.zeros_like(several, requires_grad=True)
+            (pulled,) = torch.autograd.grad(several, at, dummy, create_graph=True)
+            (columns,) = torch.autograd.grad(pulled, dummy, basis)
+            features = several[0].detach()
+        found.append((features, columns.t()))
+    return torch.stack([f for f, _ in found]), torch.stack([j for _, j in found])
+
+
+def metric(space: LatentSpace, points: Tensor, see: Perception = pyramid) -> Tensor:
+    """The mean of J^T J (D, D) over points (n, *shape), J the Jacobian of features: what a step changes, in float64."""
+    total = torch.zeros(space.size, space.size, dtype=torch.float64)
+    label = space.labels(1, None)
+    for point in points:
+        _, found = jacobians(space, point[None], see, label)
+        j = found[0].double().cpu()
+        total += j.t() @ j
+    return total / len(points)

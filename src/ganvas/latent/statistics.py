@@ -1,0 +1,204 @@
+"""How a latent space is made: its dimension, what separates in it, what its directions change, and how disentangled it is.
+
+Pure functions of points, codes and factors. The published metrics carry their names; what differs from them is said.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.directions import Direction, edit
+from ganvas.latent.space import LatentSpace
+from ganvas.latent.supervised import score
+
+Array = NDArray[np.float64]
+BINS = 20
+VOTES, GROUP = 2000, 64
+
+
+def intrinsic_dimension(points: Array) -> float:
+    """TwoNN (Facco et al. 2017): from the ratio of the distances to the second and the first neighbour of points (n, D)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    distances, _ = NearestNeighbors(n_neighbors=3).fit(points).kneighbors(points)
+    near = distances[:, 1] > 0  # copies have no ratio
+    ratios = np.sort(np.log(distances[near, 2] / distances[near, 1]))
+    kept = ratios[: int(0.9 * len(ratios))]  # the largest tenth is noise (section "Discarding")
+    if len(kept) < 10 or kept[-1] <= 0:
+        raise GanvasError("The intrinsic dimension needs at least 12 different points.")
+    empirical = -np.log(1 - np.arange(1, len(kept) + 1) / (len(ratios) + 1))
+    return float((kept * empirical).sum() / (kept * kept).sum())
+
+
+def participation(values: Tensor) -> float:
+    """How many eigenvalues (k,) matter: the square of their sum over the sum of their squares; k when all are equal."""
+    return float(values.sum().square() / values.square().sum().clamp(min=1e-300))
+
+
+def linear_separability(space: LatentSpace, names: Sequence[str], samples: int = 4000, seed: int = 0) -> float:
+    """2 to the power of the summed conditional entropies H(attribute | side of the best hyperplane), in bits (Karras et al. 2019).
+
+    1 is perfect. `names` are attributes; those with values are split at their median, and the half of the samples that is
+    surest (furthest from the median) is kept, as published. Compares at equal attributes and classifier only.
+    """
+    from sklearn.svm import LinearSVC
+
+    points = space.numbered(samples, seed)
+    x = space.whiten((points - space.mean).flatten(1)).cpu().numpy()
+    bits = 0.0
+    for name in names:
+        scores = score(space, name, points)
+        if name.startswith("class:"):
+            y, kept = scores.numpy() > 0.5, np.ones(samples, bool)
+        else:
+            away = (scores - scores.median()).abs()
+            y, kept = (scores > scores.median()).numpy(), (away >= away.median()).numpy()
+        x_kept, y_kept = x[kept], y[kept]
+        if y_kept.all() or not y_kept.any():
+            continue  # nothing to separate
+        side = LinearSVC(dual=False).fit(x_kept, y_kept).predict(x_kept)
+        for value in (False, True):
+            where = side == value
+            p = float(y_kept[where].mean()) if where.any() else 0.0
+            bits += float(where.mean()) * -sum(q * np.log2(q) for q in (p, 1 - p) if q > 0)
+    return float(2**bits)
+
+
+class Rescored(NamedTuple):
+    """What directions change when each changes its own attribute by the same amount."""
+
+    names: tuple[str, ...]
+    """Of the attributes."""
+    matrix: Array
+    """(directions, attributes): mean change in standard deviations of the attribute, at the matched strength."""
+    strengths: Array
+    """In sigmas; NaN where a direction does not reach the effect within 4."""
+
+    def leakage(self) -> Array:
+        """Strongest change of another attribute over that of the own one, for direction i and attribute i."""
+        found = []
+        for i, row in enumerate(self.matrix):
+            others = np.abs(np.delete(row, i))
+            found.append(others.max() / max(abs(row[i]), 1e-12))
+        return np.asarray(found)
+
+
+def rescore(
+    space: LatentSpace, directions: Sequence[Direction], names: Sequence[str], effect: float = 1.0, samples: int = 300,
+    seed: int = 1,
+) -> Rescored:  # fmt: skip
+    """Change of every attribute by direction i, at the strength where attribute i has changed by `effect` deviations.
+
+    Matched effects make leakage comparable: a direction that does little leaks little. Measured on samples that no direction was
+    found with, from half the strength below to half above, so that a bend in the space does not count for one side.
+    """
+    points = space.numbered(samples, seed + 1_000_003)
+    start = {name: score(space, name, points) for name in names}
+    spread = {name: float(value.std().clamp(min=1e-9)) for name, value in start.items()}
+
+    def change(direction: Direction, strength: float, name: str) -> float:
+        with torch.no_grad():
+            low, high = (score(space, name, edit(space, points, direction, s * strength)) for s in (-0.5, 0.5))
+        return float((high - low).mean()) / spread[name]
+
+    rows, strengths = [], []
+    for direction, own in zip(directions, names, strict=False):
+        low, high = 0.0, 4.0
+        reached = change(direction, high, own) >= effect
+        for _ in range(7 if reached else 0):
+            middle = (low + high) / 2
+            low, high = (low, middle) if change(direction, middle, own) >= effect else (middle, high)
+        rows.append([change(direction, high, name) for name in names])
+        strengths.append(high if reached else float("nan"))
+    return Rescored(tuple(names), np.asarray(rows), np.asarray(strengths))
+
+
+class Dci(NamedTuple):
+    """Disentanglement, completeness, informativeness (Eastwood and Williams 2018)."""
+
+    disentanglement: float
+    completeness: float
+    informativeness: float
+
+
+def dci(codes: Array, factors: NDArray[np.int64], seed: int = 0) -> Dci:
+    """Of codes (n, D) and whole-numbered factors (n, K), by the importances of random forests; accuracy on a held-out quarter.
+
+    Their equations 2 to 4. Published figures use forests or boosted trees: compare at equal ones only.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    cut = len(codes) * 3 // 4
+    importances, accuracies = [], []
+    for k in range(factors.shape[1]):
+        forest = RandomForestClassifier(60, max_features=0.3, min_samples_leaf=2, random_state=seed, n_jobs=-1)
+        forest.fit(codes[:cut], factors[:cut, k])
+        importances.append(forest.feature_importances_)
+        accuracies.append(forest.score(codes[cut:], factors[cut:, k]))
+    r = np.stack(importances, 1) + 1e-12  # (D, K)
+    across, along = (1 - _entropy(r, axis) / np.log(r.shape[axis]) for axis in (1, 0))
+    weight = r.sum(1) / r.sum()
+    return Dci(float((weight * across).sum()), float(along.mean()), float(np.mean(accuracies)))
+
+
+def _entropy(r: Array, axis: int) -> Array:
+    p = r / r.sum(axis, keepdims=True)
+    found: Array = -(p * np.log(p)).sum(axis)
+    return found
+
+
+def mig(codes: Array, factors: NDArray[np.int64]) -> float:
+    """Mutual information gap (Chen et al. 2018, equation 6): (largest - second) / entropy, mean over factors; 20 bins a code."""
+    from sklearn.metrics import mutual_info_score
+
+    edges = [np.quantile(code, np.linspace(0, 1, BINS + 1)[1:-1]) for code in codes.T]
+    binned = [np.digitize(code, edge) for code, edge in zip(codes.T, edges, strict=True)]
+    gaps = []
+    for factor in factors.T:
+        shared = np.sort([mutual_info_score(factor, code) for code in binned])
+        p = np.bincount(factor) / len(factor)
+        gaps.append((shared[-1] - shared[-2]) / -(p[p > 0] * np.log(p[p > 0])).sum())
+    return float(np.mean(gaps))
+
+
+def sap(codes: Array, factors: NDArray[np.int64]) -> float:
+    """Separated attribute predictability (Kumar et al. 2018): how much better the best code alone tells a factor than the second.
+
+    The score of one code is the balanced accuracy of a linear classifier on it, on a held-out half.
+    """
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.metrics import balanced_accuracy_score
+
+    scaled = (codes - codes.mean(0)) / (codes.std(0) + 1e-12)
+    half, gaps = len(codes) // 2, []
+    for factor in factors.T:
+        scores = []
+        for code in scaled.T:
+            told = RidgeClassifier(class_weight="balanced").fit(code[:half, None], factor[:half]).predict(code[half:, None])
+            scores.append(balanced_accuracy_score(factor[half:], told))
+        first, second = np.sort(scores)[::-1][:2]
+        gaps.append(first - second)
+    return float(np.mean(gaps))
+
+
+def factor_vae_score(codes: Array, factors: NDArray[np.int64], seed: int = 0) -> float:
+    """Accuracy of telling the factor that was held fixed by the code that varied least (Kim and Mnih 2018, section 4).
+
+    Groups of 64 rows that share one value of one factor, their variances over the whole ones; a majority vote, trained on
+    one half of 2,000 groups and scored on the other.
+    """
+    random = np.random.default_rng(seed)
+    whole = codes.var(0) + 1e-12
+    votes = np.zeros((2, codes.shape[1], factors.shape[1]), np.int64)
+    for i in range(VOTES):
+        k = int(random.integers(factors.shape[1]))
+        rows = np.flatnonzero(factors[:, k] == factors[random.integers(len(factors)), k])
+        group = codes[random.choice(rows, GROUP)]
+        votes[i % 2, int(np.argmin(group.var(0) / whole)), k] += 1
+    guess = votes[0].argmax(1)
+    return float(votes[1][np.arange(len(guess)), guess].sum() / votes[1].sum())
