@@ -1,7 +1,7 @@
 from pathlib import Path
 
-import numpy as np
 import av
+import numpy as np
 import pytest
 import torch
 from PIL import Image

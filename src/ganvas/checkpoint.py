@@ -53,7 +53,8 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
 class Checkpoint:
     """Where a long job was: written every so many seconds, read when the same job starts again, removed at its end.
 
-    `job` says which job it is: a file of another one is not touched until this job writes its own. Without a path nothing is kept.
+    `job` says which job it is: a file of another one is not touched until this job writes its own. Without a path nothing is
+    kept.
     """
 
     def __init__(self, path: Path | None, job: io.Json, every: float = 20.0) -> None:

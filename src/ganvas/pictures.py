@@ -43,6 +43,18 @@ def grid(images: Tensor, columns: int | None = None, min_width: int = 512) -> Im
     return to_image(F.pad(tiled, (0, GAP, 0, GAP), value=128))
 
 
+def atlas(images: Tensor, places: np.ndarray, cells: int = 28) -> Image.Image:
+    """uint8 images (N, C, H, W) on a raster: in each of `cells` x `cells` the one whose place (N, 2) is nearest its middle."""
+    low, high = np.quantile(places, 0.005, axis=0), np.quantile(places, 0.995, axis=0)
+    at = (places - low) / np.maximum(high - low, 1e-12) * cells
+    column, row = (np.clip(np.floor(at[:, i]).astype(int), 0, cells - 1) for i in (0, 1))
+    away = np.linalg.norm(at - np.stack([column, row], 1) - 0.5, axis=1)
+    tiles = torch.full((cells * cells, *images.shape[1:]), 128, dtype=torch.uint8)
+    for i in away.argsort()[::-1]:  # the nearest comes last and stays
+        tiles[(cells - 1 - row[i]) * cells + column[i]] = images[i]
+    return grid(tiles, columns=cells)
+
+
 def scatter(points: Tensor, size: int = 512) -> Image.Image:
     """2-D points (N, 2) as a plot from -5 to 5 or as wide as they spread."""
     from matplotlib.figure import Figure
@@ -89,7 +101,7 @@ def check_film(out: Path) -> None:
 
 
 def save_animation(frames: Tensor, out: Path, fps: float = 24.0) -> None:
-    """Write uint8 frames (T, C, H, W) as an endless .gif or .webp or as an .mp4 (H.264), small ones enlarged by a whole factor."""
+    """Write uint8 frames (T, C, H, W) as an endless .gif or .webp or an .mp4 (H.264), small ones enlarged by a whole factor."""
     check_film(out)
     scale = max(1, round(256 / frames.shape[3]))
     images = [to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2)) for frame in frames]
@@ -114,7 +126,7 @@ def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> No
         film.width, film.height, film.pix_fmt = images[0].width // 2 * 2, images[0].height // 2 * 2, "yuv420p"
         for image in images:
             cropped = image.convert("RGB").crop((0, 0, film.width, film.height))
-            container.mux(film.encode(av.VideoFrame.from_image(cropped)))
+            container.mux(film.encode(av.VideoFrame.from_ndarray(np.asarray(cropped), format="rgb24")))
         container.mux(film.encode(None))
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.cli import main
 from ganvas.checkpoint import Checkpoint
+from ganvas.cli import main
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
@@ -20,7 +20,6 @@ from ganvas.latent.invert import encode, invert, train_encoder, tune
 from ganvas.latent.restore import colorize, deblur, inpaint, psnr, superres, tasks
 from ganvas.networks import to_uint8
 from tests.latent.test_space import Decoder, ours, plain_dcgan
-
 
 _keep = Checkpoint.keep
 
@@ -182,7 +181,9 @@ def test_tuning_draws_the_target_and_leaves_the_rest() -> None:
     assert torch.equal(model.sample(8, seed=2), before), "the model itself is not touched"
     assert not torch.equal(tuned.sample(8, seed=2), before)
     held, _ = tune(space, found, targets, steps=60, locality=10.0)
-    moved = [(each.sample(32, seed=2).float() - model.sample(32, seed=2).float()).abs().mean() for each in (tuned, held)]
+    moved = [
+        (each.sample(32, seed=2).float() - model.sample(32, seed=2).float()).abs().mean() for each in (tuned, held)
+    ]
     assert moved[1] < moved[0], "locality keeps the other samples where they were"
 
 
@@ -191,7 +192,25 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     np.savez(images, images=ganvas.load("fashion", device="cpu").sample(4, seed=8).numpy())
     out = tmp_path / "a.npz"
     assert (
-        main(["invert", "fashion", str(images), "--method", "optimise", "--steps", "120", "--newton", "0", "--out", str(out), "--device", "cpu", "--json"]) == 0
+        main(
+            [
+                "invert",
+                "fashion",
+                str(images),
+                "--method",
+                "optimise",
+                "--steps",
+                "120",
+                "--newton",
+                "0",
+                "--out",
+                str(out),
+                "--device",
+                "cpu",
+                "--json",
+            ]
+        )
+        == 0
     )
     assert json.loads(capsys.readouterr().out)["residual_median"] < 0.15
     assert np.load(out)["points"].shape[0] == 4

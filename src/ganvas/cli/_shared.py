@@ -72,3 +72,28 @@ def table(rows: "Tensor", columns: int, out: Path) -> None:
     from ganvas import io, pictures
 
     io.write_bytes(out.with_suffix(".png"), pictures.png(pictures.grid(rows, columns=columns)))
+
+
+def read_mask(path: Path, model: "Model") -> "Tensor":
+    """1 where the image is bright (1, 1, H, W)."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from ganvas.errors import GanvasError
+
+    try:
+        with Image.open(path) as image:
+            grey = np.asarray(image.convert("L"))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise GanvasError(f"{path} can not be read as an image: {error}.") from error
+    if grey.shape != tuple(model.shape[1:]):
+        raise GanvasError(
+            f"The mask {path} is {grey.shape[1]} x {grey.shape[0]} px, the model draws {model.shape[2]} x {model.shape[1]}."
+        )
+    mask = torch.from_numpy(grey > 127).float()[None, None]
+    if not 0 < mask.mean() < 1:
+        raise GanvasError(
+            f"The mask {path} is {'all white: nothing' if mask.mean() else 'all black: everything'} is hidden."
+        )
+    return mask

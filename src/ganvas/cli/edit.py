@@ -57,7 +57,9 @@ def run(
     if out.suffix != ".png":
         raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .png.")
     if direction is None and arithmetic is None:
-        raise GanvasError("Edit with --direction FILE (see: ganvas directions), with --arithmetic '12 - 3 + 40', or both.")
+        raise GanvasError(
+            "Edit with --direction FILE (see: ganvas directions), with --arithmetic '12 - 3 + 40', or both."
+        )
     loaded = load(model, device=device)
     chosen = None
     if direction is not None:
@@ -91,7 +93,10 @@ def run(
             moved = [torch.cat(moved)]
         rows, strengths = [*rows, *moved], [0.0, *strength]
     with torch.no_grad():
-        drawn = [loaded.to_data(where.decode(row, None if labels is None else labels[:1].expand(len(row)))).cpu() for row in rows]
+        drawn = [
+            loaded.to_data(where.decode(row, None if labels is None else labels[:1].expand(len(row)))).cpu()
+            for row in rows
+        ]
         columns = max(len(row) for row in drawn)
         # Rows of different lengths are filled up with empty pictures.
         drawn = [torch.cat([row, row.new_full((columns - len(row), *row.shape[1:]), 128)]) for row in drawn]

@@ -31,7 +31,7 @@ def run(
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         images: A data set, folder, .zip, .npy or .npz of images of the model's size.
         method: optimise descends from several starts; encoder is one pass of a network trained on the model's own samples; hybrid
-            descends from what the encoder says; tune goes on by changing the generator until it draws the pictures, and writes it.
+            descends from what the encoder says; tune then changes the generator until it draws the pictures, and writes it.
         space: z, w, w+ or styles. Default: w where there is one, else z.
         n: How many of the images, the first ones.
         steps: Of the descent, and of the tuning.
@@ -64,7 +64,14 @@ def run(
             start = found.points
         if method != "encoder":
             found = found_in.invert(
-                where, targets, start=start, steps=steps, restarts=restarts, newton=newton, seed=seed, progress=show("descent")
+                where,
+                targets,
+                start=start,
+                steps=steps,
+                restarts=restarts,
+                newton=newton,
+                seed=seed,
+                progress=show("descent"),
             )
         if method == "tune":
             tuned, found = found_in.tune(where, found, targets, steps=steps, seed=seed, progress=show("tuning"))

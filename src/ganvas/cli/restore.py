@@ -9,8 +9,6 @@ import tyro
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganvas.model import Model
-
 
 def run(
     model: Annotated[str, tyro.conf.Positional],
@@ -65,6 +63,7 @@ def run(
     from ganvas.latent.invert import as_floats, invert
     from ganvas.latent.restore import psnr, tasks
     from ganvas.model import load
+    from ganvas.registry import did_you_mean
 
     shared.check(out)
     loaded = load(model, device=device, critic=False)
@@ -77,7 +76,10 @@ def run(
     if task == "inpaint":
         mask = _half(hidden, height, width)
     elif task not in tasks:
-        mask, task = _mask(Path(task), loaded), "inpaint"
+        if not Path(task).is_file():
+            hint = did_you_mean(task, list(tasks))
+            raise GanvasError(f"There is no task {task!r}.{hint} Use {', '.join(tasks)}, or the path of a mask.")
+        mask, task = shared.read_mask(Path(task), loaded), "inpaint"
     arguments: dict[str, tuple[Any, ...]] = {"inpaint": (mask,), "superres": (factor,), "deblur": (factor | 1,)}
     degrade = tasks.get(task)(*arguments.get(task, ()))
     shape = loaded.shape
@@ -102,7 +104,9 @@ def run(
     if mask is not None:
         shown = torch.where(mask.to(seen).bool(), seen, torch.zeros_like(seen) + (low + high) / 2)
     shown = loaded.to_data(F.interpolate(shown, (height, width)).expand(-1, channels, -1, -1)).cpu()
-    filled = found.drawn if mask is None else torch.where(mask.to(seen).bool(), seen, found.drawn)  # what was seen stays
+    filled = (
+        found.drawn if mask is None else torch.where(mask.to(seen).bool(), seen, found.drawn)
+    )  # what was seen stays
     restored = loaded.to_data(filled).cpu()
     shared.save(out, replace(found, drawn=filled))
     shared.table(torch.cat([*([] if damaged else [originals]), shown, restored]), len(originals), out)
@@ -141,31 +145,4 @@ def _half(hidden: str, height: int, width: int) -> "Tensor":
         rows, columns = slice(height // 4, height * 3 // 4), slice(width // 4, width * 3 // 4)
     mask = torch.ones(1, 1, height, width)
     mask[:, :, rows, columns] = 0
-    return mask
-
-
-def _mask(path: Path, model: "Model") -> "Tensor":
-    """1 where the image is bright (1, 1, H, W)."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from ganvas.errors import GanvasError
-    from ganvas.latent.restore import tasks
-    from ganvas.registry import did_you_mean
-
-    if not path.is_file():
-        raise GanvasError(
-            f"There is no task {str(path)!r}.{did_you_mean(str(path), list(tasks))} Use {', '.join(tasks)}, or the path of a mask."
-        )
-    try:
-        with Image.open(path) as image:
-            grey = np.asarray(image.convert("L"))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise GanvasError(f"{path} can not be read as an image: {error}.") from error
-    if grey.shape != tuple(model.shape[1:]):
-        raise GanvasError(f"The mask {path} is {grey.shape[1]} x {grey.shape[0]} px, the model draws {model.shape[2]} x {model.shape[1]}.")
-    mask = torch.from_numpy(grey > 127).float()[None, None]
-    if not 0 < mask.mean() < 1:
-        raise GanvasError(f"The mask {path} is {'all white: nothing' if mask.mean() else 'all black: everything'} is hidden.")
     return mask

@@ -31,10 +31,12 @@ def arithmetic(space: LatentSpace, expression: str, seed: int = 0) -> Sum:
     Signs have spaces around them. The sum is taken from the mean of the space, so that `a - b` is a point as well; where
     straight lines are not natural (z) it is brought back to a typical length. Raises `GanvasError` for what is neither.
     """
-    parts = re.split(r"\s+([+-])\s+", expression.strip())
+    parts = re.split(r"\s+([+-])(?:\s+|$)", expression.strip())
     names, signs = tuple(parts[::2]), (1, *(1 if sign == "+" else -1 for sign in parts[1::2]))
     if any(not name for name in names):
-        raise GanvasError(f"Arithmetic wants terms with spaces around the signs, like '12 - 3 + 40'; got {expression!r}.")
+        raise GanvasError(
+            f"Arithmetic wants terms with spaces around the signs, like '12 - 3 + 40'; got {expression!r}."
+        )
     terms = torch.stack([_term(space, name, seed) for name in names])
     weights = torch.tensor(signs, dtype=terms.dtype, device=terms.device).reshape(-1, *[1] * len(space.shape))
     result = space.mean + (weights * (terms - space.mean)).sum(0)

@@ -71,7 +71,9 @@ def named(
     """Unit vectors (k, D) and their scores (k,) as measured directions called `method-0`, `method-1`, ..."""
     mark, made = hash_of(space.model.generator), {"version": version("ganvas"), **made}
     raw = [
-        Direction(f"{method}-{i}", v.cpu().reshape(space.shape), space.name, mark, method, 1.0, score=float(s), made=made)
+        Direction(
+            f"{method}-{i}", v.cpu().reshape(space.shape), space.name, mark, method, 1.0, score=float(s), made=made
+        )
         for i, (v, s) in enumerate(zip(vectors, scores, strict=True))
     ]
     return [measured(space, each, see) for each in raw]
@@ -94,7 +96,10 @@ def measured(space: LatentSpace, direction: Direction, see: Perception = pyramid
     cost = None
     if space.model.critic is not None:
         real = space.model.critic(before, labels)
-        far = [space.model.critic(space.decode(edit(space, points, direction, s), labels), labels) for s in (-COST_SIGMAS, COST_SIGMAS)]
+        far = [
+            space.model.critic(space.decode(edit(space, points, direction, s), labels), labels)
+            for s in (-COST_SIGMAS, COST_SIGMAS)
+        ]
         cost = float((real.mean() - torch.stack(far).mean()) / real.std().clamp(min=1e-9))
     return replace(direction, effect=float((see(after) - see(before)).norm(dim=1).mean()), effects=effects, cost=cost)
 
@@ -121,7 +126,8 @@ def without(space: LatentSpace, vector: Tensor, others: Sequence[Direction]) -> 
     """A vector (D,) less its part in the span of `others`, at unit length: conditional manipulation (Shen et al. 2020, 3.2).
 
     Projected where the space is white. In z that is the published projection; in w, whose coordinates depend on each other, it
-    leaves the linear scores of the others where they were and stays among likely points. Raises `GanvasError` when nothing is left.
+    leaves the linear scores of the others where they were and stays among likely points. Raises `GanvasError` when nothing
+    is left.
     """
     white = space.whiten(vector[None].to(space.model.device))[0]
     length = white.norm()
@@ -132,7 +138,8 @@ def without(space: LatentSpace, vector: Tensor, others: Sequence[Direction]) -> 
     if white.norm() < 1e-6 * length:
         raise GanvasError("Nothing is left of the direction after the projection: the kept ones contain it.")
     found = space.unwhiten(white[None])[0]
-    return (found / found.norm()).float().cpu()
+    unit: Tensor = (found / found.norm()).float().cpu()
+    return unit
 
 
 def keeping(space: LatentSpace, direction: Direction, others: Sequence[Direction]) -> Direction:

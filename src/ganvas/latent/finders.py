@@ -41,7 +41,7 @@ def covariance(batches: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
 
 
 def leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The first eigenvectors (k, D) of a symmetric matrix (D, D), largest eigenvalue first, and their shares of its trace (k,)."""
+    """The first eigenvectors (k, D) of a symmetric matrix (D, D), largest first, and their shares of its trace (k,)."""
     values, vectors = torch.linalg.eigh(matrix)
     return vectors.flip(1).t()[:count].float(), (values.flip(0) / values.sum())[:count].float()
 

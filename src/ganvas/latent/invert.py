@@ -66,7 +66,8 @@ class _Search:
 
     def error(self, points: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
         labels = None if self.labels is None else self.labels[rows]
-        return (self.look(self.space.decode(points, labels)) - self.seen[rows]).norm(dim=1) / self.scale
+        found: Tensor = (self.look(self.space.decode(points, labels)) - self.seen[rows]).norm(dim=1) / self.scale
+        return found
 
 
 def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
@@ -128,9 +129,13 @@ def invert(
     if _has_gradient(search, begin):
         points, errors, stuck = _descend(search, begin, steps, rate, keep, progress)
         if stuck:
-            notes = (f"the gradient of {stuck} of {len(begin)} starts was not finite: they stopped where they were best",)
+            notes = (
+                f"the gradient of {stuck} of {len(begin)} starts was not finite: they stopped where they were best",
+            )
     else:
-        notes = ("no gradient flows from this generator's samples to its latents: searched by CMA-ES, without gradients",)
+        notes = (
+            "no gradient flows from this generator's samples to its latents: searched by CMA-ES, without gradients",
+        )
         points, errors = _evolve(search, begin, steps, seed, progress)
         newton = 0
     found = _choose(search, points, errors, count, restarts)
@@ -245,9 +250,7 @@ def _newton(
 
 
 @torch.no_grad()
-def _evolve(
-    search: _Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None
-) -> tuple[Tensor, Tensor]:
+def _evolve(search: _Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None) -> tuple[Tensor, Tensor]:
     """CMA-ES (Hansen) from every start, in coordinates of unit spread."""
     import cma
 

@@ -7,6 +7,7 @@ can say which direction was taken and how far. With the directions frozen, the r
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,7 @@ class _Shifts(nn.Module):
     def __init__(self, space: LatentSpace, count: int, given: Tensor | None) -> None:
         super().__init__()
         self.std: Tensor
+        self.given: Tensor
         self.register_buffer("std", space.std.detach().flatten().clone())
         self.linear: nn.Module | None = None
         if given is None:
@@ -67,8 +69,10 @@ class _Shifts(nn.Module):
 
     def directions(self) -> Tensor:
         """(K, D)"""
-        found: Tensor = self.given if self.linear is None else self.linear.weight.t()
-        return found
+        if self.linear is None:
+            return self.given
+        weight: Any = self.linear.weight
+        return weight.t()  # type: ignore[no-any-return]
 
     def forward(self, which: Tensor, far: Tensor) -> Tensor:
         return self.directions()[which] * far[:, None] * self.std
@@ -136,7 +140,9 @@ def learn(
     directions than the space has numbers.
     """
     if not 2 <= count <= space.size:
-        raise GanvasError(f"Learned directions are orthogonal: ask for 2 to {space.size} of {space.name!r}, not {count}.")
+        raise GanvasError(
+            f"Learned directions are orthogonal: ask for 2 to {space.size} of {space.name!r}, not {count}."
+        )
     job = {"job": "learn", "model": hash_of(space.model.generator), "space": space.name, "count": count, "seed": seed,
            "steps": steps, "batch": batch, "rate": rate}  # fmt: skip
     checkpoint = Checkpoint(state, job)

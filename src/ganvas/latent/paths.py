@@ -77,9 +77,7 @@ def _features(space: LatentSpace, points: Tensor, labels: Tensor | None, see: Pe
 
 
 @torch.no_grad()
-def step_lengths(
-    space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid
-) -> Tensor:
+def step_lengths(space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid) -> Tensor:
     """Feature distances between neighbours of a path (n, *shape): (n - 1,)."""
     features = _features(space, points, labels, see)
     lengths: Tensor = (features[1:] - features[:-1]).norm(dim=1)

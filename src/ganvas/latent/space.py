@@ -247,7 +247,7 @@ class HiddenLayer(LatentSpace):
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         seen: list[Tensor] = []
-        with _hooked(self.module, lambda module, inputs, output: seen.append(output)):
+        with hooked(self.module, lambda module, inputs, output: seen.append(output)):
             self.model.generator(z, self.labels(len(z), labels))
         if len(seen) != 1 or not isinstance(seen[0], Tensor) or len(seen[0]) != len(z):
             raise GanvasError(
@@ -257,13 +257,14 @@ class HiddenLayer(LatentSpace):
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         z = self.z.to(points).expand(len(points), -1)
-        with _hooked(self.module, lambda module, inputs, output: points.to(output.dtype)):
+        with hooked(self.module, lambda module, inputs, output: points.to(output.dtype)):
             drawn: Tensor = self.model.generator(z, self.labels(len(points), labels))
         return drawn.float()
 
 
 @contextmanager
-def _hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
+def hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
+    """Inside, `hook(module, inputs, output)` sees each output of the module and may give another."""
     handle = module.register_forward_hook(hook)
     try:
         yield

@@ -41,7 +41,7 @@ def participation(values: Tensor) -> float:
 
 
 def linear_separability(space: LatentSpace, names: Sequence[str], samples: int = 4000, seed: int = 0) -> float:
-    """2 to the power of the summed conditional entropies H(attribute | side of the best hyperplane), in bits (Karras et al. 2019).
+    """2 to the power of the summed H(attribute | side of the best hyperplane), in bits (Karras et al. 2019).
 
     1 is perfect. `names` are attributes; those with values are split at their median, and the half of the samples that is
     surest (furthest from the median) is kept, as published. Compares at equal attributes and classifier only.
@@ -136,7 +136,7 @@ def dci(codes: Array, factors: NDArray[np.int64], seed: int = 0) -> Dci:
     cut = len(codes) * 3 // 4
     importances, accuracies = [], []
     for k in range(factors.shape[1]):
-        forest = RandomForestClassifier(60, max_features=0.3, min_samples_leaf=2, random_state=seed, n_jobs=-1)
+        forest = RandomForestClassifier(40, max_features=None, min_samples_leaf=2, random_state=seed, n_jobs=-1)
         forest.fit(codes[:cut], factors[:cut, k])
         importances.append(forest.feature_importances_)
         accuracies.append(forest.score(codes[cut:], factors[cut:, k]))
@@ -179,7 +179,11 @@ def sap(codes: Array, factors: NDArray[np.int64]) -> float:
     for factor in factors.T:
         scores = []
         for code in scaled.T:
-            told = RidgeClassifier(class_weight="balanced").fit(code[:half, None], factor[:half]).predict(code[half:, None])
+            told = (
+                RidgeClassifier(class_weight="balanced")
+                .fit(code[:half, None], factor[:half])
+                .predict(code[half:, None])
+            )
             scores.append(balanced_accuracy_score(factor[half:], told))
         first, second = np.sort(scores)[::-1][:2]
         gaps.append(first - second)

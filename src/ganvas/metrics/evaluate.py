@@ -15,9 +15,10 @@ from ganvas.data.base import fingerprint
 from ganvas.errors import GanvasError
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
+from ganvas.latent.space import LatentZ
 from ganvas.metrics.base import Inputs, Value, metrics
 from ganvas.metrics.frechet import frechet
-from ganvas.metrics.path_length import PairedZ, path_length
+from ganvas.metrics.path_length import PairedSpace, path_length
 from ganvas.metrics.rows import Row
 from ganvas.model import Model, is_packaged, load
 
@@ -107,7 +108,7 @@ def evaluate(
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         held_out=held,
         modes=_known_modes(dataset),
-        path=None if model is None else (lambda: path_length(PairedZ(model), n=min(n, 2000), seed=seed)),
+        path=None if model is None else (lambda: path_length(PairedSpace(LatentZ(model)), n=min(n, 2000), seed=seed)),
     )
     values, skipped = _compute(inputs, names)
     floors: dict[str, float] = {}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.geometry import lerp, slerp
-from ganvas.latent.space import LatentZ
+from ganvas.latent.space import LatentSpace
 from ganvas.metrics.arrays import standard_error
 
 
@@ -25,12 +25,21 @@ class Space(Protocol):
         """(n, Z) -> float images (n, C, H, W) or points (n, D), never rounded to bytes."""
 
 
-class PairedZ(LatentZ):
-    """A model's latents, both ends of a path getting the same class."""
+class PairedSpace:
+    """A latent space of a model, both ends of a path getting the same class. Points are flattened."""
 
-    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        labels = self.labels(len(points) // 2, labels)
-        return super().decode(points, None if labels is None else torch.cat([labels, labels]))
+    def __init__(self, space: LatentSpace) -> None:
+        self.space, self.flat = space, space.flat
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """n points (n, D)."""
+        return self.space.sample(n, generator).flatten(1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(n, D) -> float samples."""
+        labels = self.space.labels(len(latents) // 2, None)
+        pairs = None if labels is None else torch.cat([labels, labels])
+        return self.space.decode(latents.reshape(-1, *self.space.shape), pairs)
 
 
 class PathLength(NamedTuple):

@@ -1,0 +1,119 @@
+"""`ganvas dissect`"""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+CANDIDATES = 4
+"""So many times the units are tried one by one; those with the strongest effect are switched."""
+
+
+def run(
+    model: Annotated[str, tyro.conf.Positional],
+    *,
+    concept: str = "realism",
+    layers: tuple[str, ...] = (),
+    mask: Path | None = None,
+    units: int = 8,
+    insert: bool = False,
+    space: str | None = None,
+    n: int = 512,
+    seed: int = 0,
+    out: Path = Path("dissect.png"),
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Find the hidden units that draw a concept, switch them off (or on), and measure what changes.
+
+    The picture shows samples above, the same with the units switched below. For `realism` these are the units of bad samples:
+    switched off, samples should gain. The change is measured on other samples than the units were chosen with.
+
+    Args:
+        model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
+        concept: realism (units behind bad samples), stroke, edge, red, green, blue, an attribute, class:NAME, or mask.
+        layers: Names of layers. Default: one for each size of maps.
+        mask: An image whose white is the concept `mask`.
+        units: How many units to switch.
+        insert: Switch them on everywhere, not off.
+        space: Whose samples. Default: w where there is one, else z.
+        n: How many samples are looked at.
+        seed: Of the samples.
+        out: A .png.
+        device: auto, cpu, cuda or mps.
+        json: Print the figures as JSON.
+    """
+    import torch
+
+    from ganvas import io, latent, pictures
+    from ganvas.cli import _shared
+    from ganvas.errors import GanvasError
+    from ganvas.latent.attributes import attributes
+    from ganvas.latent.dissect import REALISM, by_effect, dissect, switched
+    from ganvas.latent.supervised import score
+    from ganvas.model import load
+
+    if out.suffix != ".png":
+        raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .png.")
+    if units < 1:
+        raise GanvasError(f"--units is {units}; it must be at least 1.")
+    loaded = load(model, device=device)
+    if concept == REALISM and loaded.critic is None:
+        raise GanvasError(
+            "realism needs the model's critic, and there is none. Name another --concept, for instance stroke."
+        )
+    where = latent.open_space(loaded, space)
+    own = {} if mask is None else {"mask": _shared.read_mask(mask, loaded)[0, 0]}
+    found = dissect(where, layers or None, n, seed, own)
+    ranked = by_effect(where, found.units(concept, CANDIDATES * units), seed=seed + 1)[:units]
+    chosen = [unit for unit, _ in ranked]
+    points = where.numbered(256, seed + 2)
+    names = [*attributes, *([concept] if concept.startswith("class:") else [])]
+
+    def measure() -> tuple[dict[str, float], torch.Tensor]:
+        with torch.no_grad():
+            labels = where.labels(len(points), None)
+            drawn = where.decode(points, labels)
+            figures = {name: float(score(where, name, points).mean()) for name in names}
+            if loaded.critic is not None:
+                figures[REALISM] = float(loaded.critic(drawn, labels).mean())
+        return figures, loaded.to_data(drawn[:12]).cpu()
+
+    before, above = measure()
+    with switched(loaded, chosen, found.high if insert else None):
+        after, below = measure()
+    io.write_bytes(out, pictures.png(pictures.grid(torch.cat([above, below]), columns=len(above))))
+    document: dict[str, Any] = {
+        "concept": concept, "layers": list(found.layers), "switched": "on" if insert else "off",
+        "units": [{"layer": u.layer, "unit": u.index, "kind": u.kind, "agreement": u.agreement, "effect": e} for u, e in ranked],
+        "before": before, "after": after, "out": str(out),
+    }  # fmt: skip
+    if concept == REALISM and not insert and after[REALISM] <= before[REALISM]:
+        document["note"] = "No unit stands behind bad samples: switched off, even the likeliest ones cost realism."
+    if json:
+        print(json_module.dumps(document))
+        return
+    _show(found.concepts, document, {c: found.units(c, 1)[0] for c in found.concepts})
+
+
+def _show(concepts: tuple[str, ...], document: dict[str, Any], best: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("concept", "best unit", "agreement"):
+        table.add_column(column)
+    for name in concepts:
+        unit = best[name]
+        kind = "IoU" if unit.kind == "mask" else "correlation"
+        table.add_row(name, f"{unit.layer} {unit.index}", f"{unit.agreement:.2f} {kind}")
+    Console().print(table)
+    listed = ", ".join(f"{u['layer']} {u['unit']} ({u['effect']:+.3g})" for u in document["units"])
+    print(f"Switched {document['switched']}: {listed}")
+    changes = ", ".join(
+        f"{name} {document['before'][name]:.3g} to {document['after'][name]:.3g}" for name in document["before"]
+    )
+    if "note" in document:
+        print(document["note"])
+    print(f"Means of 256 other samples: {changes} -> {document['out']}")

@@ -1,0 +1,139 @@
+"""`ganvas statistics`"""
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from ganvas.latent import LatentSpace
+
+
+def run(
+    model: Annotated[str, tyro.conf.Positional],
+    *,
+    spaces: tuple[str, ...] = (),
+    n: int = 2000,
+    rca: int = 0,
+    directions: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Measure a latent space: path length, separability, dimension, and disentanglement where the factors are known.
+
+    Args:
+        model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
+        spaces: z, w, w+, styles or layer:NAME. Default: z, and w where there is one.
+        n: Samples of each measurement.
+        rca: Steps of the network that tells directions apart (discovery accuracy): 0 leaves it out, 2000 take minutes.
+        directions: With --rca: the directions of this file (and its space), beside coordinates and random ones.
+        seed: Of every random choice.
+        device: auto, cpu, cuda or mps.
+        json: Print JSON.
+    """
+    from ganvas import latent
+    from ganvas.cli import _shared
+    from ganvas.latent.attributes import attributes, class_names, classifier_of, data_of
+    from ganvas.latent.directions import load_directions
+    from ganvas.latent.factors import train_reader
+    from ganvas.model import load
+
+    loaded = load(model, device=device, critic=False)
+    given = load_directions(directions, loaded) if directions else []
+    names = spaces or ((given[0].space,) if given else ("z", "w") if "w" in latent.spaces(loaded) else ("z",))
+    opened = [latent.open_space(loaded, name) for name in names]
+    separated = list(attributes) if len(loaded.shape) == 3 else []
+    if classifier_of(loaded) is not None:
+        separated = [f"class:{name}" for name in class_names(loaded)] or separated
+    with _shared.progress() as show:
+        reader = accuracy = None
+        if data_of(loaded) == "shapes":
+            reader, accuracy = train_reader(seed=seed, progress=show("reader of factors"))
+        done = show("spaces")
+        rows = {}
+        for i, space in enumerate(opened):
+            rows[space.name] = _measure(space, n, seed, separated)
+            if reader is not None:
+                rows[space.name] |= _disentangled(space, reader, n, seed)
+            if rca:
+                rows[space.name] |= _discovery(space, given, rca, seed, show)
+            done(i + 1, len(opened))
+    document: dict[str, Any] = {"model": model, "n": n, "seed": seed, "spaces": rows}
+    if accuracy is not None:
+        document["reader_accuracy"] = [round(float(value), 3) for value in accuracy]
+    if json:
+        print(json_module.dumps(document, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("statistic", *rows):
+        table.add_column(column, justify="left" if column == "statistic" else "right")
+    for name in dict.fromkeys(name for row in rows.values() for name in row):
+        table.add_row(name, *("" if name not in row else f"{row[name]:.4g}" for row in rows.values()))
+    Console().print(table)
+    if accuracy is not None:
+        print(
+            "Factors are read by a network that is right on "
+            + ", ".join(f"{float(a):.0%}" for a in accuracy)
+            + " of real ones."
+        )
+
+
+def _measure(space: "LatentSpace", n: int, seed: int, separated: list[str]) -> dict[str, float]:
+    import torch
+
+    from ganvas.latent.jacobian import metric
+    from ganvas.latent.paths import pyramid
+    from ganvas.latent.statistics import intrinsic_dimension, linear_separability, participation
+    from ganvas.metrics.path_length import PairedSpace, path_length
+
+    found = path_length(PairedSpace(space), n=n, seed=seed)
+    row = {"path length (pixels)": found.mean, "its standard error": found.error}
+    if separated:
+        row["linear separability"] = linear_separability(space, separated, n, seed)
+    with torch.no_grad():
+        points = space.numbered(n, seed)
+        features = torch.cat([pyramid(space.decode(part)) for part in points.split(256)])
+    row["dimension of points"] = intrinsic_dimension(points.flatten(1).double().cpu().numpy())
+    row["dimension of samples"] = intrinsic_dimension(features.double().cpu().numpy())
+    if space.size <= 512:
+        row["metric participation"] = participation(torch.linalg.eigvalsh(metric(space, points[:4])).clamp(min=0))
+    return row
+
+
+def _disentangled(space: "LatentSpace", reader: Any, n: int, seed: int) -> dict[str, float]:
+    import torch
+
+    from ganvas.latent.statistics import dci, factor_vae_score, mig, sap
+
+    with torch.no_grad():
+        points = space.numbered(n, seed)
+        images = torch.cat([space.model.to_data(space.decode(part)) for part in points.split(256)])
+    codes, factors = points.flatten(1).double().cpu().numpy(), reader.read(images.cpu()).numpy()
+    d, c, i = dci(codes, factors, seed)
+    return {
+        "DCI disentanglement": d, "DCI completeness": c, "DCI informativeness": i, "MIG": mig(codes, factors),
+        "SAP": sap(codes, factors), "FactorVAE score": factor_vae_score(codes, factors, seed),
+    }  # fmt: skip
+
+
+def _discovery(space: "LatentSpace", given: list[Any], steps: int, seed: int, show: Any) -> dict[str, float]:
+    import torch
+
+    from ganvas.latent.finders import random_directions
+    from ganvas.latent.learned import discovery_accuracy
+
+    count = len(given) or min(16, space.size)
+    sets = {"random": random_directions(space, count, seed)[0], "coordinates": torch.eye(space.size)[:count]}
+    if given:
+        sets["given"] = torch.stack([each.vector.flatten() for each in given])
+    return {
+        f"discovery of {count} {name}": discovery_accuracy(
+            space, vectors, seed, steps=steps, progress=show(f"{space.name}: {name}")
+        )
+        for name, vectors in sets.items()
+    }

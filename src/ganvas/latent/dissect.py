@@ -1,0 +1,240 @@
+"""Which hidden units of a generator draw what: agreement with concepts, ablation and insertion (Bau et al. 2019).
+
+A unit is one channel of one layer. A concept is a mask over pixels (stroke, edge, or a person's own), or a number for
+each picture (a class by the classifier, a measured attribute, the critic's realism).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.space import LatentSpace, hooked
+from ganvas.model import Model
+from ganvas.registry import did_you_mean
+
+TOP = 0.2
+"""A unit is on where it is among its highest fifth over all pixels and pictures."""
+INSERTED = 0.1
+"""An inserted unit is set to its mean map over this share of the pictures, those where it is strongest."""
+REALISM = "realism"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one channel agrees with most."""
+
+    layer: str
+    index: int
+    concept: str
+    kind: Literal["mask", "score"]
+    agreement: float
+    """Mask: intersection over union with where the unit is on. Score: correlation with the unit's mean over the picture."""
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """The units of some layers, and every agreement."""
+
+    layers: tuple[str, ...]
+    concepts: tuple[str, ...]
+    agreement: dict[str, Tensor]
+    """Layer -> (units, concepts), masks first."""
+    masks: int
+    """How many of the concepts are masks."""
+    high: dict[str, Tensor]
+    """Layer -> what inserted units are set to (units, h, w)."""
+
+    def units(self, concept: str, count: int = 10) -> list[Unit]:
+        """The units that agree most with one concept, over all layers; for realism, those of the worst pictures."""
+        if concept not in self.concepts:
+            raise GanvasError(
+                f"There is no concept {concept!r}.{did_you_mean(concept, list(self.concepts))} "
+                f"There are {', '.join(self.concepts)}."
+            )
+        column = self.concepts.index(concept)
+        found = [
+            Unit(layer, i, concept, "mask" if column < self.masks else "score", float(value))
+            for layer in self.layers
+            for i, value in enumerate(self.agreement[layer][:, column])
+        ]
+        return sorted(found, key=lambda unit: unit.agreement * (1 if concept == REALISM else -1))[:count]
+
+
+def drawing_layers(model: Model) -> list[str]:
+    """One layer for each size of maps on the way: the last module that gives maps of that size."""
+    seen: dict[tuple[int, ...], str] = {}
+    with ExitStack() as stack, torch.no_grad():
+        for name, module in model.generator.named_modules():
+            if name:
+
+                def note(module: object, inputs: object, output: object, name: str = name) -> None:
+                    if isinstance(output, Tensor) and output.dim() == 4 and output.shape[1] > 4 and output.shape[2] > 1:
+                        seen[tuple(output.shape[2:])] = name
+
+                stack.enter_context(hooked(module, note))
+        labels = model.labels(1)
+        model.generator(model.latents(1).to(model.device), None if labels is None else labels.to(model.device))
+    if not seen:
+        raise GanvasError("This generator has no layer that gives maps (B, C, H, W), so it has no units to dissect.")
+    return list(seen.values())
+
+
+@torch.no_grad()
+def dissect(
+    space: LatentSpace,
+    layers: Sequence[str] | None = None,
+    n: int = 512,
+    seed: int = 0,
+    masks: Mapping[str, Tensor] | None = None,
+) -> Dissection:
+    """Agreement of every unit of `layers` (default `drawing_layers`) with every concept, over n samples of `seed`.
+
+    `masks` adds concepts of a person's own: name -> (H, W), 1 where the concept is. Raises `GanvasError` for layers that there
+    are none of.
+    """
+    model = space.model
+    if len(model.shape) != 3:
+        raise GanvasError("Dissection is for generators of images.")
+    chosen = list(layers or drawing_layers(model))
+    modules = dict(model.generator.named_modules())
+    for name in chosen:
+        if name not in modules:
+            raise GanvasError(f"The generator has no layer {name!r}.{did_you_mean(name, list(modules))}")
+    size = model.shape[1:]
+    own = {name: mask.to(model.device).bool() for name, mask in (masks or {}).items()}
+    for name, mask in own.items():
+        if tuple(mask.shape) != tuple(size):
+            raise GanvasError(f"The mask {name!r} is {tuple(mask.shape)}, the samples are {tuple(size)}.")
+    maps: dict[str, list[Tensor]] = {name: [] for name in chosen}
+    pixel: dict[str, list[Tensor]] = {}
+    scores: dict[str, list[Tensor]] = {}
+    points, labels = space.numbered(n, seed), model.labels(n)
+    for rows in torch.arange(n).split(64):
+        label = None if labels is None else labels[rows].to(model.device)
+        with ExitStack() as stack:
+            for name in chosen:
+                stack.enter_context(
+                    hooked(modules[name], lambda m, i, output, name=name: maps[name].append(output.float().cpu()))
+                )
+            drawn = space.decode(points[rows.to(points.device)], label)
+        images = model.to_data(drawn)
+        for name, mask in (_pixel_masks(images) | {k: v.expand(len(images), -1, -1) for k, v in own.items()}).items():
+            pixel.setdefault(name, []).append(mask.cpu())
+        for name, value in _scores(model, drawn, images, label).items():
+            scores.setdefault(name, []).append(value.cpu())
+    together = torch.stack([torch.cat(parts).double() for parts in scores.values()], 1)
+    standard = (together - together.mean(0)) / together.std(0).clamp(min=1e-12)
+    agreement, high = {}, {}
+    for name in chosen:
+        whole = torch.cat(maps[name])
+        mean = whole.mean((2, 3)).double()
+        mean = (mean - mean.mean(0)) / mean.std(0).clamp(min=1e-12)
+        correlation = mean.t() @ standard / (n - 1)
+        agreement[name] = torch.cat(
+            [_overlap(whole, [torch.cat(parts) for parts in pixel.values()]), correlation.float()], 1
+        )
+        strongest = mean.topk(max(1, round(INSERTED * n)), dim=0).indices
+        high[name] = torch.stack([whole[rows, i].mean(0) for i, rows in enumerate(strongest.t())])
+    return Dissection(tuple(chosen), (*pixel, *scores), agreement, len(pixel), high)
+
+
+def _scores(model: Model, drawn: Tensor, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+    """Attributes, evidence of each class, realism: (n,) each."""
+    found = {name: attributes.get(name)(images) for name in attributes}
+    judge, names = classifier_of(model), class_names(model)
+    if judge is not None:
+        logits = judge(images).logits
+        assert logits is not None
+        evidence = logits.float().log_softmax(1)
+        found |= {f"class:{names[i] if i < len(names) else i}": evidence[:, i] for i in range(evidence.shape[1])}
+    if model.critic is not None:
+        found[REALISM] = model.critic(drawn, labels).float()
+    return found
+
+
+@torch.no_grad()
+def by_effect(space: LatentSpace, units: Sequence[Unit], n: int = 128, seed: int = 1) -> list[tuple[Unit, float]]:
+    """Units of one concept with how much switching each off alone changes it, most wanted first.
+
+    The mean over n samples of: the change of the score; the change of the share of pixels in the mask (its brightness for a
+    mask of a person's own is not known here, so such units keep their order, at 0). Agreement alone is no cause: a unit that only
+    goes along with a concept is last here.
+    """
+    model, points = space.model, space.numbered(n, seed)
+    labels = space.labels(n, None)
+
+    def value(concept: str) -> Tensor | None:
+        drawn = space.decode(points, labels)
+        images = model.to_data(drawn)
+        masks = _pixel_masks(images)
+        if concept in masks:
+            return masks[concept].float().mean((1, 2))
+        return _scores(model, drawn, images, labels).get(concept)
+
+    start, found = value(units[0].concept), []
+    for unit in units:
+        with switched(model, [unit]):
+            changed = value(unit.concept)
+        found.append((unit, 0.0 if start is None or changed is None else float((changed - start).mean())))
+    # Of realism more is wanted; of what is to be drawn no more, less.
+    return sorted(found, key=lambda pair: -pair[1] if pair[0].concept == REALISM else pair[1])
+
+
+def _pixel_masks(images: Tensor) -> dict[str, Tensor]:
+    """Masks (n, H, W) of what can be seen without a network."""
+    light = images.float().mean(1)
+    down = F.pad(light[:, 1:] - light[:, :-1], (0, 0, 0, 1))
+    right = F.pad(light[:, :, 1:] - light[:, :, :-1], (0, 1))
+    found = {"stroke": light > 127, "edge": (down.square() + right.square()).sqrt() > 64}
+    if images.shape[1] == 3:
+        strongest, value = images.argmax(1), images.amax(1)
+        coloured = (value.float() - images.amin(1).float()) > 64
+        found |= {name: coloured & (strongest == i) for i, name in enumerate(("red", "green", "blue"))}
+    return found
+
+
+def _quantile(values: Tensor, q: float) -> Tensor:
+    flat = values.flatten()
+    return flat[:: max(1, len(flat) // 1_000_000)].quantile(q)  # quantile takes 16 million numbers at most
+
+
+def _overlap(maps: Tensor, masks: list[Tensor]) -> Tensor:
+    """maps (n, U, h, w), masks (n, H, W) -> intersection over union (U, masks), at the size of the maps or at most 16 px."""
+    side = min(16, maps.shape[2])
+    small = F.adaptive_avg_pool2d(maps, side).transpose(0, 1).flatten(1)
+    limits = torch.stack([_quantile(unit, 1 - TOP) for unit in small])
+    on = (small > limits[:, None]).float()
+    columns = []
+    for mask in masks:
+        there = (F.adaptive_avg_pool2d(mask.float()[:, None], side) >= 0.5).float().flatten()
+        both = on @ there
+        columns.append(both / (on.sum(1) + there.sum() - both).clamp(min=1))
+    return torch.stack(columns, 1)
+
+
+@contextmanager
+def switched(model: Model, units: Sequence[Unit], values: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+    """Inside, the units are off (0), or on at `values` (layer -> (units, h, w)), everywhere in every picture."""
+    modules = dict(model.generator.named_modules())
+    by_layer: dict[str, list[int]] = {}
+    for unit in units:
+        by_layer.setdefault(unit.layer, []).append(unit.index)
+
+    with ExitStack() as stack:
+        for layer in by_layer:
+
+            def switch(module: object, inputs: object, output: Tensor, layer: str = layer) -> Tensor:
+                rows = by_layer[layer]
+                changed = output.clone()
+                changed[:, rows] = 0.0 if values is None else values[layer][rows].to(output)
+                return changed
+
+            stack.enter_context(hooked(modules[layer], switch))
+        yield

@@ -1,0 +1,292 @@
+"""A 2-D map of a model: where samples lie, how dense and how real they are there, what clusters, what is missing.
+
+Distances are those of features: the bundled classifier's where the model's data have one, else image pyramids.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.jacobian import metric
+from ganvas.latent.paths import pyramid
+from ganvas.latent.space import LatentSpace
+from ganvas.latent.statistics import intrinsic_dimension, participation
+from ganvas.model import Model
+from ganvas.networks import from_uint8
+
+Array = NDArray[np.float64]
+Method = Literal["pca", "tsne", "umap"]
+NEIGHBOURS = 5
+MOST_CLUSTERS = 15
+METRIC_POINTS = 4
+MOST_FOR_METRIC = 512
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One group of samples."""
+
+    number: int
+    share: float
+    """Of all samples."""
+    real_share: float | None
+    """Of the real images that are nearest to this group; None without real images."""
+    typical: tuple[int, ...]
+    """Samples nearest to its middle."""
+    extreme: tuple[int, ...]
+    """Its samples furthest from their neighbours."""
+    label: str
+    """Commonest class by the classifier, with its share; empty without one."""
+
+
+@dataclass(frozen=True)
+class Map:
+    """n samples on a plane."""
+
+    samples: Tensor
+    """uint8 (n, C, H, W), or points; sample i is that of `model.sample(n, seed=seed)`."""
+    places: Array
+    """(n, 2)"""
+    values: dict[str, Array]
+    """What to colour by: `density`, `realism` where there is a critic, `class` where there is a classifier, attributes. (n,)"""
+    clusters: tuple[Cluster, ...]
+    cluster_of: NDArray[np.int64]
+    """(n,)"""
+    nearest_real: NDArray[np.int64] | None
+    """Position of the nearest real image of each sample (n,)."""
+    real: Tensor | None
+    """The real images that were compared with."""
+    real_places: Array | None
+    """Real images on the map, at the mean place of their nearest samples (m, 2)."""
+    dimension: float
+    """Intrinsic dimension of the samples' features (TwoNN)."""
+    spectrum: Array
+    """Eigenvalues of the mean metric of the space, largest first, as shares; empty for large spaces."""
+    words: tuple[str, ...] = field(default=())
+    """What the map says."""
+
+
+def features_of(model: Model) -> tuple[str, Callable[[Tensor], Array]]:
+    """Name and function: uint8 images or points (n, ...) -> features (n, F)."""
+    judge = classifier_of(model)
+    if judge is not None:
+        return judge.id, lambda samples: _in_batches(samples, lambda part: judge(part).features)
+    low_high = model.generator.value_range
+    if len(model.shape) == 3:
+        return "pyramid", lambda samples: _in_batches(samples, lambda part: pyramid(from_uint8(part, low_high)))
+    return "raw", lambda samples: samples.double().numpy()
+
+
+@torch.no_grad()
+def _in_batches(samples: Tensor, see: Callable[[Tensor], Tensor]) -> Array:
+    return torch.cat([see(part).float().cpu() for part in samples.split(256)]).double().numpy()
+
+
+def place(features: Array, method: Method, seed: int = 0) -> Array:
+    """Features (n, F) -> places (n, 2). t-SNE and UMAP keep neighbourhoods, PCA keeps distances."""
+    from sklearn.decomposition import PCA
+
+    few = PCA(min(50, *features.shape), random_state=seed).fit_transform(features)
+    if method == "pca":
+        return np.asarray(few[:, :2])
+    if method == "umap":
+        if find_spec("umap") is None:
+            raise GanvasError("--method umap needs umap-learn: pip install 'ganvas[maps]'. Or use tsne or pca.")
+        import umap
+
+        return np.asarray(umap.UMAP(random_state=seed, n_jobs=1).fit_transform(few), np.float64)
+    if method != "tsne":
+        raise GanvasError(f"Unknown method {method!r}. Use pca, tsne or umap.")
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(few) - 1) / 3)
+    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(few), np.float64)
+
+
+def draw_map(
+    space: LatentSpace,
+    n: int = 3000,
+    method: Method = "tsne",
+    seed: int = 0,
+    real: Tensor | None = None,
+    tell: Callable[[str], None] = lambda step: None,
+) -> Map:
+    """Map n samples of `seed`; with `real` (uint8 images, or points) holes, copies and nearest real images are found too.
+
+    `tell` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
+    """
+    model = space.model
+    if n < 50:
+        raise GanvasError(f"A map needs at least 50 samples, got {n}.")
+    if real is not None and tuple(real.shape[1:]) != tuple(model.shape):
+        raise GanvasError(f"The model draws {tuple(model.shape)}, the real images are {tuple(real.shape[1:])}.")
+    tell("samples")
+    samples = model.sample(n, seed=seed)
+    _, see = features_of(model)
+    features = see(samples)
+    tell(f"places by {method}")
+    places = place(features, method, seed)
+    tell("neighbours and clusters")
+    from sklearn.neighbors import NearestNeighbors
+
+    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, n - 1)).fit(features)
+    away, _ = neighbours.kneighbors()
+    values: dict[str, Array] = {"density": -np.log(away.mean(1) + 1e-12)}
+    if model.critic is not None:
+        values["realism"] = _realism(space, n, seed)
+    classes = _classes(model, samples)
+    if classes is not None:
+        values["class"] = classes.astype(np.float64)
+    if samples.dim() == 4:
+        values |= {name: attributes.get(name)(samples).double().numpy() for name in attributes}
+    cluster_of, centres = _cluster(features, seed)
+    nearest_real = real_places = real_cluster = None
+    uncovered: NDArray[np.bool_] | None = None
+    if real is not None:
+        of_real = see(real)
+        among = NearestNeighbors(n_neighbors=1).fit(of_real)
+        nearest_real = among.kneighbors(features)[1][:, 0]
+        far, near = neighbours.kneighbors(of_real, n_neighbors=3)
+        real_places, real_cluster = places[near].mean(1), cluster_of[near[:, 0]]
+        # A real image is covered when a sample lies as near as its own real neighbours do (Naeem et al. 2020, k = 5).
+        radius = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(of_real).kneighbors()[0][:, -1]
+        uncovered = far[:, 0] > radius
+    names = class_names(model) if classes is not None else []
+    clusters = []
+    for number in range(len(centres)):
+        members = np.flatnonzero(cluster_of == number)
+        inward = np.linalg.norm(features[members] - centres[number], axis=1)
+        label = ""
+        if classes is not None:
+            kinds = np.bincount(classes[members])
+            common = int(kinds.argmax())
+            label = f"{names[common] if common < len(names) else common} {kinds[common] / len(members):.0%}"
+        clusters.append(
+            Cluster(
+                number,
+                len(members) / n,
+                None if real_cluster is None else float((real_cluster == number).mean()),
+                tuple(int(i) for i in members[inward.argsort()[:6]]),
+                tuple(int(i) for i in members[away[members].mean(1).argsort()[::-1][:4]]),
+                label,
+            )
+        )
+    tell("dimension and metric")
+    dimension = intrinsic_dimension(features)
+    spectrum = np.zeros(0)
+    if space.size <= MOST_FOR_METRIC:
+        found = torch.linalg.eigvalsh(metric(space, space.numbered(METRIC_POINTS, seed))).flip(0).clamp(min=0)
+        spectrum = (found / found.sum().clamp(min=1e-300)).numpy()
+    # Of real images the usual distance to the next one; collapsed samples have none of their own to go by.
+    usual = np.median(away[:, 0] if real is None else NearestNeighbors(n_neighbors=1).fit(of_real).kneighbors()[0])
+    duplicates = float((away[:, 0] < 0.05 * usual).mean())
+    words = _words(clusters, duplicates, uncovered, real_cluster, dimension, spectrum, space.name)
+    return Map(
+        samples,
+        places,
+        values,
+        tuple(clusters),
+        cluster_of,
+        nearest_real,
+        real,
+        real_places,
+        dimension,
+        spectrum,
+        words,
+    )
+
+
+@torch.no_grad()
+def _realism(space: LatentSpace, n: int, seed: int) -> Array:
+    model = space.model
+    assert model.critic is not None
+    found, labels = [], model.labels(n)
+    for rows in torch.arange(n).split(256):
+        z = model.latents(n, seed)[rows].to(model.device)
+        label = None if labels is None else labels[rows].to(model.device)
+        found.append(model.critic(model.generator(z, label), label).float().cpu())
+    logits = torch.cat(found).double()
+    return ((logits - logits.mean()) / logits.std().clamp(min=1e-12)).numpy()
+
+
+@torch.no_grad()
+def _classes(model: Model, samples: Tensor) -> NDArray[np.int64] | None:
+    judge = classifier_of(model)
+    if judge is None:
+        return None
+    found = []
+    for part in samples.split(256):
+        logits = judge(part).logits
+        assert logits is not None
+        found.append(logits.argmax(1).cpu())
+    return torch.cat(found).numpy()
+
+
+def _cluster(features: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
+    """k-means with the number of clusters that has the best silhouette on a subset (Rousseeuw 1987)."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_score
+
+    some = features[:1000]
+    best, chosen = -1.0, 2
+    for k in range(2, min(MOST_CLUSTERS, len(some) // 10) + 1):
+        found = KMeans(k, n_init=3, random_state=seed).fit_predict(some)
+        quality = float(silhouette_score(some, found)) if len(set(found)) > 1 else -1.0
+        if quality > best:
+            best, chosen = quality, k
+    fitted = KMeans(chosen, n_init=5, random_state=seed).fit(features)
+    return fitted.labels_.astype(np.int64), fitted.cluster_centers_
+
+
+def _words(
+    clusters: Sequence[Cluster],
+    duplicates: float,
+    uncovered: NDArray[np.bool_] | None,
+    real_cluster: NDArray[np.int64] | None,
+    dimension: float,
+    spectrum: Array,
+    space: str,
+) -> tuple[str, ...]:
+    ordered = sorted(clusters, key=lambda c: -c.share)
+    largest, smallest = ordered[0], ordered[-1]
+    found = [
+        f"Modes: {len(clusters)} clusters, from {smallest.share:.0%} ({_called(smallest)}) "
+        f"to {largest.share:.0%} ({_called(largest)}) of the samples."
+    ]
+    if uncovered is not None and real_cluster is not None:
+        rates = {
+            c.number: uncovered[real_cluster == c.number].mean() for c in clusters if (real_cluster == c.number).any()
+        }
+        worst = max(rates, key=lambda number: float(rates[number]))
+        found.append(
+            f"Holes: {uncovered.mean():.0%} of the real images have no sample as near as their own real neighbours; most of them "
+            f"near cluster {_called(clusters[worst])}, where it is {rates[worst]:.0%}."
+        )
+        short = [c for c in clusters if c.real_share and c.share < 0.5 * c.real_share]
+        found += [
+            f"Too rare: {_called(c)} is {c.share:.0%} of the samples and {c.real_share:.0%} of the real images."
+            for c in short
+        ]
+    found.append(
+        f"Duplicates: {duplicates:.1%} of the samples are nearly another one (nearer than a twentieth of the usual distance)."
+    )
+    found.append(f"Dimension: the samples spread in about {dimension:.0f} directions (TwoNN of their features).")
+    if len(spectrum):
+        matter, tenth = participation(torch.from_numpy(spectrum)), int((np.cumsum(spectrum) < 0.9).sum()) + 1
+        found.append(
+            f"Metric: of {len(spectrum)} directions of {space}, {tenth} make 90 % of what changes the picture "
+            f"(participation {matter:.1f})."
+        )
+    return tuple(found)
+
+
+def _called(cluster: Cluster) -> str:
+    return f"{cluster.number}: {cluster.label}" if cluster.label else f"{cluster.number}"

@@ -1,0 +1,100 @@
+"""Units of a generator that was built by hand: one draws the top, one the bottom, one does nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ganvas
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.latent import open_space
+from ganvas.latent.dissect import by_effect, dissect, drawing_layers, switched
+
+
+class Painted(nn.Module):
+    """z -> 6 maps of 8 x 8: unit 0 lights the top half, unit 1 the bottom half, the others are not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Identity()
+        self.top = torch.zeros(8, 8)
+        self.top[:4] = 1
+
+    def forward(self, z: Tensor) -> Tensor:
+        strength = z[:, :6, None, None].sigmoid()
+        places = torch.stack(
+            [self.top, 1 - self.top, *[torch.rand(8, 8, generator=torch.Generator().manual_seed(i)) for i in range(4)]]
+        )
+        hidden = self.maps(strength * places)
+        return 2 * (hidden[:, :1] + hidden[:, 1:2]) - 1
+
+
+def space():  # type: ignore[no-untyped-def]
+    return open_space(ganvas.wrap(Painted(), latent_dim=6), "z")
+
+
+def test_the_unit_of_a_mask_and_of_an_attribute() -> None:
+    top = torch.zeros(8, 8)
+    top[:4] = 1
+    found = dissect(space(), n=256, masks={"top": top, "bottom": 1 - top})
+    assert found.layers == ("module.maps",)
+    first = found.units("top")[0]
+    assert (first.index, first.kind) == (0, "mask")
+    assert found.units("bottom")[0].index == 1
+    assert {unit.index for unit in found.units("brightness", 2)} == {0, 1}
+    assert first.agreement > 1.5 * found.agreement["module.maps"][2:, found.concepts.index("top")].max()
+
+
+def test_switching_off_and_on() -> None:
+    where = space()
+    found = dissect(where, n=128)
+    points = where.numbered(64, 3)
+    unit = next(unit for unit in found.units("brightness", 6) if unit.index == 0)
+    before = where.decode(points)
+    with switched(where.model, [unit]):
+        off = where.decode(points)
+    with switched(where.model, [unit], found.high):
+        on = where.decode(points)
+    assert (off[:, :, :4] == -1).all(), "the top is dark"
+    assert torch.equal(off[:, :, 4:], before[:, :, 4:]), "the bottom stays"
+    assert on[:, :, :4].mean() > before[:, :, :4].mean()
+    assert torch.equal(on[:, :, 4:], before[:, :, 4:])
+    assert torch.equal(where.decode(points), before), "outside nothing is switched"
+
+
+def test_causes_come_before_what_only_goes_along() -> None:
+    found = dissect(space(), n=128)
+    ranked = by_effect(space(), found.units("stroke", 6))
+    assert {unit.index for unit, _ in ranked[:2]} == {0, 1}
+    assert all(effect < -0.05 for _, effect in ranked[:2])
+    assert all(effect == 0 for _, effect in ranked[2:])
+
+
+def test_mistakes() -> None:
+    with pytest.raises(GanvasError, match="no layer 'mops'"):
+        dissect(space(), ["mops"])
+    with pytest.raises(GanvasError, match=r"is \(4, 4\), the samples are \(8, 8\)"):
+        dissect(space(), n=8, masks={"mine": torch.ones(4, 4)})
+    with pytest.raises(GanvasError, match="Did you mean 'stroke'"):
+        dissect(space(), n=8).units("stroek")
+    points = ganvas.wrap(nn.Linear(3, 2), latent_dim=3)
+    with pytest.raises(GanvasError, match="for generators of images"):
+        dissect(open_space(points, "z"))
+    with pytest.raises(GanvasError, match="no units to dissect"):
+        drawing_layers(points)
+
+
+def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Switching off the units of sandals on new samples lowers the share of sandals."""
+    out = tmp_path / "a.png"
+    flags = ["--concept", "class:Sandal", "--n", "256", "--units", "4", "--out", str(out), "--device", "cpu"]
+    assert main(["dissect", "fashion", *flags, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["units"]) == 4
+    assert document["after"]["class:Sandal"] < document["before"]["class:Sandal"]
+    assert out.is_file()
+    assert main(["dissect", "fashion", "--concept", "mask", "--n", "16", "--out", str(out), "--device", "cpu"]) == 2
+    assert "no concept 'mask'" in capsys.readouterr().err

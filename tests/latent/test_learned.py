@@ -1,0 +1,82 @@
+"""Learned directions where a linear generator makes some directions visible and others not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ganvas
+from ganvas.checkpoint import Checkpoint
+from ganvas.errors import GanvasError
+from ganvas.latent import LatentSpace, open_space
+from ganvas.latent.learned import discovery_accuracy, learn
+
+
+class Half(nn.Module):
+    """Of eight numbers the first four are drawn, the others are not."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(z[:, :4] / 4).reshape(-1, 1, 2, 2)
+
+
+def space() -> LatentSpace:
+    return open_space(ganvas.wrap(Half(), latent_dim=8), "z")
+
+
+def test_discovery_accuracy_of_what_can_and_can_not_be_seen() -> None:
+    seen = discovery_accuracy(space(), torch.eye(8)[:4], steps=400)
+    hidden = discovery_accuracy(space(), torch.eye(8)[4:], steps=400)
+    assert seen > 0.9
+    assert abs(hidden - 0.25) < 0.05, "chance is one in four"
+
+
+def test_learned_directions_turn_to_what_can_be_seen() -> None:
+    vectors, scores = learn(space(), 4, steps=600, rate=1e-2)
+    torch.testing.assert_close(vectors @ vectors.t(), torch.eye(4), atol=0.05, rtol=0)
+    assert vectors[:, :4].square().sum() > 3, "of 4, where a random turn has 2"
+    assert (scores > 0.85).all()
+
+
+def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = learn(space(), 3, seed=2, steps=60)
+    state = tmp_path / "directions.state.safetensors"
+    keep = Checkpoint.keep
+
+    def always(self: Checkpoint, *arguments: Any) -> None:
+        self.written -= 1e6
+        keep(self, *arguments)
+
+    monkeypatch.setattr(Checkpoint, "keep", always)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 31:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(space(), 3, seed=2, steps=60, state=state, progress=interrupt)
+    assert state.is_file()
+    other, _ = learn(space(), 3, seed=3, steps=5, state=tmp_path / "other.safetensors")
+    seen: list[int] = []
+    resumed, _ = learn(space(), 3, seed=2, steps=60, state=state, progress=lambda done, total: seen.append(done))
+    assert seen == list(range(32, 61))
+    torch.testing.assert_close(resumed, whole)
+    assert not torch.allclose(other, whole)
+    assert not state.exists()
+
+
+def test_a_state_of_another_job_is_not_taken(tmp_path: Path) -> None:
+    state = tmp_path / "a.safetensors"
+    first = Checkpoint(state, {"job": "a"}, every=0)
+    module, random = nn.Linear(2, 2), torch.Generator().manual_seed(0)
+    first.keep(7, random, [("m", module)], [])
+    assert Checkpoint(state, {"job": "b"}).resume(random, [("m", nn.Linear(2, 2))], []) == 0
+    fresh = nn.Linear(2, 2)
+    assert Checkpoint(state, {"job": "a"}).resume(random, [("m", fresh)], []) == 7
+    assert torch.equal(fresh.weight, module.weight)
+
+
+def test_more_directions_than_numbers() -> None:
+    with pytest.raises(GanvasError, match="ask for 2 to 8"):
+        learn(space(), 9, steps=1)

@@ -1,0 +1,105 @@
+"""Maps of generators whose clusters, holes and copies are known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ganvas
+from ganvas import pictures
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.latent import map as maps
+from ganvas.latent import open_space
+
+
+class Corners(nn.Module):
+    """Points near three corners of a square; the fourth is never drawn."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        corner = torch.tensor([[0.0, 0], [0, 4], [4, 0]])[(z[:, 0] > 0.43).long() + (z[:, 0] > -0.43).long()]
+        return corner + 0.1 * z[:, 1:3]
+
+
+def test_modes_holes_and_what_is_too_rare() -> None:
+    model = ganvas.wrap(Corners(), latent_dim=3)
+    random = np.random.default_rng(0)
+    four = np.repeat([[0, 0], [0, 4], [4, 0], [4, 4]], 100, 0) + 0.1 * random.normal(size=(400, 2))
+    found = maps.draw_map(open_space(model, "z"), 400, "pca", real=torch.from_numpy(four).float())
+    assert len(found.clusters) == 3
+    assert all(cluster.share == pytest.approx(1 / 3, abs=0.08) for cluster in found.clusters)
+    text = " ".join(found.words)
+    assert "Modes: 3 clusters" in text
+    hole = int(text.split("Holes: ")[1].split("%")[0])
+    assert 24 <= hole <= 40, "the fourth corner has no samples"
+    assert found.nearest_real is not None
+    nearest = four[found.nearest_real]
+    assert np.abs(nearest - found.samples.numpy()).max() < 0.5
+    assert found.real_places is not None
+    assert len(found.real_places) == 400
+    assert found.dimension == pytest.approx(2, abs=0.5)
+
+
+class Few(nn.Module):
+    """Ten pictures over and over."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        kinds = torch.rand(10, 1, 8, 8) * 2 - 1
+        return kinds[(z[:, 0].abs() * 1000).long() % 10] + 1e-3 * z[:, :1, None, None]
+
+
+def test_copies_are_called_duplicates() -> None:
+    model = ganvas.wrap(Few(), latent_dim=2, value_range=(-1.1, 1.1))
+    real = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    found = maps.draw_map(open_space(model, "z"), 80, "pca", real=real)
+    share = float(" ".join(found.words).split("Duplicates: ")[1].split("%")[0])
+    assert share > 90
+
+
+def test_places_keep_clusters_apart() -> None:
+    random = np.random.default_rng(0)
+    features = np.concatenate([random.normal(size=(60, 10)) + 8 * i for i in range(3)])
+    for method in ("pca", "tsne"):
+        places = maps.place(features, method)  # type: ignore[arg-type]
+        middles = [places[60 * i : 60 * i + 60].mean(0) for i in range(3)]
+        spread = max(places[60 * i : 60 * i + 60].std() for i in range(3))
+        assert min(np.linalg.norm(middles[i] - middles[j]) for i in range(3) for j in range(i)) > 1.5 * spread
+
+
+def test_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = open_space(ganvas.wrap(Corners(), latent_dim=3), "z")
+    with pytest.raises(GanvasError, match="at least 50"):
+        maps.draw_map(space, 10)
+    with pytest.raises(GanvasError, match=r"the real images are \(3,\)"):
+        maps.draw_map(space, 60, real=torch.zeros(9, 3))
+    monkeypatch.setattr(maps, "find_spec", lambda name: None)
+    with pytest.raises(GanvasError, match=r"ganvas\[maps\]"):
+        maps.place(np.random.default_rng(0).normal(size=(60, 3)), "umap")
+    with pytest.raises(GanvasError, match="pca, tsne or umap"):
+        maps.place(np.random.default_rng(0).normal(size=(60, 3)), "mds")  # type: ignore[arg-type]
+
+
+def test_an_atlas_shows_each_image_at_its_place() -> None:
+    images = torch.stack([torch.full((1, 4, 4), value, dtype=torch.uint8) for value in (10, 250)])
+    picture = np.asarray(pictures.atlas(images, np.asarray([[0.0, 0.0], [1.0, 1.0]]), cells=3))
+    size = picture.shape[0]
+    assert picture[size - size // 6, size // 6] == 10, "low places are at the bottom"
+    assert picture[size // 6, size - size // 6] == 250
+    assert picture[size // 2, size // 2] == 128, "nothing lies there"
+
+
+def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "map.png"
+    flags = ["--n", "300", "--method", "pca", "--data", "none", "--out", str(out), "--device", "cpu"]
+    assert main(["map", "fashion", *flags, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert all(Path(path).is_file() for path in document["pictures"])
+    assert len(document["pictures"]) == 3
+    assert sum(cluster["share"] for cluster in document["clusters"]) == pytest.approx(1)
+    assert len(json.loads(out.with_suffix(".json").read_text())["places"]) == 300
+    assert main(["map", "fashion", *flags, "--colour", "smell"]) == 2
+    assert "density, realism, class" in capsys.readouterr().err

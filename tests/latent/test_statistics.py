@@ -1,0 +1,166 @@
+"""Statistics on data whose answer is known: perfect codes, mixed codes, spaces of known dimension."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ganvas
+from ganvas.cli import main
+from ganvas.data.shapes import FACTORS, draw_factors, render
+from ganvas.errors import GanvasError
+from ganvas.latent import open_space
+from ganvas.latent.factors import train_reader
+from ganvas.latent.jacobian import jacobians
+from ganvas.latent.statistics import (
+    dci,
+    factor_vae_score,
+    intrinsic_dimension,
+    linear_separability,
+    mig,
+    participation,
+    sap,
+)
+from tests.latent.test_space import ours, plain_dcgan
+
+FACTS = draw_factors(3000, 5).numpy()
+PERFECT = FACTS + 0.01 * np.random.default_rng(0).normal(size=FACTS.shape)
+MIXED = PERFECT / PERFECT.std(0) @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
+NOISE = np.random.default_rng(2).normal(size=FACTS.shape)
+
+
+def test_codes_that_are_the_factors_score_one() -> None:
+    found = dci(PERFECT, FACTS)
+    assert min(found) > 0.95
+    assert mig(PERFECT, FACTS) > 0.85
+    assert sap(PERFECT, FACTS) > 0.2
+    assert factor_vae_score(PERFECT, FACTS) > 0.99
+
+
+def test_mixed_codes_are_informative_but_not_disentangled() -> None:
+    whole, mixed = dci(PERFECT, FACTS), dci(MIXED, FACTS)
+    assert mixed.disentanglement < 0.5 * whole.disentanglement
+    assert mixed.completeness < 0.5 * whole.completeness
+    assert mig(MIXED, FACTS) < 0.2
+    assert sap(MIXED, FACTS) < 0.5 * sap(PERFECT, FACTS)
+
+
+def test_noise_scores_nothing() -> None:
+    chance = np.mean([1 / values for values in FACTORS.values()])
+    assert dci(NOISE, FACTS).informativeness < chance + 0.05
+    assert mig(NOISE, FACTS) < 0.02
+    assert factor_vae_score(NOISE, FACTS) < 0.35, "chance is one in six"
+
+
+@pytest.mark.parametrize("dimension", [2, 5])
+def test_two_nearest_neighbours_tell_the_dimension(dimension: int) -> None:
+    random = np.random.default_rng(0)
+    flat = random.uniform(size=(3000, dimension)) @ random.normal(size=(dimension, 20))
+    assert intrinsic_dimension(flat) == pytest.approx(dimension, rel=0.12)
+    with pytest.raises(GanvasError, match="12 different points"):
+        intrinsic_dimension(np.zeros((50, 3)))
+
+
+def test_participation_counts_equal_values() -> None:
+    assert participation(torch.ones(7)) == pytest.approx(7)
+    assert participation(torch.tensor([5.0, 0, 0])) == pytest.approx(1)
+
+
+class Bright(nn.Module):
+    """The first number is the brightness of the picture: it separates by a hyperplane; its square would not."""
+
+    def __init__(self, square: bool) -> None:
+        super().__init__()
+        self.square = square
+
+    def forward(self, z: Tensor) -> Tensor:
+        light = torch.tanh((z[:, 0].square() - 0.45 if self.square else z[:, 0]) / 2)
+        return light[:, None, None, None].expand(-1, 1, 8, 8)
+
+
+def test_linear_separability_is_one_for_a_hyperplane_and_two_for_none() -> None:
+    straight, bent = (
+        linear_separability(
+            open_space(ganvas.wrap(Bright(square), latent_dim=4, value_range=(-1, 1)), "z"), ["brightness"]
+        )
+        for square in (False, True)
+    )
+    assert straight == pytest.approx(1, abs=0.1)
+    assert bent == pytest.approx(2, abs=0.15), "nearly one bit is left"
+
+
+@pytest.mark.parametrize("name", ["w", "z", "w+"])
+def test_jacobians_are_those_of_reverse_mode(name: str) -> None:
+    model = ours()
+    space = open_space(model, name)
+    points = space.numbered(2)
+    features, found = jacobians(space, points, see=lambda x: x.flatten(1))
+    torch.testing.assert_close(features, space.decode(points).flatten(1), atol=1e-5, rtol=1e-4)
+    expected = torch.autograd.functional.jacobian(lambda p: space.decode(p).flatten(1), points)
+    for i in range(2):
+        torch.testing.assert_close(found[i], expected[i, :, i].flatten(1), atol=1e-5, rtol=1e-4)
+
+
+class NoForwardMode(torch.autograd.Function):
+    @staticmethod
+    def forward(context: object, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(context: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return 2 * gradient
+
+
+class Custom(nn.Module):
+    def forward(self, z: Tensor) -> Tensor:
+        doubled: Tensor = NoForwardMode.apply(z)  # type: ignore[no-untyped-call]
+        return torch.tanh(doubled).reshape(-1, 1, 2, 2)
+
+
+def test_jacobians_of_an_operation_without_forward_mode_and_of_a_foreign_generator() -> None:
+    space = open_space(ganvas.wrap(Custom(), latent_dim=4), "z")
+    points = torch.tensor([[0.1, -0.2, 0.3, 0.0]])
+    _, found = jacobians(space, points, see=lambda x: x.flatten(1))
+    torch.testing.assert_close(found[0], torch.diag(2 * (1 - torch.tanh(2 * points[0]).square())))
+    plain = open_space(ganvas.wrap(plain_dcgan(), latent_dim=20), "z")
+    assert jacobians(plain, plain.numbered(1))[1].shape[2] == 20
+
+
+def test_shapes_are_drawn_as_their_factors_say() -> None:
+    base = torch.tensor([[0, 3, 0, 6, 6, 4]])
+    image = render(base)[0].float().mean(0)
+    moved = base.clone()
+    moved[0, 3] = 11
+    right = render(moved)[0].float().mean(0)
+    columns = torch.arange(32.0)
+    centre = [(each.sum(0) * columns).sum() / each.sum() for each in (image, right)]
+    assert centre[1] - centre[0] == pytest.approx(0.4 / 11 * 5 * 32, abs=0.1)
+    areas = [(render(torch.tensor([[0, size, 0, 6, 6, 4]]))[0].float().amax(0) / 255).sum() for size in range(6)]
+    sides = [1.8 * (0.10 + 0.02 * size) * 32 for size in range(6)]
+    hue = render(torch.tensor([[0, 5, 0, 6, 6, 4]])).amax().float() / 255
+    np.testing.assert_allclose([float(a / hue) for a in areas], [s * s for s in sides], rtol=0.05)
+    factors = draw_factors(20_000)
+    for k, values in enumerate(FACTORS.values()):
+        counts = torch.bincount(factors[:, k], minlength=values)
+        assert len(counts) == values
+        assert counts.min() > 0.8 * 20_000 / values
+    assert len({tuple(row) for row in render(draw_factors(200)).flatten(1).tolist()}) > 190, "factors show"
+
+
+def test_factors_can_be_read_again() -> None:
+    reader, accuracy = train_reader(steps=150)
+    assert (accuracy > 2 / torch.tensor(list(FACTORS.values()))).sum() >= 4, "far above chance after 150 steps"
+    assert reader.read(render(draw_factors(10))).shape == (10, 6)
+
+
+def test_by_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["statistics", "fashion", "--spaces", "w", "--n", "200", "--rca", "3", "--device", "cpu", "--json"]) == 0
+    )
+    row = json.loads(capsys.readouterr().out)["spaces"]["w"]
+    assert row["path length (pixels)"] > 0
+    assert 1 <= row["linear separability"] < 2**10
+    assert 0 <= row["discovery of 16 random"] <= 1
+    assert main(["statistics", "fashion", "--spaces", "v"]) == 2

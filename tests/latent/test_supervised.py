@@ -1,0 +1,112 @@
+"""Directions from a person's scores, arithmetic and locks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.latent import open_space
+from ganvas.latent.arithmetic import arithmetic
+from ganvas.latent.directions import edit, find, keeping, load_directions, without
+from ganvas.latent.statistics import rescore
+from ganvas.latent.supervised import attribute, from_attribute, from_scores, read_scores, score
+from tests.latent.test_space import ours
+
+
+def test_fifty_clicks_make_a_direction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The clicks of somebody who marks bright pictures: the direction brightens samples that were never shown."""
+    model = ganvas.load("fashion", device="cpu")
+    space = open_space(model, "w")
+    bright = model.sample(50, seed=3).float().mean((1, 2, 3)) > 72
+    clicks = tmp_path / "bright.csv"
+    clicks.write_text("# number, score\n" + "\n".join(f"{i},{int(b)}" for i, b in enumerate(bright)))
+    found = from_scores(space, clicks, seed=3)
+    assert found.name == "bright"
+    assert found.score > 0.7, "accuracy on held-out folds"
+    assert found.made["samples"] == 50
+    before, after = (
+        score(space, "brightness", edit(space, space.numbered(200, 9), found, s)).mean() for s in (-1.0, 1.0)
+    )
+    assert after > before + 15
+    out = tmp_path / "d.safetensors"
+    flags = ["--method", "attribute", "--scores", str(clicks), "--seed", "3", "--keep", "width", "--samples", "300"]
+    assert main(["directions", "fashion", *flags, "--out", str(out), "--device", "cpu", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["directions"]
+    assert row["effects"]["brightness"] > 0.5
+    (loaded,) = load_directions(out, model)
+    assert loaded.made["kept"] == ["width"]
+    assert loaded.cost == row["cost"]
+
+
+def test_scores_as_json_and_mistakes_in_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"3": 1, "0": 0.5}')
+    numbers, scores = read_scores(path)
+    assert numbers == [3, 0]
+    assert scores.tolist() == [1, 0.5]
+    for text, message in (("{", "holds no scores"), ("[1]", "holds no scores"), ('{"-1": 1}', "from 0 up")):
+        path.write_text(text)
+        with pytest.raises(GanvasError, match=message):
+            read_scores(path)
+    for text, message in (("1;2", "holds no scores"), ("1,1\n1,0", "once"), ("", "once")):
+        (tmp_path / "b.csv").write_text(text)
+        with pytest.raises(GanvasError, match=message):
+            read_scores(tmp_path / "b.csv")
+    with pytest.raises(GanvasError, match="Can not read"):
+        read_scores(tmp_path / "none.csv")
+
+
+def test_a_lock_leaves_the_linear_score_of_the_other_where_it_was() -> None:
+    """In a correlated space: the score of the locked attribute is linear, so along the projected direction it is constant."""
+    space = open_space(ours(), "w")
+    points = space.numbered(2000)
+    random = torch.Generator().manual_seed(0)
+    locked, wanted = torch.randn(8, generator=random), torch.randn(8, generator=random)
+    other = attribute(space, points, points @ locked, "locked")
+    free = attribute(space, points, points @ wanted, "wanted")
+    held = keeping(space, free, [other])
+    moved = {name: (edit(space, points, d, 1.0) - points) @ locked for name, d in (("free", free), ("held", held))}
+    assert moved["held"].abs().mean() < 0.25 * moved["free"].abs().mean()
+    assert ((edit(space, points, held, 1.0) - points) @ wanted).mean() > 0
+    assert held.made["kept"] == ["locked"]
+    with pytest.raises(GanvasError, match="kept ones contain it"):
+        without(space, free.vector.flatten(), [free])
+
+
+def test_rescoring_matches_the_effects() -> None:
+    model = ganvas.load("fashion", device="cpu")
+    space = open_space(model, "w")
+    names = ["brightness", "slant"]
+    found = rescore(space, [from_attribute(space, name, samples=500) for name in names], names, samples=100)
+    np.testing.assert_allclose(np.diag(found.matrix), 1, atol=0.1)
+    assert (found.leakage() < 1).all()
+    wrong = rescore(space, find(space, "random", 1), ["slant"], effect=50.0, samples=50)
+    assert np.isnan(wrong.strengths).all(), "what is out of reach is said"
+
+
+def test_arithmetic_of_samples_and_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ganvas.load("fashion", device="cpu")
+    z, w = open_space(model, "z"), open_space(model, "w")
+    points = w.numbered(6)
+    found = arithmetic(w, "2 - 3 + 5")
+    torch.testing.assert_close(found.result, points[2] - points[3] + points[5], atol=1e-5, rtol=0)
+    assert found.names == ("2", "3", "5")
+    two = arithmetic(w, "2 - 3")
+    torch.testing.assert_close(two.result, w.mean + points[2] - points[3], atol=1e-5, rtol=0)
+    lengths = (z.numbered(4)[0] + z.numbered(4)[1] - z.numbered(4)[3]).norm(), arithmetic(z, "0 + 1 - 3").result.norm()
+    assert lengths[1] < lengths[0], "in z it is brought back to a typical length"
+    with pytest.raises(GanvasError, match="no class 'Dressing'"):
+        arithmetic(w, "Dressing - 3")
+    with pytest.raises(GanvasError, match="spaces around the signs"):
+        arithmetic(w, "1 + ")
+    out = tmp_path / "a.png"
+    assert main(["edit", "fashion", "--arithmetic", "Sandal - Sneaker + 9", "--out", str(out), "--device", "cpu"]) == 0
+    assert out.is_file()
+    capsys.readouterr()
+    assert main(["edit", "fashion"]) == 2
+    assert "--arithmetic" in capsys.readouterr().err
