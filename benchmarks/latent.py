@@ -19,8 +19,9 @@ import ganvas
 from ganvas.data import load_dataset
 from ganvas.latent import equal_steps, open_space, step_lengths, through, variation
 from ganvas.latent.directions import find, keeping
+from ganvas.latent.encoder import encode, train_encoder
 from ganvas.latent.finders import covariance, finders
-from ganvas.latent.invert import encode, invert, train_encoder
+from ganvas.latent.invert import invert
 from ganvas.latent.learned import discovery_accuracy, learn
 from ganvas.latent.statistics import rescore
 from ganvas.latent.supervised import from_attribute
@@ -53,16 +54,18 @@ def pca(vectors: int) -> None:
         theirs.partial_fit(batch.numpy())
     their_time = time.perf_counter() - start - making
     other = torch.from_numpy(theirs.components_).double().t()
+    total, outer = torch.zeros(DIM, dtype=torch.float64), torch.zeros(DIM, DIM, dtype=torch.float64)
+    for batch in batches(vectors):
+        double = batch.double()
+        total, outer = total + double.sum(0), outer + double.t() @ double
+    exact = torch.linalg.eigh(outer / vectors - torch.outer(total, total) / vectors**2)[1].flip(1)[:, :COMPONENTS]
     print(
-        "\n| PCA of vectors, dimensions | ganvas | IncrementalPCA | ratio | largest angle of the first 10 and of all 80 |"
+        "\n| PCA of vectors, dimensions | ganvas | IncrementalPCA | ratio | angle to the exact subspace of 80, ganvas | "
+        "IncrementalPCA |\n| --- | --- | --- | --- | --- | --- |"
     )
-    print("| --- | --- | --- | --- | --- |")
-    angles = [
-        float(torch.arcsin((a - b @ (b.t() @ a)).norm(2).clamp(max=1)))
-        for a, b in ((ours[:, :10], other), (ours, other))
-    ]
+    angles = [float(torch.arcsin((a - exact @ (exact.t() @ a)).norm(2).clamp(max=1))) for a in (ours, other)]
     cells = f"{our_time:.1f} s | {their_time:.1f} s | {their_time / our_time:.1f} x"
-    print(f"| {vectors:,} x {DIM} | {cells} | {angles[0]:.1e}, {angles[1]:.1e} |")
+    print(f"| {vectors:,} x {DIM} | {cells} | {angles[0]:.1e} | {angles[1]:.1e} |")
 
 
 def steps(seeds: list[int]) -> None:
@@ -118,22 +121,25 @@ def inversion(seeds: list[int]) -> None:
 def attributes(seeds: list[int]) -> None:
     """Directions from 50 scored samples, each projected off the others, scored anew on other samples at matched effects."""
     space = open_space(ganvas.load("fashion", device="cpu"), "w")
-    names = ["brightness", "width", "slant", "class:Dress"]
     print(
         "\n| 50 scored samples of w | kept | strongest leakage of the effect, mean | worst | over the leakage |\n"
         "| --- | --- | --- | --- | --- |"
     )
-    for kept in (False, True):
-        leaks = []
-        for seed in seeds:
-            found = [from_attribute(space, name, samples=50 if ":" not in name else 150, seed=seed) for name in names]
-            if kept:
-                others = [from_attribute(space, name, samples=2000, seed=seed + 50) for name in names]
-                found = [keeping(space, d, others[:i] + others[i + 1 :]) for i, d in enumerate(found)]
-            leaks.append(rescore(space, found, names, effect=0.5, seed=seed).leakage())
-        each = torch.tensor(leaks).double().flatten()
-        what = f"{each.mean():.2f} | {each.max():.2f} | {1 / each.mean():.1f} x"
-        print(f"| {', '.join(names)} | {'the others' if kept else 'none'} | {what} |", flush=True)
+    # A class that is a matter of width and height can not be told from them: the losing row.
+    for names in (["brightness", "width", "slant"], ["brightness", "width", "slant", "class:Dress"]):
+        for kept in (False, True):
+            leaks = []
+            for seed in seeds:
+                found = [
+                    from_attribute(space, name, samples=50 if ":" not in name else 150, seed=seed) for name in names
+                ]
+                if kept:
+                    others = [from_attribute(space, name, samples=2000, seed=seed + 50) for name in names]
+                    found = [keeping(space, d, others[:i] + others[i + 1 :]) for i, d in enumerate(found)]
+                leaks.append(rescore(space, found, names, effect=0.5, seed=seed).leakage())
+            each = torch.from_numpy(np.stack(leaks)).flatten()
+            what = f"{each.mean():.2f} | {each.max():.2f} | {1 / each.mean():.1f} x"
+            print(f"| {', '.join(names)} | {'the others' if kept else 'none'} | {what} |", flush=True)
 
 
 def restoration(seeds: list[int]) -> None:

@@ -16,7 +16,8 @@ from ganvas.cli import main
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.latent.invert import encode, invert, train_encoder, tune
+from ganvas.latent.encoder import encode, train_encoder
+from ganvas.latent.invert import invert, tune
 from ganvas.latent.restore import colorize, deblur, inpaint, psnr, superres, tasks
 from ganvas.networks import to_uint8
 from tests.latent.test_space import Decoder, ours, plain_dcgan

@@ -47,7 +47,9 @@ def run(
 
     from ganvas import latent
     from ganvas.cli import _shared as shared
-    from ganvas.latent import invert as found_in
+    from ganvas.latent.encoder import encode, train_encoder
+    from ganvas.latent.invert import invert as search
+    from ganvas.latent.invert import tune
     from ganvas.model import load
 
     shared.check(out)
@@ -59,11 +61,11 @@ def run(
     with shared.progress() as show:
         start = None
         if method != "optimise":
-            trained = found_in.train_encoder(where, seed=seed, path=encoder, progress=show("encoder"))
-            found = found_in.encode(where, trained, targets)
+            trained = train_encoder(where, seed=seed, path=encoder, progress=show("encoder"))
+            found = encode(where, trained, targets)
             start = found.points
         if method != "encoder":
-            found = found_in.invert(
+            found = search(
                 where,
                 targets,
                 start=start,
@@ -74,7 +76,7 @@ def run(
                 progress=show("descent"),
             )
         if method == "tune":
-            tuned, found = found_in.tune(where, found, targets, steps=steps, seed=seed, progress=show("tuning"))
+            tuned, found = tune(where, found, targets, steps=steps, seed=seed, progress=show("tuning"))
             tuned.save(out.with_suffix(".safetensors"))
     shared.save(out, found)
     drawn = loaded.to_data(found.drawn).cpu()

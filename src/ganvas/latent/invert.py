@@ -1,4 +1,4 @@
-"""From a picture back to its latent: descent from several starts, an encoder, Gauss-Newton, a gradient-free search, tuning.
+"""From a picture back to its latent: descent from several starts, Gauss-Newton, a gradient-free search, tuning.
 
 Every function gives its best attempt and how far it is from the target; none returns nothing.
 """
@@ -7,16 +7,12 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganvas import io
-from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace, open_space
@@ -51,7 +47,7 @@ class Inversion:
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """What is looked for: features of what was seen of the targets, one row for each start."""
 
     space: LatentSpace
@@ -119,7 +115,7 @@ def invert(
         seen = see(degrade(wanted) if degrade and not damaged else wanted)
     if labels is not None:
         labels = space.labels(count, labels)
-    search = _Search(space, seen, labels, degrade, see, scale_of(space, see))
+    search = Search(space, seen, labels, degrade, see, scale_of(space, see))
     if start is None:
         begin, known = _nearest(search, restarts, seed)
     else:
@@ -138,7 +134,7 @@ def invert(
         )
         points, errors = _evolve(search, begin, steps, seed, progress)
         newton = 0
-    found = _choose(search, points, errors, count, restarts)
+    found = choose(search, points, errors, count, restarts)
     if newton:
         first = _rows_of(search, torch.arange(0, count * restarts, restarts, device=seen.device))
         better, residual = _newton(first, found.points, found.residual, newton, progress)
@@ -149,7 +145,7 @@ def invert(
 
 
 @torch.no_grad()
-def _nearest(search: _Search, restarts: int, seed: int) -> tuple[Tensor, Tensor | None]:
+def _nearest(search: Search, restarts: int, seed: int) -> tuple[Tensor, Tensor | None]:
     """Typical points (n * restarts, *shape) whose samples look most like each target, and their labels."""
     space = search.space
     points = space.sample(CANDIDATES, stream(seed, "invert"))
@@ -167,12 +163,12 @@ def _nearest(search: _Search, restarts: int, seed: int) -> tuple[Tensor, Tensor 
     return points[chosen], None if labels is None else labels[chosen]
 
 
-def _rows_of(search: _Search, rows: Tensor) -> _Search:
+def _rows_of(search: Search, rows: Tensor) -> Search:
     """The same search for some of its rows."""
     return replace(search, seen=search.seen[rows], labels=None if search.labels is None else search.labels[rows])
 
 
-def _has_gradient(search: _Search, points: Tensor) -> bool:
+def _has_gradient(search: Search, points: Tensor) -> bool:
     try:
         at = points[:1].detach().clone().requires_grad_(True)
         error = search.error(at, slice(0, 1)).square().sum()
@@ -183,7 +179,7 @@ def _has_gradient(search: _Search, points: Tensor) -> bool:
 
 
 def _descend(
-    search: _Search, begin: Tensor, steps: int, rate: float, keep: float, progress: Progress | None
+    search: Search, begin: Tensor, steps: int, rate: float, keep: float, progress: Progress | None
 ) -> tuple[Tensor, Tensor, int]:
     space = search.space
     deviation = space.std.clamp(min=1e-6)
@@ -219,7 +215,7 @@ def _descend(
 
 @torch.no_grad()
 def _newton(
-    search: _Search, points: Tensor, errors: Tensor, iterations: int, progress: Progress | None
+    search: Search, points: Tensor, errors: Tensor, iterations: int, progress: Progress | None
 ) -> tuple[Tensor, Tensor]:
     """Levenberg-Marquardt in coordinates of unit spread, every target with a damping of its own."""
     space = search.space
@@ -250,7 +246,7 @@ def _newton(
 
 
 @torch.no_grad()
-def _evolve(search: _Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None) -> tuple[Tensor, Tensor]:
+def _evolve(search: Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None) -> tuple[Tensor, Tensor]:
     """CMA-ES (Hansen) from every start, in coordinates of unit spread."""
     import cma
 
@@ -279,7 +275,8 @@ def _evolve(search: _Search, begin: Tensor, rounds: int, seed: int, progress: Pr
 
 
 @torch.no_grad()
-def _choose(search: _Search, points: Tensor, errors: Tensor, count: int, restarts: int) -> Inversion:
+def choose(search: Search, points: Tensor, errors: Tensor, count: int, restarts: int) -> Inversion:
+    """The best of the restarts of each target."""
     drawn = search.space.decode(points, search.labels)
     features = search.see(drawn).unflatten(0, (count, restarts))
     best = errors.reshape(count, restarts).argmin(1)
@@ -313,87 +310,6 @@ def as_floats(space: LatentSpace, targets: Tensor, shape: tuple[int, ...] | None
             f"Float targets must lie from {low} to {high}, they go from {float(targets.min()):.2f} to {float(targets.max()):.2f}."
         )
     return targets.float()
-
-
-class Encoder(nn.Module):
-    """Image -> the point of a space that draws it: strided convolutions and a dense layer."""
-
-    def __init__(self, space: LatentSpace, channels: int = 32) -> None:
-        super().__init__()
-        size, inputs, layers = space.model.shape[1], space.model.shape[0], []
-        width = channels
-        while size > 4:
-            layers += [nn.Conv2d(inputs, width, 3, 2, 1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
-            inputs, width, size = width, min(256, 2 * width), (size + 1) // 2
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * size * size, space.size))
-        self.shape = space.shape
-        self.register_buffer("mean", space.mean.detach().clone())
-        self.register_buffer("std", space.std.detach().clamp(min=1e-6).clone())
-
-    def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.mean + self.layers(images).unflatten(1, self.shape) * self.std
-        return found
-
-
-def train_encoder(
-    space: LatentSpace,
-    steps: int = 1500,
-    batch: int = 64,
-    rate: float = 2e-3,
-    seed: int = 0,
-    path: Path | None = None,
-    progress: Progress | None = None,
-) -> Encoder:
-    """An encoder trained on the generator's own samples: the points are known, so no data are needed (Zhu et al. 2016).
-
-    With a path, the encoder is kept there and opened instead of being trained again; an interrupted training goes on.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        encoder = Encoder(space).to(space.model.device)
-    job = {"job": "encoder", "model": hash_of(space.model.generator), "space": space.name, "steps": steps, "batch": batch,
-           "rate": rate, "seed": seed}  # fmt: skip
-    if path is not None and path.is_file():
-        tensors, header = io.load_tensors(path)
-        if header.get("kind") != "encoder" or header.get("job") != job:
-            raise GanvasError(
-                f"{path} is no encoder of this model, space and training ({job}). Give another --encoder, or delete it."
-            )
-        encoder.load_state_dict(tensors)
-        return encoder.eval().requires_grad_(False)
-    random = stream(seed, "encoder")
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=rate)
-    state = Checkpoint(path and path.with_suffix(".state.safetensors"), job)
-    modules, optimizers = [("encoder", encoder)], [("optimizer", optimizer)]
-    for step in range(state.resume(random, modules, optimizers), steps):
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / (0.3 * steps), 1.4 * (steps - step) / steps)
-        with torch.no_grad():
-            labels = space.labels(batch, None)
-            points = space.sample(batch, random, labels)
-            images = space.decode(points, labels)
-        loss = ((encoder(images) - points) / space.std.clamp(min=1e-6)).square().mean()
-        if not torch.isfinite(loss):
-            raise GanvasError(f"The generator drew NaN or infinity at step {step} of the encoder's training.")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        state.keep(step + 1, random, modules, optimizers)
-        if progress is not None:
-            progress(step + 1, steps)
-    if path is not None:
-        with io.atomic(path) as temporary:
-            io.save_tensors(temporary, encoder.state_dict(), {"kind": "encoder", "job": job})
-    state.done()
-    return encoder.eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def encode(space: LatentSpace, encoder: Encoder, targets: Tensor, see: Perception = pyramid) -> Inversion:
-    """One pass of the encoder, no optimisation."""
-    wanted = as_floats(space, targets)
-    points = encoder(wanted)
-    search = _Search(space, see(wanted), space.labels(len(points), None), None, see, scale_of(space, see))
-    return _choose(search, points, search.error(points), len(points), 1)
 
 
 def tune(

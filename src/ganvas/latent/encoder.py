@@ -1,0 +1,96 @@
+"""An encoder of a generator: from a picture to its point in one pass, trained on the generator's own samples."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganvas import io
+from ganvas.checkpoint import Checkpoint
+from ganvas.device import stream
+from ganvas.errors import GanvasError
+from ganvas.features.base import hash_of
+from ganvas.latent.invert import Inversion, Progress, Search, as_floats, choose, scale_of
+from ganvas.latent.paths import Perception, pyramid
+from ganvas.latent.space import LatentSpace
+
+
+class Encoder(nn.Module):
+    """Image -> the point of a space that draws it: strided convolutions and a dense layer."""
+
+    def __init__(self, space: LatentSpace, channels: int = 32) -> None:
+        super().__init__()
+        size, inputs, layers = space.model.shape[1], space.model.shape[0], []
+        width = channels
+        while size > 4:
+            layers += [nn.Conv2d(inputs, width, 3, 2, 1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
+            inputs, width, size = width, min(256, 2 * width), (size + 1) // 2
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * size * size, space.size))
+        self.shape = space.shape
+        self.register_buffer("mean", space.mean.detach().clone())
+        self.register_buffer("std", space.std.detach().clamp(min=1e-6).clone())
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.mean + self.layers(images).unflatten(1, self.shape) * self.std
+        return found
+
+
+def train_encoder(
+    space: LatentSpace,
+    steps: int = 1500,
+    batch: int = 64,
+    rate: float = 2e-3,
+    seed: int = 0,
+    path: Path | None = None,
+    progress: Progress | None = None,
+) -> Encoder:
+    """An encoder trained on the generator's own samples: the points are known, so no data are needed (Zhu et al. 2016).
+
+    With a path, the encoder is kept there and opened instead of being trained again; an interrupted training goes on.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(space).to(space.model.device)
+    job = {"job": "encoder", "model": hash_of(space.model.generator), "space": space.name, "steps": steps, "batch": batch,
+           "rate": rate, "seed": seed}  # fmt: skip
+    if path is not None and path.is_file():
+        tensors, header = io.load_tensors(path)
+        if header.get("kind") != "encoder" or header.get("job") != job:
+            raise GanvasError(
+                f"{path} is no encoder of this model, space and training ({job}). Give another --encoder, or delete it."
+            )
+        encoder.load_state_dict(tensors)
+        return encoder.eval().requires_grad_(False)
+    random = stream(seed, "encoder")
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=rate)
+    state = Checkpoint(path and path.with_suffix(".state.safetensors"), job)
+    modules, optimizers = [("encoder", encoder)], [("optimizer", optimizer)]
+    for step in range(state.resume(random, modules, optimizers), steps):
+        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / (0.3 * steps), 1.4 * (steps - step) / steps)
+        with torch.no_grad():
+            labels = space.labels(batch, None)
+            points = space.sample(batch, random, labels)
+            images = space.decode(points, labels)
+        loss = ((encoder(images) - points) / space.std.clamp(min=1e-6)).square().mean()
+        if not torch.isfinite(loss):
+            raise GanvasError(f"The generator drew NaN or infinity at step {step} of the encoder's training.")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        state.keep(step + 1, random, modules, optimizers)
+        if progress is not None:
+            progress(step + 1, steps)
+    if path is not None:
+        with io.atomic(path) as temporary:
+            io.save_tensors(temporary, encoder.state_dict(), {"kind": "encoder", "job": job})
+    state.done()
+    return encoder.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def encode(space: LatentSpace, encoder: Encoder, targets: Tensor, see: Perception = pyramid) -> Inversion:
+    """One pass of the encoder, no optimisation."""
+    wanted = as_floats(space, targets)
+    points = encoder(wanted)
+    search = Search(space, see(wanted), space.labels(len(points), None), None, see, scale_of(space, see))
+    return choose(search, points, search.error(points), len(points), 1)
