@@ -20,6 +20,7 @@ from ganvas.latent.encoder import encode, train_encoder
 from ganvas.latent.invert import invert, tune
 from ganvas.latent.restore import colorize, deblur, inpaint, psnr, superres, tasks
 from ganvas.networks import to_uint8
+from ganvas.networks.style import StyleGenerator
 from tests.latent.test_space import Decoder, ours, plain_dcgan
 
 _keep = Checkpoint.keep
@@ -280,3 +281,20 @@ def test_a_tuned_model_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[
         drawn = space.decode(torch.from_numpy(np.load(out)["points"]))
     np.testing.assert_allclose(drawn.numpy(), np.load(out)["drawn"], atol=1e-4)
     assert encoder.is_file()
+
+
+def test_a_conditional_inversion_keeps_the_class_of_the_start_it_chose() -> None:
+    """In z the class is not part of the point: what was found is drawn again only with the class that it was found with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = StyleGenerator((1, 16, 16), 8, num_classes=3, channels=8).eval().requires_grad_(False)
+    space = open_space(ganvas.wrap(generator, latent_dim=8, num_classes=3), "z")
+    labels = torch.tensor([2, 0, 1, 2])
+    with torch.no_grad():
+        targets = space.decode(space.sample(4, stream(2, "test")), labels)
+    found = invert(space, targets, steps=30, restarts=3, newton=3)
+    assert found.labels is not None
+    with torch.no_grad():
+        torch.testing.assert_close(space.decode(found.points, found.labels), found.drawn)
+    plain = invert(space, targets, steps=30, restarts=3)
+    assert (found.residual <= plain.residual + 1e-6).all(), "Gauss-Newton goes on from there, with the same class"

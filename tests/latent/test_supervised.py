@@ -14,7 +14,7 @@ from ganvas.latent import open_space
 from ganvas.latent.arithmetic import arithmetic
 from ganvas.latent.directions import edit, find, keeping, load_directions, without
 from ganvas.latent.statistics import rescore
-from ganvas.latent.supervised import attribute, from_attribute, from_scores, read_scores, score
+from ganvas.latent.supervised import attribute, from_attribute, from_scores, read_scores, scores_of
 from tests.latent.test_space import ours
 
 
@@ -30,7 +30,8 @@ def test_fifty_clicks_make_a_direction(tmp_path: Path, capsys: pytest.CaptureFix
     assert found.score > 0.7, "accuracy on held-out folds"
     assert found.made["samples"] == 50
     before, after = (
-        score(space, "brightness", edit(space, space.numbered(200, 9), found, s)).mean() for s in (-1.0, 1.0)
+        scores_of(space, ["brightness"], edit(space, space.numbered(200, 9), found, s))["brightness"].mean()
+        for s in (-1.0, 1.0)
     )
     assert after > before + 15
     out = tmp_path / "d.safetensors"

@@ -21,6 +21,14 @@ def check(out: Path) -> None:
         raise GanvasError(f"The outcome is written as .npz with a .png beside it, got {out.name!r}.")
 
 
+def check_png(out: Path) -> None:
+    """Raise `GanvasError` unless `out` is a .png."""
+    from ganvas.errors import GanvasError
+
+    if out.suffix != ".png":
+        raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .png.")
+
+
 def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None) -> "Tensor":
     """The first n images of a source, uint8 (n, *shape), by default of the model's size."""
     import torch

@@ -51,11 +51,10 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes
     from ganvas.latent.dissect import REALISM, by_effect, dissect, switched
-    from ganvas.latent.supervised import score
+    from ganvas.latent.supervised import scores_of
     from ganvas.model import load
 
-    if out.suffix != ".png":
-        raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .png.")
+    _shared.check_png(out)
     if units < 1:
         raise GanvasError(f"--units is {units}; it must be at least 1.")
     loaded = load(model, device=device)
@@ -75,7 +74,7 @@ def run(
         with torch.no_grad():
             labels = where.labels(len(points), None)
             drawn = where.decode(points, labels)
-            figures = {name: float(score(where, name, points).mean()) for name in names}
+            figures = {name: float(each.mean()) for name, each in scores_of(where, names, points).items()}
             if loaded.critic is not None:
                 figures[REALISM] = float(loaded.critic(drawn, labels).mean())
         return figures, loaded.to_data(drawn[:12]).cpu()

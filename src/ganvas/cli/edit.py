@@ -48,14 +48,14 @@ def run(
     import torch
 
     from ganvas import io, latent, pictures
+    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent import directions as found_in
     from ganvas.latent.arithmetic import arithmetic as work_out
     from ganvas.latent.supervised import from_attribute
     from ganvas.model import load
 
-    if out.suffix != ".png":
-        raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .png.")
+    _shared.check_png(out)
     if direction is None and arithmetic is None:
         raise GanvasError(
             "Edit with --direction FILE (see: ganvas directions), with --arithmetic '12 - 3 + 40', or both."
@@ -78,30 +78,25 @@ def run(
     where = latent.open_space(loaded, space)
     if chosen is not None and chosen.layers and not all(0 <= layer < where.shape[0] for layer in chosen.layers):
         raise GanvasError(f"Layers go from 0 to {where.shape[0] - 1}, got {list(chosen.layers)}.")
-    labels = None
+    label = None
     if arithmetic is None:
         points = shown = where.numbered(n, seed)
     else:
         sum_ = work_out(where, arithmetic, seed)
         points, shown = sum_.result[None], torch.cat([sum_.terms, sum_.result[None]])
-        labels = where.labels(len(shown), None)
-        labels = None if labels is None else labels[:1].expand(len(shown))
-    rows, strengths = [shown], [0.0]
-    if chosen is not None:
-        moved = [found_in.edit(where, points, chosen, amount) for amount in strength]
-        if arithmetic is not None:  # one result: its strengths side by side
-            moved = [torch.cat(moved)]
-        rows, strengths = [*rows, *moved], [0.0, *strength]
+        label = where.labels(1, None)  # one picture: one class
+    moved = [] if chosen is None else [found_in.edit(where, points, chosen, amount) for amount in strength]
+    strengths = [0.0, *(strength if moved else ())]
+    # The strengths of one result stand side by side.
+    rows = [shown, *([torch.cat(moved)] if moved and arithmetic is not None else moved)]
     with torch.no_grad():
         drawn = [
-            loaded.to_data(where.decode(row, None if labels is None else labels[:1].expand(len(row)))).cpu()
-            for row in rows
+            loaded.to_data(where.decode(row, None if label is None else label.expand(len(row)))).cpu() for row in rows
         ]
         columns = max(len(row) for row in drawn)
         # Rows of different lengths are filled up with empty pictures.
         drawn = [torch.cat([row, row.new_full((columns - len(row), *row.shape[1:]), 128)]) for row in drawn]
-        at = [points, *(found_in.edit(where, points, chosen, amount) for amount in strengths[1:] if chosen)]
-        typicality = [float(where.typicality(each).mean()) for each in at]
+        typicality = [float(where.typicality(each).mean()) for each in (points, *moved)]
     io.write_bytes(out, pictures.png(pictures.grid(torch.cat(drawn), columns=columns)))
     outcome = {
         "direction": chosen.name if chosen else None, "arithmetic": arithmetic, "kept": list(keep), "strength": strengths,

@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-MOST_FOR_NEWTON = 512
-
 
 def run(
     model: Annotated[str, tyro.conf.Positional],
@@ -50,13 +48,14 @@ def run(
     from ganvas.latent.encoder import encode, train_encoder
     from ganvas.latent.invert import invert as search
     from ganvas.latent.invert import tune
+    from ganvas.latent.jacobian import MOST
     from ganvas.model import load
 
     shared.check(out)
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
     targets = shared.images(images, n, loaded)
-    if where.size > MOST_FOR_NEWTON:
+    if where.size > MOST:
         newton = 0
     with shared.progress() as show:
         start = None

@@ -52,8 +52,7 @@ def run(
     from ganvas.latent.map import draw_map
     from ganvas.model import load
 
-    if out.suffix != ".png":
-        raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .png.")
+    _shared.check_png(out)
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
     images = None
@@ -66,14 +65,7 @@ def run(
             if data:  # asked for; what is only the default may be missing
                 raise
     with _shared.progress() as show:
-        step = show("map")
-        done: list[str] = []
-
-        def tell(name: str) -> None:
-            done.append(name)
-            step(len(done), 5)
-
-        found = draw_map(where, n, method, seed, images, tell)
+        found = draw_map(where, n, method, seed, images, tell=show)
     usual = [name for name in ("density", "class", "realism") if name in found.values][:2]
     shown: list[str] = [colour] if colour else list(usual)
     for name in shown:

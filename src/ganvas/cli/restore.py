@@ -60,7 +60,7 @@ def run(
     from ganvas.device import stream
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import classifier_of
-    from ganvas.latent.invert import as_floats, invert
+    from ganvas.latent.invert import as_floats, invert, seen_shape
     from ganvas.latent.restore import psnr, tasks
     from ganvas.model import load
     from ganvas.registry import did_you_mean
@@ -82,11 +82,7 @@ def run(
         mask, task = shared.read_mask(Path(task), loaded), "inpaint"
     arguments: dict[str, tuple[Any, ...]] = {"inpaint": (mask,), "superres": (factor,), "deblur": (factor | 1,)}
     degrade = tasks.get(task)(*arguments.get(task, ()))
-    shape = loaded.shape
-    if damaged and task == "superres":
-        shape = (channels, height // factor, width // factor)
-    elif damaged and task == "colorize":
-        shape = (1, height, width)
+    shape = seen_shape(where, degrade) if damaged else loaded.shape
     originals = shared.images(images, n, loaded, shape)
     wanted = as_floats(where, originals, shape)
     seen = wanted

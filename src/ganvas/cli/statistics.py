@@ -86,7 +86,7 @@ def run(
 def _measure(space: "LatentSpace", n: int, seed: int, separated: list[str]) -> dict[str, float]:
     import torch
 
-    from ganvas.latent.jacobian import metric
+    from ganvas.latent.jacobian import spectrum
     from ganvas.latent.paths import pyramid
     from ganvas.latent.statistics import intrinsic_dimension, linear_separability, participation
     from ganvas.metrics.path_length import PairedSpace, path_length
@@ -100,8 +100,8 @@ def _measure(space: "LatentSpace", n: int, seed: int, separated: list[str]) -> d
         features = torch.cat([pyramid(space.decode(part)) for part in points.split(256)])
     row["dimension of points"] = intrinsic_dimension(points.flatten(1).double().cpu().numpy())
     row["dimension of samples"] = intrinsic_dimension(features.double().cpu().numpy())
-    if space.size <= 512:
-        row["metric participation"] = participation(torch.linalg.eigvalsh(metric(space, points[:4])).clamp(min=0))
+    if len(shares := spectrum(space, seed)):
+        row["metric participation"] = participation(shares)
     return row
 
 

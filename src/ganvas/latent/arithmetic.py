@@ -1,6 +1,7 @@
 """Sums of points: `12 - 3 + 40`, `Sandal - Sneaker + Ankle boot` (Radford et al. 2016, section 6.3.2)."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
-from ganvas.latent.supervised import score
+from ganvas.latent.supervised import scores_of
 
 MOST = 100_000
 SAMPLES = 2000
@@ -37,19 +38,25 @@ def arithmetic(space: LatentSpace, expression: str, seed: int = 0) -> Sum:
         raise GanvasError(
             f"Arithmetic wants terms with spaces around the signs, like '12 - 3 + 40'; got {expression!r}."
         )
-    terms = torch.stack([_term(space, name, seed) for name in names])
+    terms = _terms(space, names, seed)
     weights = torch.tensor(signs, dtype=terms.dtype, device=terms.device).reshape(-1, *[1] * len(space.shape))
     result = space.mean + (weights * (terms - space.mean)).sum(0)
     return Sum(names, signs, terms, result if space.flat else space.project(result[None])[0])
 
 
-def _term(space: LatentSpace, name: str, seed: int) -> Tensor:
-    if name.isdigit():
-        if int(name) >= MOST:
-            raise GanvasError(f"Samples are numbered from 0 to {MOST - 1}, got {name}.")
-        return space.numbered(int(name) + 1, seed)[-1]
-    points = space.numbered(SAMPLES, seed)
-    chosen = score(space, f"class:{name}", points) > 0
-    if not chosen.any():
-        raise GanvasError(f"None of {SAMPLES} samples is named {name!r} by the classifier, so it has no mean point.")
-    return points[chosen.to(points.device)].mean(0)
+def _terms(space: LatentSpace, names: Sequence[str], seed: int) -> Tensor:
+    numbers = {name: int(name) for name in names if name.isdigit()}
+    if numbers and max(numbers.values()) >= MOST:
+        raise GanvasError(f"Samples are numbered from 0 to {MOST - 1}, got {max(numbers.values())}.")
+    found = {name: space.at([number], seed)[0] for name, number in numbers.items()}
+    if classes := [name for name in names if name not in numbers]:
+        points = space.numbered(SAMPLES, seed)
+        scores = scores_of(space, [f"class:{name}" for name in classes], points)
+        for name in classes:
+            chosen = scores[f"class:{name}"] > 0
+            if not chosen.any():
+                raise GanvasError(
+                    f"None of {SAMPLES} samples is named {name!r} by the classifier, so it has no mean point."
+                )
+            found[name] = points[chosen.to(points.device)].mean(0)
+    return torch.stack([found[name] for name in names])

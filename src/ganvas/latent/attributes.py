@@ -1,6 +1,7 @@
 """What a picture shows, as a number: measured on the pixels, or by a classifier."""
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -72,18 +73,25 @@ def data_of(model: Model) -> str:
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:
     """The bundled classifier of the data that the model was trained on; None where there is none."""
-    data = data_of(model)
-    if data not in classifier.bundled():
-        return None
-    return classifier.load(classifier.FOLDER / f"{data}.safetensors", model.device)
+    return _open_classifier(data_of(model), model.device)
 
 
-def class_names(model: Model) -> list[str]:
+@cache
+def _open_classifier(data: str, device: torch.device) -> classifier.ClassifierExtractor | None:
+    return classifier.load(classifier.FOLDER / f"{data}.safetensors", device) if data in classifier.bundled() else None
+
+
+def class_names(model: Model) -> tuple[str, ...]:
     """Names of the classes of the model's data; empty where the data are not on this machine: numbers will do."""
+    return _class_names(data_of(model))
+
+
+@cache
+def _class_names(data: str) -> tuple[str, ...]:  # asked for again and again, and each time all images would be opened
     try:
-        return list(load_dataset(data_of(model)).class_names)
+        return load_dataset(data).class_names
     except GanvasError:
-        return []
+        return ()
 
 
 def open_attribute(name: str, model: Model) -> Attribute:

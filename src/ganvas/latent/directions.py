@@ -169,6 +169,7 @@ def load_directions(path: Path, model: Model | None = None) -> list[Direction]:
         ]
     except (KeyError, TypeError) as error:
         raise GanvasError(f"{path} has a damaged header: {error!r}.") from error
-    if model is not None and any(each.model != (mark := hash_of(model.generator)) for each in found):
+    mark = None if model is None else hash_of(model.generator)
+    if mark and any(each.model != mark for each in found):
         raise GanvasError(f"{path} holds directions of another model ({found[0].model}, this one is {mark}).")
     return found

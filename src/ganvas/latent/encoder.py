@@ -10,7 +10,8 @@ from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
-from ganvas.latent.invert import Inversion, Progress, Search, as_floats, choose, scale_of
+from ganvas.latent.fit import Progress, fit
+from ganvas.latent.invert import Inversion, Search, as_floats, choose, scale_of
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace
 
@@ -62,29 +63,25 @@ def train_encoder(
         encoder.load_state_dict(tensors)
         return encoder.eval().requires_grad_(False)
     random = stream(seed, "encoder")
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=rate)
-    state = Checkpoint(path and path.with_suffix(".state.safetensors"), job)
-    modules, optimizers = [("encoder", encoder)], [("optimizer", optimizer)]
-    for step in range(state.resume(random, modules, optimizers), steps):
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / (0.3 * steps), 1.4 * (steps - step) / steps)
+
+    def loss() -> Tensor:
         with torch.no_grad():
             labels = space.labels(batch, None)
             points = space.sample(batch, random, labels)
             images = space.decode(points, labels)
-        loss = ((encoder(images) - points) / space.std.clamp(min=1e-6)).square().mean()
-        if not torch.isfinite(loss):
-            raise GanvasError(f"The generator drew NaN or infinity at step {step} of the encoder's training.")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        state.keep(step + 1, random, modules, optimizers)
-        if progress is not None:
-            progress(step + 1, steps)
+        error: Tensor = (encoder(images) - points) / space.std.clamp(min=1e-6)
+        return error.square().mean()
+
+    def up_and_down(step: int) -> float:
+        return rate * min(1.0, (step + 1) / (0.3 * steps), 1.4 * (steps - step) / steps)
+
+    state = Checkpoint(path and path.with_suffix(".state.safetensors"), job)
+    fit([("encoder", encoder)], loss, up_and_down, steps, random, state, progress)
     if path is not None:
         with io.atomic(path) as temporary:
             io.save_tensors(temporary, encoder.state_dict(), {"kind": "encoder", "job": job})
     state.done()
-    return encoder.eval().requires_grad_(False)
+    return encoder.requires_grad_(False)
 
 
 @torch.no_grad()

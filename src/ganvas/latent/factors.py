@@ -1,12 +1,12 @@
 """Reading the factors of `shapes` off any picture of it, so that generated ones have factors too."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.checkpoint import Checkpoint
 from ganvas.data.shapes import FACTORS, SIDE, draw_factors, render
+from ganvas.latent.fit import Progress, fit
 
 
 class FactorReader(nn.Module):
@@ -34,7 +34,7 @@ class FactorReader(nn.Module):
 
 
 def train_reader(
-    steps: int = 1500, batch: int = 128, seed: int = 0, progress: Callable[[int, int], None] | None = None
+    steps: int = 1500, batch: int = 128, seed: int = 0, progress: Progress | None = None
 ) -> tuple[FactorReader, Tensor]:
     """A reader trained on rendered pictures, and its accuracy on fresh ones (K,)."""
     with torch.random.fork_rng(devices=[]):
@@ -43,16 +43,15 @@ def train_reader(
     factors = draw_factors(20_000, seed + 1)
     images = torch.cat([render(part) for part in factors.split(1000)])
     random = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(reader.parameters(), lr=2e-3)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, 2 * (steps - step) / steps)
+
+    def loss() -> Tensor:
         rows = torch.randint(len(images), (batch,), generator=random)
-        loss = torch.stack([F.cross_entropy(z, factors[rows, k]) for k, z in enumerate(reader(images[rows]))]).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if progress is not None:
-            progress(step + 1, steps)
-    reader.eval().requires_grad_(False)
+        return torch.stack([F.cross_entropy(z, factors[rows, k]) for k, z in enumerate(reader(images[rows]))]).sum()
+
+    def falling(step: int) -> float:
+        return 2e-3 * min(1.0, 2 * (steps - step) / steps)
+
+    fit([("reader", reader)], loss, falling, steps, random, Checkpoint(None, {}), progress)
+    reader.requires_grad_(False)
     fresh = draw_factors(2000, seed + 2)
     return reader, (reader.read(render(fresh)) == fresh).float().mean(0)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.latent.fit import Progress
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace, open_space
@@ -21,7 +22,6 @@ from ganvas.networks import from_uint8
 
 Degrade = Callable[[Tensor], Tensor]
 """Float images (n, C, H, W) in the generator's range -> what was seen of them. Differentiable."""
-Progress = Callable[[int, int], None]
 GOOD_ENOUGH = 1e-4
 """A residual at which Gauss-Newton stops."""
 CANDIDATES = 2048
@@ -42,6 +42,8 @@ class Inversion:
     """How far the restarts' answers lie apart, in the same unit: large where the target does not decide (n,)."""
     typicality: Tensor
     """Of the points (n,)."""
+    labels: Tensor | None = None
+    """Classes that the points are decoded with (n,), of conditional generators."""
     notes: tuple[str, ...] = ()
     """What went otherwise than asked, in words."""
 
@@ -60,10 +62,13 @@ class Search:
     def look(self, samples: Tensor) -> Tensor:
         return self.see(self.degrade(samples) if self.degrade else samples)
 
-    def error(self, points: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
-        labels = None if self.labels is None else self.labels[rows]
-        found: Tensor = (self.look(self.space.decode(points, labels)) - self.seen[rows]).norm(dim=1) / self.scale
+    def error(self, points: Tensor) -> Tensor:
+        found: Tensor = (self.look(self.space.decode(points, self.labels)) - self.seen).norm(dim=1) / self.scale
         return found
+
+    def rows(self, rows: Tensor) -> "Search":
+        """The same search for some of its rows (int64)."""
+        return replace(self, seen=self.seen[rows], labels=None if self.labels is None else self.labels[rows])
 
 
 def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
@@ -105,9 +110,7 @@ def invert(
     they were best. Raises `GanvasError` for targets of another size or range.
     """
     if damaged and degrade is not None:
-        with torch.no_grad():
-            shape = degrade(torch.zeros(1, *space.model.shape, device=space.model.device)).shape[1:]
-        wanted = as_floats(space, targets, tuple(shape))
+        wanted = as_floats(space, targets, seen_shape(space, degrade))
     else:
         wanted = as_floats(space, targets)
     count, restarts = len(wanted), 1 if start is not None else max(1, restarts)
@@ -136,10 +139,10 @@ def invert(
         newton = 0
     found = choose(search, points, errors, count, restarts)
     if newton:
-        first = _rows_of(search, torch.arange(0, count * restarts, restarts, device=seen.device))
-        better, residual = _newton(first, found.points, found.residual, newton, progress)
+        best = replace(search, seen=seen, labels=found.labels)
+        better, residual = _newton(best, found.points, found.residual, newton, progress)
         with torch.no_grad():
-            drawn = space.decode(better, first.labels)
+            drawn = space.decode(better, found.labels)
         found = replace(found, points=better, drawn=drawn, residual=residual, typicality=space.typicality(better))
     return replace(found, notes=notes)
 
@@ -163,15 +166,10 @@ def _nearest(search: Search, restarts: int, seed: int) -> tuple[Tensor, Tensor |
     return points[chosen], None if labels is None else labels[chosen]
 
 
-def _rows_of(search: Search, rows: Tensor) -> Search:
-    """The same search for some of its rows."""
-    return replace(search, seen=search.seen[rows], labels=None if search.labels is None else search.labels[rows])
-
-
 def _has_gradient(search: Search, points: Tensor) -> bool:
     try:
         at = points[:1].detach().clone().requires_grad_(True)
-        error = search.error(at, slice(0, 1)).square().sum()
+        error = search.rows(torch.tensor([0], device=at.device)).error(at).square().sum()
         (gradient,) = torch.autograd.grad(error, at, allow_unused=True)
     except RuntimeError:
         return False
@@ -228,7 +226,7 @@ def _newton(
             progress(iteration + 1, iterations)
         if len(rows) == 0:
             break
-        part = _rows_of(search, rows)
+        part = search.rows(rows)
         features, j = jacobians(space, points[rows], search.look, part.labels)
         j = j.double() * deviation.double()
         residual = (part.seen - features).double()
@@ -254,7 +252,7 @@ def _evolve(search: Search, begin: Tensor, rounds: int, seed: int, progress: Pro
     deviation = space.std.clamp(min=1e-6)
     found, errors = [], []
     for i, point in enumerate(begin):
-        one = _rows_of(search, torch.tensor([i], device=begin.device))
+        one = search.rows(torch.tensor([i], device=begin.device))
         start = ((point - space.mean) / deviation).flatten().double().cpu().numpy()
         options = {"seed": seed + i + 1, "maxiter": max(1, rounds), "verbose": -9, "tolfun": 1e-9}
         with warnings.catch_warnings():
@@ -289,7 +287,14 @@ def choose(search: Search, points: Tensor, errors: Tensor, count: int, restarts:
         errors.reshape(count, restarts)[rows, best],
         apart,
         search.space.typicality(chosen),
+        None if search.labels is None else search.labels.reshape(count, restarts)[rows, best],
     )
+
+
+@torch.no_grad()
+def seen_shape(space: LatentSpace, degrade: Degrade) -> tuple[int, ...]:
+    """What a degradation leaves of the shape of a sample."""
+    return tuple(degrade(torch.zeros(1, *space.model.shape, device=space.model.device)).shape[1:])
 
 
 def as_floats(space: LatentSpace, targets: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
@@ -334,7 +339,7 @@ def tune(
     there, scale = open_space(tuned, space.name), scale_of(space, see)
     weights = [p for p in tuned.generator.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=rate)
-    labels = space.labels(len(wanted), None)
+    labels = found.labels
     with torch.no_grad():
         seen = see(wanted)
     best, kept = float("inf"), copy.deepcopy(tuned.generator.state_dict())

@@ -8,6 +8,10 @@ from torch import Tensor
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace
 
+MOST = 512
+"""Numbers in a point beyond which Jacobians are not taken: each number costs a forward pass."""
+SPECTRUM_POINTS = 4
+
 
 def jacobians(
     space: LatentSpace, points: Tensor, see: Perception = pyramid, labels: Tensor | None = None
@@ -57,3 +61,12 @@ def metric(space: LatentSpace, points: Tensor, see: Perception = pyramid) -> Ten
         j = found[0].double().cpu()
         total += j.t() @ j
     return total / len(points)
+
+
+def spectrum(space: LatentSpace, seed: int = 0) -> Tensor:
+    """Eigenvalues of the mean metric at the first samples of `seed` as shares, largest first; empty for spaces above `MOST`."""
+    if space.size > MOST:
+        return torch.zeros(0, dtype=torch.float64)
+    values = torch.linalg.eigvalsh(metric(space, space.numbered(SPECTRUM_POINTS, seed))).flip(0).clamp(min=0)
+    shares: Tensor = values / values.sum().clamp(min=1e-300)
+    return shares

@@ -4,8 +4,6 @@ Voynov and Babenko 2020: an orthonormal matrix and a reconstructor learn togethe
 can say which direction was taken and how far. With the directions frozen, the reconstructor's accuracy is the score RCA.
 """
 
-import itertools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
+from ganvas.latent.fit import Progress, fit
 from ganvas.latent.space import LatentSpace
 
 REACH, LEAST = 6.0, 0.5
@@ -25,7 +24,6 @@ REACH, LEAST = 6.0, 0.5
 SHIFT_WEIGHT = 0.25
 """Of the shift's error beside the cross-entropy of the direction (equation 1)."""
 TEST_BATCHES = 100
-Progress = Callable[[int, int], None]
 
 
 class Reconstructor(nn.Module):
@@ -104,23 +102,16 @@ def _train(
         torch.manual_seed(seed)
         shifts = _Shifts(space, count, given).to(space.model.device)
         judge = Reconstructor(tuple(space.model.shape), count).to(space.model.device)
-    optimizer = torch.optim.Adam(itertools.chain(shifts.parameters(), judge.parameters()), lr=rate)
-    modules, optimizers = [("shifts", shifts), ("judge", judge)], [("optimizer", optimizer)]
-    start = checkpoint.resume(random, modules, optimizers)
-    for step in range(start, steps):
-        # The last fifth at a falling rate, so that the accuracy does not depend on the last few batches.
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, 5 * (steps - step) / steps)
+
+    def loss() -> Tensor:
         logits, guess, which, far = _batch(space, shifts, judge, batch, random)
-        loss = F.cross_entropy(logits, which) + SHIFT_WEIGHT * (guess - far).abs().mean()
-        if not torch.isfinite(loss):
-            raise GanvasError(f"The generator drew NaN or infinity at step {step} of the learned directions.")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        checkpoint.keep(step + 1, random, modules, optimizers)
-        if progress is not None:
-            progress(step + 1, steps)
-    judge.eval()
+        return F.cross_entropy(logits, which) + SHIFT_WEIGHT * (guess - far).abs().mean()
+
+    def falling(step: int) -> float:
+        # In the last fifth, so that the accuracy does not depend on the last few batches.
+        return rate * min(1.0, 5 * (steps - step) / steps)
+
+    fit([("shifts", shifts), ("judge", judge)], loss, falling, steps, random, checkpoint, progress)
     right = 0
     with torch.no_grad():
         for _ in range(TEST_BATCHES):

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas.errors import GanvasError
+from ganvas.features.base import Extractor, Raw, Wrapped, embed
 from ganvas.latent.attributes import attributes, class_names, classifier_of
-from ganvas.latent.jacobian import metric
+from ganvas.latent.jacobian import spectrum
 from ganvas.latent.paths import pyramid
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.statistics import intrinsic_dimension, participation
@@ -26,8 +27,7 @@ Array = NDArray[np.float64]
 Method = Literal["pca", "tsne", "umap"]
 NEIGHBOURS = 5
 MOST_CLUSTERS = 15
-METRIC_POINTS = 4
-MOST_FOR_METRIC = 512
+BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,15 @@ class Map:
     """What the map says."""
 
 
-def features_of(model: Model) -> tuple[str, Callable[[Tensor], Array]]:
-    """Name and function: uint8 images or points (n, ...) -> features (n, F)."""
-    judge = classifier_of(model)
-    if judge is not None:
-        return judge.id, lambda samples: _in_batches(samples, lambda part: judge(part).features)
-    low_high = model.generator.value_range
-    if len(model.shape) == 3:
-        return "pyramid", lambda samples: _in_batches(samples, lambda part: pyramid(from_uint8(part, low_high)))
-    return "raw", lambda samples: samples.double().numpy()
+def extractor_of(model: Model) -> Extractor:
+    """What distances on the map are measured by: the bundled classifier, else image pyramids; points as they are."""
+    if len(model.shape) != 3:
+        return Raw()
 
+    def image_pyramid(samples: Tensor) -> Tensor:
+        return pyramid(from_uint8(samples, model.generator.value_range))
 
-@torch.no_grad()
-def _in_batches(samples: Tensor, see: Callable[[Tensor], Tensor]) -> Array:
-    return torch.cat([see(part).float().cpu() for part in samples.split(256)]).double().numpy()
+    return classifier_of(model) or Wrapped(image_pyramid, model.device)
 
 
 def place(features: Array, method: Method, seed: int = 0) -> Array:
@@ -117,7 +112,7 @@ def draw_map(
     method: Method = "tsne",
     seed: int = 0,
     real: Tensor | None = None,
-    tell: Callable[[str], None] = lambda step: None,
+    tell: Callable[[str], object] = lambda step: None,
 ) -> Map:
     """Map n samples of `seed`; with `real` (uint8 images, or points) holes, copies and nearest real images are found too.
 
@@ -130,8 +125,9 @@ def draw_map(
         raise GanvasError(f"The model draws {tuple(model.shape)}, the real images are {tuple(real.shape[1:])}.")
     tell("samples")
     samples = model.sample(n, seed=seed)
-    _, see = features_of(model)
-    features = see(samples)
+    extractor = extractor_of(model)
+    found = embed(extractor, samples.split(BATCH))
+    features = found.features.astype(np.float64)
     tell(f"places by {method}")
     places = place(features, method, seed)
     tell("neighbours and clusters")
@@ -141,25 +137,26 @@ def draw_map(
     away, _ = neighbours.kneighbors()
     values: dict[str, Array] = {"density": -np.log(away.mean(1) + 1e-12)}
     if model.critic is not None:
-        values["realism"] = _realism(space, n, seed)
-    classes = _classes(model, samples)
+        values["realism"] = _realism(model, n, seed)
+    classes = None if found.logits is None else found.logits.argmax(1)
     if classes is not None:
         values["class"] = classes.astype(np.float64)
     if samples.dim() == 4:
         values |= {name: attributes.get(name)(samples).double().numpy() for name in attributes}
     cluster_of, centres = _cluster(features, seed)
     nearest_real = real_places = real_cluster = None
+    usual = float(np.median(away[:, 0]))
     uncovered: NDArray[np.bool_] | None = None
     if real is not None:
-        of_real = see(real)
-        among = NearestNeighbors(n_neighbors=1).fit(of_real)
-        nearest_real = among.kneighbors(features)[1][:, 0]
+        of_real = embed(extractor, real.split(BATCH)).features.astype(np.float64)
+        among = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(of_real)
+        nearest_real = among.kneighbors(features, n_neighbors=1)[1][:, 0]
         far, near = neighbours.kneighbors(of_real, n_neighbors=3)
         real_places, real_cluster = places[near].mean(1), cluster_of[near[:, 0]]
         # A real image is covered when a sample lies as near as its own real neighbours do (Naeem et al. 2020, k = 5).
-        radius = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(of_real).kneighbors()[0][:, -1]
-        uncovered = far[:, 0] > radius
-    names = class_names(model) if classes is not None else []
+        apart, _ = among.kneighbors()
+        uncovered, usual = far[:, 0] > apart[:, -1], float(np.median(apart[:, 0]))
+    names = class_names(model)
     clusters = []
     for number in range(len(centres)):
         members = np.flatnonzero(cluster_of == number)
@@ -181,14 +178,10 @@ def draw_map(
         )
     tell("dimension and metric")
     dimension = intrinsic_dimension(features)
-    spectrum = np.zeros(0)
-    if space.size <= MOST_FOR_METRIC:
-        found = torch.linalg.eigvalsh(metric(space, space.numbered(METRIC_POINTS, seed))).flip(0).clamp(min=0)
-        spectrum = (found / found.sum().clamp(min=1e-300)).numpy()
-    # Of real images the usual distance to the next one; collapsed samples have none of their own to go by.
-    usual = np.median(away[:, 0] if real is None else NearestNeighbors(n_neighbors=1).fit(of_real).kneighbors()[0])
+    shares = spectrum(space, seed).numpy()
+    # By the usual distance of real images where there are some: collapsed samples have none of their own to go by.
     duplicates = float((away[:, 0] < 0.05 * usual).mean())
-    words = _words(clusters, duplicates, uncovered, real_cluster, dimension, spectrum, space.name)
+    words = _words(clusters, duplicates, uncovered, real_cluster, dimension, shares, space.name)
     return Map(
         samples,
         places,
@@ -199,35 +192,20 @@ def draw_map(
         real,
         real_places,
         dimension,
-        spectrum,
+        shares,
         words,
     )
 
 
 @torch.no_grad()
-def _realism(space: LatentSpace, n: int, seed: int) -> Array:
-    model = space.model
+def _realism(model: Model, n: int, seed: int) -> Array:
     assert model.critic is not None
-    found, labels = [], model.labels(n)
-    for rows in torch.arange(n).split(256):
-        z = model.latents(n, seed)[rows].to(model.device)
-        label = None if labels is None else labels[rows].to(model.device)
+    found, latents, labels = [], model.latents(n, seed), model.labels(n)
+    for rows in torch.arange(n).split(BATCH):
+        z, label = latents[rows].to(model.device), None if labels is None else labels[rows].to(model.device)
         found.append(model.critic(model.generator(z, label), label).float().cpu())
     logits = torch.cat(found).double()
     return ((logits - logits.mean()) / logits.std().clamp(min=1e-12)).numpy()
-
-
-@torch.no_grad()
-def _classes(model: Model, samples: Tensor) -> NDArray[np.int64] | None:
-    judge = classifier_of(model)
-    if judge is None:
-        return None
-    found = []
-    for part in samples.split(256):
-        logits = judge(part).logits
-        assert logits is not None
-        found.append(logits.argmax(1).cpu())
-    return torch.cat(found).numpy()
 
 
 def _cluster(features: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
@@ -252,7 +230,7 @@ def _words(
     uncovered: NDArray[np.bool_] | None,
     real_cluster: NDArray[np.int64] | None,
     dimension: float,
-    spectrum: Array,
+    shares: Array,
     space: str,
 ) -> tuple[str, ...]:
     ordered = sorted(clusters, key=lambda c: -c.share)
@@ -279,10 +257,10 @@ def _words(
         f"Duplicates: {duplicates:.1%} of the samples are nearly another one (nearer than a twentieth of the usual distance)."
     )
     found.append(f"Dimension: the samples spread in about {dimension:.0f} directions (TwoNN of their features).")
-    if len(spectrum):
-        matter, tenth = participation(torch.from_numpy(spectrum)), int((np.cumsum(spectrum) < 0.9).sum()) + 1
+    if len(shares):
+        matter, most = participation(torch.from_numpy(shares)), int((np.cumsum(shares) < 0.9).sum()) + 1
         found.append(
-            f"Metric: of {len(spectrum)} directions of {space}, {tenth} make 90 % of what changes the picture "
+            f"Metric: of {len(shares)} directions of {space}, {most} make 90 % of what changes the picture "
             f"(participation {matter:.1f})."
         )
     return tuple(found)

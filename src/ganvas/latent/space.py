@@ -6,7 +6,7 @@ class vectors; and every named hidden layer is a space of its own.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -50,6 +50,14 @@ class LatentSpace:
     def numbered(self, n: int, seed: int = 0, labels: Tensor | None = None) -> Tensor:
         """The points of the n samples that `model.sample(n, seed=seed)` draws (n, *shape): what a person sees and numbers."""
         return self.of(self.model.latents(n, seed).to(self.model.device), self.labels(n, labels))
+
+    @torch.no_grad()
+    def at(self, numbers: Sequence[int], seed: int = 0) -> Tensor:
+        """The points of some of these samples, by number (k, *shape)."""
+        count, rows = max(numbers) + 1, list(numbers)
+        labels = self.labels(count, None)
+        z = self.model.latents(count, seed)[rows].to(self.model.device)
+        return self.of(z, None if labels is None else labels[rows])
 
     @cached_property
     def known(self) -> Tensor:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction, edit
 from ganvas.latent.space import LatentSpace
-from ganvas.latent.supervised import score
+from ganvas.latent.supervised import scores_of
 
 Array = NDArray[np.float64]
 BINS = 20
@@ -51,8 +50,7 @@ def linear_separability(space: LatentSpace, names: Sequence[str], samples: int =
     points = space.numbered(samples, seed)
     x = space.whiten((points - space.mean).flatten(1)).cpu().numpy()
     bits = 0.0
-    for name in names:
-        scores = score(space, name, points)
+    for name, scores in scores_of(space, names, points).items():
         if name.startswith("class:"):
             y, kept = scores.numpy() > 0.5, np.ones(samples, bool)
         else:
@@ -98,22 +96,20 @@ def rescore(
     found with, from half the strength below to half above, so that a bend in the space does not count for one side.
     """
     points = space.numbered(samples, seed + 1_000_003)
-    start = {name: score(space, name, points) for name in names}
-    spread = {name: float(value.std().clamp(min=1e-9)) for name, value in start.items()}
+    spread = {name: float(each.std().clamp(min=1e-9)) for name, each in scores_of(space, names, points).items()}
 
-    def change(direction: Direction, strength: float, name: str) -> float:
-        with torch.no_grad():
-            low, high = (score(space, name, edit(space, points, direction, s * strength)) for s in (-0.5, 0.5))
-        return float((high - low).mean()) / spread[name]
+    def changes(direction: Direction, strength: float, of: Sequence[str]) -> list[float]:
+        low, high = (scores_of(space, of, edit(space, points, direction, s * strength)) for s in (-0.5, 0.5))
+        return [float((high[name] - low[name]).mean()) / spread[name] for name in of]
 
     rows, strengths = [], []
     for direction, own in zip(directions, names, strict=False):
         low, high = 0.0, 4.0
-        reached = change(direction, high, own) >= effect
+        reached = changes(direction, high, [own])[0] >= effect
         for _ in range(7 if reached else 0):
             middle = (low + high) / 2
-            low, high = (low, middle) if change(direction, middle, own) >= effect else (middle, high)
-        rows.append([change(direction, high, name) for name in names])
+            low, high = (low, middle) if changes(direction, middle, [own])[0] >= effect else (middle, high)
+        rows.append(changes(direction, high, names))
         strengths.append(high if reached else float("nan"))
     return Rescored(tuple(names), np.asarray(rows), np.asarray(strengths))
 

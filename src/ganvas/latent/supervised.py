@@ -31,8 +31,8 @@ def attribute(
 
     Scores of two values are classes; others are split at their quartiles. The hyperplane is that of a logistic regression in
     coordinates where the space is white, whose penalty is cross-validated; the normal is taken there too, so that an edit stays
-    among likely points. `against` are directions whose attributes shall stay: their part
-    is projected out. `score` is the accuracy on held-out folds.
+    among likely points. `against` are directions whose attributes shall stay: their part is projected out. `score` is the
+    accuracy on held-out folds.
     """
     points = space.check(points)
     low, high = (
@@ -62,11 +62,15 @@ def attribute(
 
 
 @torch.no_grad()
-def score(space: LatentSpace, name: str, points: Tensor) -> Tensor:
-    """The attribute called `name` of the samples at points (n, *shape): (n,) on the CPU; of a class, 1 where it is that class."""
-    measure = open_attribute(name, space.model)
-    found = torch.cat([measure(space.model.to_data(space.decode(part))).cpu() for part in points.split(256)])
-    return (found > 0.5).float() if name.startswith("class:") else found
+def scores_of(space: LatentSpace, names: Sequence[str], points: Tensor) -> dict[str, Tensor]:
+    """The attributes called `names` of the samples at points (n, *shape), which are drawn once: (n,) each, on the CPU.
+
+    Of a class it is 1 where the sample is that class.
+    """
+    measures = {name: open_attribute(name, space.model) for name in names}
+    images = [space.model.to_data(space.decode(part)) for part in points.split(256)]
+    found = {name: torch.cat([measure(part).cpu() for part in images]) for name, measure in measures.items()}
+    return {name: (each > 0.5).float() if name.startswith("class:") else each for name, each in found.items()}
 
 
 def from_attribute(
@@ -74,8 +78,9 @@ def from_attribute(
 ) -> Direction:
     """The direction of a named attribute (`ganvas.latent.attributes`, `class:NAME`) that leaves those of `keep` alone."""
     points = space.numbered(samples, seed)
-    against = [attribute(space, points, score(space, each, points), each) for each in keep]
-    return attribute(space, points, score(space, name, points), name, against)
+    scores = scores_of(space, (name, *keep), points)
+    against = [attribute(space, points, scores[each], each) for each in keep]
+    return attribute(space, points, scores[name], name, against)
 
 
 def from_scores(
@@ -85,7 +90,7 @@ def from_scores(
     numbers, scores = read_scores(path)
     # What is kept is known from samples, not from the few that a person rated.
     against = [from_attribute(space, each, (), samples, seed) for each in keep]
-    return attribute(space, space.numbered(max(numbers) + 1, seed)[numbers], scores, path.stem, against)
+    return attribute(space, space.at(numbers, seed), scores, path.stem, against)
 
 
 def read_scores(path: Path) -> tuple[list[int], Tensor]:
