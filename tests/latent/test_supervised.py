@@ -44,6 +44,21 @@ def test_fifty_clicks_make_a_direction(tmp_path: Path, capsys: pytest.CaptureFix
     assert loaded.cost == row["cost"]
 
 
+def test_fifty_scores_teach_what_thousands_would_say() -> None:
+    """The attribute's own hyperplane from 2,000 scores is the judge; scores of noise teach nothing."""
+    space = open_space(ganvas.load("fashion", device="cpu"), "w")
+    many, few = (from_attribute(space, "width", samples=n, seed=s) for n, s in ((2000, 5), (50, 6)))
+    agreement = torch.nn.functional.cosine_similarity(many.vector, few.vector, dim=0)
+    assert agreement > 0.95
+    assert few.made["taught"] == 2000
+    assert many.made["taught"] == 0
+    points = space.numbered(60, 1)
+    noise = torch.rand(60, generator=torch.Generator().manual_seed(0))
+    assert attribute(space, points, noise).score < 0.7
+    with pytest.raises(GanvasError, match="at least 4 samples on each side"):
+        attribute(space, points, torch.ones(60))
+
+
 def test_scores_as_json_and_mistakes_in_them(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"3": 1, "0": 0.5}')
