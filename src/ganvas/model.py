@@ -22,8 +22,15 @@ def draw_prior(prior: str, n: int, size: int, generator: torch.Generator) -> Ten
     """`normal`: standard normal; `uniform`: in [-1, 1]; `sphere`: of length sqrt(size). (n, size) on the CPU."""
     if prior == "uniform":
         return torch.rand(n, size, generator=generator) * 2 - 1
-    points = torch.randn(n, size, generator=generator)
-    return points / points.norm(dim=1, keepdim=True) * size**0.5 if prior == "sphere" else points
+    return to_prior(prior, torch.randn(n, size, generator=generator))
+
+
+def to_prior(prior: str, noise: Tensor) -> Tensor:
+    """Standard normal numbers (n, size) -> latents with exactly the prior's distribution. Differentiable."""
+    if prior == "uniform":
+        return torch.erf(noise / 2**0.5)
+    size = noise.shape[1]
+    return noise / noise.norm(dim=1, keepdim=True).clamp(min=1e-12) * size**0.5 if prior == "sphere" else noise
 
 
 @dataclass

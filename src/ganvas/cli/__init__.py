@@ -13,6 +13,8 @@ COMMANDS = {
     "demo": ("demo", "train on handwritten digits for 90 seconds, draw samples, write a report"),
     "train": ("train", "train a generator and a critic on images or points"),
     "sample": ("sample", "draw samples from a trained model"),
+    "calibrate": ("calibrate", "calibrate a critic to log p_data / p_G, the realism that samplers follow"),
+    "improve": ("improve", "find the sampler that gets the most out of a generator as it is"),
     "eval": ("evaluate", "measure a model or images of any origin against real data"),
     "walk": ("walk", "walk through the latent space: a film or a strip of pictures"),
     "directions": ("directions", "find directions in the latent space, beside random ones"),

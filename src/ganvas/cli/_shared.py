@@ -61,6 +61,25 @@ def progress() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
         yield show
 
 
+@contextmanager
+def named_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for what is being done: (what, done, of how many)."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    tasks: dict[str, TaskID] = {}
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for old in tasks.values():
+                    bar.update(old, visible=False)
+                tasks[what] = bar.add_task(what)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield tell
+
+
 def save(out: Path, found: "Inversion") -> None:
     """Latents, residuals and drawn images as an .npz."""
     import numpy as np

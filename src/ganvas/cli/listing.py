@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 import tyro
 
 Kind = Literal[
-    "datasets", "networks", "losses", "penalties", "augmentations", "presets", "metrics", "extractors", "models"
+    "datasets",
+    "networks",
+    "losses",
+    "penalties",
+    "augmentations",
+    "presets",
+    "metrics",
+    "extractors",
+    "samplers",
+    "models",
 ]
 
 
@@ -28,6 +37,7 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
     from ganvas.networks import families
     from ganvas.presets import presets
     from ganvas.registry import Registry
+    from ganvas.sampling import samplers
 
     registries: dict[str, Registry[Any]] = {
         "datasets": datasets,
@@ -38,6 +48,7 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
         "presets": presets,
         "metrics": metrics.registry,
         "extractors": extractors,
+        "samplers": samplers,
     }
     models: Registry[None] = Registry("model")
     for name, line in packaged().items():

@@ -13,6 +13,12 @@ def run(
     n: int = 64,
     seed: int = 0,
     labels: tuple[int, ...] | None = None,
+    sampler: str = "prior",
+    budget: int = 10,
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    truncate: float | None = None,
+    best: bool = False,
+    ratio: Path | None = None,
     out: Path = Path("samples.png"),
     device: str = "auto",
     json: bool = False,
@@ -24,18 +30,98 @@ def run(
         n: How many.
         seed: The same seed draws the same samples.
         labels: Classes to draw, repeated to n; for models trained with --conditional.
+        sampler: From `ganvas list samplers`; all but prior, truncate, polarity and magnet need `ganvas calibrate` first.
+        budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
+        set: Any option of the sampler, NAME=VALUE; may be repeated.
+        truncate: Draw from a truncated space first: psi in w, a threshold in z.
+        best: Use what `ganvas improve` recommended for this model.
+        ratio: A file of `ganvas calibrate --out`. Default: the one that was kept for this model.
         out: A .png grid, an .npz array, or a new folder of PNGs.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
+    from ganvas.errors import GanvasError
     from ganvas.model import load
     from ganvas.pictures import check_out, save_samples
 
     check_out(out)
+    if best and (sampler != "prior" or set or truncate is not None):
+        raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
+    if set and sampler == "prior":
+        raise GanvasError("--set gives options of a sampler; name one with --sampler.")
+    plain = not best and sampler == "prior" and truncate is None
     loaded = load(model, device=device, critic=False)
-    samples = loaded.sample(n, seed=seed, labels=labels)
+    about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info["kimg"]}
+    if plain:
+        samples = loaded.sample(n, seed=seed, labels=labels)
+        words = ""
+    else:
+        import torch
+
+        from ganvas.cli import _shared
+        from ganvas.sampling.improve import WITHOUT_RATIO, Setting, at_budget, best_of, home_of
+        from ganvas.sampling.ratio import LogRatio
+
+        chosen = best_of(loaded) if best else at_budget(sampler, budget)
+        if not best:
+            options = {**chosen.options, **_options(chosen.sampler, set)}
+            chosen = Setting(chosen.sampler, options, truncation=truncate)
+        path = ratio or home_of(loaded) / "ratio.safetensors"
+        judge = None
+        if chosen.sampler not in WITHOUT_RATIO:
+            if not path.is_file():
+                raise GanvasError(
+                    f"The sampler {chosen.sampler!r} follows a calibrated ratio, and none is kept for this model. "
+                    f"Run: ganvas calibrate {model}"
+                )
+            judge = LogRatio.load(path, loaded)
+        with _shared.named_progress() as tell:
+            drawn = chosen.draw(
+                loaded, judge, n, seed=seed, labels=None if labels is None else torch.tensor(labels),
+                callback=lambda done, total: tell(chosen.label, done, total),
+            )  # fmt: skip
+        samples = drawn.samples.cpu()
+        words = f", {chosen.label}: {drawn.cost:.3g} forwards a sample"
+        about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
+        if judge is not None:
+            about["log_ratio"] = float(drawn.log_ratio.mean())
     save_samples(samples, out)
     if json:
-        print(json_module.dumps({"out": str(out), "n": n, "seed": seed, "kimg": loaded.info["kimg"]}))
+        print(json_module.dumps(about))
     else:
-        print(f"{n} samples (seed {seed}, {loaded.info['kimg']:g} kimg) -> {out}")
+        print(f"{n} samples (seed {seed}, {loaded.info['kimg']:g} kimg{words}) -> {out}")
+
+
+def _options(sampler: str, given: tuple[str, ...]) -> dict[str, object]:
+    """NAME=VALUE pairs as keyword arguments of the sampler."""
+    import inspect
+    import json as json_module
+
+    from ganvas.errors import GanvasError
+    from ganvas.registry import did_you_mean
+    from ganvas.sampling import samplers
+
+    common = ("space", "ratio", "n", "generator", "labels", "callback")
+    known = {
+        k: p.default for k, p in inspect.signature(samplers.get(sampler)).parameters.items() if k not in common
+    }  # fmt: skip
+    found: dict[str, object] = {}
+    for pair in given:
+        name, _, text = pair.partition("=")
+        if name not in known:
+            raise GanvasError(
+                f"The sampler {sampler!r} has no option {name!r}.{did_you_mean(name, list(known))} "
+                f"Known: {', '.join(known) or 'none'}."
+            )
+        try:
+            value = json_module.loads(text)
+        except ValueError:
+            value = text
+        default = known[name]
+        fits = isinstance(value, type(default)) or (
+            isinstance(default, float | None) and isinstance(value, int | float)
+        )
+        if not fits or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise GanvasError(f"--set {pair}: expected a value like {default!r}.")
+        found[name] = float(value) if isinstance(default, float) else value
+    return found

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.model import Model, draw_prior
+from ganvas.model import Model, draw_prior, to_prior
 from ganvas.registry import did_you_mean
 
 KNOWN = 4096
@@ -41,6 +41,13 @@ class LatentSpace:
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The points that latents z (n, Z) stand for: (n, *shape). `labels` (n,) for conditional generators."""
         raise NotImplementedError
+
+    def from_noise(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Standard normal numbers (n, Z) -> points (n, *shape) with the space's own distribution. Differentiable.
+
+        In these coordinates every prior (normal, uniform, sphere) has the same exact density, which samplers need.
+        """
+        return self.of(to_prior(self.model.generator.prior, noise), labels)
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, *shape) -> float samples (n, C, H, W) within the generator's range, or (n, D). Differentiable."""

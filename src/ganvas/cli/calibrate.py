@@ -1,0 +1,128 @@
+"""`ganvas calibrate`"""
+
+import json as json_module
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from ganvas.data import Dataset
+    from ganvas.model import Model
+    from ganvas.sampling import LogRatio
+
+
+def run(
+    model: Annotated[Path, tyro.conf.Positional],
+    *,
+    data: str | None = None,
+    critic: Literal["auto", "own", "fresh", "features"] = "auto",
+    method: Literal["auto", "isotonic", "platt"] = "auto",
+    seed: int = 0,
+    out: Path | None = None,
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Calibrate a critic to log p_data / p_G, the realism that samplers follow, on held-out real data.
+
+    Args:
+        model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
+        data: Real data. Default: what the model was trained on.
+        critic: own is the model's; fresh trains a small one after the fact; features trains one on what the bundled classifier
+            of the data sees; auto takes features where there is such a classifier, else the better of the other two.
+        method: platt is a line, isotonic any rising curve, auto the one with the smaller held-out log loss.
+        seed: Of the generated samples and of the fresh critic.
+        out: A .safetensors file. Default: sampling/ in the run, or the user's cache for other models.
+        device: auto, cpu, cuda or mps.
+        json: Print the report as JSON.
+    """
+    from ganvas import io, pictures
+    from ganvas.cli import _shared
+    from ganvas.errors import GanvasError
+    from ganvas.model import load
+    from ganvas.sampling.improve import home_of
+
+    if out is not None and out.suffix != ".safetensors":
+        raise GanvasError(f"A ratio is written as .safetensors, got {out.name!r}.")
+    loaded = load(model, device=device)
+    with _shared.named_progress() as tell:
+        ratio, _ = calibrated(loaded, data, critic, method, seed, tell)
+    path = out or home_of(loaded) / "ratio.safetensors"
+    ratio.save(path)
+    io.write_bytes(path.with_name("calibration.png"), pictures.plot_png(_plot(ratio)))
+    report = asdict(ratio.report)
+    if json:
+        print(json_module.dumps({"out": str(path), **report}))
+        return
+    print(describe(ratio))
+    print(f"-> {path}, {path.with_name('calibration.png')}")
+
+
+def describe(ratio: "LogRatio") -> str:
+    """The report in words."""
+    r = ratio.report
+    lines = [
+        f"{r.critic} critic, {r.method} map, {r.real:,} held-out real and {r.fake:,} generated samples",
+        f"AUC {r.auc:.3f} ± {r.auc_error:.3f} (0.5: can not tell them apart), log loss {r.log_loss:.3f} (0.693: knows nothing)",
+        f"calibration error {r.ece:.3f}, effective sample size {r.ess:.1%}, "
+        f"KL(data | generator) at least {max(0.0, r.kl):.2f} nats",
+    ]
+    return "\n".join([*lines, *(f"warning: {each}" for each in r.warnings)])
+
+
+def calibrated(
+    model: "Model", data: str | None, critic: Any, method: Any, seed: int, tell: Any
+) -> "tuple[LogRatio, Dataset]":  # fmt: skip
+    """The ratio, and the half of the held-out data that it was not calibrated on."""
+    from dataclasses import replace
+
+    from ganvas.config import DataConfig
+    from ganvas.data import load_dataset
+    from ganvas.errors import GanvasError
+    from ganvas.latent.attributes import classifier_of, data_of
+    from ganvas.sampling.ratio import fit_ratio, space_of
+
+    source = data or model.config.data.source or data_of(model)
+    if not source:
+        raise GanvasError("Real data are needed. Give them with --data.")
+    config = DataConfig(source=source) if data else replace(model.config.data, source=source)
+    dataset = load_dataset(config)
+    if tuple(dataset.shape) != tuple(model.shape):
+        raise GanvasError(f"The model draws {tuple(model.shape)}, {dataset.name} holds {tuple(dataset.shape)}.")
+    seen = classifier_of(model)
+    guide_network = None if seen is None or tuple(seen.network.shape) != tuple(model.shape) else seen.network
+    train, held = dataset.split(config.holdout, config.fold)
+    assert held.indices is not None
+    guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
+
+    def everything(part: "Dataset", most: int) -> Any:
+        import torch
+
+        rows = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most]
+        return part.take(rows)
+
+    real, labels = everything(guide, len(guide))
+    ratio = fit_ratio(
+        space_of(model), real, labels, train=everything(train, 30_000), guide=guide_network, critic=critic, method=method,
+        seed=seed, progress=tell,
+    )  # fmt: skip
+    return ratio, judge
+
+
+def _plot(ratio: "LogRatio") -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), dpi=100)
+    left, right = (figure.add_subplot(1, 2, i) for i in (1, 2))
+    said, found, counts = zip(*ratio.report.curve, strict=True)
+    left.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    left.scatter(said, found, s=[20 + 200 * c / max(counts) for c in counts])
+    left.set(
+        title=f"Calibration of the {ratio.report.critic} critic, held-out folds", xlabel="predicted share of real",
+        ylabel="found share of real", xlim=(0, 1), ylim=(0, 1),
+    )  # fmt: skip
+    x = ratio.calibration.x
+    right.plot(x.tolist(), ratio.calibration(x).tolist(), marker=".")
+    right.set(title=f"{ratio.report.method} map", xlabel="logit of the critic", ylabel="log p_data / p_G")
+    return figure

@@ -1,0 +1,131 @@
+"""From a critic's logits to log ratios that mean what they say: monotone maps fitted on held-out data."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Method = Literal["auto", "isotonic", "platt"]
+FOLDS = 5
+BINS = 60
+SMALLEST_BIN = 20
+CURVE = 10
+
+
+class Calibration(NamedTuple):
+    """A monotone map of logits: straight pieces between knots, flat above the last, with `slope` below the first."""
+
+    method: str
+    x: Tensor
+    """Logits (K,), rising."""
+    y: Tensor
+    """Log ratios (K,), rising."""
+    slope: Tensor
+    """Of the line below the first knot: where no real sample was seen, further down is less real. ()"""
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """(n,) -> (n,), differentiable."""
+        x, y = self.x.to(logits), self.y.to(logits)
+        right = torch.searchsorted(x, logits.detach().contiguous()).clamp(1, len(x) - 1)
+        steep = (y[right] - y[right - 1]) / (x[right] - x[right - 1]).clamp(min=1e-12)
+        inside = y[right - 1] + steep * (logits - x[right - 1])
+        below = y[0] + self.slope.to(logits) * (logits - x[0])
+        if self.method == "platt":  # a line all the way
+            return y[0] + (y[-1] - y[0]) / (x[-1] - x[0]) * (logits - x[0])
+        # No held-out sample says how much more real the upper end is than its last knot, so it is not.
+        return torch.where(logits < x[0], below, torch.where(logits > x[-1], y[-1] + 0 * logits, inside))
+
+
+class Quality(NamedTuple):
+    """How far the calibrated ratio can be trusted, on samples that its map was not fitted to."""
+
+    auc: float
+    """Chance that a real sample gets a higher logit than a generated one: 0.5 can not tell them apart."""
+    auc_error: float
+    log_loss: float
+    """Nats a sample; log 2 = 0.693 knows nothing."""
+    ece: float
+    """Expected calibration error: mean gap of predicted and found share of real samples over `CURVE` bins."""
+    curve: list[tuple[float, float, int]]
+    """(predicted, found, samples) for each bin."""
+
+
+def calibrate(real: Tensor, fake: Tensor, method: Method = "auto") -> tuple[Calibration, Quality]:
+    """Fit a map of the logits of held-out real samples (n,) and of fresh generated ones (m,).
+
+    `platt` is a line (logistic regression), `isotonic` any rising map, on bins of equal counts whose shares are smoothed so that
+    they never reach 0 or 1. `auto` takes the smaller log loss over `FOLDS` folds. After Turner et al. 2019.
+    """
+    scores = torch.cat([real, fake]).double().cpu().numpy()
+    truth = np.concatenate([np.ones(len(real)), np.zeros(len(fake))])
+    names = ["platt", "isotonic"] if method == "auto" else [method]
+    predicted = {name: _held_out(scores, truth, name) for name in names}
+    losses = {name: _log_loss(predicted[name], truth) for name in names}
+    # A line that is as good as a curve also has a gradient everywhere.
+    best = min(names, key=lambda name: losses[name] - (0.001 if name == "platt" else 0.0))
+    return fit_map(scores, truth, best), _quality(scores, truth, predicted[best], losses[best])
+
+
+def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
+    """The map of one method for scores (n,) and 1 for real, 0 for generated (n,); classes weigh the same."""
+    from sklearn.isotonic import IsotonicRegression
+    from sklearn.linear_model import LogisticRegression
+
+    middle, scale = scores.mean(), max(float(scores.std()), 1e-12)
+    line = LogisticRegression(C=1e4, class_weight="balanced").fit((scores[:, None] - middle) / scale, truth)
+    slope = max(0.0, float(line.coef_[0, 0]) / scale)  # a critic that has it backwards says nothing
+    offset = float(line.intercept_[0]) - slope * middle
+    if method == "platt":
+        x = np.array([scores.min(), max(scores.max(), scores.min() + 1e-6)])
+        y = offset + slope * x
+    else:
+        order = scores.argsort()
+        parts = np.array_split(order, max(2, min(BINS, len(scores) // SMALLEST_BIN)))
+        odds = truth.mean() / (1 - truth.mean())
+        shares = np.array([(truth[p].sum() + 0.5 * odds) / (len(p) - truth[p].sum() + 0.5) for p in parts]) / odds
+        rising = IsotonicRegression().fit_transform(np.arange(len(parts)), np.log(shares))
+        x = np.array([scores[p].mean() for p in parts])
+        kept = np.concatenate([[True], np.diff(x) > 1e-9])
+        x, y = x[kept], rising[kept]
+        if len(x) < 2:
+            x, y = np.array([x[0], x[0] + 1e-6]), np.array([y[0], y[0]])
+    return Calibration(method, *(torch.from_numpy(np.asarray(each, dtype=np.float64)) for each in (x, y, slope)))
+
+
+def _held_out(scores: np.ndarray, truth: np.ndarray, method: str) -> np.ndarray:
+    """Probability of real for each sample by a map of the other folds (n,)."""
+    from sklearn.model_selection import StratifiedKFold
+
+    found = np.zeros(len(scores))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    for train, test in folds.split(scores[:, None], truth):
+        fitted = fit_map(scores[train], truth[train], method)
+        found[test] = torch.sigmoid(fitted(torch.from_numpy(scores[test]))).numpy()
+    return found.clip(1e-6, 1 - 1e-6)
+
+
+def _log_loss(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Of balanced classes."""
+    each = -np.where(truth > 0, np.log(predicted), np.log1p(-predicted))
+    return float((each[truth > 0].mean() + each[truth == 0].mean()) / 2)
+
+
+def _quality(scores: np.ndarray, truth: np.ndarray, predicted: np.ndarray, loss: float) -> Quality:
+    from sklearn.metrics import roc_auc_score
+
+    auc, n, m = float(roc_auc_score(truth, scores)), int(truth.sum()), int((1 - truth).sum())
+    # Hanley and McNeil 1982.
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    error = ((auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (m - 1) * (q2 - auc**2)) / (n * m)) ** 0.5
+    weight = np.where(truth > 0, 0.5 / n, 0.5 / m)
+    bins = (predicted * CURVE).astype(int).clip(0, CURVE - 1)
+    curve, gap = [], 0.0
+    for b in range(CURVE):
+        rows = bins == b
+        if rows.any():
+            mass = weight[rows].sum()
+            said, found = (float((v[rows] * weight[rows]).sum() / mass) for v in (predicted, truth))
+            curve.append((said, found, int(rows.sum())))
+            gap += mass * abs(said - found)
+    return Quality(auc, float(error), loss, float(gap), curve)

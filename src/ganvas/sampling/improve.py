@@ -1,0 +1,283 @@
+"""Which sampler is best for this generator at this budget: all of them measured, one recommended, and kept for later use."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas import io
+from ganvas.data import Dataset
+from ganvas.data.idx import cache_folder
+from ganvas.device import stream
+from ganvas.errors import GanvasError
+from ganvas.features import Extractor, Features, embed
+from ganvas.features.base import hash_of
+from ganvas.features.cache import batches
+from ganvas.features.stats import moments
+from ganvas.latent.space import LatentSpace, LatentZ, open_space, spaces
+from ganvas.metrics.base import Inputs, metrics
+from ganvas.model import Model
+from ganvas.sampling.base import Callback, Drawn, samplers
+from ganvas.sampling.ratio import LogRatio
+from ganvas.sampling.truncation import Mode, Truncated
+
+Objective = Literal["frechet", "precision", "recall", "f1"]
+MEASURES = ("frechet", "precision", "recall", "coverage")
+WITHOUT_RATIO = ("prior", "truncate", "polarity", "magnet")
+"""Samplers that never ask the ratio."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A sampler with its options, on a truncated space or not: everything that `ganvas sample` needs to use it again."""
+
+    sampler: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    truncation: float | None = None
+    mode: Mode = "auto"
+
+    @property
+    def label(self) -> str:
+        """`budget 10` or `truncate 0.8 + budget 10`."""
+        words = [str(v) if isinstance(v, str) else f"{v:g}" for v in self.options.values()]
+        return (f"truncate {self.truncation:g} + " if self.truncation else "") + " ".join([self.sampler, *words])
+
+    def space(self, model: Model) -> LatentSpace:
+        """Where it draws: z, or the truncated w (z without one)."""
+        return LatentZ(model) if self.truncation is None else Truncated(_where(model), self.truncation, self.mode)
+
+    def draw(
+        self, model: Model, ratio: LogRatio | None, n: int, *, seed: int = 0, labels: Tensor | None = None,
+        callback: Callback | None = None,
+    ) -> Drawn:  # fmt: skip
+        """n samples. The ratio is calibrated anew for a truncated space."""
+        space = self.space(model)
+        if ratio is None and self.sampler not in WITHOUT_RATIO:
+            raise GanvasError(f"The sampler {self.sampler!r} needs a calibrated ratio. Run: ganvas calibrate MODEL")
+        if ratio is not None and self.truncation is not None and self.sampler not in WITHOUT_RATIO:
+            ratio = ratio.refit(space, labels=labels)
+        if self.sampler == "truncate":
+            space = _where(model)
+        judge = ratio or _no_evidence
+        return samplers.get(self.sampler)(
+            space, judge, n, generator=stream(seed, "sampling"), labels=labels, callback=callback, **self.options
+        )
+
+
+def _no_evidence(samples: Tensor, labels: Tensor | None) -> Tensor:
+    return torch.zeros(len(samples), device=samples.device)
+
+
+def _where(model: Model) -> LatentSpace:
+    return open_space(model, "w") if "w" in spaces(model) else LatentZ(model)
+
+
+def at_budget(name: str, budget: int) -> Setting:
+    """A sampler at about `budget` forward passes a sample; a gradient counts for three of them."""
+    gradients = max(1, (budget - 1) // 3)
+    options: dict[str, dict[str, Any]] = {
+        "reject": {"budget": float(budget)}, "budget": {"budget": budget}, "metropolis": {"steps": budget},
+        "resample": {"candidates": max(2, budget)}, "langevin": {"steps": gradients}, "flow": {"steps": gradients},
+        "transport": {"steps": gradients}, "ex2": {"steps": max(1, budget // 8), "candidates": 3, "local": 1},
+    }  # fmt: skip
+    samplers.get(name)
+    return Setting(name, options.get(name, {}))
+
+
+def settings(model: Model, budget: int) -> list[Setting]:
+    """What `improve` tries at a budget, cheap ones first."""
+    flat = "w" in spaces(model)
+    amounts = (0.9, 0.8, 0.7) if flat else (2.0, 1.5, 1.0)
+    found = [Setting("prior"), *(Setting("truncate", {"amount": a}) for a in amounts), Setting("reweight")]
+    if len(spaces(model)) and model.generator.prior == "normal" and model.latent_dim <= 128 and len(model.shape) == 3:
+        found.append(Setting("polarity", {"rho": -0.1, "bank": 300}))
+    for share in sorted({max(2, budget // 4), max(2, budget // 2), budget}):
+        found.append(at_budget("budget", share))
+    found += [at_budget(name, budget) for name in ("reject", "metropolis", "resample")]
+    if budget >= 4:
+        found += [at_budget(name, budget) for name in ("langevin", "flow", "transport")]
+    if budget >= 8:
+        found.append(at_budget("ex2", budget))
+    return [*found, *(Setting("budget", {"budget": budget}, truncation=a) for a in amounts[:2])]
+
+
+@dataclass
+class Outcome:
+    """One setting, measured."""
+
+    setting: Setting
+    values: dict[str, float]
+    """`MEASURES` and f1."""
+    errors: dict[str, float]
+    cost: float
+    """Forward passes a sample."""
+    info: dict[str, Any]
+    failed: str = ""
+    """Why it could not be measured."""
+
+
+@dataclass
+class Improvement:
+    """What `improve` found."""
+
+    rows: list[Outcome]
+    best: Outcome
+    """By the objective; the prior's row when nothing helps."""
+    before: Outcome
+    """The prior again, on other samples than the choice was made with."""
+    after: Outcome
+    """The best again, on other samples."""
+    objective: str
+    helps: bool
+    words: list[str]
+    samples: tuple[Tensor, Tensor] = field(repr=False, default=(torch.empty(0), torch.empty(0)))
+    """64 of before and after."""
+
+
+class Judge:
+    """Measures samples against held-out real ones in the features of an extractor that guided nothing."""
+
+    def __init__(self, extractor: Extractor, real: Dataset, batch: int = 256) -> None:
+        self.extractor, self.batch = extractor, batch
+        self.real = embed(extractor, batches(real, batch))
+        if len(self.real.features) > self.real.features.shape[1]:
+            self.real = Features(self.real.features, self.real.logits, moments(self.real.features))
+
+    def __call__(self, samples: Tensor, seed: int = 0) -> tuple[dict[str, float], dict[str, float]]:
+        """Values and their errors, by name."""
+        inputs = Inputs(embed(self.extractor, samples.split(self.batch)), self.real, seed)
+        values: dict[str, float] = {}
+        errors: dict[str, float] = {}
+        for name in ("frechet", "precision-recall", "density-coverage"):
+            if why := metrics.get(name).fits(inputs):
+                raise GanvasError(f"{name} can not be measured here: {why}.")
+            for value in metrics.get(name).compute(inputs):
+                values[value.name], errors[value.name] = value.value, value.error or 0.0
+        p, r = values["precision"], values["recall"]
+        values["f1"] = 2 * p * r / max(p + r, 1e-12)
+        errors["f1"] = 2 * math.hypot(r**2 * errors["precision"], p**2 * errors["recall"]) / max((p + r) ** 2, 1e-12)
+        return values, errors
+
+
+def improve(
+    model: Model,
+    ratio: LogRatio,
+    judge: Judge,
+    *,
+    budget: int = 10,
+    objective: Objective = "frechet",
+    n: int = 5000,
+    tried: Sequence[Setting] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Improvement:
+    """Measure all `settings` at a budget and recommend one.
+
+    `judge` holds real samples that guided nothing. The best by the objective is drawn again with other numbers, beside the prior,
+    so that what is reported was not chosen for its luck. It helps when it is ahead by more than two standard errors there.
+    """
+    if budget < 1 or n < 100:
+        raise GanvasError(f"improve needs a budget of at least 1 and 100 samples, got {budget} and {n}.")
+    if objective not in ("frechet", "precision", "recall", "f1"):
+        raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
+    tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
+    sign = 1.0 if objective == "frechet" else -1.0
+
+    def measured(setting: Setting, seed: int) -> tuple[Outcome, Tensor]:
+        def inner(done: int, total: int) -> None:
+            tell(setting.label, done, total)
+
+        inner(0, 1)
+        drawn = setting.draw(model, ratio, n, seed=seed, callback=inner)
+        values, errors = judge(drawn.samples, seed)
+        inner(1, 1)
+        info = {key: value for key, value in drawn.info.items() if isinstance(value, int | float)}
+        return Outcome(setting, values, errors, drawn.cost, info), drawn.samples[:64]
+
+    rows = []
+    for setting in chosen:
+        try:
+            rows.append(measured(setting, seed)[0])
+        except GanvasError as error:
+            rows.append(Outcome(setting, {}, {}, float("nan"), {}, str(error)))
+    good = [row for row in rows if not row.failed]
+    if not good:
+        raise GanvasError(f"No sampler could be measured. The first said: {rows[0].failed}")
+    best = min(good, key=lambda row: sign * row.values[objective])
+    before, first = measured(Setting("prior"), seed + 1)
+    after, second = (before, first) if best.setting.sampler == "prior" else measured(best.setting, seed + 1)
+    gain = sign * (before.values[objective] - after.values[objective])
+    helps = gain > 2 * math.hypot(before.errors[objective], after.errors[objective])
+    found = Improvement(
+        rows, best if helps else next((r for r in good if r.setting.sampler == "prior"), before), before, after, objective,
+        helps, [], (first, second),
+    )  # fmt: skip
+    found.words = _words(found, ratio)
+    return found
+
+
+def _words(found: Improvement, ratio: LogRatio) -> list[str]:
+    b, a, name = found.before.values, found.after.values, found.objective
+    if not found.helps:
+        return [
+            f"Nothing helps: the best of {len(found.rows)} settings, {found.after.setting.label}, changes {name} from "
+            f"{b[name]:.3g} to {a[name]:.3g}, within two standard errors of no gain. Keep plain sampling.",
+            *ratio.report.warnings,
+        ]
+    change = "; ".join(f"{key} {b[key]:.3g} -> {a[key]:.3g}" for key in MEASURES)
+    words = [f"Use {found.after.setting.label}: {change}, at {found.after.cost:.3g} forwards a sample."]
+    for key in ("precision", "recall", "coverage"):
+        error = 2 * math.hypot(found.before.errors[key], found.after.errors[key])
+        if a[key] < b[key] - error:
+            words.append(f"The price: {key} falls by {b[key] - a[key]:.3f}.")
+    return words + ratio.report.warnings
+
+
+def pareto(rows: Sequence[Outcome]) -> list[bool]:
+    """Whether no other row has both a higher precision and a higher recall, for each row."""
+    points = np.array([[r.values.get("precision", -1), r.values.get("recall", -1)] for r in rows])
+    beaten = [bool(((points >= p).all(1) & (points > p).any(1)).any()) for p in points]
+    return [not b for b in beaten]
+
+
+def home_of(model: Model) -> Path:
+    """Where ratios and recommendations of a model are kept: `sampling/` of its run, else in the user's cache."""
+    path = model.path
+    if path is not None:
+        for parent in list(path.resolve().parents)[:3]:
+            if (parent / "config.json").is_file() and (parent / "snapshots").is_dir():
+                return parent / "sampling" / hash_of(model.generator)
+    return cache_folder() / "sampling" / hash_of(model.generator)
+
+
+def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> None:
+    """Write improve.json and ratio.safetensors, which `ganvas sample --best` reads."""
+    ratio.save(folder / "ratio.safetensors")
+
+    def plain(row: Outcome) -> dict[str, Any]:
+        return {**asdict(row), "label": row.setting.label, "cost": None if math.isnan(row.cost) else row.cost}
+
+    io.write_json(
+        folder / "improve.json",
+        {
+            **about, "objective": found.objective, "helps": found.helps, "best": asdict(found.best.setting), "words": found.words,
+            "before": plain(found.before), "after": plain(found.after), "rows": [plain(row) for row in found.rows],
+        },
+    )  # fmt: skip
+
+
+def best_of(model: Model) -> Setting:
+    """The setting that `improve` recommended. Raises `GanvasError` when it was not run for this model."""
+    path = home_of(model) / "improve.json"
+    if not path.is_file():
+        raise GanvasError("No recommendation is kept for this model. Run: ganvas improve MODEL")
+    try:
+        return Setting(**io.read_json(path)["best"])
+    except (KeyError, TypeError) as error:
+        raise GanvasError(f"{path} is damaged: {error!r}. Run ganvas improve again.") from error

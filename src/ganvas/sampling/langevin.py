@@ -1,0 +1,150 @@
+"""Chains that follow the gradient: Langevin, Metropolis-adjusted, and mixed with resampling."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.space import LatentSpace
+from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
+from ganvas.sampling.metropolis import step_resample
+
+LANGEVIN_TARGET = 0.574
+"""Acceptance at which MALA moves fastest in high dimensions (Roberts and Rosenthal 1998)."""
+EX2_TARGET = 0.67
+FIRST_STEP = 0.1
+
+
+class Mala:
+    """Steps of the Metropolis-adjusted Langevin algorithm on the noise of many chains, with one step size for all.
+
+    The step size follows the acceptance (Robbins-Monro on its logarithm) until `freeze` is called: while it moves, chains are
+    not exact.
+    """
+
+    def __init__(self, target: Target, size: float, wanted: float, adjust: bool = True) -> None:
+        self.target, self.size, self.wanted, self.adjust = target, size, wanted, adjust
+        self.adapting, self.taken = True, 0
+        self.rates: list[float] = []
+
+    def freeze(self) -> None:
+        """From now on the step size stays, and acceptance is recorded."""
+        self.adapting = False
+        self.rates.clear()
+
+    def step(self, state: State, slope: Tensor) -> tuple[State, Tensor]:
+        """One step for all chains: states and gradients of the log ratio (n, Z) before -> after."""
+        e = self.size
+        drift = slope - state.noise  # of the log density: log ratio plus the normal prior
+        # The noise of a step of size e has standard deviation sqrt(e), its variance is e.
+        proposal = state.noise + e / 2 * drift + math.sqrt(e) * self.target.normal(*state.noise.shape)
+        new, new_slope = self.target.slope(proposal, state.labels)
+        if not self.adjust:
+            good = new.log_ratio.isfinite()
+            return state.where(good, new), torch.where(good[:, None], new_slope, slope)
+        new_drift = new_slope - new.noise
+        forward = (new.noise - state.noise - e / 2 * drift).double().square().sum(1)
+        back = (state.noise - new.noise - e / 2 * new_drift).double().square().sum(1)
+        density = new.log_ratio - state.log_ratio
+        density = density - 0.5 * (new.noise.double().square().sum(1) - state.noise.double().square().sum(1))
+        log_accept = density + (forward - back) / (2 * e)
+        log_accept = torch.where(new.log_ratio.isfinite(), log_accept.nan_to_num(nan=-torch.inf), -torch.inf)
+        rate = float(log_accept.clamp(max=0).exp().mean())
+        good = self.target.uniform(len(log_accept)).double().log() < log_accept
+        self.taken += 1
+        self.rates.append(rate)
+        if self.adapting:
+            self.size *= math.exp((rate - self.wanted) * 2 / math.sqrt(self.taken))
+        return state.where(good, new), torch.where(good[:, None], new_slope, slope)
+
+    @property
+    def acceptance(self) -> float:
+        """Mean since `freeze`."""
+        return sum(self.rates) / max(1, len(self.rates))
+
+
+@samplers.register("langevin")
+def langevin(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    steps: int = 50,
+    size: float = FIRST_STEP,
+    adjust: bool = True,
+    acceptance: float = LANGEVIN_TARGET,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """Langevin steps on the noise (DDLS); Metropolis-adjusted with a step size that adapts
+
+    u <- u + e / 2 grad log p(u) + sqrt(e) n on log p(u) = -|u|^2 / 2 + log r(G(u)) (Che et al. 2020). With `adjust` steps are
+    accepted as MALA does, and e follows the wanted acceptance over the first half of the steps; without, `size` stays.
+    """
+    if steps < 1 or size <= 0:
+        raise GanvasError(f"Langevin needs at least 1 step of a size above 0, got {steps} of {size:g}.")
+    target = Target(space, ratio, n, generator, labels)
+    state, slope = target.slope(target.normal(n, space.model.latent_dim), target.labels)
+    chain = Mala(target, size, acceptance, adjust)
+    for step in range(steps):
+        if step == steps // 2:
+            chain.freeze()
+        state, slope = chain.step(state, slope)
+        if callback is not None:
+            callback(step + 1, steps)
+    state = replace_unjudged(target, state)
+    return target.drawn(state, step_size=chain.size, **({"acceptance": chain.acceptance} if adjust else {}))
+
+
+@samplers.register("ex2")
+def ex2(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    steps: int = 5,
+    candidates: int = 10,
+    local: int = 3,
+    size: float = FIRST_STEP,
+    acceptance: float = EX2_TARGET,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """explore and exploit: resampling for far jumps, then a few Langevin steps (Ex2MCMC)
+
+    Each step is one of i-SIR among `candidates` and `local` of MALA (Samsonov et al. 2022).
+    """
+    if steps < 1 or candidates < 2 or local < 1:
+        raise GanvasError("ex2 needs at least 1 step, 2 candidates and 1 local step.")
+    target = Target(space, ratio, n, generator, labels)
+    state = target.draw(n, target.labels)
+    chain = Mala(target, size, acceptance)
+    for step in range(steps):
+        if step == steps // 2 and step:
+            chain.freeze()
+        state = step_resample(target, state, candidates)
+        state, slope = target.slope(state.noise, state.labels)
+        for _ in range(local):
+            state, slope = chain.step(state, slope)
+        if callback is not None:
+            callback(step + 1, steps)
+    state = replace_unjudged(target, state)
+    return target.drawn(state, step_size=chain.size, acceptance=chain.acceptance)
+
+
+def replace_unjudged(target: Target, state: State) -> State:
+    """Rows without a finite ratio, drawn again from the prior: what moves along gradients can not start from there."""
+    for _ in range(10):
+        bad = (~state.log_ratio.isfinite()).nonzero()[:, 0]
+        if not len(bad):
+            break
+        new = target.draw(len(bad), None if state.labels is None else state.labels[bad])
+        parts = (
+            None if mine is None or other is None else mine.index_copy(0, bad, other)
+            for mine, other in zip(state, new, strict=True)
+        )
+        state = State(*parts)  # type: ignore[arg-type]
+    return state

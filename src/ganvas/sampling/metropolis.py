@@ -1,0 +1,112 @@
+"""Chains over whole samples: Metropolis-Hastings and importance resampling with the prior as the proposal."""
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.space import LatentSpace
+from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
+
+
+@samplers.register("metropolis")
+def metropolis(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    steps: int = 10,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """MH-GAN: a chain of `steps` candidates for each sample, all chains at once
+
+    Independence Metropolis-Hastings: accept with min(1, r(new) / r(old)) (Turner et al. 2019). A chain starts at the log
+    ratio of a real sample (`ratio.real`, from the calibration), which leaves no burn-in; a chain that accepts nothing is started
+    again from a generated sample. Without `ratio.real` all start from generated ones.
+    """
+    if steps < 1:
+        raise GanvasError(f"A chain needs at least 1 step, got {steps}.")
+    target = Target(space, ratio, n, generator, labels)
+    real: Tensor | None = getattr(ratio, "real", None)
+    current = target.draw(n, target.labels)
+    moved = current.log_ratio.isfinite()
+    log_ratio = current.log_ratio
+    if real is not None and len(real):
+        chosen = (target.uniform(n) * len(real)).long().clamp(max=len(real) - 1)
+        log_ratio = real.to(log_ratio)[chosen]
+        moved = _accepts(target, current.log_ratio, log_ratio)
+        log_ratio = torch.where(moved, current.log_ratio, log_ratio)
+    accepted = int(moved.sum())
+    for step in range(1, steps):
+        new = target.draw(n, target.labels)
+        good = _accepts(target, new.log_ratio, log_ratio)
+        current, log_ratio = current.where(good, new), torch.where(good, new.log_ratio, log_ratio)
+        moved, accepted = moved | good, accepted + int(good.sum())
+        if callback is not None:
+            callback(step + 1, steps)
+    stuck = (~moved).nonzero()[:, 0]
+    if len(stuck):
+        own = None if target.labels is None else target.labels[stuck]
+        again = target.draw(len(stuck), own)
+        for _ in range(steps - 1):
+            new = target.draw(len(stuck), own)
+            again = again.where(_accepts(target, new.log_ratio, again.log_ratio), new)
+        current = State(*(_put(mine, stuck, other) for mine, other in zip(current, again, strict=True)))  # type: ignore[arg-type]
+    return target.drawn(current._replace(labels=target.labels), acceptance=accepted / (n * steps), restarts=len(stuck))
+
+
+def _put(mine: Tensor | None, rows: Tensor, other: Tensor | None) -> Tensor | None:
+    return mine if mine is None or other is None else mine.index_copy(0, rows, other)
+
+
+def _accepts(target: Target, new: Tensor, old: Tensor) -> Tensor:
+    """log u < new - old, and never what has no ratio."""
+    return (target.uniform(len(new)).double().log() < new - old) & new.isfinite()
+
+
+@samplers.register("resample")
+def resample(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    candidates: int = 10,
+    steps: int = 1,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """importance resampling (SIR): one of `candidates`, by weight; more `steps` iterate it (i-SIR)
+
+    A step draws `candidates` - 1 new ones beside the current and picks one with probability proportional to its ratio (Andrieu
+    et al. 2010, i-SIR), which keeps the aimed distribution; the first step is plain SIR.
+    """
+    if candidates < 2 or steps < 1:
+        raise GanvasError(
+            f"Resampling needs at least 2 candidates and 1 step, got {candidates} candidates and {steps} steps."
+        )
+    target = Target(space, ratio, n, generator, labels)
+    current = target.draw(n, target.labels)
+    current = step_resample(target, current, candidates)
+    for step in range(1, steps):
+        current = step_resample(target, current, candidates)
+        if callback is not None:
+            callback(step + 1, steps)
+    return target.drawn(current)
+
+
+def step_resample(target: Target, current: State, candidates: int) -> State:
+    """One step of i-SIR for every row. Picking by the largest of log ratio plus Gumbel noise needs no weights in memory."""
+    best = current
+    score = current.log_ratio + _gumbel(target, len(current.noise))
+    for _ in range(candidates - 1):
+        new = target.draw(len(current.noise), current.labels)
+        mine = new.log_ratio + _gumbel(target, len(new.noise))
+        best, score = best.where(mine > score, new), torch.maximum(score, mine)
+    return best
+
+
+def _gumbel(target: Target, n: int) -> Tensor:
+    uniform: Tensor = target.uniform(n).double().clamp(min=1e-300)
+    return -(-uniform.log()).log()

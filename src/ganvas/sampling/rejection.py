@@ -1,0 +1,172 @@
+"""Rejection: candidates are kept or not, each by its own log ratio."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.space import LatentSpace
+from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
+
+PILOT = 2000
+EPSILON = 1e-6
+MOST_ROUNDS = 10_000
+AT_ONCE = 100_000
+"""Candidates of the budgeted sampler that are in memory together."""
+
+
+@samplers.register("reject")
+def reject(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    gamma: float = 0.0,
+    budget: float | None = None,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """discriminator rejection (DRS): accept by the ratio over its largest value
+
+    Accepts with probability sigmoid(F), F = u - log(1 - exp(u - epsilon)) - gamma with u the log ratio less its largest value
+    (Azadi et al. 2019). `gamma` 0 is exact rejection, as far as the largest value of the pilot is the true one; a lower gamma
+    accepts more and shifts the distribution back towards the prior. `budget` picks gamma so that a sample costs so
+    many forwards.
+    """
+    if budget is not None and budget < 1:
+        raise GanvasError(f"A budget of {budget:g} forwards a sample is too small; it must be at least 1.")
+    target = Target(space, ratio, n, generator, labels)
+    pool = target.draw(max(PILOT, n), _cycle(target.labels, max(PILOT, n)))
+    top = float(pool.log_ratio.max())
+    if not math.isfinite(top):
+        return target.drawn(pool.take(torch.arange(n)))  # raises
+    shift = gamma if budget is None else _gamma(pool.log_ratio, top, budget)
+    waiting = torch.arange(n, device=pool.noise.device)
+    slots: list[tuple[Tensor, State]] = []
+    accepted = seen = raised = 0
+    for _ in range(MOST_ROUNDS):
+        if float(pool.log_ratio.max()) > top:
+            top, raised = float(pool.log_ratio.max()), raised + 1
+        good = target.uniform(len(pool.noise)) < _accept(pool.log_ratio, top, shift)
+        seen, accepted = seen + len(good), accepted + int(good.sum())
+        waiting, filled = _fill(waiting, target.labels, pool.take(good.nonzero()[:, 0]))
+        slots += filled
+        if callback is not None:
+            callback(n - len(waiting), n)
+        if not len(waiting):
+            break
+        rate = max(accepted / seen, 1e-4)
+        count = min(AT_ONCE, max(256, math.ceil(1.1 * len(waiting) / rate)))
+        pool = target.draw(count, None if target.labels is None else _cycle(target.labels[waiting], count))
+    else:
+        raise GanvasError(
+            f"Rejection accepted {accepted} of {seen:,} candidates and gave up. Use --sampler budget, or a lower gamma."
+        )
+    order = torch.cat([rows for rows, _ in slots]).argsort()
+    found = State.join([state for _, state in slots]).take(order)
+    return target.drawn(
+        found._replace(labels=target.labels), acceptance=accepted / seen, gamma=shift, bound=top, raised=raised
+    )
+
+
+def _accept(log_ratio: Tensor, top: float, gamma: float) -> Tensor:
+    u = log_ratio - top
+    return torch.sigmoid(u - torch.log(-torch.expm1((u - EPSILON).clamp(max=-1e-12))) - gamma)
+
+
+def _gamma(log_ratio: Tensor, top: float, budget: float) -> float:
+    """The shift at which one of `budget` candidates is accepted."""
+    low, high = -50.0, 50.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if float(_accept(log_ratio, top, middle).mean()) * budget > 1:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _cycle(labels: Tensor | None, count: int) -> Tensor | None:
+    return None if labels is None else labels.repeat(-(-count // len(labels)))[:count]
+
+
+def _fill(waiting: Tensor, labels: Tensor | None, found: State) -> tuple[Tensor, list[tuple[Tensor, State]]]:
+    """Put candidates into waiting slots of their label: the slots still waiting, and (slots, candidates) that are done."""
+    if labels is None or found.labels is None:
+        count = min(len(waiting), len(found.noise))
+        return waiting[count:], [(waiting[:count], found.take(torch.arange(count)))]
+    still, done = [], []
+    for label in labels[waiting].unique():
+        mine, theirs = waiting[labels[waiting] == label], (found.labels == label).nonzero()[:, 0]
+        count = min(len(mine), len(theirs))
+        still.append(mine[count:])
+        done.append((mine[:count], found.take(theirs[:count])))
+    return torch.cat(still), done
+
+
+@samplers.register("budget")
+def budget(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    budget: int = 10,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """optimal budgeted rejection at exactly `budget` candidates a sample
+
+    Accepts with probability min(1, c r), c such that one candidate of `budget` is kept (Verine et al. 2024: for every
+    f-divergence the best acceptance of that mean). The kept ones are drawn by systematic sampling, so that exactly n are kept of
+    exactly n `budget`, each with its own probability.
+    """
+    if budget < 1:
+        raise GanvasError(f"A budget of {budget} candidates a sample is too small; it must be at least 1.")
+    target = Target(space, ratio, n, generator, labels)
+    chunk = max(1, AT_ONCE // budget)
+    parts, constants = [], []
+    for start in range(0, n, chunk):
+        slots = torch.arange(start, min(start + chunk, n), device=space.model.device)
+        own = None if target.labels is None else target.labels[slots]
+        pool = target.draw(len(slots) * budget, _cycle(own, len(slots) * budget))
+        kept = torch.zeros(len(slots), dtype=torch.long, device=slots.device)
+        for label in [None] if own is None or pool.labels is None else own.unique():
+            mine = torch.arange(len(slots), device=slots.device) if label is None else (own == label).nonzero()[:, 0]
+            theirs = (
+                torch.arange(len(pool.noise), device=slots.device)
+                if label is None or pool.labels is None
+                else (pool.labels == label).nonzero()[:, 0]
+            )
+            probability, constant = optimal_acceptance(pool.log_ratio[theirs], len(mine))
+            constants.append(constant)
+            kept[mine] = theirs[_systematic(probability, len(mine), target)]
+        parts.append(pool.take(kept))
+        if callback is not None:
+            callback(start + len(slots), n)
+    found = State.join(parts)._replace(labels=target.labels)
+    return target.drawn(found, acceptance=1 / budget, log_constant=sum(constants) / len(constants))
+
+
+def optimal_acceptance(log_ratio: Tensor, count: int) -> tuple[Tensor, float]:
+    """min(1, c r) for each candidate, with c such that their sum is `count`; and log c."""
+    values = log_ratio.nan_to_num(neginf=-1e9)
+    low, high = -float(values.max()) - 50, -float(values.min().clamp(min=float(values.max()) - 700)) + 50
+    for _ in range(100):
+        middle = (low + high) / 2
+        if float((values + middle).clamp(max=0).exp().sum()) < count:
+            low = middle
+        else:
+            high = middle
+    return (values + high).clamp(max=0).exp(), high
+
+
+def _systematic(probability: Tensor, count: int, target: Target) -> Tensor:
+    """`count` rows, row i with exactly its probability (whose sum is `count`), by one uniform number (Madow 1949)."""
+    order = target.uniform(len(probability)).argsort()
+    total = probability[order].cumsum(0)
+    total = total * (count / total[-1].clamp(min=1e-300))
+    ticks = torch.arange(count, device=total.device) + target.uniform(1).double()
+    return order[torch.searchsorted(total, ticks.clamp(max=float(total[-1])), right=False).clamp(max=len(order) - 1)]

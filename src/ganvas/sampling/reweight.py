@@ -1,0 +1,84 @@
+"""A network of the latent that says how often each should be drawn: rejection before the generator is called at all."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.checkpoint import Checkpoint
+from ganvas.errors import GanvasError
+from ganvas.latent.fit import fit
+from ganvas.latent.space import LatentSpace
+from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
+from ganvas.sampling.rejection import _cycle
+
+MOST_ROUNDS = 1000
+
+
+@samplers.register("reweight")
+def reweight(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    bank: int = 10_000,
+    steps: int = 1500,
+    most: float = 3.0,
+    hidden: int = 128,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """learned latent weights: reject latents by a small network, then one forward a sample
+
+    w(u), a dense network bounded by `most`, is fitted to the ratios of `bank` latents by the generalised KL divergence, whose
+    minimum is E[r | u]; latents are accepted with w / most (the sampling of Issenhuth et al. 2022; there w is learned against a
+    second critic). The bank is a cost of its own, named in `info`; labels are not seen by the network.
+    """
+    if most <= 1 or bank < 100 or steps < 1:
+        raise GanvasError("reweight needs most above 1, a bank of at least 100 and at least 1 step.")
+    target = Target(space, ratio, n, generator, labels)
+    pool = target.draw(bank, space.labels(bank, None))
+    one_off, target.forwards = target.forwards, 0
+    weights = (pool.log_ratio - pool.log_ratio.logsumexp(0) + math.log(bank)).exp().clamp(max=most)
+    weights = (weights / weights.mean()).float()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=target.random)))
+        size = space.model.latent_dim
+        network = nn.Sequential(
+            nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
+        ).to(pool.noise.device)
+
+    def log_weight(u: Tensor) -> Tensor:
+        bounded: Tensor = math.log(most) - nn.functional.softplus(network(u)[:, 0])
+        return bounded
+
+    def loss() -> Tensor:
+        rows = torch.randint(bank, (256,), generator=target.random)
+        found = log_weight(pool.noise[rows])
+        value: Tensor = (found.exp() - weights[rows] * found).mean()
+        return value
+
+    fit([("weights", network)], loss, lambda step: 1e-3, steps, target.random, Checkpoint(None, {}), callback)
+    waiting = torch.arange(n, device=pool.noise.device)
+    u = torch.zeros(n, size, device=pool.noise.device)
+    calls = 0
+    with torch.no_grad():
+        for _ in range(MOST_ROUNDS):
+            new = target.normal(len(waiting), size)
+            calls += len(new)
+            good = target.uniform(len(new)).log() < log_weight(new) - math.log(most)
+            u[waiting[good]] = new[good]
+            waiting = waiting[~good]
+            if not len(waiting):
+                break
+        else:
+            raise GanvasError(
+                "The learned weights accept almost nothing. Give a larger --most, or fit the ratio again."
+            )
+    state = target.at(u, target.labels if target.labels is None else _cycle(target.labels, n))
+    return target.drawn(
+        state._replace(log_ratio=state.log_ratio.nan_to_num(neginf=0.0)),
+        one_off_forwards=one_off,
+        latents_a_sample=calls / n,
+    )

@@ -1,0 +1,108 @@
+"""The prior as it is, and truncated: nearer the middle, where samples are typical and alike."""
+
+import math
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.space import LatentSpace
+from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
+
+Mode = Literal["auto", "threshold", "psi", "clusters"]
+CENTRES = 64
+
+
+class Truncated(LatentSpace):
+    """A space whose own distribution is truncated: every sampler works on it. The ratio must be fitted anew for it.
+
+    `threshold`: noise outside [-amount, amount] is drawn again (Brock et al. 2019), by the quantiles of the truncated normal, that
+    is the same distribution and differentiable. `psi`: mean + amount (point - mean) (Karras et al. 2019), in spaces that are
+    flat. `clusters`: the same towards the nearest of `CENTRES` centres of the space's own points, for several modes
+    (after Mokady et al. 2022, there with a perceptual distance, here with the space's whitened one). `auto`: psi where the space
+    is flat, else threshold.
+    """
+
+    def __init__(self, space: LatentSpace, amount: float, mode: Mode = "auto") -> None:
+        super().__init__(space.model, space.name)
+        self.base, self.amount, self.flat = space, amount, space.flat
+        self.mode = mode if mode != "auto" else "psi" if space.name in ("w", "w+", "styles") else "threshold"
+        if amount <= 0 or (self.mode != "threshold" and amount > 1):
+            raise GanvasError(
+                f"The amount of truncation is {amount:g}; "
+                + ("a threshold must be above 0." if self.mode == "threshold" else "psi lies above 0 and up to 1.")
+            )
+
+    @cached_property
+    def centres(self) -> Tensor:
+        """(CENTRES, *shape), or the mean alone for psi."""
+        if self.mode == "psi":
+            return self.base.mean[None]
+        from sklearn.cluster import KMeans
+
+        known = self.base.known.flatten(1)
+        found = KMeans(CENTRES, n_init=1, random_state=0).fit(known.cpu().numpy()).cluster_centers_
+        return torch.from_numpy(found).to(known).reshape(-1, *self.base.shape)
+
+    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        noise = torch.randn(n, self.model.latent_dim, generator=generator)
+        return self.from_noise(noise.to(self.model.device), labels)
+
+    def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Points of given latents: pulled to the centre; a threshold takes normal latents to truncated ones."""
+        if self.mode == "threshold":
+            return self.from_noise(z, labels)
+        return self._pull(self.base.of(z, labels))
+
+    def from_noise(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.mode != "threshold":
+            return self._pull(self.base.from_noise(noise, labels))
+        share = math.erf(self.amount / math.sqrt(2))  # of the normal that lies within
+        inside = torch.special.ndtr(noise.double()) - 0.5
+        kept = math.sqrt(2) * torch.special.erfinv(2 * inside * share)
+        return self.base.from_noise(kept.clamp(-self.amount, self.amount).to(noise.dtype), labels)
+
+    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.base.decode(points, labels)
+
+    def _pull(self, points: Tensor) -> Tensor:
+        centre = self.centres[0]
+        if len(self.centres) > 1:
+            away = torch.cdist(self.base.whiten(points.flatten(1)), self.base.whiten(self.centres.flatten(1)))
+            centre = self.centres[away.argmin(1)]
+        return centre + self.amount * (points - centre)
+
+
+@samplers.register("prior")
+def prior(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """the generator as it is: one forward a sample"""
+    target = Target(space, ratio, n, generator, labels)
+    found = target.draw(n, target.labels)
+    # The prior is drawn whatever the ratio says of it; what it can not judge counts as no evidence either way.
+    return target.drawn(found._replace(log_ratio=found.log_ratio.nan_to_num(neginf=0.0)))
+
+
+@samplers.register("truncate")
+def truncate(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    amount: float = 0.7,
+    mode: Mode = "auto",
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """the prior nearer its middle: better single samples, less variety"""
+    return prior(Truncated(space, amount, mode), ratio, n, generator=generator, labels=labels, callback=callback)

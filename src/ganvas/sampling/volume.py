@@ -1,0 +1,73 @@
+"""Sampling by how much the generator stretches its latent space; needs no critic."""
+
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.jacobian import jacobians
+from ganvas.latent.space import LatentSpace, LatentZ
+from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
+
+LARGEST = 30
+"""Singular values whose product is the volume (Humayun et al. 2022)."""
+
+
+def log_volumes(space: LatentSpace, z: Tensor, callback: Callback | None = None) -> Tensor:
+    """Sum of the logarithms of the `LARGEST` singular values of the pixels' Jacobian at latents (n, Z): (n,)."""
+    home = LatentZ(space.model)
+    found = []
+    for i, each in enumerate(z):
+        jacobian = jacobians(home, each[None], lambda samples: samples.flatten(1))[1][0].double()
+        squares = torch.linalg.eigvalsh(jacobian.t() @ jacobian).flip(0)[:LARGEST]
+        found.append(0.5 * squares.clamp(min=1e-20).log().sum())
+        if callback is not None:
+            callback(i + 1, len(z))
+    return torch.stack(found)
+
+
+@samplers.register("polarity")
+def polarity(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    rho: float = -0.1,
+    bank: int = 500,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """resample a bank by the Jacobian's volume to the power of rho: below 0 typical samples, above 0 rare ones
+
+    Humayun et al. 2022 (Polarity). The bank of `bank` latents costs a Jacobian each, once; samples repeat when n is not far
+    below its effective size, which `info` names.
+    """
+    if bank < 2:
+        raise GanvasError(f"The bank needs at least 2 latents, got {bank}.")
+    target = Target(space, ratio, n, generator, labels)
+    if space.model.generator.prior != "normal":
+        raise GanvasError("polarity and magnet take generators with a normal prior.")
+    u = target.normal(bank, space.model.latent_dim)
+    weights = (rho * log_volumes(space, u, callback)).softmax(0)
+    chosen = torch.multinomial(weights.cpu(), n, replacement=True, generator=target.random).to(u.device)
+    state = target.at(u[chosen], target.labels)
+    return target.drawn(
+        state._replace(log_ratio=state.log_ratio.nan_to_num(neginf=0.0)),
+        one_off_jacobians=bank,
+        effective_size=float(1 / weights.square().sum()),
+    )
+
+
+@samplers.register("magnet")
+def magnet(
+    space: LatentSpace,
+    ratio: Ratio,
+    n: int,
+    *,
+    bank: int = 500,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    callback: Callback | None = None,
+) -> Drawn:
+    """uniform on the manifold of samples: polarity with rho 1 (MaGNET)"""
+    return polarity(space, ratio, n, rho=1.0, bank=bank, generator=generator, labels=labels, callback=callback)

@@ -1,0 +1,334 @@
+"""Every sampler against exact densities: the identity as the generator, so that p_G is the prior and the ratio is known."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ks_2samp
+from torch import Tensor, nn
+
+import ganvas
+from ganvas.errors import GanvasError
+from ganvas.latent import LatentZ
+from ganvas.latent.space import LatentSpace
+from ganvas.sampling import Drawn, Truncated, samplers
+from ganvas.sampling.base import Target
+from ganvas.sampling.langevin import Mala
+from ganvas.sampling.rejection import optimal_acceptance
+
+CENTRES = torch.tensor([[-0.9, 0.0], [0.9, 0.5]])
+SIGMA = 0.45
+
+
+def identity(prior: str = "normal", size: int = 2) -> LatentZ:
+    return LatentZ(ganvas.wrap(nn.Identity(), latent_dim=size, shape=(size,), prior=prior))
+
+
+def exact(n: int, seed: int) -> Tensor:
+    random = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(2, (n,), generator=random)
+    return CENTRES[chosen] + SIGMA * torch.randn(n, 2, generator=random)
+
+
+def log_ratio(samples: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Two Gaussians over the standard normal prior."""
+    each = -(samples[:, None] - CENTRES).square().sum(2) / (2 * SIGMA**2) - math.log(2 * math.pi * SIGMA**2)
+    prior = -samples.square().sum(1) / 2 - math.log(2 * math.pi)
+    found: Tensor = each.logsumexp(1) - math.log(2) - prior
+    return found
+
+
+def same_distribution(found: Tensor, truth: Tensor) -> float:
+    """Smallest Kolmogorov-Smirnov p-value over eight projections, times their number."""
+    angles = torch.arange(8) * math.pi / 8
+    axes = torch.stack([angles.cos(), angles.sin()])
+    return min(1.0, 8 * min(ks_2samp((found @ a).numpy(), (truth @ a).numpy()).pvalue for a in axes.t()))
+
+
+EXACT: dict[str, dict[str, Any]] = {
+    "reject": {},
+    "budget": {"budget": 40},
+    "metropolis": {"steps": 60},
+    "resample": {"candidates": 100},
+    "langevin": {"steps": 150},
+    "ex2": {"steps": 12},
+}
+
+
+@pytest.mark.parametrize("n", [300, 2000])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", EXACT)
+def test_exact_samplers_reach_the_data(name: str, seed: int, n: int) -> None:
+    drawn = samplers.get(name)(identity(), log_ratio, n, generator=torch.Generator().manual_seed(seed), **EXACT[name])
+    truth = exact(20_000, 100 + seed)
+    assert same_distribution(drawn.samples, truth) > 1e-3
+    torch.testing.assert_close(drawn.log_ratio.float(), log_ratio(drawn.samples))
+
+
+def test_the_test_has_power() -> None:
+    """What the exact samplers pass, the prior fails, and so do gradient flow and half-way chains."""
+    truth = exact(20_000, 0)
+    for name, options in {"prior": {}, "metropolis": {"steps": 1}, "resample": {"candidates": 2}, "flow": {}}.items():
+        assert same_distribution(samplers.get(name)(identity(), log_ratio, 2000, **options).samples, truth) < 1e-6
+
+
+@pytest.mark.parametrize("prior", ["uniform", "sphere"])
+@pytest.mark.parametrize("name", ["budget", "langevin", "metropolis"])
+def test_other_priors_keep_their_density(prior: str, name: str) -> None:
+    """p_G uniform on a square, or on a circle; the ratio exp(1.5 x): the first coordinate has a known distribution."""
+    space = identity(prior)
+    drawn = samplers.get(name)(
+        space, lambda samples, labels: 1.5 * samples[:, 0], 2000, **{"budget": {"budget": 60}}.get(name, EXACT[name])
+    )
+    grid = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
+    if prior == "uniform":
+        values, weights = grid, (1.5 * grid).exp()
+    else:  # x = sqrt(2) cos(angle), the angle uniform
+        values = math.sqrt(2) * (grid * math.pi).cos()
+        weights = (1.5 * values).exp()
+    truth = np.random.default_rng(0).choice(values.numpy(), 20_000, p=(weights / weights.sum()).numpy())
+    assert ks_2samp(drawn.samples[:, 0].numpy(), truth).pvalue > 1e-3
+    second = drawn.samples[:, 1]
+    if prior == "uniform":  # and the second is free of the first
+        assert ks_2samp(second.numpy(), grid[::10].numpy()).pvalue > 1e-3
+    else:  # and the points are still on the circle
+        torch.testing.assert_close(drawn.samples.square().sum(1), torch.full((2000,), 2.0), atol=1e-4, rtol=0)
+
+
+class Counting:
+    """A ratio that counts the samples it judged."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, samples: Tensor, labels: Tensor | None) -> Tensor:
+        self.seen += len(samples)
+        return log_ratio(samples)
+
+
+def test_budgets_are_kept() -> None:
+    for k in (1, 3, 20):
+        ratio = Counting()
+        drawn = samplers.get("budget")(identity(), ratio, 700, budget=k)
+        assert ratio.seen == 700 * k
+        assert drawn.cost == k
+        assert len(drawn.samples) == 700
+    for name, options, cost in (("metropolis", {"steps": 7}, 7), ("resample", {"candidates": 7}, 7), ("prior", {}, 1)):
+        ratio = Counting()
+        drawn = samplers.get(name)(identity(), ratio, 700, **options)
+        assert ratio.seen == 700 * cost == 700 * drawn.cost
+    drawn = samplers.get("reject")(identity(), log_ratio, 5000, budget=4.0)
+    assert drawn.cost == pytest.approx(4, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_optimal_acceptance_is_the_truncated_ratio(seed: int) -> None:
+    """min(1, c r) with the wanted sum, for ratios over forty orders of magnitude."""
+    d = 10 * torch.randn(5000, generator=torch.Generator().manual_seed(seed)).double()
+    probability, log_c = optimal_acceptance(d, 500)
+    assert float(probability.sum()) == pytest.approx(500, rel=1e-9)
+    torch.testing.assert_close(probability, (d + log_c).exp().clamp(max=1))
+
+
+def test_mala_reaches_its_acceptance_and_noise_is_its_deviation() -> None:
+    drawn = samplers.get("langevin")(identity(), log_ratio, 1000, steps=100)
+    assert drawn.info["acceptance"] == pytest.approx(0.574, abs=0.05)
+    drawn = samplers.get("ex2")(identity(), log_ratio, 1000, steps=20)
+    assert drawn.info["acceptance"] == pytest.approx(0.67, abs=0.05)
+    # On a flat ratio the step from 0 is noise alone: its variance is the step size.
+    target = Target(identity(), lambda samples, labels: 0 * samples[:, 0], 1, torch.Generator().manual_seed(0), None)
+    start, slope = target.slope(torch.zeros(20_000, 2), None)
+    moved, _ = Mala(target, 0.09, 0.5, adjust=False).step(start, slope)
+    assert float(moved.noise.var()) == pytest.approx(0.09, rel=0.03)
+
+
+def test_unadjusted_langevin_is_near() -> None:
+    """With small steps the bias is small: mean and spread of the prior under a flat ratio."""
+    drawn = samplers.get("langevin")(
+        identity(), lambda samples, labels: 0 * samples[:, 0], 3000, steps=60, size=0.05, adjust=False
+    )
+    assert float(drawn.samples.std()) == pytest.approx(1.0, abs=0.04)
+
+
+def test_chains_start_at_real_ratios_and_start_again() -> None:
+    class Started:
+        real = torch.full((10,), 50.0)  # no generated sample is accepted against these
+
+        def __call__(self, samples: Tensor, labels: Tensor | None) -> Tensor:
+            return log_ratio(samples)
+
+    drawn = samplers.get("metropolis")(identity(), Started(), 500, steps=20)
+    assert drawn.info["restarts"] == 500
+    assert drawn.log_ratio.isfinite().all()
+    assert drawn.log_ratio.mean() > log_ratio(samplers.get("prior")(identity(), log_ratio, 500).samples).mean()
+
+
+ALL = [name for name in samplers if name != "prior"]
+SMALL: dict[str, dict[str, Any]] = {
+    "langevin": {"steps": 5}, "ex2": {"steps": 2}, "reweight": {"bank": 500, "steps": 50}, "polarity": {"bank": 30},
+    "magnet": {"bank": 30},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(samplers))
+def test_every_sampler_on_a_plain_generator(name: str) -> None:
+    """The contract: shapes, finite ratios, the same numbers for the same stream, progress, costs, errors."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 2 * 64), nn.Unflatten(1, (2, 8, 8)), nn.Tanh())
+    space = LatentZ(ganvas.wrap(module, latent_dim=5))
+
+    def ratio(samples: Tensor, labels: Tensor | None) -> Tensor:
+        return samples.flatten(1).mean(1) * 3
+
+    heard: list[tuple[int, int]] = []
+
+    def draw(seed: int) -> Drawn:
+        return samplers.get(name)(
+            space, ratio, 37, generator=torch.Generator().manual_seed(seed), callback=lambda d, t: heard.append((d, t)),
+            **SMALL.get(name, {}),
+        )  # fmt: skip
+
+    drawn, again, other = draw(1), draw(1), draw(2)
+    assert drawn.samples.shape == (37, 2, 8, 8)
+    assert drawn.samples.dtype == torch.uint8
+    assert drawn.points.shape == (37, 5)
+    assert drawn.cost >= 1
+    assert torch.equal(drawn.samples, again.samples)
+    assert not torch.equal(drawn.samples, other.samples)
+    assert torch.equal(space.model.to_data(space.decode(drawn.points)), drawn.samples) or name == "truncate"
+    assert all(0 < done <= total for done, total in heard)
+    with pytest.raises(GanvasError, match="at least 1"):
+        samplers.get(name)(space, ratio, 0)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_has_no_ratio_is_never_returned(name: str) -> None:
+    """The ratio is NaN on a third of the plane."""
+
+    def holed(samples: Tensor, labels: Tensor | None) -> Tensor:
+        return torch.where(samples[:, 0] > 0.4, float("nan"), log_ratio(samples))
+
+    drawn = samplers.get(name)(identity(), holed, 300, **SMALL.get(name, {}))
+    assert drawn.log_ratio.isfinite().all()
+    if name in EXACT or name in ("flow", "transport"):
+        assert float(drawn.samples[:, 0].max()) <= 0.4
+        with pytest.raises(GanvasError, match="NaN or infinite"):
+            samplers.get(name)(identity(), lambda samples, labels: samples[:, 0] * float("nan"), 50)
+
+
+class Classes(nn.Module):
+    """Class k draws around 3 k."""
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        return z + 3.0 * labels[:, None]
+
+
+@pytest.mark.parametrize("name", list(samplers))
+def test_labels_stay_with_their_slots(name: str) -> None:
+    model = ganvas.wrap(Classes(), latent_dim=2, shape=(2,), num_classes=3)
+    labels = torch.tensor([2, 0, 0, 1]).repeat(25)
+
+    def ratio(samples: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return -2 * (samples - 3.0 * labels[:, None]).square().sum(1)
+
+    drawn = samplers.get(name)(LatentZ(model), ratio, 100, labels=labels, **SMALL.get(name, {}))
+    assert drawn.labels is not None
+    assert torch.equal(drawn.labels, labels)
+    assert float((drawn.samples - 3.0 * labels[:, None]).abs().mean()) < 1.5
+    assert torch.equal((drawn.samples.mean(1) / 3).round().clamp(0, 2).long().bincount() > 0, torch.ones(3, dtype=bool))
+
+
+def test_truncation_draws_again_and_never_divides() -> None:
+    """Against noise that is drawn anew until it lies within: one distribution. Dividing by the threshold is another."""
+    space = identity(size=1)
+    drawn = samplers.get("truncate")(space, lambda s, labels: 0 * s[:, 0], 5000, amount=0.8, mode="threshold").samples
+    assert float(drawn.abs().max()) <= 0.8
+    pool = torch.randn(100_000, generator=torch.Generator().manual_seed(5))
+    assert ks_2samp(drawn[:, 0].numpy(), pool[pool.abs() <= 0.8][:20_000].numpy()).pvalue > 1e-3
+    assert ks_2samp(drawn[:, 0].numpy(), (pool / 0.8)[:20_000].numpy()).pvalue < 1e-6
+
+
+def test_psi_and_centres() -> None:
+    space: LatentSpace = identity()
+    psi = Truncated(space, 0.5, "psi")
+    u = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(psi.from_noise(u), space.mean + 0.5 * (u - space.mean))
+    near = Truncated(space, 0.2, "clusters")
+    found = near.from_noise(u)
+    assert (
+        torch.cdist(found, near.centres).min(1).values.mean() < 0.3 * torch.cdist(u, near.centres).min(1).values.mean()
+    )
+    for amount, mode in ((0.0, "threshold"), (1.5, "psi"), (-1.0, "clusters")):
+        with pytest.raises(GanvasError, match="truncation"):
+            Truncated(space, amount, mode)  # type: ignore[arg-type]
+
+
+def test_volumes_of_a_linear_map() -> None:
+    """The Jacobian of z A is A: its volume is |det A|; polarity prefers nothing where the volume is the same everywhere."""
+    from ganvas.sampling.volume import log_volumes
+
+    matrix = torch.tensor([[2.0, 1.0], [0.0, 0.5]])
+    layer = nn.Linear(2, 2, bias=False)
+    layer.weight.data = matrix
+    space = LatentZ(ganvas.wrap(layer, latent_dim=2, shape=(2,)))
+    expected = torch.full((4,), math.log(1.0)).double()
+    torch.testing.assert_close(log_volumes(space, torch.randn(4, 2)), expected, atol=1e-5, rtol=0)
+    assert samplers.get("polarity")(space, log_ratio, 50, bank=40).info["effective_size"] == pytest.approx(40, rel=1e-3)
+
+
+class Cubed(nn.Module):
+    def forward(self, z: Tensor) -> Tensor:
+        return z**3
+
+
+def test_polarity_leans_to_small_or_large_volumes() -> None:
+    """|J| of z^3 grows with |z|: below 0 samples come from the middle, above 0 from the outside."""
+    space = LatentZ(ganvas.wrap(Cubed(), latent_dim=2, shape=(2,)))
+    spread = [
+        float(samplers.get("polarity")(space, log_ratio, 500, rho=rho, bank=400).points.norm(dim=1).mean())
+        for rho in (-0.3, 0.0, 0.3)
+    ]
+    assert spread[0] < spread[1] - 0.1 < spread[2] - 0.2
+    magnet = samplers.get("magnet")(space, log_ratio, 500, bank=400)
+    assert float(magnet.points.norm(dim=1).mean()) > spread[2]
+
+
+def test_reweighting_learns_the_ratio() -> None:
+    """Below its bound the learned weight is the ratio: a ratio between 0.2 and 1.8 that is bounded by 3."""
+
+    def soft(samples: Tensor, labels: Tensor | None) -> Tensor:
+        return torch.log(1 + 0.8 * torch.tanh(2 * samples[:, 0]))
+
+    drawn = samplers.get("reweight")(identity(), soft, 4000)
+    share = float((drawn.samples[:, 0] > 0).float().mean())
+    right = torch.randn(200_000, generator=torch.Generator().manual_seed(1))
+    weights = 1 + 0.8 * torch.tanh(2 * right)
+    assert share == pytest.approx(float(weights[right > 0].sum() / weights.sum()), abs=0.03)
+
+
+@pytest.mark.parametrize("name", list(samplers))
+def test_mistakes_are_named(name: str) -> None:
+    wrong: dict[str, dict[str, Any]] = {
+        "truncate": {"amount": -1.0}, "reject": {"budget": 0.5}, "budget": {"budget": 0}, "metropolis": {"steps": 0},
+        "resample": {"candidates": 1}, "langevin": {"size": 0.0}, "ex2": {"local": 0}, "flow": {"divergence": "tv"},
+        "transport": {"steps": 0}, "reweight": {"most": 1.0}, "polarity": {"bank": 1}, "magnet": {"bank": 0}, "prior": {},
+    }  # fmt: skip
+    with pytest.raises(GanvasError):
+        samplers.get(name)(identity(), log_ratio, 0 if name == "prior" else 10, **wrong[name])
+
+
+def test_flow_goes_uphill_and_transport_too_but_stays_near() -> None:
+    """From the same starting points, on a ratio of fine waves whose slope is far above that between distant pairs."""
+
+    def waves(samples: Tensor, labels: Tensor | None) -> Tensor:
+        return torch.sin(12 * samples).sum(1)
+
+    for name, options in (("flow", {"steps": 5, "size": 0.005, "noise": 0.0}), ("transport", {"steps": 5})):
+        start, end = (
+            samplers.get(name)(identity(), waves, 500, **{**options, "size": size}) for size in (1e-9, options.get("size", 0.01))
+        )  # fmt: skip
+        assert end.log_ratio.mean() > start.log_ratio.mean() + 0.1
+        assert float((end.points - start.points).norm(dim=1).max()) < 1.0
