@@ -330,5 +330,5 @@ def test_flow_goes_uphill_and_transport_too_but_stays_near() -> None:
         start, end = (
             samplers.get(name)(identity(), waves, 500, **{**options, "size": size}) for size in (1e-9, options.get("size", 0.01))
         )  # fmt: skip
-        assert end.log_ratio.mean() > start.log_ratio.mean() + 0.1
+        assert end.log_ratio.mean() > start.log_ratio.mean() + (1 if name == "flow" else 0.05)
         assert float((end.points - start.points).norm(dim=1).max()) < 1.0

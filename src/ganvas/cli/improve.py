@@ -87,7 +87,7 @@ def _independent(name: str, ratio: "LogRatio", held_out: "Dataset", device: str,
     from ganvas.device import resolve_device
     from ganvas.errors import GanvasError
     from ganvas.features import classifier, open_extractor
-    from ganvas.sampling.ratio import FeatureCritic
+    from ganvas.sampling.critics import FeatureCritic
 
     usual = open_extractor(name, held_out, device)
     if not isinstance(ratio.network, FeatureCritic) or not isinstance(usual, classifier.ClassifierExtractor):

@@ -86,8 +86,11 @@ def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
         shares = np.array([(truth[p].sum() + 0.5 * odds) / (len(p) - truth[p].sum() + 0.5) for p in parts]) / odds
         rising = IsotonicRegression().fit_transform(np.arange(len(parts)), np.log(shares))
         x = np.array([scores[p].mean() for p in parts])
+        # One knot in the middle of each level: between levels the map rises, so that it has a gradient everywhere inside.
+        levels = np.unique(rising)
+        x = np.array([np.mean(x[rising == level]) for level in levels])
         kept = np.concatenate([[True], np.diff(x) > 1e-9])
-        x, y = x[kept], rising[kept]
+        x, y = x[kept], levels[kept]
         if len(x) < 2:
             x, y = np.array([x[0], x[0] + 1e-6]), np.array([y[0], y[0]])
     return Calibration(method, *(torch.from_numpy(np.asarray(each, dtype=np.float64)) for each in (x, y, slope)))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
-from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
+from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 from ganvas.sampling.langevin import replace_unjudged
 
 Divergence = Literal["kl", "js", "logd"]
@@ -130,12 +130,3 @@ def _white_gradient(space: LatentSpace, slope: Tensor) -> Tensor:
         step = torch.zeros_like(slope, requires_grad=True)
         (found,) = torch.autograd.grad((space.unwhiten(step) * slope).sum(), step)
     return found
-
-
-def flowed(target: Target, state: State, steps: int, size: float) -> State:
-    """`steps` of the flow of the KL divergence without noise, from given candidates."""
-    u = state.noise
-    for _ in range(steps):
-        _, slope = target.slope(u, state.labels)
-        u = u + size * slope
-    return target.at(u, state.labels)

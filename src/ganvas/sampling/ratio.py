@@ -8,32 +8,35 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import io
-from ganvas.checkpoint import Checkpoint
-from ganvas.config import NetworkConfig, from_dict, to_dict
+from ganvas.config import to_dict
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
 from ganvas.features.classifier import Classifier
-from ganvas.latent.fit import fit
 from ganvas.latent.space import LatentSpace, LatentZ
 from ganvas.model import Model
-from ganvas.networks import build_critic, from_uint8
-from ganvas.networks.layers import MinibatchStd
 from ganvas.sampling.base import BATCH
 from ganvas.sampling.calibration import Calibration, Method, Quality, calibrate
+from ganvas.sampling.critics import (
+    FeatureCritic,
+    Progress,
+    alone,
+    build,
+    draw_batches,
+    judge,
+    minibatch_std,
+    spread_labels,
+    to_floats,
+    train_fresh,
+)
 
 Which = Literal["auto", "own", "fresh", "features"]
-Progress = Callable[[str, int, int], None]
 LEAST_REAL = 100
 """Held-out real samples below which a calibration is refused."""
 FEW_REAL = 500
-LARGEST_SIDE = 64
-POOL = 30_000
-"""Samples that a fresh critic is trained on, at most, of each kind."""
 
 
 @dataclass
@@ -77,14 +80,14 @@ class LogRatio:
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the critic says before calibration (n,)."""
-        return _judge(self.network, samples, labels, self.value_range)
+        return judge(self.network, samples, labels, self.value_range)
 
     def refit(self, space: LatentSpace, fake: int = 0, labels: Tensor | None = None, seed: int = 1) -> "LogRatio":
         """The same critic calibrated anew for samples of another proposal (a `Truncated` space, refined samples).
 
         The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by default.
         """
-        drawn = _draw(space, fake or len(self.real_logits), stream(seed, "refit"), labels)
+        drawn = draw_batches(space, fake or len(self.real_logits), stream(seed, "refit"), labels)
         logits = torch.cat([self.logits(part, label) for part, label in drawn])
         return _calibrated(self.network, self.real_logits, logits, self.report.critic, "auto", space.model, self.spec)
 
@@ -115,7 +118,7 @@ class LogRatio:
         try:
             spec = dict(header["network"])
             report = Report(**{**header["report"], "curve": [tuple(row) for row in header["report"]["curve"]]})
-            network = _build(spec, model)
+            network = build(spec, model)
             weights = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
             network.load_state_dict(weights)
             calibration = Calibration(report.method, tensors["x"], tensors["y"], tensors["slope"])
@@ -176,7 +179,7 @@ def fit_ratio(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             on_features = FeatureCritic(guide, model.generator.value_range)
-        named.append(("features", *_fresh(space, train, steps, seed, tell, on_features)))
+        named.append(("features", *train_fresh(space, train, steps, seed, tell, on_features)))
     else:
         own = model.critic is not None and model.critic.pack == 1
         if critic == "own" and not own:
@@ -185,26 +188,28 @@ def fit_ratio(
             assert model.critic is not None
             named.append(("own", copy.deepcopy(model.critic), to_dict(model.config.network)))
         if train is not None and critic != "own":
-            named.append(("fresh", *_fresh(space, train, steps, seed, tell)))
+            named.append(("fresh", *train_fresh(space, train, steps, seed, tell)))
     if not named:
         raise GanvasError("This model has no critic, and there are no real samples to train one on.")
-    generated = list(_draw(space, fake or len(real), stream(seed, "calibration"), _spread(real_labels, fake)))
+    generated = list(
+        draw_batches(space, fake or len(real), stream(seed, "calibration"), spread_labels(real_labels, fake))
+    )
     found = []
     for kind, network, spec in named:
         if kind == "own":
-            network = _frozen(network, _minibatch_std(network, model, real, real_labels))  # type: ignore[arg-type]
-        judge: Any = network
-        range_, floats = model.generator.value_range, _to_floats(model, real)
+            network = alone(network, minibatch_std(network, model, real, real_labels))  # type: ignore[arg-type]
+        critic_: Any = network
+        range_, floats = model.generator.value_range, to_floats(model, real)
         with torch.no_grad():
             labels = [None] * len(floats) if real_labels is None else real_labels.split(BATCH)
             on_real = torch.cat(
                 [
-                    _judge(judge, x.to(model.device), None if y is None else y.to(model.device), range_)
+                    judge(critic_, x.to(model.device), None if y is None else y.to(model.device), range_)
                     for x, y in zip(floats.split(BATCH), labels, strict=False)
                 ]
             )
-            on_fake = torch.cat([_judge(judge, x, y, range_) for x, y in generated])
-        found.append(_calibrated(judge, on_real, on_fake, kind, method, model, spec))
+            on_fake = torch.cat([judge(critic_, x, y, range_) for x, y in generated])
+        found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec))
     return min(found, key=lambda each: each.report.log_loss)
 
 
@@ -252,209 +257,6 @@ def warnings_of(report: Report, quality: Quality) -> list[str]:
     if report.ece > 0.05:
         found.append(f"Predicted and found shares differ by {report.ece:.2f} on average: calibrate on more samples.")
     return found
-
-
-class _ConstantChannel(nn.Module):
-    """What stands in for `MinibatchStd` when samples are judged one by one: its usual value, whatever the neighbours are."""
-
-    def __init__(self, value: float) -> None:
-        super().__init__()
-        self.register_buffer("value", torch.tensor(value))
-
-    def forward(self, x: Tensor) -> Tensor:
-        value: Any = self.value
-        return torch.cat([x, value.to(x.dtype).expand(x.shape[0], 1, *x.shape[2:])], 1)
-
-
-def _frozen(network: nn.Module, value: float) -> nn.Module:
-    """The critic with its minibatch statistics replaced by a constant, ready to judge."""
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, MinibatchStd):
-                setattr(module, name, _ConstantChannel(value))
-    return network.eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def _minibatch_std(network: nn.Module, model: Model, real: Tensor, labels: Tensor | None) -> float:
-    """The mean of what `MinibatchStd` adds on real samples; 0 without one."""
-    seen: list[float] = []
-    hooks = [
-        module.register_forward_hook(lambda m, i, output: seen.append(float(output[:, -1].mean())))
-        for module in network.modules()
-        if isinstance(module, MinibatchStd)
-    ]
-    rows = slice(0, min(len(real), BATCH))
-    network(_to_floats(model, real[rows]).to(model.device), None if labels is None else labels[rows].to(model.device))
-    for hook in hooks:
-        hook.remove()
-    return sum(seen) / len(seen) if seen else 0.0
-
-
-def _to_floats(model: Model, samples: Tensor) -> Tensor:
-    return from_uint8(samples, model.generator.value_range) if samples.dtype == torch.uint8 else samples
-
-
-def _seen(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a fresh critic takes: images as squares of 8 to `LARGEST_SIDE` px with an even side."""
-    if len(shape) != 3:
-        return shape
-    side = max(8, min(LARGEST_SIDE, max(shape[1:])))
-    fits = shape[1] == shape[2] == side and side % 2 == 0
-    return shape if fits else (shape[0], side + side % 2, side + side % 2)
-
-
-def _judge(
-    network: Callable[..., Tensor], samples: Tensor, labels: Tensor | None, range_: tuple[float, float]
-) -> Tensor:
-    """Logits (n,). Images are rounded to 8 bits as they will be kept, with the gradient passed through."""
-    if samples.dim() == 4:
-        low, high = range_
-        levels = (samples - low) * (255 / (high - low))
-        samples = samples + ((levels.round().clamp(0, 255) - levels) * ((high - low) / 255)).detach()
-        wanted = getattr(network, "shape", tuple(samples.shape[1:]))
-        if tuple(wanted) != tuple(samples.shape[1:]):
-            samples = F.interpolate(samples, tuple(wanted[1:]), mode="bilinear", antialias=True, align_corners=False)
-    logits: Tensor = network(samples, labels)
-    return logits.float()
-
-
-def _spread(labels: Tensor | None, fake: int) -> Tensor | None:
-    """Labels of the real samples for the generated ones: both sides must hold the same classes."""
-    return labels if labels is None or not fake else labels.repeat(-(-fake // len(labels)))[:fake]
-
-
-@torch.no_grad()
-def _draw(
-    space: LatentSpace, n: int, random: torch.Generator, labels: Tensor | None
-) -> list[tuple[Tensor, Tensor | None]]:
-    """Float samples and labels in batches, n in all."""
-    chosen = space.labels(n, labels)
-    batches = []
-    for start in range(0, n, BATCH):
-        size = min(BATCH, n - start)
-        label = None if chosen is None else chosen[start : start + size]
-        u = torch.randn(size, space.model.latent_dim, generator=random).to(space.model.device)
-        batches.append((space.decode(space.from_noise(u, label), label), label))
-    return batches
-
-
-def _build(spec: io.Json, model: Model) -> nn.Module:
-    """The critic that a file describes, without its weights."""
-    if "classes" in spec:
-        guide = Classifier(tuple(spec["shape"]), int(spec["classes"]), int(spec["channels"]), int(spec["width"]))
-        return FeatureCritic(guide, model.generator.value_range)
-    config = from_dict(NetworkConfig, spec)
-    return _frozen(build_critic(config, _seen(model.shape), model.generator.num_classes), 1.0)
-
-
-class FeatureCritic(nn.Module):
-    """Three dense layers on the features of a classifier, which stays as it is. Float samples (n, C, H, W) -> logits (n,).
-
-    Labels are not looked at: the features know the class.
-    """
-
-    def __init__(self, guide: Classifier, value_range: tuple[float, float], hidden: int = 128) -> None:
-        super().__init__()
-        self.guide, self.shape, self.value_range = (
-            copy.deepcopy(guide).eval().requires_grad_(False),
-            guide.shape,
-            value_range,
-        )
-        self.register_buffer("middle", torch.zeros(guide.width))
-        self.register_buffer("spread", torch.ones(guide.width))
-        self.layers = nn.Sequential(
-            nn.Linear(guide.width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
-        )
-
-    def features(self, samples: Tensor) -> Tensor:
-        """(n, width)"""
-        low, high = self.value_range
-        found: Tensor = self.guide.body((samples - low) * (2 / (high - low)) - 1)
-        return found
-
-    def head(self, features: Tensor) -> Tensor:
-        """Features -> logits."""
-        middle: Any = self.middle
-        spread: Any = self.spread
-        logits: Tensor = self.layers((features - middle) / spread)[:, 0]
-        return logits
-
-    def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.features(samples))
-
-
-def _fresh(
-    space: LatentSpace, train: tuple[Tensor, Tensor | None], steps: int, seed: int, tell: Progress,
-    on_features: FeatureCritic | None = None,
-) -> tuple[nn.Module, io.Json]:  # fmt: skip
-    """A small critic trained by cross-entropy on real against generated samples, the generator as it is.
-
-    Cross-entropy at its minimum is the log ratio itself (Goodfellow et al. 2014).
-    """
-    model, batch = space.model, 128
-    network: nn.Module
-    if on_features is None:
-        images = len(model.shape) == 3
-        options: dict[str, Any] = {"hidden": [128, 128, 128], "act": "leaky", "fourier": 3}
-        if images:
-            options = {"channels": 24, "minibatch_std": False}
-        config = NetworkConfig(
-            "dcgan" if images else "mlp", conditional=model.generator.num_classes > 0, critic=options
-        )
-        network, spec = build_critic(config, _seen(model.shape), model.generator.num_classes, seed), to_dict(config)
-    else:
-        network, guide = on_features, on_features.guide
-        spec = {"shape": list(guide.shape), "classes": guide.classes, "channels": guide.channels, "width": guide.width}
-    network = network.to(model.device)
-    random = stream(seed, "fresh critic")
-    rows = torch.randperm(len(train[0]), generator=random)[:POOL]
-    real, real_labels = train[0][rows], None if train[1] is None else train[1][rows]
-    fakes: list[Tensor] = []
-    count = min(POOL, max(2000, 2 * len(real)))
-    wanted = space.labels(count, real_labels)
-    for start in range(0, count, BATCH):
-        label = None if wanted is None else wanted[start : start + BATCH]
-        size = min(BATCH, count - start)
-        with torch.no_grad():
-            u = torch.randn(size, model.latent_dim, generator=random).to(model.device)
-            fakes.append(model.to_data(space.decode(space.from_noise(u, label), label)).cpu())
-        tell("samples for the critic", start + size, count)
-    pool = torch.cat(fakes)
-    steps = steps or max(300, min(2000, 8 * len(real) // batch))
-    judge: Callable[[Tensor, Tensor | None], Tensor] = network
-    sides: list[tuple[Tensor, Tensor | None, float]] = [(real, real_labels, -1.0), (pool, wanted, 1.0)]
-    if on_features is not None:  # each picture is looked at once, the head many times
-        with torch.no_grad():
-            seen = [_features_of(on_features, model, samples) for samples, _, _ in sides]
-        on_features.middle, on_features.spread = seen[0].mean(0), seen[0].std(0) + 1e-3
-        sides = [(features, None, sign) for features, (_, _, sign) in zip(seen, sides, strict=True)]
-        steps = 2 * steps
-
-    def loss() -> Tensor:
-        losses = []
-        for samples, labels, sign in sides:
-            chosen = torch.randint(len(samples), (batch,), generator=random)
-            if on_features is not None:
-                logits = on_features.head(samples[chosen.to(samples.device)])
-            else:
-                label = None if labels is None else labels[chosen.to(labels.device)].to(model.device)
-                x = _to_floats(model, samples[chosen]).to(model.device)
-                logits = _judge(judge, x, label, model.generator.value_range)
-            losses.append(F.softplus(sign * logits).mean())
-        return torch.stack(losses).sum()
-
-    def falling(step: int) -> float:
-        return (1e-3 if on_features is not None else 2e-3) * (1 - step / steps) + 1e-5
-
-    learning: nn.Module = network if on_features is None else on_features.layers
-    fit([("critic", learning)], loss, falling, steps, random, Checkpoint(None, {}), lambda d, t: tell("critic", d, t))
-    network.eval().requires_grad_(False)
-    return network, spec
-
-
-def _features_of(critic: FeatureCritic, model: Model, samples: Tensor) -> Tensor:
-    return torch.cat([critic.features(_to_floats(model, part).to(model.device)) for part in samples.split(BATCH)])
 
 
 def space_of(model: Model) -> LatentSpace:

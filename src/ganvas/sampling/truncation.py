@@ -18,8 +18,8 @@ CENTRES = 64
 class Truncated(LatentSpace):
     """A space whose own distribution is truncated: every sampler works on it. The ratio must be fitted anew for it.
 
-    `threshold`: noise outside [-amount, amount] is drawn again (Brock et al. 2019), by the quantiles of the truncated normal, that
-    is the same distribution and differentiable. `psi`: mean + amount (point - mean) (Karras et al. 2019), in spaces that are
+    `threshold`: noise outside [-amount, amount] is drawn again (Brock et al. 2019), by quantiles of the truncated normal, that is
+    the same distribution and differentiable. `psi`: mean + amount (point - mean) (Karras et al. 2019), in spaces that are
     flat. `clusters`: the same towards the nearest of `CENTRES` centres of the space's own points, for several modes
     (after Mokady et al. 2022, there with a perceptual distance, here with the space's whitened one). `auto`: psi where the space
     is flat, else threshold.

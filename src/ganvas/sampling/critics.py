@@ -1,0 +1,232 @@
+"""Critics that judge samples one by one: the model's own, and small ones trained after the fact."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas import io
+from ganvas.checkpoint import Checkpoint
+from ganvas.config import NetworkConfig, from_dict, to_dict
+from ganvas.device import stream
+from ganvas.features.classifier import Classifier
+from ganvas.latent.fit import fit
+from ganvas.latent.space import LatentSpace
+from ganvas.model import Model
+from ganvas.networks import build_critic, from_uint8
+from ganvas.networks.layers import MinibatchStd
+from ganvas.sampling.base import BATCH
+
+Progress = Callable[[str, int, int], None]
+LARGEST_SIDE = 64
+POOL = 30_000
+"""Samples that a fresh critic is trained on, at most, of each kind."""
+
+
+class _ConstantChannel(nn.Module):
+    """What stands in for `MinibatchStd` when samples are judged one by one: its usual value, whatever the neighbours are."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.tensor(value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        value: Any = self.value
+        return torch.cat([x, value.to(x.dtype).expand(x.shape[0], 1, *x.shape[2:])], 1)
+
+
+def alone(network: nn.Module, value: float) -> nn.Module:
+    """The critic with its minibatch statistics replaced by a constant, ready to judge."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, MinibatchStd):
+                setattr(module, name, _ConstantChannel(value))
+    return network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def minibatch_std(network: nn.Module, model: Model, real: Tensor, labels: Tensor | None) -> float:
+    """The mean of what `MinibatchStd` adds on real samples; 0 without one."""
+    seen: list[float] = []
+    hooks = [
+        module.register_forward_hook(lambda m, i, output: seen.append(float(output[:, -1].mean())))
+        for module in network.modules()
+        if isinstance(module, MinibatchStd)
+    ]
+    rows = slice(0, min(len(real), BATCH))
+    network(to_floats(model, real[rows]).to(model.device), None if labels is None else labels[rows].to(model.device))
+    for hook in hooks:
+        hook.remove()
+    return sum(seen) / len(seen) if seen else 0.0
+
+
+def to_floats(model: Model, samples: Tensor) -> Tensor:
+    return from_uint8(samples, model.generator.value_range) if samples.dtype == torch.uint8 else samples
+
+
+def seen_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a fresh critic takes: images as squares of 8 to `LARGEST_SIDE` px with an even side."""
+    if len(shape) != 3:
+        return shape
+    side = max(8, min(LARGEST_SIDE, max(shape[1:])))
+    fits = shape[1] == shape[2] == side and side % 2 == 0
+    return shape if fits else (shape[0], side + side % 2, side + side % 2)
+
+
+def judge(
+    network: Callable[..., Tensor], samples: Tensor, labels: Tensor | None, range_: tuple[float, float]
+) -> Tensor:
+    """Logits (n,). Images are rounded to 8 bits as they will be kept, with the gradient passed through."""
+    if samples.dim() == 4:
+        low, high = range_
+        levels = (samples - low) * (255 / (high - low))
+        samples = samples + ((levels.round().clamp(0, 255) - levels) * ((high - low) / 255)).detach()
+        wanted = getattr(network, "shape", tuple(samples.shape[1:]))
+        if tuple(wanted) != tuple(samples.shape[1:]):
+            samples = F.interpolate(samples, tuple(wanted[1:]), mode="bilinear", antialias=True, align_corners=False)
+    logits: Tensor = network(samples, labels)
+    return logits.float()
+
+
+def spread_labels(labels: Tensor | None, fake: int) -> Tensor | None:
+    """Labels of the real samples for the generated ones: both sides must hold the same classes."""
+    return labels if labels is None or not fake else labels.repeat(-(-fake // len(labels)))[:fake]
+
+
+@torch.no_grad()
+def draw_batches(
+    space: LatentSpace, n: int, random: torch.Generator, labels: Tensor | None
+) -> list[tuple[Tensor, Tensor | None]]:
+    """Float samples and labels in batches, n in all."""
+    chosen = space.labels(n, labels)
+    batches = []
+    for start in range(0, n, BATCH):
+        size = min(BATCH, n - start)
+        label = None if chosen is None else chosen[start : start + size]
+        u = torch.randn(size, space.model.latent_dim, generator=random).to(space.model.device)
+        batches.append((space.decode(space.from_noise(u, label), label), label))
+    return batches
+
+
+def build(spec: io.Json, model: Model) -> nn.Module:
+    """The critic that a file describes, without its weights."""
+    if "classes" in spec:
+        guide = Classifier(tuple(spec["shape"]), int(spec["classes"]), int(spec["channels"]), int(spec["width"]))
+        return FeatureCritic(guide, model.generator.value_range)
+    config = from_dict(NetworkConfig, spec)
+    return alone(build_critic(config, seen_shape(model.shape), model.generator.num_classes), 1.0)
+
+
+class FeatureCritic(nn.Module):
+    """Three dense layers on the features of a classifier, which stays as it is. Float samples (n, C, H, W) -> logits (n,).
+
+    Labels are not looked at: the features know the class.
+    """
+
+    def __init__(self, guide: Classifier, value_range: tuple[float, float], hidden: int = 128) -> None:
+        super().__init__()
+        self.guide, self.shape, self.value_range = (
+            copy.deepcopy(guide).eval().requires_grad_(False),
+            guide.shape,
+            value_range,
+        )
+        self.register_buffer("middle", torch.zeros(guide.width))
+        self.register_buffer("spread", torch.ones(guide.width))
+        self.layers = nn.Sequential(
+            nn.Linear(guide.width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
+        )
+
+    def features(self, samples: Tensor) -> Tensor:
+        """(n, width)"""
+        low, high = self.value_range
+        found: Tensor = self.guide.body((samples - low) * (2 / (high - low)) - 1)
+        return found
+
+    def head(self, features: Tensor) -> Tensor:
+        """Features -> logits."""
+        middle: Any = self.middle
+        spread: Any = self.spread
+        logits: Tensor = self.layers((features - middle) / spread)[:, 0]
+        return logits
+
+    def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.head(self.features(samples))
+
+
+def train_fresh(
+    space: LatentSpace, train: tuple[Tensor, Tensor | None], steps: int, seed: int, tell: Progress,
+    on_features: FeatureCritic | None = None,
+) -> tuple[nn.Module, io.Json]:  # fmt: skip
+    """A small critic trained by cross-entropy on real against generated samples, the generator as it is.
+
+    Cross-entropy at its minimum is the log ratio itself (Goodfellow et al. 2014).
+    """
+    model, batch = space.model, 128
+    network: nn.Module
+    if on_features is None:
+        images = len(model.shape) == 3
+        options: dict[str, Any] = {"hidden": [128, 128, 128], "act": "leaky", "fourier": 3}
+        if images:
+            options = {"channels": 24, "minibatch_std": False}
+        config = NetworkConfig(
+            "dcgan" if images else "mlp", conditional=model.generator.num_classes > 0, critic=options
+        )
+        network, spec = (
+            build_critic(config, seen_shape(model.shape), model.generator.num_classes, seed),
+            to_dict(config),
+        )
+    else:
+        network, guide = on_features, on_features.guide
+        spec = {"shape": list(guide.shape), "classes": guide.classes, "channels": guide.channels, "width": guide.width}
+    network = network.to(model.device)
+    random = stream(seed, "fresh critic")
+    rows = torch.randperm(len(train[0]), generator=random)[:POOL]
+    real, real_labels = train[0][rows], None if train[1] is None else train[1][rows]
+    fakes: list[Tensor] = []
+    count = min(POOL, max(2000, 2 * len(real)))
+    wanted = space.labels(count, real_labels)
+    for start in range(0, count, BATCH):
+        label = None if wanted is None else wanted[start : start + BATCH]
+        size = min(BATCH, count - start)
+        with torch.no_grad():
+            u = torch.randn(size, model.latent_dim, generator=random).to(model.device)
+            fakes.append(model.to_data(space.decode(space.from_noise(u, label), label)).cpu())
+        tell("samples for the critic", start + size, count)
+    pool = torch.cat(fakes)
+    steps = steps or max(300, min(2000, 8 * len(real) // batch))
+    critic: Callable[[Tensor, Tensor | None], Tensor] = network
+    sides: list[tuple[Tensor, Tensor | None, float]] = [(real, real_labels, -1.0), (pool, wanted, 1.0)]
+    if on_features is not None:  # each picture is looked at once, the head many times
+        with torch.no_grad():
+            seen = [_features_of(on_features, model, samples) for samples, _, _ in sides]
+        on_features.middle, on_features.spread = seen[0].mean(0), seen[0].std(0) + 1e-3
+        sides = [(features, None, sign) for features, (_, _, sign) in zip(seen, sides, strict=True)]
+        steps = 2 * steps
+
+    def loss() -> Tensor:
+        losses = []
+        for samples, labels, sign in sides:
+            chosen = torch.randint(len(samples), (batch,), generator=random)
+            if on_features is not None:
+                logits = on_features.head(samples[chosen.to(samples.device)])
+            else:
+                label = None if labels is None else labels[chosen.to(labels.device)].to(model.device)
+                x = to_floats(model, samples[chosen]).to(model.device)
+                logits = judge(critic, x, label, model.generator.value_range)
+            losses.append(F.softplus(sign * logits).mean())
+        return torch.stack(losses).sum()
+
+    def falling(step: int) -> float:
+        return (1e-3 if on_features is not None else 2e-3) * (1 - step / steps) + 1e-5
+
+    learning: nn.Module = network if on_features is None else on_features.layers
+    fit([("critic", learning)], loss, falling, steps, random, Checkpoint(None, {}), lambda d, t: tell("critic", d, t))
+    network.eval().requires_grad_(False)
+    return network, spec
+
+
+def _features_of(critic: FeatureCritic, model: Model, samples: Tensor) -> Tensor:
+    return torch.cat([critic.features(to_floats(model, part).to(model.device)) for part in samples.split(BATCH)])

@@ -1,0 +1,287 @@
+"""The log ratio: calibration against known densities, saving, and the commands that use it."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+import ganvas
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.latent import LatentZ, open_space
+from ganvas.networks.layers import MinibatchStd
+from ganvas.sampling import LogRatio, Truncated, fit_ratio, repair, samplers
+from ganvas.sampling.calibration import calibrate, fit_map
+from ganvas.sampling.improve import Judge, Outcome, Setting, at_budget, home_of, pareto, settings
+from ganvas.sampling.improve import improve as improve_model
+from ganvas.training import Result
+from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
+
+SCALE = 7.0
+
+
+def logits(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Real from N(1, 1), generated from N(0, 1): the log ratio of x is x - 1/2; the critic says 7 x + 3."""
+    random = torch.Generator().manual_seed(seed)
+    return (SCALE * (torch.randn(n, generator=random) + m) + 3 for m in (1.0, 0.0))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic", "auto"])
+def test_calibration_finds_the_log_ratio_of_two_gaussians(method: str) -> None:
+    calibration, quality = calibrate(*logits(20_000, 0), method)  # type: ignore[arg-type]
+    x = torch.linspace(-1, 2, 31)
+    found = calibration(SCALE * x + 3)
+    assert float((found - (x - 0.5)).abs().max()) < (0.1 if method != "isotonic" else 0.35)
+    assert (found.diff() >= 0).all(), "monotone"
+    # Published closed form: AUC of two unit Gaussians a distance of 1 apart is the normal CDF at 1 / sqrt(2).
+    assert quality.auc == pytest.approx(0.5 * (1 + math.erf(0.5)), abs=0.01)
+    assert quality.ece < 0.02
+    assert quality.log_loss < math.log(2)
+
+
+def test_platt_is_scikit_learns_logistic_regression() -> None:
+    real, fake = logits(500, 1)
+    scores = torch.cat([real, fake]).double().numpy()
+    truth = np.concatenate([np.ones(500), np.zeros(500)])
+    line = LogisticRegression(C=1e9).fit(scores[:, None], truth)
+    found = fit_map(scores, truth, "platt")(torch.from_numpy(scores))
+    np.testing.assert_allclose(found.numpy(), line.decision_function(scores[:, None]), atol=0.01)
+
+
+def test_isotonic_bends_where_a_line_can_not() -> None:
+    """A critic that saturates: auto takes the curve; above its last knot it is flat, below its first it goes on down."""
+    real, fake = (torch.tanh(3 * (x - 3) / SCALE) for x in logits(5000, 2))
+    calibration, _ = calibrate(real, fake)
+    assert calibration.method == "isotonic"
+    top, far = calibration(torch.tensor([1.0, 50.0]))
+    assert top == pytest.approx(float(far), abs=0.1)
+    assert calibration(torch.tensor([-60.0])) < calibration(torch.tensor([-1.0])) - 5
+    x = torch.tensor([0.1], requires_grad=True)
+    (slope,) = torch.autograd.grad(calibration(x).sum(), x)
+    assert slope > 0
+
+
+def test_the_isotonic_map_never_says_infinity() -> None:
+    calibration, _ = calibrate(torch.randn(200) + 100, torch.randn(200), "isotonic")
+    assert calibration(torch.tensor([-1e6, 0.0, 50.0, 100.0, 1e6])).isfinite().all()
+    assert calibration(torch.tensor([1e6])) < math.log(200)
+
+
+def test_a_critic_that_knows_nothing_says_so() -> None:
+    space = identity()
+    found = fit_ratio(
+        space, torch.randn(600, 2), critic=lambda samples, labels: samples[:, 0] * 0 + torch.rand(len(samples))
+    )
+    assert "can not tell real from generated" in " ".join(found.report.warnings)
+    assert found.report.ess > 0.9
+    few = fit_ratio(space, torch.randn(150, 2), critic=lambda samples, labels: samples[:, 0])
+    assert "150 real samples only" in " ".join(few.report.warnings)
+
+
+def test_a_scaled_critic_is_brought_back() -> None:
+    """What a Wasserstein critic gives: the right order at a wrong scale. Calibrated, resampling reaches the data."""
+    space = identity()
+    ratio = fit_ratio(space, exact(5000, 1), critic=lambda samples, labels: 25 * log_ratio(samples) - 40)
+    points = torch.randn(500, 2)
+    assert float((ratio(points) - log_ratio(points)).abs().mean()) < 0.3
+    assert ratio.report.mean_ratio == pytest.approx(1, abs=0.15)
+    drawn = samplers.get("budget")(space, ratio, 1000, budget=40)
+    assert same_distribution(drawn.samples, exact(20_000, 5)) > 1e-3
+    with pytest.raises(GanvasError, match="can not be saved"):
+        ratio.save(Path("never.safetensors"))
+
+
+def test_a_fresh_critic_learns_the_ratio_and_a_new_proposal_is_fitted_anew() -> None:
+    space = identity()
+    ratio = fit_ratio(space, exact(3000, 1), train=(exact(8000, 2), None), critic="fresh", steps=600)
+    points = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    inside = log_ratio(points) > -3
+    assert float((ratio(points) - log_ratio(points))[inside].abs().mean()) < 0.5
+    narrow = Truncated(space, 0.5, "threshold")
+    again = ratio.refit(narrow)
+    assert again.report.auc > ratio.report.auc
+    assert ratio.refit(Truncated(space, 2.2, "threshold")).report.mean_ratio == pytest.approx(1, abs=0.1)
+    drawn = samplers.get("resample")(narrow, again, 300)
+    assert float(drawn.samples.abs().max()) <= 0.5
+
+
+def test_the_judgement_of_a_sample_does_not_depend_on_its_neighbours(trained: Result, tmp_path: Path) -> None:
+    """Critics with minibatch statistics see the batch: here each sample is judged alone. Saved and loaded it says the same."""
+    model = ganvas.load(trained.run.path, device="cpu")
+    assert model.critic is not None
+    assert any(isinstance(module, MinibatchStd) for module in model.critic.modules())
+    images, _ = ganvas.load_dataset("digits").take(torch.arange(300))
+    ratio = fit_ratio(LatentZ(model), images, critic="own")
+    drawn = LatentZ(model).decode(torch.randn(8, model.latent_dim))
+    together = ratio(drawn)
+    torch.testing.assert_close(together, torch.cat([ratio(each[None]) for each in drawn]), atol=1e-4, rtol=1e-4)
+    ratio.save(tmp_path / "ratio.safetensors")
+    loaded = LogRatio.load(tmp_path / "ratio.safetensors", model)
+    torch.testing.assert_close(loaded(drawn), together)
+    torch.testing.assert_close(loaded.real, ratio.real)
+    assert loaded.report == ratio.report
+    with pytest.raises(GanvasError, match="another model"):
+        LogRatio.load(tmp_path / "ratio.safetensors", ganvas.load("fashion", device="cpu"))
+    with pytest.raises(GanvasError, match="expected a ratio"):
+        LogRatio.load(model.path, model)  # type: ignore[arg-type]
+
+
+def test_mistakes_are_named() -> None:
+    space = identity()
+    with pytest.raises(GanvasError, match="at least 100"):
+        fit_ratio(space, torch.randn(20, 2), critic=lambda s, y: s[:, 0])
+    with pytest.raises(GanvasError, match="real samples are"):
+        fit_ratio(space, torch.randn(200, 3), critic=lambda s, y: s[:, 0])
+    with pytest.raises(GanvasError, match="no critic"):
+        fit_ratio(space, torch.randn(200, 2), critic="own")
+    with pytest.raises(GanvasError, match="no critic"):
+        fit_ratio(space, torch.randn(200, 2))
+    with pytest.raises(GanvasError, match="train on"):
+        fit_ratio(space, torch.randn(200, 2), critic="fresh")
+    with pytest.raises(GanvasError, match="no classifier"):
+        fit_ratio(space, torch.randn(200, 2), train=(torch.randn(200, 2), None), critic="features")
+    with pytest.raises(GanvasError, match="NaN"):
+        fit_ratio(space, torch.randn(200, 2), critic=lambda s, y: s[:, 0] * float("nan"))
+
+
+def test_repair_raises_the_ratio_in_every_space() -> None:
+    model = ganvas.load("fashion", device="cpu")
+
+    def bright(samples: Tensor, labels: Tensor | None) -> Tensor:
+        return 5 * samples.flatten(1).mean(1)
+
+    for name in ("z", "w"):
+        space = open_space(model, name)
+        points = space.numbered(4)
+        moved, way = repair(space, bright, points, steps=4)
+        assert way.shape == (5, 4)
+        assert (way.diff(dim=0) >= 0).all()
+        assert (way[-1] > way[0]).all()
+        torch.testing.assert_close(bright(space.decode(moved), None), way[-1])
+
+
+def test_pareto_and_budgets() -> None:
+    places = ((0.5, 0.5), (0.6, 0.4), (0.4, 0.4), (0.5, 0.5))
+    rows = [Outcome(Setting("prior"), {"precision": p, "recall": r}, {}, 1, {}) for p, r in places]
+    assert pareto(rows) == [True, True, False, True]
+    space = identity()
+    for name in ("budget", "metropolis", "resample", "langevin", "flow", "transport", "ex2"):
+        for k in (10, 40):
+            chosen = at_budget(name, k)
+            drawn = samplers.get(name)(space, log_ratio, 50, **chosen.options)
+            slack = 8 if name == "transport" else 4  # one-off pairs for the slope; a last look at the samples
+            assert drawn.cost <= k + slack
+    assert [s.sampler for s in settings(space.model, 2)].count("langevin") == 0
+
+
+def test_improve_finds_a_sampler_and_says_when_nothing_helps() -> None:
+    """Exact ratio: resampling wins clearly. A ratio that says nothing: it is told so."""
+    space = identity()
+    data = ganvas.Dataset("points", exact(4000, 1), (2,), "x")
+    ratio = fit_ratio(space, exact(4000, 2), critic=lambda samples, labels: log_ratio(samples))
+    from ganvas.features import open_extractor
+
+    judge = Judge(open_extractor("raw", data, "cpu"), data)
+    tried = [Setting("prior"), at_budget("budget", 10), at_budget("flow", 10), Setting("truncate", {"amount": -1.0})]
+    found = improve_model(space.model, ratio, judge, n=1500, tried=tried)
+    assert found.helps
+    assert found.best.setting.sampler == "budget"
+    assert found.after.values["frechet"] < 0.5 * found.before.values["frechet"]
+    assert "truncation" in found.rows[3].failed
+    empty = fit_ratio(space, exact(4000, 2), critic=lambda samples, labels: 0 * samples[:, 0])
+    nothing = improve_model(space.model, empty, judge, n=1500, tried=[Setting("prior"), at_budget("budget", 4)])
+    assert not nothing.helps
+    assert nothing.best.setting.sampler == "prior"
+    assert "Nothing helps" in nothing.words[0]
+    with pytest.raises(GanvasError, match="objective"):
+        improve_model(space.model, ratio, judge, objective="fid")  # type: ignore[arg-type]
+
+
+def test_commands_calibrate_improve_and_sample(
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(trained.run.path, run)
+    out = tmp_path / "s.png"
+    base = ["--device", "cpu", "--json"]
+    assert main(["sample", str(run), "--sampler", "budget", "--out", str(out), *base]) == 2
+    assert "ganvas calibrate" in capsys.readouterr().err
+    assert main(["sample", str(run), "--best", "--out", str(out), *base]) == 2
+    assert "ganvas improve" in capsys.readouterr().err
+    assert main(["sample", str(run), "--sampler", "truncate", "--set", "amount=0.5", "--out", str(out), *base]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"] == 1
+    assert main(["sample", str(run), "--sampler", "truncate", "--set", "amout=0.5", "--out", str(out), *base]) == 2
+    assert "Did you mean 'amount'" in capsys.readouterr().err
+    assert main(["sample", str(run), "--sampler", "truncate", "--set", "amount=much", "--out", str(out), *base]) == 2
+    assert main(["sample", str(run), "--set", "amount=1", "--out", str(out), *base]) == 2
+    capsys.readouterr()
+    model = ganvas.load(run, device="cpu")
+    # 179 held-out digits: half of them is below what a calibration takes, so the commands need more data.
+    assert main(["calibrate", str(run), *base]) == 2
+    assert "at least 100" in capsys.readouterr().err
+    images, labels = ganvas.load_dataset("digits").take(torch.arange(1797))
+    np.savez(
+        tmp_path / "more.npz", images=np.concatenate([images.numpy()] * 2), labels=np.concatenate([labels.numpy()] * 2)
+    )  # type: ignore[union-attr]
+    more = ["--data", str(tmp_path / "more.npz")]
+    assert main(["calibrate", str(run), *more, "--critic", "own", *base]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["critic"] == "own"
+    assert (home_of(model) / "ratio.safetensors").is_file()
+    assert home_of(model).is_relative_to(run)
+    for name in ("budget", "metropolis", "langevin"):
+        assert main(["sample", str(run), "--sampler", name, "--n", "9", "--budget", "4", "--out", str(out), *base]) == 0
+        assert json.loads(capsys.readouterr().out)["cost"] >= 4
+    flags = ["--budget", "4", "--n", "200", "--critic", "own", "--extractor", "raw", "--out", str(tmp_path / "shown")]
+    assert main(["improve", str(run), *more, *flags, *base]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["rows"]) > 10
+    assert {path.name for path in (tmp_path / "shown").iterdir()} == {"pareto.png", "before.png", "after.png"}
+    assert main(["sample", str(run), "--best", "--n", "9", "--out", str(out), *base]) == 0
+    assert main(["sample", str(run), "--best", "--sampler", "flow", "--out", str(out), *base]) == 2
+
+
+def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
+    """The features critic: a head on the bundled classifier, differentiable down to the latent."""
+    from ganvas.latent.attributes import classifier_of
+
+    model = ganvas.load("fashion", device="cpu", critic=False)
+    seen = classifier_of(model)
+    assert seen is not None
+    noise = torch.randint(0, 256, (300, 1, 28, 28), dtype=torch.uint8)
+    ratio = fit_ratio(
+        LatentZ(model), noise[:150], train=(noise[150:], None), guide=seen.network, method="platt", steps=50
+    )
+    assert ratio.report.critic == "features"
+    assert ratio.report.auc > 0.95
+    z = torch.randn(3, model.latent_dim, requires_grad=True)
+    (slope,) = torch.autograd.grad(ratio(model.generator(z)).sum(), z)
+    assert slope.abs().sum() > 0
+
+
+class Classes(nn.Module):
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        return z + labels[:, None]
+
+
+def test_conditional_models_need_the_labels_of_real_samples() -> None:
+    space = LatentZ(ganvas.wrap(Classes(), latent_dim=2, shape=(2,), num_classes=2))
+
+    def judge(samples: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return -(samples - labels[:, None]).square().sum(1)
+
+    with pytest.raises(GanvasError, match="conditional"):
+        fit_ratio(space, torch.randn(200, 2), critic=judge)
+    labels = torch.arange(200) % 2
+    ratio = fit_ratio(space, 0.5 * torch.randn(200, 2) + labels[:, None], labels, critic=judge)
+    assert ratio.report.auc > 0.6
+    again = ratio.refit(Truncated(space, 1.0, "threshold"))
+    assert again.report.fake == 200
