@@ -32,6 +32,8 @@ class DataConfig:
     """Which share is set aside: with a holdout of 1/K, folds 0 to K - 1 have nothing in common."""
     also: tuple[str, ...] = ()
     """Further data sets of the same run; the set is the label."""
+    select: float = 1.0
+    """Train on this share of the images only: the likeliest under a Gaussian in feature space (instance selection)."""
     balance: bool = False
     """Show every class (or data set) equally often: the smaller ones repeat."""
 
@@ -83,6 +85,10 @@ class ObjectiveConfig:
     """Standard deviation of the noise added to the latent before the generator, in training only."""
     top_k: float = 1.0
     """Share of the fakes, the most convincing ones, that teach the generator; falls from 1 over half the budget."""
+    latent_step: float = 0.0
+    """Size of the step that every latent takes towards a higher logit before it is used (LOGAN; published with 0.9)."""
+    latent_damping: float = 0.1
+    """What keeps that step short where the gradient is small."""
     feature_matching: float = 0.0
     """Weight of the distance between the critic's mean features of real and fake, for the generator."""
     mode_seeking: float = 0.0
@@ -288,6 +294,10 @@ def validate(config: Config) -> Config:
             raise GanvasError(f"training.{name} is {budget}; it must be more than 0.")
     if config.data.resolution is not None and config.data.resolution < 4:
         raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
+    if not 0 < config.data.select <= 1:
+        raise GanvasError(f"data.select is {config.data.select}; it must be above 0 and at most 1.")
+    if not (config.objective.latent_step >= 0 and config.objective.latent_damping > 0):
+        raise GanvasError("objective.latent_step must be at least 0 and objective.latent_damping above 0.")
     if not 0 <= config.data.holdout < 0.9:
         raise GanvasError(f"data.holdout is {config.data.holdout}; it must be between 0 and 0.9.")
     if not 0 <= config.data.fold * config.data.holdout < 1:

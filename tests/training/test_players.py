@@ -195,6 +195,7 @@ def moved(a: Players, b: Players) -> float:
     "changes",
     [
         {"objective__top_k": 0.5},
+        {"objective__latent_step": 0.9},
         {"objective__feature_matching": 10.0},
         {"objective__mode_seeking": 1.0},
         {"augment__policy": ["translation", "cutout"]},
@@ -204,6 +205,20 @@ def moved(a: Players, b: Players) -> float:
 def test_each_option_changes_the_generators_step(changes: dict[str, Any]) -> None:
     assert moved(one_step(), one_step(**changes)) > 1e-4
     assert moved(one_step(), one_step()) == 0
+
+
+def test_the_latent_step_is_the_natural_gradient_of_the_logit() -> None:
+    """LOGAN's closed form: with a large damping the step is a g / b, and the logit rises by a |g|^2 / b to first order."""
+    p = players(objective__latent_step=1.0, objective__latent_damping=1e4, network__critic__minibatch_std=False)
+    z = torch.randn(8, p.generator.latent_dim)
+    start = z.clone().requires_grad_(True)
+    logits = p.critic(p.generator(start))
+    (g,) = torch.autograd.grad(logits.sum(), start)
+    moved = p._towards_real(z, None)
+    torch.testing.assert_close(moved - z, g / (1e4 + g.square().sum(1, keepdim=True)), atol=1e-6, rtol=1e-2)
+    near = players(objective__latent_step=0.01, objective__latent_damping=1.0, network__critic__minibatch_std=False)
+    moved = near._towards_real(z, None)
+    assert (near.critic(near.generator(moved)) > near.critic(near.generator(z))).float().mean() > 0.8
 
 
 def test_top_k_is_the_step_on_the_best_fakes_alone() -> None:

@@ -24,6 +24,7 @@ from ganvas.training.duality import duality_gap
 from ganvas.training.monitor import Monitor
 from ganvas.training.players import Players
 from ganvas.training.quality import Quality
+from ganvas.training.select import likeliest
 
 MAX_ROLLBACKS = 3
 PREVIEWS = 64
@@ -49,6 +50,8 @@ class Loop:
         self.config = run.config
         self.device = dist.local_device(resolve_device(self.config.training.device))
         self.trained_on, self.held_out = dataset.split(self.config.data.holdout, self.config.data.fold)
+        if self.config.data.select < 1:
+            self.trained_on = likeliest(self.trained_on, self.config.data.select, str(self.device))
         if self.config.data.balance:
             self.trained_on = balanced(self.trained_on)
         self.dataset = dataset

@@ -128,6 +128,8 @@ class Players:
 
     def _fake(self, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         z = self._normal(self.generator.latent_dim)
+        if self.config.objective.latent_step:
+            z = self._towards_real(z, labels)
         noisy = z
         if self.config.objective.input_noise:
             noisy = z + self.config.objective.input_noise * self._normal(self.generator.latent_dim)
@@ -135,6 +137,19 @@ class Players:
         with self.autocast():
             drawn: Tensor = self.draw(noisy, labels, **inputs)
         return z, drawn.float()
+
+    def _towards_real(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """One natural-gradient step of z: z + a g / (b + |g|^2) with g the gradient of the logit (LOGAN, Wu et al. 2019).
+
+        The step itself is not differentiated through, which saves the second derivatives.
+        """
+        o = self.config.objective
+        with torch.enable_grad(), self.autocast():
+            start = z.detach().requires_grad_(True)
+            logits = self._judge_eagerly(self.generator(start, labels).float(), labels).logits
+            (g,) = torch.autograd.grad(logits.sum(), start)
+        step: Tensor = o.latent_step * g / (o.latent_damping + g.square().sum(1, keepdim=True))
+        return (z + step).detach()
 
     def _seen(self, x: Tensor, noise: float) -> Tensor:
         """What the critic gets to see of samples: augmented and blurred."""
