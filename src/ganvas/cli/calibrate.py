@@ -30,7 +30,7 @@ def run(
         model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         data: Real data. Default: what the model was trained on.
         critic: own is the model's; fresh trains a small one after the fact; features trains one on what the bundled classifier
-            of the data sees; auto takes features where there is such a classifier, else the better of the other two.
+            of the data sees; auto takes features where there is such a classifier, else own (for points the better of the two).
         method: platt is a line, isotonic any rising curve, auto the one with the smaller held-out log loss.
         seed: Of the generated samples and of the fresh critic.
         out: A .safetensors file. Default: sampling/ in the run, or the user's cache for other models.

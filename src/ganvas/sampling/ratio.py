@@ -151,8 +151,9 @@ def fit_ratio(
     conditional models. `fake` samples are drawn beside them, by default as many. `critic`: `own`, the model's (any loss,
     Wasserstein too); `fresh`, a small one trained here on `train` (real samples and labels) against generated ones, for models
     that come without; `features`, a smaller one on the features of `guide`, which sees what a picture shows and not the grain by
-    which pixels give generated ones away; `auto`, features where there is a guide, else whichever of the others has the smaller
-    held-out log loss; or any function of float samples and labels. Raises `GanvasError` when there is too little to learn from.
+    which pixels give generated ones away; `auto`, features where there is a guide, else the model's own for images, and for
+    points whichever of the two has the smaller held-out log loss; or any function of float samples and labels.
+    Raises `GanvasError` when there is too little to learn from.
     """
     model, tell = space.model, progress or (lambda what, done, total: None)
     if tuple(real.shape[1:]) != tuple(model.shape):
@@ -187,7 +188,8 @@ def fit_ratio(
         if critic != "fresh" and own:
             assert model.critic is not None
             named.append(("own", copy.deepcopy(model.critic), to_dict(model.config.network)))
-        if train is not None and critic != "own":
+        # Of pictures a fresh critic of pixels always has the smaller loss, by their grain, and guides worse.
+        if train is not None and critic != "own" and (critic == "fresh" or not own or len(model.shape) != 3):
             named.append(("fresh", *train_fresh(space, train, steps, seed, tell)))
     if not named:
         raise GanvasError("This model has no critic, and there are no real samples to train one on.")
