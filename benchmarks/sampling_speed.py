@@ -68,7 +68,7 @@ def main() -> None:
     print(
         "\n| chains of | one after another, samples a second | side by side | ratio (aim: 10 x) |\n| --- | --- | --- | --- |"
     )
-    for steps, few, many in ((10, 200, 1000), (100, 30, 200)):
+    for steps, few, many in ((10, 60, 500), (100, 6, 100)):
         random = np.random.default_rng(0)
         slow = few / seconds(lambda: [one_chain(steps, random) for _ in range(few)])  # noqa: B023
         fast = many / seconds(lambda: samplers.get("metropolis")(space, ratio, many, steps=steps))  # noqa: B023

@@ -155,7 +155,7 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
             textcoords="offset points",
         )  # fmt: skip
     left.set(
-        title=f"{n:,} samples against {real:,} held-out; red: no other is ahead in both", xlabel="recall (coverage of the data)",
+        title=f"{n:,} against {real:,} held-out; red: none is ahead in both", xlabel="recall (coverage of the data)",
         ylabel="precision (fidelity)",
     )  # fmt: skip
     order = sorted(rows, key=lambda row: -row.values["frechet"])

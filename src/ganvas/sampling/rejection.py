@@ -49,6 +49,8 @@ def reject(
     for _ in range(MOST_ROUNDS):
         if float(pool.log_ratio.max()) > top:
             top, raised = float(pool.log_ratio.max()), raised + 1
+            if budget is not None:  # relative to a higher bound the same gamma would accept less
+                shift = _gamma(pool.log_ratio, top, budget)
         good = target.uniform(len(pool.noise)) < _accept(pool.log_ratio, top, shift)
         seen, accepted = seen + len(good), accepted + int(good.sum())
         waiting, filled = _fill(waiting, target.labels, pool.take(good.nonzero()[:, 0]))
