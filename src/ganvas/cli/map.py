@@ -48,11 +48,17 @@ def run(
     from ganvas.cli import _shared
     from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import data_of
+    from ganvas.latent.attributes import attributes, data_of
     from ganvas.latent.map import draw_map
     from ganvas.model import load
+    from ganvas.registry import did_you_mean
 
     _shared.check_png(out)
+    known = ["density", "realism", "class", *attributes]
+    if colour is not None and colour not in known and not colour.startswith("class:"):
+        raise GanvasError(
+            f"There is nothing called {colour!r} to colour by.{did_you_mean(colour, known)} Use one of {', '.join(known)}."
+        )
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
     images = None
