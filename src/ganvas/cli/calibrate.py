@@ -80,8 +80,9 @@ def calibrated(
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
+    from ganvas.latent import LatentZ
     from ganvas.latent.attributes import classifier_of, data_of
-    from ganvas.sampling.ratio import fit_ratio, space_of
+    from ganvas.sampling.ratio import fit_ratio
 
     source = data or model.config.data.source or data_of(model)
     if not source:
@@ -104,7 +105,7 @@ def calibrated(
 
     real, labels = everything(guide, len(guide))
     ratio = fit_ratio(
-        space_of(model), real, labels, train=everything(train, 30_000), guide=guide_network, critic=critic, method=method,
+        LatentZ(model), real, labels, train=everything(train, 30_000), guide=guide_network, critic=critic, method=method,
         seed=seed, progress=tell,
     )  # fmt: skip
     return ratio, judge

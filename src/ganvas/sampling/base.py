@@ -6,7 +6,7 @@ noise u, whose density is exact for every prior (`LatentSpace.from_noise`): the 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,6 +49,13 @@ class State(NamedTuple):
             return torch.where(better.reshape(-1, *[1] * (mine.dim() - 1)), theirs, mine)
 
         noise, samples, log_ratio = (mix(mine, theirs) for mine, theirs in zip(self[:3], other[:3], strict=True))
+        return State(noise, samples, log_ratio, self.labels)
+
+    def put(self, rows: Tensor, other: "State") -> "State":
+        """These with some rows replaced by those of `other`, which keeps their labels."""
+        noise, samples, log_ratio = (
+            mine.index_copy(0, rows, theirs) for mine, theirs in zip(self[:3], other[:3], strict=True)
+        )
         return State(noise, samples, log_ratio, self.labels)
 
     @staticmethod
@@ -98,8 +105,8 @@ class Target:
         return torch.rand(*size, generator=self.random).to(self.space.model.device)
 
     def draw(self, n: int, labels: Tensor | None) -> State:
-        """n candidates of the prior, judged."""
-        return self.at(self.normal(n, self.space.model.latent_dim), labels)
+        """n candidates of the prior, judged; labels are repeated to n."""
+        return self.at(self.normal(n, self.space.model.latent_dim), self.space.labels(n, labels))
 
     @torch.no_grad()
     def at(self, noise: Tensor, labels: Tensor | None) -> State:
@@ -113,17 +120,16 @@ class Target:
         self.forwards += len(noise)
         return State.join(parts)
 
-    def slope(self, noise: Tensor, labels: Tensor | None, of: Ratio | None = None) -> tuple[State, Tensor]:
+    def slope(self, noise: Tensor, labels: Tensor | None) -> tuple[State, Tensor]:
         """The candidates, and the gradient of the log ratio by their noise (n, Z); 0 where it is not finite."""
         parts, slopes = [], []
-        judge = of or self.ratio
         for start in range(0, len(noise), BATCH):
             rows = slice(start, start + BATCH)
             label = None if labels is None else labels[rows]
             with torch.enable_grad():
                 u = noise[rows].detach().requires_grad_(True)
                 drawn = self.space.decode(self.space.from_noise(u, label), label)
-                value = judge(drawn, label)
+                value = self.ratio(drawn, label)
                 (slope,) = torch.autograd.grad(value.sum(), u)
             u, drawn, value = u.detach(), drawn.detach(), value.detach()
             parts.append(State(u, self.space.model.to_data(drawn), _finite(value), label))
@@ -159,19 +165,5 @@ def _finite(log_ratio: Tensor) -> Tensor:
     return torch.where(value.isfinite(), value, torch.full_like(value, -torch.inf))
 
 
-class Sampler(Protocol):
-    """(space, ratio, n) -> `Drawn`. All further options are keywords with defaults."""
-
-    def __call__(
-        self,
-        space: LatentSpace,
-        ratio: Ratio,
-        n: int,
-        *,
-        generator: torch.Generator | None = None,
-        labels: Tensor | None = None,
-        callback: Callback | None = None,
-    ) -> Drawn: ...
-
-
 samplers: Registry[Callable[..., Drawn]] = Registry("sampler")
+"""(space, ratio, n, *, generator, labels, callback, ...) -> `Drawn`. All further options are keywords with defaults."""

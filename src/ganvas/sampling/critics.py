@@ -1,7 +1,7 @@
 """Critics that judge samples one by one: the model's own, and small ones trained after the fact."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -91,24 +91,16 @@ def judge(
     return logits.float()
 
 
-def spread_labels(labels: Tensor | None, fake: int) -> Tensor | None:
-    """Labels of the real samples for the generated ones: both sides must hold the same classes."""
-    return labels if labels is None or not fake else labels.repeat(-(-fake // len(labels)))[:fake]
-
-
 @torch.no_grad()
 def draw_batches(
     space: LatentSpace, n: int, random: torch.Generator, labels: Tensor | None
-) -> list[tuple[Tensor, Tensor | None]]:
-    """Float samples and labels in batches, n in all."""
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Float samples and labels in batches, n in all; labels are repeated to n."""
     chosen = space.labels(n, labels)
-    batches = []
     for start in range(0, n, BATCH):
-        size = min(BATCH, n - start)
-        label = None if chosen is None else chosen[start : start + size]
-        u = torch.randn(size, space.model.latent_dim, generator=random).to(space.model.device)
-        batches.append((space.decode(space.from_noise(u, label), label), label))
-    return batches
+        label = None if chosen is None else chosen[start : start + BATCH]
+        u = torch.randn(min(BATCH, n - start), space.model.latent_dim, generator=random).to(space.model.device)
+        yield space.decode(space.from_noise(u, label), label), label
 
 
 def build(spec: io.Json, model: Model) -> nn.Module:
@@ -185,16 +177,12 @@ def train_fresh(
     random = stream(seed, "fresh critic")
     rows = torch.randperm(len(train[0]), generator=random)[:POOL]
     real, real_labels = train[0][rows], None if train[1] is None else train[1][rows]
-    fakes: list[Tensor] = []
     count = min(POOL, max(2000, 2 * len(real)))
     wanted = space.labels(count, real_labels)
-    for start in range(0, count, BATCH):
-        label = None if wanted is None else wanted[start : start + BATCH]
-        size = min(BATCH, count - start)
-        with torch.no_grad():
-            u = torch.randn(size, model.latent_dim, generator=random).to(model.device)
-            fakes.append(model.to_data(space.decode(space.from_noise(u, label), label)).cpu())
-        tell("samples for the critic", start + size, count)
+    fakes: list[Tensor] = []
+    for drawn, _ in draw_batches(space, count, random, wanted):
+        fakes.append(model.to_data(drawn).cpu())
+        tell("samples for the critic", len(fakes) * BATCH, count)
     pool = torch.cat(fakes)
     steps = steps or max(300, min(2000, 8 * len(real) // batch))
     critic: Callable[[Tensor, Tensor | None], Tensor] = network

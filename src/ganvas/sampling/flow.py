@@ -72,7 +72,7 @@ def transport(
     if steps < 1 or size <= 0:
         raise GanvasError(f"Transport needs steps and a size above 0, got {steps} and {size:g}.")
     target = Target(space, ratio, n, generator, labels)
-    pairs = target.draw(2 * SLOPE_PAIRS, space.labels(2 * SLOPE_PAIRS, None))
+    pairs = target.draw(2 * SLOPE_PAIRS, None)
     a, b = (pairs.take(torch.arange(i, 2 * SLOPE_PAIRS, 2)) for i in (0, 1))
     slopes = (a.log_ratio - b.log_ratio).abs() / (a.noise - b.noise).norm(dim=1).clamp(min=1e-9)
     k = float(slopes[slopes.isfinite()].max()) if bool(slopes.isfinite().any()) else 1.0

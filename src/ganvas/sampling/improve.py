@@ -95,7 +95,7 @@ def settings(model: Model, budget: int) -> list[Setting]:
     flat = "w" in spaces(model)
     amounts = (0.9, 0.8, 0.7) if flat else (2.0, 1.5, 1.0)
     found = [Setting("prior"), *(Setting("truncate", {"amount": a}) for a in amounts), Setting("reweight")]
-    if len(spaces(model)) and model.generator.prior == "normal" and model.latent_dim <= 128 and len(model.shape) == 3:
+    if model.generator.prior == "normal" and model.latent_dim <= 128 and len(model.shape) == 3:
         found.append(Setting("polarity", {"rho": -0.1, "bank": 300}))
     for share in sorted({max(2, budget // 4), max(2, budget // 2), budget}):
         found.append(at_budget("budget", share))

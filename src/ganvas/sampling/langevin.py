@@ -142,9 +142,5 @@ def replace_unjudged(target: Target, state: State) -> State:
         if not len(bad):
             break
         new = target.draw(len(bad), None if state.labels is None else state.labels[bad])
-        parts = (
-            None if mine is None or other is None else mine.index_copy(0, bad, other)
-            for mine, other in zip(state, new, strict=True)
-        )
-        state = State(*parts)  # type: ignore[arg-type]
+        state = state.put(bad, new)
     return state

@@ -52,12 +52,8 @@ def metropolis(
         for _ in range(steps - 1):
             new = target.draw(len(stuck), own)
             again = again.where(_accepts(target, new.log_ratio, again.log_ratio), new)
-        current = State(*(_put(mine, stuck, other) for mine, other in zip(current, again, strict=True)))  # type: ignore[arg-type]
-    return target.drawn(current._replace(labels=target.labels), acceptance=accepted / (n * steps), restarts=len(stuck))
-
-
-def _put(mine: Tensor | None, rows: Tensor, other: Tensor | None) -> Tensor | None:
-    return mine if mine is None or other is None else mine.index_copy(0, rows, other)
+        current = current.put(stuck, again)
+    return target.drawn(current, acceptance=accepted / (n * steps), restarts=len(stuck))
 
 
 def _accepts(target: Target, new: Tensor, old: Tensor) -> Tensor:

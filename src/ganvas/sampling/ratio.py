@@ -16,7 +16,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
 from ganvas.features.classifier import Classifier
-from ganvas.latent.space import LatentSpace, LatentZ
+from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.sampling.base import BATCH
 from ganvas.sampling.calibration import Calibration, Method, Quality, calibrate
@@ -28,7 +28,6 @@ from ganvas.sampling.critics import (
     draw_batches,
     judge,
     minibatch_std,
-    spread_labels,
     to_floats,
     train_fresh,
 )
@@ -193,9 +192,7 @@ def fit_ratio(
             named.append(("fresh", *train_fresh(space, train, steps, seed, tell)))
     if not named:
         raise GanvasError("This model has no critic, and there are no real samples to train one on.")
-    generated = list(
-        draw_batches(space, fake or len(real), stream(seed, "calibration"), spread_labels(real_labels, fake))
-    )
+    generated = list(draw_batches(space, fake or len(real), stream(seed, "calibration"), real_labels))
     found = []
     for kind, network, spec in named:
         if kind == "own":
@@ -259,8 +256,3 @@ def warnings_of(report: Report, quality: Quality) -> list[str]:
     if report.ece > 0.05:
         found.append(f"Predicted and found shares differ by {report.ece:.2f} on average: calibrate on more samples.")
     return found
-
-
-def space_of(model: Model) -> LatentSpace:
-    """Where samplers work by default: z, whose every point stands for one sample."""
-    return LatentZ(model)

@@ -38,7 +38,7 @@ def reject(
     if budget is not None and budget < 1:
         raise GanvasError(f"A budget of {budget:g} forwards a sample is too small; it must be at least 1.")
     target = Target(space, ratio, n, generator, labels)
-    pool = target.draw(max(PILOT, n), _cycle(target.labels, max(PILOT, n)))
+    pool = target.draw(max(PILOT, n), target.labels)
     top = float(pool.log_ratio.max())
     if not math.isfinite(top):
         return target.drawn(pool.take(torch.arange(n)))  # raises
@@ -61,7 +61,7 @@ def reject(
             break
         rate = max(accepted / seen, 1e-4)
         count = min(AT_ONCE, max(256, math.ceil(1.1 * len(waiting) / rate)))
-        pool = target.draw(count, None if target.labels is None else _cycle(target.labels[waiting], count))
+        pool = target.draw(count, None if target.labels is None else target.labels[waiting])
     else:
         raise GanvasError(
             f"Rejection accepted {accepted} of {seen:,} candidates and gave up. Use --sampler budget, or a lower gamma."
@@ -88,10 +88,6 @@ def _gamma(log_ratio: Tensor, top: float, budget: float) -> float:
         else:
             high = middle
     return high
-
-
-def _cycle(labels: Tensor | None, count: int) -> Tensor | None:
-    return None if labels is None else labels.repeat(-(-count // len(labels)))[:count]
 
 
 def _fill(waiting: Tensor, labels: Tensor | None, found: State) -> tuple[Tensor, list[tuple[Tensor, State]]]:
@@ -133,7 +129,7 @@ def budget(
     for start in range(0, n, chunk):
         slots = torch.arange(start, min(start + chunk, n), device=space.model.device)
         own = None if target.labels is None else target.labels[slots]
-        pool = target.draw(len(slots) * budget, _cycle(own, len(slots) * budget))
+        pool = target.draw(len(slots) * budget, own)
         kept = torch.zeros(len(slots), dtype=torch.long, device=slots.device)
         for label in [None] if own is None or pool.labels is None else own.unique():
             mine = torch.arange(len(slots), device=slots.device) if label is None else (own == label).nonzero()[:, 0]

@@ -10,7 +10,6 @@ from ganvas.errors import GanvasError
 from ganvas.latent.fit import fit
 from ganvas.latent.space import LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
-from ganvas.sampling.rejection import _cycle
 
 MOST_ROUNDS = 1000
 
@@ -38,7 +37,7 @@ def reweight(
     if most <= 1 or bank < 100 or steps < 1:
         raise GanvasError("reweight needs most above 1, a bank of at least 100 and at least 1 step.")
     target = Target(space, ratio, n, generator, labels)
-    pool = target.draw(bank, space.labels(bank, None))
+    pool = target.draw(bank, None)
     one_off, target.forwards = target.forwards, 0
     weights = (pool.log_ratio - pool.log_ratio.logsumexp(0) + math.log(bank)).exp().clamp(max=most)
     weights = (weights / weights.mean()).float()
@@ -76,7 +75,7 @@ def reweight(
             raise GanvasError(
                 "The learned weights accept almost nothing. Give a larger --most, or fit the ratio again."
             )
-    state = target.at(u, target.labels if target.labels is None else _cycle(target.labels, n))
+    state = target.at(u, target.labels)
     return target.drawn(
         state._replace(log_ratio=state.log_ratio.nan_to_num(neginf=0.0)),
         one_off_forwards=one_off,
