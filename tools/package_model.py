@@ -1,19 +1,24 @@
-"""Build the models that ganvas carries: python tools/package_model.py fashion [--run RUN] [--kimg 2000]
+"""Build the models that ganvas carries: python tools/package_model.py fashion [--run RUN] [--kimg 2000] [--extras]
 
 Without `--run` it trains first, by the command that the model card names; with it, an existing run is packaged. The newest
 snapshot's averaged generator and its critic are stored in bf16, measured as they are stored, and the card is written beside
-them. The judge of the benchmarks is trained on the first call.
+them, with the calibrated ratio and a few real images for the explorer (`--extras`: these two alone). The judge of the
+benchmarks is trained on the first call.
 """
 
 import argparse
+import io as memory
 import platform
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import ganvas
 from ganvas import io
+from ganvas.cli.calibrate import calibrated
+from ganvas.data import load_dataset
 from ganvas.metrics import evaluate
 from ganvas.model import PACKAGED, save_network
 from ganvas.runs import open_run
@@ -23,6 +28,20 @@ from judge import features, frechet, load_judge, splits
 
 MODELS = {"fashion": ("fashion-mnist", "hour", 2000.0, "Fashion-MNIST, 28 px grey, style-based")}
 SAMPLES = 10_000
+REALS = 1000
+
+
+def extras(folder: Path, data: str) -> None:
+    """ratio.safetensors, and real.npz: `REALS` images that the generator was trained on."""
+    model = ganvas.load(folder, device="cpu")
+    ratio, _ = calibrated(model, data, "auto", "auto", 0, lambda what, done, total: None)
+    ratio.save(folder / "ratio.safetensors")
+    print(ratio.report)
+    train = load_dataset(model.config.data).split(model.config.data.holdout, model.config.data.fold)[0]
+    rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:REALS]
+    buffer = memory.BytesIO()
+    np.savez_compressed(buffer, images=train.take(rows)[0].numpy())
+    io.write_bytes(folder / "real.npz", buffer.getvalue())
 
 
 def main() -> None:
@@ -30,8 +49,12 @@ def main() -> None:
     parser.add_argument("name", choices=list(MODELS))
     parser.add_argument("--run", type=Path)
     parser.add_argument("--kimg", type=float)
+    parser.add_argument("--extras", action="store_true")
     options = parser.parse_args()
     data, preset, kimg, line = MODELS[options.name]
+    if options.extras:
+        extras(PACKAGED / options.name, data)
+        return
     if options.run is None:
         run = ganvas.train(data, preset=preset, kimg=options.kimg or kimg, seed=0, name=options.name).run
     else:
@@ -43,7 +66,7 @@ def main() -> None:
     for kind, network in (("generator", model.generator), ("critic", model.critic)):
         with io.atomic(folder / f"{kind}.safetensors") as temporary:
             save_network(temporary, network, model.config, {**model.info, "kind": kind}, torch.bfloat16)
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    size = sum((folder / f"{kind}.safetensors").stat().st_size for kind in ("generator", "critic"))
     stored = ganvas.load(folder, device="cpu")
 
     judge, accuracy = load_judge()
@@ -77,10 +100,14 @@ Measured as stored, {SAMPLES:,} samples (seed 1 for the judge, 0 for the others)
 | Frechet distance in the benchmarks' judge ({accuracy:.1%} right) | {distance:.2f} | {floor:.2f} |
 {rows}
 
+`ratio.safetensors` is the critic of `ganvas calibrate {options.name} --data {data}`, which samplers and the explorer follow;
+`real.npz` holds {REALS:,} of the images trained on, for the explorer to compare with where the data set is not at hand.
+
 Features of the lower rows: {found.rows[0].extractor}. Rebuild with `python tools/package_model.py {options.name}`. The data
 are Fashion-MNIST (Xiao et al. 2017, MIT licence); the weights have the licence of ganvas.
 """
     io.write_bytes(folder / "README.md", card.encode())
+    extras(folder, data)
     print(card)
 
 

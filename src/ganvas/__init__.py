@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ganvas.model import Model, load
     from ganvas.runs import Run, open_run
     from ganvas.training import Result, train
+    from ganvas.web.opening import replay
 
 _HOMES = {
     "Config": "ganvas.config",
@@ -33,6 +34,7 @@ _HOMES = {
     "load": "ganvas.model",
     "load_dataset": "ganvas.data",
     "open_run": "ganvas.runs",
+    "replay": "ganvas.web.opening",
     "train": "ganvas.training",
     "wrap": "ganvas.foreign",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "load",
     "load_dataset",
     "open_run",
+    "replay",
     "train",
     "wrap",
 ]

@@ -103,18 +103,22 @@ def check_film(out: Path) -> None:
 def save_animation(frames: Tensor, out: Path, fps: float = 24.0) -> None:
     """Write uint8 frames (T, C, H, W) as an endless .gif or .webp or an .mp4 (H.264), small ones enlarged by a whole factor."""
     check_film(out)
+    io.write_bytes(out, animation(frames, out.suffix, fps))
+
+
+def animation(frames: Tensor, suffix: str, fps: float = 24.0) -> bytes:
+    """The bytes of such a file."""
     scale = max(1, round(256 / frames.shape[3]))
     images = [to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2)) for frame in frames]
     buffer = memory.BytesIO()
-    if out.suffix == ".mp4":
+    if suffix == ".mp4":
         _encode(images, buffer, fps)
-        io.write_bytes(out, buffer.getvalue())
-        return
-    options: dict[str, Any] = {"lossless": True} if out.suffix == ".webp" else {}
+        return buffer.getvalue()
+    options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
     images[0].save(
-        buffer, out.suffix[1:].upper(), save_all=True, append_images=images[1:], duration=1000 / fps, loop=0, **options
+        buffer, suffix[1:].upper(), save_all=True, append_images=images[1:], duration=1000 / fps, loop=0, **options
     )
-    io.write_bytes(out, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> None:

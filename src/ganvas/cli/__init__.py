@@ -24,6 +24,8 @@ COMMANDS = {
     "map": ("map", "map thousands of samples: clusters, holes, duplicates, nearest real images"),
     "dissect": ("dissect", "find which hidden units draw what, and switch them off or on"),
     "statistics": ("statistics", "measure a latent space: path length, separability, dimension, disentanglement"),
+    "explore": ("explore", "open a page to move through the latent space and see the quality while you move"),
+    "render": ("render", "draw the picture or the film of a recipe that the explorer saved"),
     "diagnose": ("diagnose", "say what is wrong with a run and what to try"),
     "extractor": ("extractor", "train a feature extractor on your own labelled data"),
     "reference": ("reference", "embed real data once and keep the features"),

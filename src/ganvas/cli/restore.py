@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 
 def run(
@@ -61,7 +61,7 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import classifier_of
     from ganvas.latent.invert import as_floats, invert, seen_shape
-    from ganvas.latent.restore import psnr, tasks
+    from ganvas.latent.restore import half, psnr, tasks
     from ganvas.model import load
     from ganvas.registry import did_you_mean
 
@@ -74,7 +74,7 @@ def run(
         raise GanvasError(f"--factor is {factor}; it must lie from 2 to {height // 2}.")
     mask = None
     if task == "inpaint":
-        mask = _half(hidden, height, width)
+        mask = half(hidden, height, width)
     elif task not in tasks:
         if not Path(task).is_file():
             hint = did_you_mean(task, list(tasks))
@@ -126,19 +126,3 @@ def run(
     for note in found.notes:
         print(f"Note: {note}.")
     print(f"{len(originals)} images: {text} -> {out}, {out.with_suffix('.png')}")
-
-
-def _half(hidden: str, height: int, width: int) -> "Tensor":
-    """1 where it was seen (1, 1, H, W)."""
-    import torch
-
-    rows, columns = slice(None), slice(None)
-    if hidden in ("top", "bottom"):
-        rows = slice(0, height // 2) if hidden == "top" else slice(height // 2, None)
-    elif hidden in ("left", "right"):
-        columns = slice(0, width // 2) if hidden == "left" else slice(width // 2, None)
-    else:
-        rows, columns = slice(height // 4, height * 3 // 4), slice(width // 4, width * 3 // 4)
-    mask = torch.ones(1, 1, height, width)
-    mask[:, :, rows, columns] = 0
-    return mask

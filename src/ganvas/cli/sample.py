@@ -59,14 +59,14 @@ def run(
         import torch
 
         from ganvas.cli import _shared
-        from ganvas.sampling.improve import WITHOUT_RATIO, Setting, at_budget, best_of, home_of
+        from ganvas.sampling.improve import WITHOUT_RATIO, Setting, at_budget, best_of, kept_ratio
         from ganvas.sampling.ratio import LogRatio
 
         chosen = best_of(loaded) if best else at_budget(sampler, budget)
         if not best:
             options = {**chosen.options, **_options(chosen.sampler, set)}
             chosen = Setting(chosen.sampler, options, truncation=truncate)
-        path = ratio or home_of(loaded) / "ratio.safetensors"
+        path = ratio or kept_ratio(loaded)
         judge = None
         if chosen.sampler not in WITHOUT_RATIO:
             if not path.is_file():

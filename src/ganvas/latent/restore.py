@@ -1,6 +1,7 @@
 """What can have happened to a picture: known degradations, whose undoing is inversion (`invert(..., degrade=...)`)."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,23 @@ def deblur(width: int = 5) -> Degrade:
 def colorize() -> Degrade:
     """Only the mean of the channels was seen"""
     return lambda images: images.mean(1, keepdim=True)
+
+
+Part = Literal["left", "right", "top", "bottom", "middle"]
+
+
+def half(hidden: Part, height: int, width: int) -> Tensor:
+    """A mask for `inpaint` (1, 1, H, W): 0 in the half (or the middle) that is hidden, 1 where the image is seen."""
+    rows, columns = slice(None), slice(None)
+    if hidden in ("top", "bottom"):
+        rows = slice(0, height // 2) if hidden == "top" else slice(height // 2, None)
+    elif hidden in ("left", "right"):
+        columns = slice(0, width // 2) if hidden == "left" else slice(width // 2, None)
+    else:
+        rows, columns = slice(height // 4, height * 3 // 4), slice(width // 4, width * 3 // 4)
+    mask = torch.ones(1, 1, height, width)
+    mask[:, :, rows, columns] = 0
+    return mask
 
 
 def psnr(a: Tensor, b: Tensor, value_range: tuple[float, float], mask: Tensor | None = None) -> Tensor:

@@ -256,6 +256,13 @@ def home_of(model: Model) -> Path:
     return cache_folder() / "sampling" / hash_of(model.generator)
 
 
+def kept_ratio(model: Model) -> Path:
+    """Where the calibrated ratio of a model is read from: that of `ganvas calibrate`, else the one packaged with the model."""
+    mine = home_of(model) / "ratio.safetensors"
+    beside = model.path.with_name("ratio.safetensors") if model.path is not None else mine
+    return mine if mine.is_file() or not beside.is_file() else beside
+
+
 def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> None:
     """Write improve.json and ratio.safetensors, which `ganvas sample --best` reads."""
     ratio.save(folder / "ratio.safetensors")

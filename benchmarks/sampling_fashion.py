@@ -1,0 +1,98 @@
+"""Every sampler at ten forwards on Fashion-MNIST, in the features of a classifier that guided nothing, over several seeds.
+
+    python benchmarks/sampling_fashion.py [--models packaged short] [--seeds 0 1 2] [--n 5000] [--minutes 2]
+
+`packaged` is the model that comes with ganvas, drawn and calibrated anew with every seed; `short` is one trained here for
+`--minutes` with every seed. The guide is what `ganvas calibrate` takes; the judge is that of the other Fashion-MNIST benchmarks,
+against the official test images, which neither saw.
+"""
+
+import argparse
+import statistics
+from dataclasses import replace
+
+import torch
+
+import ganvas
+from ganvas.cli.calibrate import calibrated
+from ganvas.config import DataConfig
+from ganvas.data.idx import load_named
+from ganvas.errors import GanvasError
+from ganvas.features.base import Embedded
+from ganvas.sampling.improve import Judge, Setting, at_budget
+from judge import OUT, load_judge, prepare
+
+BUDGET = 10
+MEASURES = ("frechet", "precision", "recall", "coverage")
+
+
+class Independent:
+    """The benchmarks' judge as an extractor."""
+
+    id, resize, cacheable = "benchmark-judge", "none", False
+
+    def __init__(self) -> None:
+        self.network = load_judge()[0]
+
+    def __call__(self, images: torch.Tensor) -> Embedded:
+        return Embedded(self.network.body(prepare(images)))
+
+
+def settings() -> list[Setting]:
+    names = ("reject", "budget", "metropolis", "resample", "langevin", "ex2", "flow", "transport")
+    return [
+        Setting("prior"), Setting("truncate", {"amount": 0.9}), Setting("reweight"),
+        *(at_budget(name, BUDGET) for name in names),
+        Setting("metropolis", {"steps": BUDGET}, truncation=0.95), Setting("budget", {"budget": BUDGET}, truncation=0.95),
+        Setting("metropolis", {"steps": BUDGET}, truncation=0.9), Setting("budget", {"budget": BUDGET}, truncation=0.9),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", default=["packaged", "short"], choices=["packaged", "short"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--n", type=int, default=5000)
+    parser.add_argument("--minutes", type=float, default=2)
+    options = parser.parse_args()
+    test = load_named("fashion-mnist", DataConfig(), "test")
+    judge = Judge(Independent(), replace(test, indices=torch.arange(options.n)))
+    for which in options.models:
+        rows: dict[str, list[dict[str, float]]] = {}
+        for seed in options.seeds:
+            path = "fashion"
+            if which == "short":
+                path = str(
+                    ganvas.train(
+                        "fashion-mnist", minutes=options.minutes, seed=seed, device="cpu", quiet=True, report=False,
+                        out=OUT / "runs",
+                    ).run.path
+                )  # fmt: skip
+            model = ganvas.load(path, device="cpu")
+            ratio, _ = calibrated(model, "fashion-mnist", "auto", "auto", seed, lambda what, done, total: None)
+            print(f"{which}, seed {seed}: AUC {ratio.report.auc:.3f}, effective {ratio.report.ess:.1%}", flush=True)
+            for setting in settings():
+                try:
+                    drawn = setting.draw(model, ratio, options.n, seed=seed)
+                except GanvasError as error:
+                    print(f"  {setting.label}: {error}")
+                    continue
+                values = {**judge(drawn.samples, seed)[0], "cost": drawn.cost}
+                rows.setdefault(setting.label, []).append(values)
+                print(f"  {setting.label}: {', '.join(f'{values[m]:.3f}' for m in MEASURES)}", flush=True)
+        print(f"\n| {which}, {len(options.seeds)} seeds | forwards | {' | '.join(MEASURES)} | Frechet, change |")
+        print("| --- | --- | --- | --- | --- | --- | --- |")
+        for label, found in rows.items():
+            cells = []
+            for name in MEASURES:
+                each = [row[name] for row in found]
+                cells.append(f"{statistics.mean(each):.3f} +/- {statistics.pstdev(each):.3f}")
+            change = statistics.mean(
+                row["frechet"] / first["frechet"] - 1 for row, first in zip(found, rows["prior"], strict=False)
+            )
+            cost = statistics.mean(row["cost"] for row in found)
+            print(f"| {label} | {cost:.3g} | {' | '.join(cells)} | {change:+.0%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

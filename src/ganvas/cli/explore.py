@@ -1,0 +1,58 @@
+"""`ganvas explore`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def run(
+    model: Annotated[Path, tyro.conf.Positional] = Path("fashion"),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    browser: bool = True,
+    directions: tuple[Path, ...] = (),
+    data: str | None = None,
+    export: Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Open a page to move through a model's latent space, with the quality shown while you move.
+
+    Args:
+        model: A run folder (its newest snapshots are followed), a snapshot folder, a .safetensors file, or a name from
+            `ganvas list models`. Default: the packaged model.
+        host: Address to listen on. Anything but loopback needs the token that is printed with the address.
+        port: Port to listen on; 0 is a free one.
+        browser: Open the page in a browser.
+        directions: Files of `ganvas directions`, put first among the sliders.
+        data: Real images to compare with. Default: what the model was trained on, where it is at hand.
+        export: Write a self-contained .html for somebody without Python, and stop.
+        device: auto, cpu, cuda or mps.
+    """
+    from ganvas.errors import GanvasError
+    from ganvas.runs import open_run
+    from ganvas.web.opening import open_renderer
+
+    if not 0 <= port < 65536:
+        raise GanvasError(f"A port is a number from 0 to 65535, got {port}.")
+    if export is not None:
+        if export.suffix != ".html":
+            raise GanvasError(f"A page is written as .html, got {export.name!r}.")
+        from ganvas import io
+        from ganvas.cli import _shared
+        from ganvas.web.export import page
+
+        renderer = open_renderer(model, data, device)
+        with _shared.named_progress() as tell:
+            content = page(renderer, tell=tell)
+        io.write_bytes(export, content)
+        print(f"{renderer.name} -> {export} ({len(content) / 2**20:.1f} MiB): open it in any browser")
+        return
+    training = open_run(model) if (model / "config.json").is_file() else None
+    opened = training.snapshots[-1] if training is not None and training.snapshots else model
+    from ganvas.web.app import serve, source_of
+
+    renderer = open_renderer(opened, data, device)
+    renderer.warm()
+    serve(source_of(renderer, training, directions), host, port, browser)

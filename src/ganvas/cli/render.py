@@ -1,0 +1,55 @@
+"""`ganvas render`"""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def run(
+    recipe: Annotated[Path, tyro.conf.Positional],
+    *,
+    model: Path | None = None,
+    out: Path = Path("render.png"),
+    scale: int = 1,
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Draw what a recipe of `ganvas explore` shows: the picture, or the film of its timeline.
+
+    Args:
+        recipe: A .json that the explorer saved.
+        model: The model, where the recipe's own name for it does not lead to it. Its weights must be the same.
+        out: .png for the picture; .mp4, .gif or .webp for the film.
+        scale: Whole factor that a .png is enlarged by; 1 keeps the pixels as they are.
+        device: auto, cpu, cuda or mps.
+        json: Print the outcome as JSON.
+    """
+    from ganvas import io, pictures
+    from ganvas.cli import _shared
+    from ganvas.errors import GanvasError
+    from ganvas.model import load
+    from ganvas.web.opening import replay, replay_film
+    from ganvas.web.state import read
+
+    if out.suffix != ".png":
+        pictures.check_film(out)
+    if not 1 <= scale <= 64:
+        raise GanvasError(f"The scale is a whole factor from 1 to 64, got {scale}.")
+    found = read(recipe)
+    loaded = None if model is None else load(model, device=device)
+    if out.suffix == ".png":
+        drawn = replay(found, loaded, device=device)
+        drawn = drawn.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+        io.write_bytes(out, pictures.png(pictures.to_image(drawn)))
+        frames = 1
+    else:
+        with _shared.progress() as show:
+            film = replay_film(found, loaded, device=device, progress=show("frames"))
+        pictures.save_animation(film, out, found.timeline.fps)
+        frames = len(film)
+    if json:
+        print(json_module.dumps({"recipe": str(recipe), "model": found.model, "frames": frames, "out": str(out)}))
+    else:
+        print(f"{recipe.name} of {found.model}: {'1 picture' if frames == 1 else f'{frames} frames'} -> {out}")

@@ -1,0 +1,128 @@
+"""The server of the explorer."""
+
+import asyncio
+import secrets
+import socket
+import warnings
+import webbrowser
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Response
+from nicegui import app as pages
+from nicegui import ui
+
+from ganvas import pictures
+from ganvas.errors import GanvasError
+from ganvas.latent.directions import Direction
+from ganvas.runs import Run
+from ganvas.web.guard import LOOPBACK, Guard
+from ganvas.web.landscape import SEED, Landscape
+from ganvas.web.page import build
+from ganvas.web.renderer import Renderer
+from ganvas.web.state import State
+
+ICON = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='16' rx='3' fill='#4f46e5'/>"
+    "<path d='M3 11c3-8 7 2 10-6' stroke='#fff' stroke-width='2' fill='none' stroke-linecap='round'/></svg>"
+)
+RECONNECT = 60.0
+"""Seconds that a page may be gone and come back as it was; after that its address brings it back."""
+GOODBYE = 2
+"""Seconds that open connections get when the server stops."""
+
+
+@dataclass
+class Source:
+    """What all pages share."""
+
+    renderer: Renderer
+    run: Run | None = None
+    """Where new snapshots come from."""
+    loaded: Sequence[Direction] = ()
+    """Directions that were given at the start."""
+    landscape: Landscape | None = None
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the map is drawn: the pages wait for one."""
+
+
+def serve(
+    source: Source, host: str = "127.0.0.1", port: int = 0, browser: bool = True, say: Callable[[str], None] = print
+) -> None:
+    """Serve until Ctrl-C. Port 0 is a free one. Raises `GanvasError` when the address is taken."""
+    listener = _listen(host, port)
+    token = None if host in LOOPBACK else secrets.token_urlsafe(16)
+    shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ("0.0.0.0", "") else host
+    url = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @server.get("/thumb/{number}.png")
+    def thumb(number: int) -> Response:
+        return _picture(source.renderer, State(SEED, number)) if 0 <= number < 10**6 else Response(status_code=404)
+
+    @server.get("/real/{number}.png")
+    def real(number: int) -> Response:
+        known = source.renderer.real
+        if known is None or not 0 <= number < len(known.images):
+            return Response(status_code=404)
+        return Response(pictures.png(pictures.to_image(known.images[number])), media_type="image/png")
+
+    @ui.page("/")
+    async def index(r: str = "") -> None:
+        await build(source, r)
+
+    def started() -> None:
+        say(f"{source.renderer.name}: {url}  (Ctrl-C stops it)")
+        if browser:
+            webbrowser.open(url)
+
+    pages.on_startup(started)
+    ui.run_with(
+        server, title=f"ganvas: {source.renderer.name}", favicon=ICON, dark=None, reconnect_timeout=RECONNECT,
+        show_welcome_message=False, binding_refresh_interval=None, tailwind=False,
+    )  # fmt: skip
+    config = uvicorn.Config(
+        Guard(server, token),
+        log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan="on",
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
+        warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise GanvasError(
+            f"Can not listen on {host}:{port}: {error.strerror}. Choose another --port, or leave it away."
+        ) from error
+    return listener
+
+
+def _picture(renderer: Renderer, state: State) -> Response:
+    content = pictures.png(pictures.to_image(renderer.draw([state])[0]))
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def source_of(renderer: Renderer, run: Run | None, files: Sequence[Path]) -> Source:
+    """The renderer with the directions of files. Raises `GanvasError` for those of another model."""
+    from ganvas.latent.directions import load_directions
+
+    loaded: list[Direction] = []
+    for file in files:
+        loaded += load_directions(file, renderer.model)
+    other: list[Any] = [each for each in loaded if each.space != renderer.space.name]
+    if other:
+        raise GanvasError(
+            f"The direction {other[0].name!r} is one of {other[0].space}; sliders move in {renderer.space.name}."
+        )
+    return Source(renderer, run, loaded)

@@ -1,0 +1,58 @@
+"""From key frames to a film."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ganvas import latent
+from ganvas.errors import GanvasError
+from ganvas.web.renderer import Renderer
+from ganvas.web.state import Timeline
+
+Progress = Callable[[int, int], None]
+BATCH = 32
+
+
+def film(renderer: Renderer, timeline: Timeline, progress: Progress = lambda done, total: None) -> tuple[Tensor, float]:
+    """The frames (T, C, H, W) uint8 and the variation of their steps (0: every picture changes as much as the one before).
+
+    Frames between two keys have the class and the noise of the first one. Raises `GanvasError` for fewer than two keys.
+    """
+    keys = timeline.keys
+    if len(keys) < 2:
+        raise GanvasError(f"A film needs at least 2 key frames, there are {len(keys)}.")
+    found = [renderer.point(key) for key in keys]
+    names = {space.name for space, _ in found}
+    if len(names) > 1:
+        if names != {"w", "w+"}:
+            raise GanvasError(f"The key frames lie in different spaces: {', '.join(sorted(names))}.")
+        found = [each if each[0].name == "w+" else renderer.rows(*each) for each in found]
+    space = found[0][0]
+    path = latent.through(space, torch.cat([points for _, points in found]), timeline.kind, timeline.loop)
+    labels = [renderer.label(key) for key in keys]
+
+    def index(times: Tensor) -> list[int]:
+        spans = len(keys) if timeline.loop else len(keys) - 1
+        return [min(int(t), len(keys) - 1) for t in (times * spans).floor().tolist()]
+
+    def labels_at(times: Tensor) -> Tensor | None:
+        chosen = [labels[i] for i in index(times)]
+        return None if any(each is None for each in chosen) else torch.cat(chosen)  # type: ignore[arg-type]
+
+    times = torch.linspace(0, 1, timeline.frames, dtype=torch.float64)
+    if timeline.equal:
+        times = latent.equal_steps(space, path, timeline.frames, labels_at)
+    variation = latent.variation(latent.step_lengths(space, path(times), labels_at(times)))
+    frames: list[Tensor] = []
+    with torch.no_grad():
+        points, which = path(times), index(times)
+        for start in range(0, len(times), BATCH):
+            stop = min(start + BATCH, len(times))
+            rows = range(start, stop)
+            if len({(keys[which[i]].noise, keys[which[i]].label) for i in rows}) == 1 and not renderer.classes:
+                frames.append(renderer.pictures(space, points[start:stop], keys[which[start]]))
+            else:
+                frames += [renderer.pictures(space, points[i : i + 1], keys[which[i]]) for i in rows]
+            progress(stop, len(times))
+    return torch.cat(frames), variation

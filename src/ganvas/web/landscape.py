@@ -1,0 +1,120 @@
+"""The map of the page: thousands of samples on a plane, with what they can be coloured by, found once for a model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas import io
+from ganvas.errors import GanvasError
+from ganvas.latent.attributes import attributes, class_names
+from ganvas.latent.map import place
+from ganvas.web.renderer import Renderer
+
+SAMPLES = 5000
+LANDMARKS = 1500
+"""Samples that t-SNE places; the others go to where their nearest landmarks lie, which is fast and keeps neighbourhoods."""
+NEAREST = 3
+SEED = 0
+REALS = 2000
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Sample i is number i of `model.sample(n, seed=SEED)`."""
+
+    places: Tensor
+    """(n, 2) within [-1, 1]"""
+    values: dict[str, Tensor]
+    """(n,) each: density, realism where something judges it, class where there is a classifier, attributes."""
+    real_places: Tensor | None
+    """(m, 2) of the first real images."""
+    features: Tensor
+    """(n, F) of the samples, to place other pictures by."""
+
+    def at(self, features: Tensor) -> Tensor:
+        """Places (k, 2) of pictures by their features (k, F): among the nearest samples."""
+        return _among(features, self.features, self.places)
+
+
+def _among(features: Tensor, known: Tensor, places: Tensor) -> Tensor:
+    away, which = torch.cdist(features, known).topk(min(NEAREST, len(known)), largest=False)
+    # A twin decides alone; otherwise the nearer ones count more.
+    weight = (away[:, :1] + 1e-6) / (away + 1e-6)
+    found: Tensor = (places[which] * weight[:, :, None]).sum(1) / weight.sum(1)[:, None]
+    return found
+
+
+def landscape(renderer: Renderer, n: int = SAMPLES, tell: Tell = lambda what, done, total: None) -> Landscape:
+    """The map of a model, from the user's cache when it was drawn before with the same ratio and real images."""
+    made_of = {
+        "n": n, "real": None if renderer.real is None else f"{renderer.real.source} {len(renderer.real.images)}",
+        "judge": "none" if renderer.ratio is None else f"{renderer.ratio.report.critic} {renderer.ratio.report.auc:.6f}",
+    }  # fmt: skip
+    path = renderer.cache / "landscape.safetensors"
+    try:
+        tensors, header = io.load_tensors(path)
+        if header.get("kind") == "landscape" and header.get("made_of") == made_of:
+            values = {k.removeprefix("value."): v for k, v in tensors.items() if k.startswith("value.")}
+            return Landscape(tensors["places"], values, tensors.get("real_places"), tensors["features"].float())
+    except (GanvasError, KeyError):
+        pass
+    found = _draw(renderer, n, tell)
+    tensors = {"places": found.places, "features": found.features.half()}
+    tensors |= {f"value.{name}": each for name, each in found.values.items()}
+    if found.real_places is not None:
+        tensors["real_places"] = found.real_places
+    with io.atomic(path) as temporary:
+        io.save_tensors(temporary, tensors, {"kind": "landscape", "made_of": made_of})
+    return found
+
+
+def _draw(renderer: Renderer, n: int, tell: Tell) -> Landscape:
+    model = renderer.model
+    features, scores, shown = [], [], {name: [] for name in attributes}  # type: ignore[var-annotated]
+    labels = model.labels(n)
+    done = 0
+    for images in model.batches(n, seed=SEED):
+        images = images.cpu()
+        features.append(renderer.gauge.features(images))
+        label = None if labels is None else labels[done : done + len(images)].to(model.device)
+        with torch.no_grad():
+            if (judged := renderer.gauge.scores(images, label)) is not None:
+                scores.append(judged)
+        for name, rows in shown.items():
+            rows.append(attributes.get(name)(images).double())
+        done += len(images)
+        tell("samples", done, n)
+    together = torch.cat(features)
+    tell("places", 0, 1)
+    few = min(LANDMARKS, n)
+    spots = torch.from_numpy(place(together[:few].double().numpy(), "tsne", SEED)).float()
+    places = torch.cat([spots, _among(together[few:], together[:few], spots)]) if n > few else spots
+    # Samples between the same landmarks would lie upon one another.
+    near = float((spots.amax(0) - spots.amin(0)).mean()) / 150
+    shift = torch.randn(n - few, 2, generator=torch.Generator().manual_seed(SEED)) * near
+    places[few:] += shift
+    tell("density", 0, 1)
+    from sklearn.neighbors import NearestNeighbors
+
+    away, _ = NearestNeighbors(n_neighbors=6).fit(together.numpy()).kneighbors(together.numpy())
+    values = {"density": torch.from_numpy(-np.log(away[:, 1:].mean(1) + 1e-12)).float()}
+    if scores:
+        values["realism"] = torch.cat(scores).float()
+    if (kinds := renderer.gauge.kinds(together)) is not None:
+        values["class"] = kinds.float()
+    values |= {name: torch.cat(rows).float() for name, rows in shown.items()}
+    real_places = None
+    if renderer.real is not None:
+        real_places = _among(renderer.gauge.features(renderer.real.images[:REALS]), together, places)
+    middle, reach = (places.amax(0) + places.amin(0)) / 2, (places.amax(0) - places.amin(0)).clamp(min=1e-9) / 2
+    scaled = (places - middle) / reach
+    return Landscape(scaled, values, None if real_places is None else (real_places - middle) / reach, together)
+
+
+def colour_names(renderer: Renderer) -> tuple[str, ...]:
+    """Names of the classes that the value `class` numbers."""
+    return class_names(renderer.model)

@@ -1,0 +1,223 @@
+"""One open page: its session, what is drawn on it, and who is told when it changes."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nicegui import background_tasks, events, ui
+from torch import Tensor
+
+from ganvas import pictures
+from ganvas.errors import GanvasError
+from ganvas.web.renderer import Renderer
+from ganvas.web.session import Session
+from ganvas.web.state import State, from_text, to_text
+
+if TYPE_CHECKING:
+    from ganvas.web.app import Source
+
+STATIC = Path(__file__).with_name("static")
+LOG = logging.getLogger("ganvas")
+Listener = Callable[[], Awaitable[None]]
+
+
+def data_url(image: Tensor, kind: str = "png") -> str:
+    """A uint8 image (C, H, W) as the address of itself."""
+    return bytes_url(pictures.png(pictures.to_image(image)), f"image/{kind}")
+
+
+def bytes_url(content: bytes, media: str) -> str:
+    """Bytes as the address of themselves."""
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+class Page:
+    """What the panels share. Panels add themselves to `settled` and `viewed`."""
+
+    def __init__(self, source: "Source", session: Session) -> None:
+        self.source, self.session, self.client = source, session, ui.context.client
+        self.settled: list[Listener] = []
+        """Called after every step, one after another; a newer step cuts it short."""
+        self.viewed: list[Listener] = []
+        """Called after every picture, while a slider is dragged too; a newer picture cuts it short."""
+        self.thumbs: dict[int, str] = {}
+        """Pictures of the steps, by number."""
+        self.keys: dict[str, Listener] = {}
+        """What a key of the keyboard does."""
+        self.tray_changed: Callable[[], object] = lambda: None
+        """Called when sliders came or went."""
+        self._looking = self._look_again = self._settling = self._settle_again = False
+
+    # --- pictures --------------------------------------------------------------------------------------------------
+
+    async def paint(self) -> None:
+        """Draw the state. An error is shown where the picture would be, and the page lives on."""
+        try:
+            image = await asyncio.to_thread(self.session.renderer.draw, [self.session.state])
+        except Exception as error:
+            self.script(f"ganvas.fail({json.dumps(_words(error))})")
+            return
+        self.script(f"ganvas.show({json.dumps(data_url(image[0]))})")
+        background_tasks.create(self._look(), name="look")
+
+    async def drag(self, value: float, change: Callable[[float], State]) -> None:
+        """A slider is moved: draw, but make no step of it."""
+        try:
+            self.session.show(change(value))
+        except GanvasError as error:
+            self.script(f"ganvas.fail({json.dumps(str(error))})")
+            return
+        await self.paint()
+
+    async def step(self, what: str, state: State | None = None) -> None:
+        """Make a step: draw it, remember it, tell everybody."""
+        if state is not None:
+            self.session.show(state)
+        await self.paint()
+        self.session.commit(what)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """After anything that changed the state: address, thumbnails, panels."""
+        self.script(f"ganvas.address({json.dumps(to_text(self.session.recipe))})")
+        await self._settle()
+
+    async def _look(self) -> None:
+        """Tell `viewed`; while it runs, one more is remembered, not a queue."""
+        if self._looking:
+            self._look_again = True
+            return
+        self._looking = True
+        try:
+            while True:
+                self._look_again = False
+                for each in self.viewed:
+                    await self._safely(each)
+                if not self._look_again:
+                    return
+        finally:
+            self._looking = False
+
+    async def _settle(self) -> None:
+        if self._settling:
+            self._settle_again = True
+            return
+        self._settling = True
+        try:
+            while True:
+                self._settle_again = False
+                for each in self.settled:
+                    if not self._settle_again:
+                        await self._safely(each)
+                if not self._settle_again:
+                    return
+        finally:
+            self._settling = False
+
+    async def _safely(self, listener: Listener) -> None:
+        if self.client.is_deleted:
+            return
+        try:
+            with self.client:
+                await listener()
+        except Exception as error:
+            self.tell(_words(error), "negative")
+
+    # --- work ------------------------------------------------------------------------------------------------------
+
+    async def work(self, what: str, job: Callable[..., Any], *given: Any) -> Any:
+        """Do something that takes a while without blocking the page; None, and its words on the page, when it fails."""
+        self.script(f"ganvas.busy({json.dumps(what)})")
+        try:
+            return await asyncio.to_thread(job, *given)
+        except Exception as error:
+            self.tell(_words(error), "negative")
+            return None
+        finally:
+            self.script("ganvas.busy('')")
+
+    async def follow(self, snapshot: Path, opener: Callable[[Path], Renderer]) -> None:
+        """Go on with a newer snapshot of the run, which is opened once for all pages."""
+        async with self.source.drawing:
+            if self.source.renderer.name != str(snapshot):
+                found = await self.work(f"opening snapshot {snapshot.name}", opener, snapshot)
+                if found is None:
+                    return
+                await asyncio.to_thread(found.warm)
+                self.source.renderer = found
+        self.session.adopt(self.source.renderer)
+        self.thumbs.clear()
+        self.tray_changed()
+        await self.paint()
+        await self.refresh()
+
+    def tell(self, words: str, kind: str = "info") -> None:
+        """A short message on the page."""
+        if not self.client.is_deleted:
+            with self.client:
+                ui.notify(words, type=kind, position="bottom", multi_line=True, close_button="close")  # type: ignore[arg-type]
+
+    def script(self, code: str) -> None:
+        """Run a line of page.js."""
+        if not self.client.is_deleted:
+            self.client.run_javascript(code)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, GanvasError):
+        return str(error)
+    LOG.error("the explorer met an error", exc_info=error)
+    return f"{type(error).__name__}: {error}"
+
+
+def slider(
+    page: Page, name: str, low: float, high: float, step: float, value: float, change: Callable[[float], State], what: str
+) -> ui.element:  # fmt: skip
+    """A slider that draws while it is dragged, only the newest place, and makes a step when it is let go."""
+    bar = ui.element("input").props(
+        f'type=range min={low} max={high} step={step} aria-label="{name}" data-name="{name}"'
+    )
+    bar.classes("bar")
+    # Not a property of the element: the page would put it back while it is dragged.
+    page.script(f"ganvas.set({json.dumps(name)}, {value:g})")
+    bar.on(
+        "input", lambda event: page.drag(float(event.args), change),
+        js_handler="(e) => { ganvas.label(e.target); ganvas.drag(emit, e.target.value) }",
+    )  # fmt: skip
+
+    async def released(event: events.GenericEventArguments) -> None:
+        await page.drag(float(event.args), change)
+        page.session.commit(what.format(float(event.args)))
+        await page.refresh()
+
+    bar.on("change", released, js_handler="(e) => ganvas.release(emit, e.target.value)")
+    return bar
+
+
+async def build(source: "Source", text: str) -> None:
+    """Lay out a page, at the place that its address tells."""
+    from ganvas.web import panels
+
+    words, session = "", None
+    if text:
+        try:
+            session = Session(source.renderer, from_text(text))
+        except GanvasError as error:
+            words = str(error)
+    page = Page(source, session or Session(source.renderer, start=source.renderer.start))
+    if source.loaded:
+        page.session.add(source.loaded)
+    ui.colors(primary="#4f46e5")
+    ui.add_css(STATIC / "page.css")
+    ui.add_body_html(f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>")
+    panels.lay_out(page)
+    await page.client.connected()
+    if words:
+        page.tell(words, "warning")
+    await page.paint()
+    page.script("ganvas.ready()")
+    await page.refresh()

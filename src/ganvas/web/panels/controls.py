@@ -1,0 +1,142 @@
+"""Where a picture starts: seed, sampler, class, truncation, noise, and layers in another style."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from nicegui import ui
+
+from ganvas.latent.attributes import class_names
+from ganvas.sampling import samplers
+from ganvas.sampling.improve import WITHOUT_RATIO
+from ganvas.web.page import Page, slider
+from ganvas.web.state import State
+
+MOST = 10**6
+SLOW = ("polarity", "magnet", "reweight")
+"""They look at thousands of samples first: `ganvas sample` is the place for them."""
+
+
+def build(page: Page) -> None:
+    """Lay them out."""
+    session, renderer = page.session, page.session.renderer
+    fields: dict[str, Any] = {}
+
+    def number(name: str, words: str, now: Callable[[], int | None], change: Callable[[int], State]) -> None:
+        async def changed() -> None:
+            value = fields[name].value
+            # What the page itself put there comes back as an event too.
+            if value is None or not 0 <= value <= MOST or int(value) == now():
+                return
+            await page.step(f"{name} {int(value)}", change(int(value)))
+
+        field = ui.number(name, value=now(), min=0, max=MOST, step=1, format="%d")
+        field.props("dense outlined debounce=300").classes("num")
+        fields[name] = field.tooltip(words)
+        field.on_value_change(changed)
+
+    def restart(**changes: Any) -> State:
+        """From a sample again: what a jump had put there goes."""
+        return replace(session.state, base=None, space="", **changes)
+
+    with ui.element("section").classes("g-card"):
+        ui.element("h2").add_slot("default", "Start")
+        with ui.element("div").classes("g-line"):
+            number(
+                "seed",
+                "of the latents, as in ganvas sample --seed",
+                lambda: session.state.seed,
+                lambda v: restart(seed=v, number=0),
+            )
+            number(
+                "sample",
+                "its number among the samples of the seed",
+                lambda: session.state.number,
+                lambda v: restart(number=v),
+            )
+            usable = [n for n in samplers if n not in SLOW and (renderer.ratio is not None or n in WITHOUT_RATIO)]
+            chosen = ui.select(usable, value="prior", label="sampler").props("dense outlined").classes("sel")
+            chosen.tooltip("what new samples are drawn with, at about ten forwards")
+
+            async def new() -> None:
+                seed = session.state.seed + 1
+                found = await page.work(
+                    f"drawing by {chosen.value}", session.renderer.drawn_by, chosen.value, seed, session.state.label
+                )
+                if found is not None:
+                    kept = replace(
+                        found, moves=session.state.moves, locks=session.state.locks, noise=session.state.noise,
+                        truncation=session.state.truncation,
+                    )  # fmt: skip
+                    await page.step(f"new sample by {chosen.value}", kept)
+
+            ui.button("New", icon="casino", on_click=new).props("dense no-caps unelevated data-id=do-new").tooltip(
+                "another sample (N)"
+            )
+            page.keys["n"] = new
+        if renderer.classes:
+            names = class_names(renderer.model)
+            options = {i: names[i] if i < len(names) else str(i) for i in range(renderer.classes)}
+
+            async def relabel() -> None:
+                value, known = fields["class"].value, session.renderer.label(session.state)
+                if value is not None and known is not None and value != int(known[0]):
+                    await page.step(f"class {options[value]}", replace(session.state, label=value))
+
+            fields["class"] = (
+                ui.select(options, label="class", on_change=relabel).props("dense outlined").classes("sel")
+            )
+        with ui.element("div").classes("slide").props("data-row"):
+            with ui.element("div").classes("head"):
+                ui.label("truncation").classes("name").tooltip("psi: nearer the mean is safer and more alike")
+                ui.element("span").props("data-value")
+            slider(
+                page, "truncation", 0, 1.5, 0.05, session.state.truncation,
+                lambda v: replace(session.state, truncation=round(v, 3)), "truncation {:g}",
+            )  # fmt: skip
+        if renderer.layers:
+            _styles(page, fields, number)
+
+    async def show() -> None:
+        state = session.state
+        for name, value in (("seed", state.seed), ("sample", state.number)):
+            fields[name].set_value(value)
+        if "class" in fields:
+            label = session.renderer.label(state)
+            fields["class"].set_value(None if label is None else int(label[0]))
+        if "noise" in fields:
+            fields["noise"].set_value(state.noise)
+        page.script(f"ganvas.set('truncation', {state.truncation:g})")
+
+    page.settled.insert(0, show)
+
+
+def _styles(page: Page, fields: dict[str, Any], number: Callable[..., None]) -> None:
+    session, layers = page.session, page.session.renderer.layers
+    with ui.element("div").classes("g-line"):
+        number(
+            "noise",
+            "seed of the noise maps; empty: the fixed ones",
+            lambda: session.state.noise,
+            lambda v: replace(session.state, noise=v),
+        )
+        other = ui.number("style of", min=0, step=1, format="%d").props("dense outlined").classes("num")
+        other.tooltip("seed of the sample whose style some layers take")
+        span = ui.range(min=0, max=layers - 1, step=1, value={"min": layers // 2, "max": layers - 1}).props(
+            'label dense aria-label="layers"'
+        )
+        span.style("width: 130px").tooltip("layers that take it, coarse to fine")
+
+        async def mix() -> None:
+            seed = None if other.value is None else int(other.value)
+            state = session.mixed(seed, int(span.value["min"]), int(span.value["max"]))
+            words = "own style" if seed is None else f"layers {span.value['min']}-{span.value['max']} of seed {seed}"
+            await page.step(words, state)
+
+        async def plain() -> None:
+            other.set_value(None)
+            fields["noise"].set_value(None)
+            await page.step("own style and noise", replace(session.state, mix=None, noise=None))
+
+        ui.button("Mix", on_click=mix).props("dense flat no-caps data-id=do-mix")
+        ui.button("Undo both", on_click=plain).props("dense flat no-caps")

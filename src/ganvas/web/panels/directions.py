@@ -1,0 +1,181 @@
+"""At most ten sliders, each with what it does; locks that keep an attribute where it is."""
+
+import asyncio
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from nicegui import events, ui
+from PIL import Image
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.directions import Direction, load_directions, save
+from ganvas.latent.finders import finders
+from ganvas.pictures import png
+from ganvas.web.page import Page, bytes_url, slider
+
+REACH = 3.5
+"""Of the sliders: the thumbnails stand above their places."""
+FIRST = "pca"
+
+
+def build(page: Page) -> None:
+    """Lay them out; the directions themselves come when they are found."""
+    session, renderer = page.session, page.session.renderer
+    strips: dict[str, Any] = {}
+    with ui.element("section").classes("g-card"):
+        with ui.element("h2").classes("g-line"):
+            ui.label("Directions")
+            ui.element("div").classes("g-grow")
+
+            async def zero() -> None:
+                await page.step("all sliders at 0", replace(session.state, moves=()))
+                rows.refresh()
+
+            ui.button("All to 0", on_click=zero).props("dense flat no-caps data-id=do-zero")
+        with ui.element("div").classes("g-line"):
+            methods = [name for name in finders if name != "local"]
+            method = ui.select(methods, value=FIRST, label="method").props("dense outlined").classes("sel")
+            method.tooltip("how they are found; random is the control")
+            lockable = [*attributes]
+            if classifier_of(renderer.model) is not None:
+                lockable += [f"class:{name}" for name in class_names(renderer.model)]
+            locks = ui.select(lockable, multiple=True, label="locked", value=list(session.state.locks))
+            locks.props("dense outlined use-chips").classes("sel").style("min-width: 190px")
+            locks.tooltip("attributes that the sliders leave alone")
+            _load(page, lambda: rows.refresh())
+        note = ui.label("").classes("small soft").props("data-id=directions-note")
+
+        @ui.refreshable
+        def rows() -> None:
+            strips.clear()
+            with ui.element("div").props("data-id=tray"):
+                for name, known in session.tray.items():
+                    strips[name] = _row(page, name, known)
+
+        rows()
+    page.tray_changed = lambda: rows.refresh()
+
+    async def choose() -> None:
+        if await page.work(f"finding directions by {method.value}", session.choose, method.value) is None and (
+            session.method != method.value
+        ):
+            return
+        rows.refresh()
+        await thumbnails()
+
+    async def lock() -> None:
+        state = await page.work("locking", session.lock, tuple(locks.value))
+        if state is not None:
+            await page.step("locked " + (", ".join(locks.value) or "nothing"), state)
+            note.set_text(f"Sliders keep {', '.join(locks.value)} (conditional projection)." if locks.value else "")
+
+    method.on_value_change(choose)
+    locks.on_value_change(lock)
+
+    async def show() -> None:
+        if not session.method:
+            await choose()
+        if set(strips) != set(session.tray):
+            rows.refresh()
+        for name in session.tray:
+            page.script(f"ganvas.set({json.dumps(name)}, {session.state.moved(name):g})")
+        await thumbnails()
+
+    async def thumbnails() -> None:
+        moves = [move for name in session.tray if (move := _move(page, name)) is not None]
+        drawn = await asyncio.to_thread(session.renderer.strips, session.state, moves)
+        for move, images in zip(moves, drawn, strict=True):
+            if move.name in strips:
+                strips[move.name].props["src"] = _strip(images)
+                strips[move.name].update()
+
+    page.settled.append(show)
+
+
+def _strip(images: Tensor) -> str:
+    """Thumbnails (5, C, H, W) side by side, each above its place on the slider, nothing between them."""
+    count, channels, height, width = images.shape
+    tiles = torch.zeros(4, height, count, 2 * width, dtype=torch.uint8)
+    tiles[:3, :, :, :width] = (
+        images.expand(-1, 3, -1, -1).permute(1, 2, 0, 3) if channels == 1 else images.permute(1, 2, 0, 3)
+    )
+    tiles[3, :, :, :width] = 255
+    flat = tiles.reshape(4, height, -1)[:, :, : (2 * count - 1) * width]
+    return bytes_url(png(Image.fromarray(flat.permute(1, 2, 0).contiguous().numpy())), "image/png")
+
+
+def _move(page: Page, name: str) -> Any:
+    try:
+        return page.session.move(name, 0.0)
+    except GanvasError:
+        return None
+
+
+def _row(page: Page, name: str, known: Direction | None) -> ui.element:
+    session = page.session
+    value = session.state.moved(name)
+    with ui.element("div").classes("slide").props("data-row"):
+        with ui.element("div").classes("head"):
+            ui.label(name).classes("name")
+            if known is not None:
+                score = "accuracy" if known.method == "attribute" else "share" if known.method == "pca" else "score"
+                strongest = max(known.effects, key=lambda each: abs(known.effects[each]), default="")
+                words = [f"{score} {known.score:.0%}" if known.score <= 1 else f"{score} {known.score:.2g}"]
+                words.append(f"effect {known.effect:.2f}")
+                if strongest:
+                    words.append(f"{strongest} {known.effects[strongest]:+.1f}")
+                if known.cost is not None:
+                    words.append(f"cost {known.cost:+.2f}")
+                ui.label(" · ".join(words)).classes("soft").tooltip(
+                    "what the method ranks by; feature distance of one sigma; strongest attribute change; how far two sigmas "
+                    "lower the critic's logit"
+                )
+            ui.element("span").props("data-value")
+        strip = ui.element("img").classes("strip").props('alt=""')
+        slider(page, name, -REACH, REACH, 0.1, value, lambda v: session.dragged(name, v), name + " at {:+.1f}")
+    return strip
+
+
+def _load(page: Page, changed: Any) -> None:
+    """Directions from a file of `ganvas directions`."""
+
+    async def loaded(event: events.UploadEventArguments) -> None:
+        content = await event.file.read()
+
+        def read() -> list[Direction]:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "uploaded.safetensors"
+                path.write_bytes(content)
+                return load_directions(path, page.session.renderer.model)
+
+        found = await page.work("reading directions", read)
+        if found is not None:
+            wrong = [each for each in found if each.space != page.session.renderer.space.name]
+            if wrong:
+                page.tell(f"{wrong[0].name} is a direction of {wrong[0].space}, not of this page's space.", "negative")
+                return
+            page.session.add(found)
+            changed()
+            await page.refresh()
+
+    def download() -> None:
+        known = [each for each in page.session.tray.values() if each is not None]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "directions.safetensors"
+            save(path, known)
+            ui.download.content(path.read_bytes(), "directions.safetensors")
+
+    upload = ui.upload(on_upload=loaded, auto_upload=True, max_file_size=2**24, label="").props("accept=.safetensors")
+    upload.style("display: none")
+    ui.button("Load", icon="upload_file", on_click=lambda: upload.run_method("pickFiles")).props(
+        "dense flat no-caps"
+    ).tooltip("directions from a file of ganvas directions")
+    ui.button("Save", icon="download", on_click=download).props("dense flat no-caps").tooltip(
+        "these directions as a file for ganvas edit, and for here"
+    )

@@ -1,0 +1,88 @@
+"""Mark some samples good or bad, and get the direction that tells them apart."""
+
+import asyncio
+from typing import Any
+
+from nicegui import ui
+
+from ganvas.web.page import Page, data_url
+from ganvas.web.session import MARKS_WANTED, SHEET
+from ganvas.web.state import State
+
+FIRST_SEED = 100
+"""Of the sheet: other samples than those that are looked at first."""
+
+
+def build(page: Page) -> None:
+    """Lay it out; the sheet is drawn when the tab is opened first."""
+    session = page.session
+    at = {"seed": FIRST_SEED}
+    tiles: list[Any] = []
+    ui.label(
+        f"Click once for good (or A), twice for bad (or B). About {MARKS_WANTED} marks make a direction: what the good ones have "
+        "and the bad ones lack."
+    ).classes("small soft")
+    with ui.element("div").classes("g-line"):
+        name = ui.input("name", value="marked").props("dense outlined").style("width: 140px")
+        count = ui.label("no marks").props("data-id=marks")
+
+        async def learn() -> None:
+            found = await page.work("learning from the marks", session.learn, name.value)
+            if found is not None:
+                page.tray_changed()
+                page.tell(
+                    f"{found.name}: {found.score:.0%} of held-out marks right. It is the first slider now.", "positive"
+                )
+                result.set_text(
+                    f"{found.name}: accuracy {found.score:.0%} on held-out marks, effect {found.effect:.2f}, "
+                    f"from {len(session.marks)} marks"
+                )
+                await page.refresh()
+
+        async def more() -> None:
+            at["seed"] += 1
+            await sheet()
+
+        def clear() -> None:
+            session.marks.clear()
+            for tile in tiles:
+                tile.classes(remove="good bad")
+            tell()
+
+        ui.button("Learn", icon="school", on_click=learn).props("dense unelevated no-caps data-id=do-learn")
+        ui.button("More samples", on_click=more).props("dense flat no-caps")
+        ui.button("Clear", on_click=clear).props("dense flat no-caps")
+    result = ui.label("").props("data-id=learned").classes("fine")
+    place = ui.element("div").classes("sheet many").props("data-id=marking")
+
+    def tell() -> None:
+        good = sum(session.marks.values())
+        count.set_text(f"{good} good, {len(session.marks) - good} bad")
+
+    def click(tile: Any, number: int) -> None:
+        mark = session.mark(at["seed"], number)
+        tile.classes(remove="good bad")
+        if mark is not None:
+            tile.classes("good" if mark else "bad")
+        tell()
+
+    async def sheet() -> None:
+        states = [State(at["seed"], number) for number in range(SHEET)]
+        images = await asyncio.to_thread(session.renderer.together, states)
+        place.clear()
+        tiles.clear()
+        with place:
+            for number, image in enumerate(images):
+                with ui.element("button").classes("tile").props(f'type=button aria-label="sample {number}"') as tile:
+                    ui.element("img").props(f'src="{data_url(image)}" alt=""')
+                mark = session.marks.get((at["seed"], number))
+                if mark is not None:
+                    tile.classes("good" if mark else "bad")
+                tile.on("click", lambda _, tile=tile, number=number: click(tile, number))
+                tiles.append(tile)
+
+    async def once() -> None:
+        if not tiles:
+            await sheet()
+
+    page.settled.append(once)

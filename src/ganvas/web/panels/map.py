@@ -1,0 +1,203 @@
+"""Thousands of samples on a plane: hover to see, click to go."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import torch
+from nicegui import background_tasks, events, ui
+
+from ganvas.web.landscape import REALS, SAMPLES, SEED, Landscape, colour_names, landscape
+from ganvas.web.page import Page
+from ganvas.web.state import State
+
+MOST_CLASSES = 12
+RED = "#dc2626"
+PALETTE = (
+    "#4e79a7",
+    "#f28e2b",
+    "#e15759",
+    "#76b7b2",
+    "#59a14f",
+    "#edc948",
+    "#b07aa1",
+    "#ff9da7",
+    "#9c755f",
+    "#bab0ac",
+    "#1f3b57",
+    "#8f4a00",
+)
+RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
+TIP = """p => p.seriesName === 'way' ? '' :
+`<img style="width:84px;image-rendering:pixelated" src="/${p.seriesName === 'real' ? 'real' : 'thumb'}/${p.value[3]}.png">`"""
+
+
+def build(page: Page) -> None:
+    """Lay it out; the map itself comes when it is drawn."""
+    session, source = page.session, page.source
+    with ui.element("div").classes("g-line"):
+        colour = ui.select(["density"], value="density", label="colour").props("dense outlined").classes("sel")
+        reals = ui.switch("real images", value=False)
+        words = ui.label("").classes("small soft").props("data-id=map-words")
+
+        async def again() -> None:
+            source.landscape = None
+            await open_map()
+
+        redraw = ui.button("Redraw", icon="refresh", on_click=again).props("dense flat no-caps")
+        redraw.set_visibility(False)
+    place = ui.element("div").props("data-id=map")
+    shown: dict[str, Any] = {}
+
+    async def open_map() -> None:
+        """The first page draws the map, the others wait for it; meanwhile everything else goes on."""
+        words.set_text(f"drawing {SAMPLES:,} samples ...")
+        async with source.drawing:
+            if source.landscape is None:
+                source.landscape = await asyncio.to_thread(landscape, session.renderer)
+        found = source.landscape
+        shown["of"] = session.renderer.hash
+        redraw.set_visibility(False)
+        names = list(found.values)
+        old = colour.value
+        colour.set_options(names, value="realism" if "realism" in names else "density")
+        if colour.value == old:
+            draw()
+        await show()
+
+    def draw() -> None:
+        found = source.landscape
+        if found is None:
+            return
+        place.clear()
+        with place:
+            options = _options(found, str(colour.value), reals.value, colour_names(session.renderer))
+            for series, data in zip(options["series"][-2:], way(), strict=True):
+                series |= data
+            chart = ui.echart(options, on_point_click=go)
+            chart.classes("g-map")
+        shown["chart"] = chart
+        words.set_text(f"{len(found.places):,} samples of seed {SEED}; click to go")
+
+    async def go(event: events.EChartPointClickEventArguments) -> None:
+        assert isinstance(event.value, list)
+        if event.series_name == "real":
+            image = session.renderer.real.images[int(event.value[3])] if session.renderer.real else None
+            if image is not None:
+                found = await page.work("inverting a real image", session.renderer.inverted, image)
+                if found is not None:
+                    await page.step("the real image, inverted", found[0])
+            return
+        if event.series_name == "way":
+            return
+        number = int(event.value[3])
+        start = State(SEED, number)
+        kept = replace(start, truncation=session.state.truncation, locks=session.state.locks)
+        await page.step(f"sample {number} of the map", kept)
+
+    def way() -> list[dict[str, Any]]:
+        """Where one is, and where one came from."""
+        points = [[*each, 0, -1] for each in shown.get("way", ())]
+        look = {"color": RED, "borderColor": "#fff", "borderWidth": 2}
+        marks = [{"value": points[-1], "symbolSize": 17, "itemStyle": look}] if points else []
+        return [{"id": "way", "data": points}, {"id": "here", "data": marks}]
+
+    def where() -> None:
+        shown["chart"].run_chart_method("setOption", {"series": way()})
+
+    async def show() -> None:
+        found = source.landscape
+        if "of" not in shown:
+            if "opening" not in shown:
+                shown["opening"] = background_tasks.create(opening(), name="map")
+            return
+        if found is None:
+            return
+        if shown["of"] != session.renderer.hash:
+            words.set_text("the map is of an older snapshot")
+            redraw.set_visibility(True)
+        trail = session.history.trail()[-12:]
+
+        def places() -> list[list[float]]:
+            images = session.renderer.together(trail)
+            return found.at(session.renderer.gauge.features(images)).tolist()
+
+        shown["way"] = await asyncio.to_thread(places)
+        if "chart" in shown:
+            where()
+
+    async def opening() -> None:
+        with page.client:
+            try:
+                await open_map()
+            except Exception as error:
+                words.set_text(f"No map: {error}")
+
+    colour.on_value_change(draw)
+    reals.on_value_change(draw)
+    page.settled.append(show)
+
+
+def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...]) -> dict[str, Any]:
+    values = found.values[colour]
+    rows = [
+        [round(x, 4), round(y, 4), round(v, 3), i]
+        for i, ((x, y), v) in enumerate(zip(found.places.tolist(), values.tolist(), strict=True))
+    ]
+    axis = {"show": False, "min": -1.05, "max": 1.05}
+    options: dict[str, Any] = {
+        "animation": False, "grid": {"left": 0, "right": 0, "top": 30, "bottom": 0}, "xAxis": axis, "yAxis": axis,
+        "tooltip": {":formatter": TIP, "padding": 3, "confine": True},
+        "dataZoom": [{"type": "inside", "xAxisIndex": 0}, {"type": "inside", "yAxisIndex": 0}],
+    }  # fmt: skip
+    dots = {"type": "scatter", "symbolSize": 4, "itemStyle": {"opacity": 0.8}}
+    kinds = sorted({int(v) for v in values.tolist()}) if colour == "class" else []
+    if kinds and len(kinds) <= MOST_CLASSES:
+        series: list[dict[str, Any]] = [
+            {
+                **dots, "name": names[k] if k < len(names) else str(k), "color": PALETTE[i % len(PALETTE)],
+                "data": [row for row in rows if int(row[2]) == k],
+            }
+            for i, k in enumerate(kinds)
+        ]  # fmt: skip
+        options["legend"] = {
+            "top": 0,
+            "type": "scroll",
+            "textStyle": {"color": "#888"},
+            "itemHeight": 8,
+            "itemWidth": 8,
+        }
+    else:
+        series = [{**dots, "name": "samples", "data": rows}]
+        low, high = torch.quantile(values, torch.tensor([0.02, 0.98])).tolist()
+        options["visualMap"] = {
+            "min": round(low, 3), "max": round(max(high, low + 1e-3), 3), "dimension": 2, "seriesIndex": 0, "precision": 2,
+            "orient": "horizontal", "top": 0, "right": 0, "calculable": True, "itemHeight": 90, "itemWidth": 10,
+            "inRange": {"color": list(RAMP)}, "textStyle": {"color": "#888"},
+        }  # fmt: skip
+    if reals and found.real_places is not None:
+        data = [[round(x, 4), round(y, 4), 0, i] for i, (x, y) in enumerate(found.real_places[:REALS].tolist())]
+        series.append(
+            {
+                **dots,
+                "name": "real",
+                "symbol": "triangle",
+                "color": "#dc2626",
+                "itemStyle": {"opacity": 0.55},
+                "data": data,
+            }
+        )
+    series.append(
+        {
+            "id": "way",
+            "name": "way",
+            "type": "line",
+            "data": [],
+            "symbolSize": 6,
+            "silent": True,
+            "color": "#dc2626",
+            "lineStyle": {"width": 1.5},
+        }
+    )
+    series.append({"id": "here", "name": "way", "type": "scatter", "data": [], "silent": True, "z": 9})
+    return {**options, "series": series}

@@ -1,0 +1,71 @@
+"""A picture of one's own: find it in the latent space, or repair it, and go on from there."""
+
+from typing import Any
+
+from nicegui import events, ui
+
+from ganvas.latent.restore import tasks
+from ganvas.web.page import Page, data_url
+from ganvas.web.upload import LARGEST, read_image
+
+HALVES = ("left", "right", "top", "bottom", "middle")
+
+
+def build(page: Page) -> None:
+    """Lay it out."""
+    session, model = page.session, page.session.renderer.model
+    given: dict[str, Any] = {}
+    ui.label(
+        f"The middle square of the picture is brought to {model.shape[2]} x {model.shape[1]} px and looked for in "
+        f"{session.renderer.space.name}; then it is edited like any other point."
+    ).classes("small soft")
+    with ui.element("div").classes("g-line"):
+        task = ui.select(
+            {"none": "find it (invert)", **{name: f"repair: {name}" for name in tasks}},
+            value="none",
+            label="what to do",
+        )
+        task.props("dense outlined").classes("sel")
+        hidden = ui.select(list(HALVES), value="bottom", label="hidden part").props("dense outlined").classes("sel")
+        hidden.bind_visibility_from(task, "value", value="inpaint")
+        negative = ui.switch("negative").tooltip("for dark drawings on light paper, where the data are light on dark")
+    words = ui.label("").props("data-id=inverted").classes("small")
+    with ui.element("div").classes("g-line pixel"):
+        before = ui.element("img").props('width=140 alt="" data-id=uploaded')
+        after = ui.element("img").props('width=140 alt="" data-id=found')
+
+    async def look() -> None:
+        if "content" not in given:
+            page.tell("Choose a picture first.", "warning")
+            return
+        try:
+            image = read_image(given["content"], model.shape, negative.value)
+        except Exception as error:
+            page.tell(str(error), "negative")
+            return
+        before.props["src"] = data_url(image)
+        before.update()
+        found = await page.work("looking for it", session.renderer.inverted, image, task.value, hidden.value)
+        if found is None:
+            return
+        state, residual = found
+        after.props["src"] = data_url(session.renderer.draw([state])[0])
+        after.update()
+        unit = "of what was seen, " if task.value != "none" else ""
+        words.set_text(
+            f"{unit}residual {residual:.0%} of the distance of two samples (0 %: exact; 100 %: as unlike as another sample)"
+        )
+        await page.step("an uploaded picture" if task.value == "none" else f"a picture repaired: {task.value}", state)
+
+    async def uploaded(event: events.UploadEventArguments) -> None:
+        given["content"] = await event.file.read()
+        upload.reset()
+        await look()
+
+    def rejected() -> None:
+        page.tell(f"Pictures of up to {LARGEST >> 20} MiB are taken.", "negative")
+
+    upload = ui.upload(
+        on_upload=uploaded, on_rejected=rejected, auto_upload=True, max_file_size=LARGEST, label="Drop a picture here"
+    ).props("accept=image/* flat bordered data-id=upload")
+    ui.button("Again with these settings", on_click=look).props("dense flat no-caps")

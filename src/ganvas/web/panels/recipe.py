@@ -1,0 +1,74 @@
+"""The whole page as a file, as an address, and as Python."""
+
+import json
+
+from nicegui import events, ui
+
+from ganvas import pictures
+from ganvas.errors import GanvasError
+from ganvas.web.page import Page
+from ganvas.web.session import as_python
+from ganvas.web.state import LONGEST, from_json, to_json, to_text
+
+
+def build(page: Page) -> None:
+    """Lay it out."""
+    session = page.session
+    ui.label(
+        "The address of this page holds everything. So does the file: ganvas render recipe.json draws the same pixels."
+    ).classes("small soft")
+
+    def save() -> None:
+        ui.download.content(json.dumps(to_json(session.recipe), indent=2), "recipe.json")
+
+    async def image() -> None:
+        drawn = await page.work("drawing", session.renderer.draw, [session.state])
+        if drawn is not None:
+            ui.download.content(pictures.png(pictures.to_image(drawn[0])), "picture.png")
+
+    async def opened(event: events.UploadEventArguments) -> None:
+        upload.reset()
+        try:
+            found = from_json(json.loads(await event.file.text()))
+            if found.hash != session.renderer.hash:
+                raise GanvasError(
+                    f"That recipe is of a model with weights {found.hash}; this one has {session.renderer.hash}."
+                )
+        except (GanvasError, ValueError) as error:
+            page.tell(f"Not opened: {error}", "negative")
+            return
+        session.timeline, session.bookmarks = found.timeline, list(found.bookmarks)
+        await page.step("opened a recipe", found.state)
+
+    with ui.element("div").classes("g-line"):
+        ui.button("Save recipe.json", icon="download", on_click=save).props(
+            "dense unelevated no-caps data-id=do-recipe"
+        )
+        ui.button("Save the picture", icon="image", on_click=image).props("dense flat no-caps data-id=do-picture")
+        ui.button(
+            "Copy the address", icon="link",
+            on_click=lambda: page.script(f"ganvas.copy(location.origin + '/?r={to_text(session.recipe)}')"),
+        ).props("dense flat no-caps")  # fmt: skip
+        ui.button(
+            "Copy as Python",
+            icon="code",
+            on_click=lambda: page.script(f"ganvas.copy({json.dumps(as_python(session.recipe))})"),
+        ).props("dense flat no-caps")
+    upload = ui.upload(on_upload=opened, auto_upload=True, max_file_size=LONGEST, label="Open a recipe.json").props(
+        "accept=.json flat bordered"
+    )
+    code = ui.element("pre").classes("code").props("data-id=python")
+    with code:
+        python = ui.label("")
+    with ui.element("pre").classes("code"):
+        text = ui.label("").props("data-id=json")
+
+    async def show() -> None:
+        python.set_text(as_python(session.recipe))
+        plain = to_json(session.recipe)["state"]
+        short = {**plain, "moves": [{"name": m["name"], "strength": m["strength"]} for m in plain["moves"]]}
+        if short["base"]:
+            short["base"] = f"{len(short['base'])} characters"
+        text.set_text(json.dumps(short, indent=1))
+
+    page.settled.append(show)

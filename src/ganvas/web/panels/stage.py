@@ -1,0 +1,141 @@
+"""The picture, how good it is while it moves, and its neighbours."""
+
+import asyncio
+import math
+
+from nicegui import ui
+
+from ganvas.errors import GanvasError
+from ganvas.web.page import Page, data_url
+from ganvas.web.state import State
+
+HERE = 4
+"""The middle of three by three."""
+
+
+def build(page: Page) -> None:
+    """Lay them out."""
+    with ui.element("section").classes("g-card"), ui.element("div").classes("stage"):
+        with ui.element("figure") as other:
+            pinned = ui.element("img").props('alt="A: the pinned picture"')
+            ui.element("figcaption").props("data-id=pinned-words").add_slot("default", "A")
+        with ui.element("figure"):
+            ui.element("img").props('data-id=canvas alt="the current picture"')
+        ui.element("div").props("data-id=failure role=alert hidden")
+    other.set_visibility(False)
+
+    async def compare() -> None:
+        a = page.session.pinned
+        other.set_visibility(a is not None)
+        if a is not None:
+            image = await asyncio.to_thread(page.session.renderer.draw, [a])
+            pinned.props["src"] = data_url(image[0])
+            pinned.update()
+
+    page.settled.append(compare)
+    _quality(page)
+    _neighbours(page)
+
+
+def _quality(page: Page) -> None:
+    meters = {
+        "realism": "share of the generator's own samples that look less real",
+        "typicality": "how usual the point is in its space, from 0 to 100 %",
+        "manifold": "share of own samples that are as strange by point, looks and critic: small is off the manifold",
+    }
+    shown = {}
+    with ui.element("section").classes("g-card").props('data-id=quality aria-label="quality"'):
+        with ui.element("h2").classes("g-line"):
+            ui.label("Quality")
+            ui.element("div").classes("g-grow")
+
+            async def repair() -> None:
+                state = await page.work("repairing", page.session.renderer.repaired, page.session.state)
+                if state is not None:
+                    await page.step("repaired", state)
+
+            ui.button("Repair", icon="auto_fix_high", on_click=repair).props(
+                "dense flat no-caps data-id=do-repair"
+            ).tooltip("a few steps back to where samples look real (R)")
+            page.keys["r"] = repair
+        for name, words in meters.items():
+            with ui.element("div").classes("meter"):
+                ui.label(name).tooltip(words)
+                bar = ui.element("progress").props(f'max=1 value=0 aria-label="{name}"')
+                shown[name] = (bar, ui.label("").classes("value").props(f"data-id=q-{name}"))
+        verdict = ui.label("").props("data-id=verdict role=status")
+        with ui.element("div").classes("g-line"):
+            nearest = ui.element("img").classes("pixel").props('width=56 height=56 alt="the nearest real image"')
+            nearest_words = ui.label("").classes("small soft").props("data-id=nearest")
+        if page.session.renderer.ratio is None:
+            ui.label(
+                "Realism is the critic's word, not calibrated: run ganvas calibrate on this model for log p_data / p_G."
+            ).classes("small soft")
+
+    async def look() -> None:
+        renderer = page.session.renderer
+        try:
+            found = await asyncio.to_thread(renderer.quality, page.session.state)
+        except GanvasError as error:
+            verdict.text, verdict.classes(replace="warning")
+            verdict.set_text(str(error))
+            return
+        values = {"realism": found.realism, "typicality": found.typicality, "manifold": found.manifold}
+        for name, value in values.items():
+            bar, label = shown[name]
+            bar.props["value"] = 0 if math.isnan(value) else round(value, 3)
+            bar.update()
+            extra = f" ({found.log_ratio:+.2f})" if name == "realism" and found.log_ratio is not None else ""
+            label.set_text("no critic" if math.isnan(value) else f"{value:.0%}{extra}")
+        words = "off the manifold: " + "; ".join(found.warnings) if found.warnings else "on the manifold"
+        verdict.set_text(words)
+        verdict.classes(replace="warning" if found.warnings else "fine")
+        if found.nearest is not None and renderer.real is not None:
+            nearest.props["src"] = data_url(renderer.real.images[found.nearest])
+            nearest.update()
+            nearest_words.set_text(
+                f"nearest real image, {found.distance:.2f} x as far as usual; of {renderer.real.source}"
+            )
+        else:
+            nearest_words.set_text("no real images at hand: give some with --data")
+
+    page.viewed.append(look)
+
+
+def _neighbours(page: Page) -> None:
+    with ui.element("section").classes("g-card"):
+        ui.element("h2").add_slot("default", "Neighbours: the four strongest local directions")
+        with ui.element("div").classes("sheet three").props("data-id=neighbours"):
+            tiles = []
+            for i in range(9):
+                with ui.element("button").classes("tile" + (" here" if i == HERE else "")) as tile:
+                    image = ui.element("img").props('alt=""')
+                tile.props(f'aria-label="{"here" if i == HERE else f"neighbour {i}"}" type=button')
+                tiles.append((tile, image))
+        note = ui.label("").classes("small soft")
+    around: list[State] = []
+
+    async def go(i: int) -> None:
+        if around and i != HERE:
+            await page.step("went to a neighbour", around[i])
+
+    for i, (tile, _) in enumerate(tiles):
+        tile.on("click", lambda _, i=i: go(i))
+
+    async def show() -> None:
+        session = page.session
+        state = session.state
+        try:
+            found = await asyncio.to_thread(session.renderer.neighbours, state)
+        except GanvasError as error:
+            note.set_text(str(error))
+            return
+        states = [*found[:HERE], state, *found[HERE:]]
+        images = await asyncio.to_thread(session.renderer.together, states)
+        around[:] = states
+        for (_, image), drawn in zip(tiles, images, strict=True):
+            image.props["src"] = data_url(drawn)
+            image.update()
+        note.set_text("")
+
+    page.settled.append(show)

@@ -1,0 +1,127 @@
+"""Key frames, and the film between them."""
+
+import asyncio
+from dataclasses import replace
+from importlib.util import find_spec
+
+import torch
+from nicegui import ui
+
+from ganvas import pictures
+from ganvas.web.film import film
+from ganvas.web.page import Page, bytes_url, data_url
+from ganvas.web.state import Timeline
+
+PREVIEW = 24
+KINDS = {
+    "auto": "auto (straight in w, a great circle in z)",
+    "linear": "linear",
+    "spherical": "spherical",
+    "spline": "spline",
+}
+
+
+def build(page: Page) -> None:
+    """Lay it out."""
+    session = page.session
+
+    async def add() -> None:
+        session.add_key()
+        await page.refresh()
+
+    page.keys["k"] = add
+    with ui.element("div").classes("g-line"):
+        ui.button("Add key frame", icon="add", on_click=add).props("dense unelevated no-caps data-id=do-key").tooltip(
+            "(K)"
+        )
+        kind = ui.select(KINDS, value=session.timeline.kind, label="way").props("dense outlined").classes("sel")
+        frames = (
+            ui.number("frames", value=session.timeline.frames, min=2, max=600, format="%d")
+            .props("dense outlined")
+            .classes("num")
+        )
+        fps = (
+            ui.number("a second", value=session.timeline.fps, min=1, max=60, format="%g")
+            .props("dense outlined")
+            .classes("num")
+        )
+        equal = ui.switch("equal pace", value=session.timeline.equal).tooltip("the same change from picture to picture")
+        loop = ui.switch("loop", value=session.timeline.loop)
+    keys = ui.element("div").classes("sheet many").props("data-id=keys")
+    note = ui.label("").classes("small soft").props("data-id=film-words")
+    preview = ui.element("img").classes("pixel").style("width: 224px").props('data-id=film alt="preview of the film"')
+
+    def timeline(most: int | None = None) -> Timeline:
+        count = int(frames.value or 48)
+        return replace(
+            session.timeline, kind=kind.value, frames=min(count, most) if most else count, fps=float(fps.value or 24),
+            equal=equal.value, loop=loop.value,
+        )  # fmt: skip
+
+    async def changed() -> None:
+        session.timeline = timeline()
+        await page.refresh()
+
+    for field in (kind, frames, fps, equal, loop):
+        field.on_value_change(changed)
+
+    async def look() -> None:
+        found = await page.work("drawing the preview", film, session.renderer, timeline(PREVIEW))
+        if found is not None:
+            drawn, variation = found
+            content = await asyncio.to_thread(
+                pictures.animation, drawn, ".webp", max(4.0, timeline().fps * PREVIEW / timeline().frames)
+            )
+            preview.props["src"] = bytes_url(content, "image/webp")
+            preview.update()
+            note.set_text(f"steps vary by {variation:.1%} of their mean")
+
+    async def export(suffix: str) -> None:
+        found = await page.work(f"drawing {timeline().frames} frames", film, session.renderer, timeline())
+        if found is not None:
+            content = await page.work("writing the film", _content, found[0], suffix, timeline().fps)
+            if content is not None:
+                ui.download.content(content, f"walk{suffix}")
+
+    with ui.element("div").classes("g-line"):
+        ui.button("Preview", icon="play_arrow", on_click=look).props("dense flat no-caps data-id=do-preview")
+        for suffix in (".mp4", ".gif", ".webp", ".png"):
+            button = ui.button(
+                suffix[1:].upper() if suffix != ".png" else "PNG sheet", on_click=lambda _, s=suffix: export(s)
+            )
+            button.props(f"dense flat no-caps data-id=export-{suffix[1:]}")
+            if suffix == ".mp4" and find_spec("av") is None:
+                button.disable()
+                button.tooltip("needs PyAV: pip install 'ganvas[video]'")
+
+    async def show() -> None:
+        images = await asyncio.to_thread(session.renderer.together, session.timeline.keys)
+        keys.clear()
+        with keys:
+            for place, image in enumerate(images):
+                with ui.element("div"):
+                    with (
+                        ui.element("button")
+                        .classes("tile")
+                        .props(f'type=button aria-label="go to key frame {place + 1}"') as tile
+                    ):
+                        ui.element("img").props(f'src="{data_url(image)}" alt=""')
+                    tile.on("click", lambda _, p=place: page.step(f"key frame {p + 1}", session.timeline.keys[p]))
+
+                    async def drop(p: int = place) -> None:
+                        session.drop_key(p)
+                        await page.refresh()
+
+                    ui.button(icon="close", on_click=drop).props(
+                        f'dense flat round size=xs aria-label="remove key frame {place + 1}"'
+                    )
+        if len(session.timeline.keys) < 2:
+            note.set_text("A film needs two key frames: go somewhere, add one, go elsewhere, add another.")
+
+    page.settled.append(show)
+
+
+def _content(frames: torch.Tensor, suffix: str, fps: float) -> bytes:
+    if suffix == ".png":
+        return pictures.png(pictures.grid(frames, columns=min(12, len(frames))))
+    return pictures.animation(frames, suffix, fps)

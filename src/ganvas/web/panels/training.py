@@ -1,0 +1,64 @@
+"""A run that is still going on: its newest snapshot, curves and verdicts."""
+
+import asyncio
+from typing import Any
+
+from nicegui import ui
+
+from ganvas.training import verdicts
+from ganvas.training.report import curves
+from ganvas.web.opening import open_renderer
+from ganvas.web.page import Page, bytes_url
+
+EVERY = 3.0
+"""Seconds between two looks at the folder."""
+
+
+def build(page: Page) -> None:
+    """Lay it out."""
+    source = page.source
+    assert source.run is not None
+    folder = source.run
+    seen: dict[str, Any] = {"snapshot": folder.snapshots[-1], "lines": -1}
+    with ui.element("div").classes("g-line"):
+        follow = ui.switch("follow the newest snapshot", value=True)
+        words = ui.label("").props("data-id=training-words").classes("soft")
+    plot = (
+        ui.element("img")
+        .style("width: 100%; background: #fff; border-radius: 6px")
+        .props('alt="losses and logits" data-id=curves')
+    )
+    said = ui.element("div").props("data-id=verdicts")
+    samples = (
+        ui.element("img").classes("pixel").style("width: 100%; max-width: 560px").props('alt="samples of the run"')
+    )
+
+    async def look() -> None:
+        stats = await asyncio.to_thread(folder.stats)
+        if len(stats) != seen["lines"]:
+            seen["lines"] = len(stats)
+            last = stats[-1] if stats else {}
+            words.set_text(
+                f"{last.get('kimg', 0):g} kimg after {last.get('seconds', 0) / 60:.1f} minutes; {len(folder.snapshots)} snapshots"
+            )
+            drawn = await asyncio.to_thread(curves, folder)
+            if drawn is not None:
+                plot.props["src"] = bytes_url(drawn, "image/png")
+                plot.update()
+            found = await asyncio.to_thread(verdicts.judge, stats)
+            said.clear()
+            with said:
+                for each in found:
+                    ui.label(str(each)).classes("warning" if each.kind == "problem" else "small")
+                if not found:
+                    ui.label("Nothing stands out so far.").classes("fine")
+            newest = sorted(folder.samples_path.glob("[0-9]*.png"))
+            if newest:
+                samples.props["src"] = bytes_url(await asyncio.to_thread(newest[-1].read_bytes), "image/png")
+                samples.update()
+        snapshots = folder.snapshots
+        if follow.value and snapshots and snapshots[-1] != seen["snapshot"]:
+            seen["snapshot"] = snapshots[-1]
+            await page.follow(snapshots[-1], open_renderer)
+
+    ui.timer(EVERY, look)

@@ -1,0 +1,242 @@
+"""How good and how usual a picture is, beside the generator's own samples and real images."""
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.features.base import Extractor
+from ganvas.latent import LatentSpace
+from ganvas.latent.attributes import classifier_of
+from ganvas.latent.map import extractor_of
+from ganvas.latent.paths import pyramid
+from ganvas.model import Model
+from ganvas.networks import from_uint8
+from ganvas.sampling import LogRatio, repair
+from ganvas.sampling.critics import alone, judge, minibatch_std
+
+KNOWN = 512
+"""Own samples that a point's numbers are compared with."""
+RARE = 0.02
+"""Share of own samples that are as strange, below which a point is off the manifold; and the same of typicality."""
+BALL = 5
+"""A picture is inside the real ones when it lies as near to one as its fifth neighbour does (Kynkaanniemi et al. 2019)."""
+CROWD = 8
+"""Usual points that a repair is drawn to."""
+ALIKE = 40
+"""Own samples of similar looks that the critic's word on a picture is compared with."""
+
+
+class Real(NamedTuple):
+    """Real images to compare with."""
+
+    images: Tensor
+    """uint8 (n, C, H, W)"""
+    source: str
+    """What they are, in words."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The numbers of one point."""
+
+    log_ratio: float | None
+    """Calibrated log p_data / p_G; None without a ratio."""
+    realism: float
+    """Share of the generator's own samples that look less real, by the ratio, else by the critic; NaN without either."""
+    typicality: float
+    """Of the point in its space, in [0, 1]."""
+    manifold: float
+    """Share of own samples that are as strange, by all of `signs` together; small: off the manifold."""
+    distance: float | None
+    """To the nearest real image, in mean distances of own samples to theirs; None without real images."""
+    nearest: int | None
+    """That image."""
+    warnings: tuple[str, ...]
+    """Why the point is off the manifold; empty where it is not."""
+
+
+class _Own(NamedTuple):
+    images: Tensor
+    scores: Tensor | None
+    logits: Tensor | None
+    away: Tensor | None
+    looks: Tensor
+    labels: Tensor | None
+
+
+SIGNS = {
+    "points": "the point is far from everything that was drawn in its space",
+    "looks": "it looks like no real image",
+    "critic": "the critic that the generator was trained with likes it less than samples that look alike",
+}
+
+
+class Gauge:
+    """Judges pictures of one model. What the own samples score is found with the first picture."""
+
+    def __init__(self, model: Model, ratio: LogRatio | None, real: Real | None) -> None:
+        self.model, self.ratio, self.real = model, ratio, real
+        self._extractor: Extractor = extractor_of(model)
+        self._whites: dict[str, tuple[Tensor, Tensor]] = {}
+        self._usual: dict[str, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def quality(self, space: LatentSpace, points: Tensor, images: Tensor, label: Tensor | None) -> Quality:
+        """Of one point (1, *shape) of a space and its picture (1, C, H, W)."""
+        typicality, share, log_ratio = float(space.typicality(points)[0]), float("nan"), None
+        if (scores := self.scores(images, label)) is not None and self._own.scores is not None:
+            share = _below(self._own.scores, scores[0])
+            log_ratio = float(scores[0]) if self.ratio is not None else None
+        distance = nearest = None
+        if self.real is not None and self._own.away is not None:
+            apart, which = self.nearest_real(images)
+            distance, nearest = float(apart[0] / self._own.away.mean().clamp(min=1e-12)), int(which[0])
+        usual, here = self._usual_signs(space), self._signs(space, points, images, label)
+        ranks = {name: _below(usual[name], here[name][0]) for name in here}
+        manifold = 1 - _below(usual["all"], _together({n: torch.tensor([r]) for n, r in ranks.items()})[0])
+        warnings = []
+        if typicality < RARE:
+            warnings.append(
+                f"the point is untypical of {space.name}: {typicality:.1%} of its own points are as unusual"
+            )
+        if manifold < RARE:
+            strongest = max(ranks, key=lambda name: ranks[name])
+            warnings += [SIGNS[name] for name, rank in ranks.items() if rank > 0.95 or name == strongest]
+        return Quality(log_ratio, share, typicality, manifold, distance, nearest, tuple(warnings))
+
+    def scores(self, images: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Log ratios of uint8 images, without a ratio the critic's logits (n,); None without either."""
+        if self.ratio is None:
+            return None if self._critic is None else self._logits(images, labels)
+        found: Tensor = self.ratio(self._floats(images), labels)
+        return found.double().cpu().nan_to_num(neginf=-1e9)
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """What neighbours on the map are told by: (n, F) on the CPU."""
+        parts = images.split(256)
+        return torch.cat([self._extractor(part.to(self.model.device)).features.float().cpu() for part in parts])
+
+    @torch.no_grad()
+    def kinds(self, features: Tensor) -> Tensor | None:
+        """Classes (n,) of pictures by their `features`; None without a classifier."""
+        known = classifier_of(self.model)
+        return None if known is None else known.network.head(features.to(self.model.device)).argmax(1).cpu()
+
+    def nearest_real(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Distance to the nearest real image and which one it is (n,): as the eye sees them, since a classifier's features can be
+        fooled where the generator never was."""
+        found = torch.cdist(self._looks(images), self._real_looks[0]).min(1)
+        return found.values, found.indices
+
+    def repaired(self, space: LatentSpace, points: Tensor, label: Tensor | None, off: bool, steps: int = 10) -> Tensor:
+        """A point (1, *shape) where samples look real: half the way to the nearest usual points where it is off the manifold,
+        then a few steps uphill in realism, and in the own critic's eyes as far as its usual samples."""
+        assert self.ratio is not None
+        ratio, range_ = self.ratio, self.model.generator.value_range
+        if off:
+            known, _ = self._known(space)
+            near = torch.cdist(self._white(space, points), known)[0].topk(CROWD, largest=False).indices
+            with torch.no_grad():
+                points = space.project((points + space.known[near].mean(0)) / 2, RARE)
+
+        def realism(samples: Tensor, labels: Tensor | None) -> Tensor:
+            found: Tensor = ratio(samples, labels)
+            own = self._own.logits
+            if own is None:
+                return found
+            assert self._critic is not None
+            usual = (judge(self._critic, samples, labels, range_) - own.mean()) / own.std().clamp(min=1e-12)
+            return found + usual.clamp(max=1)
+
+        return repair(space, realism, points, label, steps=steps)[0].detach()
+
+    # --- what own samples are like ---------------------------------------------------------------------------------
+
+    def _floats(self, images: Tensor) -> Tensor:
+        return from_uint8(images.to(self.model.device), self.model.generator.value_range)
+
+    def _looks(self, images: Tensor) -> Tensor:
+        return pyramid(self._floats(images)).cpu()
+
+    def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        assert self._critic is not None
+        found = judge(self._critic, self._floats(images), labels, self.model.generator.value_range)
+        return found.double().cpu().nan_to_num(neginf=-1e9)
+
+    @cached_property
+    def _critic(self) -> nn.Module | None:
+        """The model's own critic, ready to judge one picture; None where there is none, or one of several pictures at once."""
+        critic = self.model.critic
+        if critic is None or critic.pack > 1:
+            return None
+        usual, labels = self.model.sample(KNOWN, seed=1), self.model.labels(KNOWN)
+        return alone(copy.deepcopy(critic), minibatch_std(critic, self.model, usual, labels))
+
+    @cached_property
+    def _own(self) -> _Own:
+        with torch.no_grad():
+            images, labels = self.model.sample(KNOWN, seed=1), self.model.labels(KNOWN)
+            labels = None if labels is None else labels.to(self.model.device)
+            return _Own(
+                images, self.scores(images, labels), None if self._critic is None else self._logits(images, labels),
+                None if self.real is None else self.nearest_real(images)[0], self._looks(images), labels,
+            )  # fmt: skip
+
+    @cached_property
+    def _real_looks(self) -> tuple[Tensor, Tensor]:
+        """Looks of the real images (m, F), and how far the `BALL`th neighbour of each is (m,)."""
+        assert self.real is not None
+        looks = torch.cat([self._looks(part) for part in self.real.images.split(256)])
+        return looks, _radii(looks)
+
+    def _white(self, space: LatentSpace, points: Tensor) -> Tensor:
+        return space.whiten((points - space.mean).flatten(1)).float().cpu()
+
+    def _known(self, space: LatentSpace) -> tuple[Tensor, Tensor]:
+        """Points of the space where it is white, and the radius of each one's ball."""
+        if space.name not in self._whites:
+            known = self._white(space, space.known)
+            self._whites[space.name] = known, _radii(known)
+        return self._whites[space.name]
+
+    def _signs(
+        self, space: LatentSpace, points: Tensor, images: Tensor, labels: Tensor | None
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """What tells strange pictures, the stranger the larger (n,) each."""
+        known, radii = self._known(space)
+        found = {"points": (torch.cdist(self._white(space, points), known) / radii).min(1).values}
+        if self.real is not None:
+            looks, balls = self._real_looks
+            found["looks"] = (torch.cdist(self._looks(images), looks) / balls).min(1).values
+        if self._own.logits is not None:
+            alike = torch.cdist(self._looks(images), self._own.looks).topk(ALIKE, largest=False).indices
+            theirs = self._own.logits[alike]
+            found["critic"] = (theirs.mean(1) - self._logits(images, labels)) / theirs.std(1).clamp(min=1e-9)
+        return found
+
+    def _usual_signs(self, space: LatentSpace) -> dict[str, Tensor]:
+        if space.name not in self._usual:
+            points = space.numbered(KNOWN, 1, self._own.labels)
+            found = self._signs(space, points, self._own.images, self._own.labels)
+            ranks = {name: each.argsort().argsort().double() / KNOWN for name, each in found.items()}
+            self._usual[space.name] = {**found, "all": _together(ranks)}
+        return self._usual[space.name]
+
+
+def _radii(points: Tensor) -> Tensor:
+    rows = points.split(1024)
+    return torch.cat([torch.cdist(part, points).topk(BALL + 1, largest=False).values[:, -1] for part in rows])
+
+
+def _below(known: Tensor, value: Tensor | float) -> float:
+    return float((known < value).double().mean())
+
+
+def _together(ranks: dict[str, Tensor]) -> Tensor:
+    """Several shares of own samples that are less strange (n,) as one number: -2 sum log of the tails (Fisher)."""
+    return torch.stack([-2 * (1 - rank).clamp(min=1 / (2 * KNOWN)).log() for rank in ranks.values()]).sum(0)

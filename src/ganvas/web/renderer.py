@@ -1,0 +1,307 @@
+"""A state in, pixels and numbers out. Knows models, spaces and ratios, and nothing of the web."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+import torch
+from torch import Tensor
+
+from ganvas.data.idx import cache_folder
+from ganvas.device import stream
+from ganvas.errors import GanvasError
+from ganvas.features.base import hash_of
+from ganvas.latent import LatentSpace, open_space, spaces
+from ganvas.latent.directions import Direction, edit, find, load_directions, save, without
+from ganvas.latent.invert import invert, scale_of
+from ganvas.latent.jacobian import MOST, jacobians
+from ganvas.latent.paths import pyramid
+from ganvas.latent.restore import Part, half, tasks
+from ganvas.latent.supervised import attribute, from_attribute
+from ganvas.model import Model
+from ganvas.sampling import LogRatio, samplers
+from ganvas.sampling.improve import WITHOUT_RATIO, at_budget
+from ganvas.web.quality import Gauge, Quality, Real
+from ganvas.web.state import Mix, Move, State, pack, unpack
+
+SLIDERS = 10
+"""Directions at a time: more of them make the task harder (Dang et al. 2022, "GANSlider")."""
+STRENGTHS = (-3.0, -1.5, 0.0, 1.5, 3.0)
+"""Of the thumbnails of a direction, in sigmas."""
+FIRST = 64
+NEIGHBOUR_STEP = 0.25
+"""How far a neighbour looks, in mean distances of two samples."""
+
+
+class Renderer:
+    """One model, seen from any number of pages. Safe to call from several threads."""
+
+    def __init__(
+        self, model: Model, name: str = "model", ratio: LogRatio | None = None, real: Real | None = None
+    ) -> None:
+        if len(model.shape) != 3:
+            raise GanvasError(
+                f"The explorer shows pictures; this model draws points of {model.shape[0]} numbers. Use ganvas sample."
+            )
+        self.model, self.name, self.ratio, self.real = model, name, ratio, real
+        self.hash = hash_of(model.generator)
+        self.space = open_space(model)
+        self.spaces = {self.space.name: self.space}
+        for other in ("z", "w+"):
+            if other in spaces(model):
+                self.spaces.setdefault(other, open_space(model, other))
+        self.layers = self.spaces["w+"].shape[0] if "w+" in self.spaces else 0
+        self.classes = model.generator.num_classes
+        self._found: dict[str, list[Direction]] = {}
+        self.gauge = Gauge(model, ratio, real)
+        self._lock = threading.RLock()
+
+    # --- the point -------------------------------------------------------------------------------------------------
+
+    def label(self, state: State) -> Tensor | None:
+        """Class of the state (1,), or None without classes."""
+        if not self.classes:
+            return None
+        wanted = state.number % self.classes if state.label is None else state.label
+        if not 0 <= wanted < self.classes:
+            raise GanvasError(f"Classes go from 0 to {self.classes - 1}, got {wanted}.")
+        return torch.tensor([wanted], device=self.model.device)
+
+    @torch.no_grad()
+    def point(self, state: State) -> tuple[LatentSpace, Tensor]:
+        """The point of a state (1, *shape) and the space it lies in: the model's usual one, or w+ where layers differ."""
+        space = self._space(state.space) if state.base is not None else self.space
+        label = self.label(state)
+        if state.base is not None:
+            points = unpack(state.base, space.shape)[None].to(self.model.device)
+        else:
+            points = self._sample(space, state.seed, state.number, label)
+        if state.truncation != 1:
+            points = space.mean + state.truncation * (points - space.mean)
+        per_layer = state.mix is not None or any(move.layers for move in state.moves)
+        if per_layer and space.name != "w+":
+            space, points = self.rows(space, points)
+        if state.mix is not None:
+            other = self._sample(space, state.mix.seed, state.mix.number, label)
+            points = points.clone()
+            points[:, state.mix.first : state.mix.last + 1] = other[:, state.mix.first : state.mix.last + 1]
+        for move in state.moves:
+            points = edit(space, points, self._direction(space, move), move.strength)
+        return space, points
+
+    def _sample(self, space: LatentSpace, seed: int, number: int, label: Tensor | None) -> Tensor:
+        if number > 1_000_000:
+            raise GanvasError(f"Sample numbers go up to 1,000,000, got {number:,}.")
+        z = self.model.latents(number + 1, seed)[number:].to(self.model.device)
+        return space.of(z, label)
+
+    def _space(self, name: str) -> LatentSpace:
+        if name not in self.spaces:
+            raise GanvasError(f"The recipe is in space {name!r}; this model has {', '.join(self.spaces)}.")
+        return self.spaces[name]
+
+    def rows(self, space: LatentSpace, points: Tensor) -> tuple[LatentSpace, Tensor]:
+        """Points of w as points of w+."""
+        if space.name != "w" or not self.layers:
+            raise GanvasError("Layers can be chosen in models with w+ only (the style family).")
+        return self.spaces["w+"], points[:, None].expand(-1, self.layers, -1).clone()
+
+    def _direction(self, space: LatentSpace, move: Move) -> Direction:
+        home = self.space if space.name == "w+" else space
+        vector = unpack(move.vector, home.shape)
+        if any(layer >= self.layers for layer in move.layers):
+            raise GanvasError(f"Layers go from 0 to {self.layers - 1}, got {list(move.layers)}.")
+        return Direction(move.name, vector, home.name, self.hash, "recipe", move.sigma, layers=move.layers)
+
+    def settle(self, state: State, space: LatentSpace, points: Tensor) -> State:
+        """A state at `points` (1, *shape): they become its base, less what its sliders add, so that those stay where they are."""
+        base = points
+        for move in state.moves:
+            base = edit(space, base, self._direction(space, move), -move.strength)
+        return replace(state, base=pack(base), space=space.name, truncation=1.0, mix=None)
+
+    # --- pictures --------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def draw(self, states: Sequence[State]) -> Tensor:
+        """Pictures of states: uint8 (n, C, H, W), each as if it were drawn alone."""
+        return torch.cat([self.pictures(*self.point(state), state) for state in states])
+
+    def pictures(self, space: LatentSpace, points: Tensor, state: State) -> Tensor:
+        """Points (n, *shape) with the class and the noise of a state: uint8 (n, C, H, W)."""
+        label = self.label(state)
+        labels = None if label is None else label.expand(len(points))
+        drawn = space.decode(points, labels) if state.noise is None else self._with_noise(space, points, state.noise)
+        if not torch.isfinite(drawn).all():
+            raise GanvasError("The generator drew NaN or infinity here.")
+        return self.model.to_data(drawn).cpu()
+
+    def _with_noise(self, space: LatentSpace, points: Tensor, seed: int) -> Tensor:
+        generator = self.model.generator
+        if not self.layers:
+            raise GanvasError("This generator has no noise maps (the style family has).")
+        random = stream(seed, "noise")
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(1, *shape, generator=random).to(self.model.device)
+
+        noise = generator.training_inputs(normal, lambda: torch.ones(1))["noise"]
+        w = points if space.name == "w+" else generator.broadcast(points)  # type: ignore[operator]
+        drawn: Tensor = generator.synthesis(generator.styles(w), noise)  # type: ignore[operator]
+        return drawn.float()
+
+    @torch.no_grad()
+    def together(self, states: Sequence[State]) -> Tensor:
+        """Thumbnails of many states, in one batch where they are alike in noise and layers: uint8 (n, C, H, W)."""
+        if not states:
+            return torch.empty(0, *self.model.shape, dtype=torch.uint8)
+        found = [self.point(state) for state in states]
+        alike = len({(space.name, state.noise) for (space, _), state in zip(found, states, strict=True)}) == 1
+        if not alike or self.classes:
+            return torch.cat([self.pictures(*each, state) for each, state in zip(found, states, strict=True)])
+        return self.pictures(found[0][0], torch.cat([points for _, points in found]), states[0])
+
+    @torch.no_grad()
+    def quality(self, state: State) -> Quality:
+        """How real, how typical, and how far from the real images a state is."""
+        space, points = self.point(state)
+        return self.gauge.quality(space, points, self.pictures(space, points, state), self.label(state))
+
+    @cached_property
+    def start(self) -> State:
+        """Where a page begins: the most real of the first `FIRST` samples that is on the manifold."""
+        with torch.no_grad():
+            labels = self.model.labels(FIRST)
+            scores = self.gauge.scores(
+                self.model.sample(FIRST), None if labels is None else labels.to(self.model.device)
+            )
+        order = range(FIRST) if scores is None else scores.argsort(descending=True).tolist()
+        return next((s for i in order if not self.quality(s := State(number=i)).warnings), State())
+
+    def warm(self) -> None:
+        """Everything that the first page would wait for."""
+        self.draw([self.start])
+
+    # --- directions ------------------------------------------------------------------------------------------------
+
+    def directions(self, method: str) -> list[Direction]:
+        """At most `SLIDERS` directions by a method of `ganvas directions`; found once and kept in the user's cache."""
+        return self._kept(method, lambda: find(self.space, method, SLIDERS))
+
+    def _kept(self, key: str, work: Callable[[], list[Direction]]) -> list[Direction]:
+        with self._lock:
+            if key not in self._found:
+                path = self.cache / f"directions-{self.space.name}-{key}.safetensors"
+                try:
+                    self._found[key] = load_directions(path, self.model)
+                except GanvasError:
+                    self._found[key] = work()
+                    save(path, self._found[key])
+            return self._found[key]
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what is found once for this model."""
+        return cache_folder() / "explore" / self.hash
+
+    def named(self, name: str) -> Direction:
+        """The direction of an attribute: brightness, class:NAME, ..."""
+        return self._kept(f"attribute-{quote(name, safe='')}", lambda: [from_attribute(self.space, name)])[0]
+
+    def locked(self, direction: Direction, locks: Sequence[str]) -> Direction:
+        """The direction less what it does to the locked attributes."""
+        others = [self.named(name) for name in locks if name != direction.name]
+        if not others:
+            return direction
+        vector = without(self.space, direction.vector.flatten(), others).reshape(self.space.shape)
+        along = (self.space.known - self.space.mean).flatten(1) @ vector.flatten().to(self.model.device)
+        return replace(direction, vector=vector, sigma=float(along.std()))
+
+    def clicked(self, marks: Sequence[tuple[int, int, bool]], name: str) -> Direction:
+        """A direction from samples that a person marked: (seed, number, good)."""
+        points = torch.cat(
+            [self._sample(self.space, seed, number, self._own_label(number)) for seed, number, _ in marks]
+        )
+        scores = torch.tensor([1.0 if good else 0.0 for _, _, good in marks])
+        return attribute(self.space, points, scores, name)
+
+    def _own_label(self, number: int) -> Tensor | None:
+        return self.label(State(number=number))
+
+    def neighbours(self, state: State) -> list[State]:
+        """Eight states around one, two along each of the four directions that change its picture most, at equal changes."""
+        space, points = self.point(state)
+        if space.size > MOST:
+            raise GanvasError(f"{space.name} has {space.size} numbers; neighbours are looked for in up to {MOST}.")
+        _, found = jacobians(space, points, pyramid, self.label(state))
+        values, vectors = torch.linalg.eigh(found[0].t() @ found[0])
+        moved = []
+        for i in range(1, 5):
+            vector = vectors[:, -i].reshape(space.shape)
+            step = NEIGHBOUR_STEP * self._scale / float(values[-i].clamp(min=1e-12).sqrt())
+            # The metric is a local one: where it promises more than a point's spread, the spread it is.
+            step = min(step, 2 * float(space.std.norm()) / 8)
+            moved += [points - step * vector, points + step * vector]
+        order = (0, 2, 4, 6, 7, 5, 3, 1)  # opposite cells are opposite steps
+        return [self.settle(state, space, moved[i]) for i in order]
+
+    @cached_property
+    def _scale(self) -> float:
+        return scale_of(self.space)
+
+    def strips(self, state: State, moves: Sequence[Move]) -> list[Tensor]:
+        """For each direction the picture at `STRENGTHS` of it, everything else staying: uint8 (5, C, H, W) each."""
+        states = [state.to(replace(move, strength=strength)) for move in moves for strength in STRENGTHS]
+        return list(self.together(states).split(len(STRENGTHS)))
+
+    # --- jumps -----------------------------------------------------------------------------------------------------
+
+    def repaired(self, state: State, steps: int = 10) -> State:
+        """From a state back to where samples look real (`Gauge.repaired`)."""
+        if self.ratio is None:
+            raise GanvasError(
+                "Repair follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"
+            )
+        space, points = self.point(state)
+        off = bool(self.quality(state).warnings)
+        return self.settle(state, space, self.gauge.repaired(space, points, self.label(state), off, steps))
+
+    def drawn_by(self, sampler: str, seed: int, label: int | None = None) -> State:
+        """A new sample of a sampler, at about ten forwards."""
+        if sampler not in WITHOUT_RATIO and self.ratio is None:
+            raise GanvasError(
+                f"{sampler} follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"
+            )
+        if sampler == "prior":
+            return State(seed, label=label)
+        labels = None if label is None else torch.tensor([label])
+        setting = at_budget(sampler, 10)
+        ratio = self.ratio or (lambda samples, labels: torch.zeros(len(samples)))
+        drawn = samplers.get(sampler)(
+            self.space, ratio, 1, generator=stream(seed, "sampling"), labels=labels, **setting.options
+        )
+        found = State(seed, label=None if drawn.labels is None else int(drawn.labels[0]))
+        return self.settle(found, self.space, drawn.points.detach())
+
+    def inverted(self, image: Tensor, task: str = "none", hidden: Part = "right") -> tuple[State, float]:
+        """The state whose picture is nearest to an image (C, H, W) uint8, and the residual in mean distances of two samples.
+
+        With a task the image is taken as damaged in that way, and the state shows it whole.
+        """
+        given = (half(hidden, *self.model.shape[1:]),) if task == "inpaint" else ()
+        degrade = None if task == "none" else tasks.get(task)(*given)
+        newton = 10 if self.space.size <= MOST and task == "none" else 0
+        found = invert(
+            self.space, image[None].to(self.model.device), steps=100, restarts=4, newton=newton, degrade=degrade
+        )
+        label = None if found.labels is None else int(found.labels[0])
+        return self.settle(State(label=label), self.space, found.points.detach()), float(found.residual[0])
+
+    def other_style(self, state: State, mix: Mix | None) -> State:
+        """The state with layers of another sample."""
+        if mix is not None and not 0 <= mix.first <= mix.last < self.layers:
+            raise GanvasError(f"Layers go from 0 to {self.layers - 1}, got {mix.first} to {mix.last}.")
+        return replace(state, mix=mix)

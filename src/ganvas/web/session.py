@@ -1,0 +1,187 @@
+"""One person on one model: where they are, what they did, what they keep. Pages call it; it knows no page."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ganvas.errors import GanvasError
+from ganvas.latent.directions import Direction
+from ganvas.web.history import History
+from ganvas.web.renderer import SLIDERS, Renderer
+from ganvas.web.state import Mix, Move, Recipe, State, Timeline, move_of
+
+MARKS_WANTED = 50
+SHEET = 50
+"""Samples on the sheet that is marked."""
+
+
+class Session:
+    """All of it belongs to one page; the renderer is shared."""
+
+    def __init__(self, renderer: Renderer, recipe: Recipe | None = None, start: State | None = None) -> None:
+        if recipe is not None and recipe.hash != renderer.hash:
+            raise GanvasError(
+                f"The address is of a model with weights {recipe.hash}; this one has {renderer.hash}. Opened at the start."
+            )
+        self.renderer = renderer
+        self.state = recipe.state if recipe else start or State()
+        self.timeline = recipe.timeline if recipe else Timeline()
+        self.bookmarks: list[tuple[str, State]] = list(recipe.bookmarks) if recipe else []
+        self.history = History(self.state)
+        self.method = ""
+        self.tray: dict[str, Direction | None] = {move.name: None for move in self.state.moves}
+        """Directions with a slider, by name; None for those that came with a recipe."""
+        self._locked: dict[tuple[str, tuple[str, ...]], Direction] = {}
+        self.pinned: State | None = None
+        """A of A/B."""
+        self.marks: dict[tuple[int, int], bool] = {}
+        """(seed, number) -> good"""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Everything, to be saved."""
+        return Recipe(self.renderer.name, self.renderer.hash, self.state, self.timeline, tuple(self.bookmarks))
+
+    def adopt(self, renderer: Renderer) -> None:
+        """Go on with another snapshot of the model: the same latents; what was found in the old one's space is gone."""
+        self.renderer, self.method, self.pinned = renderer, "", None
+        plain = replace(self.state, base=None, space="", moves=())
+        self.state, self.history = plain, History(plain, "a newer snapshot")
+        self.tray, self._locked, self.marks, self.bookmarks, self.timeline = {}, {}, {}, [], Timeline()
+
+    # --- steps -----------------------------------------------------------------------------------------------------
+
+    def show(self, state: State) -> None:
+        """Look at a state without making it a step: while a slider is dragged."""
+        self.state = state
+
+    def commit(self, what: str, state: State | None = None) -> bool:
+        """Make the state, by default what is looked at, a step of the history. False when nothing changed."""
+        if state is not None:
+            self.state = state
+        for move in self.state.moves:
+            self.tray.setdefault(move.name, None)
+        return self.history.add(self.state, what)
+
+    def undo(self) -> bool:
+        """One step back."""
+        return self._at(self.history.undo())
+
+    def redo(self) -> bool:
+        """One step on."""
+        return self._at(self.history.redo())
+
+    def go(self, number: int) -> None:
+        """To any step of the tree."""
+        self.history.go(number)
+        self._at(True)
+
+    def _at(self, changed: bool) -> bool:
+        self.state = self.history.state
+        return changed
+
+    # --- directions ------------------------------------------------------------------------------------------------
+
+    def choose(self, method: str) -> None:
+        """Fill the tray with a method's directions; those in use stay, clicked and loaded ones too."""
+        found = self.renderer.directions(method)
+        kept = {
+            name: each for name, each in self.tray.items()
+            if self.state.moved(name) or (each is not None and each.method == "attribute")
+        }  # fmt: skip
+        self.method = method
+        self._fill(kept, found)
+
+    def add(self, directions: Sequence[Direction]) -> None:
+        """Put directions first in the tray."""
+        self._locked = {key: each for key, each in self._locked.items() if key[0] not in {d.name for d in directions}}
+        self._fill({each.name: each for each in directions}, [d for d in self.tray.values() if d is not None])
+
+    def _fill(self, first: dict[str, Direction | None], then: Sequence[Direction]) -> None:
+        tray = dict(first)
+        for each in then:
+            if len(tray) < SLIDERS:
+                tray.setdefault(each.name, each)
+        for move in self.state.moves:  # what moves the picture is never out of reach
+            tray.setdefault(move.name, self.tray.get(move.name))
+        self.tray = tray
+
+    def move(self, name: str, strength: float) -> Move:
+        """The direction called `name` at a strength, with the locks applied."""
+        known = self.tray.get(name)
+        if known is None:
+            old = next((move for move in self.state.moves if move.name == name), None)
+            old = old or next((m for step in self.history.steps for m in step.state.moves if m.name == name), None)
+            if old is None:
+                raise GanvasError(f"There is no direction {name!r} in the tray.")
+            return replace(old, strength=strength)
+        key = (name, self.state.locks)
+        if key not in self._locked:
+            self._locked[key] = self.renderer.locked(known, self.state.locks)
+        made = move_of(self._locked[key], strength)
+        layers = next((move.layers for move in self.state.moves if move.name == name), made.layers)
+        return replace(made, layers=layers)
+
+    def dragged(self, name: str, strength: float) -> State:
+        """The state with one slider elsewhere."""
+        return self.state.to(self.move(name, strength))
+
+    def lock(self, names: Sequence[str]) -> State:
+        """The state with other locks: every slider's direction is made anew."""
+        state = replace(self.state, locks=tuple(names))
+        moves = []
+        for move in state.moves:
+            known = self.tray.get(move.name)
+            if known is not None:
+                fresh = move_of(self.renderer.locked(known, state.locks), move.strength)
+                move = replace(fresh, layers=move.layers)
+            moves.append(move)
+        return replace(state, moves=tuple(moves))
+
+    # --- marks -----------------------------------------------------------------------------------------------------
+
+    def mark(self, seed: int, number: int) -> bool | None:
+        """Click on a sample: unmarked -> good -> bad -> unmarked."""
+        key = (seed, number)
+        if key not in self.marks:
+            self.marks[key] = True
+        elif self.marks[key]:
+            self.marks[key] = False
+        else:
+            del self.marks[key]
+        return self.marks.get(key)
+
+    def learn(self, name: str) -> Direction:
+        """The direction of the marks, put into the tray; its `score` is the accuracy on held-out marks."""
+        good = sum(self.marks.values())
+        if min(good, len(self.marks) - good) < 4:
+            raise GanvasError(
+                f"Mark at least 4 good and 4 bad samples, better {MARKS_WANTED} in all; there are {good} and "
+                f"{len(self.marks) - good}."
+            )
+        found = self.renderer.clicked([(*key, good) for key, good in self.marks.items()], name.strip() or "marked")
+        self.add([found])
+        return found
+
+    # --- the timeline ----------------------------------------------------------------------------------------------
+
+    def add_key(self) -> None:
+        """The state as the next key frame."""
+        self.timeline = replace(self.timeline, keys=(*self.timeline.keys, self.state))
+
+    def drop_key(self, place: int) -> None:
+        """Take a key frame away."""
+        keys = self.timeline.keys
+        self.timeline = replace(self.timeline, keys=keys[:place] + keys[place + 1 :])
+
+    def mixed(self, seed: int | None, first: int, last: int) -> State:
+        """The state with layers first..last in the style of another seed; None takes them back."""
+        return self.renderer.other_style(self.state, None if seed is None else Mix(seed, 0, first, last))
+
+
+def as_python(recipe: Recipe, file: str = "recipe.json") -> str:
+    """The lines that draw a recipe's picture."""
+    return (
+        "import ganvas\n\n"
+        f"# recipe.json: saved from the explorer; model {recipe.model}, weights {recipe.hash}\n"
+        f"image = ganvas.replay({file!r})  # uint8 (C, H, W), the same pixels\n"
+    )

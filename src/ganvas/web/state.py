@@ -1,0 +1,229 @@
+"""Where somebody is in a latent space: a value that fits into a URL and a JSON file, and gives the same pixels again."""
+
+import base64
+import binascii
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas import io
+from ganvas.errors import GanvasError
+from ganvas.latent.directions import Direction
+
+FORMAT_VERSION = 1
+LONGEST = 2_000_000
+"""Bytes of JSON that a recipe may unpack to."""
+Kind = Literal["auto", "linear", "spherical", "spline"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One direction with how far a slider has gone along it."""
+
+    name: str
+    vector: str
+    """`pack` of the unit vector."""
+    sigma: float
+    strength: float = 0.0
+    """In sigmas of the space."""
+    layers: tuple[int, ...] = ()
+    """Rows of w+ that it touches; empty: all."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Layers of w+ that another sample's style takes over."""
+
+    seed: int
+    number: int = 0
+    first: int = 0
+    last: int = 0
+    """Inclusive."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A point of a model's space, as the steps that lead to it."""
+
+    seed: int = 0
+    number: int = 0
+    """The sample of `model.sample(..., seed=seed)` that is started from."""
+    label: int | None = None
+    """Class of a conditional model; None is the sample's own."""
+    base: str | None = None
+    """`pack` of a point to start from instead of the sample."""
+    space: str = ""
+    """Of `base`: z, w or w+."""
+    truncation: float = 1.0
+    """psi: mean + psi (point - mean)."""
+    mix: Mix | None = None
+    noise: int | None = None
+    """Seed of the noise maps; None is the generator's fixed ones."""
+    moves: tuple[Move, ...] = ()
+    locks: tuple[str, ...] = ()
+    """Attributes that the directions were made to leave alone."""
+
+    def moved(self, name: str) -> float:
+        """Strength along the direction called `name`."""
+        return next((each.strength for each in self.moves if each.name == name), 0.0)
+
+    def to(self, move: Move) -> "State":
+        """The same with one direction at another strength; one at 0 is left out."""
+        kept = {each.name: each for each in self.moves}
+        kept[move.name] = move
+        return replace(self, moves=tuple(each for each in kept.values() if each.strength))
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Key frames and how to walk between them."""
+
+    keys: tuple[State, ...] = ()
+    kind: Kind = "auto"
+    equal: bool = True
+    """The same change from picture to picture."""
+    loop: bool = False
+    frames: int = 48
+    fps: float = 24.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything on the page: which model, where in it, and the film."""
+
+    model: str
+    """As it was opened: a packaged name, or a path."""
+    hash: str
+    """Of the generator's weights."""
+    state: State = State()
+    timeline: Timeline = Timeline()
+    bookmarks: tuple[tuple[str, State], ...] = ()
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+def pack(values: Tensor) -> str:
+    """Numbers as base64 of little-endian float32."""
+    array = values.detach().cpu().float().numpy().astype("<f4").ravel()
+    return base64.urlsafe_b64encode(array.tobytes()).decode()
+
+
+def unpack(text: str, shape: tuple[int, ...]) -> Tensor:
+    """The numbers of `pack` as (*shape). Raises `GanvasError` when they are not that many, or not finite."""
+    try:
+        array = np.frombuffer(base64.urlsafe_b64decode(text.encode()), "<f4")
+    except (ValueError, binascii.Error) as error:
+        raise GanvasError(f"The recipe holds damaged numbers: {error}.") from error
+    if array.size != math.prod(shape):
+        raise GanvasError(f"The recipe holds {array.size} numbers where {math.prod(shape)} are expected.")
+    if not np.isfinite(array).all():
+        raise GanvasError("The recipe holds numbers that are not finite.")
+    return torch.from_numpy(array.astype(np.float32)).reshape(shape)
+
+
+def move_of(direction: Direction, strength: float) -> Move:
+    """A direction at a strength."""
+    return Move(direction.name, pack(direction.vector), direction.sigma, strength, direction.layers)
+
+
+def to_json(recipe: Recipe) -> io.Json:
+    """The recipe as plain JSON."""
+    made = recipe.made or {"ganvas": version("ganvas")}
+    return {"kind": "recipe", "format_version": FORMAT_VERSION, **asdict(replace(recipe, made=made))}
+
+
+def from_json(value: Any) -> Recipe:
+    """The recipe of `to_json`. Raises `GanvasError` for anything else, saying what is wrong."""
+    if not isinstance(value, dict) or value.get("kind") != "recipe":
+        raise GanvasError("This is no recipe: expected a JSON object with kind 'recipe', as the explorer saves it.")
+    if value.get("format_version") != FORMAT_VERSION:
+        raise GanvasError(
+            f"The recipe has format version {value.get('format_version')}, this ganvas reads {FORMAT_VERSION}."
+        )
+    try:
+        timeline = dict(value.get("timeline") or {})
+        timeline["keys"] = tuple(_state(key) for key in timeline.get("keys", ()))
+        made = Timeline(**timeline)
+        if made.kind not in ("auto", "linear", "spherical", "spline") or not 2 <= int(made.frames) <= 2000:
+            raise ValueError(f"kind {made.kind!r} with {made.frames} frames")
+        if not 0 < float(made.fps) <= 120:
+            raise ValueError(f"{made.fps} frames a second")
+        bookmarks = tuple((str(name), _state(state)) for name, state in value.get("bookmarks") or ())
+        state = _state(value["state"])
+        return Recipe(str(value["model"]), str(value["hash"]), state, made, bookmarks, dict(value.get("made") or {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise GanvasError(f"The recipe is damaged: {error!r}.") from error
+
+
+def _state(value: Any) -> State:
+    known = {each.name for each in fields(State)}
+    if not isinstance(value, dict) or set(value) - known:
+        raise ValueError(f"a state has the entries {', '.join(sorted(known))}")
+    given = dict(value)
+    given["moves"] = tuple(_move(each) for each in given.get("moves") or ())
+    given["locks"] = tuple(str(each) for each in given.get("locks") or ())
+    given["mix"] = None if given.get("mix") is None else Mix(**{k: int(v) for k, v in given["mix"].items()})
+    for name in ("seed", "number"):
+        given[name] = _whole(name, given.get(name, 0))
+    for name in ("label", "noise"):
+        given[name] = None if given.get(name) is None else _whole(name, given[name])
+    given["truncation"] = _number("truncation", given.get("truncation", 1.0))
+    if given.get("base") is not None:
+        given["base"] = str(given["base"])
+    given["space"] = str(given.get("space", ""))
+    return State(**given)
+
+
+def _move(value: Mapping[str, Any]) -> Move:
+    return Move(
+        str(value["name"]), str(value["vector"]), _number("sigma", value["sigma"]), _number("strength", value["strength"]),
+        tuple(_whole("layer", each) for each in value.get("layers") or ()),
+    )  # fmt: skip
+
+
+def _number(name: str, value: Any) -> float:
+    found = float(value)
+    if not math.isfinite(found) or abs(found) > 1e6:
+        raise ValueError(f"{name} is {value!r}")
+    return found
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or int(value) != value or not 0 <= value < 2**31:
+        raise ValueError(f"{name} is {value!r}, expected a whole number from 0 up")
+    return int(value)
+
+
+def to_text(recipe: Recipe) -> str:
+    """The recipe as characters that a URL may hold."""
+    plain = json.dumps(to_json(recipe), separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(zlib.compress(plain, 9)).decode().rstrip("=")
+
+
+def from_text(text: str) -> Recipe:
+    """The recipe of `to_text`. Raises `GanvasError` when it is damaged, or unpacks to more than `LONGEST` bytes."""
+    try:
+        packed = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
+        unpacker = zlib.decompressobj()
+        plain = unpacker.decompress(packed, LONGEST)
+        if unpacker.unconsumed_tail or not unpacker.eof:
+            raise ValueError("it is cut, or too long")
+        value = json.loads(plain)
+    except (ValueError, binascii.Error, zlib.error) as error:
+        raise GanvasError(f"The recipe in the address is damaged: {error}.") from error
+    return from_json(value)
+
+
+def read(path: Path) -> Recipe:
+    """The recipe of a JSON file."""
+    if path.is_file() and path.stat().st_size > LONGEST:
+        raise GanvasError(f"{path} is {path.stat().st_size:,} bytes long, a recipe has {LONGEST:,} at most.")
+    return from_json(io.read_json(path))

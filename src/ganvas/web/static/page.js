@@ -1,0 +1,73 @@
+// What has to happen in the browser: the newest place of a slider wins, and a picture is painted before the next is asked for.
+window.ganvas = {
+  waiting: null, inFlight: false, sentAt: 0, times: [], painted: 0, readyAt: 0,
+
+  drag(emit, value) {
+    this.waiting = { emit, value, at: performance.now() };
+    this.pump();
+  },
+  release(emit, value) {
+    this.waiting = null;
+    emit(value);
+  },
+  pump() {
+    if (this.inFlight || !this.waiting) return;
+    const { emit, value, at } = this.waiting;
+    this.waiting = null;
+    this.inFlight = true;
+    this.askedAt = at;
+    emit(value);
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => this.next(), 2000);  // an answer that never comes must not stop the slider
+  },
+  next() {
+    clearTimeout(this.patience);
+    this.inFlight = false;
+    this.pump();
+  },
+  place(name) { return document.querySelector(`[data-id="${name}"]`); },
+  show(url) {
+    const image = this.place("canvas");
+    if (!image) return;
+    this.place("failure").hidden = true;
+    image.src = url;
+    image.decode().catch(() => {}).then(() => requestAnimationFrame(() => {
+      this.painted += 1;
+      if (this.inFlight) this.times.push(performance.now() - this.askedAt);
+      this.next();
+    }));
+  },
+  fail(words) {
+    const place = this.place("failure");
+    place.textContent = words;
+    place.hidden = false;
+    this.next();
+  },
+  label(bar) {
+    const shown = bar.closest("[data-row]")?.querySelector("[data-value]");
+    if (shown) shown.textContent = Number(bar.value).toFixed(bar.step < 0.1 ? 2 : 1);
+  },
+  set(name, value, tries = 40) {  // the slider may not be there yet
+    const bar = document.querySelector(`input[data-name="${CSS.escape(name)}"]`);
+    if (bar) { bar.value = value; this.label(bar); }
+    else if (tries) setTimeout(() => this.set(name, value, tries - 1), 50);
+  },
+  address(text) {
+    const url = new URL(location.href);
+    url.searchParams.set("r", text);
+    url.searchParams.delete("token");
+    history.replaceState(null, "", url);
+  },
+  busy(words) {
+    const place = this.place("busy");
+    if (place) place.textContent = words;
+    document.body.classList.toggle("is-busy", Boolean(words));
+  },
+  ready() {
+    this.readyAt = performance.now();
+    document.body.dataset.ready = "yes";
+  },
+  async copy(text) {
+    await navigator.clipboard.writeText(text);
+  },
+};
