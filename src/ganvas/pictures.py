@@ -1,5 +1,6 @@
 """Samples on disk: a PNG grid, a folder of PNGs, an .npz; and a scatter plot for 2-D points."""
 
+import base64
 import io as memory
 from fractions import Fraction
 from importlib.util import find_spec
@@ -87,6 +88,11 @@ def png(picture: Image.Image) -> bytes:
     buffer = memory.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def data_url(content: bytes, media: str = "image/png") -> str:
+    """Bytes as an address that a page can show without a server."""
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
 FILMS = (".gif", ".webp", ".mp4")

@@ -1,6 +1,5 @@
 """report.html: one file with the pictures, the curves and the command that made them. Opens anywhere, loads nothing."""
 
-import base64
 import html
 import json
 from collections.abc import Sequence
@@ -155,8 +154,7 @@ def write_report(run: Run) -> Path:
 
 
 def _figure(content: bytes, caption: str, kind: str = "") -> str:
-    data = base64.b64encode(content).decode()
     return (
-        f"<figure><img class='{kind}' alt='{html.escape(caption)}' src='data:image/png;base64,{data}'>"
+        f"<figure><img class='{kind}' alt='{html.escape(caption)}' src='{pictures.data_url(content)}'>"
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )

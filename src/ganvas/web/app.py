@@ -12,7 +12,6 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Response
-from nicegui import app as pages
 from nicegui import ui
 
 from ganvas import pictures
@@ -74,12 +73,6 @@ def serve(
     async def index(r: str = "") -> None:
         await build(source, r)
 
-    def started() -> None:
-        say(f"{source.renderer.name}: {url}  (Ctrl-C stops it)")
-        if browser:
-            webbrowser.open(url)
-
-    pages.on_startup(started)
     ui.run_with(
         server, title=f"ganvas: {source.renderer.name}", favicon=ICON, dark=None, reconnect_timeout=RECONNECT,
         show_welcome_message=False, binding_refresh_interval=None, tailwind=False,
@@ -91,7 +84,25 @@ def serve(
     with warnings.catch_warnings():
         # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
         warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, lambda: _greet(source.renderer.name, url, browser, say)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and not before."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready()
+
+
+def _greet(name: str, url: str, browser: bool, say: Callable[[str], None]) -> None:
+    say(f"{name}: {url}  (Ctrl-C stops it)")
+    if browser:
+        webbrowser.open(url)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,6 @@
 """One open page: its session, what is drawn on it, and who is told when it changes."""
 
 import asyncio
-import base64
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
+from ganvas.web import STATIC
 from ganvas.web.renderer import Renderer
 from ganvas.web.session import Session
 from ganvas.web.state import State, from_text, to_text
@@ -20,19 +20,13 @@ from ganvas.web.state import State, from_text, to_text
 if TYPE_CHECKING:
     from ganvas.web.app import Source
 
-STATIC = Path(__file__).with_name("static")
 LOG = logging.getLogger("ganvas")
 Listener = Callable[[], Awaitable[None]]
 
 
-def data_url(image: Tensor, kind: str = "png") -> str:
+def image_url(image: Tensor) -> str:
     """A uint8 image (C, H, W) as the address of itself."""
-    return bytes_url(pictures.png(pictures.to_image(image)), f"image/{kind}")
-
-
-def bytes_url(content: bytes, media: str) -> str:
-    """Bytes as the address of themselves."""
-    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+    return pictures.data_url(pictures.png(pictures.to_image(image)))
 
 
 class Page:
@@ -61,7 +55,7 @@ class Page:
         except Exception as error:
             self.script(f"ganvas.fail({json.dumps(_words(error))})")
             return
-        self.script(f"ganvas.show({json.dumps(data_url(image[0]))})")
+        self.script(f"ganvas.show({json.dumps(image_url(image[0]))})")
         background_tasks.create(self._look(), name="look")
 
     async def drag(self, value: float, change: Callable[[float], State]) -> None:

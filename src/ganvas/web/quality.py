@@ -68,6 +68,13 @@ class _Own(NamedTuple):
     labels: Tensor | None
 
 
+class _Signs(NamedTuple):
+    values: dict[str, Tensor]
+    """What tells strange pictures, the stranger the larger (n,) each."""
+    away: Tensor | None
+    """Distances to the real images (n, m)."""
+
+
 SIGNS = {
     "points": "the point is far from everything that was drawn in its space",
     "looks": "it looks like no real image",
@@ -91,12 +98,12 @@ class Gauge:
         if (scores := self.scores(images, label)) is not None and self._own.scores is not None:
             share = _below(self._own.scores, scores[0])
             log_ratio = float(scores[0]) if self.ratio is not None else None
-        distance = nearest = None
-        if self.real is not None and self._own.away is not None:
-            apart, which = self.nearest_real(images)
-            distance, nearest = float(apart[0] / self._own.away.mean().clamp(min=1e-12)), int(which[0])
         usual, here = self._usual_signs(space), self._signs(space, points, images, label)
-        ranks = {name: _below(usual[name], here[name][0]) for name in here}
+        distance = nearest = None
+        if here.away is not None and self._own.away is not None:
+            nearest = int(here.away[0].argmin())
+            distance = float(here.away[0, nearest] / self._own.away.mean().clamp(min=1e-12))
+        ranks = {name: _below(usual[name], each[0]) for name, each in here.values.items()}
         manifold = 1 - _below(usual["all"], _together({n: torch.tensor([r]) for n, r in ranks.items()})[0])
         warnings = []
         if typicality < RARE:
@@ -126,12 +133,6 @@ class Gauge:
         """Classes (n,) of pictures by their `features`; None without a classifier."""
         known = classifier_of(self.model)
         return None if known is None else known.network.head(features.to(self.model.device)).argmax(1).cpu()
-
-    def nearest_real(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance to the nearest real image and which one it is (n,): as the eye sees them, since a classifier's features can be
-        fooled where the generator never was."""
-        found = torch.cdist(self._looks(images), self._real_looks[0]).min(1)
-        return found.values, found.indices
 
     def repaired(self, space: LatentSpace, points: Tensor, label: Tensor | None, off: bool, steps: int = 10) -> Tensor:
         """A point (1, *shape) where samples look real: half the way to the nearest usual points where it is off the manifold,
@@ -184,7 +185,7 @@ class Gauge:
             labels = None if labels is None else labels.to(self.model.device)
             return _Own(
                 images, self.scores(images, labels), None if self._critic is None else self._logits(images, labels),
-                None if self.real is None else self.nearest_real(images)[0], self._looks(images), labels,
+                None if self.real is None else self._away(self._looks(images)).amin(1), self._looks(images), labels,
             )  # fmt: skip
 
     @cached_property
@@ -204,25 +205,28 @@ class Gauge:
             self._whites[space.name] = known, _radii(known)
         return self._whites[space.name]
 
-    def _signs(
-        self, space: LatentSpace, points: Tensor, images: Tensor, labels: Tensor | None
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """What tells strange pictures, the stranger the larger (n,) each."""
+    def _away(self, looks: Tensor) -> Tensor:
+        """Distances to all real images (n, m): as the eye sees them, since a classifier's features can be fooled where the
+        generator never was."""
+        return torch.cdist(looks, self._real_looks[0])
+
+    def _signs(self, space: LatentSpace, points: Tensor, images: Tensor, labels: Tensor | None) -> "_Signs":
         known, radii = self._known(space)
-        found = {"points": (torch.cdist(self._white(space, points), known) / radii).min(1).values}
+        found = {"points": (torch.cdist(self._white(space, points), known) / radii).amin(1)}
+        looks, away = self._looks(images), None
         if self.real is not None:
-            looks, balls = self._real_looks
-            found["looks"] = (torch.cdist(self._looks(images), looks) / balls).min(1).values
+            away = self._away(looks)
+            found["looks"] = (away / self._real_looks[1]).amin(1)
         if self._own.logits is not None:
-            alike = torch.cdist(self._looks(images), self._own.looks).topk(ALIKE, largest=False).indices
+            alike = torch.cdist(looks, self._own.looks).topk(ALIKE, largest=False).indices
             theirs = self._own.logits[alike]
             found["critic"] = (theirs.mean(1) - self._logits(images, labels)) / theirs.std(1).clamp(min=1e-9)
-        return found
+        return _Signs(found, away)
 
     def _usual_signs(self, space: LatentSpace) -> dict[str, Tensor]:
         if space.name not in self._usual:
             points = space.numbered(KNOWN, 1, self._own.labels)
-            found = self._signs(space, points, self._own.images, self._own.labels)
+            found = self._signs(space, points, self._own.images, self._own.labels).values
             ranks = {name: each.argsort().argsort().double() / KNOWN for name, each in found.items()}
             self._usual[space.name] = {**found, "all": _together(ranks)}
         return self._usual[space.name]

@@ -16,8 +16,8 @@ from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes, class_names, classifier_of
 from ganvas.latent.directions import Direction, load_directions, save
 from ganvas.latent.finders import finders
-from ganvas.pictures import png
-from ganvas.web.page import Page, bytes_url, slider
+from ganvas.pictures import data_url, png
+from ganvas.web.page import Page, slider
 
 REACH = 3.5
 """Of the sliders: the thumbnails stand above their places."""
@@ -107,7 +107,7 @@ def _strip(images: Tensor) -> str:
     )
     tiles[3, :, :, :width] = 255
     flat = tiles.reshape(4, height, -1)[:, :, : (2 * count - 1) * width]
-    return bytes_url(png(Image.fromarray(flat.permute(1, 2, 0).contiguous().numpy())), "image/png")
+    return data_url(png(Image.fromarray(flat.permute(1, 2, 0).contiguous().numpy())), "image/png")
 
 
 def _move(page: Page, name: str) -> Any:

@@ -4,7 +4,7 @@ import asyncio
 
 from nicegui import ui
 
-from ganvas.web.page import Page, data_url
+from ganvas.web.page import Page, image_url
 
 SHOWN = 60
 """Newest steps that are listed; undo and redo reach all."""
@@ -40,14 +40,14 @@ def build(page: Page) -> None:
         wanted = history.steps[-SHOWN:]
         missing = [step for step in wanted if step.number not in page.thumbs]
         images = await asyncio.to_thread(session.renderer.together, [step.state for step in missing])
-        page.thumbs |= {step.number: data_url(image) for step, image in zip(missing, images, strict=True)}
+        page.thumbs |= {step.number: image_url(image) for step, image in zip(missing, images, strict=True)}
         marked = await asyncio.to_thread(session.renderer.together, [state for _, state in session.bookmarks])
         kept.clear()
         with kept:
             for place, ((words, state), image) in enumerate(zip(session.bookmarks, marked, strict=True)):
                 with ui.element("div").classes("g-line"):
                     with ui.element("button").classes("step").props("type=button").style("width: auto") as row:
-                        ui.element("img").props(f'src="{data_url(image)}" alt=""')
+                        ui.element("img").props(f'src="{image_url(image)}" alt=""')
                         ui.label(words)
                     row.on("click", lambda _, s=state, w=words: page.step(f"bookmark {w}", s))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from nicegui import ui
 
-from ganvas.web.page import Page, data_url
+from ganvas.web.page import Page, image_url
 from ganvas.web.session import MARKS_WANTED, SHEET
 from ganvas.web.state import State
 
@@ -74,7 +74,7 @@ def build(page: Page) -> None:
         with place:
             for number, image in enumerate(images):
                 with ui.element("button").classes("tile").props(f'type=button aria-label="sample {number}"') as tile:
-                    ui.element("img").props(f'src="{data_url(image)}" alt=""')
+                    ui.element("img").props(f'src="{image_url(image)}" alt=""')
                 mark = session.marks.get((at["seed"], number))
                 if mark is not None:
                     tile.classes("good" if mark else "bad")

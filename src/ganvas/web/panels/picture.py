@@ -5,7 +5,7 @@ from typing import Any
 from nicegui import events, ui
 
 from ganvas.latent.restore import tasks
-from ganvas.web.page import Page, data_url
+from ganvas.web.page import Page, image_url
 from ganvas.web.upload import LARGEST, read_image
 
 HALVES = ("left", "right", "top", "bottom", "middle")
@@ -43,13 +43,13 @@ def build(page: Page) -> None:
         except Exception as error:
             page.tell(str(error), "negative")
             return
-        before.props["src"] = data_url(image)
+        before.props["src"] = image_url(image)
         before.update()
         found = await page.work("looking for it", session.renderer.inverted, image, task.value, hidden.value)
         if found is None:
             return
         state, residual = found
-        after.props["src"] = data_url(session.renderer.draw([state])[0])
+        after.props["src"] = image_url(session.renderer.draw([state])[0])
         after.update()
         unit = "of what was seen, " if task.value != "none" else ""
         words.set_text(

@@ -6,7 +6,7 @@ import math
 from nicegui import ui
 
 from ganvas.errors import GanvasError
-from ganvas.web.page import Page, data_url
+from ganvas.web.page import Page, image_url
 from ganvas.web.state import State
 
 HERE = 4
@@ -29,7 +29,7 @@ def build(page: Page) -> None:
         other.set_visibility(a is not None)
         if a is not None:
             image = await asyncio.to_thread(page.session.renderer.draw, [a])
-            pinned.props["src"] = data_url(image[0])
+            pinned.props["src"] = image_url(image[0])
             pinned.update()
 
     page.settled.append(compare)
@@ -91,7 +91,7 @@ def _quality(page: Page) -> None:
         verdict.set_text(words)
         verdict.classes(replace="warning" if found.warnings else "fine")
         if found.nearest is not None and renderer.real is not None:
-            nearest.props["src"] = data_url(renderer.real.images[found.nearest])
+            nearest.props["src"] = image_url(renderer.real.images[found.nearest])
             nearest.update()
             nearest_words.set_text(
                 f"nearest real image, {found.distance:.2f} x as far as usual; of {renderer.real.source}"
@@ -134,7 +134,7 @@ def _neighbours(page: Page) -> None:
         images = await asyncio.to_thread(session.renderer.together, states)
         around[:] = states
         for (_, image), drawn in zip(tiles, images, strict=True):
-            image.props["src"] = data_url(drawn)
+            image.props["src"] = image_url(drawn)
             image.update()
         note.set_text("")
 

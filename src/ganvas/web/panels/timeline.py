@@ -9,7 +9,7 @@ from nicegui import ui
 
 from ganvas import pictures
 from ganvas.web.film import film
-from ganvas.web.page import Page, bytes_url, data_url
+from ganvas.web.page import Page, image_url
 from ganvas.web.state import Timeline
 
 PREVIEW = 24
@@ -72,7 +72,7 @@ def build(page: Page) -> None:
             content = await asyncio.to_thread(
                 pictures.animation, drawn, ".webp", max(4.0, timeline().fps * PREVIEW / timeline().frames)
             )
-            preview.props["src"] = bytes_url(content, "image/webp")
+            preview.props["src"] = pictures.data_url(content, "image/webp")
             preview.update()
             note.set_text(f"steps vary by {variation:.1%} of their mean")
 
@@ -105,7 +105,7 @@ def build(page: Page) -> None:
                         .classes("tile")
                         .props(f'type=button aria-label="go to key frame {place + 1}"') as tile
                     ):
-                        ui.element("img").props(f'src="{data_url(image)}" alt=""')
+                        ui.element("img").props(f'src="{image_url(image)}" alt=""')
                     tile.on("click", lambda _, p=place: page.step(f"key frame {p + 1}", session.timeline.keys[p]))
 
                     async def drop(p: int = place) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 from nicegui import ui
 
+from ganvas import pictures
 from ganvas.training import verdicts
 from ganvas.training.report import curves
 from ganvas.web.opening import open_renderer
-from ganvas.web.page import Page, bytes_url
+from ganvas.web.page import Page
 
 EVERY = 3.0
 """Seconds between two looks at the folder."""
@@ -43,7 +44,7 @@ def build(page: Page) -> None:
             )
             drawn = await asyncio.to_thread(curves, folder)
             if drawn is not None:
-                plot.props["src"] = bytes_url(drawn, "image/png")
+                plot.props["src"] = pictures.data_url(drawn, "image/png")
                 plot.update()
             found = await asyncio.to_thread(verdicts.judge, stats)
             said.clear()
@@ -54,7 +55,7 @@ def build(page: Page) -> None:
                     ui.label("Nothing stands out so far.").classes("fine")
             newest = sorted(folder.samples_path.glob("[0-9]*.png"))
             if newest:
-                samples.props["src"] = bytes_url(await asyncio.to_thread(newest[-1].read_bytes), "image/png")
+                samples.props["src"] = pictures.data_url(await asyncio.to_thread(newest[-1].read_bytes), "image/png")
                 samples.update()
         snapshots = folder.snapshots
         if follow.value and snapshots and snapshots[-1] != seen["snapshot"]:

@@ -1,0 +1,109 @@
+"""A page for somebody without Python: pictures drawn beforehand, in one file that loads nothing."""
+
+import html
+import io as memory
+import json
+from dataclasses import replace
+
+import torch
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from PIL import Image
+from torch import Tensor
+
+from ganvas.pictures import data_url, to_image
+from ganvas.web import STATIC
+from ganvas.web.landscape import SEED, Tell, landscape
+from ganvas.web.renderer import FIRST, Renderer
+from ganvas.web.state import State, move_of
+
+STARTS = 12
+DIRECTIONS = 6
+STRENGTHS = tuple(s / 2 for s in range(-6, 7))
+"""Of every direction: a slider of 13 places."""
+DOTS = 900
+"""Samples on the map."""
+LOSSLESS = 32
+"""Side up to which pictures are kept to the pixel."""
+
+
+def page(renderer: Renderer, method: str = "pca", tell: Tell = lambda what, done, total: None) -> bytes:
+    """The page as UTF-8: `STARTS` samples with `DIRECTIONS` sliders each, a map of `DOTS` samples, and the quality of all."""
+    starts = _starts(renderer)
+    directions = renderer.directions(method)[:DIRECTIONS]
+    images, numbers = [], []
+    for i, start in enumerate(starts):
+        states = [start.to(move_of(d, s)) for d in directions for s in STRENGTHS]
+        images.append(renderer.together(states))
+        numbers += [_numbers(renderer, state) for state in states]
+        tell("pictures", i + 1, len(starts))
+    tell("map", 0, 1)
+    found = landscape(renderer)
+    rows = torch.linspace(0, len(found.places) - 1, min(DOTS, len(found.places))).long()
+    thumbs = renderer.together([State(SEED, int(i)) for i in rows])
+    tell("map", 1, 1)
+    columns = len(directions) * len(STRENGTHS)
+    name, values = next((n, found.values[n]) for n in ("realism", "density") if n in found.values)
+    data = {
+        "side": renderer.model.shape[1:],
+        "directions": [{"name": d.name, "effect": round(d.effect, 3)} for d in directions],
+        "strengths": STRENGTHS,
+        "starts": len(starts),
+        "numbers": numbers,
+        "sprite": {"url": _sprite(torch.cat(images), columns), "columns": columns},
+        "map": {
+            "url": _sprite(thumbs, 30), "columns": 30, "by": name,
+            "dots": [
+                [round(x, 3), round(y, 3), colour]
+                for (x, y), colour in zip(found.places[rows].tolist(), _colours(values[rows]), strict=True)
+            ],
+        },
+    }  # fmt: skip
+    text = (STATIC / "export.html").read_text(encoding="utf-8")
+    title = html.escape(f"{renderer.name}: latent space")
+    # "</" can not occur in what JSON is put into, or the script would end there.
+    plain = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    return text.replace("@TITLE@", title).replace('"@DATA@"', plain).encode()
+
+
+def _starts(renderer: Renderer) -> list[State]:
+    """The most real of the first samples that look different from each other."""
+    count = 4 * FIRST
+    labels = renderer.model.labels(count)
+    images = renderer.model.sample(count)
+    with torch.no_grad():
+        scores = renderer.gauge.scores(images, None if labels is None else labels.to(renderer.model.device))
+    features = renderer.gauge.features(images)
+    order = list(range(count)) if scores is None else scores.argsort(descending=True).tolist()
+    chosen: list[int] = [order[0]]
+    good = order[: count // 2]
+    while len(chosen) < STARTS:  # the one that is furthest from those that are there
+        away = torch.cdist(features[good], features[chosen]).min(1).values
+        chosen.append(good[int(away.argmax())])
+    return [replace(State(), number=i) for i in chosen]
+
+
+def _numbers(renderer: Renderer, state: State) -> list[float | None]:
+    found = renderer.quality(state)
+    values = (found.realism, found.typicality, found.manifold)
+    return [None if value != value else round(value, 3) for value in values]
+
+
+def _colours(values: Tensor) -> list[str]:
+    low, high = torch.quantile(values, torch.tensor([0.02, 0.98])).tolist()
+    share = ((values - low) / max(high - low, 1e-9)).clamp(0, 1)
+    return [to_hex(colormaps["viridis"](float(each))) for each in share]
+
+
+def _sprite(images: Tensor, columns: int) -> str:
+    """Pictures (n, C, H, W) side by side and below each other as one."""
+    n, channels, height, width = images.shape
+    rows = -(-n // columns)
+    whole = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
+    whole[:n] = images
+    tiled = whole.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
+    picture: Image.Image = to_image(tiled.reshape(channels, rows * height, columns * width))
+    buffer = memory.BytesIO()
+    options = {"lossless": True} if max(height, width) <= LOSSLESS else {"quality": 90}
+    picture.convert("RGB").save(buffer, "WEBP", **options)
+    return data_url(buffer.getvalue(), "image/webp")

@@ -1,0 +1,37 @@
+"""Key frames are on the film, and the pace is even."""
+
+import pytest
+import torch
+
+from ganvas.errors import GanvasError
+from ganvas.web.film import film
+from ganvas.web.renderer import Renderer
+from ganvas.web.state import Mix, State, Timeline
+
+
+def test_the_film_begins_and_ends_at_its_keys(fashion: Renderer) -> None:
+    keys = (State(1), State(2), State(3))
+    frames, even = film(fashion, Timeline(keys, frames=21))
+    assert frames.shape == (21, 1, 28, 28)
+    for at, key in ((0, keys[0]), (-1, keys[2])):
+        assert (frames[at].int() - fashion.draw([key])[0].int()).abs().max() <= 1
+    _, uneven = film(fashion, Timeline(keys, frames=21, equal=False))
+    assert even < uneven / 3
+    looped, _ = film(fashion, Timeline(keys, frames=21, loop=True, kind="spline"))
+    assert (looped[-1].int() - looped[0].int()).abs().max() <= 1
+
+
+def test_keys_with_layers_classes_and_noise(fashion: Renderer, small: Renderer) -> None:
+    frames, _ = film(fashion, Timeline((State(1), State(2, mix=Mix(4, 0, 1, 2))), frames=6))
+    assert (frames[-1].int() - fashion.draw([State(2, mix=Mix(4, 0, 1, 2))])[0].int()).abs().max() <= 1
+    done: list[int] = []
+    frames, _ = film(
+        small, Timeline((State(1, label=0, noise=3), State(2, label=1)), frames=5), lambda i, n: done.append(i)
+    )
+    assert torch.equal(frames[0], small.draw([State(1, label=0, noise=3)])[0])
+    assert done[-1] == 5
+
+
+def test_one_key_is_no_film(fashion: Renderer) -> None:
+    with pytest.raises(GanvasError, match="at least 2 key frames"):
+        film(fashion, Timeline((State(),)))

@@ -1,0 +1,52 @@
+"""The map is drawn once, and neighbours lie together on it."""
+
+import pytest
+import torch
+
+from ganvas.web import landscape as module
+from ganvas.web.landscape import landscape
+from ganvas.web.renderer import Renderer
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LANDMARKS", 200)
+
+
+def test_the_map_is_kept_and_says_what_is_where(fashion: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    found = landscape(fashion, 500, lambda what, done, total: steps.append(what))
+    assert "places" in steps
+    assert found.places.shape == (500, 2)
+    assert found.places.abs().max() <= 1.0001
+    assert {"density", "realism", "class", "brightness"} <= found.values.keys()
+    assert all(values.shape == (500,) and values.isfinite().all() for values in found.values.values())
+    # Classes are told apart: most samples have a neighbour on the map of their own class.
+    away = torch.cdist(found.places, found.places) + 9 * torch.eye(500)
+    same = found.values["class"][away.argmin(1)] == found.values["class"]
+    assert same.double().mean() > 0.7
+    # A known picture lies where its sample is.
+    here = found.at(found.features[:5])
+    assert (here - found.places[:5]).norm(dim=1).max() < 0.05
+    assert found.real_places is not None
+    assert len(found.real_places) == 1000
+    assert torch.equal(
+        found.values["brightness"][:9], fashion.model.sample(9).float().mean((1, 2, 3)).to(torch.float32)
+    )
+
+    def never(*given: object) -> None:
+        raise AssertionError("drawn again")
+
+    monkeypatch.setattr(module, "_draw", never)
+    again = landscape(fashion, 500)
+    assert torch.equal(again.places, found.places)
+    (fashion.cache / "landscape.safetensors").write_bytes(b"damaged")
+    with pytest.raises(AssertionError, match="drawn again"):
+        landscape(fashion, 500)
+
+
+def test_a_model_without_anything_has_a_map_too(small: Renderer) -> None:
+    found = landscape(small, 120)
+    assert "realism" not in found.values
+    assert "class" not in found.values
+    assert found.real_places is None

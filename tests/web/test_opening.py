@@ -1,0 +1,112 @@
+"""From what somebody typed to a renderer, and from a recipe to the same pixels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ganvas
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.training import Result
+from ganvas.web import opening
+from ganvas.web.app import source_of
+from ganvas.web.opening import open_renderer, replay, replay_film
+from ganvas.web.renderer import Renderer
+from ganvas.web.state import Recipe, State, Timeline, move_of, to_json
+
+
+def recipe_of(renderer: Renderer) -> Recipe:
+    state = State(3, 4, truncation=0.9, noise=2).to(move_of(renderer.directions("random")[0], 1.5))
+    return Recipe("fashion", renderer.hash, state, Timeline((State(1), state), frames=5))
+
+
+def write(path: Path, recipe: Recipe) -> Path:
+    path.write_text(json.dumps(to_json(recipe)))
+    return path
+
+
+def test_the_packaged_model_brings_all_that_a_page_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*given: object) -> None:
+        raise GanvasError("not on this machine")
+
+    monkeypatch.setattr(opening, "load_dataset", nothing)
+    renderer = open_renderer(device="cpu")
+    assert renderer.ratio is not None
+    assert renderer.ratio.report.auc > 0.6
+    assert renderer.real is not None
+    assert renderer.real.images.shape == (1000, 1, 28, 28)
+    with pytest.raises(GanvasError, match="not on this machine"):
+        open_renderer(data="fashion-mnist", device="cpu")
+
+
+def test_a_run_of_ones_own(trained: Result) -> None:
+    renderer = open_renderer(trained.run.path, device="cpu")
+    assert renderer.ratio is None
+    assert renderer.real is not None
+    assert "digits" in renderer.real.source
+    assert renderer.quality(State()).log_ratio is None
+    with pytest.raises(GanvasError, match="holds"):
+        open_renderer(trained.run.path, data="shapes", device="cpu")
+
+
+def test_a_recipe_gives_the_same_pixels_again(
+    fashion: Renderer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = recipe_of(fashion)
+    path = write(tmp_path / "recipe.json", recipe)
+    wanted = fashion.draw([recipe.state])[0]
+    assert torch.equal(ganvas.replay(path, device="cpu"), wanted)
+    assert torch.equal(replay(to_json(recipe), fashion.model), wanted)
+    assert torch.equal(replay(recipe, fashion), wanted)
+    out = tmp_path / "picture.png"
+    assert main(["render", str(path), "--out", str(out), "--scale", "2", "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 1
+    with Image.open(out) as image:
+        assert image.size == (56, 56)
+        assert np.array_equal(np.asarray(image)[::2, ::2], wanted[0].numpy())
+    film = tmp_path / "film.webp"
+    assert main(["render", str(path), "--out", str(film), "--device", "cpu"]) == 0
+    assert "5 frames" in capsys.readouterr().out
+    with Image.open(film) as image:
+        assert getattr(image, "n_frames", 1) == 5
+    assert len(replay_film(recipe, fashion)) == 5
+
+
+def test_mistakes_are_said(
+    fashion: Renderer, trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "recipe.json", recipe_of(fashion))
+    for arguments, words in (
+        ([str(path), "--model", str(trained.run.path)], "weights"),
+        ([str(path), "--out", "a.bmp"], ".gif"),
+        ([str(path), "--scale", "0"], "1 to 64"),
+        ([str(tmp_path / "none.json")], "Can not read"),
+        ([str(Path(__file__))], "not valid JSON"),
+    ):
+        assert main(["render", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    for arguments, words in (
+        (["--port", "99999"], "65535"), (["no-such-model"], "No such model"), (["--export", "a.pdf"], ".html"),
+        (["--data", "no-such-data"], "no-such-data"),
+    ):  # fmt: skip
+        assert main(["explore", "--no-browser", *arguments]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_only_directions_of_this_model_and_space_are_loaded(fashion: Renderer, small: Renderer, tmp_path: Path) -> None:
+    from ganvas.latent import open_space
+    from ganvas.latent.directions import find, save
+
+    mine, other, z = (tmp_path / f"{name}.safetensors" for name in ("mine", "other", "z"))
+    save(mine, fashion.directions("random")[:2])
+    save(other, small.directions("random")[:1])
+    save(z, find(open_space(fashion.model, "z"), "random", 1))
+    assert len(source_of(fashion, None, [mine]).loaded) == 2
+    with pytest.raises(GanvasError, match="another model"):
+        source_of(fashion, None, [other])
+    with pytest.raises(GanvasError, match="one of z"):
+        source_of(fashion, None, [z])

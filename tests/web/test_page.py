@@ -1,0 +1,336 @@
+"""The page in a real browser: every panel does what it says."""
+
+import base64
+import io
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ganvas
+from ganvas.web.state import from_text
+from tests.web.browser import CHROMIUM, DRIVER, MISSING, Browser, chromium, server
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("explorer")
+
+
+@pytest.fixture(scope="module")
+def url(cache: Path) -> Iterator[str]:
+    with server(cache=cache) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(cache: Path) -> Iterator[Browser]:
+    with chromium(downloads=cache) as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Browser]:
+    """A fresh page at its start, which must not have complained when the test is over."""
+    browser.errors()
+    browser.open(url)
+    yield browser
+    assert browser.errors() == []
+
+
+def array(src: str) -> np.ndarray:
+    """The pixels behind a data address."""
+    with Image.open(io.BytesIO(base64.b64decode(src.partition(",")[2]))) as image:
+        return np.asarray(image)
+
+
+def state_of(page: Browser) -> object:
+    """What the address holds."""
+    return from_text(page.driver.current_url.partition("r=")[2])
+
+
+def test_a_slider_moves_the_picture_and_undo_brings_it_back(page: Browser) -> None:
+    before = page.pixels()
+    page.drag("pca-0", [6] * 15)
+    page.settled()
+    moved = page.pixels()
+    assert moved != before
+    assert page.script("return ganvas.times.length") > 0
+    page.click("do-undo")
+    page.settled()
+    assert page.pixels() == before
+    assert float(page.slider("pca-0").get_property("value")) == 0  # type: ignore[arg-type]
+    page.click("do-redo")
+    page.settled()
+    assert page.pixels() == moved
+    page.tab("History")
+    assert "pca-0 at +" in page.text("steps")
+
+
+def test_the_address_gives_the_same_pixels_in_python_and_in_the_browser(page: Browser, url: str) -> None:
+    page.drag("pca-1", [5] * 20)
+    page.drag("truncation", [-5] * 4)
+    page.settled()
+    pixels, address = page.pixels(), page.driver.current_url
+    page.open(url)
+    page.settled()
+    assert page.pixels() != pixels
+    page.open(address)
+    assert page.pixels() == pixels
+    recipe = from_text(address.partition("r=")[2])
+    assert recipe.state.truncation < 1
+    assert np.array_equal(ganvas.replay(recipe, device="cpu")[0].numpy(), array(pixels))
+
+
+def test_keys_work_without_a_mouse(page: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    before = page.pixels()
+    bar = page.slider("pca-2")
+    bar.send_keys(Keys.ARROW_RIGHT * 15)
+    page.settled()
+    moved = page.pixels()
+    assert moved != before
+    page.script("document.activeElement.blur()")
+    page.all("body")[0].send_keys("n")
+    page.settled()
+    assert page.pixels() != moved
+    page.all("body")[0].send_keys("z")
+    page.settled()
+    assert page.pixels() == moved
+
+
+def test_the_quality_is_read_while_one_moves(page: Browser) -> None:
+    assert page.text("q-realism").startswith("99%")
+    assert page.text("verdict") == "on the manifold"
+    assert "images" in page.text("nearest")
+    from selenium.webdriver.common.keys import Keys
+
+    for name in ("pca-0", "pca-1", "pca-4"):
+        page.slider(name).send_keys(Keys.END)
+    page.settled()
+    page.wait(lambda: page.text("verdict").startswith("off the manifold"))
+    strange = page.pixels()
+    page.click("do-repair")
+    page.settled()
+    assert page.pixels() != strange
+    page.wait(lambda: page.text("verdict") == "on the manifold")
+
+
+def test_the_map_is_drawn_and_clicked(page: Browser) -> None:
+    page.wait(lambda: "5,000 samples" in page.text("map-words"))
+    before = page.pixels()
+    page.click_map(123)
+    page.settled()
+    assert page.pixels() != before
+    recipe = state_of(page)
+    number = recipe.state.number  # type: ignore[attr-defined]
+    wanted = ganvas.load("fashion", device="cpu").sample(number + 1, batch=1)[number, 0]
+    assert np.array_equal(array(page.pixels()), wanted.numpy())
+
+
+def test_neighbours_and_bookmarks(page: Browser) -> None:
+    tiles = page.all('[data-id="neighbours"] .tile')
+    assert len(tiles) == 9
+    page.wait(lambda: page.script("return document.querySelectorAll('[data-id=neighbours] img[src]').length") == 9)
+    before = page.pixels()
+    page.script("arguments[0].click()", tiles[0])
+    page.settled()
+    assert page.pixels() != before
+    page.tab("History")
+    page.click("do-bookmark")
+    page.settled()
+    assert "went to a neighbour" in page.text("bookmarks")
+
+
+def test_marks_become_a_slider(page: Browser) -> None:
+    page.tab("Label")
+    tiles = page.wait(lambda: page.all('[data-id="marking"] .tile'))
+    sources = page.script("return [...document.querySelectorAll('[data-id=marking] img')].map(i => i.src)")
+    light = [array(src).mean() for src in sources]
+    for tile, value in zip(tiles, light, strict=True):
+        for _ in range(1 if value > np.median(light) else 2):
+            page.script("arguments[0].click()", tile)
+    page.wait(lambda: page.text("marks") == "25 good, 25 bad")
+    page.click("do-learn")
+    page.wait(lambda: "accuracy" in page.text("learned"))
+    assert int(page.text("learned").partition("accuracy ")[2].partition("%")[0]) > 75
+    before = array(page.pixels()).mean()
+    page.drag("marked", [5] * 15)
+    page.settled()
+    assert array(page.pixels()).mean() > before
+
+
+def test_a_picture_is_uploaded_inverted_and_edited(page: Browser, tmp_path: Path) -> None:
+    wanted = ganvas.load("fashion", device="cpu").sample(4, seed=8)[3, 0].numpy()
+    Image.fromarray(wanted).save(tmp_path / "mine.png")
+    page.tab("Image")
+    page.script("document.querySelector('[data-id=upload] input[type=file]').style.display = 'block'")
+    page.all('[data-id="upload"] input[type="file"]')[0].send_keys(str(tmp_path / "mine.png"))
+    page.wait(lambda: "residual" in page.text("inverted"))
+    page.settled()
+    found = array(page.pixels()).astype(int)
+    assert np.abs(found - wanted).mean() < 12
+    page.drag("pca-0", [5] * 15)
+    page.settled()
+    assert not np.array_equal(array(page.pixels()), found)
+
+
+def test_a_bad_upload_is_refused_in_words_and_the_page_lives_on(page: Browser, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture at all")
+    page.tab("Image")
+    before = page.pixels()
+    page.all('[data-id="upload"] input[type="file"]')[0].send_keys(str(tmp_path / "bad.png"))
+    page.wait(lambda: any("can not be read" in each.text for each in page.all(".q-notification")))
+    page.drag("pca-0", [5] * 15)
+    page.settled()
+    assert page.pixels() != before
+
+
+def test_a_film_and_a_recipe_are_downloaded(page: Browser, cache: Path) -> None:
+    page.tab("Timeline")
+    page.click("do-key")
+    page.settled()
+    page.drag("pca-0", [6] * 15)
+    page.settled()
+    page.click("do-key")
+    page.wait(lambda: len(page.all('[data-id="keys"] .tile')) == 2)
+    page.click("do-preview")
+    page.wait(lambda: page.script("return document.querySelector('[data-id=film]').naturalWidth") == 252)
+    page.click("export-gif")
+    film = page.wait(lambda: [path for path in cache.glob("walk*.gif") if path.stat().st_size])[0]
+    with Image.open(film) as image:
+        assert getattr(image, "n_frames", 1) >= 40  # equal pictures in a row become one
+    page.tab("Recipe")
+    page.click("do-recipe")
+    path = page.wait(lambda: [path for path in cache.glob("recipe*.json") if path.stat().st_size])[0]
+    assert len(json.loads(path.read_text())["timeline"]["keys"]) == 2
+    assert np.array_equal(ganvas.replay(path, device="cpu")[0].numpy(), array(page.pixels()))
+
+
+def test_a_broken_state_shows_its_error_in_place_and_the_page_lives_on(page: Browser, url: str) -> None:
+    page.open(url)
+    recipe = state_of(page)
+    from dataclasses import replace
+
+    from ganvas.web.state import pack, to_text
+
+    state = replace(recipe.state, base=pack(torch.full((64,), 3e38)), space="w")  # type: ignore[attr-defined]
+    page.driver.get(f"{url}?r={to_text(replace(recipe, state=state))}")  # type: ignore[type-var]
+    page.wait(lambda: "NaN or infinity" in page.text("failure"))
+    page.wait(lambda: page.text("verdict") or True)
+    page.script("document.activeElement.blur()")
+    page.wait(lambda: page.script("return document.body.dataset.ready === 'yes'"))
+    page.all("body")[0].send_keys("n")
+    page.wait(lambda: page.script("return document.querySelector('[data-id=failure]').hidden && ganvas.painted > 0"))
+    page.driver.get(f"{url}?r=nonsense")
+    page.wait(lambda: any("damaged" in each.text for each in page.all(".q-notification")))
+    page.wait(lambda: page.script("return ganvas.painted > 0"))
+
+
+def test_two_tabs_do_not_disturb_each_other(page: Browser, url: str) -> None:
+    before, first = page.pixels(), page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    page.open(url)
+    page.drag("pca-0", [6] * 15)
+    page.settled()
+    assert page.pixels() != before
+    page.driver.close()
+    page.driver.switch_to.window(first)
+    page.settled()
+    assert page.pixels() == before
+
+
+def test_a_lost_connection_comes_back_where_it_was(page: Browser) -> None:
+    page.drag("pca-0", [6] * 15)
+    page.settled()
+    moved = page.pixels()
+    page.script("window.socket.io.engine.close()")
+    time.sleep(0.3)
+    page.wait(lambda: page.script("return window.socket.connected"))
+    page.drag("pca-1", [6] * 15)
+    page.settled()
+    assert page.pixels() != moved
+    page.click("do-undo")
+    page.settled()
+    assert page.pixels() == moved
+
+
+def test_nothing_but_pictures_is_served(url: str) -> None:
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    with urlopen(f"{url}thumb/3.png") as response:
+        assert response.read().startswith(b"\x89PNG")
+    with urlopen(f"{url}real/3.png") as response:
+        assert response.read().startswith(b"\x89PNG")
+    for path in (
+        "real/999999999.png", "thumb/-1.png", "thumb/..%2f..%2fpyproject.png", "etc/passwd", "../../etc/passwd", "docs",
+        "openapi.json", "static/page.js", "_nicegui/../../../etc/passwd",
+    ):  # fmt: skip
+        with pytest.raises(HTTPError) as caught:
+            urlopen(url + path)
+        assert caught.value.code in (404, 422), path
+        caught.value.close()
+
+
+def test_the_exported_page_works_without_a_server(
+    browser: Browser, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    from ganvas.cli import main
+    from ganvas.web.export import DOTS, STARTS
+
+    monkeypatch.setenv("GANVAS_CACHE", str(cache))  # the map is there already
+    path = cache / "page.html"
+    assert main(["explore", "--export", str(path), "--device", "cpu"]) == 0
+    content = path.read_bytes()
+    assert b"http://" not in content.replace(b"http://www.w3.org/2000/svg", b"")
+    assert b"https://" not in content
+    assert b"@DATA@" not in content
+    browser.errors()
+    browser.driver.get(path.as_uri())
+    browser.wait(lambda: browser.script("return document.body.dataset.ready"))
+    assert len(browser.all("#starts button")) == STARTS
+    assert len(browser.all("#map circle")) == DOTS
+    picture = "return document.getElementById('big').toDataURL()"
+    before, said = browser.script(picture), browser.all("#meters")[0].text
+    bar = browser.all("#sliders input")[0]
+    browser.script("arguments[0].value = 12; arguments[0].dispatchEvent(new Event('input'))", bar)
+    moved = browser.script(picture)
+    assert moved != before
+    assert browser.all("#meters")[0].text != said
+    browser.script("document.querySelectorAll('#map circle')[40].dispatchEvent(new Event('click'))")
+    assert browser.script(picture) != moved
+    assert browser.errors() == []
+
+
+def test_outside_of_loopback_a_token_is_needed_and_ctrl_c_stops_cleanly(browser: Browser, cache: Path) -> None:
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    with server("--host", "0.0.0.0", cache=cache) as (url, process):
+        bare, _, token = url.partition("?token=")
+        assert len(token) > 20
+        with pytest.raises(HTTPError) as caught:
+            urlopen(bare)
+        assert caught.value.code == 403
+        caught.value.close()
+        browser.open(url)
+        browser.settled()
+        assert "token" not in browser.driver.current_url
+        before = browser.pixels()
+        browser.drag("pca-0", [6] * 15)
+        browser.settled()
+        assert browser.pixels() != before
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[0]
+        assert process.returncode in (0, 130)
+        assert "Traceback" not in said

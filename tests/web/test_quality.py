@@ -1,0 +1,60 @@
+"""The numbers beside the picture: usual samples pass, broken ones do not, and repair helps."""
+
+import torch
+
+from ganvas.web.quality import RARE
+from ganvas.web.renderer import Renderer
+from ganvas.web.state import State, move_of
+
+
+def test_own_samples_are_rarely_called_strange(fashion: Renderer) -> None:
+    found = [fashion.quality(State(3, i)) for i in range(100)]
+    # Two warnings of 2 % each at most, and three standard errors of a hundred samples.
+    assert sum(bool(each.warnings) for each in found) <= 100 * 2 * RARE + 6
+    shares = torch.tensor([each.realism for each in found])
+    assert 0.35 < float(shares.mean()) < 0.65, "shares of own samples are uniform"
+    assert all(each.log_ratio is not None and each.distance is not None for each in found)
+
+
+def test_far_edits_are_called_strange_and_repair_brings_them_back(fashion: Renderer) -> None:
+    far = [State(i, i + 7).to(move_of(fashion.directions("pca")[k], 6.0)) for i, k in enumerate((0, 4, 0, 1, 4, 0))]
+    before = [fashion.quality(state) for state in far]
+    after = [fashion.quality(fashion.repaired(state)) for state in far]
+    assert sum(bool(each.warnings) for each in before) >= 4
+    assert sum(bool(each.warnings) for each in after) <= 1
+    assert sum(a.manifold > b.manifold for a, b in zip(after, before, strict=True)) == len(far)
+
+
+def test_repair_keeps_a_good_point_nearly_where_it_is(fashion: Renderer) -> None:
+    state = fashion.start
+    repaired = fashion.repaired(state, steps=3)
+    a, b = fashion.quality(state), fashion.quality(repaired)
+    assert a.log_ratio is not None
+    assert b.log_ratio is not None
+    assert b.log_ratio >= a.log_ratio - 0.5
+    space = fashion.space
+    assert float(space.distance(fashion.point(state)[1], fashion.point(repaired)[1])) < 0.7
+
+
+def test_a_real_image_is_its_own_nearest(fashion: Renderer) -> None:
+    assert fashion.real is not None
+    space, points = fashion.point(State())
+    found = fashion.gauge.quality(space, points, fashion.real.images[5:6], None)
+    assert found.nearest == 5
+    assert found.distance is not None
+    assert found.distance < 0.01, "rounding of float32 distances"
+
+
+def test_noise_is_no_garment(fashion: Renderer) -> None:
+    space, points = fashion.point(State())
+    noise = torch.randint(0, 256, (1, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = fashion.gauge.quality(space, points, noise, None)
+    assert found.distance is not None
+    assert found.distance > 1.5
+    assert found.manifold < fashion.quality(State()).manifold
+
+
+def test_a_page_begins_at_a_good_sample(fashion: Renderer) -> None:
+    found = fashion.quality(fashion.start)
+    assert not found.warnings
+    assert found.realism > 0.9

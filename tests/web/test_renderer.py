@@ -1,0 +1,195 @@
+"""A state in, the right pixels out: judged by the model's own samples and by the formulas of the edits."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import ganvas
+from ganvas.errors import GanvasError
+from ganvas.latent.directions import load_directions, save
+from ganvas.latent.paths import pyramid
+from ganvas.web.renderer import SLIDERS, STRENGTHS, Renderer
+from ganvas.web.state import Mix, State, move_of, pack
+
+
+@pytest.mark.parametrize(("seed", "number"), [(0, 0), (3, 17), (7, 40)])
+def test_a_seed_draws_the_sample_of_the_model(fashion: Renderer, seed: int, number: int) -> None:
+    wanted = fashion.model.sample(number + 1, seed=seed, batch=1)[number]
+    assert torch.equal(fashion.draw([State(seed, number)])[0], wanted)
+
+
+def test_a_conditional_sample_and_another_class(small: Renderer) -> None:
+    wanted = small.model.sample(5, seed=2, batch=1)[4]
+    assert torch.equal(small.draw([State(2, 4)])[0], wanted)
+    other = small.model.sample(5, seed=2, labels=[0], batch=1)[4]
+    assert torch.equal(small.draw([State(2, 4, label=0)])[0], other)
+    with pytest.raises(GanvasError, match="Classes go from 0 to 2"):
+        small.draw([State(label=3)])
+
+
+def test_truncation_is_a_line_to_the_mean(fashion: Renderer) -> None:
+    space, full = fashion.point(State(1))
+    _, half = fashion.point(State(1, truncation=0.5))
+    _, none = fashion.point(State(9, truncation=0.0))
+    assert torch.allclose(half - space.mean, (full - space.mean) / 2, atol=1e-5)
+    assert torch.allclose(none, space.mean[None])
+
+
+def test_sliders_add_up_and_come_back(fashion: Renderer) -> None:
+    first, second = fashion.directions("random")[:2]
+    space, start = fashion.point(State(1))
+    state = State(1).to(move_of(first, 2.0)).to(move_of(second, -1.0))
+    _, moved = fashion.point(state)
+    wanted = start + 2 * first.sigma * first.vector - second.sigma * second.vector
+    assert torch.allclose(moved, wanted, atol=1e-5)
+    # A jump keeps the sliders where they are and lands on its point.
+    target = space.sample(1, torch.Generator().manual_seed(5))
+    settled = fashion.settle(state, space, target)
+    assert settled.moves == state.moves
+    assert torch.allclose(fashion.point(settled)[1], target, atol=1e-4)
+
+
+def test_layers_of_another_sample(fashion: Renderer) -> None:
+    last = fashion.layers - 1
+    assert torch.equal(fashion.draw([State(1, mix=Mix(5, 0, 0, last))]), fashion.draw([State(5)]))
+    some = fashion.draw([State(1, mix=Mix(5, 0, 2, last))])
+    assert not torch.equal(some, fashion.draw([State(1)]))
+    assert not torch.equal(some, fashion.draw([State(5)]))
+    direction = fashion.directions("random")[0]
+    one_layer = State(1).to(replace(move_of(direction, 2.0), layers=(1,)))
+    space, points = fashion.point(one_layer)
+    assert space.name == "w+"
+    changed = (points - fashion.point(State(1))[1][:, None]).abs().amax((0, 2))
+    assert changed.argmax() == 1
+    assert changed.sum() == changed[1]
+    with pytest.raises(GanvasError, match="Layers go from"):
+        fashion.draw([State(1).to(replace(move_of(direction, 2.0), layers=(99,)))])
+    with pytest.raises(GanvasError, match="Layers go from"):
+        fashion.other_style(State(), Mix(1, 0, 3, 99))
+
+
+def test_noise_has_a_seed(small: Renderer) -> None:
+    fixed, first, again, other = small.draw([State(), State(noise=1), State(noise=1), State(noise=2)])
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, fixed)
+
+
+def test_many_thumbnails_are_the_pictures(fashion: Renderer) -> None:
+    states = [State(1, i) for i in range(20)]
+    apart = fashion.together(states).int() - fashion.draw(states).int()
+    assert apart.abs().max() <= 1, "a batch may round otherwise"
+    assert len(fashion.together([])) == 0
+    assert len(fashion.together([State(), State(noise=2), State(mix=Mix(3, 0, 0, 1))])) == 3
+
+
+def test_at_most_ten_directions_found_once_and_kept(fashion: Renderer) -> None:
+    found = fashion.directions("random")
+    assert len(found) == SLIDERS
+    assert fashion.directions("random") is found
+    strips = fashion.strips(State(3), [move_of(each, 0.0) for each in found[:2]])
+    assert [len(strip) for strip in strips] == [len(STRENGTHS)] * 2
+    assert (strips[0][2].int() - fashion.draw([State(3)])[0].int()).abs().max() <= 1
+    path = fashion.cache / "here.safetensors"
+    save(path, found)
+    assert [each.name for each in load_directions(path, fashion.model)] == [each.name for each in found]
+
+
+def test_a_locked_attribute_has_no_part_in_a_direction(fashion: Renderer) -> None:
+    direction, lock = fashion.directions("random")[0], fashion.named("brightness")
+    kept = fashion.locked(direction, ("brightness",))
+    a, b = (fashion.space.whiten(each.vector.flatten()[None])[0] for each in (kept, lock))
+    assert abs(float(a @ b / (a.norm() * b.norm()))) < 1e-4
+    assert kept.sigma > 0
+    assert fashion.locked(direction, ()) is direction
+
+
+def test_fifty_clicks_make_a_direction(fashion: Renderer) -> None:
+    images = fashion.draw([State(100, i) for i in range(50)])
+    bright = images.float().mean((1, 2, 3))
+    marks = [(100, i, bool(bright[i] > bright.median())) for i in range(50)]
+    found = fashion.clicked(marks, "light")
+    assert found.name == "light"
+    assert found.score > 0.8
+    fresh = [State(5, i) for i in range(20)]
+    before, after = (
+        fashion.draw(states).float().mean() for states in (fresh, [s.to(move_of(found, 1.5)) for s in fresh])
+    )
+    assert after > before + 10
+
+
+def test_neighbours_look_equally_different(fashion: Renderer) -> None:
+    state = fashion.start.to(move_of(fashion.directions("random")[0], 1.0))
+    around = fashion.neighbours(state)
+    assert len(around) == 8
+    assert all(each.moves == state.moves for each in around)
+    images = fashion.draw([state, *around]).float() / 127.5 - 1
+    features = pyramid(images)
+    away = (features[1:] - features[0]).norm(dim=1)
+    assert away.max() < 2.5 * away.min()
+    # Opposite cells are steps to either side: their middle is the state.
+    middle = (fashion.point(around[0])[1] + fashion.point(around[7])[1]) / 2
+    assert torch.allclose(middle, fashion.point(state)[1], atol=1e-3)
+
+
+def test_inversion_finds_a_sample_again(fashion: Renderer) -> None:
+    target = fashion.draw([State(4, 2)])[0]
+    state, residual = fashion.inverted(target)
+    assert residual < 0.1
+    assert (fashion.draw([state])[0].float() - target.float()).abs().mean() < 10
+    # Half of it hidden: what was seen is matched.
+    half, on_seen = fashion.inverted(target, "inpaint", "bottom")
+    assert on_seen < 0.3
+    seen = (fashion.draw([half])[0].float() - target.float()).abs()[:, :14].mean()
+    assert seen < 30
+
+
+def test_samplers_draw_states(fashion: Renderer) -> None:
+    drawn = fashion.drawn_by("budget", 3)
+    assert drawn.base is not None
+    assert drawn == fashion.drawn_by("budget", 3)
+    assert fashion.drawn_by("prior", 3) == State(3)
+    better = [fashion.quality(fashion.drawn_by("budget", seed)).log_ratio for seed in range(12)]
+    plain = [fashion.quality(State(seed)).log_ratio for seed in range(12)]
+    assert sum(x for x in better if x is not None) > sum(x for x in plain if x is not None)
+
+
+def test_what_a_model_lacks_is_said(small: Renderer) -> None:
+    with pytest.raises(GanvasError, match="ganvas calibrate"):
+        small.drawn_by("budget", 1)
+    with pytest.raises(GanvasError, match="ganvas calibrate"):
+        small.repaired(State())
+    with pytest.raises(GanvasError, match="this model has w, z"):
+        small.draw([State(base=pack(torch.ones(8)), space="layers:3")])
+    with pytest.raises(GanvasError, match="8 are expected"):
+        small.draw([State(base=pack(torch.ones(5)), space="w")])
+    with pytest.raises(GanvasError, match="NaN or infinity"):
+        small.draw([State(base=pack(torch.full((8,), 3e38)), space="w")])
+    with pytest.raises(GanvasError, match="up to 1,000,000"):
+        small.draw([State(number=2_000_000)])
+
+
+def test_a_generator_that_is_not_ours() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    renderer = Renderer(ganvas.wrap(net, latent_dim=6))
+    state = State(1).to(move_of(renderer.directions("pca")[0], 1.0))
+    assert renderer.draw([state]).shape == (1, 1, 8, 8)
+    assert len(renderer.neighbours(state)) == 8
+    assert renderer.layers == 0
+    found = renderer.quality(state)
+    assert found.log_ratio is None
+    assert found.realism != found.realism
+    assert found.nearest is None
+    with pytest.raises(GanvasError, match="models with"):
+        renderer.draw([State(mix=Mix(1))])
+    with pytest.raises(GanvasError, match="noise maps"):
+        renderer.draw([State(noise=1)])
+
+
+def test_points_are_no_pictures(tmp_path: object) -> None:
+    net = nn.Linear(2, 2)
+    with pytest.raises(GanvasError, match="shows pictures"):
+        Renderer(ganvas.wrap(net, latent_dim=2))

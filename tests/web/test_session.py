@@ -1,0 +1,107 @@
+"""What one page keeps: sliders, locks, marks, key frames."""
+
+from dataclasses import replace
+
+import pytest
+
+from ganvas.errors import GanvasError
+from ganvas.web.renderer import SLIDERS, Renderer
+from ganvas.web.session import Session
+from ganvas.web.state import Recipe, State, from_text, to_text
+
+
+def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
+    session = Session(fashion)
+    session.choose("random")
+    session.show(session.dragged("random-3", 1.5))
+    assert session.commit("a slider")
+    session.choose("pca")
+    assert len(session.tray) == SLIDERS
+    assert "random-3" in session.tray
+    assert "random-1" not in session.tray
+    assert session.move("random-3", 0.5).strength == 0.5
+    with pytest.raises(GanvasError, match="no direction 'random-1'"):
+        session.move("random-1", 1.0)
+
+
+def test_a_recipe_brings_its_sliders_along(fashion: Renderer) -> None:
+    session = Session(fashion)
+    session.choose("random")
+    session.commit("slider", session.dragged("random-2", 2.0))
+    session.add_key()
+    session.bookmarks.append(("here", session.state))
+    other = Session(fashion, from_text(to_text(session.recipe)))
+    assert other.state == session.state
+    assert other.timeline == session.timeline
+    assert other.bookmarks == session.bookmarks
+    assert other.dragged("random-2", 1.0) == session.dragged("random-2", 1.0)
+    assert other.dragged("random-2", 0.0) == State()
+    with pytest.raises(GanvasError, match="weights other"):
+        Session(fashion, Recipe("x", "other"))
+
+
+def test_locks_make_every_slider_anew_and_come_off_again(fashion: Renderer) -> None:
+    session = Session(fashion)
+    session.choose("random")
+    session.commit("slider", session.dragged("random-0", 2.0))
+    free = session.state
+    locked = session.lock(["brightness"])
+    assert locked.locks == ("brightness",)
+    assert locked.moves[0].vector != free.moves[0].vector
+    assert locked.moves[0].strength == 2.0
+    session.commit("locked", locked)
+    assert session.dragged("random-0", 2.0) == locked
+    assert session.lock([]) == free
+
+
+def test_marks_go_round_and_few_are_refused(fashion: Renderer) -> None:
+    session = Session(fashion)
+    assert session.mark(1, 5) is True
+    assert session.mark(1, 5) is False
+    assert session.mark(1, 5) is None
+    session.mark(1, 6)
+    with pytest.raises(GanvasError, match="at least 4 good and 4 bad"):
+        session.learn("x")
+
+
+def test_two_sessions_do_not_disturb_each_other(fashion: Renderer) -> None:
+    a, b = Session(fashion), Session(fashion)
+    a.choose("random")
+    a.commit("slider", a.dragged("random-0", 3.0))
+    a.mark(1, 1)
+    assert b.state == State()
+    assert not b.tray
+    assert not b.marks
+    assert len(b.history.steps) == 1
+
+
+def test_undo_goes_back_and_redo_on(fashion: Renderer) -> None:
+    session = Session(fashion)
+    session.commit("seed", State(5))
+    session.show(replace(session.state, truncation=0.5))
+    assert session.undo()
+    assert session.state == State()
+    assert session.redo()
+    assert session.state == State(5), "what was only looked at is no step"
+    session.go(0)
+    assert session.state == State()
+
+
+def test_key_frames_come_and_go(fashion: Renderer) -> None:
+    session = Session(fashion)
+    for seed in range(3):
+        session.show(State(seed))
+        session.add_key()
+    session.drop_key(1)
+    assert [key.seed for key in session.timeline.keys] == [0, 2]
+
+
+def test_a_newer_snapshot_keeps_the_latent(fashion: Renderer, small: Renderer) -> None:
+    session = Session(small)
+    session.choose("random")
+    session.commit("slider", session.dragged("random-0", 1.0))
+    session.show(replace(session.state, seed=7))
+    session.adopt(fashion)
+    assert session.state == State(7)
+    assert not session.tray
+    assert session.recipe.hash == fashion.hash

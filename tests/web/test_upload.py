@@ -1,0 +1,72 @@
+"""Pictures from outside: any of them fits or is refused in words."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ganvas.errors import GanvasError
+from ganvas.web.upload import LARGEST, read_image
+
+
+def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.sampled_from(["L", "RGB", "RGBA", "P", "1", "LA", "I;16"]),
+    st.sampled_from([1, 3]),
+)
+def test_every_size_and_mode_becomes_the_models(width: int, height: int, mode: str, channels: int) -> None:
+    found = read_image(encoded(Image.new(mode, (width, height))), (channels, 16, 16))
+    assert found.shape == (channels, 16, 16)
+    assert found.dtype == torch.uint8
+
+
+@given(st.binary(max_size=400))
+def test_other_files_are_refused_in_words(content: bytes) -> None:
+    with pytest.raises(GanvasError, match="can not be read"):
+        read_image(content, (1, 8, 8))
+
+
+@given(st.integers(10, 300), st.integers(0, 255))
+def test_a_damaged_picture_is_refused_or_read(at: int, byte: int) -> None:
+    rng = np.random.default_rng(0)
+    content = bytearray(encoded(Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))))
+    content[at] = byte
+    with contextlib.suppress(GanvasError):  # anything else would be a crash of the page
+        assert read_image(bytes(content), (3, 8, 8)).shape == (3, 8, 8)
+
+
+def test_the_pixels_stay_where_the_size_fits() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+    content = encoded(Image.fromarray(pixels))
+    assert np.array_equal(read_image(content, (1, 8, 8))[0].numpy(), pixels)
+    assert np.array_equal(read_image(content, (1, 8, 8), negative=True)[0].numpy(), 255 - pixels)
+
+
+def test_transparent_is_black_and_the_middle_is_taken() -> None:
+    clear = Image.new("RGBA", (8, 8), (255, 255, 255, 0))
+    assert read_image(encoded(clear), (3, 8, 8)).max() == 0
+    wide = Image.new("L", (24, 8), 0)
+    wide.paste(255, (8, 0, 16, 8))
+    assert read_image(encoded(wide), (1, 8, 8)).min() == 255
+
+
+def test_bombs_and_large_files_are_refused() -> None:
+    with pytest.raises(GanvasError, match="million"):
+        read_image(encoded(Image.new("1", (6000, 6000))), (1, 8, 8))
+    with pytest.raises(GanvasError, match="MiB"):
+        read_image(b"\0" * (LARGEST + 1), (1, 8, 8))
+    with pytest.raises(GanvasError, match="can not be read"):
+        read_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", (1, 8, 8))
