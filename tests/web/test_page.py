@@ -5,7 +5,7 @@ import io
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import ganvas
+from ganvas.training import Result
 from ganvas.web.state import from_text
 from tests.web.browser import CHROMIUM, DRIVER, MISSING, Browser, chromium, server
 
@@ -126,7 +127,7 @@ def test_the_quality_is_read_while_one_moves(page: Browser) -> None:
 
 
 def test_the_map_is_drawn_and_clicked(page: Browser) -> None:
-    page.wait(lambda: "5,000 samples" in page.text("map-words"))
+    page.wait(lambda: "click to go" in page.text("map-words"))
     before = page.pixels()
     page.click_map(123)
     page.settled()
@@ -334,3 +335,27 @@ def test_outside_of_loopback_a_token_is_needed_and_ctrl_c_stops_cleanly(browser:
         said = process.communicate(timeout=20)[0]
         assert process.returncode in (0, 130)
         assert "Traceback" not in said
+
+
+def test_a_run_in_progress_is_followed(
+    browser: Browser, cache: Path, tmp_path: Path, tiny_train: Callable[..., Result]
+) -> None:  # fmt: skip
+    run = tiny_train(kimg=0.512).run
+    with server(str(run.path), cache=cache) as (url, _):
+        browser.errors()
+        browser.open(url)
+        browser.tab("Training")
+        browser.wait(lambda: "0.512 kimg" in browser.text("training-words"))
+        before, snapshots = browser.pixels(), len(run.snapshots)
+        ganvas.train(resume=run.path, kimg=1.536, device="cpu", quiet=True, report=False)
+        assert len(run.snapshots) > snapshots
+        browser.wait(lambda: "1.54 kimg" in browser.text("training-words") or "1.536" in browser.text("training-words"))
+        browser.wait(lambda: browser.pixels() != before)
+        browser.settled()
+        wanted = ganvas.load(run.path, device="cpu").sample(64, batch=1)
+        number = state_of(browser).state.number  # type: ignore[attr-defined]
+        assert np.array_equal(array(browser.pixels()), wanted[number, 0].numpy())
+        assert browser.script("return document.querySelector('[data-id=curves]').naturalWidth") > 100
+        browser.drag("pca-0", [6] * 10)
+        browser.settled()
+        assert browser.errors() == []

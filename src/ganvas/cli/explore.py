@@ -53,6 +53,10 @@ def run(
     opened = training.snapshots[-1] if training is not None and training.snapshots else model
     from ganvas.web.app import serve, source_of
 
+    if training is not None:
+        import torch
+
+        torch.set_num_threads(1)  # two jobs that both want every core wait for each other most of the time
     renderer = open_renderer(opened, data, device)
     renderer.warm()
     serve(source_of(renderer, training, directions), host, port, browser)

@@ -14,7 +14,7 @@ from ganvas.latent.map import place
 from ganvas.web.renderer import Renderer
 
 SAMPLES = 5000
-LANDMARKS = 1500
+LANDMARKS = 1000
 """Samples that t-SNE places; the others go to where their nearest landmarks lie, which is fast and keeps neighbourhoods."""
 NEAREST = 3
 SEED = 0

@@ -86,6 +86,7 @@ def build(page: Page) -> None:
             fields["class"] = (
                 ui.select(options, label="class", on_change=relabel).props("dense outlined").classes("sel")
             )
+        jump = ui.label("").classes("small soft")
         with ui.element("div").classes("slide").props("data-row"):
             with ui.element("div").classes("head"):
                 ui.label("truncation").classes("name").tooltip("psi: nearer the mean is safer and more alike")
@@ -99,6 +100,7 @@ def build(page: Page) -> None:
 
     async def show() -> None:
         state = session.state
+        jump.set_text("" if state.base is None else "at a point of its own: a jump led here, not the seed alone")
         for name, value in (("seed", state.seed), ("sample", state.number)):
             fields[name].set_value(value)
         if "class" in fields:
@@ -139,4 +141,4 @@ def _styles(page: Page, fields: dict[str, Any], number: Callable[..., None]) -> 
             await page.step("own style and noise", replace(session.state, mix=None, noise=None))
 
         ui.button("Mix", on_click=mix).props("dense flat no-caps data-id=do-mix")
-        ui.button("Undo both", on_click=plain).props("dense flat no-caps")
+        ui.button("Own style", on_click=plain).props("dense flat no-caps")

@@ -46,7 +46,7 @@ def build(page: Page) -> None:
             if classifier_of(renderer.model) is not None:
                 lockable += [f"class:{name}" for name in class_names(renderer.model)]
             locks = ui.select(lockable, multiple=True, label="locked", value=list(session.state.locks))
-            locks.props("dense outlined use-chips").classes("sel").style("min-width: 190px")
+            locks.props("dense outlined use-chips").classes("sel").style("min-width: 128px")
             locks.tooltip("attributes that the sliders leave alone")
             _load(page, lambda: rows.refresh())
         note = ui.label("").classes("small soft").props("data-id=directions-note")

@@ -135,7 +135,7 @@ def build(page: Page) -> None:
 
     colour.on_value_change(draw)
     reals.on_value_change(draw)
-    page.settled.append(show)
+    page.settled.insert(0, show)  # it only starts the drawing, beside everything else
 
 
 def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...]) -> dict[str, Any]:

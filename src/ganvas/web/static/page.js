@@ -1,9 +1,10 @@
 // What has to happen in the browser: the newest place of a slider wins, and a picture is painted before the next is asked for.
 window.ganvas = {
-  waiting: null, inFlight: false, sentAt: 0, times: [], painted: 0, readyAt: 0,
+  waiting: null, inFlight: false, movedAt: 0, paintedAt: 0, times: [], painted: 0, readyAt: 0,
 
   drag(emit, value) {
-    this.waiting = { emit, value, at: performance.now() };
+    this.movedAt = performance.now();
+    this.waiting = { emit, value, at: this.movedAt };
     this.pump();
   },
   release(emit, value) {
@@ -31,10 +32,15 @@ window.ganvas = {
     if (!image) return;
     this.place("failure").hidden = true;
     image.src = url;
+    const askedAt = this.inFlight ? this.askedAt : null;
     image.decode().catch(() => {}).then(() => requestAnimationFrame(() => {
       this.painted += 1;
-      if (this.inFlight) this.times.push(performance.now() - this.askedAt);
       this.next();
+      // The frame after the next one begins when this picture is on the screen.
+      requestAnimationFrame(() => {
+        this.paintedAt = performance.now();
+        if (askedAt !== null) this.times.push(this.paintedAt - askedAt);
+      });
     }));
   },
   fail(words) {
