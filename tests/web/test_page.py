@@ -138,6 +138,20 @@ def test_the_map_is_drawn_and_clicked(page: Browser) -> None:
     assert np.array_equal(array(page.pixels()), wanted.numpy())
 
 
+def test_a_is_kept_beside_b_and_swapped(page: Browser) -> None:
+    a = page.pixels()
+    page.click("do-pin")
+    page.wait(lambda: page.text("pinned-words").startswith("A: realism 99%"))
+    page.drag("pca-0", [6] * 15)
+    page.settled()
+    b = page.pixels()
+    assert page.script("return document.querySelector('.stage img').src") == a != b
+    page.click("do-swap")
+    page.settled()
+    assert page.pixels() == a
+    page.wait(lambda: page.script("return document.querySelector('.stage img').src") == b)
+
+
 def test_neighbours_and_bookmarks(page: Browser) -> None:
     tiles = page.all('[data-id="neighbours"] .tile')
     assert len(tiles) == 9

@@ -18,7 +18,8 @@ def build(page: Page) -> None:
     with ui.element("section").classes("g-card"), ui.element("div").classes("stage"):
         with ui.element("figure") as other:
             pinned = ui.element("img").props('alt="A: the pinned picture"')
-            ui.element("figcaption").props("data-id=pinned-words").add_slot("default", "A")
+            with ui.element("figcaption"):
+                about = ui.label("").props("data-id=pinned-words")
         with ui.element("figure"):
             ui.element("img").props('data-id=canvas alt="the current picture"')
         ui.element("div").props("data-id=failure role=alert hidden")
@@ -31,6 +32,8 @@ def build(page: Page) -> None:
             image = await asyncio.to_thread(page.session.renderer.draw, [a])
             pinned.props["src"] = image_url(image[0])
             pinned.update()
+            found = await asyncio.to_thread(page.session.renderer.quality, a)
+            about.set_text(f"A: realism {found.realism:.0%}, manifold {found.manifold:.0%}")
 
     page.settled.append(compare)
     _quality(page)
