@@ -24,6 +24,8 @@ Progress = Callable[[str, int, int], None]
 LARGEST_SIDE = 64
 POOL = 30_000
 """Samples that a fresh critic is trained on, at most, of each kind."""
+MEMBERS = 4
+"""Heads of a critic on features."""
 
 
 class _ConstantChannel(nn.Module):
@@ -115,7 +117,8 @@ def build(spec: io.Json, model: Model) -> nn.Module:
 class FeatureCritic(nn.Module):
     """Three dense layers on the features of a classifier, which stays as it is. Float samples (n, C, H, W) -> logits (n,).
 
-    Labels are not looked at: the features know the class.
+    Labels are not looked at: the features know the class. `MEMBERS` heads are averaged: where one of them is wrong about how much
+    mass lies somewhere, the others mostly are not.
     """
 
     def __init__(self, guide: Classifier, value_range: tuple[float, float], hidden: int = 128) -> None:
@@ -127,8 +130,11 @@ class FeatureCritic(nn.Module):
         )
         self.register_buffer("middle", torch.zeros(guide.width))
         self.register_buffer("spread", torch.ones(guide.width))
-        self.layers = nn.Sequential(
-            nn.Linear(guide.width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
+        self.members = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(guide.width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
+            )
+            for _ in range(MEMBERS)
         )
 
     def features(self, samples: Tensor) -> Tensor:
@@ -137,12 +143,22 @@ class FeatureCritic(nn.Module):
         found: Tensor = self.guide.body((samples - low) * (2 / (high - low)) - 1)
         return found
 
-    def head(self, features: Tensor) -> Tensor:
-        """Features -> logits."""
+    def scaled(self, features: Tensor) -> Tensor:
+        """Features in units of the real ones' spread."""
         middle: Any = self.middle
         spread: Any = self.spread
-        logits: Tensor = self.layers((features - middle) / spread)[:, 0]
-        return logits
+        found: Tensor = (features - middle) / spread
+        return found
+
+    def head(self, features: Tensor) -> Tensor:
+        """Features (n, width) -> logits (n,)."""
+        scaled = self.scaled(features)
+        return torch.stack([member(scaled)[:, 0] for member in self.members]).mean(0)
+
+    def apart(self, features: Tensor) -> Tensor:
+        """Features (MEMBERS, n, width), each head's own -> logits (MEMBERS, n): what they are trained by."""
+        scaled = self.scaled(features)
+        return torch.stack([member(part)[:, 0] for member, part in zip(self.members, scaled, strict=True)])
 
     def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.head(self.features(samples))
@@ -197,20 +213,21 @@ def train_fresh(
     def loss() -> Tensor:
         losses = []
         for samples, labels, sign in sides:
-            chosen = torch.randint(len(samples), (batch,), generator=random)
             if on_features is not None:
-                logits = on_features.head(samples[chosen.to(samples.device)])
+                several = torch.randint(len(samples), (MEMBERS, batch), generator=random)
+                logits = on_features.apart(samples[several.to(samples.device)])
             else:
+                chosen = torch.randint(len(samples), (batch,), generator=random)
                 label = None if labels is None else labels[chosen.to(labels.device)].to(model.device)
                 x = to_floats(model, samples[chosen]).to(model.device)
                 logits = judge(critic, x, label, model.generator.value_range)
-            losses.append(F.softplus(sign * logits).mean())
+            losses.append(F.softplus(sign * logits).mean(-1).sum())
         return torch.stack(losses).sum()
 
     def falling(step: int) -> float:
         return (1e-3 if on_features is not None else 2e-3) * (1 - step / steps) + 1e-5
 
-    learning: nn.Module = network if on_features is None else on_features.layers
+    learning: nn.Module = network if on_features is None else on_features.members
     fit([("critic", learning)], loss, falling, steps, random, Checkpoint(None, {}), lambda d, t: tell("critic", d, t))
     network.eval().requires_grad_(False)
     return network, spec
