@@ -85,10 +85,12 @@ class Browser:
         last, since = None, time.monotonic()
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            now = self.script("return [ganvas.painted, ganvas.inFlight, document.body.className, location.href]")
+            now = self.script(
+                "return [ganvas.painted, ganvas.inFlight, document.body.className, location.href, ganvas.pending]"
+            )
             if now != last:
                 last, since = now, time.monotonic()
-            if time.monotonic() - since > 0.7 and "is-busy" not in now[2]:
+            if time.monotonic() - since > 0.7 and "is-busy" not in now[2] and now[4] == 0:
                 return
             time.sleep(0.05)
         raise AssertionError("the page does not come to rest")
@@ -129,6 +131,19 @@ class Browser:
     def pixels(self) -> str:
         """The picture, as its address."""
         return str(self.script("return document.querySelector('[data-id=canvas]').src"))
+
+    def differs(self, other: str) -> str:
+        """Wait until the picture is another one and rests; the picture."""
+        self.wait(lambda: self.pixels() != other)
+        self.settled()
+        assert self.pixels() != other
+        return self.pixels()
+
+    def equals(self, other: str) -> None:
+        """Wait until the picture is this one and rests."""
+        self.wait(lambda: self.pixels() == other)
+        self.settled()
+        assert self.pixels() == other
 
     def tab(self, name: str) -> None:
         """Open a tab."""

@@ -61,17 +61,13 @@ def state_of(page: Browser) -> object:
 def test_a_slider_moves_the_picture_and_undo_brings_it_back(page: Browser) -> None:
     before = page.pixels()
     page.drag("pca-0", [6] * 15)
-    page.settled()
-    moved = page.pixels()
-    assert moved != before
+    moved = page.differs(before)
     assert page.script("return ganvas.times.length") > 0
     page.click("do-undo")
-    page.settled()
-    assert page.pixels() == before
+    page.equals(before)
     assert float(page.slider("pca-0").get_property("value")) == 0  # type: ignore[arg-type]
     page.click("do-redo")
-    page.settled()
-    assert page.pixels() == moved
+    page.equals(moved)
     page.tab("History")
     assert "pca-0 at +" in page.text("steps")
 
@@ -82,8 +78,7 @@ def test_the_address_gives_the_same_pixels_in_python_and_in_the_browser(page: Br
     page.settled()
     pixels, address = page.pixels(), page.driver.current_url
     page.open(url)
-    page.settled()
-    assert page.pixels() != pixels
+    page.differs(pixels)
     page.open(address)
     assert page.pixels() == pixels
     recipe = from_text(address.partition("r=")[2])
@@ -97,16 +92,15 @@ def test_keys_work_without_a_mouse(page: Browser) -> None:
     before = page.pixels()
     bar = page.slider("pca-2")
     bar.send_keys(Keys.ARROW_RIGHT * 15)
-    page.settled()
-    moved = page.pixels()
-    assert moved != before
+    moved = page.differs(before)
+    recipe = state_of(page)
+    assert np.array_equal(ganvas.replay(recipe, device="cpu")[0].numpy(), array(moved)), "the last of fifteen"  # type: ignore[arg-type]
+    assert recipe.state.moved("pca-2") == pytest.approx(1.5)  # type: ignore[attr-defined]
     page.script("document.activeElement.blur()")
     page.all("body")[0].send_keys("n")
-    page.settled()
-    assert page.pixels() != moved
+    page.differs(moved)
     page.all("body")[0].send_keys("z")
-    page.settled()
-    assert page.pixels() == moved
+    page.equals(moved)
 
 
 def test_the_quality_is_read_while_one_moves(page: Browser) -> None:
@@ -121,8 +115,7 @@ def test_the_quality_is_read_while_one_moves(page: Browser) -> None:
     page.wait(lambda: page.text("verdict").startswith("off the manifold"))
     strange = page.pixels()
     page.click("do-repair")
-    page.settled()
-    assert page.pixels() != strange
+    page.differs(strange)
     page.wait(lambda: page.text("verdict") == "on the manifold")
 
 
@@ -130,8 +123,7 @@ def test_the_map_is_drawn_and_clicked(page: Browser) -> None:
     page.wait(lambda: "click to go" in page.text("map-words"))
     before = page.pixels()
     page.click_map(123)
-    page.settled()
-    assert page.pixels() != before
+    page.differs(before)
     recipe = state_of(page)
     number = recipe.state.number  # type: ignore[attr-defined]
     wanted = ganvas.load("fashion", device="cpu").sample(number + 1, batch=1)[number, 0]
@@ -147,8 +139,7 @@ def test_a_is_kept_beside_b_and_swapped(page: Browser) -> None:
     b = page.pixels()
     assert page.script("return document.querySelector('.stage img').src") == a != b
     page.click("do-swap")
-    page.settled()
-    assert page.pixels() == a
+    page.equals(a)
     page.wait(lambda: page.script("return document.querySelector('.stage img').src") == b)
 
 
@@ -158,8 +149,7 @@ def test_neighbours_and_bookmarks(page: Browser) -> None:
     page.wait(lambda: page.script("return document.querySelectorAll('[data-id=neighbours] img[src]').length") == 9)
     before = page.pixels()
     page.script("arguments[0].click()", tiles[0])
-    page.settled()
-    assert page.pixels() != before
+    page.differs(before)
     page.tab("History")
     page.click("do-bookmark")
     page.settled()
@@ -206,8 +196,7 @@ def test_a_bad_upload_is_refused_in_words_and_the_page_lives_on(page: Browser, t
     page.all('[data-id="upload"] input[type="file"]')[0].send_keys(str(tmp_path / "bad.png"))
     page.wait(lambda: any("can not be read" in each.text for each in page.all(".q-notification")))
     page.drag("pca-0", [5] * 15)
-    page.settled()
-    assert page.pixels() != before
+    page.differs(before)
 
 
 def test_a_film_and_a_recipe_are_downloaded(page: Browser, cache: Path) -> None:
@@ -256,12 +245,10 @@ def test_two_tabs_do_not_disturb_each_other(page: Browser, url: str) -> None:
     page.driver.switch_to.new_window("tab")
     page.open(url)
     page.drag("pca-0", [6] * 15)
-    page.settled()
-    assert page.pixels() != before
+    page.differs(before)
     page.driver.close()
     page.driver.switch_to.window(first)
-    page.settled()
-    assert page.pixels() == before
+    page.equals(before)
 
 
 def test_a_lost_connection_comes_back_where_it_was(page: Browser) -> None:
@@ -272,11 +259,9 @@ def test_a_lost_connection_comes_back_where_it_was(page: Browser) -> None:
     time.sleep(0.3)
     page.wait(lambda: page.script("return window.socket.connected"))
     page.drag("pca-1", [6] * 15)
-    page.settled()
-    assert page.pixels() != moved
+    page.differs(moved)
     page.click("do-undo")
-    page.settled()
-    assert page.pixels() == moved
+    page.equals(moved)
 
 
 def test_nothing_but_pictures_is_served(url: str) -> None:
@@ -343,8 +328,7 @@ def test_outside_of_loopback_a_token_is_needed_and_ctrl_c_stops_cleanly(browser:
         assert "token" not in browser.driver.current_url
         before = browser.pixels()
         browser.drag("pca-0", [6] * 15)
-        browser.settled()
-        assert browser.pixels() != before
+        browser.differs(before)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=20)[0]
         assert process.returncode in (0, 130)

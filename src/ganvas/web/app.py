@@ -19,7 +19,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 from ganvas.runs import Run
 from ganvas.web.guard import LOOPBACK, Guard
-from ganvas.web.landscape import SEED, Landscape
+from ganvas.web.landscape import SAMPLES, SEED, Landscape
 from ganvas.web.page import build
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State
@@ -60,7 +60,7 @@ def serve(
 
     @server.get("/thumb/{number}.png")
     def thumb(number: int) -> Response:
-        return _picture(source.renderer, State(SEED, number)) if 0 <= number < 10**6 else Response(status_code=404)
+        return _picture(source.renderer, State(SEED, number)) if 0 <= number < SAMPLES else Response(status_code=404)
 
     @server.get("/real/{number}.png")
     def real(number: int) -> Response:

@@ -29,6 +29,28 @@ def image_url(image: Tensor) -> str:
     return pictures.data_url(pictures.png(pictures.to_image(image)))
 
 
+class Round:
+    """Tells listeners, one after another. A call in between starts one more round when this one is done: the newest, no queue."""
+
+    def __init__(self, listeners: list[Listener], tell: Callable[[Listener], Awaitable[None]]) -> None:
+        self.listeners, self.tell = listeners, tell
+        self.running = self.again = False
+
+    async def __call__(self) -> None:
+        self.again = True
+        if self.running:
+            return
+        self.running = True
+        try:
+            while self.again:
+                self.again = False
+                for each in self.listeners:
+                    if not self.again:  # what the rest would show is old already
+                        await self.tell(each)
+        finally:
+            self.running = False
+
+
 class Page:
     """What the panels share. Panels add themselves to `settled` and `viewed`."""
 
@@ -44,73 +66,50 @@ class Page:
         """What a key of the keyboard does."""
         self.tray_changed: Callable[[], object] = lambda: None
         """Called when sliders came or went."""
-        self._looking = self._look_again = self._settling = self._settle_again = False
+        self._drawing = asyncio.Lock()
+        self._look, self._settle = Round(self.viewed, self._safely), Round(self.settled, self._safely)
 
     # --- pictures --------------------------------------------------------------------------------------------------
 
     async def paint(self) -> None:
-        """Draw the state. An error is shown where the picture would be, and the page lives on."""
-        try:
-            image = await asyncio.to_thread(self.session.renderer.draw, [self.session.state])
-        except Exception as error:
-            self.script(f"ganvas.fail({json.dumps(_words(error))})")
-            return
-        self.script(f"ganvas.show({json.dumps(image_url(image[0]))})")
+        """Draw the newest state. An error is shown where the picture would be, and the page lives on."""
+        async with self._drawing:  # in turn, or an older picture could come after a newer one
+            try:
+                image = await asyncio.to_thread(self.session.renderer.draw, [self.session.state])
+            except Exception as error:
+                self.script(f"ganvas.fail({json.dumps(_words(error))})")
+                return
+            self.script(f"ganvas.show({json.dumps(image_url(image[0]))})")
         background_tasks.create(self._look(), name="look")
 
     async def drag(self, value: float, change: Callable[[float], State]) -> None:
         """A slider is moved: draw, but make no step of it."""
+        if self._shown(value, change):
+            await self.paint()
+
+    async def release(self, value: float, change: Callable[[float], State], what: str) -> None:
+        """A slider is let go: make a step of it."""
+        if self._shown(value, change):
+            await self.step(what)
+
+    def _shown(self, value: float, change: Callable[[float], State]) -> bool:
         try:
             self.session.show(change(value))
         except GanvasError as error:
             self.script(f"ganvas.fail({json.dumps(str(error))})")
-            return
-        await self.paint()
+            return False
+        return True
 
     async def step(self, what: str, state: State | None = None) -> None:
-        """Make a step: draw it, remember it, tell everybody."""
-        if state is not None:
-            self.session.show(state)
+        """Make a step: remember it, draw it, tell everybody."""
+        self.session.commit(what, state)
         await self.paint()
-        self.session.commit(what)
         await self.refresh()
 
     async def refresh(self) -> None:
         """After anything that changed the state: address, thumbnails, panels."""
         self.script(f"ganvas.address({json.dumps(to_text(self.session.recipe))})")
         await self._settle()
-
-    async def _look(self) -> None:
-        """Tell `viewed`; while it runs, one more is remembered, not a queue."""
-        if self._looking:
-            self._look_again = True
-            return
-        self._looking = True
-        try:
-            while True:
-                self._look_again = False
-                for each in self.viewed:
-                    await self._safely(each)
-                if not self._look_again:
-                    return
-        finally:
-            self._looking = False
-
-    async def _settle(self) -> None:
-        if self._settling:
-            self._settle_again = True
-            return
-        self._settling = True
-        try:
-            while True:
-                self._settle_again = False
-                for each in self.settled:
-                    if not self._settle_again:
-                        await self._safely(each)
-                if not self._settle_again:
-                    return
-        finally:
-            self._settling = False
 
     async def _safely(self, listener: Listener) -> None:
         if self.client.is_deleted:
@@ -184,9 +183,8 @@ def slider(
     )  # fmt: skip
 
     async def released(event: events.GenericEventArguments) -> None:
-        await page.drag(float(event.args), change)
-        page.session.commit(what.format(float(event.args)))
-        await page.refresh()
+        await page.release(float(event.args), change, what.format(float(event.args)))
+        page.script("ganvas.done()")
 
     bar.on("change", released, js_handler="(e) => ganvas.release(emit, e.target.value)")
     return bar

@@ -32,6 +32,8 @@ SLIDERS = 10
 STRENGTHS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 """Of the thumbnails of a direction, in sigmas."""
 FIRST = 64
+LAST = 100_000
+"""Number of a sample: all latents before it are drawn too."""
 NEIGHBOUR_STEP = 0.25
 """How far a neighbour looks, in mean distances of two samples."""
 
@@ -93,8 +95,8 @@ class Renderer:
         return space, points
 
     def _sample(self, space: LatentSpace, seed: int, number: int, label: Tensor | None) -> Tensor:
-        if number > 1_000_000:
-            raise GanvasError(f"Sample numbers go up to 1,000,000, got {number:,}.")
+        if number > LAST:
+            raise GanvasError(f"Sample numbers go up to {LAST:,}, got {number:,}.")
         z = self.model.latents(number + 1, seed)[number:].to(self.model.device)
         return space.of(z, label)
 

@@ -10,9 +10,9 @@ from ganvas.latent.attributes import class_names
 from ganvas.sampling import samplers
 from ganvas.sampling.improve import WITHOUT_RATIO
 from ganvas.web.page import Page, slider
+from ganvas.web.renderer import LAST
 from ganvas.web.state import State
 
-MOST = 10**6
 SLOW = ("polarity", "magnet", "reweight")
 """They look at thousands of samples first: `ganvas sample` is the place for them."""
 
@@ -26,11 +26,11 @@ def build(page: Page) -> None:
         async def changed() -> None:
             value = fields[name].value
             # What the page itself put there comes back as an event too.
-            if value is None or not 0 <= value <= MOST or int(value) == now():
+            if value is None or not 0 <= value <= LAST or int(value) == now():
                 return
             await page.step(f"{name} {int(value)}", change(int(value)))
 
-        field = ui.number(name, value=now(), min=0, max=MOST, step=1, format="%d")
+        field = ui.number(name, value=now(), min=0, max=LAST, step=1, format="%d")
         field.props("dense outlined debounce=300").classes("num")
         fields[name] = field.tooltip(words)
         field.on_value_change(changed)

@@ -1,6 +1,6 @@
 // What has to happen in the browser: the newest place of a slider wins, and a picture is painted before the next is asked for.
 window.ganvas = {
-  waiting: null, inFlight: false, movedAt: 0, paintedAt: 0, times: [], painted: 0, readyAt: 0,
+  waiting: null, inFlight: false, pending: 0, movedAt: 0, paintedAt: 0, times: [], painted: 0, readyAt: 0,
 
   drag(emit, value) {
     this.movedAt = performance.now();
@@ -9,8 +9,10 @@ window.ganvas = {
   },
   release(emit, value) {
     this.waiting = null;
+    this.pending += 1;
     emit(value);
   },
+  done() { this.pending -= 1; },
   pump() {
     if (this.inFlight || !this.waiting) return;
     const { emit, value, at } = this.waiting;
