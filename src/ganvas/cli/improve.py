@@ -20,7 +20,7 @@ def run(
     data: str | None = None,
     budget: int = 10,
     objective: Literal["frechet", "precision", "recall", "f1"] = "frechet",
-    n: int = 3000,
+    n: int = 2500,
     critic: Literal["auto", "own", "fresh", "features"] = "auto",
     extractor: str = "auto",
     seed: int = 0,

@@ -91,13 +91,11 @@ def at_budget(name: str, budget: int) -> Setting:
 
 
 def settings(model: Model, budget: int) -> list[Setting]:
-    """What `improve` tries at a budget, cheap ones first."""
+    """What `improve` tries at a budget, cheap ones first; not what needs Jacobians, which takes minutes and gained nothing yet."""
     flat = "w" in spaces(model)
     amounts = (0.9, 0.8, 0.7) if flat else (2.0, 1.5, 1.0)
     found = [Setting("prior"), *(Setting("truncate", {"amount": a}) for a in amounts), Setting("reweight")]
-    if model.generator.prior == "normal" and model.latent_dim <= 128 and len(model.shape) == 3:
-        found.append(Setting("polarity", {"rho": -0.1, "bank": 300}))
-    for share in sorted({max(2, budget // 4), max(2, budget // 2), budget}):
+    for share in sorted({max(2, budget // 2), budget}):
         found.append(at_budget("budget", share))
     found += [at_budget(name, budget) for name in ("reject", "metropolis", "resample")]
     if budget >= 4:
