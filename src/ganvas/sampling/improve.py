@@ -91,7 +91,7 @@ def at_budget(name: str, budget: int) -> Setting:
 
 
 def settings(model: Model, budget: int) -> list[Setting]:
-    """What `improve` tries at a budget, cheap ones first; not what needs Jacobians, which takes minutes and gained nothing yet."""
+    """What `improve` tries at a budget, cheap ones first; not what needs Jacobians: minutes, and no gain yet."""
     flat = "w" in spaces(model)
     amounts = (0.9, 0.8, 0.7) if flat else (2.0, 1.5, 1.0)
     found = [Setting("prior"), *(Setting("truncate", {"amount": a}) for a in amounts), Setting("reweight")]
