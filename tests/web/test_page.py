@@ -331,7 +331,7 @@ def test_outside_of_loopback_a_token_is_needed_and_ctrl_c_stops_cleanly(browser:
         browser.differs(before)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=20)[0]
-        assert process.returncode in (0, 130)
+        assert process.returncode == 0
         assert "Traceback" not in said
 
 

@@ -1,6 +1,7 @@
 """The server of the explorer."""
 
 import asyncio
+import contextlib
 import secrets
 import socket
 import warnings
@@ -81,7 +82,7 @@ def serve(
         Guard(server, token),
         log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan="on",
     )  # fmt: skip
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it is meant to end
         # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
         warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
         _Server(config, lambda: _greet(source.renderer.name, url, browser, say)).run(sockets=[listener])
