@@ -30,18 +30,18 @@ GAP = 2
 """Grey pixels between the tiles of a grid: without them, small dark images run into one another."""
 
 
-def grid(images: Tensor, columns: int | None = None, min_width: int = 512) -> Image.Image:
+def grid(images: Tensor, columns: int | None = None, min_width: int = 512, gap: int = GAP) -> Image.Image:
     """Tile uint8 images (N, C, H, W) row by row, small ones enlarged by a whole factor so that a person sees them."""
     n, channels, height, width = images.shape
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     scale = max(1, round(min_width / (columns * width)))
-    height, width = height * scale + GAP, width * scale + GAP
+    height, width = height * scale + gap, width * scale + gap
     canvas = torch.full((rows * columns, channels, height, width), 128, dtype=torch.uint8)
-    canvas[:n, :, GAP:, GAP:] = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    canvas[:n, :, gap:, gap:] = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     tiled = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
     tiled = tiled.reshape(channels, rows * height, columns * width)
-    return to_image(F.pad(tiled, (0, GAP, 0, GAP), value=128))
+    return to_image(F.pad(tiled, (0, gap, 0, gap), value=128))
 
 
 def atlas(images: Tensor, places: np.ndarray, cells: int = 28) -> Image.Image:

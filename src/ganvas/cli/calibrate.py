@@ -77,20 +77,11 @@ def calibrated(
     """The ratio, and the half of the held-out data that it was not calibrated on."""
     from dataclasses import replace
 
-    from ganvas.config import DataConfig
-    from ganvas.data import load_dataset
-    from ganvas.errors import GanvasError
     from ganvas.latent import LatentZ
-    from ganvas.latent.attributes import classifier_of, data_of
+    from ganvas.latent.attributes import classifier_of, load_data_of
     from ganvas.sampling.ratio import fit_ratio
 
-    source = data or model.config.data.source or data_of(model)
-    if not source:
-        raise GanvasError("Real data are needed. Give them with --data.")
-    config = DataConfig(source=source) if data else replace(model.config.data, source=source)
-    dataset = load_dataset(config)
-    if tuple(dataset.shape) != tuple(model.shape):
-        raise GanvasError(f"The model draws {tuple(model.shape)}, {dataset.name} holds {tuple(dataset.shape)}.")
+    dataset, config = load_data_of(model, data)
     seen = classifier_of(model)
     guide_network = None if seen is None or tuple(seen.network.shape) != tuple(model.shape) else seen.network
     train, held = dataset.split(config.holdout, config.fold)

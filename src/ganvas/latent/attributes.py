@@ -1,12 +1,14 @@
 """What a picture shows, as a number: measured on the pixels, or by a classifier."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from ganvas.data import load_dataset
+from ganvas.config import DataConfig
+from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.model import Model
@@ -69,6 +71,18 @@ def slant(images: Tensor) -> Tensor:
 def data_of(model: Model) -> str:
     """Name of the data set that the model was trained on, as far as it is known."""
     return str(model.info.get("data", {}).get("name", ""))
+
+
+def load_data_of(model: Model, data: str | None = None) -> tuple[Dataset, DataConfig]:
+    """`data`, else what the model was trained on, as it was cut then. Raises `GanvasError` where that is not at hand or unfit."""
+    source = data or model.config.data.source or data_of(model)
+    if not source:
+        raise GanvasError("Real data are needed. Give them with --data.")
+    config = DataConfig(source=source) if data else replace(model.config.data, source=source)
+    found = load_dataset(config)
+    if tuple(found.shape) != tuple(model.shape):
+        raise GanvasError(f"The model draws {tuple(model.shape)}, {found.name} holds {tuple(found.shape)}.")
+    return found, config
 
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:

@@ -9,11 +9,11 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Response
 from nicegui import ui
+from torch import Tensor
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
@@ -61,14 +61,16 @@ def serve(
 
     @server.get("/thumb/{number}.png")
     def thumb(number: int) -> Response:
-        return _picture(source.renderer, State(SEED, number)) if 0 <= number < SAMPLES else Response(status_code=404)
+        if not 0 <= number < SAMPLES:
+            return Response(status_code=404)
+        return _picture(source.renderer.draw([State(SEED, number)])[0])
 
     @server.get("/real/{number}.png")
     def real(number: int) -> Response:
         known = source.renderer.real
         if known is None or not 0 <= number < len(known.images):
             return Response(status_code=404)
-        return Response(pictures.png(pictures.to_image(known.images[number])), media_type="image/png")
+        return _picture(known.images[number])
 
     @ui.page("/")
     async def index(r: str = "") -> None:
@@ -120,21 +122,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _picture(renderer: Renderer, state: State) -> Response:
-    content = pictures.png(pictures.to_image(renderer.draw([state])[0]))
+def _picture(image: Tensor) -> Response:
+    content = pictures.png(pictures.to_image(image))
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 
 def source_of(renderer: Renderer, run: Run | None, files: Sequence[Path]) -> Source:
-    """The renderer with the directions of files. Raises `GanvasError` for those of another model."""
-    from ganvas.latent.directions import load_directions
-
-    loaded: list[Direction] = []
-    for file in files:
-        loaded += load_directions(file, renderer.model)
-    other: list[Any] = [each for each in loaded if each.space != renderer.space.name]
-    if other:
-        raise GanvasError(
-            f"The direction {other[0].name!r} is one of {other[0].space}; sliders move in {renderer.space.name}."
-        )
-    return Source(renderer, run, loaded)
+    """The renderer with the directions of files. Raises `GanvasError` for those that do not fit."""
+    return Source(renderer, run, [each for file in files for each in renderer.load(file)])

@@ -3,15 +3,13 @@
 import html
 import io as memory
 import json
-from dataclasses import replace
 
 import torch
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
-from PIL import Image
 from torch import Tensor
 
-from ganvas.pictures import data_url, to_image
+from ganvas.pictures import data_url, grid
 from ganvas.web import STATIC
 from ganvas.web.landscape import SEED, Tell, landscape
 from ganvas.web.renderer import FIRST, Renderer
@@ -68,19 +66,14 @@ def page(renderer: Renderer, method: str = "pca", tell: Tell = lambda what, done
 
 def _starts(renderer: Renderer) -> list[State]:
     """The most real of the first samples that look different from each other."""
-    count = 4 * FIRST
-    labels = renderer.model.labels(count)
-    images = renderer.model.sample(count)
-    with torch.no_grad():
-        scores = renderer.gauge.scores(images, None if labels is None else labels.to(renderer.model.device))
-    features = renderer.gauge.features(images)
-    order = list(range(count)) if scores is None else scores.argsort(descending=True).tolist()
+    order = renderer.ranked(4 * FIRST)
+    features = renderer.gauge.features(renderer.model.sample(len(order)))
     chosen: list[int] = [order[0]]
-    good = order[: count // 2]
+    good = order[: len(order) // 2]
     while len(chosen) < STARTS:  # the one that is furthest from those that are there
         away = torch.cdist(features[good], features[chosen]).min(1).values
         chosen.append(good[int(away.argmax())])
-    return [replace(State(), number=i) for i in chosen]
+    return [State(number=i) for i in chosen]
 
 
 def _numbers(renderer: Renderer, state: State) -> list[float | None]:
@@ -97,13 +90,7 @@ def _colours(values: Tensor) -> list[str]:
 
 def _sprite(images: Tensor, columns: int) -> str:
     """Pictures (n, C, H, W) side by side and below each other as one."""
-    n, channels, height, width = images.shape
-    rows = -(-n // columns)
-    whole = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
-    whole[:n] = images
-    tiled = whole.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    picture: Image.Image = to_image(tiled.reshape(channels, rows * height, columns * width))
     buffer = memory.BytesIO()
-    options = {"lossless": True} if max(height, width) <= LOSSLESS else {"quality": 90}
-    picture.convert("RGB").save(buffer, "WEBP", **options)
+    options = {"lossless": True} if max(images.shape[2:]) <= LOSSLESS else {"quality": 90}
+    grid(images, columns, min_width=1, gap=0).convert("RGB").save(buffer, "WEBP", **options)
     return data_url(buffer.getvalue(), "image/webp")

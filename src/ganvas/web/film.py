@@ -37,8 +37,8 @@ def film(renderer: Renderer, timeline: Timeline, progress: Progress = lambda don
         return [min(int(t), len(keys) - 1) for t in (times * spans).floor().tolist()]
 
     def labels_at(times: Tensor) -> Tensor | None:
-        chosen = [labels[i] for i in index(times)]
-        return None if any(each is None for each in chosen) else torch.cat(chosen)  # type: ignore[arg-type]
+        chosen = [each for i in index(times) if (each := labels[i]) is not None]
+        return torch.cat(chosen) if chosen else None
 
     times = torch.linspace(0, 1, timeline.frames, dtype=torch.float64)
     if timeline.equal:

@@ -74,13 +74,14 @@ def landscape(renderer: Renderer, n: int = SAMPLES, tell: Tell = lambda what, do
 
 def _draw(renderer: Renderer, n: int, tell: Tell) -> Landscape:
     model = renderer.model
-    features, scores, shown = [], [], {name: [] for name in attributes}  # type: ignore[var-annotated]
-    labels = model.labels(n)
+    features, scores = [], []
+    shown: dict[str, list[Tensor]] = {name: [] for name in attributes}
+    labels = renderer.space.labels(n, None)
     done = 0
     for images in model.batches(n, seed=SEED):
         images = images.cpu()
         features.append(renderer.gauge.features(images))
-        label = None if labels is None else labels[done : done + len(images)].to(model.device)
+        label = None if labels is None else labels[done : done + len(images)]
         with torch.no_grad():
             if (judged := renderer.gauge.scores(images, label)) is not None:
                 scores.append(judged)

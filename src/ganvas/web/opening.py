@@ -5,11 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ganvas.config import DataConfig
-from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
-from ganvas.latent.attributes import data_of
+from ganvas.latent.attributes import data_of, load_data_of
 from ganvas.model import PACKAGED, Model, is_packaged, load
 from ganvas.sampling import LogRatio
 from ganvas.sampling.improve import kept_ratio
@@ -33,13 +30,8 @@ def open_renderer(model: str | Path = DEFAULT, data: str | None = None, device: 
 
 
 def _real(model: Model, path: Path, data: str | None) -> Real | None:
-    source = data or model.config.data.source or data_of(model)
     try:
-        if not source:
-            return None
-        found = load_dataset(DataConfig(source=source) if data else _config(model, source))
-        if tuple(found.shape) != tuple(model.shape):
-            raise GanvasError(f"The model draws {tuple(model.shape)}, {found.name} holds {tuple(found.shape)}.")
+        found, _ = load_data_of(model, data)
         rows = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:REALS]
         return Real(found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}")
     except GanvasError:
@@ -49,15 +41,10 @@ def _real(model: Model, path: Path, data: str | None) -> Real | None:
     if is_packaged(path) and shipped.is_file():
         with np.load(shipped) as arrays:  # without pickle, which is numpy's default
             return Real(
-                torch.from_numpy(arrays["images"]), f"{len(arrays['images']):,} images of {source} that come along"
+                torch.from_numpy(arrays["images"]),
+                f"{len(arrays['images']):,} images of {data_of(model)} that come along",
             )
     return None
-
-
-def _config(model: Model, source: str) -> DataConfig:
-    from dataclasses import replace
-
-    return replace(model.config.data, source=source)
 
 
 def replay(
@@ -91,7 +78,7 @@ def _both(recipe: object, model: "Model | Renderer | None", device: str) -> tupl
         renderer = Renderer(model if model is not None else load(found.model, device=device), found.model)
     if renderer.hash != found.hash:
         raise GanvasError(
-            f"The recipe was made with a model of weights {found.hash}, this one has {hash_of(renderer.model.generator)}. "
+            f"The recipe was made with a model of weights {found.hash}, this one has {renderer.hash}. "
             "Give the right one with --model."
         )
     return found, renderer

@@ -103,6 +103,10 @@ class Page:
     async def step(self, what: str, state: State | None = None) -> None:
         """Make a step: remember it, draw it, tell everybody."""
         self.session.commit(what, state)
+        await self.changed()
+
+    async def changed(self) -> None:
+        """The state is another one: draw it, tell everybody."""
         await self.paint()
         await self.refresh()
 
@@ -145,8 +149,7 @@ class Page:
         self.session.adopt(self.source.renderer)
         self.thumbs.clear()
         self.tray_changed()
-        await self.paint()
-        await self.refresh()
+        await self.changed()
 
     def tell(self, words: str, kind: str = "info") -> None:
         """A short message on the page."""

@@ -87,7 +87,6 @@ class Gauge:
 
     def __init__(self, model: Model, ratio: LogRatio | None, real: Real | None) -> None:
         self.model, self.ratio, self.real = model, ratio, real
-        self._extractor: Extractor = extractor_of(model)
         self._whites: dict[str, tuple[Tensor, Tensor]] = {}
         self._usual: dict[str, dict[str, Tensor]] = {}
 
@@ -168,6 +167,10 @@ class Gauge:
         assert self._critic is not None
         found = judge(self._critic, self._floats(images), labels, self.model.generator.value_range)
         return found.double().cpu().nan_to_num(neginf=-1e9)
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        return extractor_of(self.model)
 
     @cached_property
     def _critic(self) -> nn.Module | None:

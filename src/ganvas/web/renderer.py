@@ -175,13 +175,13 @@ class Renderer:
     @cached_property
     def start(self) -> State:
         """Where a page begins: the most real of the first `FIRST` samples that is on the manifold."""
-        with torch.no_grad():
-            labels = self.model.labels(FIRST)
-            scores = self.gauge.scores(
-                self.model.sample(FIRST), None if labels is None else labels.to(self.model.device)
-            )
-        order = range(FIRST) if scores is None else scores.argsort(descending=True).tolist()
-        return next((s for i in order if not self.quality(s := State(number=i)).warnings), State())
+        return next((s for i in self.ranked(FIRST) if not self.quality(s := State(number=i)).warnings), State())
+
+    @torch.no_grad()
+    def ranked(self, count: int) -> list[int]:
+        """Numbers of the first samples, the most real ones first; as they are without anything that judges."""
+        scores = self.gauge.scores(self.model.sample(count), self.space.labels(count, None))
+        return list(range(count)) if scores is None else scores.argsort(descending=True).tolist()
 
     def warm(self) -> None:
         """Everything that the first page would wait for."""
@@ -204,6 +204,16 @@ class Renderer:
                     save(path, self._found[key])
             return self._found[key]
 
+    def load(self, path: Path) -> list[Direction]:
+        """The directions of a file. Raises `GanvasError` for those of another model, or of another space than the sliders'."""
+        found = load_directions(path, self.model)
+        for each in found:
+            if each.space != self.space.name:
+                raise GanvasError(
+                    f"The direction {each.name!r} is one of {each.space}; sliders move in {self.space.name}."
+                )
+        return found
+
     @property
     def cache(self) -> Path:
         """Folder of what is found once for this model."""
@@ -225,13 +235,10 @@ class Renderer:
     def clicked(self, marks: Sequence[tuple[int, int, bool]], name: str) -> Direction:
         """A direction from samples that a person marked: (seed, number, good)."""
         points = torch.cat(
-            [self._sample(self.space, seed, number, self._own_label(number)) for seed, number, _ in marks]
+            [self._sample(self.space, seed, number, self.label(State(number=number))) for seed, number, _ in marks]
         )
         scores = torch.tensor([1.0 if good else 0.0 for _, _, good in marks])
         return attribute(self.space, points, scores, name)
-
-    def _own_label(self, number: int) -> Tensor | None:
-        return self.label(State(number=number))
 
     def neighbours(self, state: State) -> list[State]:
         """Eight states around one, two along each of the four directions that change its picture most, at equal changes."""

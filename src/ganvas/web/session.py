@@ -114,12 +114,16 @@ class Session:
             if old is None:
                 raise GanvasError(f"There is no direction {name!r} in the tray.")
             return replace(old, strength=strength)
-        key = (name, self.state.locks)
-        if key not in self._locked:
-            self._locked[key] = self.renderer.locked(known, self.state.locks)
-        made = move_of(self._locked[key], strength)
+        made = self._made(known, strength, self.state.locks)
         layers = next((move.layers for move in self.state.moves if move.name == name), made.layers)
         return replace(made, layers=layers)
+
+    def _made(self, direction: Direction, strength: float, locks: tuple[str, ...]) -> Move:
+        """A direction less what is locked, at a strength; made once for each set of locks."""
+        key = (direction.name, locks)
+        if key not in self._locked:
+            self._locked[key] = self.renderer.locked(direction, locks)
+        return move_of(self._locked[key], strength)
 
     def dragged(self, name: str, strength: float) -> State:
         """The state with one slider elsewhere."""
@@ -132,8 +136,7 @@ class Session:
         for move in state.moves:
             known = self.tray.get(move.name)
             if known is not None:
-                fresh = move_of(self.renderer.locked(known, state.locks), move.strength)
-                move = replace(fresh, layers=move.layers)
+                move = replace(self._made(known, move.strength, state.locks), layers=move.layers)
             moves.append(move)
         return replace(state, moves=tuple(moves))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes, class_names, classifier_of
-from ganvas.latent.directions import Direction, load_directions, save
+from ganvas.latent.directions import Direction, save
 from ganvas.latent.finders import finders
 from ganvas.pictures import data_url, png
 from ganvas.web.page import Page, slider
@@ -152,14 +152,10 @@ def _load(page: Page, changed: Any) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "uploaded.safetensors"
                 path.write_bytes(content)
-                return load_directions(path, page.session.renderer.model)
+                return page.session.renderer.load(path)
 
         found = await page.work("reading directions", read)
         if found is not None:
-            wrong = [each for each in found if each.space != page.session.renderer.space.name]
-            if wrong:
-                page.tell(f"{wrong[0].name} is a direction of {wrong[0].space}, not of this page's space.", "negative")
-                return
             page.session.add(found)
             changed()
             await page.refresh()

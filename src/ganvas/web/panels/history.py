@@ -32,8 +32,7 @@ def build(page: Page) -> None:
 
     async def go(number: int) -> None:
         session.go(number)
-        await page.paint()
-        await page.refresh()
+        await page.changed()
 
     async def show() -> None:
         history = session.history

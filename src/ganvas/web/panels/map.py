@@ -182,7 +182,7 @@ def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...])
                 **dots,
                 "name": "real",
                 "symbol": "triangle",
-                "color": "#dc2626",
+                "color": RED,
                 "itemStyle": {"opacity": 0.55},
                 "data": data,
             }
@@ -195,7 +195,7 @@ def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...])
             "data": [],
             "symbolSize": 6,
             "silent": True,
-            "color": "#dc2626",
+            "color": RED,
             "lineStyle": {"width": 1.5},
         }
     )

@@ -14,13 +14,11 @@ def build(page: Page) -> None:
 
     async def undo() -> None:
         if session.undo():
-            await page.paint()
-            await page.refresh()
+            await page.changed()
 
     async def redo() -> None:
         if session.redo():
-            await page.paint()
-            await page.refresh()
+            await page.changed()
 
     async def pin() -> None:
         session.pinned = None if session.pinned is not None else session.state
