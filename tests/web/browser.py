@@ -75,10 +75,16 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Load a page and wait until it has drawn its first picture and found its sliders."""
+        self.leave()
         self.driver.get(url)
         self.wait(lambda: self.script("return document.body.dataset.ready === 'yes' && ganvas.painted > 0"))
         self.wait(lambda: self.all('[data-id="tray"] input'))
         self.settled()
+
+    def leave(self) -> None:
+        """Off any page, its complaints forgotten: one whose server has stopped would go on to say that it can not reach it."""
+        self.driver.get("about:blank")
+        self.errors()
 
     def settled(self) -> None:
         """Wait until nothing has been painted or asked for a while."""

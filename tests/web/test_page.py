@@ -41,7 +41,6 @@ def browser(cache: Path) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Browser]:
     """A fresh page at its start, which must not have complained when the test is over."""
-    browser.errors()
     browser.open(url)
     yield browser
     assert browser.errors() == []
@@ -295,7 +294,7 @@ def test_the_exported_page_works_without_a_server(
     assert b"http://" not in content.replace(b"http://www.w3.org/2000/svg", b"")
     assert b"https://" not in content
     assert b"@DATA@" not in content
-    browser.errors()
+    browser.leave()
     browser.driver.get(path.as_uri())
     browser.wait(lambda: browser.script("return document.body.dataset.ready"))
     assert len(browser.all("#starts button")) == STARTS
@@ -340,7 +339,6 @@ def test_a_run_in_progress_is_followed(
 ) -> None:  # fmt: skip
     run = tiny_train(kimg=0.512).run
     with server(str(run.path), cache=cache) as (url, _):
-        browser.errors()
         browser.open(url)
         browser.tab("Training")
         browser.wait(lambda: "0.512 kimg" in browser.text("training-words"))
