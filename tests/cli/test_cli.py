@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ganvas
 from ganvas.cli import COMMANDS, main
 from ganvas.training import Result
 
@@ -27,9 +28,9 @@ def test_help_is_light() -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert all(name in output for name in COMMANDS)
-    for flag in ("--help", "--version"):
+    for flag, said in (("--help", "ganvas"), ("--version", f"ganvas {ganvas.__version__}")):
         done = subprocess.run([sys.executable, "-m", "ganvas", flag], check=True, capture_output=True, text=True)
-        assert "ganvas" in done.stdout
+        assert said in done.stdout
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))

@@ -71,6 +71,19 @@ def test_a_slider_moves_the_picture_and_undo_brings_it_back(page: Browser) -> No
     assert "pca-0 at +" in page.text("steps")
 
 
+def test_sliders_can_be_kept_to_some_layers(page: Browser) -> None:
+    page.drag("pca-0", [6] * 15)
+    page.settled()
+    everywhere, address = page.pixels(), page.driver.current_url
+    page.click("move-layers")  # in its middle: the nearer end comes there
+    page.differs(everywhere)
+    layers = state_of(page).state.moves[0].layers  # type: ignore[attr-defined]
+    assert layers
+    page.click("do-undo")
+    page.equals(everywhere)
+    assert page.driver.current_url == address
+
+
 def test_the_address_gives_the_same_pixels_in_python_and_in_the_browser(page: Browser, url: str) -> None:
     page.drag("pca-1", [5] * 20)
     page.drag("truncation", [-5] * 4)

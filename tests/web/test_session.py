@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ganvas.errors import GanvasError
 from ganvas.web.renderer import SLIDERS, Renderer
@@ -105,3 +106,31 @@ def test_a_newer_snapshot_keeps_the_latent(fashion: Renderer, small: Renderer) -
     assert session.state == State(7)
     assert not session.tray
     assert session.recipe.hash == fashion.hash
+
+
+def test_sliders_move_some_layers(fashion: Renderer) -> None:
+    session = Session(fashion, start=State(3))
+    session.choose("pca")
+    session.commit("a", session.dragged("pca-0", 2.0))
+    everywhere = fashion.draw([session.state])
+    session.commit("coarse", session.limit(0, 1))
+    assert session.state.moves[0].layers == (0, 1)
+    coarse = fashion.draw([session.state])
+    assert not torch.equal(coarse, everywhere)
+    assert not torch.equal(coarse, fashion.draw([State(3)]))
+    assert session.move("pca-1", 1.0).layers == (0, 1)  # those not moved yet too
+    session.commit("locked", session.lock(("brightness",)))
+    assert session.state.moves[0].layers == (0, 1)
+    assert Session(fashion, session.recipe).layers == (0, 1)
+    session.commit("all", session.lock(()))
+    session.commit("all", session.limit(0, fashion.layers - 1))
+    assert torch.equal(fashion.draw([session.state]), everywhere)
+    with pytest.raises(GanvasError, match=r"Layers go from 0 to"):
+        session.limit(2, fashion.layers)
+
+
+def test_a_direction_that_was_made_for_some_layers_keeps_them(fashion: Renderer) -> None:
+    session = Session(fashion)
+    session.add([replace(fashion.directions("pca")[0], name="fine", layers=(4,))])
+    session.commit("a", session.dragged("fine", 2.0))
+    assert session.limit(0, 1).moves[0].layers == (4,)

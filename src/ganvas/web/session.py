@@ -31,6 +31,8 @@ class Session:
         self.tray: dict[str, Direction | None] = {move.name: None for move in self.state.moves}
         """Directions with a slider, by name; None for those that came with a recipe."""
         self._locked: dict[tuple[str, tuple[str, ...]], Direction] = {}
+        self.layers: tuple[int, ...] = next((move.layers for move in self.state.moves), ())
+        """Rows of w+ that sliders move; empty: all."""
         self.pinned: State | None = None
         """A of A/B."""
         self.marks: dict[tuple[int, int], bool] = {}
@@ -47,6 +49,7 @@ class Session:
         plain = replace(self.state, base=None, space="", moves=())
         self.state, self.history = plain, History(plain, "a newer snapshot")
         self.tray, self._locked, self.marks, self.bookmarks, self.timeline = {}, {}, {}, [], Timeline()
+        self.layers = ()
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
@@ -115,7 +118,7 @@ class Session:
                 raise GanvasError(f"There is no direction {name!r} in the tray.")
             return replace(old, strength=strength)
         made = self._made(known, strength, self.state.locks)
-        layers = next((move.layers for move in self.state.moves if move.name == name), made.layers)
+        layers = next((move.layers for move in self.state.moves if move.name == name), made.layers or self.layers)
         return replace(made, layers=layers)
 
     def _made(self, direction: Direction, strength: float, locks: tuple[str, ...]) -> Move:
@@ -128,6 +131,18 @@ class Session:
     def dragged(self, name: str, strength: float) -> State:
         """The state with one slider elsewhere."""
         return self.state.to(self.move(name, strength))
+
+    def limit(self, first: int, last: int) -> State:
+        """The state with sliders moving layers first..last only; a direction that was made for some layers keeps them."""
+        count = self.renderer.layers
+        if not 0 <= first <= last < count:
+            raise GanvasError(f"Layers go from 0 to {count - 1}, got {first} to {last}.")
+        self.layers = () if last - first == count - 1 else tuple(range(first, last + 1))
+        moves = []
+        for move in self.state.moves:
+            known = self.tray.get(move.name)
+            moves.append(replace(move, layers=(known.layers if known else ()) or self.layers))
+        return replace(self.state, moves=tuple(moves))
 
     def lock(self, names: Sequence[str]) -> State:
         """The state with other locks: every slider's direction is made anew."""

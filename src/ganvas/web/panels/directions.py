@@ -49,6 +49,8 @@ def build(page: Page) -> None:
             locks.props("dense outlined use-chips").classes("sel").style("min-width: 128px")
             locks.tooltip("attributes that the sliders leave alone")
             _load(page, lambda: rows.refresh())
+        if renderer.layers:
+            _layers(page)
         note = ui.label("").classes("small soft").props("data-id=directions-note")
 
         @ui.refreshable
@@ -140,6 +142,31 @@ def _row(page: Page, name: str, known: Direction | None) -> ui.element:
         strip = ui.element("img").classes("strip").props('alt=""')
         slider(page, name, -REACH, REACH, 0.1, value, lambda v: session.dragged(name, v), name + " at {:+.1f}")
     return strip
+
+
+def _layers(page: Page) -> None:
+    """Which layers the sliders move: coarse ones change the shape, fine ones the texture."""
+    session, top = page.session, page.session.renderer.layers - 1
+
+    def place() -> dict[str, float]:
+        kept = next((move.layers for move in session.state.moves), session.layers)
+        return {"min": min(kept, default=0), "max": max(kept, default=top)}
+
+    with ui.element("div").classes("g-line"):
+        ui.label("layers they move, coarse to fine").classes("small soft")
+        span = ui.range(min=0, max=top, step=1, value=place()).props('label dense snap aria-label="layers that move"')
+        span.props("data-id=move-layers").style("width: 130px")
+
+    async def limited() -> None:
+        first, last = int(span.value["min"]), int(span.value["max"])
+        await page.step(f"sliders move layers {first} to {last}", session.limit(first, last))
+
+    span.on("change", limited)
+
+    async def show() -> None:
+        span.set_value(place())
+
+    page.settled.append(show)
 
 
 def _load(page: Page, changed: Any) -> None:
