@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganvas import io
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier, decoded, embed, embed_dataset, extractors, open_extractor
@@ -83,18 +84,26 @@ def test_the_bundled_classifiers_are_small_and_right() -> None:
     assert float((again.argmax(1) == labels).double().mean()) > 0.9, "other sizes and colours are brought to its own"
 
 
-def test_training_is_repeatable_and_saved_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", ["plain", "residual"])
+def test_training_is_repeatable_and_saved_whole(tmp_path: Path, body: classifier.Body) -> None:
     digits = load_dataset("digits")
     images, labels = digits.take(torch.arange(600))
     assert labels is not None
     held_out = (images[500:], labels[500:])
-    first, second = (classifier.train(images[:500], labels[:500], held_out, epochs=25, device=CPU) for _ in range(2))
+    first, second = (
+        classifier.train(images[:500], labels[:500], held_out, epochs=60, body=body, device=CPU) for _ in range(2)
+    )
     assert hash_of(first.network) == hash_of(second.network)
     assert first.accuracy > 0.8
     classifier.save(tmp_path / "mine.safetensors", first, "mine", {})
     opened = open_extractor(tmp_path / "mine.safetensors", device="cpu")
     assert opened.id == f"classifier-mine-{hash_of(first.network)}"
     torch.testing.assert_close(opened(images[:5]).features, first.network(images[:5])[0])
+    tensors, header = io.load_tensors(tmp_path / "mine.safetensors")
+    assert header["body"] == body
+    io.save_tensors(tmp_path / "odd.safetensors", tensors, {**header, "body": "round"})
+    with pytest.raises(GanvasError, match="unknown body 'round'"):
+        open_extractor(tmp_path / "odd.safetensors", device="cpu")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -50,15 +50,11 @@ def run(
             "--extractor efficientnet-lite0, which needs none."
         )
     train, held_out = dataset.split(0.1)
-    parts = [part.take(torch.arange(len(part))) for part in (train, held_out)]
-    (images, labels), (test_images, test_labels) = parts
-    assert labels is not None
-    assert test_labels is not None
     path = out or Path(f"{dataset.name}-extractor.safetensors")
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("training the classifier", total=1.0)
-        trained = classifier.train(
-            images, labels, (test_images, test_labels), epochs=epochs, seed=seed, device=resolve_device(device),
+        trained = classifier.train_on(
+            train, held_out, epochs=epochs, seed=seed, device=resolve_device(device),
             advance=lambda share: bar.update(task, completed=share),
         )  # fmt: skip
     classifier.save(path, trained, dataset.name, {"data": dataset.fingerprint, "seed": seed})
@@ -66,5 +62,5 @@ def run(
     if json:
         print(json_module.dumps({"out": str(path), "id": identity, "accuracy": trained.accuracy}))
         return
-    print(f"{identity}: {trained.accuracy:.1%} of {len(test_labels):,} held-out images right -> {path}")
+    print(f"{identity}: {trained.accuracy:.1%} of {len(held_out):,} held-out images right -> {path}")
     print(f"Use it: ganvas eval RUN --extractor {path}")

@@ -41,7 +41,7 @@ def run(
         n: Samples for each setting.
         critic: As for `ganvas calibrate`.
         extractor: Of the measurement: a name from `ganvas list extractors`, or a file. auto is that of `ganvas eval`, unless the
-            critic sees its features: then another classifier is trained on the labels once, and kept in the user's cache.
+            critic sees its features: then a classifier of another kind is trained once, and kept in the user's cache.
         seed: Of everything.
         out: A folder for the table, the pictures and the ratio. Default: sampling/ in the run, or the user's cache.
         device: auto, cpu, cuda or mps.
@@ -98,18 +98,14 @@ def _independent(name: str, ratio: "LogRatio", held_out: "Dataset", device: str,
         return usual
     if name != "auto":
         raise GanvasError(f"The critic was trained on the features of {name}, which can not judge what it guides.")
-    path = cache_folder() / "extractors" / f"judge-{held_out.name}-{held_out.fingerprint}.safetensors"
+    path = cache_folder() / "extractors" / f"residual-{held_out.name}-{held_out.fingerprint}.safetensors"
     if not path.is_file():
         rest = torch.ones(len(held_out.items), dtype=torch.bool)
         assert held_out.indices is not None
         rest[held_out.indices] = False
-        parts = [replace(held_out, indices=rows) for rows in (rest.nonzero()[:, 0], held_out.indices)]
-        (images, labels), (test, test_labels) = (part.take(torch.arange(len(part))) for part in parts)
-        assert labels is not None
-        assert test_labels is not None
-        trained = classifier.train(
-            images, labels, (test, test_labels), seed=1, device=resolve_device(device),
-            advance=lambda share: tell("another classifier to judge by", round(1000 * share), 1000),
+        trained = classifier.train_on(
+            replace(held_out, indices=rest.nonzero()[:, 0]), held_out, seed=1, body="residual", device=resolve_device(device),
+            advance=lambda share: tell("a classifier of another kind to judge by", round(1000 * share), 1000),
         )  # fmt: skip
         classifier.save(path, trained, f"judge-{held_out.name}", {"data": held_out.fingerprint, "seed": 1})
     return classifier.load(path, resolve_device(device))

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import io
+from ganvas.data import Dataset
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, extractors, grey_or_rgb, hash_of
@@ -17,34 +18,68 @@ from ganvas.types import Shape
 FOLDER = Path(__file__).with_name("weights")
 WIDTH = 64
 """Features of a bundled classifier: few enough for a stable covariance at 10,000 samples."""
+Body = Literal["plain", "residual"]
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions that halve the side, beside a short way of one (He et al. 2016)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.way = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.GELU(),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs),
+        )  # fmt: skip
+        self.short = nn.Conv2d(inputs, outputs, 1, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.way(x) + self.short(x))
 
 
 class Classifier(nn.Module):
-    """Blocks of two 3 x 3 convolutions, batch norm, ReLU and pooling down to 4 px or so; `width` ReLU features."""
+    """Down to 4 px or so, then `width` ReLU features and logits.
 
-    def __init__(self, shape: Shape, classes: int, channels: int = 16, width: int = WIDTH) -> None:
+    `plain`: blocks of two 3 x 3 convolutions, batch norm, ReLU and pooling. `residual`: a network of another kind, for judging
+    what features of the plain one have guided.
+    """
+
+    def __init__(
+        self, shape: Shape, classes: int, channels: int = 16, width: int = WIDTH, body: Body = "plain"
+    ) -> None:
         super().__init__()
-        self.shape, self.classes, self.channels, self.width = shape, classes, channels, width
-        blocks: list[nn.Module] = []
-        inputs, (side_y, side_x) = shape[0], shape[1:]
-        outputs = channels
-        while True:
-            for size in (inputs, outputs):
-                blocks += [nn.Conv2d(size, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-            if min(side_y, side_x) < 8 or outputs >= 8 * channels:
-                break
-            blocks += [nn.MaxPool2d(2)]
-            side_y, side_x = side_y // 2, side_x // 2
-            inputs, outputs = outputs, 2 * outputs
-        self.body = nn.Sequential(
-            *blocks, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * outputs, width), nn.ReLU()
-        )
+        self.shape, self.classes, self.channels, self.width, self.kind = shape, classes, channels, width, body
+        self.body = _plain(shape, channels, width) if body == "plain" else _residual(shape, channels, width)
         self.head = nn.Linear(width, classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, C, H, W) -> features (B, width), logits (B, classes)."""
         features: Tensor = self.body(images.float() / 127.5 - 1)
         return features, self.head(F.dropout(features, 0.3, self.training))
+
+
+def _plain(shape: Shape, channels: int, width: int) -> nn.Sequential:
+    blocks: list[nn.Module] = []
+    inputs, (side_y, side_x) = shape[0], shape[1:]
+    outputs = channels
+    while True:
+        for size in (inputs, outputs):
+            blocks += [nn.Conv2d(size, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        if min(side_y, side_x) < 8 or outputs >= 8 * channels:
+            break
+        blocks += [nn.MaxPool2d(2)]
+        side_y, side_x = side_y // 2, side_x // 2
+        inputs, outputs = outputs, 2 * outputs
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * outputs, width), nn.ReLU())
+
+
+def _residual(shape: Shape, channels: int, width: int) -> nn.Sequential:
+    blocks: list[nn.Module] = [nn.Conv2d(shape[0], channels, 5, padding=2), nn.BatchNorm2d(channels), nn.GELU()]
+    inputs, side = channels, min(shape[1:])
+    while side > 4 or inputs == channels:
+        outputs = min(2 * inputs, 8 * channels)
+        blocks += [_Residual(inputs, outputs)]
+        inputs, side = outputs, (side + 1) // 2
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * inputs, width), nn.ReLU())
 
 
 class ClassifierExtractor:
@@ -82,6 +117,7 @@ def train(
     epochs: int | None = None,
     batch: int = 128,
     seed: int = 0,
+    body: Body = "plain",
     device: torch.device | None = None,
     advance: Callable[[float], None] | None = None,
 ) -> Trained:
@@ -100,7 +136,7 @@ def train(
     random = stream(seed, "classifier")
     with torch.random.fork_rng(devices=[]):  # weights and dropout
         torch.manual_seed(seed)
-        network = Classifier(tuple(images.shape[1:]), classes)
+        network = Classifier(tuple(images.shape[1:]), classes, body=body)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=epochs * steps)
@@ -120,6 +156,14 @@ def train(
     return Trained(network, accuracy(network, *held_out, device))
 
 
+def train_on(train_part: Dataset, held_out: Dataset, **options: Any) -> Trained:
+    """`train` on the labelled images of a data set, tested on its held-out part. Raises `GanvasError` without labels."""
+    (images, labels), (test, test_labels) = (part.take(torch.arange(len(part))) for part in (train_part, held_out))
+    if labels is None or test_labels is None or not train_part.is_images:
+        raise GanvasError(f"{train_part.name} has no images with labels to train a classifier on.")
+    return train(images, labels, (test, test_labels), **options)
+
+
 @torch.inference_mode()
 def accuracy(network: Classifier, images: Tensor, labels: Tensor, device: torch.device) -> float:
     """Share of right answers."""
@@ -137,6 +181,7 @@ def save(path: Path, trained: Trained, name: str, more: Mapping[str, object]) ->
         "classes": network.classes,
         "channels": network.channels,
         "width": network.width,
+        "body": network.kind,
         "accuracy": round(trained.accuracy, 4),
         **more,
     }
@@ -152,7 +197,11 @@ def load(path: Path, device: torch.device) -> ClassifierExtractor:
     try:
         with torch.device("meta"):
             shape = tuple(int(size) for size in header["shape"])
-            network = Classifier(shape, int(header["classes"]), int(header["channels"]), int(header["width"]))
+            body = str(header.get("body", "plain"))
+            if body not in get_args(Body):
+                raise ValueError(f"an unknown body {body!r}")
+            classes, channels, width = (int(header[name]) for name in ("classes", "channels", "width"))
+            network = Classifier(shape, classes, channels, width, body)  # type: ignore[arg-type]
         network.load_state_dict(tensors, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GanvasError(f"{path} does not fit its own header: {error}") from error
