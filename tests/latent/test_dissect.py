@@ -11,7 +11,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.latent.dissect import by_effect, dissect, drawing_layers, switched
+from ganvas.latent.dissect import by_effect, dissect, drawing_layers, switched, where_on
 
 
 class Painted(nn.Module):
@@ -65,6 +65,19 @@ def test_switching_off_and_on() -> None:
     assert torch.equal(where.decode(points), before), "outside nothing is switched"
 
 
+def test_where_units_are_on_is_coloured() -> None:
+    where = space()
+    unit = dissect(where, n=128, masks={"top": Painted().top}).units("top")[0]
+    found = where_on(where, [unit], count=5, n=64)
+    assert found.shape == (1, 5, 3, 8, 8)
+    red, blue = found[0, :, 0].int(), found[0, :, 2].int()
+    assert (red[:, :4] > blue[:, :4]).all(), "unit 0 is on in the top half"
+    assert torch.equal(red[:, 4:], blue[:, 4:]), "the other half is the picture, dimmed"
+    strength = where.numbered(64, 0)[:, 0].topk(5).indices
+    light = where.model.to_data(where.decode(where.numbered(64, 0)))[strength, 0, 4:].float() / 3
+    torch.testing.assert_close(red[:, 4:].float(), light.round())
+
+
 def test_causes_come_before_what_only_goes_along() -> None:
     found = dissect(space(), n=128)
     ranked = by_effect(space(), found.units("stroke", 6))
@@ -96,5 +109,6 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert len(document["units"]) == 4
     assert document["after"]["class:Sandal"] < document["before"]["class:Sandal"]
     assert out.is_file()
+    assert Path(document["out_units"]).is_file()
     assert main(["dissect", "fashion", "--concept", "mask", "--n", "16", "--out", str(out), "--device", "cpu"]) == 2
     assert "no concept 'mask'" in capsys.readouterr().err

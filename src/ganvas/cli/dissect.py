@@ -27,7 +27,8 @@ def run(
 ) -> None:
     """Find the hidden units that draw a concept, switch them off (or on), and measure what changes.
 
-    The picture shows samples above, the same with the units switched below. For `realism` these are the units of bad samples:
+    The picture shows samples above, the same with the units switched below; NAME-units.png shows for each unit (a row) the
+    samples where it is strongest, in colour where it is on. For `realism` these are the units of bad samples:
     switched off, samples should gain. The change is measured on other samples than the units were chosen with.
 
     Args:
@@ -50,7 +51,7 @@ def run(
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes
-    from ganvas.latent.dissect import REALISM, by_effect, dissect, switched
+    from ganvas.latent.dissect import REALISM, by_effect, dissect, switched, where_on
     from ganvas.latent.supervised import scores_of
     from ganvas.model import load
 
@@ -83,10 +84,13 @@ def run(
     with switched(loaded, chosen, found.high if insert else None):
         after, below = measure()
     io.write_bytes(out, pictures.png(pictures.grid(torch.cat([above, below]), columns=len(above))))
+    shown = out.with_name(f"{out.stem}-units.png")
+    strongest = where_on(where, chosen, n=n, seed=seed)
+    io.write_bytes(shown, pictures.png(pictures.grid(strongest.flatten(0, 1), columns=strongest.shape[1])))
     document: dict[str, Any] = {
         "concept": concept, "layers": list(found.layers), "switched": "on" if insert else "off",
         "units": [{"layer": u.layer, "unit": u.index, "kind": u.kind, "agreement": u.agreement, "effect": e} for u, e in ranked],
-        "before": before, "after": after, "out": str(out),
+        "before": before, "after": after, "out": str(out), "out_units": str(shown),
     }  # fmt: skip
     if concept == REALISM and not insert and after[REALISM] <= before[REALISM]:
         document["note"] = "No unit stands behind bad samples: switched off, even the likeliest ones cost realism."
@@ -115,4 +119,4 @@ def _show(concepts: tuple[str, ...], document: dict[str, Any], best: dict[str, A
     )
     if "note" in document:
         print(document["note"])
-    print(f"Means of 256 other samples: {changes} -> {document['out']}")
+    print(f"Means of 256 other samples: {changes} -> {document['out']}, {document['out_units']}")

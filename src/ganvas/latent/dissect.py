@@ -24,6 +24,8 @@ TOP = 0.2
 INSERTED = 0.1
 """An inserted unit is set to its mean map over this share of the pictures, those where it is strongest."""
 REALISM = "realism"
+LIT = (255.0, 140.0, 0.0)
+"""Colour of where a unit is on."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,41 @@ def by_effect(space: LatentSpace, units: Sequence[Unit], n: int = 128, seed: int
         found.append((unit, 0.0 if start is None or changed is None else float((changed - start).mean())))
     # Of realism more is wanted; of what is to be drawn no more, less.
     return sorted(found, key=lambda pair: -pair[1] if pair[0].concept == REALISM else pair[1])
+
+
+@torch.no_grad()
+def where_on(space: LatentSpace, units: Sequence[Unit], count: int = 10, n: int = 512, seed: int = 0) -> Tensor:
+    """For each unit the `count` of n samples where it is strongest, with where it is on in colour: uint8 (units, count, 3, H, W).
+
+    On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off is dimmed.
+    """
+    model = space.model
+    modules = dict(model.generator.named_modules())
+    points, labels = space.numbered(n, seed), model.labels(n)
+    maps: dict[str, list[Tensor]] = {unit.layer: [] for unit in units}
+    drawn: list[Tensor] = []
+    for rows in torch.arange(n).split(64):
+        label = None if labels is None else labels[rows].to(model.device)
+        with ExitStack() as stack:
+            for name in maps:
+                stack.enter_context(
+                    hooked(modules[name], lambda m, i, output, name=name: maps[name].append(output.float().cpu()))
+                )
+            drawn.append(model.to_data(space.decode(points[rows.to(points.device)], label)).cpu())
+    images = torch.cat(drawn)
+    whole = {name: torch.cat(parts) for name, parts in maps.items()}
+    found = []
+    for unit in units:
+        strength = whole[unit.layer][:, unit.index]
+        rows = strength.amax((1, 2)).topk(min(count, n)).indices
+        size = tuple(images.shape[2:])
+        at = F.interpolate(strength[rows, None], size, mode="bilinear", align_corners=False) > _quantile(
+            strength, 1 - TOP
+        )
+        picture = images[rows].float().expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[rows].float()
+        lit = 0.6 * picture + 0.4 * torch.tensor(LIT)[:, None, None]
+        found.append(torch.where(at, lit, picture / 3).round().to(torch.uint8))
+    return torch.stack(found)
 
 
 def _pixel_masks(images: Tensor) -> dict[str, Tensor]:
