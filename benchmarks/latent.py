@@ -1,6 +1,6 @@
 """The latent tools: principal axes beside scikit-learn, equal steps, inversion of own samples, directions beside random ones.
 
-    python benchmarks/latent.py [--parts pca steps invert directions attributes restore discovery] [--seeds 0 1 2]
+    python benchmarks/latent.py [--parts pca steps invert tune directions attributes restore discovery factors] [--seeds 0 1 2]
 
 `pca`: a million 512-d vectors in batches of 10,000, ours (one covariance, one eigendecomposition) and scikit-learn's
 IncrementalPCA on the same batches, 80 components. The other parts are on the packaged model.
@@ -21,8 +21,9 @@ from ganvas.latent import equal_steps, open_space, step_lengths, through, variat
 from ganvas.latent.directions import find, keeping
 from ganvas.latent.encoder import encode, train_encoder
 from ganvas.latent.finders import covariance, finders
-from ganvas.latent.invert import invert
+from ganvas.latent.invert import invert, scale_of, tune
 from ganvas.latent.learned import discovery_accuracy, learn
+from ganvas.latent.paths import pyramid
 from ganvas.latent.statistics import rescore
 from ganvas.latent.supervised import from_attribute
 from judge import OUT
@@ -118,6 +119,39 @@ def inversion(seeds: list[int]) -> None:
     print(f"\nThe encoder's training took {training:.0f} s.")
 
 
+def tuning(seeds: list[int]) -> None:
+    """Held-out real images: found in w, then the generator tuned around them; how far its other pictures go."""
+    model = ganvas.load("fashion", device="cpu")
+    space = open_space(model, "w")
+    scale, held_out = scale_of(space), load_dataset("fashion-mnist").split(0.1)[1]
+    print(
+        "\n| 16 held-out real images in w | seconds an image | residual, median | below 5 % | other samples moved by |\n"
+        "| --- | --- | --- | --- | --- |"
+    )
+    rows: dict[str, list[tuple[float, torch.Tensor, float]]] = {}
+    for seed in seeds:
+        targets = held_out.take(torch.arange(16) + 16 * seed)[0]
+        start = time.perf_counter()
+        found = invert(space, targets, steps=100, restarts=2, newton=10, seed=seed)
+        first = time.perf_counter() - start
+        rows.setdefault("descent, Gauss-Newton", []).append((first, found.residual, 0.0))
+        before = pyramid(space.decode(space.numbered(256, 7)))
+        for locality in (0.0, 0.1, 1.0):
+            start = time.perf_counter()
+            tuned, there = tune(space, found, targets, steps=200, locality=locality, seed=seed)
+            took = first + time.perf_counter() - start
+            with torch.no_grad():
+                moved = (pyramid(open_space(tuned, "w").decode(space.numbered(256, 7))) - before).norm(
+                    dim=1
+                ).mean() / scale
+            rows.setdefault(f"then tuned, locality {locality:g}", []).append((took, there.residual, float(moved)))
+    for name, each in rows.items():
+        residual = torch.cat([row[1] for row in each])
+        seconds, moved_ = (statistics.mean(row[i] for row in each) / d for i, d in ((0, 16), (2, 1)))
+        cells = f"{seconds:.2f} | {float(residual.median()):.2%} | {float((residual < 0.05).float().mean()):.0%} | {moved_:.1%}"
+        print(f"| {name} | {cells} |", flush=True)
+
+
 def attributes(seeds: list[int]) -> None:
     """Directions from 50 scored samples, each projected off the others, scored anew on other samples at matched effects."""
     space = open_space(ganvas.load("fashion", device="cpu"), "w")
@@ -192,6 +226,31 @@ def discovery(seeds: list[int], steps: int) -> None:
         print(f"| {name} | {', '.join(f'{value:.3f}' for value in found)} |", flush=True)
 
 
+def factors(seeds: list[int]) -> None:
+    """Disentanglement of z, w and style vectors on a renderer with known factors: one generator a seed."""
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    from ganvas.cli import main as command
+
+    figures = ("DCI disentanglement", "DCI completeness", "DCI informativeness", "MIG", "SAP", "FactorVAE score")
+    rows: dict[str, list[dict[str, float]]] = {}
+    for seed in seeds:
+        run = ganvas.train(
+            "shapes", preset="hour", kimg=300, seed=seed, device="cpu", quiet=True, report=False, out=OUT / "runs"
+        ).run
+        text = StringIO()
+        with redirect_stdout(text):
+            assert command(["statistics", str(run.path), "--spaces", "z", "w", "styles", "--n", "1000", "--json"]) == 0
+        for name, row in json.loads(text.getvalue())["spaces"].items():
+            rows.setdefault(name, []).append(row)
+            print(f"seed {seed}, {name}: {', '.join(f'{each} {row[each]:.3f}' for each in figures)}", flush=True)
+    print(f"\n| `shapes`, {len(seeds)} generators | {' | '.join(figures)} |\n| --- |{' --- |' * len(figures)}")
+    for name, found in rows.items():
+        cells = [[row[each] for row in found] for each in figures]
+        print(f"| {name} | {' | '.join(f'{statistics.mean(c):.3f} +/- {statistics.pstdev(c):.3f}' for c in cells)} |")
+
+
 def directions(seeds: list[int]) -> None:
     model = ganvas.load("fashion", device="cpu")
     space = open_space(model, "w")
@@ -208,7 +267,9 @@ def directions(seeds: list[int]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--parts", nargs="+", default=["pca", "steps", "invert", "directions", "attributes", "restore"])
+    parser.add_argument(
+        "--parts", nargs="+", default=["pca", "steps", "invert", "tune", "directions", "attributes", "restore"]
+    )
     parser.add_argument(
         "--steps", type=int, default=6000, help="of the discovery part, which is not run by default: it takes long"
     )
@@ -221,8 +282,8 @@ def main() -> None:
             pca(options.vectors)
         else:
             parts = {
-                "steps": steps, "invert": inversion, "directions": directions, "attributes": attributes, "restore": restoration,
-                "discovery": lambda seeds: discovery(seeds, options.steps),
+                "steps": steps, "invert": inversion, "tune": tuning, "directions": directions, "attributes": attributes,
+                "restore": restoration, "factors": factors, "discovery": lambda seeds: discovery(seeds, options.steps),
             }  # fmt: skip
             parts[part](options.seeds)
 
