@@ -7,7 +7,7 @@ each picture (a class by the classifier, a measured attribute, the critic's real
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -117,15 +117,9 @@ def dissect(
     maps: dict[str, list[Tensor]] = {name: [] for name in chosen}
     pixel: dict[str, list[Tensor]] = {}
     scores: dict[str, list[Tensor]] = {}
-    points, labels = space.numbered(n, seed), model.labels(n)
-    for rows in torch.arange(n).split(64):
-        label = None if labels is None else labels[rows].to(model.device)
-        with ExitStack() as stack:
-            for name in chosen:
-                stack.enter_context(
-                    hooked(modules[name], lambda m, i, output, name=name: maps[name].append(output.float().cpu()))
-                )
-            drawn = space.decode(points[rows.to(points.device)], label)
+    for drawn, label, seen in _drawn(space, chosen, n, seed):
+        for name, output in seen.items():
+            maps[name].append(output)
         images = model.to_data(drawn)
         for name, mask in (_pixel_masks(images) | {k: v.expand(len(images), -1, -1) for k, v in own.items()}).items():
             pixel.setdefault(name, []).append(mask.cpu())
@@ -145,6 +139,27 @@ def dissect(
         strongest = mean.topk(max(1, round(INSERTED * n)), dim=0).indices
         high[name] = torch.stack([whole[rows, i].mean(0) for i, rows in enumerate(strongest.t())])
     return Dissection(tuple(chosen), (*pixel, *scores), agreement, len(pixel), high)
+
+
+def _drawn(
+    space: LatentSpace, layers: Sequence[str], n: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor | None, dict[str, Tensor]]]:  # fmt: skip
+    """n samples of `seed` in batches: float samples, labels, and the maps of each layer on the CPU."""
+    model = space.model
+    modules = dict(model.generator.named_modules())
+    points, labels = space.numbered(n, seed), model.labels(n)
+    for rows in torch.arange(n).split(64):
+        label = None if labels is None else labels[rows].to(model.device)
+        seen: dict[str, Tensor] = {}
+        with ExitStack() as stack:
+            for name in layers:
+
+                def note(module: object, inputs: object, output: Tensor, name: str = name, seen: Any = seen) -> None:
+                    seen[name] = output.float().cpu()
+
+                stack.enter_context(hooked(modules[name], note))
+            drawn = space.decode(points[rows.to(points.device)], label)
+        yield drawn, label, seen
 
 
 def _scores(model: Model, drawn: Tensor, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
@@ -195,21 +210,13 @@ def where_on(space: LatentSpace, units: Sequence[Unit], count: int = 10, n: int 
 
     On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off is dimmed.
     """
-    model = space.model
-    modules = dict(model.generator.named_modules())
-    points, labels = space.numbered(n, seed), model.labels(n)
     maps: dict[str, list[Tensor]] = {unit.layer: [] for unit in units}
-    drawn: list[Tensor] = []
-    for rows in torch.arange(n).split(64):
-        label = None if labels is None else labels[rows].to(model.device)
-        with ExitStack() as stack:
-            for name in maps:
-                stack.enter_context(
-                    hooked(modules[name], lambda m, i, output, name=name: maps[name].append(output.float().cpu()))
-                )
-            drawn.append(model.to_data(space.decode(points[rows.to(points.device)], label)).cpu())
-    images = torch.cat(drawn)
-    whole = {name: torch.cat(parts) for name, parts in maps.items()}
+    parts: list[Tensor] = []
+    for drawn, _, seen in _drawn(space, list(maps), n, seed):
+        parts.append(space.model.to_data(drawn).cpu())
+        for name, output in seen.items():
+            maps[name].append(output)
+    images, whole = torch.cat(parts), {name: torch.cat(each) for name, each in maps.items()}
     found = []
     for unit in units:
         strength = whole[unit.layer][:, unit.index]
