@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ganvas.errors import GanvasError
+
 if TYPE_CHECKING:
     from ganvas.latent import LatentSpace
+
+EFFECT = 0.5
+"""Deviations by which every direction changes its own attribute in the re-scoring matrix."""
 
 
 def run(
@@ -17,6 +22,7 @@ def run(
     n: int = 2000,
     rca: int = 0,
     directions: Path | None = None,
+    rescore: tuple[str, ...] = (),
     seed: int = 0,
     device: str = "auto",
     json: bool = False,
@@ -28,7 +34,9 @@ def run(
         spaces: z, w, w+, styles or layer:NAME. Default: z, and w where there is one.
         n: Samples of each measurement.
         rca: Steps of the network that tells directions apart (discovery accuracy): 0 leaves it out, 2000 take minutes.
-        directions: With --rca: the directions of this file (and its space), beside coordinates and random ones.
+        directions: For --rca and --rescore: the directions of this file, and its space.
+        rescore: Attributes: what the direction of each changes in all of them, where each has changed its own by half a
+            deviation. Directions come from --directions where it has them, else they are found, each for itself.
         seed: Of every random choice.
         device: auto, cpu, cuda or mps.
         json: Print JSON.
@@ -60,9 +68,12 @@ def run(
             if rca:
                 rows[space.name] |= _discovery(space, given, rca, seed, show)
             done(i + 1, len(opened))
+        matrix = _rescored(opened[-1], given, rescore, seed, show) if rescore else None
     document: dict[str, Any] = {"model": model, "n": n, "seed": seed, "spaces": rows}
     if accuracy is not None:
         document["reader_accuracy"] = [round(float(value), 3) for value in accuracy]
+    if matrix is not None:
+        document["rescored"] = matrix
     if json:
         print(json_module.dumps(document, indent=2))
         return
@@ -75,12 +86,52 @@ def run(
     for name in dict.fromkeys(name for row in rows.values() for name in row):
         table.add_row(name, *("" if name not in row else f"{row[name]:.4g}" for row in rows.values()))
     Console().print(table)
+    if matrix is not None:
+        _show_matrix(matrix)
     if accuracy is not None:
         print(
             "Factors are read by a network that is right on "
             + ", ".join(f"{float(a):.0%}" for a in accuracy)
             + " of real ones."
         )
+
+
+def _rescored(
+    space: "LatentSpace", given: list[Any], names: tuple[str, ...], seed: int, show: Any
+) -> dict[str, Any]:  # fmt: skip
+    from ganvas.latent.statistics import rescore
+    from ganvas.latent.supervised import from_attribute
+
+    if len(names) < 2:
+        raise GanvasError("--rescore compares attributes with each other: name at least two, say brightness slant.")
+    known, done = {each.name: each for each in given}, show("directions of attributes")
+    found = []
+    for i, name in enumerate(names):
+        found.append(known[name] if name in known else from_attribute(space, name, seed=seed))
+        done(i + 1, len(names))
+    result = rescore(space, found, names, EFFECT, seed=seed)
+    return {
+        "space": space.name, "names": list(names), "effect": EFFECT, "matrix": result.matrix.round(4).tolist(),
+        "strengths": [None if value != value else round(float(value), 3) for value in result.strengths],
+        "leakage": result.leakage().round(4).tolist(),
+    }  # fmt: skip
+
+
+def _show_matrix(matrix: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), title=f"what directions of {matrix['space']} change, in deviations")
+    for column in ("direction", "sigmas", *matrix["names"], "leakage"):
+        table.add_column(column, justify="left" if column == "direction" else "right")
+    for i, name in enumerate(matrix["names"]):
+        strength = matrix["strengths"][i]
+        cells = [f"{value:+.2f}" for value in matrix["matrix"][i]]
+        cells[i] = f"[bold]{cells[i]}[/bold]"
+        table.add_row(
+            name, "not reached" if strength is None else f"{strength:.2f}", *cells, f"{matrix['leakage'][i]:.2f}"
+        )
+    Console().print(table)
 
 
 def _measure(space: "LatentSpace", n: int, seed: int, separated: list[str]) -> dict[str, float]:
