@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ganvas.model import Model, load
     from ganvas.runs import Run, open_run
     from ganvas.training import Result, train
+    from ganvas.web.app import explore
     from ganvas.web.opening import replay
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "Run": "ganvas.runs",
     "TrainingError": "ganvas.errors",
     "evaluate": "ganvas.metrics.evaluate",
+    "explore": "ganvas.web.app",
     "load": "ganvas.model",
     "load_dataset": "ganvas.data",
     "open_run": "ganvas.runs",
@@ -48,6 +50,7 @@ __all__ = [
     "Run",
     "TrainingError",
     "evaluate",
+    "explore",
     "load",
     "load_dataset",
     "open_run",

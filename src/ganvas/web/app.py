@@ -10,18 +10,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 import uvicorn
 from fastapi import FastAPI, Response
-from nicegui import ui
+from nicegui import core, ui
 from torch import Tensor
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
+from ganvas.model import Model
 from ganvas.runs import Run
+from ganvas.sampling import LogRatio
 from ganvas.web.guard import LOOPBACK, Guard
 from ganvas.web.landscape import SAMPLES, SEED, Landscape
+from ganvas.web.opening import DEFAULT, open_renderer
 from ganvas.web.page import build
+from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State
 
@@ -49,10 +54,38 @@ class Source:
     """Held while the map is drawn: the pages wait for one."""
 
 
+def explore(
+    model: Model | str | Path = DEFAULT, *, ratio: LogRatio | None = None, real: Tensor | None = None,
+    data: str | None = None, host: str = "127.0.0.1", port: int = 0, browser: bool = True, device: str = "auto",
+) -> None:  # fmt: skip
+    """Open the explorer's page on a model, and serve it until Ctrl-C.
+
+    `model`: what `ganvas.load` takes, or a `Model`: your own module by `ganvas.wrap`. For a `Model` the quality panel knows what
+    it is given: `ratio` of `ganvas.sampling.fit_ratio` for realism, `real` uint8 images (n, C, H, W) for the nearest ones. For
+    the others it knows what `ganvas explore` finds. Raises `GanvasError` when the address is taken or `real` does not fit.
+    """
+    if isinstance(model, Model):
+        if data is not None:
+            raise GanvasError("data= goes with a model that is opened by name; give a Model its images by real=.")
+        if real is not None and (real.dtype != torch.uint8 or tuple(real.shape[1:]) != tuple(model.shape)):
+            raise GanvasError(
+                f"real must be uint8 (n, {', '.join(map(str, model.shape))}), got {real.dtype} {tuple(real.shape)}."
+            )
+        known = None if real is None else Real(real, f"{len(real):,} images that were given")
+        renderer = Renderer(model, "your model", ratio, known)
+    elif ratio is not None or real is not None:
+        raise GanvasError("ratio= and real= go with a Model; what is opened by name finds its own, with data=.")
+    else:
+        renderer = open_renderer(model, data, device)
+    renderer.warm()
+    serve(Source(renderer), host, port, browser)
+
+
 def serve(
     source: Source, host: str = "127.0.0.1", port: int = 0, browser: bool = True, say: Callable[[str], None] = print
 ) -> None:
-    """Serve until Ctrl-C. Port 0 is a free one. Raises `GanvasError` when the address is taken."""
+    """Serve until Ctrl-C. Port 0 is a free one. Raises `GanvasError` when the address is taken or nothing can be served here."""
+    _check_process()
     listener = _listen(host, port)
     token = None if host in LOOPBACK else secrets.token_urlsafe(16)
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ("0.0.0.0", "") else host
@@ -88,6 +121,18 @@ def serve(
         # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
         warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
         _Server(config, lambda: _greet(source.renderer.name, url, browser, say)).run(sockets=[listener])
+
+
+def _check_process() -> None:
+    if core.app.middleware_stack is not None:
+        raise GanvasError(
+            "This Python process has served an explorer before, and can do so once. Start another for the next."
+        )
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise GanvasError(
+            "In a notebook nothing else can be served. Call it in a script, or type: ganvas explore MODEL"
+        )
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,69 @@
+"""The explorer from Python: `ganvas.explore`."""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from urllib.request import urlopen
+
+import pytest
+import torch
+
+import ganvas
+from ganvas.errors import GanvasError
+from ganvas.web.app import Source, serve
+from ganvas.web.renderer import Renderer
+
+SCRIPT = """
+import torch
+from torch import nn
+import ganvas
+
+torch.manual_seed(0)
+module = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+images = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
+model = ganvas.wrap(module, latent_dim=8)
+ganvas.explore(model, real=images, browser=False)
+try:
+    ganvas.explore(model, browser=False)
+except ganvas.GanvasError as error:
+    print("again:", error)
+"""
+
+
+def test_a_module_of_ones_own_is_served_until_ctrl_c() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    try:
+        found = re.search(r"http://\S+", first := process.stdout.readline())
+        assert found, first
+        with urlopen(found[0]) as answer:
+            assert "your model" in answer.read().decode()
+        with urlopen(found[0] + "real/49.png") as answer:
+            assert answer.read(4) == b"\x89PNG"
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[0]
+    finally:
+        process.kill()
+        process.stdout.close()
+    assert process.returncode == 0, said
+    assert "again: This Python process has served an explorer before" in said
+
+
+def test_mistakes_are_said_before_anything_is_served(small: Renderer) -> None:
+    real = torch.zeros(5, 1, 8, 8, dtype=torch.uint8)
+    with pytest.raises(GanvasError, match=r"real must be uint8 \(n, 3, 16, 16\), got torch.uint8 \(5, 1, 8, 8\)"):
+        ganvas.explore(small.model, real=real)
+    with pytest.raises(GanvasError, match="go with a Model"):
+        ganvas.explore("fashion", real=real)
+    with pytest.raises(GanvasError, match="give a Model its images by real="):
+        ganvas.explore(small.model, data="digits")
+
+    async def in_a_notebook() -> None:
+        serve(Source(small))
+
+    with pytest.raises(GanvasError, match="type: ganvas explore MODEL"):
+        asyncio.run(in_a_notebook())
