@@ -1,6 +1,6 @@
 """Your own generator in every tool: here the decoder of a small autoencoder, written and trained in plain PyTorch.
 
-    python examples/own_generator.py [--epochs 60] [--out out]
+    python examples/own_generator.py [--epochs 60] [--out own-generator] [--explore]
 
 Writes samples, a walk, directions and what they do, images found in the latent space, and samples before and after a sampler.
 """
@@ -52,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--out", type=Path, default=Path("own-generator"))
+    parser.add_argument("--explore", action="store_true", help="open the page at the end")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -91,6 +92,8 @@ def main() -> None:
     ratio = fit_ratio(space, held, train=(real, None), critic="fresh")
     print(f"critic: AUC {ratio.report.auc:.2f}")
     save("better.png", budget(space, ratio, 64, budget=10).samples, 8)
+    if options.explore:
+        ganvas.explore(model, ratio=ratio, real=real)
 
 
 if __name__ == "__main__":
