@@ -20,7 +20,7 @@ def run(
     data: str | None = None,
     budget: int = 10,
     objective: Literal["frechet", "precision", "recall", "f1"] = "frechet",
-    n: int = 2500,
+    n: int = 2000,
     critic: Literal["auto", "own", "fresh", "features"] = "auto",
     extractor: str = "auto",
     seed: int = 0,
@@ -38,7 +38,7 @@ def run(
         data: Real data. Default: what the model was trained on.
         budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
         objective: What the recommendation is chosen by; all are printed.
-        n: Samples for each setting.
+        n: Samples for each setting; the best two are drawn again, four times as many.
         critic: As for `ganvas calibrate`.
         extractor: Of the measurement: a name from `ganvas list extractors`, or a file. auto is that of `ganvas eval`, unless the
             critic sees its features: then a classifier of another kind is trained once, and kept in the user's cache.
