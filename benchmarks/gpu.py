@@ -1,4 +1,4 @@
-"""Every command on a GPU beside the CPU of the same machine: does it run, does it say the same, how long does it take?
+"""The commands on a GPU beside the CPU of the same machine: does it run, does it say the same, how long does it take?
 
     python benchmarks/gpu.py [--devices cuda cpu] [--only walk 'invert *']
 
@@ -38,27 +38,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     np.savez(images, images=ganvas.load("fashion", device="cpu").sample(16, seed=5).permute(0, 2, 3, 1).numpy())
     found = {
         "sample": ["sample", "fashion", "--n", "512", "--out", str(folder / "sample.npz")],
-        "sample metropolis": [
-            "sample",
-            "fashion",
-            "--sampler",
-            "metropolis",
-            "--n",
-            "512",
-            "--out",
-            str(folder / "m.npz"),
-        ],
         "walk": ["walk", "fashion", "--equal", "--out", str(folder / "walk.gif")],
-        "walk geodesic": [
-            "walk",
-            "fashion",
-            "--kind",
-            "geodesic",
-            "--frames",
-            "16",
-            "--out",
-            str(folder / "geodesic.gif"),
-        ],
         "edit": ["edit", "fashion", "--direction", str(folder / "pca.safetensors"), "--out", str(folder / "edit.png")],
         "dissect": ["dissect", "fashion", "--concept", "stroke", "--out", str(folder / "dissect.png")],
         "map": ["map", "fashion", "--method", "pca", "--out", str(folder / "map.png")],
@@ -66,6 +46,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "calibrate": ["calibrate", "fashion", "--data", "fashion-mnist", "--out", str(folder / "ratio.safetensors")],
         "eval": ["eval", "fashion", "--n", "10000"],
     }
+    out = str(folder / "geodesic.gif")
+    found["walk geodesic"] = ["walk", "fashion", "--kind", "geodesic", "--frames", "16", "--out", out]
     for method in ("pca", "ica", "sefa", "jacobian", "local", "learned", "random"):
         out = str(folder / f"{method}.safetensors")
         found[f"directions {method}"] = ["directions", "fashion", "--method", method, "--steps", "500", "--out", out]
@@ -81,9 +63,10 @@ def commands(folder: Path) -> dict[str, list[str]]:
     for task in ("inpaint", "superres", "denoise", "deblur", "colorize"):
         out = str(folder / f"{task}.npz")
         found[f"restore {task}"] = ["restore", "fashion", str(images), "--task", task, "--out", out]
-    for name in ("langevin", "ex2", "flow", "transport", "reweight", "polarity", "budget", "resample"):
+    samplers = {"langevin": 128, "ex2": 128, "flow": 128, "transport": 128, "reweight": 128, "polarity": 128}
+    for name, n in {**samplers, "budget": 128, "resample": 128, "metropolis": 512}.items():
         out = str(folder / f"{name}.npz")
-        found[f"sample {name}"] = ["sample", "fashion", "--sampler", name, "--n", "128", "--out", out]
+        found[f"sample {name}"] = ["sample", "fashion", "--sampler", name, "--n", str(n), "--out", out]
     for preset in ("small", "hour", "r3", "progressive", "sagan", "wgan-gp", "gpu"):
         found[f"train {preset}"] = [
             "train", "fashion-mnist", "--preset", preset, "--kimg", "2", "--out", str(folder / "runs"), "--name", preset

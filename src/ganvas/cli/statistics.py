@@ -56,6 +56,8 @@ def run(
     if classifier_of(loaded) is not None:
         separated = [f"class:{name}" for name in class_names(loaded)] or separated
     with _shared.progress() as show:
+        # Before what takes minutes: a name that there is none of is said at once.
+        matrix = _rescored(opened[-1], given, rescore, seed, show) if rescore else None
         reader = accuracy = None
         if data_of(loaded) == "shapes":
             reader, accuracy = train_reader(seed=seed, progress=show("reader of factors"))
@@ -68,7 +70,6 @@ def run(
             if rca:
                 rows[space.name] |= _discovery(space, given, rca, seed, show)
             done(i + 1, len(opened))
-        matrix = _rescored(opened[-1], given, rescore, seed, show) if rescore else None
     document: dict[str, Any] = {"model": model, "n": n, "seed": seed, "spaces": rows}
     if accuracy is not None:
         document["reader_accuracy"] = [round(float(value), 3) for value in accuracy]

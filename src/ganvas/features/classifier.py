@@ -51,10 +51,26 @@ class Classifier(nn.Module):
         self.body = _plain(shape, channels, width) if body == "plain" else _residual(shape, channels, width)
         self.head = nn.Linear(width, classes)
 
+    @property
+    def spec(self) -> io.Json:
+        """What `build` makes it from again, without its weights."""
+        return {
+            "shape": list(self.shape), "classes": self.classes, "channels": self.channels, "width": self.width, "body": self.kind
+        }  # fmt: skip
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, C, H, W) -> features (B, width), logits (B, classes)."""
         features: Tensor = self.body(images.float() / 127.5 - 1)
         return features, self.head(F.dropout(features, 0.3, self.training))
+
+
+def build(spec: io.Json) -> Classifier:
+    """The classifier of a `spec`, without its weights. Raises `KeyError`, `TypeError` or `ValueError` for what is none."""
+    body = spec.get("body", "plain")  # older files have none
+    if body not in get_args(Body):
+        raise ValueError(f"an unknown body {body!r}")
+    shape = tuple(int(size) for size in spec["shape"])
+    return Classifier(shape, int(spec["classes"]), int(spec["channels"]), int(spec["width"]), body)
 
 
 def _plain(shape: Shape, channels: int, width: int) -> nn.Sequential:
@@ -177,11 +193,7 @@ def save(path: Path, trained: Trained, name: str, more: Mapping[str, object]) ->
     header = {
         "kind": "classifier",
         "name": name,
-        "shape": list(network.shape),
-        "classes": network.classes,
-        "channels": network.channels,
-        "width": network.width,
-        "body": network.kind,
+        **network.spec,
         "accuracy": round(trained.accuracy, 4),
         **more,
     }
@@ -196,12 +208,7 @@ def load(path: Path, device: torch.device) -> ClassifierExtractor:
         raise GanvasError(f"{path} holds a {header.get('kind')}, expected a classifier: ganvas extractor train DATA.")
     try:
         with torch.device("meta"):
-            shape = tuple(int(size) for size in header["shape"])
-            body = str(header.get("body", "plain"))
-            if body not in get_args(Body):
-                raise ValueError(f"an unknown body {body!r}")
-            classes, channels, width = (int(header[name]) for name in ("classes", "channels", "width"))
-            network = Classifier(shape, classes, channels, width, body)  # type: ignore[arg-type]
+            network = build(header)
         network.load_state_dict(tensors, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GanvasError(f"{path} does not fit its own header: {error}") from error

@@ -12,6 +12,7 @@ from ganvas import io
 from ganvas.checkpoint import Checkpoint
 from ganvas.config import NetworkConfig, from_dict, to_dict
 from ganvas.device import stream
+from ganvas.features import classifier
 from ganvas.features.classifier import Classifier
 from ganvas.latent.fit import fit
 from ganvas.latent.space import LatentSpace
@@ -108,8 +109,7 @@ def draw_batches(
 def build(spec: io.Json, model: Model) -> nn.Module:
     """The critic that a file describes, without its weights."""
     if "classes" in spec:
-        guide = Classifier(tuple(spec["shape"]), int(spec["classes"]), int(spec["channels"]), int(spec["width"]))
-        return FeatureCritic(guide, model.generator.value_range)
+        return FeatureCritic(classifier.build(spec), model.generator.value_range)
     config = from_dict(NetworkConfig, spec)
     return alone(build_critic(config, seen_shape(model.shape), model.generator.num_classes), 1.0)
 
@@ -187,8 +187,7 @@ def train_fresh(
             to_dict(config),
         )
     else:
-        network, guide = on_features, on_features.guide
-        spec = {"shape": list(guide.shape), "classes": guide.classes, "channels": guide.channels, "width": guide.width}
+        network, spec = on_features, on_features.guide.spec
     network = network.to(model.device)
     random = stream(seed, "fresh critic")
     rows = torch.randperm(len(train[0]), generator=random)[:POOL]

@@ -122,7 +122,7 @@ class LogRatio:
             network.load_state_dict(weights)
             calibration = Calibration(report.method, tensors["x"], tensors["y"], tensors["slope"])
             logits = tensors["real_logits"]
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise GanvasError(f"{path} is damaged: {error!r}.") from error
         network.to(model.device).eval().requires_grad_(False)
         found = cls(network, calibration, calibration(logits), report, model, spec)
