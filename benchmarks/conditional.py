@@ -48,7 +48,8 @@ def main() -> None:
         distance = frechet(features(judge, drawn), real)
         rows.append({"recipe": recipe, "right": float(right.mean()), "each": each, "frechet": distance})
         print(
-            f"| {recipe}, {result.kimg:.0f} kimg | {right.mean():.1%} | {min(each):.1%} | {distance:.1f} |", flush=True
+            f"| {recipe}, {result.kimg:.0f} kimg | {right.mean():.1%} | {min(each):.1%} | {distance:.1f} |",
+            flush=True,
         )
     io.write_json(OUT / "conditional.json", {"rows": rows})
 

@@ -79,7 +79,9 @@ def main() -> None:
             page.settled()
             start = time.perf_counter()
             page.driver.get(url)
-            page.wait(lambda: page.script("return document.body.dataset.ready === 'yes' && ganvas.painted > 0"))
+            page.wait(
+                lambda: page.script("return document.body.dataset.ready === 'yes' && ganvas.painted > 0")
+            )
             readies.append(page.script("return ganvas.readyAt"))
             page.wait(lambda: page.script("return Boolean(document.querySelector('.g-map canvas'))"))
             cached.append(time.perf_counter() - start)
@@ -93,10 +95,15 @@ def main() -> None:
         print("| aim | | | 60 ms | 120 ms | | 200 ms |")
         for i in range(options.runs):
             page.settled()
-            print(row(f"{options.seconds:g} s, run {i + 1}", *drag(page, f"pca-{i}", options.seconds)), flush=True)
+            print(
+                row(f"{options.seconds:g} s, run {i + 1}", *drag(page, f"pca-{i}", options.seconds)),
+                flush=True,
+            )
         page.open(url)
         page.script(NAIVE)
-        print(row(f"{options.seconds:g} s, every move sent", *drag(page, "pca-0", options.seconds)), flush=True)
+        print(
+            row(f"{options.seconds:g} s, every move sent", *drag(page, "pca-0", options.seconds)), flush=True
+        )
         crowd(url, options.people, options.seconds)
 
 
@@ -121,7 +128,11 @@ def crowd(url: str, people: int, seconds: float) -> None:
         thread.join()
     if len(found) < people:
         raise SystemExit(f"{people - len(found)} of {people} browsers failed")
-    times, last, moves = (np.concatenate([f[0] for f in found]), max(f[1] for f in found), sum(f[2] for f in found))
+    times, last, moves = (
+        np.concatenate([f[0] for f in found]),
+        max(f[1] for f in found),
+        sum(f[2] for f in found),
+    )
     print(row(f"{people} people at once, {people} browsers on these cores too", times, last, moves))
     print(f"\nErrors in the browsers: {len(complaints)}")
     for each in complaints[:5]:

@@ -35,22 +35,47 @@ from ganvas.web.state import Move, State, pack
 def commands(folder: Path) -> dict[str, list[str]]:
     """Name -> the command line, without the device."""
     images = folder / "images.npz"
-    np.savez(images, images=ganvas.load("fashion", device="cpu").sample(16, seed=5).permute(0, 2, 3, 1).numpy())
+    np.savez(
+        images, images=ganvas.load("fashion", device="cpu").sample(16, seed=5).permute(0, 2, 3, 1).numpy()
+    )
     found = {
         "sample": ["sample", "fashion", "--n", "512", "--out", str(folder / "sample.npz")],
         "walk": ["walk", "fashion", "--equal", "--out", str(folder / "walk.gif")],
-        "edit": ["edit", "fashion", "--direction", str(folder / "pca.safetensors"), "--out", str(folder / "edit.png")],
+        "edit": [
+            "edit",
+            "fashion",
+            "--direction",
+            str(folder / "pca.safetensors"),
+            "--out",
+            str(folder / "edit.png"),
+        ],
         "dissect": ["dissect", "fashion", "--concept", "stroke", "--out", str(folder / "dissect.png")],
         "map": ["map", "fashion", "--method", "pca", "--out", str(folder / "map.png")],
         "statistics": ["statistics", "fashion", "--n", "1000"],
-        "calibrate": ["calibrate", "fashion", "--data", "fashion-mnist", "--out", str(folder / "ratio.safetensors")],
+        "calibrate": [
+            "calibrate",
+            "fashion",
+            "--data",
+            "fashion-mnist",
+            "--out",
+            str(folder / "ratio.safetensors"),
+        ],
         "eval": ["eval", "fashion", "--n", "10000"],
     }
     out = str(folder / "geodesic.gif")
     found["walk geodesic"] = ["walk", "fashion", "--kind", "geodesic", "--frames", "16", "--out", out]
     for method in ("pca", "ica", "sefa", "jacobian", "local", "learned", "random"):
         out = str(folder / f"{method}.safetensors")
-        found[f"directions {method}"] = ["directions", "fashion", "--method", method, "--steps", "500", "--out", out]
+        found[f"directions {method}"] = [
+            "directions",
+            "fashion",
+            "--method",
+            method,
+            "--steps",
+            "500",
+            "--out",
+            out,
+        ]
     found["directions attribute"] = [
         "directions", "fashion", "--method", "attribute", "--attribute", "slant", "--out", str(folder / "slant.safetensors")
     ]  # fmt: skip
@@ -111,9 +136,13 @@ def slider(devices: list[str]) -> None:
     for size, channels in ((28, 16), (64, 16), (128, 16), (256, 16)):
         cells = []
         for device in devices:
-            config = replace(Config(), network=NetworkConfig("style", latent_dim=128, generator={"channels": channels}))
+            config = replace(
+                Config(), network=NetworkConfig("style", latent_dim=128, generator={"channels": channels})
+            )
             torch.manual_seed(0)
-            generator = build_generator(config.network, (3, size, size), 0).eval().requires_grad_(False).to(device)
+            generator = (
+                build_generator(config.network, (3, size, size), 0).eval().requires_grad_(False).to(device)
+            )
             renderer = Renderer(Model(generator, None, config, {"kimg": 0}))
             vector = pack(torch.nn.functional.normalize(torch.randn(128), dim=0))
             states = [State(moves=(Move("one", vector, 1.0, i / 10),)) for i in range(-5, 25)]
@@ -132,7 +161,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["*"], help="names or patterns, say 'directions *'")
     options = parser.parse_args()
     first, *others = options.devices
-    print("| command | " + " | ".join(f"{device}, s" for device in options.devices) + " | ratio | largest difference |")
+    print(
+        "| command | "
+        + " | ".join(f"{device}, s" for device in options.devices)
+        + " | ratio | largest difference |"
+    )
     print("| --- |" + " --- |" * (len(options.devices) + 2))
     failures = []
     with TemporaryDirectory() as folder:

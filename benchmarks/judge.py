@@ -31,7 +31,11 @@ class Judge(nn.Module):
         layers: list[nn.Module] = []
         inputs = 1
         for outputs in (32, 64, 128):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
             layers += [nn.MaxPool2d(2)]
             inputs = outputs
         self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * 9, FEATURES), nn.ReLU())
@@ -51,7 +55,9 @@ def splits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Training images and labels, test images and labels."""
     parts: list[Tensor] = []
     for split in ("train", "test"):
-        images, labels = (data := load_named("fashion-mnist", DataConfig(), split)).take(torch.arange(len(data)))
+        images, labels = (data := load_named("fashion-mnist", DataConfig(), split)).take(
+            torch.arange(len(data))
+        )
         assert labels is not None
         parts += [images, labels]
     return parts[0], parts[1], parts[2], parts[3]
@@ -86,7 +92,8 @@ def load_judge() -> tuple[Judge, float]:
         answers = torch.cat([judge(part).argmax(1) for part in test_images.split(1000)])
     accuracy = float((answers == test_labels).float().mean())
     print(
-        f"judge: {accuracy:.2%} of the test images right, trained in {time.monotonic() - start:.0f} s", file=sys.stderr
+        f"judge: {accuracy:.2%} of the test images right, trained in {time.monotonic() - start:.0f} s",
+        file=sys.stderr,
     )
     if accuracy < WANTED_ACCURACY:
         raise SystemExit(f"The judge must reach {WANTED_ACCURACY:.0%}.")

@@ -59,7 +59,9 @@ def pca(vectors: int) -> None:
     for batch in batches(vectors):
         double = batch.double()
         total, outer = total + double.sum(0), outer + double.t() @ double
-    exact = torch.linalg.eigh(outer / vectors - torch.outer(total, total) / vectors**2)[1].flip(1)[:, :COMPONENTS]
+    exact = torch.linalg.eigh(outer / vectors - torch.outer(total, total) / vectors**2)[1].flip(1)[
+        :, :COMPONENTS
+    ]
     print(
         "\n| PCA of vectors, dimensions | ganvas | IncrementalPCA | ratio | angle to the exact subspace of 80, ganvas | "
         "IncrementalPCA |\n| --- | --- | --- | --- | --- | --- |"
@@ -144,7 +146,9 @@ def tuning(seeds: list[int]) -> None:
                 moved = (pyramid(open_space(tuned, "w").decode(space.numbered(256, 7))) - before).norm(
                     dim=1
                 ).mean() / scale
-            rows.setdefault(f"then tuned, locality {locality:g}", []).append((took, there.residual, float(moved)))
+            rows.setdefault(f"then tuned, locality {locality:g}", []).append(
+                (took, there.residual, float(moved))
+            )
     for name, each in rows.items():
         residual = torch.cat([row[1] for row in each])
         seconds, moved_ = (statistics.mean(row[i] for row in each) / d for i, d in ((0, 16), (2, 1)))
@@ -165,7 +169,8 @@ def attributes(seeds: list[int]) -> None:
             leaks = []
             for seed in seeds:
                 found = [
-                    from_attribute(space, name, samples=50 if ":" not in name else 150, seed=seed) for name in names
+                    from_attribute(space, name, samples=50 if ":" not in name else 150, seed=seed)
+                    for name in names
                 ]
                 if kept:
                     others = [from_attribute(space, name, samples=2000, seed=seed + 50) for name in names]
@@ -195,11 +200,24 @@ def restoration(seeds: list[int]) -> None:
     for hidden in ("left", "right", "top", "bottom"):
         text = StringIO()
         with redirect_stdout(text):
-            flags = ["--hidden", hidden, "--n", "100", "--restarts", "2", "--out", str(OUT / "restored.npz"), "--json"]
+            flags = [
+                "--hidden",
+                hidden,
+                "--n",
+                "100",
+                "--restarts",
+                "2",
+                "--out",
+                str(OUT / "restored.npz"),
+                "--json",
+            ]
             assert command(["restore", "fashion", str(path), *flags]) == 0, sys.stderr
         row = json.loads(text.getvalue())
         agreements.append(row["class_agreement"])
-        print(f"| {hidden} | {row['class_agreement']:.0%} | {row['psnr']:.1f} | {row['ambiguity']:.0%} |", flush=True)
+        print(
+            f"| {hidden} | {row['class_agreement']:.0%} | {row['psnr']:.1f} | {row['ambiguity']:.0%} |",
+            flush=True,
+        )
     print(f"| mean | {statistics.mean(agreements):.0%} | | |")
 
 
@@ -233,22 +251,47 @@ def factors(seeds: list[int]) -> None:
 
     from ganvas.cli import main as command
 
-    figures = ("DCI disentanglement", "DCI completeness", "DCI informativeness", "MIG", "SAP", "FactorVAE score")
+    figures = (
+        "DCI disentanglement",
+        "DCI completeness",
+        "DCI informativeness",
+        "MIG",
+        "SAP",
+        "FactorVAE score",
+    )
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:
         run = ganvas.train(
-            "shapes", preset="hour", kimg=300, seed=seed, device="cpu", quiet=True, report=False, out=OUT / "runs"
+            "shapes",
+            preset="hour",
+            kimg=300,
+            seed=seed,
+            device="cpu",
+            quiet=True,
+            report=False,
+            out=OUT / "runs",
         ).run
         text = StringIO()
         with redirect_stdout(text):
-            assert command(["statistics", str(run.path), "--spaces", "z", "w", "styles", "--n", "1000", "--json"]) == 0
+            assert (
+                command(
+                    ["statistics", str(run.path), "--spaces", "z", "w", "styles", "--n", "1000", "--json"]
+                )
+                == 0
+            )
         for name, row in json.loads(text.getvalue())["spaces"].items():
             rows.setdefault(name, []).append(row)
-            print(f"seed {seed}, {name}: {', '.join(f'{each} {row[each]:.3f}' for each in figures)}", flush=True)
-    print(f"\n| `shapes`, {len(seeds)} generators | {' | '.join(figures)} |\n| --- |{' --- |' * len(figures)}")
+            print(
+                f"seed {seed}, {name}: {', '.join(f'{each} {row[each]:.3f}' for each in figures)}", flush=True
+            )
+    print(
+        f"\n| `shapes`, {len(seeds)} generators | {' | '.join(figures)} |\n| --- |{' --- |' * len(figures)}"
+    )
     for name, found in rows.items():
         cells = [[row[each] for row in found] for each in figures]
-        print(f"| {name} | {' | '.join(f'{statistics.mean(c):.3f} +/- {statistics.pstdev(c):.3f}' for c in cells)} |")
+        print(
+            f"| {name} | {' | '.join(f'{statistics.mean(c):.3f} +/- {statistics.pstdev(c):.3f}' for c in cells)} |"
+        )
 
 
 def directions(seeds: list[int]) -> None:
@@ -268,10 +311,15 @@ def directions(seeds: list[int]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--parts", nargs="+", default=["pca", "steps", "invert", "tune", "directions", "attributes", "restore"]
+        "--parts",
+        nargs="+",
+        default=["pca", "steps", "invert", "tune", "directions", "attributes", "restore"],
     )
     parser.add_argument(
-        "--steps", type=int, default=6000, help="of the discovery part, which is not run by default: it takes long"
+        "--steps",
+        type=int,
+        default=6000,
+        help="of the discovery part, which is not run by default: it takes long",
     )
     parser.add_argument("--vectors", type=int, default=1_000_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

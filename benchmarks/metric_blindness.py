@@ -60,7 +60,9 @@ def wrongness(name: str, value: float, baseline: np.ndarray) -> float:
     """Standard deviations to the worse side of undamaged images; both sides count for `near`."""
     distance = (value - baseline.mean()) / max(baseline.std(ddof=1), 1e-3 * abs(baseline.mean()), 1e-6)
     better = BETTER[name]
-    return float(abs(distance) if better.startswith("near") else -distance if better == "higher" else distance)
+    return float(
+        abs(distance) if better.startswith("near") else -distance if better == "higher" else distance
+    )
 
 
 def main() -> None:
@@ -70,11 +72,16 @@ def main() -> None:
     options = parser.parse_args()
     data, test = load_dataset("fashion-mnist"), load_named("fashion-mnist", DataConfig(), "test")
     train, _ = data.split(0.1)
-    baselines = [figures(damaged(test, train, options.n, 100 + i)["real test images"], data) for i in range(BASELINES)]
+    baselines = [
+        figures(damaged(test, train, options.n, 100 + i)["real test images"], data) for i in range(BASELINES)
+    ]
     table = {name: figures(images, data) for name, images in damaged(test, train, options.n, 0).items()}
     metrics = list(baselines[0])
     scores = np.array(
-        [[wrongness(m, row[m], np.array([b[m] for b in baselines])) for m in metrics] for row in table.values()]
+        [
+            [wrongness(m, row[m], np.array([b[m] for b in baselines])) for m in metrics]
+            for row in table.values()
+        ]
     )
     print("| images | " + " | ".join(metrics) + " |\n|" + " --- |" * (len(metrics) + 1))
     for (name, row), wrong in zip(table.items(), scores, strict=True):
@@ -84,7 +91,9 @@ def main() -> None:
     draw(list(table), metrics, [[row[m] for m in metrics] for row in table.values()], scores, options.out)
 
 
-def draw(rows: list[str], columns: list[str], values: list[list[float]], scores: np.ndarray, out: Path) -> None:
+def draw(
+    rows: list[str], columns: list[str], values: list[list[float]], scores: np.ndarray, out: Path
+) -> None:
     """The table as a picture."""
     figure = Figure(figsize=(12, 4.2), dpi=100)
     axes = figure.add_subplot()

@@ -61,7 +61,9 @@ def job(name: str, n: int, dim: int) -> dict[str, object]:
 
         def run(a, b):  # type: ignore[no-untyped-def]
             given = isinstance(a, dict)
-            first, second = (v if given else fid.fid_features_to_statistics(torch.from_numpy(v)) for v in (a, b))
+            first, second = (
+                v if given else fid.fid_features_to_statistics(torch.from_numpy(v)) for v in (a, b)
+            )
             return fid.fid_statistics_to_metric(first, second, False)["frechet_inception_distance"]
     elif name == "ours manifold":
         from ganvas.metrics.manifold import neighbourhood
@@ -96,7 +98,10 @@ def measure(name: str, n: int, dim: int, repeats: int) -> dict[str, object]:
 
 
 def table(title: str, names: list[str], n: int, dim: int, repeats: int) -> None:
-    print(f"\n{title}, N = {n:,} each, D = {dim}\n\n| | seconds | ours is | peak MiB | value |\n|" + " --- |" * 5)
+    print(
+        f"\n{title}, N = {n:,} each, D = {dim}\n\n| | seconds | ours is | peak MiB | value |\n|"
+        + " --- |" * 5
+    )
     found = {name: measure(name, n, dim, repeats) for name in names}
     own = found[names[0]]
     for name, f in found.items():

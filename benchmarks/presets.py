@@ -95,7 +95,11 @@ def measure(options: argparse.Namespace) -> None:
         "floor": round(next(row.floor for row in found.rows if row.metric == "frechet") or 0, 3),
         "extractor": found.rows[0].extractor, "command": run.info["command"],
     }  # fmt: skip
-    rows = [old for old in _rows() if (old["data"], old["preset"], old["size"]) != (name, options.preset, options.size)]
+    rows = [
+        old
+        for old in _rows()
+        if (old["data"], old["preset"], old["size"]) != (name, options.preset, options.size)
+    ]
     io.write_json(ROWS, {"rows": [*rows, row]})
     print(json.dumps(row, indent=2))
 

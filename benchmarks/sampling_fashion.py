@@ -57,7 +57,11 @@ def judge_called(name: str, test: Dataset) -> Judge:
 
 def settings(wanted: list[str]) -> list[Setting]:
     names = ("reject", "budget", "metropolis", "resample", "langevin", "ex2", "flow", "transport")
-    both = [Setting(name, at_budget(name, BUDGET).options, a) for a in (0.95, 0.9) for name in ("metropolis", "budget")]
+    both = [
+        Setting(name, at_budget(name, BUDGET).options, a)
+        for a in (0.95, 0.9)
+        for name in ("metropolis", "budget")
+    ]
     every = [Setting("prior"), Setting("truncate", {"amount": 0.9}), Setting("reweight")]
     every += [at_budget(name, BUDGET) for name in names] + both
     return [e for e in every if not wanted or (e.sampler in ("prior", *wanted) and e.truncation is None)]
@@ -68,9 +72,13 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["packaged", "short"], choices=["packaged", "short"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--n", type=int, default=10_000)
-    parser.add_argument("--samplers", nargs="+", default=[], help="these alone, not truncated, beside the prior")
+    parser.add_argument(
+        "--samplers", nargs="+", default=[], help="these alone, not truncated, beside the prior"
+    )
     parser.add_argument("--minutes", type=float, default=2)
-    parser.add_argument("--judges", nargs="+", default=["benchmark", "residual"], choices=["benchmark", "residual"])
+    parser.add_argument(
+        "--judges", nargs="+", default=["benchmark", "residual"], choices=["benchmark", "residual"]
+    )
     options = parser.parse_args()
     test = load_named("fashion-mnist", DataConfig(), "test")
     judges = {name: judge_called(name, test) for name in options.judges}
@@ -86,8 +94,13 @@ def main() -> None:
                     ).run.path
                 )  # fmt: skip
             model = ganvas.load(path, device="cpu")
-            ratio, _ = calibrated(model, "fashion-mnist", "auto", "auto", seed, lambda what, done, total: None)
-            print(f"{which}, seed {seed}: AUC {ratio.report.auc:.3f}, effective {ratio.report.ess:.1%}", flush=True)
+            ratio, _ = calibrated(
+                model, "fashion-mnist", "auto", "auto", seed, lambda what, done, total: None
+            )
+            print(
+                f"{which}, seed {seed}: AUC {ratio.report.auc:.3f}, effective {ratio.report.ess:.1%}",
+                flush=True,
+            )
             for setting in settings(options.samplers):
                 try:
                     drawn = setting.draw(model, ratio, options.n, seed=seed)
@@ -97,7 +110,10 @@ def main() -> None:
                 for name, judge in judges.items():
                     values = {**judge(drawn.samples, seed)[0], "cost": drawn.cost}
                     rows.setdefault((name, setting.label), []).append(values)
-                    print(f"  {setting.label}, {name}: {', '.join(f'{values[m]:.3f}' for m in MEASURES)}", flush=True)
+                    print(
+                        f"  {setting.label}, {name}: {', '.join(f'{values[m]:.3f}' for m in MEASURES)}",
+                        flush=True,
+                    )
         for judged_by in options.judges:
             table(
                 f"{which}, {len(options.seeds)} seeds, judge {judged_by}",

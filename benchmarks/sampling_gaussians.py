@@ -72,15 +72,24 @@ def main() -> None:
             ratio = fit_ratio(
                 space, standard[TRAIN:], train=(standard[:TRAIN], None), critic=critic, steps=6000, seed=seed
             )
-            print(f"  {critic} critic: AUC {ratio.report.auc:.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+            print(
+                f"  {critic} critic: AUC {ratio.report.auc:.3f}, {time.perf_counter() - start:.0f} s",
+                flush=True,
+            )
             for budget in options.budgets:
                 for name in ("reject", "budget", "metropolis", "resample"):
                     start = time.perf_counter()
                     drawn = samplers.get(name)(
                         space, ratio, SAMPLES, generator=torch.Generator().manual_seed(seed), **at_budget(name, budget).options
                     )  # fmt: skip
-                    measure(f"ganvas, {name} {budget}, {critic} critic", drawn.samples, time.perf_counter() - start)
-    print(f"\n| {options.epochs:g} epochs, {len(options.seeds)} seeds | high quality | mode-JSD | modes | seconds |")
+                    measure(
+                        f"ganvas, {name} {budget}, {critic} critic",
+                        drawn.samples,
+                        time.perf_counter() - start,
+                    )
+    print(
+        f"\n| {options.epochs:g} epochs, {len(options.seeds)} seeds | high quality | mode-JSD | modes | seconds |"
+    )
     print("| --- | --- | --- | --- | --- |")
     for name, (quality, jsd) in PUBLISHED.items():
         print(f"| {name} (published, 30 epochs) | {quality:.3f} | {jsd:.3f} | | |")

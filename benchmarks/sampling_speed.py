@@ -43,14 +43,18 @@ def main() -> None:
     model = ganvas.load(options.model, device=options.device)
     space, seen = LatentZ(model), classifier_of(model)
     assert seen is not None
-    critic = FeatureCritic(seen.network, model.generator.value_range).to(model.device).eval().requires_grad_(False)
+    critic = (
+        FeatureCritic(seen.network, model.generator.value_range).to(model.device).eval().requires_grad_(False)
+    )
 
     def ratio(samples: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         return judge(critic, samples, labels, model.generator.value_range)
 
     n = options.n
     plain = n / seconds(lambda: samplers.get("prior")(space, ratio, n))
-    print(f"{model.device}, {torch.get_num_threads()} threads; plain sampling, judged: {plain:.0f} forwards a second\n")
+    print(
+        f"{model.device}, {torch.get_num_threads()} threads; plain sampling, judged: {plain:.0f} forwards a second\n"
+    )
     print("| sampler | forwards a second | of plain sampling's (aim: 80 %) |\n| --- | --- | --- |")
     for name in ("budget", "metropolis", "resample"):
         took = seconds(lambda: samplers.get(name)(space, ratio, n, **at_budget(name, 10).options))  # noqa: B023

@@ -56,7 +56,9 @@ def main() -> None:
             real = held.take(torch.arange(len(held)))[0]
             points = train.take(torch.arange(30_000))[0]
             ratio = fit_ratio(space, real, train=(points, None), seed=seed)
-            print(f"{name}, seed {seed}: {ratio.report.critic} critic, AUC {ratio.report.auc:.3f}", flush=True)
+            print(
+                f"{name}, seed {seed}: {ratio.report.critic} critic, AUC {ratio.report.auc:.3f}", flush=True
+            )
             for sampler in NAMES:
                 setting = at_budget(sampler, options.budget)
                 drawn = samplers.get(sampler)(
@@ -70,11 +72,14 @@ def main() -> None:
         floor = 1000 * sliced_wasserstein(
             exact.draw(SAMPLES, torch.Generator().manual_seed(7))[0].numpy(), fresh.double().numpy()
         )
-        print(f"\n| {name}, {len(options.seeds)} seeds | forwards | good | distance |\n| --- | --- | --- | --- |")
+        print(
+            f"\n| {name}, {len(options.seeds)} seeds | forwards | good | distance |\n| --- | --- | --- | --- |"
+        )
         print(f"| true points | | 0.990 | {floor:.2f} |")
         for sampler, found in rows.items():
             cells = [
-                f"{statistics.mean(c):.3f} +/- {statistics.pstdev(c):.3f}" for c in list(zip(*found, strict=True))[:2]
+                f"{statistics.mean(c):.3f} +/- {statistics.pstdev(c):.3f}"
+                for c in list(zip(*found, strict=True))[:2]
             ]
             print(f"| {sampler} | {statistics.mean(f[2] for f in found):.3g} | {' | '.join(cells)} |")
         print(flush=True)

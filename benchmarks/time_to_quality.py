@@ -43,7 +43,13 @@ def main() -> None:
             curve = evaluate(result, judge, real, options.minutes)
             final.setdefault(preset, []).append(curve[-1][1])
             rows.append(
-                {"preset": preset, "seed": seed, "kimg": result.kimg, "curve": curve, "run": str(result.run.path)}
+                {
+                    "preset": preset,
+                    "seed": seed,
+                    "kimg": result.kimg,
+                    "curve": curve,
+                    "run": str(result.run.path),
+                }
             )
             print(
                 f"{preset:10} seed {seed}  {result.kimg:6.1f} kimg  "
@@ -69,7 +75,10 @@ def evaluate(result: ganvas.Result, judge: object, real: object, minutes: float)
     wanted = [next((s for s in snapshots if s[0] >= 60 * m), snapshots[-1]) for m in range(1, int(minutes))]
     chosen = [*wanted, snapshots[-1]]
     return [
-        (seconds / 60, frechet(features(judge, ganvas.load(path, device="cpu").sample(SAMPLES, seed=1)), real))  # type: ignore[arg-type]
+        (
+            seconds / 60,
+            frechet(features(judge, ganvas.load(path, device="cpu").sample(SAMPLES, seed=1)), real),
+        )  # type: ignore[arg-type]
         for seconds, path in chosen
     ]
 

@@ -114,7 +114,9 @@ def main() -> None:
     base = replace_at(base, "training.precision", "fp32")
     bf16 = has_fast_bf16(device)
     peaks = {"fp32": matmul_peak(torch.float32, device), "bf16": matmul_peak(torch.bfloat16, device)}
-    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch {options.batch}, 28 px")
+    print(
+        f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch {options.batch}, 28 px"
+    )
     print("matmul: " + ", ".join(f"{name} {peak / 1e9:.1f} GFLOP/s" for name, peak in peaks.items()))
     if not bf16:
         print("This machine does not compute bf16 in hardware (auto takes fp32), so there is no bf16 row.")

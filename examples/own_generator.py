@@ -84,7 +84,9 @@ def main() -> None:
 
     wanted = held_out.take(torch.arange(8))[0]
     found = invert(space, wanted, steps=100)
-    print(f"8 held-out images found with a residual of {float(found.residual.mean()):.0%} of a usual distance")
+    print(
+        f"8 held-out images found with a residual of {float(found.residual.mean()):.0%} of a usual distance"
+    )
     save("found.png", torch.cat([wanted, model.to_data(space.decode(found.points)).cpu()]), 8)
 
     # A critic learns what gives the samples away; one in ten candidates is kept.

@@ -2,7 +2,9 @@
 
 import os
 
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the suite judges the CPU; GPU checks have benchmarks of their own
+os.environ.setdefault(
+    "CUDA_VISIBLE_DEVICES", ""
+)  # the suite judges the CPU; GPU checks have benchmarks of their own
 
 from collections.abc import Callable
 from pathlib import Path

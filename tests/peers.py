@@ -54,7 +54,9 @@ def pytorch_fid() -> Callable[[np.ndarray, np.ndarray], float]:
     return distance
 
 
-def pytorch_fid_statistics() -> Callable[[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], float]:
+def pytorch_fid_statistics() -> Callable[
+    [tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], float
+]:
     """The same from (mean, covariance) of each set."""
     module = _without_torchvision("pytorch_fid.fid_score")
     return lambda x, y: float(module.calculate_frechet_distance(*x, *y))

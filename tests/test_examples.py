@@ -19,7 +19,9 @@ def test_it_runs(path: Path, tmp_path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 120
     flags, pictures = SHORT[path.stem]
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(path), *flags, "--out", str(tmp_path)], capture_output=True, text=True
+        [sys.executable, "-W", "error", str(path), *flags, "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert {each.stem for each in tmp_path.glob("*.png")} == set(pictures)

@@ -18,7 +18,9 @@ from tests.conftest import same_tensors
 
 def test_run_snapshot_and_file_are_the_same_model(trained: Result) -> None:
     snapshot = trained.run.snapshots[-1]
-    models = [ganvas.load(p, device="cpu") for p in (trained.run.path, snapshot, snapshot / "generator.safetensors")]
+    models = [
+        ganvas.load(p, device="cpu") for p in (trained.run.path, snapshot, snapshot / "generator.safetensors")
+    ]
     for model in models[1:]:
         assert same_tensors(model.generator.state_dict(), models[0].generator.state_dict())
     assert models[0].critic is not None
@@ -37,12 +39,16 @@ def test_one_file_loads_alone(trained: Result, tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(1, 70), more=st.integers(0, 50), batch=st.integers(1, 64), seed=st.integers(0, 3))
-def test_sample_i_depends_on_the_seed_alone(trained: Result, n: int, more: int, batch: int, seed: int) -> None:
+def test_sample_i_depends_on_the_seed_alone(
+    trained: Result, n: int, more: int, batch: int, seed: int
+) -> None:
     model = ganvas.load(trained.run.path, device="cpu", critic=False)
     few, many = model.sample(n, seed=seed, batch=batch), model.sample(n + more, seed=seed)
     assert few.shape == (n, 1, 8, 8)
     assert few.dtype == torch.uint8
-    assert (few.int() - many[:n].int()).abs().max() <= 1  # other batch sizes may round the last bit differently
+    assert (
+        few.int() - many[:n].int()
+    ).abs().max() <= 1  # other batch sizes may round the last bit differently
     assert torch.equal(model.latents(n, seed), model.latents(n + more, seed)[:n])
 
 
@@ -147,7 +153,9 @@ def test_the_packaged_model_draws_at_once(tmp_path: Path) -> None:
     assert images[:, :, 8:20, 8:20].float().mean() > 60
     assert images.float().std(0).mean() > 40
     card = (folder / "README.md").read_text()
-    assert all(word in card for word in ("ganvas train fashion-mnist", "seed", "minutes", "coverage", "Frechet"))
+    assert all(
+        word in card for word in ("ganvas train fashion-mnist", "seed", "minutes", "coverage", "Frechet")
+    )
 
 
 def test_a_packaged_name_is_suggested() -> None:

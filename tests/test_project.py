@@ -25,8 +25,3 @@ def test_tools_are_content(command: list[str]) -> None:
     program = shutil.which(command[0], path=str(BIN)) or command[0]
     done = subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_modules_stay_small() -> None:
-    for path in (ROOT / "src").rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 400, path

@@ -57,7 +57,9 @@ def test_the_first_two_commands_come_first_and_exist() -> None:
 @pytest.mark.usefixtures("_workplace")
 def test_every_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[object] = []
-    monkeypatch.setattr("ganvas.web.app.serve", lambda source, *given: served.append(source))  # it would not come back
+    monkeypatch.setattr(
+        "ganvas.web.app.serve", lambda source, *given: served.append(source)
+    )  # it would not come back
     budget = iter((0.032, 0.064))
     ran = 0
     for command in commands():

@@ -8,7 +8,9 @@ def test_unknown_name_suggests_the_closest() -> None:
     registry: Registry[int] = Registry("fruit")
     registry.add("apple", 1, "red")
     registry.add("banana", 2, "yellow")
-    with pytest.raises(GanvasError, match=r"Unknown fruit 'aple'. Did you mean 'apple'\? Known: apple, banana"):
+    with pytest.raises(
+        GanvasError, match=r"Unknown fruit 'aple'. Did you mean 'apple'\? Known: apple, banana"
+    ):
         registry.get("aple")
     with pytest.raises(GanvasError, match=r"Unknown fruit 'xyz'. Known"):
         registry.get("xyz")

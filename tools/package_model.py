@@ -74,7 +74,9 @@ def main() -> None:
     real = features(judge, images)
     drawn = features(judge, stored.sample(SAMPLES, seed=1))
     distance, floor = frechet(drawn, real), frechet(features(judge, test_images), real)
-    found = evaluate(stored, metrics=["frechet", "precision-recall", "density-coverage"], n=SAMPLES, device="cpu")
+    found = evaluate(
+        stored, metrics=["frechet", "precision-recall", "density-coverage"], n=SAMPLES, device="cpu"
+    )
     last = run.stats()[-1]
     rows = "\n".join(f"| {row.label} | {row.value:.4g} | {row.floor:.4g} |" for row in found.rows)
     about, t = run.info["data"], run.config.training

@@ -87,7 +87,9 @@ def main() -> None:
                         path = options.out / f"{name.lower()}-{width}-{mode}.png"
                         page.driver.save_screenshot(str(path))
                         with Image.open(path) as image:  # a palette: half the size
-                            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+                            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+                                path, optimize=True
+                            )
                     for each in page.errors():
                         print(f"{size} {mode}: {each[:200]}", file=sys.stderr)
     print(f"{len(list(options.out.glob('*.png')))} pictures in {options.out}")

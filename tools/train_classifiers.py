@@ -28,9 +28,13 @@ def main() -> None:
         assert test_labels is not None
         trained = classifier.train(images, labels, (test_images, test_labels), device=torch.device("cpu"))
         path = classifier.FOLDER / f"{name}.safetensors"
-        classifier.save(path, trained, name, {"data": dataset.fingerprint, "trained_on": len(train), "seed": 0})
+        classifier.save(
+            path, trained, name, {"data": dataset.fingerprint, "trained_on": len(train), "seed": 0}
+        )
         found = classifier.load(path, torch.device("cpu"))
-        print(f"{found.id}: {trained.accuracy:.2%} of {len(test)} right, {path.stat().st_size / 1024:.0f} KiB")
+        print(
+            f"{found.id}: {trained.accuracy:.2%} of {len(test)} right, {path.stat().st_size / 1024:.0f} KiB"
+        )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ def pack(random: torch.Generator, modules: Named, optimizers: Optimizers) -> dic
     return tensors
 
 
-def unpack(tensors: Mapping[str, Tensor], random: torch.Generator, modules: Named, optimizers: Optimizers) -> None:
+def unpack(
+    tensors: Mapping[str, Tensor], random: torch.Generator, modules: Named, optimizers: Optimizers
+) -> None:
     """The reverse of `pack`. Raises KeyError, RuntimeError, ValueError or TypeError when the tensors do not fit."""
     random.set_state(tensors["random"])
     for name, module in modules:
@@ -35,7 +37,9 @@ def unpack(tensors: Mapping[str, Tensor], random: torch.Generator, modules: Name
 
 
 def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+    return {
+        key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
+    }
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -206,7 +206,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return None if value is None else _convert(options[0], value, where)
     if origin is Literal:
         if value not in get_args(hint):
-            raise GanvasError(f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(hint)))}.")
+            raise GanvasError(
+                f"{where} is {value!r}; expected one of {', '.join(map(repr, get_args(hint)))}."
+            )
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
@@ -286,7 +288,9 @@ def validate(config: Config) -> Config:
         if not 0 <= value <= 1:
             raise GanvasError(f"{path} is {value}; it must be between 0 and 1.")
     if t.batch % config.network.pack:
-        raise GanvasError(f"A batch of {t.batch} can not be packed by {config.network.pack}. Use a multiple: --batch.")
+        raise GanvasError(
+            f"A batch of {t.batch} can not be packed by {config.network.pack}. Use a multiple: --batch."
+        )
     if t.kimg is None and t.minutes is None:
         raise GanvasError("No budget: give --kimg, --minutes or both.")
     for name, budget in (("kimg", t.kimg), ("minutes", t.minutes)):

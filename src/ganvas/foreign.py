@@ -80,7 +80,9 @@ def wrap(
         )
     found = shape or tuple(drawn.shape[1:])
     if drawn[0].numel() != torch.Size(found).numel():
-        raise GanvasError(f"{type(module).__name__} draws {tuple(drawn.shape[1:])}, which is not shape {found}.")
+        raise GanvasError(
+            f"{type(module).__name__} draws {tuple(drawn.shape[1:])}, which is not shape {found}."
+        )
     if not torch.isfinite(drawn).all():
         raise GanvasError(f"{type(module).__name__} draws NaN or infinite numbers.")
     low, high = value_range or ((0.0, 1.0) if len(found) == 3 and drawn.min() >= 0 else (-1.0, 1.0))
@@ -97,7 +99,11 @@ def wrap(
 
 def _run(module: nn.Module, latent_dim: int, latent_shape: tuple[int, ...], num_classes: int) -> Tensor:
     parameter = next(module.parameters(), torch.zeros(()))
-    z = torch.randn(4, latent_dim, generator=torch.Generator().manual_seed(0)).to(parameter).reshape(4, *latent_shape)
+    z = (
+        torch.randn(4, latent_dim, generator=torch.Generator().manual_seed(0))
+        .to(parameter)
+        .reshape(4, *latent_shape)
+    )
     with torch.no_grad():
         drawn = module(z, torch.zeros(4, dtype=torch.long, device=z.device)) if num_classes else module(z)
     if not isinstance(drawn, Tensor):

@@ -30,7 +30,9 @@ def to_prior(prior: str, noise: Tensor) -> Tensor:
     if prior == "uniform":
         return torch.erf(noise / 2**0.5)
     size = noise.shape[1]
-    return noise / noise.norm(dim=1, keepdim=True).clamp(min=1e-12) * size**0.5 if prior == "sphere" else noise
+    return (
+        noise / noise.norm(dim=1, keepdim=True).clamp(min=1e-12) * size**0.5 if prior == "sphere" else noise
+    )
 
 
 @dataclass
@@ -88,7 +90,9 @@ class Model:
         chosen = self.labels(n, labels)
         for start in range(0, n, batch):
             part = slice(start, start + batch)
-            drawn = self.generator(z[part].to(self.device), None if chosen is None else chosen[part].to(self.device))
+            drawn = self.generator(
+                z[part].to(self.device), None if chosen is None else chosen[part].to(self.device)
+            )
             yield self.to_data(drawn)
 
     def to_data(self, drawn: Tensor) -> Tensor:
@@ -98,7 +102,9 @@ class Model:
     def save(self, path: Path) -> None:
         """Write the generator as one .safetensors file that `load` opens."""
         with io.atomic(path) as temporary:
-            header = {key: value for key, value in self.info.items() if key not in ("config", "format_version")}
+            header = {
+                key: value for key, value in self.info.items() if key not in ("config", "format_version")
+            }
             save_network(temporary, self.generator, self.config, header)
 
     def labels(self, n: int, labels: Sequence[int] | Tensor | None = None) -> Tensor | None:
@@ -121,7 +127,10 @@ def save_network(
     path: Path, network: nn.Module, config: Config, header: io.Json, dtype: torch.dtype | None = None
 ) -> None:
     """Write one network with the config in its header; use inside `io.atomic`. `dtype` rounds its numbers."""
-    tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in network.state_dict().items()}
+    tensors = {
+        name: t.to(dtype) if dtype and t.is_floating_point() else t
+        for name, t in network.state_dict().items()
+    }
     io.save_tensors(path, tensors, {"config": to_dict(config), **header})
 
 
@@ -168,7 +177,9 @@ def find_generator(path: Path) -> Path:
         if (path / "config.json").is_file():
             snapshots = open_run(path).snapshots
             if not snapshots:
-                raise GanvasError(f"{path} holds no snapshot yet. Train on: ganvas train --resume {path} --minutes 5")
+                raise GanvasError(
+                    f"{path} holds no snapshot yet. Train on: ganvas train --resume {path} --minutes 5"
+                )
             path = snapshots[-1]
         if not (path / "generator.safetensors").is_file():
             raise GanvasError(

@@ -122,7 +122,13 @@ def animation(frames: Tensor, suffix: str, fps: float = 24.0) -> bytes:
         return buffer.getvalue()
     options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
     images[0].save(
-        buffer, suffix[1:].upper(), save_all=True, append_images=images[1:], duration=1000 / fps, loop=0, **options
+        buffer,
+        suffix[1:].upper(),
+        save_all=True,
+        append_images=images[1:],
+        duration=1000 / fps,
+        loop=0,
+        **options,
     )
     return buffer.getvalue()
 
@@ -131,7 +137,9 @@ def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> No
     import av
 
     with av.open(buffer, "w", format="mp4") as container:
-        film = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "14"})
+        film = container.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "14"}
+        )
         # Players want even sides and colour at half the resolution.
         film.width, film.height, film.pix_fmt = images[0].width // 2 * 2, images[0].height // 2 * 2, "yuv420p"
         for image in images:
@@ -143,7 +151,9 @@ def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> No
 def check_out(out: Path) -> None:
     """Raise `GanvasError` when `save_samples` could not write there, before any work is done."""
     if out.suffix not in (".png", ".npz", ""):
-        raise GanvasError(f"Can not write {out.suffix} files; use a .png grid, an .npz array, or a folder name.")
+        raise GanvasError(
+            f"Can not write {out.suffix} files; use a .png grid, an .npz array, or a folder name."
+        )
     if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")
 

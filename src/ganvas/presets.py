@@ -151,7 +151,9 @@ presets.add(
     replace(
         SMALL,
         preset="sngan",
-        network=NetworkConfig("resnet", latent_dim=128, generator={"channels": 128}, critic={"channels": 128}),
+        network=NetworkConfig(
+            "resnet", latent_dim=128, generator={"channels": 128}, critic={"channels": 128}
+        ),
         objective=ObjectiveConfig("hinge", critic_steps=5),
         optimizer=OptimizerConfig("adam", 2e-4, 2e-4, beta1=0.0, beta2=0.9, schedule="linear"),
         training=replace(SMALL.training, kimg=32_000.0, batch=64, snapshot_kimg=500.0, log_kimg=10.0),
@@ -198,7 +200,9 @@ GPU = presets.add(
             generator={"channels": 128, "style_mixing": 0.0},
             critic={"channels": 128},
         ),
-        objective=ObjectiveConfig("non-saturating", penalties=(PenaltyConfig("r1", weight=0.01, interval=16),)),
+        objective=ObjectiveConfig(
+            "non-saturating", penalties=(PenaltyConfig("r1", weight=0.01, interval=16),)
+        ),
         optimizer=OptimizerConfig("adam", 2.5e-3, 2.5e-3, beta1=0.0, beta2=0.99),
         training=TrainingConfig(
             kimg=10_000.0,
@@ -251,7 +255,9 @@ presets.add(
         SMALL,
         preset="r3",
         network=NetworkConfig("r3", latent_dim=64, generator={"channels": 16}, critic={"channels": 16}),
-        objective=ObjectiveConfig("relativistic", penalties=(PenaltyConfig("r1", 0.5), PenaltyConfig("r2", 0.5))),
+        objective=ObjectiveConfig(
+            "relativistic", penalties=(PenaltyConfig("r1", 0.5), PenaltyConfig("r2", 0.5))
+        ),
         optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
     ),
     "R3GAN: relativistic loss with R1 + R2, residual blocks without norms",
@@ -316,9 +322,13 @@ def resized(config: Config, size: str) -> Config:
                 else max(1, round(value * SIZES[size]))
             )
 
-        return {name: wider(value) if name in ("channels", "hidden") else value for name, value in options.items()}
+        return {
+            name: wider(value) if name in ("channels", "hidden") else value for name, value in options.items()
+        }
 
-    network = replace(config.network, generator=scale(config.network.generator), critic=scale(config.network.critic))
+    network = replace(
+        config.network, generator=scale(config.network.generator), critic=scale(config.network.critic)
+    )
     return replace(config, network=network)
 
 

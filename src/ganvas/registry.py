@@ -43,7 +43,9 @@ class Registry(Generic[T]):
         """The entry called `name`; raises `GanvasError` with the closest name when there is none."""
         if name not in self._entries:
             known = ", ".join(self._entries)
-            raise GanvasError(f"Unknown {self.kind} {name!r}.{did_you_mean(name, list(self._entries))} Known: {known}.")
+            raise GanvasError(
+                f"Unknown {self.kind} {name!r}.{did_you_mean(name, list(self._entries))} Known: {known}."
+            )
         return self._entries[name]
 
     def summary(self, name: str) -> str:

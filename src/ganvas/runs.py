@@ -63,7 +63,9 @@ class Run:
 
     def write_config(self, config: Config, info: io.Json) -> None:
         """Write config.json."""
-        io.write_json(self.config_path, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info})
+        io.write_json(
+            self.config_path, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info}
+        )
 
     def remove_leftovers(self) -> None:
         """Delete temporary files and folders that a killed process left behind."""
@@ -112,7 +114,11 @@ class Run:
         """Drop lines past the state that a resumed run starts from: they will be made again."""
         for name in ("stats.jsonl", "metrics.jsonl"):
             if (self.path / name).exists():
-                kept = [json.dumps(record) for record in self._lines(name) if (record.get("kimg") or 0) <= kimg + 1e-9]
+                kept = [
+                    json.dumps(record)
+                    for record in self._lines(name)
+                    if (record.get("kimg") or 0) <= kimg + 1e-9
+                ]
                 io.write_bytes(self.path / name, "".join(line + "\n" for line in kept).encode())
 
 

@@ -34,13 +34,17 @@ def check_generator(model: Model) -> list[Finding]:
             generator(z, labels),
             generator(z[:2], None if labels is None else labels[:2]),
         )
-    found.append(Finding("sampling", True, f"latents ({model.latent_dim},) -> samples {tuple(first.shape[1:])}"))
+    found.append(
+        Finding("sampling", True, f"latents ({model.latent_dim},) -> samples {tuple(first.shape[1:])}")
+    )
     same = torch.equal(first, again)
     found.append(
         Finding(
             "repeatable",
             same,
-            "the same latent draws the same sample" if same else "the same latent draws other samples: noise inside?",
+            "the same latent draws the same sample"
+            if same
+            else "the same latent draws other samples: noise inside?",
         )
     )
     alone = torch.allclose(first[:2], part, atol=1e-4)
@@ -57,12 +61,18 @@ def check_generator(model: Model) -> list[Finding]:
     inside = bool(first.min() >= low - 1e-3 and first.max() <= high + 1e-3)
     values = f"values {float(first.min()):.2f} to {float(first.max()):.2f} within {generator.value_range}"
     found.append(
-        Finding("range", inside, values if inside else values.replace("within", "outside of") + ": give value_range")
+        Finding(
+            "range",
+            inside,
+            values if inside else values.replace("within", "outside of") + ": give value_range",
+        )
     )
     differs = bool((first[0] - first[1]).abs().max() > 1e-4)
     found.append(
         Finding(
-            "latent matters", differs, "other latents draw other samples" if differs else "all latents draw the same"
+            "latent matters",
+            differs,
+            "other latents draw other samples" if differs else "all latents draw the same",
         )
     )
     found.append(_differentiable(model))
@@ -96,7 +106,9 @@ def _differentiable(model: Model) -> Finding:
     try:
         (gradient,) = torch.autograd.grad(space.decode(z).square().sum(), z)
         good = bool(torch.isfinite(gradient).all() and gradient.abs().sum() > 0)
-        return Finding("gradients", good, "flow from samples to latents" if good else "are zero or not finite")
+        return Finding(
+            "gradients", good, "flow from samples to latents" if good else "are zero or not finite"
+        )
     except RuntimeError as error:
         return Finding("gradients", False, f"do not flow: {str(error).splitlines()[0]}")
 

@@ -29,7 +29,9 @@ def test_help_is_light() -> None:
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert all(name in output for name in COMMANDS)
     for flag, said in (("--help", "ganvas"), ("--version", f"ganvas {ganvas.__version__}")):
-        done = subprocess.run([sys.executable, "-m", "ganvas", flag], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "ganvas", flag], check=True, capture_output=True, text=True
+        )
         assert said in done.stdout
 
 
@@ -68,7 +70,10 @@ def test_train_and_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_conditional_samples(tmp_path: Path) -> None:
     assert main(["train", "digits", *SMALL, "--conditional", "--out", str(tmp_path), "--name", "c"]) == 0
-    assert main(["sample", str(tmp_path / "00000-c"), "--labels", "3", "5", "--out", str(tmp_path / "a.png")]) == 0
+    assert (
+        main(["sample", str(tmp_path / "00000-c"), "--labels", "3", "5", "--out", str(tmp_path / "a.png")])
+        == 0
+    )
 
 
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +135,9 @@ def test_mistyped_flags(arguments: list[str], tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sample_refuses_before_working(trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sample_refuses_before_working(
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["sample", str(trained.run.path), "--out", str(tmp_path / "a.gif")]) == 2
     assert main(["sample", str(trained.run.path), "--labels", "1", "--out", str(tmp_path / "a.png")]) == 2
     assert "trained without labels" in capsys.readouterr().err
@@ -165,12 +172,29 @@ def test_eval_prints_a_table_and_writes_everything(
     page = (run / "report.html").read_text()
     assert "<h2>Quality</h2>" in page
     assert "nearest real images" in page
-    assert main(["eval", str(run), "--n", "300", "--seed", "1", "--against", str(figures), "--device", "cpu"]) == 0
+    assert (
+        main(["eval", str(run), "--n", "300", "--seed", "1", "--against", str(figures), "--device", "cpu"])
+        == 0
+    )
     assert "before" in capsys.readouterr().out
     assert main(["eval", str(run), "--n", "200", "--against", str(figures), "--device", "cpu"]) == 2
     assert "can not be compared" in capsys.readouterr().err
     assert (
-        main(["eval", str(run), "--n", "200", "--metrics", "frechet", "--snapshots", "--json", "--device", "cpu"]) == 0
+        main(
+            [
+                "eval",
+                str(run),
+                "--n",
+                "200",
+                "--metrics",
+                "frechet",
+                "--snapshots",
+                "--json",
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
     )
     assert json.loads(capsys.readouterr().out)["rows"][0]["metric"] == "frechet"
     assert "Quality over training" in (run / "report.html").read_text()
@@ -179,7 +203,10 @@ def test_eval_prints_a_table_and_writes_everything(
 def test_eval_of_a_folder(trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", str(trained.run.path), "--n", "120", "--out", str(tmp_path / "made")]) == 0
     capsys.readouterr()
-    assert main(["eval", str(tmp_path / "made"), "--reference", "digits", "--metrics", "frechet,kid", "--json"]) == 0
+    assert (
+        main(["eval", str(tmp_path / "made"), "--reference", "digits", "--metrics", "frechet,kid", "--json"])
+        == 0
+    )
     document = json.loads(capsys.readouterr().out)
     assert [row["metric"] for row in document["rows"]] == ["frechet", "kid"]
     assert document["rows"][0]["n"] == 120
@@ -221,13 +248,18 @@ def test_mistakes_in_measuring(
             ["--augment", "ada"],
             {"policy": ["colour", "translation", "cutout"], "p": 0.0, "target": 0.6, "pseudo": False},
         ),
-        (["--augment", "diffaugment"], {"policy": ["colour", "translation", "cutout"], "p": 1.0, "target": None}),
+        (
+            ["--augment", "diffaugment"],
+            {"policy": ["colour", "translation", "cutout"], "p": 1.0, "target": None},
+        ),
         (["--augment", "apa"], {"policy": [], "target": 0.6, "pseudo": True}),
         (["--augment", "flip", "cutout"], {"policy": ["flip", "cutout"], "p": 1.0}),
         (["--preset", "photo", "--augment", "none"], {"policy": []}),
     ],
 )
-def test_augmentation_by_name(flags: list[str], augment: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+def test_augmentation_by_name(
+    flags: list[str], augment: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", "digits", *flags, "--dry-run", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["augment"]
     assert {key: found[key] for key in augment} == augment

@@ -21,7 +21,9 @@ GROWTH = [0.0, 900.0, 2100.0, 3300.0, 4500.0, 6000.0]
 """kimg in the default schedule of progressive growing: in the middle of each fade."""
 
 
-def build(name: str, shape: tuple[int, ...], classes: int = 0, seed: int = 0) -> tuple[GeneratorBase, CriticBase]:
+def build(
+    name: str, shape: tuple[int, ...], classes: int = 0, seed: int = 0
+) -> tuple[GeneratorBase, CriticBase]:
     options = SMALL[name]
     config = NetworkConfig(name, latent_dim=6, conditional=classes > 0, generator=options, critic=options)
     return build_generator(config, shape, classes, seed), build_critic(config, shape, classes, seed)

@@ -17,7 +17,9 @@ def test_digits_are_scikit_learns() -> None:
     images, labels = data.take(torch.arange(len(data)))
     assert images.shape == (1797, 1, 8, 8)
     assert images.max() == 255
-    torch.testing.assert_close(images[:, 0].double() * 16 / 255, torch.from_numpy(bunch.images), atol=0.04, rtol=0)
+    torch.testing.assert_close(
+        images[:, 0].double() * 16 / 255, torch.from_numpy(bunch.images), atol=0.04, rtol=0
+    )
     assert labels is not None
     assert labels.tolist() == bunch.target.tolist()
 

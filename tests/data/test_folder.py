@@ -167,7 +167,9 @@ def test_streaming_gives_the_same_images(image_folder: Path, monkeypatch: pytest
     assert resident.fingerprint == streamed.fingerprint
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "a/../../evil.png", "..\\evil.png", "C:\\evil.png"])
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "/etc/evil.png", "a/../../evil.png", "..\\evil.png", "C:\\evil.png"]
+)
 def test_zip_traversal_is_refused(tmp_path: Path, name: str) -> None:
     archive = pack(tmp_path / "evil.zip", {"good.png": png(), name: png()})
     with pytest.raises(GanvasError, match="points outside"):

@@ -35,7 +35,10 @@ def test_the_set_is_the_label(sets: tuple[str, str]) -> None:
 def test_streamed_sets_give_the_same_items(
     sets: tuple[str, str], monkeypatch: pytest.MonkeyPatch, image_folder: Path
 ) -> None:
-    parts = [load_dataset(DataConfig(str(image_folder))), load_dataset(DataConfig(str(image_folder), mirror=True))]
+    parts = [
+        load_dataset(DataConfig(str(image_folder))),
+        load_dataset(DataConfig(str(image_folder), mirror=True)),
+    ]
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "0")
     streamed = load_dataset(DataConfig(str(image_folder)))
     assert not streamed.resident

@@ -21,7 +21,9 @@ def numbers(n: int) -> Dataset:
 @given(n=st.integers(3, 50), batch=st.integers(2, 50), seed=st.integers(0, 5))
 def test_every_epoch_visits_everything_once(n: int, batch: int, seed: int) -> None:
     batch = min(batch, n)
-    seen = torch.cat([x.flatten() for x, _ in islice(Batches(numbers(n), batch, seed, CPU), -(-3 * n // batch))])
+    seen = torch.cat(
+        [x.flatten() for x, _ in islice(Batches(numbers(n), batch, seed, CPU), -(-3 * n // batch))]
+    )
     for epoch in range(3):
         assert sorted(seen[epoch * n : (epoch + 1) * n].tolist()) == list(range(n))
 

@@ -59,7 +59,9 @@ def test_names_and_what_fits_the_data(tmp_path: Path) -> None:
     np.save(tmp_path / "digits.npy", np.zeros((20, 8, 8, 3), np.uint8))
     namesake = load_dataset(str(tmp_path / "digits.npy"))
     assert namesake.name == "digits"
-    assert open_extractor("auto", namesake, "cpu").id.startswith("efficientnet-lite0-"), "it is another data set"
+    assert open_extractor("auto", namesake, "cpu").id.startswith("efficientnet-lite0-"), (
+        "it is another data set"
+    )
     with pytest.raises(GanvasError, match="no bundled classifier for digits"):
         open_extractor("classifier", namesake, "cpu")
     with pytest.raises(GanvasError, match="Did you mean 'dinov2'"):
@@ -81,7 +83,9 @@ def test_the_bundled_classifiers_are_small_and_right() -> None:
     larger = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
     again = opened(larger.expand(-1, 3, -1, -1)).logits
     assert again is not None
-    assert float((again.argmax(1) == labels).double().mean()) > 0.9, "other sizes and colours are brought to its own"
+    assert float((again.argmax(1) == labels).double().mean()) > 0.9, (
+        "other sizes and colours are brought to its own"
+    )
 
 
 @pytest.mark.parametrize("body", ["plain", "residual"])
@@ -91,7 +95,8 @@ def test_training_is_repeatable_and_saved_whole(tmp_path: Path, body: classifier
     assert labels is not None
     held_out = (images[500:], labels[500:])
     first, second = (
-        classifier.train(images[:500], labels[:500], held_out, epochs=60, body=body, device=CPU) for _ in range(2)
+        classifier.train(images[:500], labels[:500], held_out, epochs=60, body=body, device=CPU)
+        for _ in range(2)
     )
     assert hash_of(first.network) == hash_of(second.network)
     assert first.accuracy > 0.8

@@ -43,7 +43,8 @@ def test_efficientnet_equals_the_package_that_published_it(photo: torch.Tensor) 
 def test_efficientnet_names_what_it_sees() -> None:
     """Two photographs that scikit-learn ships: a dahlia (ImageNet's nearest class is daisy) and a Chinese palace."""
     pictures = [
-        torch.from_numpy(load_sample_image(name).copy()).permute(2, 0, 1) for name in ("flower.jpg", "china.jpg")
+        torch.from_numpy(load_sample_image(name).copy()).permute(2, 0, 1)
+        for name in ("flower.jpg", "china.jpg")
     ]
     logits = open_extractor("efficientnet-lite0", device="cpu")(torch.stack(pictures)).logits
     assert logits is not None
@@ -72,7 +73,9 @@ def test_inception_equals_torch_fidelity(
     random_inception: Path, photo: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = peers.torch_fidelity_inception().FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(random_inception)
+        "inception-v3-compat",
+        ["2048", "logits_unbiased"],
+        feature_extractor_weights_path=str(random_inception),
     )
     digest = hashlib.sha256(random_inception.read_bytes()).hexdigest()
     monkeypatch.setattr(inception, "SHA256_START", digest[:8])
@@ -99,11 +102,15 @@ def test_the_three_resizings_differ_and_each_is_what_it_says(photo: torch.Tensor
     ramp = torch.arange(32.0).expand(1, 1, 32, 32)
     expected = (torch.arange(299) * 32 / 299).clamp_max(31)
     torch.testing.assert_close(inception.resize_tf1(ramp, 299)[0, 0, 0], expected, rtol=0, atol=1e-4)
-    channel = Image.fromarray(small[0, 1].numpy().astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC)
+    channel = Image.fromarray(small[0, 1].numpy().astype(np.float32)).resize(
+        (299, 299), Image.Resampling.BICUBIC
+    )
     np.testing.assert_array_equal(inception.resize_pil(small, 299)[0, 1].numpy(), np.asarray(channel))
 
 
-def test_other_weights_are_no_fid(random_inception: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_weights_are_no_fid(
+    random_inception: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(GanvasError, match="no FID"):
         open_extractor(random_inception, device="cpu")
     monkeypatch.setenv("GANVAS_INCEPTION", str(tmp_path / "missing.pth"))

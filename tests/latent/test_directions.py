@@ -49,10 +49,15 @@ def angle(a: Tensor, b: Tensor) -> float:
 def test_streamed_principal_axes_are_those_of_scikit_learn() -> None:
     torch.manual_seed(0)
     points = (
-        torch.randn(6000, 24) @ torch.diag(torch.linspace(3, 0.3, 24)) @ torch.linalg.qr(torch.randn(24, 24))[0] + 50
+        torch.randn(6000, 24)
+        @ torch.diag(torch.linspace(3, 0.3, 24))
+        @ torch.linalg.qr(torch.randn(24, 24))[0]
+        + 50
     )
     mean, found = covariance(points.split(500), 24)
-    np.testing.assert_allclose(found.numpy(), np.cov(points.double().numpy(), rowvar=False), rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(
+        found.numpy(), np.cov(points.double().numpy(), rowvar=False), rtol=2e-4, atol=2e-4
+    )
     np.testing.assert_allclose(mean.numpy(), points.double().mean(0).numpy(), rtol=1e-6)
     ours_ = torch.linalg.eigh(found)[1].flip(1).t()[:5]
     theirs = PCA(5, svd_solver="full").fit(points.double().numpy()).components_
@@ -104,7 +109,9 @@ def test_a_hyperplane_is_recovered_and_kept_off_others() -> None:
     found = attribute(space, z, z @ (wanted + 0.8 * other) + noise, "mixed")
     assert abs(float(found.vector @ ((wanted + 0.8 * other) / (1 + 0.64) ** 0.5))) > 0.98
     assert found.score > 0.95
-    alone = attribute(space, z, z @ (wanted + 0.8 * other) + noise, "alone", [attribute(space, z, z @ other, "other")])
+    alone = attribute(
+        space, z, z @ (wanted + 0.8 * other) + noise, "alone", [attribute(space, z, z @ other, "other")]
+    )
     assert abs(float(alone.vector @ other)) < 0.05
     assert abs(float(alone.vector @ wanted)) > 0.97
     guess = attribute(space, z, torch.randn(3000, generator=torch.Generator().manual_seed(1)), "nothing")
@@ -122,7 +129,10 @@ def test_edits_move_by_sigmas_and_by_layers() -> None:
     points = w.sample(4, stream(0, "test"))
     moved = edit(w, points, direction, torch.tensor([0.0, 1.0, 2.0, -1.0]))
     torch.testing.assert_close(
-        ((moved - points) @ direction.vector) / direction.sigma, torch.tensor([0.0, 1, 2, -1]), atol=1e-4, rtol=0
+        ((moved - points) @ direction.vector) / direction.sigma,
+        torch.tensor([0.0, 1, 2, -1]),
+        atol=1e-4,
+        rtol=0,
     )
     from dataclasses import replace
 
@@ -142,7 +152,9 @@ def test_saved_directions_belong_to_their_model(tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     save(path, found)
     loaded = load_directions(path, model)
-    assert all(torch.equal(a.vector, b.vector) and a.sigma == b.sigma for a, b in zip(found, loaded, strict=True))
+    assert all(
+        torch.equal(a.vector, b.vector) and a.sigma == b.sigma for a, b in zip(found, loaded, strict=True)
+    )
     with torch.no_grad():
         next(model.generator.parameters()).add_(1e-3)
     with pytest.raises(GanvasError, match="of another model"):
@@ -170,7 +182,9 @@ def test_directions_of_the_packaged_model_do_more_than_random_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "pca.safetensors"
-    assert main(["directions", "fashion", "--count", "3", "--out", str(out), "--device", "cpu", "--json"]) == 0
+    assert (
+        main(["directions", "fashion", "--count", "3", "--out", str(out), "--device", "cpu", "--json"]) == 0
+    )
     document = json.loads(capsys.readouterr().out)
     assert all(row["effect_over_random"] > 2 for row in document["directions"])
     assert out.with_suffix(".png").is_file()
@@ -198,7 +212,19 @@ def test_directions_of_the_packaged_model_do_more_than_random_ones(
     assert picture.is_file()
     assert (
         main(
-            ["edit", "fashion", "--direction", str(out), "--layers", "1", "2", "--out", str(picture), "--device", "cpu"]
+            [
+                "edit",
+                "fashion",
+                "--direction",
+                str(out),
+                "--layers",
+                "1",
+                "2",
+                "--out",
+                str(picture),
+                "--device",
+                "cpu",
+            ]
         )
         == 0
     )

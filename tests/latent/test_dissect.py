@@ -26,7 +26,11 @@ class Painted(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         strength = z[:, :6, None, None].sigmoid()
         places = torch.stack(
-            [self.top, 1 - self.top, *[torch.rand(8, 8, generator=torch.Generator().manual_seed(i)) for i in range(4)]]
+            [
+                self.top,
+                1 - self.top,
+                *[torch.rand(8, 8, generator=torch.Generator().manual_seed(i)) for i in range(4)],
+            ]
         )
         hidden = self.maps(strength * places)
         return 2 * (hidden[:, :1] + hidden[:, 1:2]) - 1
@@ -110,5 +114,8 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert document["after"]["class:Sandal"] < document["before"]["class:Sandal"]
     assert out.is_file()
     assert Path(document["out_units"]).is_file()
-    assert main(["dissect", "fashion", "--concept", "mask", "--n", "16", "--out", str(out), "--device", "cpu"]) == 2
+    assert (
+        main(["dissect", "fashion", "--concept", "mask", "--n", "16", "--out", str(out), "--device", "cpu"])
+        == 2
+    )
     assert "no concept 'mask'" in capsys.readouterr().err

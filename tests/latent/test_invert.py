@@ -28,7 +28,9 @@ _keep = Checkpoint.keep
 
 @pytest.mark.parametrize("module", ["vae", "dcgan"])
 def test_foreign_generators_are_inverted(module: str) -> None:
-    model = ganvas.wrap(Decoder(), latent_dim=6) if module == "vae" else ganvas.wrap(plain_dcgan(), latent_dim=20)
+    model = (
+        ganvas.wrap(Decoder(), latent_dim=6) if module == "vae" else ganvas.wrap(plain_dcgan(), latent_dim=20)
+    )
     space = open_space(model, "z")
     targets = model.sample(6, seed=3)
     found = invert(space, targets, steps=150, restarts=2, seed=1)
@@ -69,7 +71,9 @@ def test_degradations_by_hand() -> None:
     assert torch.equal(inpaint(torch.eye(4))(x), x * torch.eye(4))
     assert superres(2)(x)[0, 0, 0, 0] == (0 + 1 + 4 + 5) / 4
     assert torch.equal(colorize()(x), (x[:, :1] + x[:, 1:]) / 2)
-    assert deblur(3)(torch.ones(1, 1, 4, 4)).tolist() == torch.ones(1, 1, 4, 4).tolist(), "the border is no darker"
+    assert deblur(3)(torch.ones(1, 1, 4, 4)).tolist() == torch.ones(1, 1, 4, 4).tolist(), (
+        "the border is no darker"
+    )
     assert list(tasks) == ["inpaint", "superres", "denoise", "deblur", "colorize"]
     a, b = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.2)
     assert float(psnr(a, b, (-1, 1))) == pytest.approx(20)
@@ -89,7 +93,9 @@ class Stepped(nn.Module):
 def test_what_can_not_be_inverted() -> None:
     model = ours()
     space = open_space(model, "w")
-    with pytest.raises(GanvasError, match=r"draws samples of shape \(1, 16, 16\), the targets have \(1, 8, 8\)"):
+    with pytest.raises(
+        GanvasError, match=r"draws samples of shape \(1, 16, 16\), the targets have \(1, 8, 8\)"
+    ):
         invert(space, torch.zeros(1, 1, 8, 8))
     with pytest.raises(GanvasError, match="must lie from"):
         invert(space, torch.full((1, 1, 16, 16), 3.0))
@@ -158,7 +164,9 @@ def test_an_encoder_is_kept_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b)
     assert [each.name for each in tmp_path.iterdir()] == ["encoder.safetensors"], "the state is gone"
-    again = train_encoder(space, steps=40, path=path, progress=lambda done, total: pytest.fail("trained again"))
+    again = train_encoder(
+        space, steps=40, path=path, progress=lambda done, total: pytest.fail("trained again")
+    )
     assert torch.equal(again.layers[0].weight, resumed.layers[0].weight)
     with pytest.raises(GanvasError, match="is no encoder of this model"):
         train_encoder(space, steps=41, path=path)
@@ -174,7 +182,9 @@ def _every_step(self: Checkpoint, step: int, *what: Any) -> None:
 def test_tuning_draws_the_target_and_leaves_the_rest() -> None:
     model = ours()
     space = open_space(model, "w")
-    targets = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1  # noise: nothing it can draw
+    targets = (
+        torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    )  # noise: nothing it can draw
     found = invert(space, targets, steps=20, restarts=1)
     before = model.sample(8, seed=2)
     tuned, there = tune(space, found, targets, steps=60)
@@ -184,7 +194,8 @@ def test_tuning_draws_the_target_and_leaves_the_rest() -> None:
     assert not torch.equal(tuned.sample(8, seed=2), before)
     held, _ = tune(space, found, targets, steps=60, locality=10.0)
     moved = [
-        (each.sample(32, seed=2).float() - model.sample(32, seed=2).float()).abs().mean() for each in (tuned, held)
+        (each.sample(32, seed=2).float() - model.sample(32, seed=2).float()).abs().mean()
+        for each in (tuned, held)
     ]
     assert moved[1] < moved[0], "locality keeps the other samples where they were"
 
@@ -219,7 +230,10 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert out.with_suffix(".png").is_file()
     for task in tasks:
         flags = ["--task", task, "--steps", "10", "--restarts", "2", "--n", "2"]
-        assert main(["restore", "fashion", str(images), *flags, "--out", str(out), "--device", "cpu", "--json"]) == 0
+        assert (
+            main(["restore", "fashion", str(images), *flags, "--out", str(out), "--device", "cpu", "--json"])
+            == 0
+        )
         assert json.loads(capsys.readouterr().out)["psnr"] > 5
 
 
@@ -271,7 +285,18 @@ def test_a_tuned_model_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[
     images = tmp_path / "own.npz"
     np.savez(images, images=ganvas.load("fashion", device="cpu").sample(2, seed=8).numpy())
     out, encoder = tmp_path / "a.npz", tmp_path / "e.safetensors"
-    monkey = ["--method", "tune", "--steps", "5", "--newton", "1", "--encoder", str(encoder), "--out", str(out)]
+    monkey = [
+        "--method",
+        "tune",
+        "--steps",
+        "5",
+        "--newton",
+        "1",
+        "--encoder",
+        str(encoder),
+        "--out",
+        str(out),
+    ]
     with pytest.MonkeyPatch.context() as patch:  # an encoder of 20 steps will do here
         patch.setattr(train_encoder, "__defaults__", (20, *(train_encoder.__defaults__ or ())[1:]))
         assert main(["invert", "fashion", str(images), *monkey, "--device", "cpu", "--json"]) == 0
@@ -297,4 +322,6 @@ def test_a_conditional_inversion_keeps_the_class_of_the_start_it_chose() -> None
     with torch.no_grad():
         torch.testing.assert_close(space.decode(found.points, found.labels), found.drawn)
     plain = invert(space, targets, steps=30, restarts=3)
-    assert (found.residual <= plain.residual + 1e-6).all(), "Gauss-Newton goes on from there, with the same class"
+    assert (found.residual <= plain.residual + 1e-6).all(), (
+        "Gauss-Newton goes on from there, with the same class"
+    )

@@ -59,7 +59,9 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     assert state.is_file()
     other, _ = learn(space(), 3, seed=3, steps=5, state=tmp_path / "other.safetensors")
     seen: list[int] = []
-    resumed, _ = learn(space(), 3, seed=2, steps=60, state=state, progress=lambda done, total: seen.append(done))
+    resumed, _ = learn(
+        space(), 3, seed=2, steps=60, state=state, progress=lambda done, total: seen.append(done)
+    )
     assert seen == list(range(32, 61))
     torch.testing.assert_close(resumed, whole)
     assert not torch.allclose(other, whole)

@@ -60,7 +60,10 @@ def test_splines_are_smooth_where_lines_have_corners() -> None:
             bends[kind] = (steps[1:] - steps[:-1]).norm(dim=1).max() / steps.norm(dim=1).mean()
         assert bends["spline"] < 0.1 * bends["linear"]
         torch.testing.assert_close(
-            through(space, keys, "spline", loop)(torch.arange(5) / (5 if loop else 4)), keys, atol=1e-4, rtol=1e-3
+            through(space, keys, "spline", loop)(torch.arange(5) / (5 if loop else 4)),
+            keys,
+            atol=1e-4,
+            rtol=1e-3,
         )
 
 
@@ -131,9 +134,14 @@ def test_style_mixing() -> None:
         (["--space", "layer:layers.1", "--kind", "linear"], "layer.png"),
     ],
 )
-def test_walks_by_command(flags: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_walks_by_command(
+    flags: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / name
-    assert main(["walk", "fashion", "--frames", "12", *flags, "--out", str(out), "--device", "cpu", "--json"]) == 0
+    assert (
+        main(["walk", "fashion", "--frames", "12", *flags, "--out", str(out), "--device", "cpu", "--json"])
+        == 0
+    )
     assert '"space"' in capsys.readouterr().out
     with Image.open(out) as picture:
         assert getattr(picture, "n_frames", 1) == (12 if out.suffix != ".png" else 1)

@@ -50,7 +50,9 @@ def test_the_normal_prior_by_its_formulas() -> None:
     torch.testing.assert_close(
         space.typicality(z).double(), torch.minimum(expected, 2 - expected), atol=1e-4, rtol=1e-3
     )
-    assert space.typicality(torch.zeros(1, 8)) == 0, "the origin is the densest point and the least typical one"
+    assert space.typicality(torch.zeros(1, 8)) == 0, (
+        "the origin is the densest point and the least typical one"
+    )
     far = space.project(torch.stack([10 * z[0], 0.01 * z[0]]))
     assert (space.typicality(far) > 0.002).all()
     torch.testing.assert_close(

@@ -137,7 +137,9 @@ def test_shapes_are_drawn_as_their_factors_say() -> None:
     columns = torch.arange(32.0)
     centre = [(each.sum(0) * columns).sum() / each.sum() for each in (image, right)]
     assert centre[1] - centre[0] == pytest.approx(0.4 / 11 * 5 * 32, abs=0.1)
-    areas = [(render(torch.tensor([[0, size, 0, 6, 6, 4]]))[0].float().amax(0) / 255).sum() for size in range(6)]
+    areas = [
+        (render(torch.tensor([[0, size, 0, 6, 6, 4]]))[0].float().amax(0) / 255).sum() for size in range(6)
+    ]
     sides = [1.8 * (0.10 + 0.02 * size) * 32 for size in range(6)]
     hue = render(torch.tensor([[0, 5, 0, 6, 6, 4]])).amax().float() / 255
     np.testing.assert_allclose([float(a / hue) for a in areas], [s * s for s in sides], rtol=0.05)
@@ -151,13 +153,30 @@ def test_shapes_are_drawn_as_their_factors_say() -> None:
 
 def test_factors_can_be_read_again() -> None:
     reader, accuracy = train_reader(steps=150)
-    assert (accuracy > 2 / torch.tensor(list(FACTORS.values()))).sum() >= 4, "far above chance after 150 steps"
+    assert (accuracy > 2 / torch.tensor(list(FACTORS.values()))).sum() >= 4, (
+        "far above chance after 150 steps"
+    )
     assert reader.read(render(draw_factors(10))).shape == (10, 6)
 
 
 def test_by_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        main(["statistics", "fashion", "--spaces", "w", "--n", "200", "--rca", "3", "--device", "cpu", "--json"]) == 0
+        main(
+            [
+                "statistics",
+                "fashion",
+                "--spaces",
+                "w",
+                "--n",
+                "200",
+                "--rca",
+                "3",
+                "--device",
+                "cpu",
+                "--json",
+            ]
+        )
+        == 0
     )
     row = json.loads(capsys.readouterr().out)["spaces"]["w"]
     assert row["path length (pixels)"] > 0
@@ -168,8 +187,12 @@ def test_by_command(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)["rescored"]
     assert found["space"] == "w"
     for i in range(2):
-        assert found["matrix"][i][i] == pytest.approx(found["effect"], abs=0.05), "each reaches its own effect"
-        assert found["leakage"][i] == pytest.approx(abs(found["matrix"][i][1 - i] / found["matrix"][i][i]), abs=0.01)
+        assert found["matrix"][i][i] == pytest.approx(found["effect"], abs=0.05), (
+            "each reaches its own effect"
+        )
+        assert found["leakage"][i] == pytest.approx(
+            abs(found["matrix"][i][1 - i] / found["matrix"][i][i]), abs=0.01
+        )
     assert main(["statistics", "fashion", *flags]) == 0
     assert "leakage" in capsys.readouterr().out
     assert main(["statistics", "fashion", *flags[:-1]]) == 2

@@ -35,7 +35,18 @@ def test_fifty_clicks_make_a_direction(tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert after > before + 15
     out = tmp_path / "d.safetensors"
-    flags = ["--method", "attribute", "--scores", str(clicks), "--seed", "3", "--keep", "width", "--samples", "300"]
+    flags = [
+        "--method",
+        "attribute",
+        "--scores",
+        str(clicks),
+        "--seed",
+        "3",
+        "--keep",
+        "width",
+        "--samples",
+        "300",
+    ]
     assert main(["directions", "fashion", *flags, "--out", str(out), "--device", "cpu", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["directions"]
     assert row["effects"]["brightness"] > 0.5
@@ -86,7 +97,9 @@ def test_a_lock_leaves_the_linear_score_of_the_other_where_it_was() -> None:
     other = attribute(space, points, points @ locked, "locked")
     free = attribute(space, points, points @ wanted, "wanted")
     held = keeping(space, free, [other])
-    moved = {name: (edit(space, points, d, 1.0) - points) @ locked for name, d in (("free", free), ("held", held))}
+    moved = {
+        name: (edit(space, points, d, 1.0) - points) @ locked for name, d in (("free", free), ("held", held))
+    }
     assert moved["held"].abs().mean() < 0.25 * moved["free"].abs().mean()
     assert ((edit(space, points, held, 1.0) - points) @ wanted).mean() > 0
     assert held.made["kept"] == ["locked"]
@@ -114,14 +127,22 @@ def test_arithmetic_of_samples_and_classes(tmp_path: Path, capsys: pytest.Captur
     assert found.names == ("2", "3", "5")
     two = arithmetic(w, "2 - 3")
     torch.testing.assert_close(two.result, w.mean + points[2] - points[3], atol=1e-5, rtol=0)
-    lengths = (z.numbered(4)[0] + z.numbered(4)[1] - z.numbered(4)[3]).norm(), arithmetic(z, "0 + 1 - 3").result.norm()
+    lengths = (
+        (z.numbered(4)[0] + z.numbered(4)[1] - z.numbered(4)[3]).norm(),
+        arithmetic(z, "0 + 1 - 3").result.norm(),
+    )
     assert lengths[1] < lengths[0], "in z it is brought back to a typical length"
     with pytest.raises(GanvasError, match="no class 'Dressing'"):
         arithmetic(w, "Dressing - 3")
     with pytest.raises(GanvasError, match="spaces around the signs"):
         arithmetic(w, "1 + ")
     out = tmp_path / "a.png"
-    assert main(["edit", "fashion", "--arithmetic", "Sandal - Sneaker + 9", "--out", str(out), "--device", "cpu"]) == 0
+    assert (
+        main(
+            ["edit", "fashion", "--arithmetic", "Sandal - Sneaker + 9", "--out", str(out), "--device", "cpu"]
+        )
+        == 0
+    )
     assert out.is_file()
     capsys.readouterr()
     assert main(["edit", "fashion"]) == 2

@@ -39,7 +39,9 @@ def test_hinge_least_squares_and_wasserstein_by_hand() -> None:
     assert hinge.critic(REAL, FAKE).item() == pytest.approx((0 + 1.3 + 0.8) / 3 + (0 + 1.4 + 1.1) / 3)
     assert hinge.generator(REAL, FAKE).item() == pytest.approx(0.5)
     squares = losses.get("least-squares")
-    assert squares.critic(REAL, FAKE).item() == pytest.approx((0.25 + 1.69 + 0.64) / 6 + (4 + 0.16 + 0.01) / 6)
+    assert squares.critic(REAL, FAKE).item() == pytest.approx(
+        (0.25 + 1.69 + 0.64) / 6 + (4 + 0.16 + 0.01) / 6
+    )
     assert squares.generator(REAL, FAKE).item() == pytest.approx((9 + 0.36 + 0.81) / 6)
     assert losses.get("wasserstein").critic(REAL, FAKE).item() == pytest.approx(-0.5 - 1.4 / 3)
 

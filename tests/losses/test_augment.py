@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganvas.losses.augment import Adaptive, augment, augmentations, colour, cutout, flip, rotate90, translation
+from ganvas.losses.augment import (
+    Adaptive,
+    augment,
+    augmentations,
+    colour,
+    cutout,
+    flip,
+    rotate90,
+    translation,
+)
 
 X = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -29,7 +38,9 @@ def test_shapes_and_second_derivatives(name: str) -> None:
 
 
 def test_colour_by_hand() -> None:
-    torch.testing.assert_close(colour(X, numbers(0.5, 0.5, 0.5)), X, msg="the middle of each range changes nothing")
+    torch.testing.assert_close(
+        colour(X, numbers(0.5, 0.5, 0.5)), X, msg="the middle of each range changes nothing"
+    )
     torch.testing.assert_close(colour(X, numbers(0.75, 0.5, 0.5)), X + 0.25)
     grey = X.mean(1, keepdim=True).expand_as(X)
     torch.testing.assert_close(colour(X, numbers(0.5, 0.0, 0.5)), grey)

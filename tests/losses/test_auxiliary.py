@@ -23,7 +23,9 @@ def test_mode_seeking() -> None:
     assert float(auxiliary.mode_seeking(x, z, labels)) == pytest.approx(0.5, rel=1e-4), (
         "pairs of two labels do not count"
     )
-    mixed = torch.tensor([0, 1, 0, 1])  # sorted: pairs (0, 2), whose latents are the same, and (1, 3), moved 1 for 1
+    mixed = torch.tensor(
+        [0, 1, 0, 1]
+    )  # sorted: pairs (0, 2), whose latents are the same, and (1, 3), moved 1 for 1
     x[2] = 4.0
     assert float(auxiliary.mode_seeking(x, z + torch.tensor([[0.0], [0], [4], [0]]), mixed)) == pytest.approx(
         1, rel=1e-4
@@ -39,4 +41,6 @@ def test_top_k() -> None:
 def test_codes_and_classes() -> None:
     z = torch.tensor([[1.0, 2.0, 9.0], [0.0, 0.0, 9.0]])
     assert float(auxiliary.code_loss(torch.zeros(2, 2), z)) == pytest.approx(0.5 * (5 + 0) / 2)
-    assert float(auxiliary.class_loss(torch.zeros(3, 4), torch.tensor([0, 1, 2]))) == pytest.approx(math.log(4))
+    assert float(auxiliary.class_loss(torch.zeros(3, 4), torch.tensor([0, 1, 2]))) == pytest.approx(
+        math.log(4)
+    )

@@ -51,7 +51,11 @@ def test_a_model_in_one_call(trained: Result) -> None:
 def test_contract_of_every_metric(name: str, trained: Result) -> None:
     """Finite figures with a direction and a floor, the same ones for the same seed, or a reason why not."""
     data = "toy:grid25" if name == "points" else None
-    fake = distribution("toy:grid25").draw(300, torch.Generator().manual_seed(0))[0] if data else trained.run.path
+    fake = (
+        distribution("toy:grid25").draw(300, torch.Generator().manual_seed(0))[0]
+        if data
+        else trained.run.path
+    )
     first, second = (evaluate(fake, data, [name], n=300, device="cpu", extractor="auto") for _ in range(2))
     assert first.rows
     assert [r.to_json() for r in first.rows] == [r.to_json() for r in second.rows]
@@ -114,7 +118,9 @@ def test_images_of_mixed_sizes_need_a_word(tmp_path: Path) -> None:
 
 def test_pixels_of_large_images_have_no_covariance() -> None:
     images = torch.randint(0, 256, (30, 3, 40, 40), dtype=torch.uint8)
-    found = evaluate(images, ganvas.Dataset("noise", images, (3, 40, 40), "noise"), extractor="raw", device="cpu")
+    found = evaluate(
+        images, ganvas.Dataset("noise", images, (3, 40, 40), "noise"), extractor="raw", device="cpu"
+    )
     assert "at most 4,096 features" in found.skipped["frechet"]
     assert "precision" in {row.metric for row in found.rows}
 
@@ -151,7 +157,9 @@ def test_a_warm_cache_reads_no_reference_image(trained: Result) -> None:
 
     dataset = load_dataset("digits")
     expected = evaluate(trained.run.path, dataset, ["frechet"], n=100, device="cpu")
-    again = evaluate(trained.run.path, replace(dataset, items=Untouchable()), ["frechet"], n=100, device="cpu")
+    again = evaluate(
+        trained.run.path, replace(dataset, items=Untouchable()), ["frechet"], n=100, device="cpu"
+    )
     assert again["frechet"] == expected["frechet"]
 
 
@@ -169,7 +177,9 @@ def test_what_can_not_be_compared_is_refused(trained: Result) -> None:
 
 
 def test_only_inception_is_called_fid() -> None:
-    row = Row("frechet", 1.0, None, "", None, 0, 10, 10, 0, "classifier-digits-x", "", "d", "f", "s", "", None)
+    row = Row(
+        "frechet", 1.0, None, "", None, 0, 10, 10, 0, "classifier-digits-x", "", "d", "f", "s", "", None
+    )
     assert row.label == "frechet"
     fid = replace(row, extractor="inception-2015-6726825d", resize="tf1 to 299 px")
     assert fid.label == "FID"
@@ -216,7 +226,8 @@ def test_light_evaluation_without_an_extractor_leaves_no_folder(
 
 def test_light_evaluation_keeps_the_best_snapshot(tiny_train: Callable[..., Result]) -> None:
     result = tiny_train(
-        kimg=1.28, settings={"training.eval_kimg": 0.256, "training.eval_samples": 200, "training.snapshot_kimg": 0.256}
+        kimg=1.28,
+        settings={"training.eval_kimg": 0.256, "training.eval_samples": 200, "training.snapshot_kimg": 0.256},
     )
     rows = [Row.from_json(line) for line in result.run.metrics()]
     assert [round(row.kimg or 0, 3) for row in rows] == [0.256, 0.512, 0.768, 1.024, 1.28]

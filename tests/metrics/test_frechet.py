@@ -53,7 +53,9 @@ def test_agrees_with_pytorch_fid_and_torch_fidelity(n: int, m: int, dim: int) ->
 
 def test_float32_features_lose_nothing() -> None:
     x, y = (correlated(500, 32, seed).astype(np.float32) for seed in (3, 4))
-    assert frechet(x, torch.from_numpy(y)) == pytest.approx(frechet(x.astype(float), y.astype(float)), rel=1e-9)
+    assert frechet(x, torch.from_numpy(y)) == pytest.approx(
+        frechet(x.astype(float), y.astype(float)), rel=1e-9
+    )
 
 
 def test_few_rows_equal_the_singular_closed_form() -> None:

@@ -30,13 +30,19 @@ def test_exact_is_the_double_sum() -> None:
 
 def test_unbiased_on_equal_distributions() -> None:
     """The mean over many draws is 0 within three standard errors, and some draws fall below 0."""
-    draws = [kid_exact(RNG(2 * s).normal(size=(60, 8)), RNG(2 * s + 1).normal(size=(50, 8))).mean for s in range(200)]
+    draws = [
+        kid_exact(RNG(2 * s).normal(size=(60, 8)), RNG(2 * s + 1).normal(size=(50, 8))).mean
+        for s in range(200)
+    ]
     assert abs(np.mean(draws)) < 3 * np.std(draws) / np.sqrt(len(draws))
     assert min(draws) < 0
 
 
 def test_the_error_of_the_exact_value_is_its_spread() -> None:
-    found = [kid_exact(RNG(s).normal(size=(300, 4)), RNG(1000 + s).normal(0.7, 1, size=(300, 4))) for s in range(60)]
+    found = [
+        kid_exact(RNG(s).normal(size=(300, 4)), RNG(1000 + s).normal(0.7, 1, size=(300, 4)))
+        for s in range(60)
+    ]
     assert np.mean([f.std for f in found]) == pytest.approx(np.std([f.mean for f in found]), rel=0.35)
 
 

@@ -24,9 +24,13 @@ def test_agrees_with_prdc(k: int, capsys: pytest.CaptureFixture[str]) -> None:
     real, fake = RNG(0).normal(size=(150, 6)), RNG(1).normal(0.3, 0.9, size=(120, 6))
     theirs = peers.prdc()(real_features=real, fake_features=fake, nearest_k=k)
     capsys.readouterr()
-    assert density_coverage(fake, real, k) == pytest.approx((theirs["density"], theirs["coverage"]), abs=1e-12)
+    assert density_coverage(fake, real, k) == pytest.approx(
+        (theirs["density"], theirs["coverage"]), abs=1e-12
+    )
     # Without ties a closed and an open ball hold the same points.
-    assert precision_recall(fake, real, k) == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-12)
+    assert precision_recall(fake, real, k) == pytest.approx(
+        (theirs["precision"], theirs["recall"]), abs=1e-12
+    )
 
 
 def test_agrees_with_torch_fidelity() -> None:
@@ -53,7 +57,10 @@ def test_published_values_of_a_normal_distribution() -> None:
 def test_expected_values_of_equal_distributions() -> None:
     """E[density] = 1; E[coverage] = 1 - prod_{i<k} (M-1-i) / (N+M-1-i), by counting which set the neighbours are of."""
     n, m, k = 300, 200, 5
-    draws = [density_coverage(RNG(2 * s).normal(size=(n, 2)), RNG(2 * s + 1).normal(size=(m, 2)), k) for s in range(40)]
+    draws = [
+        density_coverage(RNG(2 * s).normal(size=(n, 2)), RNG(2 * s + 1).normal(size=(m, 2)), k)
+        for s in range(40)
+    ]
     expected = 1 - np.prod([(m - 1 - i) / (n + m - 1 - i) for i in range(k)])
     for values, wanted in (
         (np.array([d.density for d in draws]), 1),
@@ -66,7 +73,10 @@ def test_expected_values_of_equal_distributions() -> None:
 @given(st.integers(0, 999), st.integers(6, 40), st.integers(6, 40), st.integers(1, 4))
 @settings(max_examples=15, deadline=None)
 def test_blocks_equal_the_whole_matrix(seed: int, n: int, m: int, k: int) -> None:
-    x, y = torch.from_numpy(RNG(seed).normal(size=(n, 3))), torch.from_numpy(RNG(seed + 1).normal(size=(m, 3)))
+    x, y = (
+        torch.from_numpy(RNG(seed).normal(size=(n, 3))),
+        torch.from_numpy(RNG(seed + 1).normal(size=(m, 3))),
+    )
     squares = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
     expected = squares.fill_diagonal_(torch.inf).sort(1).values[:, :k]
     torch.testing.assert_close(nearest_squares(x, k), expected, rtol=1e-9, atol=1e-12)

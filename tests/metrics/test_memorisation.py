@@ -50,7 +50,9 @@ def test_data_copying_is_standard_normal_without_copying() -> None:
     for seed in range(60):
         rng = RNG(100 + seed)
         values.append(
-            data_copying(rng.normal(size=(150, 3)), rng.normal(size=(400, 3)), rng.normal(size=(150, 3)), cells=1)
+            data_copying(
+                rng.normal(size=(150, 3)), rng.normal(size=(400, 3)), rng.normal(size=(150, 3)), cells=1
+            )
         )
     assert abs(np.mean(values)) < 0.5
     assert 0.7 < np.std(values) < 1.4

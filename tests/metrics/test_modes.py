@@ -22,7 +22,12 @@ def test_mode_coverage_closed_forms() -> None:
     half = torch.arange(100) % 500  # 100 of 1000 modes of a Stacked MNIST
     assert mode_coverage(half, 1000) == pytest.approx((100, math.log(10), jsd_of_share(0.1)))
     assert mode_coverage(one, 2, np.array([0.5, 0.5])).reverse_kl == pytest.approx(math.log(2))
-    for bad in (torch.tensor([10]), torch.tensor([-1]), torch.tensor([0.5]), torch.tensor([], dtype=torch.long)):
+    for bad in (
+        torch.tensor([10]),
+        torch.tensor([-1]),
+        torch.tensor([0.5]),
+        torch.tensor([], dtype=torch.long),
+    ):
         with pytest.raises(GanvasError, match="modes must"):
             mode_coverage(bad, 10)
 
@@ -56,7 +61,9 @@ def test_bins_known_answers() -> None:
     assert bins_of_counts(torch.tensor([50, 50]), torch.tensor([40, 60])).ndb == 0
     assert bins_of_counts(torch.tensor([50, 50, 0]), torch.tensor([500, 500, 0])) == pytest.approx((0, 0))
     p, q = torch.tensor([0.5, 0.5]).double(), torch.tensor([0.4, 0.6]).double()
-    assert bins_of_counts(torch.tensor([500, 500]), torch.tensor([400, 600])).jsd == pytest.approx(jensen_shannon(p, q))
+    assert bins_of_counts(torch.tensor([500, 500]), torch.tensor([400, 600])).jsd == pytest.approx(
+        jensen_shannon(p, q)
+    )
 
 
 def test_bins_of_equal_and_of_collapsed_samples() -> None:
@@ -83,4 +90,6 @@ def test_sliced_wasserstein_of_different_sizes() -> None:
     fine = lambda v: np.repeat(np.sort(v[:, 0]), 90 // len(v))  # noqa: E731
     expected = np.square(fine(x) - fine(y)).mean()
     assert sliced_wasserstein(x, y, projections=5) == pytest.approx(expected, rel=1e-9)
-    assert np.abs(fine(x) - fine(y)).mean() == pytest.approx(wasserstein_distance(x[:, 0], y[:, 0])), "the refinement"
+    assert np.abs(fine(x) - fine(y)).mean() == pytest.approx(wasserstein_distance(x[:, 0], y[:, 0])), (
+        "the refinement"
+    )

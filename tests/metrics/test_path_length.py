@@ -43,7 +43,9 @@ def test_on_a_sphere_the_speed_is_the_angle() -> None:
             angle = 2 * np.pi * torch.rand(n, generator=generator, dtype=torch.float64)
             return 3 * torch.stack([angle.cos(), angle.sin()], 1)
 
-    found = path_length(Circle(torch.eye(2, dtype=torch.float64), flat=False), n=20_000, distance=total, trim=False)
+    found = path_length(
+        Circle(torch.eye(2, dtype=torch.float64), flat=False), n=20_000, distance=total, trim=False
+    )
     assert found.mean == pytest.approx(9 * np.pi**2 / 3, abs=4 * found.error)
 
 
@@ -53,7 +55,9 @@ def test_at_the_end_nothing_depends_on_t() -> None:
             return latents.square()
 
     # d/dt of w^2 at t = 0 is 2 w1 (w2 - w1): E 4 w1^2 (w2 - w1)^2 = 4 (1 + 3) for each coordinate.
-    found = path_length(Squared(torch.eye(3).double()), n=50_000, at="end", epsilon=1e-6, distance=total, trim=False)
+    found = path_length(
+        Squared(torch.eye(3).double()), n=50_000, at="end", epsilon=1e-6, distance=total, trim=False
+    )
     assert found.mean == pytest.approx(3 * 16, abs=4 * found.error)
 
 
@@ -65,7 +69,10 @@ def test_the_path_starts_and_ends_where_it_should() -> None:
 
 def test_trimming_and_bad_input() -> None:
     space = Linear(torch.eye(3).double())
-    assert path_length(space, n=5000, distance=total).mean < path_length(space, n=5000, distance=total, trim=False).mean
+    assert (
+        path_length(space, n=5000, distance=total).mean
+        < path_length(space, n=5000, distance=total, trim=False).mean
+    )
     with pytest.raises(GanvasError, match="positive epsilon"):
         path_length(space, n=10, epsilon=0)
 

@@ -15,7 +15,18 @@ def pair() -> tuple[ProgressiveGenerator, ProgressiveCritic]:
 
 @pytest.mark.parametrize(
     ("kimg", "level"),
-    [(0, 0), (600, 0), (900, 0.5), (1200, 1), (1800, 1), (1950, 1.25), (2400, 2), (3300, 2.5), (3600, 3), (99999, 3)],
+    [
+        (0, 0),
+        (600, 0),
+        (900, 0.5),
+        (1200, 1),
+        (1800, 1),
+        (1950, 1.25),
+        (2400, 2),
+        (3300, 2.5),
+        (3600, 3),
+        (99999, 3),
+    ],
 )
 def test_the_published_schedule(kimg: float, level: float) -> None:
     """600 kimg alone, 600 kimg to fade the next size in; 4, 8, 16, 32 px are levels 0 to 3."""
@@ -43,7 +54,9 @@ def test_a_young_pair_is_blind_to_detail() -> None:
     assert generator.grow(0.0) == 0
     critic.follow(0.0)
     drawn = generator(torch.randn(2, 6))
-    torch.testing.assert_close(drawn, F.interpolate(F.avg_pool2d(drawn, 8), scale_factor=8.0), msg="not 4 px, enlarged")
+    torch.testing.assert_close(
+        drawn, F.interpolate(F.avg_pool2d(drawn, 8), scale_factor=8.0), msg="not 4 px, enlarged"
+    )
     x = torch.randn(4, 1, 32, 32)
     blurred = F.interpolate(F.avg_pool2d(x, 8), scale_factor=8.0)
     torch.testing.assert_close(critic(x), critic(blurred))

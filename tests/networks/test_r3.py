@@ -21,12 +21,16 @@ def test_resampling_filters() -> None:
     x[0, 0, 2, 2] = 1
     row = torch.tensor([1.0, 3, 3, 1]) / 4
     torch.testing.assert_close(bilinear_up(x)[0, 0, 3:7, 3:7], row[:, None] * row)
-    down = bilinear_down(torch.zeros(1, 1, 8, 8).index_put((*map(torch.tensor, ([0], [0], [4], [4])),), torch.ones(1)))
+    down = bilinear_down(
+        torch.zeros(1, 1, 8, 8).index_put((*map(torch.tensor, ([0], [0], [4], [4])),), torch.ones(1))
+    )
     assert down.sum() == pytest.approx(0.25)
     torch.manual_seed(0)
     a, b = torch.randn(1, 1, 12, 12), torch.zeros(1, 1, 6, 6)
     b[:, :, 2:4, 2:4] = torch.randn(2, 2)  # away from the border
-    assert (bilinear_down(a) * b).sum().item() == pytest.approx((a * bilinear_up(b)).sum().item() / 4, rel=1e-4)
+    assert (bilinear_down(a) * b).sum().item() == pytest.approx(
+        (a * bilinear_up(b)).sum().item() / 4, rel=1e-4
+    )
     torch.testing.assert_close(bilinear_down(torch.ones(1, 1, 8, 8)), torch.ones(1, 1, 4, 4))
 
 

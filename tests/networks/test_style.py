@@ -35,7 +35,9 @@ def test_modulation_is_a_convolution_with_weights_of_its_own_for_each_sample(up:
         axes = (0, 2, 3) if up else (1, 2, 3)
         norm = modulated.square().sum(axes) / (4 if up else 1)
         if up:
-            out = F.conv_transpose2d(x[i : i + 1], modulated / norm.sqrt()[None, :, None, None], stride=2, padding=1)
+            out = F.conv_transpose2d(
+                x[i : i + 1], modulated / norm.sqrt()[None, :, None, None], stride=2, padding=1
+            )
         else:
             out = F.conv2d(x[i : i + 1], modulated / norm.sqrt()[:, None, None, None], padding=1)
         out = out + 0.7 * layer.noise + layer.bias[:, None, None]  # type: ignore[operator]

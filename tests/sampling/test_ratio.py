@@ -75,7 +75,9 @@ def test_the_isotonic_map_never_says_infinity() -> None:
 def test_a_critic_that_knows_nothing_says_so() -> None:
     space = identity()
     found = fit_ratio(
-        space, torch.randn(600, 2), critic=lambda samples, labels: samples[:, 0] * 0 + torch.rand(len(samples))
+        space,
+        torch.randn(600, 2),
+        critic=lambda samples, labels: samples[:, 0] * 0 + torch.rand(len(samples)),
     )
     assert "can not tell real from generated" in " ".join(found.report.warnings)
     assert found.report.ess > 0.9
@@ -119,7 +121,9 @@ def test_the_judgement_of_a_sample_does_not_depend_on_its_neighbours(trained: Re
     ratio = fit_ratio(LatentZ(model), images, critic="own")
     drawn = LatentZ(model).decode(torch.randn(8, model.latent_dim))
     together = ratio(drawn)
-    torch.testing.assert_close(together, torch.cat([ratio(each[None]) for each in drawn]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        together, torch.cat([ratio(each[None]) for each in drawn]), atol=1e-4, rtol=1e-4
+    )
     ratio.save(tmp_path / "ratio.safetensors")
     loaded = LogRatio.load(tmp_path / "ratio.safetensors", model)
     torch.testing.assert_close(loaded(drawn), together)
@@ -187,14 +191,21 @@ def test_improve_finds_a_sampler_and_says_when_nothing_helps() -> None:
     from ganvas.features import open_extractor
 
     judge = Judge(open_extractor("raw", data, "cpu"), data)
-    tried = [Setting("prior"), at_budget("budget", 10), at_budget("flow", 10), Setting("truncate", {"amount": -1.0})]
+    tried = [
+        Setting("prior"),
+        at_budget("budget", 10),
+        at_budget("flow", 10),
+        Setting("truncate", {"amount": -1.0}),
+    ]
     found = improve_model(space.model, ratio, judge, n=1500, tried=tried)
     assert found.helps
     assert found.best.setting.sampler == "budget"
     assert found.after.values["frechet"] < 0.5 * found.before.values["frechet"]
     assert "truncation" in found.rows[3].failed
     empty = fit_ratio(space, exact(4000, 2), critic=lambda samples, labels: 0 * samples[:, 0])
-    nothing = improve_model(space.model, empty, judge, n=1500, tried=[Setting("prior"), at_budget("budget", 4)])
+    nothing = improve_model(
+        space.model, empty, judge, n=1500, tried=[Setting("prior"), at_budget("budget", 4)]
+    )
     assert not nothing.helps
     assert nothing.best.setting.sampler == "prior"
     assert "Nothing helps" in nothing.words[0]
@@ -215,11 +226,20 @@ def test_commands_calibrate_improve_and_sample(
     assert "ganvas calibrate" in capsys.readouterr().err
     assert main(["sample", str(run), "--best", "--out", str(out), *base]) == 2
     assert "ganvas improve" in capsys.readouterr().err
-    assert main(["sample", str(run), "--sampler", "truncate", "--set", "amount=0.5", "--out", str(out), *base]) == 0
+    assert (
+        main(["sample", str(run), "--sampler", "truncate", "--set", "amount=0.5", "--out", str(out), *base])
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["cost"] == 1
-    assert main(["sample", str(run), "--sampler", "truncate", "--set", "amout=0.5", "--out", str(out), *base]) == 2
+    assert (
+        main(["sample", str(run), "--sampler", "truncate", "--set", "amout=0.5", "--out", str(out), *base])
+        == 2
+    )
     assert "Did you mean 'amount'" in capsys.readouterr().err
-    assert main(["sample", str(run), "--sampler", "truncate", "--set", "amount=much", "--out", str(out), *base]) == 2
+    assert (
+        main(["sample", str(run), "--sampler", "truncate", "--set", "amount=much", "--out", str(out), *base])
+        == 2
+    )
     assert main(["sample", str(run), "--set", "amount=1", "--out", str(out), *base]) == 2
     capsys.readouterr()
     model = ganvas.load(run, device="cpu")
@@ -228,7 +248,9 @@ def test_commands_calibrate_improve_and_sample(
     assert "at least 100" in capsys.readouterr().err
     images, labels = ganvas.load_dataset("digits").take(torch.arange(1797))
     np.savez(
-        tmp_path / "more.npz", images=np.concatenate([images.numpy()] * 2), labels=np.concatenate([labels.numpy()] * 2)
+        tmp_path / "more.npz",
+        images=np.concatenate([images.numpy()] * 2),
+        labels=np.concatenate([labels.numpy()] * 2),
     )  # type: ignore[union-attr]
     more = ["--data", str(tmp_path / "more.npz")]
     assert main(["calibrate", str(run), *more, "--critic", "own", *base]) == 0
@@ -237,9 +259,25 @@ def test_commands_calibrate_improve_and_sample(
     assert (home_of(model) / "ratio.safetensors").is_file()
     assert home_of(model).is_relative_to(run)
     for name in ("budget", "metropolis", "langevin"):
-        assert main(["sample", str(run), "--sampler", name, "--n", "9", "--budget", "4", "--out", str(out), *base]) == 0
+        assert (
+            main(
+                ["sample", str(run), "--sampler", name, "--n", "9", "--budget", "4", "--out", str(out), *base]
+            )
+            == 0
+        )
         assert json.loads(capsys.readouterr().out)["cost"] >= 4
-    flags = ["--budget", "4", "--n", "200", "--critic", "own", "--extractor", "raw", "--out", str(tmp_path / "shown")]
+    flags = [
+        "--budget",
+        "4",
+        "--n",
+        "200",
+        "--critic",
+        "own",
+        "--extractor",
+        "raw",
+        "--out",
+        str(tmp_path / "shown"),
+    ]
     assert main(["improve", str(run), *more, *flags, *base]) == 0
     document = json.loads(capsys.readouterr().out)
     assert len(document["rows"]) > 10

@@ -61,7 +61,9 @@ EXACT: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_samplers_reach_the_data(name: str, seed: int, n: int) -> None:
-    drawn = samplers.get(name)(identity(), log_ratio, n, generator=torch.Generator().manual_seed(seed), **EXACT[name])
+    drawn = samplers.get(name)(
+        identity(), log_ratio, n, generator=torch.Generator().manual_seed(seed), **EXACT[name]
+    )
     truth = exact(20_000, 100 + seed)
     assert same_distribution(drawn.samples, truth) > 1e-3
     torch.testing.assert_close(drawn.log_ratio.float(), log_ratio(drawn.samples))
@@ -70,8 +72,16 @@ def test_exact_samplers_reach_the_data(name: str, seed: int, n: int) -> None:
 def test_the_test_has_power() -> None:
     """What the exact samplers pass, the prior fails, and so do gradient flow and half-way chains."""
     truth = exact(20_000, 0)
-    for name, options in {"prior": {}, "metropolis": {"steps": 1}, "resample": {"candidates": 2}, "flow": {}}.items():
-        assert same_distribution(samplers.get(name)(identity(), log_ratio, 2000, **options).samples, truth) < 1e-6
+    for name, options in {
+        "prior": {},
+        "metropolis": {"steps": 1},
+        "resample": {"candidates": 2},
+        "flow": {},
+    }.items():
+        assert (
+            same_distribution(samplers.get(name)(identity(), log_ratio, 2000, **options).samples, truth)
+            < 1e-6
+        )
 
 
 @pytest.mark.parametrize("prior", ["uniform", "sphere"])
@@ -80,7 +90,10 @@ def test_other_priors_keep_their_density(prior: str, name: str) -> None:
     """p_G uniform on a square, or on a circle; the ratio exp(1.5 x): the first coordinate has a known distribution."""
     space = identity(prior)
     drawn = samplers.get(name)(
-        space, lambda samples, labels: 1.5 * samples[:, 0], 2000, **{"budget": {"budget": 60}}.get(name, EXACT[name])
+        space,
+        lambda samples, labels: 1.5 * samples[:, 0],
+        2000,
+        **{"budget": {"budget": 60}}.get(name, EXACT[name]),
     )
     grid = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
     if prior == "uniform":
@@ -115,14 +128,20 @@ def test_budgets_are_kept() -> None:
         assert ratio.seen == 700 * k
         assert drawn.cost == k
         assert len(drawn.samples) == 700
-    for name, options, cost in (("metropolis", {"steps": 7}, 7), ("resample", {"candidates": 7}, 7), ("prior", {}, 1)):
+    for name, options, cost in (
+        ("metropolis", {"steps": 7}, 7),
+        ("resample", {"candidates": 7}, 7),
+        ("prior", {}, 1),
+    ):
         ratio = Counting()
         drawn = samplers.get(name)(identity(), ratio, 700, **options)
         assert ratio.seen == 700 * cost == 700 * drawn.cost
     drawn = samplers.get("reject")(identity(), log_ratio, 5000, budget=4.0)
     assert drawn.cost == pytest.approx(4, rel=0.15)
     # With heavy tails the largest ratio goes on rising while it runs.
-    drawn = samplers.get("reject")(identity(), lambda samples, labels: samples.square().sum(1), 2000, budget=10.0)
+    drawn = samplers.get("reject")(
+        identity(), lambda samples, labels: samples.square().sum(1), 2000, budget=10.0
+    )
     assert drawn.info["raised"] > 0
     assert drawn.cost == pytest.approx(10, rel=0.3)
 
@@ -142,7 +161,9 @@ def test_mala_reaches_its_acceptance_and_noise_is_its_deviation() -> None:
     drawn = samplers.get("ex2")(identity(), log_ratio, 1000, steps=20)
     assert drawn.info["acceptance"] == pytest.approx(0.67, abs=0.05)
     # On a flat ratio the step from 0 is noise alone: its variance is the step size.
-    target = Target(identity(), lambda samples, labels: 0 * samples[:, 0], 1, torch.Generator().manual_seed(0), None)
+    target = Target(
+        identity(), lambda samples, labels: 0 * samples[:, 0], 1, torch.Generator().manual_seed(0), None
+    )
     start, slope = target.slope(torch.zeros(20_000, 2), None)
     moved, _ = Mala(target, 0.09, 0.5, adjust=False).step(start, slope)
     assert float(moved.noise.var()) == pytest.approx(0.09, rel=0.03)
@@ -166,7 +187,9 @@ def test_chains_start_at_real_ratios_and_start_again() -> None:
     drawn = samplers.get("metropolis")(identity(), Started(), 500, steps=20)
     assert drawn.info["restarts"] == 500
     assert drawn.log_ratio.isfinite().all()
-    assert drawn.log_ratio.mean() > log_ratio(samplers.get("prior")(identity(), log_ratio, 500).samples).mean()
+    assert (
+        drawn.log_ratio.mean() > log_ratio(samplers.get("prior")(identity(), log_ratio, 500).samples).mean()
+    )
 
 
 ALL = [name for name in samplers if name != "prior"]
@@ -180,7 +203,9 @@ SMALL: dict[str, dict[str, Any]] = {
 def test_every_sampler_on_a_plain_generator(name: str) -> None:
     """The contract: shapes, finite ratios, the same numbers for the same stream, progress, costs, errors."""
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 2 * 64), nn.Unflatten(1, (2, 8, 8)), nn.Tanh())
+    module = nn.Sequential(
+        nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 2 * 64), nn.Unflatten(1, (2, 8, 8)), nn.Tanh()
+    )
     space = LatentZ(ganvas.wrap(module, latent_dim=5))
 
     def ratio(samples: Tensor, labels: Tensor | None) -> Tensor:
@@ -242,13 +267,17 @@ def test_labels_stay_with_their_slots(name: str) -> None:
     assert drawn.labels is not None
     assert torch.equal(drawn.labels, labels)
     assert float((drawn.samples - 3.0 * labels[:, None]).abs().mean()) < 1.5
-    assert torch.equal((drawn.samples.mean(1) / 3).round().clamp(0, 2).long().bincount() > 0, torch.ones(3, dtype=bool))
+    assert torch.equal(
+        (drawn.samples.mean(1) / 3).round().clamp(0, 2).long().bincount() > 0, torch.ones(3, dtype=bool)
+    )
 
 
 def test_truncation_draws_again_and_never_divides() -> None:
     """Against noise that is drawn anew until it lies within: one distribution. Dividing by the threshold is another."""
     space = identity(size=1)
-    drawn = samplers.get("truncate")(space, lambda s, labels: 0 * s[:, 0], 5000, amount=0.8, mode="threshold").samples
+    drawn = samplers.get("truncate")(
+        space, lambda s, labels: 0 * s[:, 0], 5000, amount=0.8, mode="threshold"
+    ).samples
     assert float(drawn.abs().max()) <= 0.8
     pool = torch.randn(100_000, generator=torch.Generator().manual_seed(5))
     assert ks_2samp(drawn[:, 0].numpy(), pool[pool.abs() <= 0.8][:20_000].numpy()).pvalue > 1e-3
@@ -263,7 +292,8 @@ def test_psi_and_centres() -> None:
     near = Truncated(space, 0.2, "clusters")
     found = near.from_noise(u)
     assert (
-        torch.cdist(found, near.centres).min(1).values.mean() < 0.3 * torch.cdist(u, near.centres).min(1).values.mean()
+        torch.cdist(found, near.centres).min(1).values.mean()
+        < 0.3 * torch.cdist(u, near.centres).min(1).values.mean()
     )
     for amount, mode in ((0.0, "threshold"), (1.5, "psi"), (-1.0, "clusters")):
         with pytest.raises(GanvasError, match="truncation"):
@@ -280,7 +310,9 @@ def test_volumes_of_a_linear_map() -> None:
     space = LatentZ(ganvas.wrap(layer, latent_dim=2, shape=(2,)))
     expected = torch.full((4,), math.log(1.0)).double()
     torch.testing.assert_close(log_volumes(space, torch.randn(4, 2)), expected, atol=1e-5, rtol=0)
-    assert samplers.get("polarity")(space, log_ratio, 50, bank=40).info["effective_size"] == pytest.approx(40, rel=1e-3)
+    assert samplers.get("polarity")(space, log_ratio, 50, bank=40).info["effective_size"] == pytest.approx(
+        40, rel=1e-3
+    )
 
 
 class Cubed(nn.Module):

@@ -21,14 +21,19 @@ def players() -> Players:
 def test_it_is_smaller_where_the_players_are_nearer_to_the_solution_and_leaves_no_trace() -> None:
     data = ganvas.load_dataset("toy:ring8")
     p = players()
-    before = {key: value.clone() for key, value in (*p.generator.state_dict().items(), *p.critic.state_dict().items())}
+    before = {
+        key: value.clone()
+        for key, value in (*p.generator.state_dict().items(), *p.critic.state_dict().items())
+    }
     untrained = duality_gap(p, data, 60)
     after = {**p.generator.state_dict(), **p.critic.state_dict()}
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert duality_gap(p, data, 60) == untrained, "its random numbers are its own"
     batches = torch.Generator().manual_seed(0)
     for _ in range(400):
-        p.step(lambda: data.take(torch.randint(len(data), (p.config.training.batch,), generator=batches)), 0.5)
+        p.step(
+            lambda: data.take(torch.randint(len(data), (p.config.training.batch,), generator=batches)), 0.5
+        )
     trained = duality_gap(p, data, 60)
     assert 0 <= trained < 0.7 * untrained
 

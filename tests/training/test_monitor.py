@@ -43,7 +43,9 @@ def test_real_samples_score_like_real_samples(players: Players) -> None:
     assert good["energy"] == pytest.approx(0, abs=0.02)
     assert good["nearest"] == pytest.approx(1, abs=0.1)
     assert good["modes"] == 1
-    collapsed = monitor._samples(sketch(images[:1].expand(128, -1, -1, -1) + 0.01 * torch.randn(128, 1, 8, 8)))
+    collapsed = monitor._samples(
+        sketch(images[:1].expand(128, -1, -1, -1) + 0.01 * torch.randn(128, 1, 8, 8))
+    )
     assert collapsed["diversity"] < 0.1
     assert collapsed["spread"] < 0.1
     assert collapsed["modes"] == pytest.approx(0.1)
@@ -60,7 +62,9 @@ def test_measuring_gradients_drift_and_logits(players: Players) -> None:
     images, labels = trained_on.take(torch.arange(32))
     players.step(lambda: (images, labels), 0.0)
     found = monitor.measure(players)
-    norm = torch.cat([p.grad.flatten() for p in players.critic.parameters() if p.grad is not None]).norm().item()
+    norm = (
+        torch.cat([p.grad.flatten() for p in players.critic.parameters() if p.grad is not None]).norm().item()
+    )
     assert found["gradient_critic"] == pytest.approx(norm, rel=1e-4)
     assert found["gradient_ratio"] == pytest.approx(found["gradient_generator"] / norm, rel=1e-4)
     assert found["ema_drift"] > 0

@@ -209,14 +209,18 @@ def test_each_option_changes_the_generators_step(changes: dict[str, Any]) -> Non
 
 def test_the_latent_step_is_the_natural_gradient_of_the_logit() -> None:
     """LOGAN's closed form: with a large damping the step is a g / b, and the logit rises by a |g|^2 / b to first order."""
-    p = players(objective__latent_step=1.0, objective__latent_damping=1e4, network__critic__minibatch_std=False)
+    p = players(
+        objective__latent_step=1.0, objective__latent_damping=1e4, network__critic__minibatch_std=False
+    )
     z = torch.randn(8, p.generator.latent_dim)
     start = z.clone().requires_grad_(True)
     logits = p.critic(p.generator(start))
     (g,) = torch.autograd.grad(logits.sum(), start)
     moved = p._towards_real(z, None)
     torch.testing.assert_close(moved - z, g / (1e4 + g.square().sum(1, keepdim=True)), atol=1e-6, rtol=1e-2)
-    near = players(objective__latent_step=0.01, objective__latent_damping=1.0, network__critic__minibatch_std=False)
+    near = players(
+        objective__latent_step=0.01, objective__latent_damping=1.0, network__critic__minibatch_std=False
+    )
     moved = near._towards_real(z, None)
     assert (near.critic(near.generator(moved)) > near.critic(near.generator(z))).float().mean() > 0.8
 
@@ -253,10 +257,15 @@ def test_packing_halves_the_logits_and_shows_neighbours_together() -> None:
 
 def test_an_auxiliary_classifier_learns_the_labels() -> None:
     p = players(
-        network__conditional=True, network__critic__auxiliary=True, training__batch=32, optimizer__lr_critic=1e-2
+        network__conditional=True,
+        network__critic__auxiliary=True,
+        training__batch=32,
+        optimizer__lr_critic=1e-2,
     )
     assert p.critic.embed is None
-    images = torch.randint(0, 40, (32, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 40, (32, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     labels = torch.arange(32) % 4
     images[torch.arange(32), 0, labels * 2] = 250  # a bright row names the class
     for _ in range(60):

@@ -136,7 +136,9 @@ def test_resume_can_extend_the_budget(tiny_train: Train) -> None:
         ({"gamma": 3.0}, "--gamma can not be changed"),
     ],
 )
-def test_resume_with_another_config_names_the_field(trained: Result, changes: dict[str, Any], message: str) -> None:
+def test_resume_with_another_config_names_the_field(
+    trained: Result, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(GanvasError, match=message):
         ganvas.train(resume=trained.run.path, quiet=True, **changes)
 
@@ -148,7 +150,9 @@ def test_resume_with_other_images_is_refused(tiny_train: Train, image_folder: Pa
         ganvas.train(resume=result.run.path, quiet=True)
 
 
-def test_non_finite_losses_stop_the_run(tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_non_finite_losses_stop_the_run(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     original = Players.step
 
     def poisoned(self: Players, *arguments: Any) -> None:
@@ -158,7 +162,9 @@ def test_non_finite_losses_stop_the_run(tiny_train: Train, monkeypatch: pytest.M
         original(self, *arguments)
 
     monkeypatch.setattr(Players, "step", poisoned)
-    with pytest.raises(TrainingError, match=r"not finite at step 12 .*The last good snapshot.*lower learning rate"):
+    with pytest.raises(
+        TrainingError, match=r"not finite at step 12 .*The last good snapshot.*lower learning rate"
+    ):
         tiny_train(settings={"training.snapshot_kimg": 0.128})
     (path,) = (tmp_path / "runs").iterdir()
     model = ganvas.load(path)
@@ -167,7 +173,9 @@ def test_non_finite_losses_stop_the_run(tiny_train: Train, monkeypatch: pytest.M
     assert "not finite at step 12" in (path / "log.txt").read_text()
 
 
-def test_a_full_disk_leaves_a_loadable_run(tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_a_loadable_run(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     original, calls = io.save_tensors, []
 
     def filling(path: Path, *arguments: Any) -> None:

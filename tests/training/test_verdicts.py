@@ -87,7 +87,9 @@ def test_a_generator_made_to_collapse(run_of: Callable[..., Run]) -> None:
 
 def test_stop_on_collapse(run_of: Callable[..., Run], tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"collapsed and did not recover.*ganvas diagnose"):
-        run_of("digits", COLLAPSING, kimg=12, loss="minimax", penalty="none", on_collapse="stop", out=tmp_path)
+        run_of(
+            "digits", COLLAPSING, kimg=12, loss="minimax", penalty="none", on_collapse="stop", out=tmp_path
+        )
     (path,) = tmp_path.iterdir()
     assert ganvas.open_run(path).stats()[-1]["kimg"] < 11
     assert ganvas.load(path).sample(2).shape == (2, 1, 8, 8)
@@ -125,7 +127,14 @@ def test_roll_back_on_collapse(run_of: Callable[..., Run], monkeypatch: pytest.M
 def test_roll_back_gives_up(run_of: Callable[..., Run], tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="did not recover"):
         run_of(
-            "digits", COLLAPSING, kimg=40, loss="minimax", penalty="none", on_collapse="rollback", seed=1, out=tmp_path
+            "digits",
+            COLLAPSING,
+            kimg=40,
+            loss="minimax",
+            penalty="none",
+            on_collapse="rollback",
+            seed=1,
+            out=tmp_path,
         )
     log = next(tmp_path.iterdir()).joinpath("log.txt").read_text()
     assert [f"with {factor} x the rates" in log for factor in (0.5, 0.25, 0.125)] == [True] * 3
@@ -158,7 +167,10 @@ def test_a_starved_generator_faces_a_critic_too_strong(run_of: Callable[..., Run
 def test_high_rates_with_momentum_oscillate(run_of: Callable[..., Run]) -> None:
     fast = {"optimizer.beta1": 0.9, "optimizer.schedule": "constant"}
     run = run_of(
-        "digits", {**fast, "optimizer.lr_generator": 1e-2, "optimizer.lr_critic": 1e-2}, kimg=20, penalty="none"
+        "digits",
+        {**fast, "optimizer.lr_generator": 1e-2, "optimizer.lr_critic": 1e-2},
+        kimg=20,
+        penalty="none",
     )
     assert "oscillation" in seen(run)
 

@@ -20,8 +20,16 @@ from selenium.webdriver.remote.webelement import WebElement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-MISSING = "no Chromium with its driver here: apt-get install chromium chromium-driver, and these tests run too"
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-quic", "--disable-background-networking", "--hide-scrollbars")
+MISSING = (
+    "no Chromium with its driver here: apt-get install chromium chromium-driver, and these tests run too"
+)
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--hide-scrollbars",
+)
 PATIENCE = 60.0
 CHART = "getElement(Number(document.querySelector('.g-map').id.slice(1))).chart"
 
@@ -126,7 +134,9 @@ class Browser:
     def text(self, name: str) -> str:
         """What the element called `name` says, seen or not."""
         return str(
-            self.script("return document.querySelector(`[data-id=\"${arguments[0]}\"]`)?.textContent ?? ''", name)
+            self.script(
+                "return document.querySelector(`[data-id=\"${arguments[0]}\"]`)?.textContent ?? ''", name
+            )
         )
 
     def click(self, name: str) -> None:

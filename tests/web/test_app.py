@@ -55,7 +55,9 @@ def test_a_module_of_ones_own_is_served_until_ctrl_c() -> None:
 
 def test_mistakes_are_said_before_anything_is_served(small: Renderer) -> None:
     real = torch.zeros(5, 1, 8, 8, dtype=torch.uint8)
-    with pytest.raises(GanvasError, match=r"real must be uint8 \(n, 3, 16, 16\), got torch.uint8 \(5, 1, 8, 8\)"):
+    with pytest.raises(
+        GanvasError, match=r"real must be uint8 \(n, 3, 16, 16\), got torch.uint8 \(5, 1, 8, 8\)"
+    ):
         ganvas.explore(small.model, real=real)
     with pytest.raises(GanvasError, match="go with a Model"):
         ganvas.explore("fashion", real=real)

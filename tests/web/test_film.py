@@ -26,7 +26,9 @@ def test_keys_with_layers_classes_and_noise(fashion: Renderer, small: Renderer) 
     assert (frames[-1].int() - fashion.draw([State(2, mix=Mix(4, 0, 1, 2))])[0].int()).abs().max() <= 1
     done: list[int] = []
     frames, _ = film(
-        small, Timeline((State(1, label=0, noise=3), State(2, label=1)), frames=5), lambda i, n: done.append(i)
+        small,
+        Timeline((State(1, label=0, noise=3), State(2, label=1)), frames=5),
+        lambda i, n: done.append(i),
     )
     assert torch.equal(frames[0], small.draw([State(1, label=0, noise=3)])[0])
     assert done[-1] == 5

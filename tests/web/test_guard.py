@@ -33,7 +33,8 @@ def ask(
     """What the server says to a request."""
     sent: list[Message] = []
     pieces = [
-        {"type": "http.request", "body": b"x" * size, "more_body": i < len(bodies) - 1} for i, size in enumerate(bodies)
+        {"type": "http.request", "body": b"x" * size, "more_body": i < len(bodies) - 1}
+        for i, size in enumerate(bodies)
     ]
     waiting: list[dict[str, Any]] = pieces if kind == "http" else [{"type": "websocket.connect"}]
 

@@ -97,7 +97,9 @@ def test_mistakes_are_said(
         assert words in capsys.readouterr().err
 
 
-def test_only_directions_of_this_model_and_space_are_loaded(fashion: Renderer, small: Renderer, tmp_path: Path) -> None:
+def test_only_directions_of_this_model_and_space_are_loaded(
+    fashion: Renderer, small: Renderer, tmp_path: Path
+) -> None:
     from ganvas.latent import open_space
     from ganvas.latent.directions import find, save
 

@@ -158,7 +158,9 @@ def test_a_is_kept_beside_b_and_swapped(page: Browser) -> None:
 def test_neighbours_and_bookmarks(page: Browser) -> None:
     tiles = page.all('[data-id="neighbours"] .tile')
     assert len(tiles) == 9
-    page.wait(lambda: page.script("return document.querySelectorAll('[data-id=neighbours] img[src]').length") == 9)
+    page.wait(
+        lambda: page.script("return document.querySelectorAll('[data-id=neighbours] img[src]').length") == 9
+    )
     before = page.pixels()
     page.script("arguments[0].click()", tiles[0])
     page.differs(before)
@@ -246,7 +248,9 @@ def test_a_broken_state_shows_its_error_in_place_and_the_page_lives_on(page: Bro
     page.script("document.activeElement.blur()")
     page.wait(lambda: page.script("return document.body.dataset.ready === 'yes'"))
     page.all("body")[0].send_keys("n")
-    page.wait(lambda: page.script("return document.querySelector('[data-id=failure]').hidden && ganvas.painted > 0"))
+    page.wait(
+        lambda: page.script("return document.querySelector('[data-id=failure]').hidden && ganvas.painted > 0")
+    )
     page.driver.get(f"{url}?r=nonsense")
     page.wait(lambda: any("damaged" in each.text for each in page.all(".q-notification")))
     page.wait(lambda: page.script("return ganvas.painted > 0"))
@@ -324,7 +328,9 @@ def test_the_exported_page_works_without_a_server(
     assert browser.errors() == []
 
 
-def test_outside_of_loopback_a_token_is_needed_and_ctrl_c_stops_cleanly(browser: Browser, cache: Path) -> None:
+def test_outside_of_loopback_a_token_is_needed_and_ctrl_c_stops_cleanly(
+    browser: Browser, cache: Path
+) -> None:
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
@@ -358,7 +364,9 @@ def test_a_run_in_progress_is_followed(
         before, snapshots = browser.pixels(), len(run.snapshots)
         ganvas.train(resume=run.path, kimg=1.536, device="cpu", quiet=True, report=False)
         assert len(run.snapshots) > snapshots
-        browser.wait(lambda: "1.54 kimg" in browser.text("training-words") or "1.536" in browser.text("training-words"))
+        browser.wait(
+            lambda: "1.54 kimg" in browser.text("training-words") or "1.536" in browser.text("training-words")
+        )
         browser.wait(lambda: browser.pixels() != before)
         browser.settled()
         wanted = ganvas.load(run.path, device="cpu").sample(64, batch=1)

@@ -17,7 +17,10 @@ def test_own_samples_are_rarely_called_strange(fashion: Renderer) -> None:
 
 
 def test_far_edits_are_called_strange_and_repair_brings_them_back(fashion: Renderer) -> None:
-    far = [State(i, i + 7).to(move_of(fashion.directions("pca")[k], 6.0)) for i, k in enumerate((0, 4, 0, 1, 4, 0))]
+    far = [
+        State(i, i + 7).to(move_of(fashion.directions("pca")[k], 6.0))
+        for i, k in enumerate((0, 4, 0, 1, 4, 0))
+    ]
     before = [fashion.quality(state) for state in far]
     after = [fashion.quality(fashion.repaired(state)) for state in far]
     assert sum(bool(each.warnings) for each in before) >= 4
@@ -47,7 +50,9 @@ def test_a_real_image_is_its_own_nearest(fashion: Renderer) -> None:
 
 def test_noise_is_no_garment(fashion: Renderer) -> None:
     space, points = fashion.point(State())
-    noise = torch.randint(0, 256, (1, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    noise = torch.randint(
+        0, 256, (1, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     found = fashion.gauge.quality(space, points, noise, None)
     assert found.distance is not None
     assert found.distance > 1.5

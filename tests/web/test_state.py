@@ -63,7 +63,8 @@ def test_any_other_address_is_refused_in_words(text: str) -> None:
 
 @given(
     st.recursive(
-        st.none() | st.integers() | st.text(max_size=5), lambda c: st.lists(c) | st.dictionaries(st.text(max_size=5), c)
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda c: st.lists(c) | st.dictionaries(st.text(max_size=5), c),
     )
 )
 def test_any_other_json_is_refused_in_words(value: Any) -> None:

@@ -23,7 +23,10 @@ COMMANDS = {
     "restore": ("restore", "repair pictures by a search in the latent space"),
     "map": ("map", "map thousands of samples: clusters, holes, duplicates, nearest real images"),
     "dissect": ("dissect", "find which hidden units draw what, and switch them off or on"),
-    "statistics": ("statistics", "measure a latent space: path length, separability, dimension, disentanglement"),
+    "statistics": (
+        "statistics",
+        "measure a latent space: path length, separability, dimension, disentanglement",
+    ),
     "explore": ("explore", "open a page to move through the latent space and see the quality while you move"),
     "render": ("render", "draw the picture or the film of a recipe that the explorer saved"),
     "diagnose": ("diagnose", "say what is wrong with a run and what to try"),
@@ -52,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; where a job keeps its state, the same command goes on from there", file=sys.stderr)
+        print(
+            "interrupted; where a job keeps its state, the same command goes on from there", file=sys.stderr
+        )
         return 130
     return 0
 

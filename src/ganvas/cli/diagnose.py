@@ -28,7 +28,9 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
                     "run": str(run.path),
                     "kimg": records[-1]["kimg"] if records else 0,
                     "verdicts": [verdict.to_json() for verdict in found],
-                    "history": [{"name": name, "from_kimg": first, "to_kimg": last} for name, first, last in stretches],
+                    "history": [
+                        {"name": name, "from_kimg": first, "to_kimg": last} for name, first, last in stretches
+                    ],
                     "signals": probes[-1] if probes else {},
                 },
                 indent=2,
@@ -42,7 +44,11 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
     for verdict in found:
         print(f"  {verdict.name}: {verdict.text}\n      {verdict.fix}")
     if not found:
-        print("  nothing stands out." if len(probes) >= verdicts.WARM_UP else "  too few measurements for a verdict.")
+        print(
+            "  nothing stands out."
+            if len(probes) >= verdicts.WARM_UP
+            else "  too few measurements for a verdict."
+        )
     if before := verdicts.problems(records):
         print("Problems so far:")
         for name, first, last in before:

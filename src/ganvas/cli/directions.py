@@ -88,7 +88,9 @@ def run(
         with torch.no_grad():
             start = where.numbered(1, seed)
             rows = [
-                loaded.to_data(where.decode(found_in.edit(where, start.expand(9, *where.shape), each, amounts)))
+                loaded.to_data(
+                    where.decode(found_in.edit(where, start.expand(9, *where.shape), each, amounts))
+                )
                 for each in [*found, control[0]]
             ]
         io.write_bytes(drawn_to, pictures.png(pictures.grid(torch.cat(rows).cpu(), columns=9)))
@@ -106,7 +108,9 @@ def run(
     ]
     if json:
         print(
-            json_module.dumps({"space": where.name, "random_effect": typical, "directions": figures, "out": str(out)})
+            json_module.dumps(
+                {"space": where.name, "random_effect": typical, "directions": figures, "out": str(out)}
+            )
         )
         return
     _show([*found, control[0]], typical)

@@ -93,7 +93,9 @@ def run(
         "before": before, "after": after, "out": str(out), "out_units": str(shown),
     }  # fmt: skip
     if concept == REALISM and not insert and after[REALISM] <= before[REALISM]:
-        document["note"] = "No unit stands behind bad samples: switched off, even the likeliest ones cost realism."
+        document["note"] = (
+            "No unit stands behind bad samples: switched off, even the likeliest ones cost realism."
+        )
     if json:
         print(json_module.dumps(document))
         return
@@ -115,7 +117,8 @@ def _show(concepts: tuple[str, ...], document: dict[str, Any], best: dict[str, A
     listed = ", ".join(f"{u['layer']} {u['unit']} ({u['effect']:+.3g})" for u in document["units"])
     print(f"Switched {document['switched']}: {listed}")
     changes = ", ".join(
-        f"{name} {document['before'][name]:.3g} to {document['after'][name]:.3g}" for name in document["before"]
+        f"{name} {document['before'][name]:.3g} to {document['after'][name]:.3g}"
+        for name in document["before"]
     )
     if "note" in document:
         print(document["note"])

@@ -76,7 +76,11 @@ def run(
         if chosen.layers and chosen.space == "w":
             space = "w+"
     where = latent.open_space(loaded, space)
-    if chosen is not None and chosen.layers and not all(0 <= layer < where.shape[0] for layer in chosen.layers):
+    if (
+        chosen is not None
+        and chosen.layers
+        and not all(0 <= layer < where.shape[0] for layer in chosen.layers)
+    ):
         raise GanvasError(f"Layers go from 0 to {where.shape[0] - 1}, got {list(chosen.layers)}.")
     label = None
     if arithmetic is None:
@@ -91,7 +95,8 @@ def run(
     rows = [shown, *([torch.cat(moved)] if moved and arithmetic is not None else moved)]
     with torch.no_grad():
         drawn = [
-            loaded.to_data(where.decode(row, None if label is None else label.expand(len(row)))).cpu() for row in rows
+            loaded.to_data(where.decode(row, None if label is None else label.expand(len(row)))).cpu()
+            for row in rows
         ]
         columns = max(len(row) for row in drawn)
         # Rows of different lengths are filled up with empty pictures.
@@ -107,5 +112,7 @@ def run(
         print(json_module.dumps(outcome))
         return
     kept = ", ".join(f"{amount:+g}: {value:.0%}" for amount, value in zip(strengths, typicality, strict=True))
-    what = " along ".join(part for part in (arithmetic or f"{n} samples", chosen.name if chosen else "") if part)
+    what = " along ".join(
+        part for part in (arithmetic or f"{n} samples", chosen.name if chosen else "") if part
+    )
     print(f"{what} -> {out} (typicality at each strength: {kept})")

@@ -78,8 +78,14 @@ def run(
             if is_run:
                 open_run(samples).append_metrics([row.to_json() for row in found.rows])
     if found is None:
-        raise GanvasError(f"{samples} holds no snapshot yet. Train on: ganvas train --resume {samples} --minutes 5")
-    document = {"rows": [row.to_json() for row in found.rows], "skipped": found.skipped, "warnings": found.warnings}
+        raise GanvasError(
+            f"{samples} holds no snapshot yet. Train on: ganvas train --resume {samples} --minutes 5"
+        )
+    document = {
+        "rows": [row.to_json() for row in found.rows],
+        "skipped": found.skipped,
+        "warnings": found.warnings,
+    }
     if out is not None:
         io.write_json(out, document)
     if is_run:

@@ -58,7 +58,9 @@ def run(
     with _shared.named_progress() as tell:
         ratio, held_out = calibrated(loaded, data, critic, "auto", seed, tell)
         judge = Judge(_independent(extractor, ratio, held_out, device, tell), held_out)
-        found = improve_model(loaded, ratio, judge, budget=budget, objective=objective, n=n, seed=seed, progress=tell)
+        found = improve_model(
+            loaded, ratio, judge, budget=budget, objective=objective, n=n, seed=seed, progress=tell
+        )
     folder = home_of(loaded)
     about = {
         "model": str(model), "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": judge.extractor.id,
@@ -76,7 +78,10 @@ def run(
     print(describe(ratio))
     _table(found)
     print("\n".join(found.words))
-    print(f"-> {shown}: pareto.png, before.png, after.png" + (f"; ganvas sample {model} --best" if found.helps else ""))
+    print(
+        f"-> {shown}: pareto.png, before.png, after.png"
+        + (f"; ganvas sample {model} --best" if found.helps else "")
+    )
 
 
 def _independent(name: str, ratio: "LogRatio", held_out: "Dataset", device: str, tell: Any) -> "Extractor":
@@ -97,7 +102,9 @@ def _independent(name: str, ratio: "LogRatio", held_out: "Dataset", device: str,
     if not same:
         return usual
     if name != "auto":
-        raise GanvasError(f"The critic was trained on the features of {name}, which can not judge what it guides.")
+        raise GanvasError(
+            f"The critic was trained on the features of {name}, which can not judge what it guides."
+        )
     path = cache_folder() / "extractors" / f"residual-{held_out.name}-{held_out.fingerprint}.safetensors"
     if not path.is_file():
         rest = torch.ones(len(held_out.items), dtype=torch.bool)

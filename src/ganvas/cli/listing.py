@@ -65,4 +65,6 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
             table.add_row(entry, registry.summary(entry))
         console.print(table)
     if "datasets" in chosen:
-        console.print("  also: a folder or .zip of images, an .npy or .npz array, hub:org/name", highlight=False)
+        console.print(
+            "  also: a folder or .zip of images, an .npy or .npz array, hub:org/name", highlight=False
+        )

@@ -76,7 +76,9 @@ def run(
     shown: list[str] = [colour] if colour else list(usual)
     for name in shown:
         if name not in found.values:
-            raise GanvasError(f"There is nothing called {name!r} to colour by. Use one of {', '.join(found.values)}.")
+            raise GanvasError(
+                f"There is nothing called {name!r} to colour by. Use one of {', '.join(found.values)}."
+            )
     io.write_bytes(out, _scatter(found, shown, method))
     written = [str(out)]
     if found.samples.dim() == 4:
@@ -86,7 +88,11 @@ def run(
         for cluster in found.clusters:
             picked = [*cluster.typical, *cluster.extreme]
             tiles = found.samples[picked]
-            tiles = torch.cat([tiles, tiles.new_zeros(10 - len(tiles), *tiles.shape[1:])]) if len(tiles) < 10 else tiles
+            tiles = (
+                torch.cat([tiles, tiles.new_zeros(10 - len(tiles), *tiles.shape[1:])])
+                if len(tiles) < 10
+                else tiles
+            )
             if found.real is not None and found.nearest_real is not None:
                 tiles = torch.cat([tiles, found.real[found.nearest_real[picked[:2]]]])
             rows_.append(tiles)
@@ -120,7 +126,12 @@ def _scatter(found: "Map", shown: list[str], method: str) -> bytes:
         axes = figure.add_subplot(1, len(shown), i + 1)
         if found.real_places is not None:
             axes.scatter(
-                found.real_places[:, 0], found.real_places[:, 1], s=2, c="lightgrey", linewidths=0, label="real"
+                found.real_places[:, 0],
+                found.real_places[:, 1],
+                s=2,
+                c="lightgrey",
+                linewidths=0,
+                label="real",
             )
         colours = "tab10" if name == "class" else "viridis"
         dots = axes.scatter(
@@ -132,6 +143,8 @@ def _scatter(found: "Map", shown: list[str], method: str) -> bytes:
             text = f"{cluster.number} {cluster.label}"
             axes.annotate(text, middle, ha="center", fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0})
         axes.set(
-            title=f"{len(found.places):,} samples by {method}, colour: {name}; real images grey", xticks=[], yticks=[]
+            title=f"{len(found.places):,} samples by {method}, colour: {name}; real images grey",
+            xticks=[],
+            yticks=[],
         )
     return pictures.plot_png(figure)

@@ -42,7 +42,9 @@ def run(
     path = path_of(dataset.split(0.1)[0], chosen)
     if json:
         print(
-            json_module.dumps({"extractor": chosen.id, "reference": sizes[0], "held_out": sizes[1], "path": str(path)})
+            json_module.dumps(
+                {"extractor": chosen.id, "reference": sizes[0], "held_out": sizes[1], "path": str(path)}
+            )
         )
         return
     print(f"{dataset.name}: {sizes[0]:,} images and {sizes[1]:,} held out, features {chosen.id} -> {path}")

@@ -50,6 +50,12 @@ def run(
         pictures.save_animation(film, out, found.timeline.fps)
         frames = len(film)
     if json:
-        print(json_module.dumps({"recipe": str(recipe), "model": found.model, "frames": frames, "out": str(out)}))
+        print(
+            json_module.dumps(
+                {"recipe": str(recipe), "model": found.model, "frames": frames, "out": str(out)}
+            )
+        )
     else:
-        print(f"{recipe.name} of {found.model}: {'1 picture' if frames == 1 else f'{frames} frames'} -> {out}")
+        print(
+            f"{recipe.name} of {found.model}: {'1 picture' if frames == 1 else f'{frames} frames'} -> {out}"
+        )

@@ -78,16 +78,24 @@ def run(
     elif task not in tasks:
         if not Path(task).is_file():
             hint = did_you_mean(task, list(tasks))
-            raise GanvasError(f"There is no task {task!r}.{hint} Use {', '.join(tasks)}, or the path of a mask.")
+            raise GanvasError(
+                f"There is no task {task!r}.{hint} Use {', '.join(tasks)}, or the path of a mask."
+            )
         mask, task = shared.read_mask(Path(task), loaded), "inpaint"
-    arguments: dict[str, tuple[Any, ...]] = {"inpaint": (mask,), "superres": (factor,), "deblur": (factor | 1,)}
+    arguments: dict[str, tuple[Any, ...]] = {
+        "inpaint": (mask,),
+        "superres": (factor,),
+        "deblur": (factor | 1,),
+    }
     degrade = tasks.get(task)(*arguments.get(task, ()))
     shape = seen_shape(where, degrade) if damaged else loaded.shape
     originals = shared.images(images, n, loaded, shape)
     wanted = as_floats(where, originals, shape)
     seen = wanted
     if task == "denoise" and not damaged:
-        seen = wanted + noise * (high - low) / 2 * torch.randn(wanted.shape, generator=stream(seed, "noise")).to(wanted)
+        seen = wanted + noise * (high - low) / 2 * torch.randn(
+            wanted.shape, generator=stream(seed, "noise")
+        ).to(wanted)
         seen = seen.clamp(low, high)
     if damaged and task == "inpaint":
         seen = degrade(seen)
@@ -113,7 +121,9 @@ def run(
     }  # fmt: skip
     text = f"residual {figures['residual']:.1%} on what was seen, ambiguity {figures['ambiguity']:.1%}"
     if not damaged:
-        figures["psnr"] = float(psnr(found.drawn, wanted, (low, high), None if mask is None else 1 - mask).mean())
+        figures["psnr"] = float(
+            psnr(found.drawn, wanted, (low, high), None if mask is None else 1 - mask).mean()
+        )
         text = f"{figures['psnr']:.1f} dB on {'the hidden' if mask is not None else 'all'} pixels, {text}"
         judge = classifier_of(loaded)
         if judge is not None:

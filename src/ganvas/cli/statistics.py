@@ -104,7 +104,9 @@ def _rescored(
     from ganvas.latent.supervised import from_attribute
 
     if len(names) < 2:
-        raise GanvasError("--rescore compares attributes with each other: name at least two, say brightness slant.")
+        raise GanvasError(
+            "--rescore compares attributes with each other: name at least two, say brightness slant."
+        )
     known, done = {each.name: each for each in given}, show("directions of attributes")
     found = []
     for i, name in enumerate(names):
@@ -122,7 +124,9 @@ def _show_matrix(matrix: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0), title=f"what directions of {matrix['space']} change, in deviations")
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), title=f"what directions of {matrix['space']} change, in deviations"
+    )
     for column in ("direction", "sigmas", *matrix["names"], "leakage"):
         table.add_column(column, justify="left" if column == "direction" else "right")
     for i, name in enumerate(matrix["names"]):
@@ -130,7 +134,10 @@ def _show_matrix(matrix: dict[str, Any]) -> None:
         cells = [f"{value:+.2f}" for value in matrix["matrix"][i]]
         cells[i] = f"[bold]{cells[i]}[/bold]"
         table.add_row(
-            name, "not reached" if strength is None else f"{strength:.2f}", *cells, f"{matrix['leakage'][i]:.2f}"
+            name,
+            "not reached" if strength is None else f"{strength:.2f}",
+            *cells,
+            f"{matrix['leakage'][i]:.2f}",
         )
     Console().print(table)
 

@@ -83,7 +83,9 @@ def run(
         outcome["variation_before"] = latent.variation(plain)
         if equal:
             times = latent.equal_steps(where, path, frames, labels_at)
-            outcome["variation_after"] = latent.variation(latent.step_lengths(where, path(times), labels_at(times)))
+            outcome["variation_after"] = latent.variation(
+                latent.step_lengths(where, path(times), labels_at(times))
+            )
         walk, chosen = path(times), labels_at(times)
     with torch.no_grad():
         drawn = torch.cat(

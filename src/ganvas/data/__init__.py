@@ -29,7 +29,9 @@ def load_dataset(config: DataConfig | str) -> Dataset:
     """Open the data of a config or of a plain name or path. Raises `GanvasError` for everything that is wrong with it."""
     config = DataConfig(source=config) if isinstance(config, str) else config
     if config.also:
-        return join([load_dataset(replace(config, source=each, also=())) for each in (config.source, *config.also)])
+        return join(
+            [load_dataset(replace(config, source=each, also=())) for each in (config.source, *config.also)]
+        )
     source = config.source
     if source in datasets:
         return datasets.get(source)(config)

@@ -77,7 +77,9 @@ def _from_npz(file: np.lib.npyio.NpzFile, path: Path) -> tuple[np.ndarray, np.nd
 
 def _check_labels(labels: np.ndarray, count: int, path: Path) -> tuple[tuple[str, ...], Tensor]:
     if labels.shape != (count,):
-        raise GanvasError(f"{path} holds {count} samples and labels of shape {labels.shape}; expected ({count},).")
+        raise GanvasError(
+            f"{path} holds {count} samples and labels of shape {labels.shape}; expected ({count},)."
+        )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise GanvasError(f"{path}: labels must be whole numbers from 0, got {labels.dtype}.")
     return tuple(str(i) for i in range(int(labels.max()) + 1)), torch.from_numpy(labels.astype(np.int64))
@@ -103,9 +105,13 @@ def _points(
     if bad:
         raise GanvasError(f"{path}: {bad} of {len(array)} points hold NaN or infinity. Remove them first.")
     if config.resolution or config.resize:
-        raise GanvasError(f"{path} holds points of shape {array.shape}; --resolution and --resize are for images.")
+        raise GanvasError(
+            f"{path} holds points of shape {array.shape}; --resolution and --resize are for images."
+        )
     points = torch.from_numpy(np.array(array, dtype=np.float32))
-    return Dataset(path.stem, points, (points.shape[1],), fingerprint(points.numpy().tobytes()), labels, names)
+    return Dataset(
+        path.stem, points, (points.shape[1],), fingerprint(points.numpy().tobytes()), labels, names
+    )
 
 
 def _streamed(path: Path, array: np.ndarray, channels_last: bool, config: DataConfig) -> Dataset:

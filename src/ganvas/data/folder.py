@@ -42,7 +42,9 @@ class FolderItems:
         try:
             picture = to_mode(decode(self._read(name)), self.mode)
         except Exception as error:
-            raise GanvasError(f"{name} in {self.path} could be read before and can not any more: {error}") from error
+            raise GanvasError(
+                f"{name} in {self.path} could be read before and can not any more: {error}"
+            ) from error
         if self.side is not None and self.how is not None:
             picture = resize(picture, self.side, self.how)
         return to_tensor(picture)
@@ -64,7 +66,9 @@ def decode(content: bytes) -> Image.Image:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         picture = Image.open(memory.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
         if picture.width * picture.height > MAX_PIXELS:
-            raise ValueError(f"{picture.width} x {picture.height} px is more than {MAX_PIXELS // 10**6} megapixels")
+            raise ValueError(
+                f"{picture.width} x {picture.height} px is more than {MAX_PIXELS // 10**6} megapixels"
+            )
         picture.load()
     upright: Image.Image = ImageOps.exif_transpose(picture)
     return upright
@@ -90,7 +94,9 @@ def load(path: Path, config: DataConfig) -> Dataset:
     """All images below `path`. Raises `GanvasError` for an empty, mixed or mostly broken set, and for hostile zips."""
     names = sorted(_names_in_zip(path) if path.is_file() else _names_in_folder(path))
     if not names:
-        raise GanvasError(f"{path} holds no images. Expected {', '.join(SUFFIXES)} files, in sub-folders if labelled.")
+        raise GanvasError(
+            f"{path} holds no images. Expected {', '.join(SUFFIXES)} files, in sub-folders if labelled."
+        )
     reader = FolderItems(path, names, "RGB", None, None)
     good: list[str] = []
     sizes: list[Size] = []
@@ -190,7 +196,9 @@ def _names_in_zip(path: Path) -> list[str]:
     for member in members:
         parts = PurePosixPath(member.filename.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in member.filename:
-            raise GanvasError(f"{path} is refused: its member {member.filename!r} points outside of the archive.")
+            raise GanvasError(
+                f"{path} is refused: its member {member.filename!r} points outside of the archive."
+            )
         if member.file_size > MAX_RATIO * max(member.compress_size, 1) and member.file_size > 2**20:
             raise GanvasError(
                 f"{path} is refused as a decompression bomb: {member.filename!r} unpacks {member.compress_size} bytes "

@@ -79,7 +79,9 @@ def read_idx(path: Path) -> Tensor:
     header = 4 + 4 * content[3]
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
     if len(content) != header + int(np.prod(shape)):
-        raise GanvasError(f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again.")
+        raise GanvasError(
+            f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again."
+        )
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
 
 
@@ -127,15 +129,20 @@ def _download(name: str, file: str, folder: Path) -> None:
         return
     url = URLS[name] + file
     content = fetch(
-        url, f"Fetch the four files of {name} by other means and give their folder: ganvas train /path/to/{name}."
+        url,
+        f"Fetch the four files of {name} by other means and give their folder: ganvas train /path/to/{name}.",
     )
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name][file]:
-        raise GanvasError(f"{url} gave a file with SHA-256 {found}, expected {SHA256[name][file]}. It was not kept.")
+        raise GanvasError(
+            f"{url} gave a file with SHA-256 {found}, expected {SHA256[name][file]}. It was not kept."
+        )
     io.write_bytes(folder / file, content)
 
 
-datasets.add("mnist", lambda config: load_named("mnist", config), "60,000 handwritten digits, 28 px, download")
+datasets.add(
+    "mnist", lambda config: load_named("mnist", config), "60,000 handwritten digits, 28 px, download"
+)
 datasets.add(
     "fashion-mnist",
     lambda config: load_named("fashion-mnist", config),

@@ -45,7 +45,9 @@ def join(parts: Sequence[Dataset]) -> Dataset:
         for i, part in enumerate(parts)
     ]
     if len({part.fingerprint for part in parts}) < len(parts):
-        raise GanvasError("The same data were given twice: a run over several data sets needs different ones.")
+        raise GanvasError(
+            "The same data were given twice: a run over several data sets needs different ones."
+        )
     items: Tensor | JoinedItems = JoinedItems(parts, channels)
     if all(part.resident for part in parts):
         everything = [part.take(torch.arange(len(part)))[0].expand(-1, channels, -1, -1) for part in parts]

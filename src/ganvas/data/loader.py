@@ -18,7 +18,9 @@ def check_batch(batch: int, dataset: Dataset) -> None:
     """Raise `GanvasError` when `dataset` has fewer samples than a batch takes."""
     if batch > len(dataset):
         fitting = max(2, len(dataset) // 2)
-        raise GanvasError(f"A batch of {batch} does not fit {len(dataset)} training samples. Use --batch {fitting}.")
+        raise GanvasError(
+            f"A batch of {batch} does not fit {len(dataset)} training samples. Use --batch {fitting}."
+        )
 
 
 class Batches:
@@ -76,7 +78,9 @@ class Batches:
             wanted = torch.arange(place, place + self.batch)
             place += self.batch
             first, last = int(wanted[0]) // size, int(wanted[-1]) // size
-            orders = [epoch_order(size, self.seed, epoch) for epoch in range(first, last + 1)]  # a batch may span two
+            orders = [
+                epoch_order(size, self.seed, epoch) for epoch in range(first, last + 1)
+            ]  # a batch may span two
             chosen = (orders[0] if first == last else torch.cat(orders))[wanted - first * size]
             if self.by_label:
                 chosen = chosen[self.labels[chosen].argsort(stable=True)]

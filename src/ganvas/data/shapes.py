@@ -32,12 +32,16 @@ def render(values: Tensor, side: int = SIDE) -> Tensor:
     square = torch.maximum(u.abs(), v.abs()) - 0.9
     ellipse = (u.square() + (v / 0.5).square()).clamp(min=1e-12).sqrt() - 1.1
     triangle = torch.maximum(torch.maximum(-v - 0.6, 0.866 * u + 0.5 * v - 0.6), -0.866 * u + 0.5 * v - 0.6)
-    distance = torch.stack([square, ellipse, triangle])[shape.round().long().clamp(0, 2), torch.arange(len(values))]
+    distance = torch.stack([square, ellipse, triangle])[
+        shape.round().long().clamp(0, 2), torch.arange(len(values))
+    ]
     # One pixel of the edge is a ramp, so that fractions of a pixel are seen.
     ink = (0.5 - distance * radius[:, None, None] * side).clamp(0, 1)
     # Hues around half of the circle: its ends are different colours.
     position = hue / 8 * 3
-    colour = torch.stack([(1 - (position - place).abs() / 1.5).clamp(0.15, 1) for place in (0.0, 1.5, 3.0)], 1)
+    colour = torch.stack(
+        [(1 - (position - place).abs() / 1.5).clamp(0.15, 1) for place in (0.0, 1.5, 3.0)], 1
+    )
     return (ink[:, None] * colour[:, :, None, None] * 255).round().to(torch.uint8)
 
 
@@ -54,4 +58,6 @@ def load(config: DataConfig) -> Dataset:
     return from_arrays("shapes", images, factors[:, 0], SHAPES, config)
 
 
-datasets.add("shapes", load, "20,000 drawn shapes, 32 px in colour, six exact factors: to judge disentanglement")
+datasets.add(
+    "shapes", load, "20,000 drawn shapes, 32 px in colour, six exact factors: to judge disentanglement"
+)

@@ -25,7 +25,9 @@ def ring8_centres() -> Tensor:
 
 def mixture_log_density(points: Tensor, centres: Tensor, sigma: float) -> Tensor:
     """log of an equal mixture of round Gaussians: points (N, 2), centres (K, 2) -> (N,)."""
-    squares = torch.cdist(points.double(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
+    squares = torch.cdist(
+        points.double(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist"
+    ).square()
     each = -squares / (2 * sigma**2) - math.log(2 * math.pi * sigma**2)
     return torch.logsumexp(each, dim=1) - math.log(len(centres))
 

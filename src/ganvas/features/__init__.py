@@ -36,7 +36,9 @@ __all__ = [
 Choice = str | os.PathLike[str] | Extractor | nn.Module | Callable[[Tensor], Tensor]
 
 
-def open_extractor(choice: Choice = "auto", dataset: Dataset | None = None, device: str = "auto") -> Extractor:
+def open_extractor(
+    choice: Choice = "auto", dataset: Dataset | None = None, device: str = "auto"
+) -> Extractor:
     """An extractor from its name, a file of `ganvas extractor train`, a module or a function on uint8 images.
 
     `auto` looks at the data: points are taken raw, data that ganvas carries a classifier for get it, everything else

@@ -79,7 +79,11 @@ class Wrapped:
     def __init__(self, function: Callable[[Tensor], Tensor], device: torch.device) -> None:
         name = getattr(function, "__name__", type(function).__name__)
         self.cacheable = isinstance(function, nn.Module)
-        self.id = f"custom-{name.lower()}-{hash_of(function)}" if isinstance(function, nn.Module) else f"custom-{name}"
+        self.id = (
+            f"custom-{name.lower()}-{hash_of(function)}"
+            if isinstance(function, nn.Module)
+            else f"custom-{name}"
+        )
         self.resize = "its own"
         self.device = device
         self.function = function.to(device).eval() if isinstance(function, nn.Module) else function
@@ -123,7 +127,9 @@ decoded = Counter()
 
 
 @torch.inference_mode()
-def embed(extractor: Extractor, batches: Iterable[Tensor], advance: Callable[[int], None] | None = None) -> Features:
+def embed(
+    extractor: Extractor, batches: Iterable[Tensor], advance: Callable[[int], None] | None = None
+) -> Features:
     """Each batch is embedded once. `advance` is told how many samples are done, for a progress bar."""
     features, logits = [], []
     for batch in batches:

@@ -54,7 +54,10 @@ def embed_dataset(
         if found.logits is not None:
             tensors["logits"] = torch.from_numpy(found.logits)
         if found.moments is not None:
-            tensors |= {"mean": torch.from_numpy(found.moments.mean), "cov": torch.from_numpy(found.moments.cov)}
+            tensors |= {
+                "mean": torch.from_numpy(found.moments.mean),
+                "cov": torch.from_numpy(found.moments.cov),
+            }
         header = {
             "kind": "features", "data": dataset.name, "fingerprint": dataset.fingerprint,
             "extractor": extractor.id, "resize": extractor.resize, "n": len(dataset),

@@ -85,17 +85,25 @@ def _plain(shape: Shape, channels: int, width: int) -> nn.Sequential:
         blocks += [nn.MaxPool2d(2)]
         side_y, side_x = side_y // 2, side_x // 2
         inputs, outputs = outputs, 2 * outputs
-    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * outputs, width), nn.ReLU())
+    return nn.Sequential(
+        *blocks, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(9 * outputs, width), nn.ReLU()
+    )
 
 
 def _residual(shape: Shape, channels: int, width: int) -> nn.Sequential:
-    blocks: list[nn.Module] = [nn.Conv2d(shape[0], channels, 5, padding=2), nn.BatchNorm2d(channels), nn.GELU()]
+    blocks: list[nn.Module] = [
+        nn.Conv2d(shape[0], channels, 5, padding=2),
+        nn.BatchNorm2d(channels),
+        nn.GELU(),
+    ]
     inputs, side = channels, min(shape[1:])
     while side > 4 or inputs == channels:
         outputs = min(2 * inputs, 8 * channels)
         blocks += [_Residual(inputs, outputs)]
         inputs, side = outputs, (side + 1) // 2
-    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * inputs, width), nn.ReLU())
+    return nn.Sequential(
+        *blocks, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * inputs, width), nn.ReLU()
+    )
 
 
 class ClassifierExtractor:
@@ -174,7 +182,9 @@ def train(
 
 def train_on(train_part: Dataset, held_out: Dataset, **options: Any) -> Trained:
     """`train` on the labelled images of a data set, tested on its held-out part. Raises `GanvasError` without labels."""
-    (images, labels), (test, test_labels) = (part.take(torch.arange(len(part))) for part in (train_part, held_out))
+    (images, labels), (test, test_labels) = (
+        part.take(torch.arange(len(part))) for part in (train_part, held_out)
+    )
     if labels is None or test_labels is None or not train_part.is_images:
         raise GanvasError(f"{train_part.name} has no images with labels to train a classifier on.")
     return train(images, labels, (test, test_labels), **options)
@@ -205,7 +215,9 @@ def load(path: Path, device: torch.device) -> ClassifierExtractor:
     """Open a classifier's .safetensors file. Raises `GanvasError` when it is damaged or something else."""
     tensors, header = io.load_tensors(path)
     if header.get("kind") != "classifier":
-        raise GanvasError(f"{path} holds a {header.get('kind')}, expected a classifier: ganvas extractor train DATA.")
+        raise GanvasError(
+            f"{path} holds a {header.get('kind')}, expected a classifier: ganvas extractor train DATA."
+        )
     try:
         with torch.device("meta"):
             network = build(header)

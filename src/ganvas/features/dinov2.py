@@ -79,7 +79,9 @@ class Dinov2(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         patches = self.patch_embed["proj"](images)
         tokens = patches.flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(len(images), -1, -1), tokens], 1) + self._positions(patches.shape[2])
+        x = torch.cat([self.cls_token.expand(len(images), -1, -1), tokens], 1) + self._positions(
+            patches.shape[2]
+        )
         for block in self.blocks:
             x = block(x)
         out: Tensor = self.norm(x)[:, 0]
@@ -124,7 +126,9 @@ class Dinov2Extractor:
 
     def __call__(self, samples: Tensor) -> Embedded:
         images = grey_or_rgb(samples.to(self.device), 3).float() / 255
-        images = F.interpolate(images, (SIDE, SIDE), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        images = F.interpolate(
+            images, (SIDE, SIDE), mode="bicubic", antialias=True, align_corners=False
+        ).clamp(0, 1)
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, STD))
         return Embedded(self.network((images - mean) / std))
 

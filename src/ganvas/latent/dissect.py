@@ -77,14 +77,23 @@ def drawing_layers(model: Model) -> list[str]:
             if name:
 
                 def note(module: object, inputs: object, output: object, name: str = name) -> None:
-                    if isinstance(output, Tensor) and output.dim() == 4 and output.shape[1] > 4 and output.shape[2] > 1:
+                    if (
+                        isinstance(output, Tensor)
+                        and output.dim() == 4
+                        and output.shape[1] > 4
+                        and output.shape[2] > 1
+                    ):
                         seen[tuple(output.shape[2:])] = name
 
                 stack.enter_context(hooked(module, note))
         labels = model.labels(1)
-        model.generator(model.latents(1).to(model.device), None if labels is None else labels.to(model.device))
+        model.generator(
+            model.latents(1).to(model.device), None if labels is None else labels.to(model.device)
+        )
     if not seen:
-        raise GanvasError("This generator has no layer that gives maps (B, C, H, W), so it has no units to dissect.")
+        raise GanvasError(
+            "This generator has no layer that gives maps (B, C, H, W), so it has no units to dissect."
+        )
     return list(seen.values())
 
 
@@ -121,7 +130,9 @@ def dissect(
         for name, output in seen.items():
             maps[name].append(output)
         images = model.to_data(drawn)
-        for name, mask in (_pixel_masks(images) | {k: v.expand(len(images), -1, -1) for k, v in own.items()}).items():
+        for name, mask in (
+            _pixel_masks(images) | {k: v.expand(len(images), -1, -1) for k, v in own.items()}
+        ).items():
             pixel.setdefault(name, []).append(mask.cpu())
         for name, value in _scores(model, drawn, images, label).items():
             scores.setdefault(name, []).append(value.cpu())
@@ -154,7 +165,9 @@ def _drawn(
         with ExitStack() as stack:
             for name in layers:
 
-                def note(module: object, inputs: object, output: Tensor, name: str = name, seen: Any = seen) -> None:
+                def note(
+                    module: object, inputs: object, output: Tensor, name: str = name, seen: Any = seen
+                ) -> None:
                     seen[name] = output.float().cpu()
 
                 stack.enter_context(hooked(modules[name], note))
@@ -170,14 +183,18 @@ def _scores(model: Model, drawn: Tensor, images: Tensor, labels: Tensor | None) 
         logits = judge(images).logits
         assert logits is not None
         evidence = logits.float().log_softmax(1)
-        found |= {f"class:{names[i] if i < len(names) else i}": evidence[:, i] for i in range(evidence.shape[1])}
+        found |= {
+            f"class:{names[i] if i < len(names) else i}": evidence[:, i] for i in range(evidence.shape[1])
+        }
     if model.critic is not None:
         found[REALISM] = model.critic(drawn, labels).float()
     return found
 
 
 @torch.no_grad()
-def by_effect(space: LatentSpace, units: Sequence[Unit], n: int = 128, seed: int = 1) -> list[tuple[Unit, float]]:
+def by_effect(
+    space: LatentSpace, units: Sequence[Unit], n: int = 128, seed: int = 1
+) -> list[tuple[Unit, float]]:
     """Units of one concept with how much switching each off alone changes it, most wanted first.
 
     The mean over n samples of: the change of the score; the change of the share of pixels in the mask (its brightness for a
@@ -205,7 +222,9 @@ def by_effect(space: LatentSpace, units: Sequence[Unit], n: int = 128, seed: int
 
 
 @torch.no_grad()
-def where_on(space: LatentSpace, units: Sequence[Unit], count: int = 10, n: int = 512, seed: int = 0) -> Tensor:
+def where_on(
+    space: LatentSpace, units: Sequence[Unit], count: int = 10, n: int = 512, seed: int = 0
+) -> Tensor:
     """For each unit the `count` of n samples where it is strongest, with where it is on in colour: uint8 (units, count, 3, H, W).
 
     On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off is dimmed.
@@ -264,7 +283,9 @@ def _overlap(maps: Tensor, masks: list[Tensor]) -> Tensor:
 
 
 @contextmanager
-def switched(model: Model, units: Sequence[Unit], values: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+def switched(
+    model: Model, units: Sequence[Unit], values: Mapping[str, Tensor] | None = None
+) -> Iterator[None]:
     """Inside, the units are off (0), or on at `values` (layer -> (units, h, w)), everywhere in every picture."""
     modules = dict(model.generator.named_modules())
     by_layer: dict[str, list[int]] = {}

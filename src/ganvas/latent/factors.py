@@ -30,7 +30,9 @@ class FactorReader(nn.Module):
     @torch.no_grad()
     def read(self, images: Tensor) -> Tensor:
         """The likeliest value of every factor (n, K)."""
-        return torch.cat([torch.stack([each.argmax(1) for each in self(part)], 1) for part in images.split(512)])
+        return torch.cat(
+            [torch.stack([each.argmax(1) for each in self(part)], 1) for part in images.split(512)]
+        )
 
 
 def train_reader(
@@ -46,7 +48,9 @@ def train_reader(
 
     def loss() -> Tensor:
         rows = torch.randint(len(images), (batch,), generator=random)
-        return torch.stack([F.cross_entropy(z, factors[rows, k]) for k, z in enumerate(reader(images[rows]))]).sum()
+        return torch.stack(
+            [F.cross_entropy(z, factors[rows, k]) for k, z in enumerate(reader(images[rows]))]
+        ).sum()
 
     def falling(step: int) -> float:
         return 2e-3 * min(1.0, 2 * (steps - step) / steps)

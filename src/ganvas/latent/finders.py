@@ -68,7 +68,9 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
     with warnings.catch_warnings():
         # Sources that are nearly normal have no sharp optimum: the best attempt is what there is.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = FastICA(count, random_state=seed, whiten="unit-variance", max_iter=300, tol=1e-3).fit(points.numpy())
+        fitted = FastICA(count, random_state=seed, whiten="unit-variance", max_iter=300, tol=1e-3).fit(
+            points.numpy()
+        )
     mixing = torch.from_numpy(fitted.mixing_).t()  # (k, D): how far one unit of each source moves a point
     spread = mixing.norm(dim=1)
     order = spread.argsort(descending=True)

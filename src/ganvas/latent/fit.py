@@ -32,7 +32,9 @@ def fit(
         optimizer.param_groups[0]["lr"] = rate(step)
         found = loss()
         if not torch.isfinite(found):
-            raise GanvasError(f"The generator drew NaN or infinity at step {step} of the training of {modules[-1][0]}.")
+            raise GanvasError(
+                f"The generator drew NaN or infinity at step {step} of the training of {modules[-1][0]}."
+            )
         optimizer.zero_grad()
         found.backward()
         optimizer.step()

@@ -63,7 +63,9 @@ class Search:
         return self.see(self.degrade(samples) if self.degrade else samples)
 
     def error(self, points: Tensor) -> Tensor:
-        found: Tensor = (self.look(self.space.decode(points, self.labels)) - self.seen).norm(dim=1) / self.scale
+        found: Tensor = (self.look(self.space.decode(points, self.labels)) - self.seen).norm(
+            dim=1
+        ) / self.scale
         return found
 
     def rows(self, rows: Tensor) -> "Search":
@@ -143,7 +145,9 @@ def invert(
         better, residual = _newton(best, found.points, found.residual, newton, progress)
         with torch.no_grad():
             drawn = space.decode(better, found.labels)
-        found = replace(found, points=better, drawn=drawn, residual=residual, typicality=space.typicality(better))
+        found = replace(
+            found, points=better, drawn=drawn, residual=residual, typicality=space.typicality(better)
+        )
     return replace(found, notes=notes)
 
 
@@ -155,7 +159,9 @@ def _nearest(search: Search, restarts: int, seed: int) -> tuple[Tensor, Tensor |
     labels = space.labels(CANDIDATES, None)
     distances = torch.cat(
         [
-            torch.cdist(search.seen, search.look(space.decode(points[i], None if labels is None else labels[i])))
+            torch.cdist(
+                search.seen, search.look(space.decode(points[i], None if labels is None else labels[i]))
+            )
             for i in torch.arange(CANDIDATES, device=points.device).split(256)
         ],
         1,
@@ -244,7 +250,9 @@ def _newton(
 
 
 @torch.no_grad()
-def _evolve(search: Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None) -> tuple[Tensor, Tensor]:
+def _evolve(
+    search: Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None
+) -> tuple[Tensor, Tensor]:
     """CMA-ES (Hansen) from every start, in coordinates of unit spread."""
     import cma
 
@@ -280,7 +288,9 @@ def choose(search: Search, points: Tensor, errors: Tensor, count: int, restarts:
     best = errors.reshape(count, restarts).argmin(1)
     rows = torch.arange(count, device=points.device)
     chosen = points.unflatten(0, (count, restarts))[rows, best]
-    apart = (features - features[rows, best][:, None]).norm(dim=2).sum(1) / max(1, restarts - 1) / search.scale
+    apart = (
+        (features - features[rows, best][:, None]).norm(dim=2).sum(1) / max(1, restarts - 1) / search.scale
+    )
     return Inversion(
         chosen,
         drawn.unflatten(0, (count, restarts))[rows, best],
@@ -304,7 +314,11 @@ def as_floats(space: LatentSpace, targets: Tensor, shape: tuple[int, ...] | None
     """
     model = space.model
     if tuple(targets.shape[1:]) != tuple(shape or model.shape):
-        drawn = f"draws samples of shape {tuple(model.shape)}" if shape is None else f"and this damage leave {shape}"
+        drawn = (
+            f"draws samples of shape {tuple(model.shape)}"
+            if shape is None
+            else f"and this damage leave {shape}"
+        )
         raise GanvasError(f"The model {drawn}, the targets have {tuple(targets.shape[1:])}. Resize them.")
     targets = targets.to(model.device)
     if targets.dtype == torch.uint8:
@@ -335,7 +349,9 @@ def tune(
     (their section 3.3), so that the rest of the space keeps its pictures. Gives the tuned model and the inversion in it.
     """
     wanted, random = as_floats(space, targets), stream(seed, "tune")
-    tuned = replace(space.model, generator=copy.deepcopy(space.model.generator).train(False).requires_grad_(True))
+    tuned = replace(
+        space.model, generator=copy.deepcopy(space.model.generator).train(False).requires_grad_(True)
+    )
     there, scale = open_space(tuned, space.name), scale_of(space, see)
     weights = [p for p in tuned.generator.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=rate)
@@ -357,7 +373,11 @@ def tune(
                 others = space.sample(len(wanted), random, labels)
                 between = found.points + 0.5 * (others - found.points)
                 before = see(space.decode(between, labels))
-            loss = loss + locality * ((see(there.decode(between, labels)) - before).norm(dim=1) / scale).square().mean()
+            loss = (
+                loss
+                + locality
+                * ((see(there.decode(between, labels)) - before).norm(dim=1) / scale).square().mean()
+            )
         optimizer.zero_grad()
         loss.backward()
         if not all(p.grad is None or p.grad.isfinite().all() for p in weights):

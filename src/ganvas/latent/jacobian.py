@@ -33,7 +33,9 @@ def jacobians(
         label = None if labels is None else labels[i]
         try:
             with torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of what torch itself loads for forward mode
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # of what torch itself loads for forward mode
 
                 def push(tangent: Tensor, point: Tensor = point, label: Tensor | None = label) -> Tensor:
                     pushed: Tensor = torch.func.jvp(lambda p: one(p, label), (point,), (tangent,))[1]

@@ -94,7 +94,9 @@ def place(features: Array, method: Method, seed: int = 0) -> Array:
         return np.asarray(few[:, :2])
     if method == "umap":
         if find_spec("umap") is None:
-            raise GanvasError("--method umap needs umap-learn: pip install 'ganvas[maps]'. Or use tsne or pca.")
+            raise GanvasError(
+                "--method umap needs umap-learn: pip install 'ganvas[maps]'. Or use tsne or pca."
+            )
         import umap
 
         return np.asarray(umap.UMAP(random_state=seed, n_jobs=1).fit_transform(few), np.float64)
@@ -103,7 +105,9 @@ def place(features: Array, method: Method, seed: int = 0) -> Array:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(few) - 1) / 3)
-    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(few), np.float64)
+    return np.asarray(
+        TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(few), np.float64
+    )
 
 
 def draw_map(
@@ -122,7 +126,9 @@ def draw_map(
     if n < 50:
         raise GanvasError(f"A map needs at least 50 samples, got {n}.")
     if real is not None and tuple(real.shape[1:]) != tuple(model.shape):
-        raise GanvasError(f"The model draws {tuple(model.shape)}, the real images are {tuple(real.shape[1:])}.")
+        raise GanvasError(
+            f"The model draws {tuple(model.shape)}, the real images are {tuple(real.shape[1:])}."
+        )
     tell("samples")
     samples = model.sample(n, seed=seed)
     extractor = extractor_of(model)
@@ -241,7 +247,9 @@ def _words(
     ]
     if uncovered is not None and real_cluster is not None:
         rates = {
-            c.number: uncovered[real_cluster == c.number].mean() for c in clusters if (real_cluster == c.number).any()
+            c.number: uncovered[real_cluster == c.number].mean()
+            for c in clusters
+            if (real_cluster == c.number).any()
         }
         worst = max(rates, key=lambda number: float(rates[number]))
         found.append(
@@ -256,7 +264,9 @@ def _words(
     found.append(
         f"Duplicates: {duplicates:.1%} of the samples are nearly another one (nearer than a twentieth of the usual distance)."
     )
-    found.append(f"Dimension: the samples spread in about {dimension:.0f} directions (TwoNN of their features).")
+    found.append(
+        f"Dimension: the samples spread in about {dimension:.0f} directions (TwoNN of their features)."
+    )
     if len(shares):
         matter, most = participation(torch.from_numpy(shares)), int((np.cumsum(shares) < 0.9).sum()) + 1
         found.append(

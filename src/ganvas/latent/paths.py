@@ -49,7 +49,9 @@ def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = 
     def straight(times: Tensor) -> Tensor:
         place = times.to(flat).clamp(0, 1) * last
         index = place.floor().long().clamp(max=last - 1)
-        points: Tensor = step(flat[index], flat[index + 1], (place - index)[:, None]).reshape(-1, *keys.shape[1:])
+        points: Tensor = step(flat[index], flat[index + 1], (place - index)[:, None]).reshape(
+            -1, *keys.shape[1:]
+        )
         return points
 
     return straight
@@ -71,13 +73,19 @@ def pyramid(samples: Tensor) -> Tensor:
         x = F.avg_pool2d(x, 2)
 
 
-def _features(space: LatentSpace, points: Tensor, labels: Tensor | None, see: Perception, batch: int = 256) -> Tensor:
-    parts = zip(points.split(batch), [None] * len(points) if labels is None else labels.split(batch), strict=False)
+def _features(
+    space: LatentSpace, points: Tensor, labels: Tensor | None, see: Perception, batch: int = 256
+) -> Tensor:
+    parts = zip(
+        points.split(batch), [None] * len(points) if labels is None else labels.split(batch), strict=False
+    )
     return torch.cat([see(space.decode(part, label)) for part, label in parts])
 
 
 @torch.no_grad()
-def step_lengths(space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid) -> Tensor:
+def step_lengths(
+    space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid
+) -> Tensor:
     """Feature distances between neighbours of a path (n, *shape): (n - 1,)."""
     features = _features(space, points, labels, see)
     lengths: Tensor = (features[1:] - features[:-1]).norm(dim=1)
@@ -129,12 +137,19 @@ def equal_steps(
         achieved = variation(step_lengths(space, path(corrected), labels(corrected) if labels else None, see))
         if achieved < best_variation:
             best, best_variation = corrected, achieved
-        times = torch.cat([torch.linspace(0, 1, frames * oversample, dtype=torch.float64), found, corrected]).unique()
+        times = torch.cat(
+            [torch.linspace(0, 1, frames * oversample, dtype=torch.float64), found, corrected]
+        ).unique()
     return best
 
 
 def geodesic(
-    space: LatentSpace, start: Tensor, stop: Tensor, frames: int = 16, steps: int = 100, see: Perception = pyramid
+    space: LatentSpace,
+    start: Tensor,
+    stop: Tensor,
+    frames: int = 16,
+    steps: int = 100,
+    see: Perception = pyramid,
 ) -> tuple[Tensor, list[float]]:
     """The shortest way between two points as the samples see it: points (frames, *shape), and the energy after each step.
 

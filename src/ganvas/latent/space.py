@@ -151,7 +151,9 @@ class LatentSpace:
     def check(self, points: Tensor) -> Tensor:
         """`points` on the model's device. Raises `GanvasError` when they do not belong here."""
         if tuple(points.shape[1:]) != self.shape:
-            raise GanvasError(f"Space {self.name!r} has points of shape {self.shape}, got {tuple(points.shape[1:])}.")
+            raise GanvasError(
+                f"Space {self.name!r} has points of shape {self.shape}, got {tuple(points.shape[1:])}."
+            )
         if not torch.isfinite(points).all():
             raise GanvasError(f"Points of {self.name!r} must be finite; there are NaN or infinite numbers.")
         return points.to(self.model.device)
@@ -256,7 +258,9 @@ class HiddenLayer(LatentSpace):
         modules = dict(model.generator.named_modules())
         if layer not in modules or not layer:
             hint = did_you_mean(layer, list(modules))
-            raise GanvasError(f"The generator has no layer {layer!r}.{hint} Known: {', '.join(list(modules)[1:])}.")
+            raise GanvasError(
+                f"The generator has no layer {layer!r}.{hint} Known: {', '.join(list(modules)[1:])}."
+            )
         self.module = modules[layer]
         self.z = torch.zeros(model.latent_dim) if z is None else z.flatten()
 

@@ -39,7 +39,9 @@ def participation(values: Tensor) -> float:
     return float(values.sum().square() / values.square().sum().clamp(min=1e-300))
 
 
-def linear_separability(space: LatentSpace, names: Sequence[str], samples: int = 4000, seed: int = 0) -> float:
+def linear_separability(
+    space: LatentSpace, names: Sequence[str], samples: int = 4000, seed: int = 0
+) -> float:
     """2 to the power of the summed H(attribute | side of the best hyperplane), in bits (Karras et al. 2019).
 
     1 is perfect. `names` are attributes; those with values are split at their median, and the half of the samples that is
@@ -96,7 +98,9 @@ def rescore(
     found with, from half the strength below to half above, so that a bend in the space does not count for one side.
     """
     points = space.numbered(samples, seed + 1_000_003)
-    spread = {name: float(each.std().clamp(min=1e-9)) for name, each in scores_of(space, names, points).items()}
+    spread = {
+        name: float(each.std().clamp(min=1e-9)) for name, each in scores_of(space, names, points).items()
+    }
 
     def changes(direction: Direction, strength: float, of: Sequence[str]) -> list[float]:
         low, high = (scores_of(space, of, edit(space, points, direction, s * strength)) for s in (-0.5, 0.5))

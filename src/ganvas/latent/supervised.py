@@ -48,7 +48,9 @@ def attribute(
         _two_sides(name, above, ~above)
         points, scores, taught = teach(space, points, scores, see)
     low, high = (
-        (scores.min(), scores.max()) if len(scores.unique()) == 2 else (scores.quantile(0.25), scores.quantile(0.75))
+        (scores.min(), scores.max())
+        if len(scores.unique()) == 2
+        else (scores.quantile(0.25), scores.quantile(0.75))
     )
     chosen = (scores <= low) | (scores >= high)
     white, y = space.whiten((points[chosen] - space.mean).flatten(1)), (scores[chosen] >= high).cpu()
@@ -59,11 +61,17 @@ def attribute(
     x = white.cpu().numpy()
     folds = StratifiedKFold(min(FOLDS, int(y.sum()), int((~y).sum())), shuffle=True, random_state=0)
     models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in STRENGTHS]
-    accuracies = [float(cross_val_score(m, x, y.numpy(), cv=folds, scoring="balanced_accuracy").mean()) for m in models]
+    accuracies = [
+        float(cross_val_score(m, x, y.numpy(), cv=folds, scoring="balanced_accuracy").mean()) for m in models
+    ]
     best = max(range(len(models)), key=accuracies.__getitem__)
     normal = torch.from_numpy(models[best].fit(x, y.numpy()).coef_).to(points.device)
     vector = without(space, space.unwhiten(normal)[0], against).reshape(space.shape)
-    made = {"samples": given, "taught": 0 if taught is None else len(scores), "kept": [other.name for other in against]}
+    made = {
+        "samples": given,
+        "taught": 0 if taught is None else len(scores),
+        "kept": [other.name for other in against],
+    }
     score = accuracies[best] if taught is None else taught
     found = Direction(
         name, vector, space.name, hash_of(space.model.generator), "attribute", 1.0, score=score, made=made
@@ -102,7 +110,9 @@ def teach(
     from sklearn.model_selection import KFold, cross_val_predict
 
     fresh = space.sample(TAUGHT, stream(len(points), "teach"))
-    few, many = (torch.cat([see(space.decode(p)) for p in part.split(256)]).cpu().numpy() for part in (points, fresh))
+    few, many = (
+        torch.cat([see(space.decode(p)) for p in part.split(256)]).cpu().numpy() for part in (points, fresh)
+    )
     axes = PCA(min(TEACHER_AXES, many.shape[1]), random_state=0).fit(many)
     few, many = axes.transform(few), axes.transform(many)
     few, many = few / many.std(), many / many.std()
@@ -169,6 +179,10 @@ def read_scores(path: Path) -> tuple[list[int], Tensor]:
         raise GanvasError(
             f'{path} holds no scores ({error}). Write lines like 12,1 (sample number, score), or JSON {{"12": 1}}.'
         ) from error
-    if not pairs or min(number for number, _ in pairs) < 0 or len({number for number, _ in pairs}) < len(pairs):
+    if (
+        not pairs
+        or min(number for number, _ in pairs) < 0
+        or len({number for number, _ in pairs}) < len(pairs)
+    ):
         raise GanvasError(f"{path}: give each sample number once, from 0 up; there are {len(pairs)} lines.")
     return [number for number, _ in pairs], torch.tensor([score for _, score in pairs])

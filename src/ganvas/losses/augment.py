@@ -78,7 +78,9 @@ def rotate90(x: Tensor, numbers: Tensor) -> Tensor:
 
 
 augmentations.add("colour", Augmentation(colour, 3), "brightness, saturation and contrast (DiffAugment)")
-augmentations.add("translation", Augmentation(translation, 2), "shift by up to an eighth of the size (DiffAugment)")
+augmentations.add(
+    "translation", Augmentation(translation, 2), "shift by up to an eighth of the size (DiffAugment)"
+)
 augmentations.add("cutout", Augmentation(cutout, 2), "a grey square of half the side (DiffAugment)")
 augmentations.add("flip", Augmentation(flip, 1), "left-right (ADA's pixel blitting)")
 augmentations.add("rotate90", Augmentation(rotate90, 1), "by multiples of 90 degrees (ADA's pixel blitting)")

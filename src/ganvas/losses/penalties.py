@@ -75,9 +75,13 @@ def clip_weights(critic: nn.Module, bound: float) -> None:
             parameter.clamp_(-bound, bound)
 
 
-penalties.add("r1", Penalty(r1), "gradient norm on real data (Mescheder et al. 2018); gamma about 0.05 at 28 px")
+penalties.add(
+    "r1", Penalty(r1), "gradient norm on real data (Mescheder et al. 2018); gamma about 0.05 at 28 px"
+)
 penalties.add("r2", Penalty(r2), "gradient norm on fakes (Mescheder et al. 2018), usually with r1")
-penalties.add("wgan-gp", Penalty(wgan_gp), "gradient norm 1 between real and fake (Gulrajani et al. 2017); lambda 10")
+penalties.add(
+    "wgan-gp", Penalty(wgan_gp), "gradient norm 1 between real and fake (Gulrajani et al. 2017); lambda 10"
+)
 penalties.add(
     "drift", Penalty(drift), "square of the real logits, for the Wasserstein loss (Karras et al. 2018); 0.001"
 )

@@ -92,10 +92,14 @@ def evaluate(
         count = min(n, len(given))
         part = replace(given, indices=_first(given, count, seed))
         stream = batches(part, batch)
-        labels = None if given.labels is None or given.class_names != dataset.class_names else part.take_labels()
+        labels = (
+            None if given.labels is None or given.class_names != dataset.class_names else part.take_labels()
+        )
     kept: list[Tensor] = []
     fakes = embed(chosen, _keep(stream, kept, count), _teller(tell, "samples", count))
-    real_features = embed_dataset(reference, chosen, batch=batch, advance=_teller(tell, "reference", len(reference)))
+    real_features = embed_dataset(
+        reference, chosen, batch=batch, advance=_teller(tell, "reference", len(reference))
+    )
     held = None
     if len(held_out) > 1:
         held = embed_dataset(held_out, chosen, batch=batch, advance=_teller(tell, "held out", len(held_out)))
@@ -108,7 +112,9 @@ def evaluate(
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         held_out=held,
         modes=_known_modes(dataset),
-        path=None if model is None else (lambda: path_length(PairedSpace(LatentZ(model)), n=min(n, 2000), seed=seed)),
+        path=None
+        if model is None
+        else (lambda: path_length(PairedSpace(LatentZ(model)), n=min(n, 2000), seed=seed)),
     )
     values, skipped = _compute(inputs, names)
     floors: dict[str, float] = {}
@@ -174,7 +180,11 @@ def _open_fake(
                 "or float points (N, D)."
             )
         kept = tensor.float() if points else tensor
-        return None, Dataset("array", kept, tuple(kept.shape[1:]), fingerprint(kept.numpy().tobytes())), "array"
+        return (
+            None,
+            Dataset("array", kept, tuple(kept.shape[1:]), fingerprint(kept.numpy().tobytes())),
+            "array",
+        )
     path = Path(fake)
     is_model = (
         is_packaged(path)
@@ -192,7 +202,10 @@ def _open_fake(
 
 
 def _open_real(
-    real: Dataset | str | os.PathLike[str] | None, model: Model | None, resolution: int | None, resize: Resize | None
+    real: Dataset | str | os.PathLike[str] | None,
+    model: Model | None,
+    resolution: int | None,
+    resize: Resize | None,
 ) -> Dataset:
     if isinstance(real, Dataset):
         return real
@@ -249,10 +262,14 @@ def _warnings(inputs: Inputs, values: Sequence[Value], count: int) -> list[str]:
         return []
     text = f"N = {count:,} is small: the Frechet distance is biased upwards by about b / N"
     if count // 2 > dim:
-        halves = np.array_split(inputs.fake.features[np.random.default_rng(inputs.seed).permutation(count)], 2)
+        halves = np.array_split(
+            inputs.fake.features[np.random.default_rng(inputs.seed).permutation(count)], 2
+        )
         of_half = np.mean([frechet(half, inputs.real.features) for half in halves])
         # F(N) = F + b / N, so F(N / 2) - F(N) = b / N (Chong and Forsyth 2020).
-        return [f"{text}, here about +{max(0.0, float(of_half) - found.value):.3g}. Compare with equal N only."]
+        return [
+            f"{text}, here about +{max(0.0, float(of_half) - found.value):.3g}. Compare with equal N only."
+        ]
     return [f"{text}, and with {dim} features its covariance is rank-deficient. Compare with equal N only."]
 
 

@@ -23,8 +23,12 @@ def inception_score(probabilities: Array, *, splits: int = 10, seed: int = 2020)
     notice copies, and one sample a class is a full score. The default seed shuffles as torch-fidelity does.
     """
     p = as_rows(probabilities, "probabilities", least=splits).double()
-    if bool((p < 0).any()) or not torch.allclose(p.sum(1), torch.ones((), dtype=p.dtype, device=p.device), atol=1e-3):
-        raise GanvasError("inception_score wants probabilities: rows of at least 0 that sum to 1. Apply softmax first.")
+    if bool((p < 0).any()) or not torch.allclose(
+        p.sum(1), torch.ones((), dtype=p.dtype, device=p.device), atol=1e-3
+    ):
+        raise GanvasError(
+            "inception_score wants probabilities: rows of at least 0 that sum to 1. Apply softmax first."
+        )
     order = np.random.RandomState(seed).permutation(len(p))
     p = p[torch.from_numpy(order).to(p.device)]
     scores = []

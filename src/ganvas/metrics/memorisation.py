@@ -99,7 +99,9 @@ def mann_whitney_z(first: np.ndarray, second: np.ndarray) -> float:
     return float((u - n * m / 2) / np.sqrt(variance)) if variance > 0 else 0.0
 
 
-def _assign(train: Tensor, parts: tuple[Tensor, Tensor], cells: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _assign(
+    train: Tensor, parts: tuple[Tensor, Tensor], cells: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.cluster import KMeans
 
     if cells == 1:

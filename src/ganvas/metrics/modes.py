@@ -50,7 +50,9 @@ def mode_coverage(modes: Array, num_modes: int, target: Array | None = None) -> 
     if found.dim() != 1 or len(found) == 0 or found.is_floating_point():
         raise GanvasError(f"modes must be whole numbers (N,), got {tuple(found.shape)} of {found.dtype}.")
     if int(found.min()) < 0 or int(found.max()) >= num_modes:
-        raise GanvasError(f"modes must lie from 0 to {num_modes - 1}, got {int(found.min())} to {int(found.max())}.")
+        raise GanvasError(
+            f"modes must lie from 0 to {num_modes - 1}, got {int(found.min())} to {int(found.max())}."
+        )
     return mode_coverage_of_counts(torch.bincount(found.long().cpu(), minlength=num_modes), target)
 
 

@@ -83,7 +83,11 @@ def path_length(
         for start in range(0, n, batch):
             count = min(batch, n - start)
             first, second = space.sample(2 * count, random).chunk(2)
-            t = torch.rand(count, 1, generator=random).to(first) if at == "full" else first.new_zeros(count, 1)
+            t = (
+                torch.rand(count, 1, generator=random).to(first)
+                if at == "full"
+                else first.new_zeros(count, 1)
+            )
             walk = lerp if space.flat else slerp
             both = torch.cat([walk(first, second, t), walk(first, second, t + epsilon)])
             a, b = space.decode(both).chunk(2)

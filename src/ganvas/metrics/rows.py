@@ -63,7 +63,8 @@ class Row:
         """The row that `to_json` wrote. Raises `GanvasError` for anything else."""
         try:
             fixed: Json = {
-                k: float(v) if k in ("value", "error", "floor") and isinstance(v, str) else v for k, v in values.items()
+                k: float(v) if k in ("value", "error", "floor") and isinstance(v, str) else v
+                for k, v in values.items()
             }
             return Row(**fixed)
         except (TypeError, ValueError) as error:

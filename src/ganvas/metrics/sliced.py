@@ -29,7 +29,9 @@ def _transport(a: Tensor, b: Tensor) -> Tensor:
     n, m = len(a), len(b)
     if n == m:
         return (a - b).square().mean(0)
-    steps = np.unique(np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n]))  # in units of 1 / (n m)
+    steps = np.unique(
+        np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n])
+    )  # in units of 1 / (n m)
     widths = torch.from_numpy(np.diff(steps, prepend=0) / (n * m)).to(a)
     last = torch.from_numpy(steps - 1).to(a.device)
     return ((a[last // m] - b[last // n]).square() * widths[:, None]).sum(0)

@@ -28,14 +28,20 @@ def _frechet(inputs: Inputs) -> list[Value]:
     whole = frechet_of_moments(RunningMoments.merge(blocks), real)
     if len(inputs.fake.features) * (BLOCKS - 1) // BLOCKS <= inputs.fake.features.shape[1]:
         return [Value("frechet", whole, None, "")]
-    without = [frechet_of_moments(RunningMoments.merge(blocks[:i] + blocks[i + 1 :]), real) for i in range(BLOCKS)]
+    without = [
+        frechet_of_moments(RunningMoments.merge(blocks[:i] + blocks[i + 1 :]), real) for i in range(BLOCKS)
+    ]
     return [Value("frechet", whole, _jackknife(without), "jackknife")]
 
 
 def _kid(inputs: Inputs) -> list[Value]:
     size = min(1000, len(inputs.fake.features), len(inputs.real.features))
     found = kernel.kid(
-        inputs.fake.features, inputs.real.features, subsets=KID_SUBSETS, subset_size=size, seed=2020 + inputs.seed
+        inputs.fake.features,
+        inputs.real.features,
+        subsets=KID_SUBSETS,
+        subset_size=size,
+        seed=2020 + inputs.seed,
     )
     return [Value("kid", found.mean, found.std, "subsets")]
 
@@ -79,7 +85,9 @@ def _sliced(inputs: Inputs) -> list[Value]:
     fake, real = inputs.equal[:2]
     value = sliced_wasserstein(fake, real, projections=PROJECTIONS)
     parts = torch.arange(len(fake)) % BLOCKS
-    without = [sliced_wasserstein(fake[parts != i], real, projections=PROJECTIONS // 8) for i in range(BLOCKS)]
+    without = [
+        sliced_wasserstein(fake[parts != i], real, projections=PROJECTIONS // 8) for i in range(BLOCKS)
+    ]
     return [Value("sliced-wasserstein", value, _jackknife(without), "jackknife")]
 
 
@@ -116,7 +124,9 @@ def _modes(inputs: Inputs) -> list[Value]:
     target /= target.sum()
     ours = torch.bincount(torch.from_numpy(labels), minlength=count)
     names = {"modes": "modes", "reverse-kl": "reverse_kl"}
-    return _bootstrapped(lambda counts: modes.mode_coverage_of_counts(counts, target), ours, inputs.seed, names)
+    return _bootstrapped(
+        lambda counts: modes.mode_coverage_of_counts(counts, target), ours, inputs.seed, names
+    )
 
 
 def _point_modes(inputs: Inputs) -> list[Value]:
@@ -141,7 +151,11 @@ def _jackknife(without: Sequence[float]) -> float:
 
 
 def _bootstrapped(
-    figures: Callable[[torch.Tensor], object], counts: torch.Tensor, seed: int, names: dict[str, str], times: int = 100
+    figures: Callable[[torch.Tensor], object],
+    counts: torch.Tensor,
+    seed: int,
+    names: dict[str, str],
+    times: int = 100,
 ) -> list[Value]:
     """Figures of counts, by name and field; their errors from as many samples again out of the shares found."""
     total = int(counts.sum())
@@ -192,13 +206,21 @@ def _needs_covariance(inputs: Inputs) -> str:
 
 
 def _needs_neighbours(inputs: Inputs) -> str:
-    return "" if min(len(inputs.fake.features), len(inputs.real.features)) > 5 else "it needs more than 5 samples"
+    return (
+        ""
+        if min(len(inputs.fake.features), len(inputs.real.features)) > 5
+        else "it needs more than 5 samples"
+    )
 
 
 def _needs_held_out(inputs: Inputs) -> str:
     if inputs.held_out is None:
         return "it needs held-out real samples"
-    return "" if min(len(inputs.held_out.features), len(inputs.fake.features)) >= 60 else "it needs 60 held-out samples"
+    return (
+        ""
+        if min(len(inputs.held_out.features), len(inputs.fake.features)) >= 60
+        else "it needs 60 held-out samples"
+    )
 
 
 def _needs_bins(inputs: Inputs) -> str:
@@ -218,8 +240,12 @@ metrics.add("frechet", Metric(_frechet, _needs_covariance), "distance of two Gau
 metrics.add("kid", Metric(_kid, _needs_kid), "kernel distance, unbiased, mean of subsets")
 metrics.add("kid-exact", Metric(_kid_exact, _needs_two, False), "kernel distance over all pairs")
 metrics.add("inception-score", Metric(_inception_score, _needs_logits), "sure and varied class scores")
-metrics.add("precision-recall", Metric(_precision_recall, _needs_neighbours), "fakes near data, data near fakes; k=3")
-metrics.add("density-coverage", Metric(_density_coverage, _needs_neighbours), "the same, less moved by outliers; k=5")
+metrics.add(
+    "precision-recall", Metric(_precision_recall, _needs_neighbours), "fakes near data, data near fakes; k=3"
+)
+metrics.add(
+    "density-coverage", Metric(_density_coverage, _needs_neighbours), "the same, less moved by outliers; k=5"
+)
 metrics.add("authenticity", Metric(_authenticity, _needs_neighbours), "share of samples that are no copies")
 metrics.add("data-copying", Metric(_data_copying, _needs_held_out), "C_T: below -3 copies, above 3 underfits")
 metrics.add("ndb", Metric(_bins, _needs_bins), "bins of the data whose shares differ, and their divergence")

@@ -45,7 +45,9 @@ class GeneratorBase(nn.Module):
             raise GanvasError("This generator is conditional: give labels, a long tensor of shape (B,).")
         return z if self.embed is None else torch.cat([z, self.embed(labels)], dim=1)
 
-    def training_inputs(self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]) -> dict[str, Any]:
+    def training_inputs(
+        self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
+    ) -> dict[str, Any]:
         """Random keyword arguments of `forward` for a training step. `normal(*size)` draws (B, *size), `uniform` too.
 
         The loop draws them, so that resumed runs and several processes see the same numbers.
@@ -82,7 +84,13 @@ class CriticBase(nn.Module):
     """
 
     def __init__(
-        self, shape: Shape, num_classes: int = 0, features: int = 1, *, auxiliary: bool = False, codes: int = 0
+        self,
+        shape: Shape,
+        num_classes: int = 0,
+        features: int = 1,
+        *,
+        auxiliary: bool = False,
+        codes: int = 0,
     ) -> None:
         super().__init__()
         self.shape = shape

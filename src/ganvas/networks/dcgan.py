@@ -45,7 +45,11 @@ class DcganGenerator(GeneratorBase):
         def finish(width: int) -> list[nn.Module]:
             done = [_norm(norm, width), activation(act)]
             if refine:
-                done += [nn.Conv2d(width, width, 3, padding=1, bias=bias), _norm(norm, width), activation(act)]
+                done += [
+                    nn.Conv2d(width, width, 3, padding=1, bias=bias),
+                    _norm(norm, width),
+                    activation(act),
+                ]
             return done
 
         layers = finish(widths[0])

@@ -43,7 +43,9 @@ class ProgressiveGenerator(GeneratorBase):
         super().__init__(shape, latent_dim, num_classes)
         self.steps = halvings(square_side(shape, "progressive", 8, 256))
         if stable_kimg < 0 or fade_kimg <= 0:
-            raise GanvasError("The progressive generator needs stable_kimg of at least 0 and fade_kimg above 0.")
+            raise GanvasError(
+                "The progressive generator needs stable_kimg of at least 0 and fade_kimg above 0."
+            )
         self.stable_kimg, self.fade_kimg = stable_kimg, fade_kimg
         side = shape[1] >> self.steps
         width = doubled(channels, self.steps, max_channels)[::-1]

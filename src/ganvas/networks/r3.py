@@ -132,7 +132,10 @@ class R3Critic(CriticBase):
         _initialise(first)
         layers: list[nn.Module] = [first, *_blocks(width[0], blocks, expansion, group, depth)]
         for inputs, outputs in pairwise(width):
-            layers += [Resample(inputs, outputs, up=False), *_blocks(outputs, blocks, expansion, group, depth)]
+            layers += [
+                Resample(inputs, outputs, up=False),
+                *_blocks(outputs, blocks, expansion, group, depth),
+            ]
         gather = nn.Conv2d(width[-1], width[-1], side, groups=width[-1], bias=False)
         nn.init.normal_(gather.weight, 0.0, 1 / side)
         self.layers = nn.Sequential(*layers, gather, nn.Flatten())

@@ -15,7 +15,10 @@ class GeneratorBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, norm_name: str, num_classes: int = 0) -> None:
         super().__init__()
-        self.norm1, self.norm2 = _norm_of(norm_name, inputs, num_classes), _norm_of(norm_name, outputs, num_classes)
+        self.norm1, self.norm2 = (
+            _norm_of(norm_name, inputs, num_classes),
+            _norm_of(norm_name, outputs, num_classes),
+        )
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.shortcut = nn.Conv2d(inputs, outputs, 1)
@@ -124,7 +127,9 @@ class ResnetCritic(CriticBase):
         side = shape[1]
         for i in range(blocks):
             inputs = shape[0] if i == 0 else channels
-            layers.append(CriticBlock(inputs, channels, down=down[i], first=i == 0, spectral_norm=spectral_norm))
+            layers.append(
+                CriticBlock(inputs, channels, down=down[i], first=i == 0, spectral_norm=spectral_norm)
+            )
             side >>= down[i]
             if attention == side and (down[i] or i == 0):
                 layers.append(SelfAttention(channels, spectral_norm))

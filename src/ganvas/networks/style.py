@@ -94,7 +94,9 @@ class StyleGenerator(GeneratorBase):
         super().__init__(shape, latent_dim, num_classes)
         steps = halvings(square_side(shape, "style", 8, 256))
         if not 0 <= style_mixing <= 1 or convs < 1 or mapping_layers < 1:
-            raise GanvasError("The style generator needs style_mixing from 0 to 1, convs and mapping_layers from 1.")
+            raise GanvasError(
+                "The style generator needs style_mixing from 0 to 1, convs and mapping_layers from 1."
+            )
         self.w_dim = w_dim or latent_dim
         self.style_mixing = style_mixing
         widths = [self.input_dim, *[self.w_dim] * mapping_layers]
@@ -126,7 +128,9 @@ class StyleGenerator(GeneratorBase):
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (B, Z), labels (B,) -> w (B, W)."""
         parts = self.with_labels(z, labels).split(self.latent_dim, 1)
-        hidden = torch.cat([part * torch.rsqrt(part.square().mean(1, keepdim=True) + 1e-8) for part in parts], 1)
+        hidden = torch.cat(
+            [part * torch.rsqrt(part.square().mean(1, keepdim=True) + 1e-8) for part in parts], 1
+        )
         for layer in self.map:
             hidden = F.leaky_relu(layer(hidden), 0.2) * math.sqrt(2)
         return hidden
@@ -145,7 +149,8 @@ class StyleGenerator(GeneratorBase):
         """w+ (B, L, W) -> the style vectors: one (B, C) a convolution, then one an image, coarse to fine."""
         found = [layer.affine(w_plus[:, i]) for i, layer in enumerate(self._layers())]
         return found + [
-            image.affine(w_plus[:, after]) for image, after in zip(self._images(), self.image_after, strict=True)
+            image.affine(w_plus[:, after])
+            for image, after in zip(self._images(), self.image_after, strict=True)
         ]
 
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
@@ -188,7 +193,9 @@ class StyleGenerator(GeneratorBase):
             w_plus = torch.where(late[:, :, None], self.mapping(mix, labels)[:, None], w_plus)
         return self.synthesis(self.styles(w_plus), noise)
 
-    def training_inputs(self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]) -> dict[str, Any]:
+    def training_inputs(
+        self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
+    ) -> dict[str, Any]:
         inputs: dict[str, Any] = {"noise": [normal(1, layer.size, layer.size) for layer in self._layers()]}
         if self.style_mixing:
             cut = 1 + (uniform() * (self.num_layers - 1)).long()

@@ -48,7 +48,9 @@ class State(NamedTuple):
         def mix(mine: Tensor, theirs: Tensor) -> Tensor:
             return torch.where(better.reshape(-1, *[1] * (mine.dim() - 1)), theirs, mine)
 
-        noise, samples, log_ratio = (mix(mine, theirs) for mine, theirs in zip(self[:3], other[:3], strict=True))
+        noise, samples, log_ratio = (
+            mix(mine, theirs) for mine, theirs in zip(self[:3], other[:3], strict=True)
+        )
         return State(noise, samples, log_ratio, self.labels)
 
     def put(self, rows: Tensor, other: "State") -> "State":
@@ -61,7 +63,9 @@ class State(NamedTuple):
     @staticmethod
     def join(parts: "list[State]") -> "State":
         """Several after one another."""
-        labels = None if parts[0].labels is None else torch.cat([p.labels for p in parts if p.labels is not None])
+        labels = (
+            None if parts[0].labels is None else torch.cat([p.labels for p in parts if p.labels is not None])
+        )
         noise, samples, log_ratio = (torch.cat([part[i] for part in parts]) for i in range(3))  # type: ignore[misc]
         return State(noise, samples, log_ratio, labels)
 
@@ -87,7 +91,12 @@ class Target:
     """Draws and judges candidates in batches, and counts what it costs."""
 
     def __init__(
-        self, space: LatentSpace, ratio: Ratio, n: int, generator: torch.Generator | None, labels: Tensor | None
+        self,
+        space: LatentSpace,
+        ratio: Ratio,
+        n: int,
+        generator: torch.Generator | None,
+        labels: Tensor | None,
     ) -> None:
         if n < 1:
             raise GanvasError(f"The number of samples is {n}; it must be at least 1.")

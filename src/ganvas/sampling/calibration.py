@@ -83,7 +83,9 @@ def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
         order = scores.argsort()
         parts = np.array_split(order, max(2, min(BINS, len(scores) // SMALLEST_BIN)))
         odds = truth.mean() / (1 - truth.mean())
-        shares = np.array([(truth[p].sum() + 0.5 * odds) / (len(p) - truth[p].sum() + 0.5) for p in parts]) / odds
+        shares = (
+            np.array([(truth[p].sum() + 0.5 * odds) / (len(p) - truth[p].sum() + 0.5) for p in parts]) / odds
+        )
         rising = IsotonicRegression().fit_transform(np.arange(len(parts)), np.log(shares))
         x = np.array([scores[p].mean() for p in parts])
         # One knot in the middle of each level: between levels the map rises, so that it has a gradient everywhere inside.
@@ -93,7 +95,9 @@ def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
         x, y = x[kept], levels[kept]
         if len(x) < 2:
             x, y = np.array([x[0], x[0] + 1e-6]), np.array([y[0], y[0]])
-    return Calibration(method, *(torch.from_numpy(np.asarray(each, dtype=np.float64)) for each in (x, y, slope)))
+    return Calibration(
+        method, *(torch.from_numpy(np.asarray(each, dtype=np.float64)) for each in (x, y, slope))
+    )
 
 
 def _held_out(scores: np.ndarray, truth: np.ndarray, method: str) -> np.ndarray:

@@ -60,7 +60,10 @@ def minibatch_std(network: nn.Module, model: Model, real: Tensor, labels: Tensor
         if isinstance(module, MinibatchStd)
     ]
     rows = slice(0, min(len(real), BATCH))
-    network(to_floats(model, real[rows]).to(model.device), None if labels is None else labels[rows].to(model.device))
+    network(
+        to_floats(model, real[rows]).to(model.device),
+        None if labels is None else labels[rows].to(model.device),
+    )
     for hook in hooks:
         hook.remove()
     return sum(seen) / len(seen) if seen else 0.0
@@ -89,7 +92,9 @@ def judge(
         samples = samples + ((levels.round().clamp(0, 255) - levels) * ((high - low) / 255)).detach()
         wanted = getattr(network, "shape", tuple(samples.shape[1:]))
         if tuple(wanted) != tuple(samples.shape[1:]):
-            samples = F.interpolate(samples, tuple(wanted[1:]), mode="bilinear", antialias=True, align_corners=False)
+            samples = F.interpolate(
+                samples, tuple(wanted[1:]), mode="bilinear", antialias=True, align_corners=False
+            )
     logits: Tensor = network(samples, labels)
     return logits.float()
 
@@ -102,7 +107,9 @@ def draw_batches(
     chosen = space.labels(n, labels)
     for start in range(0, n, BATCH):
         label = None if chosen is None else chosen[start : start + BATCH]
-        u = torch.randn(min(BATCH, n - start), space.model.latent_dim, generator=random).to(space.model.device)
+        u = torch.randn(min(BATCH, n - start), space.model.latent_dim, generator=random).to(
+            space.model.device
+        )
         yield space.decode(space.from_noise(u, label), label), label
 
 
@@ -132,7 +139,11 @@ class FeatureCritic(nn.Module):
         self.register_buffer("spread", torch.ones(guide.width))
         self.members = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(guide.width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
+                nn.Linear(guide.width, hidden),
+                nn.SiLU(),
+                nn.Linear(hidden, hidden),
+                nn.SiLU(),
+                nn.Linear(hidden, 1),
             )
             for _ in range(MEMBERS)
         )
@@ -227,10 +238,20 @@ def train_fresh(
         return (1e-3 if on_features is not None else 2e-3) * (1 - step / steps) + 1e-5
 
     learning: nn.Module = network if on_features is None else on_features.members
-    fit([("critic", learning)], loss, falling, steps, random, Checkpoint(None, {}), lambda d, t: tell("critic", d, t))
+    fit(
+        [("critic", learning)],
+        loss,
+        falling,
+        steps,
+        random,
+        Checkpoint(None, {}),
+        lambda d, t: tell("critic", d, t),
+    )
     network.eval().requires_grad_(False)
     return network, spec
 
 
 def _features_of(critic: FeatureCritic, model: Model, samples: Tensor) -> Tensor:
-    return torch.cat([critic.features(to_floats(model, part).to(model.device)) for part in samples.split(BATCH)])
+    return torch.cat(
+        [critic.features(to_floats(model, part).to(model.device)) for part in samples.split(BATCH)]
+    )

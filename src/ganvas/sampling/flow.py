@@ -46,7 +46,11 @@ def flow(
         state, slope = target.slope(u, target.labels)
         d = state.log_ratio.nan_to_num(neginf=0.0)
         weight = {"kl": torch.ones_like(d), "js": torch.sigmoid(d), "logd": torch.sigmoid(-d)}[divergence]
-        u = u + size * weight[:, None].to(u.dtype) * slope + math.sqrt(2 * size * noise) * target.normal(*u.shape)
+        u = (
+            u
+            + size * weight[:, None].to(u.dtype) * slope
+            + math.sqrt(2 * size * noise) * target.normal(*u.shape)
+        )
         if callback is not None:
             callback(step + 1, steps)
     return target.drawn(replace_unjudged(target, target.at(u, target.labels)))
@@ -89,7 +93,12 @@ def transport(
 
 
 def repair(
-    space: LatentSpace, ratio: Ratio, points: Tensor, labels: Tensor | None = None, steps: int = 10, size: float = 0.1
+    space: LatentSpace,
+    ratio: Ratio,
+    points: Tensor,
+    labels: Tensor | None = None,
+    steps: int = 10,
+    size: float = 0.1,
 ) -> tuple[Tensor, Tensor]:
     """Points (n, *shape) of any space after `steps` uphill steps, and the log ratios along the way (steps + 1, n).
 

@@ -48,11 +48,17 @@ class Setting:
     def label(self) -> str:
         """`budget 10` or `truncate 0.8 + budget 10`."""
         words = [str(v) if isinstance(v, str) else f"{v:g}" for v in self.options.values()]
-        return (f"truncate {self.truncation:g} + " if self.truncation else "") + " ".join([self.sampler, *words])
+        return (f"truncate {self.truncation:g} + " if self.truncation else "") + " ".join(
+            [self.sampler, *words]
+        )
 
     def space(self, model: Model) -> LatentSpace:
         """Where it draws: z, or the truncated w (z without one)."""
-        return LatentZ(model) if self.truncation is None else Truncated(_where(model), self.truncation, self.mode)
+        return (
+            LatentZ(model)
+            if self.truncation is None
+            else Truncated(_where(model), self.truncation, self.mode)
+        )
 
     def draw(
         self, model: Model, ratio: LogRatio | None, n: int, *, seed: int = 0, labels: Tensor | None = None,
@@ -61,14 +67,22 @@ class Setting:
         """n samples. The ratio is calibrated anew for a truncated space."""
         space = self.space(model)
         if ratio is None and self.sampler not in WITHOUT_RATIO:
-            raise GanvasError(f"The sampler {self.sampler!r} needs a calibrated ratio. Run: ganvas calibrate MODEL")
+            raise GanvasError(
+                f"The sampler {self.sampler!r} needs a calibrated ratio. Run: ganvas calibrate MODEL"
+            )
         if ratio is not None and self.truncation is not None and self.sampler not in WITHOUT_RATIO:
             ratio = ratio.refit(space, labels=labels)
         if self.sampler == "truncate":
             space = _where(model)
         judge = ratio or _no_evidence
         return samplers.get(self.sampler)(
-            space, judge, n, generator=stream(seed, "sampling"), labels=labels, callback=callback, **self.options
+            space,
+            judge,
+            n,
+            generator=stream(seed, "sampling"),
+            labels=labels,
+            callback=callback,
+            **self.options,
         )
 
 
@@ -164,7 +178,9 @@ class Judge:
                 values[value.name], errors[value.name] = value.value, value.error or 0.0
         p, r = values["precision"], values["recall"]
         values["f1"] = 2 * p * r / max(p + r, 1e-12)
-        errors["f1"] = 2 * math.hypot(r**2 * errors["precision"], p**2 * errors["recall"]) / max((p + r) ** 2, 1e-12)
+        errors["f1"] = (
+            2 * math.hypot(r**2 * errors["precision"], p**2 * errors["recall"]) / max((p + r) ** 2, 1e-12)
+        )
         return values, errors
 
 
@@ -221,7 +237,9 @@ def improve(
         if row.setting.sampler != "prior"
     ]
     plain = next((row for row in good if row.setting.sampler == "prior"), before)
-    after, second, best = min(again, key=lambda each: sign * each[0].values[objective], default=(before, first, plain))
+    after, second, best = min(
+        again, key=lambda each: sign * each[0].values[objective], default=(before, first, plain)
+    )
     gain = sign * (before.values[objective] - after.values[objective])
     helps = gain > 2 * math.hypot(before.errors[objective], after.errors[objective])
     found = Improvement(

@@ -81,14 +81,18 @@ class LogRatio:
         """What the critic says before calibration (n,)."""
         return judge(self.network, samples, labels, self.value_range)
 
-    def refit(self, space: LatentSpace, fake: int = 0, labels: Tensor | None = None, seed: int = 1) -> "LogRatio":
+    def refit(
+        self, space: LatentSpace, fake: int = 0, labels: Tensor | None = None, seed: int = 1
+    ) -> "LogRatio":
         """The same critic calibrated anew for samples of another proposal (a `Truncated` space, refined samples).
 
         The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by default.
         """
         drawn = draw_batches(space, fake or len(self.real_logits), stream(seed, "refit"), labels)
         logits = torch.cat([self.logits(part, label) for part, label in drawn])
-        return _calibrated(self.network, self.real_logits, logits, self.report.critic, "auto", space.model, self.spec)
+        return _calibrated(
+            self.network, self.real_logits, logits, self.report.critic, "auto", space.model, self.spec
+        )
 
     real_logits: Tensor
     """Of the held-out real samples (n,), before calibration."""
@@ -116,7 +120,9 @@ class LogRatio:
             raise GanvasError(f"{path} was calibrated for another model. Run: ganvas calibrate MODEL")
         try:
             spec = dict(header["network"])
-            report = Report(**{**header["report"], "curve": [tuple(row) for row in header["report"]["curve"]]})
+            report = Report(
+                **{**header["report"], "curve": [tuple(row) for row in header["report"]["curve"]]}
+            )
             network = build(spec, model)
             weights = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
             network.load_state_dict(weights)
@@ -156,7 +162,9 @@ def fit_ratio(
     """
     model, tell = space.model, progress or (lambda what, done, total: None)
     if tuple(real.shape[1:]) != tuple(model.shape):
-        raise GanvasError(f"The model draws {tuple(model.shape)}, the real samples are {tuple(real.shape[1:])}.")
+        raise GanvasError(
+            f"The model draws {tuple(model.shape)}, the real samples are {tuple(real.shape[1:])}."
+        )
     if len(real) < LEAST_REAL:
         raise GanvasError(
             f"A calibration needs at least {LEAST_REAL} held-out real samples, there are {len(real)}. Give more with --data."
@@ -254,5 +262,7 @@ def warnings_of(report: Report, quality: Quality) -> list[str]:
             f"Calibrated on {report.real} real samples only: log ratios above {math.log(report.real):.1f} are guesses."
         )
     if report.ece > 0.05:
-        found.append(f"Predicted and found shares differ by {report.ece:.2f} on average: calibrate on more samples.")
+        found.append(
+            f"Predicted and found shares differ by {report.ece:.2f} on average: calibrate on more samples."
+        )
     return found

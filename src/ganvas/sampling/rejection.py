@@ -69,7 +69,11 @@ def reject(
     order = torch.cat([rows for rows, _ in slots]).argsort()
     found = State.join([state for _, state in slots]).take(order)
     return target.drawn(
-        found._replace(labels=target.labels), acceptance=accepted / seen, gamma=shift, bound=top, raised=raised
+        found._replace(labels=target.labels),
+        acceptance=accepted / seen,
+        gamma=shift,
+        bound=top,
+        raised=raised,
     )
 
 
@@ -132,7 +136,11 @@ def budget(
         pool = target.draw(len(slots) * budget, own)
         kept = torch.zeros(len(slots), dtype=torch.long, device=slots.device)
         for label in [None] if own is None or pool.labels is None else own.unique():
-            mine = torch.arange(len(slots), device=slots.device) if label is None else (own == label).nonzero()[:, 0]
+            mine = (
+                torch.arange(len(slots), device=slots.device)
+                if label is None
+                else (own == label).nonzero()[:, 0]
+            )
             theirs = (
                 torch.arange(len(pool.noise), device=slots.device)
                 if label is None or pool.labels is None
@@ -167,4 +175,6 @@ def _systematic(probability: Tensor, count: int, target: Target) -> Tensor:
     total = probability[order].cumsum(0)
     total = total * (count / total[-1].clamp(min=1e-300))
     ticks = torch.arange(count, device=total.device) + target.uniform(1).double()
-    return order[torch.searchsorted(total, ticks.clamp(max=float(total[-1])), right=False).clamp(max=len(order) - 1)]
+    return order[
+        torch.searchsorted(total, ticks.clamp(max=float(total[-1])), right=False).clamp(max=len(order) - 1)
+    ]

@@ -32,7 +32,11 @@ class Truncated(LatentSpace):
         if amount <= 0 or (self.mode != "threshold" and amount > 1):
             raise GanvasError(
                 f"The amount of truncation is {amount:g}; "
-                + ("a threshold must be above 0." if self.mode == "threshold" else "psi lies above 0 and up to 1.")
+                + (
+                    "a threshold must be above 0."
+                    if self.mode == "threshold"
+                    else "psi lies above 0 and up to 1."
+                )
             )
 
     @cached_property
@@ -105,4 +109,6 @@ def truncate(
     callback: Callback | None = None,
 ) -> Drawn:
     """the prior nearer its middle: better single samples, less variety"""
-    return prior(Truncated(space, amount, mode), ratio, n, generator=generator, labels=labels, callback=callback)
+    return prior(
+        Truncated(space, amount, mode), ratio, n, generator=generator, labels=labels, callback=callback
+    )

@@ -70,4 +70,6 @@ def magnet(
     callback: Callback | None = None,
 ) -> Drawn:
     """uniform on the manifold of samples: polarity with rho 1 (MaGNET)"""
-    return polarity(space, ratio, n, rho=1.0, bank=bank, generator=generator, labels=labels, callback=callback)
+    return polarity(
+        space, ratio, n, rho=1.0, bank=bank, generator=generator, labels=labels, callback=callback
+    )

@@ -84,8 +84,12 @@ def train(
         config, dataset = _resumed(run, data, resolution, resize, mirror, balance, given)
     else:
         if not data:
-            raise GanvasError("What to train on? Give a data set: ganvas train digits (see: ganvas list datasets).")
-        config, dataset = plan(data, resolution=resolution, resize=resize, mirror=mirror, balance=balance, **given)
+            raise GanvasError(
+                "What to train on? Give a data set: ganvas train digits (see: ganvas list datasets)."
+            )
+        config, dataset = plan(
+            data, resolution=resolution, resize=resize, mirror=mirror, balance=balance, **given
+        )
     if config.training.eval_kimg:
         open_extractor("auto", dataset, "cpu")  # what is missing is said before there is a run folder
     torch_device = torch.device(config.training.device)
@@ -97,7 +101,9 @@ def train(
                 run = _create(Path(out), name, config, dataset)
             else:
                 run.remove_leftovers()
-                run.write_config(config, {k: v for k, v in run.info.items() if k not in ("config", "format_version")})
+                run.write_config(
+                    config, {k: v for k, v in run.info.items() if k not in ("config", "format_version")}
+                )
             path = str(run.path)
         run = Run(Path(dist.share(path)))  # the others wait here until the folder is there
         with Display(quiet=quiet or dist.rank() > 0) as display:

@@ -53,5 +53,7 @@ def duality_gap(players: Players, data: Dataset, steps: int) -> float:
         for_generator.step()
     with torch.no_grad():
         against_critic = sum(float(players.loss.critic(*turn(generator, worst_critic))) for _ in range(4)) / 4
-        against_generator = sum(float(players.loss.critic(*turn(worst_generator, critic))) for _ in range(4)) / 4
+        against_generator = (
+            sum(float(players.loss.critic(*turn(worst_generator, critic))) for _ in range(4)) / 4
+        )
     return against_generator - against_critic

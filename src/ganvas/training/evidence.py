@@ -22,7 +22,9 @@ def save_evidence(run: Run, found: Evaluation) -> None:
     samples = found.samples
     random = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:SHOWN]
     reals = found.reference.take(found.inputs.nearest.which[random].cpu())[0]
-    order = torch.from_numpy(found.inputs.equal[2])[found.inputs.neighbours.realism.cpu().argsort(descending=True)]
+    order = torch.from_numpy(found.inputs.equal[2])[
+        found.inputs.neighbours.realism.cpu().argsort(descending=True)
+    ]
     best, worst = order[:SHOWN], order[-SHOWN:].flip(0)
     _save(run, "nearest", torch.cat([samples[random], _fit(reals, samples)]))
     _save(run, "realism", torch.cat([samples[best], samples[worst]]))
@@ -39,7 +41,9 @@ def _fit(images: Tensor, like: Tensor) -> Tensor:
 
 def _save(run: Run, name: str, images: Tensor) -> None:
     columns = max(1, len(images) // 2)
-    io.write_bytes(run.path / "evaluation" / f"{name}.png", pictures.png(pictures.grid(images, columns=columns)))
+    io.write_bytes(
+        run.path / "evaluation" / f"{name}.png", pictures.png(pictures.grid(images, columns=columns))
+    )
 
 
 def section(run: Run) -> list[str]:
@@ -59,7 +63,9 @@ def section(run: Run) -> list[str]:
     for row in shown.values():
         error = "" if row.error is None else f"{row.error:.2g}"
         floor = "" if row.floor is None else f"{row.floor:.4g} (N={row.floor_n:,})"
-        parts.append(f"<tr><td>{html.escape(row.label)}<td>{row.value:.4g}<td>{error}<td>{floor}<td>{row.better}</tr>")
+        parts.append(
+            f"<tr><td>{html.escape(row.label)}<td>{row.value:.4g}<td>{error}<td>{floor}<td>{row.better}</tr>"
+        )
     return [*parts, "</table>"]
 
 
@@ -81,9 +87,19 @@ def curve(run: Run) -> bytes | None:
     axes = figure.add_subplot()
     errors = [row.error or 0.0 for row in rows]
     axes.errorbar(
-        [row.kimg or 0.0 for row in rows], [row.value for row in rows], errors, marker=".", linewidth=1.2, capsize=2
+        [row.kimg or 0.0 for row in rows],
+        [row.value for row in rows],
+        errors,
+        marker=".",
+        linewidth=1.2,
+        capsize=2,
     )
-    axes.set(xlabel="kimg", ylabel="Frechet distance", title=f"{rows[0].extractor}, N = {rows[0].n:,}", yscale="log")
+    axes.set(
+        xlabel="kimg",
+        ylabel="Frechet distance",
+        title=f"{rows[0].extractor}, N = {rows[0].n:,}",
+        yscale="log",
+    )
     axes.grid(alpha=0.3, which="both")
     return pictures.plot_png(figure)
 
@@ -95,7 +111,11 @@ def saved_pictures(run: Run) -> list[tuple[Path, str]]:
         "realism": "the samples with the best (above) and the worst (below) realism",
     }
     folder = run.path / "evaluation"
-    return [(folder / f"{name}.png", text) for name, text in captions.items() if (folder / f"{name}.png").is_file()]
+    return [
+        (folder / f"{name}.png", text)
+        for name, text in captions.items()
+        if (folder / f"{name}.png").is_file()
+    ]
 
 
 def _same(row: Row, other: Row) -> bool:

@@ -123,7 +123,9 @@ class Loop:
     def _batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         t = self.config.training
         by_label = self.players.generator.num_classes > 0
-        return iter(Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images, by_label=by_label))
+        return iter(
+            Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images, by_label=by_label)
+        )
 
     def _roll_back(self) -> bool:
         """Back to the last saved state, with other random numbers and half the rates; False after `MAX_ROLLBACKS`."""
@@ -134,7 +136,9 @@ class Loop:
         dist.barrier()  # rank 0 has written the state
         state.restore(self.run, self.players)
         self.players.rate_factor = 0.5**self.rollbacks
-        self.players.random = stream(self.config.training.seed, f"rollback {self.players.rate_factor}", self.device)
+        self.players.random = stream(
+            self.config.training.seed, f"rollback {self.players.rate_factor}", self.device
+        )
         self.collapsed = False
         if dist.rank() == 0:
             self.run.rewind_stats(self.players.images / 1000)
@@ -189,7 +193,9 @@ class Loop:
 
     def _fail(self, step: int) -> None:
         snapshots = self.run.snapshots
-        kept = f"The last good snapshot is {snapshots[-1]}." if snapshots else "There was no good snapshot yet."
+        kept = (
+            f"The last good snapshot is {snapshots[-1]}." if snapshots else "There was no good snapshot yet."
+        )
         message = (
             f"Training stopped: a loss was not finite at step {step} ({self.players.images / 1000:.1f} kimg). {kept} "
             "Try a lower learning rate (--set optimizer.lr_critic=... --set optimizer.lr_generator=...), "
@@ -223,7 +229,9 @@ class Loop:
             with io.atomic(folder) as temporary:
                 temporary.mkdir()
                 for kind, network in files:
-                    save_network(temporary / f"{kind}.safetensors", network, self.config, {"kind": kind, **header})
+                    save_network(
+                        temporary / f"{kind}.safetensors", network, self.config, {"kind": kind, **header}
+                    )
         self._save_preview(name)
         kimg = self.players.images / 1000
         if self.quality is not None and self.quality.due(kimg):

@@ -46,7 +46,9 @@ class Monitor:
         self.reference, self.reference_labels = self._choose(players, trained_on, REFERENCE, seed)
         self.reference = sketch(self.reference)
         count = PROBE // pack * pack
-        self.z = torch.randn(count, players.generator.latent_dim, generator=stream(seed, "monitor")).to(players.device)
+        self.z = torch.randn(count, players.generator.latent_dim, generator=stream(seed, "monitor")).to(
+            players.device
+        )
         self.labels: Tensor | None = None
         if players.generator.num_classes:
             self.labels = (torch.arange(count) % players.generator.num_classes).to(players.device)
@@ -82,7 +84,11 @@ class Monitor:
             conditional = bool(generator.num_classes)
             on_fake = critic(fake, self.labels).float()
             on_train = critic(self.train[0], self.train[1] if conditional else None).float()
-            on_held = critic(self.held[0], self.held[1] if conditional else None).float() if len(self.held[0]) else None
+            on_held = (
+                critic(self.held[0], self.held[1] if conditional else None).float()
+                if len(self.held[0])
+                else None
+            )
         generator.train(modes[0]), critic.train(modes[1])
         found = self._critic(on_fake, on_train, on_held) | self._samples(sketch(fake)) | _gradients(players)
         if players.config.training.ema_kimg:
@@ -119,7 +125,9 @@ class Monitor:
         if self.held_nearest:
             found["nearest"] = float(nearest.values.mean()) / self.held_nearest
         if self.reference_labels is not None and self.real_classes > 1:
-            found["modes"] = min(1.0, len(self.reference_labels[nearest.indices].unique()) / self.real_classes)
+            found["modes"] = min(
+                1.0, len(self.reference_labels[nearest.indices].unique()) / self.real_classes
+            )
         return found
 
 

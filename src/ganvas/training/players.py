@@ -212,7 +212,9 @@ class Players:
                 real_logits, fake_logits = real_logits[chosen], fake_logits[chosen]
             loss = self.loss.generator(real_logits, fake_logits)
             if o.feature_matching:
-                loss = loss + o.feature_matching * auxiliary.feature_matching(on_real.features, on_fake.features)
+                loss = loss + o.feature_matching * auxiliary.feature_matching(
+                    on_real.features, on_fake.features
+                )
             if o.mode_seeking:
                 loss = loss + o.mode_seeking * auxiliary.mode_seeking(turn.fake, turn.z, labels)
             if on_fake.classes is not None and labels is not None:

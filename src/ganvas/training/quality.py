@@ -35,7 +35,13 @@ class Quality:
         t = self.run.config.training
         assert self.extractor is not None
         found = evaluate(
-            model, self.dataset, ["frechet"], n=t.eval_samples, extractor=self.extractor, seed=t.seed, floor=False
+            model,
+            self.dataset,
+            ["frechet"],
+            n=t.eval_samples,
+            extractor=self.extractor,
+            seed=t.seed,
+            floor=False,
         )
         (row,) = found.rows
         kimg = float(model.info["kimg"])

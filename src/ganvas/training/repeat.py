@@ -69,7 +69,12 @@ def repeat(
     first = results[0].run.path
     path = first.with_name(f"{first.name}-{'folds' if folds else 'seeds'}-{count}.json")
     rows = {
-        name: {"mean": statistics.mean(each), "spread": statistics.stdev(each), "each": each, "floor": floors[name]}
+        name: {
+            "mean": statistics.mean(each),
+            "spread": statistics.stdev(each),
+            "each": each,
+            "floor": floors[name],
+        }
         for name, each in values.items()
     }
     io.write_json(path, {"runs": [str(result.run.path) for result in results], "n": n, "metrics": rows})

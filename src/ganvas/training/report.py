@@ -94,10 +94,15 @@ def diagnosis(run: Run) -> list[str]:
     """The HTML of the monitor's verdicts; empty without measurements."""
     records = run.stats()
     found, stretches = verdicts.judge(records), verdicts.problems(records)
-    parts = [f"<p><b>{html.escape(v.name)}</b>: {html.escape(v.text)} {html.escape(v.fix)}</p>" for v in found]
+    parts = [
+        f"<p><b>{html.escape(v.name)}</b>: {html.escape(v.text)} {html.escape(v.fix)}</p>" for v in found
+    ]
     if stretches:
         parts.append("<table><tr><th>verdict<th>from kimg<th>to kimg</tr>")
-        parts += [f"<tr><td>{html.escape(name)}<td>{first:.1f}<td>{last:.1f}</tr>" for name, first, last in stretches]
+        parts += [
+            f"<tr><td>{html.escape(name)}<td>{first:.1f}<td>{last:.1f}</tr>"
+            for name, first, last in stretches
+        ]
         parts.append("</table>")
     return parts
 
@@ -107,7 +112,9 @@ def write_report(run: Run) -> Path:
     model = load(run.path, device="cpu", critic=False)
     info = run.info
     samples = sorted(p for p in run.samples_path.glob("*.png") if p.stem.isdigit())
-    shown = [samples[round(i * (len(samples) - 1) / 5)] for i in range(min(6, len(samples)))] if samples else []
+    shown = (
+        [samples[round(i * (len(samples) - 1) / 5)] for i in range(min(6, len(samples)))] if samples else []
+    )
     parts = [
         f"<h1>{html.escape(run.path.name)}</h1>",
         f"<p>{html.escape(info['data']['name'])}: {info['data']['trained_on']:,} samples trained on, "
@@ -120,7 +127,9 @@ def write_report(run: Run) -> Path:
     if len(model.shape) == 3:
         parts += [
             "<h2>A walk through the latent space</h2>",
-            _figure(pictures.png(interpolation(model)), "each row goes from one latent (left) to another (right)"),
+            _figure(
+                pictures.png(interpolation(model)), "each row goes from one latent (left) to another (right)"
+            ),
         ]
     if quality := evidence.section(run):
         parts += ["<h2>Quality</h2>", *quality]
@@ -146,7 +155,9 @@ def write_report(run: Run) -> Path:
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width,initial-scale=1'>"
-        f"<title>{html.escape(run.path.name)} - ganvas</title><style>{STYLE}</style>\n" + "\n".join(parts) + "</html>\n"
+        f"<title>{html.escape(run.path.name)} - ganvas</title><style>{STYLE}</style>\n"
+        + "\n".join(parts)
+        + "</html>\n"
     )
     path = run.path / "report.html"
     io.write_bytes(path, page.encode())

@@ -92,14 +92,18 @@ def resolve(
             losses.penalties.get(name)
         objective = replace(
             objective,
-            penalties=tuple(had.get(name, PenaltyConfig(name, PENALTY_WEIGHTS.get(name, 1.0))) for name in wanted),
+            penalties=tuple(
+                had.get(name, PenaltyConfig(name, PENALTY_WEIGHTS.get(name, 1.0))) for name in wanted
+            ),
         )
     if gamma is not None:
         if not objective.penalties:
             raise GanvasError("--gamma sets the weight of a penalty and there is none. Add --penalty r1.")
         objective = replace(objective, penalties=tuple(replace(p, weight=gamma) for p in objective.penalties))
     if augment is not None:
-        config = replace(config, augment=_augmentation([augment] if isinstance(augment, str) else list(augment)))
+        config = replace(
+            config, augment=_augmentation([augment] if isinstance(augment, str) else list(augment))
+        )
     if on_collapse is not None:
         config = replace_at(config, "training.on_collapse", on_collapse)
     training = config.training
@@ -127,7 +131,9 @@ def _augmentation(names: list[str]) -> AugmentConfig:
         return RECIPES[names[0]]
     for name in names:
         if name in RECIPES:
-            raise GanvasError(f"--augment {name} is a whole recipe: give it alone, or name single augmentations.")
+            raise GanvasError(
+                f"--augment {name} is a whole recipe: give it alone, or name single augmentations."
+            )
         augmentations.get(name)
     return AugmentConfig(policy=tuple(names))
 
@@ -169,7 +175,9 @@ def _check(config: Config, dataset: Dataset) -> Config:
         )
     codes = int(config.network.critic.get("codes", 0))
     if not 0 <= codes <= config.network.latent_dim:
-        raise GanvasError(f"network.critic.codes is {codes}; there are {config.network.latent_dim} numbers in z.")
+        raise GanvasError(
+            f"network.critic.codes is {codes}; there are {config.network.latent_dim} numbers in z."
+        )
     if config.data.balance:
         balanced(dataset)
     return config

@@ -44,7 +44,14 @@ def _last(probes: Sequence[Json], name: str, window: int = WINDOW) -> float | No
 
 def non_finite_soon(probes: Sequence[Json]) -> Verdict | None:
     """Logits, losses or gradients that are huge, or large and multiplying."""
-    names = ("real_logits", "fake_logits", "loss_critic", "loss_generator", "gradient_critic", "gradient_generator")
+    names = (
+        "real_logits",
+        "fake_logits",
+        "loss_critic",
+        "loss_generator",
+        "gradient_critic",
+        "gradient_generator",
+    )
     sizes = [max(abs(probe.get(name, 0.0)) for name in names) for probe in probes[-WARM_UP:]]
     growing = sizes[-1] > 1e3 and all(later > 1.5 * earlier for earlier, later in pairwise(sizes))
     if min(sizes[-2:]) > 1e4 or growing:
@@ -77,7 +84,14 @@ def mode_collapse(probes: Sequence[Json], window: int = WINDOW) -> Verdict | Non
 def critic_over_fitting(probes: Sequence[Json]) -> Verdict | None:
     """Training images score above held-out ones, which the critic has never seen."""
     overfit, train, held = (_last(probes, name) for name in ("overfit", "accuracy_train", "accuracy_held"))
-    if overfit is None or train is None or held is None or overfit < 0.4 or train < 0.65 or train - held < 0.08:
+    if (
+        overfit is None
+        or train is None
+        or held is None
+        or overfit < 0.4
+        or train < 0.65
+        or train - held < 0.08
+    ):
         return None
     return Verdict(
         "critic over-fitting", "problem",

@@ -66,7 +66,9 @@ def explore(
     """
     if isinstance(model, Model):
         if data is not None:
-            raise GanvasError("data= goes with a model that is opened by name; give a Model its images by real=.")
+            raise GanvasError(
+                "data= goes with a model that is opened by name; give a Model its images by real=."
+            )
         if real is not None and (real.dtype != torch.uint8 or tuple(real.shape[1:]) != tuple(model.shape)):
             raise GanvasError(
                 f"real must be uint8 (n, {', '.join(map(str, model.shape))}), got {real.dtype} {tuple(real.shape)}."
@@ -74,7 +76,9 @@ def explore(
         known = None if real is None else Real(real, f"{len(real):,} images that were given")
         renderer = Renderer(model, "your model", ratio, known)
     elif ratio is not None or real is not None:
-        raise GanvasError("ratio= and real= go with a Model; what is opened by name finds its own, with data=.")
+        raise GanvasError(
+            "ratio= and real= go with a Model; what is opened by name finds its own, with data=."
+        )
     else:
         renderer = open_renderer(model, data, device)
     renderer.warm()
@@ -82,7 +86,11 @@ def explore(
 
 
 def serve(
-    source: Source, host: str = "127.0.0.1", port: int = 0, browser: bool = True, say: Callable[[str], None] = print
+    source: Source,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    browser: bool = True,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Serve until Ctrl-C. Port 0 is a free one. Raises `GanvasError` when the address is taken or nothing can be served here."""
     _check_process()
@@ -117,7 +125,10 @@ def serve(
         Guard(server, token),
         log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan="on",
     )  # fmt: skip
-    with warnings.catch_warnings(), contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it is meant to end
+    with (
+        warnings.catch_warnings(),
+        contextlib.suppress(KeyboardInterrupt),
+    ):  # Ctrl-C is how it is meant to end
         # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
         warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
         _Server(config, lambda: _greet(source.renderer.name, url, browser, say)).run(sockets=[listener])

@@ -14,7 +14,9 @@ Progress = Callable[[int, int], None]
 BATCH = 32
 
 
-def film(renderer: Renderer, timeline: Timeline, progress: Progress = lambda done, total: None) -> tuple[Tensor, float]:
+def film(
+    renderer: Renderer, timeline: Timeline, progress: Progress = lambda done, total: None
+) -> tuple[Tensor, float]:
     """The frames (T, C, H, W) uint8 and the variation of their steps (0: every picture changes as much as the one before).
 
     Frames between two keys have the class and the noise of the first one. Raises `GanvasError` for fewer than two keys.
@@ -50,7 +52,10 @@ def film(renderer: Renderer, timeline: Timeline, progress: Progress = lambda don
         for start in range(0, len(times), BATCH):
             stop = min(start + BATCH, len(times))
             rows = range(start, stop)
-            if len({(keys[which[i]].noise, keys[which[i]].label) for i in rows}) == 1 and not renderer.classes:
+            if (
+                len({(keys[which[i]].noise, keys[which[i]].label) for i in rows}) == 1
+                and not renderer.classes
+            ):
                 frames.append(renderer.pictures(space, points[start:stop], keys[which[start]]))
             else:
                 frames += [renderer.pictures(space, points[i : i + 1], keys[which[i]]) for i in rows]

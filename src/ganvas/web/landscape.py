@@ -59,7 +59,9 @@ def landscape(renderer: Renderer, n: int = SAMPLES, tell: Tell = lambda what, do
         tensors, header = io.load_tensors(path)
         if header.get("kind") == "landscape" and header.get("made_of") == made_of:
             values = {k.removeprefix("value."): v for k, v in tensors.items() if k.startswith("value.")}
-            return Landscape(tensors["places"], values, tensors.get("real_places"), tensors["features"].float())
+            return Landscape(
+                tensors["places"], values, tensors.get("real_places"), tensors["features"].float()
+            )
     except (GanvasError, KeyError):
         pass
     found = _draw(renderer, n, tell)
@@ -111,9 +113,14 @@ def _draw(renderer: Renderer, n: int, tell: Tell) -> Landscape:
     real_places = None
     if renderer.real is not None:
         real_places = _among(renderer.gauge.features(renderer.real.images[:REALS]), together, places)
-    middle, reach = (places.amax(0) + places.amin(0)) / 2, (places.amax(0) - places.amin(0)).clamp(min=1e-9) / 2
+    middle, reach = (
+        (places.amax(0) + places.amin(0)) / 2,
+        (places.amax(0) - places.amin(0)).clamp(min=1e-9) / 2,
+    )
     scaled = (places - middle) / reach
-    return Landscape(scaled, values, None if real_places is None else (real_places - middle) / reach, together)
+    return Landscape(
+        scaled, values, None if real_places is None else (real_places - middle) / reach, together
+    )
 
 
 def colour_names(renderer: Renderer) -> tuple[str, ...]:

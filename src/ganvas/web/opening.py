@@ -48,7 +48,10 @@ def _real(model: Model, path: Path, data: str | None) -> Real | None:
 
 
 def replay(
-    recipe: "Recipe | dict[str, object] | str | Path", model: "Model | Renderer | None" = None, *, device: str = "auto"
+    recipe: "Recipe | dict[str, object] | str | Path",
+    model: "Model | Renderer | None" = None,
+    *,
+    device: str = "auto",
 ) -> torch.Tensor:
     """The picture of a recipe: uint8 (C, H, W), the same pixels that the explorer showed on this machine.
 

@@ -125,7 +125,9 @@ class Gauge:
     def features(self, images: Tensor) -> Tensor:
         """What neighbours on the map are told by: (n, F) on the CPU."""
         parts = images.split(256)
-        return torch.cat([self._extractor(part.to(self.model.device)).features.float().cpu() for part in parts])
+        return torch.cat(
+            [self._extractor(part.to(self.model.device)).features.float().cpu() for part in parts]
+        )
 
     @torch.no_grad()
     def kinds(self, features: Tensor) -> Tensor | None:
@@ -133,7 +135,9 @@ class Gauge:
         known = classifier_of(self.model)
         return None if known is None else known.network.head(features.to(self.model.device)).argmax(1).cpu()
 
-    def repaired(self, space: LatentSpace, points: Tensor, label: Tensor | None, off: bool, steps: int = 10) -> Tensor:
+    def repaired(
+        self, space: LatentSpace, points: Tensor, label: Tensor | None, off: bool, steps: int = 10
+    ) -> Tensor:
         """A point (1, *shape) where samples look real: half the way to the nearest usual points where it is off the manifold,
         then a few steps uphill in realism, and in the own critic's eyes as far as its usual samples."""
         assert self.ratio is not None

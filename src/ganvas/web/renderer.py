@@ -136,7 +136,11 @@ class Renderer:
         """Points (n, *shape) with the class and the noise of a state: uint8 (n, C, H, W)."""
         label = self.label(state)
         labels = None if label is None else label.expand(len(points))
-        drawn = space.decode(points, labels) if state.noise is None else self._with_noise(space, points, state.noise)
+        drawn = (
+            space.decode(points, labels)
+            if state.noise is None
+            else self._with_noise(space, points, state.noise)
+        )
         if not torch.isfinite(drawn).all():
             raise GanvasError("The generator drew NaN or infinity here.")
         return self.model.to_data(drawn).cpu()
@@ -175,7 +179,9 @@ class Renderer:
     @cached_property
     def start(self) -> State:
         """Where a page begins: the most real of the first `FIRST` samples that is on the manifold."""
-        return next((s for i in self.ranked(FIRST) if not self.quality(s := State(number=i)).warnings), State())
+        return next(
+            (s for i in self.ranked(FIRST) if not self.quality(s := State(number=i)).warnings), State()
+        )
 
     @torch.no_grad()
     def ranked(self, count: int) -> list[int]:
@@ -235,7 +241,10 @@ class Renderer:
     def clicked(self, marks: Sequence[tuple[int, int, bool]], name: str) -> Direction:
         """A direction from samples that a person marked: (seed, number, good)."""
         points = torch.cat(
-            [self._sample(self.space, seed, number, self.label(State(number=number))) for seed, number, _ in marks]
+            [
+                self._sample(self.space, seed, number, self.label(State(number=number)))
+                for seed, number, _ in marks
+            ]
         )
         scores = torch.tensor([1.0 if good else 0.0 for _, _, good in marks])
         return attribute(self.space, points, scores, name)
@@ -244,7 +253,9 @@ class Renderer:
         """Eight states around one, two along each of the four directions that change its picture most, at equal changes."""
         space, points = self.point(state)
         if space.size > MOST:
-            raise GanvasError(f"{space.name} has {space.size} numbers; neighbours are looked for in up to {MOST}.")
+            raise GanvasError(
+                f"{space.name} has {space.size} numbers; neighbours are looked for in up to {MOST}."
+            )
         _, found = jacobians(space, points, pyramid, self.label(state))
         values, vectors = torch.linalg.eigh(found[0].t() @ found[0])
         moved = []
@@ -304,7 +315,12 @@ class Renderer:
         degrade = None if task == "none" else tasks.get(task)(*given)
         newton = 10 if self.space.size <= MOST and task == "none" else 0
         found = invert(
-            self.space, image[None].to(self.model.device), steps=100, restarts=4, newton=newton, degrade=degrade
+            self.space,
+            image[None].to(self.model.device),
+            steps=100,
+            restarts=4,
+            newton=newton,
+            degrade=degrade,
         )
         label = None if found.labels is None else int(found.labels[0])
         return self.settle(State(label=label), self.space, found.points.detach()), float(found.residual[0])

@@ -41,7 +41,9 @@ class Session:
     @property
     def recipe(self) -> Recipe:
         """Everything, to be saved."""
-        return Recipe(self.renderer.name, self.renderer.hash, self.state, self.timeline, tuple(self.bookmarks))
+        return Recipe(
+            self.renderer.name, self.renderer.hash, self.state, self.timeline, tuple(self.bookmarks)
+        )
 
     def adopt(self, renderer: Renderer) -> None:
         """Go on with another snapshot of the model: the same latents; what was found in the old one's space is gone."""
@@ -96,7 +98,9 @@ class Session:
 
     def add(self, directions: Sequence[Direction]) -> None:
         """Put directions first in the tray."""
-        self._locked = {key: each for key, each in self._locked.items() if key[0] not in {d.name for d in directions}}
+        self._locked = {
+            key: each for key, each in self._locked.items() if key[0] not in {d.name for d in directions}
+        }
         self._fill({each.name: each for each in directions}, [d for d in self.tray.values() if d is not None])
 
     def _fill(self, first: dict[str, Direction | None], then: Sequence[Direction]) -> None:
@@ -113,12 +117,16 @@ class Session:
         known = self.tray.get(name)
         if known is None:
             old = next((move for move in self.state.moves if move.name == name), None)
-            old = old or next((m for step in self.history.steps for m in step.state.moves if m.name == name), None)
+            old = old or next(
+                (m for step in self.history.steps for m in step.state.moves if m.name == name), None
+            )
             if old is None:
                 raise GanvasError(f"There is no direction {name!r} in the tray.")
             return replace(old, strength=strength)
         made = self._made(known, strength, self.state.locks)
-        layers = next((move.layers for move in self.state.moves if move.name == name), made.layers or self.layers)
+        layers = next(
+            (move.layers for move in self.state.moves if move.name == name), made.layers or self.layers
+        )
         return replace(made, layers=layers)
 
     def _made(self, direction: Direction, strength: float, locks: tuple[str, ...]) -> Move:
@@ -176,7 +184,9 @@ class Session:
                 f"Mark at least 4 good and 4 bad samples, better {MARKS_WANTED} in all; there are {good} and "
                 f"{len(self.marks) - good}."
             )
-        found = self.renderer.clicked([(*key, good) for key, good in self.marks.items()], name.strip() or "marked")
+        found = self.renderer.clicked(
+            [(*key, good) for key, good in self.marks.items()], name.strip() or "marked"
+        )
         self.add([found])
         return found
 

@@ -143,7 +143,9 @@ def to_json(recipe: Recipe) -> io.Json:
 def from_json(value: Any) -> Recipe:
     """The recipe of `to_json`. Raises `GanvasError` for anything else, saying what is wrong."""
     if not isinstance(value, dict) or value.get("kind") != "recipe":
-        raise GanvasError("This is no recipe: expected a JSON object with kind 'recipe', as the explorer saves it.")
+        raise GanvasError(
+            "This is no recipe: expected a JSON object with kind 'recipe', as the explorer saves it."
+        )
     if value.get("format_version") != FORMAT_VERSION:
         raise GanvasError(
             f"The recipe has format version {value.get('format_version')}, this ganvas reads {FORMAT_VERSION}."
@@ -158,7 +160,9 @@ def from_json(value: Any) -> Recipe:
             raise ValueError(f"{made.fps} frames a second")
         bookmarks = tuple((str(name), _state(state)) for name, state in value.get("bookmarks") or ())
         state = _state(value["state"])
-        return Recipe(str(value["model"]), str(value["hash"]), state, made, bookmarks, dict(value.get("made") or {}))
+        return Recipe(
+            str(value["model"]), str(value["hash"]), state, made, bookmarks, dict(value.get("made") or {})
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GanvasError(f"The recipe is damaged: {error!r}.") from error
 

@@ -31,7 +31,9 @@ def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
                 raise GanvasError(
                     f"The picture has {picture.width} x {picture.height} px; up to {MOST_PIXELS // 10**6} million are taken."
                 )
-            plain = picture.convert("RGBA" if picture.mode in ("RGBA", "LA", "PA", "P") else "RGB").convert("RGBA")
+            plain = picture.convert("RGBA" if picture.mode in ("RGBA", "LA", "PA", "P") else "RGB").convert(
+                "RGBA"
+            )
             # Transparent is background: black, as in the data that small generators are trained on.
             flat = Image.new("RGBA", plain.size, (0, 0, 0, 255))
             flat.alpha_composite(plain)

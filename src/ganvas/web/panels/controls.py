@@ -54,14 +54,20 @@ def build(page: Page) -> None:
                 lambda: session.state.number,
                 lambda v: restart(number=v),
             )
-            usable = [n for n in samplers if n not in SLOW and (renderer.ratio is not None or n in WITHOUT_RATIO)]
+            usable = [
+                n for n in samplers if n not in SLOW and (renderer.ratio is not None or n in WITHOUT_RATIO)
+            ]
             chosen = ui.select(usable, value="prior", label="sampler").props("dense outlined").classes("sel")
             chosen.tooltip("what new samples are drawn with, at about ten forwards")
 
             async def new() -> None:
                 seed = session.state.seed + 1
                 found = await page.work(
-                    f"drawing by {chosen.value}", session.renderer.drawn_by, chosen.value, seed, session.state.label
+                    f"drawing by {chosen.value}",
+                    session.renderer.drawn_by,
+                    chosen.value,
+                    seed,
+                    session.state.label,
                 )
                 if found is not None:
                     kept = replace(
@@ -70,9 +76,9 @@ def build(page: Page) -> None:
                     )  # fmt: skip
                     await page.step(f"new sample by {chosen.value}", kept)
 
-            ui.button("New", icon="casino", on_click=new).props("dense no-caps unelevated data-id=do-new").tooltip(
-                "another sample (N)"
-            )
+            ui.button("New", icon="casino", on_click=new).props(
+                "dense no-caps unelevated data-id=do-new"
+            ).tooltip("another sample (N)")
             page.keys["n"] = new
         if renderer.classes:
             names = class_names(renderer.model)
@@ -100,7 +106,9 @@ def build(page: Page) -> None:
 
     async def show() -> None:
         state = session.state
-        jump.set_text("" if state.base is None else "at a point of its own: a jump led here, not the seed alone")
+        jump.set_text(
+            "" if state.base is None else "at a point of its own: a jump led here, not the seed alone"
+        )
         for name, value in (("seed", state.seed), ("sample", state.number)):
             fields[name].set_value(value)
         if "class" in fields:
@@ -132,7 +140,11 @@ def _styles(page: Page, fields: dict[str, Any], number: Callable[..., None]) -> 
         async def mix() -> None:
             seed = None if other.value is None else int(other.value)
             state = session.mixed(seed, int(span.value["min"]), int(span.value["max"]))
-            words = "own style" if seed is None else f"layers {span.value['min']}-{span.value['max']} of seed {seed}"
+            words = (
+                "own style"
+                if seed is None
+                else f"layers {span.value['min']}-{span.value['max']} of seed {seed}"
+            )
             await page.step(words, state)
 
         async def plain() -> None:

@@ -64,9 +64,9 @@ def build(page: Page) -> None:
     page.tray_changed = lambda: rows.refresh()
 
     async def choose() -> None:
-        if await page.work(f"finding directions by {method.value}", session.choose, method.value) is None and (
-            session.method != method.value
-        ):
+        if await page.work(
+            f"finding directions by {method.value}", session.choose, method.value
+        ) is None and (session.method != method.value):
             return
         rows.refresh()
         await thumbnails()
@@ -75,7 +75,9 @@ def build(page: Page) -> None:
         state = await page.work("locking", session.lock, tuple(locks.value))
         if state is not None:
             await page.step("locked " + (", ".join(locks.value) or "nothing"), state)
-            note.set_text(f"Sliders keep {', '.join(locks.value)} (conditional projection)." if locks.value else "")
+            note.set_text(
+                f"Sliders keep {', '.join(locks.value)} (conditional projection)." if locks.value else ""
+            )
 
     method.on_value_change(choose)
     locks.on_value_change(lock)
@@ -126,7 +128,13 @@ def _row(page: Page, name: str, known: Direction | None) -> ui.element:
         with ui.element("div").classes("head"):
             ui.label(name).classes("name")
             if known is not None:
-                score = "accuracy" if known.method == "attribute" else "share" if known.method == "pca" else "score"
+                score = (
+                    "accuracy"
+                    if known.method == "attribute"
+                    else "share"
+                    if known.method == "pca"
+                    else "score"
+                )
                 strongest = max(known.effects, key=lambda each: abs(known.effects[each]), default="")
                 words = [f"{score} {known.score:.0%}" if known.score <= 1 else f"{score} {known.score:.2g}"]
                 words.append(f"effect {known.effect:.2f}")
@@ -140,7 +148,9 @@ def _row(page: Page, name: str, known: Direction | None) -> ui.element:
                 )
             ui.element("span").props("data-value")
         strip = ui.element("img").classes("strip").props('alt=""')
-        slider(page, name, -REACH, REACH, 0.1, value, lambda v: session.dragged(name, v), name + " at {:+.1f}")
+        slider(
+            page, name, -REACH, REACH, 0.1, value, lambda v: session.dragged(name, v), name + " at {:+.1f}"
+        )
     return strip
 
 
@@ -154,7 +164,9 @@ def _layers(page: Page) -> None:
 
     with ui.element("div").classes("g-line"):
         ui.label("layers they move, coarse to fine").classes("small soft")
-        span = ui.range(min=0, max=top, step=1, value=place()).props('label dense snap aria-label="layers that move"')
+        span = ui.range(min=0, max=top, step=1, value=place()).props(
+            'label dense snap aria-label="layers that move"'
+        )
         span.props("data-id=move-layers").style("width: 130px")
 
     async def limited() -> None:
@@ -194,7 +206,9 @@ def _load(page: Page, changed: Any) -> None:
             save(path, known)
             ui.download.content(path.read_bytes(), "directions.safetensors")
 
-    upload = ui.upload(on_upload=loaded, auto_upload=True, max_file_size=2**24, label="").props("accept=.safetensors")
+    upload = ui.upload(on_upload=loaded, auto_upload=True, max_file_size=2**24, label="").props(
+        "accept=.safetensors"
+    )
     upload.style("display: none")
     ui.button("Load", icon="upload_file", on_click=lambda: upload.run_method("pickFiles")).props(
         "dense flat no-caps"

@@ -45,7 +45,9 @@ def build(page: Page) -> None:
         with kept:
             for place, ((words, state), image) in enumerate(zip(session.bookmarks, marked, strict=True)):
                 with ui.element("div").classes("g-line"):
-                    with ui.element("button").classes("step").props("type=button").style("width: auto") as row:
+                    with (
+                        ui.element("button").classes("step").props("type=button").style("width: auto") as row
+                    ):
                         ui.element("img").props(f'src="{image_url(image)}" alt=""')
                         ui.label(words)
                     row.on("click", lambda _, s=state, w=words: page.step(f"bookmark {w}", s))

@@ -31,7 +31,8 @@ def build(page: Page) -> None:
             if found is not None:
                 page.tray_changed()
                 page.tell(
-                    f"{found.name}: {found.score:.0%} of held-out marks right. It is the first slider now.", "positive"
+                    f"{found.name}: {found.score:.0%} of held-out marks right. It is the first slider now.",
+                    "positive",
                 )
                 result.set_text(
                     f"{found.name}: accuracy {found.score:.0%} on held-out marks, effect {found.effect:.2f}, "
@@ -73,7 +74,11 @@ def build(page: Page) -> None:
         tiles.clear()
         with place:
             for number, image in enumerate(images):
-                with ui.element("button").classes("tile").props(f'type=button aria-label="sample {number}"') as tile:
+                with (
+                    ui.element("button")
+                    .classes("tile")
+                    .props(f'type=button aria-label="sample {number}"') as tile
+                ):
                     ui.element("img").props(f'src="{image_url(image)}" alt=""')
                 mark = session.marks.get((at["seed"], number))
                 if mark is not None:

@@ -36,7 +36,9 @@ def build(page: Page) -> None:
     """Lay it out; the map itself comes when it is drawn."""
     session, source = page.session, page.source
     with ui.element("div").classes("g-line"):
-        colour = ui.select(["density"], value="density", label="colour").props("dense outlined").classes("sel")
+        colour = (
+            ui.select(["density"], value="density", label="colour").props("dense outlined").classes("sel")
+        )
         reals = ui.switch("real images", value=False)
         words = ui.label("").classes("small soft").props("data-id=map-words")
 
@@ -176,7 +178,9 @@ def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...])
             "inRange": {"color": list(RAMP)}, "textStyle": {"color": "#888"},
         }  # fmt: skip
     if reals and found.real_places is not None:
-        data = [[round(x, 4), round(y, 4), 0, i] for i, (x, y) in enumerate(found.real_places[:REALS].tolist())]
+        data = [
+            [round(x, 4), round(y, 4), 0, i] for i, (x, y) in enumerate(found.real_places[:REALS].tolist())
+        ]
         series.append(
             {
                 **dots,

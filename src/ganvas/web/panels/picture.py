@@ -26,9 +26,15 @@ def build(page: Page) -> None:
             label="what to do",
         )
         task.props("dense outlined").classes("sel")
-        hidden = ui.select(list(HALVES), value="bottom", label="hidden part").props("dense outlined").classes("sel")
+        hidden = (
+            ui.select(list(HALVES), value="bottom", label="hidden part")
+            .props("dense outlined")
+            .classes("sel")
+        )
         hidden.bind_visibility_from(task, "value", value="inpaint")
-        negative = ui.switch("negative").tooltip("for dark drawings on light paper, where the data are light on dark")
+        negative = ui.switch("negative").tooltip(
+            "for dark drawings on light paper, where the data are light on dark"
+        )
     words = ui.label("").props("data-id=inverted").classes("small")
     with ui.element("div").classes("g-line pixel"):
         before = ui.element("img").props('width=140 alt="" data-id=uploaded')
@@ -55,7 +61,9 @@ def build(page: Page) -> None:
         words.set_text(
             f"{unit}residual {residual:.0%} of the distance of two samples (0 %: exact; 100 %: as unlike as another sample)"
         )
-        await page.step("an uploaded picture" if task.value == "none" else f"a picture repaired: {task.value}", state)
+        await page.step(
+            "an uploaded picture" if task.value == "none" else f"a picture repaired: {task.value}", state
+        )
 
     async def uploaded(event: events.UploadEventArguments) -> None:
         given["content"] = await event.file.read()
@@ -66,6 +74,10 @@ def build(page: Page) -> None:
         page.tell(f"Pictures of up to {LARGEST >> 20} MiB are taken.", "negative")
 
     upload = ui.upload(
-        on_upload=uploaded, on_rejected=rejected, auto_upload=True, max_file_size=LARGEST, label="Drop a picture here"
+        on_upload=uploaded,
+        on_rejected=rejected,
+        auto_upload=True,
+        max_file_size=LARGEST,
+        label="Drop a picture here",
     ).props("accept=image/* flat bordered data-id=upload")
     ui.button("Again with these settings", on_click=look).props("dense flat no-caps")

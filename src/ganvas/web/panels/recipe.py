@@ -44,7 +44,9 @@ def build(page: Page) -> None:
         ui.button("Save recipe.json", icon="download", on_click=save).props(
             "dense unelevated no-caps data-id=do-recipe"
         )
-        ui.button("Save the picture", icon="image", on_click=image).props("dense flat no-caps data-id=do-picture")
+        ui.button("Save the picture", icon="image", on_click=image).props(
+            "dense flat no-caps data-id=do-picture"
+        )
         ui.button(
             "Copy the address", icon="link",
             on_click=lambda: page.script(f"ganvas.copy(location.origin + '/?r={to_text(session.recipe)}')"),
@@ -54,9 +56,9 @@ def build(page: Page) -> None:
             icon="code",
             on_click=lambda: page.script(f"ganvas.copy({json.dumps(as_python(session.recipe))})"),
         ).props("dense flat no-caps")
-    upload = ui.upload(on_upload=opened, auto_upload=True, max_file_size=LONGEST, label="Open a recipe.json").props(
-        "accept=.json flat bordered"
-    )
+    upload = ui.upload(
+        on_upload=opened, auto_upload=True, max_file_size=LONGEST, label="Open a recipe.json"
+    ).props("accept=.json flat bordered")
     code = ui.element("pre").classes("code").props("data-id=python")
     with code:
         python = ui.label("")

@@ -68,7 +68,9 @@ def _quality(page: Page) -> None:
                 shown[name] = (bar, ui.label("").classes("value").props(f"data-id=q-{name}"))
         verdict = ui.label("").props("data-id=verdict role=status")
         with ui.element("div").classes("g-line"):
-            nearest = ui.element("img").classes("pixel").props('width=56 height=56 alt="the nearest real image"')
+            nearest = (
+                ui.element("img").classes("pixel").props('width=56 height=56 alt="the nearest real image"')
+            )
             nearest_words = ui.label("").classes("small soft").props("data-id=nearest")
         if page.session.renderer.ratio is None:
             ui.label(

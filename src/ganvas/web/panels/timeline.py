@@ -31,10 +31,12 @@ def build(page: Page) -> None:
 
     page.keys["k"] = add
     with ui.element("div").classes("g-line"):
-        ui.button("Add key frame", icon="add", on_click=add).props("dense unelevated no-caps data-id=do-key").tooltip(
-            "(K)"
+        ui.button("Add key frame", icon="add", on_click=add).props(
+            "dense unelevated no-caps data-id=do-key"
+        ).tooltip("(K)")
+        kind = (
+            ui.select(KINDS, value=session.timeline.kind, label="way").props("dense outlined").classes("sel")
         )
-        kind = ui.select(KINDS, value=session.timeline.kind, label="way").props("dense outlined").classes("sel")
         frames = (
             ui.number("frames", value=session.timeline.frames, min=2, max=600, format="%d")
             .props("dense outlined")
@@ -45,11 +47,18 @@ def build(page: Page) -> None:
             .props("dense outlined")
             .classes("num")
         )
-        equal = ui.switch("equal pace", value=session.timeline.equal).tooltip("the same change from picture to picture")
+        equal = ui.switch("equal pace", value=session.timeline.equal).tooltip(
+            "the same change from picture to picture"
+        )
         loop = ui.switch("loop", value=session.timeline.loop)
     keys = ui.element("div").classes("sheet many").props("data-id=keys")
     note = ui.label("").classes("small soft").props("data-id=film-words")
-    preview = ui.element("img").classes("pixel").style("width: 224px").props('data-id=film alt="preview of the film"')
+    preview = (
+        ui.element("img")
+        .classes("pixel")
+        .style("width: 224px")
+        .props('data-id=film alt="preview of the film"')
+    )
 
     def timeline(most: int | None = None) -> Timeline:
         count = int(frames.value or 48)
@@ -87,7 +96,8 @@ def build(page: Page) -> None:
         ui.button("Preview", icon="play_arrow", on_click=look).props("dense flat no-caps data-id=do-preview")
         for suffix in (".mp4", ".gif", ".webp", ".png"):
             button = ui.button(
-                suffix[1:].upper() if suffix != ".png" else "PNG sheet", on_click=lambda _, s=suffix: export(s)
+                suffix[1:].upper() if suffix != ".png" else "PNG sheet",
+                on_click=lambda _, s=suffix: export(s),
             )
             button.props(f"dense flat no-caps data-id=export-{suffix[1:]}")
             if suffix == ".mp4" and find_spec("av") is None:
@@ -106,7 +116,9 @@ def build(page: Page) -> None:
                         .props(f'type=button aria-label="go to key frame {place + 1}"') as tile
                     ):
                         ui.element("img").props(f'src="{image_url(image)}" alt=""')
-                    tile.on("click", lambda _, p=place: page.step(f"key frame {p + 1}", session.timeline.keys[p]))
+                    tile.on(
+                        "click", lambda _, p=place: page.step(f"key frame {p + 1}", session.timeline.keys[p])
+                    )
 
                     async def drop(p: int = place) -> None:
                         session.drop_key(p)

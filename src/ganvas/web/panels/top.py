@@ -49,9 +49,9 @@ def build(page: Page) -> None:
         def theme() -> None:
             dark.value = not dark.value
 
-        ui.button(icon="contrast", on_click=theme).props('flat dense round aria-label="light or dark"').tooltip(
-            "light or dark"
-        )
+        ui.button(icon="contrast", on_click=theme).props(
+            'flat dense round aria-label="light or dark"'
+        ).tooltip("light or dark")
         ui.icon("keyboard").classes("soft").tooltip(KEYS)
 
     actions = {"z": undo, "y": redo, "a": pin}

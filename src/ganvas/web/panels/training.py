@@ -31,7 +31,10 @@ def build(page: Page) -> None:
     )
     said = ui.element("div").props("data-id=verdicts")
     samples = (
-        ui.element("img").classes("pixel").style("width: 100%; max-width: 560px").props('alt="samples of the run"')
+        ui.element("img")
+        .classes("pixel")
+        .style("width: 100%; max-width: 560px")
+        .props('alt="samples of the run"')
     )
 
     async def look() -> None:
@@ -55,7 +58,9 @@ def build(page: Page) -> None:
                     ui.label("Nothing stands out so far.").classes("fine")
             newest = sorted(folder.samples_path.glob("[0-9]*.png"))
             if newest:
-                samples.props["src"] = pictures.data_url(await asyncio.to_thread(newest[-1].read_bytes), "image/png")
+                samples.props["src"] = pictures.data_url(
+                    await asyncio.to_thread(newest[-1].read_bytes), "image/png"
+                )
                 samples.update()
         snapshots = folder.snapshots
         if follow.value and snapshots and snapshots[-1] != seen["snapshot"]:
