@@ -1,5 +1,6 @@
 """Atomic writes on a real full device (/dev/full), hostile and damaged weight files."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -166,3 +167,74 @@ def test_json_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         io.write_json(path, float("nan"))
     assert path.read_text() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"[" * 100_000, "more than 32 levels"),
+        (b'{"a":' * 33 + b"1" + b"}" * 33, "more than 32 levels"),
+        (b"[" + b"0," * 1_000_000 + b"0]", "more than 1,000,000 values"),
+        (b" " * (io.LONGEST + 1), "16,777,217 bytes long; 16,777,216 are read at most"),
+        (b'{"a": 1e999}', "too large"),
+        (b'{"a": -1e999}', "too large"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "too large"),
+        (b'{"a": 18446744073709551616}', "too large"),
+        (b'{"a": NaN}', "NaN is no number of JSON"),
+        (b'{"a": -Infinity}', "-Infinity is no number of JSON"),
+        (b'{"a": "\xff"}', "not valid JSON"),
+        (b'{"a": "\\ud800"}', "not valid JSON"),
+        (b'"' + b'\\"' * 200_000, "not valid JSON"),  # quadratic for a careless scan
+        ("\ud800", "not valid JSON"),
+        (b"", "not valid JSON"),
+    ],
+)
+def test_one_reader_refuses_what_json_must_not_hold(text: bytes | str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match=message):
+        io.parse_json(text, "It")
+    if isinstance(text, bytes):
+        (tmp_path / "a.json").write_bytes(text)
+        with pytest.raises(GanvasError):
+            io.read_json(tmp_path / "a.json")
+        assert ("NaN" in message or "Infinity" in message) == bool(io.read_json_lines(tmp_path / "a.json"))
+
+
+def test_brackets_in_strings_are_not_levels() -> None:
+    text = json.dumps({"a": "[{" * 1000 + '"\\', "b": ["\U0001f600", -0.5, 2**64 - 1, None]})
+    assert io.parse_json(text, "It") == json.loads(text)
+    assert io.parse_json("[" * 32 + "]" * 32, "It") == json.loads("[" * 32 + "]" * 32)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
+                    | st.text(st.characters(exclude_categories=["Cs"])), lambda each: st.lists(each) | st.dictionaries(
+                        st.text(st.characters(exclude_categories=["Cs"])), each), max_leaves=20))  # fmt: skip
+def test_the_reader_reads_all_json(value: object) -> None:
+    assert io.parse_json(json.dumps(value), "It") == value
+    assert io.parse_json(json.dumps(value, ensure_ascii=False).encode(), "It") == value
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet='[]{}",:\\0e.-nul ', max_size=60) | st.binary(max_size=60))
+def test_the_reader_gives_one_kind_of_error(text: str | bytes) -> None:
+    """Nothing but `GanvasError` gets out, whatever is in it."""
+    with contextlib.suppress(GanvasError):
+        io.parse_json(text, "It", nan=True)
+
+
+def test_lines_that_are_no_objects_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "stats.jsonl"
+    assert io.read_json_lines(path) == []
+    good = [{"kimg": 1}, {"kimg": 2}]
+    path.write_bytes(
+        b'{"kimg": 1}\nnull\n5\n\xff\n[1]\n' + b"[" * 5000 + b'\n{"kimg": 2}\n{"kimg": NaN}\n{"kimg": 3'
+    )
+    *rest, last = io.read_json_lines(path)
+    assert rest == good
+    assert last["kimg"] != last["kimg"]
+
+
+def test_a_device_without_an_end_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").symlink_to("/dev/zero")
+    with pytest.raises(GanvasError, match="are read at most"):
+        io.read_json(tmp_path / "a.json")

@@ -5,7 +5,7 @@ import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ganvas.errors import GanvasError
 from ganvas.registry import did_you_mean
@@ -196,7 +196,14 @@ def from_dict(cls: type[D], values: Mapping[str, Any], where: str = "config") ->
     for name in values:
         if name not in hints:
             raise GanvasError(f"Unknown setting {where}.{name}.{did_you_mean(name, list(hints))}")
+    missing = [each.name for each in fields(cast(Any, cls)) if _is_needed(each) and each.name not in values]
+    if missing:
+        raise GanvasError(f"{where} lacks {', '.join(missing)}.")
     return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _is_needed(each: "dataclasses.Field[Any]") -> bool:
+    return each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

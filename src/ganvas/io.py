@@ -6,6 +6,7 @@ here unpickles, and a file from outside can not choose what gets imported.
 
 import contextlib
 import json
+import math
 import os
 import re
 import secrets
@@ -24,6 +25,15 @@ FORMAT_VERSION = 1
 """Of the safetensors files and config.json. A newer file is refused with a message, never misread."""
 
 Json = dict[str, Any]
+LONGEST = 16 * 2**20
+"""Bytes of one JSON document that is read, unless its reader sets a lower limit."""
+LONGEST_LINES = 64 * 2**20
+"""Bytes of a file of JSON lines that is read."""
+DEEPEST = 32
+"""Lists and objects within each other; the deepest of ganvas' own (a recipe's) is 7."""
+MOST_VALUES = 1_000_000
+"""Values in one document: small ones take far more memory than their text."""
+_LARGEST = 2**64
 
 
 @contextlib.contextmanager
@@ -86,17 +96,101 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Json:
-    """Read a JSON object; raises `GanvasError` when it is missing or damaged."""
+def parse_json(text: bytes | str, what: str, *, longest: int = LONGEST, nan: bool = False) -> Any:
+    """The one reader of JSON from outside. `what` names it in errors: a path, "The recipe in the address".
+
+    Raises `GanvasError` for more than `longest` bytes, `DEEPEST` levels or `MOST_VALUES` values, for anything that is not
+    UTF-8, and for numbers that are not finite or too large. `nan` lets NaN and Infinity through, which Python writes.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        size = len(text) if isinstance(text, bytes) else len(text.encode())
+        if size > longest:
+            raise GanvasError(f"{what} is {size:,} bytes long; {longest:,} are read at most.")
+        plain = text.decode() if isinstance(text, bytes) else text
+        _measure(plain, what)
+        constant = float if nan else _refuse
+        value = json.loads(plain, parse_constant=constant, parse_float=_float, parse_int=_int)
+        if _HALF_A_CHARACTER.search(plain):
+            json.dumps(value, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise GanvasError(f"{what} is damaged: it is not valid JSON ({error}).") from error
+    return value
+
+
+# A string, up to its end or that of the text so that none is looked at twice; a bracket; a comma.
+_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{\]},]', re.DOTALL)
+_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _measure(text: str, what: str) -> None:
+    """Refuse what is too deep or has too many values, before Python's recursive reader sees it."""
+    depth = values = 0
+    for token in _TOKENS.finditer(text):
+        first = text[token.start()]
+        if first in "[{":
+            depth += 1
+        elif first in "]}":
+            depth -= 1
+        if first != '"':
+            values += first in "[{,"
+        if depth > DEEPEST or values > MOST_VALUES:
+            limit = f"{DEEPEST} levels" if depth > DEEPEST else f"{MOST_VALUES:,} values"
+            raise GanvasError(f"{what} is damaged: it has more than {limit}.")
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > 21 or abs(number := int(text)) >= _LARGEST:
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _read_bytes(path: Path, longest: int) -> bytes:
+    """At most `longest` + 1 bytes, whatever the file claims: it may grow, or be a device."""
+    try:
+        with path.open("rb") as file:
+            return file.read(longest + 1)
     except OSError as error:
         raise GanvasError(f"Can not read {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise GanvasError(f"{path} is damaged: it is not valid JSON ({error}).") from error
+
+
+def read_json(path: Path, *, longest: int = LONGEST) -> Json:
+    """Read a JSON object by `parse_json`; raises `GanvasError` when it is missing or damaged."""
+    value = parse_json(_read_bytes(path, longest), str(path), longest=longest)
     if not isinstance(value, dict):
         raise GanvasError(f"{path} is damaged: expected a JSON object.")
     return value
+
+
+def read_json_lines(path: Path) -> list[Json]:
+    """The JSON objects of a file with one a line, by `parse_json`; none where there is no file.
+
+    Lines that are damaged, or no objects, are left out: a kill cuts the last one. NaN is read, as figures may be.
+    """
+    if not path.exists():
+        return []
+    content = _read_bytes(path, LONGEST_LINES)
+    if len(content) > LONGEST_LINES:
+        raise GanvasError(f"{path} is longer than {LONGEST_LINES:,} bytes, which are read at most.")
+    found = []
+    for line in content.split(b"\n"):
+        try:
+            value = parse_json(line, str(path), nan=True)
+        except GanvasError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Json) -> None:
@@ -141,10 +235,7 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
             f"{path} is not a readable safetensors file: it is truncated, damaged or of another kind ({error}). "
             "ganvas reads .safetensors only and never unpickles; use another snapshot of the run."
         ) from error
-    try:
-        header = json.loads(metadata.get("ganvas", "null"))
-    except ValueError as error:
-        raise GanvasError(f"{path} has a damaged ganvas header.") from error
+    header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}")
     if not isinstance(header, dict):
         raise GanvasError(f"{path} was not written by ganvas: its header holds no 'ganvas' entry.")
     version = header.get("format_version")

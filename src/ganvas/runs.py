@@ -92,14 +92,7 @@ class Run:
         return self._lines("stats.jsonl")
 
     def _lines(self, name: str) -> list[io.Json]:
-        path = self.path / name
-        records = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                continue
-        return records
+        return io.read_json_lines(self.path / name)
 
     def append_metrics(self, rows: list[io.Json]) -> None:
         """Append lines to metrics.jsonl."""

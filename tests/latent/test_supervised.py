@@ -76,7 +76,8 @@ def test_scores_as_json_and_mistakes_in_them(tmp_path: Path) -> None:
     numbers, scores = read_scores(path)
     assert numbers == [3, 0]
     assert scores.tolist() == [1, 0.5]
-    for text, message in (("{", "holds no scores"), ("[1]", "holds no scores"), ('{"-1": 1}', "from 0 up")):
+    for text, message in (("{", "holds no scores"), ("[1]", "holds no scores"), ('{"-1": 1}', "from 0 up"),
+                          ('{"1": 1e39}', "finite"), ('{"1": null}', "holds no scores")):  # fmt: skip
         path.write_text(text)
         with pytest.raises(GanvasError, match=message):
             read_scores(path)

@@ -50,13 +50,14 @@ def run(
 
     from ganvas import io
     from ganvas.errors import GanvasError
-    from ganvas.metrics import Row, compare, evaluate
+    from ganvas.metrics import compare, evaluate
+    from ganvas.metrics.rows import read_rows
     from ganvas.runs import open_run
 
     is_run = (samples / "config.json").is_file()
     if snapshots and not is_run:
         raise GanvasError(f"--snapshots wants a run folder; {samples} is none.")
-    before = [Row.from_json(row) for row in io.read_json(against)["rows"]] if against else []
+    before = read_rows(against) if against else []
     subjects: list[Path] = open_run(samples).snapshots if snapshots else [samples]
     bars: dict[str, TaskID] = {}
     found: Evaluation | None = None

@@ -1,6 +1,5 @@
 """Directions from scores: labels, a classifier, a measured attribute, or what a person clicked."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ganvas import io
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
@@ -169,13 +169,14 @@ def read_scores(path: Path) -> tuple[list[int], Tensor]:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            pairs = [(int(number), float(score)) for number, score in json.loads(text).items()]
+            found = io.parse_json(text, "it").items()
+            pairs = [(int(number), float(score)) for number, score in found]
         else:
             lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
             pairs = [(int(number), float(score)) for number, score in (line.split(",") for line in lines)]
     except OSError as error:
         raise GanvasError(f"Can not read {path}: {error.strerror}.") from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, GanvasError) as error:
         raise GanvasError(
             f'{path} holds no scores ({error}). Write lines like 12,1 (sample number, score), or JSON {{"12": 1}}.'
         ) from error
@@ -185,4 +186,7 @@ def read_scores(path: Path) -> tuple[list[int], Tensor]:
         or len({number for number, _ in pairs}) < len(pairs)
     ):
         raise GanvasError(f"{path}: give each sample number once, from 0 up; there are {len(pairs)} lines.")
-    return [number for number, _ in pairs], torch.tensor([score for _, score in pairs])
+    scores = torch.tensor([score for _, score in pairs])
+    if not torch.isfinite(scores).all():
+        raise GanvasError(f"{path}: a score must be a finite number.")
+    return [number for number, _ in pairs], scores

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from ganvas.config import from_dict
 from ganvas.errors import GanvasError
-from ganvas.io import Json
+from ganvas.io import Json, read_json
 
 BETTER = {
     "frechet": "lower", "kid": "lower", "kid-exact": "lower", "inception-score": "higher", "precision": "higher",
@@ -66,9 +68,17 @@ class Row:
                 k: float(v) if k in ("value", "error", "floor") and isinstance(v, str) else v
                 for k, v in values.items()
             }
-            return Row(**fixed)
-        except (TypeError, ValueError) as error:
+            return from_dict(Row, fixed, "row")
+        except (TypeError, ValueError, AttributeError, GanvasError) as error:
             raise GanvasError(f"This is no row of ganvas eval: {error}") from error
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file that `ganvas eval --json` or `evaluate` wrote. Raises `GanvasError` for anything else."""
+    rows = read_json(path).get("rows")
+    if not isinstance(rows, list) or not rows:
+        raise GanvasError(f"{path} holds no rows of figures. Give a file that ganvas eval wrote.")
+    return [Row.from_json(row) for row in rows]
 
 
 def check_comparable(rows: Iterable[Row]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganvas import io
+from ganvas.config import from_dict
 from ganvas.data import Dataset
 from ganvas.data.idx import cache_folder
 from ganvas.device import stream
@@ -312,6 +313,6 @@ def best_of(model: Model) -> Setting:
     if not path.is_file():
         raise GanvasError("No recommendation is kept for this model. Run: ganvas improve MODEL")
     try:
-        return Setting(**io.read_json(path)["best"])
-    except (KeyError, TypeError) as error:
+        return from_dict(Setting, io.read_json(path)["best"], "best")
+    except (KeyError, GanvasError) as error:
         raise GanvasError(f"{path} is damaged: {error!r}. Run ganvas improve again.") from error

@@ -220,14 +220,11 @@ def from_text(text: str) -> Recipe:
         plain = unpacker.decompress(packed, LONGEST)
         if unpacker.unconsumed_tail or not unpacker.eof:
             raise ValueError("it is cut, or too long")
-        value = json.loads(plain)
     except (ValueError, binascii.Error, zlib.error) as error:
         raise GanvasError(f"The recipe in the address is damaged: {error}.") from error
-    return from_json(value)
+    return from_json(io.parse_json(plain, "The recipe in the address", longest=LONGEST))
 
 
 def read(path: Path) -> Recipe:
     """The recipe of a JSON file."""
-    if path.is_file() and path.stat().st_size > LONGEST:
-        raise GanvasError(f"{path} is {path.stat().st_size:,} bytes long, a recipe has {LONGEST:,} at most.")
-    return from_json(io.read_json(path))
+    return from_json(io.read_json(path, longest=LONGEST))

@@ -4,7 +4,7 @@ import json
 
 from nicegui import events, ui
 
-from ganvas import pictures
+from ganvas import io, pictures
 from ganvas.errors import GanvasError
 from ganvas.web.page import Page
 from ganvas.web.session import as_python
@@ -29,12 +29,13 @@ def build(page: Page) -> None:
     async def opened(event: events.UploadEventArguments) -> None:
         upload.reset()
         try:
-            found = from_json(json.loads(await event.file.text()))
+            plain = await event.file.read()
+            found = from_json(io.parse_json(plain, "The recipe", longest=LONGEST))
             if found.hash != session.renderer.hash:
                 raise GanvasError(
                     f"That recipe is of a model with weights {found.hash}; this one has {session.renderer.hash}."
                 )
-        except (GanvasError, ValueError) as error:
+        except GanvasError as error:
             page.tell(f"Not opened: {error}", "negative")
             return
         session.timeline, session.bookmarks = found.timeline, list(found.bookmarks)
