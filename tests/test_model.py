@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import ganvas
 from ganvas.errors import GanvasError
-from ganvas.model import PACKAGED, packaged
+from ganvas.latent import open_space
+from ganvas.model import BLOCK, PACKAGED, draw_prior, packaged
 from ganvas.networks.style import StyleGenerator
 from ganvas.training import Result
 from tests.conftest import same_tensors
@@ -50,6 +52,55 @@ def test_sample_i_depends_on_the_seed_alone(
         few.int() - many[:n].int()
     ).abs().max() <= 1  # other batch sizes may round the last bit differently
     assert torch.equal(model.latents(n, seed), model.latents(n + more, seed)[:n])
+
+
+def test_any_sample_costs_what_the_first_costs(trained: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked for: the same numbers, from the blocks that it lies in and no other."""
+    model = ganvas.load(trained.run.path, device="cpu", critic=False)
+    whole = model.latents(1300, seed=4)
+    drawn: list[int] = []
+
+    def counted(prior: str, n: int, size: int, generator: torch.Generator) -> torch.Tensor:
+        drawn.append(n)
+        return draw_prior(prior, n, size, generator)
+
+    monkeypatch.setattr("ganvas.model.draw_prior", counted)
+    for numbers in ([0], [1299], [255, 256], [1299, 0, 700, 0], []):
+        drawn.clear()
+        assert torch.equal(model.latents_at(numbers, 4), whole[numbers])
+        assert drawn == [BLOCK] * len({number // BLOCK for number in numbers})
+    drawn.clear()
+    far = model.latents_at([2**31 - 1, 10**12], 4)
+    assert len(drawn) == 2
+    assert far.shape == (2, model.latent_dim)
+    space = open_space(model, "z")
+    assert torch.equal(space.at([1299, 3], 4), whole[[1299, 3]])
+    with pytest.raises(GanvasError, match="numbered from 0, got -1"):
+        model.latents_at([-1])
+
+
+def test_blocks_of_latents_are_independent(trained: Result) -> None:
+    """40 blocks of 256 x 8: mean, variance and the correlation between neighbours within 5 standard errors."""
+    model = ganvas.load(trained.run.path, device="cpu", critic=False)
+    blocks = model.latents(40 * BLOCK, seed=1).reshape(40, -1)
+    numbers = blocks.numel()
+    assert abs(float(blocks.mean())) < 5 / numbers**0.5
+    assert abs(float(blocks.var()) - 1) < 5 * (2 / numbers) ** 0.5
+    assert abs(float((blocks[1:] * blocks[:-1]).mean())) < 5 / (numbers * 39 / 40) ** 0.5
+    assert len(blocks[:, 0].unique()) == 40
+    seeds = torch.stack([model.latents(BLOCK, seed=seed) for seed in range(40)])
+    assert len(torch.cat([seeds[:, 0, 0], blocks[1:, 0]]).unique()) == 79
+
+
+def test_samples_from_a_number_on(trained: Result) -> None:
+    model = ganvas.load(trained.run.path, device="cpu", critic=False)
+    whole = model.sample(300, seed=2)
+    assert (model.sample(7, seed=2, first=250).int() - whole[250:257].int()).abs().max() <= 1
+    assert (model.sample(3, seed=2, first=100, batch=1).int() - whole[100:103].int()).abs().max() <= 1
+    wrong: dict[str, Any]
+    for wrong in ({"first": -1}, {"batch": 0}, {"n": 1.5}, {"n": True}):
+        with pytest.raises(GanvasError, match=r"must be a whole number of at least"):
+            model.sample(**wrong)
 
 
 def test_labels(trained: Result, tmp_path: Path) -> None:

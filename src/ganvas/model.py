@@ -17,6 +17,9 @@ from ganvas.networks.base import CriticBase, GeneratorBase
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
 
+BLOCK = 256
+"""Latents are drawn so many at a time, each block from a stream of its own: any of them is a block away."""
+
 
 def draw_prior(prior: str, n: int, size: int, generator: torch.Generator) -> Tensor:
     """`normal`: standard normal; `uniform`: in [-1, 1]; `sphere`: of length sqrt(size). (n, size) on the CPU."""
@@ -63,37 +66,59 @@ class Model:
         return next(chain(self.generator.parameters(), self.generator.buffers()), torch.empty(0)).device
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
-        """n latents (n, latent_dim) of the generator's prior, drawn on the CPU so that every device agrees."""
-        # Whole blocks of 16 rows: torch fills the last, odd block differently, which would tie row i to n.
-        rows = -(-n // 16) * 16
-        return draw_prior(self.generator.prior, rows, self.latent_dim, stream(seed, "latents"))[:n]
+        """The first n latents (n, latent_dim) of the generator's prior for a seed."""
+        return self.latents_at(range(n), seed)
+
+    def latents_at(self, numbers: Sequence[int], seed: int = 0) -> Tensor:
+        """The latents of some samples, by number from 0 (k, latent_dim), drawn on the CPU so that every device agrees.
+
+        Each depends on its number and the seed alone, and costs a block of `BLOCK` wherever it is.
+        """
+        rows = torch.as_tensor(numbers, dtype=torch.long).reshape(-1)
+        found = torch.empty(len(rows), self.latent_dim)
+        if len(rows) and rows.min() < 0:
+            raise GanvasError(f"Samples are numbered from 0, got {int(rows.min())}.")
+        blocks = rows // BLOCK
+        for block in blocks.unique().tolist():
+            random = stream(seed, f"latents {block}" if block else "latents")
+            drawn = draw_prior(self.generator.prior, BLOCK, self.latent_dim, random)
+            here = blocks == block
+            found[here] = drawn[rows[here] % BLOCK]
+        return found
 
     @torch.inference_mode()
     def sample(
-        self, n: int = 64, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256
-    ) -> Tensor:
+        self, n: int = 64, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256,
+        first: int = 0,
+    ) -> Tensor:  # fmt: skip
         """Draw n samples: uint8 images (n, C, H, W), or float points (n, D) for 2-D data.
 
-        Sample i depends on the seed and on i alone, not on n or on `batch`. `labels` are class numbers, repeated
-        to length n; a conditional generator without labels cycles through its classes.
+        Sample i depends on the seed and on i alone, not on n or on `batch`; `first` is the number of the first. `labels` are
+        class numbers, repeated to length n; a conditional generator without labels cycles through its classes.
         """
-        return torch.cat([drawn.cpu() for drawn in self.batches(n, seed=seed, labels=labels, batch=batch)])
+        found = self.batches(n, seed=seed, labels=labels, batch=batch, first=first)
+        return torch.cat([drawn.cpu() for drawn in found])
 
     @torch.inference_mode()
     def batches(
-        self, n: int, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256
-    ) -> Iterator[Tensor]:
+        self, n: int, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256,
+        first: int = 0,
+    ) -> Iterator[Tensor]:  # fmt: skip
         """The samples of `sample`, batch by batch, where the generator lives."""
-        if n < 1:
-            raise GanvasError(f"The number of samples is {n}; it must be at least 1.")
-        z = self.latents(n, seed)
-        chosen = self.labels(n, labels)
+        for name, value, least in (("n", n, 1), ("batch", batch, 1), ("first", first, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise GanvasError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
+        chosen = self.labels(n, labels) if labels is not None else self.labels_at(range(first, first + n))
         for start in range(0, n, batch):
-            part = slice(start, start + batch)
-            drawn = self.generator(
-                z[part].to(self.device), None if chosen is None else chosen[part].to(self.device)
-            )
+            stop = min(start + batch, n)
+            z = self.latents_at(range(first + start, first + stop), seed).to(self.device)
+            drawn = self.generator(z, None if chosen is None else chosen[start:stop].to(self.device))
             yield self.to_data(drawn)
+
+    def labels_at(self, numbers: Sequence[int]) -> Tensor | None:
+        """The classes that samples have by their number: each in turn (k,); None without classes."""
+        classes = self.generator.num_classes
+        return torch.as_tensor(numbers, dtype=torch.long).reshape(-1) % classes if classes else None
 
     def to_data(self, drawn: Tensor) -> Tensor:
         """What the generator draws -> uint8 images; points stay as they are."""

@@ -60,11 +60,10 @@ class LatentSpace:
 
     @torch.no_grad()
     def at(self, numbers: Sequence[int], seed: int = 0) -> Tensor:
-        """The points of some of these samples, by number (k, *shape)."""
-        count, rows = max(numbers) + 1, list(numbers)
-        labels = self.labels(count, None)
-        z = self.model.latents(count, seed)[rows].to(self.model.device)
-        return self.of(z, None if labels is None else labels[rows])
+        """The points of some of these samples, by number (k, *shape), wherever they are in the row."""
+        labels = self.model.labels_at(numbers)
+        z = self.model.latents_at(numbers, seed).to(self.model.device)
+        return self.of(z, None if labels is None else labels.to(self.model.device))
 
     @cached_property
     def known(self) -> Tensor:

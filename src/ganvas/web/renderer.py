@@ -32,8 +32,8 @@ SLIDERS = 10
 STRENGTHS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 """Of the thumbnails of a direction, in sigmas."""
 FIRST = 64
-LAST = 100_000
-"""Number of a sample: all latents before it are drawn too."""
+LAST = 2**31 - 1
+"""Number of a sample: those of a page's field, and of a recipe, have 31 bits."""
 NEIGHBOUR_STEP = 0.25
 """How far a neighbour looks, in mean distances of two samples."""
 
@@ -97,8 +97,7 @@ class Renderer:
     def _sample(self, space: LatentSpace, seed: int, number: int, label: Tensor | None) -> Tensor:
         if number > LAST:
             raise GanvasError(f"Sample numbers go up to {LAST:,}, got {number:,}.")
-        z = self.model.latents(number + 1, seed)[number:].to(self.model.device)
-        return space.of(z, label)
+        return space.of(self.model.latents_at([number], seed).to(self.model.device), label)
 
     def _space(self, name: str) -> LatentSpace:
         if name not in self.spaces:
