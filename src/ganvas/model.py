@@ -35,6 +35,10 @@ def to_prior(prior: str, noise: Tensor) -> Tensor:
     )
 
 
+ROWS = 16
+"""Batches are whole multiples of this many rows: kernels for fewer add up in another order, and a pixel then rounds differently."""
+
+
 @dataclass
 class Model:
     """A generator (the EMA one of a run), its critic when there is one, and where they come from."""
@@ -64,8 +68,8 @@ class Model:
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """n latents (n, latent_dim) of the generator's prior, drawn on the CPU so that every device agrees."""
-        # Whole blocks of 16 rows: torch fills the last, odd block differently, which would tie row i to n.
-        rows = -(-n // 16) * 16
+        # Whole blocks: torch fills the last, odd block differently, which would tie row i to n.
+        rows = -(-n // ROWS) * ROWS
         return draw_prior(self.generator.prior, rows, self.latent_dim, stream(seed, "latents"))[:n]
 
     @torch.inference_mode()
@@ -74,8 +78,9 @@ class Model:
     ) -> Tensor:
         """Draw n samples: uint8 images (n, C, H, W), or float points (n, D) for 2-D data.
 
-        Sample i depends on the seed and on i alone, not on n or on `batch`. `labels` are class numbers, repeated
-        to length n; a conditional generator without labels cycles through its classes.
+        Sample i depends on the seed and on i alone, not on n, and not on `batch` from `ROWS` up: below that, for large images
+        where memory is short, a pixel may differ by 1 of 255. `labels` are class numbers, repeated to length n; a conditional
+        generator without labels cycles through its classes.
         """
         return torch.cat([drawn.cpu() for drawn in self.batches(n, seed=seed, labels=labels, batch=batch)])
 
@@ -84,16 +89,20 @@ class Model:
         self, n: int, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256
     ) -> Iterator[Tensor]:
         """The samples of `sample`, batch by batch, where the generator lives."""
-        if n < 1:
-            raise GanvasError(f"The number of samples is {n}; it must be at least 1.")
+        if n < 1 or batch < 1:
+            what, value = ("number of samples", n) if n < 1 else ("batch", batch)
+            raise GanvasError(f"The {what} is {value}; it must be at least 1.")
         z = self.latents(n, seed)
         chosen = self.labels(n, labels)
+        batch -= batch % ROWS if batch >= ROWS else 0
         for start in range(0, n, batch):
-            part = slice(start, start + batch)
+            count = min(batch, n - start)
+            # The last rows are repeated until the batch is whole, and cut off again.
+            rows = start + torch.arange(min(batch, -(-count // ROWS) * ROWS)).clamp(max=count - 1)
             drawn = self.generator(
-                z[part].to(self.device), None if chosen is None else chosen[part].to(self.device)
+                z[rows].to(self.device), None if chosen is None else chosen[rows].to(self.device)
             )
-            yield self.to_data(drawn)
+            yield self.to_data(drawn[:count])
 
     def to_data(self, drawn: Tensor) -> Tensor:
         """What the generator draws -> uint8 images; points stay as they are."""
