@@ -38,6 +38,10 @@ def to_prior(prior: str, noise: Tensor) -> Tensor:
     )
 
 
+ROWS = 16
+"""Batches are whole multiples of so many rows: kernels for fewer add up in another order, and pixels round differently."""
+
+
 @dataclass
 class Model:
     """A generator (the EMA one of a run), its critic when there is one, and where they come from."""
@@ -93,8 +97,9 @@ class Model:
     ) -> Tensor:  # fmt: skip
         """Draw n samples: uint8 images (n, C, H, W), or float points (n, D) for 2-D data.
 
-        Sample i depends on the seed and on i alone, not on n or on `batch`; `first` is the number of the first. `labels` are
-        class numbers, repeated to length n; a conditional generator without labels cycles through its classes.
+        Sample i depends on the seed and on i alone, not on n, and not on `batch` from `ROWS` up: below that, for large images
+        where memory is short, a pixel may differ by 1 of 255. `first` is the number of the first. `labels` are class numbers,
+        repeated to length n; a conditional generator without labels cycles through its classes.
         """
         found = self.batches(n, seed=seed, labels=labels, batch=batch, first=first)
         return torch.cat([drawn.cpu() for drawn in found])
@@ -109,11 +114,14 @@ class Model:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise GanvasError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
         chosen = self.labels(n, labels) if labels is not None else self.labels_at(range(first, first + n))
+        batch -= batch % ROWS if batch >= ROWS else 0
         for start in range(0, n, batch):
-            stop = min(start + batch, n)
-            z = self.latents_at(range(first + start, first + stop), seed).to(self.device)
-            drawn = self.generator(z, None if chosen is None else chosen[start:stop].to(self.device))
-            yield self.to_data(drawn)
+            count = min(batch, n - start)
+            # The last rows are repeated until the batch is whole, and cut off again.
+            rows = start + torch.arange(min(batch, -(-count // ROWS) * ROWS)).clamp(max=count - 1)
+            z = self.latents_at((first + rows).tolist(), seed).to(self.device)
+            drawn = self.generator(z, None if chosen is None else chosen[rows].to(self.device))
+            yield self.to_data(drawn[:count])
 
     def labels_at(self, numbers: Sequence[int]) -> Tensor | None:
         """The classes that samples have by their number: each in turn (k,); None without classes."""
