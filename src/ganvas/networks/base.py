@@ -152,6 +152,8 @@ class Family:
 
     generator: Callable[..., GeneratorBase]
     critic: Callable[..., CriticBase]
+    recipe: str = ""
+    """The preset whose widths, rates, loss and penalties --network takes; empty: only the networks are exchanged."""
 
 
 families: Registry[Family] = Registry("network")

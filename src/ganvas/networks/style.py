@@ -297,6 +297,6 @@ class _Active(nn.Module):
 
 families.add(
     "style",
-    Family(StyleGenerator, StyleCritic),
+    Family(StyleGenerator, StyleCritic, "hour"),
     "StyleGAN2: mapping network, modulated convolutions, noise, skip outputs; exposes w, w+ and styles, 8 to 256 px",
 )

@@ -192,7 +192,7 @@ class Players:
         self.optimizer_critic.step()
         for function, settings in self.penalties:
             if function.project is not None:
-                function.project(self.critic, settings.weight)
+                function.project(self.critic, settings.weight if settings.bound is None else settings.bound)
         real_logits = on_real.logits.detach()
         if self.adaptive.target is not None:
             self.adaptive.update(dist.mean(real_logits.sign().mean()), self.config.training.batch)
