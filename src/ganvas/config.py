@@ -65,9 +65,11 @@ class PenaltyConfig:
     name: str = "r1"
     """From `ganvas list penalties`."""
     weight: float = 1.0
-    """gamma of R1 and R2, lambda of WGAN-GP, the bound of weight clipping."""
+    """gamma of R1 and R2, lambda of WGAN-GP; of no meaning for clipping, which has `bound`."""
     interval: int = 1
     """Apply it every so many steps (lazy regularisation); the loss is scaled by the same number."""
+    bound: float | None = None
+    """Of weight clipping; None: `weight`, which is where configs of before have it."""
 
 
 @dataclass(frozen=True)
@@ -318,4 +320,6 @@ def validate(config: Config) -> Config:
     for penalty in config.objective.penalties:
         if penalty.interval < 1 or not penalty.weight >= 0:
             raise GanvasError(f"Penalty {penalty.name!r} needs interval >= 1 and weight >= 0.")
+        if penalty.bound is not None and not penalty.bound > 0:
+            raise GanvasError(f"Penalty {penalty.name!r} has bound {penalty.bound}; it must be above 0.")
     return config

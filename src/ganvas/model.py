@@ -13,7 +13,7 @@ from ganvas import io, networks
 from ganvas.config import Config, from_dict, to_dict
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, GeneratorBase
+from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
 
@@ -26,16 +26,6 @@ def draw_prior(prior: str, n: int, size: int, generator: torch.Generator) -> Ten
     if prior == "uniform":
         return torch.rand(n, size, generator=generator) * 2 - 1
     return to_prior(prior, torch.randn(n, size, generator=generator))
-
-
-def to_prior(prior: str, noise: Tensor) -> Tensor:
-    """Standard normal numbers (n, size) -> latents with exactly the prior's distribution. Differentiable."""
-    if prior == "uniform":
-        return torch.erf(noise / 2**0.5)
-    size = noise.shape[1]
-    return (
-        noise / noise.norm(dim=1, keepdim=True).clamp(min=1e-12) * size**0.5 if prior == "sphere" else noise
-    )
 
 
 ROWS = 16

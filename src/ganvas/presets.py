@@ -119,7 +119,9 @@ presets.add(
         SMALL,
         preset="wgan",
         network=replace(SMALL.network, critic={"channels": 32, "minibatch_std": False}),
-        objective=ObjectiveConfig("wasserstein", penalties=(PenaltyConfig("clip", 0.01),), critic_steps=5),
+        objective=ObjectiveConfig(
+            "wasserstein", penalties=(PenaltyConfig("clip", bound=0.01),), critic_steps=5
+        ),
         optimizer=OptimizerConfig("rmsprop", 5e-5, 5e-5),
         training=replace(SMALL.training, batch=64),
     ),
@@ -305,6 +307,8 @@ presets.add(
     "residual pair with self-attention, spectral norm and per-class norm (add --conditional), 32 px",
 )
 
+WIDTHS = ("channels", "hidden")
+"""The options of a network that --size scales."""
 SIZES = {"xs": 0.5, "s": 1.0, "m": 2.0, "l": 4.0}
 """What --size multiplies the widths of both networks by."""
 
@@ -322,9 +326,7 @@ def resized(config: Config, size: str) -> Config:
                 else max(1, round(value * SIZES[size]))
             )
 
-        return {
-            name: wider(value) if name in ("channels", "hidden") else value for name, value in options.items()
-        }
+        return {name: wider(value) if name in WIDTHS else value for name, value in options.items()}
 
     network = replace(
         config.network, generator=scale(config.network.generator), critic=scale(config.network.critic)

@@ -12,9 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.config import Config, replace_at, validate
+from ganvas.data import Dataset
 from ganvas.errors import GanvasError
-from ganvas.networks import from_uint8
+from ganvas.networks import GeneratorBase, from_uint8
 from ganvas.presets import presets
+from ganvas.training.duality import duality_gap
+from ganvas.training.monitor import Monitor
 from ganvas.training.players import Players
 
 IMAGES = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -340,3 +343,40 @@ def test_a_growing_pair_follows_the_images_seen() -> None:
         levels.append(float(p.average.level))  # type: ignore[arg-type]
         assert torch.equal(p.critic.level, p.generator.level)  # type: ignore[arg-type]
     assert levels == pytest.approx([0, 0, 0.5, 1, 1])
+
+
+def test_pseudo_augmentation_keeps_every_fake_under_its_own_label() -> None:
+    seen: list[Tensor] = []
+    p = players(network__conditional=True, augment__pseudo=True, augment__p=1.0)
+    original = p.judge
+    p.judge = lambda x, labels: (seen.append(x.detach()), original(x, labels))[1]  # type: ignore[func-returns-value]
+    p.penalties = []
+    p.step(stream(), 0.0)
+    assert torch.equal(seen[0], seen[1]), "the labels of the batch are those that the fakes were drawn for"
+
+
+LENGTHS = {"uniform": (lambda z: z.abs().max(), 1.0), "sphere": (lambda z: z.norm(dim=1).max(), 6**0.5)}
+
+
+@pytest.mark.parametrize("prior", list(LENGTHS))
+def test_all_of_training_draws_from_the_prior(prior: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the generator sees in a step, in the monitor's probe and in the duality gap: never a plain normal z."""
+    monkeypatch.setattr(GeneratorBase, "prior", prior)
+    p = style_players(**{"objective.path_length": 1.0, "network.generator.style_mixing": 1.0})
+    seen: list[Tensor] = []
+    generator: Any = p.generator
+    mapping = generator.mapping
+    generator.mapping = lambda z, labels=None: (seen.append(z), mapping(z, labels))[1]
+    p.step(stream(), 0.0)
+    assert len(seen) == 3, "z, the latents mixed in, and those of the path lengths"
+    data = Dataset("noise", IMAGES, (1, 8, 8), "")
+    seen.append(Monitor(p, data, data).z)
+    duality_gap(p, data, 1)
+    assert len(seen) > 6
+    length, expected = LENGTHS[prior]
+    for z in seen:
+        assert float(length(z)) <= expected + 1e-4
+        if prior == "sphere":
+            torch.testing.assert_close(z.norm(dim=1), torch.full((len(z),), expected))
+        else:
+            assert float(length(z)) > 0.5

@@ -61,10 +61,10 @@ def run(
         resize: How images of other sizes get there.
         mirror: Flip half of the images left-right.
         balance: Show every class or data set equally often.
-        network: From `ganvas list networks`.
+        network: From `ganvas list networks`; brings the widths, loss and rates of its own preset.
         loss: From `ganvas list losses`.
         penalty: One or more of `ganvas list penalties`, or none.
-        gamma: Weight of the penalty.
+        gamma: Weight of r1, r2 and wgan-gp; other penalties keep theirs.
         eval_kimg: Measure a few samples every so many kimg and keep the best snapshot in snapshots/best.
         conditional: Feed the labels to both networks, to draw chosen classes later.
         augment: diffaugment, ada, apa, none, or some of `ganvas list augmentations`: for small data.

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.model import Model, draw_prior, to_prior
+from ganvas.model import Model, draw_prior
+from ganvas.networks import to_prior
 from ganvas.registry import did_you_mean
 
 KNOWN = 4096

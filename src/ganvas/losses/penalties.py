@@ -28,10 +28,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Penalty:
-    """`loss(batch) -> scalar`, multiplied by weight and interval; or `project(critic, weight)` after each step."""
+    """`loss(batch) -> scalar`, multiplied by weight and interval; or `project(critic, bound)` after each step."""
 
     loss: Callable[[Batch], Tensor] | None = None
     project: Callable[[nn.Module, float], None] | None = None
+    usual: float = 1.0
+    """The weight (of a `project`: the bound) when neither the preset nor the user says one."""
+    gamma: bool = False
+    """Whether --gamma sets its weight."""
 
 
 penalties: Registry[Penalty] = Registry("penalty")
@@ -44,7 +48,11 @@ def _gradient(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def r1(batch: Batch) -> Tensor:
-    """Half the mean squared gradient norm on real data (Mescheder et al. 2018, eq. 9); times gamma."""
+    """Half the mean squared gradient norm on real data (Mescheder et al. 2018, eq. 9); times gamma.
+
+    The mean is over images. With packing a logit judges `pack` of them at once, so gamma counts 1 / pack of what it would for
+    the gradient of a whole pack.
+    """
     return 0.5 * _gradient(batch.real_logits, batch.real).square().sum(1).mean()
 
 
@@ -75,18 +83,29 @@ def clip_weights(critic: nn.Module, bound: float) -> None:
             parameter.clamp_(-bound, bound)
 
 
+# R1 and R2 as our presets have them, the others as published.
 penalties.add(
-    "r1", Penalty(r1), "gradient norm on real data (Mescheder et al. 2018); gamma about 0.05 at 28 px"
+    "r1",
+    Penalty(r1, usual=0.05, gamma=True),
+    "gradient norm on real data (Mescheder et al. 2018); gamma about 0.05 at 28 px",
 )
-penalties.add("r2", Penalty(r2), "gradient norm on fakes (Mescheder et al. 2018), usually with r1")
 penalties.add(
-    "wgan-gp", Penalty(wgan_gp), "gradient norm 1 between real and fake (Gulrajani et al. 2017); lambda 10"
+    "r2",
+    Penalty(r2, usual=0.05, gamma=True),
+    "gradient norm on fakes (Mescheder et al. 2018), usually with r1",
 )
 penalties.add(
-    "drift", Penalty(drift), "square of the real logits, for the Wasserstein loss (Karras et al. 2018); 0.001"
+    "wgan-gp",
+    Penalty(wgan_gp, usual=10.0, gamma=True),
+    "gradient norm 1 between real and fake (Gulrajani et al. 2017); lambda 10",
+)
+penalties.add(
+    "drift",
+    Penalty(drift, usual=0.001),
+    "square of the real logits, for the Wasserstein loss (Karras et al. 2018); 0.001",
 )
 penalties.add(
     "clip",
-    Penalty(project=clip_weights),
+    Penalty(project=clip_weights, usual=0.01),
     "clamp the weights (original WGAN, Arjovsky et al. 2017); bound 0.01",
 )

@@ -10,6 +10,7 @@ from ganvas.networks.base import (
     build_generator,
     families,
     from_uint8,
+    to_prior,
     to_uint8,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "r3",
     "resnet",
     "style",
+    "to_prior",
     "to_uint8",
 ]

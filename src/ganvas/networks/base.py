@@ -15,6 +15,19 @@ from ganvas.registry import Registry, did_you_mean
 from ganvas.types import Shape
 
 
+def to_prior(prior: str, noise: Tensor) -> Tensor:
+    """Standard normal numbers (n, size) -> latents with exactly the prior's distribution, differentiable.
+
+    The one place that knows what a prior is: training, the monitor, the duality gap and sampling all draw through it.
+    `normal`: as they are; `uniform`: in [-1, 1]; `sphere`: of length sqrt(size).
+    """
+    if prior == "uniform":
+        return torch.erf(noise / 2**0.5)
+    if prior == "sphere":
+        return noise / noise.norm(dim=1, keepdim=True).clamp(min=1e-12) * noise.shape[1] ** 0.5
+    return noise
+
+
 class GeneratorBase(nn.Module):
     """Latents z (B, latent_dim) and labels (B,) -> samples (B, *shape) within `value_range`."""
 
@@ -139,6 +152,8 @@ class Family:
 
     generator: Callable[..., GeneratorBase]
     critic: Callable[..., CriticBase]
+    recipe: str = ""
+    """The preset whose widths, rates, loss and penalties --network takes; empty: only the networks are exchanged."""
 
 
 families: Registry[Family] = Registry("network")

@@ -101,6 +101,6 @@ class MlpCritic(CriticBase):
 
 families.add(
     "mlp",
-    Family(MlpGenerator, MlpCritic),
+    Family(MlpGenerator, MlpCritic, "article"),
     "dense layers: the article's pair for MNIST-shaped images, and 2-D points",
 )

@@ -141,6 +141,6 @@ class ProgressiveCritic(CriticBase):
 
 families.add(
     "progressive",
-    Family(ProgressiveGenerator, ProgressiveCritic),
+    Family(ProgressiveGenerator, ProgressiveCritic, "progressive"),
     "progressive growing with fade-in, on a schedule of its own in kimg; 8 to 256 px",
 )

@@ -153,6 +153,6 @@ class R3Critic(CriticBase):
 
 families.add(
     "r3",
-    Family(R3Generator, R3Critic),
+    Family(R3Generator, R3Critic, "r3"),
     "R3GAN: grouped residual blocks without norms, bilinear resampling; for the relativistic loss with R1 + R2",
 )

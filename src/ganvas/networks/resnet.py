@@ -147,6 +147,6 @@ class ResnetCritic(CriticBase):
 
 families.add(
     "resnet",
-    Family(ResnetGenerator, ResnetCritic),
+    Family(ResnetGenerator, ResnetCritic, "sngan"),
     "residual blocks with spectral norm in the critic (SNGAN, WGAN-GP), 8 to 64 px",
 )

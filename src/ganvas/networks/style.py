@@ -14,7 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
+from ganvas.networks.base import (
+    CriticBase,
+    Family,
+    GeneratorBase,
+    doubled,
+    families,
+    halvings,
+    square_side,
+    to_prior,
+)
 from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, SelfAttention
 from ganvas.types import Shape
 
@@ -200,7 +209,10 @@ class StyleGenerator(GeneratorBase):
         if self.style_mixing:
             cut = 1 + (uniform() * (self.num_layers - 1)).long()
             unmixed = uniform() >= self.style_mixing
-            inputs |= {"mix": normal(self.latent_dim), "cut": cut.masked_fill(unmixed, self.num_layers)}
+            inputs |= {
+                "mix": to_prior(self.prior, normal(self.latent_dim)),
+                "cut": cut.masked_fill(unmixed, self.num_layers),
+            }
         return inputs
 
     def _layers(self) -> list[Modulated]:
@@ -285,6 +297,6 @@ class _Active(nn.Module):
 
 families.add(
     "style",
-    Family(StyleGenerator, StyleCritic),
+    Family(StyleGenerator, StyleCritic, "hour"),
     "StyleGAN2: mapping network, modulated convolutions, noise, skip outputs; exposes w, w+ and styles, 8 to 256 px",
 )

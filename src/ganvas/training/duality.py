@@ -9,7 +9,7 @@ import torch
 
 from ganvas.data import Dataset
 from ganvas.device import stream
-from ganvas.networks import from_uint8
+from ganvas.networks import from_uint8, to_prior
 from ganvas.training.players import Players, optimizer_of
 
 RATE_FACTOR = 0.5
@@ -38,7 +38,8 @@ def duality_gap(players: Players, data: Dataset, steps: int) -> float:
         if players.is_images:
             real = from_uint8(real, players.generator.value_range)
         known = labels.to(players.device) if labels is not None and players.generator.num_classes else None
-        z = torch.randn(batch, players.generator.latent_dim, generator=random).to(players.device)
+        noise = torch.randn(batch, players.generator.latent_dim, generator=random)
+        z = to_prior(players.generator.prior, noise).to(players.device)
         with players.autocast():
             return d(real, known).float(), d(g(z, known), known).float()
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganvas.data import Dataset
 from ganvas.device import stream
-from ganvas.networks import from_uint8
+from ganvas.networks import from_uint8, to_prior
 from ganvas.training.players import Players
 
 PROBE = 128
@@ -46,9 +46,8 @@ class Monitor:
         self.reference, self.reference_labels = self._choose(players, trained_on, REFERENCE, seed)
         self.reference = sketch(self.reference)
         count = PROBE // pack * pack
-        self.z = torch.randn(count, players.generator.latent_dim, generator=stream(seed, "monitor")).to(
-            players.device
-        )
+        noise = torch.randn(count, players.generator.latent_dim, generator=stream(seed, "monitor"))
+        self.z = to_prior(players.generator.prior, noise).to(players.device)
         self.labels: Tensor | None = None
         if players.generator.num_classes:
             self.labels = (torch.arange(count) % players.generator.num_classes).to(players.device)

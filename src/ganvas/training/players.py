@@ -15,7 +15,7 @@ from ganvas.device import autocast, stream
 from ganvas.errors import GanvasError
 from ganvas.losses import Adaptive, augment, auxiliary
 from ganvas.losses.penalties import Batch
-from ganvas.networks import Answer, from_uint8
+from ganvas.networks import Answer, from_uint8, to_prior
 from ganvas.training import ema
 from ganvas.types import Shape
 
@@ -127,7 +127,7 @@ class Players:
         return samples, labels if self.generator.num_classes else None
 
     def _fake(self, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        z = self._normal(self.generator.latent_dim)
+        z = self._latents(self.generator.latent_dim)
         if self.config.objective.latent_step:
             z = self._towards_real(z, labels)
         noisy = z
@@ -163,7 +163,8 @@ class Players:
         o, labels, real, fake = self.config.objective, turn.labels, turn.real, turn.fake.detach()
         if self.config.augment.pseudo:
             chosen = self._uniform(*[1] * (real.dim() - 1)) < self.adaptive.p
-            real = torch.where(chosen, fake.roll(1, 0), real)
+            # With labels nothing is rolled: a neighbour's fake would be shown under a class that is not its own.
+            real = torch.where(chosen, fake.roll(1, 0) if labels is None else fake, real)
         real, fake = self._seen(real, turn.noise), self._seen(fake, turn.noise)
         if due:
             real, fake = real.detach().requires_grad_(True), fake.detach().requires_grad_(True)
@@ -191,7 +192,7 @@ class Players:
         self.optimizer_critic.step()
         for function, settings in self.penalties:
             if function.project is not None:
-                function.project(self.critic, settings.weight)
+                function.project(self.critic, settings.weight if settings.bound is None else settings.bound)
         real_logits = on_real.logits.detach()
         if self.adaptive.target is not None:
             self.adaptive.update(dist.mean(real_logits.sign().mean()), self.config.training.batch)
@@ -235,9 +236,10 @@ class Players:
         """Squared distance of the path lengths to their running mean, on half the batch as published."""
         generator: Any = self.generator
         half = max(1, self.local_batch // 2)
-        z = self._normal(self.generator.latent_dim)[:half]
+        z = self._latents(self.generator.latent_dim)[:half]
         w_plus = generator.broadcast(generator.mapping(z, None if labels is None else labels[:half]))
-        noise = [each[:half] for each in self.generator.training_inputs(self._normal, self._uniform)["noise"]]
+        inputs = self.generator.training_inputs(self._normal, self._uniform)
+        noise = [each[:half] for each in inputs["noise"]]
         drawn = generator.synthesis(generator.styles(w_plus), noise)
         lengths = auxiliary.path_lengths(drawn, w_plus, self._normal(*drawn.shape[1:])[:half])
         mean = generator.path_mean.lerp(dist.mean(lengths.detach().mean()), 0.01)
@@ -254,6 +256,9 @@ class Players:
 
     def _logits_eagerly(self, x: Tensor, labels: Tensor | None) -> Tensor:
         return self._judge_eagerly(x, labels).logits
+
+    def _latents(self, size: int) -> Tensor:
+        return to_prior(self.generator.prior, self._normal(size))
 
     def _normal(self, *shape: int) -> Tensor:
         """Normal numbers for this process's part of the batch; every process draws the whole batch."""

@@ -1,6 +1,7 @@
 """From what the user typed to a fully resolved config."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +21,8 @@ from ganvas.data.loader import check_batch
 from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import GanvasError
 from ganvas.losses import augmentations
-from ganvas.presets import default_preset, presets, resized
-
-PENALTY_WEIGHTS = {"r1": 0.05, "r2": 0.05, "wgan-gp": 10.0, "clip": 0.01, "drift": 0.001}
-"""When the preset does not say: R1 and R2 as our presets have them, the others as published."""
-
-
-USUAL = {"resnet": "sngan", "style": "hour", "r3": "r3", "progressive": "progressive"}
-"""Network -> the preset that its widths and rates come from when only --network names it."""
+from ganvas.networks import families
+from ganvas.presets import WIDTHS, default_preset, presets, resized
 
 DIFFAUGMENT = ("colour", "translation", "cutout")
 RECIPES = {
@@ -60,20 +55,12 @@ def resolve(
     on_collapse: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Start from the preset, apply what was asked for, check every name and range."""
-    config = presets.get(preset or default_preset(dataset.is_images))
-    config = replace(config, data=data)
-    if size is not None:
-        config = resized(config, size)
+    """The preset, then the family with its recipe, then the size, then what else was asked for; checks names and ranges."""
+    config = replace(presets.get(preset or default_preset(dataset.is_images)), data=data)
     if network is not None and network != config.network.name:
-        networks.families.get(network)
-        if network not in USUAL:
-            config = replace(config, network=_default_network(network, dataset))
-        else:  # other networks do not stand the rates of the small default pair
-            usual = presets.get(USUAL[network])
-            config = replace(config, optimizer=usual.optimizer, network=usual.network)
-            if network != "resnet":
-                config = replace(config, objective=usual.objective)
+        config = _with_family(config, network, dataset)
+    if size is not None:
+        config = resized(_spelled_out(config), size)
     if conditional or data.also:
         if dataset.num_classes < 2:
             raise GanvasError(
@@ -87,19 +74,10 @@ def resolve(
     if penalty is not None:
         names = [penalty] if isinstance(penalty, str) else list(penalty)
         had = {p.name: p for p in objective.penalties}
-        wanted = [name for name in names if name != "none"]
-        for name in wanted:
-            losses.penalties.get(name)
-        objective = replace(
-            objective,
-            penalties=tuple(
-                had.get(name, PenaltyConfig(name, PENALTY_WEIGHTS.get(name, 1.0))) for name in wanted
-            ),
-        )
+        chosen = tuple(had.get(name) or _usual_penalty(name) for name in names if name != "none")
+        objective = replace(objective, penalties=chosen)
     if gamma is not None:
-        if not objective.penalties:
-            raise GanvasError("--gamma sets the weight of a penalty and there is none. Add --penalty r1.")
-        objective = replace(objective, penalties=tuple(replace(p, weight=gamma) for p in objective.penalties))
+        objective = replace(objective, penalties=_weighted(objective.penalties, gamma))
     if augment is not None:
         config = replace(
             config, augment=_augmentation([augment] if isinstance(augment, str) else list(augment))
@@ -138,17 +116,70 @@ def _augmentation(names: list[str]) -> AugmentConfig:
     return AugmentConfig(policy=tuple(names))
 
 
-def _default_network(name: str, dataset: Dataset) -> NetworkConfig:
-    if name == "mlp":
-        output = "tanh" if dataset.is_images else "linear"
-        hidden = [256, 256, 256]
-        return NetworkConfig(
-            name,
-            64 if dataset.is_images else 2,
-            generator={"hidden": hidden, "output": output},
-            critic={"hidden": hidden, "act": "leaky"},
+def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
+    """Another network brings its recipe: widths, loss, penalties, rates, batch and averaging, and the recipe's name as label.
+
+    Rates and penalties of one family ruin another (0.015 suits equalised weights alone). Budget, augmentation and what is
+    logged stay as in the preset.
+    """
+    usual = presets.get(default_preset(dataset.is_images))
+    if usual.network.name != name:
+        recipe = families.get(name).recipe
+        if not recipe:
+            return replace(config, network=NetworkConfig(name, config.network.latent_dim))
+        usual = presets.get(recipe)
+    training = replace(
+        config.training,
+        batch=usual.training.batch,
+        ema_kimg=usual.training.ema_kimg,
+        ema_rampup=usual.training.ema_rampup,
+    )
+    return replace(
+        config,
+        preset=usual.preset,
+        network=usual.network,
+        objective=usual.objective,
+        optimizer=usual.optimizer,
+        training=training,
+    )
+
+
+def _spelled_out(config: Config) -> Config:
+    """The widths that a config leaves to the networks' defaults, written into it, so that --size has them to scale."""
+    n = config.network
+    family, judge = families.get(n.name), families.get(n.critic_name or n.name)
+
+    def widths(build: Callable[..., Any]) -> dict[str, Any]:
+        parameters = inspect.signature(build).parameters
+        return {name: parameters[name].default for name in WIDTHS if name in parameters}
+
+    generator, critic = widths(family.generator), widths(judge.critic)
+    if not generator or not critic:
+        raise GanvasError(
+            f"--size scales {' or '.join(WIDTHS)}, and network {n.name!r} has neither. Omit it."
         )
-    return NetworkConfig(name, latent_dim=64)
+    return replace(
+        config,
+        network=replace(n, generator={**generator, **n.generator}, critic={**critic, **n.critic}),
+    )
+
+
+def _usual_penalty(name: str) -> PenaltyConfig:
+    found = losses.penalties.get(name)
+    if found.project is not None:
+        return PenaltyConfig(name, bound=found.usual)
+    return PenaltyConfig(name, found.usual)
+
+
+def _weighted(penalties: Sequence[PenaltyConfig], gamma: float) -> tuple[PenaltyConfig, ...]:
+    """The penalties with `gamma` as the weight of those that have one; the others keep theirs."""
+    takers = [name for name in losses.penalties if losses.penalties.get(name).gamma]
+    if not any(p.name in takers for p in penalties):
+        there = ", ".join(p.name for p in penalties) or "none"
+        raise GanvasError(
+            f"--gamma sets the weight of a penalty, {', '.join(takers)}, and this run has {there}. Add --penalty r1."
+        )
+    return tuple(replace(p, weight=gamma) if p.name in takers else p for p in penalties)
 
 
 def _check(config: Config, dataset: Dataset) -> Config:

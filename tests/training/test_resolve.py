@@ -1,0 +1,164 @@
+"""What is typed -> what is trained: preset, then the family with its recipe, then the size, then single flags."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas.config import NetworkConfig, PenaltyConfig, from_dict
+from ganvas.errors import GanvasError
+from ganvas.losses import penalties
+from ganvas.networks import build_critic, build_generator, families
+from ganvas.networks.base import Family
+from ganvas.networks.dcgan import DcganCritic, DcganGenerator
+from ganvas.presets import presets
+from ganvas.training import plan
+from ganvas.training.players import Players
+
+RECIPE = {
+    "dcgan": "small",
+    "mlp": "article",
+    "progressive": "progressive",
+    "r3": "r3",
+    "resnet": "sngan",
+    "style": "hour",
+}
+FACTOR = {"xs": 0.5, "s": 1, "m": 2, "l": 4}
+TAKES_GAMMA = {"r1", "r2", "wgan-gp"}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
+    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (1200, 8, 8, 1), dtype=np.uint8))
+    return str(path)
+
+
+def scaled(options: Any, factor: float) -> dict[str, Any]:
+    def wider(value: Any) -> Any:
+        return [wider(each) for each in value] if isinstance(value, list) else max(1, round(value * factor))
+
+    return {k: wider(v) if k in ("channels", "hidden") else v for k, v in options.items()}
+
+
+@pytest.mark.parametrize("preset", list(presets))
+def test_every_preset_with_every_network_size_and_gamma(preset: str, pictures: str) -> None:
+    points = preset == "toy"
+    own = presets.get(preset)
+    for network in (None, *(["mlp"] if points else families)):
+        recipe = own
+        if network not in (None, own.network.name):
+            recipe = presets.get(RECIPE[str(network)])
+        for size, factor in FACTOR.items():
+            for gamma in (None, 3.0):
+                given = {"preset": preset, "network": network, "size": size, "gamma": gamma, "device": "cpu"}
+                asked = {key: value for key, value in given.items() if value is not None}
+                if gamma and not TAKES_GAMMA & {p.name for p in recipe.objective.penalties}:
+                    with pytest.raises(GanvasError, match=r"r1, r2, wgan-gp, and this run has (none|clip)"):
+                        plan("toy:ring8" if points else pictures, **asked)
+                    continue
+                config, _ = plan("toy:ring8" if points else pictures, **asked)
+                assert config.preset == recipe.preset, "labelled by what it is"
+                assert config.network == replace(
+                    recipe.network,
+                    generator=scaled(recipe.network.generator, factor),
+                    critic=scaled(recipe.network.critic, factor),
+                ), (network, size)
+                assert config.optimizer == recipe.optimizer
+                assert config.objective.critic_steps == recipe.objective.critic_steps
+                assert config.objective.loss == recipe.objective.loss
+                assert config.training.batch == recipe.training.batch
+                assert config.training.kimg == own.training.kimg, "the budget stays"
+                assert config.augment == own.augment
+                for found, before in zip(config.objective.penalties, recipe.objective.penalties, strict=True):
+                    expected = gamma if gamma and before.name in TAKES_GAMMA else before.weight
+                    assert found == replace(before, weight=expected)
+
+
+def test_a_preset_of_another_family_than_the_data_asks_for_names_the_recipe(pictures: str) -> None:
+    """The three cases of which each went wrong: rates, size and label."""
+    config, _ = plan(pictures, preset="hour", network="dcgan", device="cpu")
+    assert config.optimizer.lr_critic == 2e-3
+    assert (config.training.minutes, config.preset) == (60.0, "small")
+    config, _ = plan(pictures, network="style", size="l", device="cpu")
+    assert (config.network.generator["channels"], config.network.critic["channels"]) == (128, 64)
+    config, _ = plan(pictures, network="resnet", device="cpu")
+    assert config.objective.penalties == ()
+    assert config.objective.critic_steps == 5
+
+
+def test_a_size_reaches_a_family_without_a_recipe(pictures: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(families._entries, "ours", Family(DcganGenerator, DcganCritic))
+    plain, _ = plan(pictures, network="ours", device="cpu")
+    assert (plain.preset, plain.network) == ("small", NetworkConfig("ours", 64))
+    large, _ = plan(pictures, network="ours", size="l", device="cpu")
+    assert (large.network.generator["channels"], large.network.critic["channels"]) == (128, 128)
+    counts = [
+        sum(p.numel() for p in build(config.network, (1, 8, 8), 0).parameters())
+        for config in (plain, large)
+        for build in (build_generator, build_critic)
+    ]
+    assert counts[2] > 3 * counts[0]
+    assert counts[3] > 3 * counts[1]
+    monkeypatch.setitem(families._entries, "plain", Family(_Widthless, DcganCritic))
+    with pytest.raises(
+        GanvasError, match="--size scales channels or hidden, and network 'plain' has neither"
+    ):
+        plan(pictures, network="plain", size="l", device="cpu")
+
+
+class _Widthless(DcganGenerator):
+    def __init__(self, shape: tuple[int, ...], latent_dim: int, *, num_classes: int = 0) -> None:
+        super().__init__(shape, latent_dim, num_classes=num_classes)
+
+
+def test_gamma_leaves_drift_and_clipping_alone(pictures: str) -> None:
+    config, _ = plan(pictures, preset="progressive", gamma=1.0, device="cpu")
+    assert [(p.name, p.weight) for p in config.objective.penalties] == [("wgan-gp", 1.0), ("drift", 0.001)]
+    config, _ = plan(pictures, penalty=["clip", "r1"], gamma=2.0, device="cpu")
+    assert config.objective.penalties == (PenaltyConfig("clip", bound=0.01), PenaltyConfig("r1", 2.0, 8))
+    with pytest.raises(GanvasError, match=r"this run has clip\. Add --penalty r1"):
+        plan(pictures, preset="wgan", gamma=1.0, device="cpu")
+    with pytest.raises(GanvasError, match="bound -1"):
+        plan(
+            pictures,
+            preset="wgan",
+            device="cpu",
+            settings={"objective.penalties": [{"name": "clip", "bound": -1}]},
+        )
+
+
+@pytest.mark.parametrize(
+    ("written", "bound"),
+    [({"name": "clip", "weight": 0.02, "interval": 1}, 0.02), ({"name": "clip", "bound": 0.03}, 0.03)],
+)
+def test_clipping_has_a_bound_and_older_configs_keep_theirs(
+    written: dict[str, Any], bound: float, pictures: str
+) -> None:
+    config, data = plan(
+        pictures, preset="wgan", size="xs", device="cpu", settings={"objective.penalties": [written]}
+    )
+    assert from_dict(PenaltyConfig, written) == config.objective.penalties[0]
+    p = Players(config, (1, 8, 8), 0, torch.device("cpu"))
+    p.step(lambda: data.take(torch.arange(64)), 0.0)
+    largest = max(float(w.detach().abs().max()) for w in p.critic.parameters())
+    assert largest == pytest.approx(bound)
+
+
+def test_every_penalty_says_what_is_usual() -> None:
+    """Published: lambda 10 (Gulrajani 2017), drift 0.001 (Karras 2018), bound 0.01 (Arjovsky 2017)."""
+    usual = {name: penalties.get(name).usual for name in ("wgan-gp", "drift", "clip")}
+    assert usual == {"wgan-gp": 10, "drift": 0.001, "clip": 0.01}
+    assert {name for name in penalties if penalties.get(name).gamma} == TAKES_GAMMA
+
+
+def test_the_run_folder_carries_the_label(pictures: str, tmp_path: Path) -> None:
+    import ganvas
+
+    result = ganvas.train(
+        pictures, network="mlp", kimg=0.032, device="cpu", out=tmp_path, quiet=True, report=False
+    )
+    assert result.run.path.name.endswith("pictures-article")
