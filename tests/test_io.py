@@ -1,6 +1,7 @@
 """Atomic writes on a real full device (/dev/full), hostile and damaged weight files."""
 
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -38,6 +39,45 @@ def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         half_way()
     assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_clean_up_that_fails_does_not_hide_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system mounted read-only both the write and the removal of what was not written fail."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "a.txt"))
+
+    for name in ("write_bytes", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(GanvasError, match=r"Could not finish writing a\.txt.*Read-only file system"):
+        io.write_bytes(tmp_path / "a.txt", b"x")
+
+
+def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(GanvasError, match=r"Could not finish writing a\.txt"):
+        io.write_bytes(tmp_path / "file" / "a.txt", b"x")
+
+
+def test_a_folder_is_put_back_when_its_successor_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, real = tmp_path / "best", os.replace
+    target.mkdir()
+    (target / "x").write_bytes(b"old")
+
+    def failing(source: Path, to: Path) -> None:
+        if to == target and ".new." in source.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(to))
+        real(source, to)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(GanvasError, match="writing best"), io.atomic_folder(target) as temporary:
+        temporary.mkdir()
+    assert (target / "x").read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
 

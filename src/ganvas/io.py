@@ -42,9 +42,9 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Works for a file, and for a folder that does not exist yet.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
             _flush(file)
@@ -53,25 +53,36 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise explain_os_error(error, f"writing {path.name}") from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        # Where nothing can be written nothing can be removed either: the first error is the one to tell.
+        with contextlib.suppress(OSError):
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Like `atomic` for a folder that may exist: a reader finds the old one, the new one, or for an instant none."""
     old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    new = old.with_suffix(".new.tmp")
     try:
-        with atomic(old.with_suffix(".new.tmp")) as temporary:
+        with atomic(new) as temporary:
             yield temporary
-        if path.exists():
+        had = path.exists()
+        if had:
             os.replace(path, old)
-        os.replace(old.with_suffix(".new.tmp"), path)
+        try:
+            os.replace(new, path)
+        except OSError:
+            if had:
+                os.replace(old, path)
+            raise
         _flush(path.parent)
+    except OSError as error:
+        raise explain_os_error(error, f"writing {path.name}") from error
     finally:
-        for leftover in (old, old.with_suffix(".new.tmp")):
+        for leftover in (old, new):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
