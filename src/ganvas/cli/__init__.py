@@ -1,59 +1,137 @@
 """The command line: a lazy table of commands. Help imports neither torch nor a command."""
 
-import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from typing import NamedTuple
 
-from ganvas.errors import GanvasError, TrainingError
+from ganvas.errors import GanvasError, TrainingError, explain_os_error
 from ganvas.registry import did_you_mean
 
-COMMANDS = {
-    "demo": ("demo", "train on handwritten digits for 90 seconds, draw samples, write a report"),
-    "train": ("train", "train a generator and a critic on images or points"),
-    "sample": ("sample", "draw samples from a trained model"),
-    "calibrate": ("calibrate", "calibrate a critic to log p_data / p_G, the realism that samplers follow"),
-    "improve": ("improve", "find the sampler that gets the most out of a generator as it is"),
-    "eval": ("evaluate", "measure a model or images of any origin against real data"),
-    "walk": ("walk", "walk through the latent space: a film or a strip of pictures"),
-    "directions": ("directions", "find directions in the latent space, beside random ones"),
-    "edit": ("edit", "move samples along a direction"),
-    "invert": ("invert", "find the latents of pictures"),
-    "restore": ("restore", "repair pictures by a search in the latent space"),
-    "map": ("map", "map thousands of samples: clusters, holes, duplicates, nearest real images"),
-    "dissect": ("dissect", "find which hidden units draw what, and switch them off or on"),
-    "statistics": (
-        "statistics",
-        "measure a latent space: path length, separability, dimension, disentanglement",
-    ),
-    "explore": ("explore", "open a page to move through the latent space and see the quality while you move"),
-    "render": ("render", "draw the picture or the film of a recipe that the explorer saved"),
-    "diagnose": ("diagnose", "say what is wrong with a run and what to try"),
-    "extractor": ("extractor", "train a feature extractor on your own labelled data"),
-    "reference": ("reference", "embed real data once and keep the features"),
-    # Not `list.py`: importing it would hide the builtin of that name here.
-    "list": ("listing", "show data sets, networks, losses, penalties and presets"),
-}
-"""Name -> (module below `ganvas.cli` with a typed function `run`, line of help)."""
+
+class Command(NamedTuple):
+    """One command of `ganvas`."""
+
+    module: str
+    """Below `ganvas.cli`, with a typed function `run`."""
+    line: str
+    """Of the help."""
+    example: str
+
+
+GROUPS = {
+    "train": {
+        "demo": Command("demo", "train on handwritten digits for 90 seconds, draw samples, write a report", "ganvas demo"),
+        "train": Command(
+            "train", "train a generator and a critic on images or points",
+            "ganvas train photographs/ --resolution 64 --minutes 30 --augment ada",
+        ),
+        "diagnose": Command(
+            "diagnose", "say what is wrong with a run and what to try", "ganvas diagnose runs/00000-digits-small"
+        ),
+    },
+    "sample": {
+        "sample": Command(
+            "sample", "draw samples from a trained model", "ganvas sample fashion --n 16 --seed 3 --out samples.png"
+        ),
+        "calibrate": Command(
+            "calibrate", "calibrate a critic to log p_data / p_G, the realism that samplers follow",
+            "ganvas calibrate runs/00000-digits-small",
+        ),
+        "improve": Command(
+            "improve", "find the sampler that gets the most out of a generator as it is",
+            "ganvas improve runs/00000-digits-small --budget 10",
+        ),
+    },
+    "measure": {
+        "eval": Command(
+            "evaluate", "measure a model or images of any origin against real data",
+            "ganvas eval made/ --reference photographs/ --metrics frechet,kid",
+        ),
+        "reference": Command(
+            "reference", "embed real data once and keep the features", "ganvas reference digits"
+        ),
+        "extractor": Command(
+            "extractor", "train a feature extractor on your own labelled data",
+            "ganvas extractor train photographs/ --out mine.safetensors",
+        ),
+        "statistics": Command(
+            "statistics", "measure a latent space: path length, separability, dimension, disentanglement",
+            "ganvas statistics fashion --spaces z w",
+        ),
+    },
+    "explore": {
+        "explore": Command(
+            "explore", "open a page to move through the latent space and see the quality while you move",
+            "ganvas explore runs/00000-digits-small",
+        ),
+        "render": Command(
+            "render", "draw the picture or the film of a recipe that the explorer saved",
+            "ganvas render recipe.json --out recipe.png --scale 8",
+        ),
+        "walk": Command(
+            "walk", "walk through the latent space: a film or a strip of pictures",
+            "ganvas walk fashion --keys 5 --loop --out walk.gif",
+        ),
+        "directions": Command(
+            "directions", "find directions in the latent space, beside random ones",
+            "ganvas directions fashion --method attribute --attribute width --keep brightness",
+        ),
+        "edit": Command(
+            "edit", "move samples along a direction",
+            "ganvas edit fashion --direction directions.safetensors --strength -2 2",
+        ),
+        "invert": Command(
+            "invert", "find the latents of pictures", "ganvas invert fashion pictures/ --n 8 --out found.npz"
+        ),
+        "restore": Command(
+            "restore", "repair pictures by a search in the latent space",
+            "ganvas restore fashion pictures/ --task inpaint --hidden left",
+        ),
+        "map": Command(
+            "map", "map thousands of samples: clusters, holes, duplicates, nearest real images",
+            "ganvas map fashion --n 2000",
+        ),
+        "dissect": Command(
+            "dissect", "find which hidden units draw what, and switch them off or on",
+            "ganvas dissect fashion --concept stroke --units 4",
+        ),
+    },
+    "other": {
+        # Not `list.py`: importing it would hide the builtin of that name here.
+        "list": Command("listing", "show data sets, networks, losses, penalties and presets", "ganvas list presets"),
+        "completion": Command(
+            "completion", "print what makes a shell complete these commands",
+            'eval "$(ganvas completion bash)"',
+        ),
+    },
+}  # fmt: skip
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 1 when a run failed, 2 for a mistake of the user."""
+    """Run a command; returns the exit code: 0, 1 when a run failed, 2 for a mistake of the user, 130 for Ctrl-C."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if not argv or argv[0] not in COMMANDS:
         return _top_level(argv)
-    import tyro
-
-    command = import_module(f"ganvas.cli.{COMMANDS[argv[0]][0]}")
+    name, (module, _, example) = argv[0], COMMANDS[argv[0]]
     try:
-        tyro.cli(command.run, args=argv[1:], prog=f"ganvas {argv[0]}", config=(tyro.conf.FlagCreatePairsOff,))
+        from ganvas.cli import _parse
+
+        _parse.call(import_module(f"ganvas.cli.{module}").run, argv[1:], name, example)
+        sys.stdout.flush()
     except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error), 1)
     except GanvasError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error), 2)
+    except BrokenPipeError:
+        # The reader went, as `| head` does. Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return _failed(str(explain_os_error(error, f"ganvas {name}")), 2)
     except KeyboardInterrupt:
         print(
             "interrupted; where a job keeps its state, the same command goes on from there", file=sys.stderr
@@ -62,21 +140,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _failed(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
 def _top_level(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="ganvas",
-        description="Train GANs, measure them honestly, explore their latent space.",
-        epilog="More about a command: ganvas COMMAND --help",
-    )
-    parser.add_argument("--version", action="version", version=f"ganvas {version('ganvas')}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for name, (_, line) in COMMANDS.items():
-        commands.add_parser(name, help=line, add_help=False)
-    if argv and not argv[0].startswith("-"):
+    """`ganvas` without a command: help, the version, or what was mistyped."""
+    if argv and argv[0] == "--version":
+        print(f"ganvas {version('ganvas')}")
+        return 0
+    if argv and argv[0] not in ("-h", "--help"):
+        what = "flag" if argv[0].startswith("-") else "command"
         hint = did_you_mean(argv[0], list(COMMANDS))
-        print(f"error: unknown command {argv[0]!r}.{hint} See: ganvas --help", file=sys.stderr)
-        return 2
-    if argv:
-        parser.parse_args(argv)
-    parser.print_help()
+        return _failed(f"unknown {what} {argv[0]!r}.{hint} See: ganvas --help", 2)
+    print("usage: ganvas COMMAND ...\n\nTrain GANs, measure them honestly, explore their latent space.")
+    for title, commands in GROUPS.items():
+        print(f"\n{title}:")
+        for name, command in commands.items():
+            print(f"  {name:<11} {command.line}")
+    print(
+        "\nMore about a command: ganvas COMMAND --help\n"
+        "Your shell completes commands and flags after: ganvas completion --help\n"
+        "The version: ganvas --version"
+    )
     return 0

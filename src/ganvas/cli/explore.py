@@ -11,7 +11,7 @@ def run(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    browser: bool = True,
+    no_browser: bool = False,
     directions: tuple[Path, ...] = (),
     data: str | None = None,
     export: Path | None = None,
@@ -24,7 +24,7 @@ def run(
             `ganvas list models`. Default: the packaged model.
         host: Address to listen on. Anything but loopback needs the token that is printed with the address.
         port: Port to listen on; 0 is a free one.
-        browser: Open the page in a browser.
+        no_browser: Only print the address; do not open it in a browser.
         directions: Files of `ganvas directions`, put first among the sliders.
         data: Real images to compare with. Default: what the model was trained on, where it is at hand.
         export: Write a self-contained .html for somebody without Python, and stop.
@@ -59,4 +59,4 @@ def run(
         torch.set_num_threads(1)  # two jobs that both want every core wait for each other most of the time
     renderer = open_renderer(opened, data, device)
     renderer.warm()
-    serve(source_of(renderer, training, directions), host, port, browser)
+    serve(source_of(renderer, training, directions), host, port, not no_browser)

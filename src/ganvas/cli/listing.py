@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 Kind = Literal[
+    "all",
     "datasets",
     "networks",
     "losses",
@@ -19,11 +20,11 @@ Kind = Literal[
 ]
 
 
-def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool = False) -> None:
+def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = False) -> None:
     """Show what can be named on the command line.
 
     Args:
-        kind: Only this kind; all of them when left out.
+        kind: datasets, networks, losses, penalties, augmentations, presets, metrics, extractors, samplers or models.
         json: Print JSON for programs.
     """
     from rich.console import Console
@@ -54,7 +55,7 @@ def run(kind: Annotated[Kind | None, tyro.conf.Positional] = None, *, json: bool
     for name, line in packaged().items():
         models.add(name, None, line)
     registries["models"] = models
-    chosen = {name: registry for name, registry in registries.items() if kind in (None, name)}
+    chosen = {name: registry for name, registry in registries.items() if kind in ("all", name)}
     if json:
         print(json_module.dumps({name: {n: r.summary(n) for n in r} for name, r in chosen.items()}, indent=2))
         return

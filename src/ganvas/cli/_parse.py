@@ -1,0 +1,111 @@
+"""What tyro makes of a command's signature: help that a person reads, flags that may be given again."""
+
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from textwrap import fill
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import tyro
+
+from ganvas.errors import GanvasError
+
+MARKERS = (tyro.conf.FlagCreatePairsOff,)
+Reader = Callable[[tuple[Any, ...]], Any]
+METAVARS: dict[Any, str] = {str: "NAME", Path: "PATH", int: "N", float: "X", bool: ""}
+"""What stands for a value in the help, by its type; an argument's own `tyro.conf.arg(metavar=...)` wins."""
+
+
+def call(run: Callable[..., None], argv: Sequence[str], name: str, example: str) -> None:
+    """Parse argv by the signature and docstring of `run` and call it.
+
+    Raises `SystemExit` as argparse does: 0 after help, 2 for what does not fit the signature.
+    """
+    about = inspect.cleandoc(run.__doc__ or "").split("\nArgs:")[0].strip()
+    # tyro joins lines that begin with a letter.
+    paragraphs = (fill(part, 80, subsequent_indent="  ") for part in about.split("\n\n"))
+    text = "\n\n".join([*paragraphs, f"Example: {example}"])
+    tyro.cli(prepared(run, name), args=argv, prog=f"ganvas {name}", description=text, config=MARKERS)
+
+
+def prepared(run: Callable[..., None], name: str) -> Callable[..., None]:
+    """`run` with a signature for tyro.
+
+    Every flag that takes several values takes them at once or one by one: `--set a=1 b=2` is `--set a=1 --set b=2`.
+    """
+    parameters, readers = [], dict[str, Reader]()
+    for parameter in inspect.signature(run).parameters.values():
+        annotation, reader = _readable(parameter)
+        default = parameter.default
+        if reader is not None:
+            readers[parameter.name], default = reader, ()
+        parameters.append(
+            parameter.replace(annotation=annotation, default=default, kind=parameter.KEYWORD_ONLY)
+        )
+
+    def command(**given: Any) -> None:
+        for key, reader in readers.items():
+            if found := given.pop(key):
+                try:
+                    given[key] = reader(found)
+                except ValueError as error:
+                    flag = key.replace("_", "-")
+                    raise GanvasError(f"--{flag} {error}. See: ganvas {name} --help") from error
+        run(**given)
+
+    command.__doc__ = run.__doc__
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    vars(command)["__signature__"] = inspect.Signature(parameters)
+    return command
+
+
+def _joined(groups: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
+    """`--set a b --set c` in one tuple."""
+    if not all(groups):
+        raise ValueError("wants at least one value")
+    return tuple(chain.from_iterable(groups))
+
+
+def _last(found: tuple[Any, ...]) -> Any:
+    """Of a flag that was given twice the last one counts."""
+    return found[-1]
+
+
+def _readable(parameter: inspect.Parameter) -> tuple[Any, Reader | None]:
+    """The annotation that tyro shall read, and how to read what it then gives, where that is not the value itself.
+
+    Flags without a default are lists for tyro: its optional types offer `None` on the command line, and name it in messages.
+    """
+    kind, own = parameter.annotation, list[Any]()
+    if get_origin(kind) is Annotated:
+        kind, *own = get_args(kind)
+    optional = get_origin(kind) in (Union, types.UnionType)
+    if optional:
+        kind = next(each for each in get_args(kind) if each is not type(None))
+    several = get_origin(kind) is tuple
+    element = get_args(kind)[0] if several else kind
+    positional = tyro.conf.Positional in own
+    metavar = parameter.name.upper() if positional else METAVARS.get(element, "")
+    if get_origin(element) is Literal and not positional:
+        metavar = "{" + ",".join(str(each) for each in get_args(element)) + "}"
+    metavar = next((each.metavar for each in own if getattr(each, "metavar", None)), metavar)
+    if several:
+        metavar = f"{metavar} [{metavar} ...]"
+    if positional and parameter.default is not parameter.empty:
+        metavar = f"[{metavar}]"
+    own.append(tyro.conf.arg(metavar=metavar or None, help_behavior_hint=_default(parameter.default)))
+    reader: Reader | None = None
+    if not positional and (several or optional):
+        own.append(tyro.conf.UseAppendAction)
+        kind, reader = (tuple[kind, ...], _joined if several else _last)
+    return Annotated[(kind, *own)], reader
+
+
+def _default(value: Any) -> str:
+    """What the help says about a default; of None and () the docstring says what happens then."""
+    if value is None or value is False or value == () or value is inspect.Parameter.empty:
+        return ""
+    value = " ".join(map(str, value)) if isinstance(value, tuple) else value
+    return f"(default: {value})"
