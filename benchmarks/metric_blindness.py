@@ -20,7 +20,7 @@ from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.data.idx import load_named
 from ganvas.metrics import Evaluation, evaluate
-from ganvas.metrics.rows import BETTER
+from ganvas.metrics.base import better
 
 NAMES = ["frechet", "kid", "inception-score", "precision-recall", "density-coverage", "authenticity", "data-copying",
          "ndb", "sliced-wasserstein", "modes"]  # fmt: skip
@@ -59,10 +59,8 @@ def figures(images: torch.Tensor, data: Dataset) -> dict[str, float]:
 def wrongness(name: str, value: float, baseline: np.ndarray) -> float:
     """Standard deviations to the worse side of undamaged images; both sides count for `near`."""
     distance = (value - baseline.mean()) / max(baseline.std(ddof=1), 1e-3 * abs(baseline.mean()), 1e-6)
-    better = BETTER[name]
-    return float(
-        abs(distance) if better.startswith("near") else -distance if better == "higher" else distance
-    )
+    way = better(name)
+    return float(abs(distance) if way.startswith("near") else -distance if way == "higher" else distance)
 
 
 def main() -> None:

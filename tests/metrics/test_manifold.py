@@ -102,7 +102,7 @@ def test_constant_features_and_far_sets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "k", "message"), [(3, 3, "need more rows"), (1, 3, "need more rows"), (10, 0, "starts at 1")]
+    ("n", "k", "message"), [(3, 3, "need more rows"), (1, 3, "need more rows"), (10, 0, "must be at least 1")]
 )
 def test_bad_input(n: int, k: int, message: str) -> None:
     with pytest.raises(GanvasError, match=message):

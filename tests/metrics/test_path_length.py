@@ -73,7 +73,7 @@ def test_trimming_and_bad_input() -> None:
         path_length(space, n=5000, distance=total).mean
         < path_length(space, n=5000, distance=total, trim=False).mean
     )
-    with pytest.raises(GanvasError, match="positive epsilon"):
+    with pytest.raises(GanvasError, match="epsilon is 0; it must be above 0"):
         path_length(space, n=10, epsilon=0)
 
     class Bytes(Linear):

@@ -64,13 +64,18 @@ def open_extractor(
 def _suited(name: str, dataset: Dataset | None) -> str:
     if dataset is not None and not dataset.is_images and name == "auto":
         return "raw"
-    if dataset is not None and classifier.knows(dataset.name, dataset.shape[0], dataset.num_classes):
+    if (
+        dataset is not None
+        and dataset.num_classes
+        and classifier.knows(dataset.name, dataset.shape, dataset.class_names)
+    ):
         return f"classifier-{dataset.name}"
     if name == "auto" and efficientnet.installed():
         return "efficientnet-lite0"
     data = dataset.name if dataset is not None else "this data"
     raise GanvasError(
-        f"There is no bundled classifier for {data} (bundled: {', '.join(classifier.bundled())}). "
+        f"There is no bundled classifier for {data} (bundled, for these data at their own size: "
+        f"{', '.join(classifier.bundled())}). "
         "Install ImageNet features with pip install 'ganvas[features]', train your own with "
         "ganvas extractor train DATA, or name one: ganvas list extractors."
     )

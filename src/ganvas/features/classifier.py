@@ -1,6 +1,6 @@
 """Small classifiers for small images: their last hidden layer is the feature. Bundled, or trained on the user's own labels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganvas import io
 from ganvas.data import Dataset
+from ganvas.data.idx import CLASSES
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, extractors, grey_or_rgb, hash_of
@@ -151,9 +152,13 @@ def train(
     of the side keep it from learning places by heart. `advance` hears the share that is done.
     """
     device = device or resolve_device()
-    classes = int(labels.max()) + 1
-    if classes < 2:
+    classes, found = int(labels.max()) + 1, len(labels.unique())
+    if found < 2:
         raise GanvasError("A classifier needs labels of at least two classes.")
+    if classes > len(images):
+        raise GanvasError(
+            f"Labels go up to {classes - 1:,} and only {found} of them have images. Number the classes from 0 to {found - 1}."
+        )
     epochs = epochs or max(6, min(60, round(100_000 / len(images))))
     steps = max(1, len(images) // batch)
     shift = max(1, images.shape[3] // 12)
@@ -232,12 +237,16 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
 
 
-def knows(name: str, channels: int, classes: int) -> bool:
-    """True when the bundled classifier called `name` was made for such data, and not for a namesake."""
+def knows(name: str, shape: Shape, class_names: Sequence[str]) -> bool:
+    """True when the bundled classifier called `name` was made for such data, and not for a namesake.
+
+    Size, channels and classes must be those that it was trained on; without `class_names` the classes are not looked at.
+    """
     if name not in bundled():
         return False
     header = io.read_header(FOLDER / f"{name}.safetensors")
-    return bool(header["shape"][0] == channels and header["classes"] == classes)
+    names = CLASSES.get(name, tuple(str(i) for i in range(int(header["classes"]))))
+    return tuple(header["shape"]) == tuple(shape) and tuple(class_names) in ((), tuple(names))
 
 
 def _shift(images: Tensor, most: int, random: torch.Generator) -> Tensor:

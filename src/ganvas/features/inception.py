@@ -194,13 +194,16 @@ def resize_tf1(images: Tensor, side: int) -> Tensor:
 
 
 def resize_pil(images: Tensor, side: int) -> Tensor:
-    """Bicubic with PIL's antialiasing, channel by channel in floats, not rounded (Parmar et al. 2022)."""
+    """Bicubic with PIL's antialiasing, channel by channel in floats, not rounded (Parmar et al. 2022).
+
+    What overshoots at edges is cut off at 0 and 255, as in the authors' code; without that a tenth of the pixels differ.
+    """
 
     def one(channel: np.ndarray) -> np.ndarray:
         return np.asarray(Image.fromarray(channel).resize((side, side), Image.Resampling.BICUBIC))
 
     planes = images.cpu().float().flatten(0, 1).numpy()
-    resized = torch.from_numpy(np.stack([one(plane) for plane in planes]))
+    resized = torch.from_numpy(np.stack([one(plane) for plane in planes])).clamp(0, 255)
     return resized.view(*images.shape[:2], side, side).to(images.device)
 
 
@@ -213,7 +216,7 @@ class InceptionExtractor:
         self.network = network.to(device).eval().requires_grad_(False)
         self.device, self.how = device, resize
         self.id = f"inception-2015-{mark}" + ("" if resize == "tf1" else f"-{resize}")
-        self.resize = f"{resize} to {SIDE} px"
+        self.resize = f"{resize} to {SIDE} px" + (", cut off at 0 and 255" if resize == "clean" else "")
 
     def __call__(self, samples: Tensor) -> Embedded:
         images = grey_or_rgb(samples.to(self.device), 3)

@@ -87,16 +87,13 @@ def load_data_of(model: Model, data: str | None = None) -> tuple[Dataset, DataCo
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:
     """The bundled classifier of the data that the model was trained on; None where there is none."""
-    return _open_classifier(data_of(model), model.device)
+    data, names = data_of(model), model.info.get("class_names") or ()
+    return _open_classifier(data, model.device) if classifier.knows(data, model.shape, names) else None
 
 
 @cache
-def _open_classifier(data: str, device: torch.device) -> classifier.ClassifierExtractor | None:
-    return (
-        classifier.load(classifier.FOLDER / f"{data}.safetensors", device)
-        if data in classifier.bundled()
-        else None
-    )
+def _open_classifier(data: str, device: torch.device) -> classifier.ClassifierExtractor:
+    return classifier.load(classifier.FOLDER / f"{data}.safetensors", device)
 
 
 def class_names(model: Model) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What a metric of `evaluate` is, and everything that several of them share, computed once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,9 +10,9 @@ import torch
 
 from ganvas.features.base import Features
 from ganvas.features.stats import Moments, RunningMoments, moments
-from ganvas.metrics.arrays import pick
 from ganvas.metrics.manifold import Neighbourhood, neighbourhood
 from ganvas.metrics.memorisation import NearestTraining, nearest_training
+from ganvas.metrics.resample import parts, pick
 from ganvas.registry import Registry
 
 K_PRECISION, K_DENSITY = 3, 5
@@ -38,7 +38,10 @@ class Inputs:
     real: Features
     seed: int = 0
     fake_labels: np.ndarray | None = None
+    """Classes that were asked for. What was drawn is `seen_classes`."""
     real_labels: np.ndarray | None = None
+    num_classes: int | None = None
+    """Classes of the reference by its own count; a classifier of another number knows other ones."""
     held_out: Features | None = None
     """Real samples that nobody trained on, for tests of copying."""
     modes: tuple[Any, float] | None = None
@@ -49,11 +52,34 @@ class Inputs:
     @cached_property
     def fake_blocks(self) -> list[RunningMoments]:
         blocks = []
-        for rows in np.array_split(self.fake.features, BLOCKS):
+        for rows in self.parts(len(self.fake.features)):
             block = RunningMoments(self.fake.features.shape[1])
-            block.update(rows)
+            block.update(self.fake.features[rows.numpy()])
             blocks.append(block)
         return blocks
+
+    def parts(self, total: int) -> list[torch.Tensor]:
+        """`BLOCKS` random parts of the numbers below `total`, whose spread is the error of a figure."""
+        return parts(total, BLOCKS, self.seed)
+
+    @cached_property
+    def classes(self) -> np.ndarray | None:
+        """The classes that reference samples have, rising; None without labels. A number that no sample has is no class."""
+        return None if self.real_labels is None else np.unique(self.real_labels)
+
+    @cached_property
+    def seen_classes(self) -> np.ndarray | None:
+        """Class of every fake as the extractor's classifier sees it, one of `classes`, whatever was asked for.
+
+        None where the reference has no labels, or the extractor is no classifier of just these classes.
+        """
+        logits = self.fake.logits
+        if logits is None or self.classes is None or self.classes[-1] >= logits.shape[1]:
+            return None
+        if self.num_classes is not None and logits.shape[1] != self.num_classes:
+            return None
+        found: np.ndarray = self.classes[logits[:, self.classes].argmax(1)]
+        return found
 
     @cached_property
     def reference_moments(self) -> Moments:
@@ -88,6 +114,14 @@ class Metric:
     """Why it can not be had for these inputs; empty when it can."""
     default: bool = True
     """Part of `all`."""
+    better: Mapping[str, str] = field(default_factory=dict)
+    """Figure -> `lower`, `higher` or `near X`, without the class in brackets."""
 
 
 metrics: Registry[Metric] = Registry("metric")
+
+
+def better(figure: str) -> str:
+    """Which way a figure gets better, as its metric says: `lower`, `higher`, `near X`, or nothing where no metric knows it."""
+    name = figure.split("[")[0]
+    return next((metrics.get(each).better[name] for each in metrics if name in metrics.get(each).better), "")

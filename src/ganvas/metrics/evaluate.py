@@ -4,11 +4,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ganvas import arrays
+from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, load_dataset, toy
 from ganvas.data.base import fingerprint
@@ -16,16 +19,33 @@ from ganvas.errors import GanvasError
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
 from ganvas.latent.space import LatentZ
-from ganvas.metrics.base import Inputs, Value, metrics
+from ganvas.metrics.base import Inputs, Value, better, metrics
 from ganvas.metrics.frechet import frechet
 from ganvas.metrics.path_length import PairedSpace, path_length
+from ganvas.metrics.resample import pick
 from ganvas.metrics.rows import Row
 from ganvas.model import Model, is_packaged, load
 
 Progress = Callable[[str, int, int], None]
 """(what is done, how many samples of it, of how many)"""
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
+Reals = Dataset | Tensor | np.ndarray | str | os.PathLike[str]
+Labels = Literal["data", "uniform"]
 SMALL_N = 10_000
+LEAST_N = 1000
+"""Samples that are drawn for however small a reference."""
+LEAST_FLOOR = 50
+"""Held-out samples below which their own figures say nothing."""
+USUAL_NAMES = {
+    "fid": "ganvas calls it frechet, and FID only with the features of the paper: other features give other numbers. "
+    "Type --metrics frechet, with --extractor inception-2015 for the FID of the literature",
+    "mmd": "the kernel distance is called kid", "is": "it is called inception-score",
+    "prdc": "these are precision-recall and density-coverage", "precision": "it comes with precision-recall",
+    "recall": "it comes with precision-recall", "density": "it comes with density-coverage",
+    "coverage": "it comes with density-coverage", "ct": "it is called data-copying", "c_t": "it is called data-copying",
+    "swd": "it is called sliced-wasserstein", "ppl": "it is called path-length", "reverse-kl": "it comes with modes",
+}  # fmt: skip
+"""What people call metrics elsewhere."""
 
 
 @dataclass
@@ -52,10 +72,11 @@ class Evaluation:
 
 def evaluate(
     fake: Fakes,
-    real: Dataset | str | os.PathLike[str] | None = None,
+    real: Reals | None = None,
     metrics: str | Sequence[str] = "all",
     *,
-    n: int = 10_000,
+    n: int | None = None,
+    labels: Labels = "data",
     extractor: Choice = "auto",
     seed: int = 0,
     batch: int = 256,
@@ -67,14 +88,22 @@ def evaluate(
 ) -> Evaluation:
     """Measure samples against real data.
 
-    `fake` is a model or its path, images as an array or tensor (uint8 N C H W), a folder, .zip, .npy or .npz of
-    images, or a `Dataset`. `real` is a data set or its name; a model's own training data by default. A tenth of it
-    (the part that ganvas never trains on) is kept out of the reference: it scores the floor, and tests for copies.
-    `metrics` are names from `ganvas list metrics`, or `all`. The fakes are embedded once; the reference is embedded
-    once ever for each extractor. `resolution` and `resize` bring folders of mixed sizes to one.
+    `fake` is a model or its path, images as an array or tensor (uint8 N C H W, or channels last), points (N, D), a
+    folder, .zip, .npy or .npz of images, or a `Dataset`. `real` is any of these but a model; a model's own training data
+    by default. A tenth of it (the part that ganvas never trains on) is kept out of the reference: it scores the floor,
+    and tests for copies. `metrics` are names from `ganvas list metrics`, or `all`. By default `n` is the size of the
+    reference, from 1,000 to 10,000. The classes of a conditional model's samples have the reference's shares (`data`),
+    or are as many of each (`uniform`). The fakes are embedded once; the reference is embedded once ever for each
+    extractor. `resolution` and `resize` bring folders of mixed sizes to one.
     Raises `GanvasError` for what the caller can fix.
     """
     names = _names(metrics)
+    for name, value in (("n", n), ("batch", batch)):
+        if value is not None:
+            arrays.count(value, name)
+    arrays.seed(seed)
+    if labels not in ("data", "uniform"):
+        raise GanvasError(f"Unknown labels {labels!r}. Use data (the reference's shares) or uniform.")
     model, given, source = _open_fake(fake, device, resolution, resize)
     dataset = _open_real(real, model, resolution, resize)
     data = model.config.data if model else DataConfig()
@@ -82,19 +111,20 @@ def evaluate(
     chosen = open_extractor(extractor, dataset, device)
     tell = progress or (lambda what, done, total: None)
 
+    count = n or min(SMALL_N, max(LEAST_N, len(reference)))
+    asked, chosen_by, unsaid = None, "", ""
     if model is not None:
-        count = n
-        stream = model.batches(n, seed=seed, batch=batch)
-        labels = model.labels(n)
+        _check_kind(tuple(model.shape), dataset)
+        asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
+        stream = model.batches(count, seed=seed, batch=batch, labels=asked)
     else:
         assert given is not None
-        _check_kind(given, dataset)
-        count = min(n, len(given))
+        _check_kind(given.shape, dataset)
+        count = min(count, len(given))
         part = replace(given, indices=_first(given, count, seed))
         stream = batches(part, batch)
-        labels = (
-            None if given.labels is None or given.class_names != dataset.class_names else part.take_labels()
-        )
+        if given.labels is not None and given.class_names == dataset.class_names:
+            asked = part.take_labels()
     kept: list[Tensor] = []
     fakes = embed(chosen, _keep(stream, kept, count), _teller(tell, "samples", count))
     real_features = embed_dataset(
@@ -108,29 +138,39 @@ def evaluate(
         fakes,
         real_features,
         seed,
-        fake_labels=None if labels is None else labels.numpy(),
+        fake_labels=None if asked is None else asked.numpy(),
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
+        num_classes=dataset.num_classes or None,
         held_out=held,
         modes=_known_modes(dataset),
         path=None
         if model is None
-        else (lambda: path_length(PairedSpace(LatentZ(model)), n=min(n, 2000), seed=seed)),
+        else (lambda: path_length(PairedSpace(LatentZ(model)), n=min(count, 2000), seed=seed)),
     )
     values, skipped = _compute(inputs, names)
+    warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
     floors: dict[str, float] = {}
+    beside: dict[str, float] = {}
     floor_n = 0
-    if floor and held is not None:
+    if floor and len(held_out) < LEAST_FLOOR:
+        warnings.append(
+            f"No floor: {len(held_out)} held-out samples say too little about their own figures, it needs {LEAST_FLOOR}. "
+            "Compare models by equal N."
+        )
+    elif floor and held is not None:
         floor_n = min(len(held.features), count)
-        subject = Features(held.features[:floor_n], None if held.logits is None else held.logits[:floor_n])
-        of_held_out = Inputs(
-            subject, real_features, seed, real_labels=inputs.real_labels, modes=inputs.modes,
-        )  # fmt: skip
-        floors = {value.name: value.value for value in _compute(of_held_out, names)[0]}
-    warnings = _warnings(inputs, values, count)
+        true = None if held_out.labels is None else held_out.take_labels().numpy()
+        floors = _of_part(inputs, held, true, floor_n, names)
+        # A figure moves with N, so what is compared with the floor is that of as many samples.
+        beside = _by_name(values)
+        if floor_n < count:
+            beside = _of_part(inputs, fakes, inputs.fake_labels, floor_n, names)
     rows = [
         Row(
             metric=value.name, value=value.value, error=value.error, error_kind=value.kind,
             floor=floors.get(value.name), floor_n=floor_n if value.name in floors else 0, n=count,
+            better=better(value.name), at_floor_n=beside.get(value.name) if value.name in floors else None,
+            split=f"all but a share of {data.holdout:g}, fold {data.fold}", labels=chosen_by,
             reference_n=len(reference), seed=seed, extractor=chosen.id, resize=chosen.resize, reference=dataset.name,
             fingerprint=reference.fingerprint, source=source, snapshot=str(model.path or "") if model else "",
             kimg=model.info.get("kimg") if model else None,
@@ -141,11 +181,60 @@ def evaluate(
     return Evaluation(rows, skipped, warnings, inputs, samples, reference)
 
 
+def _by_name(values: Sequence[Value]) -> dict[str, float]:
+    return {value.name: value.value for value in values}
+
+
+def _of_part(
+    inputs: Inputs, samples: Features, labels: np.ndarray | None, count: int, names: Sequence[str]
+) -> dict[str, float]:
+    """The figures of `count` random ones of the samples against the reference."""
+    rows = pick(len(samples.features), count, inputs.seed + 1).numpy()
+    part = Features(samples.features[rows], None if samples.logits is None else samples.logits[rows])
+    few = Inputs(
+        part, inputs.real, inputs.seed, fake_labels=None if labels is None else labels[rows],
+        real_labels=inputs.real_labels, num_classes=inputs.num_classes, modes=inputs.modes,
+    )  # fmt: skip
+    return _by_name(_compute(few, names)[0])
+
+
+def _labels(
+    model: Model, reference: Dataset, count: int, seed: int, wanted: Labels
+) -> tuple[Tensor | None, str, str]:
+    """Classes (count,) to ask of a conditional model, how they were chosen, and why not as they were wanted."""
+    classes = model.generator.num_classes
+    if not classes:
+        if wanted == "uniform":
+            raise GanvasError(
+                "This model draws no classes, so there are none to choose. Leave --labels away."
+            )
+        return None, "", ""
+    if wanted == "uniform":
+        return model.labels(count), "uniform", ""
+    names = tuple(model.info.get("class_names") or reference.class_names)
+    if reference.labels is not None and classes == reference.num_classes and names == reference.class_names:
+        return in_shares(reference.take_labels(), count, seed), "data", ""
+    has = f"has {reference.num_classes} classes" if reference.num_classes else "has no labels"
+    has = "names its classes otherwise" if reference.num_classes == classes else has
+    why = f"The model draws {classes} classes and the reference {reference.name} {has}: as many samples of each class are drawn."
+    return model.labels(count), "uniform", why
+
+
+def in_shares(labels: Tensor, count: int, seed: int) -> Tensor:
+    """`count` labels in the shares of `labels` (N,), in random order: all of them once, then again, and some for the rest."""
+    random = torch.Generator().manual_seed(seed)
+    rounds = [torch.randperm(len(labels), generator=random) for _ in range(-(-count // len(labels)))]
+    return labels[torch.cat(rounds)[:count]].cpu()
+
+
 def _names(asked: str | Sequence[str]) -> list[str]:
-    words = asked.split(",") if isinstance(asked, str) else list(asked)
+    words = [word.strip() for word in (asked.split(",") if isinstance(asked, str) else asked)]
+    words = list(dict.fromkeys(word for word in words if word))
     if words == ["all"]:
         return [name for name in metrics if metrics.get(name).default]
     for name in words:
+        if name not in metrics and name.lower() in USUAL_NAMES:
+            raise GanvasError(f"There is no metric {name!r}: {USUAL_NAMES[name.lower()]}.")
         metrics.get(name)
     if not words:
         raise GanvasError("No metric was asked for. See: ganvas list metrics.")
@@ -172,19 +261,7 @@ def _open_fake(
     if isinstance(fake, Dataset):
         return None, fake, fake.name
     if isinstance(fake, Tensor | np.ndarray):
-        tensor = torch.as_tensor(fake)
-        points = tensor.dim() == 2 and tensor.is_floating_point()
-        if not points and (tensor.dim() != 4 or tensor.dtype != torch.uint8):
-            raise GanvasError(
-                f"Samples have shape {tuple(tensor.shape)} and type {tensor.dtype}; expected uint8 images (N, C, H, W) "
-                "or float points (N, D)."
-            )
-        kept = tensor.float() if points else tensor
-        return (
-            None,
-            Dataset("array", kept, tuple(kept.shape[1:]), fingerprint(kept.numpy().tobytes())),
-            "array",
-        )
+        return None, _of_array(fake, "fake", resolution, resize), "array"
     path = Path(fake)
     is_model = (
         is_packaged(path)
@@ -201,14 +278,27 @@ def _open_fake(
     return None, load_dataset(DataConfig(str(fake), resolution, resize)), str(fake)
 
 
+def _of_array(values: Array, name: str, resolution: int | None, resize: Resize | None) -> Dataset:
+    """Images or points in memory as a data set."""
+    samples = arrays.as_samples(values, name).cpu()
+    if resolution or resize:
+        raise GanvasError(
+            "resolution and resize are for files. Bring arrays to one size before: ganvas.data.resize."
+        )
+    mark = fingerprint(str(tuple(samples.shape)), samples.contiguous().numpy().tobytes())
+    return Dataset("array", samples, tuple(samples.shape[1:]), mark)
+
+
 def _open_real(
-    real: Dataset | str | os.PathLike[str] | None,
+    real: Reals | None,
     model: Model | None,
     resolution: int | None,
     resize: Resize | None,
 ) -> Dataset:
     if isinstance(real, Dataset):
         return real
+    if isinstance(real, Tensor | np.ndarray):
+        return _of_array(real, "real", resolution, resize)
     if real is not None:
         source = os.fspath(real)
         if model is not None and source == model.config.data.source:
@@ -219,10 +309,14 @@ def _open_real(
     return load_dataset(model.config.data)
 
 
-def _check_kind(fake: Dataset, real: Dataset) -> None:
-    if fake.is_images != real.is_images:
-        kinds = [("images" if d.is_images else "points") for d in (fake, real)]
+def _check_kind(fake: tuple[int, ...], real: Dataset) -> None:
+    if (len(fake) == 3) != real.is_images:
+        kinds = [("images" if is_images else "points") for is_images in (len(fake) == 3, real.is_images)]
         raise GanvasError(f"The samples are {kinds[0]} and the reference {real.name} is {kinds[1]}.")
+    if not real.is_images and fake != real.shape:
+        raise GanvasError(
+            f"The samples have {fake[0]} numbers each and the reference {real.name} {real.shape[0]}."
+        )
 
 
 def _first(dataset: Dataset, count: int, seed: int) -> Tensor:

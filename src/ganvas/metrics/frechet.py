@@ -3,8 +3,9 @@
 import numpy as np
 import scipy.linalg
 
+from ganvas import arrays
+from ganvas.arrays import Array
 from ganvas.features.stats import Matrix, Moments, moments
-from ganvas.metrics.arrays import Array, as_pair
 
 
 def frechet(fake: Array, real: Array) -> float:
@@ -15,12 +16,14 @@ def frechet(fake: Array, real: Array) -> float:
     a nuclear norm of the samples themselves, and no square root of a singular matrix is taken.
     Raises `GanvasError` for NaN, a single row, or different numbers of columns.
     """
-    x, y = (rows.cpu().numpy() for rows in as_pair(fake, real, least=2))
-    dim = x.shape[1]
-    if min(len(x), len(y)) > dim:
-        return frechet_of_moments(moments(x), moments(y))
-    first, second = _sample_factor(x), _sample_factor(y)
-    return _distance(x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64), first, second)
+    sets, unit = arrays.apart(*arrays.as_pair(fake, real, least=2))
+    x, y = (rows.cpu().numpy() for rows in sets)
+    if min(len(x), len(y)) > x.shape[1]:
+        found = frechet_of_moments(moments(x), moments(y))
+    else:
+        means = (rows.mean(0, dtype=np.float64) for rows in (x, y))
+        found = _distance(*means, _sample_factor(x), _sample_factor(y))
+    return arrays.finite(found * unit * unit, "Frechet distance")
 
 
 def frechet_of_moments(fake: Moments, real: Moments) -> float:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ganvas import arrays
+from ganvas.arrays import Array
 from ganvas.errors import GanvasError
-from ganvas.metrics.arrays import Array, as_rows
 
 
 class InceptionScore(NamedTuple):
@@ -22,14 +23,15 @@ def inception_score(probabilities: Array, *, splits: int = 10, seed: int = 2020)
     Class probabilities (N, K), rows summing to 1; from 1 to K, higher is better. It never looks at real data, does not
     notice copies, and one sample a class is a full score. The default seed shuffles as torch-fidelity does.
     """
-    p = as_rows(probabilities, "probabilities", least=splits).double()
+    arrays.count(splits, "splits")
+    p = arrays.as_rows(probabilities, "probabilities", least=splits).double()
     if bool((p < 0).any()) or not torch.allclose(
         p.sum(1), torch.ones((), dtype=p.dtype, device=p.device), atol=1e-3
     ):
         raise GanvasError(
             "inception_score wants probabilities: rows of at least 0 that sum to 1. Apply softmax first."
         )
-    order = np.random.RandomState(seed).permutation(len(p))
+    order = np.random.RandomState(arrays.seed(seed)).permutation(len(p))
     p = p[torch.from_numpy(order).to(p.device)]
     scores = []
     for i in range(splits):

@@ -6,10 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganvas import arrays
+from ganvas.arrays import Array
 from ganvas.errors import GanvasError
-from ganvas.metrics.arrays import Array, as_pair
 
 BLOCK = 2048
+MOST_SUBSETS = 100_000
+LARGEST = 1e30
+"""Kernel values beyond which float32 features are computed with in float64: float32 ends at 3e38, and values are summed."""
 
 
 class Kid(NamedTuple):
@@ -25,21 +29,23 @@ def kid(fake: Array, real: Array, *, subsets: int = 100, subset_size: int = 1000
     Features (N, D) and (M, D); unbiased, so equal distributions give values around 0, below it too. The default seed
     draws the very subsets that torch-fidelity draws. Raises `GanvasError` when a set is smaller than `subset_size`.
     """
-    x, y = as_pair(fake, real, least=2)
-    if min(len(x), len(y)) < subset_size or subset_size < 2:
+    x, y = _pair(fake, real)
+    arrays.count(subsets, "subsets", most=MOST_SUBSETS)
+    arrays.count(subset_size, "subset_size", 2)
+    if min(len(x), len(y)) < subset_size:
         raise GanvasError(
             f"KID with subsets of {subset_size} needs as many rows; got {len(x)} and {len(y)}. "
             "Give a smaller subset_size (at least 2), or use kid_exact, which takes any number."
         )
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(arrays.seed(seed))
     values = []
     for _ in range(subsets):
         a = x[torch.from_numpy(random.choice(len(x), subset_size, replace=False)).to(x.device)]
         b = y[torch.from_numpy(random.choice(len(y), subset_size, replace=False)).to(x.device)]
         inside = (_kernel(a, a).double(), _kernel(b, b).double())
         within = sum(float(k.sum() - k.diagonal().sum()) for k in inside) / (subset_size * (subset_size - 1))
-        values.append(within - 2 * float(_kernel(a, b).double().mean()))
-    return Kid(float(np.mean(values)), float(np.std(values)))
+        values.append(arrays.finite(within - 2 * float(_kernel(a, b).double().mean()), "kernel distance"))
+    return Kid(float(np.mean(values)), arrays.finite(float(np.std(values)), "spread of the kernel distance"))
 
 
 def kid_exact(fake: Array, real: Array) -> Kid:
@@ -47,14 +53,24 @@ def kid_exact(fake: Array, real: Array) -> Kid:
 
     Works block by block: memory grows with N, never with N^2.
     """
-    x, y = as_pair(fake, real, least=2)
+    x, y = _pair(fake, real)
     n, m = len(x), len(y)
     own_x, own_y = _row_means(x, x, True), _row_means(y, y, True)
     cross_x, cross_y = _row_means(x, y), _row_means(y, x)
     value = own_x.mean() + own_y.mean() - 2 * cross_x.mean()
     # Influence of every row on the value: its mean kernel within minus the one across.
     error = 4 * ((own_x - cross_x).var() / n + (own_y - cross_y).var() / m)
-    return Kid(float(value), float(error**0.5))
+    return Kid(
+        arrays.finite(float(value), "kernel distance"),
+        arrays.finite(float(error**0.5), "error of the kernel distance"),
+    )
+
+
+def _pair(fake: Array, real: Array) -> tuple[Tensor, Tensor]:
+    x, y = arrays.as_pair(fake, real, least=2)
+    longest = max(float(torch.linalg.vector_norm(rows.double(), dim=1).max()) for rows in (x, y))
+    # The kernel is no function of distances: neither an offset nor a factor can be taken out of it.
+    return (x.double(), y.double()) if longest**2 / x.shape[1] > LARGEST ** (1 / 3) else (x, y)
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ganvas import arrays
+from ganvas.arrays import Array
 from ganvas.errors import GanvasError
-from ganvas.metrics.arrays import Array, as_pair
 
 BLOCK = 1024
 """Rows in a block: memory is BLOCK x M and never N x M."""
@@ -69,9 +70,9 @@ def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int
 
     Raises `GanvasError` when a set has no more rows than the neighbours asked for.
     """
-    if min(k_precision, k_density) < 1:
-        raise GanvasError(f"k counts neighbours and starts at 1; got {min(k_precision, k_density)}.")
-    x, y = as_pair(fake, real)
+    for k in (k_precision, k_density):
+        arrays.count(k, "k")
+    (x, y), _ = arrays.apart(*arrays.as_pair(fake, real))  # ratios of distances: the unit does not matter
     if min(len(x) - k_precision, len(y) - max(k_precision, k_density)) < 1:
         raise GanvasError(
             f"{max(k_precision, k_density)} neighbours need more rows than that; got {len(x)} and {len(y)}."

@@ -1,14 +1,16 @@
 """Which modes are hit and how evenly: known modes, points around known centres, and k-means bins of the data."""
 
 import math
-from typing import NamedTuple
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ganvas import arrays
+from ganvas.arrays import Array
 from ganvas.errors import GanvasError
-from ganvas.metrics.arrays import Array, as_pair
 
 
 class ModeCoverage(NamedTuple):
@@ -46,23 +48,17 @@ def mode_coverage(modes: Array, num_modes: int, target: Array | None = None) -> 
     `target` (num_modes,) is the true distribution, uniform by default. For Stacked MNIST the mode is
     100 a + 10 b + c of the three channels and num_modes is 1000.
     """
-    found = torch.as_tensor(modes)
-    if found.dim() != 1 or len(found) == 0 or found.is_floating_point():
-        raise GanvasError(f"modes must be whole numbers (N,), got {tuple(found.shape)} of {found.dtype}.")
-    if int(found.min()) < 0 or int(found.max()) >= num_modes:
-        raise GanvasError(
-            f"modes must lie from 0 to {num_modes - 1}, got {int(found.min())} to {int(found.max())}."
-        )
-    return mode_coverage_of_counts(torch.bincount(found.long().cpu(), minlength=num_modes), target)
+    found = arrays.as_whole(modes, "modes", arrays.count(num_modes, "num_modes"))
+    return mode_coverage_of_counts(torch.bincount(found, minlength=num_modes), target)
 
 
 def mode_coverage_of_counts(counts: Array, target: Array | None = None) -> ModeCoverage:
     """The same from the number of samples of each mode (K,)."""
-    p = torch.as_tensor(counts).double().cpu()
-    num_modes, p = len(p), p / p.sum()
+    p = _shares(counts, "counts")
+    num_modes = len(p)
     q = torch.full((num_modes,), 1 / num_modes, dtype=torch.float64)
     if target is not None:
-        q = torch.as_tensor(target).double().cpu()
+        q = arrays.as_floats(target, "target").double().cpu()
         if q.shape != (num_modes,) or bool((q < 0).any()) or abs(float(q.sum()) - 1) > 1e-6:
             raise GanvasError(f"target must be a distribution over {num_modes} modes.")
     return ModeCoverage(int((p > 0).sum()), _kl(p, q), jensen_shannon(p, q))
@@ -74,10 +70,12 @@ def point_modes(points: Array, centres: Array, sigma: float, sigmas: float = 4.0
     A point farther than `sigmas` standard deviations from its nearest centre belongs to no mode, and counts so in the
     divergence.
     """
-    x, c = as_pair(points, centres)
-    distances = torch.cdist(x.double(), c.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    pair = arrays.as_pair(points, centres, names=("points", "centres"))
+    (x, c), unit = arrays.apart(*(rows.double() for rows in pair))
+    reach = arrays.number(sigma, "sigma", above=0) / unit * arrays.number(sigmas, "sigmas", above=0)
+    distances = torch.cdist(x, c, compute_mode="donot_use_mm_for_euclid_dist")
     nearest = distances.min(1)
-    good = nearest.values <= sigmas * sigma
+    good = nearest.values <= reach
     count = len(c)
     where = torch.where(good, nearest.indices, count)
     p = torch.bincount(where.cpu(), minlength=count + 1).double() / len(x)
@@ -96,27 +94,55 @@ def bins(fake: Array, real: Array, *, count: int = 100, seed: int = 0) -> Bins:
 
 def bin_counts(fake: Array, real: Array, *, count: int = 100, seed: int = 0) -> tuple[Tensor, Tensor]:
     """How many fakes and how many real samples fall in each k-means bin of the real ones: (K,) and (K,)."""
-    from sklearn.cluster import KMeans
-
-    x, y = as_pair(fake, real)
-    if not 2 <= count <= len(y):
+    (x, y), _ = arrays.apart(*arrays.as_pair(fake, real))
+    if not 2 <= arrays.count(count, "count") <= len(y):
         raise GanvasError(f"The number of bins must be from 2 to the {len(y)} real rows, got {count}.")
-    found = KMeans(count, n_init=1, random_state=seed).fit(y.cpu().numpy())
+    found = k_means(y, count, seed, "bins")
     assigned = torch.from_numpy(found.predict(x.cpu().numpy()).astype(np.int64))
     own = torch.from_numpy(found.labels_.astype(np.int64))
     return torch.bincount(assigned, minlength=count), torch.bincount(own, minlength=count)
 
 
+def k_means(rows: Tensor, count: int, seed: int, what: str) -> Any:
+    """scikit-learn's k-means with one start. Raises `GanvasError` for fewer different rows than clusters."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            return KMeans(count, n_init=1, random_state=arrays.seed(seed)).fit(rows.cpu().numpy())
+        except ConvergenceWarning as error:
+            raise GanvasError(
+                f"{count} {what} need as many different rows of the real data: ask for fewer."
+            ) from error
+
+
 def bins_of_counts(fake: Array, real: Array) -> Bins:
     """The same from how many samples fall in each bin: (K,) and (K,)."""
-    a, b = torch.as_tensor(fake).double(), torch.as_tensor(real).double()
-    n, m = float(a.sum()), float(b.sum())
-    p, q = a / n, b / m
+    p, q = _shares(fake, "fake"), _shares(real, "real")
+    if len(p) != len(q):
+        raise GanvasError(f"fake has {len(p)} bins and real has {len(q)}.")
+    n, m = (float(arrays.as_floats(counts, "counts").double().sum()) for counts in (fake, real))
+    a, b = p * n, q * m
     pooled = (a + b) / (n + m)
     error = (pooled * (1 - pooled) * (1 / n + 1 / m)).sqrt()
     # A bin that holds everything, or nothing, of both sets has no error and no difference.
     z = torch.where(error > 0, (p - q).abs() / error, torch.zeros_like(p))
     return Bins(float((z > 1.959963984540054).double().mean()), jensen_shannon(p, q))
+
+
+def _shares(counts: Array, name: str) -> Tensor:
+    """Counts (K,) as shares. Raises `GanvasError` for negative ones and for none at all."""
+    found = arrays.as_floats(counts, name).double().cpu()
+    if (
+        found.dim() != 1
+        or len(found) == 0
+        or bool((found < 0).any())
+        or not 0 < float(found.sum()) < math.inf
+    ):
+        raise GanvasError(f"{name} must be numbers of samples (K,), none below 0 and not all 0.")
+    return found / found.sum()
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> float:

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.geometry import lerp, slerp
 from ganvas.latent.space import LatentSpace
-from ganvas.metrics.arrays import standard_error
+from ganvas.metrics.resample import standard_error
 
 
 class Space(Protocol):
@@ -75,9 +76,12 @@ def path_length(
     space. `distance` must return squared distances, as LPIPS does. `trim` drops the lowest and the highest hundredth,
     as published. Samples stay floats: rounding to bytes before the difference is taken swamps it.
     """
-    if n < 1 or epsilon <= 0:
-        raise GanvasError(f"path_length needs n of at least 1 and a positive epsilon, got {n} and {epsilon}.")
-    random = torch.Generator().manual_seed(seed)
+    arrays.count(n, "n")
+    arrays.count(batch, "batch")
+    arrays.number(epsilon, "epsilon", above=0)
+    if at not in ("full", "end"):
+        raise GanvasError(f"Unknown place {at!r}: a path is measured over its full length or at its end.")
+    random = torch.Generator().manual_seed(arrays.seed(seed))
     found = []
     with torch.inference_mode():
         for start in range(0, n, batch):
@@ -93,10 +97,17 @@ def path_length(
             a, b = space.decode(both).chunk(2)
             if not a.is_floating_point():
                 raise GanvasError(f"path_length needs float samples, the space decoded {a.dtype}.")
-            found.append(distance(a, b).double().cpu() / epsilon**2)
+            squares = distance(a, b)
+            if squares.shape != (count,):
+                raise GanvasError(
+                    f"distance gave {tuple(squares.shape)} for {count} pairs; expected one squared distance a pair."
+                )
+            found.append(squares.double().cpu() / epsilon**2)
     values = torch.cat(found)
     if not torch.isfinite(values).all():
-        raise GanvasError("The generator drew NaN or infinity on a path.")
+        raise GanvasError(
+            "The generator drew NaN or infinity on a path, or epsilon is too small for its square."
+        )
     if trim and n >= 100:
         low, high = values.quantile(torch.tensor([0.01, 0.99], dtype=values.dtype))
         values = values[(values >= low) & (values <= high)]

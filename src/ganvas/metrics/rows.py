@@ -7,14 +7,7 @@ from pathlib import Path
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 from ganvas.io import Json, read_json
-
-BETTER = {
-    "frechet": "lower", "kid": "lower", "kid-exact": "lower", "inception-score": "higher", "precision": "higher",
-    "recall": "higher", "density": "near 1", "coverage": "higher", "authenticity": "higher", "data-copying": "near 0",
-    "ndb": "lower", "bins-jsd": "lower", "sliced-wasserstein": "lower", "modes": "higher", "reverse-kl": "lower",
-    "high-quality": "higher", "point-modes": "higher", "mode-jsd": "lower", "path-length": "lower",
-}  # fmt: skip
-"""Which way a figure gets better, by its name without the class in brackets."""
+from ganvas.metrics.base import better
 
 
 @dataclass(frozen=True)
@@ -27,7 +20,7 @@ class Row:
     error_kind: str
     """`subsets` (spread over random subsets), `jackknife`, `bootstrap` or `samples` (standard errors), or empty."""
     floor: float | None
-    """What held-out real samples score against the same reference."""
+    """What `floor_n` held-out real samples score against the same reference."""
     floor_n: int
     n: int
     reference_n: int
@@ -42,6 +35,14 @@ class Row:
     snapshot: str
     kimg: float | None
     note: str = ""
+    better: str = ""
+    """`lower`, `higher` or `near X`; empty where the metric does not say."""
+    at_floor_n: float | None = None
+    """The figure of `floor_n` of the samples: what the floor is to be compared with."""
+    split: str = ""
+    """Which part of the data is the reference; empty in files from before this was kept."""
+    labels: str = ""
+    """How the classes of a conditional model's samples were chosen: `data` or `uniform`; empty where nobody chose."""
 
     @property
     def label(self) -> str:
@@ -50,11 +51,6 @@ class Row:
             protocol = self.resize.split(" ")[0]
             return "FID" if protocol == "tf1" else f"FID ({protocol})"
         return self.metric
-
-    @property
-    def better(self) -> str:
-        """`lower`, `higher` or `near X`."""
-        return BETTER[self.metric.split("[")[0]]
 
     def to_json(self) -> Json:
         """Plain values; what is not finite becomes text, which JSON has room for."""
@@ -65,10 +61,10 @@ class Row:
         """The row that `to_json` wrote. Raises `GanvasError` for anything else."""
         try:
             fixed: Json = {
-                k: float(v) if k in ("value", "error", "floor") and isinstance(v, str) else v
+                k: float(v) if k in ("value", "error", "floor", "at_floor_n") and isinstance(v, str) else v
                 for k, v in values.items()
             }
-            return from_dict(Row, fixed, "row")
+            return from_dict(Row, {"better": better(str(fixed.get("metric"))), **fixed}, "row")
         except (TypeError, ValueError, AttributeError, GanvasError) as error:
             raise GanvasError(f"This is no row of ganvas eval: {error}") from error
 
@@ -82,12 +78,13 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def check_comparable(rows: Iterable[Row]) -> None:
-    """Raise `GanvasError` unless all rows share extractor, resizing, reference and number of samples."""
+    """Raise `GanvasError` unless all rows share extractor, resizing, reference, its part, and number of samples."""
+    rows = list(rows)
     for field, word in (
         ("extractor", "extractors"), ("resize", "resizing"), ("fingerprint", "references"),
-        ("n", "numbers of samples"), ("reference_n", "reference sizes"),
+        ("n", "numbers of samples"), ("reference_n", "reference sizes"), ("split", "parts of the reference"),
     ):  # fmt: skip
-        found = sorted({str(getattr(row, field)) for row in rows})
+        found = sorted({str(getattr(row, field)) for row in rows} - {""})
         if len(found) > 1:
             raise GanvasError(
                 f"These figures can not be compared: different {word} ({' and '.join(found[:3])}). "

@@ -4,9 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.metrics.arrays import Array, as_pair
+from ganvas import arrays
+from ganvas.arrays import Array
 
 CHUNK = 64
+MOST_PROJECTIONS = 1_000_000
 
 
 def sliced_wasserstein(fake: Array, real: Array, *, projections: int = 1000, seed: int = 0) -> float:
@@ -14,14 +16,16 @@ def sliced_wasserstein(fake: Array, real: Array, *, projections: int = 1000, see
 
     Features (N, D) and (M, D) of any sizes; 0 is equal, lower is better. A shift by v costs |v|^2 / D on average.
     """
-    x, y = as_pair(fake, real)
-    directions = torch.randn(projections, x.shape[1], generator=torch.Generator().manual_seed(seed))
-    directions = torch.nn.functional.normalize(directions, dim=1).to(x)
+    (x, y), unit = arrays.apart(*arrays.as_pair(fake, real))
+    arrays.count(projections, "projections", most=MOST_PROJECTIONS)
+    random = torch.Generator().manual_seed(arrays.seed(seed))
     total = 0.0
-    for part in directions.split(CHUNK):
+    for start in range(0, projections, CHUNK):
+        part = torch.randn(min(CHUNK, projections - start), x.shape[1], generator=random)
+        part = torch.nn.functional.normalize(part, dim=1).to(x)
         a, b = (x @ part.T).sort(0).values.double(), (y @ part.T).sort(0).values.double()
         total += float(_transport(a, b).sum())
-    return total / projections
+    return arrays.finite(total / projections * unit * unit, "sliced Wasserstein distance")
 
 
 def _transport(a: Tensor, b: Tensor) -> Tensor:

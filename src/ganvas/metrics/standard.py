@@ -1,17 +1,15 @@
 """The metrics that `evaluate` knows, each a thin line over the pure functions."""
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import torch
 
 from ganvas.features.base import Features
 from ganvas.features.stats import MAX_DIM, RunningMoments
 from ganvas.metrics import kernel, memorisation, modes
-from ganvas.metrics.arrays import standard_error
 from ganvas.metrics.base import BLOCKS, Inputs, Metric, Value, metrics
 from ganvas.metrics.frechet import frechet, frechet_of_moments
 from ganvas.metrics.inception_score import inception_score
+from ganvas.metrics.resample import bootstrap, jackknife, standard_error
 from ganvas.metrics.sliced import sliced_wasserstein
 
 MIN_KID = 100
@@ -31,7 +29,7 @@ def _frechet(inputs: Inputs) -> list[Value]:
     without = [
         frechet_of_moments(RunningMoments.merge(blocks[:i] + blocks[i + 1 :]), real) for i in range(BLOCKS)
     ]
-    return [Value("frechet", whole, _jackknife(without), "jackknife")]
+    return [Value("frechet", whole, jackknife(without), "jackknife")]
 
 
 def _kid(inputs: Inputs) -> list[Value]:
@@ -75,35 +73,42 @@ def _authenticity(inputs: Inputs) -> list[Value]:
 
 def _data_copying(inputs: Inputs) -> list[Value]:
     assert inputs.held_out is not None
-    value = memorisation.data_copying(
+    found = memorisation.copying_test(
         inputs.fake.features, inputs.real.features, inputs.held_out.features, seed=inputs.seed
     )
-    return [Value("data-copying", value, 1.0, "samples")]
+    return [Value("data-copying", found.score, found.error, "samples")]
 
 
 def _sliced(inputs: Inputs) -> list[Value]:
     fake, real = inputs.equal[:2]
     value = sliced_wasserstein(fake, real, projections=PROJECTIONS)
-    parts = torch.arange(len(fake)) % BLOCKS
-    without = [
-        sliced_wasserstein(fake[parts != i], real, projections=PROJECTIONS // 8) for i in range(BLOCKS)
-    ]
-    return [Value("sliced-wasserstein", value, _jackknife(without), "jackknife")]
+    without = []
+    for part in inputs.parts(len(fake)):
+        kept = torch.ones(len(fake), dtype=torch.bool)
+        kept[part] = False
+        if kept.any():
+            without.append(sliced_wasserstein(fake[kept], real, projections=PROJECTIONS // 8))
+    return [Value("sliced-wasserstein", value, jackknife(without), "jackknife")]
 
 
 def _bins(inputs: Inputs) -> list[Value]:
     fake, real = inputs.equal[:2]
     ours, theirs = modes.bin_counts(fake, real, count=min(100, max(2, len(real) // 50)), seed=inputs.seed)
-    names = {"ndb": "ndb", "bins-jsd": "jsd"}
-    return _bootstrapped(lambda counts: modes.bins_of_counts(counts, theirs), ours, inputs.seed, names)
+    found = modes.bins_of_counts(ours, theirs)
+    errors = bootstrap(lambda counts: modes.bins_of_counts(counts, theirs), ours, inputs.seed, ("ndb", "jsd"))
+    return [
+        Value("ndb", found.ndb, errors[0], "bootstrap"), Value("bins-jsd", found.jsd, errors[1], "bootstrap")
+    ]  # fmt: skip
 
 
 def _per_class(inputs: Inputs) -> list[Value]:
-    labels = fake_classes(inputs)
+    # Of a conditional model the pictures that were asked for: another class drawn in their place is what shall show.
+    labels = inputs.seen_classes if inputs.fake_labels is None else inputs.fake_labels
     assert labels is not None
     assert inputs.real_labels is not None
+    assert inputs.classes is not None
     values: list[Value] = []
-    for label in np.unique(inputs.real_labels):
+    for label in inputs.classes:
         fake = inputs.fake.features[labels == label]
         real = inputs.real.features[inputs.real_labels == label]
         if min(len(fake), len(real)) < 10:  # a class that is (almost) not drawn has no distance and no recall
@@ -116,17 +121,24 @@ def _per_class(inputs: Inputs) -> list[Value]:
 
 
 def _modes(inputs: Inputs) -> list[Value]:
-    labels = fake_classes(inputs)
-    assert labels is not None
+    seen, classes = inputs.seen_classes, inputs.classes
+    assert seen is not None
+    assert classes is not None
     assert inputs.real_labels is not None
-    count = int(inputs.real_labels.max()) + 1
-    target = torch.bincount(torch.from_numpy(inputs.real_labels), minlength=count).double()
-    target /= target.sum()
-    ours = torch.bincount(torch.from_numpy(labels), minlength=count)
-    names = {"modes": "modes", "reverse-kl": "reverse_kl"}
-    return _bootstrapped(
-        lambda counts: modes.mode_coverage_of_counts(counts, target), ours, inputs.seed, names
+    ours, theirs = (
+        torch.bincount(torch.from_numpy(np.searchsorted(classes, labels)), minlength=len(classes))
+        for labels in (seen, inputs.real_labels)
     )
+    target = theirs.double() / theirs.sum()
+    found = modes.mode_coverage_of_counts(ours, target)
+    fields = ("modes", "reverse_kl")
+    errors = bootstrap(
+        lambda counts: modes.mode_coverage_of_counts(counts, target), ours, inputs.seed, fields
+    )
+    return [
+        Value("modes", found.modes, errors[0], "bootstrap"),
+        Value("reverse-kl", found.reverse_kl, errors[1], "bootstrap"),
+    ]
 
 
 def _point_modes(inputs: Inputs) -> list[Value]:
@@ -145,39 +157,6 @@ def _path_length(inputs: Inputs) -> list[Value]:
     return [Value("path-length", *inputs.path(), "samples")]
 
 
-def _jackknife(without: Sequence[float]) -> float:
-    """Standard error from the values with one block left out in turn (Efron and Stein 1981)."""
-    return float(np.sqrt((len(without) - 1) * np.var(without)))
-
-
-def _bootstrapped(
-    figures: Callable[[torch.Tensor], object],
-    counts: torch.Tensor,
-    seed: int,
-    names: dict[str, str],
-    times: int = 100,
-) -> list[Value]:
-    """Figures of counts, by name and field; their errors from as many samples again out of the shares found."""
-    total = int(counts.sum())
-    redrawn = np.random.default_rng(seed).multinomial(total, (counts.double() / total).numpy(), times)
-    found, again = figures(counts), [figures(torch.from_numpy(drawn)) for drawn in redrawn]
-    return [
-        Value(name, getattr(found, field), float(np.std([getattr(a, field) for a in again])), "bootstrap")
-        for name, field in names.items()
-    ]
-
-
-def fake_classes(inputs: Inputs) -> np.ndarray | None:
-    """Class of every fake: the one asked of the generator, else the one that the extractor's classifier sees."""
-    if inputs.fake_labels is not None:
-        return inputs.fake_labels
-    logits = inputs.fake.logits
-    if logits is None or inputs.real_labels is None or logits.shape[1] != int(inputs.real_labels.max()) + 1:
-        return None
-    classes: np.ndarray = logits.argmax(1)
-    return classes
-
-
 def _share(name: str, hits: torch.Tensor) -> Value:
     return Value(name, float(hits.double().mean()), standard_error(hits.double()), "samples")
 
@@ -186,8 +165,16 @@ def _needs_logits(inputs: Inputs) -> str:
     return "" if inputs.fake.logits is not None else "the extractor is no classifier"
 
 
+def _needs_classifier(inputs: Inputs) -> str:
+    if inputs.real_labels is None:
+        return "it needs labels of the reference"
+    if inputs.seen_classes is None:
+        return "it needs a classifier of the reference's classes: ganvas extractor train DATA, then --extractor FILE"
+    return ""
+
+
 def _needs_classes(inputs: Inputs) -> str:
-    return "" if fake_classes(inputs) is not None else "it needs labels of the reference and of the samples"
+    return _needs_classifier(inputs) if inputs.fake_labels is None or inputs.real_labels is None else ""
 
 
 def _needs_kid(inputs: Inputs) -> str:
@@ -236,21 +223,74 @@ def _needs_path(inputs: Inputs) -> str:
     return "" if inputs.path is not None else "it needs a generator, not images alone"
 
 
-metrics.add("frechet", Metric(_frechet, _needs_covariance), "distance of two Gaussians fitted to features")
-metrics.add("kid", Metric(_kid, _needs_kid), "kernel distance, unbiased, mean of subsets")
-metrics.add("kid-exact", Metric(_kid_exact, _needs_two, False), "kernel distance over all pairs")
-metrics.add("inception-score", Metric(_inception_score, _needs_logits), "sure and varied class scores")
+LOWER, HIGHER = "lower", "higher"
 metrics.add(
-    "precision-recall", Metric(_precision_recall, _needs_neighbours), "fakes near data, data near fakes; k=3"
+    "frechet",
+    Metric(_frechet, _needs_covariance, better={"frechet": LOWER}),
+    "distance of two Gaussians fitted to features",
 )
 metrics.add(
-    "density-coverage", Metric(_density_coverage, _needs_neighbours), "the same, less moved by outliers; k=5"
+    "kid", Metric(_kid, _needs_kid, better={"kid": LOWER}), "kernel distance, unbiased, mean of subsets"
 )
-metrics.add("authenticity", Metric(_authenticity, _needs_neighbours), "share of samples that are no copies")
-metrics.add("data-copying", Metric(_data_copying, _needs_held_out), "C_T: below -3 copies, above 3 underfits")
-metrics.add("ndb", Metric(_bins, _needs_bins), "bins of the data whose shares differ, and their divergence")
-metrics.add("sliced-wasserstein", Metric(_sliced, _needs_two), "mean of one-dimensional transport costs")
-metrics.add("modes", Metric(_modes, _needs_classes), "classes drawn, and KL of their shares")
-metrics.add("per-class", Metric(_per_class, _needs_classes, False), "Frechet and recall of every class")
-metrics.add("points", Metric(_point_modes, _needs_points), "high-quality share, modes, mode divergence")
-metrics.add("path-length", Metric(_path_length, _needs_path, False), "how far pictures move with the latent")
+metrics.add(
+    "kid-exact",
+    Metric(_kid_exact, _needs_two, False, {"kid-exact": LOWER}),
+    "kernel distance over all pairs",
+)
+metrics.add(
+    "inception-score",
+    Metric(_inception_score, _needs_logits, better={"inception-score": HIGHER}),
+    "sure and varied class scores",
+)
+metrics.add(
+    "precision-recall",
+    Metric(_precision_recall, _needs_neighbours, better={"precision": HIGHER, "recall": HIGHER}),
+    "fakes near data, data near fakes; k=3",
+)
+metrics.add(
+    "density-coverage",
+    Metric(_density_coverage, _needs_neighbours, better={"density": "near 1", "coverage": HIGHER}),
+    "the same, less moved by outliers; k=5",
+)
+metrics.add(
+    "authenticity",
+    Metric(_authenticity, _needs_neighbours, better={"authenticity": HIGHER}),
+    "share of samples that are no copies",
+)
+metrics.add(
+    "data-copying",
+    Metric(_data_copying, _needs_held_out, better={"data-copying": "near 0"}),
+    "C_T: below 0 by three errors copies, above underfits",
+)
+metrics.add(
+    "ndb",
+    Metric(_bins, _needs_bins, better={"ndb": LOWER, "bins-jsd": LOWER}),
+    "bins of the data whose shares differ, and their divergence",
+)
+metrics.add(
+    "sliced-wasserstein",
+    Metric(_sliced, _needs_two, better={"sliced-wasserstein": LOWER}),
+    "mean of one-dimensional transport costs",
+)
+metrics.add(
+    "modes",
+    Metric(_modes, _needs_classifier, better={"modes": HIGHER, "reverse-kl": LOWER}),
+    "classes seen in the samples, and KL of their shares",
+)
+metrics.add(
+    "per-class",
+    Metric(_per_class, _needs_classes, False, {"frechet": LOWER, "recall": HIGHER}),
+    "Frechet and recall of every class",
+)
+metrics.add(
+    "points",
+    Metric(
+        _point_modes, _needs_points, better={"high-quality": HIGHER, "point-modes": HIGHER, "mode-jsd": LOWER}
+    ),
+    "high-quality share, modes, mode divergence",
+)
+metrics.add(
+    "path-length",
+    Metric(_path_length, _needs_path, False, {"path-length": LOWER}),
+    "how far pictures move with the latent",
+)
