@@ -1,3 +1,7 @@
+import os
+import tracemalloc
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ganvas.config import DataConfig
-from ganvas.data import load_dataset
+from ganvas.data import Dataset, arrays, limits, load_dataset
 from ganvas.errors import GanvasError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
@@ -43,6 +47,64 @@ def test_npz_with_labels(tmp_path: Path) -> None:
     assert data.labels.tolist() == [0, 2, 1, 2, 0]
 
 
+@pytest.mark.parametrize(
+    ("labels", "names", "numbers"),
+    [
+        ([1, 2, 1, 2, 2], ("1", "2"), [0, 1, 0, 1, 1]),
+        ([0, 0, 0, 0, 1_000_000], ("0", "1000000"), [0, 0, 0, 0, 1]),
+        ([2**31, 7, 7, 2**62, 7], ("7", "2147483648", "4611686018427387904"), [1, 0, 0, 2, 0]),
+        (["dog", "cat", "dog", "cat", "cat"], ("cat", "dog"), [1, 0, 1, 0, 0]),
+        ([True, False, True, False, False], ("0", "1"), [1, 0, 1, 0, 0]),
+    ],
+)
+def test_labels_are_the_classes_that_are_there(
+    tmp_path: Path, labels: list[object], names: tuple[str, ...], numbers: list[int]
+) -> None:
+    data = load_dataset(saved(tmp_path, IMAGES, "a.npz", labels=np.array(labels)))
+    assert data.class_names == names
+    assert data.num_classes == len(names)
+    assert data.labels is not None
+    assert data.labels.tolist() == numbers
+    assert ["keep these names" in note for note in data.notes] == [True] * (
+        names[0] not in ("0", "cat") or len(names[1]) > 3
+    )
+
+
+def test_measurements_are_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_MAX_CLASSES", "4")
+    path = saved(tmp_path, IMAGES, "a.npz", labels=np.arange(5) * 10)
+    with pytest.raises(GanvasError, match=r"5 labels of 5 different values.*set GANVAS_MAX_CLASSES=5"):
+        load_dataset(path)
+    monkeypatch.setenv("GANVAS_MAX_CLASSES", "5")
+    assert load_dataset(path).num_classes == 5
+
+
+def test_exchanged_labels_are_other_data(tmp_path: Path) -> None:
+    first = load_dataset(saved(tmp_path, IMAGES, "a.npz", labels=np.array([0, 1, 0, 1, 0]))).fingerprint
+    assert (
+        load_dataset(saved(tmp_path, IMAGES, "b.npz", labels=np.array([0, 1, 0, 1, 0]))).fingerprint == first
+    )
+    assert (
+        load_dataset(saved(tmp_path, IMAGES, "b.npz", labels=np.array([1, 0, 0, 1, 0]))).fingerprint != first
+    )
+    assert (
+        load_dataset(saved(tmp_path, IMAGES, "b.npz", labels=np.array([0, 2, 0, 2, 0]))).fingerprint != first
+    )
+    points = np.random.default_rng(0).normal(size=(4, 2))
+    marks = [
+        load_dataset(saved(tmp_path, points, "p.npz", labels=np.array(labels))).fingerprint
+        for labels in ([0, 1, 0, 1], [1, 0, 0, 1])
+    ]
+    assert marks[0] != marks[1]
+
+
+def test_classes_without_samples_are_named() -> None:
+    data = Dataset("a", torch.zeros(4, 2), (2,), "", torch.tensor([0, 0, 2, 2]), ("x", "y", "z"))
+    assert data.empty_classes() == ("y",)
+    assert replace(data, indices=torch.tensor([2, 3])).empty_classes() == ("x", "y")
+    assert replace(data, labels=None, class_names=()).empty_classes() == ()
+
+
 def test_points(tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(size=(10, 2))
     data = load_dataset(saved(tmp_path, points))
@@ -59,6 +121,99 @@ def test_a_large_array_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not streamed.resident
     order = torch.tensor([4, 0, 2])
     assert torch.equal(streamed.take(order)[0], resident.take(order)[0])
+    assert streamed.fingerprint == resident.fingerprint
+    smaller = load_dataset(DataConfig(path, resolution=4))
+    assert not smaller.resident
+    monkeypatch.delenv("GANVAS_RESIDENT_MB")
+    assert torch.equal(load_dataset(DataConfig(path, resolution=4)).take(order)[0], smaller.take(order)[0])
+
+
+def test_the_fingerprint_of_a_large_array_covers_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same name, same size, same first image, same time of change: all that a cheaper mark could look at."""
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.0001")
+    monkeypatch.setattr(arrays, "BLOCK", 300)
+    path = saved(tmp_path, IMAGES)
+    first, times = load_dataset(path).fingerprint, os.stat(path)
+    other = IMAGES.copy()
+    other[3, 2, 7, 7] ^= 1
+    saved(tmp_path, other)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert load_dataset(path).fingerprint != first
+
+
+def test_arrays_of_any_size_for_a_model(tmp_path: Path) -> None:
+    grey = np.full((5, 30, 40), 77, np.uint8)
+    data = load_dataset(saved(tmp_path, grey), (3, 16, 12))
+    assert torch.equal(data.take(torch.arange(5))[0], torch.full((5, 3, 16, 12), 77, dtype=torch.uint8))
+    assert data.notes == (
+        "All images of a brought to 12 x 16 px, cropped to the middle.",
+        "All images of a made RGB.",
+    )
+    assert load_dataset(saved(tmp_path, IMAGES), (3, 8, 8)).notes == ()
+    with pytest.raises(
+        GanvasError, match=r"images of shape \(3, 8, 8\), and points of shape \(2,\) are wanted"
+    ):
+        load_dataset(saved(tmp_path, IMAGES), (2,))
+    with pytest.raises(GanvasError, match=r"points of shape \(2,\), and images"):
+        load_dataset(saved(tmp_path, np.zeros((5, 2))), (3, 8, 8))
+
+
+def header(shape: object, dtype: str = "|u1") -> bytes:
+    """An .npy header that says anything."""
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}"
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("()", "damaged: it says its shape"),
+        ("(4294967296, 4294967296, 1)", "damaged: it says its shape"),  # 2^64 wraps to 0 in 64 bits
+        ("(10000000000, 3, 8, 8)", "damaged: it says its shape"),
+        ("(-1, 8, 8)", "damaged"),
+        ("(True, 8, 8)", "damaged"),
+        ("(0, 8, 8)", "empty array"),
+        ("__import__('os')", "can not be read"),
+        ("(" * 5000, "can not be read"),
+    ],
+)
+def test_headers_that_lie_are_refused_at_once(tmp_path: Path, shape: str, message: str, inside: bool) -> None:
+    path = tmp_path / ("a.npz" if inside else "a.npy")
+    if inside:
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("images.npy", header(shape))
+    else:
+        path.write_bytes(header(shape))
+    with pytest.raises(GanvasError, match=message):
+        load_dataset(str(path))
+
+
+def test_an_npz_is_not_unpacked_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 MB of zeros in 40 kB: refused by its directory and header, in no memory."""
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, images=np.zeros((40, 1000, 1000), np.uint8))
+    monkeypatch.setenv("GANVAS_MAX_GB", "0.03")
+    tracemalloc.start()
+    with pytest.raises(
+        GanvasError, match=r"images in .* unpacks 0.0 MB to 0.0 GB, more than the 0.03 GB.*GANVAS_MAX_GB="
+    ):
+        load_dataset(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    monkeypatch.delenv("GANVAS_MAX_GB")
+    monkeypatch.setattr(limits, "ALWAYS", 2**20)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "30")
+    with pytest.raises(
+        GanvasError, match=r"holds 40 MB, more than the 31 MB.*Save it as .npy.*GANVAS_RESIDENT_MB=39"
+    ):
+        load_dataset(str(path))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "39")
+    assert len(load_dataset(str(path))) == 40
 
 
 @pytest.mark.parametrize(
@@ -73,6 +228,13 @@ def test_a_large_array_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (np.array([[0.0, 1.0], [np.nan, 2.0], [np.inf, 1.0]]), "2 of 3 points hold NaN"),
         (np.zeros((0, 2)), "empty array"),
         (np.array([{"a": 1}]), "can not be read"),
+        (np.array([[1e300, 0.0]]), r"up to 1e\+300.*float32"),
+        (np.zeros((8, 9, 3), np.uint8), r"One image of 9 x 8 px is x\[None\]"),
+        (np.zeros((5, 8, 8, 4), np.uint8), r"without alpha: x\[..., :3\]"),
+        (np.zeros((5, 2), int), r"Points are floats"),
+        (np.zeros(7), r"x\[:, None\]"),
+        (np.zeros((), np.uint8), r"shape \(\)"),
+        (np.zeros((5, 8, 8), np.uint16), r"16 bits with"),
     ],
 )
 def test_wrong_arrays(tmp_path: Path, array: np.ndarray, message: str) -> None:

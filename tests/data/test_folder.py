@@ -1,8 +1,13 @@
 """Folders and zips: every mode, every way of being wrong."""
 
 import io
+import json
+import os
 import shutil
+import struct
+import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +16,8 @@ import torch
 from PIL import Image
 
 from ganvas.config import DataConfig
-from ganvas.data import load_dataset
+from ganvas.data import Dataset, load_dataset
+from ganvas.data.labels import natural
 from ganvas.data.resize import to_tensor
 from ganvas.errors import GanvasError
 
@@ -119,7 +125,9 @@ def test_all_broken_fails(tmp_path: Path) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(GanvasError, match=r"holds no images. Expected .png"):
+    with pytest.raises(
+        GanvasError, match=r"holds no images. Expected .*\.png.*Left out: 1 .txt \(notes.txt\)"
+    ):
         load_dataset(str(tmp_path))
 
 
@@ -190,7 +198,368 @@ def test_image_bomb_counts_as_broken(image_folder: Path) -> None:
     Image.new("1", (10_000, 10_000)).save(buffer, "PNG")
     (image_folder / "cats" / "bomb.png").write_bytes(buffer.getvalue())
     notes = load_dataset(str(image_folder)).notes
-    assert any("Skipped 1 of 13" in note and "bomb.png (Image size" in note for note in notes)
+    assert any(
+        "Skipped 1 of 13" in note and "bomb.png (10000 x 10000 px is more than 64 mega" in note
+        for note in notes
+    )
+
+
+def written(root: Path, *names: str) -> Path:
+    """Pictures, each of another brightness, and empty files of other kinds."""
+    for i, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(colour=i % 256) if name.endswith(".png") else b"")
+    return root
+
+
+def brightness(data: Dataset) -> list[int]:
+    return [int(image.max()) for image in data.take(torch.arange(len(data)))[0]]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind", "options"),
+    [
+        ("bmp", "BMP", {}),
+        ("tif", "TIFF", {}),
+        ("TIFF", "TIFF", {"compression": "tiff_lzw"}),
+        ("gif", "GIF", {}),
+        ("ppm", "PPM", {}),
+        ("jfif", "JPEG", {"quality": 95}),
+        ("webp", "WEBP", {"lossless": True}),
+    ],
+)
+def test_the_formats_that_people_have(
+    tmp_path: Path, suffix: str, kind: str, options: dict[str, object]
+) -> None:
+    """A grey ramp in RGB, which every one of them holds exactly (a JPEG to 2 levels)."""
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    Image.fromarray(ramp).save(tmp_path / f"a.{suffix}", kind, **options)  # type: ignore[arg-type]
+    pixels = load_dataset(str(tmp_path)).take(torch.tensor([0]))[0][0].int()
+    wanted = torch.from_numpy(ramp).permute(2, 0, 1).int()
+    assert (pixels - wanted).abs().max() <= (2 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("kind", ["gif", "tiff", "webp", "png"])
+def test_the_first_of_several_pictures_in_a_file(tmp_path: Path, kind: str) -> None:
+    frames = [Image.new("RGB", (16, 16), (40 + 60 * i,) * 3) for i in range(3)]
+    frames[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=frames[1:], lossless=True)
+    Image.new("RGB", (16, 16), (7, 7, 7)).save(tmp_path / f"b.{kind}", lossless=True)
+    data = load_dataset(str(tmp_path))
+    assert brightness(data) == [40, 7]
+    assert data.notes == ("1 files hold several pictures (frames or pages); the first one of each is taken.",)
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
+    names = (
+        "a.png",
+        "b.png",
+        "c.heic",
+        "d.heic",
+        "e.txt",
+        "Makefile",
+        ".DS_Store",
+        ".ipynb_checkpoints/a.png",
+        "__MACOSX/b.png",
+    )
+    folder = written(tmp_path / "mine", *names)
+    (folder / "gone.png").symlink_to("nowhere.png")
+    data = load_dataset(str(folder))
+    assert brightness(data) == [0, 1]
+    assert data.labels is None, "a hidden folder is no class"
+    assert data.notes == (
+        "Left out: 3 hidden (.DS_Store, .ipynb_checkpoints and 1 more); 2 .heic (c.heic, d.heic); 1 .txt (e.txt); "
+        "1 links to nothing (gone.png); 1 without a suffix (Makefile). Save .heic as PNG or JPEG to have them read.",
+    )
+
+
+def test_a_zip_from_a_mac_with_a_zip_in_it(tmp_path: Path) -> None:
+    inner = pack(tmp_path / "inner.zip", {"c.png": png()}).read_bytes()
+    members = {
+        "cats/a.png": png(colour=1),
+        "dogs/b.png": png(colour=2),
+        "__MACOSX/cats/._a.png": b"x",
+        "more.zip": inner,
+    }
+    data = load_dataset(str(pack(tmp_path / "a.zip", members)))
+    assert data.class_names == ("cats", "dogs")
+    assert data.notes == ("Left out: 1 .zip (more.zip); 1 hidden (__MACOSX).",)
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    away = written(tmp_path / "away", "1.png", "2.png")
+    folder = written(tmp_path / "mine", "cats/0.png")
+    (folder / "dogs").symlink_to(away)
+    (folder / "again").symlink_to(away)
+    (folder / "cats" / "3.png").symlink_to(away / "2.png")
+    data = load_dataset(str(folder))
+    assert data.class_names == ("again", "cats")
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 0, 1, 1]
+    assert data.notes == ("Left out: 1 links to a folder that is read already (dogs).",)
+
+
+@pytest.mark.parametrize("target", ["cats", ".", "..", "/"])
+def test_loops_are_refused(tmp_path: Path, target: str) -> None:
+    """A link to its own folder, to the root, to what the root lies in, to everything."""
+    folder = written(tmp_path / "mine", "cats/0.png")
+    (folder / "cats" / "loop").symlink_to((folder / target).resolve())
+    with pytest.raises(GanvasError, match=r"a loop. Remove the link"):
+        load_dataset(str(folder))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("names", "classes", "labels", "note"),
+    [
+        (["s/cats/0.png", "s/dogs/1.png"], ("cats", "dogs"), [0, 1], "Labels are the 2 folders below s"),
+        (["r/s/cats/0.png", "r/s/dogs/b/1.png"], ("cats", "dogs"), [0, 1], "below r/s: cats, dogs."),
+        (
+            ["train/cats/0.png", "train/dogs/1.png", "val/cats/2.png"],
+            ("cats", "dogs"),
+            [0, 1, 0],
+            "parts of one set; its",
+        ),
+        (["train/0.png", "test/1.png"], (), None, "parts of one set and not"),
+        (["mine/0.png", "mine/1.png"], (), None, None),
+        (["cats/0.png", "dogs/1.png", "x.png"], (), None, "1 of 3 pictures lie beside the 2 sub-folders"),
+    ],
+)
+def test_labels_are_found(
+    tmp_path: Path,
+    names: list[str],
+    classes: tuple[str, ...],
+    labels: list[int] | None,
+    note: str | None,
+    zipped: bool,
+) -> None:
+    folder = written(tmp_path / "mine", *names)
+    source = shutil.make_archive(str(tmp_path / "pictures"), "zip", folder) if zipped else str(folder)
+    data = load_dataset(source)
+    assert data.class_names == classes
+    assert (None if data.labels is None else data.labels.tolist()) == labels
+    assert [note is not None and note in said for said in data.notes] == ([True] if note else [])
+
+
+def test_a_stray_picture_does_not_cost_the_labels(image_folder: Path) -> None:
+    (image_folder / "cover.png").write_bytes(png(colour=9))
+    data = load_dataset(str(image_folder))
+    assert data.class_names == ("cats", "dogs")
+    assert len(data) == 12
+    assert data.notes == ("Left out 1 of 13 pictures, which lie beside the class folders: cover.png.",)
+
+
+def test_numbered_classes_keep_their_natural_order(tmp_path: Path) -> None:
+    plain = load_dataset(str(written(tmp_path / "a", *[f"{i:02}/{i}.png" for i in range(12)])))
+    data = load_dataset(str(written(tmp_path / "b", *[f"{i}/{i}.png" for i in range(12)])))
+    assert data.class_names == tuple(map(str, range(12)))
+    assert data.labels is not None
+    assert data.labels.tolist() == brightness(data)
+    assert plain.class_names[:3] == ("00", "01", "02")
+    numbers = [natural(name) for name in ("2", "10", "a", "a2", "a10", "a02")]
+    assert numbers[:5] == sorted(numbers[:5])
+    assert numbers[5] != numbers[3]
+
+
+def stylegan(root: Path, labels: object) -> str:
+    """A data set as StyleGAN's dataset_tool writes it: compartments that are no classes."""
+    written(root, "00000/img00000000.png", "00000/img00000001.png", "00001/img00000002.png")
+    (root / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return str(root)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_labels_from_stylegans_document(tmp_path: Path, zipped: bool) -> None:
+    numbers = {"00000/img00000000.png": 6, "00001/img00000002.png": 2, "00000/img00000001.png": 2}
+    source = stylegan(tmp_path / "a", [*map(list, numbers.items())])
+    if zipped:
+        source = shutil.make_archive(str(tmp_path / "b"), "zip", source)
+    data = load_dataset(source)
+    assert data.class_names == ("2", "6")
+    assert data.labels is not None
+    assert data.labels.tolist() == [1, 0, 0]
+    other = stylegan(tmp_path / "a", [[name, 8 - label] for name, label in numbers.items()])
+    assert load_dataset(other).fingerprint != data.fingerprint, "exchanged labels are other data"
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([["00000/img00000000.png", 0]], "no label for 2 of 3 pictures"),
+        ([["00000/img00000000.png", [0.5, 1]]], r"label \[0.5, 1\]; expected whole numbers"),
+        ([["00000/img00000000.png", -1]], "expected whole numbers from 0"),
+        ([["00000/img00000000.png", True]], "expected whole numbers from 0"),
+        (5, "must be a list"),
+        ([5], "must be a list"),
+    ],
+)
+def test_documents_that_do_not_fit(tmp_path: Path, labels: object, message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        load_dataset(stylegan(tmp_path, labels))
+    (tmp_path / "dataset.json").write_text("[" * 100_000)
+    with pytest.raises(GanvasError, match=r"dataset\.json"):
+        load_dataset(str(tmp_path))
+
+
+def test_a_document_without_labels(tmp_path: Path) -> None:
+    data = load_dataset(stylegan(tmp_path, None))
+    assert data.labels is None
+    assert "has no labels" in data.notes[0]
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(12, "png"), (10, "tiff"), (16, "png")])
+def test_deep_grey_is_scaled_by_what_is_there(tmp_path: Path, bits: int, kind: str) -> None:
+    """A ramp over all values of a camera's bits becomes the 8-bit ramp: value / (2^bits - 1) * 255."""
+    values = np.linspace(0, 2**bits - 1, 256).round().astype(np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / f"a.{kind}")
+    data = load_dataset(str(tmp_path))
+    assert data.shape == (1, 16, 16)
+    pixels = data.take(torch.tensor([0]))[0].flatten().int()
+    assert (pixels - torch.arange(256)).abs().max() == 0
+    assert data.notes == (
+        f"1 grey images have values of more than 8 bits, up to {2**bits - 1:,}: 0 to {2**bits - 1:,} becomes black to white.",
+    )
+
+
+def test_fractions_are_scaled_too(tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)).save(tmp_path / "a.tiff")
+    pixels = load_dataset(str(tmp_path)).take(torch.tensor([0]))[0].flatten().int()
+    assert torch.equal(pixels, torch.arange(256, dtype=torch.int32))
+    Image.fromarray(np.full((16, 16), np.nan, np.float32)).save(tmp_path / "b.tiff")
+    assert "holds NaN" in load_dataset(str(tmp_path)).notes[0]
+
+
+def test_dark_colours_of_16_bits_are_said(tmp_path: Path) -> None:
+    """Pillow reads the upper byte of 16-bit colour alone; 12-bit values leave 15 of it."""
+    rows = b"".join(b"\0" + b"\x0f\xff" * 48 for _ in range(16))
+    header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    data = load_dataset(str(tmp_path))
+    assert brightness(data) == [15]
+    assert "1 colour images of 16 bits are dark" in data.notes[0]
+
+
+def test_opaque_alpha_is_not_called_transparent(tmp_path: Path) -> None:
+    Image.new("RGBA", (16, 16), (9, 9, 9, 255)).save(tmp_path / "a.png")
+    data = load_dataset(str(tmp_path))
+    assert brightness(data) == [9]
+    assert data.notes == ()
+
+
+@pytest.mark.parametrize(("mode", "key"), [("L", 9), ("RGB", (9, 9, 9)), ("I;16", 999), ("P", 0)])
+def test_a_colour_that_means_transparent_becomes_white(tmp_path: Path, mode: str, key: object) -> None:
+    picture = Image.new(mode, (16, 16), key)  # type: ignore[arg-type]
+    picture.putpixel((0, 0), {"RGB": (50, 50, 50), "I;16": 1023, "P": 3}.get(mode, 50))  # type: ignore[arg-type]
+    picture.save(tmp_path / "a.png", transparency=key)
+    data = load_dataset(str(tmp_path))
+    pixels = data.take(torch.tensor([0]))[0][0]
+    assert pixels[:, 5, 5].tolist() == [255] * len(pixels)
+    assert any(note == "1 images have transparent parts; they become white." for note in data.notes)
+
+
+def test_broken_pictures_are_named_in_words(image_folder: Path) -> None:
+    (image_folder / "cats" / "x.png").write_bytes(b"no image")
+    note = next(note for note in load_dataset(str(image_folder)).notes if "broken" in note)
+    assert (
+        note
+        == "Skipped 1 of 13 images, broken: cats/x.png (no picture: expected PNG, JPEG, WebP, BMP, GIF, TIFF and PPM)."
+    )
+    (image_folder / "cats" / "x.png").write_bytes(b"")
+    assert any("cats/x.png (an empty file)" in note for note in load_dataset(str(image_folder)).notes)
+
+
+def test_one_picture_is_a_data_set(tmp_path: Path) -> None:
+    written(tmp_path, "a.png", "b.png", "c.png")
+    data = load_dataset(str(tmp_path / "c.png"))
+    assert (data.name, len(data), brightness(data)) == ("c", 1, [2])
+
+
+def test_everything_is_brought_to_a_models_shape(tmp_path: Path) -> None:
+    """Wide, tall and grey pictures for a model of 20 x 28 px: the middle is kept, nothing is stretched."""
+    wide = Image.new("RGB", (84, 28))
+    wide.paste("lime", (28, 0, 56, 28))  # the middle third
+    wide.save(tmp_path / "a.png")
+    Image.new("L", (20, 56), 90).save(tmp_path / "b.jpg")
+    data = load_dataset(str(tmp_path), (3, 28, 20))
+    assert data.shape == (3, 28, 20)
+    first, second = data.take(torch.arange(2))[0]
+    assert first[1].min() == 255, "a crop of 20 x 28 px from the middle third"
+    assert second.float().sub(90).abs().max() <= 1
+    assert load_dataset(str(tmp_path), (1, 28, 20)).shape == (1, 28, 20)
+    assert data.notes == ("2 of 2 images brought to 20 x 28 px, cropped to the middle.",)
+    bars = load_dataset(DataConfig(str(tmp_path), resize="fit"), (3, 28, 20)).take(torch.tensor([0]))[0][0]
+    assert bars[:, 0].max() == 0
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 in the name of a class, a picture and the folder itself."""
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/se\xfft")
+    for name in (b"a\xff", b"b"):
+        folder = Path(root) / os.fsdecode(name)
+        folder.mkdir(parents=True)
+        (folder / os.fsdecode(b"1\xfe.png")).write_bytes(png())
+    (Path(root) / os.fsdecode(b"b/x\xfd.png")).write_bytes(b"broken")
+    data = load_dataset(root)
+    text = json.dumps([data.name, data.class_names, data.notes], ensure_ascii=False)
+    assert text.encode()  # can be written
+    assert data.name == "se\\udcfft"
+    assert data.class_names == ("a\\udcff", "b")
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "~nouser/a", "a\0b", "/root\0", "x/" * 3000])
+def test_paths_that_can_not_be_opened(source: str) -> None:
+    with pytest.raises(GanvasError, match="No data at") as error:
+        load_dataset(source)
+    assert len(str(error.value)) < 500
+
+
+def test_a_zip_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each member stays below the ratio; together they are a bomb. Nothing is unpacked, and the limit can be raised."""
+    noise = np.random.default_rng(0).integers(0, 2, (100, 100, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "BMP")
+    archive = pack(tmp_path / "a.zip", {f"{i}.bmp": buffer.getvalue() for i in range(20)})
+    monkeypatch.setenv("GANVAS_MAX_GB", "0.0005")
+    with pytest.raises(GanvasError, match=r"more than the 0.0005 GB that may be added.*GANVAS_MAX_GB="):
+        load_dataset(str(archive))
+    monkeypatch.setenv("GANVAS_MAX_GB", "0.001")
+    assert len(load_dataset(str(archive))) == 20
+
+
+def test_a_member_that_lies_about_its_size_is_not_unfolded(tmp_path: Path) -> None:
+    """The directory says 100 bytes; the member inflates to 300 MB."""
+    archive = pack(tmp_path / "a.zip", {"a.png": png(), "bomb.png": b"\0" * 300_000_000})
+    content = bytearray(archive.read_bytes())
+    at = content.rfind(b"PK\1\2")
+    content[at + 24 : at + 28] = (100).to_bytes(4, "little")
+    archive.write_bytes(bytes(content))
+    tracemalloc.start()
+    data = load_dataset(str(archive))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert any("bomb.png" in note for note in data.notes)
+    assert peak < 50_000_000
+
+
+def test_a_zip_of_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack(tmp_path / "a.zip", {f"{i}.txt": b"" for i in range(100)})
+    monkeypatch.setenv("GANVAS_MAX_FILES", "20")
+    with pytest.raises(GanvasError, match=r"more than the 20 files.*GANVAS_MAX_FILES="):
+        load_dataset(str(archive))
+
+
+@pytest.mark.parametrize("value", ["many", "-1", "nan"])
+def test_limits_that_are_no_numbers(image_folder: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    for name in ("GANVAS_MAX_MEGAPIXELS", "GANVAS_MAX_CLASSES", "GANVAS_RESIDENT_MB"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            with pytest.raises(GanvasError, match=f"{name} is '{value}'"):
+                load_dataset(str(image_folder))
 
 
 def test_damaged_zip(tmp_path: Path) -> None:

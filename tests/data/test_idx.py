@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,57 @@ def test_damaged_files(tmp_path: Path) -> None:
 def test_labels_must_match_in_number(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="20 images and 19 labels"):
         load_dataset(str(write(tmp_path / "mine", labels=LABELS[:19])))
+
+
+def test_labels_are_the_classes_that_are_there(tmp_path: Path) -> None:
+    data = load_dataset(str(write(tmp_path / "mine", labels=LABELS * 20 + 5)))
+    assert data.class_names == ("5", "25", "45", "65", "85", "105", "125", "145", "165", "185")
+    assert data.labels is not None
+    assert data.labels.tolist() == LABELS.tolist()
+    other = load_dataset(str(write(tmp_path / "other", labels=LABELS[::-1].copy())))
+    assert other.fingerprint != load_dataset(str(write(tmp_path / "more"))).fingerprint, (
+        "exchanged labels are other data"
+    )
+
+
+def test_a_header_decides_how_much_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of 30 kB that inflate to 30 MB: one whose header says less is damaged, one that says so is too large."""
+    zeros = np.zeros((30, 1000, 1000), np.uint8)
+    lying, honest = (write(tmp_path / name) for name in ("lying", "honest"))
+    for folder, content in ((lying, encode(IMAGES)[:16] + zeros.tobytes()), (honest, encode(zeros))):
+        (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+    monkeypatch.setenv("GANVAS_MAX_GB", "0.02")
+    tracemalloc.start()
+    with pytest.raises(GanvasError, match="damaged"):
+        load_dataset(str(lying))
+    with pytest.raises(GanvasError, match=r"more than the 0.02 GB.*GANVAS_MAX_GB="):
+        load_dataset(str(honest))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_sizes_that_wrap_and_empty_ones(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", "")
+    path = folder / "train-images-idx3-ubyte"
+    path.write_bytes(bytes([0, 0, 8, 3]) + b"\x80\0\0\0" + b"\0\0\0\x02" * 1 + b"\0\0\0\x02")
+    with pytest.raises(GanvasError, match="more than the"):
+        load_dataset(str(folder))
+    path.write_bytes(bytes([0, 0, 8, 3]) + b"\xff" * 12)  # (2^32 - 1)^3 wraps in 64 bits
+    with pytest.raises(GanvasError, match="more than the"):
+        load_dataset(str(folder))
+    path.write_bytes(bytes([0, 0, 8, 3]) + b"\0" * 12)
+    with pytest.raises(GanvasError, match="holds no images"):
+        load_dataset(str(folder))
+    path.write_bytes(bytes([0, 0, 8, 3, 0, 0]))
+    with pytest.raises(GanvasError, match="damaged"):
+        load_dataset(str(folder))
+
+
+def test_a_label_beyond_the_classes_of_a_named_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(idx.SYSTEM_FOLDERS, "fashion-mnist", write(tmp_path / "system", labels=LABELS + 1))
+    with pytest.raises(GanvasError, match="holds the label 10 of 10 classes"):
+        load_dataset("fashion-mnist")
 
 
 def test_download_is_checked_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

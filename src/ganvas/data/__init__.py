@@ -5,8 +5,12 @@ from dataclasses import replace
 from ganvas.config import DataConfig
 from ganvas.data import arrays, digits, folder, hub, idx, shapes, toy
 from ganvas.data.base import Dataset, datasets, find_path
+from ganvas.data.decode import SUFFIXES
+from ganvas.data.fitted import fit
 from ganvas.data.joined import balanced, join
 from ganvas.data.loader import Batches
+from ganvas.errors import GanvasError
+from ganvas.types import Shape
 
 __all__ = [
     "Batches",
@@ -15,6 +19,7 @@ __all__ = [
     "balanced",
     "datasets",
     "digits",
+    "fit",
     "folder",
     "hub",
     "idx",
@@ -24,24 +29,33 @@ __all__ = [
     "toy",
 ]
 
+WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, or a folder of IDX files"
 
-def load_dataset(config: DataConfig | str) -> Dataset:
-    """Open the data of a config or of a plain name or path. Raises `GanvasError` for everything that is wrong with it."""
+
+def load_dataset(config: DataConfig | str, shape: Shape | None = None) -> Dataset:
+    """Open the data of a config or of a plain name or path.
+
+    `shape`, of a model, is what images of any size and colour are brought to, in place of the config's resolution.
+    Raises `GanvasError` for everything that is wrong with the data.
+    """
     config = DataConfig(source=config) if isinstance(config, str) else config
     if config.also:
-        return join(
-            [load_dataset(replace(config, source=each, also=())) for each in (config.source, *config.also)]
-        )
-    source = config.source
-    if source in datasets:
-        return datasets.get(source)(config)
-    if source.startswith("hub:"):
-        return hub.load(config)
-    if source.startswith("toy:"):
-        return datasets.get(source)(config)
-    path = find_path(source, "a folder or .zip of images, an .npy or .npz array, or a folder of IDX files")
-    if path.is_dir():
-        return idx.load_folder(path, config) if idx.is_idx_folder(path) else folder.load(path, config)
-    if path.suffix == ".zip":
-        return folder.load(path, config)
-    return arrays.load(path, config)
+        each = (replace(config, source=source, also=()) for source in (config.source, *config.also))
+        return join([load_dataset(one, shape) for one in each])
+    found = _open(config, shape)
+    return found if shape is None else fit(found, shape, config.resize or "crop")
+
+
+def _open(config: DataConfig, shape: Shape | None) -> Dataset:
+    # Pictures are brought to a shape while they are decoded; everything else has one size and is fitted afterwards.
+    source, plain = config.source, config if shape is None else replace(config, resolution=None, resize=None)
+    if source in datasets or source.startswith("toy:"):
+        return datasets.get(source)(plain)
+    path = None if source.startswith("hub:") else find_path(source, WANTED)
+    if path is not None and path.is_dir() and idx.is_idx_folder(path):
+        return idx.load_folder(path, plain)
+    if path is not None and not path.is_dir() and path.suffix.lower() not in (".zip", *SUFFIXES):
+        return arrays.load(path, plain)
+    if shape is not None and len(shape) != 3:
+        raise GanvasError(f"{source} holds pictures, and points of shape {tuple(shape)} are wanted.")
+    return hub.load(config, shape) if path is None else folder.load(path, config, shape)

@@ -1,127 +1,237 @@
 """Images or points from an .npy or .npz file. Object arrays are refused: they are pickles."""
 
+import hashlib
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganvas.config import DataConfig
-from ganvas.data.base import Dataset, fingerprint, memory_limit
-from ganvas.data.resize import from_arrays
+from ganvas.data.base import Dataset, fingerprint
+from ganvas.data.decode import KINDS
+from ganvas.data.fitted import FittedItems
+from ganvas.data.labels import number
+from ganvas.data.limits import check_growth, check_memory, memory_limit
+from ganvas.data.listing import open_zip, show
+from ganvas.data.resize import from_arrays, plan
 from ganvas.errors import GanvasError
+from ganvas.types import Shape
 
 WANTED = "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, or float points (N, D)."
+BLOCK = 2**26
+"""Bytes of a large array that are read at a time."""
 
 
 class ArrayItems:
     """Images of a memory-mapped .npy file, read when asked for."""
 
-    def __init__(self, path: Path, channels_last: bool) -> None:
-        self.path, self.channels_last = path, channels_last
+    def __init__(self, path: Path, channels_last: bool, length: int) -> None:
+        self.path, self.channels_last, self.length = path, channels_last, length
         self.array: np.ndarray | None = None
-        self.length = len(np.load(path, mmap_mode="r", allow_pickle=False))
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(self.read(slice(index, index + 1))[0])
+
+    def read(self, rows: slice) -> np.ndarray:
+        """Images as uint8 (n, C, H, W)."""
         if self.array is None:  # opened again in every worker
             self.array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        image = np.array(self.array[index])
-        if image.ndim == 2:
-            image = image[None]
+        images = np.array(self.array[rows])
+        if images.ndim == 3:
+            images = images[:, None]
         elif self.channels_last:
-            image = image.transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(image))
+            images = images.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(images)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "array": None}
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an array says of itself, before it is read."""
+
+    shape: Shape
+    dtype: np.dtype
+    nbytes: int
+
+
 def load(path: Path, config: DataConfig) -> Dataset:
-    """The array in an .npy file, or `images` (or `points`, or the only array) and `labels` in an .npz."""
+    """The array in an .npy file, or `images` (or `points`, or the only array) and `labels` in an .npz.
+
+    Labels are whole numbers from 0 or names. Raises `GanvasError` for everything else, and for arrays that say they are
+    larger than the file, than memory or than `ganvas.data.limits` allow, before they are read.
+    """
     if path.suffix not in (".npy", ".npz"):
         raise GanvasError(
-            f"Do not know how to read {path.name}. Give a folder or .zip of images, or an .npy or .npz file."
+            f"Do not know how to read {path.name[:80]!r}. Give a folder or .zip of images, a picture ({KINDS}), "
+            "or an .npy or .npz file."
         )
+    if not path.is_file():
+        raise GanvasError(f"{path} is no file.")
     try:
-        file = np.load(path, mmap_mode="r", allow_pickle=False)
-        array, given = _from_npz(file, path) if path.suffix == ".npz" else (file, None)
+        if path.suffix == ".npz":
+            return _load_npz(path, config)
+        with open(path, "rb") as file:
+            header = _read_header(file, path.stat().st_size, str(path))
+        _check(header, path)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except GanvasError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise GanvasError(f"{path} can not be read as {path.suffix}: {error}") from error
-    names: tuple[str, ...] = ()
-    labels: Tensor | None = None
-    if given is not None:
-        names, labels = _check_labels(given, len(array), path)
-    if array.ndim == 2 and np.issubdtype(array.dtype, np.floating):
-        return _points(array, labels, names, config, path)
-    channels_last = _check_images(array, path)
-    if path.suffix == ".npy" and array.nbytes > memory_limit():
-        return _streamed(path, array, channels_last, config)
-    images = torch.from_numpy(np.array(array))
-    images = images[:, None] if images.dim() == 3 else images
-    images = images.permute(0, 3, 1, 2).contiguous() if channels_last else images
-    return from_arrays(path.stem, images, labels, names, config)
+    if header.nbytes > memory_limit() and array.ndim > 2:
+        return _streamed(path, array, config)
+    check_memory(header.nbytes, str(path), "Take a part of it")
+    return _resident(path, array, None, config)
 
 
-def _from_npz(file: np.lib.npyio.NpzFile, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    names = [name for name in file.files if name != "labels"]
-    name = next((n for n in ("images", "points") if n in names), names[0] if len(names) == 1 else None)
-    if name is None:
-        raise GanvasError(f"{path} holds {file.files}; expected an array named 'images' or 'points'.")
-    return file[name], file["labels"] if "labels" in file.files else None
-
-
-def _check_labels(labels: np.ndarray, count: int, path: Path) -> tuple[tuple[str, ...], Tensor]:
-    if labels.shape != (count,):
+def _load_npz(path: Path, config: DataConfig) -> Dataset:
+    with open_zip(path) as file:
+        members = {member.filename.removesuffix(".npy"): member for member in file.infolist()}
+        names = [name for name in members if name != "labels"]
+        name = next((n for n in ("images", "points") if n in names), names[0] if len(names) == 1 else None)
+        if name is None:
+            raise GanvasError(
+                f"{path} holds {sorted(members)[:20]}; expected an array named 'images' or 'points'."
+            )
+        headers = {}
+        for each in (name, "labels") if "labels" in members else (name,):
+            with file.open(members[each]) as stream:
+                headers[each] = _read_header(stream, members[each].file_size, f"{each} in {path}")
+            check_growth(members[each].compress_size, headers[each].nbytes, f"{each} in {path}")
+            check_memory(
+                headers[each].nbytes, f"{each} in {path}", "Save it as .npy, which can stay on the disk"
+            )
+    _check(headers[name], path)
+    count = headers[name].shape[0]
+    if "labels" in headers and headers["labels"].shape != (count,):
         raise GanvasError(
-            f"{path} holds {count} samples and labels of shape {labels.shape}; expected ({count},)."
+            f"{path} holds {count} samples and labels of shape {headers['labels'].shape}; expected ({count},)."
         )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise GanvasError(f"{path}: labels must be whole numbers from 0, got {labels.dtype}.")
-    return tuple(str(i) for i in range(int(labels.max()) + 1)), torch.from_numpy(labels.astype(np.int64))
+    with np.load(path, allow_pickle=False) as arrays:
+        labels = arrays["labels"] if "labels" in headers else None
+        return _resident(path, arrays[name], labels, config)
 
 
-def _check_images(array: np.ndarray, path: Path) -> bool:
-    """True when the channels come last."""
-    if array.dtype != np.uint8:
-        hint = " Convert floats in [0, 1] with (x * 255).round().astype('uint8')." if array.ndim > 2 else ""
-        raise GanvasError(f"{path} holds {array.dtype} of shape {array.shape}. {WANTED}{hint}")
-    good = array.ndim == 3 or (array.ndim == 4 and (array.shape[1] in (1, 3) or array.shape[3] in (1, 3)))
-    if not good or array.size == 0:
-        raise GanvasError(f"{path} holds an array of shape {array.shape}. {WANTED}")
+def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
+    """Shape and type of the array that follows; its length must be what is left of `size` bytes."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise GanvasError(f"{what} is an array of format {version[0]}.{version[1]}. {WANTED}")
+    if dtype.hasobject:
+        raise GanvasError(f"{what} can not be read: it holds Python objects, which are pickles. {WANTED}")
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise GanvasError(f"{what} is damaged: it says its shape is {str(shape)[:100]}.")
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes != size - stream.tell():
+        raise GanvasError(
+            f"{what} is damaged: it says its shape is {str(shape)[:100]} of {dtype}, {nbytes:,} bytes, and holds "
+            f"{size - stream.tell():,}. It can not be read."
+        )
+    return Header(tuple(shape), dtype, nbytes)
+
+
+def _is_points(header: Header | np.ndarray) -> bool:
+    return len(header.shape) == 2 and np.issubdtype(header.dtype, np.floating)
+
+
+def _check(header: Header, path: Path) -> None:
+    """Raise `GanvasError` with what to write unless these are images or points."""
+    shape, dtype = header.shape, header.dtype
+    if 0 in shape:
+        raise GanvasError(f"{path} holds an empty array of shape {shape}. {WANTED}")
+    if _is_points(header):
+        return
+    hint = ""
+    if len(shape) == 1 and np.issubdtype(dtype, np.floating):
+        hint = " Points of one coordinate are x[:, None]."
+    elif len(shape) == 2 and dtype.kind in "iu":
+        hint = " Points are floats: x.astype('float32'). One grey image is x[None]."
+    elif len(shape) == 3 and (shape[2] in (1, 3) or (shape[2] == 4 and shape[1] >= 16)):
+        hint = f" One image of {shape[1]} x {shape[0]} px is x[None]."
+    elif len(shape) == 4 and 4 in (shape[1], shape[3]):
+        hint = f" Take the colours without alpha: x{'[:, :3]' if shape[1] == 4 else '[..., :3]'}."
+    elif len(shape) > 2 and dtype.kind == "f":
+        hint = " Convert floats in [0, 1] with (x * 255).round().astype('uint8')."
+    elif len(shape) > 2 and dtype.kind in "iu" and dtype != np.uint8:
+        hint = " Convert 0 to 255 with x.astype('uint8'), 16 bits with (x / 257).round().astype('uint8')."
+    good = (len(shape) == 3 and not hint) or (len(shape) == 4 and (shape[1] in (1, 3) or shape[3] in (1, 3)))
+    if not good or dtype != np.uint8:
+        raise GanvasError(f"{path} holds {dtype} of shape {shape}. {WANTED}{hint}")
+
+
+def _channels_last(array: np.ndarray) -> bool:
     return array.ndim == 4 and array.shape[1] not in (1, 3)
 
 
+def _resident(path: Path, array: np.ndarray, given: np.ndarray | None, config: DataConfig) -> Dataset:
+    name, names, notes = show(path.stem), tuple[str, ...](), tuple[str, ...]()
+    labels: Tensor | None = None
+    if given is not None:
+        labels, names, notes = number(given, str(path))
+    if _is_points(array):
+        return _points(name, path, array, labels, names, notes, config)
+    images = torch.from_numpy(np.array(array))
+    images = images[:, None] if images.dim() == 3 else images
+    images = images.permute(0, 3, 1, 2).contiguous() if _channels_last(array) else images
+    return from_arrays(name, images, labels, names, config, notes, own_labels=True)
+
+
 def _points(
-    array: np.ndarray, labels: Tensor | None, names: tuple[str, ...], config: DataConfig, path: Path
+    name: str,
+    path: Path,
+    array: np.ndarray,
+    labels: Tensor | None,
+    names: tuple[str, ...],
+    notes: tuple[str, ...],
+    config: DataConfig,
 ) -> Dataset:
-    if array.size == 0:
-        raise GanvasError(f"{path} holds an empty array of shape {array.shape}. {WANTED}")
     bad = int(np.count_nonzero(~np.isfinite(array).all(axis=1)))
     if bad:
         raise GanvasError(f"{path}: {bad} of {len(array)} points hold NaN or infinity. Remove them first.")
+    largest = float(np.abs(array).max())
+    if largest > float(np.finfo(np.float32).max):
+        raise GanvasError(
+            f"{path} holds values up to {largest:.3g}, and ganvas computes in float32, which ends at 3.4e38. "
+            "Scale them: x / x.std(0)."
+        )
     if config.resolution or config.resize:
         raise GanvasError(
             f"{path} holds points of shape {array.shape}; --resolution and --resize are for images."
         )
     points = torch.from_numpy(np.array(array, dtype=np.float32))
-    return Dataset(
-        path.stem, points, (points.shape[1],), fingerprint(points.numpy().tobytes()), labels, names
+    parts = [points.numpy().tobytes(), *([] if labels is None else [repr(names), labels.numpy().tobytes()])]
+    return Dataset(name, points, (points.shape[1],), fingerprint(*parts), labels, names, notes)
+
+
+def _streamed(path: Path, array: np.ndarray, config: DataConfig) -> Dataset:
+    source = ArrayItems(path, _channels_last(array), len(array))
+    shape = tuple(source[0].shape)
+    size, how, notes = plan([(shape[2], shape[1])] * len(source), config)
+    items: ArrayItems | FittedItems = source
+    if how is not None and size != (shape[2], shape[1]):
+        shape = (shape[0], size[1], size[0])
+        items = FittedItems(source, shape, how)
+    notes += (
+        f"{array.nbytes / 2**20:.0f} MiB of images stay on the disk and stream through loader workers.",
     )
-
-
-def _streamed(path: Path, array: np.ndarray, channels_last: bool, config: DataConfig) -> Dataset:
-    items = ArrayItems(path, channels_last)
-    shape = tuple(items[0].shape)
-    if config.resolution not in (None, shape[1]) or config.resize:
-        raise GanvasError(
-            f"{path} is too large to resize in memory. Resize it beforehand, or give the images as a folder."
-        )
-    stat = path.stat()
-    mark = fingerprint(f"{path.name} {stat.st_size} {array.shape}", np.array(array[0]).tobytes())
-    note = f"{array.nbytes / 2**20:.0f} MiB of images stay on the disk and stream through loader workers."
-    return Dataset(path.stem, items, shape, mark, notes=(note,))
+    # All of it is read: a cache of features must not outlive its data. The same text as for an array in memory.
+    digest = hashlib.sha256()
+    rows = max(1, BLOCK // (array.nbytes // len(array)))
+    for start in range(0, len(source), rows):
+        digest.update(source.read(slice(start, start + rows)).tobytes())
+    digest.update(b"\0")
+    mark = fingerprint(digest.hexdigest()[:16], f"{size} {how}")
+    return Dataset(show(path.stem), items, shape, mark, notes=notes)

@@ -1,7 +1,6 @@
 """What every source of data turns into, and how a name or a path finds its source."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,6 +75,13 @@ class Dataset:
         assert self.labels is not None
         return self.labels if self.indices is None else self.labels[self.indices]
 
+    def empty_classes(self) -> tuple[str, ...]:
+        """Names of the classes that have no sample in this part."""
+        if self.labels is None:
+            return ()
+        counts = torch.bincount(self.take_labels(), minlength=self.num_classes)
+        return tuple(name for name, count in zip(self.class_names, counts.tolist(), strict=True) if not count)
+
     def to(self, device: torch.device) -> "Dataset":
         """A copy whose resident items lie on `device`."""
         return replace(self, items=self.items.to(device)) if isinstance(self.items, Tensor) else self
@@ -106,23 +112,18 @@ def fingerprint(*parts: bytes | str) -> str:
     return digest.hexdigest()[:16]
 
 
-def memory_limit() -> int:
-    """Bytes of data that may stay in memory: a third of what the machine has, or GANVAS_RESIDENT_MB."""
-    if chosen := os.environ.get("GANVAS_RESIDENT_MB"):
-        return int(float(chosen) * 2**20)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3
-    except (AttributeError, ValueError, OSError):
-        return 4 * 2**30
-
-
 def find_path(source: str, kinds: str) -> Path:
-    """The path that the user meant; raises `GanvasError` when there is nothing."""
-    path = Path(source).expanduser()
-    if path.exists():
+    """The path that the user meant; raises `GanvasError` when there is nothing, or it can not be looked at."""
+    short = f"{source[:80]}..." if len(source) > 80 else source
+    try:
+        path = Path(source).expanduser()
+        path.stat()
         return path
-    hint = did_you_mean(source, list(datasets))
+    except FileNotFoundError:
+        why = "it is neither a known data set nor an existing path"
+    except (OSError, ValueError, RuntimeError) as error:  # too long, not allowed, a NUL in it, ~ of nobody
+        why = f"as a path it can not be opened ({getattr(error, 'strerror', None) or error})"
+    hint = did_you_mean(short, list(datasets))
     raise GanvasError(
-        f"No data at {source!r}: it is neither a known data set nor an existing path.{hint} "
-        f"Give {kinds}, or a name from: ganvas list datasets."
+        f"No data at {short!r}: {why}.{hint} Give {kinds}, or a name from: ganvas list datasets."
     )

@@ -1,37 +1,53 @@
-"""A folder or a .zip of images; sub-folders are labels. Decoded once: broken files are found before training."""
+"""A folder, a .zip or a single picture; sub-folders are labels. Decoded once: broken files are found before training."""
 
 import hashlib
-import io as memory
-import warnings
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from ganvas import io
 from ganvas.config import DataConfig, Resize
-from ganvas.data.base import Dataset, fingerprint, memory_limit
+from ganvas.data.base import Dataset, fingerprint
+from ganvas.data.decode import KINDS, MAX_BYTES, SUFFIXES, Facts, decode, hush, look, to_mode, white_of, why
+from ganvas.data.labels import Labelling, by_document, by_folder, number
+from ganvas.data.limits import memory_limit
+from ganvas.data.listing import DOCUMENT, Listing, in_folder, in_zip, show
 from ganvas.data.resize import Size, plan, resize, to_tensor
 from ganvas.errors import GanvasError
+from ganvas.types import Shape
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-MAX_PIXELS = 64_000_000
-"""Of one image. A small file that unfolds to more is taken for a decompression bomb."""
-MAX_RATIO = 200
-"""Of unpacked to packed size of a member of a .zip; photographs stay near 1."""
 BROKEN_SHARE = 0.01
+BLOCK = 256
+"""Files that are read side by side."""
 
 
 class FolderItems:
     """Images of a folder or .zip, decoded and resized when asked for."""
 
-    def __init__(self, path: Path, names: list[str], mode: str, side: int | None, how: Resize | None) -> None:
-        self.path, self.names, self.mode, self.side, self.how = path, names, mode, side, how
+    def __init__(
+        self,
+        path: Path,
+        names: list[str],
+        mode: str = "RGB",
+        size: Size | None = None,
+        how: Resize | None = None,
+        white: float = 65535.0,
+    ) -> None:
+        self.path, self.names, self.mode, self.size, self.how, self.white = (
+            path,
+            names,
+            mode,
+            size,
+            how,
+            white,
+        )
         self.zip: zipfile.ZipFile | None = None
 
     def __len__(self) -> int:
@@ -40,101 +56,123 @@ class FolderItems:
     def __getitem__(self, index: int) -> Tensor:
         name = self.names[index]
         try:
-            picture = to_mode(decode(self._read(name)), self.mode)
+            picture = to_mode(decode(self.read(name)), self.mode, self.white)
         except Exception as error:
             raise GanvasError(
-                f"{name} in {self.path} could be read before and can not any more: {error}"
+                f"{show(name)} in {show(str(self.path))} could be read before and can not any more: {why(error)}"
             ) from error
-        if self.side is not None and self.how is not None:
-            picture = resize(picture, self.side, self.how)
+        if self.size is not None and self.how is not None:
+            picture = resize(picture, self.size, self.how)
         return to_tensor(picture)
 
-    def _read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes:
+        """The bytes of a file. Raises for one that is larger than a picture may be, or than it says it is."""
         if self.path.is_dir():
-            return (self.path / name).read_bytes()
+            file = self.path / name
+            if file.stat().st_size > MAX_BYTES:
+                raise ValueError(
+                    f"{file.stat().st_size >> 20} MiB are more than the {MAX_BYTES >> 20} of a picture"
+                )
+            return file.read_bytes()
         if self.zip is None:  # every worker opens its own: a file position can not be shared
             self.zip = zipfile.ZipFile(self.path)
-        return self.zip.read(name)
+        with self.zip.open(name) as member:  # with a length: a member that lies about its own is not unfolded
+            return member.read(self.zip.getinfo(name).file_size)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "zip": None}
 
 
-def decode(content: bytes) -> Image.Image:
-    """Bytes -> upright picture. Raises for anything that is not a whole image of a sane size."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        picture = Image.open(memory.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
-        if picture.width * picture.height > MAX_PIXELS:
-            raise ValueError(
-                f"{picture.width} x {picture.height} px is more than {MAX_PIXELS // 10**6} megapixels"
-            )
-        picture.load()
-    upright: Image.Image = ImageOps.exif_transpose(picture)
-    return upright
+def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
+    """All images below `path`, or the one that it is; brought to `shape` (C, H, W) where one is given.
 
-
-def to_mode(picture: Image.Image, mode: str) -> Image.Image:
-    """Grey (`L`) or `RGB`; transparent parts become white."""
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        picture = picture.point(lambda value: value / 256).convert("L")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return picture.convert(mode)
-
-
-def is_grey(picture: Image.Image) -> bool:
-    """True when the file has one channel (besides transparency)."""
-    return picture.mode in ("1", "L", "LA", "I", "F") or picture.mode.startswith("I;16")
-
-
-def load(path: Path, config: DataConfig) -> Dataset:
-    """All images below `path`. Raises `GanvasError` for an empty, mixed or mostly broken set, and for hostile zips."""
-    names = sorted(_names_in_zip(path) if path.is_file() else _names_in_folder(path))
-    if not names:
-        raise GanvasError(
-            f"{path} holds no images. Expected {', '.join(SUFFIXES)} files, in sub-folders if labelled."
-        )
-    reader = FolderItems(path, names, "RGB", None, None)
-    good: list[str] = []
-    sizes: list[Size] = []
-    broken: list[str] = []
-    grey, transparent = True, 0
-    digest = hashlib.sha256()
-    for name, content, result in _decode_all(reader):
-        if isinstance(result, str):
-            broken.append(f"{name} ({result})")
-            continue
-        good.append(name)
-        sizes.append(result.size)
-        grey = grey and is_grey(result)
-        transparent += result.has_transparency_data
-        digest.update(name.encode() + b"\0" + content)
-    notes = _report_broken(path, broken, len(names))
-    size, how, said = plan(sizes, config)
-    mode = "L" if grey else "RGB"
-    labels, class_names = _labels(good)
-    files = FolderItems(path, good, mode, size[0] if how else None, how)
-    items: FolderItems | Tensor = files
-    shape = (1 if grey else 3, size[1], size[0])
-    notes += said
-    if transparent:
-        notes += (f"{transparent} images have transparent parts; they become white.",)
-    if len(good) * shape[0] * shape[1] * shape[2] <= memory_limit():
-        items = _gather(files, shape)
+    Raises `GanvasError` for an empty, mixed or mostly broken set, and for hostile zips.
+    """
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        path, listing = path.parent, Listing([path.name])
+        title = Path(listing.pictures[0]).stem
+    elif path.is_file():
+        listing, title = in_zip(path), path.stem
     else:
-        notes += ("The images do not fit in memory and stream from the disk through loader workers.",)
+        listing, title = in_folder(path), path.resolve().name
+    if not listing.pictures:
+        raise GanvasError(
+            f"{path} holds no images. Expected files of {KINDS} ({', '.join(SUFFIXES)}), in sub-folders if labelled."
+            + "".join(f" {note}" for note in listing.notes())
+        )
+    reader = FolderItems(path, listing.pictures)
+    with hush():
+        labelling = _labelling(reader, listing)
+        facts, broken, digest = _look_at_all(FolderItems(path, list(labelling.names)))
+        notes = listing.notes() + labelling.notes + _report_broken(path, broken, len(labelling.names))
+        good = list(facts)
+        size, how, said = plan([fact.size for fact in facts.values()], config, shape)
+        grey = shape[0] == 1 if shape else all(fact.grey for fact in facts.values())
+        mode = "L" if grey else "RGB"
+        white, marks = 65535.0, [f"{size} {how} {mode}"]
+        if deepest := max(fact.deep for fact in facts.values()):
+            white = white_of(deepest)
+            marks.append(f"white {white:g}")
+        labels, classes, marked = _number(labelling, good)
+        marks += [marked] if marked else []
+        files = FolderItems(path, good, mode, size if how else None, how, white)
+        items: FolderItems | Tensor = files
+        shape = (1 if grey else 3, size[1], size[0])
+        notes += said + _remarks(list(facts.values()), white)
+        if len(good) * shape[0] * shape[1] * shape[2] <= memory_limit():
+            items = _gather(files, shape)
+        else:
+            notes += ("The images do not fit in memory and stream from the disk through loader workers.",)
     return Dataset(
-        name=path.stem,
+        name=show(title),
         items=items,
         shape=shape,
-        fingerprint=fingerprint(digest.digest(), f"{size} {how} {mode}"),
+        fingerprint=fingerprint(digest, *marks),
         labels=labels,
-        class_names=class_names,
-        notes=notes,
+        class_names=classes,
+        notes=tuple(show(note) for note in notes),
     )
+
+
+def _labelling(reader: FolderItems, listing: Listing) -> Labelling:
+    if not listing.document:
+        return by_folder(listing.pictures)
+    where = f"{DOCUMENT} in {show(reader.path.name)}"
+    return by_document(listing.pictures, io.parse_json(reader.read(DOCUMENT), where), where)
+
+
+def _number(labelling: Labelling, good: list[str]) -> tuple[Tensor | None, tuple[str, ...], str]:
+    """Class numbers (N,) of the pictures that can be read, names of the classes, and what of it the fingerprint lacks."""
+    if labelling.classes is None:
+        return None, (), ""
+    class_of = dict(zip(labelling.names, labelling.classes, strict=True))
+    labels, classes, _ = number(np.array([show(class_of[name]) for name in good]), "sub-folders")
+    if len(classes) < 2:
+        return None, (), ""
+    return labels, classes, fingerprint(repr(classes), labels.numpy().tobytes()) if labelling.mark else ""
+
+
+def _remarks(facts: list[Facts], white: float) -> tuple[str, ...]:
+    """What was done to the pixels, of how many pictures."""
+    notes = []
+    if transparent := sum(fact.transparent for fact in facts):
+        notes.append(f"{transparent:,} images have transparent parts; they become white.")
+    if several := sum(fact.several for fact in facts):
+        notes.append(
+            f"{several:,} files hold several pictures (frames or pages); the first one of each is taken."
+        )
+    deep = [fact.deep for fact in facts if fact.deep]
+    if deep:
+        unit = "0 to 1" if white == 1 else f"0 to {white:,.0f}"
+        notes.append(
+            f"{len(deep):,} grey images have values of more than 8 bits, up to {max(deep):,.6g}: {unit} becomes black to white."
+        )
+    if shallow := sum(fact.shallow_colour for fact in facts):
+        notes.append(
+            f"{shallow:,} colour images of 16 bits are dark: only the upper 8 bits are read and they hold less than 128. "
+            "Bring them to 8 bits beforehand."
+        )
+    return tuple(notes)
 
 
 def _gather(items: FolderItems, shape: tuple[int, int, int]) -> Tensor:
@@ -149,18 +187,34 @@ def _gather(items: FolderItems, shape: tuple[int, int, int]) -> Tensor:
     return images
 
 
-def _decode_all(reader: FolderItems) -> Iterator[tuple[str, bytes, Image.Image | str]]:
-    def one(name: str) -> tuple[str, bytes, Image.Image | str]:
+def _look_at_all(reader: FolderItems) -> tuple[dict[str, Facts], list[str], bytes]:
+    """Facts of the pictures that can be read, what is wrong with the others, and a digest of names and contents."""
+    facts: dict[str, Facts] = {}
+    broken: list[str] = []
+    digest = hashlib.sha256()
+    for name, content, result in _looked(reader):
+        if isinstance(result, str):
+            broken.append(f"{name} ({result})")
+            continue
+        facts[name] = result
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + content)
+    return facts, broken, digest.digest()
+
+
+def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
+    def one(name: str) -> tuple[str, bytes, Facts | str]:
         content = b""
         try:
-            content = reader._read(name)
-            return name, content, decode(content)
+            content = reader.read(name)
+            return name, content, look(content)
+        except GanvasError:  # a limit in the environment that is no number
+            raise
         except Exception as error:  # Pillow raises many kinds for broken files
-            return name, content, str(error) or type(error).__name__
+            return name, content, why(error)
 
     names = track(
         reader.names,
-        description=f"Reading {reader.path.name}",
+        description=f"Reading {show(reader.path.name)}",
         console=Console(stderr=True),
         transient=True,
         disable=len(reader.names) < 2000,
@@ -169,48 +223,14 @@ def _decode_all(reader: FolderItems) -> Iterator[tuple[str, bytes, Image.Image |
         yield from map(one, names)
         return
     with ThreadPoolExecutor() as pool:
-        # In blocks, so that decoded pictures of a large folder do not pile up in memory.
+        # In blocks, so that the bytes of a large folder do not pile up in memory.
         block: list[str] = []
         for name in names:
             block.append(name)
-            if len(block) == 256:
+            if len(block) == BLOCK:
                 yield from pool.map(one, block)
                 block = []
         yield from pool.map(one, block)
-
-
-def _names_in_folder(path: Path) -> list[str]:
-    return [
-        file.relative_to(path).as_posix()
-        for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-    ]
-
-
-def _names_in_zip(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as file:
-            members = file.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise GanvasError(f"{path} is not a readable .zip file: {error}.") from error
-    for member in members:
-        parts = PurePosixPath(member.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in member.filename:
-            raise GanvasError(
-                f"{path} is refused: its member {member.filename!r} points outside of the archive."
-            )
-        if member.file_size > MAX_RATIO * max(member.compress_size, 1) and member.file_size > 2**20:
-            raise GanvasError(
-                f"{path} is refused as a decompression bomb: {member.filename!r} unpacks {member.compress_size} bytes "
-                f"to {member.file_size}, more than {MAX_RATIO} times as much."
-            )
-    return [
-        member.filename
-        for member in members
-        if PurePosixPath(member.filename).suffix.lower() in SUFFIXES
-        and not member.is_dir()
-        and not PurePosixPath(member.filename).name.startswith(".")
-    ]
 
 
 def _report_broken(path: Path, broken: list[str], total: int) -> tuple[str, ...]:
@@ -224,11 +244,3 @@ def _report_broken(path: Path, broken: list[str], total: int) -> tuple[str, ...]
             "Remove or replace them."
         )
     return (f"Skipped {len(broken)} of {total} images, broken: {listed}.",)
-
-
-def _labels(names: list[str]) -> tuple[Tensor | None, tuple[str, ...]]:
-    folders = [PurePosixPath(name).parts[0] if "/" in name else "" for name in names]
-    classes = tuple(sorted(set(folders)))
-    if "" in classes or len(classes) < 2:
-        return None, ()
-    return torch.tensor([classes.index(folder) for folder in folders]), classes

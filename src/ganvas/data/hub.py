@@ -7,30 +7,32 @@ import torch
 from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
-from ganvas.data.base import Dataset, fingerprint, memory_limit
-from ganvas.data.folder import to_mode
-from ganvas.data.resize import plan, resize, to_tensor
+from ganvas.data.base import Dataset, fingerprint
+from ganvas.data.decode import to_mode
+from ganvas.data.limits import memory_limit
+from ganvas.data.resize import Size, plan, resize, to_tensor
 from ganvas.errors import GanvasError
+from ganvas.types import Shape
 
 
 class HubItems:
     """Images of a memory-mapped Arrow table, decoded when asked for."""
 
-    def __init__(self, table: Any, column: str, mode: str, side: int | None, how: Resize | None) -> None:
-        self.table, self.column, self.mode, self.side, self.how = table, column, mode, side, how
+    def __init__(self, table: Any, column: str, mode: str, size: Size | None, how: Resize | None) -> None:
+        self.table, self.column, self.mode, self.size, self.how = table, column, mode, size, how
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> Tensor:
         picture = to_mode(self.table[index][self.column], self.mode)
-        if self.side is not None and self.how is not None:
-            picture = resize(picture, self.side, self.how)
+        if self.size is not None and self.how is not None:
+            picture = resize(picture, self.size, self.how)
         return to_tensor(picture)
 
 
-def load(config: DataConfig) -> Dataset:
-    """The first image column and, when there is one, the first class column."""
+def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
+    """The first image column and, when there is one, the first class column; brought to `shape` where one is given."""
     try:
         import datasets as hub
     except ImportError as error:
@@ -46,12 +48,17 @@ def load(config: DataConfig) -> Dataset:
     if image is None:
         raise GanvasError(f"{config.source} has no image column; its columns are {', '.join(features)}.")
     first = table[0][image]
-    mode = "L" if first.mode in ("1", "L") else "RGB"
+    grey = shape[0] == 1 if shape else first.mode in ("1", "L")
+    mode = "L" if grey else "RGB"
     sizes = [table[i][image].size for i in range(len(table))]
-    size, how, notes = plan(sizes, config)
-    items: Any = HubItems(table, image, mode, size[0] if how else None, how)
+    size, how, notes = plan(sizes, config, shape)
+    items: Any = HubItems(table, image, mode, size if how else None, how)
     shape = tuple(items[0].shape)
     labels = None if label is None else torch.as_tensor(np.array(table[label]))
+    if labels is not None and int(labels.min()) < 0:
+        raise GanvasError(
+            f"{config.source} has pictures without a label (-1) in its training part; it can not be taken."
+        )
     if int(np.prod(shape)) * len(items) <= memory_limit():
         items = torch.stack([items[i] for i in range(len(items))])
     return Dataset(

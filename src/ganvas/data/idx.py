@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import math
 import os
 import urllib.request
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,9 @@ from torch import Tensor
 from ganvas import io
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, datasets
+from ganvas.data.labels import number
+from ganvas.data.limits import check_growth, check_memory
+from ganvas.data.listing import show
 from ganvas.data.resize import from_arrays
 from ganvas.errors import GanvasError
 
@@ -69,20 +74,30 @@ def is_idx_folder(path: Path) -> bool:
 
 
 def read_idx(path: Path) -> Tensor:
-    """One IDX file of bytes, gzipped or not, as a uint8 tensor. Raises `GanvasError` when it is damaged."""
+    """One IDX file of bytes, gzipped or not, as a uint8 tensor.
+
+    Raises `GanvasError` when it is damaged, or says that it holds more than the limits allow: that much is never unpacked.
+    """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+        packed = path.stat().st_size
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            start = file.read(4)
+            if len(start) < 4 or start[:3] != b"\0\0\x08" or not 1 <= start[3] <= 3:
+                raise GanvasError(f"{path} is not an IDX file of bytes.")
+            sizes = file.read(4 * start[3])
+            shape = [int.from_bytes(sizes[i : i + 4], "big") for i in range(0, 4 * start[3], 4)]
+            size = math.prod(shape)
+            if path.suffix == ".gz":
+                check_growth(packed, size, str(path))
+            check_memory(size, str(path), "Take a part of it")
+            content = file.read(size + 1)
+    except (OSError, EOFError, zlib.error) as error:
         raise GanvasError(f"{path} can not be read: {error}.") from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08" or not 1 <= content[3] <= 3:
-        raise GanvasError(f"{path} is not an IDX file of bytes.")
-    header = 4 + 4 * content[3]
-    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
-    if len(content) != header + int(np.prod(shape)):
+    if len(sizes) != 4 * start[3] or len(content) != size:
         raise GanvasError(
             f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again."
         )
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
+    return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
 
 
 def load_folder(
@@ -93,15 +108,28 @@ def load_folder(
     if found is None:
         raise GanvasError(f"{path} holds no {PREFIX[split]}-images-idx3-ubyte file.")
     images = read_idx(found)
-    if images.dim() != 3:
-        raise GanvasError(f"{found} holds no images: it has {images.dim()} dimensions, expected 3.")
+    if images.dim() != 3 or images.numel() == 0:
+        raise GanvasError(f"{found} holds no images: its shape is {tuple(images.shape)}, expected (N, H, W).")
     labels_path = _find(path, split, "labels")
-    labels = None if labels_path is None else read_idx(labels_path).long()
-    if labels is not None and labels.shape != (len(images),):
-        raise GanvasError(f"{path} holds {len(images)} images and {len(labels)} labels; expected as many.")
-    if labels is not None and not class_names:
-        class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
-    return from_arrays(name or path.name, images[:, None], labels, class_names, config)
+    given = None if labels_path is None else read_idx(labels_path).long()
+    if given is not None and given.shape != (len(images),):
+        raise GanvasError(f"{path} holds {len(images)} images and {len(given)} labels; expected as many.")
+    if given is not None and class_names and int(given.max()) >= len(class_names):
+        raise GanvasError(
+            f"{labels_path} is damaged: it holds the label {int(given.max())} of {len(class_names)} classes."
+        )
+    if given is None or class_names:
+        return from_arrays(name or path.resolve().name, images[:, None], given, class_names, config)
+    labels, class_names, notes = number(given.numpy(), str(labels_path))
+    return from_arrays(
+        name or show(path.resolve().name),
+        images[:, None],
+        labels,
+        class_names,
+        config,
+        notes,
+        own_labels=True,
+    )
 
 
 def load_named(name: str, config: DataConfig, split: Split = "train") -> Dataset:

@@ -10,14 +10,14 @@ from torch import Tensor
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint
 from ganvas.errors import GanvasError
+from ganvas.types import Shape
 
 Size = tuple[int, int]
 """(width, height)"""
 
 
-def resize(picture: Image.Image, side: int, how: Resize) -> Image.Image:
-    """To side x side: `crop` the middle, `fit` with black bars, or `stretch`."""
-    target = (side, side)
+def resize(picture: Image.Image, target: Size, how: Resize) -> Image.Image:
+    """To (width, height): `crop` the middle, `fit` with black bars, or `stretch`."""
     if picture.size == target:
         return picture
     # LANCZOS averages over the whole footprint when shrinking; it needs grey or RGB, which the callers ensure.
@@ -28,8 +28,27 @@ def resize(picture: Image.Image, side: int, how: Resize) -> Image.Image:
     return picture.resize(target, Image.Resampling.LANCZOS)
 
 
-def plan(sizes: Sequence[Size], config: DataConfig) -> tuple[Size, Resize | None, tuple[str, ...]]:
-    """Decide the common size from all sizes: (target size, how or None for no resizing, what to say)."""
+WORDS = {"crop": "cropped to the middle", "fit": "fitted with black bars", "stretch": "stretched"}
+
+
+def plan(
+    sizes: Sequence[Size], config: DataConfig, shape: Shape | None = None
+) -> tuple[Size, Resize | None, tuple[str, ...]]:
+    """Decide the common size from all sizes: (target size, how or None for no resizing, what to say).
+
+    `shape` (C, H, W) is what somebody else, a model, has decided: everything is brought to it, by cropping unless the
+    config says how.
+    """
+    if shape is not None:
+        target = (shape[2], shape[1])
+        changed = sum(size != target for size in sizes)
+        if not changed:
+            return target, None, ()
+        chosen: Resize = config.resize or "crop"
+        note = (
+            f"{changed:,} of {len(sizes):,} images brought to {target[0]} x {target[1]} px, {WORDS[chosen]}."
+        )
+        return target, chosen, (note,)
     widths, heights = [s[0] for s in sizes], [s[1] for s in sizes]
     same = len(set(sizes)) == 1
     side, how = config.resolution, config.resize
@@ -44,9 +63,9 @@ def plan(sizes: Sequence[Size], config: DataConfig) -> tuple[Size, Resize | None
     if side is None:
         shortest = int(np.median([min(size) for size in sizes]))
         side = next((s for s in (64, 32, 16) if s <= shortest), 8)
-        chosen = " (chosen by ganvas; change it with --resolution)"
+        hint = " (chosen by ganvas; change it with --resolution)"
     else:
-        chosen = ""
+        hint = ""
     if how is None:
         if widths[0] != heights[0]:
             raise GanvasError(
@@ -55,9 +74,8 @@ def plan(sizes: Sequence[Size], config: DataConfig) -> tuple[Size, Resize | None
             )
         how = "stretch"  # square to square: the three are the same
     changed = sum(size != (side, side) for size in sizes)
-    word = {"crop": "cropped to the middle square", "fit": "fitted with black bars", "stretch": "stretched"}
-    note = f"{changed} of {len(sizes)} images resized to {side} x {side} px{chosen}, {word[how]} (--resize {how})."
-    return (side, side), how, (note,) if changed or chosen else ()
+    note = f"{changed} of {len(sizes)} images resized to {side} x {side} px{hint}, {WORDS[how]} (--resize {how})."
+    return (side, side), how, (note,) if changed or hint else ()
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
@@ -79,17 +97,22 @@ def from_arrays(
     class_names: tuple[str, ...],
     config: DataConfig,
     notes: tuple[str, ...] = (),
+    own_labels: bool = False,
 ) -> Dataset:
-    """A resident data set from uint8 images (N, C, H, W), resized as the config says."""
+    """A resident data set from uint8 images (N, C, H, W), resized as the config says.
+
+    `own_labels`: the labels are somebody's own and may change without the images, so that they belong into the fingerprint.
+    """
     content = fingerprint(images.numpy().tobytes())
     size, how, said = plan([(images.shape[3], images.shape[2])] * len(images), config)
     if how is not None and size != (images.shape[3], images.shape[2]):
-        images = torch.stack([to_tensor(resize(from_tensor(image), size[0], how)) for image in images])
+        images = torch.stack([to_tensor(resize(from_tensor(image), size, how)) for image in images])
+    marks = [repr(class_names), labels.numpy().tobytes()] if own_labels and labels is not None else []
     return Dataset(
         name=name,
         items=images,
         shape=tuple(images.shape[1:]),
-        fingerprint=fingerprint(content, f"{size} {how}"),
+        fingerprint=fingerprint(content, f"{size} {how}", *marks),
         labels=labels,
         class_names=class_names,
         notes=notes + said,

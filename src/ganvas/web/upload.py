@@ -40,8 +40,5 @@ def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise GanvasError(f"This can not be read as a picture ({', '.join(FORMATS)}): {error}.") from error
     wanted = flat.convert("L" if shape[0] == 1 else "RGB")
-    if shape[1] != shape[2]:
-        pixels = to_tensor(wanted.resize((shape[2], shape[1]), Image.Resampling.LANCZOS))
-    else:
-        pixels = to_tensor(resize(wanted, shape[1], "crop"))
+    pixels = to_tensor(resize(wanted, (shape[2], shape[1]), "crop"))
     return 255 - pixels if negative else pixels.to(torch.uint8)

@@ -1,0 +1,142 @@
+"""One picture: from the bytes of a file to upright pixels, and what there is to say about it."""
+
+import contextlib
+import io as memory
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ganvas.data.limits import limit
+from ganvas.data.resize import Size
+
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
+KINDS = "PNG, JPEG, WebP, BMP, GIF, TIFF and PPM"
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F")
+MAX_BYTES = 2**29
+"""Of one file of a picture."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What has to be known of all pictures before one of them is used."""
+
+    size: Size
+    grey: bool
+    transparent: bool
+    """Some part of it is: an opaque alpha channel does not count."""
+    deep: float = 0.0
+    """The largest value of a grey picture with more than 8 bits or with fractions; 0 for others."""
+    shallow_colour: bool = False
+    """16-bit colour whose upper bytes, all that is read of it, hold hardly anything."""
+    several: bool = False
+    """More pictures than the first lie in the file."""
+
+
+@contextlib.contextmanager
+def hush() -> Iterator[None]:
+    """Without Pillow's own warnings: what matters is raised or noted. Filters are one for all threads, so enter it outside."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def decode(content: bytes) -> Image.Image:
+    """Bytes -> upright picture, the first of several. Raises for anything that is not a whole image of a sane size."""
+    return _open(content)[0]
+
+
+def look(content: bytes) -> Facts:
+    """Decode a picture for what has to be known of it. Raises like `decode`."""
+    picture, several = _open(content)
+    deep = 0.0
+    if is_deep(picture):
+        values = np.asarray(picture)
+        if not np.isfinite(values).all():
+            raise ValueError("it holds NaN or infinity")
+        deep = max(float(values.max()), 1e-12)
+    return Facts(
+        picture.size,
+        is_grey(picture),
+        _is_transparent(picture),
+        deep,
+        content[:4] == b"\x89PNG"
+        and content[24:26] in (b"\x10\x02", b"\x10\x06")
+        and _brightest(picture) < 128,
+        several,
+    )
+
+
+def why(error: Exception) -> str:
+    """What is wrong with a picture, in words for people."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"no picture: expected {KINDS}"
+    return str(error) or type(error).__name__
+
+
+def _open(content: bytes) -> tuple[Image.Image, bool]:
+    if not content:
+        raise ValueError("an empty file")
+    picture = Image.open(memory.BytesIO(content), formats=FORMATS)
+    most = limit("GANVAS_MAX_MEGAPIXELS")
+    if picture.width * picture.height > most * 1e6:
+        raise ValueError(
+            f"{picture.width} x {picture.height} px is more than {most:g} megapixels; GANVAS_MAX_MEGAPIXELS raises that"
+        )
+    if picture.mode not in MODES and not picture.mode.startswith("I;16"):
+        raise ValueError(f"its colours are {picture.mode}, which is not read; save it as RGB")
+    # The second picture of an .mpo is that of a phone's second lens, nothing that moves.
+    several = picture.format in ("GIF", "TIFF", "WEBP", "PNG") and bool(
+        getattr(picture, "is_animated", False)
+    )
+    picture.seek(0)
+    picture.load()
+    return ImageOps.exif_transpose(picture), several
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    if not picture.has_transparency_data:
+        return False
+    if is_deep(picture):
+        return bool((np.asarray(picture) == picture.info.get("transparency")).any())
+    return picture.convert("RGBA").getchannel("A").getextrema()[0] < 255
+
+
+def _brightest(picture: Image.Image) -> int:
+    return int(np.asarray(picture.convert("RGB")).max())
+
+
+def is_deep(picture: Image.Image) -> bool:
+    """True for grey pictures of more than 8 bits, or of fractions."""
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def is_grey(picture: Image.Image) -> bool:
+    """True when the file has one channel (besides transparency)."""
+    return picture.mode in ("1", "L", "LA") or is_deep(picture)
+
+
+def white_of(largest: float) -> float:
+    """The value that becomes white in deep pictures whose largest value is `largest`: 1 for shares, else 255, 511, ... 65,535."""
+    return 1.0 if largest <= 1 else float(2 ** max(8, math.ceil(math.log2(largest + 1))) - 1)
+
+
+def to_mode(picture: Image.Image, mode: str, white: float = 65535.0) -> Image.Image:
+    """Grey (`L`) or `RGB`; transparent parts become white, and so does the value `white` of a deep picture."""
+    if is_deep(picture):
+        values = np.asarray(picture).astype(np.float64)
+        key = picture.info.get("transparency")
+        picture = Image.fromarray((values * (255 / white)).clip(0, 255).round().astype(np.uint8))
+        if isinstance(key, int):
+            picture.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        flat = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(flat, picture)
+    return picture.convert(mode)

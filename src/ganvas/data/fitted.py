@@ -1,0 +1,52 @@
+"""Images of any size and colour brought to those of a model."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ganvas.config import Resize
+from ganvas.data.base import Dataset, Items, fingerprint
+from ganvas.data.limits import memory_limit
+from ganvas.data.resize import WORDS, from_tensor, resize, to_tensor
+from ganvas.errors import GanvasError
+from ganvas.types import Shape
+
+
+class FittedItems:
+    """Images of another data set, brought to one shape when asked for."""
+
+    def __init__(self, items: Tensor | Items, shape: Shape, how: Resize) -> None:
+        self.items, self.shape, self.how = items, shape, how
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Tensor:
+        picture = from_tensor(self.items[index].cpu()).convert("L" if self.shape[0] == 1 else "RGB")
+        return to_tensor(resize(picture, (self.shape[2], self.shape[1]), self.how))
+
+
+def fit(dataset: Dataset, shape: Shape, how: Resize = "crop") -> Dataset:
+    """The data set with images of `shape` (C, H, W): the same one where they have it, else resized, grey or coloured.
+
+    Raises `GanvasError` where one is of images and the other of points, or points differ in their number of coordinates.
+    """
+    shape = tuple(shape)
+    if tuple(dataset.shape) == shape:
+        return dataset
+    if not dataset.is_images or len(shape) != 3:
+        kinds = ["images" if len(each) == 3 else "points" for each in (dataset.shape, shape)]
+        raise GanvasError(
+            f"{dataset.name} holds {kinds[0]} of shape {tuple(dataset.shape)}, and {kinds[1]} of shape {shape} are wanted."
+        )
+    notes: tuple[str, ...] = ()
+    if dataset.shape[1:] != shape[1:]:
+        notes += (f"All images of {dataset.name} brought to {shape[2]} x {shape[1]} px, {WORDS[how]}.",)
+    if dataset.shape[0] != shape[0]:
+        notes += (f"All images of {dataset.name} made {'grey' if shape[0] == 1 else 'RGB'}.",)
+    items: Tensor | FittedItems = FittedItems(dataset.items, shape, how)
+    if dataset.resident and len(items) * shape[0] * shape[1] * shape[2] <= memory_limit():
+        items = torch.stack([items[i] for i in range(len(items))])
+    mark = fingerprint(dataset.fingerprint, f"{shape} {how}")
+    return replace(dataset, items=items, shape=shape, fingerprint=mark, notes=dataset.notes + notes)

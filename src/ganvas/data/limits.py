@@ -1,0 +1,65 @@
+"""How much a data set may hold. Asked of headers and directories, before anything is unpacked or allocated.
+
+A limit stands for what people really have; who has more raises it with the variable that the message names.
+"""
+
+import os
+
+from ganvas.errors import GanvasError
+
+LIMITS = {
+    "GANVAS_MAX_GB": 16.0,
+    "GANVAS_MAX_CLASSES": 32_768.0,
+    "GANVAS_MAX_MEGAPIXELS": 64.0,
+    "GANVAS_MAX_FILES": 2_000_000.0,
+}
+"""Name of the environment variable -> default (docs/train.md, the environment)."""
+
+ALWAYS = 2**28
+"""Bytes that every machine has: arrays that can not stream are read up to here whatever GANVAS_RESIDENT_MB says."""
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        raise GanvasError(f"{name} is {text!r}; it must be a number from 0.")
+    return value
+
+
+def limit(name: str) -> float:
+    """The limit called `name`: its variable in the environment, else its default."""
+    text = os.environ.get(name)
+    return _number(name, text) if text else LIMITS[name]
+
+
+def check_growth(packed: int, unpacked: int, what: str) -> None:
+    """Raise `GanvasError` when unpacking adds more than GANVAS_MAX_GB to what lies on the disk."""
+    most = limit("GANVAS_MAX_GB")
+    if (unpacked - packed) / 1e9 > most:
+        raise GanvasError(
+            f"{what} unpacks {packed / 1e6:,.1f} MB to {unpacked / 1e9:,.1f} GB, more than the {most:g} GB that may be added: "
+            f"a decompression bomb? If it is yours, set GANVAS_MAX_GB={unpacked / 1e9:.0f}."
+        )
+
+
+def check_memory(size: int, what: str, otherwise: str) -> None:
+    """Raise `GanvasError`, ending with `otherwise`, when `size` bytes are more than `memory_limit` and not few."""
+    most = max(memory_limit(), ALWAYS)
+    if size > most:
+        raise GanvasError(
+            f"{what} holds {size / 1e6:,.0f} MB, more than the {most / 1e6:,.0f} MB that data may take in memory. "
+            f"{otherwise}, or set GANVAS_RESIDENT_MB={-(-size // 2**20)}."
+        )
+
+
+def memory_limit() -> int:
+    """Bytes of data that may stay in memory: a third of what the machine has, or GANVAS_RESIDENT_MB."""
+    if chosen := os.environ.get("GANVAS_RESIDENT_MB"):
+        return int(_number("GANVAS_RESIDENT_MB", chosen) * 2**20)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3
+    except (AttributeError, ValueError, OSError):
+        return 4 * 2**30

@@ -1,0 +1,210 @@
+"""Which pictures lie in a folder or a .zip, and what else does: nothing is left out without a word."""
+
+import os
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ganvas.data.decode import MAX_BYTES, SUFFIXES
+from ganvas.data.labels import natural, shorten
+from ganvas.data.limits import check_growth, limit
+from ganvas.errors import GanvasError
+
+DOCUMENT = "dataset.json"
+"""Where StyleGAN's data sets keep their labels."""
+OTHER_PICTURES = {
+    ".heic",
+    ".heif",
+    ".avif",
+    ".psd",
+    ".svg",
+    ".raw",
+    ".cr2",
+    ".nef",
+    ".dng",
+    ".jp2",
+    ".jxl",
+    ".exr",
+    ".ico",
+}
+NOT_MEANT = {"__MACOSX", "@eaDir"}
+"""Folders that a Mac or a network drive adds."""
+MAX_RATIO = 200
+"""Of unpacked to packed size of a member of a .zip; photographs stay near 1."""
+SMALL = 2**24
+"""Bytes up to which that ratio does not matter: a drawing of one colour has a high one."""
+DIRECTORY_ENTRY = 80
+"""Bytes of a usual entry in the directory of a .zip."""
+
+
+@dataclass
+class Listing:
+    """What was found below a folder or in a .zip."""
+
+    pictures: list[str] = field(default_factory=list)
+    """Their paths in it, sorted."""
+    document: bool = False
+    """StyleGAN's dataset.json is there."""
+    others: dict[str, list[str]] = field(default_factory=dict)
+    """Kind -> what is left out."""
+
+    def leave_out(self, kind: str, name: str) -> None:
+        """Count something that is no picture to be read."""
+        self.others.setdefault(kind, []).append(name)
+
+    def add(self, name: str) -> None:
+        """Sort in a file."""
+        suffix = PurePosixPath(name).suffix.lower()
+        if name == DOCUMENT:
+            self.document = True
+        elif suffix in SUFFIXES:
+            self.pictures.append(name)
+        else:
+            self.leave_out(suffix[:12] or "without a suffix", name)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, counted and named by kind."""
+        if not self.others:
+            return ()
+        kinds = sorted(self.others.items(), key=lambda item: (-len(item[1]), item[0]))
+        counted = [f"{len(names):,} {kind} ({shorten(sorted(names), 2)})" for kind, names in kinds]
+        note = f"Left out: {'; '.join(counted[:8])}" + (
+            f"; {len(counted) - 8} more kinds" if len(counted) > 8 else ""
+        )
+        unread = sorted(OTHER_PICTURES & set(self.others))
+        return (note + (f". Save {shorten(unread)} as PNG or JPEG to have them read." if unread else "."),)
+
+
+def is_hidden(part: str) -> bool:
+    """Whether a file or folder of this name is not meant to be seen."""
+    return part.startswith(".") or part in NOT_MEANT
+
+
+def in_folder(root: Path) -> Listing:
+    """Every file below `root`. Links are followed once, after everything that is really there; loops are refused."""
+    found, links = Listing(), list[str]()
+    seen = {_identity(root)}
+
+    def walk(start: str) -> None:
+        waiting = [start]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                entries = list(os.scandir(root / folder))
+            except OSError as error:
+                found.leave_out(f"folders that can not be opened: {error.strerror}", folder or ".")
+                continue
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if is_hidden(entry.name):
+                    found.leave_out("hidden", name)
+                elif entry.is_symlink() and entry.is_dir():
+                    links.append(name)
+                elif entry.is_dir(follow_symlinks=False):
+                    seen.add(_identity(root / name))
+                    waiting.append(name)
+                elif entry.is_file():
+                    found.add(name)
+                else:
+                    found.leave_out(
+                        "links to nothing" if entry.is_symlink() else "neither file nor folder", name
+                    )
+
+    walk("")
+    while links:
+        name = min(links, key=natural)
+        links.remove(name)
+        identity = _identity(root / name)
+        if identity in {_identity(folder) for folder in (*(root / name).parents, *root.resolve().parents)}:
+            raise GanvasError(
+                f"{root / name} is a link to a folder that it lies in: a loop. Remove the link."
+            )
+        if identity in seen:
+            found.leave_out("links to a folder that is read already", name)
+            continue
+        seen.add(identity)
+        walk(name)
+    found.pictures.sort()
+    return found
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def in_zip(path: Path) -> Listing:
+    """Every member of a .zip. Hostile ones are refused: names that point outside, and more than the limits allow."""
+    found = Listing()
+    wanted: list[zipfile.ZipInfo] = []
+    with open_zip(path) as file:
+        members = file.infolist()
+    for member in members:
+        name = member.filename.replace("\\", "/")
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts or ":" in name:
+            raise GanvasError(
+                f"{path} is refused: its member {member.filename[:200]!r} points outside of the archive."
+            )
+        if member.is_dir():
+            continue
+        hidden = next((i for i, part in enumerate(parts.parts) if is_hidden(part)), None)
+        if hidden is not None:
+            found.leave_out("hidden", "/".join(parts.parts[: hidden + 1]))
+        else:
+            found.add(member.filename)
+            if parts.suffix.lower() in SUFFIXES or name == DOCUMENT:
+                wanted.append(member)
+    for member in wanted:
+        packed = max(member.compress_size, 1)
+        if member.file_size > MAX_BYTES or (
+            member.file_size > SMALL and member.file_size > MAX_RATIO * packed
+        ):
+            raise GanvasError(
+                f"{path} is refused as a decompression bomb: {member.filename[:200]!r} unpacks {member.compress_size} bytes "
+                f"to {member.file_size}. A picture may have {MAX_BYTES >> 20} MiB, and beyond {SMALL >> 20} MiB "
+                f"{MAX_RATIO} times its packed size."
+            )
+    check_growth(
+        sum(m.compress_size for m in wanted), sum(m.file_size for m in wanted), f"{path} is refused: it"
+    )
+    twice = [name for name, times in Counter(found.pictures).items() if times > 1]
+    for name in twice:
+        found.leave_out("members of the same name", name)
+    found.others = {
+        kind: sorted(set(names)) if kind == "hidden" else names for kind, names in found.others.items()
+    }
+    found.pictures = sorted(set(found.pictures))
+    return found
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a .zip whose directory is no larger than GANVAS_MAX_FILES allows."""
+    try:
+        size = _directory_size(path)
+        if size > limit("GANVAS_MAX_FILES") * DIRECTORY_ENTRY:
+            raise GanvasError(
+                f"{path} is refused: its directory of {size / 1e6:,.0f} MB lists more than the {limit('GANVAS_MAX_FILES'):,.0f} "
+                f"files that are taken. If it is yours, set GANVAS_MAX_FILES={size // DIRECTORY_ENTRY + 1}."
+            )
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise GanvasError(f"{path} is not a readable .zip file: {error}.") from error
+
+
+def _directory_size(path: Path) -> int:
+    """Bytes of the directory, from the record at the end (PKWARE's APPNOTE, 4.3.14 and 4.3.16); 0 where there is none."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**16 - 100))
+        end = file.read()
+    at = end.rfind(b"PK\5\6")
+    size = int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
+    if size == 0xFFFFFFFF and (large := end.rfind(b"PK\6\6")) >= 0:
+        size = int.from_bytes(end[large + 40 : large + 48], "little")
+    return size
+
+
+def show(name: str) -> str:
+    """A name from the disk as text that can be written: bytes that are no UTF-8 are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()
