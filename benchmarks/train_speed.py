@@ -6,9 +6,15 @@ The plain loop is what people write first: eager, fp32, contiguous, torch's defa
 is `Players.step`, in fp32 and, where the hardware computes bf16, in bf16. All take turns in one process; each figure
 is the median of the rounds. The arithmetic of a step is counted with torch's FlopCounterMode, and the share is of the
 matmul speed measured on the same machine in the same format.
+
+    python benchmarks/train_speed.py --device cuda [--presets small gpu] [--sizes 32 64] [--batches 64 256]
+
+On a GPU the question is another one: at these sizes it waits for the host to launch its kernels. The table has the steps
+of presets as they are written beside the same steps captured as CUDA graphs, taking turns in one process.
 """
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -62,9 +68,11 @@ def plain(config: Config, images: torch.Tensor, device: torch.device) -> Callabl
     return step
 
 
-def ours(config: Config, images: torch.Tensor, device: torch.device) -> Callable[[], None]:
+def ours(
+    config: Config, images: torch.Tensor, device: torch.device, shape: tuple[int, ...] = SHAPE
+) -> Callable[[], None]:
     """One step of ganvas on the same networks."""
-    players = Players(config, SHAPE, 0, device)
+    players = Players(config, shape, 0, device)
 
     def following() -> tuple[torch.Tensor, None]:
         return images[torch.randint(len(images), (config.training.batch,), device=device)], None
@@ -100,13 +108,73 @@ def matmul_peak(dtype: torch.dtype, device: torch.device) -> float:
     return best
 
 
+def captured_table(options: argparse.Namespace, device: torch.device) -> None:
+    """Plain and captured steps of presets on a GPU, in colour."""
+    peak = matmul_peak(torch.bfloat16, device)
+    print(
+        f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, bf16 matmul {peak / 1e12:.0f} TFLOP/s"
+    )
+    print("\n| preset | px | batch | format | plain images/s | captured | ratio | share of the bf16 peak |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, size, batch in itertools.product(options.presets, options.sizes, options.batches):
+        shape = (3, size, size)
+        images = torch.randint(0, 256, (10_000, *shape), dtype=torch.uint8, device=device)
+        config = replace_at(presets.get(name), "training.batch", batch)
+        config = replace_at(config, "training.compile", False)
+        flops = step_flops(config, shape, images, device) / batch
+        for precision in ("fp32", "bf16"):
+            speeds: dict[str, list[float]] = {"off": [], "on": []}
+            for capture, found in speeds.items():
+                half = replace_at(
+                    replace_at(config, "training.precision", precision), "training.capture", capture
+                )
+                step = ours(half, images, device, shape)
+                for _ in range(80):  # every kind of step is captured after three plain ones
+                    step()
+                found += [
+                    speed(step, batch, options.seconds / options.rounds, device)
+                    for _ in range(options.rounds)
+                ]
+                del step
+                torch.cuda.empty_cache()
+            plain_speed, captured_speed = (statistics.median(speeds[key]) for key in ("off", "on"))
+            row = (
+                name,
+                size,
+                batch,
+                precision,
+                f"{plain_speed:,.0f}",
+                f"{captured_speed:,.0f}",
+                f"{captured_speed / plain_speed:.1f}",
+                f"{captured_speed * flops / peak:.1%}",
+            )
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
+
+
+def step_flops(config: Config, shape: tuple[int, ...], images: torch.Tensor, device: torch.device) -> int:
+    """Arithmetic of one step without its penalties, whose inner gradients the counter can not follow: a lower bound."""
+    config = replace_at(config, "objective.penalties", [])
+    config = replace_at(config, "objective.path_length", 0.0)
+    step = ours(replace_at(config, "training.capture", "off"), images, device, shape)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--presets", nargs="+", default=["small", "gpu"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[32, 64])
+    parser.add_argument("--batches", nargs="+", type=int, default=[64, 256])
     options = parser.parse_args()
-    device = resolve_device()
+    device = resolve_device(options.device)
+    if device.type == "cuda":
+        captured_table(options, device)
+        return
     images = torch.randint(0, 256, (10_000, *SHAPE), dtype=torch.uint8, device=device)
     base = replace_at(presets.get("small"), "training.batch", options.batch)
     base = replace_at(base, "objective.loss", "non-saturating")

@@ -164,6 +164,8 @@ class TrainingConfig:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool = True
+    capture: Literal["auto", "on", "off"] = "auto"
+    """Run whole steps as CUDA graphs: `auto` wherever that can be done, `on` says so where it cannot."""
     compile: bool = False
     """torch.compile both networks: worth it for long runs on a GPU."""
 

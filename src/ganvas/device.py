@@ -40,9 +40,9 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context of a training step: a no-op for fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+def autocast(device: torch.device, precision: str, cache: bool = True) -> torch.autocast:
+    """The context of a training step: a no-op for fp32. `cache` keeps what was cast until its end."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=cache)
 
 
 def stream(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Generator:

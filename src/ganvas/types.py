@@ -6,6 +6,8 @@ from torch import Tensor
 
 Shape = tuple[int, ...]
 """(C, H, W) of an image or (D,) of a point."""
+Batch = tuple[Tensor, Tensor | None]
+"""Samples (B, ...) and labels (B,) or None."""
 
 
 @runtime_checkable

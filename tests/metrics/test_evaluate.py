@@ -205,7 +205,12 @@ def test_the_expected_bias_is_close_to_the_bias() -> None:
         (torch.zeros(5, 8, 8), "digits", "all", "expected uint8 images"),
         (torch.zeros(50, 1, 8, 8, dtype=torch.uint8), None, "all", "--reference"),
         (torch.zeros(50, 2), "digits", "all", "are points and the reference digits is images"),
-        (torch.zeros(50, 1, 8, 8, dtype=torch.uint8), "digits", "fid", "Type --metrics frechet, with --extractor inception-2015"),
+        (
+            torch.zeros(50, 1, 8, 8, dtype=torch.uint8),
+            "digits",
+            "fid",
+            "Type --metrics frechet, with --extractor inception-2015",
+        ),
         (torch.zeros(50, 1, 8, 8, dtype=torch.uint8), "digits", "frechett", "Did you mean 'frechet'"),
         (torch.zeros(50, 1, 8, 8, dtype=torch.uint8), "digts", "all", "Did you mean 'digits'"),
     ],

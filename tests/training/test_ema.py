@@ -19,14 +19,14 @@ def test_the_half_life_is_a_half_life(half_life: float, parts: int) -> None:
     """Towards a constant source, half of the distance is left after half_life images, however they are batched."""
     average, source = constant(0.0), constant(1.0)
     for _ in range(parts):
-        ema.update(average, source, half_life / parts, half_life)  # type: ignore[arg-type]
+        ema.update(average, source, ema.weight(half_life / parts, half_life))  # type: ignore[arg-type]
     assert average.weight.item() == pytest.approx(0.5, abs=1e-4)
 
 
 def test_zero_copies_and_buffers_follow() -> None:
     average, source = constant(0.0), constant(1.0)
     source.running_mean.fill_(7)  # type: ignore[union-attr]
-    ema.update(average, source, 1, 0.0)
+    ema.update(average, source, ema.weight(1, 0.0))
     assert average.weight.item() == 1
     assert average.running_mean.item() == 7  # type: ignore[union-attr, operator]
     assert average.weight is not source.weight

@@ -108,7 +108,7 @@ def test_learning_rate_schedules(schedule: str) -> None:
     p = players(optimizer__schedule=schedule)
     rates = []
     for progress in (0.0, 0.5, 1.0):
-        p._set_rates(progress)
+        p._follow(progress)
         rates.append(p.optimizer_critic.param_groups[0]["lr"] / p.config.optimizer.lr_critic)
     assert rates == pytest.approx([1, 1, 1] if schedule == "constant" else [1, 0.51, 0.02])
 
@@ -116,7 +116,7 @@ def test_learning_rate_schedules(schedule: str) -> None:
 def test_noise_reaches_the_networks() -> None:
     """Instance noise falls to nothing over the budget; input noise does not."""
     plain, noisy = players(), players(objective__instance_noise=0.5)
-    first_plain = plain._real(stream())[0]
+    first_plain = plain._real(stream()())[0]
     assert torch.equal(noisy._seen(first_plain, 0.0), first_plain)
     spread = (noisy._seen(first_plain, 0.5) - first_plain).std().item()
     assert spread == pytest.approx(0.5, rel=0.15)
@@ -128,7 +128,7 @@ def test_mirror_flips_about_half() -> None:
     p = players(data__mirror=True, training__batch=64)
     flipped = [
         torch.equal(x, y)
-        for x, y in zip(p._real(lambda: (IMAGES, None))[0].flip(3), from_uint8(IMAGES, (-1, 1)), strict=True)
+        for x, y in zip(p._real((IMAGES, None))[0].flip(3), from_uint8(IMAGES, (-1, 1)), strict=True)
     ]
     assert 15 < sum(flipped) < 49
 
@@ -231,9 +231,11 @@ def test_the_latent_step_is_the_natural_gradient_of_the_logit() -> None:
 def test_top_k_is_the_step_on_the_best_fakes_alone() -> None:
     """At half of the budget the share has fallen to its end: the other half of the fakes gets no gradient."""
     p = players(objective__top_k=0.5, network__critic__minibatch_std=False, optimizer__lr_critic=0.0)
-    turn = p._turn(stream(), 0.5)
+    p._follow(0.25)
+    assert p._turn(stream()()).top_k == 0.75
+    p._follow(0.5)
+    turn = p._turn(stream()())
     assert turn.top_k == 0.5
-    assert p._turn(stream(), 0.25).top_k == 0.75
     turn.fake.retain_grad()
     p._generator_step(turn)
     assert turn.fake.grad is not None

@@ -238,4 +238,7 @@ def _opening(loop: Loop) -> list[str]:
     lines = [f"Run folder: {loop.run.path}"]
     if loop.resumed:
         lines.append(f"Resumed at {loop.players.images / 1000:.1f} kimg.")
+    because = loop.players.eager_because
+    if loop.device.type == "cuda" and because and loop.config.training.capture != "off":
+        lines.append(f"Steps are not captured as CUDA graphs, which is slower at small sizes: {because}.")
     return lines

@@ -1,7 +1,7 @@
 """The averaged generator: smoother and better than any single step of the training one."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def half_life_images(ema_kimg: float, rampup: float | None, images: int) -> float:
@@ -10,10 +10,21 @@ def half_life_images(ema_kimg: float, rampup: float | None, images: int) -> floa
     return full if rampup is None else min(full, images * rampup)
 
 
+def weight(batch: int, half_life: float) -> float:
+    """How far `batch` images move the average towards the live weights, 0 to 1. A half-life of 0 copies all."""
+    return 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
+
+
 @torch.no_grad()
-def update(average: nn.Module, source: nn.Module, batch: int, half_life: float) -> None:
-    """Move `average` towards `source` as far as `batch` images go; copies buffers. A half-life of 0 copies all."""
-    weight = 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
-    torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), weight)
-    for ours, theirs in zip(average.buffers(), source.buffers(), strict=True):
-        ours.copy_(theirs)
+def update(average: nn.Module, source: nn.Module, weight: float | Tensor) -> None:
+    """Move `average` towards `source` by `weight`; copies buffers."""
+    ours, theirs = list(average.parameters()), list(source.parameters())
+    if isinstance(weight, Tensor):
+        steps = torch._foreach_sub(theirs, ours)
+        torch._foreach_mul_(steps, weight)
+        torch._foreach_add_(ours, steps)
+    else:
+        torch._foreach_lerp_(ours, theirs, weight)
+    buffers = list(average.buffers())
+    if buffers:
+        torch._foreach_copy_(buffers, list(source.buffers()))

@@ -136,9 +136,9 @@ class Loop:
         dist.barrier()  # rank 0 has written the state
         state.restore(self.run, self.players)
         self.players.rate_factor = 0.5**self.rollbacks
-        self.players.random = stream(
-            self.config.training.seed, f"rollback {self.players.rate_factor}", self.device
-        )
+        # The same generator, since captured steps are tied to it.
+        other = stream(self.config.training.seed, f"rollback {self.players.rate_factor}", self.device)
+        self.players.random.set_state(other.get_state())
         self.collapsed = False
         if dist.rank() == 0:
             self.run.rewind_stats(self.players.images / 1000)

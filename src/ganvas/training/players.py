@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from ganvas.device import autocast, stream
 from ganvas.errors import GanvasError
 from ganvas.losses import Adaptive, augment, auxiliary
 from ganvas.losses.penalties import Batch
-from ganvas.networks import Answer, from_uint8, to_prior
+from ganvas.networks import Answer, GeneratorBase, from_uint8, to_prior
 from ganvas.training import ema
+from ganvas.training.capture import Captured
+from ganvas.types import Batch as Samples
 from ganvas.types import Shape
 
-NextBatch = Callable[[], tuple[Tensor, Tensor | None]]
+NextBatch = Callable[[], Samples]
 FINAL_RATE = 0.02
 """Share of the learning rate left at the end of a falling schedule."""
 STAT_NAMES = ("loss_generator", "loss_critic", "real_logits", "fake_logits", "penalty")
@@ -33,7 +36,7 @@ class Turn:
     fake: Tensor
     z: Tensor
     labels: Tensor | None
-    noise: float
+    noise: float | Tensor
     """Standard deviation of the instance noise."""
     top_k: float
     """Share of the fakes that teach the generator."""
@@ -74,49 +77,88 @@ class Players:
         self.steps = 0
         self.sums = torch.zeros(len(STAT_NAMES), device=device)
         self.summed = 0
-        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        # Of the steps since the figures were read last: how many there were, and the first bad one, from 1.
+        self.counted, self.first_bad = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))
+        self.noise, self.ema_weight = _knob(device), _knob(device)
+        self.top_k = 1.0
+        self.eager_because = self._why_eager()
+        """Why steps are not captured as CUDA graphs; empty where they are."""
+        parameters = chain(self.generator.parameters(), self.critic.parameters())
+        self.captured = None if self.eager_because else Captured(self._play, self.random, parameters)
+
+    def _why_eager(self) -> str:
+        t, o = self.config.training, self.config.objective
+        return next(
+            (
+                reason
+                for reason, holds in (
+                    ("there is no CUDA device", self.device.type != "cuda"),
+                    ("training.capture is off", t.capture == "off"),
+                    ("several processes share the batch", dist.world_size() > 1),
+                    ("training.compile is on", t.compile),
+                    ("objective.top_k changes how many samples are kept", o.top_k < 1),
+                    ("the networks grow", type(self.generator).grow is not GeneratorBase.grow),
+                )
+                if holds
+            ),
+            "",
+        )
 
     def step(self, next_batch: NextBatch, progress: float) -> None:
         """`critic_steps` critic updates and one generator update; `progress` runs from 0 to 1 over the budget."""
-        self._set_rates(progress)
+        t, o = self.config.training, self.config.objective
         level = self.generator.grow(self.images / 1000)
         if level is not None:
             self.critic.follow(level)
-        for _ in range(self.config.objective.critic_steps - 1):
+        batches = [next_batch() for _ in range(o.critic_steps)]
+        images = t.batch * o.critic_steps
+        self.images += images
+        self._follow(progress)
+        half_life = ema.half_life_images(t.ema_kimg, t.ema_rampup, self.images)
+        self.ema_weight = _turned(self.ema_weight, ema.weight(images, half_life))
+        if self.captured is None:
+            self._play(batches)
+        else:
+            self.captured(self._kind(), batches)
+        self.steps += 1
+        self.summed += 1
+
+    def _kind(self) -> Hashable:
+        """What is due in this step."""
+        o = self.config.objective
+        penalties = tuple(self.steps % p.interval == 0 for _, p in self.penalties)
+        return penalties, self.steps % o.path_length_interval == 0 if o.path_length else False
+
+    def _play(self, batches: Sequence[Samples]) -> None:
+        """The whole step on the device. Nothing here may wait for it, nor read what the host changes between steps."""
+        for batch in batches[:-1]:
             with torch.no_grad():
-                turn = self._turn(next_batch, progress)
+                turn = self._turn(batch)
             self._critic_step(turn)
-        turn = self._turn(next_batch, progress)
+        turn = self._turn(batches[-1])
         # The fakes of the last critic step serve the generator too: one forward pass less in every step.
         loss_critic, real_logits, fake_logits, penalty = self._critic_step(turn)
         loss_generator = self._generator_step(turn)
-        self.steps += 1
-        t = self.config.training
-        ema.update(
-            self.average,
-            self.generator,
-            t.batch * self.config.objective.critic_steps,
-            ema.half_life_images(t.ema_kimg, t.ema_rampup, self.images),
-        )
+        ema.update(self.average, self.generator, self.ema_weight)
         self._count(torch.stack([loss_generator, loss_critic, real_logits, fake_logits, penalty]))
 
     def read_stats(self) -> dict[str, float]:
         """Means since the last call, and `bad_step`: number of the first non-finite step, or -1. Waits for the device."""
         means = (self.sums / max(self.summed, 1)).tolist()
-        self.sums.zero_()
+        first = int(self.first_bad.item())
+        bad_step = self.steps - self.summed + first if first else -1
+        for figure in (self.sums, self.counted, self.first_bad):
+            figure.zero_()
         self.summed = 0
-        return dict(zip(STAT_NAMES, means, strict=True)) | {"bad_step": float(self.first_bad.item())}
+        return dict(zip(STAT_NAMES, means, strict=True)) | {"bad_step": float(bad_step)}
 
-    def _turn(self, next_batch: NextBatch, progress: float) -> "Turn":
-        real, labels = self._real(next_batch)
+    def _turn(self, batch: Samples) -> "Turn":
+        real, labels = self._real(batch)
         z, fake = self._fake(labels)
-        o = self.config.objective
-        share = 1 - (1 - o.top_k) * min(1.0, 2 * progress)
-        return Turn(real, fake, z, labels, o.instance_noise * (1 - progress), share)
+        return Turn(real, fake, z, labels, self.noise, self.top_k)
 
-    def _real(self, next_batch: NextBatch) -> tuple[Tensor, Tensor | None]:
-        samples, labels = next_batch()
-        self.images += self.config.training.batch
+    def _real(self, batch: Samples) -> Samples:
+        samples, labels = batch
         if self.is_images:
             if self.config.data.mirror:
                 flip = self._uniform(1, 1, 1) < 0.5
@@ -151,12 +193,12 @@ class Players:
         step: Tensor = o.latent_step * g / (o.latent_damping + g.square().sum(1, keepdim=True))
         return (z + step).detach()
 
-    def _seen(self, x: Tensor, noise: float) -> Tensor:
+    def _seen(self, x: Tensor, noise: float | Tensor) -> Tensor:
         """What the critic gets to see of samples: augmented and blurred."""
         a = self.config.augment
         if a.policy:
             x = augment(x, a.policy, self.adaptive.p, self._uniform)
-        return x + noise * self._normal(*x.shape[1:]) if noise > 0 else x
+        return x + noise * self._normal(*x.shape[1:]) if self.config.objective.instance_noise else x
 
     def _critic_step(self, turn: "Turn") -> tuple[Tensor, Tensor, Tensor, Tensor]:
         due = [(f, p) for f, p in self.penalties if f.loss is not None and self.steps % p.interval == 0]
@@ -271,10 +313,15 @@ class Players:
 
     def autocast(self) -> torch.autocast:
         """The number format of the run."""
-        return autocast(self.device, self.config.training.precision)
+        # A captured step casts weights anew: what the cache of an earlier step held is not part of its graph.
+        captured = self.captured is not None
+        return autocast(self.device, self.config.training.precision, cache=not captured)
 
-    def _set_rates(self, progress: float) -> None:
-        o = self.config.optimizer
+    def _follow(self, progress: float) -> None:
+        """Set what changes over the budget."""
+        o, objective = self.config.optimizer, self.config.objective
+        self.noise = _turned(self.noise, objective.instance_noise * (1 - progress))
+        self.top_k = 1 - (1 - objective.top_k) * min(1.0, 2 * progress)
         share = {
             "constant": 1.0,
             "linear": 1 - (1 - FINAL_RATE) * progress,
@@ -285,13 +332,13 @@ class Players:
             (self.optimizer_critic, o.lr_critic),
         ):
             for group in optimizer.param_groups:
-                group["lr"] = rate * share * self.rate_factor
+                group["lr"] = _turned(group["lr"], rate * share * self.rate_factor)
 
     def _count(self, figures: Tensor) -> None:
         self.sums += figures
-        self.summed += 1
-        bad = ~torch.isfinite(figures).all() & (self.first_bad < 0)
-        self.first_bad = torch.where(bad, self.steps, self.first_bad)
+        self.counted += 1
+        bad = ~torch.isfinite(figures).all() & (self.first_bad == 0)
+        self.first_bad.copy_(torch.where(bad, self.counted, self.first_bad))
 
     def tensors(self) -> Iterator[tuple[str, nn.Module]]:
         """The modules whose tensors make up the state."""
@@ -307,9 +354,21 @@ class Players:
 
 
 def optimizer_of(config: Config, network: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """The optimiser of a config for one network."""
+    """The optimiser of a config for one network. On CUDA its rate is a tensor, which a captured step can read."""
     o = config.optimizer
+    device = next(network.parameters()).device
     settings: dict[str, Any] = {"lr": rate}
+    if device.type == "cuda":
+        settings = {"lr": torch.tensor(rate, device=device), "capturable": True}
     if o.name == "rmsprop":
         return torch.optim.RMSprop(network.parameters(), **settings)
     return torch.optim.Adam(network.parameters(), betas=(o.beta1, o.beta2), fused=True, **settings)
+
+
+def _knob(device: torch.device) -> float | Tensor:
+    """A number that changes between steps: on CUDA a tensor of the device, where a captured step reads it."""
+    return torch.zeros((), device=device) if device.type == "cuda" else 0.0
+
+
+def _turned(knob: float | Tensor, value: float) -> float | Tensor:
+    return knob.fill_(value) if isinstance(knob, Tensor) else value

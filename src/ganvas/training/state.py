@@ -20,6 +20,8 @@ def restore(run: Run, players: Players) -> float:
     tensors, header = io.load_tensors(run.state_path)
     try:
         unpack(tensors, players.random, players.tensors(), players.optimizers())
+        if players.captured is not None:
+            players.captured.forget()
         players.rate_factor = float(header.get("rate_factor", 1.0))
         players.images, players.steps = int(header["images"]), int(header["steps"])
         return float(header["seconds"])
