@@ -7,10 +7,11 @@ is `Players.step`, in fp32 and, where the hardware computes bf16, in bf16. All t
 is the median of the rounds. The arithmetic of a step is counted with torch's FlopCounterMode, and the share is of the
 matmul speed measured on the same machine in the same format.
 
-    python benchmarks/train_speed.py --device cuda [--presets small gpu] [--sizes 32 64] [--batches 64 256]
+    python benchmarks/train_speed.py --device cuda [--presets small gpu] [--sizes 32 64] [--batches 64 256] [--compile]
 
 On a GPU the question is another one: at these sizes it waits for the host to launch its kernels. The table has the steps
-of presets as they are written beside the same steps captured as CUDA graphs, taking turns in one process.
+of presets as they are written beside the same steps captured as CUDA graphs, and with --compile those whose networks went
+through torch.compile first (bf16 alone: it takes most of a minute a row).
 """
 
 import argparse
@@ -114,8 +115,11 @@ def captured_table(options: argparse.Namespace, device: torch.device) -> None:
     print(
         f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, bf16 matmul {peak / 1e12:.0f} TFLOP/s"
     )
-    print("\n| preset | px | batch | format | plain images/s | captured | ratio | share of the bf16 peak |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    modes = ["plain", "captured"] + ["compiled"] * options.compile
+    print(
+        f"\n| preset | px | batch | format | {' images/s | '.join(modes)} | captured / plain | share of the bf16 peak |"
+    )
+    print("| --- " * (6 + len(modes)) + "|")
     for name, size, batch in itertools.product(options.presets, options.sizes, options.batches):
         shape = (3, size, size)
         images = torch.randint(0, 256, (10_000, *shape), dtype=torch.uint8, device=device)
@@ -123,32 +127,30 @@ def captured_table(options: argparse.Namespace, device: torch.device) -> None:
         config = replace_at(config, "training.compile", False)
         flops = step_flops(config, shape, images, device) / batch
         for precision in ("fp32", "bf16"):
-            speeds: dict[str, list[float]] = {"off": [], "on": []}
-            for capture, found in speeds.items():
-                half = replace_at(
-                    replace_at(config, "training.precision", precision), "training.capture", capture
-                )
-                step = ours(half, images, device, shape)
+            speeds: dict[str, float] = {}
+            for mode in modes:
+                if mode == "compiled" and precision == "fp32":
+                    continue
+                changed = replace_at(config, "training.precision", precision)
+                changed = replace_at(changed, "training.capture", "off" if mode == "plain" else "on")
+                changed = replace_at(changed, "training.compile", mode == "compiled")
+                step = ours(changed, images, device, shape)
                 for _ in range(80):  # every kind of step is captured after three plain ones
                     step()
-                found += [
+                rounds = [
                     speed(step, batch, options.seconds / options.rounds, device)
                     for _ in range(options.rounds)
                 ]
+                speeds[mode] = statistics.median(rounds)
                 del step
                 torch.cuda.empty_cache()
-            plain_speed, captured_speed = (statistics.median(speeds[key]) for key in ("off", "on"))
-            row = (
-                name,
-                size,
-                batch,
-                precision,
-                f"{plain_speed:,.0f}",
-                f"{captured_speed:,.0f}",
-                f"{captured_speed / plain_speed:.1f}",
-                f"{captured_speed * flops / peak:.1%}",
+            best = max(speeds.values())
+            shown = [f"{speeds[mode]:,.0f}" if mode in speeds else "" for mode in modes]
+            ratio = f"{speeds['captured'] / speeds['plain']:.1f}"
+            print(
+                f"| {' | '.join([name, str(size), str(batch), precision, *shown, ratio, f'{best * flops / peak:.1%}'])} |",
+                flush=True,
             )
-            print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 def step_flops(config: Config, shape: tuple[int, ...], images: torch.Tensor, device: torch.device) -> int:
@@ -170,6 +172,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["small", "gpu"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[32, 64])
     parser.add_argument("--batches", nargs="+", type=int, default=[64, 256])
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     device = resolve_device(options.device)
     if device.type == "cuda":

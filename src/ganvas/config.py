@@ -167,7 +167,7 @@ class TrainingConfig:
     capture: Literal["auto", "on", "off"] = "auto"
     """Run whole steps as CUDA graphs: `auto` wherever that can be done, `on` says so where it cannot."""
     compile: bool = False
-    """torch.compile both networks: worth it for long runs on a GPU."""
+    """torch.compile both networks: worth it for long runs on a GPU, where it adds to `capture`."""
 
 
 @dataclass(frozen=True)

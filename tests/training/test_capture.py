@@ -139,7 +139,6 @@ def test_what_can_not_be_captured_runs_plainly_and_says_why() -> None:
     for changes, reason in (
         ({"objective.top_k": 0.5}, "top_k"),
         ({"preset": "progressive"}, "grow"),
-        ({"training.compile": True}, "compile"),
     ):
         players = _players(_config("auto", **changes))
         assert players.captured is None

@@ -95,7 +95,6 @@ class Players:
                     ("there is no CUDA device", self.device.type != "cuda"),
                     ("training.capture is off", t.capture == "off"),
                     ("several processes share the batch", dist.world_size() > 1),
-                    ("training.compile is on", t.compile),
                     ("objective.top_k changes how many samples are kept", o.top_k < 1),
                     ("the networks grow", type(self.generator).grow is not GeneratorBase.grow),
                 )
