@@ -117,7 +117,7 @@ def captured_table(options: argparse.Namespace, device: torch.device) -> None:
     )
     modes = ["plain", "captured"] + ["compiled"] * options.compile
     print(
-        f"\n| preset | px | batch | format | {' images/s | '.join(modes)} | captured / plain | share of the bf16 peak |"
+        f"\n| preset | px | batch | format | {' images/s | '.join(modes)} images/s | captured / plain | share of the bf16 peak |"
     )
     print("| --- " * (6 + len(modes)) + "|")
     for name, size, batch in itertools.product(options.presets, options.sizes, options.batches):
