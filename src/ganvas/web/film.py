@@ -30,7 +30,7 @@ def film(
     size = timeline.frames * math.prod(renderer.model.shape)
     if size > LARGEST:
         raise GanvasError(
-            f"{timeline.frames} frames of this size are {size / 2**30:.1f} GiB, up to {LARGEST >> 30} GiB are drawn: ask for fewer."
+            f"{timeline.frames} frames of this size are {size / 2**30:.1f} GiB, up to {LARGEST >> 30} are drawn: ask for fewer."
         )
     found = [renderer.point(key) for key in keys]
     names = {space.name for space, _ in found}

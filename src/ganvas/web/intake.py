@@ -28,18 +28,12 @@ class Intake:
     def field(
         self, words: str, take: Take, most: int, kinds: str, rejected: Callable[[], None]
     ) -> ui.element:
-        """A place on the page to drop a file of up to `most` bytes. `take` gets its content, `rejected` is told of larger ones."""
+        """A place on the page to drop a file of up to `most` bytes: `take` gets its content, `rejected` is told of larger ones."""
         client, key = ui.context.client, secrets.token_urlsafe(16)
         self._places[key] = _Place(client, take, most)
         client.on_delete(lambda: self._forget(key))
         field = ui.element("q-uploader").props("auto-upload send-raw flat bordered")
-        for name, value in {
-            "url": f"/upload/{key}",
-            "label": words,
-            "accept": kinds,
-            "max-file-size": most,
-        }.items():
-            field.props[name] = value
+        field.props.update({"url": f"/upload/{key}", "label": words, "accept": kinds, "max-file-size": most})
         field.on("uploaded", lambda: field.run_method("reset"), args=[])
         field.on("rejected", rejected, args=[])
         return field

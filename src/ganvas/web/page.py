@@ -185,8 +185,7 @@ def slider(
     `what` puts a place into the words of the history.
     """
     bar = ui.element("input").props("type=range").classes("bar")
-    for key, each in {"min": low, "max": high, "step": step, "aria-label": name, "data-name": name}.items():
-        bar.props[key] = each
+    bar.props.update({"min": low, "max": high, "step": step, "aria-label": name, "data-name": name})
     # Not a property of the element: the page would put it back while it is dragged.
     page.call("set", name, value)
     bar.on(
