@@ -12,8 +12,9 @@ import torch
 
 import ganvas
 from ganvas.errors import GanvasError
-from ganvas.web.app import Source, serve
+from ganvas.web.app import serve
 from ganvas.web.renderer import Renderer
+from ganvas.web.source import Source
 
 SCRIPT = """
 import torch

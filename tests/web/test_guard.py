@@ -44,8 +44,14 @@ def ask(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    raw = [(k.replace("_", "-").encode(), v.encode()) for k, v in {"host": "127.0.0.1:80", **headers}.items()]
-    scope = {"type": kind, "path": "/", "query_string": query.encode(), "headers": raw}
+    raw = [
+        (k.replace("_", "-").encode(), each.encode("latin-1"))
+        for k, v in {"host": "127.0.0.1:80", **headers}.items()
+        for each in v.split("\n")
+    ]
+    scope = {
+        "type": kind, "method": "GET", "path": "/", "query_string": query.encode("latin-1"), "headers": raw
+    }  # fmt: skip
     asyncio.run(Guard(inner, token)(scope, receive, send))
     return sent
 
@@ -76,6 +82,86 @@ def test_elsewhere_the_token_is_needed_once() -> None:
     assert status(ask("secret", host="box:80", cookie=cookie.split(";")[0])) == 200
 
 
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": ""}, {"origin": "http://127.0.0.1:81"},
+        {"origin": "http://127.0.0.1"}, {"origin": "http://127.0.0.1:80@evil.example"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "iframe"},
+        {"sec_fetch_site": "same-site", "sec_fetch_mode": "cors", "sec_fetch_dest": "empty"},
+    ],
+)  # fmt: skip
+def test_another_site_may_do_nothing_whatever_the_protocol(kind: str, headers: dict[str, str]) -> None:
+    said = ask(None, kind=kind, **headers)
+    assert said[0]["type"] == "websocket.close" if kind == "websocket" else status(said) == 403
+
+
+def test_another_site_may_link_to_the_page_and_the_page_asks_for_itself() -> None:
+    link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    assert status(ask(None, **link)) == 200
+    own = {"sec_fetch_site": "same-origin", "sec_fetch_mode": "cors", "sec_fetch_dest": "empty"}
+    assert status(ask(None, origin="http://127.0.0.1:80", **own)) == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "[::1"}, {"host": "127.0.0.1:80:80"}, {"host": "127.0.0.1\n127.0.0.1"}, {"host": "a b"}, {"host": "\xe9"},
+        {"host": "127.0.0.1/x"}, {"host": "x@127.0.0.1"}, {"content_length": "1e3"}, {"content_length": "-1"},
+        {"content_length": "5\n6"}, {"origin": "http://127.0.0.1:80\nhttp://evil.example"}, {"origin": "http://[::1"},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("token", [None, "secret"])
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_malformed_requests_get_400(headers: dict[str, str], token: str | None, kind: str) -> None:
+    said = ask(token, kind=kind, query="token=secret", **headers)
+    assert said[0]["type"] == "websocket.close" if kind == "websocket" else status(said) == 400
+
+
+@pytest.mark.parametrize(
+    "query", ["token=%C3%A9", "token=%E9", "token=\xe9", "token=%FF%00", "token=", "token[]=secret"]
+)
+def test_strange_tokens_are_wrong_ones(query: str) -> None:
+    assert status(ask("secret", host="box:80", query=query)) == 403
+    assert status(ask("secret", host="box:80", cookie=f"{COOKIE}=\xe9")) == 403
+
+
+def test_slow_bodies_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganvas.web import guard
+
+    monkeypatch.setattr(guard, "PIECE_SECONDS", 0.2)
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.5)
+
+    def drip(gap: float) -> list[Message]:
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            await asyncio.sleep(gap)
+            return {"type": "http.request", "body": b"x", "more_body": True}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"localhost")]}
+        asyncio.run(asyncio.wait_for(Guard(inner, None)(scope, receive, send), 30))
+        return sent
+
+    assert status(drip(60)) == 408, "no piece comes"
+    assert status(drip(0.01)) == 408, "pieces come, and the end never does"
+
+
+def test_every_answer_says_what_a_page_may_do() -> None:
+    for said in (ask(None), ask(None, host="evil.example")):
+        headers = dict(said[0]["headers"])
+        assert headers[b"x-frame-options"] == b"DENY"
+        assert headers[b"x-content-type-options"] == b"nosniff"
+    policy = dict(ask(None)[0]["headers"])[b"content-security-policy"].decode()
+    assert "connect-src 'self' ws://127.0.0.1:80;" in policy
+    assert "frame-ancestors 'none'" in policy
+
+
 def test_another_site_may_not_open_a_websocket() -> None:
     assert ask(None, kind="websocket", origin="http://127.0.0.1:80")[0]["type"] == "websocket.accept"
     assert ask(None, kind="websocket", origin="http://evil.example")[0]["type"] == "websocket.close"
@@ -84,5 +170,5 @@ def test_another_site_may_not_open_a_websocket() -> None:
 
 def test_large_bodies_are_refused_and_cut() -> None:
     assert status(ask(None, content_length=str(LARGEST_BODY + 1))) == 413
-    assert ask(None, bodies=(LARGEST_BODY, 1)) == [], "one that lies about its length is cut off"
+    assert status(ask(None, bodies=(LARGEST_BODY, 1))) == 413, "one that lies about its length is cut off"
     assert status(ask(None, bodies=(1000, 1000))) == 200

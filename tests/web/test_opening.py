@@ -13,9 +13,9 @@ from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent import attributes
 from ganvas.training import Result
-from ganvas.web.app import source_of
 from ganvas.web.opening import open_renderer, replay, replay_film
 from ganvas.web.renderer import Renderer
+from ganvas.web.source import source_of
 from ganvas.web.state import Recipe, State, Timeline, move_of, to_json
 
 

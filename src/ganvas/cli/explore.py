@@ -1,5 +1,7 @@
 """`ganvas explore`"""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +53,8 @@ def run(
         return
     training = open_run(model) if (model / "config.json").is_file() else None
     opened = training.snapshots[-1] if training is not None and training.snapshots else model
-    from ganvas.web.app import serve, source_of
+    from ganvas.web.app import serve
+    from ganvas.web.source import source_of
 
     if training is not None:
         import torch
@@ -60,3 +63,6 @@ def run(
     renderer = open_renderer(opened, data, device)
     renderer.warm()
     serve(source_of(renderer, training, directions), host, port, not no_browser)
+    # Python would wait for what a page had begun, a map or a long film. Files appear whole or not at all, so nothing is lost.
+    sys.stdout.flush()
+    os._exit(0)

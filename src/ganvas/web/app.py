@@ -6,28 +6,26 @@ import secrets
 import socket
 import warnings
 import webbrowser
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import uvicorn
-from fastapi import FastAPI, Response
-from nicegui import core, ui
+from fastapi import FastAPI, Request, Response
+from nicegui import Client, core, ui
 from torch import Tensor
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
-from ganvas.latent.directions import Direction
 from ganvas.model import Model
-from ganvas.runs import Run
 from ganvas.sampling import LogRatio
 from ganvas.web.guard import LOOPBACK, Guard
-from ganvas.web.landscape import SAMPLES, SEED, Landscape
+from ganvas.web.landscape import SAMPLES, SEED
 from ganvas.web.opening import DEFAULT, open_renderer
 from ganvas.web.page import build
 from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
+from ganvas.web.serving import run
+from ganvas.web.source import Source
 from ganvas.web.state import State
 
 ICON = (
@@ -36,22 +34,8 @@ ICON = (
 )
 RECONNECT = 60.0
 """Seconds that a page may be gone and come back as it was; after that its address brings it back."""
-GOODBYE = 2
-"""Seconds that open connections get when the server stops."""
-
-
-@dataclass
-class Source:
-    """What all pages share."""
-
-    renderer: Renderer
-    run: Run | None = None
-    """Where new snapshots come from."""
-    loaded: Sequence[Direction] = ()
-    """Directions that were given at the start."""
-    landscape: Landscape | None = None
-    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the map is drawn: the pages wait for one."""
+MOST_PAGES = 200
+"""Open at a time, those included that were left less than `RECONNECT` seconds ago."""
 
 
 def explore(
@@ -113,25 +97,26 @@ def serve(
             return Response(status_code=404)
         return _picture(known.images[number])
 
-    @ui.page("/")
-    async def index(r: str = "") -> None:
+    @server.post("/upload/{key}")
+    async def upload(key: str, request: Request) -> Response:
+        return await source.intake.receive(key, request)
+
+    @ui.page("/", response_timeout=RECONNECT)
+    async def index(r: str = "") -> Response | None:
+        if len(Client.instances) > MOST_PAGES:
+            ui.context.client.delete()
+            return Response(f"{MOST_PAGES} pages are open: close some, and come back in a minute.", 503)
         await build(source, r)
+        return None
 
     ui.run_with(
         server, title=f"ganvas: {source.renderer.name}", favicon=ICON, dark=None, reconnect_timeout=RECONNECT,
         show_welcome_message=False, binding_refresh_interval=None, tailwind=False,
     )  # fmt: skip
-    config = uvicorn.Config(
-        Guard(server, token),
-        log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan="on",
-    )  # fmt: skip
-    with (
-        warnings.catch_warnings(),
-        contextlib.suppress(KeyboardInterrupt),
-    ):  # Ctrl-C is how it is meant to end
+    with warnings.catch_warnings():
         # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
         warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
-        _Server(config, lambda: _greet(source.renderer.name, url, browser, say)).run(sockets=[listener])
+        run(Guard(server, token), listener, lambda: _greet(source.renderer.name, url, browser, say))
 
 
 def _check_process() -> None:
@@ -144,18 +129,6 @@ def _check_process() -> None:
         raise GanvasError(
             "In a notebook nothing else can be served. Call it in a script, or type: ganvas explore MODEL"
         )
-
-
-class _Server(uvicorn.Server):
-    """Says when it listens, and not before."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self.ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready()
 
 
 def _greet(name: str, url: str, browser: bool, say: Callable[[str], None]) -> None:
@@ -181,8 +154,3 @@ def _listen(host: str, port: int) -> socket.socket:
 def _picture(image: Tensor) -> Response:
     content = pictures.png(pictures.to_image(image))
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
-
-
-def source_of(renderer: Renderer, run: Run | None, files: Sequence[Path]) -> Source:
-    """The renderer with the directions of files. Raises `GanvasError` for those that do not fit."""
-    return Source(renderer, run, [each for file in files for each in renderer.load(file)])

@@ -59,8 +59,8 @@ def page(renderer: Renderer, method: str = "pca", tell: Tell = lambda what, done
     }  # fmt: skip
     text = (STATIC / "export.html").read_text(encoding="utf-8")
     title = html.escape(f"{renderer.name}: latent space")
-    # "</" can not occur in what JSON is put into, or the script would end there.
-    plain = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    # Without a "<" nothing in it can end the script, nor begin a comment that would swallow its end.
+    plain = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return text.replace("@TITLE@", title).replace('"@DATA@"', plain).encode()
 
 

@@ -1,5 +1,6 @@
 """From key frames to a film."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,6 +13,8 @@ from ganvas.web.state import Timeline
 
 Progress = Callable[[int, int], None]
 BATCH = 32
+LARGEST = 2**31
+"""Bytes of a film's frames, which are kept until it is written."""
 
 
 def film(
@@ -24,6 +27,11 @@ def film(
     keys = timeline.keys
     if len(keys) < 2:
         raise GanvasError(f"A film needs at least 2 key frames, there are {len(keys)}.")
+    size = timeline.frames * math.prod(renderer.model.shape)
+    if size > LARGEST:
+        raise GanvasError(
+            f"{timeline.frames} frames of this size are {size / 2**30:.1f} GiB, up to {LARGEST >> 30} are drawn: ask for fewer."
+        )
     found = [renderer.point(key) for key in keys]
     names = {space.name for space, _ in found}
     if len(names) > 1:

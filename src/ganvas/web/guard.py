@@ -1,8 +1,11 @@
 """Who may talk to the server: the person who started it, or somebody with the token."""
 
+import asyncio
+import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,14 +21,33 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "ganvas-token"
 LARGEST_BODY = LARGEST + 2**20
 """Of a request: an upload and what is around it."""
+BODY_SECONDS = 60.0
+"""In which the whole of a body has to come."""
+PIECE_SECONDS = 10.0
+"""In which the next piece of it has to come."""
+ALONE = ("host", "origin", "content-length", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+"""Headers that decide something: two of them could be read as either."""
+OURS = ("same-origin", "none")
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+POLICY = (
+    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self' ws://{host}; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The framework's page runs scripts that stand in it; what a script can reach is this server and nothing else."""
 
 
 class Guard:
-    """ASGI middleware around everything, websockets too.
+    """ASGI middleware around everything: pages, pictures, uploads, polling and websockets alike.
 
     On loopback a request must name a loopback host, so that no other site reaches the server under a name of its own. Elsewhere
-    it must bring the token, in the address or as the cookie that the first visit sets. A websocket must come from the
-    server's own page. Bodies above `LARGEST_BODY` are refused.
+    it must bring the token, in the address or as the cookie that the first visit sets. What says where it comes from must come
+    from the server's own page; other sites may link to that page and do nothing else. Bodies above `LARGEST_BODY` are refused,
+    slow ones are cut.
     """
 
     def __init__(self, app: App, token: str | None) -> None:
@@ -35,54 +57,131 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        fresh = False
-        if (why := self._refused(scope, headers)) is not None:
+        headers: dict[str, str] = {}
+        try:
+            headers = _headers(scope)
+            why = self._refused(scope, headers)
+        except ValueError as error:
+            why = 400, f"Malformed: {error}."
+        if why is not None:
             await _refuse(scope, receive, send, *why)
             return
-        if self.token is not None:
-            fresh = secrets.compare_digest(_given(scope), self.token)
-        seen = 0
+        # Nothing of ours stands behind a proxy that would say these, and the framework writes one of them into its page.
+        scope["headers"] = [
+            each for each in scope["headers"] if not each[0].lower().startswith(b"x-forwarded")
+        ]
+        fresh = self.token is not None and _same(_given(scope), self.token)
+        body, started = _Body(receive), False
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
-            if seen > LARGEST_BODY:
-                return {"type": "http.disconnect"}
-            return message
-
-        async def with_cookie(message: Message) -> None:
-            if fresh and message["type"] == "http.response.start":
-                cookie = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-                message["headers"] = [*message.get("headers", []), (b"set-cookie", cookie.encode())]
+        async def dressed(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                if body.cut:
+                    return
+                started = True
+                policy = POLICY.replace("{host}", headers.get("host", "")).encode()
+                message["headers"] = [
+                    *message.get("headers", []), *HEADERS, (b"content-security-policy", policy)
+                ]  # fmt: skip
+                if fresh:
+                    cookie = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+                    message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
+            elif message["type"] == "http.response.body" and not started:
+                return
             await send(message)
 
-        await self.app(scope, counted, with_cookie)
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, body, dressed)
+        except Exception:
+            if not body.cut:
+                raise
+        if body.cut and not started:
+            await _refuse(scope, receive, send, *body.cut)
 
     def _refused(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        host = _host(headers.get("host", ""))
         if self.token is None:
             if host not in LOOPBACK:
                 return 400, f"This server answers to localhost, not to {host!r}."
-        else:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-            kept = cookies[COOKIE].value if COOKIE in cookies else ""
-            if not any(secrets.compare_digest(each, self.token) for each in (_given(scope), kept)):
-                return 403, "The address needs its token: open the one that ganvas explore printed."
-        origin = headers.get("origin")
-        if scope["type"] == "websocket" and origin and urlsplit(origin).netloc != headers.get("host"):
-            return 403, "A page of another site may not connect."
-        if int(headers.get("content-length") or 0) > LARGEST_BODY:
+        elif not any(_same(each, self.token) for each in (_given(scope), _kept(headers))):
+            return 403, "The address needs its token: open the one that ganvas explore printed."
+        if (origin := headers.get("origin")) is not None and urlsplit(origin).netloc != headers.get("host"):
+            return 403, "A page of another site may not do this."
+        # A link on another site may lead to the page, but nothing here may be a part of another site's page.
+        linked = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        if headers.get("sec-fetch-site", "none") not in OURS and not (
+            linked and scope.get("method") == "GET"
+        ):
+            return 403, "A page of another site may not do this."
+        length = headers.get("content-length", "0")
+        if not re.fullmatch(r"\d{1,18}", length, re.ASCII):
+            raise ValueError("a content-length is a number")
+        if int(length) > LARGEST_BODY:
             return 413, f"At most {LARGEST_BODY >> 20} MiB."
         return None
 
 
+class _Body:
+    """Receives the body of a request, and cuts it when it is too long or too slow."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive = receive
+        self.cut: tuple[int, str] | None = None
+        self.seen, self.whole, self.end = 0, False, time.monotonic() + BODY_SECONDS
+
+    async def __call__(self) -> Message:
+        if self.whole:  # what follows is that the other side goes, and it may stay as long as it likes
+            return await self.receive()
+        if self.cut is None:
+            try:
+                left = min(PIECE_SECONDS, self.end - time.monotonic())
+                message = await asyncio.wait_for(self.receive(), max(left, 0))
+            except TimeoutError:
+                self.cut = 408, "Too slow."
+            else:
+                self.seen += len(message.get("body", b""))
+                self.whole = not message.get("more_body", False)
+                if self.seen <= LARGEST_BODY:
+                    return message
+                self.cut = 413, f"At most {LARGEST_BODY >> 20} MiB."
+        return {"type": "http.disconnect"}
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").lower()
+        if key in found and key in ALONE:
+            raise ValueError(f"{key} twice")
+        found[key] = value.decode("latin-1")
+    return found
+
+
+def _host(text: str) -> str:
+    """The host of a Host header, without its port. Raises `ValueError` for what is none."""
+    if not re.fullmatch(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])?(?::\d{1,5})?", text, re.ASCII):
+        raise ValueError("a Host is a name or an address, and a port")
+    return urlsplit(f"//{text}").hostname or ""
+
+
+def _same(given: str, token: str) -> bool:
+    return secrets.compare_digest(given.encode("utf-8", "replace"), token.encode())
+
+
 def _given(scope: Scope) -> str:
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), errors="replace")
     return str(query.get("token", [""])[0])
+
+
+def _kept(headers: dict[str, str]) -> str:
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError as error:
+        raise ValueError("a cookie that can not be read") from error
+    return cookies[COOKIE].value if COOKIE in cookies else ""
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:
@@ -90,6 +189,6 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: 
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), *HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": why.encode()})
+    await send({"type": "http.response.body", "body": why.encode("utf-8", "replace")})

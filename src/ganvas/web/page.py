@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import background_tasks, events, ui
 from torch import Tensor
@@ -15,12 +15,11 @@ from ganvas.errors import GanvasError
 from ganvas.web import STATIC
 from ganvas.web.renderer import Renderer
 from ganvas.web.session import Session
+from ganvas.web.source import Source
 from ganvas.web.state import State, from_text, to_text
 
-if TYPE_CHECKING:
-    from ganvas.web.app import Source
-
 LOG = logging.getLogger("ganvas")
+SCRIPT = f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>"
 Listener = Callable[[], Awaitable[None]]
 
 
@@ -54,7 +53,7 @@ class Round:
 class Page:
     """What the panels share. Panels add themselves to `settled` and `viewed`."""
 
-    def __init__(self, source: "Source", session: Session) -> None:
+    def __init__(self, source: Source, session: Session) -> None:
         self.source, self.session, self.client = source, session, ui.context.client
         self.settled: list[Listener] = []
         """Called after every step, one after another; a newer step cuts it short."""
@@ -77,9 +76,9 @@ class Page:
             try:
                 image = await asyncio.to_thread(self.session.renderer.draw, [self.session.state])
             except Exception as error:
-                self.script(f"ganvas.fail({json.dumps(_words(error))})")
+                self.call("fail", _words(error))
                 return
-            self.script(f"ganvas.show({json.dumps(image_url(image[0]))})")
+            self.call("show", image_url(image[0]))
         background_tasks.create(self._look(), name="look")
 
     async def drag(self, value: float, change: Callable[[float], State]) -> None:
@@ -96,7 +95,7 @@ class Page:
         try:
             self.session.show(change(value))
         except GanvasError as error:
-            self.script(f"ganvas.fail({json.dumps(str(error))})")
+            self.call("fail", str(error))
             return False
         return True
 
@@ -112,7 +111,7 @@ class Page:
 
     async def refresh(self) -> None:
         """After anything that changed the state: address, thumbnails, panels."""
-        self.script(f"ganvas.address({json.dumps(to_text(self.session.recipe))})")
+        self.call("address", to_text(self.session.recipe))
         await self._settle()
 
     async def _safely(self, listener: Listener) -> None:
@@ -128,14 +127,14 @@ class Page:
 
     async def work(self, what: str, job: Callable[..., Any], *given: Any) -> Any:
         """Do something that takes a while without blocking the page; None, and its words on the page, when it fails."""
-        self.script(f"ganvas.busy({json.dumps(what)})")
+        self.call("busy", what)
         try:
             return await asyncio.to_thread(job, *given)
         except Exception as error:
             self.tell(_words(error), "negative")
             return None
         finally:
-            self.script("ganvas.busy('')")
+            self.call("busy", "")
 
     async def follow(self, snapshot: Path, opener: Callable[[Path], Renderer]) -> None:
         """Go on with a newer snapshot of the run, which is opened once for all pages."""
@@ -157,10 +156,10 @@ class Page:
             with self.client:
                 ui.notify(words, type=kind, position="bottom", multi_line=True, close_button="close")  # type: ignore[arg-type]
 
-    def script(self, code: str) -> None:
-        """Run a line of page.js."""
+    def call(self, name: str, *given: object) -> None:
+        """Call a function of page.js. What is given goes over as JSON, so that no name or text becomes code."""
         if not self.client.is_deleted:
-            self.client.run_javascript(code)
+            self.client.run_javascript(f"ganvas.{name}({', '.join(json.dumps(each) for each in given)})")
 
 
 def _words(error: Exception) -> str:
@@ -170,37 +169,46 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def picture(address: str) -> ui.element:
+    """A picture beside words that say what it is."""
+    shown = ui.element("img").props('alt=""')
+    shown.props["src"] = address
+    return shown
+
+
 def slider(
-    page: Page, name: str, low: float, high: float, step: float, value: float, change: Callable[[float], State], what: str
+    page: Page, name: str, low: float, high: float, step: float, value: float, change: Callable[[float], State],
+    what: Callable[[float], str],
 ) -> ui.element:  # fmt: skip
-    """A slider that draws while it is dragged, only the newest place, and makes a step when it is let go."""
-    bar = ui.element("input").props(
-        f'type=range min={low} max={high} step={step} aria-label="{name}" data-name="{name}"'
-    )
-    bar.classes("bar")
+    """A slider that draws while it is dragged, only the newest place, and makes a step when it is let go.
+
+    `what` puts a place into the words of the history.
+    """
+    bar = ui.element("input").props("type=range").classes("bar")
+    bar.props.update({"min": low, "max": high, "step": step, "aria-label": name, "data-name": name})
     # Not a property of the element: the page would put it back while it is dragged.
-    page.script(f"ganvas.set({json.dumps(name)}, {value:g})")
+    page.call("set", name, value)
     bar.on(
         "input", lambda event: page.drag(float(event.args), change),
         js_handler="(e) => { ganvas.label(e.target); ganvas.drag(emit, e.target.value) }",
     )  # fmt: skip
 
     async def released(event: events.GenericEventArguments) -> None:
-        await page.release(float(event.args), change, what.format(float(event.args)))
-        page.script("ganvas.done()")
+        await page.release(float(event.args), change, what(float(event.args)))
+        page.call("done")
 
     bar.on("change", released, js_handler="(e) => ganvas.release(emit, e.target.value)")
     return bar
 
 
-async def build(source: "Source", text: str) -> None:
+async def build(source: Source, text: str) -> None:
     """Lay out a page, at the place that its address tells."""
     from ganvas.web import panels
 
     words, session = "", None
     if text:
         try:
-            session = Session(source.renderer, from_text(text))
+            session = Session(source.renderer, await asyncio.to_thread(from_text, text))
         except GanvasError as error:
             words = str(error)
     page = Page(source, session or Session(source.renderer, start=source.renderer.start))
@@ -208,11 +216,11 @@ async def build(source: "Source", text: str) -> None:
         page.session.add(source.loaded)
     ui.colors(primary="#4f46e5")
     ui.add_css(STATIC / "page.css")
-    ui.add_body_html(f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>")
+    ui.add_body_html(SCRIPT)
     panels.lay_out(page)
     await page.client.connected()
     if words:
         page.tell(words, "warning")
     await page.paint()
-    page.script("ganvas.ready()")
+    page.call("ready")
     await page.refresh()

@@ -48,7 +48,10 @@ class Renderer:
             raise GanvasError(
                 f"The explorer shows pictures; this model draws points of {model.shape[0]} numbers. Use ganvas sample."
             )
-        self.model, self.name, self.ratio, self.real = model, name, ratio, real
+        self.model, self.ratio, self.real = model, ratio, real
+        self.name = name.encode(
+            "utf-8", "replace"
+        ).decode()  # a folder's may hold bytes that no page can show
         self.hash = hash_of(model.generator)
         self.space = open_space(model)
         self.spaces = {self.space.name: self.space}

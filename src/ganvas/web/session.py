@@ -7,7 +7,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 from ganvas.web.history import History
 from ganvas.web.renderer import SLIDERS, Renderer
-from ganvas.web.state import Mix, Move, Recipe, State, Timeline, move_of
+from ganvas.web.state import LONGEST_WORDS, MOST, Mix, Move, Recipe, State, Timeline, move_of
 
 MARKS_WANTED = 50
 SHEET = 50
@@ -97,7 +97,11 @@ class Session:
         self._fill(kept, found)
 
     def add(self, directions: Sequence[Direction]) -> None:
-        """Put directions first in the tray."""
+        """Put directions first in the tray. Raises `GanvasError` for names that no recipe would hold."""
+        if long := [each.name for each in directions if len(each.name) > LONGEST_WORDS]:
+            raise GanvasError(
+                f"A direction's name has at most {LONGEST_WORDS:,} characters, one has {len(long[0]):,}."
+            )
         self._locked = {
             key: each for key, each in self._locked.items() if key[0] not in {d.name for d in directions}
         }
@@ -190,10 +194,18 @@ class Session:
         self.add([found])
         return found
 
+    def bookmark(self, name: str) -> None:
+        """Keep the state under a name. Raises `GanvasError` when there are as many as a recipe holds."""
+        if len(self.bookmarks) >= MOST["bookmarks"]:
+            raise GanvasError(f"There are at most {MOST['bookmarks']} bookmarks: remove one first.")
+        self.bookmarks.append((name[:LONGEST_WORDS], self.state))
+
     # --- the timeline ----------------------------------------------------------------------------------------------
 
     def add_key(self) -> None:
-        """The state as the next key frame."""
+        """The state as the next key frame. Raises `GanvasError` when there are as many as a recipe holds."""
+        if len(self.timeline.keys) >= MOST["keys"]:
+            raise GanvasError(f"A film has at most {MOST['keys']} key frames.")
         self.timeline = replace(self.timeline, keys=(*self.timeline.keys, self.state))
 
     def drop_key(self, place: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,12 @@ from ganvas.latent.directions import Direction
 FORMAT_VERSION = 1
 LONGEST = 2_000_000
 """Bytes of JSON that a recipe may unpack to."""
+LONGEST_WORDS = 1000
+"""Characters of a name or a path in it."""
+LONGEST_FILM = 2000
+"""Frames."""
+MOST = {"bookmarks": 100, "keys": 100, "moves": 50, "locks": 50, "layers": 64, "made": 16}
+"""Of each in a recipe: what is drawn again for every one of them costs time and memory, whatever the bytes are."""
 Kind = Literal["auto", "linear", "spherical", "spline"]
 
 
@@ -151,49 +157,99 @@ def from_json(value: Any) -> Recipe:
             f"The recipe has format version {value.get('format_version')}, this ganvas reads {FORMAT_VERSION}."
         )
     try:
-        timeline = dict(value.get("timeline") or {})
-        timeline["keys"] = tuple(_state(key) for key in timeline.get("keys", ()))
-        made = Timeline(**timeline)
-        if made.kind not in ("auto", "linear", "spherical", "spline") or not 2 <= int(made.frames) <= 2000:
-            raise ValueError(f"kind {made.kind!r} with {made.frames} frames")
-        if not 0 < float(made.fps) <= 120:
-            raise ValueError(f"{made.fps} frames a second")
-        bookmarks = tuple((str(name), _state(state)) for name, state in value.get("bookmarks") or ())
-        state = _state(value["state"])
         return Recipe(
-            str(value["model"]), str(value["hash"]), state, made, bookmarks, dict(value.get("made") or {})
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _text("model", value["model"]), _words("hash", value["hash"]), _state(value["state"]),
+            _timeline(value.get("timeline") or {}),
+            tuple((_words("bookmark", name), _state(state)) for name, state in _list("bookmarks", value)),
+            _made(value.get("made") or {}),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise GanvasError(f"The recipe is damaged: {error!r}.") from error
 
 
+def from_bytes(content: bytes) -> Recipe:
+    """The recipe of a file's content."""
+    return from_json(io.parse_json(content, "The recipe", longest=LONGEST))
+
+
+def _timeline(value: Mapping[str, Any]) -> Timeline:
+    given = _known(Timeline, value) | {"keys": tuple(_state(key) for key in _list("keys", value))}
+    found = Timeline(**given)
+    if found.kind not in get_args(Kind):
+        raise ValueError(f"kind is {found.kind!r}, expected one of {', '.join(get_args(Kind))}")
+    if not 2 <= _whole("frames", found.frames) <= LONGEST_FILM:
+        raise ValueError(f"{found.frames} frames, expected 2 to {LONGEST_FILM}")
+    if not 0 < _number("fps", found.fps) <= 120:
+        raise ValueError(f"{found.fps} frames a second")
+    if not (isinstance(found.equal, bool) and isinstance(found.loop, bool)):
+        raise ValueError("equal and loop are true or false")
+    return found
+
+
 def _state(value: Any) -> State:
-    known = {each.name for each in fields(State)}
-    if not isinstance(value, dict) or set(value) - known:
-        raise ValueError(f"a state has the entries {', '.join(sorted(known))}")
-    given = dict(value)
-    given["moves"] = tuple(_move(each) for each in given.get("moves") or ())
-    given["locks"] = tuple(str(each) for each in given.get("locks") or ())
-    given["mix"] = None if given.get("mix") is None else Mix(**{k: int(v) for k, v in given["mix"].items()})
+    given = _known(State, value)
+    given["moves"] = tuple(_move(each) for each in _list("moves", value))
+    given["locks"] = tuple(_words("lock", each) for each in _list("locks", value))
+    given["mix"] = None if given.get("mix") is None else _mix(given["mix"])
     for name in ("seed", "number"):
         given[name] = _whole(name, given.get(name, 0))
     for name in ("label", "noise"):
         given[name] = None if given.get(name) is None else _whole(name, given[name])
     given["truncation"] = _number("truncation", given.get("truncation", 1.0))
     if given.get("base") is not None:
-        given["base"] = str(given["base"])
-    given["space"] = str(given.get("space", ""))
+        given["base"] = _text("base", given["base"])
+    given["space"] = _words("space", given.get("space", ""))
     return State(**given)
 
 
+def _mix(value: Mapping[str, Any]) -> Mix:
+    return Mix(**{name: _whole(name, each) for name, each in _known(Mix, value).items()})
+
+
 def _move(value: Mapping[str, Any]) -> Move:
+    layers = tuple(_whole("layer", each) for each in _list("layers", value))
     return Move(
-        str(value["name"]), str(value["vector"]), _number("sigma", value["sigma"]), _number("strength", value["strength"]),
-        tuple(_whole("layer", each) for each in value.get("layers") or ()),
+        _words("name", value["name"]), _text("vector", value["vector"]), _number("sigma", value["sigma"]),
+        _number("strength", value["strength"]), layers,
     )  # fmt: skip
 
 
+def _made(value: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(value, dict) or len(value) > MOST["made"]:
+        raise ValueError(f"made has at most {MOST['made']} entries")
+    return {_words("made", key): _words("made", each) for key, each in value.items()}
+
+
+def _known(kind: type[State | Timeline | Mix], value: Any) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    if not isinstance(value, dict) or set(value) - names:
+        raise ValueError(f"a {kind.__name__.lower()} has the entries {', '.join(sorted(names))}")
+    return dict(value)
+
+
+def _list(name: str, value: Mapping[str, Any]) -> list[Any] | tuple[Any, ...]:
+    found = value.get(name) or ()
+    if not isinstance(found, list | tuple) or len(found) > MOST[name]:
+        raise ValueError(f"{name} is a list of at most {MOST[name]}")
+    return found
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {value!r}, expected text")
+    value.encode()  # half a character can not be sent to a page
+    return value
+
+
+def _words(name: str, value: Any) -> str:
+    if len(_text(name, value)) > LONGEST_WORDS:
+        raise ValueError(f"{name} has {len(value)} characters, expected up to {LONGEST_WORDS}")
+    return str(value)
+
+
 def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is {value!r}, expected a number")
     found = float(value)
     if not math.isfinite(found) or abs(found) > 1e6:
         raise ValueError(f"{name} is {value!r}")
@@ -201,7 +257,12 @@ def _number(name: str, value: Any) -> float:
 
 
 def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value or not 0 <= value < 2**31:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or int(value) != value
+        or not 0 <= value < 2**31
+    ):
         raise ValueError(f"{name} is {value!r}, expected a whole number from 0 up")
     return int(value)
 

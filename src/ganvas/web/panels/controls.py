@@ -99,7 +99,7 @@ def build(page: Page) -> None:
                 ui.element("span").props("data-value")
             slider(
                 page, "truncation", 0, 1.5, 0.05, session.state.truncation,
-                lambda v: replace(session.state, truncation=round(v, 3)), "truncation {:g}",
+                lambda v: replace(session.state, truncation=round(v, 3)), lambda v: f"truncation {v:g}",
             )  # fmt: skip
         if renderer.layers:
             _styles(page, fields, number)
@@ -116,7 +116,7 @@ def build(page: Page) -> None:
             fields["class"].set_value(None if label is None else int(label[0]))
         if "noise" in fields:
             fields["noise"].set_value(state.noise)
-        page.script(f"ganvas.set('truncation', {state.truncation:g})")
+        page.call("set", "truncation", state.truncation)
 
     page.settled.insert(0, show)
 

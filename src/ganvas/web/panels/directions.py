@@ -1,14 +1,13 @@
 """At most ten sliders, each with what it does; locks that keep an attribute where it is."""
 
 import asyncio
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from nicegui import events, ui
+from nicegui import ui
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from ganvas.latent.directions import Direction, save
 from ganvas.latent.finders import finders
 from ganvas.pictures import data_url, png
 from ganvas.web.page import Page, slider
+from ganvas.web.upload import LARGEST
 
 REACH = 3.5
 """Of the sliders: the thumbnails stand above their places."""
@@ -88,7 +88,7 @@ def build(page: Page) -> None:
         if set(strips) != set(session.tray):
             rows.refresh()
         for name in session.tray:
-            page.script(f"ganvas.set({json.dumps(name)}, {session.state.moved(name):g})")
+            page.call("set", name, session.state.moved(name))
         await thumbnails()
 
     async def thumbnails() -> None:
@@ -149,7 +149,14 @@ def _row(page: Page, name: str, known: Direction | None) -> ui.element:
             ui.element("span").props("data-value")
         strip = ui.element("img").classes("strip").props('alt=""')
         slider(
-            page, name, -REACH, REACH, 0.1, value, lambda v: session.dragged(name, v), name + " at {:+.1f}"
+            page,
+            name,
+            -REACH,
+            REACH,
+            0.1,
+            value,
+            lambda v: session.dragged(name, v),
+            lambda v: f"{name} at {v:+.1f}",
         )
     return strip
 
@@ -184,9 +191,7 @@ def _layers(page: Page) -> None:
 def _load(page: Page, changed: Any) -> None:
     """Directions from a file of `ganvas directions`."""
 
-    async def loaded(event: events.UploadEventArguments) -> None:
-        content = await event.file.read()
-
+    async def loaded(content: bytes) -> None:
         def read() -> list[Direction]:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "uploaded.safetensors"
@@ -206,10 +211,10 @@ def _load(page: Page, changed: Any) -> None:
             save(path, known)
             ui.download.content(path.read_bytes(), "directions.safetensors")
 
-    upload = ui.upload(on_upload=loaded, auto_upload=True, max_file_size=2**24, label="").props(
-        "accept=.safetensors"
-    )
-    upload.style("display: none")
+    def rejected() -> None:
+        page.tell(f"Directions of up to {LARGEST >> 20} MiB are taken.", "negative")
+
+    upload = page.source.intake.field("", loaded, LARGEST, ".safetensors", rejected).style("display: none")
     ui.button("Load", icon="upload_file", on_click=lambda: upload.run_method("pickFiles")).props(
         "dense flat no-caps"
     ).tooltip("directions from a file of ganvas directions")

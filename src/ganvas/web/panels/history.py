@@ -4,7 +4,9 @@ import asyncio
 
 from nicegui import ui
 
-from ganvas.web.page import Page, image_url
+from ganvas.errors import GanvasError
+from ganvas.web.page import Page, image_url, picture
+from ganvas.web.state import State
 
 SHOWN = 60
 """Newest steps that are listed; undo and redo reach all."""
@@ -16,7 +18,11 @@ def build(page: Page) -> None:
 
     async def mark() -> None:
         words = session.history.steps[session.history.current].what
-        session.bookmarks.append((name.value.strip() or words, session.state))
+        try:
+            session.bookmark(name.value.strip() or words)
+        except GanvasError as error:
+            page.tell(str(error), "warning")
+            return
         name.set_value("")
         await page.refresh()
 
@@ -30,25 +36,23 @@ def build(page: Page) -> None:
     ui.element("h2").add_slot("default", "Steps: going back and doing something else loses nothing")
     tree = ui.element("div").classes("g-list").props("data-id=steps")
 
+    shown_bookmarks: list[tuple[str, State]] = []
+
     async def go(number: int) -> None:
         session.go(number)
         await page.changed()
 
-    async def show() -> None:
-        history = session.history
-        wanted = history.steps[-SHOWN:]
-        missing = [step for step in wanted if step.number not in page.thumbs]
-        images = await asyncio.to_thread(session.renderer.together, [step.state for step in missing])
-        page.thumbs |= {step.number: image_url(image) for step, image in zip(missing, images, strict=True)}
-        marked = await asyncio.to_thread(session.renderer.together, [state for _, state in session.bookmarks])
+    async def show_bookmarks(bookmarks: list[tuple[str, State]]) -> None:
+        images = await asyncio.to_thread(session.renderer.together, [state for _, state in bookmarks])
+        shown_bookmarks[:] = bookmarks
         kept.clear()
         with kept:
-            for place, ((words, state), image) in enumerate(zip(session.bookmarks, marked, strict=True)):
+            for place, ((words, state), image) in enumerate(zip(bookmarks, images, strict=True)):
                 with ui.element("div").classes("g-line"):
                     with (
                         ui.element("button").classes("step").props("type=button").style("width: auto") as row
                     ):
-                        ui.element("img").props(f'src="{image_url(image)}" alt=""')
+                        picture(image_url(image))
                         ui.label(words)
                     row.on("click", lambda _, s=state, w=words: page.step(f"bookmark {w}", s))
 
@@ -56,16 +60,27 @@ def build(page: Page) -> None:
                         del session.bookmarks[place]
                         await page.refresh()
 
-                    ui.button(icon="close", on_click=drop).props(
-                        f'dense flat round size=xs aria-label="remove bookmark {words}"'
-                    )
+                    close = ui.button(icon="close", on_click=drop).props("dense flat round size=xs")
+                    close.props["aria-label"] = f"remove bookmark {words}"
+
+    async def show() -> None:
+        history = session.history
+        wanted = history.steps[-SHOWN:]
+        missing = [step for step in wanted if step.number not in page.thumbs]
+        images = await asyncio.to_thread(session.renderer.together, [step.state for step in missing])
+        shown = {step.number for step in wanted}
+        page.thumbs = {number: image for number, image in page.thumbs.items() if number in shown}
+        page.thumbs |= {step.number: image_url(image) for step, image in zip(missing, images, strict=True)}
+        if shown_bookmarks != session.bookmarks:
+            await show_bookmarks(list(session.bookmarks))
         tree.clear()
         with tree:
             for step in reversed(wanted):
-                here = " here" if step.number == history.current else ""
-                with ui.element("button").classes("step" + here).props("type=button") as row:
-                    row.style(f"padding-left: {4 + 16 * min(6, history.depth(step.number))}px")
-                    ui.element("img").props(f'src="{page.thumbs[step.number]}" alt=""')
+                with ui.element("button").classes("step").props("type=button") as row:
+                    if step.number == history.current:
+                        row.classes("here")
+                    row.style["padding-left"] = f"{4 + 16 * min(6, history.depth(step.number))}px"
+                    picture(page.thumbs[step.number])
                     ui.label(f"{step.number}. {step.what}")
                 row.on("click", lambda _, n=step.number: go(n))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from nicegui import ui
 
-from ganvas.web.page import Page, image_url
+from ganvas.web.page import Page, image_url, picture
 from ganvas.web.session import MARKS_WANTED, SHEET
 from ganvas.web.state import State
 
@@ -74,12 +74,9 @@ def build(page: Page) -> None:
         tiles.clear()
         with place:
             for number, image in enumerate(images):
-                with (
-                    ui.element("button")
-                    .classes("tile")
-                    .props(f'type=button aria-label="sample {number}"') as tile
-                ):
-                    ui.element("img").props(f'src="{image_url(image)}" alt=""')
+                with ui.element("button").classes("tile").props("type=button") as tile:
+                    tile.props["aria-label"] = f"sample {number}"
+                    picture(image_url(image))
                 mark = session.marks.get((at["seed"], number))
                 if mark is not None:
                     tile.classes("good" if mark else "bad")

@@ -1,8 +1,9 @@
 """A picture of one's own: find it in the latent space, or repair it, and go on from there."""
 
+import asyncio
 from typing import Any
 
-from nicegui import events, ui
+from nicegui import ui
 
 from ganvas.latent.restore import tasks
 from ganvas.web.page import Page, image_url
@@ -45,7 +46,7 @@ def build(page: Page) -> None:
             page.tell("Choose a picture first.", "warning")
             return
         try:
-            image = read_image(given["content"], model.shape, negative.value)
+            image = await asyncio.to_thread(read_image, given["content"], model.shape, negative.value)
         except Exception as error:
             page.tell(str(error), "negative")
             return
@@ -65,19 +66,14 @@ def build(page: Page) -> None:
             "an uploaded picture" if task.value == "none" else f"a picture repaired: {task.value}", state
         )
 
-    async def uploaded(event: events.UploadEventArguments) -> None:
-        given["content"] = await event.file.read()
-        upload.reset()
+    async def uploaded(content: bytes) -> None:
+        given["content"] = content
         await look()
 
     def rejected() -> None:
         page.tell(f"Pictures of up to {LARGEST >> 20} MiB are taken.", "negative")
 
-    upload = ui.upload(
-        on_upload=uploaded,
-        on_rejected=rejected,
-        auto_upload=True,
-        max_file_size=LARGEST,
-        label="Drop a picture here",
-    ).props("accept=image/* flat bordered data-id=upload")
+    page.source.intake.field("Drop a picture here", uploaded, LARGEST, "image/*", rejected).props(
+        "data-id=upload"
+    )
     ui.button("Again with these settings", on_click=look).props("dense flat no-caps")

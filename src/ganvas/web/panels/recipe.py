@@ -1,14 +1,15 @@
 """The whole page as a file, as an address, and as Python."""
 
+import asyncio
 import json
 
-from nicegui import events, ui
+from nicegui import ui
 
-from ganvas import io, pictures
+from ganvas import pictures
 from ganvas.errors import GanvasError
 from ganvas.web.page import Page
 from ganvas.web.session import as_python
-from ganvas.web.state import LONGEST, from_json, to_json, to_text
+from ganvas.web.state import LONGEST, from_bytes, to_json, to_text
 
 
 def build(page: Page) -> None:
@@ -26,11 +27,9 @@ def build(page: Page) -> None:
         if drawn is not None:
             ui.download.content(pictures.png(pictures.to_image(drawn[0])), "picture.png")
 
-    async def opened(event: events.UploadEventArguments) -> None:
-        upload.reset()
+    async def opened(content: bytes) -> None:
         try:
-            plain = await event.file.read()
-            found = from_json(io.parse_json(plain, "The recipe", longest=LONGEST))
+            found = await asyncio.to_thread(from_bytes, content)
             if found.hash != session.renderer.hash:
                 raise GanvasError(
                     f"That recipe is of a model with weights {found.hash}; this one has {session.renderer.hash}."
@@ -50,16 +49,20 @@ def build(page: Page) -> None:
         )
         ui.button(
             "Copy the address", icon="link",
-            on_click=lambda: page.script(f"ganvas.copy(location.origin + '/?r={to_text(session.recipe)}')"),
+            on_click=lambda: page.call("copy", to_text(session.recipe), "address"),
         ).props("dense flat no-caps")  # fmt: skip
         ui.button(
             "Copy as Python",
             icon="code",
-            on_click=lambda: page.script(f"ganvas.copy({json.dumps(as_python(session.recipe))})"),
+            on_click=lambda: page.call("copy", as_python(session.recipe)),
         ).props("dense flat no-caps")
-    upload = ui.upload(
-        on_upload=opened, auto_upload=True, max_file_size=LONGEST, label="Open a recipe.json"
-    ).props("accept=.json flat bordered")
+
+    def rejected() -> None:
+        page.tell(f"Recipes of up to {LONGEST:,} bytes are taken.", "negative")
+
+    page.source.intake.field("Open a recipe.json", opened, LONGEST, ".json", rejected).props(
+        "data-id=open-recipe"
+    )
     code = ui.element("pre").classes("code").props("data-id=python")
     with code:
         python = ui.label("")

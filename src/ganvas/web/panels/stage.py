@@ -64,8 +64,11 @@ def _quality(page: Page) -> None:
         for name, words in meters.items():
             with ui.element("div").classes("meter"):
                 ui.label(name).tooltip(words)
-                bar = ui.element("progress").props(f'max=1 value=0 aria-label="{name}"')
-                shown[name] = (bar, ui.label("").classes("value").props(f"data-id=q-{name}"))
+                bar = ui.element("progress").props("max=1 value=0")
+                bar.props["aria-label"] = name
+                value = ui.label("").classes("value")
+                value.props["data-id"] = f"q-{name}"
+                shown[name] = (bar, value)
         verdict = ui.label("").props("data-id=verdict role=status")
         with ui.element("div").classes("g-line"):
             nearest = (
@@ -113,9 +116,11 @@ def _neighbours(page: Page) -> None:
         with ui.element("div").classes("sheet three").props("data-id=neighbours"):
             tiles = []
             for i in range(9):
-                with ui.element("button").classes("tile" + (" here" if i == HERE else "")) as tile:
+                with ui.element("button").classes("tile").props("type=button") as tile:
                     image = ui.element("img").props('alt=""')
-                tile.props(f'aria-label="{"here" if i == HERE else f"neighbour {i}"}" type=button')
+                if i == HERE:
+                    tile.classes("here")
+                tile.props["aria-label"] = "here" if i == HERE else f"neighbour {i}"
                 tiles.append((tile, image))
         note = ui.label("").classes("small soft")
     around: list[State] = []

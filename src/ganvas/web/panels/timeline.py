@@ -8,9 +8,10 @@ import torch
 from nicegui import ui
 
 from ganvas import pictures
+from ganvas.errors import GanvasError
 from ganvas.web.film import film
-from ganvas.web.page import Page, image_url
-from ganvas.web.state import Timeline
+from ganvas.web.page import Page, image_url, picture
+from ganvas.web.state import LONGEST_FILM, State, Timeline
 
 PREVIEW = 24
 KINDS = {
@@ -26,7 +27,11 @@ def build(page: Page) -> None:
     session = page.session
 
     async def add() -> None:
-        session.add_key()
+        try:
+            session.add_key()
+        except GanvasError as error:
+            page.tell(str(error), "warning")
+            return
         await page.refresh()
 
     page.keys["k"] = add
@@ -38,7 +43,7 @@ def build(page: Page) -> None:
             ui.select(KINDS, value=session.timeline.kind, label="way").props("dense outlined").classes("sel")
         )
         frames = (
-            ui.number("frames", value=session.timeline.frames, min=2, max=600, format="%d")
+            ui.number("frames", value=session.timeline.frames, min=2, max=LONGEST_FILM, format="%d")
             .props("dense outlined")
             .classes("num")
         )
@@ -61,10 +66,10 @@ def build(page: Page) -> None:
     )
 
     def timeline(most: int | None = None) -> Timeline:
-        count = int(frames.value or 48)
+        count = min(max(2, int(frames.value or 48)), most or LONGEST_FILM)
         return replace(
-            session.timeline, kind=kind.value, frames=min(count, most) if most else count, fps=float(fps.value or 24),
-            equal=equal.value, loop=loop.value,
+            session.timeline, kind=kind.value, frames=count, fps=min(max(1.0, float(fps.value or 24)), 60.0),
+            equal=bool(equal.value), loop=bool(loop.value),
         )  # fmt: skip
 
     async def changed() -> None:
@@ -99,36 +104,38 @@ def build(page: Page) -> None:
                 suffix[1:].upper() if suffix != ".png" else "PNG sheet",
                 on_click=lambda _, s=suffix: export(s),
             )
-            button.props(f"dense flat no-caps data-id=export-{suffix[1:]}")
+            button.props("dense flat no-caps")
+            button.props["data-id"] = f"export-{suffix[1:]}"
             if suffix == ".mp4" and find_spec("av") is None:
                 button.disable()
                 button.tooltip("needs PyAV: pip install 'ganvas[video]'")
 
+    shown_keys: list[State] = []
+
     async def show() -> None:
-        images = await asyncio.to_thread(session.renderer.together, session.timeline.keys)
+        if len(session.timeline.keys) < 2:
+            note.set_text("A film needs two key frames: go somewhere, add one, go elsewhere, add another.")
+        wanted = list(session.timeline.keys)
+        if shown_keys == wanted:
+            return
+        images = await asyncio.to_thread(session.renderer.together, wanted)
+        shown_keys[:] = wanted
         keys.clear()
         with keys:
             for place, image in enumerate(images):
                 with ui.element("div"):
-                    with (
-                        ui.element("button")
-                        .classes("tile")
-                        .props(f'type=button aria-label="go to key frame {place + 1}"') as tile
-                    ):
-                        ui.element("img").props(f'src="{image_url(image)}" alt=""')
-                    tile.on(
-                        "click", lambda _, p=place: page.step(f"key frame {p + 1}", session.timeline.keys[p])
-                    )
+                    with ui.element("button").classes("tile").props("type=button") as tile:
+                        tile.props["aria-label"] = f"go to key frame {place + 1}"
+                        picture(image_url(image))
+                    words = f"key frame {place + 1}"
+                    tile.on("click", lambda _, s=wanted[place], w=words: page.step(w, s))
 
                     async def drop(p: int = place) -> None:
                         session.drop_key(p)
                         await page.refresh()
 
-                    ui.button(icon="close", on_click=drop).props(
-                        f'dense flat round size=xs aria-label="remove key frame {place + 1}"'
-                    )
-        if len(session.timeline.keys) < 2:
-            note.set_text("A film needs two key frames: go somewhere, add one, go elsewhere, add another.")
+                    close = ui.button(icon="close", on_click=drop).props("dense flat round size=xs")
+                    close.props["aria-label"] = f"remove key frame {place + 1}"
 
     page.settled.append(show)
 

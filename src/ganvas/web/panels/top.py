@@ -41,10 +41,8 @@ def build(page: Page) -> None:
             ("pin", "push_pin", "compare: keep this as A (A)", pin),
             ("swap", "swap_horiz", "swap A and B", swap),
         ):  # fmt: skip
-            button = ui.button(icon=icon, on_click=action).props(
-                f'flat dense round data-id=do-{name} aria-label="{words}"'
-            )
-            button.tooltip(words)
+            button = ui.button(icon=icon, on_click=action).props("flat dense round").tooltip(words)
+            button.props["data-id"], button.props["aria-label"] = f"do-{name}", words
 
         def theme() -> None:
             dark.value = not dark.value

@@ -75,7 +75,7 @@ window.ganvas = {
     this.readyAt = performance.now();
     document.body.dataset.ready = "yes";
   },
-  async copy(text) {
-    await navigator.clipboard.writeText(text);
+  async copy(text, kind) {
+    await navigator.clipboard.writeText(kind === "address" ? `${location.origin}/?r=${text}` : text);
   },
 };

@@ -1,0 +1,113 @@
+"""The server's process: it listens, waits for nobody who dawdles, and ends when it is told to."""
+
+import asyncio
+import contextlib
+import socket
+from asyncio import TimerHandle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS = 10.0
+"""In which the head of a request has to come, whatever drips in meanwhile."""
+GOODBYE = 1.0
+"""Seconds that open connections get when the server stops."""
+LAST = 2.0
+"""Seconds after which nothing is waited for any more."""
+MOST_CONNECTIONS = 1000
+LONGEST_HEAD = 2**20
+"""Bytes of a request's address and headers: an address may hold a whole recipe."""
+
+
+class Patience(H11Protocol):
+    """HTTP with an end to waiting for the head of a request (the server's own limit is for silence between two)."""
+
+    _late: TimerHandle | None = None
+    _upgraded = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins to wait."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Waits on while a head is not whole."""
+        super().data_received(data)
+        if self._upgraded or (self.cycle is not None and not self.cycle.response_complete):
+            self._rest()
+        elif self._late is None:
+            self._wait()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """From here on it is another protocol's."""
+        self._upgraded = True
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits no more."""
+        self._rest()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._late = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _rest(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and not before."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal ends the serving and nothing else; a second one in a hurry."""
+        self.force_exit, self.should_exit = self.should_exit, True
+
+    async def until_stopped(self, listener: socket.socket) -> None:
+        """Serve, and `LAST` seconds after the end was asked for it has come, whatever clients or jobs are at."""
+        serving = asyncio.ensure_future(self.serve([listener]))
+        while not (self.should_exit or serving.done()):
+            await asyncio.sleep(0.1)
+        await asyncio.wait([serving], timeout=LAST)
+        if serving.done():
+            serving.result()
+
+
+def run(app: Callable[..., Any], listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve an ASGI application until Ctrl-C or a signal; `ready` is called when it listens.
+
+    Jobs that somebody had begun on a page are not waited for: their threads end with what they do, or with the process.
+    """
+    config = uvicorn.Config(
+        app, http=Patience, log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan="on",  # type: ignore[arg-type]
+        limit_concurrency=MOST_CONNECTIONS, h11_max_incomplete_event_size=LONGEST_HEAD,
+    )  # fmt: skip
+    loop, jobs = asyncio.new_event_loop(), ThreadPoolExecutor(thread_name_prefix="ganvas")
+    loop.set_default_executor(jobs)
+    try:
+        asyncio.set_event_loop(loop)
+        with contextlib.suppress(KeyboardInterrupt):  # before the server listens to signals
+            loop.run_until_complete(_Server(config, ready).until_stopped(listener))
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=0.3))
+    finally:
+        jobs.shutdown(wait=False, cancel_futures=True)
+        asyncio.set_event_loop(None)
+        loop.close()

@@ -1,0 +1,33 @@
+"""What all pages of a server share."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ganvas.latent.directions import Direction
+from ganvas.runs import Run
+from ganvas.web.intake import Intake
+from ganvas.web.landscape import Landscape
+from ganvas.web.renderer import Renderer
+
+
+@dataclass
+class Source:
+    """The model, what was given with it, and what was found once for all pages."""
+
+    renderer: Renderer
+    run: Run | None = None
+    """Where new snapshots come from."""
+    loaded: Sequence[Direction] = ()
+    """Directions that were given at the start."""
+    landscape: Landscape | None = None
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the map is drawn: the pages wait for one."""
+    intake: Intake = field(default_factory=Intake)
+    """Where files go that the pages are given."""
+
+
+def source_of(renderer: Renderer, run: Run | None, files: Sequence[Path]) -> Source:
+    """The renderer with the directions of files. Raises `GanvasError` for those that do not fit."""
+    return Source(renderer, run, [each for file in files for each in renderer.load(file)])
