@@ -75,3 +75,8 @@ def torch_fidelity_inception() -> Any:
 def prdc() -> Callable[..., dict[str, float]]:
     """`compute_prdc`, which prints; callers capture that."""
     return _without_torchvision("prdc").compute_prdc  # type: ignore[no-any-return]
+
+
+def clean_fid_resizer() -> Callable[[np.ndarray], np.ndarray]:
+    """Its resizing of one image (H, W, 3) to 299 px."""
+    return _without_torchvision("cleanfid.resize").build_resizer("clean")  # type: ignore[no-any-return]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,22 @@ def test_names_and_what_fits_the_data(tmp_path: Path) -> None:
     )
     with pytest.raises(GanvasError, match="no bundled classifier for digits"):
         open_extractor("classifier", namesake, "cpu")
+    digits = load_dataset("digits")
+    larger = torch.zeros(20, 1, 64, 64, dtype=torch.uint8)
+    others = (
+        replace(digits, items=larger, shape=(1, 64, 64)),  # a folder of large pictures that is called digits
+        replace(digits, class_names=tuple("abcdefghij")),
+        replace(digits, labels=None, class_names=()),
+    )
+    for other in others:
+        assert open_extractor("auto", other, "cpu").id.startswith("efficientnet-lite0-")
+
+
+def test_labels_with_a_gap_make_no_million_classes() -> None:
+    images = torch.zeros(20, 1, 8, 8, dtype=torch.uint8)
+    labels = torch.tensor([1, 1_000_000]).repeat(10)
+    with pytest.raises(GanvasError, match="Number the classes from 0 to 1"):
+        classifier.train(images, labels, (images, labels), device=CPU)
     with pytest.raises(GanvasError, match="Did you mean 'dinov2'"):
         open_extractor("dinov3", device="cpu")
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 import ganvas
 from ganvas import metrics
 from ganvas.data import load_dataset
 from ganvas.data.toy import distribution
 from ganvas.errors import GanvasError
-from ganvas.features import decoded
+from ganvas.features import Features, decoded
 from ganvas.features.base import Raw
 from ganvas.metrics import Row, compare, evaluate
 from ganvas.training import Result
@@ -112,7 +112,10 @@ def test_images_of_mixed_sizes_need_a_word(tmp_path: Path) -> None:
         Image.fromarray(image[0].numpy()).resize((side, side)).save(tmp_path / f"{i}.png")
     with pytest.raises(GanvasError, match="--resize crop"):
         evaluate(tmp_path, "digits", ["frechet"], device="cpu")
-    found = evaluate(tmp_path, "digits", ["frechet"], device="cpu", resolution=16, resize="stretch")
+    # A classifier is taken by name for data of its own size alone; by its full name it takes any.
+    found = evaluate(
+        tmp_path, "digits", ["frechet"], device="cpu", resolution=16, resize="stretch", extractor="classifier-digits"
+    )
     assert found.rows[0].n == 120
 
 
@@ -244,3 +247,197 @@ def test_light_evaluation_keeps_the_best_snapshot(tiny_train: Callable[..., Resu
     again = evaluate(kept, metrics=["frechet"], n=200, seed=3, device="cpu", floor=False)
     assert again["frechet"] == pytest.approx(best.value, rel=1e-6)
     assert [p.name for p in result.run.snapshots][-1] != "best"
+
+
+class Album(nn.Module):
+    """A perfect conditional generator of some labelled pictures: draws one of the class asked for; or one of `only`."""
+
+    def __init__(self, images: Tensor, labels: Tensor, only: int | None = None) -> None:
+        super().__init__()
+        self.images, self.order, self.only = images.float() / 255, labels.argsort(stable=True), only
+        self.counts = torch.bincount(labels)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        asked = labels if self.only is None else torch.full_like(labels, self.only)
+        place = (torch.special.ndtr(z[:, 0]) * self.counts[asked]).long().clamp(max=self.counts[asked] - 1)
+        return self.images[self.order[(self.counts.cumsum(0) - self.counts)[asked] + place]]
+
+
+def album(data: ganvas.Dataset, only: int | None = None) -> ganvas.Model:
+    images, labels = data.take(torch.arange(len(data)))
+    assert labels is not None
+    return ganvas.wrap(Album(images, labels, only), latent_dim=2, num_classes=10, value_range=(0, 1))
+
+
+def unequal_digits() -> ganvas.Dataset:
+    """Digits with 178 zeros and 8 of each other class."""
+    data = load_dataset("digits")
+    images, labels = data.take(torch.arange(len(data)))
+    assert labels is not None
+    rows = torch.cat([(labels == c).nonzero()[: 178 if c == 0 else 8, 0] for c in range(10)]).sort().values
+    return replace(data, items=images[rows], labels=labels[rows], fingerprint="unequal digits")
+
+
+def test_a_perfect_conditional_generator_of_unequal_classes_is_at_its_data() -> None:
+    """By as many of each class it would score a Frechet distance of 39 and a coverage of 0.61."""
+    data = unequal_digits()
+    asked = ["frechet", "density-coverage", "modes"]
+    as_data, uniform = (
+        evaluate(album(data), data, asked, n=2500, device="cpu", labels=labels)
+        for labels in ("data", "uniform")  # type: ignore[arg-type]
+    )
+    assert as_data["frechet"] < 0.4
+    assert as_data["coverage"] > 0.97
+    assert as_data["reverse-kl"] < 0.001
+    assert (as_data.rows[0].labels, uniform.rows[0].labels) == ("data", "uniform")
+    assert uniform["frechet"] == pytest.approx(39, rel=0.05)
+    assert uniform["coverage"] < 0.75
+
+
+def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:
+    data = load_dataset("digits")
+    only_zeros = album(data, only=0)
+    for fake in (only_zeros, only_zeros.sample(500)):
+        found = evaluate(fake, data, ["modes"], n=500, device="cpu")
+        assert found["modes"] == 1
+        assert found["reverse-kl"] == pytest.approx(np.log(10), abs=0.02)
+    whole = evaluate(album(data), data, ["modes", "per-class"], n=1000, device="cpu")
+    assert whole["modes"] == 10
+    assert whole["reverse-kl"] < 0.005
+    collapsed = evaluate(only_zeros, data, ["per-class"], n=1000, device="cpu")
+    assert collapsed["frechet[0]"] < 1.5
+    assert collapsed["frechet[7]"] > 20 * whole["frechet[7]"], "another class in the place of the one asked for"
+
+
+def test_shares_of_another_reference_are_not_made_up() -> None:
+    data = load_dataset("digits")
+    nameless = replace(data, labels=None, class_names=())
+    found = evaluate(album(data), nameless, ["frechet"], n=200, extractor="raw", device="cpu")
+    assert found.rows[0].labels == "uniform"
+    assert any("the reference digits has no labels" in warning for warning in found.warnings)
+    with pytest.raises(GanvasError, match="draws no classes"):
+        evaluate("fashion", "digits", labels="uniform", device="cpu")
+
+
+def test_labels_with_a_gap_make_no_phantom_classes() -> None:
+    """Class 0 has no images: two classes there are, and both are drawn."""
+    data = load_dataset("digits")
+    images, labels = data.take(torch.arange(len(data)))
+    assert labels is not None
+    two = (labels == 1) | (labels == 2)
+    part = replace(data, items=images[two], labels=labels[two], fingerprint="ones and twos")
+    found = evaluate(images[two], part, ["modes"], device="cpu")
+    assert found["modes"] == 2
+    assert found["reverse-kl"] < 0.01
+    far = metrics.base.Inputs(
+        Features(np.zeros((4, 2), np.float32), np.zeros((4, 2), np.float32)),
+        Features(np.zeros((4, 2), np.float32), None), real_labels=np.full(4, 1_000_000),
+    )  # fmt: skip
+    assert metrics.registry.get("modes").fits(far).startswith("it needs a classifier")
+
+
+@pytest.mark.parametrize("name", ["frechet", "sliced-wasserstein"])
+def test_errors_do_not_depend_on_the_order_of_the_samples(name: str) -> None:
+    """Sorted by class the blocks would be classes, and the error would be that of leaving classes out."""
+    data = load_dataset("digits")
+    train, _ = data.split(0.1)
+    images, labels = train.take(torch.arange(0, len(train), 2))
+    assert labels is not None
+    shuffled, by_class = (
+        evaluate(images[order], data, [name], device="cpu", floor=False).rows[0].error
+        for order in (torch.randperm(len(images), generator=torch.Generator().manual_seed(0)), labels.argsort())
+    )
+    assert shuffled is not None
+    assert by_class == pytest.approx(shuffled, rel=0.6)
+
+
+def test_the_floor_is_of_as_many_samples_as_what_stands_beside_it() -> None:
+    """Samples of the very distribution are at the floor when both are as many, and far below it with more."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(2000, 20)), rng.normal(size=(4000, 20))
+    (row,) = evaluate(fake, real, ["frechet"], n=4000, device="cpu").rows
+    assert (row.n, row.floor_n) == (4000, 200)
+    assert row.at_floor_n is not None
+    assert row.floor is not None
+    assert row.at_floor_n == pytest.approx(row.floor, rel=0.3)
+    assert row.value < 0.3 * row.floor
+    none = evaluate(fake, real[:300], ["frechet"], device="cpu")
+    assert none.rows[0].floor is None
+    assert none.rows[0].at_floor_n is None
+    assert any("No floor: 30 held-out samples" in warning for warning in none.warnings)
+
+
+def test_two_arrays_are_measured_as_the_docs_write_it() -> None:
+    train, held_out = load_dataset("digits").split(0.1)
+    (real, _), (fake, _) = (part.take(torch.arange(len(part))) for part in (train, held_out))
+    first_layout = evaluate(fake, real, ["frechet"], extractor="raw", device="cpu", floor=False)
+    last_layout = evaluate(
+        fake.permute(0, 2, 3, 1).numpy(), real[:, 0], ["frechet"], extractor="raw", device="cpu", floor=False
+    )
+    assert first_layout["frechet"] == last_layout["frechet"]
+    points = np.random.default_rng(0).normal(size=(400, 3))
+    assert evaluate(points[:200] + 1, points[200:], ["frechet"], device="cpu")["frechet"] == pytest.approx(3, rel=0.2)
+
+
+def test_colour_images_with_channels_last_are_what_they_are() -> None:
+    random = np.random.default_rng(0)
+    images = (random.integers(0, 256, (60, 1, 1, 3)) + random.integers(-20, 20, (60, 12, 12, 3))).clip(0, 255)
+    images = images.astype(np.uint8)
+    first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    mean = lambda x: x.float().mean((2, 3))  # noqa: E731
+    found = [
+        evaluate(each, first[::2], ["frechet"], extractor=mean, device="cpu", floor=False)["frechet"]
+        for each in (first, images)
+    ]
+    assert found[0] == found[1]
+    with pytest.raises(GanvasError, match=r"Leave the last away: fake\[..., :3\]"):
+        evaluate(np.zeros((5, 12, 12, 4), np.uint8), first, device="cpu")
+    with pytest.raises(GanvasError, match="one picture"):
+        evaluate(images[0], first, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": -1}, "n is -1; it must be at least 1"),
+        ({"n": 0}, "n is 0"),
+        ({"n": 1e9}, "n is 1000000000.0; it must be a whole number"),
+        ({"batch": 0}, "batch is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"labels": "some"}, "Unknown labels 'some'"),
+        ({"metrics": []}, "No metric was asked for"),
+    ],
+)
+def test_counts_that_are_none(options: dict[str, object], message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        evaluate(digits(60), "digits", **{"metrics": ["frechet"], "device": "cpu", **options})  # type: ignore[arg-type]
+
+
+def test_a_small_reference_asks_for_few_samples(trained: Result) -> None:
+    few = replace(load_dataset("digits"), indices=torch.arange(200), fingerprint="few digits")
+    assert evaluate(trained.run.path, few, ["frechet"], device="cpu").rows[0].n == 1000
+    assert evaluate(trained.run.path, metrics=["frechet"], device="cpu").rows[0].n == 1617
+
+
+def test_a_metric_of_somebody_else_says_itself_what_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    def brightness(inputs: metrics.base.Inputs) -> list[metrics.base.Value]:
+        return [metrics.base.Value("brightness", float(inputs.fake.features.mean()), None, "")]
+
+    monkeypatch.setitem(metrics.registry._entries, "theirs", metrics.Metric(brightness, better={"brightness": "near 0"}))
+    monkeypatch.setitem(metrics.registry._entries, "silent", metrics.Metric(brightness))
+    (row,) = evaluate(digits(60), "digits", ["theirs"], device="cpu", floor=False).rows
+    assert row.better == "near 0"
+    assert Row.from_json(row.to_json()) == row
+    monkeypatch.delitem(metrics.registry._entries, "theirs")
+    (row,) = evaluate(digits(60), "digits", ["silent"], device="cpu", floor=False).rows
+    assert row.better == ""
+
+
+def test_other_folds_and_holdouts_are_other_references(trained: Result) -> None:
+    row = evaluate(trained.run.path, metrics=["frechet"], n=100, device="cpu", floor=False).rows[0]
+    assert row.split == "all but a share of 0.1, fold 0"
+    with pytest.raises(GanvasError, match="different parts of the reference"):
+        compare([row], [replace(row, split="all but a share of 0.1, fold 3")])
+    old = {k: v for k, v in row.to_json().items() if k not in ("split", "better", "at_floor_n", "labels")}
+    assert Row.from_json(old).better == "lower"
+    assert compare([Row.from_json(old)], [row])

@@ -4,7 +4,7 @@ from scipy.stats import mannwhitneyu, norm
 
 from ganvas.errors import GanvasError
 from ganvas.metrics import authenticity, data_copying, nearest_training
-from ganvas.metrics.memorisation import mann_whitney_z
+from ganvas.metrics.memorisation import copying_test, mann_whitney_z
 
 RNG = np.random.default_rng
 
@@ -45,17 +45,26 @@ def test_data_copying_tells_copies_from_fresh_and_from_poor_samples() -> None:
     assert data_copying(fresh * 2, train, held_out) > 5
 
 
-def test_data_copying_is_standard_normal_without_copying() -> None:
-    values = []
-    for seed in range(60):
+@pytest.mark.parametrize(("cells", "expected"), [(1, 0.93), (3, 0.58), (10, 0.36)])
+def test_the_error_of_data_copying_is_its_deviation_without_copying(cells: int, expected: float) -> None:
+    """`expected` is the deviation over many draws of three equal sets."""
+    scores, errors = [], []
+    for seed in range(80):
         rng = RNG(100 + seed)
-        values.append(
-            data_copying(
-                rng.normal(size=(150, 3)), rng.normal(size=(400, 3)), rng.normal(size=(150, 3)), cells=1
-            )
+        found = copying_test(
+            rng.normal(size=(300, 3)), rng.normal(size=(400, 3)), rng.normal(size=(300, 3)), cells=cells, least=10
         )
-    assert abs(np.mean(values)) < 0.5
-    assert 0.7 < np.std(values) < 1.4
+        scores.append(found.score)
+        errors.append(found.error)
+    assert abs(np.mean(scores)) < 4 * np.std(scores) / np.sqrt(len(scores))
+    assert np.std(scores) == pytest.approx(expected, rel=0.25)
+    assert np.mean(errors) == pytest.approx(expected, rel=0.15)
+
+
+def test_three_equal_cells_have_the_error_of_a_mean_of_three() -> None:
+    centres = np.array([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]])
+    fake, train, held_out = (np.repeat(centres, 60, 0) + RNG(seed).normal(size=(180, 2)) for seed in range(3))
+    assert copying_test(fake, train, held_out).error == pytest.approx(3**-0.5)
 
 
 def test_bad_input() -> None:

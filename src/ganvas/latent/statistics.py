@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction, edit
 from ganvas.latent.space import LatentSpace
@@ -18,12 +19,16 @@ from ganvas.latent.supervised import scores_of
 Array = NDArray[np.float64]
 BINS = 20
 VOTES, GROUP = 2000, 64
+COLLAPSED = 1e-12
+"""A code whose spread is below this share of its largest value is constant up to rounding: it says nothing of any factor."""
 
 
 def intrinsic_dimension(points: Array) -> float:
     """TwoNN (Facco et al. 2017): from the ratio of the distances to the second and the first neighbour of points (n, D)."""
     from sklearn.neighbors import NearestNeighbors
 
+    (rows,), _ = arrays.apart(arrays.as_rows(points, "points", least=12).double())  # ratios: the unit does not matter
+    points = rows.cpu().numpy()
     distances, _ = NearestNeighbors(n_neighbors=3).fit(points).kneighbors(points)
     near = distances[:, 1] > 0  # copies have no ratio
     ratios = np.sort(np.log(distances[near, 2] / distances[near, 1]))
@@ -36,7 +41,11 @@ def intrinsic_dimension(points: Array) -> float:
 
 def participation(values: Tensor) -> float:
     """How many eigenvalues (k,) matter: the square of their sum over the sum of their squares; k when all are equal."""
-    return float(values.sum().square() / values.square().sum().clamp(min=1e-300))
+    shares = arrays.as_floats(values, "values").double().flatten()
+    if len(shares) == 0 or bool((shares < 0).any()) or float(shares.max()) == 0:
+        raise GanvasError("Participation wants eigenvalues (k,): none below 0, and not all 0.")
+    shares = shares / shares.max()
+    return float(shares.sum().square() / shares.square().sum())
 
 
 def linear_separability(
@@ -49,6 +58,9 @@ def linear_separability(
     """
     from sklearn.svm import LinearSVC
 
+    arrays.count(samples, "samples", 10)
+    if not names:
+        raise GanvasError("No attribute was named. See: ganvas list attributes.")
     points = space.numbered(samples, seed)
     x = space.whiten((points - space.mean).flatten(1)).cpu().numpy()
     bits = 0.0
@@ -97,7 +109,12 @@ def rescore(
     Matched effects make leakage comparable: a direction that does little leaks little. Measured on samples that no direction was
     found with, from half the strength below to half above, so that a bend in the space does not count for one side.
     """
-    points = space.numbered(samples, seed + 1_000_003)
+    if len(directions) != len(names) or len(names) < 2:
+        raise GanvasError(
+            f"There are {len(directions)} directions and {len(names)} attributes; expected the attribute of each, at least two."
+        )
+    arrays.number(effect, "effect", above=0)
+    points = space.numbered(arrays.count(samples, "samples", 2), seed + 1_000_003)
     spread = {
         name: float(each.std().clamp(min=1e-9)) for name, each in scores_of(space, names, points).items()
     }
@@ -107,7 +124,7 @@ def rescore(
         return [float((high[name] - low[name]).mean()) / spread[name] for name in of]
 
     rows, strengths = [], []
-    for direction, own in zip(directions, names, strict=False):
+    for direction, own in zip(directions, names, strict=True):
         low, high = 0.0, 4.0
         reached = changes(direction, high, [own])[0] >= effect
         for _ in range(7 if reached else 0):
@@ -126,13 +143,39 @@ class Dci(NamedTuple):
     informativeness: float
 
 
+def _codes_and_factors(codes: Array, factors: NDArray[np.int64], least: int) -> tuple[Array, NDArray[np.int64]]:
+    """Codes (n, D) less those that are constant, and factors (n, K) less those, their values numbered from 0.
+
+    Raises `GanvasError` for unequal lengths, factors that are no whole numbers, and less than two codes or one factor left.
+    """
+    x = arrays.as_rows(codes, "codes", least).double().cpu().numpy()
+    given = arrays.as_tensor(factors, "factors").cpu()
+    if given.dim() != 2 or given.is_floating_point() or len(given) != len(x):
+        raise GanvasError(
+            f"factors must be whole numbers, one row for each of the {len(x)} codes (n, K); got {tuple(given.shape)} of "
+            f"{str(given.dtype).removeprefix('torch.')}."
+        )
+    scale = np.abs(x).max(0)
+    x = x / np.where(scale > 0, scale, 1)
+    x = x[:, x.std(0) > COLLAPSED]
+    numbered = [np.unique(column, return_inverse=True)[1] for column in given.numpy().T]
+    kept = [column for column in numbered if column.max() > 0]
+    if x.shape[1] < 2 or not kept:
+        raise GanvasError(
+            f"{x.shape[1]} of {len(scale)} codes and {len(kept)} of {given.shape[1]} factors vary; it needs two and one that do."
+        )
+    return x, np.stack(kept, 1).astype(np.int64)
+
+
 def dci(codes: Array, factors: NDArray[np.int64], seed: int = 0) -> Dci:
     """Of codes (n, D) and whole-numbered factors (n, K), by the importances of random forests; accuracy on a held-out quarter.
 
-    Their equations 2 to 4. Published figures use forests or boosted trees: compare at equal ones only.
+    Their equations 2 to 4. Published figures use forests or boosted trees: compare at equal ones only. Constant codes and
+    factors are left out; one factor alone is complete and disentangled by definition.
     """
     from sklearn.ensemble import RandomForestClassifier
 
+    codes, factors = _codes_and_factors(codes, factors, 8)
     cut = len(codes) * 3 // 4
     importances, accuracies = [], []
     for k in range(factors.shape[1]):
@@ -141,7 +184,7 @@ def dci(codes: Array, factors: NDArray[np.int64], seed: int = 0) -> Dci:
         importances.append(forest.feature_importances_)
         accuracies.append(forest.score(codes[cut:], factors[cut:, k]))
     r = np.stack(importances, 1) + 1e-12  # (D, K)
-    across, along = (1 - _entropy(r, axis) / np.log(r.shape[axis]) for axis in (1, 0))
+    across, along = (1 - _entropy(r, axis) / np.log(max(2, r.shape[axis])) for axis in (1, 0))
     weight = r.sum(1) / r.sum()
     return Dci(float((weight * across).sum()), float(along.mean()), float(np.mean(accuracies)))
 
@@ -153,9 +196,14 @@ def _entropy(r: Array, axis: int) -> Array:
 
 
 def mig(codes: Array, factors: NDArray[np.int64]) -> float:
-    """Mutual information gap (Chen et al. 2018, equation 6): (largest - second) / entropy, mean over factors; 20 bins a code."""
+    """Mutual information gap (Chen et al. 2018, equation 6): (largest - second) / entropy, mean over factors; 20 bins a code.
+
+    Bins hold equally many codes; disentanglement_lib takes bins of equal width, whose figures are others. Constant factors have
+    no entropy and are left out, constant codes say nothing.
+    """
     from sklearn.metrics import mutual_info_score
 
+    codes, factors = _codes_and_factors(codes, factors, 2)
     edges = [np.quantile(code, np.linspace(0, 1, BINS + 1)[1:-1]) for code in codes.T]
     binned = [np.digitize(code, edge) for code, edge in zip(codes.T, edges, strict=True)]
     gaps = []
@@ -170,18 +218,19 @@ def sap(codes: Array, factors: NDArray[np.int64]) -> float:
     """Separated attribute predictability (Kumar et al. 2018): how much better the best code alone tells a factor than the second.
 
     The score of one code is the balanced accuracy of a tree of 32 leaves on it, on a held-out half. The authors take a linear
-    classifier, which on one number can tell only the two ends of an ordered factor apart.
+    classifier, which on one number can tell only the two ends of an ordered factor apart. Constant codes and factors are left out.
     """
-    from sklearn.metrics import balanced_accuracy_score
     from sklearn.tree import DecisionTreeClassifier
 
+    codes, factors = _codes_and_factors(codes, factors, 4)
     half, gaps = len(codes) // 2, []
     for factor in factors.T:
         scores = []
         for code in codes.T:
             tree = DecisionTreeClassifier(max_leaf_nodes=32, class_weight="balanced", random_state=0)
             told = tree.fit(code[:half, None], factor[:half]).predict(code[half:, None])
-            scores.append(balanced_accuracy_score(factor[half:], told))
+            right = told == factor[half:]
+            scores.append(np.mean([right[factor[half:] == value].mean() for value in np.unique(factor[half:])]))
         first, second = np.sort(scores)[::-1][:2]
         gaps.append(first - second)
     return float(np.mean(gaps))
@@ -191,10 +240,12 @@ def factor_vae_score(codes: Array, factors: NDArray[np.int64], seed: int = 0) ->
     """Accuracy of telling the factor that was held fixed by the code that varied least (Kim and Mnih 2018, section 4).
 
     Groups of 64 rows that share one value of one factor, their variances over the whole ones; a majority vote, trained on
-    one half of 2,000 groups and scored on the other.
+    one half of 2,000 groups and scored on the other. Collapsed codes are left out, as the authors do: a constant one would
+    always vary least.
     """
-    random = np.random.default_rng(seed)
-    whole = codes.var(0) + 1e-12
+    codes, factors = _codes_and_factors(codes, factors, 2)
+    random = np.random.default_rng(arrays.seed(seed))
+    whole = codes.var(0)
     votes = np.zeros((2, codes.shape[1], factors.shape[1]), np.int64)
     for i in range(VOTES):
         k = int(random.integers(factors.shape[1]))

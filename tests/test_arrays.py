@@ -1,0 +1,167 @@
+"""The door: what people have becomes the same numbers, or an error that says what to write."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from ganvas import arrays
+from ganvas.errors import GanvasError
+
+X = np.random.default_rng(0).integers(-50, 50, (6, 4)).astype(np.float64)
+SAME = {
+    "float16": X.astype(np.float16),
+    "float32": X.astype(np.float32),
+    "longdouble": X.astype(np.longdouble),
+    "int8": X.astype(np.int8),
+    "int32": X.astype(np.int32),
+    "big-endian": X.astype(">f8"),
+    "big-endian whole": X.astype(">i4"),
+    "negative strides": np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
+    "column by column": np.asfortranarray(X),
+    "every other row": np.repeat(X, 2, 0)[::2],
+    "nothing masked": np.ma.masked_array(X, mask=np.zeros_like(X, bool)),
+    "a list": X.tolist(),
+    "bfloat16": torch.from_numpy(X).bfloat16(),
+    "half": torch.from_numpy(X).half(),
+    "uint8 offset": (X + 50).astype(np.uint8),
+    "uint16 offset": (X + 50).astype(np.uint16),
+    "uint64 offset": (X + 50).astype(np.uint64),
+    "gradient": torch.from_numpy(X).requires_grad_(True),
+    "transposed": torch.from_numpy(X.T.copy()).T,
+    "conjugate": torch.from_numpy(X + 0j).conj().real,
+    "negative": torch.from_numpy(1j * X).conj().imag * -1,
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_the_same_numbers_in_any_clothes(name: str) -> None:
+    found = arrays.as_rows(SAME[name], "x")
+    assert found.dtype in (torch.float32, torch.float64)
+    assert not found.requires_grad
+    np.testing.assert_array_equal(found.numpy() - (50 if "offset" in name else 0), X)
+
+
+def read_only() -> np.ndarray:
+    locked = X.copy()
+    locked.flags.writeable = False
+    return locked
+
+
+def test_memory_that_must_not_be_written_stays_as_it_is() -> None:
+    given_ = read_only()
+    arrays.as_rows(given_, "x").add_(1)
+    np.testing.assert_array_equal(given_, X)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (X + 0j, "complex"),
+        (torch.from_numpy(X) + 0j, "complex"),
+        (np.ma.masked_less(X, 0), "masked"),
+        (X.astype(object), r"astype\('float64'\)"),
+        (X.astype(str), "expected numbers"),
+        (np.array(["2020-01-01"], "datetime64[D]"), "expected numbers"),
+        ([[1.0, 2.0], [3.0]], "equal length"),
+        (torch.from_numpy(X).to_sparse(), "to_dense"),
+        (torch.empty(3, 2, device="meta"), "holds no numbers"),
+        (None, "expected numbers"),
+        ("rows", "expected numbers"),
+        (3.0, r"shape \(\)"),
+        (np.zeros((0, 3)), "0 rows"),
+        (np.zeros((3, 0)), r"shape \(3, 0\)"),
+        (X[0], r"shape \(4,\)"),
+        (X[None], r"shape \(1, 6, 4\)"),
+        (np.where(X > 0, np.nan, X), "hold NaN"),
+        (np.where(X > 0, np.inf, X).astype(np.float32), "hold NaN or infinity"),
+        (np.full((3, 2), 2**60), "beyond 2\\^53"),
+        (np.full((3, 2), 2**63, np.uint64), "2\\^53"),
+    ],
+)
+def test_what_can_not_be_taken_says_what_to_write(values: object, message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        arrays.as_rows(values, "x")
+
+
+@given(
+    arrays_of.arrays(
+        st.sampled_from([np.float16, np.float32, np.float64, np.int64, np.uint32, np.bool_, np.complex64]),
+        arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_rows_are_right_or_refused(values: np.ndarray) -> None:
+    try:
+        found = arrays.as_rows(values, "x")
+    except GanvasError:
+        good = values.ndim == 2 and values.size and values.dtype.kind != "c" and np.isfinite(values).all()
+        assert not good
+        return
+    np.testing.assert_array_equal(found.numpy(), values.astype(np.float64))
+
+
+@given(st.integers(-300, 300), st.sampled_from([np.float32, np.float64]))
+@settings(max_examples=60, deadline=None)
+def test_sets_are_brought_near_one_and_keep_their_ratios(power: int, kind: type) -> None:
+    values = X * (1e-38 if kind is np.float32 and power < -37 else 1e36 if kind is np.float32 and power > 36 else 10.0**power)
+    rows = arrays.as_rows(values.astype(kind), "x")
+    (found,), unit = arrays.apart(rows)
+    largest = float(found.abs().max())
+    assert 1 / arrays.TAME < largest < arrays.TAME
+    differences = (found[1:] - found[:-1]).double().numpy() * unit
+    np.testing.assert_allclose(differences, np.diff(rows.double().numpy(), axis=0), rtol=1e-6)
+
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (5, 3, 8, 6), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [IMAGES, IMAGES.transpose(0, 2, 3, 1), torch.from_numpy(IMAGES), IMAGES[::-1][::-1], torch.from_numpy(IMAGES).to(
+        memory_format=torch.channels_last)],
+)  # fmt: skip
+def test_layouts_of_images(values: object) -> None:
+    np.testing.assert_array_equal(arrays.as_samples(values, "x").numpy(), IMAGES)
+
+
+def test_grey_images_without_their_channel() -> None:
+    assert arrays.as_samples(IMAGES[:, 0], "x").shape == (5, 1, 8, 6)
+    assert arrays.as_samples(IMAGES[:, :1].transpose(0, 2, 3, 1), "x").shape == (5, 1, 8, 6)
+    assert arrays.as_samples(X, "x").dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (IMAGES[0].transpose(1, 2, 0), r"x\[None\] for the one"),
+        (np.zeros((5, 8, 8, 4), np.uint8), r"x\[\.\.\., :3\]"),
+        (np.zeros((5, 4, 8, 8), np.uint8), r"x\[:, :3\]"),
+        (np.zeros((5, 8, 8, 7), np.uint8), "1 or 3 channels"),
+        (IMAGES / 255, "round"),
+        (IMAGES.astype(int), r"astype\('uint8'\)"),
+        (np.zeros((0, 3, 8, 8), np.uint8), "empty"),
+        (X.astype(np.uint8), "expected uint8 images"),
+        (X.astype(np.int64) + 2**40, "more digits than float32 has"),
+        (X * 1e300, "more digits than float32 has"),
+    ],
+)
+def test_samples_that_are_none(values: np.ndarray, message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        arrays.as_samples(values, "x")
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**9, 1e3, 2.5, "3", None, float("nan")])
+def test_counts(value: object) -> None:
+    with pytest.raises(GanvasError, match=r"n is .*; it must be (at least 1|at most 10,000,000|a whole number)"):
+        arrays.count(value, "n")
+    assert arrays.count(np.int32(3), "n") == 3
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "a", None, np.zeros(2)])
+def test_numbers(value: object) -> None:
+    with pytest.raises(GanvasError, match=r"size is .*; it must be (above 0|a number)"):
+        arrays.number(value, "size", above=0)
+    assert arrays.number(np.float32(0.5), "size", above=0, most=1) == 0.5
