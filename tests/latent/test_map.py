@@ -102,4 +102,4 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert sum(cluster["share"] for cluster in document["clusters"]) == pytest.approx(1)
     assert len(json.loads(out.with_suffix(".json").read_text())["places"]) == 300
     assert main(["map", "fashion", *flags, "--colour", "smell"]) == 2
-    assert "density, realism, class" in capsys.readouterr().err
+    assert "density, critic-score, class" in capsys.readouterr().err

@@ -137,6 +137,6 @@ def _show(found: "list[Direction]", typical: float) -> None:
         )
     Console().print(table)
     print(
-        "effect: feature distance of 1 sigma; cost: loss of the critic's realism at 2 sigmas; "
+        "effect: feature distance of 1 sigma; cost: how far 2 sigmas lower the critic score, in its standard deviations; "
         "changes: in standard deviations of the attribute"
     )

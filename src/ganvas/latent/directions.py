@@ -48,7 +48,7 @@ class Direction:
     effects: Mapping[str, float] = field(default_factory=dict)
     """Attribute -> its mean change by one sigma, in its standard deviations over samples."""
     cost: float | None = None
-    """How far two sigmas either way lower the critic's logit, in its standard deviations over samples; None without a critic."""
+    """How far two sigmas either way lower the critic score, in its standard deviations over samples; None without a critic."""
     made: Mapping[str, Any] = field(default_factory=dict)
     """How it came to be: seed, options, version of ganvas."""
 
@@ -103,10 +103,10 @@ def measured(space: LatentSpace, direction: Direction, see: Perception = pyramid
             first, then = (attributes.get(name)(space.model.to_data(each)) for each in (before, after))
             effects[name] = float((then - first).mean() / first.std().clamp(min=1e-9))
     cost = None
-    if space.model.critic is not None:
-        real = space.model.critic(before, labels)
+    if space.scorer is not None:
+        real = space.scorer.logits(before, labels)
         far = [
-            space.model.critic(space.decode(edit(space, points, direction, s), labels), labels)
+            space.scorer.logits(space.decode(edit(space, points, direction, s), labels), labels)
             for s in (-COST_SIGMAS, COST_SIGMAS)
         ]
         cost = float((real.mean() - torch.stack(far).mean()) / real.std().clamp(min=1e-9))

@@ -1,4 +1,4 @@
-"""A 2-D map of a model: where samples lie, how dense and how real they are there, what clusters, what is missing.
+"""A 2-D map of a model: where samples lie, how dense, what the critic says of them, what clusters, what is missing.
 
 Distances are those of features: the bundled classifier's where the model's data have one, else image pyramids.
 """
@@ -16,6 +16,7 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 from ganvas.features.base import Extractor, Raw, Wrapped, embed
 from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.jacobian import spectrum
 from ganvas.latent.paths import pyramid
 from ganvas.latent.space import LatentSpace
@@ -56,7 +57,7 @@ class Map:
     places: Array
     """(n, 2)"""
     values: dict[str, Array]
-    """What to colour by: `density`, `realism` where there is a critic, `class` where there is a classifier, attributes. (n,)"""
+    """What to colour by (n,): `density`, `critic-score` with a critic, `class` with a classifier, attributes."""
     clusters: tuple[Cluster, ...]
     cluster_of: NDArray[np.int64]
     """(n,)"""
@@ -142,8 +143,8 @@ def draw_map(
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, n - 1)).fit(features)
     away, _ = neighbours.kneighbors()
     values: dict[str, Array] = {"density": -np.log(away.mean(1) + 1e-12)}
-    if model.critic is not None:
-        values["realism"] = _realism(model, n, seed)
+    if space.scorer is not None:
+        values[CRITIC_SCORE] = space.scorer.scores(samples, model.labels(n)).numpy()
     classes = None if found.logits is None else found.logits.argmax(1)
     if classes is not None:
         values["class"] = classes.astype(np.float64)
@@ -201,17 +202,6 @@ def draw_map(
         shares,
         words,
     )
-
-
-@torch.no_grad()
-def _realism(model: Model, n: int, seed: int) -> Array:
-    assert model.critic is not None
-    found, latents, labels = [], model.latents(n, seed), model.labels(n)
-    for rows in torch.arange(n).split(BATCH):
-        z, label = latents[rows].to(model.device), None if labels is None else labels[rows].to(model.device)
-        found.append(model.critic(model.generator(z, label), label).float().cpu())
-    logits = torch.cat(found).double()
-    return ((logits - logits.mean()) / logits.std().clamp(min=1e-12)).numpy()
 
 
 def _cluster(features: Array, seed: int) -> tuple[NDArray[np.int64], Array]:

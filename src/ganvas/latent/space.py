@@ -19,6 +19,8 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.model import Model, draw_prior
 from ganvas.networks import to_prior
+from ganvas.latent.critic import CriticScorer, scorer_of
+from ganvas.model import Model, draw_prior, to_prior
 from ganvas.registry import did_you_mean
 
 KNOWN = 4096
@@ -82,6 +84,11 @@ class LatentSpace:
     def size(self) -> int:
         """Numbers in one point."""
         return math.prod(self.shape)
+
+    @cached_property
+    def scorer(self) -> CriticScorer | None:
+        """What gives samples their critic score; None without a critic of single samples."""
+        return scorer_of(self.model)
 
     @cached_property
     def mean(self) -> Tensor:
