@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.model import Model, draw_prior
 from ganvas.networks import to_prior
-from ganvas.latent.critic import CriticScorer, scorer_of
-from ganvas.model import Model, draw_prior, to_prior
 from ganvas.registry import did_you_mean
 
 KNOWN = 4096
