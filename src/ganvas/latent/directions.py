@@ -92,8 +92,7 @@ def named(
 def measured(space: LatentSpace, direction: Direction, see: Perception = pyramid) -> Direction:
     """The same direction with sigma, effect, effects and cost measured on the space's own points."""
     vector = direction.vector.to(space.model.device)
-    along = (space.known - space.mean).flatten(1) @ vector.flatten()
-    direction = replace(direction, sigma=float(along.std()))
+    direction = replace(direction, sigma=space.sigma(vector))
     points = space.known[:EFFECT_SAMPLES]
     labels = space.labels(len(points), None)
     before, after = (space.decode(each, labels) for each in (points, edit(space, points, direction, 1.0)))

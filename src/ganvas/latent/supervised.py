@@ -56,15 +56,20 @@ def attribute(
     white, y = space.whiten((points[chosen] - space.mean).flatten(1)), (scores[chosen] >= high).cpu()
     _two_sides(name, y, ~y & bool(low < high))
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.model_selection import StratifiedKFold, cross_validate
 
     x = white.cpu().numpy()
     folds = StratifiedKFold(min(FOLDS, int(y.sum()), int((~y).sum())), shuffle=True, random_state=0)
     models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in STRENGTHS]
-    accuracies = [
-        float(cross_val_score(m, x, y.numpy(), cv=folds, scoring="balanced_accuracy").mean()) for m in models
+    scored = [
+        cross_validate(m, x, y.numpy(), cv=folds, scoring=("balanced_accuracy", "neg_log_loss"))
+        for m in models
     ]
-    best = max(range(len(models)), key=accuracies.__getitem__)
+    accuracies = [float(each["test_balanced_accuracy"].mean()) for each in scored]
+    # Where sides are fully apart, all accuracies are 1: the weaker penalty then turns the normal less.
+    best = max(
+        range(len(models)), key=lambda i: (accuracies[i], float(scored[i]["test_neg_log_loss"].mean()))
+    )
     normal = torch.from_numpy(models[best].fit(x, y.numpy()).coef_).to(points.device)
     vector = without(space, space.unwhiten(normal)[0], against).reshape(space.shape)
     made = {
