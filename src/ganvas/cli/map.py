@@ -46,9 +46,8 @@ def run(
 
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
-    from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, data_of
+    from ganvas.latent.attributes import attributes, load_data_of
     from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.map import draw_map
     from ganvas.model import load
@@ -62,17 +61,21 @@ def run(
         )
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
-    images = None
-    if data != "none" and (data or data_of(loaded)):
+    images, missing = None, "none were asked for"
+    if data != "none":
         try:
-            opened = load_dataset(data or data_of(loaded))
+            opened, _ = load_data_of(loaded, data)
             rows = torch.randperm(len(opened), generator=torch.Generator().manual_seed(seed))[:real]
             images = opened.take(rows)[0]
-        except GanvasError:
+        except GanvasError as error:
             if data:  # asked for; what is only the default may be missing
                 raise
+            missing = str(error)
     with _shared.progress() as show:
         found = draw_map(where, n, method, seed, images, tell=show)
+    words = list(found.words)
+    if images is None:
+        words.append(f"Without real images (no holes, no nearest ones): {missing}")
     usual = [name for name in ("density", "class", CRITIC_SCORE) if name in found.values][:2]
     shown: list[str] = [colour] if colour else list(usual)
     for name in shown:
@@ -100,7 +103,7 @@ def run(
         io.write_bytes(sheet, pictures.png(pictures.grid(torch.cat(rows_), columns=len(rows_[0]))))
         written += [str(atlas), str(sheet)]
     document: dict[str, Any] = {
-        "model": model, "n": n, "method": method, "seed": seed, "words": list(found.words), "dimension": found.dimension,
+        "model": model, "n": n, "method": method, "seed": seed, "words": words, "dimension": found.dimension,
         "spectrum": [float(value) for value in found.spectrum],
         "clusters": [
             {"number": c.number, "share": c.share, "real_share": c.real_share, "label": c.label, "typical": list(c.typical),
@@ -113,7 +116,7 @@ def run(
     if json:
         print(json_module.dumps(document))
         return
-    print("\n".join(found.words))
+    print("\n".join(words))
     print(f"-> {', '.join(written)}, {out.with_suffix('.json')}")
 
 
