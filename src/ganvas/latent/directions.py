@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ganvas import io
+from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
 from ganvas.latent.attributes import attributes
@@ -24,6 +25,22 @@ from ganvas.model import Model
 
 EFFECT_SAMPLES = 128
 COST_SIGMAS = 2.0
+CONTROLS = 32
+"""Random directions that the effect of others is compared with."""
+
+
+class Chance(NamedTuple):
+    """What random directions do."""
+
+    effect: float
+    """Mean feature distance that one sigma along `CONTROLS` random directions moves a sample."""
+    error: float
+    """Its standard error."""
+
+    def times(self, effect: float) -> tuple[float, float]:
+        """An effect in units of the random ones, and the standard error that these leave."""
+        found = effect / max(self.effect, 1e-12)
+        return found, found * self.error / max(self.effect, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -112,6 +129,22 @@ def measured(space: LatentSpace, direction: Direction, see: Perception = pyramid
     return replace(
         direction, effect=float((see(after) - see(before)).norm(dim=1).mean()), effects=effects, cost=cost
     )
+
+
+@torch.no_grad()
+def chance(space: LatentSpace, see: Perception = pyramid) -> Chance:
+    """The effect of random directions: always the same ones of a space, however many directions are compared with them."""
+    points = space.known[:EFFECT_SAMPLES]
+    labels = space.labels(len(points), None)
+    before = see(space.decode(points, labels))
+    vectors = torch.randn(CONTROLS, *space.shape, generator=stream(0, "random effects")).to(points)
+    moved = []
+    for vector in vectors:
+        unit = vector / vector.norm()
+        after = see(space.decode(points + space.sigma(unit) * unit, labels))
+        moved.append(float((after - before).norm(dim=1).mean()))
+    effects = torch.tensor(moved, dtype=torch.float64)
+    return Chance(float(effects.mean()), float(effects.std() / CONTROLS**0.5))
 
 
 def edit(space: LatentSpace, points: Tensor, direction: Direction, strength: float | Tensor) -> Tensor:
