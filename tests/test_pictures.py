@@ -1,10 +1,11 @@
+import io as memory
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
@@ -77,6 +78,41 @@ def test_a_film_can_be_read_again(tmp_path: Path) -> None:
         assert abs(float((image > 127).mean()) - (28 - 5 * i) / 28) < 0.02
     with pytest.raises(GanvasError, match="as a film"):
         pictures.save_animation(frames, tmp_path / "a.avi")
+
+
+def _durations(content: bytes) -> list[int]:
+    with Image.open(memory.BytesIO(content)) as film:
+        found = []
+        for frame in ImageSequence.Iterator(film):
+            frame.load()
+            found.append(int(frame.info["duration"]))
+        return found
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+@pytest.mark.parametrize(("fps", "seconds"), [(24, 1.25), (30, 1.0), (50, 0.6), (7, 30 / 7), (12.5, 2.4)])
+def test_a_film_lasts_as_long_as_it_should(suffix: str, fps: float, seconds: float) -> None:
+    """30 pictures at 24 a second last 1.25 s: delays of 40 and 50 ms alternate, where each rounded for itself gave 1.20."""
+    frames = torch.randint(0, 256, (30, 1, 16, 16), dtype=torch.uint8)
+    found = _durations(pictures.animation(frames, suffix, fps))
+    assert len(found) == 30
+    assert sum(found) / 1000 == pytest.approx(seconds, abs=0.0051)
+    assert max(found) - min(found) <= pictures.DELAYS[suffix]
+
+
+def test_what_no_viewer_plays_is_refused(tmp_path: Path) -> None:
+    frames = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    with pytest.raises(
+        GanvasError, match=r"at most 50 pictures a second, got 120. Use --fps 50, a .webp or an .mp4"
+    ):
+        pictures.check_film(tmp_path / "a.gif", 120)
+    with pytest.raises(GanvasError, match="at most 50"):
+        pictures.animation(frames, ".gif", 60)
+    noise = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8)
+    assert sum(_durations(pictures.animation(noise, ".webp", 120))) == 500
+    for fps in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(GanvasError, match="pictures a second"):
+            pictures.save_animation(frames, tmp_path / "a.webp", fps)
 
 
 def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

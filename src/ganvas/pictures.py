@@ -4,6 +4,7 @@ import base64
 import io as memory
 from fractions import Fraction
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,24 +97,45 @@ def data_url(content: bytes, media: str = "image/png") -> str:
 
 
 FILMS = (".gif", ".webp", ".mp4")
+DELAYS = {".gif": 10, ".webp": 1}
+"""Milliseconds that delays between pictures are counted in."""
+FASTEST_GIF = 50.0
+"""Pictures a second: a viewer plays what is faster, a delay of 10 ms or none, at ten a second."""
 
 
-def check_film(out: Path) -> None:
-    """Raise `GanvasError` when `save_animation` could not write there, before any work is done."""
+def check_film(out: Path, fps: float = 24.0) -> None:
+    """Raise `GanvasError` when `save_animation` could not write there or so fast, before any work is done."""
     if out.suffix not in FILMS:
         raise GanvasError(f"Can not write {out.suffix or 'a folder'} as a film; use {', '.join(FILMS)}.")
     if out.suffix == ".mp4" and find_spec("av") is None:
         raise GanvasError("An .mp4 needs PyAV: pip install 'ganvas[video]'. Or write a .webp or .gif.")
+    _check_fps(out.suffix, fps)
+
+
+def _check_fps(suffix: str, fps: float) -> None:
+    if not 0.01 <= fps <= 240:
+        raise GanvasError(f"{fps:g} pictures a second: give 0.01 to 240.")
+    if suffix == ".gif" and fps > FASTEST_GIF:
+        raise GanvasError(
+            f"A .gif holds at most {FASTEST_GIF:g} pictures a second, got {fps:g}. Use --fps {FASTEST_GIF:g}, a .webp or an .mp4."
+        )
 
 
 def save_animation(frames: Tensor, out: Path, fps: float = 24.0) -> None:
     """Write uint8 frames (T, C, H, W) as an endless .gif or .webp or an .mp4 (H.264), small ones enlarged by a whole factor."""
-    check_film(out)
+    check_film(out, fps)
     io.write_bytes(out, animation(frames, out.suffix, fps))
+
+
+def delays(count: int, fps: float, unit: int) -> list[int]:
+    """How long each of `count` pictures stays, in ms that are whole multiples of `unit`: as long in all as at `fps` exactly."""
+    ends = [round(i * 1000 / fps / unit) * unit for i in range(count + 1)]
+    return [stop - start for start, stop in pairwise(ends)]
 
 
 def animation(frames: Tensor, suffix: str, fps: float = 24.0) -> bytes:
     """The bytes of such a file."""
+    _check_fps(suffix, fps)
     scale = max(1, round(256 / frames.shape[3]))
     images = [to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2)) for frame in frames]
     buffer = memory.BytesIO()
@@ -126,7 +148,7 @@ def animation(frames: Tensor, suffix: str, fps: float = 24.0) -> bytes:
         suffix[1:].upper(),
         save_all=True,
         append_images=images[1:],
-        duration=1000 / fps,
+        duration=delays(len(images), fps, DELAYS[suffix]),
         loop=0,
         **options,
     )

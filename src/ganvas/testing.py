@@ -94,7 +94,7 @@ def check_generator(model: Model) -> list[Finding]:
         Finding(
             "critic",
             model.critic is not None,
-            "there is one" if model.critic is not None else "none: realism can not be judged by it",
+            "there is one" if model.critic is not None else "none: samples have no critic score",
         )
     )
     return found

@@ -15,9 +15,10 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes, open_attribute
-from ganvas.latent.directions import edit, find, load_directions, save
-from ganvas.latent.finders import covariance, finders
+from ganvas.latent.directions import chance, edit, find, load_directions, save
+from ganvas.latent.finders import finders
 from ganvas.latent.jacobian import metric
+from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
 from tests.latent.test_space import ours, plain_dcgan
 
@@ -122,6 +123,30 @@ def test_a_hyperplane_is_recovered_and_kept_off_others() -> None:
         attribute(space, z[:, :], z @ wanted, "same", find(space, "random", 8))
 
 
+def test_times_random_is_that_of_many_random_directions() -> None:
+    """For x = A z a random direction moves a sample by |A v|, v on the unit sphere: its mean, by 100,000 of them."""
+    module = Linear()
+    found = chance(space_of(module, 6))
+    sphere = torch.nn.functional.normalize(torch.randn(100_000, 6, generator=stream(2, "sphere")), dim=1)
+    exact = float((sphere @ module.layer.weight.detach().t()).norm(dim=1).mean())
+    assert found.effect == pytest.approx(exact, abs=3 * found.error)
+    assert 0 < found.error < 0.1 * exact
+    times, error = found.times(2 * found.effect)
+    assert times == pytest.approx(2)
+    assert error == pytest.approx(2 * found.error / found.effect)
+
+
+@pytest.mark.parametrize(("size", "cosine"), [(64, 0.998), (512, 0.98)])
+def test_a_supervised_direction_in_z_is_near_the_truth(size: int, cosine: float) -> None:
+    """z is white by its own formula; a covariance of samples would turn the normal to .991 of the truth, and to .925."""
+    space = space_of(nn.Linear(size, 2), size)
+    truth = torch.nn.functional.normalize(torch.randn(size, generator=stream(1, "truth")), dim=0)
+    z = space.sample(5000, stream(3, "test"))
+    found = attribute(space, z, z @ truth, "x")
+    assert float(found.vector @ truth) > cosine
+    assert found.sigma == 1
+
+
 def test_edits_move_by_sigmas_and_by_layers() -> None:
     model = ours()
     w, plus = open_space(model, "w"), open_space(model, "w+")
@@ -187,6 +212,12 @@ def test_directions_of_the_packaged_model_do_more_than_random_ones(
     )
     document = json.loads(capsys.readouterr().out)
     assert all(row["effect_over_random"] > 2 for row in document["directions"])
+    first = document["directions"][0]
+    assert main(["directions", "fashion", "--count", "1", "--out", str(tmp_path / "one.safetensors"), "--device", "cpu",
+                 "--json"]) == 0  # fmt: skip
+    (alone,) = json.loads(capsys.readouterr().out)["directions"]
+    for key in ("effect_over_random", "effect_over_random_error"):
+        assert alone[key] == pytest.approx(first[key]), "however many directions were asked for"
     assert out.with_suffix(".png").is_file()
     picture = tmp_path / "edit.png"
     assert (

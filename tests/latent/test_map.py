@@ -43,6 +43,49 @@ def test_modes_holes_and_what_is_too_rare() -> None:
     assert found.dimension == pytest.approx(2, abs=0.5)
 
 
+def four_corners(n: int, seed: int) -> Tensor:
+    random = np.random.default_rng(seed)
+    corners = np.asarray([[0, 0], [0, 4], [4, 0], [4, 4]])[random.integers(4, size=n)]
+    return torch.from_numpy(corners + 0.1 * random.normal(size=(n, 2))).float()
+
+
+def test_holes_do_not_depend_on_how_many_samples_are_mapped() -> None:
+    """A quarter of the data is never drawn, and a perfect model would leave 3 % of the rest: 27 % at any n."""
+    space = open_space(ganvas.wrap(Corners(), latent_dim=3), "z")
+    found = [maps.draw_map(space, n, "pca", real=four_corners(3000, 1)).holes for n in (300, 3000)]
+    for each in found:
+        assert each is not None
+        assert each.share == pytest.approx(0.25 + 0.75 * each.floor, abs=3 * each.error + 0.02)
+    few, many = found
+    assert few is not None
+    assert many is not None
+    assert few.share == pytest.approx(many.share, abs=3 * few.error)
+    assert many.error < few.error < 0.05
+
+
+def test_a_perfect_model_leaves_the_floor() -> None:
+    """coverage's expected value (Naeem et al. 2020, lemma 2) at 200 against 200 is 1 - .0301."""
+    random = np.random.default_rng(0)
+    shares = []
+    for _ in range(10):
+        found = maps.find_holes(random.normal(size=(600, 6)), random.normal(size=(700, 6)))
+        assert found is not None
+        assert len(found.uncovered) == 600
+        shares.append(found.share)
+    assert found.floor == pytest.approx(0.0301, abs=1e-4)
+    assert np.mean(shares) == pytest.approx(found.floor, abs=3 * 0.0031)
+    assert maps.find_holes(random.normal(size=(199, 6)), random.normal(size=(700, 6))) is None
+
+
+def test_without_enough_real_images_holes_are_refused_in_words() -> None:
+    space = open_space(ganvas.wrap(Corners(), latent_dim=3), "z")
+    few = maps.draw_map(space, 300, "pca", real=four_corners(100, 1))
+    assert few.holes is None
+    assert "they need at least 200 samples and 200 real images" in " ".join(few.words)
+    assert few.nearest_real is not None
+    assert maps.draw_map(space, 100, "pca").holes is None
+
+
 class Few(nn.Module):
     """Ten pictures over and over."""
 
@@ -100,6 +143,7 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert all(Path(path).is_file() for path in document["pictures"])
     assert len(document["pictures"]) == 3
     assert sum(cluster["share"] for cluster in document["clusters"]) == pytest.approx(1)
+    assert document["words"][-1] == "Without real images (no holes, no nearest ones): none were asked for"
     assert len(json.loads(out.with_suffix(".json").read_text())["places"]) == 300
     assert main(["map", "fashion", *flags, "--colour", "smell"]) == 2
-    assert "density, realism, class" in capsys.readouterr().err
+    assert "density, critic-score, class" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent import LatentZ, open_space, spaces
+from ganvas.latent import LatentSpace, LatentZ, open_space, spaces
 from ganvas.model import Model
 from ganvas.networks import build_generator
 from ganvas.testing import check_generator
@@ -170,3 +170,34 @@ def test_points_that_do_not_belong() -> None:
         open_space(ours(), "layer:nothing")
     assert open_space(ours()).name == "w"
     assert open_space(ours("dcgan")).name == "z"
+
+
+@pytest.mark.parametrize("prior", ["normal", "uniform", "sphere"])
+def test_the_prior_is_white_by_its_formula(prior: str) -> None:
+    """Identity for the normal prior and the sphere, 1 / std for the uniform one: exactly, at any length of z."""
+    space = open_space(ganvas.wrap(nn.Linear(200, 2), latent_dim=200, prior=prior), "z")
+    steps = torch.randn(7, 200, generator=stream(0, "test"))
+    scale = 3**0.5 if prior == "uniform" else 1.0
+    torch.testing.assert_close(space.whiten(steps), steps.double() * scale, rtol=1e-6, atol=0)
+    torch.testing.assert_close(space.unwhiten(space.whiten(steps)), steps.double())
+    assert torch.equal(space.mean, torch.zeros(200))
+    points = space.sample(20_000, stream(1, "test"))
+    assert points.std(0).mean().item() == pytest.approx(space.sigma(steps[0]), rel=0.01)
+
+
+def test_w_is_whitened_by_fifty_points_a_dimension() -> None:
+    """w = A z + b: whitened by n points, A A^T has eigenvalues within 1 / (1 +- sqrt(D / n))^2 (Marchenko and Pastur)."""
+
+    class Space(LatentSpace):
+        def of(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+            return z @ mix.t() + 5
+
+    size = 300
+    turn, _ = torch.linalg.qr(torch.randn(size, size, generator=stream(0, "mix")))
+    mix = torch.linspace(0.5, 2, size) * turn
+    space = Space(ganvas.wrap(nn.Linear(size, 2), latent_dim=size), "w")
+    exact = space.whiten(mix.t())  # rows: what the axes of z become
+    values = torch.linalg.eigvalsh(exact.t() @ exact)
+    low, high = ((1 + sign * 50**-0.5) ** -2 for sign in (1, -1))
+    assert values.min() == pytest.approx(low, rel=0.03)
+    assert values.max() == pytest.approx(high, rel=0.03), "by 4,096 points it would be 1.88"

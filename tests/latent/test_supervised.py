@@ -14,7 +14,16 @@ from ganvas.latent import open_space
 from ganvas.latent.arithmetic import arithmetic
 from ganvas.latent.directions import edit, find, keeping, load_directions, without
 from ganvas.latent.statistics import rescore
-from ganvas.latent.supervised import attribute, from_attribute, from_scores, read_scores, scores_of
+from ganvas.latent.supervised import (
+    attribute,
+    control,
+    from_attribute,
+    from_scores,
+    in_words,
+    read_scores,
+    says_nothing,
+    scores_of,
+)
 from tests.latent.test_space import ours
 
 
@@ -68,6 +77,47 @@ def test_fifty_scores_teach_what_thousands_would_say() -> None:
     assert attribute(space, points, noise).score < 0.7
     with pytest.raises(GanvasError, match="at least 4 samples on each side"):
         attribute(space, points, torch.ones(60))
+
+
+def test_marks_without_information_are_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Marks that alternate are told as well as shuffled ones; a person's marks of brightness are not."""
+    model = ganvas.load("fashion", device="cpu")
+    space = open_space(model, "w")
+    points = space.numbered(50, 3)
+    nothing = attribute(space, points, torch.arange(50) % 2.0, "fancy")
+    assert says_nothing(nothing)
+    assert 0.3 < nothing.score < nothing.made["chance"]
+    assert "these marks say nothing" in in_words(nothing)
+    bright = scores_of(space, ["brightness"], points)["brightness"]
+    something = attribute(space, points, (bright > bright.median()).float(), "bright")
+    assert not says_nothing(something)
+    assert something.score > 0.8 > something.made["chance"]
+    assert "say nothing" not in in_words(something)
+    many = space.numbered(500, 3)
+    assert says_nothing(attribute(space, many, torch.arange(500) % 2.0, "many"))
+    assert in_words(find(space, "pca", 1)[0]) == ""
+    marks = tmp_path / "fancy.csv"
+    marks.write_text("\n".join(f"{i},{i % 2}" for i in range(50)))
+    out = tmp_path / "d.safetensors"
+    flags = ["--method", "attribute", "--scores", str(marks), "--seed", "3", "--device", "cpu"]
+    assert main(["directions", "fashion", *flags, "--out", str(out)]) == 0
+    assert "these marks say nothing" in " ".join(capsys.readouterr().out.split())
+    assert says_nothing(load_directions(out, model)[0])
+
+
+def test_the_control_is_an_exact_test() -> None:
+    """Of 200 sets of marks by chance at most one in twenty is called informative, within three standard errors."""
+    from sklearn.linear_model import Ridge
+
+    random = np.random.default_rng(0)
+    found = [control(Ridge(1.0), random.normal(size=(40, 6)), random.random(40) > 0.5) for _ in range(200)]
+    assert np.mean([each.p <= 0.05 for each in found]) < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+    # Folds that lack a side expect it: plain ones give a little less than half, with shuffled marks as well.
+    assert 0.42 < np.mean([each.accuracy for each in found]) < 0.51
+    x = random.normal(size=(60, 6))
+    seen = control(Ridge(1.0), x, x[:, 0] > 0.8)  # few on one side: both sides count the same
+    assert seen.p <= 0.01
+    assert seen.accuracy > 0.75
 
 
 def test_scores_as_json_and_mistakes_in_them(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ GROUPS = {
             "sample", "draw samples from a trained model", "ganvas sample fashion --n 16 --seed 3 --out samples.png"
         ),
         "calibrate": Command(
-            "calibrate", "calibrate a critic to log p_data / p_G, the realism that samplers follow",
+            "calibrate", "calibrate a critic to the log density ratio log p_data / p_G, which samplers follow",
             "ganvas calibrate runs/00000-digits-small",
         ),
         "improve": Command(

@@ -24,7 +24,7 @@ def run(
     device: str = "auto",
     json: bool = False,
 ) -> None:
-    """Calibrate a critic to log p_data / p_G, the realism that samplers follow, on held-out real data.
+    """Calibrate a critic to the log density ratio log p_data / p_G, which samplers follow, on held-out real data.
 
     Args:
         model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
@@ -116,5 +116,9 @@ def _plot(ratio: "LogRatio") -> Any:
     )  # fmt: skip
     x = ratio.calibration.x
     right.plot(x.tolist(), ratio.calibration(x).tolist(), marker=".")
-    right.set(title=f"{ratio.report.method} map", xlabel="logit of the critic", ylabel="log p_data / p_G")
+    right.set(
+        title=f"{ratio.report.method} map",
+        xlabel="critic score",
+        ylabel="log density ratio: log p_data / p_G",
+    )
     return figure

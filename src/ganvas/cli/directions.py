@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from ganvas.latent.directions import Direction
+    from ganvas.latent.directions import Chance, Direction
 
 
 def run(
@@ -56,7 +56,7 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.latent import directions as found_in
     from ganvas.latent.learned import learn
-    from ganvas.latent.supervised import from_attribute, from_scores
+    from ganvas.latent.supervised import from_attribute, from_scores, in_words
     from ganvas.model import load
 
     if out.suffix != ".safetensors":
@@ -79,8 +79,9 @@ def run(
         found = found_in.named(where, method, *made, {"seed": seed, "steps": steps})
     else:
         found = found_in.find(where, method, count, seed)
-    control = found_in.find(where, "random", min(8, count), seed)
-    typical = sum(each.effect for each in control) / len(control)
+    control = found_in.find(where, "random", 1, seed)
+    typical = found_in.chance(where)
+    notes = [words for each in found if (words := in_words(each))]
     found_in.save(out, found)
     drawn_to = picture or out.with_suffix(".png")
     if len(loaded.shape) == 3:
@@ -100,26 +101,30 @@ def run(
             "score": d.score,
             "sigma": d.sigma,
             "effect": d.effect,
-            "effect_over_random": d.effect / max(typical, 1e-12),
+            "effect_over_random": typical.times(d.effect)[0],
+            "effect_over_random_error": typical.times(d.effect)[1],
             "effects": dict(d.effects),
             "cost": d.cost,
+            "made": dict(d.made),
         }
         for d in found
     ]
     if json:
-        print(
-            json_module.dumps(
-                {"space": where.name, "random_effect": typical, "directions": figures, "out": str(out)}
-            )
-        )
+        document = {
+            "space": where.name, "random_effect": typical.effect, "random_effect_error": typical.error,
+            "directions": figures, "notes": notes, "out": str(out),
+        }  # fmt: skip
+        print(json_module.dumps(document))
         return
     _show([*found, control[0]], typical)
+    for note in notes:
+        print(note)
     print(
         f"{len(found)} directions of {where.name} -> {out}; strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
     )
 
 
-def _show(found: "list[Direction]", typical: float) -> None:
+def _show(found: "list[Direction]", typical: "Chance") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -131,12 +136,14 @@ def _show(found: "list[Direction]", typical: float) -> None:
         most = sorted(d.effects.items(), key=lambda item: -abs(item[1]))[:2]
         table.add_row(
             d.name,
-            *(f"{value:.3g}" for value in (d.score, d.sigma, d.effect, d.effect / max(typical, 1e-12))),
+            *(f"{value:.3g}" for value in (d.score, d.sigma, d.effect)),
+            "{:.2f} ± {:.2f}".format(*typical.times(d.effect)),
             "" if d.cost is None else f"{d.cost:+.2f}",
             ", ".join(f"{name} {change:+.2f}" for name, change in most),
         )
     Console().print(table)
     print(
-        "effect: feature distance of 1 sigma; cost: loss of the critic's realism at 2 sigmas; "
+        "effect: feature distance of 1 sigma; x random: over the mean effect of 32 random directions; "
+        "cost: how far 2 sigmas lower the critic score, in its standard deviations; "
         "changes: in standard deviations of the attribute"
     )

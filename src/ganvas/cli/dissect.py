@@ -13,7 +13,7 @@ CANDIDATES = 4
 def run(
     model: Annotated[str, tyro.conf.Positional],
     *,
-    concept: str = "realism",
+    concept: str = "critic-score",
     layers: tuple[str, ...] = (),
     mask: Path | None = None,
     units: int = 8,
@@ -28,12 +28,12 @@ def run(
     """Find the hidden units that draw a concept, switch them off (or on), and measure what changes.
 
     The picture shows samples above, the same with the units switched below; NAME-units.png shows for each unit (a row) the
-    samples where it is strongest, in colour where it is on. For `realism` these are the units of bad samples:
+    samples where it is strongest, in colour where it is on. For `critic-score` these are the units of bad samples:
     switched off, samples should gain. The change is measured on other samples than the units were chosen with.
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
-        concept: realism (units behind bad samples), stroke, edge, red, green, blue, an attribute, class:NAME, or mask.
+        concept: critic-score (units behind bad samples), stroke, edge, red, green, blue, an attribute, class:NAME, or mask.
         layers: Names of layers. Default: one for each size of maps.
         mask: An image whose white is the concept `mask`.
         units: How many units to switch.
@@ -51,7 +51,8 @@ def run(
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes
-    from ganvas.latent.dissect import REALISM, by_effect, dissect, switched, where_on
+    from ganvas.latent.critic import CRITIC_SCORE
+    from ganvas.latent.dissect import by_effect, dissect, switched, where_on
     from ganvas.latent.supervised import scores_of
     from ganvas.model import load
 
@@ -59,11 +60,11 @@ def run(
     if units < 1:
         raise GanvasError(f"--units is {units}; it must be at least 1.")
     loaded = load(model, device=device)
-    if concept == REALISM and loaded.critic is None:
-        raise GanvasError(
-            "realism needs the model's critic, and there is none. Name another --concept, for instance stroke."
-        )
     where = latent.open_space(loaded, space)
+    if concept == CRITIC_SCORE and where.scorer is None:
+        raise GanvasError(
+            "critic-score needs a critic of single samples, and this model has none. Name another --concept, for instance stroke."
+        )
     own = {} if mask is None else {"mask": _shared.read_mask(mask, loaded)[0, 0]}
     found = dissect(where, layers or None, n, seed, own)
     ranked = by_effect(where, found.units(concept, CANDIDATES * units), seed=seed + 1)[:units]
@@ -76,8 +77,8 @@ def run(
             labels = where.labels(len(points), None)
             drawn = where.decode(points, labels)
             figures = {name: float(each.mean()) for name, each in scores_of(where, names, points).items()}
-            if loaded.critic is not None:
-                figures[REALISM] = float(loaded.critic(drawn, labels).mean())
+            if where.scorer is not None:
+                figures[CRITIC_SCORE] = float(where.scorer.scores(loaded.to_data(drawn), labels).mean())
         return figures, loaded.to_data(drawn[:12]).cpu()
 
     before, above = measure()
@@ -92,9 +93,9 @@ def run(
         "units": [{"layer": u.layer, "unit": u.index, "kind": u.kind, "agreement": u.agreement, "effect": e} for u, e in ranked],
         "before": before, "after": after, "out": str(out), "out_units": str(shown),
     }  # fmt: skip
-    if concept == REALISM and not insert and after[REALISM] <= before[REALISM]:
+    if concept == CRITIC_SCORE and not insert and after[CRITIC_SCORE] <= before[CRITIC_SCORE]:
         document["note"] = (
-            "No unit stands behind bad samples: switched off, even the likeliest ones cost realism."
+            "No unit stands behind bad samples: switched off, even the likeliest ones lower the critic score."
         )
     if json:
         print(json_module.dumps(document))

@@ -24,7 +24,7 @@ def run(
     device: str = "auto",
     json: bool = False,
 ) -> None:
-    """Map thousands of samples on a plane: density, realism, classes, clusters with their typical and extreme images.
+    """Map thousands of samples on a plane: density, critic score, classes, clusters with their typical and extreme images.
 
     Writes the map (`out`), an atlas of images at their places (-atlas.png), a sheet of the clusters (-clusters.png) and all
     numbers (.json).
@@ -32,7 +32,7 @@ def run(
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         method: tsne and umap (when installed) keep neighbourhoods, pca keeps distances.
-        colour: density, realism, class, or an attribute; default: density and realism or class side by side.
+        colour: density, critic-score, class, or an attribute; default: density and class or critic-score side by side.
         data: Real data for holes and nearest images. Default: what the model was trained on, where that is at hand; or none.
         space: Whose metric is measured. Default: w where there is one, else z.
         n: How many samples.
@@ -46,33 +46,37 @@ def run(
 
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
-    from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, data_of
+    from ganvas.latent.attributes import attributes, load_data_of
+    from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.map import draw_map
     from ganvas.model import load
     from ganvas.registry import did_you_mean
 
     _shared.check_png(out)
-    known = ["density", "realism", "class", *attributes]
+    known = ["density", CRITIC_SCORE, "class", *attributes]
     if colour is not None and colour not in known and not colour.startswith("class:"):
         raise GanvasError(
             f"There is nothing called {colour!r} to colour by.{did_you_mean(colour, known)} Use one of {', '.join(known)}."
         )
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
-    images = None
-    if data != "none" and (data or data_of(loaded)):
+    images, missing = None, "none were asked for"
+    if data != "none":
         try:
-            opened = load_dataset(data or data_of(loaded))
+            opened, _ = load_data_of(loaded, data)
             rows = torch.randperm(len(opened), generator=torch.Generator().manual_seed(seed))[:real]
             images = opened.take(rows)[0]
-        except GanvasError:
+        except GanvasError as error:
             if data:  # asked for; what is only the default may be missing
                 raise
+            missing = str(error)
     with _shared.progress() as show:
         found = draw_map(where, n, method, seed, images, tell=show)
-    usual = [name for name in ("density", "class", "realism") if name in found.values][:2]
+    words = list(found.words)
+    if images is None:
+        words.append(f"Without real images (no holes, no nearest ones): {missing}")
+    usual = [name for name in ("density", "class", CRITIC_SCORE) if name in found.values][:2]
     shown: list[str] = [colour] if colour else list(usual)
     for name in shown:
         if name not in found.values:
@@ -99,7 +103,7 @@ def run(
         io.write_bytes(sheet, pictures.png(pictures.grid(torch.cat(rows_), columns=len(rows_[0]))))
         written += [str(atlas), str(sheet)]
     document: dict[str, Any] = {
-        "model": model, "n": n, "method": method, "seed": seed, "words": list(found.words), "dimension": found.dimension,
+        "model": model, "n": n, "method": method, "seed": seed, "words": words, "dimension": found.dimension,
         "spectrum": [float(value) for value in found.spectrum],
         "clusters": [
             {"number": c.number, "share": c.share, "real_share": c.real_share, "label": c.label, "typical": list(c.typical),
@@ -112,7 +116,7 @@ def run(
     if json:
         print(json_module.dumps(document))
         return
-    print("\n".join(found.words))
+    print("\n".join(words))
     print(f"-> {', '.join(written)}, {out.with_suffix('.json')}")
 
 

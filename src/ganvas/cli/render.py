@@ -33,11 +33,11 @@ def run(
     from ganvas.web.opening import replay, replay_film
     from ganvas.web.state import read
 
+    found = read(recipe)
     if out.suffix != ".png":
-        pictures.check_film(out)
+        pictures.check_film(out, found.timeline.fps)
     if not 1 <= scale <= 64:
         raise GanvasError(f"The scale is a whole factor from 1 to 64, got {scale}.")
-    found = read(recipe)
     loaded = None if model is None else load(model, device=device)
     if out.suffix == ".png":
         drawn = replay(found, loaded, device=device)

@@ -50,7 +50,7 @@ def run(
     from ganvas.model import load
 
     if out.suffix != ".png":
-        pictures.check_film(out)
+        pictures.check_film(out, fps)
     if keys < 2 or frames < 2:
         raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
     loaded = load(model, device=device, critic=False)

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ganvas import io
+from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
 from ganvas.latent.attributes import attributes
@@ -24,6 +25,22 @@ from ganvas.model import Model
 
 EFFECT_SAMPLES = 128
 COST_SIGMAS = 2.0
+CONTROLS = 32
+"""Random directions that the effect of others is compared with."""
+
+
+class Chance(NamedTuple):
+    """What random directions do."""
+
+    effect: float
+    """Mean feature distance that one sigma along `CONTROLS` random directions moves a sample."""
+    error: float
+    """Its standard error."""
+
+    def times(self, effect: float) -> tuple[float, float]:
+        """An effect in units of the random ones, and the standard error that these leave."""
+        found = effect / max(self.effect, 1e-12)
+        return found, found * self.error / max(self.effect, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,7 @@ class Direction:
     effects: Mapping[str, float] = field(default_factory=dict)
     """Attribute -> its mean change by one sigma, in its standard deviations over samples."""
     cost: float | None = None
-    """How far two sigmas either way lower the critic's logit, in its standard deviations over samples; None without a critic."""
+    """How far two sigmas either way lower the critic score, in its standard deviations over samples; None without a critic."""
     made: Mapping[str, Any] = field(default_factory=dict)
     """How it came to be: seed, options, version of ganvas."""
 
@@ -92,8 +109,7 @@ def named(
 def measured(space: LatentSpace, direction: Direction, see: Perception = pyramid) -> Direction:
     """The same direction with sigma, effect, effects and cost measured on the space's own points."""
     vector = direction.vector.to(space.model.device)
-    along = (space.known - space.mean).flatten(1) @ vector.flatten()
-    direction = replace(direction, sigma=float(along.std()))
+    direction = replace(direction, sigma=space.sigma(vector))
     points = space.known[:EFFECT_SAMPLES]
     labels = space.labels(len(points), None)
     before, after = (space.decode(each, labels) for each in (points, edit(space, points, direction, 1.0)))
@@ -103,16 +119,32 @@ def measured(space: LatentSpace, direction: Direction, see: Perception = pyramid
             first, then = (attributes.get(name)(space.model.to_data(each)) for each in (before, after))
             effects[name] = float((then - first).mean() / first.std().clamp(min=1e-9))
     cost = None
-    if space.model.critic is not None:
-        real = space.model.critic(before, labels)
+    if space.scorer is not None:
+        real = space.scorer.logits(before, labels)
         far = [
-            space.model.critic(space.decode(edit(space, points, direction, s), labels), labels)
+            space.scorer.logits(space.decode(edit(space, points, direction, s), labels), labels)
             for s in (-COST_SIGMAS, COST_SIGMAS)
         ]
         cost = float((real.mean() - torch.stack(far).mean()) / real.std().clamp(min=1e-9))
     return replace(
         direction, effect=float((see(after) - see(before)).norm(dim=1).mean()), effects=effects, cost=cost
     )
+
+
+@torch.no_grad()
+def chance(space: LatentSpace, see: Perception = pyramid) -> Chance:
+    """The effect of random directions: always the same ones of a space, however many directions are compared with them."""
+    points = space.known[:EFFECT_SAMPLES]
+    labels = space.labels(len(points), None)
+    before = see(space.decode(points, labels))
+    vectors = torch.randn(CONTROLS, *space.shape, generator=stream(0, "random effects")).to(points)
+    moved = []
+    for vector in vectors:
+        unit = vector / vector.norm()
+        after = see(space.decode(points + space.sigma(unit) * unit, labels))
+        moved.append(float((after - before).norm(dim=1).mean()))
+    effects = torch.tensor(moved, dtype=torch.float64)
+    return Chance(float(effects.mean()), float(effects.std() / CONTROLS**0.5))
 
 
 def edit(space: LatentSpace, points: Tensor, direction: Direction, strength: float | Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Which hidden units of a generator draw what: agreement with concepts, ablation and insertion (Bau et al. 2019).
 
 A unit is one channel of one layer. A concept is a mask over pixels (stroke, edge, or a person's own), or a number for
-each picture (a class by the classifier, a measured attribute, the critic's realism).
+each picture (a class by the classifier, a measured attribute, the critic score).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.space import LatentSpace, hooked
 from ganvas.model import Model
 from ganvas.registry import did_you_mean
@@ -23,7 +24,6 @@ TOP = 0.2
 """A unit is on where it is among its highest fifth over all pixels and pictures."""
 INSERTED = 0.1
 """An inserted unit is set to its mean map over this share of the pictures, those where it is strongest."""
-REALISM = "realism"
 LIT = (255.0, 140.0, 0.0)
 """Colour of where a unit is on."""
 
@@ -54,7 +54,7 @@ class Dissection:
     """Layer -> what inserted units are set to (units, h, w)."""
 
     def units(self, concept: str, count: int = 10) -> list[Unit]:
-        """The units that agree most with one concept, over all layers; for realism, those of the worst pictures."""
+        """The units that agree most with one concept, over all layers; for the critic score, those of the worst pictures."""
         if concept not in self.concepts:
             raise GanvasError(
                 f"There is no concept {concept!r}.{did_you_mean(concept, list(self.concepts))} "
@@ -66,7 +66,7 @@ class Dissection:
             for layer in self.layers
             for i, value in enumerate(self.agreement[layer][:, column])
         ]
-        return sorted(found, key=lambda unit: unit.agreement * (1 if concept == REALISM else -1))[:count]
+        return sorted(found, key=lambda unit: unit.agreement * (1 if concept == CRITIC_SCORE else -1))[:count]
 
 
 def drawing_layers(model: Model) -> list[str]:
@@ -134,7 +134,7 @@ def dissect(
             _pixel_masks(images) | {k: v.expand(len(images), -1, -1) for k, v in own.items()}
         ).items():
             pixel.setdefault(name, []).append(mask.cpu())
-        for name, value in _scores(model, drawn, images, label).items():
+        for name, value in _scores(space, images, label).items():
             scores.setdefault(name, []).append(value.cpu())
     together = torch.stack([torch.cat(parts).double() for parts in scores.values()], 1)
     standard = (together - together.mean(0)) / together.std(0).clamp(min=1e-12)
@@ -175,8 +175,9 @@ def _drawn(
         yield drawn, label, seen
 
 
-def _scores(model: Model, drawn: Tensor, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-    """Attributes, evidence of each class, realism: (n,) each."""
+def _scores(space: LatentSpace, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+    """Attributes, evidence of each class, critic score of uint8 images: (n,) each."""
+    model = space.model
     found = {name: attributes.get(name)(images) for name in attributes}
     judge, names = classifier_of(model), class_names(model)
     if judge is not None:
@@ -186,8 +187,8 @@ def _scores(model: Model, drawn: Tensor, images: Tensor, labels: Tensor | None) 
         found |= {
             f"class:{names[i] if i < len(names) else i}": evidence[:, i] for i in range(evidence.shape[1])
         }
-    if model.critic is not None:
-        found[REALISM] = model.critic(drawn, labels).float()
+    if space.scorer is not None:
+        found[CRITIC_SCORE] = space.scorer.logits(images, labels)
     return found
 
 
@@ -210,15 +211,15 @@ def by_effect(
         masks = _pixel_masks(images)
         if concept in masks:
             return masks[concept].float().mean((1, 2))
-        return _scores(model, drawn, images, labels).get(concept)
+        return _scores(space, images, labels).get(concept)
 
     start, found = value(units[0].concept), []
     for unit in units:
         with switched(model, [unit]):
             changed = value(unit.concept)
         found.append((unit, 0.0 if start is None or changed is None else float((changed - start).mean())))
-    # Of realism more is wanted; of what is to be drawn no more, less.
-    return sorted(found, key=lambda pair: -pair[1] if pair[0].concept == REALISM else pair[1])
+    # A higher critic score is wanted; of what is to be drawn no more, less.
+    return sorted(found, key=lambda pair: -pair[1] if pair[0].concept == CRITIC_SCORE else pair[1])
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ A finder is a function of (space, how many, seed). One more is one function with
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,30 +14,12 @@ from torch import Tensor, nn
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.jacobian import metric
-from ganvas.latent.space import LatentSpace
+from ganvas.latent.space import LatentSpace, covariance
 from ganvas.registry import Registry
 
 Finder = Callable[[LatentSpace, int, int], tuple[Tensor, Tensor]]
 """(space, how many, seed) -> unit vectors (k, D) of the flattened space and their scores (k,), best first."""
 finders: Registry[Finder] = Registry("method")
-
-
-def covariance(batches: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and covariance (D, D) of points that come in batches (n, D), in float64; nothing else is kept."""
-    total, outer, count = torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64), 0
-    shift: Tensor | None = None
-    for batch in batches:
-        x = batch.flatten(1)
-        if shift is None:
-            shift = x.mean(0)  # near the mean, so that squares lose no digits
-        x = x - shift
-        total += x.sum(0).double().cpu()
-        outer += (x.t() @ x).double().cpu()
-        count += len(x)
-    if shift is None or count < 2:
-        raise GanvasError("A covariance needs at least two points.")
-    mean = total / count
-    return mean + shift.double().cpu(), (outer - count * torch.outer(mean, mean)) / (count - 1)
 
 
 def leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ class vectors; and every named hidden layer is a space of its own.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -17,12 +17,35 @@ from torch import Tensor, nn
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.model import Model, draw_prior
 from ganvas.networks import to_prior
 from ganvas.registry import did_you_mean
 
 KNOWN = 4096
 """Samples that mean, spread and typicality of a space without a formula are taken from."""
+PER_DIMENSION = 50
+"""Points for each number of a point that a covariance is estimated from: eigenvalues are then right within a third."""
+WIDEST = 1024
+"""Numbers in a point above which the spread is taken coordinate by coordinate."""
+
+
+def covariance(batches: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and covariance (D, D) of points that come in batches (n, D), in float64; nothing else is kept."""
+    total, outer, count = torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64), 0
+    shift: Tensor | None = None
+    for batch in batches:
+        x = batch.flatten(1)
+        if shift is None:
+            shift = x.mean(0)  # near the mean, so that squares lose no digits
+        x = x - shift
+        total += x.sum(0).double().cpu()
+        outer += (x.t() @ x).double().cpu()
+        count += len(x)
+    if shift is None or count < 2:
+        raise GanvasError("A covariance needs at least two points.")
+    mean = total / count
+    return mean + shift.double().cpu(), (outer - count * torch.outer(mean, mean)) / (count - 1)
 
 
 class LatentSpace:
@@ -84,6 +107,11 @@ class LatentSpace:
         return math.prod(self.shape)
 
     @cached_property
+    def scorer(self) -> CriticScorer | None:
+        """What gives samples their critic score; None without a critic of single samples."""
+        return scorer_of(self.model)
+
+    @cached_property
     def mean(self) -> Tensor:
         """Mean point (*shape)."""
         return self.known.mean(0)
@@ -96,12 +124,23 @@ class LatentSpace:
     @cached_property
     def _axes(self) -> tuple[Tensor | None, Tensor]:
         """Principal axes (D, D) as columns and the spread along each (D,); without axes the spread of every coordinate."""
-        flat = (self.known - self.mean).flatten(1).double()
-        floor = 1e-6 * flat.square().mean()
-        if flat.shape[1] > KNOWN // 4:  # too many numbers for a covariance: coordinate by coordinate
-            return None, (flat.var(0) + floor).sqrt()
-        values, vectors = torch.linalg.eigh(torch.cov(flat.t()))
+        known = (self.known - self.mean).flatten(1).double()
+        floor = 1e-6 * known.square().mean()
+        if self.size > WIDEST:
+            return None, (known.var(0) + floor).sqrt()
+        values, vectors = torch.linalg.eigh(self._covariance().to(known))
         return vectors, (values.clamp(min=0) + floor).sqrt()
+
+    @torch.no_grad()
+    def _covariance(self) -> Tensor:
+        """Of `PER_DIMENSION` points a dimension, and `KNOWN` at least (D, D)."""
+        random = stream(0, f"covariance {self.name}")
+        batches = -(-max(KNOWN, PER_DIMENSION * self.size) // 1024)
+        return covariance((self.sample(1024, random) for _ in range(batches)), self.size)[1]
+
+    def sigma(self, vector: Tensor) -> float:
+        """Standard deviation of the space's own points along a unit vector (*shape)."""
+        return float(((self.known - self.mean).flatten(1) @ vector.flatten().to(self.known)).std())
 
     def whiten(self, steps: Tensor) -> Tensor:
         """Steps between points, flattened (n, D) -> coordinates in which the space's own points have unit covariance."""
@@ -171,6 +210,24 @@ class LatentZ(LatentSpace):
         super().__init__(model, "z")
         self.prior = model.generator.prior
         self.flat = self.prior == "uniform"
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """0: every prior is symmetric."""
+        return torch.zeros(self.model.latent_dim, device=self.model.device)
+
+    @cached_property
+    def std(self) -> Tensor:
+        """Exact: 1 for the normal prior and the sphere of length sqrt(Z), 1 / sqrt(3) for the uniform one in [-1, 1]."""
+        value = 3**-0.5 if self.prior == "uniform" else 1.0
+        return torch.full((self.model.latent_dim,), value, device=self.model.device)
+
+    @cached_property
+    def _axes(self) -> tuple[Tensor | None, Tensor]:
+        return None, self.std.double()  # coordinates are uncorrelated
+
+    def sigma(self, vector: Tensor) -> float:
+        return float(self.std[0])
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return z
@@ -249,6 +306,9 @@ class LatentStyles(LatentSpace):
 class HiddenLayer(LatentSpace):
     """The output of a named module of the generator, taken out on the way and put back in to decode.
 
+    Its points cost forward passes, so that its covariance is that of `known` alone, drawn towards a multiple of the identity as
+    far as its noise asks for (Ledoit and Wolf 2004).
+
     What does not pass through the module (skip connections, labels) comes from `z`, by default the mean latent; a plain chain
     has nothing of the kind.
     """
@@ -273,6 +333,12 @@ class HiddenLayer(LatentSpace):
                 f"{self.name} does not give one tensor with a row for each sample, so it is no latent space."
             )
         return seen[0]
+
+    def _covariance(self) -> Tensor:
+        from sklearn.covariance import ledoit_wolf
+
+        found: Tensor = torch.from_numpy(ledoit_wolf(self.known.flatten(1).double().cpu().numpy())[0])
+        return found
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         z = self.z.to(points).expand(len(points), -1)

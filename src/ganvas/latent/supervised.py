@@ -3,8 +3,11 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas import io
@@ -16,6 +19,7 @@ from ganvas.latent.directions import Direction, measured, without
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace
 
+Array = NDArray[np.float64]
 FOLDS = 5
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse penalties of the hyperplane that cross-validation chooses from: few samples want a strong one, 5,000 none."""
@@ -24,6 +28,59 @@ FEW = 400
 TAUGHT = 2000
 TEACHER_AXES = 30
 """Principal axes of the pictures' features that the teacher sees."""
+SHUFFLES = 199
+"""How often scores are shuffled to see what accuracy chance gives."""
+CHANCE = 0.05
+"""Share of shuffled scores that are told as well, above which scores say nothing."""
+
+
+class Control(NamedTuple):
+    """Whether scores say anything, by a permutation test."""
+
+    accuracy: float
+    """Balanced share of held-out samples that are put on the right side of the middle score."""
+    chance: float
+    """What 95 of 100 shuffled scores stay below."""
+    p: float
+    """Share of shuffled scores that are told at least as well."""
+
+
+def control(learner: Any, x: Array, high: NDArray[np.bool_], seed: int = 0) -> Control:
+    """How well samples (n, F) tell the sides (n,) that they are on, held out, beside the same with shuffled sides.
+
+    `learner` is a scikit-learn regressor of several outputs whose settings do not depend on the sides: the test is then exact
+    (Ojala and Garriga 2010, test 1). Sides count the same, however many are on each.
+    """
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    random, share = np.random.default_rng(seed), high.mean()
+    sides = np.stack([high, *(random.permutation(high) for _ in range(SHUFFLES))], 1)
+    guesses = cross_val_predict(
+        learner,
+        x,
+        np.where(sides, 1 / share, -1 / (1 - share)),
+        cv=KFold(FOLDS, shuffle=True, random_state=0),
+    )
+    right = (guesses > 0) == sides
+    found = ((right & sides).sum(0) / sides.sum(0) + (right & ~sides).sum(0) / (~sides).sum(0)) / 2
+    told = 1 + int((found[1:] >= found[0]).sum())
+    return Control(float(found[0]), float(np.quantile(found[1:], 0.95)), told / (1 + SHUFFLES))
+
+
+def in_words(direction: Direction) -> str:
+    """Whether the scores that a direction was found by say anything; empty for other directions."""
+    made = direction.made
+    if "p" not in made:
+        return ""
+    told = f"{made['accuracy']:.0%} of held-out samples are told right, with shuffled scores up to {made['chance']:.0%}"
+    if says_nothing(direction):
+        return f"{direction.name}: {told}: these marks say nothing about the pictures. Do not trust the direction."
+    return f"{direction.name}: {told}."
+
+
+def says_nothing(direction: Direction) -> bool:
+    """Whether shuffled scores were told as well as those that the direction was found by."""
+    return float(direction.made.get("p", 0)) > CHANCE
 
 
 def attribute(
@@ -39,10 +96,11 @@ def attribute(
     Scores of two values are classes; others are split at their quartiles. The hyperplane is that of a logistic regression in
     coordinates where the space is white, whose penalty is cross-validated; the normal is taken there too, so that an edit stays
     among likely points. `against` are directions whose attributes shall stay: their part is projected out. `score` is the
-    accuracy on held-out folds. Fewer than `FEW` samples first teach a regression on what `see` sees of them (`teach`).
+    accuracy on held-out folds, and `made` says what shuffled scores reach (`control`). Fewer than `FEW` samples first teach a
+    regression on what `see` sees of them (`teach`).
     """
     points, given = space.check(points), len(scores)
-    taught = None
+    taught: Control | None = None
     if given < FEW:
         above = scores > _middle(scores)
         _two_sides(name, above, ~above)
@@ -56,23 +114,33 @@ def attribute(
     white, y = space.whiten((points[chosen] - space.mean).flatten(1)), (scores[chosen] >= high).cpu()
     _two_sides(name, y, ~y & bool(low < high))
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.model_selection import StratifiedKFold, cross_validate
 
     x = white.cpu().numpy()
     folds = StratifiedKFold(min(FOLDS, int(y.sum()), int((~y).sum())), shuffle=True, random_state=0)
     models = [LogisticRegression(C=c, class_weight="balanced", max_iter=500) for c in STRENGTHS]
-    accuracies = [
-        float(cross_val_score(m, x, y.numpy(), cv=folds, scoring="balanced_accuracy").mean()) for m in models
+    scored = [
+        cross_validate(m, x, y.numpy(), cv=folds, scoring=("balanced_accuracy", "neg_log_loss"))
+        for m in models
     ]
-    best = max(range(len(models)), key=accuracies.__getitem__)
+    accuracies = [float(each["test_balanced_accuracy"].mean()) for each in scored]
+    # Where sides are fully apart, all accuracies are 1: the weaker penalty then turns the normal less.
+    best = max(
+        range(len(models)), key=lambda i: (accuracies[i], float(scored[i]["test_neg_log_loss"].mean()))
+    )
     normal = torch.from_numpy(models[best].fit(x, y.numpy()).coef_).to(points.device)
     vector = without(space, space.unwhiten(normal)[0], against).reshape(space.shape)
+    if taught is None:
+        from sklearn.linear_model import Ridge
+
+        chance = control(Ridge(alpha=1.0), x, y.numpy())
+    else:
+        chance = taught
     made = {
-        "samples": given,
-        "taught": 0 if taught is None else len(scores),
-        "kept": [other.name for other in against],
-    }
-    score = accuracies[best] if taught is None else taught
+        "samples": given, "taught": 0 if taught is None else len(scores), "kept": [other.name for other in against],
+        **chance._asdict(),
+    }  # fmt: skip
+    score = accuracies[best] if taught is None else taught.accuracy
     found = Direction(
         name, vector, space.name, hash_of(space.model.generator), "attribute", 1.0, score=score, made=made
     )
@@ -95,19 +163,17 @@ def _middle(scores: Tensor) -> float:
 @torch.no_grad()
 def teach(
     space: LatentSpace, points: Tensor, scores: Tensor, see: Perception = pyramid
-) -> tuple[Tensor, Tensor, float]:
-    """Few scored points (n, *shape) -> `TAUGHT` fresh ones, their scores as a teacher sees them, and its accuracy.
+) -> tuple[Tensor, Tensor, Control]:
+    """Few scored points (n, *shape) -> `TAUGHT` fresh ones, their scores as a teacher sees them, and whether they say anything.
 
     The teacher is a Gaussian process (linear and radial kernel, widths by marginal likelihood) on the principal axes of the
-    pictures' features, where most attributes are far simpler than in the latent space. Its accuracy is the balanced share of
-    samples in held-out folds that it puts on the right side of the median.
+    pictures' features, where most attributes are far simpler than in the latent space. It is controlled with the widths that
+    it starts from, which do not depend on the scores.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
-    from sklearn.metrics import balanced_accuracy_score
-    from sklearn.model_selection import KFold, cross_val_predict
 
     fresh = space.sample(TAUGHT, stream(len(points), "teach"))
     few, many = (
@@ -122,11 +188,9 @@ def teach(
     with warnings.catch_warnings():  # a width at its bound says that the attribute is linear, or all noise
         warnings.simplefilter("ignore", ConvergenceWarning)
         teacher.fit(few, y)
-    fixed = GaussianProcessRegressor(teacher.kernel_, optimizer=None, normalize_y=True)
-    guesses = cross_val_predict(fixed, few, y, cv=KFold(FOLDS, shuffle=True, random_state=0))
-    middle = _middle(scores)
-    accuracy = float(balanced_accuracy_score(y > middle, guesses > middle))
-    return fresh, torch.from_numpy(teacher.predict(many)).to(scores), accuracy
+    blind = GaussianProcessRegressor(kernel, optimizer=None)
+    told = control(blind, few, y > _middle(scores))
+    return fresh, torch.from_numpy(teacher.predict(many)).to(scores), told
 
 
 @torch.no_grad()

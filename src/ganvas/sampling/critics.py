@@ -1,4 +1,4 @@
-"""Critics that judge samples one by one: the model's own, and small ones trained after the fact."""
+"""Critics that are trained after the fact: small ones on pixels or on features, which judge samples one by one."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -14,11 +14,11 @@ from ganvas.config import NetworkConfig, from_dict, to_dict
 from ganvas.device import stream
 from ganvas.features import classifier
 from ganvas.features.classifier import Classifier
+from ganvas.latent.critic import alone, judge, to_floats
 from ganvas.latent.fit import fit
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
-from ganvas.networks import build_critic, from_uint8
-from ganvas.networks.layers import MinibatchStd
+from ganvas.networks import build_critic
 from ganvas.sampling.base import BATCH
 
 Progress = Callable[[str, int, int], None]
@@ -29,50 +29,6 @@ MEMBERS = 4
 """Heads of a critic on features."""
 
 
-class _ConstantChannel(nn.Module):
-    """What stands in for `MinibatchStd` when samples are judged one by one: its usual value, whatever the neighbours are."""
-
-    def __init__(self, value: float) -> None:
-        super().__init__()
-        self.register_buffer("value", torch.tensor(value))
-
-    def forward(self, x: Tensor) -> Tensor:
-        value: Any = self.value
-        return torch.cat([x, value.to(x.dtype).expand(x.shape[0], 1, *x.shape[2:])], 1)
-
-
-def alone(network: nn.Module, value: float) -> nn.Module:
-    """The critic with its minibatch statistics replaced by a constant, ready to judge."""
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, MinibatchStd):
-                setattr(module, name, _ConstantChannel(value))
-    return network.eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def minibatch_std(network: nn.Module, model: Model, real: Tensor, labels: Tensor | None) -> float:
-    """The mean of what `MinibatchStd` adds on real samples; 0 without one."""
-    seen: list[float] = []
-    hooks = [
-        module.register_forward_hook(lambda m, i, output: seen.append(float(output[:, -1].mean())))
-        for module in network.modules()
-        if isinstance(module, MinibatchStd)
-    ]
-    rows = slice(0, min(len(real), BATCH))
-    network(
-        to_floats(model, real[rows]).to(model.device),
-        None if labels is None else labels[rows].to(model.device),
-    )
-    for hook in hooks:
-        hook.remove()
-    return sum(seen) / len(seen) if seen else 0.0
-
-
-def to_floats(model: Model, samples: Tensor) -> Tensor:
-    return from_uint8(samples, model.generator.value_range) if samples.dtype == torch.uint8 else samples
-
-
 def seen_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that a fresh critic takes: images as squares of 8 to `LARGEST_SIDE` px with an even side."""
     if len(shape) != 3:
@@ -80,23 +36,6 @@ def seen_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     side = max(8, min(LARGEST_SIDE, max(shape[1:])))
     fits = shape[1] == shape[2] == side and side % 2 == 0
     return shape if fits else (shape[0], side + side % 2, side + side % 2)
-
-
-def judge(
-    network: Callable[..., Tensor], samples: Tensor, labels: Tensor | None, range_: tuple[float, float]
-) -> Tensor:
-    """Logits (n,). Images are rounded to 8 bits as they will be kept, with the gradient passed through."""
-    if samples.dim() == 4:
-        low, high = range_
-        levels = (samples - low) * (255 / (high - low))
-        samples = samples + ((levels.round().clamp(0, 255) - levels) * ((high - low) / 255)).detach()
-        wanted = getattr(network, "shape", tuple(samples.shape[1:]))
-        if tuple(wanted) != tuple(samples.shape[1:]):
-            samples = F.interpolate(
-                samples, tuple(wanted[1:]), mode="bilinear", antialias=True, align_corners=False
-            )
-    logits: Tensor = network(samples, labels)
-    return logits.float()
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
-"""`LogRatio`: a critic, calibrated on held-out data to log p_data / p_G: the realism of a sample."""
+"""`LogRatio`: a critic, calibrated on held-out data to the log density ratio log p_data / p_G."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
 from ganvas.features.classifier import Classifier
+from ganvas.latent.critic import CriticScorer, judge, to_floats
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.sampling.base import BATCH
@@ -23,12 +23,8 @@ from ganvas.sampling.calibration import Calibration, Method, Quality, calibrate
 from ganvas.sampling.critics import (
     FeatureCritic,
     Progress,
-    alone,
     build,
     draw_batches,
-    judge,
-    minibatch_std,
-    to_floats,
     train_fresh,
 )
 
@@ -193,8 +189,8 @@ def fit_ratio(
         if critic == "own" and not own:
             raise GanvasError("This model has no critic of single samples. Use --critic fresh.")
         if critic != "fresh" and own:
-            assert model.critic is not None
-            named.append(("own", copy.deepcopy(model.critic), to_dict(model.config.network)))
+            own_critic = CriticScorer(model, real, real_labels).network
+            named.append(("own", own_critic, to_dict(model.config.network)))
         # Of pictures a fresh critic of pixels always has the smaller loss, by their grain, and guides worse.
         if train is not None and critic != "own" and (critic == "fresh" or not own or len(model.shape) != 3):
             named.append(("fresh", *train_fresh(space, train, steps, seed, tell)))
@@ -203,8 +199,6 @@ def fit_ratio(
     generated = list(draw_batches(space, fake or len(real), stream(seed, "calibration"), real_labels))
     found = []
     for kind, network, spec in named:
-        if kind == "own":
-            network = alone(network, minibatch_std(network, model, real, real_labels))  # type: ignore[arg-type]
         critic_: Any = network
         range_, floats = model.generator.value_range, to_floats(model, real)
         with torch.no_grad():

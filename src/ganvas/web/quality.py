@@ -1,22 +1,21 @@
 """How good and how usual a picture is, beside the generator's own samples and real images."""
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas.features.base import Extractor
 from ganvas.latent import LatentSpace
 from ganvas.latent.attributes import classifier_of
+from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.map import extractor_of
 from ganvas.latent.paths import pyramid
 from ganvas.model import Model
 from ganvas.networks import from_uint8
 from ganvas.sampling import LogRatio, repair
-from ganvas.sampling.critics import alone, judge, minibatch_std
 
 KNOWN = 512
 """Own samples that a point's numbers are compared with."""
@@ -141,7 +140,7 @@ class Gauge:
         """A point (1, *shape) where samples look real: half the way to the nearest usual points where it is off the manifold,
         then a few steps uphill in realism, and in the own critic's eyes as far as its usual samples."""
         assert self.ratio is not None
-        ratio, range_ = self.ratio, self.model.generator.value_range
+        ratio = self.ratio
         if off:
             known, _ = self._known(space)
             near = torch.cdist(self._white(space, points), known)[0].topk(CROWD, largest=False).indices
@@ -154,7 +153,7 @@ class Gauge:
             if own is None:
                 return found
             assert self._critic is not None
-            usual = (judge(self._critic, samples, labels, range_) - own.mean()) / own.std().clamp(min=1e-12)
+            usual = (self._critic.logits(samples, labels) - own.mean()) / own.std().clamp(min=1e-12)
             return found + usual.clamp(max=1)
 
         return repair(space, realism, points, label, steps=steps)[0].detach()
@@ -169,21 +168,15 @@ class Gauge:
 
     def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
         assert self._critic is not None
-        found = judge(self._critic, self._floats(images), labels, self.model.generator.value_range)
-        return found.double().cpu().nan_to_num(neginf=-1e9)
+        return self._critic.scores(images, labels).nan_to_num(neginf=-1e9)
 
     @cached_property
     def _extractor(self) -> Extractor:
         return extractor_of(self.model)
 
     @cached_property
-    def _critic(self) -> nn.Module | None:
-        """The model's own critic, ready to judge one picture; None where there is none, or one of several pictures at once."""
-        critic = self.model.critic
-        if critic is None or critic.pack > 1:
-            return None
-        usual, labels = self.model.sample(KNOWN, seed=1), self.model.labels(KNOWN)
-        return alone(copy.deepcopy(critic), minibatch_std(critic, self.model, usual, labels))
+    def _critic(self) -> CriticScorer | None:
+        return scorer_of(self.model)
 
     @cached_property
     def _own(self) -> _Own:

@@ -1,0 +1,104 @@
+"""The critic score of a sample is its own: whatever is scored beside it, and wherever it is used."""
+
+import pytest
+import torch
+
+import ganvas
+from ganvas.latent import map as maps
+from ganvas.latent import open_space
+from ganvas.latent.critic import CRITIC_SCORE, CriticScorer, scorer_of
+from ganvas.latent.directions import COST_SIGMAS, EFFECT_SAMPLES, edit, find
+from ganvas.latent.dissect import dissect
+from ganvas.model import Model
+from ganvas.networks import from_uint8
+from ganvas.sampling import fit_ratio
+from ganvas.web.quality import Gauge
+from tests.latent.test_space import ours
+
+
+@pytest.fixture(scope="module")
+def fashion() -> Model:
+    return ganvas.load("fashion", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def images(fashion: Model) -> torch.Tensor:
+    return fashion.sample(96, seed=7)
+
+
+def test_a_permutation_and_any_batch_size_leave_every_score(fashion: Model, images: torch.Tensor) -> None:
+    scorer = scorer_of(fashion)
+    assert scorer is not None
+    scores = scorer.scores(images)
+    order = torch.randperm(96, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(scorer.scores(images[order]), scores[order], atol=1e-5, rtol=0)
+    for size in (1, 3, 4, 10, 64):
+        parts = torch.cat([scorer.scores(part) for part in images.split(size)])
+        torch.testing.assert_close(parts, scores, atol=1e-5, rtol=0)
+    # The critic itself looks at the batch: the same permutation moves its logits.
+    assert fashion.critic is not None
+    with torch.no_grad():
+        x = from_uint8(images, fashion.generator.value_range)
+        moved = (fashion.critic(x[order]) - fashion.critic(x)[order]).abs().mean()
+    assert moved > 0.05
+
+
+def test_everything_that_scores_samples_says_the_same(fashion: Model, images: torch.Tensor) -> None:
+    """Map, dissection, directions, the explorer's gauge and the ratio: one scorer."""
+    space = open_space(fashion, "w")
+    assert space.scorer is not None
+    scores = space.scorer.scores(images)
+    drawn = maps.draw_map(space, 96, "pca", seed=7)
+    torch.testing.assert_close(torch.from_numpy(drawn.values[CRITIC_SCORE]), scores, atol=1e-5, rtol=0)
+    gauge = Gauge(fashion, None, None)
+    torch.testing.assert_close(gauge.scores(images[:5], None), scores[:5], atol=1e-5, rtol=0)
+    # A direction's cost, by hand from scores of pictures one by one.
+    direction = find(space, "pca", 1)[0]
+    points = space.known[:EFFECT_SAMPLES]
+
+    def one_by_one(at: torch.Tensor) -> torch.Tensor:
+        pictures = fashion.to_data(space.decode(at))
+        return torch.cat([space.scorer.scores(each[None]) for each in pictures])  # type: ignore[union-attr]
+
+    before = one_by_one(points)
+    far = [one_by_one(edit(space, points, direction, s)) for s in (-COST_SIGMAS, COST_SIGMAS)]
+    expected = float((before.mean() - torch.cat(far).mean()) / before.std())
+    assert direction.cost == pytest.approx(expected, abs=1e-3)
+    # The correlation of a unit with the score does not depend on how the samples were batched either.
+    found = dissect(space, n=96, seed=7)
+    column = found.concepts.index(CRITIC_SCORE)
+    layer = found.layers[-1]
+    seen: list[torch.Tensor] = []
+    hook = dict(fashion.generator.named_modules())[layer].register_forward_hook(
+        lambda module, inputs, output: seen.append(output.float().mean((2, 3)).double())
+    )
+    with torch.no_grad():
+        space.decode(space.numbered(96, 7))
+    hook.remove()
+    expected_correlation = torch.corrcoef(torch.stack([seen[0][:, 0], scores]))[0, 1]
+    assert found.agreement[layer][0, column].item() == pytest.approx(expected_correlation.item(), abs=1e-3)
+
+
+def test_the_ratio_of_the_own_critic_scores_one_by_one(fashion: Model, images: torch.Tensor) -> None:
+    real = fashion.sample(120, seed=9)
+    ratio = fit_ratio(open_space(fashion, "z"), real, critic="own", method="platt")
+    x = from_uint8(images, fashion.generator.value_range)
+    scores = ratio.logits(x)
+    parts = torch.cat([ratio.logits(part) for part in x.split(5)])
+    torch.testing.assert_close(parts, scores, atol=1e-5, rtol=0)
+    expected = CriticScorer(fashion, real).scores(images)
+    torch.testing.assert_close(scores.double(), expected, atol=1e-5, rtol=0)
+
+
+def test_a_critic_of_several_samples_at_once_scores_none() -> None:
+    model = ours("dcgan")
+    assert scorer_of(model) is None
+    from ganvas.config import NetworkConfig
+    from ganvas.networks import build_critic
+
+    config = NetworkConfig("dcgan", critic={"channels": 4}, pack=2)
+    model.critic = build_critic(config, (1, 16, 16), 0).eval().requires_grad_(False)
+    assert scorer_of(model) is None
+    drawn = maps.draw_map(open_space(model, "z"), 50, "pca")
+    assert CRITIC_SCORE not in drawn.values
+    assert all(each.cost is None for each in find(open_space(model, "z"), "random", 2))
