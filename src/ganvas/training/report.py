@@ -121,9 +121,13 @@ def write_report(run: Run) -> Path:
         f"{info['data']['held_out']:,} held out; {model.info['kimg']:,.1f} kimg.</p>",
         f"<p>Made by <code>{html.escape(info['command'])}</code></p>",
         "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
-        _figure(samples[-1].read_bytes(), "drawn by the averaged generator"),
-        _figure((run.samples_path / "reals.png").read_bytes(), "real, for comparison"),
     ]
+    for path, caption in (
+        *((p, "drawn by the averaged generator") for p in samples[-1:]),
+        (run.samples_path / "reals.png", "real, for comparison"),
+    ):
+        if path.is_file():
+            parts.append(_figure(path.read_bytes(), caption))
     if len(model.shape) == 3:
         parts += [
             "<h2>A walk through the latent space</h2>",
