@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ganvas.data import Dataset
 from ganvas.device import stream
+from ganvas.latent.likeness import LEAST, neighbours
 from ganvas.networks import from_uint8, to_prior
 from ganvas.training.players import Players
 
@@ -34,7 +35,8 @@ class Monitor:
     those of real data; `energy`, the energy distance of drawn and real over the mean distance of real samples (Szekely and
     Rizzo 2013); `nearest`, mean distance of drawn samples to their nearest training sample over that of held-out ones (small data
     only: all of it must fit the reference); `roughness`, root mean square difference of neighbouring pixels over that of real
-    images, which the averages are blind to;
+    images, which the averages are blind to; `likeness`, as the explorer and the map have it: how often drawn and real samples are
+    one another's nearest neighbours;
     `modes`, classes hit over classes that as many real samples hit, by the label of the nearest training sample;
     `movement`, how far the same latents moved since the last measurement, over the mean distance of real samples.
     averaging: `ema_drift`, distance of the averaged weights to the live ones over their length. augmentation: `augment_p`.
@@ -57,6 +59,7 @@ class Monitor:
         """Sketch of the last measurement's samples; part of the state of a run."""
         real = sketch(self.train[0])
         self.real_roughness = _roughness(self.train[0])
+        self.real = real
         self.real_distance = _mean_distance(real)
         self.real_nearest, self.real_spread = _nearest_within(real), _spread(real)
         self.reference_distance = _mean_distance(self.reference[: 4 * PROBE])
@@ -126,6 +129,9 @@ class Monitor:
             "energy": (2 * float(distances.mean()) - _mean_distance(fake) - self.reference_distance)
             / max(self.real_distance, 1e-9),
         }
+        if min(len(fake), len(self.real)) >= LEAST:
+            n = min(len(fake), len(self.real))
+            found["likeness"] = neighbours(fake[:n].cpu(), self.real[:n].cpu()).value
         if self.last is not None:
             found["movement"] = float((fake - self.last).norm(dim=1).mean()) / max(self.real_distance, 1e-9)
         self.last = fake

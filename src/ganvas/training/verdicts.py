@@ -7,10 +7,11 @@ the line between two verdicts does not make them take turns.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import median
 from typing import Literal
 
 from ganvas.io import Json
+from ganvas.latent.likeness import STRANGE
 
 WINDOW = 3
 """A rule looks at the median of so many measurements: one odd probe of 128 samples is no verdict."""
@@ -18,7 +19,7 @@ WARM_UP = 5
 """Measurements before any verdict but the first one: an untrained generator draws the same grey image from every latent."""
 HORIZON = 48
 """Measurements that verdicts look back on."""
-SURE = 2.0
+SURE = 3.0
 """Standard errors by which a figure must pass its threshold where the probe may be too small to tell."""
 
 
@@ -97,8 +98,8 @@ def critic_over_fitting(probes: Sequence[Json], stands: bool) -> Verdict | None:
         return None
     # Every measurement sees the same images: a median over several is no surer than one.
     error = _last(probes, "overfit_error") or 0.0
-    least, gap = (0.3, 0.05) if stands else (0.4, 0.08)
-    if overfit < least or overfit < SURE * error or train < 0.65 or train - held < gap:
+    least, errors, gap = (0.2, 1.5, 0.05) if stands else (0.3, SURE, 0.08)
+    if overfit < max(least, errors * error) or train < 0.65 or train - held < gap:
         return None
     return Verdict(
         "critic over-fitting", "problem",
@@ -170,9 +171,11 @@ ROUGH = 1.6
 def far_from_the_data(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """Samples are not yet like the data by absolute measures: one measurement is enough to say so."""
     window = min(WINDOW, len(probes))
-    energy, roughness = _last(probes, "energy", window), _last(probes, "roughness", window)
-    far, rough = (0.07, 1.4) if stands else (FAR, ROUGH)
+    energy, roughness, likeness = (_last(probes, name, window) for name in ("energy", "roughness", "likeness"))
+    far, rough, like = (0.07, 1.4, 0.3) if stands else (FAR, ROUGH, STRANGE)
     seen = []
+    if likeness is not None and likeness < like:
+        seen.append(f"likeness {likeness:.0%} (0 %: noise, or one picture over and over; 100 %: real images among themselves)")
     if energy is not None and energy > far:
         seen.append(
             f"their energy distance is {energy:.2f} (0 is the same distribution, 1 about that of unrelated images)"
@@ -199,19 +202,29 @@ def _trend(probes: Sequence[Json]) -> tuple[float, float, float] | None:
     if len(values) < 12:
         return None
     third = len(values) // 3
-    scatter = (fmean((b - a) ** 2 for a, b in pairwise(values)) / 2) ** 0.5
+    # The median keeps the great falls of the first measurements out: 1.05 = 1.4826 / sqrt(2) makes a standard deviation of it.
+    scatter = 1.05 * median(abs(b - a) for a, b in pairwise(values))
     return median(values[:third]), median(values[-third:]), 1.25 * scatter * (2 / third) ** 0.5
+
+
+FALLS = (4.5, 0.15, 0.002)
+"""Standard errors, share and distance by which the energy must fall to be called falling."""
+LEVEL = (1.5, 0.05, 0.001)
+"""The same, below which it is called level. Between the two what was said last stands: they can hardly take turns."""
+
+
+def _falls(trend: tuple[float, float, float], limits: tuple[float, float, float]) -> bool:
+    before, now, error = trend
+    errors, share, least = limits
+    return before - now > max(errors * error, share * before, least)
 
 
 def still_improving(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """The distance to the data falls by more than its noise."""
     trend = _trend(probes)
-    if trend is None:
+    if trend is None or not _falls(trend, LEVEL if stands else FALLS):
         return None
     before, now, error = trend
-    errors, share = (1.5, 0.05) if stands else (3.0, 0.1)
-    if before - now < max(errors * error, share * before):
-        return None
     span = probes[-1]["kimg"] - probes[0]["kimg"]
     return Verdict(
         "still improving", "note",
@@ -224,18 +237,15 @@ def still_improving(probes: Sequence[Json], stands: bool) -> Verdict | None:
 def levelled_off(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """The distance to the data no longer falls by more than its noise."""
     trend = _trend(probes)
-    if trend is None or len(probes) < HORIZON // 2:
+    if trend is None or len(probes) < HORIZON // 2 or _falls(trend, FALLS if stands else LEVEL):
         return None
-    before, now, error = trend
-    errors, share = (3.0, 0.1) if stands else (1.5, 0.05)
-    if before - now >= max(errors * error, share * before):
-        return None
+    _, now, error = trend
     span = probes[-1]["kimg"] - probes[0]["kimg"]
     return Verdict(
         "levelled off", "note",
         f"over the last {span:.0f} kimg the energy distance to the data stayed at {_shown(now)} (error {error:.3f}).",
-        "It sees averages of 14 x 14 only: whether detail still improves, ganvas eval RUN --snapshots says. For more, try a larger "
-        "--size or a longer preset.",
+        "It sees averages of 14 x 14 only: whether detail still improves, ganvas eval RUN --snapshots says. For more, try "
+        "a larger --size or a longer preset.",
     )  # fmt: skip
 
 
@@ -301,6 +311,16 @@ NOTES = ("far from the data", "still improving", "levelled off", "converged")
 def suspicious(records: Sequence[Json]) -> bool:
     """True when the last measurement alone looks like a collapse: no state to come back to."""
     return mode_collapse(probes(records), window=1) is not None
+
+
+def nothing(records: Sequence[Json]) -> str:
+    """What to say when `judge` found nothing: never that all is well, which the monitor can not know."""
+    count = len(probes(records))
+    if not count:
+        return "No measurements: the run is too short, or training.monitor_kimg is 0."
+    if count < WARM_UP:
+        return f"Too early to say: {count} of the {WARM_UP} measurements that verdicts need."
+    return "No verdict: none of the faults that the monitor knows is seen. How good the samples are, ganvas eval RUN says."
 
 
 def problems(records: Sequence[Json]) -> list[tuple[str, float, float]]:
