@@ -9,7 +9,6 @@ Rank 0 alone writes files and measures. The others wait for it at the store (`tu
 """
 
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta

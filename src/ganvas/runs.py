@@ -32,7 +32,6 @@ from ganvas import io
 from ganvas.config import Config, from_dict, to_dict
 from ganvas.errors import GanvasError, explain_os_error
 
-
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
 LINGERING = 8.0

@@ -230,7 +230,9 @@ def follow(records: list[dict[str, Any]]) -> list[list[str]]:
         seen.append({**record, "kimg": float(i)})
         seen[-1]["verdicts"] = names(seen)
     assert names(seen) == seen[-1]["verdicts"], "a reader of the lines comes to the same verdicts"
-    assert names([{k: v for k, v in each.items() if k != "verdicts"} for each in seen]) == seen[-1]["verdicts"]
+    assert (
+        names([{k: v for k, v in each.items() if k != "verdicts"} for each in seen]) == seen[-1]["verdicts"]
+    )
     return [each["verdicts"] for each in seen]
 
 

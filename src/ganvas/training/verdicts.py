@@ -171,11 +171,15 @@ ROUGH = 1.6
 def far_from_the_data(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """Samples are not yet like the data by absolute measures: one measurement is enough to say so."""
     window = min(WINDOW, len(probes))
-    energy, roughness, likeness = (_last(probes, name, window) for name in ("energy", "roughness", "likeness"))
+    energy, roughness, likeness = (
+        _last(probes, name, window) for name in ("energy", "roughness", "likeness")
+    )
     far, rough, like = (0.07, 1.4, 0.3) if stands else (FAR, ROUGH, STRANGE)
     seen = []
     if likeness is not None and likeness < like:
-        seen.append(f"likeness {likeness:.0%} (0 %: noise, or one picture over and over; 100 %: real images among themselves)")
+        seen.append(
+            f"likeness {likeness:.0%} (0 %: noise, or one picture over and over; 100 %: real images among themselves)"
+        )
     if energy is not None and energy > far:
         seen.append(
             f"their energy distance is {energy:.2f} (0 is the same distribution, 1 about that of unrelated images)"
