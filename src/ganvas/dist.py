@@ -1,37 +1,69 @@
-"""Several processes under `torchrun`: averaged gradients, and files written by rank 0 only.
+"""Several processes under `torchrun`: what one process computes of a batch, N compute of its parts, up to rounding.
 
+Every process draws the random numbers of the whole batch and takes its part (`mine`); gradients are averaged once before
+each optimiser step; whatever looks at a batch as a whole (batch norm, means, ranks) asks for the other parts (`whole`, `mean`).
 Networks are not wrapped in DistributedDataParallel: gradient penalties differentiate twice and a step calls
-backward several times, which DDP's hooks handle badly. Gradients are averaged once before each optimiser step.
+backward several times, which DDP's hooks handle badly.
+
+Rank 0 alone writes files and measures. The others wait for it at the store (`turn`), where no collective can time out.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as td
 from torch import Tensor, nn
 
+from ganvas.errors import GanvasError
+
+PATIENCE = 10.0
+"""Seconds that a process waits for the others before it leaves."""
+
+_store: td.Store | None = None
+_turns = 0
+_alone = False
+
 
 def start(device: torch.device) -> None:
     """Join the group when `torchrun` set the environment; does nothing in a single process."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not td.is_initialized():
-        td.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    global _store, _turns
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or td.is_initialized():
+        return
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
+    store, rank, world = next(td.rendezvous("env://"))
+    _store, _turns = td.PrefixStore("ganvas", store), 0
+    td.init_process_group(backend, store=store, rank=rank, world_size=world)
 
 
 def stop() -> None:
-    """Leave the group."""
-    if td.is_available() and td.is_initialized():
-        td.destroy_process_group()
+    """Leave the group, all together: a process that closes its connections early is a fault to those still talking."""
+    global _store
+    if not (td.is_available() and td.is_initialized()):
+        return
+    if _store is not None:
+        with suppress(RuntimeError):  # one that died will not come
+            _store.set(f"leaving {td.get_rank()}", "")
+            everyone = [f"leaving {each}" for each in range(td.get_world_size())]
+            _store.wait(everyone, timedelta(seconds=PATIENCE))
+    td.destroy_process_group()
+    _store = None
 
 
 def rank() -> int:
     """Number of this process; 0 when there is one."""
-    return td.get_rank() if td.is_available() and td.is_initialized() else 0
+    return td.get_rank() if not _alone and td.is_available() and td.is_initialized() else 0
 
 
 def world_size() -> int:
     """Number of processes."""
-    return td.get_world_size() if td.is_available() and td.is_initialized() else 1
+    return td.get_world_size() if not _alone and td.is_available() and td.is_initialized() else 1
 
 
 def local_device(device: torch.device) -> torch.device:
@@ -41,10 +73,73 @@ def local_device(device: torch.device) -> torch.device:
     return device
 
 
+@contextmanager
+def turn() -> Iterator[bool]:
+    """True on rank 0, which works inside as if it were alone; the others skip the work (False) and wait for its end.
+
+    They wait at the store and not in a collective, so that a long measurement meets no time-out. When rank 0 fails, they fail.
+    """
+    global _alone, _turns
+    if world_size() == 1:
+        yield True
+        return
+    assert _store is not None
+    _turns += 1
+    key = f"turn {_turns}"
+    if rank() > 0:
+        yield False
+        while True:
+            with suppress(td.DistStoreError):
+                _store.wait([key], timedelta(seconds=1))
+                break
+        if _store.get(key) != b"done":
+            raise GanvasError("The first process stopped, and said why.")
+        return
+    how = "failed"
+    _alone = True
+    try:
+        yield True
+        how = "done"
+    finally:
+        _alone = False
+        _store.set(key, how)
+        if _turns > 2:
+            _store.delete_key(f"turn {_turns - 2}")
+
+
 def mine(batch: Tensor) -> Tensor:
     """This process's part of a batch that every process drew in full: 2 x B/2 is then the same as 1 x B."""
     size = len(batch) // world_size()
     return batch[rank() * size : (rank() + 1) * size]
+
+
+def whole(part: Tensor) -> Tensor:
+    """The reverse of `mine`: the parts of all processes in order (N B, ...). Differentiable, also twice.
+
+    A loss of the whole batch, computed on every process, gives each of them N times the gradient of its part, of which
+    `sync_gradients` makes the mean.
+    """
+    if world_size() == 1:
+        return part
+    parts = [torch.zeros_like(part)] * world_size()
+    parts[rank()] = part
+    total: Tensor = _Sum.apply(torch.cat(parts))
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes, of values and of gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.contiguous().clone()
+        td.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total: Tensor = _Sum.apply(gradients[0])
+        return total
 
 
 def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -61,10 +156,10 @@ def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def mean(value: Tensor) -> Tensor:
-    """The mean of a number over all processes."""
+    """The mean of a tensor over all processes; not differentiable."""
     if world_size() == 1:
         return value
-    value = value.clone()
+    value = value.detach().contiguous().clone()
     td.all_reduce(value)
     return value / world_size()
 
@@ -83,12 +178,6 @@ def agree(flag: bool, device: torch.device) -> bool:
     tensor = torch.tensor(float(flag), device=device)
     td.all_reduce(tensor, td.ReduceOp.MAX)
     return bool(tensor.item())
-
-
-def barrier() -> None:
-    """Wait for the others."""
-    if world_size() > 1:
-        td.barrier()
 
 
 def share(text: str) -> str:

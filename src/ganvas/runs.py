@@ -9,19 +9,33 @@ runs/00003-digits-dcgan/
   snapshots/    000512/generator.safetensors, critic.safetensors; best/ by the light evaluation
   state/        latest.safetensors: everything that --resume needs
   report.html
+  .lock, owner.json   who is training it, while somebody is
 """
 
 import json
+import math
 import os
 import re
 import shutil
+import socket
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from ganvas import io
 from ganvas.config import Config, from_dict, to_dict
 from ganvas.errors import GanvasError, explain_os_error
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
+LINGERING = 8.0
+"""Seconds that loader workers may outlive a killed process, whose lock they share."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +65,70 @@ class Run:
     def info(self) -> io.Json:
         """config.json: the config and where it came from."""
         value = io.read_json(self.config_path)
-        if not isinstance(value.get("config"), dict):
-            raise GanvasError(f"{self.config_path} is damaged: it holds no 'config'.")
+        version = value.get("format_version")
+        if version is not None and version != io.FORMAT_VERSION:
+            raise GanvasError(
+                f"{self.config_path} has format version {version}, this ganvas reads {io.FORMAT_VERSION}. "
+                "Upgrade: pip install -U ganvas."
+            )
+        if version is None or not isinstance(value.get("config"), dict):
+            raise GanvasError(f"{self.config_path} is damaged: it holds no 'format_version' or no 'config'.")
         return value
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a state to go on from; False for a run that was stopped before its first step.
+
+        Raises `GanvasError` where the state is gone although the run went on: beginning again would write over its snapshots.
+        """
+        if self.state_path.is_file():
+            return True
+        trained = [path for path in self.snapshots if int(path.name)]
+        if os.path.lexists(self.state_path) or trained or self.stats():
+            kept = f" Its snapshots are kept, the newest is {trained[-1]}." if trained else ""
+            raise GanvasError(
+                f"{self.path} can not go on: {self.state_path.relative_to(self.path)} is missing or is no file, and to begin "
+                f"again would write over what was trained.{kept} Bring the file back, or start a new run without --resume."
+            )
+        return False
+
+    @contextmanager
+    def locked(self) -> Iterator[str]:
+        """Keep other processes from training this run; yields a sentence when the last one died holding it, else "".
+
+        Raises `GanvasError` that names who holds it. The system's lock on `.lock` ends with its process, however that ends; on
+        some network folders it is not seen by other machines. There `owner.json` tells, and only a person can know that a
+        process of another machine is over.
+        """
+        owner = self.path / "owner.json"
+        lock = FileLock(self.path / ".lock")
+        try:
+            held = _owner(owner)
+            try:
+                lock.acquire(timeout=LINGERING if held and _is_over(held) else 0)
+            except Timeout as error:
+                raise GanvasError(
+                    f"{self.path} is being trained by {_named(held)}. Wait for it, or stop it first."
+                ) from error
+            held = _owner(owner)  # of a process that is over: while it lived it had the lock
+            if held and not _is_here(held):
+                raise GanvasError(
+                    f"{self.path} is being trained by {_named(held)}. If that process is over, delete {owner} and give the "
+                    "same command again."
+                )
+            io.write_json(owner, {**_me(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")})
+        except OSError as error:
+            lock.release()
+            raise explain_os_error(error, f"locking {self.path}") from error
+        except GanvasError:
+            lock.release()
+            raise
+        try:
+            yield f"{_named(held)} ended without letting go of the run: taken over." if held else ""
+        finally:
+            with suppress(OSError):
+                owner.unlink(missing_ok=True)
+            lock.release()
 
     @property
     def snapshots(self) -> list[Path]:
@@ -68,9 +143,15 @@ class Run:
         )
 
     def remove_leftovers(self) -> None:
-        """Delete temporary files and folders that a killed process left behind."""
+        """Delete the temporary files and folders that a killed training left behind; not those of other commands at work."""
+        names = r"\.(config\.json|owner\.json|stats\.jsonl|metrics\.jsonl|report\.html|latest\.safetensors|reals\.png|\d{6,}|best"
+        kinds = re.compile(
+            names + r"|\d{6,}\.png|generator\.safetensors|critic\.safetensors)\.[0-9a-f]{8}\.(new\.)?tmp"
+        )
         for path in list(self.path.rglob(".*.tmp")):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if kinds.fullmatch(path.name):
+                with suppress(OSError):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def log(self, message: str) -> None:
         """Append a line to log.txt."""
@@ -88,8 +169,19 @@ class Run:
             raise explain_os_error(error, f"writing {name}") from error
 
     def stats(self) -> list[io.Json]:
-        """The lines of stats.jsonl; a last line cut by a kill is left out."""
-        return self._lines("stats.jsonl")
+        """The lines of stats.jsonl: finite numbers by name, among them `kimg`, and the list `verdicts`.
+
+        What is neither is left out, and so is a line without `kimg` or one cut by a kill.
+        """
+        records = [
+            {key: value for key, value in line.items() if _is_number(value) or key == "verdicts"}
+            for line in self._lines("stats.jsonl")
+        ]
+        for record in records:
+            if "verdicts" in record:
+                names = record["verdicts"] if isinstance(record["verdicts"], list) else []
+                record["verdicts"] = [name for name in names if isinstance(name, str)]
+        return [record for record in records if "kimg" in record]
 
     def _lines(self, name: str) -> list[io.Json]:
         return io.read_json_lines(self.path / name)
@@ -110,9 +202,59 @@ class Run:
                 kept = [
                     json.dumps(record)
                     for record in self._lines(name)
-                    if (record.get("kimg") or 0) <= kimg + 1e-9
+                    if not _is_number(record.get("kimg")) or record["kimg"] <= kimg + 1e-9
                 ]
                 io.write_bytes(self.path / name, "".join(line + "\n" for line in kept).encode())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _me() -> io.Json:
+    boot = ""
+    with suppress(OSError):
+        boot = BOOT.read_text().strip()
+    return {"host": socket.gethostname(), "boot": boot, "pid": os.getpid()}
+
+
+def _owner(path: Path) -> io.Json:
+    """Who wrote owner.json; {} when nobody did. One that can not be read says nothing about its writer."""
+    if not path.exists():
+        return {}
+    try:
+        return io.read_json(path)
+    except GanvasError:
+        return {"host": "an unknown machine"}
+
+
+def _is_here(owner: io.Json) -> bool:
+    """Whether the system's lock tells the truth about this owner: same machine, now or before it was started again."""
+    me = _me()
+    return owner.get("host") == me["host"] or (bool(me["boot"]) and owner.get("boot") == me["boot"])
+
+
+def _is_over(owner: io.Json) -> bool:
+    """Whether a process of this machine is gone for certain."""
+    pid = owner.get("pid")
+    if os.name != "posix" or not _is_here(owner) or not isinstance(pid, int) or pid < 1:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _named(owner: io.Json) -> str:
+    since = f" since {owner['since']}" if "since" in owner else ""
+    return (
+        f"process {owner.get('pid', '?')} on {owner.get('host', 'this machine')}{since}"
+        if owner
+        else "another process"
+    )
 
 
 def create_run(out: Path, name: str, content: io.Json) -> Run:

@@ -2,15 +2,17 @@
 
 import json
 import math
+import signal
 import statistics
 from pathlib import Path
 
 import pytest
 
 from ganvas.cli import main
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, TrainingError
 from ganvas.training.repeat import repeat
 from tests.conftest import TINY
+from tests.training.test_train import stop_at
 
 
 def test_seeds(tmp_path: Path) -> None:
@@ -66,3 +68,16 @@ def test_bad_requests() -> None:
         with pytest.raises(GanvasError, match="--seeds K or with --folds K"):
             repeat("digits", **wrong)  # type: ignore[arg-type]
     assert main(["train", "--seeds", "3"]) == 2
+
+
+def test_ctrl_c_stops_the_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stopped the current seed only, and put half a training into the mean."""
+    stop_at(monkeypatch, 5, signal.SIGINT)
+    with pytest.raises(
+        TrainingError, match=r"Stopped in run 1 of 3.*nothing is averaged.*Whole runs: none.*--resume"
+    ):
+        repeat(
+            "digits", seeds=3, n=300, kimg=0.512, batch=32, device="cpu", out=tmp_path, settings=TINY, quiet=True, report=False
+        )  # fmt: skip
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.glob("*.json"))

@@ -33,7 +33,7 @@ def test_what_a_run_leaves_behind(trained: Result) -> None:
     path = trained.run.path
     names = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
     assert names == {
-        "config.json", "log.txt", "stats.jsonl", "report.html", "state/latest.safetensors",
+        ".lock", "config.json", "log.txt", "stats.jsonl", "report.html", "state/latest.safetensors",
         "samples/reals.png", "samples/000000.png",
         "snapshots/000000/generator.safetensors", "snapshots/000000/critic.safetensors",
     }  # fmt: skip

@@ -17,10 +17,17 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> None:
     from ganvas.training.report import interpolation
 
     result = train("digits", minutes=minutes, out=out, name="demo")
+    if result.stopped == "interrupted":
+        return
     path = result.run.path
     model = load(path, critic=False)
     pictures.save_samples(model.sample(100), path / "samples.png")
     write_bytes(path / "interpolation.png", pictures.png(interpolation(model)))
-    print(f"samples        {path / 'samples.png'}")
-    print(f"interpolation  {path / 'interpolation.png'}")
-    print(f"report         {path / 'report.html'}")
+    print(f"Made in {result.seconds / 60:.1f} minutes of training:")
+    print(f"  samples        {path / 'samples.png'}")
+    print(f"  interpolation  {path / 'interpolation.png'}")
+    print(f"  report         {path / 'report.html'}")
+    print("Next:")
+    print(f"  ganvas explore {path}")
+    print(f"  ganvas train --resume {path} --more 5")
+    print("  ganvas train FOLDER-OF-PICTURES --minutes 10")

@@ -2,7 +2,7 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -37,21 +37,40 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
             )
         )
         return
-    if not probes:
-        print(f"{run.path} holds no measurements: it is too short, or training.monitor_kimg is 0.")
-        return
-    print(f"{run.path} at {records[-1]['kimg']:.1f} kimg, {len(probes)} measurements.")
+    print(f"{run.path} at {records[-1]['kimg'] if records else 0:.1f} kimg, {len(probes)} measurements.")
     for verdict in found:
         print(f"  {verdict.name}: {verdict.text}\n      {verdict.fix}")
     if not found:
-        print(
-            "  nothing stands out."
-            if len(probes) >= verdicts.WARM_UP
-            else "  too few measurements for a verdict."
-        )
+        print(f"  {verdicts.nothing(records)}")
     if before := verdicts.problems(records):
         print("Problems so far:")
         for name, first, last in before:
             print(f"  {first:8.1f} to {last:8.1f} kimg  {name}")
-    signals = {name: value for name, value in probes[-1].items() if isinstance(value, float)}
-    print("Last measurement: " + ", ".join(f"{name} {value:.3g}" for name, value in signals.items()))
+    if probes:
+        print("Last measurement (all of its numbers: --json):")
+        for line in _told(probes[-1]):
+            print(f"  {line}")
+
+
+TOLD = (
+    ("critic", "accuracy_held", "{:.0%} of (held-out, drawn) pairs ranked right; 50 % is guessing"),
+    ("", "overfit", "held-out images stand {:.0%} of the way from training images to drawn ones"),
+    ("samples", "likeness", "{:.0%} likeness; 0 % is noise, 100 % as real images among themselves"),
+    ("", "diversity", "{:.2f} of the distance between neighbours of real images"),
+    ("", "modes", "{:.0%} of the classes are drawn"),
+    ("", "energy", "{:.3f} energy distance to the data; 0 is the same distribution"),
+    ("", "movement", "{:.2f} moved since the measurement before, in distances of real images"),
+)
+"""(heading, signal, what it says)"""
+
+
+def _told(probe: dict[str, Any]) -> list[str]:
+    """The signals that a person reads, in words."""
+    lines, shown = [], ""
+    for heading, name, text in TOLD:
+        shown = heading or shown
+        if name in probe:
+            value = max(0.0, probe[name]) if name == "energy" else probe[name]
+            lines.append(f"{shown:8} {text.format(value)}")
+            shown = "" if lines else shown
+    return lines

@@ -16,6 +16,7 @@ def run(
     size: Literal["xs", "s", "m", "l"] | None = None,
     kimg: float | None = None,
     minutes: float | None = None,
+    more: float | None = None,
     batch: int | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -50,6 +51,7 @@ def run(
         size: Width of the networks: half (xs), as in the preset (s), double (m) or four times (l).
         kimg: Stop after so many thousand images.
         minutes: Stop after so many minutes.
+        more: With --resume: so many minutes beside those that the run has had.
         batch: Images in a step.
         seed: Of weights, order and latents.
         device: auto, cpu, cuda or mps.
@@ -99,6 +101,10 @@ def run(
         print(json_module.dumps(to_dict(config), indent=2))
         return
     if seeds or folds:
+        if more is not None:
+            raise GanvasError(
+                "--more adds minutes to a run that there is; --seeds and --folds start new ones."
+            )
         _repeat(data, seeds, folds, out, name, resume, resolution, resize, mirror, balance, given, json)
         return
     result = training.train(
@@ -110,6 +116,7 @@ def run(
         resize=resize,
         mirror=mirror,
         balance=balance,
+        more=more,
         **given,
     )
     if json:

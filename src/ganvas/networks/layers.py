@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as parametrize_spectral_norm
 
+from ganvas import dist
 from ganvas.errors import GanvasError
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh, "gelu": nn.GELU}
@@ -22,7 +23,7 @@ def activation(name: str) -> nn.Module:
 def norm(name: str, channels: int) -> nn.Module:
     """`batch`, `group`, `pixel` or `none`."""
     if name == "batch":
-        return nn.BatchNorm2d(channels)
+        return BatchNorm(channels)
     if name == "group":
         return nn.GroupNorm(min(8, channels), channels)
     if name == "pixel":
@@ -42,6 +43,33 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm over the whole batch, also where several processes hold a part of it each.
+
+    torch's synchronised one runs on GPUs only and can not be differentiated twice.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or dist.world_size() == 1:
+            return super().forward(x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        parts = dist.whole(torch.stack(torch.var_mean(wide, (0, 2, 3), correction=0))[None])
+        mean = parts[:, 1].mean(0)
+        # The parts are of one size: the variance of all is that within them and that between their means.
+        variance = (parts[:, 0] + (parts[:, 1] - mean).square()).mean(0)
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            count = len(parts) * x.numel() / x.shape[1]
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(variance.detach() * (count / (count - 1)), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        scale = torch.rsqrt(variance + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        done = (wide - mean[:, None, None]) * scale[:, None, None]
+        return (done + self.bias[:, None, None] if self.affine else done).to(x.dtype)
 
 
 class MinibatchStd(nn.Module):
@@ -134,7 +162,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = BatchNorm(channels, affine=False)
         self.scale = nn.Embedding(num_classes, channels)
         self.shift = nn.Embedding(num_classes, channels)
         nn.init.ones_(self.scale.weight)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas import dist
 from ganvas.errors import GanvasError
 from ganvas.networks.base import (
     CriticBase,
@@ -195,7 +196,7 @@ class StyleGenerator(GeneratorBase):
         w = self.mapping(z, labels)
         if self.training:
             mean: Any = self.w_mean
-            mean.lerp_(w.detach().float().mean(0), 1 - W_MEAN_DECAY)
+            mean.lerp_(dist.mean(w.detach().float().mean(0)), 1 - W_MEAN_DECAY)
         w_plus = self.broadcast(w)
         if mix is not None and cut is not None:
             late = torch.arange(self.num_layers, device=z.device) >= cut[:, None]

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import Any, Literal
 
 import torch
 
-from ganvas import dist, io
+from ganvas import dist, io, networks
 from ganvas.config import Config, Resize, differences, replace_at, to_dict, validate
 from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.features import open_extractor
 from ganvas.runs import Run, command_line, create_run, open_run
+from ganvas.training import state
 from ganvas.training.display import Display
 from ganvas.training.loop import Loop, Result
+from ganvas.training.players import check_parts
 from ganvas.training.report import write_report
 from ganvas.training.resolve import data_config, resolve
 
@@ -59,6 +62,7 @@ def train(
     conditional: bool = False,
     augment: str | Sequence[str] | None = None,
     on_collapse: Literal["warn", "stop", "rollback"] | None = None,
+    more: float | None = None,
     settings: Mapping[str, Any] | None = None,
     report: bool = True,
     quiet: bool = False,
@@ -68,8 +72,10 @@ def train(
     `data` is a name from `ganvas list datasets`, a folder or .zip of images, or an .npy/.npz array; several of them
     share a conditional generator, the set being the label. `balance` shows every class equally often. Everything left
     out comes from the preset. `resume` goes on with a run where its last state is; what is given beside it must
-    agree with the run, except the budget and the device. `settings` replaces single values by dotted path, for
-    instance `{"optimizer.lr_critic": 1e-3}`.
+    agree with the run, except the budget and the device. `kimg` and `minutes` count from the start of the run, `more` is minutes
+    beside those it has had. `settings` replaces single values by dotted path, for instance `{"optimizer.lr_critic": 1e-3}`.
+
+    One process at a time trains a run: see `Run.locked`.
 
     Raises `GanvasError` for anything that the caller can fix, `TrainingError` when a loss is not finite.
     """
@@ -81,7 +87,11 @@ def train(
     given = {key: value for key, value in wanted.items() if value is not None}
     if resume is not None:
         run = open_run(resume)
-        config, dataset = _resumed(run, data, resolution, resize, mirror, balance, given)
+        config, dataset = _resumed(run, data, resolution, resize, mirror, balance, more, given)
+    elif more is not None:
+        raise GanvasError(
+            "--more adds minutes to a run that there is: give --resume RUN, or --minutes for a new one."
+        )
     else:
         if not data:
             raise GanvasError(
@@ -95,33 +105,31 @@ def train(
     torch_device = torch.device(config.training.device)
     dist.start(dist.local_device(torch_device))
     try:
-        path = ""
-        if dist.rank() == 0:
-            if resume is None:
-                run = _create(Path(out), name, config, dataset)
-            else:
-                run.remove_leftovers()
-                run.write_config(
-                    config, {k: v for k, v in run.info.items() if k not in ("config", "format_version")}
-                )
-            path = str(run.path)
-        run = Run(Path(dist.share(path)))  # the others wait here until the folder is there
-        with Display(quiet=quiet or dist.rank() > 0) as display:
-            loop = Loop(run, dataset, display)
+        with torch.device("meta"):
+            check_parts(config, networks.build_critic(config.network, dataset.shape, dataset.num_classes))
+        with ExitStack() as held:
+            path, notes = "", [*dataset.notes, *unseen_classes(config, dataset), describe(config, dataset)]
+            with dist.turn() as first:
+                if first:
+                    run = _create(Path(out), name, config, dataset) if resume is None else run
+                    path = str(run.path)
+                    if taken_over := held.enter_context(run.locked()):
+                        notes.append(taken_over)
+            run = Run(Path(dist.share(path)))
+            display = held.enter_context(Display(quiet=quiet or dist.rank() > 0))
+            loop = Loop(run, dataset, display, config)
             if dist.rank() == 0:
-                for line in [*dataset.notes, describe(config, dataset), *_opening(loop)]:
+                if resume is not None:  # only now: what can not go on is left as it was
+                    run.remove_leftovers()
+                    kept = {k: v for k, v in run.info.items() if k not in ("config", "format_version")}
+                    run.write_config(config, kept)
+                for line in [*notes, *_opening(loop)]:
                     run.log(line)
                     display.say(line)
             result = loop()
-        if dist.rank() == 0:
-            ending = f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"
-            run.log(ending)
-            display.say(ending)
-            if result.stopped == "interrupted":
-                display.say(f"Go on with: ganvas train --resume {run.path}")
-            elif report and result.stopped != "collapsed":
-                write_report(run)
-        dist.barrier()  # the others wait for the files of rank 0, and all leave together
+            with dist.turn() as first:
+                if first:
+                    _close(result, display, report)
         if result.stopped == "collapsed":
             raise TrainingError(
                 "Training stopped: the samples collapsed and did not recover. "
@@ -130,6 +138,22 @@ def train(
         return result
     finally:
         dist.stop()
+
+
+def _close(result: Result, display: Display, report: bool) -> None:
+    """Say how it ended, and write the report. A report that fails is said: the training is done all the same."""
+    run = result.run
+    lines = [f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"]
+    if result.stopped == "interrupted":
+        lines.append(f"Go on with: ganvas train --resume {run.path}")
+    elif report and result.stopped != "collapsed":
+        try:
+            write_report(run)
+        except Exception as error:
+            lines.append(f"The report could not be written: {error or type(error).__name__}")
+    for line in lines:
+        run.log(line)
+        display.say(line)
 
 
 def plan(
@@ -158,6 +182,22 @@ def describe(config: Config, dataset: Dataset) -> str:
         f"{dataset.name}: {kept:,} samples of {shape} {where}, {held:,} held out. "
         f"{config.network.name}, {config.objective.loss} loss, batch {t.batch}, {t.precision} on {t.device}, {budget}."
     )
+
+
+def unseen_classes(config: Config, dataset: Dataset) -> list[str]:
+    """A sentence when classes of a conditional run have no samples to learn from; else nothing."""
+    trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
+    if not config.network.conditional or trained_on.labels is None:
+        return []
+    counts = torch.bincount(trained_on.take_labels(), minlength=dataset.num_classes)
+    empty = [dataset.class_names[i] for i in (counts == 0).nonzero().flatten().tolist()]
+    if not empty:
+        return []
+    named = ", ".join(empty[:5]) + (f" and {len(empty) - 5:,} more" if len(empty) > 5 else "")
+    return [
+        f"{len(empty):,} of {dataset.num_classes:,} classes have no training samples: {named}. "
+        "What is drawn for them was learned from nothing."
+    ]
 
 
 def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Run:
@@ -191,6 +231,7 @@ def _resumed(
     resize: Resize | None,
     mirror: bool,
     balance: bool,
+    more: float | None,
     given: dict[str, Any],
 ) -> tuple[Config, Dataset]:
     """The config of a run to go on with. Raises `GanvasError` naming each field that does not agree with it."""
@@ -225,19 +266,39 @@ def _resumed(
             f"The data at {source.source!r} changed since {run.path} was started: data.fingerprint is "
             f"{dataset.fingerprint}, was {expected}. Bring the data back, or start a new run."
         )
+    seconds = images = 0.0
+    if run.started:
+        header = state.check(run, config, dataset.fingerprint)
+        seconds, images = float(header["seconds"]), float(header["images"])
+    if more is not None:
+        if budget:
+            raise GanvasError(f"Give --more or --{next(iter(budget))}, not both.")
+        if not more > 0:
+            raise GanvasError(f"--more is {more:g} minutes; it must be above 0.")
+        budget = {"minutes": seconds / 60 + more}
     if budget:
         config = replace(
             config, training=replace(config.training, kimg=budget.get("kimg"), minutes=budget.get("minutes"))
         )
     if device is not None:
         config = replace_at(config, "training.device", resolve_device(device).type)
-    return validate(config), dataset
+    validate(config)
+    for name, used in (("kimg", images / 1000), ("minutes", seconds / 60)):
+        wanted = budget.get(name)
+        if wanted is not None and wanted <= used:
+            raise GanvasError(
+                f"--{name} {wanted:g} is used up: it counts from the start of the run, which has had {used:.4g} {name}. "
+                f"Give more than that, or --more MINUTES to add some."
+            )
+    return config, dataset
 
 
 def _opening(loop: Loop) -> list[str]:
     lines = [f"Run folder: {loop.run.path}"]
     if loop.resumed:
         lines.append(f"Resumed at {loop.players.images / 1000:.1f} kimg.")
+    if loop.progress >= 1:
+        lines.append(f"Its budget is used up. To train on: ganvas train --resume {loop.run.path} --more 10")
     because = loop.players.eager_because
     if loop.device.type == "cuda" and because and loop.config.training.capture != "off":
         lines.append(f"Steps are not captured as CUDA graphs, which is slower at small sizes: {because}.")

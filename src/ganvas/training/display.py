@@ -12,7 +12,7 @@ from ganvas.io import Json
 from ganvas.training.verdicts import Verdict
 
 PLAIN_SECONDS = 15.0
-"""Between two lines when the output is not a terminal."""
+"""Between two lines when the output is not a terminal, and between two lines of verdicts anywhere."""
 
 
 class Display:
@@ -32,8 +32,9 @@ class Display:
             disable=not self.live,
         )
         self.task = self.progress.add_task("train", total=1.0, line="starting")
-        self.last_plain = 0.0
+        self.last_plain = self.last_verdicts = -PLAIN_SECONDS
         self.standing: list[str] = []
+        self.pending: list[str] = []
 
     def __enter__(self) -> "Display":
         self.progress.start()
@@ -42,6 +43,7 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._tell(now=True)
         self.progress.stop()
         sys.stderr.flush()
 
@@ -49,18 +51,24 @@ class Display:
         """Print a line above the live one."""
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-    def show(self, record: Json, progress: float, found: Sequence[Verdict]) -> list[Verdict]:
-        """Show a line of statistics; `progress` is the share of the budget that is used. Verdicts that are new are said in full.
+    def resume(self, standing: Sequence[str]) -> None:
+        """Verdicts that stand already: they have been said."""
+        self.standing = list(standing)
 
-        Returns the new ones.
+    def show(self, record: Json, progress: float, found: Sequence[Verdict]) -> list[str]:
+        """Show a line of statistics; `progress` is the share of the budget that is used.
+
+        Verdicts are said when they begin and when they end, in one line at most every `PLAIN_SECONDS`; returns what is new of
+        them at once.
         """
+        new = []
         if "verdicts" in record:
-            new = [verdict for verdict in found if verdict.name not in self.standing]
-            self.standing = [verdict.name for verdict in found]
-        else:
-            new = []
-        for verdict in new:
-            self.say(str(verdict))
+            names = [verdict.name for verdict in found]
+            new = [f"no longer: {name}" for name in self.standing if name not in names]
+            new += [str(verdict) for verdict in found if verdict.name not in self.standing]
+            self.standing = names
+        self.pending += [f"{record['kimg']:.1f} kimg: {text}" for text in new]
+        self._tell()
         line = (
             f"{record['kimg']:.1f} kimg  {record['images_per_second']:.0f} img/s  "
             f"G {record['loss_generator']:.2f} D {record['loss_critic']:.2f}  "
@@ -74,3 +82,10 @@ class Display:
             self.last_plain = now
             self.say(f"{progress:4.0%}  {line}")
         return new
+
+    def _tell(self, now: bool = False) -> None:
+        """Say the verdicts that began and ended since the last time."""
+        if self.pending and (now or time.monotonic() - self.last_verdicts >= PLAIN_SECONDS):
+            self.last_verdicts = time.monotonic()
+            self.say(" | ".join(self.pending))
+            self.pending = []

@@ -1,5 +1,6 @@
 """The loop: batches in, steps, statistics, snapshots, state; from a budget to a trained run."""
 
+import math
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganvas import dist, io, pictures
+from ganvas.config import Config
 from ganvas.data import Batches, Dataset, balanced
 from ganvas.device import resolve_device, stream
 from ganvas.errors import TrainingError
@@ -39,15 +41,16 @@ class Result:
     kimg: float
     seconds: float
     stopped: str
-    """`budget`, or `interrupted` by Ctrl-C or SIGTERM, or `collapsed`; all leave a state to resume from."""
+    """`budget`, or `interrupted` by Ctrl-C, SIGTERM or SIGHUP, or `collapsed`; all leave a state to resume from."""
 
 
 class Loop:
     """One training run in one process (or this process's part of it)."""
 
-    def __init__(self, run: Run, dataset: Dataset, display: Display) -> None:
+    def __init__(self, run: Run, dataset: Dataset, display: Display, config: Config | None = None) -> None:
+        """Goes on where the run's state is; `config` is the run's own, perhaps with another budget. Writes nothing."""
         self.run, self.display = run, display
-        self.config = run.config
+        self.config = run.config if config is None else config
         self.device = dist.local_device(resolve_device(self.config.training.device))
         self.trained_on, self.held_out = dataset.split(self.config.data.holdout, self.config.data.fold)
         if self.config.data.select < 1:
@@ -57,16 +60,17 @@ class Loop:
         self.dataset = dataset
         self.players = Players(self.config, dataset.shape, dataset.num_classes, self.device)
         # Rank 0 says: a slower process may find the state that rank 0 has written in the meantime.
-        self.resumed = bool(dist.share("yes" if run.state_path.is_file() else ""))
-        self.seconds = state.restore(run, self.players) if self.resumed else 0.0
-        self.started = time.monotonic() - self.seconds
-        if self.resumed and dist.rank() == 0:
-            run.rewind_stats(self.players.images / 1000)
-        self.records = run.stats()
+        self.resumed = bool(dist.share("yes" if dist.rank() == 0 and run.started else ""))
+        self.memory = state.Memory()
+        if self.resumed:
+            self.memory = state.restore(run, self.players, dataset.fingerprint)
+        self.started = time.monotonic() - self.memory.seconds
         self.monitor = Monitor(self.players, self.trained_on, self.held_out) if self._monitored else None
+        if self.monitor is not None and self.memory.drawn is not None:
+            self.monitor.last = self.memory.drawn.to(self.device)
+        display.resume([verdict.name for verdict in verdicts.judge(self.memory.records)])
         self.collapsed = False
-        self.rollbacks = 0
-        self.quality = Quality(run, dataset, str(self.device)) if dist.rank() == 0 else None
+        self.quality: Quality | None = None
 
     @property
     def _monitored(self) -> bool:
@@ -83,6 +87,10 @@ class Loop:
     def __call__(self) -> Result:
         t = self.config.training
         batches = self._batches()
+        if dist.rank() == 0 and self.resumed:
+            self.run.rewind_stats(self.players.images / 1000)
+        if dist.rank() == 0:
+            self.quality = Quality(self.run, self.dataset, str(self.device))
         if not self.resumed:
             self._save_reals()
             self._save()
@@ -129,25 +137,27 @@ class Loop:
 
     def _roll_back(self) -> bool:
         """Back to the last saved state, with other random numbers and half the rates; False after `MAX_ROLLBACKS`."""
-        if self.rollbacks == MAX_ROLLBACKS:
+        if self.memory.rollbacks == MAX_ROLLBACKS:
             return False
-        self.rollbacks += 1
+        rollbacks, seconds = self.memory.rollbacks + 1, time.monotonic() - self.started
         collapsed_at = self.players.images / 1000
-        dist.barrier()  # rank 0 has written the state
-        state.restore(self.run, self.players)
-        self.players.rate_factor = 0.5**self.rollbacks
+        state.restore(self.run, self.players, self.dataset.fingerprint)
+        self.players.rate_factor = 0.5**rollbacks
         # The same generator, since captured steps are tied to it.
         other = stream(self.config.training.seed, f"rollback {self.players.rate_factor}", self.device)
         self.players.random.set_state(other.get_state())
         self.collapsed = False
-        if dist.rank() == 0:
-            self.run.rewind_stats(self.players.images / 1000)
-            self.records = []  # a new start, with a new warm-up
-            kimg = self.players.images / 1000
-            factor = self.players.rate_factor
-            line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."
-            self.run.log(line)
-            self.display.say(line)
+        self.memory = state.Memory(seconds, rollbacks)  # a new start, with a new warm-up
+        with dist.turn() as first:
+            if first:
+                # At once: a run that is killed now would else go on as if it had not gone back.
+                state.save(self.run, self.players, self.memory, self.dataset.fingerprint)
+                self.run.rewind_stats(self.players.images / 1000)
+                kimg = self.players.images / 1000
+                factor = self.players.rate_factor
+                line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."
+                self.run.log(line)
+                self.display.say(line)
         return True
 
     def _schedule(self) -> float:
@@ -166,30 +176,35 @@ class Loop:
         bad_step = int(figures.pop("bad_step"))
         if dist.agree(bad_step >= 0, self.device):
             self._fail(bad_step)
-        self.seconds = time.monotonic() - self.started
+        self.memory.seconds = time.monotonic() - self.started
+        steps = self.config.training.duality_steps if snapshot else 0
+        if probe or steps:
+            with dist.turn() as first:
+                if first and self.monitor is not None and probe:
+                    figures |= self.monitor.measure(self.players)
+                    self.memory.drawn = self.monitor.last
+                if first and steps:
+                    figures["duality_gap"] = duality_gap(self.players, self.trained_on, steps)
         if dist.rank() != 0:
             return
-        if probe and self.monitor is not None:
-            figures |= self.monitor.measure(self.players)
-        if snapshot and self.config.training.duality_steps:
-            steps = self.config.training.duality_steps
-            figures["duality_gap"] = duality_gap(self.players, self.trained_on, steps)
         record: io.Json = {
             "kimg": round(self.players.images / 1000, 3),
             "step": self.players.steps,
-            "seconds": round(self.seconds, 3),
+            "seconds": round(self.memory.seconds, 3),
             "images_per_second": round(speed, 1),
-            **{name: round(value, 5) for name, value in figures.items()},
+            **{name: round(value, 5) for name, value in figures.items() if math.isfinite(value)},
         }
-        self.records.append(record)
+        if self.memory.rollbacks:
+            record["rollbacks"] = self.memory.rollbacks
         found: list[verdicts.Verdict] = []
         if probe:
-            found = verdicts.judge(self.records)
+            self.memory.records = [*self.memory.records, record][-verdicts.HORIZON :]
+            found = verdicts.judge(self.memory.records)
             record["verdicts"] = [verdict.name for verdict in found]
             self.collapsed = "mode collapse" in record["verdicts"]
         self.run.append_stats(record)
-        for verdict in self.display.show(record, self.progress, found):
-            self.run.log(f"{record['kimg']:.1f} kimg: {verdict}")
+        for text in self.display.show(record, self.progress, found):
+            self.run.log(f"{record['kimg']:.1f} kimg: {text}")
 
     def _fail(self, step: int) -> None:
         snapshots = self.run.snapshots
@@ -208,9 +223,12 @@ class Loop:
     def _save(self) -> None:
         """Snapshot, preview, state; in this order, so that the state never points past what is there."""
         dist.broadcast_buffers(self.players.average)
-        if dist.rank() != 0:
-            return
-        self.seconds = time.monotonic() - self.started
+        with dist.turn() as first:
+            if first:
+                self._write()
+
+    def _write(self) -> None:
+        self.memory.seconds = time.monotonic() - self.started
         name = f"{self.players.images // 1000:06d}"
         header = {
             "shape": list(self.dataset.shape),
@@ -237,8 +255,8 @@ class Loop:
         if self.quality is not None and self.quality.due(kimg):
             value = self.quality.measure(Model(self.players.average, None, self.config, header), folder)
             self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.quality.best:.2f})")
-        if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.records):
-            state.save(self.run, self.players, self.seconds)
+        if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
+            state.save(self.run, self.players, self.memory, self.dataset.fingerprint)
 
     def _save_preview(self, name: str) -> None:
         model = Model(self.players.average, None, self.config, {})
@@ -257,7 +275,10 @@ class Loop:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C or SIGTERM sets the event, so that the step ends and the state is written; a second one kills."""
+    """The first Ctrl-C, SIGTERM or SIGHUP sets the event, so that the step ends and the state is written; a second one kills.
+
+    A signal that is ignored stays so: `nohup` keeps a run going when its terminal closes.
+    """
     event = threading.Event()
     previous: dict[int, Any] = {}
 
@@ -266,9 +287,11 @@ def _interruptible() -> Iterator[threading.Event]:
         signal.signal(number, previous[number])
 
     if threading.current_thread() is threading.main_thread():
-        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-            previous[number] = signal.getsignal(number)
-            signal.signal(number, handle)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = int(getattr(signal, name, 0))  # Windows has no SIGHUP
+            if number and signal.getsignal(number) is not signal.SIG_IGN:
+                previous[number] = signal.getsignal(number)
+                signal.signal(number, handle)
     try:
         yield event
     finally:

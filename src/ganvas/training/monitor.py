@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ganvas.data import Dataset
 from ganvas.device import stream
+from ganvas.latent.likeness import LEAST, neighbours
 from ganvas.networks import from_uint8, to_prior
 from ganvas.training.players import Players
 
@@ -27,12 +28,15 @@ class Monitor:
     """Measures one `Players` on its own data. Signals that can not be measured are left out.
 
     critic: `logits_train`, `logits_held`, `logits_fake` (means); `accuracy_train`, `accuracy_held`: share of (real, fake) pairs
-    ranked right, 0.5 is guessing; `overfit`: (train - held) / (train - fake) of the mean logits (Karras et al. 2020, eq. 1).
+    ranked right, 0.5 is guessing; `overfit`: (train - held) / (train - fake) of the mean logits (Karras et al. 2020, eq. 1), and
+    `overfit_error`, its standard error with so many images.
     gradients: norms of the last step, and `gradient_ratio` generator / critic.
     samples: `diversity` and `spread`, the nearest-neighbour distance and the standard deviation within the drawn batch over
     those of real data; `energy`, the energy distance of drawn and real over the mean distance of real samples (Szekely and
     Rizzo 2013); `nearest`, mean distance of drawn samples to their nearest training sample over that of held-out ones (small data
-    only: all of it must fit the reference);
+    only: all of it must fit the reference); `roughness`, root mean square difference of neighbouring pixels over that of real
+    images, which the averages are blind to; `likeness`, as the explorer and the map have it: how often drawn and real samples are
+    one another's nearest neighbours;
     `modes`, classes hit over classes that as many real samples hit, by the label of the nearest training sample;
     `movement`, how far the same latents moved since the last measurement, over the mean distance of real samples.
     averaging: `ema_drift`, distance of the averaged weights to the live ones over their length. augmentation: `augment_p`.
@@ -52,7 +56,10 @@ class Monitor:
         if players.generator.num_classes:
             self.labels = (torch.arange(count) % players.generator.num_classes).to(players.device)
         self.last: Tensor | None = None
+        """Sketch of the last measurement's samples; part of the state of a run."""
         real = sketch(self.train[0])
+        self.real_roughness = _roughness(self.train[0])
+        self.real = real
         self.real_distance = _mean_distance(real)
         self.real_nearest, self.real_spread = _nearest_within(real), _spread(real)
         self.reference_distance = _mean_distance(self.reference[: 4 * PROBE])
@@ -90,6 +97,8 @@ class Monitor:
             )
         generator.train(modes[0]), critic.train(modes[1])
         found = self._critic(on_fake, on_train, on_held) | self._samples(sketch(fake)) | _gradients(players)
+        if self.real_roughness:
+            found["roughness"] = _roughness(fake) / self.real_roughness
         if players.config.training.ema_kimg:
             found["ema_drift"] = _drift(players.average, generator)
         if players.config.augment.policy or players.config.augment.pseudo:
@@ -107,6 +116,9 @@ class Monitor:
             found["logits_held"] = float(on_held.mean())
             found["accuracy_held"] = _ranked_right(on_held, on_fake)
             found["overfit"] = (found["logits_train"] - found["logits_held"]) / gap if gap > 1e-6 else 0.0
+            if gap > 1e-6 and min(len(on_train), len(on_held)) > 1:
+                squares = on_train.var() / len(on_train) + on_held.var() / len(on_held)
+                found["overfit_error"] = float(squares.sqrt()) / gap
         return found
 
     def _samples(self, fake: Tensor) -> dict[str, float]:
@@ -117,6 +129,9 @@ class Monitor:
             "energy": (2 * float(distances.mean()) - _mean_distance(fake) - self.reference_distance)
             / max(self.real_distance, 1e-9),
         }
+        if min(len(fake), len(self.real)) >= LEAST:
+            n = min(len(fake), len(self.real))
+            found["likeness"] = neighbours(fake[:n].cpu(), self.real[:n].cpu()).value
         if self.last is not None:
             found["movement"] = float((fake - self.last).norm(dim=1).mean()) / max(self.real_distance, 1e-9)
         self.last = fake
@@ -135,6 +150,14 @@ def sketch(samples: Tensor) -> Tensor:
     if samples.dim() == 4 and samples.shape[2] > SKETCH:
         samples = F.adaptive_avg_pool2d(samples, SKETCH)
     return samples.float().flatten(1)
+
+
+def _roughness(samples: Tensor) -> float:
+    """Root mean square difference of neighbouring pixels of images (B, C, H, W); 0 for points, which have none."""
+    if samples.dim() != 4:
+        return 0.0
+    squares = [samples.diff(dim=axis).square().mean() for axis in (2, 3) if samples.shape[axis] > 1]
+    return float(torch.stack(squares).mean().sqrt()) if squares else 0.0
 
 
 def _mean_distance(x: Tensor) -> float:

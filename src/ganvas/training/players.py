@@ -17,6 +17,7 @@ from ganvas.errors import GanvasError
 from ganvas.losses import Adaptive, augment, auxiliary
 from ganvas.losses.penalties import Batch
 from ganvas.networks import Answer, GeneratorBase, from_uint8, to_prior
+from ganvas.networks.layers import MinibatchStd
 from ganvas.training import ema
 from ganvas.training.capture import Captured
 from ganvas.types import Batch as Samples
@@ -70,9 +71,7 @@ class Players:
         self.adaptive = Adaptive(a.p, a.target, a.kimg).to(device)
         self.rate_factor = 1.0
         self.random = stream(t.seed, "training", device)
-        if t.batch % dist.world_size():
-            raise GanvasError(f"A batch of {t.batch} can not be split over {dist.world_size()} processes.")
-        self.local_batch = t.batch // dist.world_size()
+        check_parts(config, self.critic)
         self.images = 0
         self.steps = 0
         self.sums = torch.zeros(len(STAT_NAMES), device=device)
@@ -143,7 +142,7 @@ class Players:
 
     def read_stats(self) -> dict[str, float]:
         """Means since the last call, and `bad_step`: number of the first non-finite step, or -1. Waits for the device."""
-        means = (self.sums / max(self.summed, 1)).tolist()
+        means = dist.mean(self.sums / max(self.summed, 1)).tolist()
         first = int(self.first_bad.item())
         bad_step = self.steps - self.summed + first if first else -1
         for figure in (self.sums, self.counted, self.first_bad):
@@ -205,7 +204,8 @@ class Players:
         if self.config.augment.pseudo:
             chosen = self._uniform(*[1] * (real.dim() - 1)) < self.adaptive.p
             # With labels nothing is rolled: a neighbour's fake would be shown under a class that is not its own.
-            real = torch.where(chosen, fake.roll(1, 0) if labels is None else fake, real)
+            rolled = fake if labels is not None else dist.mine(dist.whole(fake).roll(1, 0))
+            real = torch.where(chosen, rolled, real)
         real, fake = self._seen(real, turn.noise), self._seen(fake, turn.noise)
         if due:
             real, fake = real.detach().requires_grad_(True), fake.detach().requires_grad_(True)
@@ -250,15 +250,18 @@ class Players:
                     on_real = self._judge(self._seen(turn.real, turn.noise), labels)
                 real_logits = on_real.logits
             if turn.top_k < 1:
+                real_logits, fake_logits = dist.whole(real_logits), dist.whole(fake_logits)
                 chosen = auxiliary.top_k(fake_logits, turn.top_k)
                 real_logits, fake_logits = real_logits[chosen], fake_logits[chosen]
             loss = self.loss.generator(real_logits, fake_logits)
             if o.feature_matching:
                 loss = loss + o.feature_matching * auxiliary.feature_matching(
-                    on_real.features, on_fake.features
+                    dist.whole(on_real.features), dist.whole(on_fake.features)
                 )
             if o.mode_seeking:
-                loss = loss + o.mode_seeking * auxiliary.mode_seeking(turn.fake, turn.z, labels)
+                known = None if labels is None else dist.whole(labels)
+                samples, latents = dist.whole(turn.fake), dist.whole(turn.z)
+                loss = loss + o.mode_seeking * auxiliary.mode_seeking(samples, latents, known)
             if on_fake.classes is not None and labels is not None:
                 loss = loss + o.auxiliary * auxiliary.class_loss(on_fake.classes, labels)
             if on_fake.codes is not None:
@@ -276,13 +279,18 @@ class Players:
     def _path_penalty(self, labels: Tensor | None) -> Tensor:
         """Squared distance of the path lengths to their running mean, on half the batch as published."""
         generator: Any = self.generator
-        half = max(1, self.local_batch // 2)
-        z = self._latents(self.generator.latent_dim)[:half]
-        w_plus = generator.broadcast(generator.mapping(z, None if labels is None else labels[:half]))
+        half = max(1, self.config.training.batch // 2)
+
+        def first(part: Tensor) -> Tensor:
+            """This process's part of the first half of the whole batch."""
+            return dist.mine(dist.whole(part)[:half])
+
+        z = first(self._latents(self.generator.latent_dim))
+        w_plus = generator.broadcast(generator.mapping(z, None if labels is None else first(labels)))
         inputs = self.generator.training_inputs(self._normal, self._uniform)
-        noise = [each[:half] for each in inputs["noise"]]
+        noise = [first(each) for each in inputs["noise"]]
         drawn = generator.synthesis(generator.styles(w_plus), noise)
-        lengths = auxiliary.path_lengths(drawn, w_plus, self._normal(*drawn.shape[1:])[:half])
+        lengths = auxiliary.path_lengths(drawn, w_plus, first(self._normal(*drawn.shape[1:])))
         mean = generator.path_mean.lerp(dist.mean(lengths.detach().mean()), 0.01)
         generator.path_mean.copy_(mean)
         penalty: Tensor = (lengths - mean).square().mean()
@@ -350,6 +358,25 @@ class Players:
         """The optimisers, named."""
         yield "optimizer_generator", self.optimizer_generator
         yield "optimizer_critic", self.optimizer_critic
+
+
+def check_parts(config: Config, critic: nn.Module, processes: int | None = None) -> None:
+    """Raise `GanvasError` unless a batch can be split over the processes without cutting what belongs together."""
+    count = dist.world_size() if processes is None else processes
+    if count == 1:
+        return
+    unit = config.network.pack * (2 if config.objective.path_length else 1)
+    for module in critic.modules():
+        if isinstance(module, MinibatchStd):
+            unit = math.lcm(unit, config.network.pack * module.group)
+    batch = config.training.batch
+    if batch % (count * unit):
+        least = count * unit
+        each = f" in groups of {unit}, which the critic compares" if unit > 1 else ""
+        raise GanvasError(
+            f"A batch of {batch} can not be split over {count} processes{each}. "
+            f"Use a multiple of {least}: --batch {max(1, round(batch / least)) * least}."
+        )
 
 
 def optimizer_of(config: Config, network: nn.Module, rate: float) -> torch.optim.Optimizer:

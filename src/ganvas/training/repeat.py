@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas import io
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, TrainingError
 from ganvas.metrics import evaluate
 from ganvas.training import Result, train
 
@@ -49,7 +49,8 @@ def repeat(
     """Train `seeds` times with seeds counted up from `seed`, or `folds` times, each holding out another 1/folds of the data.
 
     Each run is measured against its own training part with `n` samples; the rest of the arguments go to `train`. With
-    folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2.
+    folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2,
+    `TrainingError` when a run is stopped: the series ends there.
     """
     count = seeds or folds
     if (seeds and folds) or count < 2:
@@ -60,6 +61,12 @@ def repeat(
         result = train(
             data, out=out, seed=seed if folds else seed + i, settings={**(settings or {}), **changes}, **given
         )
+        if result.stopped == "interrupted":
+            done = "".join(f" {each.run.path}" for each in results) or " none"
+            raise TrainingError(
+                f"Stopped in run {i + 1} of {count}, which is not counted: nothing is averaged. Whole runs:{done}. "
+                f"The one that was stopped goes on with: ganvas train --resume {result.run.path}"
+            )
         results.append(result)
         found = evaluate(result.run.path, metrics=METRICS, n=n, device=result.run.config.training.device)
         result.run.append_metrics([row.to_json() for row in found.rows])

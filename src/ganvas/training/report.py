@@ -71,7 +71,11 @@ def signals(run: Run) -> bytes | None:
     x = [record["kimg"] for record in probes]
     for place, title, names in (
         (221, "pairs (real, fake) that the critic ranks right", ("accuracy_train", "accuracy_held")),
-        (222, "samples beside real ones", ("diversity", "spread", "modes", "nearest")),
+        (
+            222,
+            "samples beside real ones",
+            ("diversity", "spread", "modes", "nearest", "likeness", "roughness"),
+        ),
         (223, "distance to the data, movement, averaging", ("energy", "movement", "ema_drift")),
         (224, "over-fitting, augmentation", ("overfit", "augment_p")),
     ):
@@ -83,6 +87,8 @@ def signals(run: Run) -> bytes | None:
 def _lines(axes: Any, title: str, x: list[float], records: list[io.Json], names: Sequence[str]) -> None:
     for name in names:
         values = [record.get(name, float("nan")) for record in records]
+        if name == "energy":  # unbiased, so that it may be negative, which a distance is not
+            values = [max(0.0, value) if value == value else value for value in values]
         axes.plot(x, values, label=name.replace("_", " "), linewidth=1.2)
     axes.set(title=title, xlabel="kimg")
     axes.grid(alpha=0.3)
@@ -97,6 +103,8 @@ def diagnosis(run: Run) -> list[str]:
     parts = [
         f"<p><b>{html.escape(v.name)}</b>: {html.escape(v.text)} {html.escape(v.fix)}</p>" for v in found
     ]
+    if not found and verdicts.probes(records):
+        parts.append(f"<p>{html.escape(verdicts.nothing(records))}</p>")
     if stretches:
         parts.append("<table><tr><th>verdict<th>from kimg<th>to kimg</tr>")
         parts += [
@@ -121,9 +129,13 @@ def write_report(run: Run) -> Path:
         f"{info['data']['held_out']:,} held out; {model.info['kimg']:,.1f} kimg.</p>",
         f"<p>Made by <code>{html.escape(info['command'])}</code></p>",
         "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
-        _figure(samples[-1].read_bytes(), "drawn by the averaged generator"),
-        _figure((run.samples_path / "reals.png").read_bytes(), "real, for comparison"),
     ]
+    for path, caption in (
+        *((p, "drawn by the averaged generator") for p in samples[-1:]),
+        (run.samples_path / "reals.png", "real, for comparison"),
+    ):
+        if path.is_file():
+            parts.append(_figure(path.read_bytes(), caption))
     if len(model.shape) == 3:
         parts += [
             "<h2>A walk through the latent space</h2>",

@@ -1,22 +1,81 @@
 """Everything that a resumed run needs, in one file: safetensors, written atomically, never a pickle."""
 
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
 from ganvas import io
 from ganvas.checkpoint import pack, unpack
+from ganvas.config import Config, differences, from_dict, to_dict
 from ganvas.errors import GanvasError
 from ganvas.runs import Run
 from ganvas.training.players import Players
 
+MAY_CHANGE = (
+    "kimg", "minutes", "device", "log_kimg", "snapshot_kimg", "eval_kimg", "eval_samples", "monitor_kimg", "duality_steps",
+    "on_collapse", "compile",
+)  # fmt: skip
+"""Settings of `training` with which a state may go on that was written with others."""
 
-def save(run: Run, players: Players, seconds: float) -> None:
+
+@dataclass
+class Memory:
+    """What a run remembers beside its players."""
+
+    seconds: float = 0.0
+    """Trained so far."""
+    rollbacks: int = 0
+    """Times that it went back after a collapse."""
+    records: list[io.Json] = field(default_factory=list)
+    """The lines of statistics with measurements that the verdicts rest on, oldest first."""
+    drawn: Tensor | None = None
+    """The monitor's last sketch of its samples, which the next one is compared with."""
+
+
+def save(run: Run, players: Players, memory: Memory, fingerprint: str) -> None:
     """Write state/latest.safetensors."""
-    header = {"kind": "state", "images": players.images, "steps": players.steps, "seconds": seconds}
-    header["rate_factor"] = players.rate_factor
+    header = {
+        "kind": "state", "images": players.images, "steps": players.steps, "seconds": memory.seconds,
+        "rate_factor": players.rate_factor, "rollbacks": memory.rollbacks, "records": memory.records,
+        "config": to_dict(players.config), "data": fingerprint,
+    }  # fmt: skip
+    tensors = pack(players.random, players.tensors(), players.optimizers())
+    if memory.drawn is not None:
+        tensors["monitor.drawn"] = memory.drawn
     with io.atomic(run.state_path) as temporary:
-        io.save_tensors(temporary, pack(players.random, players.tensors(), players.optimizers()), header)
+        io.save_tensors(temporary, tensors, header)
 
 
-def restore(run: Run, players: Players) -> float:
-    """Load the state into `players`; returns the seconds trained so far."""
+def check(run: Run, config: Config, fingerprint: str) -> io.Json:
+    """The state's header; raises `GanvasError` unless it is a state of this config and these data.
+
+    States of before know of neither: their tensors tell whether they fit.
+    """
+    header = io.read_header(run.state_path)
+    if header.get("kind") != "state":
+        raise GanvasError(f"{run.state_path} holds a {header.get('kind')}, expected a state.")
+    for name in ("images", "steps", "seconds"):
+        if not isinstance(header.get(name), (int, float)) or header[name] < 0:
+            raise GanvasError(f"{run.state_path} is damaged: its {name!r} is {header.get(name)!r}.")
+    if "config" in header:
+        written = from_dict(Config, header["config"], "the state's config")
+        now = {name: getattr(config.training, name) for name in MAY_CHANGE}
+        written = replace(written, training=replace(written.training, **now))
+        if found := differences(written, config):
+            raise GanvasError(
+                f"{run.state_path} was written with other settings than config.json holds: {'; '.join(found)} (state -> config). "
+                "Bring back the file that belongs here."
+            )
+    if header.get("data", fingerprint) != fingerprint:
+        raise GanvasError(f"{run.state_path} was trained on other data than {run.path} names.")
+    return header
+
+
+def restore(run: Run, players: Players, fingerprint: str) -> Memory:
+    """Load the state into `players`; what the run remembers beside them."""
+    check(run, players.config, fingerprint)
     tensors, header = io.load_tensors(run.state_path)
     try:
         unpack(tensors, players.random, players.tensors(), players.optimizers())
@@ -24,6 +83,23 @@ def restore(run: Run, players: Players) -> float:
             players.captured.forget()
         players.rate_factor = float(header.get("rate_factor", 1.0))
         players.images, players.steps = int(header["images"]), int(header["steps"])
-        return float(header["seconds"])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        return Memory(
+            float(header["seconds"]), _rollbacks(header), _records(header, run), tensors.get("monitor.drawn")
+        )
+    except (KeyError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise GanvasError(f"{run.state_path} does not fit the run's config: {error}") from error
+
+
+def _rollbacks(header: io.Json) -> int:
+    if "rollbacks" in header:
+        return int(header["rollbacks"])
+    rate = float(header.get("rate_factor", 1.0))  # each one halved the rates
+    return round(-math.log2(rate)) if 0 < rate < 1 else 0
+
+
+def _records(header: io.Json, run: Run) -> list[io.Json]:
+    if "records" not in header:
+        kimg = float(header["images"]) / 1000
+        return [record for record in run.stats() if record["kimg"] <= kimg + 1e-3]
+    found: Any = header["records"]
+    return [record for record in found if isinstance(record, dict) and "kimg" in record]

@@ -1,4 +1,8 @@
-"""From signals to plain words: what is wrong with a run, and what to try. Pure functions of the lines of stats.jsonl."""
+"""From signals to plain words: what is wrong with a run, and what to try. Pure functions of the lines of stats.jsonl.
+
+A verdict begins where its rule holds and ends where a weaker form of the rule no longer holds (hysteresis), so that a signal on
+the line between two verdicts does not make them take turns.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -7,11 +11,16 @@ from statistics import median
 from typing import Literal
 
 from ganvas.io import Json
+from ganvas.latent.likeness import STRANGE
 
 WINDOW = 3
 """A rule looks at the median of so many measurements: one odd probe of 128 samples is no verdict."""
 WARM_UP = 5
-"""Measurements before any verdict: an untrained generator draws the same grey image from every latent."""
+"""Measurements before any verdict but the first one: an untrained generator draws the same grey image from every latent."""
+HORIZON = 48
+"""Measurements that verdicts look back on."""
+SURE = 3.0
+"""Standard errors by which a figure must pass its threshold where the probe may be too small to tell."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,8 @@ class Verdict:
         return f"{self.name}: {self.text} {self.fix}"
 
 
-Rule = Callable[[Sequence[Json]], Verdict | None]
-"""Measurements, oldest first -> the verdict at the last one."""
+Rule = Callable[[Sequence[Json], bool], Verdict | None]
+"""(Measurements, oldest first; whether the verdict stands so far) -> the verdict at the last one."""
 
 
 def _last(probes: Sequence[Json], name: str, window: int = WINDOW) -> float | None:
@@ -42,7 +51,7 @@ def _last(probes: Sequence[Json], name: str, window: int = WINDOW) -> float | No
     return median(values) if len(values) == window else None
 
 
-def non_finite_soon(probes: Sequence[Json]) -> Verdict | None:
+def non_finite_soon(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """Logits, losses or gradients that are huge, or large and multiplying."""
     names = (
         "real_logits",
@@ -54,7 +63,7 @@ def non_finite_soon(probes: Sequence[Json]) -> Verdict | None:
     )
     sizes = [max(abs(probe.get(name, 0.0)) for name in names) for probe in probes[-WARM_UP:]]
     growing = sizes[-1] > 1e3 and all(later > 1.5 * earlier for earlier, later in pairwise(sizes))
-    if min(sizes[-2:]) > 1e4 or growing:
+    if min(sizes[-2:]) > (3e3 if stands else 1e4) or growing:
         return Verdict(
             "non-finite soon", "problem", f"logits, losses or gradients reached {sizes[-1]:.3g} and grow.",
             "Lower the learning rates, add --penalty r1, or use --precision fp32.",
@@ -62,15 +71,16 @@ def non_finite_soon(probes: Sequence[Json]) -> Verdict | None:
     return None
 
 
-def mode_collapse(probes: Sequence[Json], window: int = WINDOW) -> Verdict | None:
+def mode_collapse(probes: Sequence[Json], stands: bool = False, window: int = WINDOW) -> Verdict | None:
     """Samples that resemble each other far more than real ones do, or classes that are missing."""
     diversity, spread, modes = (_last(probes, name, window) for name in ("diversity", "spread", "modes"))
+    near, all_classes = (0.4, 0.75) if stands else (0.3, 0.65)
     seen = []
-    if diversity is not None and diversity < 0.3:
+    if diversity is not None and diversity < near:
         seen.append(f"the nearest neighbour within a batch is {diversity:.0%} as far as among real samples")
-    if spread is not None and spread < 0.3:
+    if spread is not None and spread < near:
         seen.append(f"the spread of a batch is {spread:.0%} of the real one")
-    if modes is not None and modes < 0.65:
+    if modes is not None and modes < all_classes:
         seen.append(f"{modes:.0%} of the classes that real data hit are drawn")
     if not seen:
         return None
@@ -81,30 +91,28 @@ def mode_collapse(probes: Sequence[Json], window: int = WINDOW) -> Verdict | Non
     )  # fmt: skip
 
 
-def critic_over_fitting(probes: Sequence[Json]) -> Verdict | None:
-    """Training images score above held-out ones, which the critic has never seen."""
+def critic_over_fitting(probes: Sequence[Json], stands: bool) -> Verdict | None:
+    """Training images score above held-out ones, which the critic has never seen, by more than so small a probe may show."""
     overfit, train, held = (_last(probes, name) for name in ("overfit", "accuracy_train", "accuracy_held"))
-    if (
-        overfit is None
-        or train is None
-        or held is None
-        or overfit < 0.4
-        or train < 0.65
-        or train - held < 0.08
-    ):
+    if overfit is None or train is None or held is None:
+        return None
+    # Every measurement sees the same images: a median over several is no surer than one.
+    error = _last(probes, "overfit_error") or 0.0
+    least, errors, gap = (0.2, 1.5, 0.05) if stands else (0.3, SURE, 0.08)
+    if overfit < max(least, errors * error) or train < 0.65 or train - held < gap:
         return None
     return Verdict(
         "critic over-fitting", "problem",
-        f"held-out images stand {overfit:.0%} of the way from training images to fakes; "
-        f"pairs ranked right {train:.0%} against {held:.0%}.",
+        f"held-out images stand {overfit:.0%}{f' (error {error:.0%})' if error else ''} of the way from training images to "
+        f"fakes; pairs ranked right {train:.0%} against {held:.0%}.",
         "Add --augment ada (or diffaugment), more images, --mirror where it is right, or a smaller critic.",
     )  # fmt: skip
 
 
-def memorising(probes: Sequence[Json]) -> Verdict | None:
+def memorising(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """Samples far nearer to training images than held-out ones are, though they differ among themselves."""
     nearest, diversity = _last(probes, "nearest"), _last(probes, "diversity")
-    if nearest is None or diversity is None or nearest > 0.65 or diversity < 0.3:
+    if nearest is None or diversity is None or nearest > (0.75 if stands else 0.65) or diversity < 0.3:
         return None
     return Verdict(
         "memorising", "problem",
@@ -113,10 +121,11 @@ def memorising(probes: Sequence[Json]) -> Verdict | None:
     )  # fmt: skip
 
 
-def critic_too_strong(probes: Sequence[Json]) -> Verdict | None:
+def critic_too_strong(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """The critic is never wrong on data it has not seen, and the samples are far off."""
     accuracy, energy = _last(probes, "accuracy_held"), _last(probes, "energy")
-    if accuracy is None or energy is None or accuracy < 0.99 or energy < 0.1:
+    least, far = (0.975, 0.07) if stands else (0.99, FAR)
+    if accuracy is None or energy is None or accuracy < least or energy < far:
         return None
     return Verdict(
         "critic too strong", "problem",
@@ -126,10 +135,11 @@ def critic_too_strong(probes: Sequence[Json]) -> Verdict | None:
     )  # fmt: skip
 
 
-def critic_too_weak(probes: Sequence[Json]) -> Verdict | None:
+def critic_too_weak(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """The critic can not tell samples from data although they are easy to tell apart."""
     accuracy, energy = _last(probes, "accuracy_held"), _last(probes, "energy")
-    if accuracy is None or energy is None or accuracy > 0.62 or energy < 0.1:
+    most, far = (0.68, 0.07) if stands else (0.62, FAR)
+    if accuracy is None or energy is None or accuracy > most or energy < far:
         return None
     return Verdict(
         "critic too weak", "problem",
@@ -139,10 +149,10 @@ def critic_too_weak(probes: Sequence[Json]) -> Verdict | None:
     )  # fmt: skip
 
 
-def oscillation(probes: Sequence[Json]) -> Verdict | None:
+def oscillation(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """The same latents keep being drawn as something else, late in the run."""
     recent = [probe["movement"] for probe in probes[-WARM_UP:] if "movement" in probe]
-    if len(probes) < 2 * WARM_UP or len(recent) < WARM_UP or min(recent) < 0.6:
+    if len(probes) < 2 * WARM_UP or len(recent) < WARM_UP or min(recent) < (0.45 if stands else 0.6):
         return None
     return Verdict(
         "oscillation", "problem",
@@ -152,66 +162,154 @@ def oscillation(probes: Sequence[Json]) -> Verdict | None:
     )  # fmt: skip
 
 
-def _trend(probes: Sequence[Json]) -> tuple[float, float] | None:
-    """Median energy distance in the last quarter of the run, and in the quarter before it."""
+FAR = 0.1
+"""Energy distance, in mean distances of real samples, above which shape and brightness are plainly off."""
+ROUGH = 1.6
+"""Differences of neighbouring pixels over those of real images from which samples are noise, and the reverse too smooth."""
+
+
+def far_from_the_data(probes: Sequence[Json], stands: bool) -> Verdict | None:
+    """Samples are not yet like the data by absolute measures: one measurement is enough to say so."""
+    window = min(WINDOW, len(probes))
+    energy, roughness, likeness = (
+        _last(probes, name, window) for name in ("energy", "roughness", "likeness")
+    )
+    far, rough, like = (0.07, 1.4, 0.3) if stands else (FAR, ROUGH, STRANGE)
+    seen = []
+    if likeness is not None and likeness < like:
+        seen.append(
+            f"likeness {likeness:.0%} (0 %: noise, or one picture over and over; 100 %: real images among themselves)"
+        )
+    if energy is not None and energy > far:
+        seen.append(
+            f"their energy distance is {energy:.2f} (0 is the same distribution, 1 about that of unrelated images)"
+        )
+    if roughness is not None and not 1 / rough < roughness < rough:
+        kind = "noise" if roughness > 1 else "blur"
+        seen.append(
+            f"neighbouring pixels differ {roughness:.2g} times as much as in real images, which is {kind}"
+        )
+    if not seen:
+        return None
+    return Verdict(
+        "far from the data", "note", f"samples do not look like the data: {'; '.join(seen)}.",
+        "Train on, and look at samples/. Where this stays, the run needs more time, a simpler preset or more images.",
+    )  # fmt: skip
+
+
+def _trend(probes: Sequence[Json]) -> tuple[float, float, float] | None:
+    """Median energy distance in the first and in the last third, and the standard error of their difference.
+
+    The error is that of two medians of independent values that scatter as neighbours in time do.
+    """
     values = [probe["energy"] for probe in probes if "energy" in probe]
     if len(values) < 12:
         return None
-    quarter = max(3, len(values) // 4)
-    return median(values[-quarter:]), median(values[-2 * quarter : -quarter])
+    third = len(values) // 3
+    # The median keeps the great falls of the first measurements out: 1.05 = 1.4826 / sqrt(2) makes a standard deviation of it.
+    scatter = 1.05 * median(abs(b - a) for a, b in pairwise(values))
+    return median(values[:third]), median(values[-third:]), 1.25 * scatter * (2 / third) ** 0.5
 
 
-def still_improving(probes: Sequence[Json]) -> Verdict | None:
-    """The distance to the data still falls."""
+FALLS = (4.5, 0.15, 0.002)
+"""Standard errors, share and distance by which the energy must fall to be called falling."""
+LEVEL = (1.5, 0.05, 0.001)
+"""The same, below which it is called level. Between the two what was said last stands: they can hardly take turns."""
+
+
+def _falls(trend: tuple[float, float, float], limits: tuple[float, float, float]) -> bool:
+    before, now, error = trend
+    errors, share, least = limits
+    return before - now > max(errors * error, share * before, least)
+
+
+def still_improving(probes: Sequence[Json], stands: bool) -> Verdict | None:
+    """The distance to the data falls by more than its noise."""
     trend = _trend(probes)
-    if trend is None or trend[0] > 0.9 * trend[1] or trend[1] < 0.002:
+    if trend is None or not _falls(trend, LEVEL if stands else FALLS):
         return None
+    before, now, error = trend
+    span = probes[-1]["kimg"] - probes[0]["kimg"]
     return Verdict(
         "still improving", "note",
-        f"the energy distance to the data fell from {trend[1]:.3f} to {trend[0]:.3f} over the last half.",
-        "Train on: ganvas train --resume RUN with a larger budget.",
+        f"over the last {span:.0f} kimg the energy distance to the data fell from {_shown(before)} to {_shown(now)} "
+        f"(error {error:.3f}).",
+        "Train on: ganvas train --resume RUN --more 10",
     )  # fmt: skip
 
 
-def converged(probes: Sequence[Json]) -> Verdict | None:
-    """The distance to the data no longer falls."""
+def levelled_off(probes: Sequence[Json], stands: bool) -> Verdict | None:
+    """The distance to the data no longer falls by more than its noise."""
     trend = _trend(probes)
-    if trend is None or (trend[0] <= 0.9 * trend[1] and trend[1] >= 0.002):
+    if trend is None or len(probes) < HORIZON // 2 or _falls(trend, FALLS if stands else LEVEL):
         return None
+    _, now, error = trend
+    span = probes[-1]["kimg"] - probes[0]["kimg"]
     return Verdict(
-        "converged", "note", f"the energy distance to the data stays at {trend[0]:.3f}, as before ({trend[1]:.3f}).",
-        "Shape and brightness are learned; whether detail still improves, ganvas eval RUN --snapshots says. For more, try a "
-        "larger --size or a longer preset.",
+        "levelled off", "note",
+        f"over the last {span:.0f} kimg the energy distance to the data stayed at {_shown(now)} (error {error:.3f}).",
+        "It sees averages of 14 x 14 only: whether detail still improves, ganvas eval RUN --snapshots says. For more, try "
+        "a larger --size or a longer preset.",
     )  # fmt: skip
 
 
-RULES: tuple[Rule, ...] = (
-    non_finite_soon,
-    mode_collapse,
-    critic_over_fitting,
-    memorising,
-    critic_too_strong,
-    critic_too_weak,
-    oscillation,
-    still_improving,
-    converged,
-)
-"""Most urgent first."""
+def _shown(energy: float) -> str:
+    """The estimate is unbiased and so may fall below 0, where a distance can not be."""
+    return f"{max(0.0, energy):.3f}"
+
+
+RULES: dict[str, Rule] = {
+    "non-finite soon": non_finite_soon,
+    "mode collapse": mode_collapse,
+    "critic over-fitting": critic_over_fitting,
+    "memorising": memorising,
+    "critic too strong": critic_too_strong,
+    "critic too weak": critic_too_weak,
+    "oscillation": oscillation,
+    "far from the data": far_from_the_data,
+    "still improving": still_improving,
+    "levelled off": levelled_off,
+}
+"""Name of the verdict -> its rule, most urgent first."""
+FROM_THE_FIRST = ("far from the data",)
+"""Verdicts that need no warm-up."""
 
 
 def probes(records: Sequence[Json]) -> list[Json]:
-    """The lines of stats.jsonl that hold a measurement of the monitor."""
-    return [record for record in records if "diversity" in record]
+    """The lines of stats.jsonl that hold a measurement of the monitor, since the run last went back after a collapse."""
+    measured = [record for record in records if "diversity" in record]
+    return [record for record in measured if record.get("rollbacks", 0) == measured[-1].get("rollbacks", 0)]
 
 
 def judge(records: Sequence[Json]) -> list[Verdict]:
-    """The verdicts at the last measurement among `records`, the lines of stats.jsonl; empty while there are too few."""
-    measured = probes(records)
-    if len(measured) < WARM_UP:
-        return []
-    found = [verdict for rule in RULES if (verdict := rule(measured)) is not None]
-    # A run with a problem is neither converged nor on its way.
-    return [v for v in found if v.kind == "problem"] or found
+    """The verdicts that stand at the last measurement among `records`, the lines of stats.jsonl, problems first.
+
+    Which verdicts stood before is read from the lines, or worked out where they do not say.
+    """
+    measured = probes(records)[-HORIZON:]
+    standing: list[str] = []
+    first = 1
+    for i in range(len(measured) - 1, 0, -1):
+        if "verdicts" in measured[i - 1]:
+            standing, first = measured[i - 1]["verdicts"], i + 1
+            break
+    found: list[Verdict] = []
+    for end in range(first, len(measured) + 1):
+        found = _at(measured[:end], standing)
+        standing = [verdict.name for verdict in found]
+    return found
+
+
+def _at(measured: Sequence[Json], standing: Sequence[str]) -> list[Verdict]:
+    names = RULES if len(measured) >= WARM_UP else FROM_THE_FIRST
+    found = [v for name in names if (v := RULES[name](measured, name in standing)) is not None]
+    # A run with a problem has not levelled off, nor is it on its way.
+    problems = [verdict for verdict in found if verdict.kind == "problem"]
+    return problems or found
+
+
+NOTES = ("far from the data", "still improving", "levelled off", "converged")
+"""Verdicts that are no problem; the last one is of runs of before."""
 
 
 def suspicious(records: Sequence[Json]) -> bool:
@@ -219,12 +317,18 @@ def suspicious(records: Sequence[Json]) -> bool:
     return mode_collapse(probes(records), window=1) is not None
 
 
-NOTES = ("still improving", "converged")
-"""Verdicts that are no problem."""
+def nothing(records: Sequence[Json]) -> str:
+    """What to say when `judge` found nothing: never that all is well, which the monitor can not know."""
+    count = len(probes(records))
+    if not count:
+        return "No measurements: the run is too short, or training.monitor_kimg is 0."
+    if count < WARM_UP:
+        return f"Too early to say: {count} of the {WARM_UP} measurements that verdicts need."
+    return "No verdict: none of the faults that the monitor knows is seen. How good the samples are, ganvas eval RUN says."
 
 
 def problems(records: Sequence[Json]) -> list[tuple[str, float, float]]:
-    """`history` without the notes, which take turns where a run levels off."""
+    """`history` without the notes."""
     return [stretch for stretch in history(records) if stretch[0] not in NOTES]
 
 
@@ -232,7 +336,7 @@ def history(records: Sequence[Json]) -> list[tuple[str, float, float]]:
     """(name, first kimg, last kimg) of every stretch of measurements in which a verdict was written to stats.jsonl."""
     stretches: list[tuple[str, float, float]] = []
     open_: dict[str, tuple[float, float]] = {}
-    for record in probes(records):
+    for record in [record for record in records if "diversity" in record]:
         names = record.get("verdicts", [])
         for name in [name for name in open_ if name not in names]:
             stretches.append((name, *open_.pop(name)))

@@ -55,7 +55,7 @@ def build(page: Page) -> None:
                 for each in found:
                     ui.label(str(each)).classes("warning" if each.kind == "problem" else "small")
                 if not found:
-                    ui.label("Nothing stands out so far.").classes("fine")
+                    ui.label(verdicts.nothing(stats)).classes("small")
             newest = sorted(folder.samples_path.glob("[0-9]*.png"))
             if newest:
                 samples.props["src"] = pictures.data_url(

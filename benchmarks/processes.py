@@ -1,0 +1,204 @@
+"""How far the weights of two processes lie from those of one, for every preset after 1, 8 and 32 steps.
+
+    python benchmarks/processes.py                     # all presets, narrow networks: minutes on two cores
+    python benchmarks/processes.py small sagan         # some of them
+    python benchmarks/processes.py --endings 100       # do so many runs of two processes end with exit code 0?
+
+A figure is the distance of all weights and buffers of both networks over the distance that one process moved them. In fp32
+rounding grows as training is chaotic (Adam without momentum divides tiny gradients by tiny roots); in float64 the same programs
+show whether anything but rounding differs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ganvas import dist, io
+from ganvas.config import Config, replace_at
+from ganvas.data import Batches, Dataset
+from ganvas.presets import presets
+from ganvas.training.players import Players
+
+STEPS = (1, 8, 32)
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+FURTHER = {
+    "small, two classes": {"network.conditional": True},
+    "small with ada": {"augment": {"policy": ["colour", "translation", "cutout"], "p": 0.0, "target": 0.6, "kimg": 0.5}},
+    "small with apa": {"augment": {"p": 0.3, "target": 0.6, "kimg": 0.5, "pseudo": True}},
+    "small with top-k, feature matching, mode seeking": {
+        "objective.top_k": 0.5, "objective.feature_matching": 1.0, "objective.mode_seeking": 0.1,
+    },
+    "hour with path lengths and style mixing": {
+        "preset": "hour", "objective.path_length": 2.0, "network.generator.style_mixing": 0.9,
+    },
+}  # fmt: skip
+"""Name -> settings beside those of `small` or of the preset named there."""
+
+
+def data(image: bool, size: int) -> Dataset:
+    """Two classes: dark and bright random pictures; or points."""
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(512) % 2
+    if not image:
+        return Dataset("points", torch.randn(512, 2, generator=random), (2,), "points", labels, ("a", "b"))
+    pictures = torch.randint(0, 128, (512, 1, size, size), dtype=torch.uint8, generator=random)
+    pictures += (labels * 100)[:, None, None, None].to(torch.uint8)
+    return Dataset("pictures", pictures, (1, size, size), "pictures", labels, ("dark", "bright"))
+
+
+def config(name: str) -> Config:
+    """The preset (or what `FURTHER` says), its networks narrow and its batch 16."""
+    changes = dict(FURTHER.get(name, {"preset": name}))
+    made = presets.get(str(changes.pop("preset", "small")))
+    for options in ("generator", "critic"):
+        for key, value in dict(getattr(made.network, options)).items():
+            if key in ("channels", "hidden", "w_dim"):
+                narrow = (
+                    8 if key == "channels" else ([32] * len(value) if isinstance(value, list | tuple) else 32)
+                )
+                made = replace_at(made, f"network.{options}.{key}", narrow)
+    made = replace_at(made, "network.latent_dim", min(16, made.network.latent_dim))
+    for path, value in {
+        "training.batch": 16,
+        "training.device": "cpu",
+        "training.precision": "fp32",
+        **changes,
+    }.items():
+        made = replace_at(made, path, value)
+    # A short schedule, so that growing networks grow within 32 steps.
+    if "stable_kimg" in made.network.generator:
+        made = replace_at(
+            replace_at(made, "network.generator.stable_kimg", 0.1), "network.generator.fade_kimg", 0.1
+        )
+    return made
+
+
+def work(name: str, out: Path, double: bool) -> None:
+    """Train 32 steps in this process, or this process's part of them; rank 0 writes the weights."""
+    if double:
+        torch.set_default_dtype(torch.float64)
+        # What the code brings to float32 stays as it is.
+        torch.Tensor.float = lambda self, *a, **k: self.double()
+    dist.start(torch.device("cpu"))
+    made = config(name)
+    dataset = data(
+        made.network.name != "mlp" or made.preset == "article", 32 if made.network.name == "resnet" else 16
+    )
+    players = Players(made, dataset.shape, dataset.num_classes, torch.device("cpu"))
+    batches = iter(Batches(dataset, 16, 0, torch.device("cpu"), by_label=made.network.conditional))
+    for step in range(max(STEPS) + 1):
+        if step in (0, *STEPS) and dist.rank() == 0:
+            tensors = {
+                f"{kind}.{key}": value
+                for kind, network in (
+                    ("generator", players.generator),
+                    ("critic", players.critic),
+                    ("ema", players.average),
+                )
+                for key, value in network.state_dict().items()
+                if value.is_floating_point()
+            }
+            io.save_tensors(out / f"{step}.safetensors", tensors, {})
+        players.step(batches.__next__, step / 64)
+    players.read_stats()
+    dist.stop()
+
+
+def apart(one: Path, two: Path, step: int) -> float:
+    """Distance of the two over the distance that one moved."""
+    first, second, start = (
+        io.load_tensors(path)[0]
+        for path in (one / f"{step}.safetensors", two / f"{step}.safetensors", one / "0.safetensors")
+    )
+    difference = sum(float((first[key] - second[key]).double().square().sum()) for key in first)
+    moved = sum(float((first[key] - start[key]).double().square().sum()) for key in first)
+    return float((difference / moved) ** 0.5)
+
+
+def compare(name: str, double: bool) -> list[float]:
+    """The figures of one preset after each of `STEPS`."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = []
+        for kind, command in (("one", [sys.executable]), ("two", TORCHRUN)):
+            out = Path(folder) / kind
+            out.mkdir()
+            arguments = [__file__, "--work", name, "--out", str(out), *(["--double"] if double else [])]
+            subprocess.run(
+                [*command, *arguments], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=600
+            )
+            found.append(out)
+        return [apart(*found, step) for step in STEPS]
+
+
+def endings(count: int) -> int:
+    """How many of so many short trainings in two processes do not end with 0."""
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            train = [
+                "train",
+                "digits",
+                "--kimg",
+                "0.256",
+                "--batch",
+                "32",
+                "--size",
+                "xs",
+                "--device",
+                "cpu",
+                "--out",
+                folder,
+            ]
+            done = subprocess.run(
+                [*TORCHRUN, "-m", "ganvas", *train],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                capture_output=True,
+                text=True,
+            )
+            bad += done.returncode != 0
+            if done.returncode:
+                print(done.stderr)
+            print(f"{i + 1} runs, {bad} did not end with 0", flush=True)
+    return bad
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("presets", nargs="*")
+    parser.add_argument("--endings", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--double", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(options.work, options.out, options.double)
+    elif options.endings:
+        sys.exit(bool(endings(options.endings)))
+    else:
+        print(
+            "| preset | "
+            + " | ".join(f"{kind}, {n} steps" for kind in ("fp32", "float64") for n in STEPS)
+            + " |"
+        )
+        print("| --- |" + " ---: |" * 2 * len(STEPS))
+        for name in options.presets or [*presets, *FURTHER]:
+            figures = [*compare(name, False), *compare(name, True)]
+            print(
+                json.dumps({name: figures})
+                if options.json
+                else f"| {name} | " + " | ".join(f"{x:.0e}" for x in figures) + " |"
+            )
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
