@@ -106,7 +106,13 @@ def test_rows_are_right_or_refused(values: np.ndarray) -> None:
 @given(st.integers(-300, 300), st.sampled_from([np.float32, np.float64]))
 @settings(max_examples=60, deadline=None)
 def test_sets_are_brought_near_one_and_keep_their_ratios(power: int, kind: type) -> None:
-    values = X * (1e-38 if kind is np.float32 and power < -37 else 1e36 if kind is np.float32 and power > 36 else 10.0**power)
+    values = X * (
+        1e-38
+        if kind is np.float32 and power < -37
+        else 1e36
+        if kind is np.float32 and power > 36
+        else 10.0**power
+    )
     rows = arrays.as_rows(values.astype(kind), "x")
     (found,), unit = arrays.apart(rows)
     largest = float(found.abs().max())
@@ -155,7 +161,9 @@ def test_samples_that_are_none(values: np.ndarray, message: str) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 10**9, 1e3, 2.5, "3", None, float("nan")])
 def test_counts(value: object) -> None:
-    with pytest.raises(GanvasError, match=r"n is .*; it must be (at least 1|at most 10,000,000|a whole number)"):
+    with pytest.raises(
+        GanvasError, match=r"n is .*; it must be (at least 1|at most 10,000,000|a whole number)"
+    ):
         arrays.count(value, "n")
     assert arrays.count(np.int32(3), "n") == 3
 

@@ -109,7 +109,10 @@ def test_clean_resizing_is_that_of_clean_fid() -> None:
     theirs = peers.clean_fid_resizer()
     for image, ours in zip(noise, inception.resize_pil(noise, 299), strict=True):
         np.testing.assert_array_equal(ours.permute(1, 2, 0).numpy(), theirs(image.permute(1, 2, 0).numpy()))
-    assert (inception.to_input(noise, "clean").amin(), inception.to_input(noise, "clean").amax()) == (-1, 127 / 128)
+    assert (inception.to_input(noise, "clean").amin(), inception.to_input(noise, "clean").amax()) == (
+        -1,
+        127 / 128,
+    )
 
 
 def test_other_weights_are_no_fid(

@@ -62,7 +62,9 @@ def test_what_does_not_vary_changes_no_score() -> None:
     assert factor_vae_score(padded, FACTS) == 1
     for score in (dci, mig, sap, factor_vae_score):
         assert score(padded, facts) == pytest.approx(score(PERFECT, FACTS), abs=1e-9)
-        assert score(PERFECT.astype(np.float16)[::-1], FACTS[::-1] - 3) == pytest.approx(score(PERFECT, FACTS), abs=0.03)
+        assert score(PERFECT.astype(np.float16)[::-1], FACTS[::-1] - 3) == pytest.approx(
+            score(PERFECT, FACTS), abs=0.03
+        )
 
 
 @pytest.mark.parametrize("score", [dci, mig, sap, factor_vae_score])

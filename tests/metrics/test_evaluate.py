@@ -114,7 +114,13 @@ def test_images_of_mixed_sizes_need_a_word(tmp_path: Path) -> None:
         evaluate(tmp_path, "digits", ["frechet"], device="cpu")
     # A classifier is taken by name for data of its own size alone; by its full name it takes any.
     found = evaluate(
-        tmp_path, "digits", ["frechet"], device="cpu", resolution=16, resize="stretch", extractor="classifier-digits"
+        tmp_path,
+        "digits",
+        ["frechet"],
+        device="cpu",
+        resolution=16,
+        resize="stretch",
+        extractor="classifier-digits",
     )
     assert found.rows[0].n == 120
 
@@ -306,7 +312,9 @@ def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:
     assert whole["reverse-kl"] < 0.005
     collapsed = evaluate(only_zeros, data, ["per-class"], n=1000, device="cpu")
     assert collapsed["frechet[0]"] < 1.5
-    assert collapsed["frechet[7]"] > 20 * whole["frechet[7]"], "another class in the place of the one asked for"
+    assert collapsed["frechet[7]"] > 20 * whole["frechet[7]"], (
+        "another class in the place of the one asked for"
+    )
 
 
 def test_shares_of_another_reference_are_not_made_up() -> None:
@@ -345,7 +353,10 @@ def test_errors_do_not_depend_on_the_order_of_the_samples(name: str) -> None:
     assert labels is not None
     shuffled, by_class = (
         evaluate(images[order], data, [name], device="cpu", floor=False).rows[0].error
-        for order in (torch.randperm(len(images), generator=torch.Generator().manual_seed(0)), labels.argsort())
+        for order in (
+            torch.randperm(len(images), generator=torch.Generator().manual_seed(0)),
+            labels.argsort(),
+        )
     )
     assert shuffled is not None
     assert by_class == pytest.approx(shuffled, rel=0.6)
@@ -376,7 +387,9 @@ def test_two_arrays_are_measured_as_the_docs_write_it() -> None:
     )
     assert first_layout["frechet"] == last_layout["frechet"]
     points = np.random.default_rng(0).normal(size=(400, 3))
-    assert evaluate(points[:200] + 1, points[200:], ["frechet"], device="cpu")["frechet"] == pytest.approx(3, rel=0.2)
+    assert evaluate(points[:200] + 1, points[200:], ["frechet"], device="cpu")["frechet"] == pytest.approx(
+        3, rel=0.2
+    )
 
 
 def test_colour_images_with_channels_last_are_what_they_are() -> None:
@@ -423,7 +436,9 @@ def test_a_metric_of_somebody_else_says_itself_what_is_better(monkeypatch: pytes
     def brightness(inputs: metrics.base.Inputs) -> list[metrics.base.Value]:
         return [metrics.base.Value("brightness", float(inputs.fake.features.mean()), None, "")]
 
-    monkeypatch.setitem(metrics.registry._entries, "theirs", metrics.Metric(brightness, better={"brightness": "near 0"}))
+    monkeypatch.setitem(
+        metrics.registry._entries, "theirs", metrics.Metric(brightness, better={"brightness": "near 0"})
+    )
     monkeypatch.setitem(metrics.registry._entries, "silent", metrics.Metric(brightness))
     (row,) = evaluate(digits(60), "digits", ["theirs"], device="cpu", floor=False).rows
     assert row.better == "near 0"

@@ -52,7 +52,11 @@ def test_the_error_of_data_copying_is_its_deviation_without_copying(cells: int, 
     for seed in range(80):
         rng = RNG(100 + seed)
         found = copying_test(
-            rng.normal(size=(300, 3)), rng.normal(size=(400, 3)), rng.normal(size=(300, 3)), cells=cells, least=10
+            rng.normal(size=(300, 3)),
+            rng.normal(size=(400, 3)),
+            rng.normal(size=(300, 3)),
+            cells=cells,
+            least=10,
         )
         scores.append(found.score)
         errors.append(found.error)

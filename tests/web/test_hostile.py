@@ -189,7 +189,7 @@ def test_chromium_runs_nothing_of_it(
             """Everything that shows a name, moves it, or goes to it."""
             for tab in ("Map", "Label", "Timeline", "Image", "History", "Recipe", "Training"):
                 browser.tab(tab)
-                for each in browser.all(f"[data-id=bookmarks] button.step, [data-id=steps] button.step")[
+                for each in browser.all("[data-id=bookmarks] button.step, [data-id=steps] button.step")[
                     :30:7
                 ]:
                     if each.is_displayed():

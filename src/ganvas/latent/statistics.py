@@ -27,7 +27,9 @@ def intrinsic_dimension(points: Array) -> float:
     """TwoNN (Facco et al. 2017): from the ratio of the distances to the second and the first neighbour of points (n, D)."""
     from sklearn.neighbors import NearestNeighbors
 
-    (rows,), _ = arrays.apart(arrays.as_rows(points, "points", least=12).double())  # ratios: the unit does not matter
+    (rows,), _ = arrays.apart(
+        arrays.as_rows(points, "points", least=12).double()
+    )  # ratios: the unit does not matter
     points = rows.cpu().numpy()
     distances, _ = NearestNeighbors(n_neighbors=3).fit(points).kneighbors(points)
     near = distances[:, 1] > 0  # copies have no ratio
@@ -143,7 +145,9 @@ class Dci(NamedTuple):
     informativeness: float
 
 
-def _codes_and_factors(codes: Array, factors: NDArray[np.int64], least: int) -> tuple[Array, NDArray[np.int64]]:
+def _codes_and_factors(
+    codes: Array, factors: NDArray[np.int64], least: int
+) -> tuple[Array, NDArray[np.int64]]:
     """Codes (n, D) less those that are constant, and factors (n, K) less those, their values numbered from 0.
 
     Raises `GanvasError` for unequal lengths, factors that are no whole numbers, and less than two codes or one factor left.
@@ -230,7 +234,9 @@ def sap(codes: Array, factors: NDArray[np.int64]) -> float:
             tree = DecisionTreeClassifier(max_leaf_nodes=32, class_weight="balanced", random_state=0)
             told = tree.fit(code[:half, None], factor[:half]).predict(code[half:, None])
             right = told == factor[half:]
-            scores.append(np.mean([right[factor[half:] == value].mean() for value in np.unique(factor[half:])]))
+            scores.append(
+                np.mean([right[factor[half:] == value].mean() for value in np.unique(factor[half:])])
+            )
         first, second = np.sort(scores)[::-1][:2]
         gaps.append(first - second)
     return float(np.mean(gaps))
