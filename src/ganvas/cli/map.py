@@ -33,7 +33,8 @@ def run(
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         method: tsne and umap (when installed) keep neighbourhoods, pca keeps distances.
         colour: density, realism, class, or an attribute; default: density and realism or class side by side.
-        data: Real data for holes and nearest images. Default: what the model was trained on, where that is at hand; or none.
+        data: Real data for holes and nearest images, in any size. Default: what the model was trained on, where that is at
+            hand; or none.
         space: Whose metric is measured. Default: w where there is one, else z.
         n: How many samples.
         real: How many real images at most.
@@ -46,9 +47,8 @@ def run(
 
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
-    from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, data_of
+    from ganvas.latent.attributes import attributes, load_data_of
     from ganvas.latent.map import draw_map
     from ganvas.model import load
     from ganvas.registry import did_you_mean
@@ -61,15 +61,16 @@ def run(
         )
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
-    images = None
-    if data != "none" and (data or data_of(loaded)):
+    images, without = None, ""
+    if data != "none":
         try:
-            opened = load_dataset(data or data_of(loaded))
+            opened, _ = load_data_of(loaded, data)
             rows = torch.randperm(len(opened), generator=torch.Generator().manual_seed(seed))[:real]
             images = opened.take(rows)[0]
-        except GanvasError:
+        except GanvasError as error:
             if data:  # asked for; what is only the default may be missing
                 raise
+            without = f"Holes and nearest real images are left out: {error}"
     with _shared.progress() as show:
         found = draw_map(where, n, method, seed, images, tell=show)
     usual = [name for name in ("density", "class", "realism") if name in found.values][:2]
@@ -112,7 +113,7 @@ def run(
     if json:
         print(json_module.dumps(document))
         return
-    print("\n".join(found.words))
+    print("\n".join([*found.words, *([without] if without else [])]))
     print(f"-> {', '.join(written)}, {out.with_suffix('.json')}")
 
 
