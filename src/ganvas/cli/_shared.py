@@ -54,7 +54,7 @@ def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
 
     if labels is None:
         return None
-    names = class_names(model) if model.generator.num_classes else ()
+    names = tuple(model.info.get("class_names") or ()) or class_names(model)
     found = []
     for label in labels:
         if label in names:

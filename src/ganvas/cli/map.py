@@ -49,7 +49,7 @@ def run(
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes, load_data_of
-    from ganvas.latent.map import draw_map
+    from ganvas.latent.map import NEIGHBOURS, draw_map
     from ganvas.model import load
     from ganvas.registry import did_you_mean
 
@@ -65,6 +65,10 @@ def run(
     if data != "none":
         try:
             opened, _ = load_data_of(loaded, data)
+            if len(opened) <= NEIGHBOURS:
+                raise GanvasError(
+                    f"{opened.name} holds {len(opened)} images; holes and nearest images need more than {NEIGHBOURS}."
+                )
             rows = torch.randperm(len(opened), generator=torch.Generator().manual_seed(seed))[:real]
             images = opened.take(rows)[0]
         except GanvasError as error:

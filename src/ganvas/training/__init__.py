@@ -17,6 +17,7 @@ from ganvas.errors import GanvasError, TrainingError
 from ganvas.features import open_extractor
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training.display import Display
+from ganvas.training.hints import hints
 from ganvas.training.loop import Loop, Result
 from ganvas.training.report import write_report
 from ganvas.training.resolve import data_config, resolve
@@ -109,7 +110,12 @@ def train(
         with Display(quiet=quiet or dist.rank() > 0) as display:
             loop = Loop(run, dataset, display)
             if dist.rank() == 0:
-                for line in [*dataset.notes, describe(config, dataset), *_opening(loop)]:
+                for line in [
+                    *dataset.notes,
+                    describe(config, dataset),
+                    *hints(config, dataset),
+                    *_opening(loop),
+                ]:
                     run.log(line)
                     display.say(line)
             result = loop()

@@ -8,6 +8,7 @@ import torch
 from nicegui import ui
 
 from ganvas import pictures
+from ganvas.errors import install
 from ganvas.web.film import film
 from ganvas.web.page import Page, image_url
 from ganvas.web.state import Timeline
@@ -102,7 +103,7 @@ def build(page: Page) -> None:
             button.props(f"dense flat no-caps data-id=export-{suffix[1:]}")
             if suffix == ".mp4" and find_spec("av") is None:
                 button.disable()
-                button.tooltip("needs PyAV: pip install 'ganvas[video]'")
+                button.tooltip(f"needs PyAV: {install('video')}")
 
     async def show() -> None:
         images = await asyncio.to_thread(session.renderer.together, session.timeline.keys)
