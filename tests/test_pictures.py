@@ -117,5 +117,5 @@ def test_what_no_viewer_plays_is_refused(tmp_path: Path) -> None:
 
 def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "find_spec", lambda name: None)
-    with pytest.raises(GanvasError, match=r"pip install 'ganvas\[video\]'"):
+    with pytest.raises(GanvasError, match=r"pip install 'av>=12'"):
         pictures.save_animation(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), tmp_path / "a.mp4")

@@ -4,6 +4,8 @@ Each message says what was wrong, what was expected and what to type.
 """
 
 import errno
+import sys
+from importlib import metadata
 
 
 class GanvasError(Exception):
@@ -23,3 +25,16 @@ def explain_os_error(error: OSError, doing: str) -> GanvasError:
             "Free some space or choose another folder with --out, then give the same command again."
         )
     return GanvasError(f"Could not finish {doing}{where}: {error.strerror or error}.")
+
+
+def install(extra: str) -> str:
+    """The command that installs what an extra of ganvas needs, wherever ganvas itself came from: an index, a clone, a wheel.
+
+    It names the packages and not `ganvas[extra]`, which an index may not know and pip would fetch anew.
+    """
+    try:
+        wanted = [line for line in metadata.requires("ganvas") or [] if f'extra == "{extra}"' in line]
+    except metadata.PackageNotFoundError:  # run from its sources: they say it too
+        wanted = []
+    names = " ".join(f"'{line.split(';')[0].strip()}'" for line in wanted) or f"'ganvas[{extra}]'"
+    return f"{sys.executable or 'python'} -m pip install {names}"

@@ -252,6 +252,6 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
     version = header.get("format_version")
     if version != FORMAT_VERSION:
         raise GanvasError(
-            f"{path} has format version {version}, this ganvas reads {FORMAT_VERSION}. Upgrade: pip install -U ganvas."
+            f"{path} has format version {version}, this ganvas reads {FORMAT_VERSION}. Upgrade ganvas; in a clone: git pull."
         )
     return header, tensors

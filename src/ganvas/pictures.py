@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas import io
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,7 +108,7 @@ def check_film(out: Path, fps: float = 24.0) -> None:
     if out.suffix not in FILMS:
         raise GanvasError(f"Can not write {out.suffix or 'a folder'} as a film; use {', '.join(FILMS)}.")
     if out.suffix == ".mp4" and find_spec("av") is None:
-        raise GanvasError("An .mp4 needs PyAV: pip install 'ganvas[video]'. Or write a .webp or .gif.")
+        raise GanvasError(f"An .mp4 needs PyAV: {install('video')}. Or write a .webp or .gif.")
     _check_fps(out.suffix, fps)
 
 

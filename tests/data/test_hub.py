@@ -67,5 +67,5 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GanvasError, match="Could not open hub:org/none"):
         load_dataset("hub:org/none")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(GanvasError, match=r"pip install 'ganvas\[hub\]'"):
+    with pytest.raises(GanvasError, match=r"pip install 'datasets>=3'"):
         load_dataset("hub:org/name")

@@ -72,9 +72,8 @@ def complaints(name: str, source: str) -> list[str]:
             isinstance(node, ast.Subscript)
             and isinstance(node.value, ast.Attribute)
             and node.value.attr in ("props", "_props")
-        ):
-            if not isinstance(node.slice, ast.Constant) or str(node.slice.value).startswith(":"):
-                found.append(words + ast.unparse(node))
+        ) and (not isinstance(node.slice, ast.Constant) or str(node.slice.value).startswith(":")):
+            found.append(words + ast.unparse(node))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("props.update"):
             keys = node.args[0].keys if isinstance(node.args[0], ast.Dict) else [None]
             if not all(isinstance(k, ast.Constant) and not str(k.value).startswith(":") for k in keys):
@@ -109,7 +108,8 @@ PAYLOADS = (
     f"<script>{JS}</script>", f"</script><script>{JS}</script>", f"<img src=x onerror={JS}>", f"<svg onload={JS}></svg>",
     f'"><iframe srcdoc="<script>parent.{JS}</script>">', f"javascript:{JS}", f"[go](javascript:{JS})",
     f"{{{{constructor.constructor('{JS}')()}}}}", f"${{{JS}}}", f"`+({JS})+`", f"');{JS};//", f'");{JS};//',
-    f"\\'-({JS})-\\'", f"\u2028{JS}\u2029", f'"]{{}}</style><style onload={JS}>', f"<!--<script>{JS}", f"--!><details open ontoggle={JS}>",
+    f"\\'-({JS})-\\'", f"\u2028{JS}\u2029", f'"]{{}}</style><style onload={JS}>', f"<!--<script>{JS}",
+    f"--!><details open ontoggle={JS}>",
     "{0.__class__} {name!r:{width}} {", "%n%s%(x)s", f"\x00\x1b]0;{JS}\x07", f"\u202e{JS}", f":href=javascript:{JS}",
 )  # fmt: skip
 FOLDERS = tuple(each for each in PAYLOADS if "/" not in each and "\x00" not in each)

@@ -1,7 +1,8 @@
 """What the commands of the latent space share: opening images, the progress bar, saving."""
 
 import io as memory
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,20 +31,42 @@ def check_png(out: Path) -> None:
 
 
 def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None) -> "Tensor":
-    """The first n images of a source, uint8 (n, *shape), by default of the model's size."""
+    """The first n images of a source, uint8 (n, *shape): of any size and colour, brought to the model's as its own data were.
+
+    What was done to them is said on stderr.
+    """
     import torch
 
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
-    from ganvas.errors import GanvasError
 
-    data, wanted = load_dataset(DataConfig(source)), tuple(shape or model.shape)
-    if data.shape != wanted:
-        raise GanvasError(
-            f"The model draws {tuple(model.shape)}, {data.name} holds {tuple(data.shape)}. "
-            f"Bring the images to {wanted[0]} x {wanted[1]} x {wanted[2]} (channels, height, width)."
-        )
+    data = load_dataset(DataConfig(source, resize=model.config.data.resize), tuple(shape or model.shape))
+    for note in data.notes:
+        print(note, file=sys.stderr)
     return data.take(torch.arange(min(n, len(data))))[0]
+
+
+def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
+    """Class numbers of --labels: names of the model's classes first, else numbers from 0."""
+    from ganvas.errors import GanvasError
+    from ganvas.latent.attributes import class_names
+    from ganvas.registry import did_you_mean
+
+    if labels is None:
+        return None
+    names = tuple(model.info.get("class_names") or ()) or class_names(model)
+    found = []
+    for label in labels:
+        if label in names:
+            found.append(names.index(label))
+        elif label.isdecimal() and len(label) < 10:
+            found.append(int(label))
+        else:
+            raise GanvasError(
+                f"There is no class {label!r}.{did_you_mean(label, list(names))} Give names or numbers from 0: "
+                f"{', '.join(names[:20]) or 'the names of this model are not known'}."
+            )
+    return found
 
 
 @contextmanager
@@ -102,23 +125,10 @@ def table(rows: "Tensor", columns: int, out: Path) -> None:
 
 
 def read_mask(path: Path, model: "Model") -> "Tensor":
-    """1 where the image is bright (1, 1, H, W)."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
+    """1 where the picture is bright (1, 1, H, W), brought to the model's size as pictures are."""
     from ganvas.errors import GanvasError
 
-    try:
-        with Image.open(path) as image:
-            grey = np.asarray(image.convert("L"))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise GanvasError(f"{path} can not be read as an image: {error}.") from error
-    if grey.shape != tuple(model.shape[1:]):
-        raise GanvasError(
-            f"The mask {path} is {grey.shape[1]} x {grey.shape[0]} px, the model draws {model.shape[2]} x {model.shape[1]}."
-        )
-    mask = torch.from_numpy(grey > 127).float()[None, None]
+    mask = (images(str(path), 1, model, (1, *model.shape[1:])) > 127).float()
     if not 0 < mask.mean() < 1:
         raise GanvasError(
             f"The mask {path} is {'all white: nothing' if mask.mean() else 'all black: everything'} is hidden."

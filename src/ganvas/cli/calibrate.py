@@ -77,14 +77,26 @@ def calibrated(
     """The ratio, and the half of the held-out data that it was not calibrated on."""
     from dataclasses import replace
 
+    from ganvas.errors import GanvasError
     from ganvas.latent import LatentZ
     from ganvas.latent.attributes import classifier_of, load_data_of
-    from ganvas.sampling.ratio import fit_ratio
+    from ganvas.sampling.ratio import LEAST_REAL, fit_ratio
 
     dataset, config = load_data_of(model, data)
     seen = classifier_of(model)
     guide_network = None if seen is None or tuple(seen.network.shape) != tuple(model.shape) else seen.network
-    train, held = dataset.split(config.holdout, config.fold)
+    share = config.holdout
+    if (
+        config.source != model.config.data.source
+    ):  # nothing of it was trained on: as much as is needed may be held out
+        share = max(share, min(0.5, 2 * LEAST_REAL / len(dataset)))
+    train, held = dataset.split(share, config.fold)
+    if len(held) < 2 * LEAST_REAL:
+        raise GanvasError(
+            f"A calibration needs {2 * LEAST_REAL} real samples that the model was not trained on, half of them to judge it by; "
+            f"of {dataset.name} there are {len(held)}. Give {4 * LEAST_REAL} others or more with --data, or train with "
+            "--set data.holdout=0.5."
+        )
     assert held.indices is not None
     guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
 

@@ -27,7 +27,7 @@ def run(
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
-        images: A data set, folder, .zip, .npy or .npz of images of the model's size.
+        images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's.
         method: optimise descends from several starts; encoder is one pass of a network trained on the model's own samples; hybrid
             descends from what the encoder says; tune then changes the generator until it draws the pictures, and writes it.
         space: z, w, w+ or styles. Default: w where there is one, else z.

@@ -33,7 +33,8 @@ def run(
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         method: tsne and umap (when installed) keep neighbourhoods, pca keeps distances.
         colour: density, critic-score, class, or an attribute; default: density and class or critic-score side by side.
-        data: Real data for holes and nearest images. Default: what the model was trained on, where that is at hand; or none.
+        data: Real data for holes and nearest images, in any size. Default: what the model was trained on, where that is at
+            hand; or none.
         space: Whose metric is measured. Default: w where there is one, else z.
         n: How many samples.
         real: How many real images at most.
@@ -49,7 +50,7 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes, load_data_of
     from ganvas.latent.critic import CRITIC_SCORE
-    from ganvas.latent.map import draw_map
+    from ganvas.latent.map import NEIGHBOURS, draw_map
     from ganvas.model import load
     from ganvas.registry import did_you_mean
 
@@ -65,6 +66,10 @@ def run(
     if data != "none":
         try:
             opened, _ = load_data_of(loaded, data)
+            if len(opened) <= NEIGHBOURS:
+                raise GanvasError(
+                    f"{opened.name} holds {len(opened)} images; holes and nearest images need more than {NEIGHBOURS}."
+                )
             rows = torch.randperm(len(opened), generator=torch.Generator().manual_seed(seed))[:real]
             images = opened.take(rows)[0]
         except GanvasError as error:

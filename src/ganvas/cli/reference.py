@@ -1,7 +1,7 @@
 """`ganvas reference`"""
 
 import json as json_module
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -12,6 +12,8 @@ def run(
     extractor: str = "auto",
     batch: int = 256,
     device: str = "auto",
+    resolution: int | None = None,
+    resize: Literal["crop", "fit", "stretch"] | None = None,
     json: bool = False,
 ) -> None:
     """Embed real data once and keep the features; `ganvas eval` then never decodes them again.
@@ -21,17 +23,20 @@ def run(
         extractor: auto, a name from `ganvas list extractors`, or a file of `ganvas extractor train`.
         batch: Images embedded at a time.
         device: auto, cpu, cuda or mps.
+        resolution: Side of the images in pixels: that of the models to be measured.
+        resize: How images of other sizes get there.
         json: Print the outcome as JSON.
     """
     from rich.console import Console
     from rich.progress import Progress
 
+    from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.features import open_extractor
     from ganvas.features.cache import path_of
     from ganvas.metrics import embed_reference
 
-    dataset = load_dataset(data)
+    dataset = load_dataset(DataConfig(data, resolution, resize))
     chosen = open_extractor(extractor, dataset, device)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks = {what: bar.add_task(what) for what in ("reference", "held out")}

@@ -35,7 +35,8 @@ def run(
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
-        images: A data set, folder, .zip, .npy or .npz of images of the model's size (smaller by --factor for superres --damaged).
+        images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's (smaller by
+            --factor for superres --damaged).
         task: inpaint, superres, denoise, deblur, colorize, or an image of a mask: white was seen, black is to be filled in.
         damaged: The images are damaged already; there is nothing to judge the result by.
         hidden: The half (or middle) that inpaint has to fill.

@@ -12,7 +12,7 @@ def run(
     *,
     n: int = 64,
     seed: int = 0,
-    labels: tuple[int, ...] | None = None,
+    labels: tuple[str, ...] | None = None,
     sampler: str = "prior",
     budget: int = 10,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
@@ -29,7 +29,7 @@ def run(
         model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         n: How many.
         seed: The same seed draws the same samples.
-        labels: Classes to draw, repeated to n; for models trained with --conditional.
+        labels: Classes to draw, by name or number, repeated to n; for models trained with --conditional.
         sampler: From `ganvas list samplers`; all but prior, truncate, polarity and magnet need `ganvas calibrate` first.
         budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
         set: Any option of the sampler, NAME=VALUE; may be repeated.
@@ -40,6 +40,7 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
+    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.model import load
     from ganvas.pictures import check_out, save_samples
@@ -51,14 +52,14 @@ def run(
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
     plain = not best and sampler == "prior" and truncate is None
     loaded = load(model, device=device, critic=False)
+    chosen_labels = _shared.classes(labels, loaded)
     about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info["kimg"]}
     if plain:
-        samples = loaded.sample(n, seed=seed, labels=labels)
+        samples = loaded.sample(n, seed=seed, labels=chosen_labels)
         words = ""
     else:
         import torch
 
-        from ganvas.cli import _shared
         from ganvas.sampling.improve import WITHOUT_RATIO, Setting, at_budget, best_of, kept_ratio
         from ganvas.sampling.ratio import LogRatio
 
@@ -77,7 +78,7 @@ def run(
             judge = LogRatio.load(path, loaded)
         with _shared.named_progress() as tell:
             drawn = chosen.draw(
-                loaded, judge, n, seed=seed, labels=None if labels is None else torch.tensor(labels),
+                loaded, judge, n, seed=seed, labels=None if chosen_labels is None else torch.tensor(chosen_labels),
                 callback=lambda done, total: tell(chosen.label, done, total),
             )  # fmt: skip
         samples = drawn.samples.cpu()

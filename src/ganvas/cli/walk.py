@@ -16,7 +16,7 @@ def run(
     frames: int = 60,
     loop: bool = False,
     equal: bool = False,
-    labels: tuple[int, ...] | None = None,
+    labels: tuple[str, ...] | None = None,
     layers: int = 3,
     seed: int = 0,
     fps: float = 24.0,
@@ -35,7 +35,7 @@ def run(
         frames: Pictures of the walk.
         loop: Come back to the first key.
         equal: The same change from picture to picture.
-        labels: Class of each key, for conditional models: all frames between two keys have the first one's.
+        labels: Class of each key by name or number, for conditional models: all frames between two keys have the first one's.
         layers: Layers that mixing takes from the row.
         seed: Of the key points.
         fps: Pictures a second of a film.
@@ -46,6 +46,7 @@ def run(
     import torch
 
     from ganvas import latent, pictures
+    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.model import load
 
@@ -55,7 +56,7 @@ def run(
         raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, "w+" if kind == "mixing" and space is None else space)
-    classes = loaded.labels(keys, labels)
+    classes = loaded.labels(keys, _shared.classes(labels, loaded))
     outcome: dict[str, Any] = {"space": where.name, "kind": kind, "keys": keys, "seed": seed, "out": str(out)}
     with torch.no_grad():
         points = where.numbered(keys, seed, classes)

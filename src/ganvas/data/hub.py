@@ -11,7 +11,7 @@ from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import to_mode
 from ganvas.data.limits import memory_limit
 from ganvas.data.resize import Size, plan, resize, to_tensor
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, install
 from ganvas.types import Shape
 
 
@@ -36,7 +36,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     try:
         import datasets as hub
     except ImportError as error:
-        raise GanvasError("hub: data sets need an extra package. Type: pip install 'ganvas[hub]'") from error
+        raise GanvasError(f"hub: data sets need an extra package. Type: {install('hub')}") from error
     name = config.source.removeprefix("hub:")
     try:
         table = hub.load_dataset(name, split="train")

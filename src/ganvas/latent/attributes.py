@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, load_dataset
+from ganvas.data import Dataset, fit, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.model import Model
@@ -74,15 +74,18 @@ def data_of(model: Model) -> str:
 
 
 def load_data_of(model: Model, data: str | None = None) -> tuple[Dataset, DataConfig]:
-    """`data`, else what the model was trained on, as it was cut then. Raises `GanvasError` where that is not at hand or unfit."""
+    """What the model was trained on, as it was cut then; or `data`, of any size and colour, brought to the model's.
+
+    Raises `GanvasError` where that is not at hand or unfit.
+    """
     source = data or model.config.data.source or data_of(model)
     if not source:
         raise GanvasError("Real data are needed. Give them with --data.")
-    config = DataConfig(source=source) if data else replace(model.config.data, source=source)
-    found = load_dataset(config)
-    if tuple(found.shape) != tuple(model.shape):
-        raise GanvasError(f"The model draws {tuple(model.shape)}, {found.name} holds {tuple(found.shape)}.")
-    return found, config
+    if data and data != model.config.data.source:
+        config = DataConfig(source=data, resize=model.config.data.resize)
+        return load_dataset(config, model.shape), config
+    config = replace(model.config.data, source=source)
+    return fit(load_dataset(config), model.shape, config.resize or "crop"), config
 
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:

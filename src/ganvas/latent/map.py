@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, install
 from ganvas.features.base import Extractor, Raw, Wrapped, embed
 from ganvas.latent.attributes import attributes, class_names, classifier_of
 from ganvas.latent.critic import CRITIC_SCORE
@@ -112,9 +112,7 @@ def place(features: Array, method: Method, seed: int = 0) -> Array:
         return np.asarray(few[:, :2])
     if method == "umap":
         if find_spec("umap") is None:
-            raise GanvasError(
-                "--method umap needs umap-learn: pip install 'ganvas[maps]'. Or use tsne or pca."
-            )
+            raise GanvasError(f"--method umap needs umap-learn: {install('maps')}. Or use tsne or pca.")
         import umap
 
         return np.asarray(umap.UMAP(random_state=seed, n_jobs=1).fit_transform(few), np.float64)

@@ -222,7 +222,7 @@ def sap(codes: Array, factors: NDArray[np.int64]) -> float:
     """Separated attribute predictability (Kumar et al. 2018): how much better the best code alone tells a factor than the second.
 
     The score of one code is the balanced accuracy of a tree of 32 leaves on it, on a held-out half. The authors take a linear
-    classifier, which on one number can tell only the two ends of an ordered factor apart. Constant codes and factors are left out.
+    classifier, which on one number tells only the two ends of an ordered factor apart. Constant codes and factors are left out.
     """
     from sklearn.tree import DecisionTreeClassifier
 

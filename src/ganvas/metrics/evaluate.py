@@ -303,6 +303,8 @@ def _open_real(
         source = os.fspath(real)
         if model is not None and source == model.config.data.source:
             return load_dataset(model.config.data)
+        if model is not None and resolution is None:  # any images, brought to what the model draws
+            return load_dataset(DataConfig(source, resize=resize or model.config.data.resize), model.shape)
         return load_dataset(DataConfig(source, resolution, resize))
     if model is None:
         raise GanvasError("Images of unknown origin need real data to compare with: --reference DATA.")

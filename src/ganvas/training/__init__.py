@@ -19,6 +19,7 @@ from ganvas.features import open_extractor
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import state
 from ganvas.training.display import Display
+from ganvas.training.hints import hints
 from ganvas.training.loop import Loop, Result
 from ganvas.training.players import check_parts
 from ganvas.training.report import write_report
@@ -123,7 +124,7 @@ def train(
                     run.remove_leftovers()
                     kept = {k: v for k, v in run.info.items() if k not in ("config", "format_version")}
                     run.write_config(config, kept)
-                for line in [*notes, *_opening(loop)]:
+                for line in [*notes, *hints(config, dataset), *_opening(loop)]:
                     run.log(line)
                     display.say(line)
             result = loop()

@@ -28,7 +28,7 @@ class Intake:
     def field(
         self, words: str, take: Take, most: int, kinds: str, rejected: Callable[[], None]
     ) -> ui.element:
-        """A place on the page to drop a file of up to `most` bytes: `take` gets its content, `rejected` is told of larger ones."""
+        """A place to drop a file of up to `most` bytes: `take` gets its content, `rejected` is told of larger ones."""
         client, key = ui.context.client, secrets.token_urlsafe(16)
         self._places[key] = _Place(client, take, most)
         client.on_delete(lambda: self._forget(key))

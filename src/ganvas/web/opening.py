@@ -11,7 +11,7 @@ from ganvas.model import PACKAGED, Model, is_packaged, load
 from ganvas.sampling import LogRatio
 from ganvas.sampling.improve import kept_ratio
 from ganvas.web.film import Progress, film
-from ganvas.web.quality import Real
+from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import Recipe, from_json, read
 
@@ -32,6 +32,10 @@ def open_renderer(model: str | Path = DEFAULT, data: str | None = None, device: 
 def _real(model: Model, path: Path, data: str | None) -> Real | None:
     try:
         found, _ = load_data_of(model, data)
+        if len(found) <= BALL:
+            raise GanvasError(
+                f"{found.name} holds {len(found)} images; to compare with, more than {BALL} are needed."
+            )
         rows = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:REALS]
         return Real(found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}")
     except GanvasError:

@@ -8,7 +8,7 @@ import torch
 from nicegui import ui
 
 from ganvas import pictures
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, install
 from ganvas.web.film import film
 from ganvas.web.page import Page, image_url, picture
 from ganvas.web.state import LONGEST_FILM, State, Timeline
@@ -108,7 +108,7 @@ def build(page: Page) -> None:
             button.props["data-id"] = f"export-{suffix[1:]}"
             if suffix == ".mp4" and find_spec("av") is None:
                 button.disable()
-                button.tooltip("needs PyAV: pip install 'ganvas[video]'")
+                button.tooltip(f"needs PyAV: {install('video')}")
 
     shown_keys: list[State] = []
 

@@ -1,0 +1,36 @@
+"""What is worth knowing about the data before a run begins, said once."""
+
+from ganvas.config import Config
+from ganvas.data import Dataset
+
+FEW = 1_000
+"""Images below which the critic of an unchanged preset knows them by heart within minutes (Karras et al. 2020, figure 1)."""
+USUAL_KIMG = 500
+"""Shortest run of docs/presets.md that draws what one recognises, from few pictures."""
+
+
+def hints(config: Config, dataset: Dataset) -> list[str]:
+    """Lines about classes that can not be learnt and about few images; none for data without such a thing."""
+    train, _ = dataset.split(config.data.holdout, config.data.fold)
+    lines = []
+    if empty := train.empty_classes():
+        shown = ", ".join(empty[:10]) + (f" and {len(empty) - 10:,} more" if len(empty) > 10 else "")
+        lines.append(
+            f"No image of {len(empty)} of {train.num_classes} classes is trained on: {shown}. They can not be learnt."
+        )
+    if dataset.is_images and len(train) < FEW:
+        augmented = bool(config.augment.policy)
+        seen = (
+            ""
+            if augmented
+            else " Let it see them altered: --preset photo for colour, --augment ada for any other preset."
+        )
+        kimg = config.training.kimg
+        short = kimg is None or kimg < USUAL_KIMG
+        passes = round(USUAL_KIMG * 1000 / len(train))
+        time = f" Give it --kimg {USUAL_KIMG} or more, which shows each {passes:,} times, and --eval-kimg 50 to keep the best."
+        if not augmented or short:
+            lines.append(
+                f"{len(train):,} images are few: a critic knows them by heart soon.{seen}{time if short else ''}"
+            )
+    return lines

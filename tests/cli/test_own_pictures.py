@@ -1,0 +1,293 @@
+"""A run on a folder of mixed photographs: every command takes pictures of any size, kind and colour."""
+
+import json
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+import ganvas
+from ganvas.cli import _shared, main
+from ganvas.config import AugmentConfig, Config, TrainingConfig
+from ganvas.data import Dataset
+from ganvas.errors import GanvasError
+from ganvas.training.hints import hints
+from ganvas.web.opening import open_renderer
+from tests.conftest import TINY
+
+QUICK = ["--n", "2", "--steps", "3", "--restarts", "1"]
+KINDS = ("jpg", "png", "gif", "bmp", "tiff", "webp", "jfif", "ppm")
+
+
+def picture(seed: int, size: tuple[int, int]) -> Image.Image:
+    """Soft colours of any size."""
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+def photographs(root: Path, count: int) -> Path:
+    """Photographs as people have them: eight formats, any size, CMYK, palettes, turned by EXIF; classes 2 and 10."""
+    for i in range(count):
+        folder = root / ("2", "10")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image, kind = picture(i, (17 + i % 13, 40 - i % 17)), KINDS[i % len(KINDS)]
+        if kind == "jpg" and i % 3 == 0:
+            image = image.convert("CMYK")
+        if kind == "png" and i % 3 == 0:
+            image = image.quantize(16)
+        image.save(folder / f"{i}.{kind}", "JPEG" if kind in ("jpg", "jfif") else None)
+    (root / "notes.txt").write_text("from the summer")
+    return root
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on such a folder, the folder, a zip of it and a picture of a phone."""
+    place = tmp_path_factory.mktemp("own")
+    folder = photographs(place / "photos", 64)
+    ganvas.train(
+        str(folder), resolution=16, resize="crop", conditional=True, kimg=0.064, batch=16, device="cpu", out=place,
+        name="run", quiet=True, report=False, settings=TINY,
+    )  # fmt: skip
+    shutil.make_archive(str(place / "archive"), "zip", folder)
+    with zipfile.ZipFile(place / "archive.zip", "a") as file:
+        file.writestr("inner.zip", b"PK")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: to be turned by a quarter
+    phone().rotate(90, expand=True).save(place / "phone.jpg", exif=exif, quality=95)
+    return place
+
+
+def phone() -> Image.Image:
+    return picture(99, (300, 400))
+
+
+@pytest.mark.parametrize("source", ["phone.jpg", "photos", "archive.zip"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["invert", *QUICK, "--method", "optimise", "--newton", "0"],
+        ["restore", *QUICK],
+        ["restore", *QUICK, "--task", "superres", "--damaged"],
+    ],
+)
+def test_pictures_of_any_size_are_searched_for(
+    place: Path, tmp_path: Path, source: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.npz"
+    name, *options = command
+    arguments = [name, str(place / "00000-run"), str(place / source), *options, "--out", str(out), "--json"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["n"] == (1 if source == "phone.jpg" else 2)
+    assert "cropped to the middle" in printed.err
+    assert ("1 .zip (inner.zip)" in printed.err) == (source == "archive.zip")
+    assert np.load(out)["drawn"].shape[1:] == (3, 16, 16)
+
+
+def test_a_phones_picture_is_the_upright_middle(place: Path) -> None:
+    model = ganvas.load(place / "00000-run")
+    found = _shared.images(str(place / "phone.jpg"), 4, model)
+    wanted = np.array(ImageOps.fit(phone(), (16, 16), Image.Resampling.LANCZOS), float).transpose(2, 0, 1)
+    assert found.shape == (1, 3, 16, 16)
+    assert np.abs(found[0].numpy() - wanted).mean() < 2, "JPEG's own error, and no more"
+
+
+def test_a_mask_of_any_size(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = Image.new("L", (200, 100))
+    mask.paste(255, (100, 0, 200, 100))  # of the middle square the right half is seen
+    mask.save(tmp_path / "mask.png")
+    seen = _shared.read_mask(tmp_path / "mask.png", ganvas.load(place / "00000-run"))
+    assert seen.shape == (1, 1, 16, 16)
+    assert torch.equal(seen[0, 0], torch.cat([torch.zeros(16, 8), torch.ones(16, 8)], 1))
+    Image.new("L", (9, 9)).save(tmp_path / "mask.png")
+    run = str(place / "00000-run")
+    assert main(["restore", run, str(place / "phone.jpg"), "--task", str(tmp_path / "mask.png")]) == 2
+    assert "all black: everything is hidden" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["archive.zip", None])
+def test_mapped(place: Path, tmp_path: Path, source: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", str(place / source)] if source else []
+    arguments = [
+        "map",
+        str(place / "00000-run"),
+        "--n",
+        "60",
+        "--method",
+        "pca",
+        "--out",
+        str(tmp_path / "a.png"),
+    ]
+    assert main([*arguments, *given]) == 0
+    assert "\nHoles:" in capsys.readouterr().out
+
+
+def test_mapped_without_its_data(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "map",
+        str(place / "00000-run"),
+        "--n",
+        "60",
+        "--method",
+        "pca",
+        "--out",
+        str(tmp_path / "a.png"),
+    ]
+    assert main([*arguments, "--data", str(place / "phone.jpg")]) == 2
+    assert "phone holds 1 images; holes and nearest images need more than 5" in capsys.readouterr().err
+    (place / "photos").rename(place / "elsewhere")
+    try:
+        assert main(arguments) == 0
+    finally:
+        (place / "elsewhere").rename(place / "photos")
+    assert "\nHoles and nearest real images are left out: " in capsys.readouterr().out
+
+
+def test_calibrated_with_other_pictures(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = str(place / "00000-run"), str(tmp_path / "ratio.safetensors")
+    assert main(["calibrate", run, "--critic", "own", "--out", out]) == 2
+    said = capsys.readouterr().err
+    assert "needs 200 real samples that the model was not trained on" in said
+    assert "of photos there are 6. Give 400 others or more with --data" in said
+    others = photographs(tmp_path / "others", 400)
+    assert main(["calibrate", run, "--critic", "own", "--data", str(others), "--out", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["real"] == 100
+
+
+def test_audited(place: Path) -> None:
+    """Nearest neighbours are looked for among the pictures as the model draws them, whichever set they come from."""
+    for real in (None, str(place / "archive.zip")):
+        found = ganvas.evaluate(
+            place / "00000-run",
+            real,
+            "precision-recall",
+            n=16,
+            extractor=lambda images: images.flatten(1).float(),
+            device="cpu",
+        )
+        assert tuple(found.reference.shape) == (3, 16, 16)
+        assert found.samples is not None
+
+
+@pytest.mark.parametrize("source", ["photos", "archive.zip"])
+def test_explored(place: Path, source: str) -> None:
+    real = open_renderer(place / "00000-run", str(place / source), "cpu").real
+    assert real is not None
+    assert real.images.shape == (64, 3, 16, 16)
+
+
+def test_explored_beside_too_few(place: Path) -> None:
+    with pytest.raises(GanvasError, match="phone holds 1 images; to compare with, more than 5"):
+        open_renderer(place / "00000-run", str(place / "phone.jpg"), "cpu")
+
+
+@pytest.mark.parametrize(
+    "command", [["invert"], ["restore"], ["map", "--data"], ["calibrate", "--data"], ["explore", "--data"]]
+)
+def test_no_advice_names_an_option_that_is_not_there(
+    place: Path, tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong with the pictures, the way out is not another command's."""
+    (tmp_path / "a.txt").write_text("")
+    np.save(tmp_path / "points.npy", np.zeros((9, 2)))
+    run, (name, *option) = str(place / "00000-run"), command
+    for source in (tmp_path, tmp_path / "points.npy", tmp_path / "nothing"):
+        assert main([name, run, *option, str(source)]) == 2
+        said = capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        help_ = capsys.readouterr().out
+        assert [
+            word for word in said.split() if word.startswith("--") and word.strip(".,") not in help_
+        ] == []
+
+
+@pytest.mark.parametrize(("labels", "numbers"), [(["10"], [1]), (["2", "10"], [0, 1]), (["1"], [1])])
+def test_labels_by_name(place: Path, labels: list[str], numbers: list[int]) -> None:
+    """Class 2 is number 0 and class 10 number 1: names come first, numbers where there is no such name."""
+    assert _shared.classes(labels, ganvas.load(place / "00000-run")) == numbers
+
+
+def test_labels_that_are_not_there(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(place / "00000-run")
+    assert main(["sample", run, "--n", "2", "--labels", "10", "--out", str(tmp_path / "a.png")]) == 0
+    assert main(["sample", run, "--n", "2", "--labels", "dogs", "--out", str(tmp_path / "b.png")]) == 2
+    assert "There is no class 'dogs'. Give names or numbers from 0: 2, 10." in capsys.readouterr().err
+    assert (
+        main(
+            [
+                "walk",
+                run,
+                "--keys",
+                "2",
+                "--frames",
+                "3",
+                "--labels",
+                "10",
+                "2",
+                "--out",
+                str(tmp_path / "a.png"),
+            ]
+        )
+        == 0
+    )
+    assert main(["walk", run, "--keys", "2", "--labels", "x", "--out", str(tmp_path / "a.png")]) == 2
+
+
+def started(folder: Path, out: Path, **given: Any) -> str:
+    """What a run says before it begins."""
+    result = ganvas.train(
+        str(folder),
+        kimg=0.032,
+        batch=8,
+        device="cpu",
+        out=out,
+        quiet=True,
+        report=False,
+        settings=TINY,
+        **given,
+    )
+    return (result.run.path / "log.txt").read_text()
+
+
+def test_few_images_are_said_at_the_start(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "few", 61)
+    said = started(folder, tmp_path / "runs", resolution=16, resize="crop")
+    assert (
+        "55 images are few: a critic knows them by heart soon. Let it see them altered: --preset photo"
+        in said
+    )
+    assert "--kimg 500 or more, which shows each 9,091 times" in said
+    altered = started(folder, tmp_path / "runs", resolution=16, resize="crop", augment="ada")
+    assert "55 images are few: a critic knows them by heart soon. Give it --kimg 500" in altered
+
+
+def test_what_is_said_fits_the_run() -> None:
+    def said(count: int, labels: list[int], changes: dict[str, Any]) -> list[str]:
+        data = Dataset(
+            "a",
+            torch.zeros(count, 1, 8, 8, dtype=torch.uint8),
+            (1, 8, 8),
+            "",
+            torch.tensor(labels),
+            ("x", "y", "z"),
+        )
+        config = replace(
+            Config(), training=TrainingConfig(kimg=changes.get("kimg")), augment=AugmentConfig(("flip",))
+        )
+        return hints(config, data)
+
+    assert said(2000, [0, 1, 2, 0] * 500, {}) == []
+    assert said(500, [0, 1, 2, 0] * 125, {"kimg": 500.0}) == []
+    assert said(2000, [0, 2] * 1000, {}) == [
+        "No image of 1 of 3 classes is trained on: y. They can not be learnt."
+    ]

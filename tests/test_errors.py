@@ -1,0 +1,36 @@
+"""Advice that works."""
+
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from ganvas.errors import install
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("extra", ["hub", "video", "maps", "features"])
+def test_the_packages_of_an_extra_are_named_themselves(extra: str) -> None:
+    """`pip install 'ganvas[extra]'` fails where ganvas came from a clone; the packages themselves can be had anywhere."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = " ".join(f"'{name}'" for name in project["optional-dependencies"][extra])
+    assert install(extra) == f"{sys.executable} -m pip install {wanted}"
+
+
+def test_run_from_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", missing)
+    assert install("video").endswith("-m pip install 'ganvas[video]'")
+
+
+def test_nothing_tells_people_to_install_ganvas_by_an_extra() -> None:
+    files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    assert len(files) > 100
+    found = [str(path) for path in files if re.search(r"pip install -?.{0,4}'?ganvas\[\w", path.read_text())]
+    assert found == []
