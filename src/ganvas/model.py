@@ -61,6 +61,11 @@ class Model:
         return self.generator.latent_dim
 
     @property
+    def is_packaged(self) -> bool:
+        """Whether it came with ganvas."""
+        return self.path is not None and PACKAGED in self.path.resolve().parents
+
+    @property
     def device(self) -> torch.device:
         """Where the generator lives."""
         return next(chain(self.generator.parameters(), self.generator.buffers()), torch.empty(0)).device

@@ -46,9 +46,8 @@ def run(
 
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
-    from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, data_of
+    from ganvas.latent.attributes import attributes, real_images_of
     from ganvas.latent.map import draw_map
     from ganvas.model import load
     from ganvas.registry import did_you_mean
@@ -62,14 +61,8 @@ def run(
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
     images = None
-    if data != "none" and (data or data_of(loaded)):
-        try:
-            opened = load_dataset(data or data_of(loaded))
-            rows = torch.randperm(len(opened), generator=torch.Generator().manual_seed(seed))[:real]
-            images = opened.take(rows)[0]
-        except GanvasError:
-            if data:  # asked for; what is only the default may be missing
-                raise
+    if data != "none" and (known := real_images_of(loaded, real, data, seed)) is not None:
+        images = known[0]
     with _shared.progress() as show:
         found = draw_map(where, n, method, seed, images, tell=show)
     usual = [name for name in ("density", "class", "realism") if name in found.values][:2]

@@ -118,6 +118,8 @@ def memory_limit() -> int:
 
 def find_path(source: str, kinds: str) -> Path:
     """The path that the user meant; raises `GanvasError` when there is nothing."""
+    if not source:
+        raise GanvasError(f"No data are named. Give {kinds}, or a name from: ganvas list datasets.")
     path = Path(source).expanduser()
     if path.exists():
         return path
