@@ -272,7 +272,7 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
             f"{path} is not a readable safetensors file: it is truncated, damaged or of another kind ({error}). "
             "ganvas reads .safetensors only and never unpickles; use another snapshot of the run."
         ) from error
-    header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}")
+    header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}", nan=True)
     if with_tensors and "checksums" in metadata:
         _verify(path, tensors, parse_json(metadata["checksums"], f"The list of checksums of {path}"))
     if not isinstance(header, dict):
