@@ -7,6 +7,8 @@ import os
 import pickle
 import resource
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -278,3 +280,51 @@ def test_a_device_without_an_end_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").symlink_to("/dev/zero")
     with pytest.raises(GanvasError, match="are read at most"):
         io.read_json(tmp_path / "a.json")
+
+
+def test_files_of_tensors_get_the_usual_permissions(tmp_path: Path) -> None:
+    """As `open` gives them under the umask of the process; safetensors' own are 0600."""
+    script = (
+        "import os, sys, torch, pathlib; os.umask(int(sys.argv[2], 8)); from ganvas import io\n"
+        "folder = pathlib.Path(sys.argv[1]); (folder / 'usual').write_text('')\n"
+        "with io.atomic(folder / 'w') as t: io.save_tensors(t, {'a': torch.zeros(2)}, {})\n"
+        "with io.atomic(folder / 'f') as t:\n    t.mkdir(); io.save_tensors(t / 'w', {'a': torch.zeros(2)}, {})\n"
+    )
+    for mask, mode in (("022", 0o644), ("077", 0o600), ("002", 0o664)):
+        folder = tmp_path / mask
+        folder.mkdir()
+        subprocess.run([sys.executable, "-c", script, str(folder), mask], check=True, timeout=120)
+        assert [(folder / name).stat().st_mode & 0o777 for name in ("usual", "w", "f/w")] == [mode] * 3
+
+
+def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
+    """One bit of one tensor, which its file format does not notice; files without checksums still open."""
+    path = tmp_path / "w.safetensors"
+    tensors = {
+        "a": torch.arange(6.0).reshape(2, 3), "half": torch.ones(3, dtype=torch.bfloat16), "none": torch.empty(0),
+        "number": torch.tensor(7), "yes": torch.tensor([True]),
+    }  # fmt: skip
+    io.save_tensors(path, tensors, {"kind": "x"})
+    whole = path.read_bytes()
+    assert io.load_tensors(path)[1] == {"format_version": io.FORMAT_VERSION, "kind": "x"}
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(start, len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(GanvasError, match=r"is damaged: tensor '\w+' is not what was written"):
+            io.load_tensors(path)
+    save_file({"a": torch.zeros(1)}, path, {"ganvas": json.dumps({"format_version": io.FORMAT_VERSION})})
+    assert torch.equal(io.load_tensors(path)[0]["a"], torch.zeros(1))
+    for wrong in ("[]", "{}", '{"a": 5}', "[" * 10_000):
+        about = {"ganvas": json.dumps({"format_version": io.FORMAT_VERSION}), "checksums": wrong}
+        save_file({"a": torch.zeros(1)}, path, about)
+        with pytest.raises(GanvasError, match="damaged"):
+            io.load_tensors(path)
+
+
+def test_too_many_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({str(i): torch.zeros(0) for i in range(io.MOST_TENSORS + 1)}, path, {"ganvas": "{}"})
+    with pytest.raises(GanvasError, match=r"tensors; .* are read at most"):
+        io.read_header(path)

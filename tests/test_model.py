@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,10 @@ def rewrite(
         where = header
         while rest:
             where, node = where[node], rest.pop(0)
-        where[node] = value
+        if value is ...:
+            del where[node]
+        else:
+            where[node] = value
     save_file(load_file(source) if tensors is None else tensors, target, {"ganvas": json.dumps(header)})
     return target
 
@@ -174,8 +178,48 @@ def rewrite(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"config.network.generator": {"channels": 2**40}}, "does not fit its own config"),
+        (
+            {"config.network.generator": {"channels": 2**40}},
+            "channels is 1099511627776; a file may say 65,536 at most",
+        ),
         ({"config.network.generator": {"channels": 8}}, "does not fit its own config"),
+        ({"config.network.generator": {"channels": "abc"}}, "nothing can be built of it"),
+        ({"config.network.generator": {"channels": -1}}, "does not fit its own config"),
+        ({"config.network.generator": {"channels": 0}}, "does not fit its own config"),
+        ({"config.network.generator": {"channels": 1.5}}, "nothing can be built of it"),
+        ({"config.network.generator": {"channels": None}}, "nothing can be built of it"),
+        ({"config.network.generator": {"channels": [4]}}, "nothing can be built of it"),
+        ({"config.network.latent_dim": -5}, "must be at least 1"),
+        ({"config.network.latent_dim": 2**60}, "damaged header|at most"),
+        ({"config.network.latent_dim": 10**6}, "at most"),
+        ({"config.network.pack": 0}, "must be at least 1"),
+        (
+            {"config.network.name": "style", "config.network.generator": {"mapping_layers": 60_000}},
+            "more layers than it holds tensors",
+        ),
+        (
+            {"config.network.name": "mlp", "config.network.generator": {"hidden": [4] * 60_000}},
+            "more layers than it holds tensors",
+        ),
+        ({"config.data.holdout": float("nan")}, "holdout is nan"),
+        ({"config.training.kimg": float("inf")}, "kimg is inf"),
+        ({"config.data.resolution": 10**6}, "of 1000000 px"),
+        ({"config": None}, "damaged header"),
+        ({"shape": [1, 8, float("inf")]}, "damaged header"),
+        ({"shape": [1, 8.0, 8]}, "damaged header"),
+        ({"shape": [1, 8, True]}, "damaged header"),
+        ({"shape": [1, 60_000, 60_000], "config.data.resolution": None}, "damaged header"),
+        ({"shape": [-1, 8, 8]}, "damaged header"),
+        ({"shape": []}, "damaged header"),
+        ({"num_classes": -1}, "num_classes -1"),
+        ({"num_classes": "ten"}, "num_classes 'ten'"),
+        ({"num_classes": 10**9}, "num_classes 1000000000"),
+        ({"kimg": "much"}, "kimg 'much'"),
+        ({"kimg": float("nan")}, "kimg nan"),
+        ({"class_names": [1]}, "class_names"),
+        ({"class_names": 7}, "damaged header"),
+        ({"data": "digits"}, "damaged header"),
+        ({"data": {"name": 3}}, "data.name 3"),
         ({"config.network.name": "os.system"}, "Unknown network"),
         ({"config.network.generator": {"norm": "__import__"}}, "Unknown norm"),
         ({"config.network": 3}, "must be a JSON object"),
@@ -187,6 +231,55 @@ def test_hostile_headers(trained: Result, tmp_path: Path, change: dict[str, obje
     good = trained.run.snapshots[-1] / "generator.safetensors"
     with pytest.raises(GanvasError, match=message):
         ganvas.load(rewrite(good, tmp_path / "bad.safetensors", change))
+
+
+@pytest.mark.parametrize("missing", ["kimg", "data", "class_names"])
+def test_headers_of_before_still_open(trained: Result, tmp_path: Path, missing: str) -> None:
+    good = trained.run.snapshots[-1] / "generator.safetensors"
+    path = rewrite(good, tmp_path / "old.safetensors", {missing: ...})
+    model = ganvas.load(path, device="cpu")
+    assert isinstance(model.info["kimg"], float)
+    assert torch.equal(model.sample(4), ganvas.load(good, device="cpu").sample(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.fill_(float("nan")), "NaN or infinite weights, in tensor 'first.weight'"),
+        (lambda t: t.index_put_((torch.tensor(0),), torch.tensor(float("inf"))), "NaN or infinite weights"),
+        (lambda t: t.int(), r"is of torch.int32, expected torch.float32"),
+        (lambda t: t > 0, r"is of torch.bool, expected torch.float32"),
+        (lambda t: t.to(torch.float8_e4m3fn), r"is of torch.float8_e4m3fn, expected torch.float32"),
+        (lambda t: t[:1], r"is \(1, .*expected"),
+    ],
+)
+def test_weights_are_checked(
+    trained: Result, tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor], message: str
+) -> None:
+    good = trained.run.snapshots[-1] / "generator.safetensors"
+    tensors = load_file(good)
+    tensors["first.weight"] = change(tensors["first.weight"]).contiguous()
+    with pytest.raises(GanvasError, match=message):
+        ganvas.load(rewrite(good, tmp_path / "bad.safetensors", {}, tensors))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_widths_are_computed_with_in_fp32(
+    trained: Result, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    good = trained.run.snapshots[-1] / "generator.safetensors"
+    tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in load_file(good).items()}
+    model = ganvas.load(rewrite(good, tmp_path / "other.safetensors", {}, tensors), device="cpu")
+    assert {p.dtype for p in model.generator.parameters()} == {torch.float32}
+    off = (model.sample(16).int() - ganvas.load(good, device="cpu").sample(16).int()).abs().max()
+    assert off <= (0 if dtype == torch.float64 else 8)
+
+
+def test_many_tensors_are_no_network(trained: Result, tmp_path: Path) -> None:
+    good = trained.run.snapshots[-1] / "generator.safetensors"
+    tensors = {f"layers.{i}.weight": torch.zeros(1) for i in range(1100)}
+    with pytest.raises(GanvasError, match="holds 1,100 tensors; a network has 1,024 at most"):
+        ganvas.load(rewrite(good, tmp_path / "bad.safetensors", {}, tensors))
 
 
 def test_missing_tensors(trained: Result, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Build the models that ganvas carries: python tools/package_model.py fashion [--run RUN] [--kimg 2000] [--extras]
+"""Build the models that ganvas carries: python tools/package_model.py fashion [--run RUN] [--kimg 2000] [--extras | --header]
 
 Without `--run` it trains first, by the command that the model card names; with it, an existing run is packaged. The newest
 snapshot's averaged generator and its critic are stored in bf16, measured as they are stored, and the card is written beside
-them, with the calibrated ratio and a few real images for the explorer (`--extras`: these two alone). The judge of the
-benchmarks is trained on the first call.
+them, with the calibrated ratio and a few real images for the explorer (`--extras`: these two alone). `--header` only writes
+the files of a packaged model anew, with the names of its classes and the checksums of its tensors; the weights stay as they are.
+The judge of the benchmarks is trained on the first call.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import ganvas
 from ganvas import io
 from ganvas.cli.calibrate import calibrated
 from ganvas.data import load_dataset
+from ganvas.data.idx import CLASSES
 from ganvas.metrics import evaluate
 from ganvas.model import PACKAGED, save_network
 from ganvas.runs import open_run
@@ -44,14 +46,28 @@ def extras(folder: Path, data: str) -> None:
     io.write_bytes(folder / "real.npz", buffer.getvalue())
 
 
+def header(folder: Path) -> None:
+    """The same tensors under a header with the names of the classes."""
+    for kind in ("generator", "critic"):
+        path = folder / f"{kind}.safetensors"
+        tensors, about = io.load_tensors(path)
+        about["class_names"] = list(CLASSES[about["data"]["name"]])
+        with io.atomic(path) as temporary:
+            io.save_tensors(temporary, tensors, about)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("name", choices=list(MODELS))
     parser.add_argument("--run", type=Path)
     parser.add_argument("--kimg", type=float)
     parser.add_argument("--extras", action="store_true")
+    parser.add_argument("--header", action="store_true")
     options = parser.parse_args()
     data, preset, kimg, line = MODELS[options.name]
+    if options.header:
+        header(PACKAGED / options.name)
+        return
     if options.extras:
         extras(PACKAGED / options.name, data)
         return

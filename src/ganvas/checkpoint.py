@@ -1,13 +1,27 @@
-"""The state of something that learns as plain tensors, and a file that a long job goes on from. Never a pickle."""
+"""The state of something that learns as plain tensors, and a file that a long job goes on from. Never a pickle.
 
+`rebuild` makes a network again from what its file says of it, which anybody may have written.
+"""
+
+import threading
 import time
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ganvas import io
+from ganvas.errors import GanvasError
+
+LARGEST_NUMBER = 2**16
+"""In the description of a network: widths, depths, sides, classes."""
+MOST_TENSORS = 1024
+"""Of one network; the largest here have some 300."""
 
 Named = Iterable[tuple[str, nn.Module]]
 Optimizers = Iterable[tuple[str, torch.optim.Optimizer]]
@@ -52,6 +66,90 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         elif slot == "step" and parameter.device.type != "cpu":
             value = value.to(parameter.device)
         optimizer.state[parameter][slot] = value
+
+
+def check_numbers(value: Any, where: str, largest: float = LARGEST_NUMBER) -> None:
+    """Raise `GanvasError` for a number in JSON values that is not finite or above `largest` either way."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            check_numbers(each, f"{where}.{name}", largest)
+    elif isinstance(value, list | tuple):
+        for i, each in enumerate(value):
+            check_numbers(each, f"{where}[{i}]", largest)
+    elif isinstance(value, int | float) and not abs(value) <= largest:
+        raise GanvasError(f"{where} is {value}; a file may say {largest:,} at most.")
+
+
+def rebuild(
+    path: Path, spec: Any, build: Callable[[], nn.Module], tensors: Mapping[str, Tensor]
+) -> nn.Module:
+    """The network that `build` makes of a file's `spec`, with the file's tensors.
+
+    Nothing is allocated for what a header claims: the network is built without memory, stops where it has more parameters
+    than the file has tensors, and has to agree with them in names, shapes and types. Raises `GanvasError`, also for weights
+    that are not finite.
+    """
+    if len(tensors) > MOST_TENSORS:
+        raise GanvasError(f"{path} holds {len(tensors):,} tensors; a network has {MOST_TENSORS:,} at most.")
+    try:
+        check_numbers(spec, "its header")
+        # A parametrised weight is registered twice. Layers of no width warn; their shapes are refused below.
+        with torch.device("meta"), _at_most(2 * len(tensors) + 16), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            network = build()
+    except GanvasError as error:
+        raise GanvasError(f"{path} does not fit its own config: {error}") from error
+    except (
+        TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError, MemoryError,
+        AssertionError,
+    ) as error:  # fmt: skip
+        raise GanvasError(
+            f"{path} does not fit its own config: nothing can be built of it ({error!r})."
+        ) from error
+    expected = network.state_dict()
+    for name in sorted({*expected, *tensors}):
+        want, have = (each.get(name) for each in (expected, tensors))
+        if want is None or have is None or want.shape != have.shape:
+            found, wanted = (
+                ("missing" if have is None else tuple(have.shape)),
+                ("none" if want is None else tuple(want.shape)),
+            )
+            raise GanvasError(
+                f"{path} does not fit its own config: tensor {name!r} is {found}, expected {wanted}."
+            )
+        if have.dtype != want.dtype and not (have.dtype in _STORED and want.dtype.is_floating_point):
+            raise GanvasError(
+                f"{path} does not fit its own config: tensor {name!r} is of {have.dtype}, expected {want.dtype}."
+            )
+        if not torch.isfinite(have).all():
+            raise GanvasError(
+                f"{path} holds NaN or infinite weights, in tensor {name!r}. Use another snapshot of the run."
+            )
+    # Packaged weights are stored in bf16 and computed with in fp32.
+    network.load_state_dict({name: t.to(expected[name].dtype) for name, t in tensors.items()}, assign=True)
+    return network
+
+
+_STORED = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
+
+@contextmanager
+def _at_most(count: int) -> Iterator[None]:
+    """Inside, this thread's modules may register so many parameters in all."""
+    thread, left = threading.get_ident(), count
+
+    def counted(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal left
+        if threading.get_ident() == thread:
+            left -= 1
+            if left < 0:
+                raise GanvasError("its header describes more layers than it holds tensors for.")
+
+    handle = register_module_parameter_registration_hook(counted)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 class Checkpoint:

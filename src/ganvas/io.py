@@ -5,6 +5,7 @@ here unpickles, and a file from outside can not choose what gets imported.
 """
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from ganvas.errors import GanvasError, explain_os_error
@@ -27,6 +29,8 @@ FORMAT_VERSION = 1
 Json = dict[str, Any]
 LONGEST = 16 * 2**20
 """Bytes of one JSON document that is read, unless its reader sets a lower limit."""
+MOST_TENSORS = 16_384
+"""In one file of tensors; the largest network here has some 300, its state with the optimisers' six times as many."""
 LONGEST_LINES = 64 * 2**20
 """Bytes of a file of JSON lines that is read."""
 DEEPEST = 32
@@ -34,19 +38,25 @@ DEEPEST = 32
 MOST_VALUES = 1_000_000
 """Values in one document: small ones take far more memory than their text."""
 _LARGEST = 2**64
+# Permissions of a new file. The umask is read by setting it, which is done here, before there are threads.
+os.umask(_UMASK := os.umask(0o077))
+_USUAL_MODE = 0o666 & ~_UMASK
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes its place, on failure it is removed.
 
-    Works for a file, and for a folder that does not exist yet.
+    Works for a file, and for a folder that does not exist yet. Files get the permissions that the user's umask gives to any
+    other new one: safetensors' own are readable by nobody else.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
+            if file.is_file() and not file.is_symlink():
+                file.chmod(_USUAL_MODE)
             _flush(file)
         os.replace(temporary, path)
         _flush(path.parent)
@@ -210,7 +220,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Json) -> Non
     Use inside `atomic`. safetensors wants dense row-major tensors, so channels_last ones are rewritten.
     """
     dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"ganvas": json.dumps({"format_version": FORMAT_VERSION, **header})}
+    metadata = {
+        "ganvas": json.dumps({"format_version": FORMAT_VERSION, **header}),
+        "checksums": json.dumps({name: _checksum(tensor) for name, tensor in dense.items()}),
+    }
     try:
         safetensors.torch.save_file(dense, path, metadata)
     except safetensors.SafetensorError as error:
@@ -221,15 +234,36 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Json) -> Non
         raise
 
 
+def _checksum(tensor: Tensor) -> str:
+    """Of type, shape and every byte: 64 bits of BLAKE2b (RFC 7693)."""
+    digest = hashlib.blake2b(f"{tensor.dtype} {tuple(tensor.shape)} ".encode(), digest_size=8)
+    digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def read_header(path: Path) -> Json:
     """The JSON header of a file that ganvas wrote; raises `GanvasError` with what to do for anything else."""
     return _open(path)[0]
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
-    """All tensors and the header. Pickles, truncated files and other people's files are refused."""
+    """All tensors and the header. Pickles, truncated and changed files and other people's are refused.
+
+    What was written with checksums is held against them; files of before have none.
+    """
     header, tensors = _open(path, with_tensors=True)
     return tensors, header
+
+
+def _verify(path: Path, tensors: Mapping[str, Tensor], expected: Any) -> None:
+    found = {name: _checksum(tensor) for name, tensor in tensors.items()}
+    if found != expected:
+        known = expected if isinstance(expected, dict) else {}
+        name = next((name for name in found if known.get(name) != found[name]), "one")
+        raise GanvasError(
+            f"{path} is damaged: tensor {name!r} is not what was written (its checksum differs). "
+            "Use another snapshot of the run, or fetch the file again."
+        )
 
 
 def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tensor]]:
@@ -239,14 +273,19 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+            names = list(file.keys())
+            if len(names) > MOST_TENSORS:
+                raise GanvasError(f"{path} holds {len(names):,} tensors; {MOST_TENSORS:,} are read at most.")
             if with_tensors:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise GanvasError(
             f"{path} is not a readable safetensors file: it is truncated, damaged or of another kind ({error}). "
             "ganvas reads .safetensors only and never unpickles; use another snapshot of the run."
         ) from error
-    header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}")
+    header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}", nan=True)
+    if with_tensors and "checksums" in metadata:
+        _verify(path, tensors, parse_json(metadata["checksums"], f"The list of checksums of {path}"))
     if not isinstance(header, dict):
         raise GanvasError(f"{path} was not written by ganvas: its header holds no 'ganvas' entry.")
     version = header.get("format_version")

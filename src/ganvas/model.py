@@ -1,7 +1,8 @@
 """A trained generator, ready to draw: what `ganvas.load` returns."""
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,13 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import io, networks
-from ganvas.config import Config, from_dict, to_dict
+from ganvas.checkpoint import check_numbers, rebuild
+from ganvas.config import Config, from_dict, to_dict, validate
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
 
+MOST_SIDE = 2**16
+MOST_VALUES = 2**26
+"""Numbers in one sample that a file may claim: 4,700 px in colour."""
+MOST_CLASSES = 2**16
 BLOCK = 256
 """Latents are drawn so many at a time, each block from a stream of its own: any of them is a block away."""
 
@@ -53,6 +59,11 @@ class Model:
     def latent_dim(self) -> int:
         """Length of z."""
         return self.generator.latent_dim
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether it came with ganvas."""
+        return self.path is not None and PACKAGED in self.path.resolve().parents
 
     @property
     def device(self) -> torch.device:
@@ -227,28 +238,41 @@ def _read(path: Path, kind: str) -> tuple[nn.Module, Config, io.Json]:
     tensors, header = io.load_tensors(path)
     if header.get("kind") != kind:
         raise GanvasError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
+    config, about = _about(path, header)
+    shape, num_classes = tuple(about["shape"]), about["num_classes"]
+    make: Callable[..., nn.Module] = (
+        networks.build_generator if kind == "generator" else networks.build_critic
+    )
+    spec = {**to_dict(config.network), "shape": list(shape), "num_classes": num_classes}
+    network = rebuild(path, spec, lambda: make(config.network, shape, num_classes), tensors)
+    return network, config, about
+
+
+def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
+    """The config and the header of a network's file, once everything in them is of its kind and within bounds."""
     try:
-        config = from_dict(Config, header["config"])
-        shape = tuple(int(size) for size in header["shape"])
-        num_classes = int(header["num_classes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise GanvasError(f"{path} has a damaged header: {error!r}.") from error
-    # Built without memory first: a hostile header that asks for terabytes is caught by the comparison below.
-    with torch.device("meta"):
-        network: nn.Module = (
-            networks.build_generator(config.network, shape, num_classes)
-            if kind == "generator"
-            else networks.build_critic(config.network, shape, num_classes)
-        )
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        name = next(iter(sorted(set(expected.items()) ^ set(found.items()))))[0]
-        raise GanvasError(
-            f"{path} does not fit its own config: tensor {name!r} is {found.get(name, 'missing')}, "
-            f"expected {expected.get(name, 'none')}."
-        )
-    # Packaged weights are stored in bf16 and computed with in fp32.
-    tensors = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
-    network.load_state_dict(tensors, assign=True)
-    return network, config, header
+        config = header["config"]
+        check_numbers(config, "config", 2**53)
+        found = validate(from_dict(Config, config))
+        shape, names = list(header["shape"]), list(header.get("class_names") or [])
+        data = dict(header.get("data") or {})
+    except (KeyError, TypeError, ValueError, GanvasError) as error:
+        raise GanvasError(f"{path} has a damaged header: {error}.") from error
+    kimg, classes, side = header.get("kimg", 0.0), header.get("num_classes"), found.data.resolution
+    sizes = len(shape) in (1, 3) and all(_whole(size, 1, MOST_SIDE) for size in shape)
+    for fits, what in (
+        (sizes and math.prod(shape) <= MOST_VALUES, f"shape {shape}"),
+        (not sizes or len(shape) == 1 or side in (None, shape[1]), f"shape {shape} of images of {side} px"),
+        (_whole(classes, 0, MOST_CLASSES), f"num_classes {classes!r}"),
+        (isinstance(kimg, int | float) and 0 <= kimg < 2**53, f"kimg {kimg!r}"),
+        (len(names) <= MOST_CLASSES and all(isinstance(name, str) for name in names), "class_names"),
+        (not names or not classes or len(names) == classes, f"{len(names)} class_names, {classes} classes"),
+        (isinstance(data.get("name", ""), str), f"data.name {data.get('name')!r}"),
+    ):
+        if not fits:
+            raise GanvasError(f"{path} has a damaged header: {what}.")
+    return found, {**header, "kimg": float(kimg), "class_names": names, "data": data}
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -1,15 +1,19 @@
 """Directions on generators whose answer is known, and on the packaged model beside random ones."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 import ganvas
+from ganvas import io
 from ganvas.cli import main
 from ganvas.device import stream
 from ganvas.errors import GanvasError
@@ -21,6 +25,7 @@ from ganvas.latent.jacobian import metric
 from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
 from tests.latent.test_space import ours, plain_dcgan
+from tests.test_model import rewrite
 
 
 class Linear(nn.Module):
@@ -283,3 +288,40 @@ def test_an_attribute_direction_changes_its_attribute(tmp_path: Path) -> None:
             change[name] = float((after - before).mean() / measure(model.to_data(space.decode(points))).std())
     assert change["width"] > 1
     assert abs(change["brightness"]) < change["width"] / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "vector", "message"),
+    [
+        ({}, torch.tensor([math.nan, 0, 0, 1]), "not finite"),
+        ({}, torch.zeros(4), "zero, or not finite"),
+        ({}, torch.ones(4, dtype=torch.int64), "of torch.int64"),
+        ({}, torch.ones(5), r"has \(5,\) numbers"),
+        ({}, torch.ones(2, 2), r"has \(2, 2\) numbers"),
+        ({"sigma": "one"}, None, "not finite"),
+        ({"sigma": 0.0}, None, "sigma of 0"),
+        ({"sigma": math.nan}, None, "not finite"),
+        ({"cost": "much"}, None, "not finite"),
+        ({"effects": {"brightness": math.inf}}, None, "not finite"),
+        ({"effects": [1]}, None, "damaged"),
+        ({"name": 3}, None, "are texts"),
+        ({"space": "nowhere"}, None, "no space 'nowhere'"),
+        ({"layers": [-1]}, None, "layers"),
+        ({"layers": ["a"]}, None, "layers"),
+        ({"other": 1}, None, "damaged"),
+    ],
+)
+def test_directions_from_outside_are_checked(
+    tmp_path: Path, change: dict[str, Any], vector: torch.Tensor | None, message: str
+) -> None:
+    model = ganvas.wrap(
+        torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Tanh()), latent_dim=4, value_range=(-1, 1)
+    )
+    path = tmp_path / "d.safetensors"
+    save(path, find(open_space(model, "z"), "random", 1))
+    assert len(load_directions(path, model)) == 1
+    (row,) = io.read_header(path)["directions"]
+    tensors = load_file(path) if vector is None else {"0": vector}
+    rewrite(path, path, {"directions": [{**row, **change}]}, tensors)
+    with pytest.raises(GanvasError, match=message):
+        load_directions(path, model)

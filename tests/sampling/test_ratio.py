@@ -3,10 +3,12 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentZ, open_space
+from ganvas.model import Model
 from ganvas.networks.layers import MinibatchStd
 from ganvas.sampling import LogRatio, Truncated, fit_ratio, repair, samplers
 from ganvas.sampling.calibration import calibrate, fit_map
@@ -21,6 +24,7 @@ from ganvas.sampling.improve import Judge, Outcome, Setting, at_budget, home_of,
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.training import Result
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
+from tests.test_model import rewrite
 
 SCALE = 7.0
 
@@ -323,3 +327,58 @@ def test_conditional_models_need_the_labels_of_real_samples() -> None:
     assert ratio.report.auc > 0.6
     again = ratio.refit(Truncated(space, 1.0, "threshold"))
     assert again.report.fake == 200
+
+
+@pytest.fixture(scope="module")
+def saved_ratio(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
+    model = ganvas.wrap(
+        torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Tanh()), latent_dim=4, value_range=(-1, 1)
+    )
+    real = torch.rand(400, 2) * 2 - 1
+    ratio = fit_ratio(open_space(model, "z"), real[:200], train=(real[200:], None), critic="fresh", steps=20)
+    path = tmp_path_factory.mktemp("ratio") / "ratio.safetensors"
+    ratio.save(path)
+    return path, model
+
+
+def _knots(tensors: dict[str, torch.Tensor], x: list[float], y: list[float]) -> dict[str, torch.Tensor]:
+    return {**tensors, "x": torch.tensor(x, dtype=torch.float64), "y": torch.tensor(y, dtype=torch.float64)}
+
+
+@pytest.mark.parametrize(
+    ("change", "tensors", "message"),
+    [
+        ({"network.critic": {"hidden": [60_000, 60_000]}}, None, "does not fit its own config"),
+        ({"network.name": "dcgan", "network.critic": {"channels": 6000}}, None, "does not fit its own config"),
+        ({"network.critic": {"hidden": [4] * 60_000}}, None, "more layers than it holds tensors"),
+        ({"network.critic": {"hidden": 10**9}}, None, "65,536 at most"),
+        ({"network": 5}, None, "damaged"),
+        ({"report.method": "guess"}, None, "method 'guess'"),
+        ({"report.auc": float("nan")}, None, "auc is nan"),
+        ({"report.kl": "much"}, None, "kl is 'much'"),
+        ({"report.curve": [[1, 2]]}, None, "damaged"),
+        ({"report": None}, None, "damaged"),
+        ({}, lambda t: _knots(t, [0.0, math.nan], [0.0, 1.0]), "not finite"),
+        ({}, lambda t: _knots(t, [0.0, 1.0], [0.0, math.inf]), "not finite"),
+        ({}, lambda t: _knots(t, [], []), "two or more"),
+        ({}, lambda t: _knots(t, [0.0], [0.0]), "two or more"),
+        ({}, lambda t: _knots(t, [0.0, 1.0], [0.0, 1.0, 2.0]), "two or more"),
+        ({}, lambda t: _knots(t, [1.0, 0.0], [0.0, 1.0]), "does not rise"),
+        ({}, lambda t: _knots(t, [0.0, 1.0], [1.0, 0.0]), "does not rise"),
+        ({}, lambda t: {**t, "slope": torch.zeros(3)}, "two or more"),
+        ({}, lambda t: {**t, "x": t["x"].long()}, "not finite numbers"),
+        ({}, lambda t: {**t, "real_logits": torch.empty(0)}, "no row of numbers"),
+        ({}, lambda t: {**t, "real_logits": torch.tensor([math.nan])}, "not finite"),
+        ({}, lambda t: {k: v for k, v in t.items() if k != "real_logits"}, "damaged"),
+        ({}, lambda t: {k: v * math.nan if "network" in k else v for k, v in t.items()}, "NaN or infinite weights"),
+    ],
+)  # fmt: skip
+def test_a_ratio_from_outside_is_checked(
+    saved_ratio: tuple[Path, Model], tmp_path: Path, change: dict[str, object], tensors: Any, message: str
+) -> None:
+    """Before anything is allocated or computed with: the header, the map, and the weights against both."""
+    path, model = saved_ratio
+    assert LogRatio.load(path, model).report.real == 200
+    given = None if tensors is None else tensors(load_file(path))
+    with pytest.raises(GanvasError, match=message):
+        LogRatio.load(rewrite(path, tmp_path / "bad.safetensors", change, given), model)

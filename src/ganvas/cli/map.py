@@ -48,7 +48,7 @@ def run(
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, load_data_of
+    from ganvas.latent.attributes import attributes, real_images_of
     from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.map import NEIGHBOURS, draw_map
     from ganvas.model import load
@@ -64,18 +64,7 @@ def run(
     where = latent.open_space(loaded, space)
     images, missing = None, "none were asked for"
     if data != "none":
-        try:
-            opened, _ = load_data_of(loaded, data)
-            if len(opened) <= NEIGHBOURS:
-                raise GanvasError(
-                    f"{opened.name} holds {len(opened)} images; holes and nearest images need more than {NEIGHBOURS}."
-                )
-            rows = torch.randperm(len(opened), generator=torch.Generator().manual_seed(seed))[:real]
-            images = opened.take(rows)[0]
-        except GanvasError as error:
-            if data:  # asked for; what is only the default may be missing
-                raise
-            missing = str(error)
+        images, missing = real_images_of(loaded, real, data, seed, more_than=NEIGHBOURS)
     with _shared.progress() as show:
         found = draw_map(where, n, method, seed, images, tell=show)
     words = list(found.words)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ganvas.config import DataConfig
-from ganvas.data import arrays, digits, folder, hub, idx, shapes, toy
+from ganvas.data import arrays, digits, folder, hub, idx, origin, shapes, toy
 from ganvas.data.base import Dataset, datasets, find_path
 from ganvas.data.decode import SUFFIXES
 from ganvas.data.fitted import fit
@@ -25,6 +25,7 @@ __all__ = [
     "idx",
     "join",
     "load_dataset",
+    "origin",
     "shapes",
     "toy",
 ]

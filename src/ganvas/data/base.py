@@ -114,6 +114,8 @@ def fingerprint(*parts: bytes | str) -> str:
 
 def find_path(source: str, kinds: str) -> Path:
     """The path that the user meant; raises `GanvasError` when there is nothing, or it can not be looked at."""
+    if not source:
+        raise GanvasError(f"No data are named. Give {kinds}, or a name from: ganvas list datasets.")
     short = f"{source[:80]}..." if len(source) > 80 else source
     try:
         path = Path(source).expanduser()

@@ -25,6 +25,7 @@ from ganvas.errors import GanvasError
 Split = Literal["train", "test"]
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 CLASSES = {
+    "digits": tuple("0123456789"),
     "mnist": tuple("0123456789"),
     "fashion-mnist": (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -134,12 +135,22 @@ def load_folder(
 
 def load_named(name: str, config: DataConfig, split: Split = "train") -> Dataset:
     """`mnist` or `fashion-mnist`: the system's copy when there is one, else the checked download in the cache."""
-    folder = SYSTEM_FOLDERS.get(name, Path())
-    if not is_idx_folder(folder):
+    folder = _system_copy(name)
+    if folder is None:
         folder = cache_folder() / name
         for kind in ("images-idx3", "labels-idx1"):
             _download(name, f"{PREFIX[split]}-{kind}-ubyte.gz", folder)
     return load_folder(folder, config, name, CLASSES[name], split)
+
+
+def at_hand(name: str) -> bool:
+    """Whether `name` is here already: `load_named` would not download it."""
+    return _system_copy(name) is not None or is_idx_folder(cache_folder() / name)
+
+
+def _system_copy(name: str) -> Path | None:
+    folder = SYSTEM_FOLDERS.get(name)
+    return folder if folder is not None and is_idx_folder(folder) else None
 
 
 def _find(folder: Path, split: Split, kind: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from ganvas import io
 from ganvas.data import Dataset
 from ganvas.data.idx import cache_folder
+from ganvas.errors import GanvasError
 from ganvas.features.base import Extractor, Features, embed
 from ganvas.features.stats import MAX_DIM, Moments, moments
 
@@ -38,8 +40,11 @@ def embed_dataset(
 ) -> Features:
     """Features of a data set: from the cache when they are there, else embedded and kept."""
     path = path_of(dataset, extractor)
+    tensors: dict[str, torch.Tensor] = {}
     if extractor.cacheable and path.is_file():
-        tensors, _ = io.load_tensors(path)
+        with suppress(GanvasError):  # a damaged file of the cache is made anew
+            tensors, _ = io.load_tensors(path)
+    if "features" in tensors:
         if advance is not None:
             advance(len(dataset))
         logits, kept = tensors.get("logits"), None

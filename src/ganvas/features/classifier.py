@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import io
+from ganvas.checkpoint import rebuild
 from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
 from ganvas.device import resolve_device, stream
@@ -223,12 +224,11 @@ def load(path: Path, device: torch.device) -> ClassifierExtractor:
         raise GanvasError(
             f"{path} holds a {header.get('kind')}, expected a classifier: ganvas extractor train DATA."
         )
-    try:
-        with torch.device("meta"):
-            network = build(header)
-        network.load_state_dict(tensors, assign=True)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise GanvasError(f"{path} does not fit its own header: {error}") from error
+    spec = {
+        name: header.get(name) for name in ("shape", "classes", "channels", "width", "body") if name in header
+    }
+    network = rebuild(path, spec, lambda: build(header), tensors)
+    assert isinstance(network, Classifier)
     return ClassifierExtractor(network, str(header.get("name", path.stem)), device, header)
 
 

@@ -1,14 +1,15 @@
 """What a picture shows, as a number: measured on the pixels, or by a classifier."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, fit, load_dataset
+from ganvas.data import Dataset, fit, load_dataset, origin
+from ganvas.data.idx import CLASSES
 from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.model import Model
@@ -73,19 +74,67 @@ def data_of(model: Model) -> str:
     return str(model.info.get("data", {}).get("name", ""))
 
 
-def load_data_of(model: Model, data: str | None = None) -> tuple[Dataset, DataConfig]:
+def load_data_of(
+    model: Model, data: str | None = None, option: str = "--data", download: bool = True
+) -> tuple[Dataset, DataConfig]:
     """What the model was trained on, as it was cut then; or `data`, of any size and colour, brought to the model's.
 
     Raises `GanvasError` where that is not at hand or unfit.
+
+    The model's own word counts where this user trained it, or it came with ganvas; from anybody else's only the known sets
+    that are at hand are opened (`ganvas.data.origin`). `download` false: nothing is fetched for any model.
     """
-    source = data or model.config.data.source or data_of(model)
-    if not source:
-        raise GanvasError("Real data are needed. Give them with --data.")
     if data and data != model.config.data.source:
         config = DataConfig(source=data, resize=model.config.data.resize)
         return load_dataset(config, model.shape), config
-    config = replace(model.config.data, source=source)
+    config = model.config.data if data else data_config_of(model, option, download)
     return fit(load_dataset(config), model.shape, config.resize or "crop"), config
+
+
+def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:
+    """The data that the model was trained on. Raises `GanvasError` where it does not say, or may not choose, what is opened."""
+    config = model.config.data
+    if not config.source:
+        raise GanvasError(
+            f"Real data are needed, and this model does not say what it was trained on. Give them with {option}."
+        )
+    ours = model.is_packaged or origin.is_marked(config, model.info.get("data", {}).get("mark"))
+    if origin.at_hand(config) or (ours and (download or not origin.needs_network(config))):
+        return config
+    if ours:
+        raise GanvasError(f"{config.source} is not on this machine. Give real data with {option}.")
+    raise GanvasError(
+        f"This model says that it was trained on {config.source!r}. It is not known to be trained by you on this machine, so "
+        f"its file may not choose what is opened here. If that is what you want, give it: {option} {config.source}"
+    )
+
+
+def real_images_of(
+    model: Model, count: int, data: str | None = None, seed: int = 0, more_than: int = 0
+) -> tuple[Tensor | None, str]:
+    """At most `count` real images to compare with, uint8 (n, C, H, W), and a line on them; or None, and the line says why.
+
+    `data`, else what the model was trained on, else the images that a packaged model brings along. Nothing is downloaded
+    that was not asked for. Raises `GanvasError` for `data` that do not fit, or are not `more_than` so many.
+    """
+    try:
+        found, _ = load_data_of(model, data, download=False)
+        if len(found) <= more_than:
+            raise GanvasError(
+                f"{found.name} holds {len(found)} images, and more than {more_than} are needed."
+            )
+        rows = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))[:count]
+        return found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}"
+    except GanvasError as error:
+        if data:
+            raise
+        why = str(error)
+    shipped = model.path.with_name("real.npz") if model.path is not None and model.is_packaged else None
+    if shipped is None or not shipped.is_file():
+        return None, why
+    with np.load(shipped) as arrays:  # without pickle, which is numpy's default
+        images = torch.from_numpy(arrays["images"])[:count]
+    return images, f"{len(images):,} images of {data_of(model)} that come along"
 
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:
@@ -100,18 +149,11 @@ def _open_classifier(data: str, device: torch.device) -> classifier.ClassifierEx
 
 
 def class_names(model: Model) -> tuple[str, ...]:
-    """Names of the classes of the model's data; empty where the data are not on this machine: numbers will do."""
-    return _class_names(data_of(model))
+    """Names of the classes of the model's data, from its own file; empty where it names none: numbers will do.
 
-
-@cache
-def _class_names(
-    data: str,
-) -> tuple[str, ...]:  # asked for again and again, and each time all images would be opened
-    try:
-        return load_dataset(data).class_names
-    except GanvasError:
-        return ()
+    Files of before named them for conditional models alone: for the known sets the names are known all the same.
+    """
+    return tuple(model.info.get("class_names") or ()) or CLASSES.get(data_of(model), ())
 
 
 def open_attribute(name: str, model: Model) -> Attribute:

@@ -4,6 +4,7 @@ A `Direction` lives in one space of one model and carries its units: one standar
 far that moves a sample in feature distance. Methods that find them are in `finders`, `learned` and `supervised`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from ganvas.features.base import hash_of
 from ganvas.latent.attributes import attributes
 from ganvas.latent.finders import finders
 from ganvas.latent.paths import Perception, pyramid
-from ganvas.latent.space import LatentSpace
+from ganvas.latent.space import LatentSpace, open_space
 from ganvas.model import Model
 
 EFFECT_SAMPLES = 128
@@ -211,13 +212,39 @@ def load_directions(path: Path, model: Model | None = None) -> list[Direction]:
     if header.get("kind") != "directions":
         raise GanvasError(f"{path} holds a {header.get('kind')}, expected directions.")
     try:
-        found = [
-            Direction(vector=tensors[str(i)], **{**row, "layers": tuple(row["layers"])})
-            for i, row in enumerate(header["directions"])
-        ]
-    except (KeyError, TypeError) as error:
+        found = [_checked(tensors[str(i)], row) for i, row in enumerate(header["directions"])]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GanvasError(f"{path} has a damaged header: {error!r}.") from error
     mark = None if model is None else hash_of(model.generator)
     if mark and any(each.model != mark for each in found):
         raise GanvasError(f"{path} holds directions of another model ({found[0].model}, this one is {mark}).")
+    if model is not None:
+        shapes = {each.space: open_space(model, each.space).shape for each in found}
+        for each in found:
+            if each.vector.shape != shapes[each.space]:
+                raise GanvasError(
+                    f"{path} is damaged: {each.name!r} has {tuple(each.vector.shape)} numbers, {each.space} of this model "
+                    f"{shapes[each.space]}."
+                )
     return found
+
+
+def _checked(vector: Tensor, row: Mapping[str, Any]) -> Direction:
+    """A direction of a file. Raises `TypeError` or `ValueError` unless all of it is what a direction has."""
+    made = Direction(vector=vector, **{**row, "layers": tuple(row["layers"])})
+    if vector.dtype != torch.float32 or not torch.isfinite(vector).all() or not vector.any():
+        raise ValueError(f"the vector of {made.name!r} is of {vector.dtype}, zero, or not finite")
+    if not all(isinstance(each, str) for each in (made.name, made.space, made.model, made.method)):
+        raise ValueError("name, space, model and method are texts")
+    numbers = [
+        made.sigma,
+        made.effect,
+        made.score,
+        *made.effects.values(),
+        *([] if made.cost is None else [made.cost]),
+    ]
+    if not all(isinstance(each, int | float) and math.isfinite(each) for each in numbers):
+        raise ValueError(f"a number of {made.name!r} is not finite")
+    if made.sigma <= 0 or not all(type(layer) is int and 0 <= layer < 1000 for layer in made.layers):
+        raise ValueError(f"{made.name!r} has a sigma of {made.sigma} and the layers {made.layers}")
+    return made

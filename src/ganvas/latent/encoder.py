@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import io
-from ganvas.checkpoint import Checkpoint
+from ganvas.checkpoint import Checkpoint, rebuild
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
@@ -60,8 +60,8 @@ def train_encoder(
             raise GanvasError(
                 f"{path} is no encoder of this model, space and training ({job}). Give another --encoder, or delete it."
             )
-        encoder.load_state_dict(tensors)
-        return encoder.eval().requires_grad_(False)
+        rebuild(path, {}, lambda: encoder, tensors)
+        return encoder.to(space.model.device).eval().requires_grad_(False)
     random = stream(seed, "encoder")
 
     def loss() -> Tensor:

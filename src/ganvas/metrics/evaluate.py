@@ -18,6 +18,7 @@ from ganvas.data.base import fingerprint
 from ganvas.errors import GanvasError
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
+from ganvas.latent.attributes import load_data_of
 from ganvas.latent.space import LatentZ
 from ganvas.metrics.base import Inputs, Value, better, metrics
 from ganvas.metrics.frechet import frechet
@@ -301,14 +302,14 @@ def _open_real(
         return _of_array(real, "real", resolution, resize)
     if real is not None:
         source = os.fspath(real)
-        if model is not None and source == model.config.data.source:
+        if model is not None and source and source == model.config.data.source and not model.config.data.also:
             return load_dataset(model.config.data)
         if model is not None and resolution is None:  # any images, brought to what the model draws
             return load_dataset(DataConfig(source, resize=resize or model.config.data.resize), model.shape)
         return load_dataset(DataConfig(source, resolution, resize))
     if model is None:
         raise GanvasError("Images of unknown origin need real data to compare with: --reference DATA.")
-    return load_dataset(model.config.data)
+    return load_data_of(model, option="--reference (real=)")[0]
 
 
 def _check_kind(fake: tuple[int, ...], real: Dataset) -> None:

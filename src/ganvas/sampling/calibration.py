@@ -24,6 +24,18 @@ class Calibration(NamedTuple):
     slope: Tensor
     """Of the line below the first knot: where no real sample was seen, further down is less real. ()"""
 
+    def check(self) -> None:
+        """Raise `ValueError` unless the knots are those of a rising map."""
+        x, y, slope = self.x, self.y, self.slope
+        if not all(each.dtype.is_floating_point and torch.isfinite(each).all() for each in (x, y, slope)):
+            raise ValueError("the map's knots are not finite numbers")
+        if x.dim() != 1 or len(x) < 2 or y.shape != x.shape or slope.dim() != 0:
+            raise ValueError(
+                f"the map has {tuple(x.shape)} logits, {tuple(y.shape)} log ratios; expected two or more of both"
+            )
+        if not (x[1:] > x[:-1]).all() or not (y[1:] >= y[:-1]).all():
+            raise ValueError("the map does not rise")
+
     def __call__(self, logits: Tensor) -> Tensor:
         """(n,) -> (n,), differentiable."""
         x, y = self.x.to(logits), self.y.to(logits)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import io
+from ganvas.checkpoint import rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
 from ganvas.errors import GanvasError
@@ -116,20 +117,35 @@ class LogRatio:
             raise GanvasError(f"{path} was calibrated for another model. Run: ganvas calibrate MODEL")
         try:
             spec = dict(header["network"])
-            report = Report(
-                **{**header["report"], "curve": [tuple(row) for row in header["report"]["curve"]]}
-            )
-            network = build(spec, model)
+            report = _report(header["report"])
             weights = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-            network.load_state_dict(weights)
             calibration = Calibration(report.method, tensors["x"], tensors["y"], tensors["slope"])
             logits = tensors["real_logits"]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            calibration.check()
+            if logits.dim() != 1 or not len(logits) or not logits.dtype.is_floating_point:
+                raise ValueError("the real samples' logits are no row of numbers")
+            if not torch.isfinite(logits).all():
+                raise ValueError("a real sample's logit is not finite")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GanvasError(f"{path} is damaged: {error!r}.") from error
+        network = rebuild(path, spec, lambda: build(spec, model), weights)
         network.to(model.device).eval().requires_grad_(False)
         found = cls(network, calibration, calibration(logits), report, model, spec)
         found.real_logits = logits
         return found
+
+
+def _report(values: io.Json) -> Report:
+    """The report in a file. Raises `KeyError`, `TypeError` or `ValueError` for what is none."""
+    curve = [(float(said), float(found), int(count)) for said, found, count in values["curve"]]
+    made = Report(**{**values, "curve": curve, "warnings": [str(line) for line in values["warnings"]]})
+    for name, value in asdict(made).items():
+        number = name not in ("critic", "method", "curve", "warnings")
+        if number and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r}")
+    if made.method not in ("isotonic", "platt") or not isinstance(made.critic, str):
+        raise ValueError(f"method {made.method!r} of critic {made.critic!r}")
+    return made
 
 
 def fit_ratio(

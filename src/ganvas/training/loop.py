@@ -16,6 +16,7 @@ from torch import Tensor
 from ganvas import dist, io, pictures
 from ganvas.config import Config
 from ganvas.data import Batches, Dataset, balanced
+from ganvas.data.origin import mark
 from ganvas.device import resolve_device, stream
 from ganvas.errors import TrainingError
 from ganvas.model import Model, save_network
@@ -234,8 +235,12 @@ class Loop:
             "shape": list(self.dataset.shape),
             "num_classes": self.players.generator.num_classes,
             "kimg": self.players.images / 1000,
-            "data": {"name": self.dataset.name, "fingerprint": self.dataset.fingerprint},
-            "class_names": list(self.dataset.class_names) if self.players.generator.num_classes else [],
+            "data": {
+                "name": self.dataset.name,
+                "fingerprint": self.dataset.fingerprint,
+                "mark": mark(self.config.data),
+            },
+            "class_names": list(self.dataset.class_names),
         }
         files = (("generator", self.players.average), ("critic", self.players.critic))
         folder = self.run.path / "snapshots" / name

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import data_of, load_data_of
-from ganvas.model import PACKAGED, Model, is_packaged, load
+from ganvas.latent.attributes import real_images_of
+from ganvas.model import Model, load
 from ganvas.sampling import LogRatio
 from ganvas.sampling.improve import kept_ratio
 from ganvas.web.film import Progress, film
@@ -26,29 +25,12 @@ def open_renderer(model: str | Path = DEFAULT, data: str | None = None, device: 
         ratio = LogRatio.load(kept_ratio(loaded), loaded)
     except GanvasError:
         ratio = None
-    return Renderer(loaded, str(model), ratio, _real(loaded, Path(model), data))
+    return Renderer(loaded, str(model), ratio, _real(loaded, data))
 
 
-def _real(model: Model, path: Path, data: str | None) -> Real | None:
-    try:
-        found, _ = load_data_of(model, data)
-        if len(found) <= BALL:
-            raise GanvasError(
-                f"{found.name} holds {len(found)} images; to compare with, more than {BALL} are needed."
-            )
-        rows = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:REALS]
-        return Real(found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}")
-    except GanvasError:
-        if data:
-            raise
-    shipped = PACKAGED / path.name / "real.npz"
-    if is_packaged(path) and shipped.is_file():
-        with np.load(shipped) as arrays:  # without pickle, which is numpy's default
-            return Real(
-                torch.from_numpy(arrays["images"]),
-                f"{len(arrays['images']):,} images of {data_of(model)} that come along",
-            )
-    return None
+def _real(model: Model, data: str | None) -> Real | None:
+    images, line = real_images_of(model, REALS, data, more_than=BALL)
+    return None if images is None else Real(images, line)
 
 
 def replay(
