@@ -154,7 +154,10 @@ presets.add(
         SMALL,
         preset="sngan",
         network=NetworkConfig(
-            "resnet", latent_dim=128, generator={"channels": 128}, critic={"channels": 128}
+            "resnet",
+            latent_dim=128,
+            generator={"channels": 128},
+            critic={"channels": 128, "spectral_heads": True},
         ),
         objective=ObjectiveConfig("hinge", critic_steps=5),
         optimizer=OptimizerConfig("adam", 2e-4, 2e-4, beta1=0.0, beta2=0.9, schedule="linear"),
@@ -287,8 +290,8 @@ presets.add(
     "progressive growing with fade-in, Wasserstein loss with gradient penalty",
 )
 
-# Zhang et al. 2019: hinge, rates 1e-4 and 4e-4, attention where the maps have half the side, labels in the norm and by projection
-# (add --conditional).
+# Zhang et al. 2019: hinge, rates 1e-4 and 4e-4, attention where the maps have half the side, spectral norm in both
+# networks and in the heads, labels in the norm and by projection (add --conditional).
 presets.add(
     "sagan",
     replace(
@@ -297,8 +300,8 @@ presets.add(
         network=NetworkConfig(
             "resnet",
             latent_dim=128,
-            generator={"channels": 64, "norm": "conditional", "attention": 16},
-            critic={"channels": 64, "attention": 16},
+            generator={"channels": 64, "norm": "conditional", "attention": 16, "spectral_norm": True},
+            critic={"channels": 64, "attention": 16, "spectral_heads": True},
         ),
         objective=ObjectiveConfig("hinge"),
         optimizer=OptimizerConfig("adam", 1e-4, 4e-4, beta1=0.0, beta2=0.9),

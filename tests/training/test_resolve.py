@@ -105,7 +105,7 @@ def test_a_size_reaches_a_family_without_a_recipe(pictures: str, monkeypatch: py
     assert counts[3] > 3 * counts[1]
     monkeypatch.setitem(families._entries, "plain", Family(_Widthless, DcganCritic))
     with pytest.raises(
-        GanvasError, match="--size scales channels or hidden, and network 'plain' has neither"
+        GanvasError, match=r"--size scales channels or hidden, and network 'plain' has neither"
     ):
         plan(pictures, network="plain", size="l", device="cpu")
 
@@ -120,7 +120,7 @@ def test_gamma_leaves_drift_and_clipping_alone(pictures: str) -> None:
     assert [(p.name, p.weight) for p in config.objective.penalties] == [("wgan-gp", 1.0), ("drift", 0.001)]
     config, _ = plan(pictures, penalty=["clip", "r1"], gamma=2.0, device="cpu")
     assert config.objective.penalties == (PenaltyConfig("clip", bound=0.01), PenaltyConfig("r1", 2.0, 8))
-    with pytest.raises(GanvasError, match="this run has clip. Add --penalty r1"):
+    with pytest.raises(GanvasError, match=r"this run has clip\. Add --penalty r1"):
         plan(pictures, preset="wgan", gamma=1.0, device="cpu")
     with pytest.raises(GanvasError, match="bound -1"):
         plan(
