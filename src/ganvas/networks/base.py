@@ -136,6 +136,14 @@ class CriticBase(nn.Module):
         """Features (B, F) -> unconditional logits (B, 1)."""
         raise NotImplementedError
 
+    def score(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        """Features (B, F) and labels (B,) -> logits (B,): the head, and the projection of the labels where there is one."""
+        logits = self.head(features).squeeze(1)
+        if self.embed is None:
+            return logits
+        length = 1.0 if self.spectral_heads else features.shape[1] ** 0.5
+        return logits + (self.embed(labels) * features).sum(1) / length
+
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.answer(x, labels).logits
 
@@ -144,13 +152,10 @@ class CriticBase(nn.Module):
         if self.pack > 1:
             # Neighbours of the batch are seen as one sample of `pack` times the channels (Lin et al. 2018, section 3).
             x = x.unflatten(0, (-1, self.pack)).flatten(1, 2)
-        features = self.features(x)
-        logits = self.head(features).squeeze(1)
         if self.num_classes and labels is None:
             raise GanvasError("This critic is conditional: give labels, a long tensor of shape (B,).")
-        if self.embed is not None:
-            length = 1.0 if self.spectral_heads else features.shape[1] ** 0.5
-            logits = logits + (self.embed(labels) * features).sum(1) / length
+        features = self.features(x)
+        logits = self.score(features, labels)
         classes = None if self.classify is None else self.classify(features)
         return Answer(logits, features, classes, None if self.guess is None else self.guess(features))
 

@@ -20,8 +20,6 @@ from ganvas.training import ema
 from ganvas.types import Shape
 
 NextBatch = Callable[[], tuple[Tensor, Tensor | None]]
-FINAL_RATE = 0.02
-"""Share of the learning rate left at the end of a falling schedule."""
 STAT_NAMES = ("loss_generator", "loss_critic", "real_logits", "fake_logits", "penalty")
 
 
@@ -37,6 +35,11 @@ class Turn:
     """Standard deviation of the instance noise."""
     top_k: float
     """Share of the fakes that teach the generator."""
+
+
+def cosine(start: float, end: float | None, progress: float) -> float:
+    """From `start` to `end` by half a cosine as `progress` goes from 0 to 1; None: `start` throughout."""
+    return start if end is None else end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class Players:
@@ -64,8 +67,9 @@ class Players:
         if t.compile:
             self.draw, self.judge = torch.compile(self.generator), torch.compile(self.critic.answer)  # type: ignore[assignment]
         a = config.augment
-        self.adaptive = Adaptive(a.p, a.target, a.kimg).to(device)
+        self.adaptive = Adaptive(a.p, a.target, a.kimg, limit=a.limit).to(device)
         self.rate_factor = 1.0
+        self.progress = 0.0
         self.random = stream(t.seed, "training", device)
         if t.batch % dist.world_size():
             raise GanvasError(f"A batch of {t.batch} can not be split over {dist.world_size()} processes.")
@@ -78,7 +82,10 @@ class Players:
 
     def step(self, next_batch: NextBatch, progress: float) -> None:
         """`critic_steps` critic updates and one generator update; `progress` runs from 0 to 1 over the budget."""
+        self.progress = progress
         self._set_rates(progress)
+        if self.config.augment.p_end is not None:
+            self.adaptive.p.fill_(cosine(self.config.augment.p, self.config.augment.p_end, progress))
         level = self.generator.grow(self.images / 1000)
         if level is not None:
             self.critic.follow(level)
@@ -96,7 +103,7 @@ class Players:
             self.average,
             self.generator,
             t.batch * self.config.objective.critic_steps,
-            ema.half_life_images(t.ema_kimg, t.ema_rampup, self.images),
+            ema.half_life_images(cosine(t.ema_kimg, t.ema_end_kimg, progress), t.ema_rampup, self.images),
         )
         self._count(torch.stack([loss_generator, loss_critic, real_logits, fake_logits, penalty]))
 
@@ -155,7 +162,7 @@ class Players:
         """What the critic gets to see of samples: augmented and blurred."""
         a = self.config.augment
         if a.policy:
-            x = augment(x, a.policy, self.adaptive.p, self._uniform)
+            x = augment(x, a.policy, self.adaptive.p, self._uniform, self.generator.value_range)
         return x + noise * self._normal(*x.shape[1:]) if noise > 0 else x
 
     def _critic_step(self, turn: "Turn") -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -185,7 +192,8 @@ class Players:
                 for function, settings in due:
                     assert function.loss is not None
                     # Applied on one step of `interval`, so it counts for all of them.
-                    penalty = penalty + settings.weight * settings.interval * function.loss(batch)
+                    weight = cosine(settings.weight, settings.weight_end, self.progress)
+                    penalty = penalty + weight * settings.interval * function.loss(batch)
         self.optimizer_critic.zero_grad(set_to_none=True)
         (loss + penalty).backward()
         dist.sync_gradients(self.critic.parameters())
@@ -277,8 +285,8 @@ class Players:
         o = self.config.optimizer
         share = {
             "constant": 1.0,
-            "linear": 1 - (1 - FINAL_RATE) * progress,
-            "cosine": FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * progress)),
+            "linear": 1 - (1 - o.rate_end) * progress,
+            "cosine": cosine(1.0, o.rate_end, progress),
         }[o.schedule]
         for optimizer, rate in (
             (self.optimizer_generator, o.lr_generator),
@@ -286,6 +294,8 @@ class Players:
         ):
             for group in optimizer.param_groups:
                 group["lr"] = rate * share * self.rate_factor
+                if o.beta2_end is not None and "betas" in group:
+                    group["betas"] = (o.beta1, cosine(o.beta2, o.beta2_end, progress))
 
     def _count(self, figures: Tensor) -> None:
         self.sums += figures
