@@ -138,7 +138,9 @@ def write() -> None:
         config = resized(presets.get(name), "s")
         o = config.objective
         penalties = ", ".join(
-            f"{p.name} {p.weight:g}" + (f" every {p.interval}" if p.interval > 1 else "") for p in o.penalties
+            f"{p.name} {p.weight if p.bound is None else p.bound:g}"
+            + (f" every {p.interval}" if p.interval > 1 else "")
+            for p in o.penalties
         )
         parts.append(
             f"| `{name}` | {presets.summary(name)} | {config.network.name} | {o.loss}{', ' + penalties if penalties else ''} | "

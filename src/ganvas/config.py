@@ -70,6 +70,8 @@ class PenaltyConfig:
     """Apply it every so many steps (lazy regularisation); the loss is scaled by the same number."""
     bound: float | None = None
     """Of weight clipping; None: `weight`, which is where configs of before have it."""
+    weight_end: float | None = None
+    """The weight at the end of the budget, reached by a cosine; None: it stays."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,14 @@ class AugmentConfig:
     """From `ganvas list augmentations`; none: no augmentation."""
     p: float = 1.0
     """Probability of each for each image; where it starts when it is adaptive."""
+    p_end: float | None = None
+    """The probability at the end of the budget, reached by a cosine; None: it stays, or adapts."""
     target: float | None = None
     """Mean sign of the real logits that p follows (ADA: 0.6); None: p stays."""
     kimg: float = 500.0
     """Images in which an adaptive p goes from 0 to 1."""
+    limit: float = 0.8
+    """The highest that an adaptive p gets; 1 as published, less where augmentations must not leak into the samples."""
     pseudo: bool = False
     """Show the critic fakes as real with probability p (adaptive pseudo augmentation)."""
 
@@ -130,7 +136,11 @@ class OptimizerConfig:
     beta1: float = 0.0
     beta2: float = 0.99
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How the learning rate falls over the budget: `cosine` and `linear` end at 2 % of it."""
+    """How the learning rate falls over the budget to `rate_end` of it."""
+    rate_end: float = 0.02
+    """Share of the learning rate that `cosine` and `linear` end at."""
+    beta2_end: float | None = None
+    """beta2 at the end of the budget, reached by a cosine; None: it stays."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,8 @@ class TrainingConfig:
     seed: int = 0
     ema_kimg: float = 10.0
     """Half-life of the averaged generator in kimg; 0 turns averaging off."""
+    ema_end_kimg: float | None = None
+    """The half-life at the end of the budget, reached by a cosine; None: it stays."""
     ema_rampup: float | None = 0.05
     """The half-life is at most this share of the images seen so far; None: full from the start."""
     snapshot_kimg: float = 200.0
@@ -295,9 +307,22 @@ def validate(config: Config) -> Config:
     ):
         if not value >= low:
             raise GanvasError(f"{path} is {value}; it must be at least {low}.")
-    for path, value in (("objective.top_k", config.objective.top_k), ("augment.p", config.augment.p)):
-        if not 0 <= value <= 1:
-            raise GanvasError(f"{path} is {value}; it must be between 0 and 1.")
+    for path, share in (
+        ("objective.top_k", config.objective.top_k),
+        ("augment.p", config.augment.p),
+        ("augment.p_end", config.augment.p_end),
+        ("augment.limit", config.augment.limit),
+        ("optimizer.rate_end", o.rate_end),
+        ("optimizer.beta2_end", o.beta2_end),
+    ):
+        if share is not None and not 0 <= share <= 1:
+            raise GanvasError(f"{path} is {share}; it must be between 0 and 1.")
+    if t.ema_end_kimg is not None and not t.ema_end_kimg >= 0:
+        raise GanvasError(f"training.ema_end_kimg is {t.ema_end_kimg}; it must be at least 0.")
+    if config.augment.p_end is not None and config.augment.target is not None:
+        raise GanvasError(
+            "augment.p_end is a schedule of p and augment.target adapts it: set one of them and the other to null."
+        )
     if t.batch % config.network.pack:
         raise GanvasError(
             f"A batch of {t.batch} can not be packed by {config.network.pack}. Use a multiple: --batch."
@@ -322,6 +347,10 @@ def validate(config: Config) -> Config:
     for penalty in config.objective.penalties:
         if penalty.interval < 1 or not penalty.weight >= 0:
             raise GanvasError(f"Penalty {penalty.name!r} needs interval >= 1 and weight >= 0.")
+        if penalty.weight_end is not None and not penalty.weight_end >= 0:
+            raise GanvasError(
+                f"Penalty {penalty.name!r} has weight_end {penalty.weight_end}; it must be at least 0."
+            )
         if penalty.bound is not None and not penalty.bound > 0:
             raise GanvasError(f"Penalty {penalty.name!r} has bound {penalty.bound}; it must be above 0.")
     return config

@@ -154,7 +154,10 @@ presets.add(
         SMALL,
         preset="sngan",
         network=NetworkConfig(
-            "resnet", latent_dim=128, generator={"channels": 128}, critic={"channels": 128}
+            "resnet",
+            latent_dim=128,
+            generator={"channels": 128},
+            critic={"channels": 128, "spectral_heads": True},
         ),
         objective=ObjectiveConfig("hinge", critic_steps=5),
         optimizer=OptimizerConfig("adam", 2e-4, 2e-4, beta1=0.0, beta2=0.9, schedule="linear"),
@@ -219,7 +222,8 @@ GPU = presets.add(
     "StyleGAN2 with the published CIFAR-10 settings, for a GPU and images of 28 or 32 px",
 )
 
-# Folders of pictures are small more often than not: the critic sees them augmented, by as much as it over-fits (ADA).
+# Folders of pictures are small more often than not: the critic sees them augmented, by as much as it over-fits (ADA's controller;
+# DiffAugment's transforms, which cost a CPU a tenth of ADA's).
 ADA = AugmentConfig(policy=("colour", "translation", "cutout"), p=0.0, target=0.6, kimg=100.0)
 
 presets.add(
@@ -234,7 +238,8 @@ presets.add(
     "like hour, with adaptive augmentation: colour folders of 32 or 64 px on a CPU",
 )
 
-# Karras et al. 2020 (limited data), configuration `auto` at 64 px: gamma 0.0002 x 64^2 / 32, with ADA at its published speed.
+# Karras et al. 2020 (limited data), configuration `auto` at 64 px: gamma 0.0002 x 64^2 / 32, with ADA's own
+# augmentations at their published speed.
 presets.add(
     "photo-gpu",
     replace(
@@ -244,7 +249,7 @@ presets.add(
         objective=ObjectiveConfig(
             "non-saturating", penalties=(PenaltyConfig("r1", weight=0.0256, interval=16),), path_length=2.0
         ),
-        augment=AugmentConfig(policy=("flip", "rotate90", "translation", "colour"), p=0.0, target=0.6),
+        augment=AugmentConfig(policy=("bgc",), p=0.0, target=0.6, limit=1.0),
         training=replace(GPU.training, batch=32, ema_kimg=10.0),
     ),
     "StyleGAN2-ADA for a GPU and colour folders of 64 px",
@@ -263,6 +268,37 @@ presets.add(
         optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
     ),
     "R3GAN: relativistic loss with R1 + R2, residual blocks without norms",
+)
+
+# Huang et al. 2024 as published for CIFAR-10: four stages of 768 maps, two blocks each, groups of 16; rates, gamma, beta2,
+# averaging and augmentation on cosines over 20,000 kimg. Theirs took eight GPUs; add --conditional where there are labels.
+presets.add(
+    "r3-paper",
+    replace(
+        GPU,
+        preset="r3-paper",
+        network=NetworkConfig(
+            "r3",
+            latent_dim=64,
+            generator={"channels": 768, "max_channels": 768, "published": True},
+            critic={"channels": 768, "max_channels": 768, "published": True},
+        ),
+        objective=ObjectiveConfig(
+            "relativistic",
+            penalties=(
+                PenaltyConfig("r1", 0.05, weight_end=0.005),
+                PenaltyConfig("r2", 0.05, weight_end=0.005),
+            ),
+        ),
+        augment=AugmentConfig(policy=("bgc-r3", "cutout"), p=0.0, p_end=0.55),
+        optimizer=OptimizerConfig(
+            "adam", 2e-4, 2e-4, beta1=0.0, beta2=0.9, beta2_end=0.99, schedule="cosine", rate_end=0.25
+        ),
+        training=replace(
+            GPU.training, kimg=20_000.0, batch=512, ema_kimg=0.0, ema_end_kimg=5_000.0, ema_rampup=None
+        ),
+    ),
+    "R3GAN as published for CIFAR-10, with its schedules: for a GPU and days, 28 or 32 px",
 )
 
 # Karras et al. 2018: Wasserstein loss with gradient penalty and drift, Adam 1e-3 with betas 0 and 0.99, both networks
@@ -287,8 +323,8 @@ presets.add(
     "progressive growing with fade-in, Wasserstein loss with gradient penalty",
 )
 
-# Zhang et al. 2019: hinge, rates 1e-4 and 4e-4, attention where the maps have half the side, labels in the norm and by projection
-# (add --conditional).
+# Zhang et al. 2019: hinge, rates 1e-4 and 4e-4, attention where the maps have half the side, spectral norm in both
+# networks and in the heads, labels in the norm and by projection (add --conditional).
 presets.add(
     "sagan",
     replace(
@@ -297,8 +333,8 @@ presets.add(
         network=NetworkConfig(
             "resnet",
             latent_dim=128,
-            generator={"channels": 64, "norm": "conditional", "attention": 16},
-            critic={"channels": 64, "attention": 16},
+            generator={"channels": 64, "norm": "conditional", "attention": 16, "spectral_norm": True},
+            critic={"channels": 64, "attention": 16, "spectral_heads": True},
         ),
         objective=ObjectiveConfig("hinge"),
         optimizer=OptimizerConfig("adam", 1e-4, 4e-4, beta1=0.0, beta2=0.9),
@@ -308,7 +344,7 @@ presets.add(
 )
 
 WIDTHS = ("channels", "hidden")
-"""The options of a network that --size scales."""
+"""The options of a network that --size scales; a `max_channels` that is written out, too."""
 SIZES = {"xs": 0.5, "s": 1.0, "m": 2.0, "l": 4.0}
 """What --size multiplies the widths of both networks by."""
 
@@ -326,7 +362,10 @@ def resized(config: Config, size: str) -> Config:
                 else max(1, round(value * SIZES[size]))
             )
 
-        return {name: wider(value) if name in WIDTHS else value for name, value in options.items()}
+        return {
+            name: wider(value) if name in (*WIDTHS, "max_channels") else value
+            for name, value in options.items()
+        }
 
     network = replace(
         config.network, generator=scale(config.network.generator), critic=scale(config.network.critic)

@@ -26,10 +26,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", list(presets))
 def test_presets_train(name: str, pictures: Path, tmp_path: Path) -> None:
     data = "toy:ring8" if name == "toy" else str(pictures)
+    narrow = {f"network.{n}.{w}": 32 for n in ("generator", "critic") for w in ("channels", "max_channels")}
     critic_steps = presets.get(name).objective.critic_steps
     result = ganvas.train(
         data, preset=name, size="xs", out=tmp_path, quiet=True, report=False, batch=8, kimg=0.016 * critic_steps,
-        device="cpu", conditional=name == "sagan",
+        device="cpu", conditional=name in ("sagan", "r3-paper"), settings=narrow if name == "r3-paper" else None,
     )  # fmt: skip
     assert result.stopped == "budget"
     stats = result.run.stats()
@@ -42,7 +43,10 @@ def test_presets_train(name: str, pictures: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(presets))
 def test_presets_dry_run(name: str, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = "toy:ring8" if name == "toy" else str(pictures)
-    assert main(["train", data, "--preset", name, "--dry-run", "--json", "--device", "cpu"]) == 0
+    assert (
+        main(["train", data, "--preset", name, "--batch", "16", "--dry-run", "--json", "--device", "cpu"])
+        == 0
+    )
     config = from_dict(Config, json.loads(capsys.readouterr().out))
     assert config.preset == name
     assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config

@@ -32,9 +32,19 @@ def test_shapes_and_second_derivatives(name: str) -> None:
     found = augmentations.get(name)
     x = X.double().requires_grad_(True)
     u = torch.rand(len(X), found.draws, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    assert found.apply(x, u).shape == x.shape
+    p = (0.7,) if found.by_itself else ()
+    assert found.apply(x, u, *p).shape == x.shape
     small = X[:2, :, :4, :4].double().requires_grad_(True)
-    assert torch.autograd.gradgradcheck(lambda x: found.apply(x, u[:2]).square(), small)
+    assert torch.autograd.gradgradcheck(lambda x: found.apply(x, u[:2], *p).square(), small)
+
+
+@pytest.mark.parametrize("name", list(augmentations))
+def test_every_range_of_values_sees_the_same(name: str) -> None:
+    """Black stays black and grey grey where a generator draws in [0, 1]."""
+    expected = augment(X, [name], 0.8, uniform())
+    found = augment((X + 1) / 2, [name], 0.8, uniform(), (0.0, 1.0))
+    torch.testing.assert_close(found, (expected + 1) / 2, atol=1e-5, rtol=0)
+    assert not torch.allclose(expected, X)
 
 
 def test_colour_by_hand() -> None:
@@ -77,7 +87,7 @@ def test_flip_and_rotate() -> None:
 
 
 def test_probability() -> None:
-    assert torch.equal(augment(X, list(augmentations), 0.0, uniform()), X)
+    torch.testing.assert_close(augment(X, list(augmentations), 0.0, uniform()), X, atol=2e-6, rtol=0)
     images = torch.zeros(4000, 1, 8, 8)
     random = torch.Generator().manual_seed(0)
     changed = augment(images, ["colour"], 0.3, lambda n: torch.rand(4000, n, generator=random))
@@ -98,10 +108,11 @@ def test_adaptive_p_rises_by_the_book() -> None:
     for _ in range(4):
         ada.update(torch.tensor(0.1), 50)
     assert float(ada.p) == 0, "never below 0"
-    fast = Adaptive(0.7, 0.6, 0.1)
-    for _ in range(8):
-        fast.update(torch.tensor(1.0), 50)
-    assert float(fast.p) == pytest.approx(Adaptive.LIMIT)
+    for limit in (0.8, 1.0):
+        fast = Adaptive(0.7, 0.6, 0.1, limit=limit)
+        for _ in range(8):
+            fast.update(torch.tensor(1.0), 50)
+        assert float(fast.p) == pytest.approx(limit)
 
 
 def test_fixed_p_stays() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ganvas.config import Config, replace_at, validate
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
+from ganvas.losses import Penalty
 from ganvas.networks import GeneratorBase, from_uint8
 from ganvas.presets import presets
 from ganvas.training.duality import duality_gap
@@ -111,6 +112,41 @@ def test_learning_rate_schedules(schedule: str) -> None:
         p._follow(progress)
         rates.append(p.optimizer_critic.param_groups[0]["lr"] / p.config.optimizer.lr_critic)
     assert rates == pytest.approx([1, 1, 1] if schedule == "constant" else [1, 0.51, 0.02])
+
+
+def test_the_schedules_of_r3gan() -> None:
+    """Half a cosine over the budget: at a quarter of it 0.146 of the way, in the middle half, at the end all."""
+    p = players(
+        optimizer__schedule="cosine", optimizer__lr_critic=2e-4, optimizer__rate_end=0.25,
+        optimizer__beta2=0.9, optimizer__beta2_end=0.99,
+        augment__policy=["flip"], augment__p=0.0, augment__p_end=0.55,
+        training__ema_kimg=0.0, training__ema_end_kimg=5000.0, training__ema_rampup=None,
+        objective__penalties=[{"name": "r1", "weight": 0.05, "weight_end": 0.005}],
+    )  # fmt: skip
+    probed: list[float] = []
+    p.penalties = [
+        (Penalty(lambda batch: (probed.append(1.0), batch.real_logits.sum() * 0 + 1)[1]), p.penalties[0][1])
+    ]
+    for progress, way in ((0.0, 0.0), (0.25, 0.5 - 0.5 * 0.5**0.5), (0.5, 0.5), (1.0, 1.0)):
+        before = [q.detach().clone() for q in p.average.parameters()]
+        p.step(stream(), progress)
+        for optimizer in (p.optimizer_generator, p.optimizer_critic):
+            assert optimizer.param_groups[0]["betas"] == pytest.approx((0.0, 0.9 + way * 0.09))
+        assert p.optimizer_critic.param_groups[0]["lr"] == pytest.approx(2e-4 - way * 1.5e-4)
+        assert float(p.adaptive.p) == pytest.approx(way * 0.55)
+        assert p.read_stats()["penalty"] == pytest.approx(0.05 - way * 0.045)
+        share = 1.0 if way == 0 else 1 - 0.5 ** (8 / (way * 5e6))
+        for old, new, live in zip(before, p.average.parameters(), p.generator.parameters(), strict=True):
+            torch.testing.assert_close(new, old + share * (live - old))
+    assert len(probed) == 4
+
+
+def test_a_schedule_of_p_and_an_adaptive_p_exclude_each_other() -> None:
+    with pytest.raises(GanvasError, match=r"augment.p_end is a schedule of p and augment.target adapts it"):
+        validate(config(augment__p_end=0.5, augment__target=0.6))
+    for wrong in ({"augment__p_end": 1.5}, {"optimizer__beta2_end": -0.1}, {"training__ema_end_kimg": -1.0}):
+        with pytest.raises(GanvasError, match=next(iter(wrong)).replace("__", r"\.")):
+            validate(config(**wrong))
 
 
 def test_noise_reaches_the_networks() -> None:

@@ -1,25 +1,32 @@
 """Differentiable augmentation of what the critic sees, so that few images last longer.
 
-DiffAugment (Zhao et al. 2020) applies a policy to every image; ADA (Karras et al. 2020, "limited data") applies it with
-a probability that follows how far the critic over-fits. Both change real images and fakes alike, so the generator does not learn
-them. Everything here is indexing and arithmetic that can be differentiated twice, which gradient penalties need.
+DiffAugment (Zhao et al. 2020) applies three transforms to every image; ADA (Karras et al. 2020, "limited data") applies
+those of `ada.bgc` with a probability that follows how far the critic over-fits. Both change real images and fakes alike, so
+the generator does not learn them. Everything here is indexing and arithmetic that can be differentiated twice, which
+gradient penalties need.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.losses import ada
 from ganvas.registry import Registry
 
 
 class Augmentation(NamedTuple):
     """`apply(images (B, C, H, W) in [-1, 1], numbers (B, draws) uniform in [0, 1)) -> images`."""
 
-    apply: Callable[[Tensor, Tensor], Tensor]
+    apply: Callable[..., Tensor]
     draws: int
+    by_itself: bool = False
+    """Several transforms with a chance each: `apply` takes p as its third argument."""
+    channels: tuple[int, ...] = ()
+    """The numbers of channels that it is for; empty: any."""
 
 
 augmentations: Registry[Augmentation] = Registry("augmentation")
@@ -86,30 +93,56 @@ augmentations.add("flip", Augmentation(flip, 1), "left-right (ADA's pixel blitti
 augmentations.add("rotate90", Augmentation(rotate90, 1), "by multiples of 90 degrees (ADA's pixel blitting)")
 
 
-def augment(x: Tensor, policy: Sequence[str], p: Tensor | float, uniform: Callable[..., Tensor]) -> Tensor:
-    """Apply each augmentation of `policy` to each image with probability `p`. `uniform(n)` draws (B, n) numbers."""
+augmentations.add(
+    "bgc",
+    Augmentation(ada.bgc, ada.DRAWS, by_itself=True, channels=(1, 3)),
+    "ADA's pipeline: flips, turns, shifts, scales, stretching, and five changes of colour",
+)
+augmentations.add(
+    "bgc-r3",
+    Augmentation(partial(ada.bgc, colour=0.5), ada.DRAWS, by_itself=True, channels=(1, 3)),
+    "the same with changes of colour half as often (R3GAN)",
+)
+
+
+def augment(
+    x: Tensor,
+    policy: Sequence[str],
+    p: Tensor | float,
+    uniform: Callable[..., Tensor],
+    value_range: tuple[float, float] = (-1.0, 1.0),
+) -> Tensor:
+    """Apply each augmentation of `policy` to each image with probability `p`. `uniform(n)` draws (B, n) numbers.
+
+    Images within `value_range`; what black, grey and the strengths of colours mean follows it.
+    """
+    middle, half = (value_range[1] + value_range[0]) / 2, (value_range[1] - value_range[0]) / 2
+    usual = value_range == (-1.0, 1.0)
+    x = x if usual else (x - middle) / half
     for name in policy:
         found = augmentations.get(name)
+        if found.by_itself:
+            x = found.apply(x, uniform(found.draws), p)
+            continue
         numbers = uniform(found.draws + 1)
         chosen = numbers[:, -1, None, None, None] < p
         x = torch.where(chosen, found.apply(x, numbers), x)
-    return x
+    return x if usual else x * half + middle
 
 
 class Adaptive(nn.Module):
     """The probability of ADA: raised while the critic is too sure of the real images, lowered while it is not.
 
     `update` takes the real logits of a step; every `steps` of them p moves by `images seen / (1000 kimg)` up or down, so that
-    0 to 1 takes `kimg` (Karras et al. 2020, section 3.1). Stays on the device: no step waits for it.
+    0 to 1 takes `kimg` (Karras et al. 2020, section 3.1). p stays at or below `limit`. Stays on the device: no step waits for it.
     """
 
-    LIMIT = 0.8
-    """Beyond it augmentations leak into the samples (section 2.2)."""
-
-    def __init__(self, start: float, target: float | None, kimg: float, steps: int = 4) -> None:
+    def __init__(
+        self, start: float, target: float | None, kimg: float, steps: int = 4, limit: float = 1.0
+    ) -> None:
         super().__init__()
         self.p: Tensor
-        self.target, self.kimg, self.steps = target, kimg, steps
+        self.target, self.kimg, self.steps, self.limit = target, kimg, steps, limit
         for name, value in (("p", start), ("signs", 0.0), ("count", 0.0), ("seen", 0.0)):
             self.register_buffer(name, torch.tensor(value))
 
@@ -124,6 +157,6 @@ class Adaptive(nn.Module):
         own.seen += images
         due = own.count >= self.steps
         step = torch.sign(own.signs / own.count - self.target) * own.seen / (1000 * self.kimg)
-        own.p.copy_(torch.where(due, (own.p + step).clamp(0, self.LIMIT), own.p))
+        own.p.copy_(torch.where(due, (own.p + step).clamp(0, self.limit), own.p))
         for buffer in (own.signs, own.count, own.seen):
             buffer.mul_(~due)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
+from ganvas.networks.layers import maybe_spectral_norm
 from ganvas.registry import Registry, did_you_mean
 from ganvas.types import Shape
 
@@ -94,6 +95,8 @@ class CriticBase(nn.Module):
 
     Labels enter by projection (Miyato and Koyama 2018, eq. 3), or not at all when `auxiliary`: then a second head names the class
     (AC-GAN, Odena et al. 2017). `codes` adds a head that guesses the first entries of z (InfoGAN, Chen et al. 2016).
+    `spectral_heads` divides the projection's embedding and the class head by their largest singular value too, as
+    Miyato and Koyama 2018 and Zhang et al. 2019 do; the projection then enters as it is, no longer than the features.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class CriticBase(nn.Module):
         *,
         auxiliary: bool = False,
         codes: int = 0,
+        spectral_heads: bool = False,
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -111,10 +115,14 @@ class CriticBase(nn.Module):
         self.pack = 1
         self.auxiliary = auxiliary and num_classes > 0
         self.embed = nn.Embedding(num_classes, features) if num_classes and not auxiliary else None
-        if self.embed is not None:
+        self.classify = nn.Linear(features, num_classes) if self.auxiliary else None
+        self.spectral_heads = spectral_heads
+        for head in (self.embed, self.classify):
+            if spectral_heads and head is not None:
+                maybe_spectral_norm(head, True)
+        if self.embed is not None and not spectral_heads:
             # Nearly nothing at first: random projections of a wide layer would drown what the critic sees.
             nn.init.normal_(self.embed.weight, 0.0, 0.02)
-        self.classify = nn.Linear(features, num_classes) if self.auxiliary else None
         self.guess = nn.Linear(features, codes) if codes else None
 
     def follow(self, level: float) -> None:
@@ -128,6 +136,14 @@ class CriticBase(nn.Module):
         """Features (B, F) -> unconditional logits (B, 1)."""
         raise NotImplementedError
 
+    def score(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        """Features (B, F) and labels (B,) -> logits (B,): the head, and the projection of the labels where there is one."""
+        logits = self.head(features).squeeze(1)
+        if self.embed is None:
+            return logits
+        length = 1.0 if self.spectral_heads else features.shape[1] ** 0.5
+        return logits + (self.embed(labels) * features).sum(1) / length
+
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.answer(x, labels).logits
 
@@ -136,12 +152,10 @@ class CriticBase(nn.Module):
         if self.pack > 1:
             # Neighbours of the batch are seen as one sample of `pack` times the channels (Lin et al. 2018, section 3).
             x = x.unflatten(0, (-1, self.pack)).flatten(1, 2)
-        features = self.features(x)
-        logits = self.head(features).squeeze(1)
         if self.num_classes and labels is None:
             raise GanvasError("This critic is conditional: give labels, a long tensor of shape (B,).")
-        if self.embed is not None:
-            logits = logits + (self.embed(labels) * features).sum(1) / features.shape[1] ** 0.5
+        features = self.features(x)
+        logits = self.score(features, labels)
         classes = None if self.classify is None else self.classify(features)
         return Answer(logits, features, classes, None if self.guess is None else self.guess(features))
 
@@ -192,7 +206,7 @@ def _classes(config: NetworkConfig, num_classes: int) -> int:
 def _check_options(build: Callable[..., Any], options: Mapping[str, Any], what: str) -> dict[str, Any]:
     known = list(inspect.signature(build).parameters)
     if "heads" in known:  # passed on to CriticBase
-        known = [name for name in known if name != "heads"] + ["auxiliary", "codes"]
+        known = [name for name in known if name != "heads"] + ["auxiliary", "codes", "spectral_heads"]
     known = [name for name in known if name not in ("self", "shape", "latent_dim", "num_classes")]
     for name in options:
         if name not in known:

@@ -145,16 +145,21 @@ class SelfAttention(nn.Module):
         return total
 
 
-def bilinear_up(x: Tensor) -> Tensor:
-    """Double the size with the filter [1, 3, 3, 1] / 4: x (B, C, H, W) -> (B, C, 2 H, 2 W)."""
+def bilinear_up(x: Tensor, *, zeros: bool = False) -> Tensor:
+    """Double the size with the filter [1, 3, 3, 1] / 4: x (B, C, H, W) -> (B, C, 2 H, 2 W).
+
+    Beyond the border the image goes on as it ends, or with `zeros`.
+    """
+    if zeros:
+        return F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear")[..., 2:-2, 2:-2]
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def bilinear_down(x: Tensor) -> Tensor:
-    """Halve the size with the filter [1, 3, 3, 1] / 8, the border repeated: the transpose of `bilinear_up` inside."""
+def bilinear_down(x: Tensor, *, zeros: bool = False) -> Tensor:
+    """Halve the size with the filter [1, 3, 3, 1] / 8, the border repeated or `zeros`: inside the transpose of `bilinear_up`."""
     # Boxes of two, thrice, make [1, 3, 3, 1]; pooling is faster than a depthwise convolution on CPUs.
-    x = F.avg_pool2d(F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 2, 1), 2, 1)
-    return F.avg_pool2d(x, 2)
+    x = F.pad(x, (1, 1, 1, 1), mode="constant" if zeros else "replicate")
+    return F.avg_pool2d(F.avg_pool2d(F.avg_pool2d(x, 2, 1), 2, 1), 2)
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -1,6 +1,9 @@
 """The R3GAN pair (Huang et al. 2024): no normalisation, grouped residual blocks, bilinear resampling; 8 to 256 px.
 
-Made for the relativistic loss with R1 + R2 (preset `r3`), whose convergence is what lets everything else be left away.
+Made for the relativistic loss with R1 + R2, whose convergence is what lets everything else be left away. With `published`
+both networks are those of the authors' code, weight for weight (preset `r3-paper`): a bias before either activation of a
+block, zeros beyond the border in resampling, no tanh, no bias in the first and last layer, labels by their embedding and inner
+product. Without it (preset `r3`) they are a simpler form of it; docs/deviations.md lists what differs.
 """
 
 import math
@@ -23,14 +26,16 @@ class ResidualBlock(nn.Module):
     Fixup).
     """
 
-    def __init__(self, channels: int, expansion: int, group: int, depth: int) -> None:
+    def __init__(
+        self, channels: int, expansion: int, group: int, depth: int, published: bool = False
+    ) -> None:
         super().__init__()
         wide = channels * expansion
         groups = max(1, wide // group)
         while wide % groups:
             groups -= 1
         self.widen = nn.Conv2d(channels, wide, 1)
-        self.mix = nn.Conv2d(wide, wide, 3, padding=1, groups=groups, bias=False)
+        self.mix = nn.Conv2d(wide, wide, 3, padding=1, groups=groups, bias=published)
         self.narrow = nn.Conv2d(wide, channels, 1, bias=False)
         for layer in (self.widen, self.mix):
             _initialise(layer, depth**-0.25)
@@ -50,16 +55,12 @@ def _initialise(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def _blocks(channels: int, count: int, expansion: int, group: int, depth: int) -> list[nn.Module]:
-    return [ResidualBlock(channels, expansion, group, depth) for _ in range(count)]
-
-
 class Resample(nn.Module):
     """Bilinear doubling or halving, and a 1 x 1 convolution where the channels change."""
 
-    def __init__(self, inputs: int, outputs: int, *, up: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, up: bool, zeros: bool) -> None:
         super().__init__()
-        self.up = up
+        self.up, self.zeros = up, zeros
         self.change = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
         if self.change is not None:
             nn.init.normal_(self.change.weight, 0.0, inputs**-0.5)
@@ -67,13 +68,16 @@ class Resample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # At the smaller size the 1 x 1 convolution is four times cheaper, and it commutes with the filter.
         if self.up:
-            return bilinear_up(x if self.change is None else self.change(x))
-        x = bilinear_down(x)
+            return bilinear_up(x if self.change is None else self.change(x), zeros=self.zeros)
+        x = bilinear_down(x, zeros=self.zeros)
         return x if self.change is None else self.change(x)
 
 
 class R3Generator(GeneratorBase):
-    """z -> mixture of learned 4 x 4 maps -> stages of residual blocks, doubling the size between them -> tanh image."""
+    """z -> mixture of learned 4 x 4 maps -> stages of residual blocks, doubling the size between them -> tanh image.
+
+    `group` is the channels of one group of the 3 x 3 convolutions. `published`: see above; the image is then linear.
+    """
 
     def __init__(
         self,
@@ -86,8 +90,12 @@ class R3Generator(GeneratorBase):
         blocks: int = 2,
         expansion: int = 2,
         group: int = 16,
+        published: bool = False,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes)
+        self.published = published
+        if published and self.embed is not None:
+            nn.init.normal_(self.embed.weight, 0.0, num_classes**-0.5)
         steps = halvings(square_side(shape, "r3", 8, 256))
         side = shape[1] >> steps
         width = doubled(channels, steps, max_channels)[::-1]
@@ -95,17 +103,21 @@ class R3Generator(GeneratorBase):
         self.basis = nn.Parameter(torch.randn(width[0], side, side))
         self.first = nn.Linear(self.input_dim, width[0], bias=False)
         nn.init.normal_(self.first.weight, 0.0, self.input_dim**-0.5)
-        layers = _blocks(width[0], blocks, expansion, group, depth)
+
+        def stage(channels: int) -> list[nn.Module]:
+            return [ResidualBlock(channels, expansion, group, depth, published) for _ in range(blocks)]
+
+        layers = stage(width[0])
         for inputs, outputs in pairwise(width):
-            layers += [Resample(inputs, outputs, up=True), *_blocks(outputs, blocks, expansion, group, depth)]
+            layers += [Resample(inputs, outputs, up=True, zeros=published), *stage(outputs)]
         self.layers = nn.Sequential(*layers)
-        self.last = nn.Conv2d(width[-1], shape[0], 1)
+        self.last = nn.Conv2d(width[-1], shape[0], 1, bias=not published)
         nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         start = self.basis * self.first(self.with_labels(z, labels))[:, :, None, None]
-        drawn: Tensor = self.last(self.layers(start)).float().tanh()
-        return drawn
+        drawn: Tensor = self.last(self.layers(start)).float()
+        return drawn if self.published else drawn.tanh()
 
 
 class R3Critic(CriticBase):
@@ -121,25 +133,35 @@ class R3Critic(CriticBase):
         blocks: int = 2,
         expansion: int = 2,
         group: int = 16,
+        published: bool = False,
         **heads: Any,
     ) -> None:
         steps = halvings(square_side(shape, "r3", 8, 256))
         side = shape[1] >> steps
         width = doubled(channels, steps, max_channels)
         super().__init__(shape, num_classes, width[-1], **heads)
+        self.published = published
+        # The published critic has no logit without a label: it compares as many numbers as the label's vector has.
+        self.compares = published and self.embed is not None
+        if self.compares and not self.spectral_heads:
+            nn.init.normal_(self.embed.weight, 0.0, (width[-1] * num_classes) ** -0.5)
         depth = blocks * (steps + 1)
-        first = nn.Conv2d(shape[0], width[0], 1)
-        _initialise(first)
-        layers: list[nn.Module] = [first, *_blocks(width[0], blocks, expansion, group, depth)]
+        first = nn.Conv2d(shape[0], width[0], 1, bias=not published)
+        if published:
+            nn.init.normal_(first.weight, 0.0, shape[0] ** -0.5)
+        else:
+            _initialise(first)
+
+        def stage(channels: int) -> list[nn.Module]:
+            return [ResidualBlock(channels, expansion, group, depth, published) for _ in range(blocks)]
+
+        layers: list[nn.Module] = [first, *stage(width[0])]
         for inputs, outputs in pairwise(width):
-            layers += [
-                Resample(inputs, outputs, up=False),
-                *_blocks(outputs, blocks, expansion, group, depth),
-            ]
+            layers += [Resample(inputs, outputs, up=False, zeros=published), *stage(outputs)]
         gather = nn.Conv2d(width[-1], width[-1], side, groups=width[-1], bias=False)
         nn.init.normal_(gather.weight, 0.0, 1 / side)
         self.layers = nn.Sequential(*layers, gather, nn.Flatten())
-        self.last = nn.Linear(width[-1], 1, bias=False)
+        self.last = nn.Linear(width[-1], width[-1] if self.compares else 1, bias=False)
         nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)
 
     def features(self, x: Tensor) -> Tensor:
@@ -148,6 +170,12 @@ class R3Critic(CriticBase):
 
     def head(self, features: Tensor) -> Tensor:
         logits: Tensor = self.last(features)
+        return logits
+
+    def score(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        if not self.compares or self.embed is None:
+            return super().score(features, labels)
+        logits: Tensor = (self.head(features) * self.embed(labels)).sum(1)
         return logits
 
 

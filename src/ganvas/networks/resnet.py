@@ -13,15 +13,17 @@ from ganvas.types import Shape
 class GeneratorBlock(nn.Module):
     """norm - ReLU - upsample - conv - norm - ReLU - conv, plus a 1 x 1 shortcut. Doubles the size."""
 
-    def __init__(self, inputs: int, outputs: int, norm_name: str, num_classes: int = 0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, norm_name: str, num_classes: int = 0, spectral_norm: bool = False
+    ) -> None:
         super().__init__()
         self.norm1, self.norm2 = (
             _norm_of(norm_name, inputs, num_classes),
             _norm_of(norm_name, outputs, num_classes),
         )
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+        self.conv1 = maybe_spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1), spectral_norm)
+        self.conv2 = maybe_spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1), spectral_norm)
+        self.shortcut = maybe_spectral_norm(nn.Conv2d(inputs, outputs, 1), spectral_norm)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         hidden = self.conv1(F.interpolate(F.relu(_normalise(self.norm1, x, labels)), scale_factor=2.0))
@@ -71,7 +73,8 @@ class ResnetGenerator(GeneratorBase):
     """z -> `channels` maps at the smallest size -> one residual block per doubling -> tanh image.
 
     `norm` may be `conditional`: batch norm with a scale and shift per class, and no label beside z. `attention` puts a
-    self-attention block where the maps have that side (Zhang et al. 2019).
+    self-attention block where the maps have that side; `spectral_norm` keeps every layer's largest singular value at 1
+    (Zhang et al. 2019, sections 3 and 4.1).
     """
 
     def __init__(
@@ -83,20 +86,23 @@ class ResnetGenerator(GeneratorBase):
         channels: int = 128,
         norm: str = "batch",
         attention: int = 0,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, embed=norm != "conditional")
         side = square_side(shape, "resnet", 8, 64)
         steps = halvings(side)
         self.start = (channels, side >> steps, side >> steps)
-        self.first = nn.Linear(self.input_dim, channels * (side >> steps) ** 2)
+        self.first = maybe_spectral_norm(
+            nn.Linear(self.input_dim, channels * (side >> steps) ** 2), spectral_norm
+        )
         self.blocks = nn.ModuleList()
         for step in range(steps + 1):
             if attention == side >> (steps - step):
-                self.blocks.append(SelfAttention(channels))
+                self.blocks.append(SelfAttention(channels, spectral_norm))
             if step < steps:
-                self.blocks.append(GeneratorBlock(channels, channels, norm, num_classes))
+                self.blocks.append(GeneratorBlock(channels, channels, norm, num_classes, spectral_norm))
         self.last_norm = _norm_of(norm, channels, num_classes)
-        self.last = nn.Conv2d(channels, shape[0], 3, padding=1)
+        self.last = maybe_spectral_norm(nn.Conv2d(channels, shape[0], 3, padding=1), spectral_norm)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         hidden = self.first(self.with_labels(z, labels)).unflatten(1, self.start)
@@ -148,5 +154,5 @@ class ResnetCritic(CriticBase):
 families.add(
     "resnet",
     Family(ResnetGenerator, ResnetCritic, "sngan"),
-    "residual blocks with spectral norm in the critic (SNGAN, WGAN-GP), 8 to 64 px",
+    "residual blocks, spectral norm in the critic and, by option, the generator (SNGAN, SAGAN, WGAN-GP), 8 to 64 px",
 )

@@ -99,7 +99,7 @@ class Monitor:
         found = self._critic(on_fake, on_train, on_held) | self._samples(sketch(fake)) | _gradients(players)
         if self.real_roughness:
             found["roughness"] = _roughness(fake) / self.real_roughness
-        if players.config.training.ema_kimg:
+        if players.config.training.ema_kimg or players.config.training.ema_end_kimg:
             found["ema_drift"] = _drift(players.average, generator)
         if players.config.augment.policy or players.config.augment.pseudo:
             found["augment_p"] = float(players.adaptive.p)

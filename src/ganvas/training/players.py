@@ -24,8 +24,6 @@ from ganvas.types import Batch as Samples
 from ganvas.types import Shape
 
 NextBatch = Callable[[], Samples]
-FINAL_RATE = 0.02
-"""Share of the learning rate left at the end of a falling schedule."""
 STAT_NAMES = ("loss_generator", "loss_critic", "real_logits", "fake_logits", "penalty")
 
 
@@ -41,6 +39,11 @@ class Turn:
     """Standard deviation of the instance noise."""
     top_k: float
     """Share of the fakes that teach the generator."""
+
+
+def cosine(start: float, end: float | None, progress: float) -> float:
+    """From `start` to `end` by half a cosine as `progress` goes from 0 to 1; None: `start` throughout."""
+    return start if end is None else end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class Players:
@@ -68,7 +71,7 @@ class Players:
         if t.compile:
             self.draw, self.judge = torch.compile(self.generator), torch.compile(self.critic.answer)  # type: ignore[assignment]
         a = config.augment
-        self.adaptive = Adaptive(a.p, a.target, a.kimg).to(device)
+        self.adaptive = Adaptive(a.p, a.target, a.kimg, limit=a.limit).to(device)
         self.rate_factor = 1.0
         self.random = stream(t.seed, "training", device)
         check_parts(config, self.critic)
@@ -79,6 +82,7 @@ class Players:
         # Of the steps since the figures were read last: how many there were, and the first bad one, from 1.
         self.counted, self.first_bad = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))
         self.noise, self.ema_weight = _knob(device), _knob(device)
+        self.weights: dict[int, float | Tensor] = {}
         self.top_k = 1.0
         self.eager_because = self._why_eager()
         """Why steps are not captured as CUDA graphs; empty where they are."""
@@ -95,6 +99,10 @@ class Players:
                     ("training.capture is off", t.capture == "off"),
                     ("several processes share the batch", dist.world_size() > 1),
                     ("objective.top_k changes how many samples are kept", o.top_k < 1),
+                    (
+                        "optimizer.beta2_end changes a constant of Adam",
+                        self.config.optimizer.beta2_end is not None,
+                    ),
                     ("the networks grow", type(self.generator).grow is not GeneratorBase.grow),
                 )
                 if holds
@@ -112,7 +120,8 @@ class Players:
         images = t.batch * o.critic_steps
         self.images += images
         self._follow(progress)
-        half_life = ema.half_life_images(t.ema_kimg, t.ema_rampup, self.images)
+        kimg = cosine(t.ema_kimg, t.ema_end_kimg, progress)
+        half_life = ema.half_life_images(kimg, t.ema_rampup, self.images)
         self.ema_weight = _turned(self.ema_weight, ema.weight(images, half_life))
         if self.captured is None:
             self._play(batches)
@@ -195,11 +204,15 @@ class Players:
         """What the critic gets to see of samples: augmented and blurred."""
         a = self.config.augment
         if a.policy:
-            x = augment(x, a.policy, self.adaptive.p, self._uniform)
+            x = augment(x, a.policy, self.adaptive.p, self._uniform, self.generator.value_range)
         return x + noise * self._normal(*x.shape[1:]) if self.config.objective.instance_noise else x
 
     def _critic_step(self, turn: "Turn") -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        due = [(f, p) for f, p in self.penalties if f.loss is not None and self.steps % p.interval == 0]
+        due = [
+            (f, p, self.weights[i])
+            for i, (f, p) in enumerate(self.penalties)
+            if f.loss is not None and self.steps % p.interval == 0
+        ]
         o, labels, real, fake = self.config.objective, turn.labels, turn.real, turn.fake.detach()
         if self.config.augment.pseudo:
             chosen = self._uniform(*[1] * (real.dim() - 1)) < self.adaptive.p
@@ -223,10 +236,10 @@ class Players:
                 mix = self._uniform(*[1] * (real.dim() - 1))
                 critic = self._logits_eagerly
                 batch = Batch(critic, real, fake, on_real.logits, on_fake.logits, labels, mix)
-                for function, settings in due:
+                for function, settings, weight in due:
                     assert function.loss is not None
                     # Applied on one step of `interval`, so it counts for all of them.
-                    penalty = penalty + settings.weight * settings.interval * function.loss(batch)
+                    penalty = penalty + weight * settings.interval * function.loss(batch)
         self.optimizer_critic.zero_grad(set_to_none=True)
         (loss + penalty).backward()
         dist.sync_gradients(self.critic.parameters())
@@ -329,10 +342,15 @@ class Players:
         o, objective = self.config.optimizer, self.config.objective
         self.noise = _turned(self.noise, objective.instance_noise * (1 - progress))
         self.top_k = 1 - (1 - objective.top_k) * min(1.0, 2 * progress)
+        if self.config.augment.p_end is not None:
+            self.adaptive.p.fill_(cosine(self.config.augment.p, self.config.augment.p_end, progress))
+        for i, (_, penalty) in enumerate(self.penalties):
+            weight = cosine(penalty.weight, penalty.weight_end, progress)
+            self.weights[i] = _turned(self.weights[i] if i in self.weights else _knob(self.device), weight)
         share = {
             "constant": 1.0,
-            "linear": 1 - (1 - FINAL_RATE) * progress,
-            "cosine": FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * progress)),
+            "linear": 1 - (1 - o.rate_end) * progress,
+            "cosine": cosine(1.0, o.rate_end, progress),
         }[o.schedule]
         for optimizer, rate in (
             (self.optimizer_generator, o.lr_generator),
@@ -340,6 +358,8 @@ class Players:
         ):
             for group in optimizer.param_groups:
                 group["lr"] = _turned(group["lr"], rate * share * self.rate_factor)
+                if o.beta2_end is not None and "betas" in group:
+                    group["betas"] = (o.beta1, cosine(o.beta2, o.beta2_end, progress))
 
     def _count(self, figures: Tensor) -> None:
         self.sums += figures

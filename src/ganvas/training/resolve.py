@@ -28,10 +28,11 @@ DIFFAUGMENT = ("colour", "translation", "cutout")
 RECIPES = {
     "none": AugmentConfig(),
     "diffaugment": AugmentConfig(policy=DIFFAUGMENT),
-    "ada": AugmentConfig(policy=DIFFAUGMENT, p=0.0, target=0.6),
+    "ada": AugmentConfig(policy=("bgc",), p=0.0, target=0.6, limit=1.0),
+    "ada-diffaugment": AugmentConfig(policy=DIFFAUGMENT, p=0.0, target=0.6),
     "apa": AugmentConfig(p=0.0, target=0.6, pseudo=True),
 }
-"""The names that --augment takes: Zhao et al. 2020; Karras et al. 2020; Jiang et al. 2021."""
+"""The names that --augment takes: Zhao et al. 2020; Karras et al. 2020; both in one; Jiang et al. 2021."""
 
 
 def resolve(
@@ -132,6 +133,7 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
         config.training,
         batch=usual.training.batch,
         ema_kimg=usual.training.ema_kimg,
+        ema_end_kimg=usual.training.ema_end_kimg,
         ema_rampup=usual.training.ema_rampup,
     )
     return replace(
@@ -172,14 +174,23 @@ def _usual_penalty(name: str) -> PenaltyConfig:
 
 
 def _weighted(penalties: Sequence[PenaltyConfig], gamma: float) -> tuple[PenaltyConfig, ...]:
-    """The penalties with `gamma` as the weight of those that have one; the others keep theirs."""
+    """The penalties with `gamma` as the weight of those that take it (what it falls to in proportion); the others keep theirs."""
     takers = [name for name in losses.penalties if losses.penalties.get(name).gamma]
     if not any(p.name in takers for p in penalties):
         there = ", ".join(p.name for p in penalties) or "none"
         raise GanvasError(
             f"--gamma sets the weight of a penalty, {', '.join(takers)}, and this run has {there}. Add --penalty r1."
         )
-    return tuple(replace(p, weight=gamma) if p.name in takers else p for p in penalties)
+    return tuple(
+        replace(
+            p,
+            weight=gamma,
+            weight_end=None if p.weight_end is None else gamma * p.weight_end / (p.weight or 1.0),
+        )
+        if p.name in takers
+        else p
+        for p in penalties
+    )
 
 
 def _check(config: Config, dataset: Dataset) -> Config:
@@ -199,6 +210,13 @@ def _check(config: Config, dataset: Dataset) -> Config:
     assert generator.shape == dataset.shape
     if config.augment.policy and not dataset.is_images:
         raise GanvasError(f"--augment is for images, and {dataset.name} has points. Leave it away.")
+    for name in config.augment.policy:
+        channels = augmentations.get(name).channels
+        if channels and dataset.shape[0] not in channels:
+            raise GanvasError(
+                f"--augment {name} is for grey or colour images, and {dataset.name} has {dataset.shape[0]} channels. "
+                "Use --augment ada-diffaugment."
+            )
     if config.objective.path_length and not hasattr(generator, "path_mean"):
         raise GanvasError(
             f"objective.path_length needs a generator with a mapping network, and {config.network.name!r} has none. "
