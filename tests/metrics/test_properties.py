@@ -23,7 +23,7 @@ DISTANCES: dict[str, Function] = {
     "precision_recall": metrics.precision_recall,
     "density_coverage": metrics.density_coverage,
     "authenticity": metrics.authenticity,
-    "data_copying": lambda x, y: metrics.data_copying(x, y, metrics_held(y), cells=2, least=5),
+    "data_copying": lambda x, y: metrics.data_copying(x, y, metrics_held(y), cells=1, least=5),
     "bins": lambda x, y: metrics.bins(x, y, count=5),
     "nearest": lambda x, y: metrics.nearest_training(x, y).which.double().mean(),
 }
