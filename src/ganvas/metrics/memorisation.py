@@ -99,9 +99,9 @@ def copying_test(
     if cells >= len(y):
         raise GanvasError(f"cells must be from 1 to below the {len(y)} training samples, got {cells}.")
     (x, z, y), _ = arrays.apart(x, z, y)  # ranks of distances: the unit does not matter
-    mean = y.mean(0)
-    x, y, z = x - mean, y - mean, z - mean
     if dim is not None and dim < min(y.shape):
+        mean = y.mean(0)
+        x, y, z = x - mean, y - mean, z - mean
         basis = torch.linalg.eigh(y.double().T @ y.double()).eigenvectors[:, -dim:].to(y.dtype)
         x, y, z = x @ basis, y @ basis, z @ basis
     where_fake, where_held = _assign(y, (x, z), cells, seed)
