@@ -63,8 +63,29 @@ def test_transparent_is_black_and_the_middle_is_taken() -> None:
     assert read_image(encoded(wide), (1, 8, 8)).min() == 255
 
 
+def test_a_phones_picture_is_turned_upright() -> None:
+    """Held upright, the camera writes a picture that lies and says so in its EXIF."""
+    upright = Image.new("L", (8, 8), 0)
+    upright.paste(255, (0, 0, 8, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    upright.rotate(90).save(buffer, "PNG", exif=exif)
+    assert np.array_equal(read_image(buffer.getvalue(), (1, 8, 8))[0].numpy(), np.array(upright))
+
+
+def test_deep_pictures_and_words_for_others() -> None:
+    ramp = np.arange(0, 4096, 64, dtype=np.uint16).reshape(8, 8)
+    found = read_image(encoded(Image.fromarray(ramp)), (1, 8, 8))[0].double().numpy()
+    assert np.abs(found - ramp * (255 / 4095)).max() <= 0.5
+    with pytest.raises(
+        GanvasError, match=r"^This can not be read as a picture: no picture: expected PNG, JPEG"
+    ):
+        read_image(b"hello", (1, 8, 8))
+
+
 def test_bombs_and_large_files_are_refused() -> None:
-    with pytest.raises(GanvasError, match="million"):
+    with pytest.raises(GanvasError, match="6000 x 6000 px is more than 25 megapixels"):
         read_image(encoded(Image.new("1", (6000, 6000))), (1, 8, 8))
     with pytest.raises(GanvasError, match="MiB"):
         read_image(b"\0" * (LARGEST + 1), (1, 8, 8))

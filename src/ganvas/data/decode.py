@@ -47,9 +47,12 @@ def hush() -> Iterator[None]:
         yield
 
 
-def decode(content: bytes) -> Image.Image:
-    """Bytes -> upright picture, the first of several. Raises for anything that is not a whole image of a sane size."""
-    return _open(content)[0]
+def decode(content: bytes, megapixels: float | None = None) -> Image.Image:
+    """Bytes -> upright picture, the first of several. Raises for anything that is not a whole image of a sane size.
+
+    `megapixels` stands in for GANVAS_MAX_MEGAPIXELS where less is to be taken.
+    """
+    return _open(content, megapixels)[0]
 
 
 def look(content: bytes) -> Facts:
@@ -57,10 +60,7 @@ def look(content: bytes) -> Facts:
     picture, several = _open(content)
     deep = 0.0
     if is_deep(picture):
-        values = np.asarray(picture)
-        if not np.isfinite(values).all():
-            raise ValueError("it holds NaN or infinity")
-        deep = max(float(values.max()), 1e-12)
+        deep = max(float(np.asarray(picture).max()), 1e-12)
     return Facts(
         picture.size,
         is_grey(picture),
@@ -80,15 +80,14 @@ def why(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _open(content: bytes) -> tuple[Image.Image, bool]:
+def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image, bool]:
     if not content:
         raise ValueError("an empty file")
     picture = Image.open(memory.BytesIO(content), formats=FORMATS)
-    most = limit("GANVAS_MAX_MEGAPIXELS")
+    most = limit("GANVAS_MAX_MEGAPIXELS") if megapixels is None else megapixels
     if picture.width * picture.height > most * 1e6:
-        raise ValueError(
-            f"{picture.width} x {picture.height} px is more than {most:g} megapixels; GANVAS_MAX_MEGAPIXELS raises that"
-        )
+        raised = "; GANVAS_MAX_MEGAPIXELS raises that" if megapixels is None else ""
+        raise ValueError(f"{picture.width} x {picture.height} px is more than {most:g} megapixels{raised}")
     if picture.mode not in MODES and not picture.mode.startswith("I;16"):
         raise ValueError(f"its colours are {picture.mode}, which is not read; save it as RGB")
     # The second picture of an .mpo is that of a phone's second lens, nothing that moves.
@@ -97,6 +96,8 @@ def _open(content: bytes) -> tuple[Image.Image, bool]:
     )
     picture.seek(0)
     picture.load()
+    if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
+        raise ValueError("it holds NaN or infinity")
     return ImageOps.exif_transpose(picture), several
 
 
@@ -122,13 +123,20 @@ def is_grey(picture: Image.Image) -> bool:
     return picture.mode in ("1", "L", "LA") or is_deep(picture)
 
 
+def white_in(picture: Image.Image) -> float:
+    """The value that becomes white, from this picture alone."""
+    return white_of(float(np.asarray(picture).max())) if is_deep(picture) else 255.0
+
+
 def white_of(largest: float) -> float:
     """The value that becomes white in deep pictures whose largest value is `largest`: 1 for shares, else 255, 511, ... 65,535."""
     return 1.0 if largest <= 1 else float(2 ** max(8, math.ceil(math.log2(largest + 1))) - 1)
 
 
-def to_mode(picture: Image.Image, mode: str, white: float = 65535.0) -> Image.Image:
-    """Grey (`L`) or `RGB`; transparent parts become white, and so does the value `white` of a deep picture."""
+def to_mode(
+    picture: Image.Image, mode: str, white: float = 65535.0, background: str = "white"
+) -> Image.Image:
+    """Grey (`L`) or `RGB`; transparent parts become the background, the value `white` of a deep picture becomes 255."""
     if is_deep(picture):
         values = np.asarray(picture).astype(np.float64)
         key = picture.info.get("transparency")
@@ -137,6 +145,6 @@ def to_mode(picture: Image.Image, mode: str, white: float = 65535.0) -> Image.Im
             picture.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        flat = Image.new("RGBA", picture.size, "white")
+        flat = Image.new("RGBA", picture.size, background)
         picture = Image.alpha_composite(flat, picture)
     return picture.convert(mode)
