@@ -24,6 +24,7 @@ from ganvas.latent.finders import finders
 from ganvas.latent.jacobian import metric
 from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
+from ganvas.networks.style import StyleGenerator
 from tests.latent.test_space import ours, plain_dcgan
 from tests.test_model import rewrite
 
@@ -138,6 +139,22 @@ def test_what_has_no_axes_says_so() -> None:
         find(open_space(ours("dcgan"), "z"), "ica", 2)
     with pytest.raises(GanvasError, match="no principal axes of its own"):
         find(open_space(ganvas.wrap(nn.Tanh(), latent_dim=3), "z"), "pca", 2)
+
+
+def test_sefa_takes_the_layers_that_its_authors_take() -> None:
+    """Style weights of all convolutions and of the last image, a column each at unit length: W W^T (Shen and Zhou 2021)."""
+    model = ours()
+    generator = model.generator
+    assert isinstance(generator, StyleGenerator)
+    layers = [*generator.layers, generator.to_image[-1]]
+    assert len(generator.to_image) == 3
+    weight = np.concatenate([layer.affine.weight.detach().numpy().T for layer in layers], 1)  # type: ignore[union-attr, operator]
+    weight = weight / np.linalg.norm(weight, axis=0, keepdims=True)
+    values, vectors = np.linalg.eigh(weight @ weight.T)
+    found = find(open_space(model, "w"), "sefa", 4)
+    for direction, expected, value in zip(found, vectors.T[::-1], values[::-1], strict=False):
+        assert abs(float(direction.vector.numpy() @ expected)) == pytest.approx(1, abs=1e-4)
+        assert direction.score == pytest.approx(value / values.sum(), rel=1e-4)
 
 
 def test_sefa_of_a_foreign_convolutional_generator() -> None:

@@ -84,7 +84,9 @@ def run(
     typical = found_in.chance(where)
     notes = [words for each in found if (words := in_words(each))]
     if method == "pca" and where.name == "z":
-        notes.append(f"z has no principal axes of its own: these are those of {early_layer(where)}, regressed to z.")
+        notes.append(
+            f"z has no principal axes of its own: these are those of {early_layer(where)}, regressed to z."
+        )
     found_in.save(out, found)
     drawn_to = picture or out.with_suffix(".png")
     if len(loaded.shape) == 3:

@@ -141,7 +141,8 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
     """Weights (out, D) of the layers that read a point of the space."""
     generator, dim = space.model.generator, space.size
     if space.name == "w":
-        layers: Any = (*generator.layers, *generator.to_image)  # type: ignore[misc]
+        # Of the layers that draw images the last one alone, as the authors do.
+        layers: Any = (*generator.layers, generator.to_image[-1])  # type: ignore[misc, index]
         return [layer.affine.weight.detach() for layer in layers]
     if space.name != "z":
         raise GanvasError(f"sefa reads the layers behind z or w; for {space.name!r} take jacobian or pca.")
