@@ -24,6 +24,7 @@ from ganvas.latent.finders import finders
 from ganvas.latent.jacobian import metric
 from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
+from ganvas.networks.style import StyleGenerator
 from tests.latent.test_space import ours, plain_dcgan
 from tests.test_model import rewrite
 
@@ -99,6 +100,61 @@ def test_sefa_and_jacobian_of_a_linear_map() -> None:
             assert abs(float(direction @ expected)) == pytest.approx(1, abs=1e-3), name
     first = find(space, "jacobian", 1)[0]
     assert first.effect > max(d.effect for d in find(space, "random", 6)), "no direction does more"
+
+
+def test_principal_axes_of_z_are_those_of_an_early_layer() -> None:
+    """Behind a linear layer they are its right singular vectors, whatever the seed; z's own would be noise."""
+    module = Linear()
+    space = space_of(module, 6)
+    _, values, expected = torch.linalg.svd(module.layer.weight.detach())
+    for seed in (0, 1, 2):
+        found = find(space, "pca", 4, seed)
+        for direction, axis in zip(found, expected, strict=False):
+            assert abs(float(direction.vector @ axis)) > 0.999
+        shares = (values.square() / values.square().sum())[:4]
+        torch.testing.assert_close(torch.tensor([d.score for d in found]), shares, atol=1e-3, rtol=0)
+        assert all(direction.sigma == 1 for direction in found)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("name", ["dcgan", "style", "resnet"])
+def test_principal_axes_of_z_agree_between_seeds(name: str, classes: int) -> None:
+    space = open_space(ours(name, classes), "z")
+    first, second = (find(space, "pca", 3, seed) for seed in (0, 1))
+    for a, b in zip(first, second, strict=True):
+        assert float((a.vector * b.vector).sum()) > 0.95, "and they point the same way"
+
+
+def test_axes_have_one_sign_for_all_seeds() -> None:
+    space = open_space(ganvas.load("fashion", device="cpu", critic=False), "w")
+    runs = [finders.get("pca")(space, 3, seed)[0] for seed in range(4)]
+    for other in runs[1:]:
+        assert ((runs[0] * other).sum(1) > 0.9).all()
+    vectors, _ = finders.get("pca")(space, 4, 0)
+    assert (vectors.gather(1, vectors.abs().argmax(1, keepdim=True)) > 0).all()
+
+
+def test_what_has_no_axes_says_so() -> None:
+    with pytest.raises(GanvasError, match=r"ica would find noise\. Take --method pca or jacobian"):
+        find(open_space(ours("dcgan"), "z"), "ica", 2)
+    with pytest.raises(GanvasError, match="no principal axes of its own"):
+        find(open_space(ganvas.wrap(nn.Tanh(), latent_dim=3), "z"), "pca", 2)
+
+
+def test_sefa_takes_the_layers_that_its_authors_take() -> None:
+    """Style weights of all convolutions and of the last image, a column each at unit length: W W^T (Shen and Zhou 2021)."""
+    model = ours()
+    generator = model.generator
+    assert isinstance(generator, StyleGenerator)
+    layers = [*generator.layers, generator.to_image[-1]]
+    assert len(generator.to_image) == 3
+    weight = np.concatenate([layer.affine.weight.detach().numpy().T for layer in layers], 1)  # type: ignore[union-attr, operator]
+    weight = weight / np.linalg.norm(weight, axis=0, keepdims=True)
+    values, vectors = np.linalg.eigh(weight @ weight.T)
+    found = find(open_space(model, "w"), "sefa", 4)
+    for direction, expected, value in zip(found, vectors.T[::-1], values[::-1], strict=False):
+        assert abs(float(direction.vector.numpy() @ expected)) == pytest.approx(1, abs=1e-4)
+        assert direction.score == pytest.approx(value / values.sum(), rel=1e-4)
 
 
 def test_sefa_of_a_foreign_convolutional_generator() -> None:

@@ -55,6 +55,7 @@ def run(
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent import directions as found_in
+    from ganvas.latent.finders import early_layer
     from ganvas.latent.learned import learn
     from ganvas.latent.supervised import from_attribute, from_scores, in_words
     from ganvas.model import load
@@ -82,6 +83,10 @@ def run(
     control = found_in.find(where, "random", 1, seed)
     typical = found_in.chance(where)
     notes = [words for each in found if (words := in_words(each))]
+    if method == "pca" and where.name == "z":
+        notes.append(
+            f"z has no principal axes of its own: these are those of {early_layer(where)}, regressed to z."
+        )
     found_in.save(out, found)
     drawn_to = picture or out.with_suffix(".png")
     if len(loaded.shape) == 3:

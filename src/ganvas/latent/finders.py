@@ -5,6 +5,7 @@ A finder is a function of (space, how many, seed). One more is one function with
 
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.jacobian import metric
-from ganvas.latent.space import LatentSpace, covariance
+from ganvas.latent.space import HiddenLayer, LatentSpace, LatentW, LatentZ, covariance, hooked, spaces
 from ganvas.registry import Registry
 
 Finder = Callable[[LatentSpace, int, int], tuple[Tensor, Tensor]]
@@ -22,20 +23,86 @@ Finder = Callable[[LatentSpace, int, int], tuple[Tensor, Tensor]]
 finders: Registry[Finder] = Registry("method")
 
 
+def signed(vectors: Tensor) -> Tensor:
+    """Axes (k, D) the way round in which the largest number of each is positive: an axis has no sign of its own."""
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    return vectors * torch.where(largest < 0, -1.0, 1.0).to(vectors)
+
+
 def leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first eigenvectors (k, D) of a symmetric matrix (D, D), largest first, and their shares of its trace (k,)."""
     values, vectors = torch.linalg.eigh(matrix)
-    return vectors.flip(1).t()[:count].float(), (values.flip(0) / values.sum())[:count].float()
+    return signed(vectors.flip(1).t()[:count].float()), (values.flip(0) / values.sum())[:count].float()
 
 
 @finders.register("pca")
 def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tuple[Tensor, Tensor]:
-    """Principal axes of the space's own points, in one pass (GANSpace, Harkonen et al. 2020)"""
+    """Principal axes of the space's own points, in one pass; in z those of an early layer (GANSpace, Harkonen et al. 2020)
+
+    Every prior is isotropic: principal axes of z itself are those of the sample's noise, and no two seeds agree on them.
+    """
+    if isinstance(space, LatentZ):
+        return _from_layer(space, count, seed)
     random = stream(seed, "pca")
     with torch.no_grad():
         batches = (space.sample(2000, random) for _ in range(max(1, samples // 2000)))
         _, found = covariance(batches, space.size)
     return leading(found, count)
+
+
+def early_layer(space: LatentSpace) -> str:
+    """What the principal axes of z are taken from: `w` where there is one, else the name of the first layer that reads z.
+
+    Raises `GanvasError` where there is neither.
+    """
+    generator, reached = space.model.generator, list[str]()
+    if "w" in spaces(space.model):
+        return "w"
+    with ExitStack() as stack, torch.no_grad():
+        for name, module in generator.named_modules():
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, Tensor) and weight.dim() > 1 and not isinstance(module, nn.Embedding):
+
+                def note(module: object, inputs: object, output: object, name: str = name) -> None:
+                    if isinstance(output, Tensor) and len(output) == 2:
+                        reached.append(name)
+
+                stack.enter_context(hooked(module, note))
+        space.decode(space.numbered(2), space.labels(2, None))
+    if not reached:
+        raise GanvasError(
+            "z has no principal axes of its own, and this generator no layer of weights. Take --method jacobian."
+        )
+    return reached[0]
+
+
+@torch.no_grad()
+def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Principal axes of the early layer, regressed to z: z = sum of x_k u_k with x the whitened coordinates of the layer.
+
+    The latents' own mean and covariance are exactly those of the prior, so that what the layer magnifies is found, not what the
+    sample happened to hold more of: behind a linear layer all seeds give its singular vectors.
+    """
+    from sklearn.decomposition import PCA
+
+    layer, size = early_layer(space), space.model.latent_dim
+    z = space.sample(max(4000, 4 * size), stream(seed, "pca")).double()
+    z = z - z.mean(0)
+    factor = torch.linalg.cholesky(z.t() @ z / len(z))
+    z = torch.linalg.solve_triangular(factor, z.t(), upper=False).t() * space.std[0]
+    # One class for all: axes between classes are none of z.
+    label, home = (
+        space.labels(1, None),
+        LatentW(space.model) if layer == "w" else HiddenLayer(space.model, layer),
+    )
+    parts = (
+        home.of(part, None if label is None else label.expand(len(part))) for part in z.float().split(500)
+    )
+    drawn = torch.cat([part.flatten(1).float().cpu() for part in parts]).numpy()
+    fitted = PCA(min(count, size, *drawn.shape), svd_solver="randomized", random_state=seed).fit(drawn)
+    x = torch.from_numpy(fitted.transform(drawn)).to(z)
+    found = (x / x.std(0).clamp(min=1e-12)).t() @ z
+    return signed(F.normalize(found).float()), torch.from_numpy(fitted.explained_variance_ratio_).float()
 
 
 @finders.register("ica")
@@ -44,6 +111,10 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
     from sklearn.decomposition import FastICA
     from sklearn.exceptions import ConvergenceWarning
 
+    if isinstance(space, LatentZ) and space.prior != "uniform":
+        raise GanvasError(
+            f"All axes of a {space.prior} z are as independent as any other: ica would find noise. Take --method pca or jacobian."
+        )
     with torch.no_grad():
         points = space.sample(samples, stream(seed, "ica")).flatten(1).cpu().double()
     count = min(count, points.shape[1])
@@ -56,7 +127,7 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
     mixing = torch.from_numpy(fitted.mixing_).t()  # (k, D): how far one unit of each source moves a point
     spread = mixing.norm(dim=1)
     order = spread.argsort(descending=True)
-    return F.normalize(mixing[order]).float(), spread[order].float()
+    return signed(F.normalize(mixing[order]).float()), spread[order].float()
 
 
 @finders.register("sefa")
@@ -70,7 +141,8 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
     """Weights (out, D) of the layers that read a point of the space."""
     generator, dim = space.model.generator, space.size
     if space.name == "w":
-        layers: Any = (*generator.layers, *generator.to_image)  # type: ignore[misc]
+        # Of the layers that draw images the last one alone, as the authors do.
+        layers: Any = (*generator.layers, generator.to_image[-1])  # type: ignore[misc, index]
         return [layer.affine.weight.detach() for layer in layers]
     if space.name != "z":
         raise GanvasError(f"sefa reads the layers behind z or w; for {space.name!r} take jacobian or pca.")
