@@ -79,61 +79,70 @@ def config(name: str) -> Config:
     return made
 
 
-def work(name: str, out: Path, double: bool) -> None:
-    """Train 32 steps in this process, or this process's part of them; rank 0 writes the weights."""
+def work(names: list[str], out: Path, double: bool, steps: int) -> None:
+    """Train so many steps of each in this process, or this process's part of them; rank 0 writes the weights."""
     if double:
         torch.set_default_dtype(torch.float64)
         # What the code brings to float32 stays as it is.
         torch.Tensor.float = lambda self, *a, **k: self.double()
     dist.start(torch.device("cpu"))
-    made = config(name)
-    dataset = data(
-        made.network.name != "mlp" or made.preset == "article", 32 if made.network.name == "resnet" else 16
-    )
-    players = Players(made, dataset.shape, dataset.num_classes, torch.device("cpu"))
-    batches = iter(Batches(dataset, 16, 0, torch.device("cpu"), by_label=made.network.conditional))
-    for step in range(max(STEPS) + 1):
-        if step in (0, *STEPS) and dist.rank() == 0:
-            tensors = {
-                f"{kind}.{key}": value
-                for kind, network in (
-                    ("generator", players.generator),
-                    ("critic", players.critic),
-                    ("ema", players.average),
-                )
-                for key, value in network.state_dict().items()
-                if value.is_floating_point()
-            }
-            io.save_tensors(out / f"{step}.safetensors", tensors, {})
-        players.step(batches.__next__, step / 64)
-    players.read_stats()
+    for name in names:
+        made = config(name)
+        side = 32 if made.network.name == "resnet" else 16
+        dataset = data(made.network.name != "mlp" or made.preset == "article", side)
+        players = Players(made, dataset.shape, dataset.num_classes, torch.device("cpu"))
+        batches = iter(Batches(dataset, 16, 0, torch.device("cpu"), by_label=made.network.conditional))
+        networks = {"generator": players.generator, "critic": players.critic, "ema": players.average}
+        for step in range(steps + 1):
+            if step in (0, *STEPS) and dist.rank() == 0:
+                tensors = {
+                    f"{kind}.{key}": value
+                    for kind, network in networks.items()
+                    for key, value in network.state_dict().items()
+                    if value.is_floating_point()
+                }
+                io.save_tensors(out / f"{slug(name)}-{step}.safetensors", tensors, {})
+            players.step(batches.__next__, step / 64)
     dist.stop()
 
 
-def apart(one: Path, two: Path, step: int) -> float:
-    """Distance of the two over the distance that one moved."""
-    first, second, start = (
-        io.load_tensors(path)[0]
-        for path in (one / f"{step}.safetensors", two / f"{step}.safetensors", one / "0.safetensors")
-    )
-    difference = sum(float((first[key] - second[key]).double().square().sum()) for key in first)
-    moved = sum(float((first[key] - start[key]).double().square().sum()) for key in first)
-    return float((difference / moved) ** 0.5)
+def slug(name: str) -> str:
+    """The name as a part of a file's name."""
+    return name.replace(" ", "-").replace(",", "")
 
 
-def compare(name: str, double: bool) -> list[float]:
-    """The figures of one preset after each of `STEPS`."""
+def compare(names: list[str], double: bool, steps: int) -> dict[str, list[float]]:
+    """The distance of two processes from one, over the distance that one moved, after each of `STEPS` up to `steps`."""
     with tempfile.TemporaryDirectory() as folder:
         found = []
         for kind, command in (("one", [sys.executable]), ("two", TORCHRUN)):
             out = Path(folder) / kind
             out.mkdir()
-            arguments = [__file__, "--work", name, "--out", str(out), *(["--double"] if double else [])]
-            subprocess.run(
-                [*command, *arguments], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=600
-            )
+            arguments = [
+                __file__,
+                *names,
+                "--steps",
+                str(steps),
+                "--work",
+                str(out),
+                *(["--double"] if double else []),
+            ]
+            subprocess.run([*command, *arguments], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
             found.append(out)
-        return [apart(*found, step) for step in STEPS]
+        return {name: [apart(*found, slug(name), step) for step in STEPS if step <= steps] for name in names}
+
+
+def apart(one: Path, two: Path, name: str, step: int) -> float:
+    """Distance of the two over the distance that one moved."""
+    paths = (
+        one / f"{name}-{step}.safetensors",
+        two / f"{name}-{step}.safetensors",
+        one / f"{name}-0.safetensors",
+    )
+    first, second, start = (io.load_tensors(path)[0] for path in paths)
+    difference = sum(float((first[key] - second[key]).double().square().sum()) for key in first)
+    moved = sum(float((first[key] - start[key]).double().square().sum()) for key in first)
+    return float((difference / moved) ** 0.5)
 
 
 def endings(count: int) -> int:
@@ -175,29 +184,28 @@ def main() -> None:
     parser.add_argument("presets", nargs="*")
     parser.add_argument("--endings", type=int, default=0)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=max(STEPS))
+    parser.add_argument("--only-double", action="store_true", help="float64 alone")
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--double", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    names = options.presets or [*presets, *FURTHER]
     if options.work:
-        work(options.work, options.out, options.double)
-    elif options.endings:
+        work(names, options.work, options.double, options.steps)
+        return
+    if options.endings:
         sys.exit(bool(endings(options.endings)))
-    else:
-        print(
-            "| preset | "
-            + " | ".join(f"{kind}, {n} steps" for kind in ("fp32", "float64") for n in STEPS)
-            + " |"
-        )
-        print("| --- |" + " ---: |" * 2 * len(STEPS))
-        for name in options.presets or [*presets, *FURTHER]:
-            figures = [*compare(name, False), *compare(name, True)]
-            print(
-                json.dumps({name: figures})
-                if options.json
-                else f"| {name} | " + " | ".join(f"{x:.0e}" for x in figures) + " |"
-            )
-            sys.stdout.flush()
+    single = {name: [] for name in names} if options.only_double else compare(names, False, options.steps)
+    double = compare(names, True, options.steps)
+    if options.json:
+        print(json.dumps({name: {"fp32": single[name], "float64": double[name]} for name in names}))
+        return
+    print(
+        "| preset | " + " | ".join(f"{kind}, {n} steps" for kind in ("fp32", "float64") for n in STEPS) + " |"
+    )
+    print("| --- |" + " ---: |" * 2 * len(STEPS))
+    for name in names:
+        print(f"| {name} | " + " | ".join(f"{x:.0e}" for x in single[name] + double[name]) + " |")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ ganvas.train(
         "network.latent_dim": 8,
         "network.generator.channels": 4,
         "network.critic.channels": 4,
-        # Batch statistics are those of a process's own half; everything else must agree.
-        "network.generator.norm": "pixel",
         "objective.penalties": [
             {"name": "r1", "weight": 0.1, "interval": 2},
             {"name": "wgan-gp", "weight": 1.0},

@@ -1,5 +1,6 @@
-"""Two gloo processes with half a batch each are one process with the whole batch, R1 and WGAN-GP on."""
+"""Two gloo processes with half a batch each are one process with the whole batch: whole runs, and every kind of step."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,12 +15,12 @@ from ganvas.networks import build_critic, build_generator
 from ganvas.runs import open_run
 
 WORKER = Path(__file__).with_name("dist_worker.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for command, name in (([*torchrun, str(WORKER)], "two"), ([sys.executable, str(WORKER)], "one")):
+    for command, name in (([*TORCHRUN, str(WORKER)], "two"), ([sys.executable, str(WORKER)], "one")):
         subprocess.run([*command, str(tmp_path / name)], check=True, env=environment, timeout=300)
     one, two = (open_run(next((tmp_path / name).iterdir())) for name in ("one", "two"))
     assert [p.name for p in two.path.parent.iterdir()] == ["00000-digits-small"], "rank 0 alone writes"
@@ -35,6 +36,47 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         assert apart < 0.005 * moved, f"{kind}: {apart} apart after moving {moved}"
 
 
+def test_every_kind_of_step_is_that_of_one_process() -> None:
+    """In float64 nothing but rounding is left: batch norm (also per class, sorted by label), w_mean, path lengths, ranks, ADA."""
+    names = [
+        "small, two classes", "hour with path lengths and style mixing", "small with ada", "small with apa",
+        "small with top-k, feature matching, mode seeking",
+    ]  # fmt: skip
+    benchmark = WORKER.parents[1] / "benchmarks" / "processes.py"
+    done = subprocess.run(
+        [sys.executable, str(benchmark), *names, "--steps", "8", "--json", "--only-double"],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    for name, figures in json.loads(done.stdout).items():
+        assert len(figures["float64"]) == 2
+        assert max(figures["float64"]) < 1e-9, (name, figures)
+
+
+@pytest.mark.parametrize("batch", [5, 12])
+def test_a_batch_that_can_not_be_split_is_refused_before_there_is_a_folder(
+    tmp_path: Path, batch: int
+) -> None:
+    train = [
+        "-m",
+        "ganvas",
+        "train",
+        "digits",
+        "--kimg",
+        "1",
+        "--batch",
+        str(batch),
+        "--out",
+        str(tmp_path / "runs"),
+    ]
+    done = subprocess.run([*TORCHRUN, *train], capture_output=True, text=True, timeout=300)
+    assert "can not be split over 2 processes" in done.stderr
+    assert "--batch 8" in done.stderr or "--batch 16" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_in_one_process_everything_is_a_no_op() -> None:
     layer = nn.Linear(2, 2)
     layer(torch.ones(1, 2)).sum().backward()
@@ -47,6 +89,9 @@ def test_in_one_process_everything_is_a_no_op() -> None:
     assert not dist.agree(False, torch.device("cpu"))
     batch = torch.arange(4)
     assert torch.equal(dist.mine(batch), batch)
+    assert dist.whole(batch) is batch
+    with dist.turn() as first:
+        assert first
 
 
 def test_parts_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

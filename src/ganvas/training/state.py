@@ -15,7 +15,7 @@ from ganvas.training.players import Players
 
 MAY_CHANGE = (
     "kimg", "minutes", "device", "log_kimg", "snapshot_kimg", "eval_kimg", "eval_samples", "monitor_kimg", "duality_steps",
-    "on_collapse", "compile",
+    "on_collapse", "compile", "capture",
 )  # fmt: skip
 """Settings of `training` with which a state may go on that was written with others."""
 
