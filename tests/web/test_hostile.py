@@ -148,7 +148,8 @@ def renderer(run: Path) -> Renderer:
 
 
 def direction(renderer: Renderer, name: str) -> Direction:
-    return replace(renderer.directions("random")[0], name=name)
+    known = renderer.directions("random")[0]
+    return replace(known, name=name, vector=known.vector.clone())
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +218,7 @@ def test_chromium_runs_nothing_of_it(
         )
         assert set(PAYLOADS) <= set(shown), "and every name is shown as it is"
         browser.tab("History")
+        browser.wait(lambda: browser.all("[data-id=bookmarks] .step"))
         marks = browser.script(
             "return [...document.querySelectorAll('[data-id=bookmarks] .step')].map(e => e.textContent)"
         )
@@ -237,9 +239,9 @@ def test_chromium_runs_nothing_of_it(
         assert set(PAYLOADS[18:]) <= set(shown)
         browser.tab("Recipe")
         browser.all("[data-id=open-recipe] input[type=file]")[0].send_keys(str(uploaded))
-        browser.wait(lambda: "opened a recipe" in browser.text("steps"))
-        browser.settled()
         browser.tab("History")
+        browser.wait(lambda: "opened a recipe" in browser.text("steps"))
+        browser.wait(lambda: len(browser.all("[data-id=bookmarks] .step")) == len(PAYLOADS))
         name = browser.all("input[aria-label='name of a bookmark']")[0]
         browser.script(
             "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))",
@@ -248,6 +250,7 @@ def test_chromium_runs_nothing_of_it(
         )
         browser.click("do-bookmark")
         browser.wait(lambda: len(browser.all("[data-id=bookmarks] .step")) == len(PAYLOADS) + 1)
+        assert browser.all("[data-id=bookmarks] .step")[-1].text == PAYLOADS[0]
         click_through()
 
 

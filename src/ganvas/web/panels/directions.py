@@ -35,7 +35,7 @@ def build(page: Page) -> None:
 
             async def zero() -> None:
                 await page.step("all sliders at 0", replace(session.state, moves=()))
-                rows.refresh()
+                rows()
 
             ui.button("All to 0", on_click=zero).props("dense flat no-caps data-id=do-zero")
         with ui.element("div").classes("g-line"):
@@ -48,27 +48,29 @@ def build(page: Page) -> None:
             locks = ui.select(lockable, multiple=True, label="locked", value=list(session.state.locks))
             locks.props("dense outlined use-chips").classes("sel").style("min-width: 128px")
             locks.tooltip("attributes that the sliders leave alone")
-            _load(page, lambda: rows.refresh())
+            _load(page, lambda: rows())
         if renderer.layers:
             _layers(page)
         note = ui.label("").classes("small soft").props("data-id=directions-note")
 
-        @ui.refreshable
+        tray = ui.element("div").props("data-id=tray")
+
         def rows() -> None:
             strips.clear()
-            with ui.element("div").props("data-id=tray"):
+            tray.clear()
+            with tray:
                 for name, known in session.tray.items():
                     strips[name] = _row(page, name, known)
 
         rows()
-    page.tray_changed = lambda: rows.refresh()
+    page.tray_changed = rows
 
     async def choose() -> None:
         if await page.work(
             f"finding directions by {method.value}", session.choose, method.value
         ) is None and (session.method != method.value):
             return
-        rows.refresh()
+        rows()
         await thumbnails()
 
     async def lock() -> None:
@@ -86,7 +88,7 @@ def build(page: Page) -> None:
         if not session.method:
             await choose()
         if set(strips) != set(session.tray):
-            rows.refresh()
+            rows()
         for name in session.tray:
             page.call("set", name, session.state.moved(name))
         await thumbnails()

@@ -57,6 +57,8 @@ def build(page: Page) -> None:
         async with source.drawing:
             if source.landscape is None:
                 source.landscape = await asyncio.to_thread(landscape, session.renderer)
+        if page.client.is_deleted:  # nobody waited for it
+            return
         found = source.landscape
         shown["of"] = session.renderer.hash
         redraw.set_visibility(False)
