@@ -188,18 +188,25 @@ class Model:
 def _whole_numbers(labels: Any) -> Tensor:
     """Class numbers (n,) of whatever holds some. Raises `GanvasError` for soft or one-hot ones, which name no class."""
     try:
-        found = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-    except (ValueError, TypeError, RuntimeError) as error:
+        found = labels.detach() if isinstance(labels, Tensor) else np.asarray(labels)
+    except ValueError as error:
         raise GanvasError(f"Labels must be whole numbers, one for a sample: {error}.") from error
     if found.ndim > 1 and found.shape[-1] > 1:
         raise GanvasError(
-            f"Labels must be class numbers (n,), got shape {found.shape}. One-hot or soft labels: labels.argmax(1)"
+            f"Labels must be class numbers (n,), got shape {tuple(found.shape)}. One-hot or soft labels: labels.argmax(1)"
         )
-    if found.size and found.dtype.kind not in "iu":
+    if isinstance(found, np.ndarray):
+        whole = found.dtype.kind in "iu" or not found.size
+        tensor = torch.from_numpy(found.astype(np.int64)) if whole else None
+    else:
+        whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+        tensor = found.long()
+    if not whole or tensor is None:
+        kind = str(found.dtype).removeprefix("torch.")
         raise GanvasError(
-            f"Labels must be whole numbers, got {found.dtype}. Numbers without a fraction: labels.long()"
+            f"Labels must be whole numbers, got {kind}. Numbers without a fraction: labels.long()"
         )
-    return torch.from_numpy(found.reshape(-1).astype(np.int64))
+    return tensor.reshape(-1)
 
 
 def save_network(
