@@ -1,17 +1,42 @@
 """Generators that ganvas did not make: `ganvas.wrap(module, latent_dim=...)` gives a `Model` that every tool takes."""
 
 import inspect
-from typing import Any, Literal
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from math import isqrt, prod
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ganvas.config import Config
+from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.model import Model
+from ganvas.model import Model, draw_prior
 from ganvas.networks.base import GeneratorBase
 
 Prior = Literal["normal", "uniform", "sphere"]
+Output = Callable[[Any], Tensor]
+TRIED = 16
+"""Samples that the checks are made on."""
+OUTSIDE = 0.1
+"""Share of the values that may lie outside of the range and be clipped: linear outputs overshoot a little."""
+SMALLEST_PICTURE = 64
+"""Numbers in a flat sample that may be a picture."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check."""
+
+    name: str
+    passed: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'ok     ' if self.passed else 'missing'} {self.name}: {self.text}"
 
 
 class WrappedGenerator(GeneratorBase):
@@ -26,13 +51,14 @@ class WrappedGenerator(GeneratorBase):
         num_classes: int,
         value_range: tuple[float, float],
         prior: Prior,
+        output: Output | None = None,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, value_range, embed=False)
-        self.module, self.latent_shape, self.prior = module, latent_shape, prior
+        self.module, self.latent_shape, self.prior, self.output = module, latent_shape, prior, output
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         z = self.with_labels(z, labels).reshape(len(z), *self.latent_shape)
-        drawn: Tensor = self.module(z, labels) if self.num_classes else self.module(z)
+        drawn = _call(self.module, z, labels if self.num_classes else None, self.output)
         return drawn.reshape(len(z), *self.shape)
 
 
@@ -45,67 +71,272 @@ def wrap(
     num_classes: int = 0,
     value_range: tuple[float, float] | None = None,
     prior: Prior = "normal",
+    output: Output | None = None,
 ) -> Model:
     """A `Model` around any module that maps latents (B, latent_dim) to samples.
 
     What is left out is found by running the module: `latent_shape` is (latent_dim,) or (latent_dim, 1, 1), `shape` that of
-    its samples, `value_range` (-1, 1) or (0, 1) by the values that it draws. With `num_classes` it gets labels (B,) too. The
-    module is put into evaluation mode and its weights are frozen. Raises `GanvasError` saying what does not fit.
+    its samples, `value_range` (-1, 1) or (0, 1) by the values that it draws. With `num_classes` it gets labels (B,) too.
+    `output` takes the samples out of what else it gives: `lambda found: found["image"]`, or brings them to channels first:
+    `lambda x: x.permute(0, 3, 1, 2)`.
+
+    The module is put into evaluation mode and its weights are frozen; half and double precision work, samples are float32.
+    What was found, and done, is kept in `model.info["notes"]` and shown by `print(model)`. A module that is not a function of
+    its latents alone gets a `UserWarning`; what can not be taken raises `GanvasError` saying what does not fit and what to give.
     """
-    if latent_dim < 1 or prior not in ("normal", "uniform", "sphere"):
+    if not isinstance(module, nn.Module):
+        raise GanvasError(
+            f"wrap takes a torch.nn.Module, got {_kind(module)}. Put a function into the forward of a module of your own."
+        )
+    if type(latent_dim) is not int or latent_dim < 1 or prior not in get_args(Prior):
         raise GanvasError(
             f"wrap needs latent_dim of at least 1 and a prior of normal, uniform or sphere, got {latent_dim}, {prior!r}."
         )
+    if latent_shape is not None and prod(latent_shape) != latent_dim:
+        raise GanvasError(f"latent_shape {latent_shape} has not the {latent_dim} numbers of latent_dim.")
+    notes = []
+    if any(each.training for each in module.modules()):
+        notes.append("it was put into evaluation mode, as batch norm and dropout need")
     module = module.eval().requires_grad_(False)
-    shapes = [latent_shape] if latent_shape else [(latent_dim,), (latent_dim, 1, 1)]
-    drawn: Tensor | None = None
-    errors: list[str] = []
-    for candidate in shapes:
-        try:
-            drawn = _run(module, latent_dim, candidate, num_classes)
-            latent_shape = candidate
-            break
-        except Exception as error:  # whatever a foreign module raises
-            errors.append(f"{('B', *candidate)}: {type(error).__name__}: {str(error).splitlines()[0]}")
-    if drawn is None or latent_shape is None:
-        parameters = list(inspect.signature(module.forward).parameters)
-        call = f"{type(module).__name__}.forward({', '.join(parameters)})"
+    drawn, latent_shape = _first(module, latent_dim, latent_shape, num_classes, prior, output)
+    name = type(module).__name__
+    if len(drawn) != 4 or drawn.dim() < 2 or not drawn.is_floating_point():
         raise GanvasError(
-            f"{call} can not be called with latents of shape {'; or '.join(errors)}. "
-            "Give latent_dim, latent_shape and num_classes as it wants them."
+            f"{name} gave {tuple(drawn.shape)} of {drawn.dtype} for 4 latents; expected 4 float samples."
         )
-    if drawn.dim() < 2 or len(drawn) != 4 or not drawn.is_floating_point():
-        raise GanvasError(
-            f"{type(module).__name__} gave {tuple(drawn.shape)} of {drawn.dtype} for 4 latents; expected 4 float samples."
-        )
-    found = shape or tuple(drawn.shape[1:])
-    if drawn[0].numel() != torch.Size(found).numel():
-        raise GanvasError(
-            f"{type(module).__name__} draws {tuple(drawn.shape[1:])}, which is not shape {found}."
-        )
+    found = _shape(name, tuple(drawn.shape[1:]), shape)
     if not torch.isfinite(drawn).all():
-        raise GanvasError(f"{type(module).__name__} draws NaN or infinite numbers.")
-    low, high = value_range or ((0.0, 1.0) if len(found) == 3 and drawn.min() >= 0 else (-1.0, 1.0))
-    generator = WrappedGenerator(module, found, latent_dim, latent_shape, num_classes, (low, high), prior)
+        raise GanvasError(f"{name} draws NaN or infinite numbers.")
+    generator = WrappedGenerator(
+        module, found, latent_dim, latent_shape, num_classes, value_range or (-1.0, 1.0), prior, output
+    ).eval()
+    if len(found) == 3 and value_range is None:
+        with torch.random.fork_rng(devices=[]):
+            generator.value_range = _range(name, _tried(generator))
+        notes.append(
+            f"values were taken to lie in {_span(*generator.value_range)}: value_range= says otherwise"
+        )
+    findings = {each.name: each for each in verify(generator)}
+    if not findings["range"].passed:
+        raise GanvasError(f"{name} draws {findings['range'].text}.")
+    restless = next(
+        (findings[kind] for kind in ("repeatable", "independent") if not findings[kind].passed), None
+    )
+    if restless is not None:  # who is not repeatable seems to depend on the batch as well
+        warnings.warn(f"{name}: {restless.text} What is found in it will not be found again.", stacklevel=2)
+    if dtype := _dtype(module):
+        notes.append(f"it computes in {dtype}, its samples are float32") if dtype != torch.float32 else None
+    notes += [each.text for each in findings.values() if not each.passed or "clipped" in each.text]
     info: dict[str, Any] = {
         "kind": "generator",
         "shape": list(found),
         "num_classes": num_classes,
         "kimg": 0.0,
-        "foreign": True,
+        "foreign": name,
+        "notes": notes,
     }
-    return Model(generator.eval(), None, Config(), info)
+    return Model(generator, None, Config(), info)
 
 
-def _run(module: nn.Module, latent_dim: int, latent_shape: tuple[int, ...], num_classes: int) -> Tensor:
-    parameter = next(module.parameters(), torch.zeros(()))
-    z = (
-        torch.randn(4, latent_dim, generator=torch.Generator().manual_seed(0))
-        .to(parameter)
-        .reshape(4, *latent_shape)
+def verify(generator: GeneratorBase) -> list[Finding]:
+    """What every tool assumes of a generator, tried on a few samples: a function of the latents alone, in its range."""
+    with torch.random.fork_rng(devices=[]):
+        first, again, part = _tried(generator), _tried(generator), _tried(generator, 5)
+    level = max(float(first.max() - first.min()), 1e-6)
+    same, alone = float((first - again).abs().max()), float((first[:5] - part).abs().max())
+    differs = float((first[0] - first[1]).abs().max()) > 1e-4 * min(level, 1)
+    low, high = float(first.min()), float(first.max())
+    begin, end = generator.value_range
+    points = len(generator.shape) == 1
+    outside = ((first < begin - 1e-3) | (first > end + 1e-3)).double().mean()
+    within = points or bool(outside <= OUTSIDE)
+    values = f"values from {low:.3g} to {high:.3g}"
+    if not within:
+        values += (
+            f", {outside:.0%} of them outside of {_span(begin, end)}: give value_range={_likely(low, high)}"
+        )
+    elif not points:
+        values += f" for {_span(begin, end)}" + (f", {outside:.1%} of them clipped" if outside > 0 else "")
+    found = [
+        Finding("sampling", True, f"latents ({generator.latent_dim},) -> samples {generator.shape}"),
+        Finding(
+            "repeatable",
+            same <= 1e-4 * level,
+            "the same latent draws the same sample"
+            if same <= 1e-4 * level
+            else f"the same latent draws other samples, by {same / level:.0%} of their range: noise inside?",
+        ),
+        Finding(
+            "independent",
+            alone <= 1e-3 * level,
+            "a sample does not depend on its batch"
+            if alone <= 1e-3 * level
+            else f"samples depend on their batch, by {alone / level:.0%} of their range: batch statistics or noise inside?",
+        ),
+        Finding("range", within, values),
+        Finding(
+            "latent matters",
+            differs,
+            "other latents draw other samples" if differs else "all latents draw the same",
+        ),
+    ]
+    if points and (side := _side(generator.shape[0])):
+        channels = generator.shape[0] // side**2
+        text = f"{generator.shape[0]} numbers are points; if they are pictures, give shape=({channels}, {side}, {side})"
+        found.append(Finding("layout", False, text))
+    return found
+
+
+@torch.no_grad()
+def _tried(generator: GeneratorBase, n: int = TRIED) -> Tensor:
+    """Its first samples, in one batch (n, *shape)."""
+    where = next(chain(generator.parameters(), generator.buffers()), torch.empty(0)).device
+    z = draw_prior(generator.prior, TRIED, generator.latent_dim, stream(0, "latents"))[:n].to(where)
+    classes = generator.num_classes
+    drawn: Tensor = generator(z, torch.arange(n, device=where) % classes if classes else None)
+    return drawn.float()
+
+
+def _first(
+    module: nn.Module, latent_dim: int, latent_shape: tuple[int, ...] | None, num_classes: int, prior: Prior,
+    output: Output | None,
+) -> tuple[Tensor, tuple[int, ...]]:  # fmt: skip
+    """Four samples, and the shape of latents that the module takes."""
+    where = next(chain(module.parameters(), module.buffers()), torch.empty(0)).device
+    z = draw_prior(prior, 4, latent_dim, stream(0, "latents")).to(where)
+    labels = torch.zeros(4, dtype=torch.long, device=where) if num_classes else None
+    errors: list[str] = []
+    for candidate in [latent_shape] if latent_shape else [(latent_dim,), (latent_dim, 1, 1)]:
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                return _call(module, z.reshape(4, *candidate), labels, output), candidate
+        except _NotSamples as error:
+            raise GanvasError(str(error)) from error
+        except Exception as error:  # whatever a foreign module raises
+            words = str(error).strip().splitlines() or [""]
+            errors.append(f"{('B', *candidate)}: {type(error).__name__}: {words[0]}")
+    call = f"{type(module).__name__}.forward({', '.join(inspect.signature(module.forward).parameters)})"
+    wanted = [
+        each.name
+        for each in inspect.signature(module.forward).parameters.values()
+        if each.default is each.empty and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(wanted) > 1 + bool(num_classes):
+        raise GanvasError(
+            f"{call} wants {', '.join(wanted[1:])} beside the latents. Class numbers come with num_classes=, how many there "
+            "are; fill in anything else in a module of your own that calls this one."
+        )
+    labelled = " Labels are class numbers (B,), int64." if num_classes else ""
+    raise GanvasError(
+        f"{call} can not be called with latents of shape {'; or '.join(errors)}.{labelled} "
+        "Give latent_dim, latent_shape and num_classes as it wants them."
     )
-    with torch.no_grad():
-        drawn = module(z, torch.zeros(4, dtype=torch.long, device=z.device)) if num_classes else module(z)
+
+
+class _NotSamples(Exception):
+    """The module ran, and what it gave is not one tensor."""
+
+
+def _call(module: nn.Module, z: Tensor, labels: Tensor | None, output: Output | None) -> Tensor:
+    """What the module draws, in its own precision and back."""
+    dtype = _dtype(module)
+    z = z if dtype is None else z.to(dtype)
+    given = module(z) if labels is None else module(z, labels)
+    drawn = given if output is None else output(given)
     if not isinstance(drawn, Tensor):
-        raise GanvasError(f"it gave a {type(drawn).__name__} and not one tensor")
-    return drawn
+        what = "output=" if output is not None else type(module).__name__
+        raise _NotSamples(f"{what} gave {_inside(drawn)} and not one tensor. Say which by output=.")
+    return drawn.float() if drawn.dtype in (torch.float16, torch.bfloat16, torch.float64) else drawn
+
+
+def _inside(given: Any) -> str:
+    """What a dictionary, sequence or object holds, with what `output=` would take it out."""
+    if isinstance(given, Mapping):
+        parts = {f"output=lambda found: found[{key!r}]": each for key, each in given.items()}
+    elif isinstance(given, list | tuple):
+        parts = {f"output=lambda found: found[{i}]": each for i, each in enumerate(given)}
+    else:
+        parts = {
+            f"output=lambda found: found.{key}": each for key, each in getattr(given, "__dict__", {}).items()
+        }
+    tensors = [f"{how} is {tuple(each.shape)}" for how, each in parts.items() if isinstance(each, Tensor)]
+    return f"{_kind(given)} ({'; '.join(tensors)})" if tensors else _kind(given)
+
+
+def _kind(given: object) -> str:
+    return f"a {type(given).__name__}"
+
+
+def _dtype(module: nn.Module) -> torch.dtype | None:
+    """The precision that a module computes in; None without weights."""
+    floating = (t.dtype for t in chain(module.parameters(), module.buffers()) if t.is_floating_point())
+    return next(floating, None)
+
+
+def _shape(name: str, drawn: tuple[int, ...], wanted: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of a sample, (C, H, W) or (D,). Raises `GanvasError` for another layout, saying what to give."""
+    last = len(drawn) == 3 and drawn[2] in (1, 3) and drawn[0] not in (1, 3)
+    if wanted is not None:
+        wanted = tuple(wanted)
+        if len(wanted) not in (1, 3) or prod(drawn) != prod(wanted):
+            also = f" Give shape=(1, {wanted[0]}, {wanted[1]})." if len(wanted) == 2 else ""
+            raise GanvasError(f"{name} draws {drawn}, which is not shape {wanted}.{also}")
+        flat = len(drawn) == 1 or len(wanted) == 1 or (1, *drawn) == wanted
+        if not flat and drawn != wanted:
+            hint = " Bring channels to the front: output=lambda x: x.permute(0, 3, 1, 2)" if last else ""
+            raise GanvasError(f"{name} draws {drawn}, which is not laid out as shape {wanted}.{hint}")
+    elif last:
+        raise GanvasError(
+            f"{name} draws {drawn}, height, width and channels; channels come first here. "
+            "Give output=lambda x: x.permute(0, 3, 1, 2)"
+        )
+    elif len(drawn) == 2:
+        raise GanvasError(
+            f"{name} draws {drawn}. If that is a grey picture, give shape=(1, {drawn[0]}, {drawn[1]})."
+        )
+    elif len(drawn) not in (1, 3):
+        raise GanvasError(f"{name} draws {drawn}; expected pictures (C, H, W) or points (D,).")
+    found = wanted or drawn
+    if len(found) == 3 and found[0] not in (1, 3):
+        raise GanvasError(
+            f"{name} draws {found[0]} channels; pictures have 1 or 3. Give shape= (channels, height, width), or output= that "
+            "takes three of them: output=lambda x: x[:, :3]"
+        )
+    return found
+
+
+def _side(numbers: int) -> int:
+    """The side of the square picture in grey or colour that so many numbers may be; 0 for none."""
+    if numbers < SMALLEST_PICTURE:
+        return 0
+    sides = {channels: isqrt(numbers // channels) for channels in (1, 3)}
+    return next((side for channels, side in sides.items() if channels * side**2 == numbers), 0)
+
+
+def _range(name: str, drawn: Tensor) -> tuple[float, float]:
+    """(-1, 1) or (0, 1), where the values leave no doubt. Raises `GanvasError` where they do."""
+    low, high = float(drawn.min()), float(drawn.max())
+    if float((drawn.abs() > 1 + 1e-3).double().mean()) > OUTSIDE:
+        raise GanvasError(
+            f"{name} draws values from {low:.3g} to {high:.3g}, outside of -1 to 1: give value_range={_likely(low, high)}, or "
+            "what black and white are."
+        )
+    if low < -0.05:
+        return -1.0, 1.0
+    if low > 0.5:
+        raise GanvasError(
+            f"{name} draws values from {low:.3g} to {high:.3g} only: that may be a part of 0 to 1 or of -1 to 1. Give "
+            "value_range=(0, 1) or value_range=(-1, 1)."
+        )
+    return 0.0, 1.0
+
+
+def _likely(low: float, high: float) -> str:
+    if low >= -0.5:
+        return "(0, 1)" if high <= 1.05 else "(0, 255)" if high > 16 else f"(0, {high:.2g})"
+    reach = max(-low, high)
+    return "(-1, 1)" if reach <= 1.05 else f"({-reach:.2g}, {reach:.2g})"
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:g} to {high:g}"

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas import io, networks
+from ganvas import io, networks, pictures
 from ganvas.checkpoint import check_numbers, rebuild
 from ganvas.config import Config, from_dict, to_dict, validate
 from ganvas.device import resolve_device, stream
@@ -23,6 +25,8 @@ MOST_SIDE = 2**16
 MOST_VALUES = 2**26
 """Numbers in one sample that a file may claim: 4,700 px in colour."""
 MOST_CLASSES = 2**16
+SHOWN = 16
+"""Samples that a notebook shows."""
 BLOCK = 256
 """Latents are drawn so many at a time, each block from a stream of its own: any of them is a block away."""
 
@@ -38,7 +42,7 @@ ROWS = 16
 """Batches are whole multiples of so many rows: kernels for fewer add up in another order, and pixels round differently."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Model:
     """A generator (the EMA one of a run), its critic when there is one, and where they come from."""
 
@@ -133,13 +137,36 @@ class Model:
         """What the generator draws -> uint8 images; points stay as they are."""
         return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn
 
-    def save(self, path: Path) -> None:
-        """Write the generator as one .safetensors file that `load` opens."""
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the generator as one .safetensors file that `load` opens. Raises `GanvasError` for one that it could not."""
+        if foreign := self.info.get("foreign"):
+            raise GanvasError(
+                f"This model is {foreign}, a module of your own: a file of it could not be opened without its code. Keep its "
+                "weights, safetensors.torch.save_model(model.generator.module, path), and wrap it again."
+            )
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise GanvasError(f"A model is written as .safetensors, got {path.name!r}.")
+        known = {"kind": "generator", "shape": list(self.shape), "num_classes": self.generator.num_classes}
+        about = {key: value for key, value in self.info.items() if key not in ("config", "format_version")}
         with io.atomic(path) as temporary:
-            header = {
-                key: value for key, value in self.info.items() if key not in ("config", "format_version")
-            }
-            save_network(temporary, self.generator, self.config, header)
+            save_network(temporary, self.generator, self.config, {**about, **known})
+
+    def __repr__(self) -> str:
+        """One line: what it draws, from what, and where it comes from."""
+        kind = self.info.get("foreign") or self.config.network.name
+        classes = f", {self.generator.num_classes} classes" if self.generator.num_classes else ""
+        trained = f", {self.info.get('kimg', 0):g} kimg" if self.info.get("kimg") else ""
+        source = f", {self.path}" if self.path else ""
+        critic = ", with its critic" if self.critic is not None else ""
+        notes = "".join(f"; {note}" for note in self.info.get("notes", ()))
+        return f"Model({kind}: z {self.latent_dim} -> {self.shape}{classes}{trained}{critic}{source}{notes})"
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the first samples."""
+        if len(self.shape) != 3:
+            return None
+        return pictures.png(pictures.grid(self.sample(SHOWN), columns=SHOWN // 2))
 
     def labels(self, n: int, labels: Sequence[int] | Tensor | None = None) -> Tensor | None:
         """Class numbers (n,) for `sample`: those given, repeated; all classes in turn; None without classes."""
@@ -151,10 +178,35 @@ class Model:
                     "Train with --conditional, or leave --labels away."
                 )
             return None
-        wanted = torch.arange(classes) if labels is None else torch.as_tensor(labels).long().reshape(-1)
+        wanted = torch.arange(classes) if labels is None else _whole_numbers(labels)
         if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= classes:
-            raise GanvasError(f"Labels must be whole numbers from 0 to {classes - 1}, got {wanted.tolist()}.")
+            said = wanted.tolist() if len(wanted) < 20 else f"{int(wanted.min())} to {int(wanted.max())}"
+            raise GanvasError(f"Labels must be whole numbers from 0 to {classes - 1}, got {said}.")
         return wanted.repeat(-(-n // len(wanted)))[:n]
+
+
+def _whole_numbers(labels: Any) -> Tensor:
+    """Class numbers (n,) of whatever holds some. Raises `GanvasError` for soft or one-hot ones, which name no class."""
+    try:
+        found = labels.detach() if isinstance(labels, Tensor) else np.asarray(labels)
+    except ValueError as error:
+        raise GanvasError(f"Labels must be whole numbers, one for a sample: {error}.") from error
+    if found.ndim > 1 and found.shape[-1] > 1:
+        raise GanvasError(
+            f"Labels must be class numbers (n,), got shape {tuple(found.shape)}. One-hot or soft labels: labels.argmax(1)"
+        )
+    if isinstance(found, np.ndarray):
+        whole = found.dtype.kind in "iu" or not found.size
+        tensor = torch.from_numpy(found.astype(np.int64)) if whole else None
+    else:
+        whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+        tensor = found.long()
+    if not whole or tensor is None:
+        kind = str(found.dtype).removeprefix("torch.")
+        raise GanvasError(
+            f"Labels must be whole numbers, got {kind}. Numbers without a fraction: labels.long()"
+        )
+    return tensor.reshape(-1)
 
 
 def save_network(

@@ -10,13 +10,17 @@ from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
 import ganvas
+from ganvas.config import Config
 from ganvas.errors import GanvasError
-from ganvas.latent import LatentZ
-from ganvas.latent.space import LatentSpace
+from ganvas.latent import LatentZ, open_space
+from ganvas.latent.space import OF_A_CLASS, LatentSpace
+from ganvas.model import Model
+from ganvas.networks.base import GeneratorBase
 from ganvas.sampling import Drawn, Truncated, samplers
 from ganvas.sampling.base import Target
 from ganvas.sampling.langevin import Mala
 from ganvas.sampling.rejection import optimal_acceptance
+from ganvas.sampling.truncation import Mode
 
 CENTRES = torch.tensor([[-0.9, 0.0], [0.9, 0.5]])
 SIGMA = 0.45
@@ -368,3 +372,49 @@ def test_flow_goes_uphill_and_transport_too_but_stays_near() -> None:
         )  # fmt: skip
         assert end.log_ratio.mean() > start.log_ratio.mean() + (1 if name == "flow" else 0.05)
         assert float((end.points - start.points).norm(dim=1).max()) < 1.0
+
+
+class Offset(GeneratorBase):
+    """A style generator whose w is z, 10 further along an axis of its own for each class: class c has its mean at 10 e_c."""
+
+    def __init__(self) -> None:
+        super().__init__((3,), 3, 3, embed=False)
+
+    def mapping(self, z: Tensor, labels: Tensor) -> Tensor:
+        return z + 10 * nn.functional.one_hot(labels, 3)
+
+    def broadcast(self, w: Tensor) -> Tensor:
+        return w[:, None].expand(-1, 2, -1)
+
+    def styles(self, w: Tensor) -> list[Tensor]:
+        return [w[:, 0]]
+
+    def synthesis(self, styles: list[Tensor]) -> Tensor:
+        return styles[0]
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert labels is not None
+        return self.mapping(z, labels)
+
+
+@pytest.mark.parametrize("mode", ["psi", "clusters"])
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_truncation_pulls_to_the_mean_of_the_class_asked_for(mode: Mode, space: str) -> None:
+    """Not to the mean of all classes, (10, 10, 10) / 3, where none of their samples is."""
+    model = Model(Offset(), None, Config(), {})
+    labels = torch.tensor([2, 0, 1, 1])
+    truncated = Truncated(open_space(model, space), 0.01, mode)
+    expected = 10 * nn.functional.one_hot(labels, 3).float()
+    most = (
+        5 / OF_A_CLASS**0.5 if mode == "psi" else 4.0
+    )  # centres lie within a class, which has a spread of 1
+    for points in (
+        truncated.of(model.latents(4), labels),
+        truncated.from_noise(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), labels),
+        truncated.sample(4, torch.Generator().manual_seed(1), labels),
+    ):
+        assert (truncated.decode(points, labels) - expected).abs().max() < most + 0.05
+    in_turn = truncated.decode(truncated.of(model.latents(3)))
+    assert in_turn.argmax(1).tolist() == [0, 1, 2]
+    z = open_space(model, "z")
+    assert z.mean_of(labels).abs().max() < 0.1, "the prior has one mean for all"

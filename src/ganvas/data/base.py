@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -31,19 +31,19 @@ class Dataset:
     """Images (uint8, N C H W) or points (float32, N D), with labels if any."""
 
     name: str
-    items: Tensor | Items
+    items: Tensor | Items = field(repr=False)
     """All in memory as one tensor, or read one by one."""
     shape: Shape
     fingerprint: str
     """Hash of content, size and resizing: the same data gives the same text on every machine."""
-    labels: Tensor | None = None
+    labels: Tensor | None = field(default=None, repr=False)
     """int64 (N,)."""
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done to the data, said aloud in the log."""
     log_density: Callable[[Tensor], Tensor] | None = None
     """Exact log density of points (N, D) -> (N,), for the toys."""
-    indices: Tensor | None = None
+    indices: Tensor | None = field(default=None, repr=False)
     """The part that this object stands for; None is all of it."""
 
     def __len__(self) -> int:

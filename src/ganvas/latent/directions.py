@@ -49,7 +49,7 @@ class Direction:
     """A unit vector of a space, with what it does."""
 
     name: str
-    vector: Tensor
+    vector: Tensor = field(repr=False)
     """(*shape) of the space, of unit length."""
     space: str
     model: str

@@ -6,7 +6,7 @@ Every function gives its best attempt and how far it is from the target; none re
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -32,17 +32,17 @@ CANDIDATES = 2048
 class Inversion:
     """What was found for n targets."""
 
-    points: Tensor
+    points: Tensor = field(repr=False)
     """(n, *shape) of the space: the best of the restarts."""
-    drawn: Tensor
+    drawn: Tensor = field(repr=False)
     """Float samples of these points (n, C, H, W)."""
-    residual: Tensor
+    residual: Tensor = field(repr=False)
     """Feature distance to the target, over the mean distance of two samples of the generator (n,)."""
-    ambiguity: Tensor
+    ambiguity: Tensor = field(repr=False)
     """How far the restarts' answers lie apart, in the same unit: large where the target does not decide (n,)."""
-    typicality: Tensor
+    typicality: Tensor = field(repr=False)
     """Of the points (n,)."""
-    labels: Tensor | None = None
+    labels: Tensor | None = field(default=None, repr=False)
     """Classes that the points are decoded with (n,), of conditional generators."""
     notes: tuple[str, ...] = ()
     """What went otherwise than asked, in words."""
@@ -53,8 +53,8 @@ class Search:
     """What is looked for: features of what was seen of the targets, one row for each start."""
 
     space: LatentSpace
-    seen: Tensor
-    labels: Tensor | None
+    seen: Tensor = field(repr=False)
+    labels: Tensor | None = field(repr=False)
     degrade: Degrade | None
     see: Perception
     scale: float

@@ -67,7 +67,7 @@ class Holes:
 class Map:
     """n samples on a plane."""
 
-    samples: Tensor
+    samples: Tensor = field(repr=False)
     """uint8 (n, C, H, W), or points; sample i is that of `model.sample(n, seed=seed)`."""
     places: Array
     """(n, 2)"""
@@ -78,7 +78,7 @@ class Map:
     """(n,)"""
     nearest_real: NDArray[np.int64] | None
     """Position of the nearest real image of each sample (n,)."""
-    real: Tensor | None
+    real: Tensor | None = field(repr=False)
     """The real images that were compared with."""
     real_places: Array | None
     """Real images on the map, at the mean place of their nearest samples (m, 2)."""

@@ -48,6 +48,10 @@ def covariance(batches: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
     return mean + shift.double().cpu(), (outer - count * torch.outer(mean, mean)) / (count - 1)
 
 
+OF_A_CLASS = 1024
+"""Samples that the mean of one class is taken from."""
+
+
 class LatentSpace:
     """One space of a model. Points are rows: (n, *shape) on the model's device; images come out as floats."""
 
@@ -56,6 +60,13 @@ class LatentSpace:
 
     def __init__(self, model: Model, name: str) -> None:
         self.model, self.name = model, name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, points {self.shape}, of {self.model!r})"
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: samples of the model."""
+        return self.model._repr_png_()
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""
@@ -115,6 +126,24 @@ class LatentSpace:
     def mean(self) -> Tensor:
         """Mean point (*shape)."""
         return self.known.mean(0)
+
+    def mean_of(self, labels: Tensor | None) -> Tensor:
+        """The mean point of each label's class (n, *shape), or of all for None: (1, *shape). Labels are those of the points."""
+        if labels is None or not self.model.generator.num_classes:
+            return self.mean[None]
+        return torch.stack([self._mean_of_class(int(label)) for label in labels])
+
+    def _mean_of_class(self, label: int) -> Tensor:
+        if label not in self._class_means:
+            with torch.no_grad():
+                labels = torch.full((OF_A_CLASS,), label, device=self.model.device)
+                points = self.sample(OF_A_CLASS, stream(0, f"space {self.name} class {label}"), labels)
+            self._class_means[label] = points.mean(0)
+        return self._class_means[label]
+
+    @cached_property
+    def _class_means(self) -> dict[int, Tensor]:
+        return {}
 
     @cached_property
     def std(self) -> Tensor:
@@ -231,6 +260,10 @@ class LatentZ(LatentSpace):
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return z
+
+    def mean_of(self, labels: Tensor | None) -> Tensor:
+        """The prior is the same for all classes."""
+        return self.mean[None]
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         drawn: Tensor = self.model.generator(points, self.labels(len(points), labels))

@@ -74,13 +74,13 @@ class State(NamedTuple):
 class Drawn:
     """What a sampler drew, row i for slot i."""
 
-    points: Tensor
+    points: Tensor = field(repr=False)
     """(n, *shape) of the space."""
-    samples: Tensor
+    samples: Tensor = field(repr=False)
     """uint8 images (n, C, H, W), or float points (n, D)."""
-    log_ratio: Tensor
+    log_ratio: Tensor = field(repr=False)
     """(n,)"""
-    labels: Tensor | None
+    labels: Tensor | None = field(repr=False)
     cost: float
     """Forward passes of generator and critic for each sample; a gradient counts for `GRADIENT` of them."""
     info: Mapping[str, Any] = field(default_factory=dict)

@@ -165,11 +165,12 @@ def fit_ratio(
     """Calibrate a critic of a space's own samples on held-out real data.
 
     `real`: uint8 images or float points that neither the generator nor the critic was trained on, with labels for
-    conditional models. `fake` samples are drawn beside them, by default as many. `critic`: `own`, the model's (any loss,
-    Wasserstein too); `fresh`, a small one trained here on `train` (real samples and labels) against generated ones, for models
-    that come without; `features`, a smaller one on the features of `guide`, which sees what a picture shows and not the grain by
-    which pixels give generated ones away; `auto`, features where there is a guide, else the model's own for images, and for
-    points whichever of the two has the smaller held-out log loss; or any function of float samples and labels.
+    conditional models; where a critic has to be trained and there is no `train`, half of them go into it. `fake` samples
+    are drawn beside them, by default as many. `critic`: `own`, the model's (any loss, Wasserstein too); `fresh`, a small one
+    trained here on `train` (real samples and labels) against generated ones, for models that come without; `features`, a
+    smaller one on the features of `guide`, which sees what a picture shows and not the grain by which pixels give generated
+    ones away; `auto`, features where there is a guide, else the model's own for images, and for points whichever of the two
+    has the smaller held-out log loss; or any function of float samples and labels.
     Raises `GanvasError` when there is too little to learn from.
     """
     model, tell = space.model, progress or (lambda what, done, total: None)
@@ -185,9 +186,10 @@ def fit_ratio(
         real_labels, train = None, None if train is None else (train[0], None)
     elif real_labels is None:
         raise GanvasError("The model is conditional, so the real samples need their labels.")
+    own = model.critic is not None and model.critic.pack == 1
+    if train is None and (critic in ("fresh", "features") or (critic == "auto" and not own)):
+        real, real_labels, train = _halved(real, real_labels, seed)
     named: list[tuple[str, nn.Module | Callable[..., Tensor], io.Json | None]] = []
-    if critic in ("fresh", "features") and train is None:
-        raise GanvasError("A fresh critic needs real samples to train on.")
     if callable(critic):
         named.append(("given", critic, None))
     elif critic == "features" or (critic == "auto" and guide is not None and train is not None):
@@ -201,7 +203,6 @@ def fit_ratio(
             on_features = FeatureCritic(guide, model.generator.value_range)
         named.append(("features", *train_fresh(space, train, steps, seed, tell, on_features)))
     else:
-        own = model.critic is not None and model.critic.pack == 1
         if critic == "own" and not own:
             raise GanvasError("This model has no critic of single samples. Use --critic fresh.")
         if critic != "fresh" and own:
@@ -210,8 +211,6 @@ def fit_ratio(
         # Of pictures a fresh critic of pixels always has the smaller loss, by their grain, and guides worse.
         if train is not None and critic != "own" and (critic == "fresh" or not own or len(model.shape) != 3):
             named.append(("fresh", *train_fresh(space, train, steps, seed, tell)))
-    if not named:
-        raise GanvasError("This model has no critic, and there are no real samples to train one on.")
     generated = list(draw_batches(space, fake or len(real), stream(seed, "calibration"), real_labels))
     found = []
     for kind, network, spec in named:
@@ -228,6 +227,20 @@ def fit_ratio(
             on_fake = torch.cat([judge(critic_, x, y, range_) for x, y in generated])
         found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec))
     return min(found, key=lambda each: each.report.log_loss)
+
+
+def _halved(
+    real: Tensor, labels: Tensor | None, seed: int
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor | None]]:
+    """One half to calibrate on and one to train a critic with, which a model without one of its own needs."""
+    if len(real) < 2 * LEAST_REAL:
+        raise GanvasError(
+            "A critic is trained on half of the real samples, and calibrated on the other half: give at least "
+            f"{2 * LEAST_REAL}, or others with train=. There are {len(real)}."
+        )
+    order = torch.randperm(len(real), generator=stream(seed, "halves"))
+    parts = [(real[rows], None if labels is None else labels[rows]) for rows in order.chunk(2)]
+    return *parts[0], parts[1]
 
 
 def _calibrated(

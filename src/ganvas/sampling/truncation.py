@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.space import LatentSpace
+from ganvas.latent.space import OF_A_CLASS, LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
 Mode = Literal["auto", "threshold", "psi", "clusters"]
@@ -18,11 +19,11 @@ CENTRES = 64
 class Truncated(LatentSpace):
     """A space whose own distribution is truncated: every sampler works on it. The ratio must be fitted anew for it.
 
-    `threshold`: noise outside [-amount, amount] is drawn again (Brock et al. 2019), by quantiles of the truncated normal, that is
-    the same distribution and differentiable. `psi`: mean + amount (point - mean) (Karras et al. 2019), in spaces that are
-    flat. `clusters`: the same towards the nearest of `CENTRES` centres of the space's own points, for several modes
-    (after Mokady et al. 2022, there with a perceptual distance, here with the space's whitened one). `auto`: psi where the space
-    is flat, else threshold.
+    `threshold`: noise outside [-amount, amount] is drawn again (Brock et al. 2019), by quantiles of the truncated normal,
+    that is the same distribution and differentiable. `psi`: mean + amount (point - mean) (Karras et al. 2019), in spaces
+    that are flat. `clusters`: the same towards the nearest of `CENTRES` centres of the space's own points, for several modes
+    (after Mokady et al. 2022, there with a perceptual distance, here with the space's whitened one). `auto`: psi where the
+    space is flat, else threshold. Where there are classes, mean and centres are those of the point's own class.
     """
 
     def __init__(self, space: LatentSpace, amount: float, mode: Mode = "auto") -> None:
@@ -42,13 +43,27 @@ class Truncated(LatentSpace):
     @cached_property
     def centres(self) -> Tensor:
         """(CENTRES, *shape), or the mean alone for psi."""
-        if self.mode == "psi":
-            return self.base.mean[None]
+        return self.base.mean[None] if self.mode == "psi" else self._clusters(self.base.known)
+
+    def _clusters(self, points: Tensor) -> Tensor:
         from sklearn.cluster import KMeans
 
-        known = self.base.known.flatten(1)
+        known = points.flatten(1)
         found = KMeans(CENTRES, n_init=1, random_state=0).fit(known.cpu().numpy()).cluster_centers_
         return torch.from_numpy(found).to(known).reshape(-1, *self.base.shape)
+
+    @torch.no_grad()
+    def _clusters_of(self, label: int) -> Tensor:
+        """The centres of one class's points."""
+        if label not in self._by_class:
+            labels = torch.full((OF_A_CLASS,), label, device=self.model.device)
+            points = self.base.sample(OF_A_CLASS, stream(0, f"centres {label}"), labels)
+            self._by_class[label] = self._clusters(points)
+        return self._by_class[label]
+
+    @cached_property
+    def _by_class(self) -> dict[int, Tensor]:
+        return {}
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         noise = torch.randn(n, self.model.latent_dim, generator=generator)
@@ -58,11 +73,13 @@ class Truncated(LatentSpace):
         """Points of given latents: pulled to the centre; a threshold takes normal latents to truncated ones."""
         if self.mode == "threshold":
             return self.from_noise(z, labels)
-        return self._pull(self.base.of(z, labels))
+        labels = self.labels(len(z), labels)
+        return self._pull(self.base.of(z, labels), labels)
 
     def from_noise(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.mode != "threshold":
-            return self._pull(self.base.from_noise(noise, labels))
+            labels = self.labels(len(noise), labels)
+            return self._pull(self.base.from_noise(noise, labels), labels)
         share = math.erf(self.amount / math.sqrt(2))  # of the normal that lies within
         inside = torch.special.ndtr(noise.double()) - 0.5
         kept = math.sqrt(2) * torch.special.erfinv(2 * inside * share)
@@ -71,12 +88,21 @@ class Truncated(LatentSpace):
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.base.decode(points, labels)
 
-    def _pull(self, points: Tensor) -> Tensor:
-        centre = self.centres[0]
-        if len(self.centres) > 1:
-            away = torch.cdist(self.base.whiten(points.flatten(1)), self.base.whiten(self.centres.flatten(1)))
-            centre = self.centres[away.argmin(1)]
+    def _pull(self, points: Tensor, labels: Tensor | None) -> Tensor:
+        if self.mode == "psi":
+            centre = self.base.mean_of(labels)
+        elif labels is None or self.base.name == "z":
+            centre = self._nearest(points, self.centres)
+        else:
+            centre = points.clone()
+            for label in labels.unique().tolist():
+                here = labels == label
+                centre[here] = self._nearest(points[here], self._clusters_of(label))
         return centre + self.amount * (points - centre)
+
+    def _nearest(self, points: Tensor, centres: Tensor) -> Tensor:
+        away = torch.cdist(self.base.whiten(points.flatten(1)), self.base.whiten(centres.flatten(1)))
+        return centres[away.argmin(1)]
 
 
 @samplers.register("prior")

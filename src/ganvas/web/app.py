@@ -26,7 +26,7 @@ from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.serving import run
 from ganvas.web.source import Source
-from ganvas.web.state import State
+from ganvas.web.state import FROM_PYTHON, State
 
 ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='16' rx='3' fill='#4f46e5'/>"
@@ -58,7 +58,7 @@ def explore(
                 f"real must be uint8 (n, {', '.join(map(str, model.shape))}), got {real.dtype} {tuple(real.shape)}."
             )
         known = None if real is None else Real(real, f"{len(real):,} images that were given")
-        renderer = Renderer(model, "your model", ratio, known)
+        renderer = Renderer(model, str(model.path or FROM_PYTHON), ratio, known)
     elif ratio is not None or real is not None:
         raise GanvasError(
             "ratio= and real= go with a Model; what is opened by name finds its own, with data=."

@@ -12,7 +12,7 @@ from ganvas.sampling.improve import kept_ratio
 from ganvas.web.film import Progress, film
 from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer
-from ganvas.web.state import Recipe, from_json, read
+from ganvas.web.state import FROM_PYTHON, Recipe, from_json, read
 
 REALS = 5000
 DEFAULT = "fashion"
@@ -41,7 +41,8 @@ def replay(
 ) -> torch.Tensor:
     """The picture of a recipe: uint8 (C, H, W), the same pixels that the explorer showed on this machine.
 
-    `recipe`: what the explorer saved, as a path, a JSON object or a `Recipe`. `model`: by default the one that the recipe names.
+    `recipe`: what the explorer saved, as a path, a JSON object or a `Recipe`. `model`: by default the one that the recipe names;
+    a module of your own (`ganvas.wrap`) has no name that could be opened, so give it.
     Raises `GanvasError` when the model has other weights than the recipe was made with.
     """
     found, renderer = _both(recipe, model, device)
@@ -57,6 +58,22 @@ def replay_film(
     return film(renderer, found.timeline, progress)[0]
 
 
+def _named(recipe: Recipe, device: str) -> Model:
+    """The model that a recipe names."""
+    if recipe.model == FROM_PYTHON:
+        raise GanvasError(
+            f"The recipe was made with a model of weights {recipe.hash} that was given from Python, so no file holds it. "
+            "Wrap the module again and give it: ganvas.replay(recipe, model=...)"
+        )
+    try:
+        return load(recipe.model, device=device)
+    except GanvasError as error:
+        raise GanvasError(
+            f"The recipe names the model {recipe.model!r}, which can not be opened here: {error} "
+            "Give it: --model, or ganvas.replay(recipe, model=...)"
+        ) from error
+
+
 def _both(recipe: object, model: "Model | Renderer | None", device: str) -> tuple[Recipe, Renderer]:
     if isinstance(recipe, str | Path):
         recipe = read(Path(recipe))
@@ -64,7 +81,7 @@ def _both(recipe: object, model: "Model | Renderer | None", device: str) -> tupl
     if isinstance(model, Renderer):
         renderer = model
     else:
-        renderer = Renderer(model if model is not None else load(found.model, device=device), found.model)
+        renderer = Renderer(model if model is not None else _named(found, device), found.model)
     if renderer.hash != found.hash:
         raise GanvasError(
             f"The recipe was made with a model of weights {found.hash}, this one has {renderer.hash}. "

@@ -85,7 +85,8 @@ class Renderer:
         else:
             points = self._sample(space, state.seed, state.number, label)
         if state.truncation != 1:
-            points = space.mean + state.truncation * (points - space.mean)
+            middle = space.mean_of(label)
+            points = middle + state.truncation * (points - middle)
         per_layer = state.mix is not None or any(move.layers for move in state.moves)
         if per_layer and space.name != "w+":
             space, points = self.rows(space, points)

@@ -7,7 +7,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 from ganvas.web.history import History
 from ganvas.web.renderer import SLIDERS, Renderer
-from ganvas.web.state import LONGEST_WORDS, MOST, Mix, Move, Recipe, State, Timeline, move_of
+from ganvas.web.state import FROM_PYTHON, LONGEST_WORDS, MOST, Mix, Move, Recipe, State, Timeline, move_of
 
 MARKS_WANTED = 50
 SHEET = 50
@@ -220,8 +220,9 @@ class Session:
 
 def as_python(recipe: Recipe, file: str = "recipe.json") -> str:
     """The lines that draw a recipe's picture."""
+    given = ", model=model" if recipe.model == FROM_PYTHON else ""
     return (
         "import ganvas\n\n"
-        f"# recipe.json: saved from the explorer; model {recipe.model}, weights {recipe.hash}\n"
-        f"image = ganvas.replay({file!r})  # uint8 (C, H, W), the same pixels\n"
+        f"# recipe.json: saved from the explorer; model {recipe.model!r}, weights {recipe.hash}\n"
+        f"image = ganvas.replay({file!r}{given})  # uint8 (C, H, W), the same pixels\n"
     )

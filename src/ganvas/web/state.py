@@ -28,6 +28,8 @@ LONGEST_FILM = 2000
 """Frames."""
 MOST = {"bookmarks": 100, "keys": 100, "moves": 50, "locks": 50, "layers": 64, "made": 16}
 """Of each in a recipe: what is drawn again for every one of them costs time and memory, whatever the bytes are."""
+FROM_PYTHON = "your model"
+"""What a recipe calls a model that no file holds."""
 Kind = Literal["auto", "linear", "spherical", "spline"]
 
 
