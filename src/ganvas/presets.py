@@ -311,8 +311,8 @@ presets.add(
         network=NetworkConfig(
             "progressive",
             latent_dim=128,
-            generator={"channels": 32, "stable_kimg": 40.0, "fade_kimg": 40.0},
-            critic={"channels": 32},
+            generator={"channels": 32, "stable_kimg": 40.0, "fade_kimg": 40.0, "published": True},
+            critic={"channels": 32, "published": True},
         ),
         objective=ObjectiveConfig(
             "wasserstein", penalties=(PenaltyConfig("wgan-gp", 10.0), PenaltyConfig("drift", 0.001))

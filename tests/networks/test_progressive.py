@@ -74,3 +74,48 @@ def test_the_level_is_part_of_the_weights() -> None:
 def test_bad_schedules() -> None:
     with pytest.raises(GanvasError, match="fade_kimg above 0"):
         ProgressiveGenerator((1, 32, 32), 6, fade_kimg=0)
+
+
+@pytest.mark.parametrize(("side", "gained", "published"), [(32, 9, 2.2e-2), (128, 13, 4.8e-3)])
+def test_the_published_gain_keeps_the_critics_logits_from_vanishing(
+    side: int, gained: int, published: float
+) -> None:
+    """One sqrt(2) in front of each leaky ReLU: with equal weights the logits grow by 2^(layers / 2), to what the paper starts from."""
+    spreads = []
+    for seed in range(5):
+        networks = []
+        for option in (False, True):
+            torch.manual_seed(seed)
+            networks.append(ProgressiveCritic((1, side, side), channels=8, published=option).double())
+        x = torch.rand(4, 1, side, side).double() * 2 - 1
+        with torch.no_grad():
+            # Large inputs: the small number in the minibatch std then does not count, and both are exactly homogeneous.
+            plain, gain = (network(1e6 * x) for network in networks)
+            torch.testing.assert_close(gain, plain * 2 ** (gained / 2), rtol=1e-4, atol=0)
+            spreads.append(float(networks[1](x).std()))
+    assert published / 3 < sorted(spreads)[2] < published * 3
+
+
+def test_the_published_generator_written_out() -> None:
+    """Pixel norm of z, dense with a quarter of the gain, leaky ReLU, pixel norm; then conv, leaky ReLU, pixel norm; linear image."""
+    torch.manual_seed(0)
+    g = ProgressiveGenerator((3, 16, 16), 6, channels=4, published=True).double()
+    w = g.state_dict()
+    z = torch.randn(3, 6).double()
+
+    def normed(x: torch.Tensor) -> torch.Tensor:
+        return x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+
+    def layer(x: torch.Tensor, name: str) -> torch.Tensor:
+        fan = w[f"{name}.weight"][0].numel()
+        x = F.conv2d(x, w[f"{name}.weight"] * (2 / fan) ** 0.5, w[f"{name}.bias"], padding=1)
+        return normed(F.leaky_relu(x, 0.2))
+
+    x = normed(z) @ (w["first.weight"] * 2**0.5 / 4 / 6**0.5).t() + w["first.bias"]
+    x = layer(normed(F.leaky_relu(x.unflatten(1, (16, 4, 4)), 0.2)), "blocks.0.0")
+    for size in (1, 2):
+        x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        x = layer(layer(x, f"blocks.{size}.0"), f"blocks.{size}.3")
+    drawn = F.conv2d(x, w["to_image.2.weight"] / 4**0.5, w["to_image.2.bias"])
+    torch.testing.assert_close(g(z), drawn.float(), atol=1e-5, rtol=1e-5)
+    assert drawn.abs().max() > 1, "no tanh"

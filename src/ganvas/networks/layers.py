@@ -98,14 +98,16 @@ class MinibatchStd(nn.Module):
 class EqualLinear(nn.Module):
     """A dense layer with equalised learning rate: unit normal weights, scaled as they are used (Karras et al. 2018, 4.1).
 
-    `rate` is a further factor on how fast it learns; `bias` is what the bias starts from.
+    `rate` is a further factor on how fast it learns; `bias` is what the bias starts from; `gain` multiplies the weights.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0, gain: float = 1.0
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
         self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
-        self.scale, self.rate = rate * inputs**-0.5, rate
+        self.scale, self.rate = gain * rate * inputs**-0.5, rate
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight * self.scale, self.bias * self.rate)
@@ -114,11 +116,20 @@ class EqualLinear(nn.Module):
 class EqualConv2d(nn.Module):
     """A convolution with equalised learning rate; keeps the size, or halves it with `stride` 2 and an even kernel."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        bias: bool = True,
+        gain: float = 1.0,
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.scale, self.stride, self.padding = (inputs * kernel**2) ** -0.5, stride, (kernel - 1) // 2
+        self.scale, self.stride, self.padding = gain * (inputs * kernel**2) ** -0.5, stride, (kernel - 1) // 2
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight * self.scale, self.bias, stride=self.stride, padding=self.padding)

@@ -1,8 +1,13 @@
 """Progressive growing (Karras et al. 2018): the pair starts at the smallest size, and larger ones fade in on a schedule of kimg.
 
 Samples always have the full size: what is not grown yet is enlarged after drawing, and averaged before it is judged.
+
+`published` takes the paper's gain of sqrt(2) in front of every leaky ReLU (in the generator's dense layer a quarter of it, as the
+authors' code has), pixel norm behind the dense layer too, and a linear image. Without it all gains are 1 and the image is a tanh: with
+equal weights the critic's logits then start 2^(n / 2) times smaller, n being its layers.
 """
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -39,6 +44,7 @@ class ProgressiveGenerator(GeneratorBase):
         max_channels: int = 512,
         stable_kimg: float = 600.0,
         fade_kimg: float = 600.0,
+        published: bool = False,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes)
         self.steps = halvings(square_side(shape, "progressive", 8, 256))
@@ -50,10 +56,15 @@ class ProgressiveGenerator(GeneratorBase):
         side = shape[1] >> self.steps
         width = doubled(channels, self.steps, max_channels)[::-1]
         self.start = (width[0], side, side)
-        self.first = EqualLinear(self.input_dim, width[0] * side * side)
-        self.blocks = nn.ModuleList([_convolutions(width[0])])
+        self.published = published
+        gain = math.sqrt(2) if published else 1.0
+        self.first = EqualLinear(
+            self.input_dim, width[0] * side * side, gain=gain / 4 if published else 1.0
+        )
+        self.first_norm = PixelNorm() if published else nn.Identity()
+        self.blocks = nn.ModuleList([_convolutions(width[0], width[0], gain=gain)])
         for inputs, outputs in pairwise(width):
-            self.blocks.append(_convolutions(inputs, outputs, outputs))
+            self.blocks.append(_convolutions(inputs, outputs, outputs, gain=gain))
         self.to_image = nn.ModuleList(EqualConv2d(w, shape[0], 1) for w in width)
         self.register_buffer("level", torch.tensor(float(self.steps)))
 
@@ -68,7 +79,7 @@ class ProgressiveGenerator(GeneratorBase):
         whole = min(int(level), self.steps)
         z = self.with_labels(z, labels)
         hidden = self.first(z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)).unflatten(1, self.start)
-        hidden = self.blocks[0](F.leaky_relu(hidden, 0.2))
+        hidden = self.blocks[0](self.first_norm(F.leaky_relu(hidden, 0.2)))
         for block in list(self.blocks)[1 : whole + 1]:
             hidden = block(F.interpolate(hidden, scale_factor=2.0))
         drawn = self.to_image[whole](hidden)
@@ -76,14 +87,14 @@ class ProgressiveGenerator(GeneratorBase):
             finer = self.to_image[whole + 1](self.blocks[whole + 1](F.interpolate(hidden, scale_factor=2.0)))
             drawn = torch.lerp(F.interpolate(drawn, scale_factor=2.0), finer, level - whole)
         missing = self.shape[1] // drawn.shape[2]
-        drawn = drawn.float().tanh()
+        drawn = drawn.float() if self.published else drawn.float().tanh()
         return F.interpolate(drawn, scale_factor=float(missing)) if missing > 1 else drawn
 
 
-def _convolutions(*width: int) -> nn.Sequential:
+def _convolutions(*width: int, gain: float) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(width if len(width) > 1 else width * 2):
-        layers += [EqualConv2d(inputs, outputs, 3), nn.LeakyReLU(0.2), PixelNorm()]
+    for inputs, outputs in pairwise(width):
+        layers += [EqualConv2d(inputs, outputs, 3, gain=gain), nn.LeakyReLU(0.2), PixelNorm()]
     return nn.Sequential(*layers)
 
 
@@ -91,25 +102,41 @@ class ProgressiveCritic(CriticBase):
     """The generator's mirror, with minibatch std before the last convolution. Follows the generator's level."""
 
     def __init__(
-        self, shape: Shape, *, num_classes: int = 0, channels: int = 32, max_channels: int = 512, **heads: Any
+        self,
+        shape: Shape,
+        *,
+        num_classes: int = 0,
+        channels: int = 32,
+        max_channels: int = 512,
+        published: bool = False,
+        **heads: Any,
     ) -> None:
         steps = halvings(square_side(shape, "progressive", 8, 256))
         side = shape[1] >> steps
         width = doubled(channels, steps, max_channels)[::-1]
         super().__init__(shape, num_classes, width[0], **heads)
         self.steps = steps
-        self.from_image = nn.ModuleList(EqualConv2d(shape[0], w, 1) for w in width)
+        gain = math.sqrt(2) if published else 1.0
+        self.from_image = nn.ModuleList(EqualConv2d(shape[0], w, 1, gain=gain) for w in width)
         # blocks[i] goes from size i + 1 to size i, 0 being the smallest.
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                EqualConv2d(fine, fine, 3), nn.LeakyReLU(0.2), EqualConv2d(fine, coarse, 3), nn.LeakyReLU(0.2), nn.AvgPool2d(2)
+                EqualConv2d(fine, fine, 3, gain=gain),
+                nn.LeakyReLU(0.2),
+                EqualConv2d(fine, coarse, 3, gain=gain),
+                nn.LeakyReLU(0.2),
+                nn.AvgPool2d(2),
             )
             for coarse, fine in pairwise(width)
-        )  # fmt: skip
+        )
         self.end = nn.Sequential(
-            MinibatchStd(), EqualConv2d(width[0] + 1, width[0], 3), nn.LeakyReLU(0.2), nn.Flatten(),
-            EqualLinear(width[0] * side * side, width[0]), nn.LeakyReLU(0.2),
-        )  # fmt: skip
+            MinibatchStd(),
+            EqualConv2d(width[0] + 1, width[0], 3, gain=gain),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            EqualLinear(width[0] * side * side, width[0], gain=gain),
+            nn.LeakyReLU(0.2),
+        )
         self.last = EqualLinear(width[0], 1)
         self.register_buffer("level", torch.tensor(float(self.steps)))
 
