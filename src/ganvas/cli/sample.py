@@ -15,7 +15,7 @@ def run(
     labels: tuple[str, ...] | None = None,
     sampler: str = "prior",
     budget: int = 10,
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
     truncate: float | None = None,
     best: bool = False,
     ratio: Path | None = None,
@@ -32,7 +32,7 @@ def run(
         labels: Classes to draw, by name or number, repeated to n; for models trained with --conditional.
         sampler: From `ganvas list samplers`; all but prior, truncate, polarity and magnet need `ganvas calibrate` first.
         budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
-        set: Any option of the sampler, NAME=VALUE; may be repeated.
+        set: Any option of the sampler, say rejections=4.
         truncate: Draw from a truncated space first: psi in w, a threshold in z.
         best: Use what `ganvas improve` recommended for this model.
         ratio: A file of `ganvas calibrate --out`. Default: the one that was kept for this model.
@@ -46,6 +46,7 @@ def run(
     from ganvas.pictures import check_out, save_samples
 
     check_out(out)
+    _shared.outputs(out / "0.png" if out.suffix == "" else out)
     if best and (sampler != "prior" or set or truncate is not None):
         raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
     if set and sampler == "prior":
@@ -76,7 +77,7 @@ def run(
                     f"Run: ganvas calibrate {model}"
                 )
             judge = LogRatio.load(path, loaded)
-        with _shared.named_progress() as tell:
+        with _shared.progress() as tell:
             drawn = chosen.draw(
                 loaded, judge, n, seed=seed, labels=None if chosen_labels is None else torch.tensor(chosen_labels),
                 callback=lambda done, total: tell(chosen.label, done, total),
