@@ -94,7 +94,7 @@ def run(
     sheet = pictures.sheet(
         [row for pair in pairs for row in pair], ["target", "found"] * len(pairs),
         captions=[row for part in residuals for row in ([""] * len(part), part)],
-        title=f"Found in {where.name}; below: residual, of the distance of two samples", plain=plain,
+        title=f"Found in {where.name}; below: what is left, of the distance of two samples", plain=plain,
     )  # fmt: skip
     shared.write_picture(picture, sheet)
     figures = {

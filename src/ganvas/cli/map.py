@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MEANING = {
     "density": "density: minus the log of the distance to the nearest samples",
-    "realism": "realism: the critic's logit",
+    "realism": "realism: the critic's logit in standard deviations",
 }
 """What a colour stands for, in the words of the map."""
 

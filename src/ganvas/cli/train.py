@@ -41,7 +41,7 @@ def run(
     folds: int = 0,
     dry_run: bool = False,
     json: bool = False,
-) -> None:
+) -> int | None:
     """Train a generator and a critic.
 
     Args:
@@ -99,14 +99,14 @@ def run(
             for line in (*dataset.notes, training.describe(config, dataset)):
                 print(line)
         print(json_module.dumps(to_dict(config), indent=2))
-        return
+        return None
     if seeds or folds:
         if more is not None:
             raise GanvasError(
                 "--more adds minutes to a run that there is; --seeds and --folds start new ones."
             )
         _repeat(data, seeds, folds, out, name, resume, resolution, resize, mirror, balance, given, json)
-        return
+        return None
     result = training.train(
         data,
         out=out,
@@ -131,6 +131,7 @@ def run(
                 }
             )
         )
+    return 130 if result.stopped == "interrupted" else None
 
 
 def _repeat(

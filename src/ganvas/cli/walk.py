@@ -59,9 +59,9 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.model import load
 
-    if kind == "mixing":
-        _shared.outputs(out, ".png")
-    elif out.suffix not in (".png", ".npz"):
+    if kind == "mixing" and out.suffix != ".png":
+        raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
+    if out.suffix not in (".png", ".npz"):
         pictures.check_film(out, fps)
     _shared.outputs(out)
     if keys < 2 or frames < 2:
