@@ -52,7 +52,7 @@ def grid(
     n, channels, height, width = images.shape
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
-    scale = max(1, round(min_width / (columns * width)))
+    scale = max(1, min(round(min_width / (columns * width)), round(2 * min_width / (rows * height))))
     if texts := [text for text in (*heads, *captions) if text]:
         room = max(font().getlength(text) for text in texts) + 6
         scale = max(scale, min(int(np.ceil(room / width)), WIDEST // (columns * width)))

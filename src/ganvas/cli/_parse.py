@@ -28,7 +28,9 @@ def call(run: Run, argv: Sequence[str], name: str, example: str) -> int:
     # tyro joins lines that begin with a letter.
     paragraphs = (fill(part, 80, subsequent_indent="  ") for part in about.split("\n\n"))
     text = "\n\n".join([*paragraphs, f"Example: {example}"])
-    return tyro.cli(prepared(run, name), args=argv, prog=f"ganvas {name}", description=text, config=MARKERS) or 0
+    return (
+        tyro.cli(prepared(run, name), args=argv, prog=f"ganvas {name}", description=text, config=MARKERS) or 0
+    )
 
 
 def prepared(run: Run, name: str) -> Run:

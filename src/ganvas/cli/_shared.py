@@ -92,8 +92,8 @@ def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
 
     if labels is None:
         return None
-    names = tuple(model.info.get("class_names") or ()) or class_names(model)
-    found = []
+    model.labels(1, [0])  # refuses models without classes, in its own words
+    names, found = class_names(model), []
     for label in labels:
         if label in names:
             found.append(names.index(label))

@@ -1,10 +1,18 @@
 """`ganvas sample`"""
 
 import json as json_module
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+MOST_ROWS = 20
+"""Of a picture with a row for each class."""
 
 
 def run(
@@ -20,6 +28,7 @@ def run(
     best: bool = False,
     ratio: Path | None = None,
     out: Path = Path("samples.png"),
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -37,11 +46,13 @@ def run(
         best: Use what `ganvas improve` recommended for this model.
         ratio: A file of `ganvas calibrate --out`. Default: the one that was kept for this model.
         out: A .png grid, an .npz array, or a new folder of PNGs.
+        plain: No names of classes in the picture, and no row for each.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
+    from ganvas.latent.attributes import class_names
     from ganvas.model import load
     from ganvas.pictures import check_out, save_samples
 
@@ -51,12 +62,12 @@ def run(
         raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
     if set and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
-    plain = not best and sampler == "prior" and truncate is None
+    usual = not best and sampler == "prior" and truncate is None
     loaded = load(model, device=device, critic=False)
-    chosen_labels = _shared.classes(labels, loaded)
+    numbers = _shared.classes(labels, loaded)
     about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info["kimg"]}
-    if plain:
-        samples = loaded.sample(n, seed=seed, labels=chosen_labels)
+    if usual:
+        samples = loaded.sample(n, seed=seed, labels=numbers)
         words = ""
     else:
         import torch
@@ -79,7 +90,7 @@ def run(
             judge = LogRatio.load(path, loaded)
         with _shared.progress() as tell:
             drawn = chosen.draw(
-                loaded, judge, n, seed=seed, labels=None if chosen_labels is None else torch.tensor(chosen_labels),
+                loaded, judge, n, seed=seed, labels=None if numbers is None else torch.tensor(numbers),
                 callback=lambda done, total: tell(chosen.label, done, total),
             )  # fmt: skip
         samples = drawn.samples.cpu()
@@ -87,11 +98,26 @@ def run(
         about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
         if judge is not None:
             about["log_ratio"] = float(drawn.log_ratio.mean())
-    save_samples(samples, out)
+    drawn_from = loaded.labels(n, numbers) if loaded.generator.num_classes else None
+    if plain or out.suffix != ".png" or samples.dim() != 4 or drawn_from is None:
+        save_samples(samples, out)
+    else:
+        _shared.write_picture(out, _by_class(samples, drawn_from, class_names(loaded)))
     if json:
         print(json_module.dumps(about))
     else:
         print(f"{n} samples (seed {seed}, {loaded.info['kimg']:g} kimg{words}) -> {out}")
+
+
+def _by_class(samples: "Tensor", labels: "Tensor", names: Sequence[str]) -> "Image":
+    """A row for each class, as long as there are few enough of them."""
+    from ganvas import pictures
+
+    found = labels.unique().tolist()
+    if len(found) > MOST_ROWS:
+        return pictures.grid(samples)
+    rows = [samples[labels == number] for number in found]
+    return pictures.sheet(rows, [names[number] if number < len(names) else str(number) for number in found])
 
 
 def _options(sampler: str, given: tuple[str, ...]) -> dict[str, object]:
