@@ -1,22 +1,29 @@
 """Small things that many tests need. Every run here is tiny: seconds on one core."""
 
 import os
+import shutil
+import urllib.request
 
 os.environ.setdefault(
     "CUDA_VISIBLE_DEVICES", ""
 )  # the suite judges the CPU; GPU checks have benchmarks of their own
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 import ganvas
+from ganvas import io
+from ganvas.data.idx import SYSTEM_FOLDERS, is_idx_folder
+from ganvas.runs import open_run
 from ganvas.training import Result
+from tests.web import browser
 
 TINY = {
     "network.latent_dim": 8,
@@ -28,9 +35,73 @@ TINY = {
 """Settings that make the default preset train in a blink on 8 px digits."""
 
 
+FASHION = Path(SYSTEM_FOLDERS["fashion-mnist"])
+"""Where the Debian package dataset-fashion-mnist puts the 70,000 images."""
+NEEDS = {
+    "browser": "no Chromium with its driver here: apt-get install chromium chromium-driver",
+    "fashion": "no Fashion-MNIST here: apt-get install dataset-fashion-mnist",
+    "gpu": "no GPU here, or hidden: CUDA_VISIBLE_DEVICES=0",
+    "weights": "set GANVAS_INCEPTION to the file with the published weights",
+}
+"""Marker -> why its tests are left out where that is missing."""
+
+
+def there(marker: str) -> bool:
+    """Whether this machine has what tests with a marker need."""
+    if marker == "browser":
+        return bool(browser.CHROMIUM and browser.DRIVER)
+    if marker == "fashion":
+        return is_idx_folder(FASHION)
+    if marker == "gpu":
+        return torch.cuda.is_available()
+    return bool(os.environ.get("GANVAS_INCEPTION"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what can not run here. Where commits are checked there is a browser, or the check is none."""
+    for marker, reason in NEEDS.items():
+        if item.get_closest_marker(marker) and not there(marker):
+            if marker in ("browser", "fashion") and os.environ.get("CI"):
+                pytest.fail(f"CI is set, and there is {reason}", pytrace=False)
+            pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests were left out, by what they need."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for marker, reason in NEEDS.items():
+        if count := sum(marker in report.keywords for report in skipped):
+            terminalreporter.write_line(
+                f"{count} tests marked {marker!r} were left out: {reason}", yellow=True
+            )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_bare_machine() -> Iterator[None]:
+    """Data sets of the system are seen by tests marked `fashion` alone, and nothing is downloaded."""
+
+    urlopen = urllib.request.urlopen
+
+    def near(url: Any, *further: Any, **named: Any) -> Any:
+        address = getattr(url, "full_url", url)
+        if not address.startswith(("file:", "http://127.0.0.1", "http://localhost", "http://[::1]")):
+            raise OSError(f"a test asked for {address}")
+        return urlopen(url, *further, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(SYSTEM_FOLDERS, "fashion-mnist")
+        patch.setattr("urllib.request.urlopen", near)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    if request.node.get_closest_marker("fashion"):
+        monkeypatch.setitem(SYSTEM_FOLDERS, "fashion-mnist", FASHION)
 
 
 @pytest.fixture
@@ -48,17 +119,36 @@ def tiny_train(tmp_path: Path) -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the suite that all its processes share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """`folder` as `make` fills it, in the first process that asks; the others wait for it."""
+    done = folder / "done"
+    with FileLock(f"{folder}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a failed one left
+            make(folder)
+            done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(common: Path) -> Result:
     """One finished tiny run that tests may read and must not change."""
-    return ganvas.train(
-        "digits",
-        kimg=0.512,
-        batch=32,
-        device="cpu",
-        out=tmp_path_factory.mktemp("trained"),
-        quiet=True,
-        settings=TINY,
-    )
+
+    def make(out: Path) -> None:
+        result = ganvas.train(
+            "digits", kimg=0.512, batch=32, device="cpu", out=out, quiet=True, settings=TINY
+        )
+        io.write_json(out / "result.json", {**vars(result), "run": result.run.path.name})
+
+    folder = once(common / "trained", make)
+    found = io.read_json(folder / "result.json")
+    return Result(**{**found, "run": open_run(folder / found["run"])})
 
 
 @pytest.fixture
@@ -76,11 +166,3 @@ def image_folder(tmp_path: Path) -> Path:
 def same_tensors(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     """Bit for bit."""
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with the published Inception weights run where GANVAS_INCEPTION says where they are."""
-    if not os.environ.get("GANVAS_INCEPTION"):
-        for item in items:
-            if item.get_closest_marker("weights"):
-                item.add_marker(pytest.mark.skip(reason="set GANVAS_INCEPTION to the weights file to run it"))

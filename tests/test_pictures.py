@@ -33,6 +33,54 @@ def test_grid_places_every_image() -> None:
     assert pictures.grid(IMAGES).width >= 500, "small images are enlarged"
 
 
+def inked(picture: Image.Image, box: tuple[int, int, int, int]) -> bool:
+    """Whether something is written on the white of a box."""
+    return bool((np.array(picture.convert("L").crop(box)) < 100).any())
+
+
+def test_labels_stand_where_they_belong_and_leave_the_pixels_alone() -> None:
+    rows = list(IMAGES.split([3, 2]))
+    plain = pictures.sheet(rows, ["a", "b"], heads=["x"], captions=[["1"]], title="T", plain=True)
+    np.testing.assert_array_equal(
+        np.array(plain), np.array(pictures.grid(torch.cat([*rows, torch.full_like(IMAGES[:1], 128)]), 3))
+    )
+    labelled = pictures.sheet(
+        rows, ["first", "second"], heads=["x", "", "z"], captions=[["1", "", "3"]], title="T"
+    )
+    line = pictures.TEXT + 8
+    margin, width = labelled.width - plain.width, (plain.width - pictures.GAP) // 3
+    height = (plain.height - pictures.GAP) // 2
+    assert labelled.height == plain.height + 3 * line, "a title, heads, captions of the first row"
+    for number, top in enumerate((2 * line, 3 * line + height)):  # the second row lies below the captions
+        mine = labelled.crop((margin, top, labelled.width, top + height))
+        theirs = plain.crop((0, number * height, plain.width, (number + 1) * height))
+        np.testing.assert_array_equal(np.array(mine), np.array(theirs))
+        assert inked(labelled, (0, top, margin - 2, top + height)), "its name"
+    assert inked(labelled, (0, 0, 20, line)), "the title"
+    under = 2 * line + height + pictures.GAP
+    for column, (head, caption) in enumerate(((True, True), (False, False), (True, True))):
+        left = margin + column * width
+        assert inked(labelled, (left, line, left + width, 2 * line)) == head
+        assert inked(labelled, (left, under, left + width, under + line - 4)) == caption
+
+
+def test_labels_that_do_not_fit() -> None:
+    """Small images are enlarged for their labels; what is longer than any picture ends in an ellipsis."""
+    small = torch.zeros(40, 1, 4, 4, dtype=torch.uint8)
+    wide = pictures.grid(small, 40, heads=["strength"] * 40)
+    assert wide.width > 40 * pictures.font().getlength("strength")
+    endless = pictures.grid(small, 40, heads=["x" * 10_000] * 40, names=["y" * 10_000], title="z" * 10_000)
+    assert endless.width <= pictures.WIDEST + 400
+    assert (
+        pictures.grid(IMAGES, 5, title="Ein Größenvergleich: α, Ж, →").height
+        > pictures.grid(IMAGES, 5).height
+    )
+
+
+def test_tall_sheets_stay_on_a_screen() -> None:
+    assert pictures.grid(torch.zeros(40, 1, 8, 8, dtype=torch.uint8), 2).height <= 1200
+
+
 def test_three_ways_to_save(tmp_path: Path) -> None:
     pictures.save_samples(IMAGES, tmp_path / "a.png")
     pictures.save_samples(IMAGES, tmp_path / "a.npz")

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,10 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _flush(path.parent)
     except OSError as error:
-        raise explain_os_error(error, f"writing {path.name}") from error
+        # The temporary file is nobody's business; another one, say the folder's, is.
+        if error.filename and temporary.name in str(error.filename):
+            error.filename = None
+        raise explain_os_error(error, f"writing {path}") from error
     finally:
         # Where nothing can be written nothing can be removed either: the first error is the one to tell.
         with contextlib.suppress(OSError):
@@ -69,6 +73,28 @@ def atomic(path: Path) -> Iterator[Path]:
                 shutil.rmtree(temporary, ignore_errors=True)
             else:
                 temporary.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Raise `GanvasError` when no file could be written at `path`: a folder has its name, or its folder takes no files.
+
+    A file is tried in the folder, or in the nearest one above it that is there: permissions alone do not tell of read-only
+    disks, and an administrator has all of them.
+    """
+    try:
+        if path.is_dir():
+            raise GanvasError(f"{path} is a folder, and a file is to be written there. Choose another name.")
+        folder = next(each for each in path.parents if each.exists())
+        if not folder.is_dir():
+            raise GanvasError(
+                f"Can not write {path}: {folder} is a file, not a folder. Choose another folder."
+            )
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise GanvasError(
+            f"Can not write {path}: {error.strerror or error}. Choose another folder."
+        ) from error
 
 
 @contextlib.contextmanager

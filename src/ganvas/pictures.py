@@ -2,16 +2,19 @@
 
 import base64
 import io as memory
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganvas import io
@@ -31,21 +34,109 @@ GAP = 2
 """Grey pixels between the tiles of a grid: without them, small dark images run into one another."""
 
 
-def grid(images: Tensor, columns: int | None = None, min_width: int = 512, gap: int = GAP) -> Image.Image:
-    """Tile uint8 images (N, C, H, W) row by row, small ones enlarged by a whole factor so that a person sees them."""
+TEXT = 14
+"""Height of the letters of labels in pixels."""
+WIDEST = 4096
+"""A picture is not enlarged beyond so many pixels for the sake of its labels."""
+
+
+def grid(
+    images: Tensor, columns: int | None = None, min_width: int = 512, gap: int = GAP, *, heads: Sequence[str] = (),
+    names: Sequence[str] = (), captions: Sequence[str] = (), title: str = "",
+) -> Image.Image:  # fmt: skip
+    """Tile uint8 images (N, C, H, W) row by row, small ones enlarged by a whole factor so that a person sees them.
+
+    `heads` stand over the columns, `names` left of the rows, `captions` under the images, the title above all. Where they need
+    room the images are enlarged further; what still does not fit is cut with an ellipsis.
+    """
     n, channels, height, width = images.shape
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
-    scale = max(1, round(min_width / (columns * width)))
+    scale = max(1, min(round(min_width / (columns * width)), round(2 * min_width / (rows * height))))
+    if texts := [text for text in (*heads, *captions) if text]:
+        room = max(font().getlength(text) for text in texts) + 6
+        scale = max(scale, min(int(np.ceil(room / width)), WIDEST // (columns * width)))
     height, width = height * scale + gap, width * scale + gap
     canvas = torch.full((rows * columns, channels, height, width), 128, dtype=torch.uint8)
     canvas[:n, :, gap:, gap:] = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     tiled = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
     tiled = tiled.reshape(channels, rows * height, columns * width)
-    return to_image(F.pad(tiled, (0, gap, 0, gap), value=128))
+    picture = to_image(F.pad(tiled, (0, gap, 0, gap), value=128))
+    if not (texts or any(names) or title):
+        return picture
+    under = [list(captions[row * columns : (row + 1) * columns]) for row in range(rows)]
+    return _lettered(picture, (width, height), gap, heads, names, under, title)
 
 
-def atlas(images: Tensor, places: np.ndarray, cells: int = 28) -> Image.Image:
+def sheet(
+    rows: Sequence[Tensor], names: Sequence[str] = (), *, heads: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (), title: str = "", plain: bool = False,
+) -> Image.Image:  # fmt: skip
+    """Rows of uint8 images (n, C, H, W), each with a name and captions of its own; shorter rows end in grey.
+
+    `plain` leaves all text out.
+    """
+    columns = max(len(row) for row in rows)
+    filled = torch.cat(
+        [torch.cat([row, row.new_full((columns - len(row), *row.shape[1:]), 128)]) for row in rows]
+    )
+    if plain:
+        return grid(filled, columns)
+    under = [text for row in captions for text in (*row, *[""] * (columns - len(row)))]
+    return grid(filled, columns, heads=heads, names=names, captions=under, title=title)
+
+
+@cache
+def font() -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and knows Latin, Greek, Cyrillic and arrows."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)
+
+
+def _lettered(
+    picture: Image.Image, tile: tuple[int, int], gap: int, heads: Sequence[str], names: Sequence[str],
+    captions: Sequence[Sequence[str]], title: str,
+) -> Image.Image:  # fmt: skip
+    """A grid of tiles with its labels on white around it; rows with captions are moved apart to make room."""
+    line, (width, height) = TEXT + 8, tile
+    margin = min(max((ceil(font().getlength(name)) + 12 for name in names if name), default=0), 400)
+    top = line * (bool(title) + any(bool(head) for head in heads))
+    below = [line if any(row) else 0 for row in captions]
+    wide = max(margin + picture.width, min(ceil(font().getlength(title)) + 12 if title else 0, WIDEST))
+    whole = Image.new("RGB", (wide, top + picture.height + sum(below)), "white")
+    pen = ImageDraw.Draw(whole)
+
+    def write(text: str, x: float, y: float, anchor: str = "mm", room: float = width - gap) -> None:
+        pen.text((x, y), _shortened(text, room), "black", font(), anchor)
+
+    write(title, 6, line / 2, "lm", wide - 12)
+    middles = [margin + gap + i * width + (width - gap) / 2 for i in range(picture.width // width)]
+    for head, x in zip(heads, middles, strict=False):
+        write(head, x, top - line / 2)
+    y = top
+    for i, row in enumerate(captions):
+        strip = picture.crop((0, i * height, picture.width, (i + 1) * height + gap))
+        whole.paste(strip, (margin, y))
+        if i < len(names):
+            write(names[i], margin - 6, y + (height + gap) / 2, "rm", margin)
+        y += height
+        for caption, x in zip(row, middles, strict=False):
+            write(caption, x, y + gap + line / 2)
+        y += below[i]
+    return whole
+
+
+def _shortened(text: str, room: float) -> str:
+    """The text, or as much of it as fits with an ellipsis."""
+    if font().getlength(text) <= room:
+        return text
+    while text and font().getlength(text + "…") > room:
+        text = text[:-1]
+    return text + "…"
+
+
+def atlas(images: Tensor, places: np.ndarray, cells: int = 28, title: str = "") -> Image.Image:
     """uint8 images (N, C, H, W) on a raster: in each of `cells` x `cells` the one whose place (N, 2) is nearest its middle."""
     low, high = np.quantile(places, 0.005, axis=0), np.quantile(places, 0.995, axis=0)
     at = (places - low) / np.maximum(high - low, 1e-12) * cells
@@ -54,10 +145,10 @@ def atlas(images: Tensor, places: np.ndarray, cells: int = 28) -> Image.Image:
     tiles = torch.full((cells * cells, *images.shape[1:]), 128, dtype=torch.uint8)
     for i in away.argsort()[::-1]:  # the nearest comes last and stays
         tiles[(cells - 1 - row[i]) * cells + column[i]] = images[i]
-    return grid(tiles, columns=cells)
+    return grid(tiles, columns=cells, title=title)
 
 
-def scatter(points: Tensor, size: int = 512) -> Image.Image:
+def scatter(points: Tensor, size: int = 512, title: str = "") -> Image.Image:
     """2-D points (N, 2) as a plot from -5 to 5 or as wide as they spread."""
     from matplotlib.figure import Figure
 
@@ -65,7 +156,7 @@ def scatter(points: Tensor, size: int = 512) -> Image.Image:
     axes = figure.add_subplot()
     axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=3, alpha=0.5, linewidths=0)
     reach = max(1.0, float(points.abs().quantile(0.999)) * 1.1)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title)
     return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
 
 
@@ -79,9 +170,9 @@ def plot_png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def draw(samples: Tensor) -> Image.Image:
+def draw(samples: Tensor, title: str = "") -> Image.Image:
     """A grid of images or a scatter of points: whatever fits the samples."""
-    return grid(samples) if samples.dim() == 4 else scatter(samples)
+    return grid(samples, title=title) if samples.dim() == 4 else scatter(samples, title=title)
 
 
 def png(picture: Image.Image) -> bytes:

@@ -20,9 +20,6 @@ from selenium.webdriver.remote.webelement import WebElement
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-MISSING = (
-    "no Chromium with its driver here: apt-get install chromium chromium-driver, and these tests run too"
-)
 FLAGS = (
     "--headless=new",
     "--no-sandbox",

@@ -16,9 +16,9 @@ from PIL import Image
 import ganvas
 from ganvas.training import Result
 from ganvas.web.state import from_text
-from tests.web.browser import CHROMIUM, DRIVER, MISSING, Browser, chromium, server
+from tests.web.browser import Browser, chromium, server
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

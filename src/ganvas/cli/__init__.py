@@ -120,8 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from ganvas.cli import _parse
 
-        _parse.call(import_module(f"ganvas.cli.{module}").run, argv[1:], name, example)
+        code = _parse.call(import_module(f"ganvas.cli.{module}").run, argv[1:], name, example)
         sys.stdout.flush()
+        return code
     except TrainingError as error:
         return _failed(str(error), 1)
     except GanvasError as error:
@@ -137,7 +138,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "interrupted; where a job keeps its state, the same command goes on from there", file=sys.stderr
         )
         return 130
-    return 0
 
 
 def _failed(message: str, code: int) -> int:

@@ -13,13 +13,14 @@ import tyro
 from ganvas.errors import GanvasError
 
 MARKERS = (tyro.conf.FlagCreatePairsOff,)
+Run = Callable[..., int | None]
 Reader = Callable[[tuple[Any, ...]], Any]
 METAVARS: dict[Any, str] = {str: "NAME", Path: "PATH", int: "N", float: "X", bool: ""}
 """What stands for a value in the help, by its type; an argument's own `tyro.conf.arg(metavar=...)` wins."""
 
 
-def call(run: Callable[..., None], argv: Sequence[str], name: str, example: str) -> None:
-    """Parse argv by the signature and docstring of `run` and call it.
+def call(run: Run, argv: Sequence[str], name: str, example: str) -> int:
+    """Parse argv by the signature and docstring of `run` and call it; returns its exit code, 0 for None.
 
     Raises `SystemExit` as argparse does: 0 after help, 2 for what does not fit the signature.
     """
@@ -27,10 +28,12 @@ def call(run: Callable[..., None], argv: Sequence[str], name: str, example: str)
     # tyro joins lines that begin with a letter.
     paragraphs = (fill(part, 80, subsequent_indent="  ") for part in about.split("\n\n"))
     text = "\n\n".join([*paragraphs, f"Example: {example}"])
-    tyro.cli(prepared(run, name), args=argv, prog=f"ganvas {name}", description=text, config=MARKERS)
+    return (
+        tyro.cli(prepared(run, name), args=argv, prog=f"ganvas {name}", description=text, config=MARKERS) or 0
+    )
 
 
-def prepared(run: Callable[..., None], name: str) -> Callable[..., None]:
+def prepared(run: Run, name: str) -> Run:
     """`run` with a signature for tyro.
 
     Every flag that takes several values takes them at once or one by one: `--set a=1 b=2` is `--set a=1 --set b=2`.
@@ -45,7 +48,7 @@ def prepared(run: Callable[..., None], name: str) -> Callable[..., None]:
             parameter.replace(annotation=annotation, default=default, kind=parameter.KEYWORD_ONLY)
         )
 
-    def command(**given: Any) -> None:
+    def command(**given: Any) -> int | None:
         for key, reader in readers.items():
             if found := given.pop(key):
                 try:
@@ -53,7 +56,7 @@ def prepared(run: Callable[..., None], name: str) -> Callable[..., None]:
                 except ValueError as error:
                     flag = key.replace("_", "-")
                     raise GanvasError(f"--{flag} {error}. See: ganvas {name} --help") from error
-        run(**given)
+        return run(**given)
 
     command.__doc__ = run.__doc__
     command.__annotations__ = {each.name: each.annotation for each in parameters}

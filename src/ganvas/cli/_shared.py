@@ -1,33 +1,71 @@
-"""What the commands of the latent space share: opening images, the progress bar, saving."""
+"""What the commands share: checks before the work, progress, tables, opening images, saving."""
 
 import io as memory
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
     from ganvas.latent.invert import Inversion
     from ganvas.model import Model
 
+Tell = Callable[[str, int, int], None]
+"""(what is being done, how much of it is done, of how much)"""
 
-def check(out: Path) -> None:
-    """Raise `GanvasError` unless `out` is an .npz."""
+
+def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
+    """Raise `GanvasError` unless `out` has one of the suffixes and it and the files beside it can be written.
+
+    Called before the work: nobody waits for a picture that has no place.
+    """
+    from ganvas.data.idx import cache_folder
     from ganvas.errors import GanvasError
+    from ganvas.io import check_place
 
-    if out.suffix != ".npz":
-        raise GanvasError(f"The outcome is written as .npz with a .png beside it, got {out.name!r}.")
+    if suffixes and out.suffix not in suffixes:
+        wanted = " or ".join((", ".join(suffixes[:-1]), suffixes[-1]) if len(suffixes) > 1 else suffixes)
+        raise GanvasError(
+            f"Can not write {out.suffix or 'a name without suffix'} here, got {out}; use {wanted}."
+        )
+    for each in (out, *beside):
+        try:
+            check_place(each)
+        except GanvasError as error:
+            if not each.is_relative_to(cache_folder()):
+                raise
+            raise GanvasError(f"{error} For the cache: set GANVAS_CACHE to a folder of your own.") from error
 
 
-def check_png(out: Path) -> None:
-    """Raise `GanvasError` unless `out` is a .png."""
+def writable(folder: Path) -> bool:
+    """Whether files can be written into a folder, which need not be there yet."""
     from ganvas.errors import GanvasError
+    from ganvas.io import check_place
 
-    if out.suffix != ".png":
-        raise GanvasError(f"Can not write {out.suffix or 'a folder'}; use .png.")
+    try:
+        check_place(folder / "file")
+    except GanvasError:
+        return False
+    return True
+
+
+def without_cache() -> None:
+    """Say so on stderr when nothing can be kept in the user's cache: what is only quicker with it goes on without."""
+    from ganvas.data.idx import cache_folder
+
+    if not writable(cache_folder()):
+        print(
+            f"note: nothing can be kept in {cache_folder()}, so the next time takes as long as this one. "
+            "Set GANVAS_CACHE to a folder of your own.",
+            file=sys.stderr,
+        )  # fmt: skip
 
 
 def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None) -> "Tensor":
@@ -54,8 +92,8 @@ def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
 
     if labels is None:
         return None
-    names = tuple(model.info.get("class_names") or ()) or class_names(model)
-    found = []
+    model.labels(1, [0])  # refuses models without classes, in its own words
+    names, found = class_names(model), []
     for label in labels:
         if label in names:
             found.append(names.index(label))
@@ -69,29 +107,26 @@ def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
     return found
 
 
-@contextmanager
-def progress() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """A bar on stderr for each named part of a job."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-
-        def show(name: str) -> Callable[[int, int], None]:
-            task = bar.add_task(name, total=None)
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
-        yield show
+FIRST, EVERY = 3.0, 10.0
+"""Seconds to the first line of progress where stderr is no terminal, and between two."""
 
 
 @contextmanager
-def named_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for what is being done: (what, done, of how many)."""
+def progress() -> Iterator[Tell]:
+    """Bars on stderr for what is being done; a line now and then where stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        with Lines() as tell_line:
+            yield tell_line
+        return
     tasks: dict[str, TaskID] = {}
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
+        transient=True,
+    ) as bar:  # fmt: skip
 
         def tell(what: str, done: int, total: int) -> None:
             if what not in tasks:
@@ -101,6 +136,85 @@ def named_progress() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield tell
+
+
+class Lines:
+    """Progress for logs and pipes: where a job is, every few seconds; nothing from a quick one.
+
+    A thread of its own says it, so that a long silent part is reported too.
+    """
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.state = ("starting", 0, 0)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Tell:
+        self.thread.start()
+        return self.tell
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """What is being done, and how far it is."""
+        self.state = (what, done, total)
+
+    def _run(self) -> None:
+        wait = FIRST
+        while not self.over.wait(wait):
+            what, done, total = self.state
+            share = f": {done:,} of {total:,}" if total > 1 else ""
+            print(f"{time.monotonic() - self.began:4.0f} s  {what}{share}", file=sys.stderr, flush=True)
+            wait = EVERY
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table for people."""
+
+    name: str
+    left: bool = False
+    drop: int = 0
+    """On a terminal that is too narrow the column with the highest number goes first; 0 stays."""
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], bold: Sequence[int] = ()) -> None:
+    """Print a table: in full in pipes; on a terminal without the columns that it has no room for. Words are never cut."""
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
+    console, kept = Console(), list(range(len(columns)))
+    widths = [
+        max(cell_len(text) for text in (column.name, *(row[i] for row in rows)))
+        for i, column in enumerate(columns)
+    ]
+
+    def wide() -> int:
+        return sum(widths[i] for i in kept) + 2 * (len(kept) - 1)
+
+    while console.is_terminal and wide() > console.width and any(columns[i].drop for i in kept):
+        kept.remove(max(kept, key=lambda i: columns[i].drop))
+    for number, row in enumerate([[column.name for column in columns], *rows], -1):
+        cells = []
+        for i in kept:
+            fill = " " * (widths[i] - cell_len(row[i]))
+            cells.append(row[i] + fill if columns[i].left else fill + row[i])
+        style = "bold" if number < 0 or number in bold else ""
+        console.print(Text("  ".join(cells).rstrip(), style=style), soft_wrap=True)
+    if len(kept) < len(columns):
+        gone = ", ".join(column.name for i, column in enumerate(columns) if i not in kept)
+        console.print(Text(f"no room for: {gone}; a wider window, a pipe or --json shows them", style="dim"))
+
+
+def write_picture(out: Path, picture: "Image") -> None:
+    """A picture as a .png."""
+    from ganvas import io, pictures
+
+    io.write_bytes(out, pictures.png(picture))
 
 
 def save(out: Path, found: "Inversion") -> None:
@@ -115,13 +229,6 @@ def save(out: Path, found: "Inversion") -> None:
         typicality=found.typicality.cpu().numpy(), drawn=found.drawn.cpu().numpy(),
     )  # fmt: skip
     io.write_bytes(out, buffer.getvalue())
-
-
-def table(rows: "Tensor", columns: int, out: Path) -> None:
-    """Rows of pictures beside `out`, as a .png."""
-    from ganvas import io, pictures
-
-    io.write_bytes(out.with_suffix(".png"), pictures.png(pictures.grid(rows, columns=columns)))
 
 
 def read_mask(path: Path, model: "Model") -> "Tensor":

@@ -39,24 +39,25 @@ def run(
     """
     from ganvas import io, pictures
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError
     from ganvas.model import load
     from ganvas.sampling.improve import home_of
 
-    if out is not None and out.suffix != ".safetensors":
-        raise GanvasError(f"A ratio is written as .safetensors, got {out.name!r}.")
+    if out is not None:
+        _shared.outputs(out, ".safetensors")
     loaded = load(model, device=device)
-    with _shared.named_progress() as tell:
-        ratio, _ = calibrated(loaded, data, critic, method, seed, tell)
     path = out or home_of(loaded) / "ratio.safetensors"
+    plot = path.with_name("calibration.png")
+    _shared.outputs(path, beside=[plot])
+    with _shared.progress() as tell:
+        ratio, _ = calibrated(loaded, data, critic, method, seed, tell)
     ratio.save(path)
-    io.write_bytes(path.with_name("calibration.png"), pictures.plot_png(_plot(ratio)))
+    io.write_bytes(plot, pictures.plot_png(_plot(ratio)))
     report = asdict(ratio.report)
     if json:
         print(json_module.dumps({"out": str(path), **report}))
         return
     print(describe(ratio))
-    print(f"-> {path}, {path.with_name('calibration.png')}")
+    print(f"-> {path}, {plot}")
 
 
 def describe(ratio: "LogRatio") -> str:

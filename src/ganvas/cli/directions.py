@@ -25,6 +25,7 @@ def run(
     seed: int = 0,
     out: Path = Path("directions.safetensors"),
     picture: Path | None = None,
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -46,12 +47,15 @@ def run(
         seed: Of every random choice.
         out: The directions, for `ganvas edit`.
         picture: Grid of strengths by directions, a random one below as the control. Default: beside `out`, as a .png.
+        plain: No text in the picture.
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
+    from functools import partial
+
     import torch
 
-    from ganvas import io, latent, pictures
+    from ganvas import latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent import directions as found_in
@@ -60,8 +64,9 @@ def run(
     from ganvas.latent.supervised import from_attribute, from_scores, in_words
     from ganvas.model import load
 
-    if out.suffix != ".safetensors":
-        raise GanvasError(f"Directions are written as .safetensors, got {out.name!r}.")
+    drawn_to = picture or out.with_suffix(".png")
+    _shared.outputs(out, ".safetensors")
+    _shared.outputs(drawn_to, ".png")
     if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
         raise GanvasError(
             "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
@@ -74,9 +79,11 @@ def run(
     elif attribute is not None:
         found = [from_attribute(where, attribute, keep, samples, seed)]
     elif method == "learned":
-        with _shared.progress() as show:
+        with _shared.progress() as tell:
             state = out.with_suffix(".state.safetensors")
-            made = learn(where, count, seed, steps=steps, state=state, progress=show("learning directions"))
+            made = learn(
+                where, count, seed, steps=steps, state=state, progress=partial(tell, "learning directions")
+            )
         found = found_in.named(where, method, *made, {"seed": seed, "steps": steps})
     else:
         found = found_in.find(where, method, count, seed)
@@ -88,7 +95,6 @@ def run(
             f"z has no principal axes of its own: these are those of {early_layer(where)}, regressed to z."
         )
     found_in.save(out, found)
-    drawn_to = picture or out.with_suffix(".png")
     if len(loaded.shape) == 3:
         amounts = torch.linspace(-reach, reach, 9, device=loaded.device)
         with torch.no_grad():
@@ -96,10 +102,13 @@ def run(
             rows = [
                 loaded.to_data(
                     where.decode(found_in.edit(where, start.expand(9, *where.shape), each, amounts))
-                )
+                ).cpu()
                 for each in [*found, control[0]]
             ]
-        io.write_bytes(drawn_to, pictures.png(pictures.grid(torch.cat(rows).cpu(), columns=9)))
+        heads = [f"{amount:+.3g}" if amount else "as it is" for amount in amounts.tolist()]
+        names = [*(each.name for each in found), "random"]
+        title = f"Sample {seed} moved along directions of {where.name}, strength in sigmas"
+        _shared.write_picture(drawn_to, pictures.sheet(rows, names, heads=heads, title=title, plain=plain))
     figures = [
         {
             "name": d.name,
@@ -130,23 +139,20 @@ def run(
 
 
 def _show(found: "list[Direction]", typical: "Chance") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from ganvas.cli._shared import Column, table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("direction", "score", "sigma", "effect", "x random", "cost", "changes most"):
-        side = "left" if column in ("direction", "changes most") else "right"
-        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    columns = [
+        Column("direction", left=True), Column("score", drop=3), Column("sigma", drop=4), Column("effect"),
+        Column("x random", drop=1), Column("cost", drop=2), Column("changes most", left=True, drop=5),
+    ]  # fmt: skip
+    rows = []
     for d in found:
         most = sorted(d.effects.items(), key=lambda item: -abs(item[1]))[:2]
-        table.add_row(
-            d.name,
-            *(f"{value:.3g}" for value in (d.score, d.sigma, d.effect)),
-            "{:.2f} ± {:.2f}".format(*typical.times(d.effect)),
-            "" if d.cost is None else f"{d.cost:+.2f}",
-            ", ".join(f"{name} {change:+.2f}" for name, change in most),
-        )
-    Console().print(table)
+        rows.append([
+            d.name, *(f"{value:.3g}" for value in (d.score, d.sigma, d.effect)),
+            "{:.2f} ± {:.2f}".format(*typical.times(d.effect)), "" if d.cost is None else f"{d.cost:+.2f}", ", ".join(f"{name} {change:+.2f}" for name, change in most),
+        ])  # fmt: skip
+    table(columns, rows)
     print(
         "effect: feature distance of 1 sigma; x random: over the mean effect of 32 random directions; "
         "cost: how far 2 sigmas lower the critic score, in its standard deviations; "

@@ -22,6 +22,7 @@ def run(
     n: int = 512,
     seed: int = 0,
     out: Path = Path("dissect.png"),
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -42,12 +43,13 @@ def run(
         n: How many samples are looked at.
         seed: Of the samples.
         out: A .png.
+        plain: No text in the pictures.
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
     import torch
 
-    from ganvas import io, latent, pictures
+    from ganvas import latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes
@@ -56,7 +58,8 @@ def run(
     from ganvas.latent.supervised import scores_of
     from ganvas.model import load
 
-    _shared.check_png(out)
+    shown = out.with_name(f"{out.stem}-units.png")
+    _shared.outputs(out, ".png", beside=[shown])
     if units < 1:
         raise GanvasError(f"--units is {units}; it must be at least 1.")
     loaded = load(model, device=device)
@@ -66,8 +69,11 @@ def run(
             "critic-score needs a critic of single samples, and this model has none. Name another --concept, for instance stroke."
         )
     own = {} if mask is None else {"mask": _shared.read_mask(mask, loaded)[0, 0]}
-    found = dissect(where, layers or None, n, seed, own)
-    ranked = by_effect(where, found.units(concept, CANDIDATES * units), seed=seed + 1)[:units]
+    with _shared.progress() as tell:
+        tell(f"maps of {n:,} samples", 0, 1)
+        found = dissect(where, layers or None, n, seed, own)
+        tell("units switched off one by one", 0, 1)
+        ranked = by_effect(where, found.units(concept, CANDIDATES * units), seed=seed + 1)[:units]
     chosen = [unit for unit, _ in ranked]
     points = where.numbered(256, seed + 2)
     names = [*attributes, *([concept] if concept.startswith("class:") else [])]
@@ -84,12 +90,16 @@ def run(
     before, above = measure()
     with switched(loaded, chosen, found.high if insert else None):
         after, below = measure()
-    io.write_bytes(out, pictures.png(pictures.grid(torch.cat([above, below]), columns=len(above))))
-    shown = out.with_name(f"{out.stem}-units.png")
+    turned = "on" if insert else "off"
+    rows = ["as they are", f"switched {turned}"]
+    title = f"{len(chosen)} units of {concept!r} switched {turned}"
+    _shared.write_picture(out, pictures.sheet([above, below], rows, title=title, plain=plain))
     strongest = where_on(where, chosen, n=n, seed=seed)
-    io.write_bytes(shown, pictures.png(pictures.grid(strongest.flatten(0, 1), columns=strongest.shape[1])))
+    names = [f"{unit.layer} {unit.index}" for unit in chosen]
+    title = f"Units of {concept!r}: the samples where each is strongest, lit where it is on"
+    _shared.write_picture(shown, pictures.sheet(list(strongest), names, title=title, plain=plain))
     document: dict[str, Any] = {
-        "concept": concept, "layers": list(found.layers), "switched": "on" if insert else "off",
+        "concept": concept, "layers": list(found.layers), "switched": turned,
         "units": [{"layer": u.layer, "unit": u.index, "kind": u.kind, "agreement": u.agreement, "effect": e} for u, e in ranked],
         "before": before, "after": after, "out": str(out), "out_units": str(shown),
     }  # fmt: skip
@@ -104,17 +114,16 @@ def run(
 
 
 def _show(concepts: tuple[str, ...], document: dict[str, Any], best: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from ganvas.cli._shared import Column, table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("concept", "best unit", "agreement"):
-        table.add_column(column)
+    rows = []
     for name in concepts:
         unit = best[name]
         kind = "IoU" if unit.kind == "mask" else "correlation"
-        table.add_row(name, f"{unit.layer} {unit.index}", f"{unit.agreement:.2f} {kind}")
-    Console().print(table)
+        rows.append([name, f"{unit.layer} {unit.index}", f"{unit.agreement:.2f} {kind}"])
+    table(
+        [Column("concept", left=True), Column("best unit", left=True), Column("agreement", left=True)], rows
+    )
     listed = ", ".join(f"{u['layer']} {u['unit']} ({u['effect']:+.3g})" for u in document["units"])
     print(f"Switched {document['switched']}: {listed}")
     changes = ", ".join(

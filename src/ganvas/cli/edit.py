@@ -2,9 +2,12 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from ganvas.latent.arithmetic import Sum
 
 
 def run(
@@ -20,13 +23,14 @@ def run(
     n: int = 8,
     seed: int = 0,
     out: Path = Path("edit.png"),
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
     """Move samples along a direction of `ganvas directions`, or add and subtract them.
 
-    The originals are on top, one row below for each strength. With --arithmetic the first row holds the terms and the result,
-    which is then what is moved.
+    One row for each strength, in order, and one for the samples as they are. With --arithmetic the first row holds the terms and
+    the result, which is then what is moved.
 
     Args:
         model: The model that the direction was found in.
@@ -40,6 +44,7 @@ def run(
         n: How many samples.
         seed: Of the samples, as `ganvas sample` draws them.
         out: A .png.
+        plain: No text in the picture.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
@@ -47,7 +52,7 @@ def run(
 
     import torch
 
-    from ganvas import io, latent, pictures
+    from ganvas import latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent import directions as found_in
@@ -55,7 +60,7 @@ def run(
     from ganvas.latent.supervised import from_attribute
     from ganvas.model import load
 
-    _shared.check_png(out)
+    _shared.outputs(out, ".png")
     if direction is None and arithmetic is None:
         raise GanvasError(
             "Edit with --direction FILE (see: ganvas directions), with --arithmetic '12 - 3 + 40', or both."
@@ -82,27 +87,40 @@ def run(
         and not all(0 <= layer < where.shape[0] for layer in chosen.layers)
     ):
         raise GanvasError(f"Layers go from 0 to {where.shape[0] - 1}, got {list(chosen.layers)}.")
-    label = None
-    if arithmetic is None:
-        points = shown = where.numbered(n, seed)
-    else:
-        sum_ = work_out(where, arithmetic, seed)
-        points, shown = sum_.result[None], torch.cat([sum_.terms, sum_.result[None]])
-        label = where.labels(1, None)  # one picture: one class
-    moved = [] if chosen is None else [found_in.edit(where, points, chosen, amount) for amount in strength]
-    strengths = [0.0, *(strength if moved else ())]
-    # The strengths of one result stand side by side.
-    rows = [shown, *([torch.cat(moved)] if moved and arithmetic is not None else moved)]
+    sum_ = None if arithmetic is None else work_out(where, arithmetic, seed)
+    points = where.numbered(n, seed) if sum_ is None else sum_.result[None]
+    # One result, one picture, one class.
+    label = None if sum_ is None else where.labels(1, None)
+    strengths = [0.0] if chosen is None else sorted({0.0, *strength})
+    moved = [
+        points if not amount or chosen is None else found_in.edit(where, points, chosen, amount)
+        for amount in strengths
+    ]
+
+    def drawn(points: torch.Tensor) -> torch.Tensor:
+        labels = None if label is None else label.expand(len(points))
+        return loaded.to_data(where.decode(points, labels)).cpu()
+
+    words = [f"{amount:+g}" if amount else "as it is" for amount in strengths]
     with torch.no_grad():
-        drawn = [
-            loaded.to_data(where.decode(row, None if label is None else label.expand(len(row)))).cpu()
-            for row in rows
-        ]
-        columns = max(len(row) for row in drawn)
-        # Rows of different lengths are filled up with empty pictures.
-        drawn = [torch.cat([row, row.new_full((columns - len(row), *row.shape[1:]), 128)]) for row in drawn]
-        typicality = [float(where.typicality(each).mean()) for each in (points, *moved)]
-    io.write_bytes(out, pictures.png(pictures.grid(torch.cat(drawn), columns=columns)))
+        typicality = [float(where.typicality(each).mean()) for each in moved]
+        if sum_ is None:
+            rows, names, captions = [drawn(each) for each in moved], words, []
+        else:
+            # The strengths of one result stand side by side.
+            rows, names = [drawn(torch.cat([sum_.terms, points]))], ["terms, result"]
+            captions = [
+                [*(f"{sign}{name}" for sign, name in zip(signs_of(sum_), sum_.names, strict=True)), "result"]
+            ]
+            if chosen is not None:
+                rows, names = [*rows, drawn(torch.cat(moved))], [*names, "moved"]
+                captions.append(words)
+    what = " along ".join(
+        part for part in (arithmetic or f"{n} samples", chosen.name if chosen else "") if part
+    )
+    unit = f", strength in sigmas of {where.name}" if chosen else f" in {where.name}"
+    picture = pictures.sheet(rows, names, captions=captions, title=what + unit, plain=plain)
+    _shared.write_picture(out, picture)
     outcome = {
         "direction": chosen.name if chosen else None, "arithmetic": arithmetic, "kept": list(keep), "strength": strengths,
         "typicality": typicality, "cost": chosen.cost if chosen else None,
@@ -111,8 +129,15 @@ def run(
     if json:
         print(json_module.dumps(outcome))
         return
-    kept = ", ".join(f"{amount:+g}: {value:.0%}" for amount, value in zip(strengths, typicality, strict=True))
-    what = " along ".join(
-        part for part in (arithmetic or f"{n} samples", chosen.name if chosen else "") if part
+    print(f"{what} -> {out}")
+    if chosen is None:
+        return
+    print(
+        "typicality, the share of the model's own samples that are less usual: "
+        + ", ".join(f"{amount:+g}: {value:.0%}" for amount, value in zip(strengths, typicality, strict=True))
     )
-    print(f"{what} -> {out} (typicality at each strength: {kept})")
+
+
+def signs_of(found: "Sum") -> list[str]:
+    """What stands before each term."""
+    return ["", *("+ " if sign > 0 else "− " for sign in found.signs[1:])]

@@ -1,6 +1,7 @@
 """`ganvas eval`"""
 
 import json as json_module
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -45,10 +46,8 @@ def run(
         json: Print the figures as JSON.
         out: Save the figures as JSON here.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
     from ganvas import io
+    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.metrics import compare, evaluate
     from ganvas.metrics.rows import read_rows
@@ -59,24 +58,20 @@ def run(
         raise GanvasError(f"--snapshots wants a run folder; {samples} is none.")
     before = read_rows(against) if against else []
     subjects: list[Path] = open_run(samples).snapshots if snapshots else [samples]
-    bars: dict[str, TaskID] = {}
+    if out is not None:
+        _shared.outputs(out, ".json")
+    _shared.without_cache()
+    kept_in_run = is_run and _shared.writable(samples)
+    if is_run and not kept_in_run:
+        print(f"note: {samples} can not be written, so its report stays as it is.", file=sys.stderr)
     found: Evaluation | None = None
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}"),
-        TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-    ) as bar:  # fmt: skip
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = bar.add_task(what, total=total)
-            bar.update(bars[what], completed=done, total=total)
-
+    with _shared.progress() as tell:
         for subject in subjects:
             found = evaluate(
                 subject, reference, metrics, n=n, extractor=extractor, seed=seed, batch=batch, device=device,
-                resolution=resolution, resize=resize, progress=progress,
+                resolution=resolution, resize=resize, progress=tell,
             )  # fmt: skip
-            if is_run:
+            if kept_in_run:
                 open_run(samples).append_metrics([row.to_json() for row in found.rows])
     if found is None:
         raise GanvasError(
@@ -89,7 +84,7 @@ def run(
     }
     if out is not None:
         io.write_json(out, document)
-    if is_run:
+    if kept_in_run:
         from ganvas.training.report import save_evidence, write_report
 
         save_evidence(open_run(samples), found)
@@ -104,12 +99,13 @@ def run(
 def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
     """A table for people."""
     from rich.console import Console
-    from rich.table import Table
+
+    from ganvas.cli._shared import Column, table
 
     console = Console()
     if not found.rows:
         for name, why in found.skipped.items():
-            console.print(f"{name} left out: {why}", highlight=False)
+            console.print(f"{name} left out: {why}", highlight=False, soft_wrap=True)
         return
     first = found.rows[0]
     kimg = f" at {first.kimg:,.1f} kimg" if first.kimg is not None else ""
@@ -119,25 +115,21 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     floor_n = max(row.floor_n for row in found.rows)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("±", justify="right")
-    table.add_column(f"floor (N={floor_n:,})" if floor_n else "floor", justify="right")
-    table.add_column("better")
-    if earlier:
-        table.add_column("before", justify="right")
+    columns = [
+        Column("metric", left=True), Column("value"), Column("±", drop=2),
+        Column(f"floor (N={floor_n:,})" if floor_n else "floor", drop=1), Column("better", left=True, drop=3),
+        *([Column("before")] if earlier else []),
+    ]  # fmt: skip
+    cells = []
     for row in found.rows:
-        cells = [
+        old = earlier.get(row.metric)
+        cells.append([
             row.label, f"{row.value:.4g}", "" if row.error is None else f"{row.error:.2g}",
             "" if row.floor is None else f"{row.floor:.4g}", row.better,
-        ]  # fmt: skip
-        if earlier:
-            old = earlier.get(row.metric)
-            cells.append("" if old is None else f"{old:.4g}")
-        table.add_row(*cells)
-    console.print(table)
+            *(["" if old is None else f"{old:.4g}"] if earlier else []),
+        ])  # fmt: skip
+    table(columns, cells)
     for name, why in found.skipped.items():
-        console.print(f"{name} left out: {why}", highlight=False, style="dim")
+        console.print(f"{name} left out: {why}", highlight=False, style="dim", soft_wrap=True)
     for warning in found.warnings:
         console.print(f"warning: {warning}", highlight=False, style="yellow", soft_wrap=True)

@@ -39,14 +39,14 @@ def run(
     if not 0 <= port < 65536:
         raise GanvasError(f"A port is a number from 0 to 65535, got {port}.")
     if export is not None:
-        if export.suffix != ".html":
-            raise GanvasError(f"A page is written as .html, got {export.name!r}.")
         from ganvas import io
         from ganvas.cli import _shared
         from ganvas.web.export import page
 
+        _shared.outputs(export, ".html")
+        _shared.without_cache()
         renderer = open_renderer(model, data, device)
-        with _shared.named_progress() as tell:
+        with _shared.progress() as tell:
             content = page(renderer, tell=tell)
         io.write_bytes(export, content)
         print(f"{renderer.name} -> {export} ({len(content) / 2**20:.1f} MiB): open it in any browser")

@@ -35,9 +35,8 @@ def run(
         json: Print the outcome as JSON.
     """
     import torch
-    from rich.console import Console
-    from rich.progress import Progress
 
+    from ganvas.cli import _shared
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.device import resolve_device
@@ -51,11 +50,11 @@ def run(
         )
     train, held_out = dataset.split(0.1)
     path = out or Path(f"{dataset.name}-extractor.safetensors")
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("training the classifier", total=1.0)
+    _shared.outputs(path, ".safetensors")
+    with _shared.progress() as tell:
         trained = classifier.train_on(
             train, held_out, epochs=epochs, seed=seed, device=resolve_device(device),
-            advance=lambda share: bar.update(task, completed=share),
+            advance=lambda share: tell("training the classifier", round(100 * share), 100),
         )  # fmt: skip
     classifier.save(path, trained, dataset.name, {"data": dataset.fingerprint, "seed": seed})
     identity = classifier.load(path, torch.device("cpu")).id

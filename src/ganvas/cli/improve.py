@@ -25,6 +25,7 @@ def run(
     extractor: str = "auto",
     seed: int = 0,
     out: Path | None = None,
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -44,6 +45,7 @@ def run(
             critic sees its features: then a classifier of another kind is trained once, and kept in the user's cache.
         seed: Of everything.
         out: A folder for the table, the pictures and the ratio. Default: sampling/ in the run, or the user's cache.
+        plain: No text in the pictures of samples.
         device: auto, cpu, cuda or mps.
         json: Print everything as JSON.
     """
@@ -55,22 +57,26 @@ def run(
     from ganvas.sampling.improve import improve as improve_model
 
     loaded = load(model, device=device)
-    with _shared.named_progress() as tell:
+    folder = home_of(loaded)
+    shown = out or folder
+    files = [shown / name for name in ("pareto.png", "before.png", "after.png")]
+    _shared.outputs(folder / "improve.json", beside=files)
+    _shared.without_cache()
+    with _shared.progress() as tell:
         ratio, held_out = calibrated(loaded, data, critic, "auto", seed, tell)
         judge = Judge(_independent(extractor, ratio, held_out, device, tell), held_out)
         found = improve_model(
             loaded, ratio, judge, budget=budget, objective=objective, n=n, seed=seed, progress=tell
         )
-    folder = home_of(loaded)
     about = {
         "model": str(model), "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": judge.extractor.id,
         "real": len(held_out),
     }  # fmt: skip
     save(folder, found, ratio, about)
-    shown = out or folder
-    io.write_bytes(shown / "pareto.png", pictures.plot_png(_plot(found, len(held_out), n)))
-    for name, samples in zip(("before", "after"), found.samples, strict=True):
-        io.write_bytes(shown / f"{name}.png", pictures.png(pictures.draw(samples)))
+    io.write_bytes(files[0], pictures.plot_png(_plot(found, len(held_out), n)))
+    titles = (f"Before: {found.before.setting.label}", f"After: {found.after.setting.label}")
+    for path, title, samples in zip(files[1:], titles, found.samples, strict=True):
+        _shared.write_picture(path, pictures.draw(samples, "" if plain else title))
     document = io.read_json(folder / "improve.json")
     if json:
         print(json_module.dumps({**document, "folder": str(shown)}))
@@ -86,8 +92,11 @@ def run(
 
 def _independent(name: str, ratio: "LogRatio", held_out: "Dataset", device: str, tell: Any) -> "Extractor":
     """An extractor that the ratio was not made with."""
+    from tempfile import TemporaryDirectory
+
     import torch
 
+    from ganvas.cli import _shared
     from ganvas.data.idx import cache_folder
     from ganvas.device import resolve_device
     from ganvas.errors import GanvasError
@@ -106,36 +115,42 @@ def _independent(name: str, ratio: "LogRatio", held_out: "Dataset", device: str,
             f"The critic was trained on the features of {name}, which can not judge what it guides."
         )
     path = cache_folder() / "extractors" / f"residual-{held_out.name}-{held_out.fingerprint}.safetensors"
-    if not path.is_file():
-        rest = torch.ones(len(held_out.items), dtype=torch.bool)
-        assert held_out.indices is not None
-        rest[held_out.indices] = False
-        trained = classifier.train_on(
-            replace(held_out, indices=rest.nonzero()[:, 0]), held_out, seed=1, body="residual", device=resolve_device(device),
-            advance=lambda share: tell("a classifier of another kind to judge by", round(1000 * share), 1000),
-        )  # fmt: skip
+    if path.is_file():
+        return classifier.load(path, resolve_device(device))
+    rest = torch.ones(len(held_out.items), dtype=torch.bool)
+    assert held_out.indices is not None
+    rest[held_out.indices] = False
+    trained = classifier.train_on(
+        replace(held_out, indices=rest.nonzero()[:, 0]), held_out, seed=1, body="residual", device=resolve_device(device),
+        advance=lambda share: tell("a classifier of another kind to judge by", round(1000 * share), 1000),
+    )  # fmt: skip
+    with TemporaryDirectory() as elsewhere:
+        # Where the cache can not be written the classifier lives as long as this command.
+        if not _shared.writable(path.parent):
+            path = Path(elsewhere) / path.name
         classifier.save(path, trained, f"judge-{held_out.name}", {"data": held_out.fingerprint, "seed": 1})
-    return classifier.load(path, resolve_device(device))
+        return classifier.load(path, resolve_device(device))
 
 
 def _table(found: "Improvement") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from ganvas.cli._shared import Column, table
     from ganvas.sampling.improve import MEASURES
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("sampler")
-    for name in ("forwards", *MEASURES):
-        table.add_column(name, justify="right")
+    columns = [Column("sampler", left=True), Column("forwards", drop=3)]
+    columns += [Column(name, drop=drop) for name, drop in zip(MEASURES, (0, 1, 2, 4), strict=True)]
+    rows, bold = [], []
     for row in found.rows:
         if row.failed:
-            table.add_row(row.setting.label, "failed", row.failed[:60])
+            rows.append([row.setting.label, "failed", *[""] * len(MEASURES)])
             continue
+        if row is found.best:
+            bold.append(len(rows))
         cells = [f"{row.values[name]:.3f} ± {row.errors[name]:.3f}" for name in MEASURES]
-        style = "bold" if row is found.best else None
-        table.add_row(row.setting.label, f"{row.cost:.3g}", *cells, style=style)
-    Console().print(table)
+        rows.append([row.setting.label, f"{row.cost:.3g}", *cells])
+    table(columns, rows, bold)
+    for row in found.rows:
+        if row.failed:
+            print(f"{row.setting.label} failed: {row.failed}")
 
 
 def _plot(found: "Improvement", real: int, n: int) -> Any:

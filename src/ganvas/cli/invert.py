@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+MOST_COLUMNS = 8
+"""Of the picture."""
+
 
 def run(
     model: Annotated[str, tyro.conf.Positional],
@@ -20,6 +23,7 @@ def run(
     encoder: Path = Path("encoder.safetensors"),
     seed: int = 0,
     out: Path = Path("inverted.npz"),
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -38,12 +42,13 @@ def run(
         encoder: Where the encoder is kept; it is trained when there is none, which an interrupted command goes on with.
         seed: Of the starts.
         out: Latents, residuals and drawn images as an .npz; a picture beside it with targets above what was drawn.
+        plain: No text in the picture.
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    import torch
+    from functools import partial
 
-    from ganvas import latent
+    from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
     from ganvas.latent.encoder import encode, train_encoder
     from ganvas.latent.invert import invert as search
@@ -51,16 +56,19 @@ def run(
     from ganvas.latent.jacobian import MOST
     from ganvas.model import load
 
-    shared.check(out)
+    picture, tuned_to = out.with_suffix(".png"), out.with_suffix(".safetensors")
+    shared.outputs(out, ".npz", beside=[picture, *([tuned_to] if method == "tune" else [])])
+    if method != "optimise" and not encoder.is_file():
+        shared.outputs(encoder, ".safetensors")
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
     targets = shared.images(images, n, loaded)
     if where.size > MOST:
         newton = 0
-    with shared.progress() as show:
+    with shared.progress() as tell:
         start = None
         if method != "optimise":
-            trained = train_encoder(where, seed=seed, path=encoder, progress=show("encoder"))
+            trained = train_encoder(where, seed=seed, path=encoder, progress=partial(tell, "encoder"))
             found = encode(where, trained, targets)
             start = found.points
         if method != "encoder":
@@ -72,15 +80,23 @@ def run(
                 restarts=restarts,
                 newton=newton,
                 seed=seed,
-                progress=show("descent"),
+                progress=partial(tell, "descent"),
             )
         if method == "tune":
-            tuned, found = tune(where, found, targets, steps=steps, seed=seed, progress=show("tuning"))
-            tuned.save(out.with_suffix(".safetensors"))
+            tuned, found = tune(
+                where, found, targets, steps=steps, seed=seed, progress=partial(tell, "tuning")
+            )
+            tuned.save(tuned_to)
     shared.save(out, found)
     drawn = loaded.to_data(found.drawn).cpu()
-    parts = zip(targets.split(16), drawn.split(16), strict=True)
-    shared.table(torch.cat([torch.cat([above, below]) for above, below in parts]), min(16, len(targets)), out)
+    pairs = list(zip(targets.split(MOST_COLUMNS), drawn.split(MOST_COLUMNS), strict=True))
+    residuals = [[f"{value:.0%}" for value in part] for part in found.residual.split(MOST_COLUMNS)]
+    sheet = pictures.sheet(
+        [row for pair in pairs for row in pair], ["target", "found"] * len(pairs),
+        captions=[row for part in residuals for row in ([""] * len(part), part)],
+        title=f"Found in {where.name}; below: what is left, of the distance of two samples", plain=plain,
+    )  # fmt: skip
+    shared.write_picture(picture, sheet)
     figures = {
         "n": len(targets), "space": where.name, "residual_median": float(found.residual.median()),
         "residual_worst": float(found.residual.max()), "ambiguity": float(found.ambiguity.mean()),
@@ -93,5 +109,5 @@ def run(
         print(f"Note: {note}.")
     print(
         f"{len(targets)} images in {where.name}: residual {figures['residual_median']:.1%} of the distance of two samples "
-        f"(worst {figures['residual_worst']:.1%}), typicality {figures['typicality']:.0%} -> {out}, {out.with_suffix('.png')}"
+        f"(worst {figures['residual_worst']:.1%}), typicality {figures['typicality']:.0%} -> {out}, {picture}"
     )

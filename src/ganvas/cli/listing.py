@@ -27,9 +27,6 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
         kind: datasets, networks, losses, penalties, augmentations, presets, metrics, extractors, samplers or models.
         json: Print JSON for programs.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from ganvas import metrics
     from ganvas.data import datasets
     from ganvas.features import extractors
@@ -59,13 +56,10 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
     if json:
         print(json_module.dumps({name: {n: r.summary(n) for n in r} for name, r in chosen.items()}, indent=2))
         return
-    console = Console()
     for name, registry in chosen.items():
-        table = Table(title=name, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 2))
+        print(name)
+        widest = max(len(entry) for entry in registry)
         for entry in registry:
-            table.add_row(entry, registry.summary(entry))
-        console.print(table)
+            print(f"  {entry:<{widest}}  {registry.summary(entry)}")
     if "datasets" in chosen:
-        console.print(
-            "  also: a folder or .zip of images, an .npy or .npz array, hub:org/name", highlight=False
-        )
+        print("  also: a folder or .zip of images, an .npy or .npz array, hub:org/name")

@@ -1,13 +1,23 @@
 """`ganvas map`"""
 
 import json as json_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ganvas.latent.map import Map
+
+
+MEANING = {
+    "density": "density: minus the log of the distance to the nearest samples",
+    "realism": "realism: the critic's logit in standard deviations",
+}
+"""What a colour stands for, in the words of the map."""
 
 
 def run(
@@ -21,6 +31,7 @@ def run(
     real: int = 3000,
     seed: int = 0,
     out: Path = Path("map.png"),
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -40,21 +51,24 @@ def run(
         real: How many real images at most.
         seed: Of the samples, as `ganvas sample` draws them.
         out: A .png.
+        plain: No text in the atlas and the clusters.
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    import torch
 
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, real_images_of
+    from ganvas.latent.attributes import attributes, class_names, real_images_of
     from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.map import NEIGHBOURS, draw_map
     from ganvas.model import load
     from ganvas.registry import did_you_mean
 
-    _shared.check_png(out)
+    atlas, sheet, figures = (
+        out.with_name(f"{out.stem}{end}") for end in ("-atlas.png", "-clusters.png", ".json")
+    )
+    _shared.outputs(out, ".png", beside=[atlas, sheet, figures])
     known = ["density", CRITIC_SCORE, "class", *attributes]
     if colour is not None and colour not in known and not colour.startswith("class:"):
         raise GanvasError(
@@ -65,8 +79,8 @@ def run(
     images, missing = None, "none were asked for"
     if data != "none":
         images, missing = real_images_of(loaded, real, data, seed, more_than=NEIGHBOURS)
-    with _shared.progress() as show:
-        found = draw_map(where, n, method, seed, images, tell=show)
+    with _shared.progress() as tell:
+        found = draw_map(where, n, method, seed, images, tell=lambda what: tell(what, 0, 1))
     words = list(found.words)
     if images is None:
         words.append(f"Without real images (no holes, no nearest ones): {missing}")
@@ -77,24 +91,12 @@ def run(
             raise GanvasError(
                 f"There is nothing called {name!r} to colour by. Use one of {', '.join(found.values)}."
             )
-    io.write_bytes(out, _scatter(found, shown, method))
+    io.write_bytes(out, _scatter(found, shown, method, class_names(loaded)))
     written = [str(out)]
     if found.samples.dim() == 4:
-        atlas, sheet = (out.with_name(f"{out.stem}-{kind}.png") for kind in ("atlas", "clusters"))
-        io.write_bytes(atlas, pictures.png(pictures.atlas(found.samples, found.places)))
-        rows_ = []
-        for cluster in found.clusters:
-            picked = [*cluster.typical, *cluster.extreme]
-            tiles = found.samples[picked]
-            tiles = (
-                torch.cat([tiles, tiles.new_zeros(10 - len(tiles), *tiles.shape[1:])])
-                if len(tiles) < 10
-                else tiles
-            )
-            if found.real is not None and found.nearest_real is not None:
-                tiles = torch.cat([tiles, found.real[found.nearest_real[picked[:2]]]])
-            rows_.append(tiles)
-        io.write_bytes(sheet, pictures.png(pictures.grid(torch.cat(rows_), columns=len(rows_[0]))))
+        title = "" if plain else f"{len(found.places):,} samples at their places on the map"
+        _shared.write_picture(atlas, pictures.atlas(found.samples, found.places, title=title))
+        _shared.write_picture(sheet, _clusters(found, plain))
         written += [str(atlas), str(sheet)]
     document: dict[str, Any] = {
         "model": model, "n": n, "method": method, "seed": seed, "words": words, "dimension": found.dimension,
@@ -106,7 +108,7 @@ def run(
         "pictures": written,
     }  # fmt: skip
     places = {"places": found.places.round(4).tolist(), "cluster_of": found.cluster_of.tolist()}
-    io.write_json(out.with_suffix(".json"), {**document, **places})
+    io.write_json(figures, {**document, **places})
     if json:
         print(json_module.dumps(document))
         return
@@ -114,12 +116,40 @@ def run(
     print(f"-> {', '.join(written)}, {out.with_suffix('.json')}")
 
 
-def _scatter(found: "Map", shown: list[str], method: str) -> bytes:
+def _clusters(found: "Map", plain: bool) -> "Image":
+    """A row for each cluster: typical samples, extreme ones, and the real images nearest to the most typical ones."""
+    import torch
+
+    from ganvas import pictures
+
+    parts = {
+        "typical": max(len(c.typical) for c in found.clusters),
+        "far out": max(len(c.extreme) for c in found.clusters),
+    }
+    rows, names = [], []
+    for cluster in found.clusters:
+        row = []
+        for chosen, room in zip((cluster.typical, cluster.extreme), parts.values(), strict=True):
+            tiles = found.samples[list(chosen)]
+            row += [tiles, tiles.new_full((room - len(tiles), *tiles.shape[1:]), 128)]
+        if found.real is not None and found.nearest_real is not None:
+            row.append(found.real[found.nearest_real[list(cluster.typical[:2])]])
+        rows.append(torch.cat(row))
+        names.append(f"{cluster.number} {cluster.label}, {cluster.share:.0%} of all")
+    heads = [name for name, room in parts.items() for _ in range(room)]
+    heads += ["real"] * (max(map(len, rows)) - len(heads))
+    title = "Clusters: their most typical samples, those furthest out, and nearest real images"
+    return pictures.sheet(rows, names, heads=heads, title=title, plain=plain)
+
+
+def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]) -> bytes:
+    import matplotlib
+    import numpy as np
     from matplotlib.figure import Figure
 
     from ganvas import pictures
 
-    figure = Figure(figsize=(7.5 * len(shown), 7), dpi=100)
+    figure = Figure(figsize=(8.5 * len(shown), 7), dpi=100)
     for i, name in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), i + 1)
         if found.real_places is not None:
@@ -129,20 +159,28 @@ def _scatter(found: "Map", shown: list[str], method: str) -> bytes:
                 s=2,
                 c="lightgrey",
                 linewidths=0,
-                label="real",
+                label="real images",
             )
-        colours = "tab10" if name == "class" else "viridis"
-        dots = axes.scatter(
-            found.places[:, 0], found.places[:, 1], s=5, c=found.values[name], cmap=colours, linewidths=0
-        )
-        figure.colorbar(dots, ax=axes, shrink=0.8)
+        values = found.values[name]
+        if name == "class":
+            colours = matplotlib.colormaps["tab10" if values.max() < 10 else "tab20"]
+            for number in np.unique(values).astype(int):
+                label = classes[number] if number < len(classes) else str(number)
+                at = found.places[values == number]
+                colour = colours(number % colours.N)
+                axes.scatter(at[:, 0], at[:, 1], s=5, color=colour, linewidths=0, label=label)
+        else:
+            dots = axes.scatter(
+                found.places[:, 0], found.places[:, 1], s=5, c=values, cmap="viridis", linewidths=0
+            )
+            figure.colorbar(dots, ax=axes, shrink=0.8, label=MEANING.get(name, name))
+        if name == "class" or found.real_places is not None:
+            axes.legend(
+                loc="upper left", bbox_to_anchor=(0, -0.02), ncols=4, fontsize=8, markerscale=3, frameon=False
+            )
         for cluster in found.clusters:
             middle = found.places[found.cluster_of == cluster.number].mean(0)
             text = f"{cluster.number} {cluster.label}"
             axes.annotate(text, middle, ha="center", fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0})
-        axes.set(
-            title=f"{len(found.places):,} samples by {method}, colour: {name}; real images grey",
-            xticks=[],
-            yticks=[],
-        )
+        axes.set(title=f"{len(found.places):,} samples by {method}, coloured by {name}", xticks=[], yticks=[])
     return pictures.plot_png(figure)

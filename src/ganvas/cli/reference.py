@@ -27,9 +27,8 @@ def run(
         resize: How images of other sizes get there.
         json: Print the outcome as JSON.
     """
-    from rich.console import Console
-    from rich.progress import Progress
 
+    from ganvas.cli import _shared
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.features import open_extractor
@@ -38,13 +37,10 @@ def run(
 
     dataset = load_dataset(DataConfig(data, resolution, resize))
     chosen = open_extractor(extractor, dataset, device)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        tasks = {what: bar.add_task(what) for what in ("reference", "held out")}
-        sizes = embed_reference(
-            dataset, chosen, batch=batch,
-            progress=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
-        )  # fmt: skip
     path = path_of(dataset.split(0.1)[0], chosen)
+    _shared.outputs(path)
+    with _shared.progress() as tell:
+        sizes = embed_reference(dataset, chosen, batch=batch, progress=tell)
     if json:
         print(
             json_module.dumps(

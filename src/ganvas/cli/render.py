@@ -26,6 +26,8 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
+    from functools import partial
+
     from ganvas import io, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
@@ -36,6 +38,7 @@ def run(
     found = read(recipe)
     if out.suffix != ".png":
         pictures.check_film(out, found.timeline.fps)
+    _shared.outputs(out)
     if not 1 <= scale <= 64:
         raise GanvasError(f"The scale is a whole factor from 1 to 64, got {scale}.")
     loaded = None if model is None else load(model, device=device)
@@ -45,8 +48,8 @@ def run(
         io.write_bytes(out, pictures.png(pictures.to_image(drawn)))
         frames = 1
     else:
-        with _shared.progress() as show:
-            film = replay_film(found, loaded, device=device, progress=show("frames"))
+        with _shared.progress() as tell:
+            film = replay_film(found, loaded, device=device, progress=partial(tell, "frames"))
         pictures.save_animation(film, out, found.timeline.fps)
         frames = len(film)
     if json:

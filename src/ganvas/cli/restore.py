@@ -2,12 +2,9 @@
 
 import json as json_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(
@@ -25,6 +22,7 @@ def run(
     restarts: int = 4,
     seed: int = 0,
     out: Path = Path("restored.npz"),
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -48,15 +46,17 @@ def run(
         restarts: Starts for each image; their spread is the ambiguity.
         seed: Of the starts and of the noise.
         out: Latents, residuals and drawn images as an .npz, with the picture beside it.
+        plain: No text in the picture.
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
     from dataclasses import replace
+    from functools import partial
 
     import torch
     import torch.nn.functional as F
 
-    from ganvas import latent
+    from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
     from ganvas.device import stream
     from ganvas.errors import GanvasError
@@ -66,7 +66,8 @@ def run(
     from ganvas.model import load
     from ganvas.registry import did_you_mean
 
-    shared.check(out)
+    picture = out.with_suffix(".png")
+    shared.outputs(out, ".npz", beside=[picture])
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
     channels, height, width = loaded.shape
@@ -100,10 +101,10 @@ def run(
         seen = seen.clamp(low, high)
     if damaged and task == "inpaint":
         seen = degrade(seen)
-    with shared.progress() as show:
+    with shared.progress() as tell:
         found = invert(
-            where, seen, steps=steps, restarts=restarts, degrade=degrade, damaged=damaged, seed=seed, progress=show("descent"),
-            keep=0.003,
+            where, seen, steps=steps, restarts=restarts, degrade=degrade, damaged=damaged, seed=seed,
+            progress=partial(tell, "descent"), keep=0.003,
         )  # fmt: skip
     shown = seen if damaged else degrade(seen)
     if mask is not None:
@@ -114,7 +115,17 @@ def run(
     )  # what was seen stays
     restored = loaded.to_data(filled).cpu()
     shared.save(out, replace(found, drawn=filled))
-    shared.table(torch.cat([*([] if damaged else [originals]), shown, restored]), len(originals), out)
+    parts = {} if damaged else {"original": originals}
+    parts |= {"damaged": shown, "restored": restored}
+    rows = [
+        (name, row)
+        for i in range(0, len(originals), 8)
+        for name, each in parts.items()
+        for row in [each[i : i + 8]]
+    ]
+    title = f"{task}, restored in {where.name}"
+    sheet = pictures.sheet([row for _, row in rows], [name for name, _ in rows], title=title, plain=plain)
+    shared.write_picture(picture, sheet)
     figures: dict[str, Any] = {
         "n": len(originals), "task": task, "residual": float(found.residual.mean()),
         "ambiguity": float(found.ambiguity.mean()), "typicality": float(found.typicality.mean()), "notes": list(found.notes),
@@ -136,4 +147,4 @@ def run(
         return
     for note in found.notes:
         print(f"Note: {note}.")
-    print(f"{len(originals)} images: {text} -> {out}, {out.with_suffix('.png')}")
+    print(f"{len(originals)} images: {text} -> {out}, {picture}")

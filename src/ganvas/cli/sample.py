@@ -1,10 +1,18 @@
 """`ganvas sample`"""
 
 import json as json_module
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+MOST_ROWS = 20
+"""Of a picture with a row for each class."""
 
 
 def run(
@@ -15,11 +23,12 @@ def run(
     labels: tuple[str, ...] | None = None,
     sampler: str = "prior",
     budget: int = 10,
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
     truncate: float | None = None,
     best: bool = False,
     ratio: Path | None = None,
     out: Path = Path("samples.png"),
+    plain: bool = False,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -32,30 +41,33 @@ def run(
         labels: Classes to draw, by name or number, repeated to n; for models trained with --conditional.
         sampler: From `ganvas list samplers`; all but prior, truncate, polarity and magnet need `ganvas calibrate` first.
         budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
-        set: Any option of the sampler, NAME=VALUE; may be repeated.
+        set: Any option of the sampler, say rejections=4.
         truncate: Draw from a truncated space first: psi in w, a threshold in z.
         best: Use what `ganvas improve` recommended for this model.
         ratio: A file of `ganvas calibrate --out`. Default: the one that was kept for this model.
         out: A .png grid, an .npz array, or a new folder of PNGs.
+        plain: No names of classes in the picture, and no row for each.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
+    from ganvas.latent.attributes import class_names
     from ganvas.model import load
     from ganvas.pictures import check_out, save_samples
 
     check_out(out)
+    _shared.outputs(out / "0.png" if out.suffix == "" else out)
     if best and (sampler != "prior" or set or truncate is not None):
         raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
     if set and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
-    plain = not best and sampler == "prior" and truncate is None
+    usual = not best and sampler == "prior" and truncate is None
     loaded = load(model, device=device, critic=False)
-    chosen_labels = _shared.classes(labels, loaded)
+    numbers = _shared.classes(labels, loaded)
     about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info["kimg"]}
-    if plain:
-        samples = loaded.sample(n, seed=seed, labels=chosen_labels)
+    if usual:
+        samples = loaded.sample(n, seed=seed, labels=numbers)
         words = ""
     else:
         import torch
@@ -76,9 +88,9 @@ def run(
                     f"Run: ganvas calibrate {model}"
                 )
             judge = LogRatio.load(path, loaded)
-        with _shared.named_progress() as tell:
+        with _shared.progress() as tell:
             drawn = chosen.draw(
-                loaded, judge, n, seed=seed, labels=None if chosen_labels is None else torch.tensor(chosen_labels),
+                loaded, judge, n, seed=seed, labels=None if numbers is None else torch.tensor(numbers),
                 callback=lambda done, total: tell(chosen.label, done, total),
             )  # fmt: skip
         samples = drawn.samples.cpu()
@@ -86,11 +98,26 @@ def run(
         about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
         if judge is not None:
             about["log_ratio"] = float(drawn.log_ratio.mean())
-    save_samples(samples, out)
+    drawn_from = loaded.labels(n, numbers) if loaded.generator.num_classes else None
+    if plain or out.suffix != ".png" or samples.dim() != 4 or drawn_from is None:
+        save_samples(samples, out)
+    else:
+        _shared.write_picture(out, _by_class(samples, drawn_from, class_names(loaded)))
     if json:
         print(json_module.dumps(about))
     else:
         print(f"{n} samples (seed {seed}, {loaded.info['kimg']:g} kimg{words}) -> {out}")
+
+
+def _by_class(samples: "Tensor", labels: "Tensor", names: Sequence[str]) -> "Image":
+    """A row for each class, as long as there are few enough of them."""
+    from ganvas import pictures
+
+    found = labels.unique().tolist()
+    if len(found) > MOST_ROWS:
+        return pictures.grid(samples)
+    rows = [samples[labels == number] for number in found]
+    return pictures.sheet(rows, [names[number] if number < len(names) else str(number) for number in found])
 
 
 def _options(sampler: str, given: tuple[str, ...]) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """`ganvas statistics`"""
 
 import json as json_module
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +57,11 @@ def run(
     separated = list(attributes) if len(loaded.shape) == 3 else []
     if classifier_of(loaded) is not None:
         separated = [f"class:{name}" for name in class_names(loaded)] or separated
-    with _shared.progress() as show:
+    with _shared.progress() as tell:
+
+        def show(name: str) -> Callable[[int, int], None]:
+            return partial(tell, name)
+
         # Before what takes minutes: a name that there is none of is said at once.
         matrix = _rescored(opened[-1], given, rescore, seed, show) if rescore else None
         reader = accuracy = None
@@ -78,15 +84,11 @@ def run(
     if json:
         print(json_module.dumps(document, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("statistic", *rows):
-        table.add_column(column, justify="left" if column == "statistic" else "right")
-    for name in dict.fromkeys(name for row in rows.values() for name in row):
-        table.add_row(name, *("" if name not in row else f"{row[name]:.4g}" for row in rows.values()))
-    Console().print(table)
+    found = dict.fromkeys(name for row in rows.values() for name in row)
+    _shared.table(
+        [_shared.Column("statistic", left=True), *(_shared.Column(name) for name in rows)],
+        [[name, *("" if name not in row else f"{row[name]:.4g}" for row in rows.values())] for name in found],
+    )
     if matrix is not None:
         _show_matrix(matrix)
     if accuracy is not None:
@@ -121,25 +123,18 @@ def _rescored(
 
 
 def _show_matrix(matrix: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from ganvas.cli._shared import Column, table
 
-    table = Table(
-        box=None, padding=(0, 2, 0, 0), title=f"what directions of {matrix['space']} change, in deviations"
-    )
-    for column in ("direction", "sigmas", *matrix["names"], "leakage"):
-        table.add_column(column, justify="left" if column == "direction" else "right")
+    print(f"what directions of {matrix['space']} change, in deviations; [its own attribute] by {EFFECT:g}")
+    columns = [Column("direction", left=True), Column("sigmas"), *(Column(name) for name in matrix["names"])]
+    rows = []
     for i, name in enumerate(matrix["names"]):
         strength = matrix["strengths"][i]
         cells = [f"{value:+.2f}" for value in matrix["matrix"][i]]
-        cells[i] = f"[bold]{cells[i]}[/bold]"
-        table.add_row(
-            name,
-            "not reached" if strength is None else f"{strength:.2f}",
-            *cells,
-            f"{matrix['leakage'][i]:.2f}",
-        )
-    Console().print(table)
+        cells[i] = f"[{cells[i]}]"
+        reached = "not reached" if strength is None else f"{strength:.2f}"
+        rows.append([name, reached, *cells, f"{matrix['leakage'][i]:.2f}"])
+    table([*columns, Column("leakage")], rows)
 
 
 def _measure(space: "LatentSpace", n: int, seed: int, separated: list[str]) -> dict[str, float]:

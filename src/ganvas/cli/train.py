@@ -36,12 +36,12 @@ def run(
     conditional: bool = False,
     augment: tuple[str, ...] | None = None,
     on_collapse: Literal["warn", "stop", "rollback"] | None = None,
-    set: tuple[str, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH=VALUE")] = (),
     seeds: int = 0,
     folds: int = 0,
     dry_run: bool = False,
     json: bool = False,
-) -> None:
+) -> int | None:
     """Train a generator and a critic.
 
     Args:
@@ -99,14 +99,14 @@ def run(
             for line in (*dataset.notes, training.describe(config, dataset)):
                 print(line)
         print(json_module.dumps(to_dict(config), indent=2))
-        return
+        return None
     if seeds or folds:
         if more is not None:
             raise GanvasError(
                 "--more adds minutes to a run that there is; --seeds and --folds start new ones."
             )
         _repeat(data, seeds, folds, out, name, resume, resolution, resize, mirror, balance, given, json)
-        return
+        return None
     result = training.train(
         data,
         out=out,
@@ -131,6 +131,7 @@ def run(
                 }
             )
         )
+    return 130 if result.stopped == "interrupted" else None
 
 
 def _repeat(
@@ -147,9 +148,7 @@ def _repeat(
     given: dict[str, Any],
     json: bool,
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from ganvas.cli._shared import Column, table
     from ganvas.training.repeat import repeat
 
     if not data or resume is not None:
@@ -161,14 +160,16 @@ def _repeat(
     if json:
         print(found.path.read_text())
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("metric", "mean", "spread", "floor", "each"):
-        table.add_column(column, justify="left" if column in ("metric", "each") else "right")
+    columns = [
+        Column("metric", left=True), Column("mean"), Column("spread"), Column("floor", drop=1),
+        Column("each", left=True, drop=2),
+    ]  # fmt: skip
+    rows = []
     for metric, each in found.values.items():
         floor = sum(found.floors[metric]) / len(each)
         cells = (f"{value:.4g}" for value in (found.mean(metric), found.spread(metric), floor))
-        table.add_row(metric, *cells, ", ".join(f"{value:.4g}" for value in each))
-    Console().print(table)
+        rows.append([metric, *cells, ", ".join(f"{value:.4g}" for value in each)])
+    table(columns, rows)
     print(f"Written to {found.path}")
 
 

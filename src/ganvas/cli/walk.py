@@ -2,9 +2,16 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+COLUMNS = 12
+"""Of a strip."""
 
 
 def run(
@@ -18,6 +25,7 @@ def run(
     equal: bool = False,
     labels: tuple[str, ...] | None = None,
     layers: int = 3,
+    plain: bool = False,
     seed: int = 0,
     fps: float = 24.0,
     out: Path = Path("walk.gif"),
@@ -39,7 +47,8 @@ def run(
         layers: Layers that mixing takes from the row.
         seed: Of the key points.
         fps: Pictures a second of a film.
-        out: .gif, .webp or .mp4 for a film, .png for a strip.
+        out: .gif, .webp or .mp4 for a film, .png for a strip; .png or .npz for points.
+        plain: No text in the pictures.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
@@ -50,11 +59,20 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.model import load
 
-    if out.suffix != ".png":
+    if kind == "mixing" and out.suffix != ".png":
+        raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
+    if out.suffix not in (".png", ".npz"):
         pictures.check_film(out, fps)
+    _shared.outputs(out)
     if keys < 2 or frames < 2:
         raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
     loaded = load(model, device=device, critic=False)
+    if len(loaded.shape) == 1 and out.suffix not in (".png", ".npz"):
+        raise GanvasError(f"This model draws points: use --out {out.with_suffix('.png')} or .npz.")
+    if len(loaded.shape) == 3 and out.suffix == ".npz":
+        raise GanvasError(
+            f"Pictures are written as a film or a strip: use --out {out.with_suffix('.gif')} or .png."
+        )
     where = latent.open_space(loaded, "w+" if kind == "mixing" and space is None else space)
     classes = loaded.labels(keys, _shared.classes(labels, loaded))
     outcome: dict[str, Any] = {"space": where.name, "kind": kind, "keys": keys, "seed": seed, "out": str(out)}
@@ -65,8 +83,6 @@ def run(
         half = keys // 2
         walk = latent.style_mixing(where, points[:half], points[half:], layers)
         outcome |= {"rows": half, "columns": keys - half, "layers": layers}
-        if out.suffix != ".png":
-            raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
     elif kind == "geodesic":
         walk, energies = latent.geodesic(where, points[0], points[1], frames)
         outcome |= {"energy_before": energies[0], "energy_after": min(energies)}
@@ -80,8 +96,8 @@ def run(
             return classes[index].to(loaded.device)
 
         times = torch.linspace(0, 1, frames, dtype=torch.float64)
-        plain = latent.step_lengths(where, path(times), labels_at(times))
-        outcome["variation_before"] = latent.variation(plain)
+        lengths = latent.step_lengths(where, path(times), labels_at(times))
+        outcome["variation_before"] = latent.variation(lengths)
         if equal:
             times = latent.equal_steps(where, path, frames, labels_at)
             outcome["variation_after"] = latent.variation(
@@ -95,12 +111,17 @@ def run(
                 for i, part in enumerate(walk.split(64))
             ]
         )
+        sources = where.decode(points, None if classes is None else classes.to(loaded.device))
     samples = loaded.to_data(drawn).cpu()
-    if out.suffix == ".png" and samples.dim() == 4:
-        from ganvas import io
-
-        columns = outcome.get("columns", min(12, len(samples)))
-        io.write_bytes(out, pictures.png(pictures.grid(samples, columns=columns)))
+    if kind == "mixing":
+        _shared.write_picture(out, _mixed(loaded.to_data(sources).cpu(), samples, layers, seed, plain))
+    elif out.suffix == ".png" and samples.dim() == 4:
+        rows = samples.split(COLUMNS)
+        names = [f"{i * COLUMNS + 1} to {i * COLUMNS + len(row)}" for i, row in enumerate(rows)]
+        title = f"{len(samples)} steps through {keys} samples of seed {seed} in {where.name}" + (
+            f", {kind}" if kind != "auto" else ""
+        )
+        _shared.write_picture(out, pictures.sheet(rows, names, title=title, plain=plain))
     elif samples.dim() == 4:
         pictures.save_animation(samples, out, fps)
     else:
@@ -110,3 +131,22 @@ def run(
         return
     figures = "".join(f", {k.replace('_', ' ')} {v:.3g}" for k, v in outcome.items() if isinstance(v, float))
     print(f"{len(samples)} pictures through {where.name}{figures} -> {out}")
+
+
+def _mixed(sources: "Tensor", mixed: "Tensor", layers: int, seed: int, plain: bool) -> "Image":
+    """The table of a mixing, with the samples that it crosses on the left and on top."""
+    import torch
+
+    from ganvas import pictures
+
+    half = len(sources) // 2
+    rows, columns = sources[:half], sources[half:]
+    empty = torch.full_like(sources[:1], 128)
+    table = [
+        torch.cat([empty, columns]),
+        *map(torch.cat, zip(rows.split(1), mixed.split(len(columns)), strict=True)),
+    ]
+    title = f"First {layers} layers of the sample on the left, the others of the one on top (seed {seed})"
+    names = ["", *(f"sample {i}" for i in range(half))]
+    heads = ["", *(f"sample {i}" for i in range(half, len(sources)))]
+    return pictures.sheet(table, names, heads=heads, title=title, plain=plain)

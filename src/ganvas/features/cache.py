@@ -38,7 +38,7 @@ def batches(dataset: Dataset, size: int) -> Iterator[Tensor]:
 def embed_dataset(
     dataset: Dataset, extractor: Extractor, *, batch: int = 256, advance: Callable[[int], None] | None = None
 ) -> Features:
-    """Features of a data set: from the cache when they are there, else embedded and kept."""
+    """Features of a data set: from the cache when they are there, else embedded and kept where the cache can be written."""
     path = path_of(dataset, extractor)
     tensors: dict[str, torch.Tensor] = {}
     if extractor.cacheable and path.is_file():
@@ -67,6 +67,7 @@ def embed_dataset(
             "kind": "features", "data": dataset.name, "fingerprint": dataset.fingerprint,
             "extractor": extractor.id, "resize": extractor.resize, "n": len(dataset),
         }  # fmt: skip
-        with io.atomic(path) as temporary:
+        # What can not be kept is embedded again the next time; that is no reason to lose it now.
+        with suppress(GanvasError), io.atomic(path) as temporary:
             io.save_tensors(temporary, tensors, header)
     return found

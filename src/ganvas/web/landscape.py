@@ -1,6 +1,7 @@
 """The map of the page: thousands of samples on a plane, with what they can be coloured by, found once for a model."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,8 @@ def landscape(renderer: Renderer, n: int = SAMPLES, tell: Tell = lambda what, do
     tensors |= {f"value.{name}": each for name, each in found.values.items()}
     if found.real_places is not None:
         tensors["real_places"] = found.real_places
-    with io.atomic(path) as temporary:
+    # A cache that can not be written only costs time.
+    with suppress(GanvasError), io.atomic(path) as temporary:
         io.save_tensors(temporary, tensors, {"kind": "landscape", "made_of": made_of})
     return found
 

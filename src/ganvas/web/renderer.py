@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -210,7 +211,8 @@ class Renderer:
                     self._found[key] = load_directions(path, self.model)
                 except GanvasError:
                     self._found[key] = work()
-                    save(path, self._found[key])
+                    with suppress(GanvasError):  # a cache that can not be written only costs time
+                        save(path, self._found[key])
             return self._found[key]
 
     def load(self, path: Path) -> list[Direction]:

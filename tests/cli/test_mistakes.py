@@ -1,0 +1,137 @@
+"""Every command, given what people give by mistake: exit code 2, a sentence and no traceback, nothing half-written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ganvas.cli import COMMANDS, main
+from ganvas.training import Result
+
+NOWHERE = "no/such/thing"
+TAKES_MODEL = (
+    "calibrate", "directions", "dissect", "edit", "eval", "explore", "improve", "invert", "map", "restore", "sample",
+    "statistics", "walk",
+)  # fmt: skip
+WRITES = {
+    "calibrate": ".safetensors", "directions": ".safetensors", "dissect": ".png", "edit": ".png", "eval": ".json",
+    "invert": ".npz", "map": ".png", "restore": ".npz", "sample": ".png", "walk": ".gif",
+}  # fmt: skip
+"""Commands that write where --out says, with a suffix that they take."""
+FURTHER = {"edit": ["--arithmetic", "1 - 2"], "invert": ["{images}"], "restore": ["{images}"]}
+"""What these need beside the model."""
+
+MISTAKES: list[tuple[list[str], str]] = [
+    *(([command, NOWHERE, *FURTHER.get(command, [])], NOWHERE) for command in TAKES_MODEL),
+    *(([command, "{run}", *FURTHER.get(command, []), "--out", "wrong.xyz"], ".xyz") for command in WRITES),
+    *(
+        ([command, "{run}", *FURTHER.get(command, []), "--out", f"folder{suffix}"], f"folder{suffix}")
+        for command, suffix in WRITES.items()
+    ),
+    *(
+        ([command, "{run}", *FURTHER.get(command, []), "--out", f"file/deeper/a{suffix}"], "not a folder")
+        for command, suffix in WRITES.items()
+    ),
+    *(
+        ([command, "{run}", *FURTHER.get(command, []), "--device", "tpu"], "Unknown device 'tpu'")
+        for command in TAKES_MODEL
+    ),
+    (["demo", "--minutes", "-1"], "must be more than 0"),
+    (["demo", "--minutes", "0.01", "--out", "file"], "file"),
+    (["train", "digits", "--out", "file"], "file"),
+    (["diagnose", NOWHERE], NOWHERE),
+    (["extractor", "train", NOWHERE], NOWHERE),
+    (["extractor", "train", "digits", "--out", "file/deeper/a.safetensors"], "not a folder"),
+    (["reference", NOWHERE], NOWHERE),
+    (["render", NOWHERE], NOWHERE),
+    (["render", "file"], "file"),
+    (["explore", "{run}", "--port", "70000"], "0 to 65535"),
+    (["explore", "{run}", "--export", "page.pdf"], "use .html"),
+    (["explore", "{run}", "--export", "file/deeper/page.html"], "not a folder"),
+    (["improve", "{run}", "--out", "file/deeper"], "not a folder"),
+    (["sample", "{run}", "--n", "0"], "at least 1"),
+    (["sample", "{run}", "--sampler", "bugdet"], "Did you mean 'budget'?"),
+    (["sample", "{run}", "--set", "x=1"], "name one with --sampler"),
+    (["sample", "{run}", "--sampler", "truncate", "--set", "psy=1"], "no option 'psy'"),
+    (["sample", "{run}", "--out", "full"], "not empty"),
+    (["walk", "{run}", "--keys", "1"], "at least 2"),
+    (["walk", "{run}", "--kind", "mixing"], "use --out mixing.png"),
+    (["walk", "{run}", "--labels", "dress"], "without labels"),
+    (["directions", "{run}", "--method", "attribute"], "--attribute NAME"),
+    (["edit", "{run}"], "--direction FILE"),
+    (["edit", "{run}", "--direction", "file"], "file"),
+    (["map", "{run}", "--colour", "sadness"], "nothing called 'sadness'"),
+    (["dissect", "{run}", "--units", "0"], "at least 1"),
+    (["restore", "{run}", "{images}", "--task", "inpiant"], "Did you mean 'inpaint'?"),
+    (["restore", "{run}", NOWHERE], NOWHERE),
+    (["invert", "{run}", NOWHERE], NOWHERE),
+    (["statistics", "{run}", "--spaces", "q"], "no space 'q'"),
+    (["statistics", "{run}", "--rescore", "width"], "at least two"),
+]
+
+
+@pytest.fixture
+def places(tmp_path: Path, trained: Result, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """A folder with things that are in the way, and nothing else when the test is over."""
+    monkeypatch.chdir(tmp_path)
+    for suffix in {*WRITES.values()}:
+        (tmp_path / f"folder{suffix}").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("not a model, not a recipe, not a folder")
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    yield {"run": str(trained.run.path), "images": "digits"}
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before, "nothing half-written"
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_mistakes(
+    arguments: list[str], message: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([text.format(**places) for text in arguments]) == 2
+    said = capsys.readouterr().err
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in said
+    assert "Errno" not in said
+    assert ".tmp" not in said
+
+
+def test_every_command_is_driven() -> None:
+    assert {words[0] for words, _ in MISTAKES} == set(COMMANDS) - {"list", "completion"}
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+@pytest.mark.parametrize("wrong", [["--no-such-flag"], ["--device"]])
+def test_flags_that_there_are_none_of(
+    command: str, wrong: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([command, *wrong])
+    assert stop.value.code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_can_not_be_written(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is only quicker with it goes on and says so; what is kept there alone is refused before the work."""
+    blocked = tmp_path / "file"
+    blocked.write_text("x")
+    monkeypatch.setenv("GANVAS_CACHE", str(blocked / "cache"))
+    run = str(trained.run.path)
+    assert main(["eval", run, "--n", "100", "--metrics", "frechet", "--device", "cpu"]) == 0
+    shown = capsys.readouterr()
+    assert "frechet" in shown.out
+    assert "Set GANVAS_CACHE to a folder of your own" in shown.err
+    snapshot = str(trained.run.snapshots[-1] / "generator.safetensors")
+    lone = tmp_path / "lone.safetensors"
+    lone.write_bytes(Path(snapshot).read_bytes())
+    for command in ("calibrate", "improve"):
+        assert main([command, str(lone), "--device", "cpu"]) == 2
+        shown = capsys.readouterr()
+        assert "set GANVAS_CACHE" in shown.err
+    assert main(["reference", "digits", "--device", "cpu"]) == 2
+    assert "set GANVAS_CACHE" in capsys.readouterr().err

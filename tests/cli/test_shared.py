@@ -1,0 +1,136 @@
+"""What all commands share: tables, progress where nobody sees a bar, outputs that are checked before the work."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ganvas.cli import _shared, main
+from ganvas.errors import GanvasError
+
+COLUMNS = [
+    _shared.Column("metric", left=True), _shared.Column("value"), _shared.Column("floor", drop=1),
+    _shared.Column("what it means", left=True, drop=2),
+]  # fmt: skip
+ROWS = [["frechet", "12.5", "1.25", "w" * 100], ["a metric with a long name", "3", "", "short"]]
+
+
+def test_tables_are_whole_in_pipes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    _shared.table(COLUMNS, ROWS)
+    assert capsys.readouterr().out.splitlines() == [
+        "metric                     value  floor  what it means",
+        "frechet                     12.5   1.25  " + "w" * 100,
+        "a metric with a long name      3         short",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "left"),
+    [(200, "metric value floor what it means"), (100, "metric value floor"), (35, "metric value")],
+)
+def test_terminals_drop_columns_by_importance(
+    width: int, left: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    _shared.table(COLUMNS, ROWS)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert " ".join(lines[0].split()) == left
+    assert [line.split("  ")[0] for line in lines[1:3]] == [row[0] for row in ROWS], "words are whole"
+    gone = [column.name for column in COLUMNS if column.name not in left]
+    note = f"no room for: {', '.join(gone)}; a wider window, a pipe or --json shows them"
+    assert " ".join(" ".join(lines[3:]).split()) == (note if gone else "")
+
+
+def test_long_jobs_report_in_pipes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a part of them says nothing; a quick job is silent."""
+    monkeypatch.setattr(_shared, "FIRST", 0.01)
+    monkeypatch.setattr(_shared, "EVERY", 0.01)
+    said = ""
+    with _shared.progress() as tell:
+        tell("descent", 3, 1200)
+        give_up = time.monotonic() + 20
+        while "descent: 3 of 1,200" not in said and time.monotonic() < give_up:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+    assert "descent: 3 of 1,200" in said
+    monkeypatch.setattr(_shared, "FIRST", 60.0)
+    capsys.readouterr()
+    with _shared.progress() as tell:
+        tell("descent", 1, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_outputs_are_refused_for_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_text("x")
+    for out, message in (
+        ("a.gif", "Can not write .gif here"),
+        ("a", "Can not write a name without suffix here"),
+        ("folder.png", "is a folder"),
+        ("file/a.png", "is a file, not a folder"),
+        ("file/deeper/a.png", "is a file, not a folder"),
+        ("x" * 300 + ".png", "name too long"),
+    ):
+        with pytest.raises(GanvasError, match=re.compile(message, re.IGNORECASE)):
+            _shared.outputs(tmp_path / out, ".png")
+    with pytest.raises(GanvasError, match="is a folder"):
+        _shared.outputs(tmp_path / "a.png", ".png", beside=[tmp_path / "folder.png"])
+    _shared.outputs(tmp_path / "new" / "folders" / "a.png", ".png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"], (
+        "nothing is left behind"
+    )
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(GanvasError, match="set GANVAS_CACHE"):
+        _shared.outputs(tmp_path / "file" / "ratio.safetensors")
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self").is_dir(), reason="only Linux has a folder that takes files from nobody"
+)
+def test_a_folder_that_takes_no_files() -> None:
+    """Permissions alone would say yes to an administrator."""
+    with pytest.raises(GanvasError, match="Choose another folder"):
+        _shared.outputs(Path("/proc/self/a.png"), ".png")
+
+
+def test_messages_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """Never the temporary one beside it."""
+    from ganvas import io
+
+    with pytest.raises(GanvasError) as refused, io.atomic(tmp_path / "a.png") as temporary:
+        raise OSError(28, "No space left on device", str(temporary))
+    assert "a.png" in str(refused.value)
+    assert "tmp" not in str(refused.value).replace(str(tmp_path), "")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """`ganvas list | head`."""
+    ganvas = subprocess.Popen(
+        [sys.executable, "-m", "ganvas", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert ganvas.stdout is not None
+    assert ganvas.stderr is not None
+    ganvas.stdout.close()
+    assert ganvas.stderr.read() == ""
+    ganvas.stderr.close()
+    assert ganvas.wait(60) == 141
+
+
+def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from ganvas import metrics
+
+    def interrupted(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(metrics, "evaluate", interrupted)
+    assert main(["eval", "fashion"]) == 130
+    assert capsys.readouterr().err.startswith("interrupted")
