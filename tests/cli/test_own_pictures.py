@@ -51,10 +51,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on such a folder, the folder, a zip of it and a picture of a phone."""
     place = tmp_path_factory.mktemp("own")
     folder = photographs(place / "photos", 64)
-    ganvas.train(
-        str(folder), resolution=16, resize="crop", conditional=True, kimg=0.064, batch=16, device="cpu", out=place,
-        name="run", quiet=True, report=False, settings=TINY,
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANVAS_CACHE", str(place / "cache"))
+        ganvas.train(
+            str(folder), resolution=16, resize="crop", conditional=True, kimg=0.064, batch=16, device="cpu", out=place,
+            name="run", quiet=True, report=False, settings=TINY,
+        )  # fmt: skip
     shutil.make_archive(str(place / "archive"), "zip", folder)
     with zipfile.ZipFile(place / "archive.zip", "a") as file:
         file.writestr("inner.zip", b"PK")
@@ -62,6 +64,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exif[0x0112] = 6  # the camera was held upright: to be turned by a quarter
     phone().rotate(90, expand=True).save(place / "phone.jpg", exif=exif, quality=95)
     return place
+
+
+@pytest.fixture(autouse=True)
+def _same_user(place: Path, monkeypatch: pytest.MonkeyPatch, _own_cache: None) -> None:
+    """Whoever trained the run: its word on its data counts."""
+    monkeypatch.setenv("GANVAS_CACHE", str(place / "cache"))
 
 
 def phone() -> Image.Image:
@@ -141,13 +149,13 @@ def test_mapped_without_its_data(place: Path, tmp_path: Path, capsys: pytest.Cap
         str(tmp_path / "a.png"),
     ]
     assert main([*arguments, "--data", str(place / "phone.jpg")]) == 2
-    assert "phone holds 1 images; holes and nearest images need more than 5" in capsys.readouterr().err
+    assert "phone holds 1 images, and more than 5 are needed" in capsys.readouterr().err
     (place / "photos").rename(place / "elsewhere")
     try:
         assert main(arguments) == 0
     finally:
         (place / "elsewhere").rename(place / "photos")
-    assert "\nHoles and nearest real images are left out: " in capsys.readouterr().out
+    assert "\nWithout real images (no holes, no nearest ones): " in capsys.readouterr().out
 
 
 def test_calibrated_with_other_pictures(
@@ -156,8 +164,13 @@ def test_calibrated_with_other_pictures(
     run, out = str(place / "00000-run"), str(tmp_path / "ratio.safetensors")
     assert main(["calibrate", run, "--critic", "own", "--out", out]) == 2
     said = capsys.readouterr().err
-    assert "needs 200 real samples that the model was not trained on" in said
-    assert "of photos there are 6. Give 400 others or more with --data" in said
+    assert "needs 100 real samples that the model was not trained on; of photos there are 6." in said
+    assert "Give 200 others or more with --data" in said
+    assert main(["improve", run, "--critic", "own"]) == 2
+    assert (
+        "needs 200 real samples that the model was not trained on, half of them to judge by"
+        in capsys.readouterr().err
+    )
     others = photographs(tmp_path / "others", 400)
     assert main(["calibrate", run, "--critic", "own", "--data", str(others), "--out", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["real"] == 100
@@ -186,7 +199,7 @@ def test_explored(place: Path, source: str) -> None:
 
 
 def test_explored_beside_too_few(place: Path) -> None:
-    with pytest.raises(GanvasError, match="phone holds 1 images; to compare with, more than 5"):
+    with pytest.raises(GanvasError, match="phone holds 1 images, and more than 5 are needed"):
         open_renderer(place / "00000-run", str(place / "phone.jpg"), "cpu")
 
 

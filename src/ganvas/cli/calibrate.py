@@ -49,7 +49,7 @@ def run(
     plot = path.with_name("calibration.png")
     _shared.outputs(path, beside=[plot])
     with _shared.progress() as tell:
-        ratio, _ = calibrated(loaded, data, critic, method, seed, tell)
+        ratio, _ = calibrated(loaded, data, critic, method, seed, tell, judged=False)
     ratio.save(path)
     io.write_bytes(plot, pictures.plot_png(_plot(ratio)))
     report = asdict(ratio.report)
@@ -73,9 +73,12 @@ def describe(ratio: "LogRatio") -> str:
 
 
 def calibrated(
-    model: "Model", data: str | None, critic: Any, method: Any, seed: int, tell: Any
+    model: "Model", data: str | None, critic: Any, method: Any, seed: int, tell: Any, judged: bool = True
 ) -> "tuple[LogRatio, Dataset]":  # fmt: skip
-    """The ratio, and the half of the held-out data that it was not calibrated on."""
+    """The ratio, and the half of the held-out data that it was not calibrated on.
+
+    Not `judged`: where all of it is only just enough, all of it calibrates.
+    """
     from dataclasses import replace
 
     from ganvas.errors import GanvasError
@@ -86,20 +89,21 @@ def calibrated(
     dataset, config = load_data_of(model, data)
     seen = classifier_of(model)
     guide_network = None if seen is None or tuple(seen.network.shape) != tuple(model.shape) else seen.network
-    share = config.holdout
-    if (
-        config.source != model.config.data.source
-    ):  # nothing of it was trained on: as much as is needed may be held out
+    share, need = config.holdout, LEAST_REAL * (2 if judged else 1)
+    # Of other data nothing was trained on: as much as is needed may be held out.
+    if config.source != model.config.data.source:
         share = max(share, min(0.5, 2 * LEAST_REAL / len(dataset)))
     train, held = dataset.split(share, config.fold)
-    if len(held) < 2 * LEAST_REAL:
+    if len(held) < need:
         raise GanvasError(
-            f"A calibration needs {2 * LEAST_REAL} real samples that the model was not trained on, half of them to judge it by; "
-            f"of {dataset.name} there are {len(held)}. Give {4 * LEAST_REAL} others or more with --data, or train with "
+            f"This needs {need} real samples that the model was not trained on{', half of them to judge by' if judged else ''}; "
+            f"of {dataset.name} there are {len(held)}. Give {2 * need} others or more with --data, or train with "
             "--set data.holdout=0.5."
         )
     assert held.indices is not None
     guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
+    if len(guide) < LEAST_REAL:
+        guide = held
 
     def everything(part: "Dataset", most: int) -> Any:
         import torch

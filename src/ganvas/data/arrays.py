@@ -212,7 +212,9 @@ def _points(
             f"{path} holds points of shape {array.shape}; --resolution and --resize are for images."
         )
     points = torch.from_numpy(np.array(array, dtype=np.float32))
-    parts = [points.numpy().tobytes(), *([] if labels is None else [repr(names), labels.numpy().tobytes()])]
+    parts: list[bytes | str] = [points.numpy().tobytes()]
+    if labels is not None:
+        parts += [repr(names), labels.numpy().tobytes()]
     return Dataset(name, points, (points.shape[1],), fingerprint(*parts), labels, names, notes)
 
 

@@ -106,7 +106,7 @@ def _is_transparent(picture: Image.Image) -> bool:
         return False
     if is_deep(picture):
         return bool((np.asarray(picture) == picture.info.get("transparency")).any())
-    return picture.convert("RGBA").getchannel("A").getextrema()[0] < 255
+    return bool(np.asarray(picture.convert("RGBA").getchannel("A")).min() < 255)
 
 
 def _brightest(picture: Image.Image) -> int:

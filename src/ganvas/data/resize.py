@@ -107,7 +107,9 @@ def from_arrays(
     size, how, said = plan([(images.shape[3], images.shape[2])] * len(images), config)
     if how is not None and size != (images.shape[3], images.shape[2]):
         images = torch.stack([to_tensor(resize(from_tensor(image), size, how)) for image in images])
-    marks = [repr(class_names), labels.numpy().tobytes()] if own_labels and labels is not None else []
+    marks: list[bytes | str] = []
+    if own_labels and labels is not None:
+        marks = [repr(class_names), labels.numpy().tobytes()]
     return Dataset(
         name=name,
         items=images,
