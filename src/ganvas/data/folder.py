@@ -138,7 +138,11 @@ def _labelling(reader: FolderItems, listing: Listing) -> Labelling:
     if not listing.document:
         return by_folder(listing.pictures)
     where = f"{DOCUMENT} in {show(reader.path.name)}"
-    return by_document(listing.pictures, io.parse_json(reader.read(DOCUMENT), where), where)
+    try:
+        content = reader.read(DOCUMENT)
+    except Exception as error:  # as broken as a picture may be
+        raise GanvasError(f"{where} can not be read: {why(error)}.") from error
+    return by_document(listing.pictures, io.parse_json(content, where), where)
 
 
 def _number(labelling: Labelling, good: list[str]) -> tuple[Tensor | None, tuple[str, ...], str]:

@@ -147,7 +147,7 @@ def in_zip(path: Path) -> Listing:
             raise GanvasError(
                 f"{path} is refused: its member {member.filename[:200]!r} points outside of the archive."
             )
-        if member.is_dir():
+        if not name or name.endswith("/"):
             continue
         hidden = next((i for i, part in enumerate(parts.parts) if is_hidden(part)), None)
         if hidden is not None:
@@ -189,7 +189,9 @@ def open_zip(path: Path) -> zipfile.ZipFile:
                 f"files that are taken. If it is yours, set GANVAS_MAX_FILES={size // DIRECTORY_ENTRY + 1}."
             )
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except GanvasError:
+        raise
+    except Exception as error:  # zipfile raises many kinds for damaged files
         raise GanvasError(f"{path} is not a readable .zip file: {error}.") from error
 
 
