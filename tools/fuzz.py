@@ -156,7 +156,9 @@ def members(name: str, fixed: tuple[str, ...] = ()) -> Callable[[bytes], object]
 
     def structured(content: bytes) -> object:
         parts = split(content)[:40]
-        names = fixed or tuple(part.decode("utf-8", "replace").replace("\0", "") or "x" for part in parts[::2])
+        names = fixed or tuple(
+            part.decode("utf-8", "replace").replace("\0", "") or "x" for part in parts[::2]
+        )
         contents = parts if fixed else parts[1::2]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names that occur twice
