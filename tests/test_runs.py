@@ -1,11 +1,13 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ganvas import io
 from ganvas.config import Config, to_dict
 from ganvas.errors import GanvasError
-from ganvas.runs import create_run, open_run
+from ganvas.runs import command_line, create_run, open_run
 
 CONTENT = {"format_version": 1, "config": to_dict(Config())}
 
@@ -54,3 +56,11 @@ def test_an_out_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(GanvasError, match="creating the run folder"):
         create_run(tmp_path / "file", "a", CONTENT)
+
+
+def test_a_command_with_names_that_are_no_text_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["ganvas", "train", "digits", "--out", os.fsdecode(b"out\xff")])
+    run = create_run(tmp_path, "a", {"command": command_line()})
+    assert io.read_json(run.path / "config.json")["command"] == "ganvas train digits --out out\\udcff"

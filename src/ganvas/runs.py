@@ -292,4 +292,5 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 def command_line() -> str:
     """The command of this process, as a person would type it."""
     program = Path(sys.argv[0]).name
-    return " ".join([program if program != "__main__.py" else "python -m ganvas", *sys.argv[1:]])
+    line = " ".join([program if program != "__main__.py" else "python -m ganvas", *sys.argv[1:]])
+    return line.encode("utf-8", "backslashreplace").decode()  # a name on the disk may be no text

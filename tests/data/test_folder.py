@@ -497,18 +497,20 @@ def test_everything_is_brought_to_a_models_shape(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
-    """Bytes that are no UTF-8 in the name of a class, a picture and the folder itself."""
-    root = os.fsdecode(os.fsencode(tmp_path) + b"/se\xfft")
+    """Bytes that are no UTF-8 in the name of a class and of pictures; in that of the whole it could not be kept in a config."""
+    root = tmp_path / "set"
     for name in (b"a\xff", b"b"):
-        folder = Path(root) / os.fsdecode(name)
+        folder = root / os.fsdecode(name)
         folder.mkdir(parents=True)
         (folder / os.fsdecode(b"1\xfe.png")).write_bytes(png())
-    (Path(root) / os.fsdecode(b"b/x\xfd.png")).write_bytes(b"broken")
-    data = load_dataset(root)
+    (root / os.fsdecode(b"b/x\xfd.png")).write_bytes(b"broken")
+    data = load_dataset(str(root))
     text = json.dumps([data.name, data.class_names, data.notes], ensure_ascii=False)
     assert text.encode()  # can be written
-    assert data.name == "se\\udcfft"
     assert data.class_names == ("a\\udcff", "b")
+    root.rename(tmp_path / os.fsdecode(b"se\xfft"))
+    with pytest.raises(GanvasError, match=r"se\\udcfft'?: its name has bytes that are no UTF-8.*rename it"):
+        load_dataset(str(tmp_path / os.fsdecode(b"se\xfft")))
 
 
 @pytest.mark.parametrize("source", ["x" * 5000, "~nouser/a", "a\0b", "/root\0", "x/" * 3000])
