@@ -125,8 +125,7 @@ def find_path(source: str, kinds: str) -> Path:
     except FileNotFoundError:
         why = "it is neither a known data set nor an existing path"
     except UnicodeEncodeError:
-        short = short.encode("utf-8", "backslashreplace").decode()
-        why = "its name has bytes that are no UTF-8, and what a run is trained on is kept as text; rename it, or give a link to it"
+        why = "its name has bytes that are no UTF-8, and a run keeps it as text. Rename it, or give a link to it"
     except (OSError, ValueError, RuntimeError) as error:  # too long, not allowed, a NUL in it, ~ of nobody
         why = f"as a path it can not be opened ({getattr(error, 'strerror', None) or error})"
     hint = did_you_mean(short, list(datasets))
