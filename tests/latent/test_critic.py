@@ -46,8 +46,9 @@ def test_a_permutation_and_any_batch_size_leave_every_score(fashion: Model, imag
 def test_everything_that_scores_samples_says_the_same(fashion: Model, images: torch.Tensor) -> None:
     """Map, dissection, directions, the explorer's gauge and the ratio: one scorer."""
     space = open_space(fashion, "w")
-    assert space.scorer is not None
-    scores = space.scorer.scores(images)
+    scorer = space.scorer
+    assert scorer is not None
+    scores = scorer.scores(images)
     drawn = maps.draw_map(space, 96, "pca", seed=7)
     torch.testing.assert_close(torch.from_numpy(drawn.values[CRITIC_SCORE]), scores, atol=1e-5, rtol=0)
     gauge = Gauge(fashion, None, None)
@@ -58,7 +59,7 @@ def test_everything_that_scores_samples_says_the_same(fashion: Model, images: to
 
     def one_by_one(at: torch.Tensor) -> torch.Tensor:
         pictures = fashion.to_data(space.decode(at))
-        return torch.cat([space.scorer.scores(each[None]) for each in pictures])  # type: ignore[union-attr]
+        return torch.cat([scorer.scores(each[None]) for each in pictures])
 
     before = one_by_one(points)
     far = [one_by_one(edit(space, points, direction, s)) for s in (-COST_SIGMAS, COST_SIGMAS)]

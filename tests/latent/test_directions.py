@@ -146,9 +146,9 @@ def test_sefa_takes_the_layers_that_its_authors_take() -> None:
     model = ours()
     generator = model.generator
     assert isinstance(generator, StyleGenerator)
-    layers = [*generator.layers, generator.to_image[-1]]
+    layers: list[Any] = [*generator.layers, generator.to_image[-1]]
     assert len(generator.to_image) == 3
-    weight = np.concatenate([layer.affine.weight.detach().numpy().T for layer in layers], 1)  # type: ignore[union-attr, operator]
+    weight = np.concatenate([layer.affine.weight.detach().numpy().T for layer in layers], 1)
     weight = weight / np.linalg.norm(weight, axis=0, keepdims=True)
     values, vectors = np.linalg.eigh(weight @ weight.T)
     found = find(open_space(model, "w"), "sefa", 4)

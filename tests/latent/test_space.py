@@ -1,5 +1,7 @@
 """Spaces: the formulas of the prior, and that every space leads to the same pictures, on ours and on foreign generators."""
 
+from typing import Any
+
 import pytest
 import torch
 from scipy import stats
@@ -202,3 +204,22 @@ def test_w_is_whitened_by_fifty_points_a_dimension() -> None:
     low, high = ((1 + sign * 50**-0.5) ** -2 for sign in (1, -1))
     assert values.min() == pytest.approx(low, rel=0.03)
     assert values.max() == pytest.approx(high, rel=0.03), "by 4,096 points it would be 1.88"
+
+
+@pytest.mark.parametrize("name", ["z", "w", "w+", "styles", "layer:layers.0"])
+def test_points_of_every_kind_of_number_are_decoded(name: str) -> None:
+    """float64, halves and NumPy arrays draw what float32 draws; another shape is named."""
+    space = open_space(ours(), name)
+    points = space.sample(3, stream(0, "test"))
+    expected = space.decode(points)
+    assert torch.equal(space.decode(points.double()), expected)
+    array: Any = points.numpy()
+    torch.testing.assert_close(space.decode(array), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(space.decode(points.half()), expected, atol=0.02, rtol=0)
+    for wrong in (points.flatten(1)[:, :-1], points[0], torch.zeros(())):
+        with pytest.raises(GanvasError, match="has points of shape"):
+            space.decode(wrong)
+    leaf = points.double().requires_grad_(True)
+    space.decode(leaf).sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.dtype == torch.float64

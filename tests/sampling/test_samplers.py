@@ -1,6 +1,7 @@
 """Every sampler against exact densities: the identity as the generator, so that p_G is the prior and the ratio is known."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -358,6 +359,88 @@ def test_mistakes_are_named(name: str) -> None:
     }  # fmt: skip
     with pytest.raises(GanvasError):
         samplers.get(name)(identity(), log_ratio, 0 if name == "prior" else 10, **wrong[name])
+
+
+NUMBERS: dict[str, list[str]] = {
+    "truncate": ["amount"], "reject": ["gamma", "budget"], "budget": ["budget"], "metropolis": ["steps"],
+    "resample": ["candidates", "steps"], "langevin": ["steps", "size", "acceptance"],
+    "ex2": ["steps", "candidates", "local", "size", "acceptance"], "flow": ["steps", "size", "noise"],
+    "transport": ["steps", "size"], "reweight": ["bank", "steps", "most", "hidden"], "polarity": ["rho", "bank"],
+    "magnet": ["bank"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, all_ in NUMBERS.items() for option in all_]
+)
+def test_no_number_makes_a_sampler_hang_or_fail_inside(name: str, option: str) -> None:
+    """reject(gamma=nan) used to draw for hours."""
+    for value in (float("nan"), float("inf"), -float("inf"), "many", None):
+        if value is None and (name, option) == ("reject", "budget"):
+            continue  # no budget
+        with pytest.raises(GanvasError):
+            samplers.get(name)(identity(), log_ratio, 10, **{option: value})
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, float("nan"), "ten", None, 1e12])
+def test_numbers_of_samples(n: Any) -> None:
+    with pytest.raises(GanvasError, match="number of samples"):
+        samplers.get("prior")(identity(), log_ratio, n)
+
+
+def test_a_gamma_that_accepts_nothing_is_refused_at_once() -> None:
+    with pytest.raises(GanvasError, match="accepts less than one of 100,000 candidates"):
+        samplers.get("reject")(identity(), log_ratio, 10, gamma=60.0)
+
+
+@pytest.mark.parametrize("name", ["langevin", "ex2", "flow", "transport"])
+def test_a_ratio_without_a_gradient_is_named(name: str) -> None:
+    for ratio in (
+        lambda samples, labels: log_ratio(samples.detach()),
+        lambda samples, labels: torch.from_numpy(log_ratio(samples).detach().numpy().copy()),
+        lambda samples, labels: torch.zeros(len(samples), requires_grad=True),
+    ):
+        with pytest.raises(GanvasError, match=r"has no gradient by the latents.*budget, reject"):
+            samplers.get(name)(identity(), ratio, 10)
+    assert (
+        len(
+            samplers.get("budget")(
+                identity(), lambda samples, labels: log_ratio(samples.detach()), 10
+            ).samples
+        )
+        == 10
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "got"),
+    [(lambda samples: samples[:, :1], r"\(500, 1\)"), (lambda samples: samples.sum(), r"\(\)"), (lambda samples: 1.0, "float"),
+     (lambda samples: torch.zeros(len(samples), dtype=torch.long), "int64")],
+)  # fmt: skip
+def test_a_ratio_is_one_number_a_sample(wrong: Callable[[Tensor], Any], got: str) -> None:
+    for name, options in (("budget", {"budget": 1}), ("langevin", {"steps": 1})):
+        with pytest.raises(GanvasError, match=f"The ratio gave .*{got}.*expected a float tensor"):
+            samplers.get(name)(identity(), lambda samples, labels: wrong(samples), 500, **options)
+
+
+def test_the_share_that_magnet_puts_far_out() -> None:
+    """x = sinh z has density phi(asinh x) / sqrt(e): normal latents leave the far end thin, as the docstring says."""
+
+    class Sinh(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            return torch.sinh(z)
+
+    from scipy import integrate, stats
+
+    drawn = samplers.get("magnet")(
+        LatentZ(ganvas.wrap(Sinh(), latent_dim=1, shape=(1,))), log_ratio, 4000, bank=4000,
+        generator=torch.Generator().manual_seed(0),
+    ).samples[:, 0]  # fmt: skip
+    for low, high, said in ((0, 1, 0.21), (5, 6, 0.013)):
+        exact = integrate.quad(lambda x: stats.norm.pdf(np.arcsinh(x)), low, high)[0] / np.exp(0.5)
+        assert exact == pytest.approx(said, abs=0.003)
+        share = float(((drawn >= low) & (drawn < high)).double().mean())
+        assert share == pytest.approx(exact, abs=5 * (exact / 4000) ** 0.5 + 0.005)
 
 
 def test_flow_goes_uphill_and_transport_too_but_stays_near() -> None:

@@ -15,6 +15,7 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
 
+from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.critic import CriticScorer, scorer_of
@@ -216,15 +217,22 @@ class LatentSpace:
         apart: Tensor = (a - b).flatten(1).norm(dim=1) / scale
         return apart
 
-    def check(self, points: Tensor) -> Tensor:
-        """`points` on the model's device. Raises `GanvasError` when they do not belong here."""
-        if tuple(points.shape[1:]) != self.shape:
+    def fitted(self, points: Tensor) -> Tensor:
+        """`points` (n, *shape) in float32 on the model's device. Raises `GanvasError` for another shape."""
+        if not isinstance(points, Tensor):
+            points = arrays.as_floats(points, "points")
+        if points.dim() == 0 or tuple(points.shape[1:]) != self.shape:
             raise GanvasError(
-                f"Space {self.name!r} has points of shape {self.shape}, got {tuple(points.shape[1:])}."
+                f"Space {self.name!r} has points of shape {self.shape}, got {tuple(points.shape[1:])}: give (n, *{self.shape})."
             )
+        return points.to(self.model.device, torch.float32)
+
+    def check(self, points: Tensor) -> Tensor:
+        """The same. Raises `GanvasError` when there are NaN or infinite numbers, too."""
+        points = self.fitted(points)
         if not torch.isfinite(points).all():
             raise GanvasError(f"Points of {self.name!r} must be finite; there are NaN or infinite numbers.")
-        return points.to(self.model.device)
+        return points
 
     def labels(self, n: int, labels: Tensor | None) -> Tensor | None:
         """Labels for n points on the device: those given, else all classes in turn; None without classes."""
@@ -266,7 +274,7 @@ class LatentZ(LatentSpace):
         return self.mean[None]
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        drawn: Tensor = self.model.generator(points, self.labels(len(points), labels))
+        drawn: Tensor = self.model.generator(self.fitted(points), self.labels(len(points), labels))
         return drawn.float()
 
     def typicality(self, points: Tensor) -> Tensor:
@@ -304,6 +312,7 @@ class LatentW(LatentSpace):
         return points
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        points = self.fitted(points)
         drawn: Tensor = self.generator.synthesis(
             self.generator.styles(points if self.plus else self.generator.broadcast(points))
         )
@@ -332,7 +341,7 @@ class LatentStyles(LatentSpace):
         return torch.cat(self.generator.styles(w), 1)
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        drawn: Tensor = self.generator.synthesis(points.split(self.sizes, 1))
+        drawn: Tensor = self.generator.synthesis(self.fitted(points).split(self.sizes, 1))
         return drawn.float()
 
 
@@ -374,6 +383,7 @@ class HiddenLayer(LatentSpace):
         return found
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        points = self.fitted(points)
         z = self.z.to(points).expand(len(points), -1)
         with hooked(self.module, lambda module, inputs, output: points.to(output.dtype)):
             drawn: Tensor = self.model.generator(z, self.labels(len(points), labels))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
@@ -98,9 +99,7 @@ class Target:
         generator: torch.Generator | None,
         labels: Tensor | None,
     ) -> None:
-        if n < 1:
-            raise GanvasError(f"The number of samples is {n}; it must be at least 1.")
-        self.space, self.ratio, self.n = space, ratio, n
+        self.space, self.ratio, self.n = space, ratio, arrays.count(n, "n, the number of samples,")
         self.random = generator or stream(0, "sampling")
         self.labels = space.labels(n, labels)
         self.forwards = self.gradients = 0
@@ -125,7 +124,9 @@ class Target:
             rows = slice(start, start + BATCH)
             u, label = noise[rows], None if labels is None else labels[rows]
             drawn = self.space.decode(self.space.from_noise(u, label), label)
-            parts.append(State(u, self.space.model.to_data(drawn), _finite(self.ratio(drawn, label)), label))
+            parts.append(
+                State(u, self.space.model.to_data(drawn), _finite(rated(self.ratio, drawn, label)), label)
+            )
         self.forwards += len(noise)
         return State.join(parts)
 
@@ -138,8 +139,8 @@ class Target:
             with torch.enable_grad():
                 u = noise[rows].detach().requires_grad_(True)
                 drawn = self.space.decode(self.space.from_noise(u, label), label)
-                value = self.ratio(drawn, label)
-                (slope,) = torch.autograd.grad(value.sum(), u)
+                value = rated(self.ratio, drawn, label)
+                slope = gradient(value, u)
             u, drawn, value = u.detach(), drawn.detach(), value.detach()
             parts.append(State(u, self.space.model.to_data(drawn), _finite(value), label))
             slopes.append(torch.where(slope.isfinite().all(1, keepdim=True), slope, torch.zeros_like(slope)))
@@ -167,6 +168,34 @@ class Target:
             )
             points = torch.cat([self.space.from_noise(u, label) for u, label in rows])
         return Drawn(points, state.samples, state.log_ratio, state.labels, self.cost, info)
+
+
+def rated(ratio: Ratio, samples: Tensor, labels: Tensor | None) -> Tensor:
+    """What a ratio says of samples (n,). Raises `GanvasError` when it is not one number a sample."""
+    found: Any = ratio(samples, labels)
+    if (
+        not isinstance(found, Tensor)
+        or tuple(found.shape) != (len(samples),)
+        or not found.is_floating_point()
+    ):
+        got = f"{tuple(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+        raise GanvasError(
+            f"The ratio gave {got} for {len(samples)} samples; expected a float tensor ({len(samples)},), "
+            "log p_data / p_G of each."
+        )
+    return found
+
+
+def gradient(value: Tensor, points: Tensor) -> Tensor:
+    """Of the log ratios (n,) by what they were computed from. Raises `GanvasError` where none flows back."""
+    found = torch.autograd.grad(value.sum(), points, allow_unused=True)[0] if value.requires_grad else None
+    if found is None:
+        raise GanvasError(
+            "The ratio of this generator's samples has no gradient by the latents, which langevin, ex2, flow, transport "
+            "and repair follow. Compute it from the samples by torch alone (no .detach(), no NumPy, no torch.no_grad), "
+            "or use a sampler without gradients: budget, reject, metropolis, resample, reweight."
+        )
+    return found
 
 
 def _finite(log_ratio: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
@@ -12,6 +13,8 @@ from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
 PILOT = 2000
 EPSILON = 1e-6
 MOST_ROUNDS = 10_000
+RAREST = 1e-5
+"""Acceptance below which rejection is refused: it would draw for hours."""
 AT_ONCE = 100_000
 """Candidates of the budgeted sampler that are in memory together."""
 
@@ -35,14 +38,19 @@ def reject(
     accepts more and shifts the distribution back towards the prior. `budget` picks gamma so that a sample costs so
     many forwards.
     """
-    if budget is not None and budget < 1:
-        raise GanvasError(f"A budget of {budget:g} forwards a sample is too small; it must be at least 1.")
+    gamma = arrays.number(gamma, "gamma")
+    if budget is not None:
+        budget = arrays.number(budget, "budget, forwards a sample,", least=1)
     target = Target(space, ratio, n, generator, labels)
     pool = target.draw(max(PILOT, n), target.labels)
     top = float(pool.log_ratio.max())
     if not math.isfinite(top):
         return target.drawn(pool.take(torch.arange(n)))  # raises
     shift = gamma if budget is None else _gamma(pool.log_ratio, top, budget)
+    if float(_accept(pool.log_ratio, top, shift).mean()) < RAREST:
+        raise GanvasError(
+            f"gamma {shift:g} accepts less than one of {1 / RAREST:,.0f} candidates. Give a lower gamma, or budget instead."
+        )
     waiting = torch.arange(n, device=pool.noise.device)
     slots: list[tuple[Tensor, State]] = []
     accepted = seen = raised = 0
@@ -125,8 +133,7 @@ def budget(
     f-divergence the best acceptance of that mean). The kept ones are drawn by systematic sampling, so that exactly n are kept of
     exactly n `budget`, each with its own probability.
     """
-    if budget < 1:
-        raise GanvasError(f"A budget of {budget} candidates a sample is too small; it must be at least 1.")
+    budget = arrays.count(budget, "budget, candidates a sample,")
     target = Target(space, ratio, n, generator, labels)
     chunk = max(1, AT_ONCE // budget)
     parts, constants = [], []

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.space import OF_A_CLASS, LatentSpace
@@ -30,6 +31,7 @@ class Truncated(LatentSpace):
         super().__init__(space.model, space.name)
         self.base, self.amount, self.flat = space, amount, space.flat
         self.mode = mode if mode != "auto" else "psi" if space.name in ("w", "w+", "styles") else "threshold"
+        arrays.number(amount, "The amount of truncation")
         if amount <= 0 or (self.mode != "threshold" and amount > 1):
             raise GanvasError(
                 f"The amount of truncation is {amount:g}; "
