@@ -1,0 +1,73 @@
+"""What is said while a run trains, and how often."""
+
+import pytest
+
+from ganvas.training import display as module
+from ganvas.training.display import Display
+from ganvas.training.verdicts import Verdict
+
+COLLAPSE = Verdict("mode collapse", "problem", "the spread of a batch is 10% of the real one.", "Try this.")
+NOTE = Verdict("still improving", "note", "the distance fell.", "Train on.")
+
+
+def record(kimg: float) -> dict[str, object]:
+    figures = dict.fromkeys(("loss_generator", "loss_critic", "real_logits", "fake_logits"), 0.5)
+    return {"kimg": kimg, "images_per_second": 100.0, **figures, "verdicts": []}
+
+
+class Clock:
+    """Stands in for the time module."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def test_verdicts_are_said_when_they_begin_and_end_at_most_one_line_in_15_s(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two verdicts that take turns every second for a minute: five lines at most, and nothing of it is lost."""
+    said: list[str] = []
+    with Display() as display:
+        for second in range(60):
+            clock.now += 1
+            found = [COLLAPSE] if second % 2 else [NOTE]
+            said += display.show(record(float(second)), 0.5, found)
+    assert len(said) == 119
+    lines = [
+        line for line in capsys.readouterr().err.splitlines() if "Try this" in line or "Train on" in line
+    ]
+    assert len(lines) <= 5
+    assert sum(line.count("no longer") for line in lines) == 59
+    assert "0.0 kimg: still improving: the distance fell. Train on." in lines[0]
+
+
+def test_the_first_verdict_is_said_at_once_and_the_last_at_the_end(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Display() as display:
+        display.show(record(1.0), 0.1, [COLLAPSE])
+        assert "1.0 kimg: mode collapse" in capsys.readouterr().err
+        clock.now += 1
+        display.show(record(2.0), 0.2, [])
+        assert "no longer" not in capsys.readouterr().err
+    assert "2.0 kimg: no longer: mode collapse" in capsys.readouterr().err
+
+
+def test_what_stood_before_a_resume_is_not_said_again(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Display() as display:
+        display.resume(["mode collapse"])
+        assert display.show(record(1.0), 0.1, [COLLAPSE]) == []
+        assert display.show(record(2.0), 0.1, []) == ["no longer: mode collapse"]
+    assert "Try this" not in capsys.readouterr().err

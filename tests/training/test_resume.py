@@ -1,0 +1,391 @@
+"""What --resume goes on with, what it refuses and leaves as it was, and who may do it."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas import io
+from ganvas.cli import main
+from ganvas.config import replace_at, to_dict
+from ganvas.errors import GanvasError
+from ganvas.runs import Run
+from ganvas.training import Result, report, state, verdicts
+from ganvas.training.players import Players
+from tests.conftest import TINY, same_tensors
+from tests.training.test_train import stop_at, weights
+
+Train = Callable[..., Result]
+
+
+def everything(path: Path) -> dict[str, bytes]:
+    """All files of a run but those of the lock and the log."""
+    return {
+        str(p.relative_to(path)): p.read_bytes()
+        for p in sorted(path.rglob("*"))
+        if p.is_file() and p.name not in (".lock", "log.txt")
+    }
+
+
+def no_folder(run: Run) -> None:
+    shutil.rmtree(run.state_path.parent)
+
+
+def a_loop_of_links(run: Run) -> None:
+    shutil.rmtree(run.state_path.parent)
+    run.state_path.parent.symlink_to(run.state_path.parent)
+
+
+def a_device(run: Run) -> None:
+    run.state_path.unlink()
+    run.state_path.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize("lose", [no_folder, a_loop_of_links, a_device])
+def test_a_lost_state_is_no_fresh_start(tiny_train: Train, lose: Callable[[Run], None]) -> None:
+    run = tiny_train(kimg=1.024, settings={"training.snapshot_kimg": 1.0}).run
+    assert [int(path.name) for path in run.snapshots] == [0, 1]
+    lose(run)
+    before = everything(run.path)
+    with pytest.raises(
+        GanvasError, match=r"can not go on: state/latest\.safetensors is missing.*000001.*Bring the file back"
+    ):
+        ganvas.train(resume=run.path, kimg=2.0, quiet=True)
+    assert everything(run.path) == before
+
+
+def test_a_run_killed_before_its_first_state_begins_again(tiny_train: Train) -> None:
+    run = tiny_train().run
+    whole = weights(Result(run, 0, 0, ""))
+    shutil.rmtree(run.state_path.parent)
+    (run.path / "stats.jsonl").unlink()
+    assert same_tensors(weights(ganvas.train(resume=run.path, quiet=True, report=False)), whole)
+
+
+def test_a_config_of_a_later_version_is_refused(tiny_train: Train) -> None:
+    run = tiny_train().run
+    run.config_path.write_text(
+        run.config_path.read_text().replace('"format_version": 1', '"format_version": 99')
+    )
+    before = everything(run.path)
+    with pytest.raises(GanvasError, match="format version 99, this ganvas reads 1"):
+        ganvas.train(resume=run.path, kimg=2.0, quiet=True)
+    assert everything(run.path) == before
+
+
+def test_a_state_of_another_run_is_refused(tiny_train: Train) -> None:
+    """Same networks, another loss and seed: the tensors fit, and the run went on with exit 0."""
+    run, other = tiny_train().run, tiny_train(loss="least-squares", seed=4).run
+    shutil.copy(other.state_path, run.state_path)
+    before = everything(run.path)
+    with pytest.raises(
+        GanvasError, match=r"objective\.loss: 'least-squares' -> 'hinge'; training\.seed: 4 -> 3"
+    ):
+        ganvas.train(resume=run.path, kimg=2.0, quiet=True)
+    assert everything(run.path) == before
+
+
+def without_new_fields(run: Run) -> None:
+    """The state as ganvas wrote it before it remembered more."""
+    tensors, header = io.load_tensors(run.state_path)
+    tensors.pop("monitor.drawn", None)
+    for name in ("rollbacks", "records", "config", "data"):
+        header.pop(name)
+    with io.atomic(run.state_path) as temporary:
+        io.save_tensors(temporary, tensors, header)
+
+
+def test_a_state_of_before_goes_on(tiny_train: Train) -> None:
+    whole = tiny_train(kimg=0.512)
+    half = tiny_train(kimg=0.256, settings={"optimizer.schedule": "constant"})
+    straight = tiny_train(kimg=0.512, settings={"optimizer.schedule": "constant"})
+    without_new_fields(half.run)
+    resumed = ganvas.train(resume=half.run.path, kimg=0.512, quiet=True, report=False)
+    assert same_tensors(weights(straight), weights(resumed))
+    assert not same_tensors(weights(whole), weights(resumed))
+
+
+def test_budgets_that_are_used_up(tiny_train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tiny_train().run
+    before = everything(run.path)
+    with pytest.raises(
+        GanvasError, match=r"--kimg 0\.25 is used up.*which has had 0\.512 kimg.*--more MINUTES"
+    ):
+        ganvas.train(resume=run.path, kimg=0.25, quiet=True)
+    with pytest.raises(GanvasError, match=r"--minutes 0\.0001 is used up"):
+        ganvas.train(resume=run.path, minutes=0.0001, quiet=True)
+    assert everything(run.path) == before
+    assert ganvas.train(resume=run.path, report=False).kimg == 0.512
+    assert "budget is used up. To train on: ganvas train --resume" in capsys.readouterr().err
+    assert main(["train", "digits", "--more", "1"]) == 2
+    assert main(["train", "--resume", str(run.path), "--more", "1", "--kimg", "3"]) == 2
+    assert main(["train", "--resume", str(run.path), "--more", "-1"]) == 2
+
+
+def test_more_minutes(tiny_train: Train) -> None:
+    run = tiny_train().run
+    seconds = io.read_header(run.state_path)["seconds"]
+    result = ganvas.train(resume=run.path, more=0.02, quiet=True, report=False)
+    assert result.kimg > 0.512
+    assert run.config.training.minutes == pytest.approx(seconds / 60 + 0.02)
+    assert run.config.training.kimg is None
+
+
+def hold(path: str, ready: Any, seconds: float) -> None:
+    with Run(Path(path)).locked():
+        ready.set()
+        time.sleep(seconds)
+
+
+def test_one_process_at_a_time(tiny_train: Train) -> None:
+    run = tiny_train().run
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=hold, args=(str(run.path), ready, 60))
+    process.start()
+    try:
+        assert ready.wait(60)
+        before = everything(run.path)
+        with pytest.raises(GanvasError, match=rf"is being trained by process {process.pid} on .* since 20"):
+            ganvas.train(resume=run.path, kimg=2.0, quiet=True)
+        assert everything(run.path) == before
+        process.kill()
+        process.join()
+        assert (run.path / "owner.json").exists(), "killed: it could not let go"
+        assert ganvas.train(resume=run.path, kimg=0.6, quiet=True, report=False).kimg > 0.512
+        assert f"process {process.pid} on" in (run.path / "log.txt").read_text()
+        assert "ended without letting go of the run: taken over" in (run.path / "log.txt").read_text()
+        assert not (run.path / "owner.json").exists()
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_a_process_of_another_machine_is_believed(tiny_train: Train) -> None:
+    """Its lock may be unseen here, as on some network folders: only a person can know that it is over."""
+    run = tiny_train().run
+    owner = {"host": "elsewhere", "boot": "another", "pid": 7, "since": "2026-01-01 00:00:00 +0000"}
+    (run.path / "owner.json").write_text(json.dumps(owner))
+    with pytest.raises(GanvasError, match=r"process 7 on elsewhere since 2026.*delete .*owner\.json"):
+        ganvas.train(resume=run.path, kimg=2.0, quiet=True)
+    (run.path / "owner.json").unlink()
+    assert ganvas.train(resume=run.path, kimg=0.6, quiet=True, report=False).kimg > 0.512
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"pid": "x", "host": 3}', "null"])
+def test_an_owner_that_can_not_be_read(tiny_train: Train, text: str) -> None:
+    run = tiny_train().run
+    (run.path / "owner.json").write_text(text)
+    with pytest.raises(GanvasError, match="is being trained by process"):
+        ganvas.train(resume=run.path, kimg=2.0, quiet=True)
+
+
+def test_other_commands_keep_their_files(tiny_train: Train) -> None:
+    """A calibration that is at work in the run's folder lost its file to a resume that cleaned up."""
+    run = tiny_train().run
+    snapshot = run.snapshots[-1]
+    theirs = [snapshot / ".ratio.safetensors.0123abcd.tmp", run.path / ".map.png.0123abcd.tmp"]
+    ours = [
+        run.state_path.with_name(".latest.safetensors.0123abcd.tmp"), run.path / ".config.json.0123abcd.tmp",
+        run.samples_path / ".000001.png.0123abcd.tmp", snapshot / ".critic.safetensors.0123abcd.tmp",
+        snapshot.with_name(".000007.0123abcd.tmp"), snapshot.with_name(".best.0123abcd.new.tmp"),
+    ]  # fmt: skip
+    for path in theirs + ours:
+        path.write_bytes(b"half")
+    ganvas.train(resume=run.path, quiet=True, report=False)
+    assert [path.exists() for path in theirs + ours] == [True] * len(theirs) + [False] * len(ours)
+
+
+def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a rollback and a stop the rates were raised again, and the count of rollbacks began anew."""
+    said: list[float] = []
+
+    def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
+        if len(said) < 2 and records and records[-1]["kimg"] > 0.3:
+            said.append(records[-1]["kimg"])
+            return [verdicts.Verdict("mode collapse", "problem", "made up.", "")]
+        return []
+
+    watched = {"training.monitor_kimg": 0.064, "training.snapshot_kimg": 0.128}
+    with monkeypatch.context() as patch:
+        patch.setattr(verdicts, "judge", collapse)
+        patch.setattr(verdicts, "suspicious", lambda records: False)
+        stop_at(patch, 16, signal.SIGTERM)
+        half = tiny_train(kimg=0.64, on_collapse="rollback", settings=watched)
+    assert half.stopped == "interrupted"
+    assert len(said) == 2
+    header = io.read_header(half.run.state_path)
+    assert header["rollbacks"] == 2
+    assert header["rate_factor"] == 0.25
+    rates: set[float] = set()
+    set_step = Players.step
+
+    def watching(self: Players, *arguments: Any) -> None:
+        rates.add(self.rate_factor)
+        set_step(self, *arguments)
+
+    monkeypatch.setattr(Players, "step", watching)
+    monkeypatch.setattr(verdicts, "judge", lambda records: [])
+    resumed = ganvas.train(resume=half.run.path, quiet=True, report=False)
+    assert rates == {0.25}
+    assert io.read_header(resumed.run.state_path)["rollbacks"] == 2
+    assert all(record["rollbacks"] == 2 for record in resumed.run.stats() if record["kimg"] > 0.5)
+
+
+def test_the_monitor_goes_on_where_it_was(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every signal and every verdict of a run that was stopped is that of one left alone, `movement` too."""
+    settings = {"training.monitor_kimg": 0.032}
+    whole = tiny_train(settings=settings)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7, signal.SIGINT)
+        half = tiny_train(settings=settings)
+    assert half.kimg < whole.kimg
+    resumed = ganvas.train(resume=half.run.path, quiet=True, report=False)
+    times = ("seconds", "images_per_second")
+
+    def told(result: Result) -> list[io.Json]:
+        # Losses are means since the line before, and a stop writes a line of its own.
+        sums = ("loss_", "real_", "fake_", "penalty")
+        return [
+            {key: value for key, value in record.items() if key not in times and not key.startswith(sums)}
+            for record in result.run.stats()
+        ]
+
+    assert told(resumed) == told(whole)
+    assert sum("movement" in record for record in resumed.run.stats()) == 15
+
+
+def test_statistics_that_are_no_statistics(tiny_train: Train) -> None:
+    run = tiny_train(settings={"training.monitor_kimg": 0.064}).run
+    count = len(run.stats())
+    with open(run.path / "stats.jsonl", "ab") as file:
+        file.write(
+            b'null\n5\n[1]\n"x"\n\xff\n{"kimg": "much"}\n{"diversity": 1}\n{"kimg": 1e999, "a": 1}\n'
+            + b"[" * 100_000
+        )
+        file.write(b'\n{"kimg": 9, "diversity": "x", "verdicts": 3, "energy": NaN}\n')
+    assert len(run.stats()) == count + 1
+    assert run.stats()[-1] == {"kimg": 9, "verdicts": []}
+    assert main(["diagnose", str(run.path)]) == 0
+    report.write_report(run)
+    assert ganvas.train(resume=run.path, kimg=0.6, quiet=True).kimg > 0.512
+
+
+def test_a_report_that_fails_does_not_end_the_training(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: Run) -> None:
+        raise MemoryError("no room for the pictures")
+
+    monkeypatch.setattr("ganvas.training.write_report", fail)
+    result = tiny_train(report=True)
+    assert result.stopped == "budget"
+    assert (
+        "The report could not be written: no room for the pictures"
+        in (result.run.path / "log.txt").read_text()
+    )
+
+
+def test_a_report_without_the_real_pictures(tiny_train: Train) -> None:
+    run = tiny_train().run
+    (run.samples_path / "reals.png").unlink()
+    page = report.write_report(run).read_text()
+    assert "drawn by the averaged generator" in page
+    assert "real, for comparison" not in page
+
+
+SCRIPT = """
+import sys, ganvas, signal
+{before}
+from tests.conftest import TINY
+print(ganvas.train("digits", kimg=500, batch=32, device="cpu", out=sys.argv[1], quiet=True, report=False, settings=TINY).stopped)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "number", "stopped"),
+    [
+        ("", signal.SIGHUP, True),
+        ("signal.signal(signal.SIGHUP, signal.SIG_IGN)", signal.SIGHUP, False),
+    ],
+    ids=["the terminal closes", "nohup"],
+)
+def test_a_closed_terminal_saves_unless_it_is_ignored(
+    tmp_path: Path, before: str, number: int, stopped: bool
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(before=before), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        while not list(tmp_path.glob("*/stats.jsonl")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        if not stopped:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(2)
+            process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert out.strip() == "interrupted"
+    (path,) = tmp_path.iterdir()
+    assert io.read_header(Run(path).state_path)["images"] > 0
+
+
+def test_classes_without_samples_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The only picture of a class is held out."""
+    held = int(torch.randperm(60, generator=torch.Generator().manual_seed(0))[0])
+    labels = np.arange(60) % 2
+    labels[held] = 2
+    images = np.random.default_rng(0).integers(0, 255, (60, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    for conditional in (True, False):
+        ganvas.train(
+            str(tmp_path / "a.npz"), conditional=conditional, kimg=0.064, batch=16, device="cpu", out=tmp_path / "runs",
+            report=False, settings=TINY,
+        )  # fmt: skip
+        assert ("1 of 3 classes have no training samples: 2." in capsys.readouterr().err) == conditional
+
+
+def test_places_that_can_not_be_written(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(GanvasError, match=r"(creating|writing) "):
+        tiny_train(out=Path("/proc/ganvas"))
+    run = tiny_train().run
+    real = os.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path).startswith(str(run.path)):
+            raise OSError(30, "Read-only file system", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(GanvasError, match=r"locking .*Read-only file system"):
+        ganvas.train(resume=run.path, kimg=2.0, quiet=True)
+
+
+def test_what_may_change_and_what_may_not(tiny_train: Train) -> None:
+    run = tiny_train().run
+    fingerprint = run.info["data"]["fingerprint"]
+    config = replace_at(run.config, "training.log_kimg", 7.0)
+    assert state.check(run, config, fingerprint)["images"] == 512
+    with pytest.raises(GanvasError, match="trained on other data"):
+        state.check(run, config, "other")
+    with pytest.raises(GanvasError, match=r"optimizer\.lr_critic"):
+        state.check(run, replace_at(config, "optimizer.lr_critic", 1.0), fingerprint)
+    assert to_dict(config)["training"]["log_kimg"] == 7
+    assert torch.is_tensor(io.load_tensors(run.state_path)[0]["random"])
