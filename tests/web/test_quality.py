@@ -9,11 +9,40 @@ from ganvas.web.state import State, move_of
 
 def test_own_samples_are_rarely_called_strange(fashion: Renderer) -> None:
     found = [fashion.quality(State(3, i)) for i in range(100)]
-    # Two warnings of 2 % each at most, and three standard errors of a hundred samples.
-    assert sum(bool(each.warnings) for each in found) <= 100 * 2 * RARE + 6
+    # One threshold, and three standard errors of a hundred samples.
+    assert sum(bool(each.warnings) for each in found) <= 100 * RARE + 3 * (100 * RARE) ** 0.5
     shares = torch.tensor([each.realism for each in found])
     assert 0.35 < float(shares.mean()) < 0.65, "shares of own samples are uniform"
     assert all(each.log_ratio is not None and each.distance is not None for each in found)
+
+
+def test_one_threshold_and_one_word(fashion: Renderer) -> None:
+    states = [State(5, i, truncation=t) for i in range(20) for t in (0.0, 0.3, 1.0, 2.5)]
+    found = [fashion.quality(state) for state in states]
+    assert {each.manifold < RARE for each in found} == {True, False}
+    for each in found:
+        assert bool(each.warnings) == (each.manifold < RARE) == each.words.startswith("off the manifold")
+    # A point at the very middle of the space, and one far out, have a typicality of nothing: they are off, in the same word.
+    assert all(each.typicality > 0 or each.manifold < RARE for each in found)
+
+
+def test_noise_is_not_shown_as_fine(fashion: Renderer) -> None:
+    from dataclasses import replace
+
+    import ganvas
+    from ganvas.networks import build_generator
+
+    assert fashion.likeness is not None
+    assert not fashion.likeness.strange
+    good = ganvas.load("fashion", device="cpu")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        noise = build_generator(good.config.network, good.shape, good.generator.num_classes).eval()
+    untrained = Renderer(replace(good, generator=noise.requires_grad_(False), critic=None), "noise", None, fashion.real)
+    found = untrained.quality(State())
+    assert not found.warnings, "one sample of noise is as usual as the next"
+    assert untrained.likeness is not None
+    assert untrained.likeness.strange
 
 
 def test_far_edits_are_called_strange_and_repair_brings_them_back(fashion: Renderer) -> None:

@@ -47,6 +47,7 @@ def page(renderer: Renderer, method: str = "pca", tell: Tell = lambda what, done
         "directions": [{"name": d.name, "effect": round(d.effect, 3)} for d in directions],
         "strengths": STRENGTHS,
         "starts": len(starts),
+        "likeness": "" if renderer.likeness is None else renderer.likeness.words,
         "numbers": numbers,
         "sprite": {"url": _sprite(torch.cat(images), columns), "columns": columns},
         "map": {
@@ -68,18 +69,20 @@ def _starts(renderer: Renderer) -> list[State]:
     """The most real of the first samples that look different from each other."""
     order = renderer.ranked(4 * FIRST)
     features = renderer.gauge.features(renderer.model.sample(len(order)))
-    chosen: list[int] = [order[0]]
     good = order[: len(order) // 2]
+    usual = [i for i in good if not renderer.quality(State(number=i)).warnings]
+    good = usual if len(usual) >= STARTS else good
+    chosen = [good[0]]
     while len(chosen) < STARTS:  # the one that is furthest from those that are there
         away = torch.cdist(features[good], features[chosen]).min(1).values
         chosen.append(good[int(away.argmax())])
     return [State(number=i) for i in chosen]
 
 
-def _numbers(renderer: Renderer, state: State) -> list[float | None]:
+def _numbers(renderer: Renderer, state: State) -> list[float | str | None]:
     found = renderer.quality(state)
     values = (found.realism, found.typicality, found.manifold)
-    return [None if value != value else round(value, 3) for value in values]
+    return [*(None if value != value else round(value, 3) for value in values), found.words]
 
 
 def _colours(values: Tensor) -> list[str]:

@@ -11,16 +11,17 @@ from ganvas.features.base import Extractor
 from ganvas.latent import LatentSpace
 from ganvas.latent.attributes import classifier_of
 from ganvas.latent.critic import CriticScorer, scorer_of
+from ganvas.latent.likeness import LEAST, Likeness, likeness
 from ganvas.latent.map import extractor_of
 from ganvas.latent.paths import pyramid
 from ganvas.model import Model
 from ganvas.networks import from_uint8
 from ganvas.sampling import LogRatio, repair
 
-KNOWN = 512
+KNOWN = 1024
 """Own samples that a point's numbers are compared with."""
 RARE = 0.02
-"""Share of own samples that are as strange, below which a point is off the manifold; and the same of typicality."""
+"""Share of own samples that are as strange, below which a point is off the manifold."""
 BALL = 5
 """A picture is inside the real ones when it lies as near to one as its fifth neighbour does (Kynkaanniemi et al. 2019)."""
 CROWD = 8
@@ -49,13 +50,18 @@ class Quality:
     typicality: float
     """Of the point in its space, in [0, 1]."""
     manifold: float
-    """Share of own samples that are as strange, by all of `signs` together; small: off the manifold."""
+    """Share of own samples that are as strange, by all of `SIGNS` together; below `RARE`: off the manifold."""
     distance: float | None
     """To the nearest real image, in mean distances of own samples to theirs; None without real images."""
     nearest: int | None
     """That image."""
     warnings: tuple[str, ...]
     """Why the point is off the manifold; empty where it is not."""
+
+    @property
+    def words(self) -> str:
+        """The verdict."""
+        return "off the manifold: " + "; ".join(self.warnings) if self.warnings else "on the manifold"
 
 
 class _Own(NamedTuple):
@@ -75,6 +81,7 @@ class _Signs(NamedTuple):
 
 
 SIGNS = {
+    "length": "the point is nearer to the middle of its space, or further from it, than points are that are drawn there",
     "points": "the point is far from everything that was drawn in its space",
     "looks": "it looks like no real image",
     "critic": "the critic that the generator was trained with likes it less than samples that look alike",
@@ -101,13 +108,9 @@ class Gauge:
         if here.away is not None and self._own.away is not None:
             nearest = int(here.away[0].argmin())
             distance = float(here.away[0, nearest] / self._own.away.mean().clamp(min=1e-12))
-        ranks = {name: _below(usual[name], each[0]) for name, each in here.values.items()}
+        ranks = {name: _rank(usual[name], each[0]) for name, each in here.values.items()}
         manifold = 1 - _below(usual["all"], _together({n: torch.tensor([r]) for n, r in ranks.items()})[0])
-        warnings = []
-        if typicality < RARE:
-            warnings.append(
-                f"the point is untypical of {space.name}: {typicality:.1%} of its own points are as unusual"
-            )
+        warnings: list[str] = []
         if manifold < RARE:
             strongest = max(ranks, key=lambda name: ranks[name])
             warnings += [SIGNS[name] for name, rank in ranks.items() if rank > 0.95 or name == strongest]
@@ -157,6 +160,13 @@ class Gauge:
             return found + usual.clamp(max=1)
 
         return repair(space, realism, points, label, steps=steps)[0].detach()
+
+    @cached_property
+    def likeness(self) -> Likeness | None:
+        """How like real images the model's samples are, all together: what no rank among themselves can say. None without them."""
+        if self.real is None or len(self.real.images) < LEAST:
+            return None
+        return likeness(self.model, self.real.images)
 
     # --- what own samples are like ---------------------------------------------------------------------------------
 
@@ -210,15 +220,21 @@ class Gauge:
         generator never was."""
         return torch.cdist(looks, self._real_looks[0])
 
-    def _signs(self, space: LatentSpace, points: Tensor, images: Tensor, labels: Tensor | None) -> "_Signs":
+    def _signs(
+        self, space: LatentSpace, points: Tensor, images: Tensor, labels: Tensor | None, own: bool = False
+    ) -> "_Signs":
         known, radii = self._known(space)
-        found = {"points": (torch.cdist(self._white(space, points), known) / radii).amin(1)}
+        found = {
+            "length": 1 - space.typicality(points).double().cpu(),
+            "points": (torch.cdist(self._white(space, points), known) / radii).amin(1),
+        }
         looks, away = self._looks(images), None
         if self.real is not None:
             away = self._away(looks)
             found["looks"] = (away / self._real_looks[1]).amin(1)
         if self._own.logits is not None:
-            alike = torch.cdist(looks, self._own.looks).topk(ALIKE, largest=False).indices
+            # An own sample is not among those that it is compared with, as a new one is not.
+            alike = torch.cdist(looks, self._own.looks).topk(ALIKE + own, largest=False).indices[:, own:]
             theirs = self._own.logits[alike]
             found["critic"] = (theirs.mean(1) - self._logits(images, labels)) / theirs.std(1).clamp(min=1e-9)
         return _Signs(found, away)
@@ -226,8 +242,8 @@ class Gauge:
     def _usual_signs(self, space: LatentSpace) -> dict[str, Tensor]:
         if space.name not in self._usual:
             points = space.numbered(KNOWN, 1, self._own.labels)
-            found = self._signs(space, points, self._own.images, self._own.labels).values
-            ranks = {name: each.argsort().argsort().double() / KNOWN for name, each in found.items()}
+            found = self._signs(space, points, self._own.images, self._own.labels, own=True).values
+            ranks = {name: (each.argsort().argsort() + 0.5) / KNOWN for name, each in found.items()}
             self._usual[space.name] = {**found, "all": _together(ranks)}
         return self._usual[space.name]
 
@@ -241,6 +257,11 @@ def _below(known: Tensor, value: Tensor | float) -> float:
     return float((known < value).double().mean())
 
 
+def _rank(known: Tensor, value: Tensor) -> float:
+    """Place of a new value among known ones, as theirs are among themselves: never quite 0 or 1."""
+    return (float((known < value).sum()) + 0.5) / (len(known) + 1)
+
+
 def _together(ranks: dict[str, Tensor]) -> Tensor:
     """Several shares of own samples that are less strange (n,) as one number: -2 sum log of the tails (Fisher)."""
-    return torch.stack([-2 * (1 - rank).clamp(min=1 / (2 * KNOWN)).log() for rank in ranks.values()]).sum(0)
+    return torch.stack([-2 * (1 - rank).log() for rank in ranks.values()]).sum(0)

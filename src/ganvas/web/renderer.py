@@ -18,6 +18,7 @@ from ganvas.features.base import hash_of
 from ganvas.latent import LatentSpace, open_space, spaces
 from ganvas.latent.directions import Direction, edit, find, load_directions, save, without
 from ganvas.latent.invert import invert, scale_of
+from ganvas.latent.likeness import Likeness
 from ganvas.latent.jacobian import MOST, jacobians
 from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import Part, half, tasks
@@ -63,7 +64,7 @@ class Renderer:
         self.classes = model.generator.num_classes
         self._found: dict[str, list[Direction]] = {}
         self.gauge = Gauge(model, ratio, real)
-        self._lock = threading.RLock()
+        self._lock, self._judging = threading.RLock(), threading.Lock()
 
     # --- the point -------------------------------------------------------------------------------------------------
 
@@ -179,6 +180,12 @@ class Renderer:
         """How real, how typical, and how far from the real images a state is."""
         space, points = self.point(state)
         return self.gauge.quality(space, points, self.pictures(space, points, state), self.label(state))
+
+    @property
+    def likeness(self) -> Likeness | None:
+        """How like real images the samples are (`Gauge.likeness`), found once for all pages."""
+        with self._judging:
+            return self.gauge.likeness
 
     @cached_property
     def start(self) -> State:

@@ -3,10 +3,13 @@
 import asyncio
 import math
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
 from ganvas.errors import GanvasError
+from ganvas.latent.likeness import Likeness
 from ganvas.web.page import Page, image_url
+from ganvas.web.quality import RARE
+from ganvas.web.renderer import Renderer
 from ganvas.web.state import State
 
 HERE = 4
@@ -43,8 +46,8 @@ def build(page: Page) -> None:
 def _quality(page: Page) -> None:
     meters = {
         "realism": "share of the generator's own samples that look less real",
-        "typicality": "how usual the point is in its space, from 0 to 100 %",
-        "manifold": "share of own samples that are as strange by point, looks and critic: small is off the manifold",
+        "typicality": "share of its space's own points whose length is as unusual",
+        "manifold": f"share of own samples that are as strange by length, point, looks and critic: below {RARE:.0%} is off the manifold",
     }
     shown = {}
     with ui.element("section").classes("g-card").props('data-id=quality aria-label="quality"'):
@@ -70,6 +73,8 @@ def _quality(page: Page) -> None:
                 value.props["data-id"] = f"q-{name}"
                 shown[name] = (bar, value)
         verdict = ui.label("").props("data-id=verdict role=status")
+        ui.label("Shares of the generator's own samples, good or bad. How good those are:").classes("small soft")
+        absolute = ui.label("").classes("small").props("data-id=likeness")
         with ui.element("div").classes("g-line"):
             nearest = (
                 ui.element("img").classes("pixel").props('width=56 height=56 alt="the nearest real image"')
@@ -80,13 +85,30 @@ def _quality(page: Page) -> None:
                 "Realism is the critic's word, not calibrated: run ganvas calibrate on this model for log p_data / p_G."
             ).classes("small soft")
 
+    told: dict[str, Likeness | None] = {}
+    """By the hash of the model: the page may go on with a newer snapshot."""
+    shown_words = {"off": False}
+
+    def colour(model: str) -> None:
+        # Among samples that look like no data at all, or that nothing is known about, to be a usual one is no praise.
+        known = told.get(model)
+        good = known is not None and not known.strange
+        verdict.classes(replace="warning" if shown_words["off"] else "fine" if good else "small")
+
+    async def judge(renderer: Renderer) -> None:
+        found = told[renderer.hash] = await asyncio.to_thread(lambda: renderer.likeness)
+        if not page.client.is_deleted:
+            absolute.set_text("not known without real images: give some with --data" if found is None else found.words)
+            absolute.classes(replace="warning" if found is not None and found.strange else "small")
+            colour(renderer.hash)
+
     async def look() -> None:
         renderer = page.session.renderer
         try:
             found = await asyncio.to_thread(renderer.quality, page.session.state)
         except GanvasError as error:
-            verdict.text, verdict.classes(replace="warning")
             verdict.set_text(str(error))
+            verdict.classes(replace="warning")
             return
         values = {"realism": found.realism, "typicality": found.typicality, "manifold": found.manifold}
         for name, value in values.items():
@@ -95,9 +117,13 @@ def _quality(page: Page) -> None:
             bar.update()
             extra = f" ({found.log_ratio:+.2f})" if name == "realism" and found.log_ratio is not None else ""
             label.set_text("no critic" if math.isnan(value) else f"{value:.0%}{extra}")
-        words = "off the manifold: " + "; ".join(found.warnings) if found.warnings else "on the manifold"
-        verdict.set_text(words)
-        verdict.classes(replace="warning" if found.warnings else "fine")
+        verdict.set_text(found.words)
+        shown_words["off"] = bool(found.warnings)
+        colour(renderer.hash)
+        if renderer.hash not in told:
+            told[renderer.hash] = None
+            absolute.set_text("...")
+            background_tasks.create(judge(renderer), name="likeness")
         if found.nearest is not None and renderer.real is not None:
             nearest.props["src"] = image_url(renderer.real.images[found.nearest])
             nearest.update()
