@@ -49,8 +49,8 @@ def test_a_run_of_ones_own(trained: Result) -> None:
     assert renderer.real is not None
     assert "digits" in renderer.real.source
     assert renderer.quality(State()).log_ratio is None
-    with pytest.raises(GanvasError, match="holds"):
-        open_renderer(trained.run.path, data="shapes", device="cpu")
+    with pytest.raises(GanvasError, match="No data at 'nowhere'"):
+        open_renderer(trained.run.path, data="nowhere", device="cpu")
 
 
 def test_a_recipe_gives_the_same_pixels_again(
