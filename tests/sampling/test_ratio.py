@@ -250,7 +250,7 @@ def test_commands_calibrate_improve_and_sample(
     model = ganvas.load(run, device="cpu")
     # 179 held-out digits: half of them is below what a calibration takes, so the commands need more data.
     assert main(["calibrate", str(run), *base]) == 2
-    assert "at least 100" in capsys.readouterr().err
+    assert "needs 200 real samples" in capsys.readouterr().err
     images, labels = ganvas.load_dataset("digits").take(torch.arange(1797))
     np.savez(
         tmp_path / "more.npz",
