@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from ganvas.data import Dataset, load_dataset
     from ganvas.errors import GanvasError, TrainingError
     from ganvas.foreign import wrap
+    from ganvas.latent import open_space
+    from ganvas.latent.tools import Walk, edit, find_directions, invert, walk
+    from ganvas.latent.tools import map as map
     from ganvas.metrics.evaluate import evaluate
     from ganvas.model import Model, load
     from ganvas.runs import Run, open_run
+    from ganvas.sampling import fit_ratio
     from ganvas.training import Result, train
     from ganvas.web.app import explore
     from ganvas.web.opening import replay
@@ -31,13 +35,21 @@ _HOMES = {
     "Result": "ganvas.training",
     "Run": "ganvas.runs",
     "TrainingError": "ganvas.errors",
+    "Walk": "ganvas.latent.tools",
+    "edit": "ganvas.latent.tools",
     "evaluate": "ganvas.metrics.evaluate",
     "explore": "ganvas.web.app",
+    "find_directions": "ganvas.latent.tools",
+    "fit_ratio": "ganvas.sampling",
+    "invert": "ganvas.latent.tools",
     "load": "ganvas.model",
     "load_dataset": "ganvas.data",
+    "map": "ganvas.latent.tools",
     "open_run": "ganvas.runs",
+    "open_space": "ganvas.latent",
     "replay": "ganvas.web.opening",
     "train": "ganvas.training",
+    "walk": "ganvas.latent.tools",
     "wrap": "ganvas.foreign",
 }
 
@@ -49,15 +61,24 @@ __all__ = [
     "Result",
     "Run",
     "TrainingError",
+    "Walk",
+    "edit",
     "evaluate",
     "explore",
+    "find_directions",
+    "fit_ratio",
+    "invert",
     "load",
     "load_dataset",
     "open_run",
+    "open_space",
     "replay",
     "train",
+    "walk",
     "wrap",
 ]
+
+# `map` is not among them: a star import would hide Python's own.
 
 
 def __getattr__(name: str) -> Any:
@@ -71,4 +92,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_HOMES)

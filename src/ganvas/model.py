@@ -200,8 +200,8 @@ def _whole_numbers(labels: Any) -> Tensor:
         tensor = torch.from_numpy(found.astype(np.int64)) if whole else None
     else:
         whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
-        tensor = found.long()
-    if not whole or tensor is None:
+        tensor = found.long() if whole else None
+    if tensor is None:
         kind = str(found.dtype).removeprefix("torch.")
         raise GanvasError(
             f"Labels must be whole numbers, got {kind}. Numbers without a fraction: labels.long()"

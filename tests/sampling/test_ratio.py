@@ -147,10 +147,11 @@ def test_mistakes_are_named() -> None:
         fit_ratio(space, torch.randn(200, 3), critic=lambda s, y: s[:, 0])
     with pytest.raises(GanvasError, match="no critic"):
         fit_ratio(space, torch.randn(200, 2), critic="own")
-    with pytest.raises(GanvasError, match="no critic"):
-        fit_ratio(space, torch.randn(200, 2))
-    with pytest.raises(GanvasError, match="train on"):
-        fit_ratio(space, torch.randn(200, 2), critic="fresh")
+    for critic in ("auto", "fresh"):
+        with pytest.raises(
+            GanvasError, match=r"trained on half .* at least 200, or others with train=. There are 199"
+        ):
+            fit_ratio(space, torch.randn(199, 2), critic=critic)
     with pytest.raises(GanvasError, match="no classifier"):
         fit_ratio(space, torch.randn(200, 2), train=(torch.randn(200, 2), None), critic="features")
     with pytest.raises(GanvasError, match="NaN"):

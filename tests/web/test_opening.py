@@ -49,8 +49,8 @@ def test_a_run_of_ones_own(trained: Result) -> None:
     assert renderer.real is not None
     assert "digits" in renderer.real.source
     assert renderer.quality(State()).log_ratio is None
-    with pytest.raises(GanvasError, match="holds"):
-        open_renderer(trained.run.path, data="shapes", device="cpu")
+    with pytest.raises(GanvasError, match="No data at 'nowhere'"):
+        open_renderer(trained.run.path, data="nowhere", device="cpu")
 
 
 def test_a_recipe_gives_the_same_pixels_again(
@@ -112,3 +112,25 @@ def test_only_directions_of_this_model_and_space_are_loaded(
         source_of(fashion, None, [other])
     with pytest.raises(GanvasError, match="one of z"):
         source_of(fashion, None, [z])
+
+
+def test_a_recipe_from_outside_chooses_no_path(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One's own names its model's file; anybody else's has to be given the model, and the path is not looked at."""
+    renderer = open_renderer(trained.run.path, device="cpu")
+    recipe = Recipe(str(trained.run.path), renderer.hash, State(number=3))
+    wanted = renderer.draw([recipe.state])[0]
+    own = json.loads(json.dumps(to_json(recipe)))
+    assert torch.equal(ganvas.replay(own, device="cpu"), wanted)
+    opened: list[object] = []
+    monkeypatch.setattr("ganvas.web.opening.load", lambda *given, **more: opened.append(given))
+    elsewhere = {**own, "model": str(trained.run.snapshots[-1])}
+    for stranger in ({**own, "made": {}}, {**own, "made": {"mark": "0" * 64}}, elsewhere):
+        with pytest.raises(GanvasError, match=r"not saved by you on this machine.*--model"):
+            ganvas.replay(stranger, device="cpu")
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "another user"))
+    with pytest.raises(GanvasError, match="not saved by you"):
+        ganvas.replay(own, device="cpu")
+    assert not opened
+    assert torch.equal(ganvas.replay(own, renderer.model), wanted)

@@ -52,11 +52,10 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
-    import torch
-
-    from ganvas import latent, pictures
+    from ganvas import pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
+    from ganvas.latent import tools
     from ganvas.model import load
 
     if kind == "mixing" and out.suffix != ".png":
@@ -64,8 +63,6 @@ def run(
     if out.suffix not in (".png", ".npz"):
         pictures.check_film(out, fps)
     _shared.outputs(out)
-    if keys < 2 or frames < 2:
-        raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
     loaded = load(model, device=device, critic=False)
     if len(loaded.shape) == 1 and out.suffix not in (".png", ".npz"):
         raise GanvasError(f"This model draws points: use --out {out.with_suffix('.png')} or .npz.")
@@ -73,64 +70,38 @@ def run(
         raise GanvasError(
             f"Pictures are written as a film or a strip: use --out {out.with_suffix('.gif')} or .png."
         )
-    where = latent.open_space(loaded, "w+" if kind == "mixing" and space is None else space)
-    classes = loaded.labels(keys, _shared.classes(labels, loaded))
-    outcome: dict[str, Any] = {"space": where.name, "kind": kind, "keys": keys, "seed": seed, "out": str(out)}
-    with torch.no_grad():
-        points = where.numbered(keys, seed, classes)
-    chosen = None
+    classes = _shared.classes(labels, loaded)
+    found = tools.walk(
+        loaded, kind=kind, keys=keys, frames=frames, loop=loop, equal=equal, layers=layers, seed=seed, space=space,
+        labels=classes,
+    )  # fmt: skip
+    outcome: dict[str, Any] = {
+        "space": found.space,
+        "kind": kind,
+        "keys": keys,
+        "seed": seed,
+        "out": str(out),
+    }
+    outcome |= found.figures
+    samples = found.samples
     if kind == "mixing":
-        half = keys // 2
-        walk = latent.style_mixing(where, points[:half], points[half:], layers)
-        outcome |= {"rows": half, "columns": keys - half, "layers": layers}
-    elif kind == "geodesic":
-        walk, energies = latent.geodesic(where, points[0], points[1], frames)
-        outcome |= {"energy_before": energies[0], "energy_after": min(energies)}
-    else:
-        path = latent.through(where, points, kind, loop)
-
-        def labels_at(times: torch.Tensor) -> torch.Tensor | None:
-            if classes is None:
-                return None
-            index = (times * (keys if loop else keys - 1)).floor().long().clamp(max=keys - 1)
-            return classes[index].to(loaded.device)
-
-        times = torch.linspace(0, 1, frames, dtype=torch.float64)
-        lengths = latent.step_lengths(where, path(times), labels_at(times))
-        outcome["variation_before"] = latent.variation(lengths)
-        if equal:
-            times = latent.equal_steps(where, path, frames, labels_at)
-            outcome["variation_after"] = latent.variation(
-                latent.step_lengths(where, path(times), labels_at(times))
-            )
-        walk, chosen = path(times), labels_at(times)
-    with torch.no_grad():
-        drawn = torch.cat(
-            [
-                where.decode(part, None if chosen is None else chosen[i * 64 : i * 64 + 64])
-                for i, part in enumerate(walk.split(64))
-            ]
-        )
-        sources = where.decode(points, None if classes is None else classes.to(loaded.device))
-    samples = loaded.to_data(drawn).cpu()
-    if kind == "mixing":
-        _shared.write_picture(out, _mixed(loaded.to_data(sources).cpu(), samples, layers, seed, plain))
+        outcome |= {"rows": keys // 2, "columns": keys - keys // 2, "layers": layers}
+        sources = loaded.sample(keys, seed=seed, labels=classes)
+        _shared.write_picture(out, _mixed(sources, samples, layers, seed, plain))
     elif out.suffix == ".png" and samples.dim() == 4:
         rows = samples.split(COLUMNS)
         names = [f"{i * COLUMNS + 1} to {i * COLUMNS + len(row)}" for i, row in enumerate(rows)]
-        title = f"{len(samples)} steps through {keys} samples of seed {seed} in {where.name}" + (
+        title = f"{len(samples)} steps through {keys} samples of seed {seed} in {found.space}" + (
             f", {kind}" if kind != "auto" else ""
         )
         _shared.write_picture(out, pictures.sheet(rows, names, title=title, plain=plain))
-    elif samples.dim() == 4:
-        pictures.save_animation(samples, out, fps)
     else:
-        pictures.save_samples(samples, out)
+        found.save(out, fps)
     if json:
         print(json_module.dumps(outcome))
         return
-    figures = "".join(f", {k.replace('_', ' ')} {v:.3g}" for k, v in outcome.items() if isinstance(v, float))
-    print(f"{len(samples)} pictures through {where.name}{figures} -> {out}")
+    figures = "".join(f", {k.replace('_', ' ')} {v:.3g}" for k, v in found.figures.items())
+    print(f"{len(samples)} pictures through {found.space}{figures} -> {out}")
 
 
 def _mixed(sources: "Tensor", mixed: "Tensor", layers: int, seed: int, plain: bool) -> "Image":

@@ -23,16 +23,26 @@ MOST = 128
 
 def mark(config: DataConfig) -> str:
     """What says that this user has trained on these data; empty where no key can be kept."""
-    key = _key(make=True)
-    return "" if key is None else hmac.new(key, _said(config), hashlib.sha256).hexdigest()
+    return sign(_said(config))
 
 
 def is_marked(config: DataConfig, found: object) -> bool:
     """Whether `found` is the mark of these data by this user's key, with paths meant from the current folder."""
+    return is_signed(_said(config), found)
+
+
+def sign(said: str) -> str:
+    """This user's signature of a text; empty where no key can be kept."""
+    key = _key(make=True)
+    return "" if key is None else hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
+
+
+def is_signed(said: str, found: object) -> bool:
+    """Whether `found` is this user's signature of a text."""
     key = _key(make=False)
     if key is None or not isinstance(found, str) or not found.isascii():
         return False
-    return hmac.compare_digest(found, hmac.new(key, _said(config), hashlib.sha256).hexdigest())
+    return hmac.compare_digest(found, hmac.new(key, said.encode(), hashlib.sha256).hexdigest())
 
 
 def needs_network(config: DataConfig) -> bool:
@@ -48,11 +58,12 @@ def at_hand(config: DataConfig) -> bool:
     return small and all(each in datasets for each in sources) and not needs_network(config)
 
 
-def _said(config: DataConfig) -> bytes:
+def _said(config: DataConfig) -> str:
     sources = (config.source, *config.also)
+    named = [each in datasets or each.startswith(("hub:", "toy:")) for each in sources]
     return json.dumps(
-        [each if each in datasets or ":" in each else os.path.abspath(each) for each in sources]
-    ).encode()
+        [each if name else os.path.abspath(each) for each, name in zip(sources, named, strict=True)]
+    )
 
 
 def _key(make: bool) -> bytes | None:

@@ -84,7 +84,9 @@ def load_data_of(
     The model's own word counts where this user trained it, or it came with ganvas; from anybody else's only the known sets
     that are at hand are opened (`ganvas.data.origin`). `download` false: nothing is fetched for any model.
     """
-    if data and data != model.config.data.source:
+    if data and (
+        data != model.config.data.source or model.config.data.also
+    ):  # a header's further sets were not asked for
         config = DataConfig(source=data, resize=model.config.data.resize)
         return load_dataset(config, model.shape), config
     config = model.config.data if data else data_config_of(model, option, download)

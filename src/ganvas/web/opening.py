@@ -6,13 +6,13 @@ import torch
 
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import real_images_of
-from ganvas.model import Model, load
+from ganvas.model import Model, is_packaged, load
 from ganvas.sampling import LogRatio
 from ganvas.sampling.improve import kept_ratio
 from ganvas.web.film import Progress, film
 from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer
-from ganvas.web.state import FROM_PYTHON, Recipe, from_json, read
+from ganvas.web.state import FROM_PYTHON, Recipe, from_json, is_own, read
 
 REALS = 5000
 DEFAULT = "fashion"
@@ -64,6 +64,11 @@ def _named(recipe: Recipe, device: str) -> Model:
         raise GanvasError(
             f"The recipe was made with a model of weights {recipe.hash} that was given from Python, so no file holds it. "
             "Wrap the module again and give it: ganvas.replay(recipe, model=...)"
+        )
+    if not is_packaged(Path(recipe.model)) and not is_own(recipe):
+        raise GanvasError(
+            f"The recipe names the model {recipe.model!r}, and was not saved by you on this machine, so it may not choose what "
+            "is opened here. Give the model: --model, or ganvas.replay(recipe, model=...)"
         )
     try:
         return load(recipe.model, device=device)

@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import math
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ganvas import io
+from ganvas.data import origin
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 
@@ -144,8 +146,22 @@ def move_of(direction: Direction, strength: float) -> Move:
 
 def to_json(recipe: Recipe) -> io.Json:
     """The recipe as plain JSON."""
-    made = recipe.made or {"ganvas": version("ganvas")}
+    made = recipe.made or {"ganvas": version("ganvas"), **_signed(recipe.model)}
     return {"kind": "recipe", "format_version": FORMAT_VERSION, **asdict(replace(recipe, made=made))}
+
+
+def _signed(model: str) -> dict[str, str]:
+    """That this user has opened that file, which a recipe from anybody else can not say; a name needs no signature."""
+    return {"mark": origin.sign(_opened(model))} if Path(model).exists() else {}
+
+
+def is_own(recipe: Recipe) -> bool:
+    """Whether this user saved the recipe, with its model at that path."""
+    return origin.is_signed(_opened(recipe.model), recipe.made.get("mark"))
+
+
+def _opened(model: str) -> str:
+    return f"model {os.path.abspath(model)}"
 
 
 def from_json(value: Any) -> Recipe:

@@ -1,0 +1,169 @@
+"""The commands of the latent space as functions of a model: what `ganvas.walk`, `ganvas.invert` and the others are.
+
+Each takes a `Model`, or a `LatentSpace` where another one than the model's usual is wanted, and draws the same as its command.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas import io, pictures
+from ganvas.errors import GanvasError
+from ganvas.latent import directions
+from ganvas.latent import invert as inversion
+from ganvas.latent import map as maps
+from ganvas.latent.directions import Direction
+from ganvas.latent.invert import Inversion
+from ganvas.latent.map import Map
+from ganvas.latent.paths import equal_steps, geodesic, step_lengths, style_mixing, through, variation
+from ganvas.latent.space import LatentSpace, open_space
+from ganvas.model import Model
+
+Kind = Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"]
+BATCH = 64
+STRIP = 12
+"""Pictures in a row of a strip."""
+
+
+@dataclass(frozen=True, repr=False)
+class Walk:
+    """Samples on a way through a space."""
+
+    samples: Tensor
+    """uint8 (T, C, H, W), or points (T, D)."""
+    points: Tensor
+    """(T, *shape) of the space."""
+    space: str
+    figures: Mapping[str, float]
+    """How evenly the pictures change (coefficient of variation of their steps), or the energy of a geodesic."""
+    columns: int
+
+    def save(self, out: str | File, fps: float = 24.0) -> None:
+        """Write a film (.gif, .webp, .mp4), a strip (.png), or points as `pictures.save_samples` does."""
+        out = File(out)
+        if self.samples.dim() != 4:
+            pictures.save_samples(self.samples, out)
+        elif out.suffix == ".png":
+            io.write_bytes(out, self._repr_png_() or b"")
+        else:
+            pictures.check_film(out, fps)
+            pictures.save_animation(self.samples, out, fps)
+
+    def __repr__(self) -> str:
+        figures = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in self.figures.items())
+        return f"Walk({len(self.samples)} pictures through {self.space}{figures})"
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the strip."""
+        if self.samples.dim() != 4:
+            return None
+        return pictures.png(pictures.grid(self.samples, columns=self.columns))
+
+
+def space_of(model: Model | LatentSpace, space: str | None = None) -> LatentSpace:
+    """The space called `space` of a model, by default w where there is one, else z; a space is taken as it is."""
+    if isinstance(model, LatentSpace):
+        if space is not None and space != model.name:
+            raise GanvasError(f"This is the space {model.name!r}; give its model to open {space!r}.")
+        return model
+    if not isinstance(model, Model):
+        raise GanvasError(
+            f"Expected a Model or one of its spaces, got a {type(model).__name__}. Open one: ganvas.load(path)"
+        )
+    return open_space(model, space)
+
+
+def walk(
+    model: Model | LatentSpace, *, kind: Kind = "auto", keys: int = 4, frames: int = 60, loop: bool = False,
+    equal: bool = False, labels: Sequence[int] | Tensor | None = None, layers: int = 3, seed: int = 0,
+    space: str | None = None,
+) -> Walk:  # fmt: skip
+    """A walk through random key points, as `ganvas walk` takes it.
+
+    `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all keys; `geodesic` is
+    the shortest way between the first two as the pictures see it; `mixing` crosses keys in w+, `layers` coarse ones by row.
+    `equal` makes every picture differ from the one before by the same amount. `labels` (keys,) are the classes of the keys.
+    """
+    if keys < 2 or frames < 2:
+        raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
+    where = space_of(model, "w+" if kind == "mixing" and space is None else space)
+    owner = where.model
+    classes = owner.labels(keys, labels)
+    figures: dict[str, float] = {}
+    columns = STRIP
+    with torch.no_grad():
+        points = where.numbered(keys, seed, classes)
+    chosen = None
+    if kind == "mixing":
+        half = keys // 2
+        columns = keys - half
+        way = style_mixing(where, points[:half], points[half:], layers)
+    elif kind == "geodesic":
+        way, energies = geodesic(where, points[0], points[1], frames)
+        figures |= {"energy_before": energies[0], "energy_after": min(energies)}
+    else:
+        path = through(where, points, kind, loop)
+
+        def labels_at(times: Tensor) -> Tensor | None:
+            if classes is None:
+                return None
+            index = (times * (keys if loop else keys - 1)).floor().long().clamp(max=keys - 1)
+            return classes[index].to(owner.device)
+
+        times = torch.linspace(0, 1, frames, dtype=torch.float64)
+        figures["variation_before"] = variation(step_lengths(where, path(times), labels_at(times)))
+        if equal:
+            times = equal_steps(where, path, frames, labels_at)
+            figures["variation_after"] = variation(step_lengths(where, path(times), labels_at(times)))
+        way, chosen = path(times), labels_at(times)
+    with torch.no_grad():
+        parts = [None] * len(way) if chosen is None else chosen.split(BATCH)
+        drawn = torch.cat(
+            [where.decode(part, label) for part, label in zip(way.split(BATCH), parts, strict=False)]
+        )
+    return Walk(owner.to_data(drawn).cpu(), way, where.name, figures, min(columns, len(drawn)))
+
+
+def find_directions(
+    model: Model | LatentSpace,
+    method: str = "pca",
+    count: int = 8,
+    *,
+    seed: int = 0,
+    space: str | None = None,
+) -> list[Direction]:
+    """`count` directions by a method of `ganvas directions`, each measured, best first."""
+    return directions.find(space_of(model, space), method, count, seed)
+
+
+def edit(
+    model: Model | LatentSpace, numbers: Sequence[int], direction: Direction, strengths: Sequence[float], *, seed: int = 0
+) -> Tensor:  # fmt: skip
+    """Samples by number at each of the strengths, in sigmas, of a direction: uint8 (numbers, strengths, C, H, W)."""
+    where = space_of(model, direction.space if isinstance(model, Model) else None)
+    points, labels = where.at(numbers, seed), where.model.labels_at(numbers)
+    labels = None if labels is None else labels.to(where.model.device)
+    with torch.no_grad():
+        rows = [where.decode(directions.edit(where, points, direction, float(s)), labels) for s in strengths]
+    return torch.stack([where.model.to_data(row).cpu() for row in rows], 1)
+
+
+def invert(model: Model | LatentSpace, images: Any, *, space: str | None = None, **options: Any) -> Inversion:
+    """The points whose samples look most like `images`, uint8 (n, C, H, W) or one (C, H, W), array or tensor.
+
+    `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels, seed ...
+    """
+    targets = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    return inversion.invert(
+        space_of(model, space), targets[None] if targets.dim() == 3 else targets, **options
+    )
+
+
+def map(model: Model | LatentSpace, *, space: str | None = None, **options: Any) -> Map:
+    """A map of the model's samples; `options` are those of `ganvas.latent.map.draw_map`: n, method, seed, real ..."""
+    return maps.draw_map(space_of(model, space), **options)
