@@ -46,6 +46,8 @@ class NetworkConfig:
     """A family from `ganvas list networks`."""
     latent_dim: int = 64
     """Length of the latent z, drawn from a standard normal."""
+    categorical: tuple[int, ...] = ()
+    """Sizes of the one-hot codes that z begins with, which the critic learns to read from the samples (InfoGAN)."""
     conditional: bool = False
     """Feed the labels of the data to both networks."""
     pack: int = 1
@@ -101,6 +103,8 @@ class ObjectiveConfig:
     """Weight of the class loss, when the critic has `auxiliary=true` (AC-GAN)."""
     codes: float = 0.1
     """Weight of the code loss, when the critic has `codes` (InfoGAN)."""
+    categories: float = 1.0
+    """Weight of the loss of the categorical codes, when there are `network.categorical`; published with 1."""
     path_length: float = 0.0
     """Weight of path-length regularisation, for generators with a mapping network; published with 2."""
     path_length_interval: int = 4
@@ -293,6 +297,7 @@ def validate(config: Config) -> Config:
         ("objective.mode_seeking", config.objective.mode_seeking, 0),
         ("objective.auxiliary", config.objective.auxiliary, 0),
         ("objective.codes", config.objective.codes, 0),
+        ("objective.categories", config.objective.categories, 0),
         ("objective.path_length", config.objective.path_length, 0),
         ("augment.kimg", config.augment.kimg, 0.001),
         ("training.log_kimg", t.log_kimg, 0.001),

@@ -80,7 +80,7 @@ def test_bad_schedules() -> None:
 def test_the_published_gain_keeps_the_critics_logits_from_vanishing(
     side: int, gained: int, published: float
 ) -> None:
-    """One sqrt(2) in front of each leaky ReLU: with equal weights the logits grow by 2^(layers / 2), to what the paper starts from."""
+    """One sqrt(2) in front of each leaky ReLU: with equal weights the logits grow by 2^(layers / 2), to the published spread."""
     spreads = []
     for seed in range(5):
         networks = []
@@ -97,7 +97,7 @@ def test_the_published_gain_keeps_the_critics_logits_from_vanishing(
 
 
 def test_the_published_generator_written_out() -> None:
-    """Pixel norm of z, dense with a quarter of the gain, leaky ReLU, pixel norm; then conv, leaky ReLU, pixel norm; linear image."""
+    """Pixel norm of z, dense with a quarter of the gain, leaky ReLU, pixel norm; conv, leaky ReLU, pixel norm; linear image."""
     torch.manual_seed(0)
     g = ProgressiveGenerator((3, 16, 16), 6, channels=4, published=True).double()
     w = g.state_dict()

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ganvas.errors import GanvasError
 from ganvas.losses.auxiliary import path_lengths
 from ganvas.networks.style import Modulated, StyleCritic, StyleGenerator
 
@@ -150,3 +151,14 @@ def test_sizes_and_attention() -> None:
         extra = sum(p.numel() for p in critic.parameters()) - sum(p.numel() for p in plain.parameters())
         assert extra > 0
         assert critic(torch.randn(4, 1, 16, 16)).shape == (4,)
+
+
+def test_the_image_is_a_tanh_of_the_sum_or_as_published_the_sum() -> None:
+    """The same weights, so files of before draw what they drew."""
+    bounded, linear = generator(), generator(output="linear")
+    linear.load_state_dict(bounded.state_dict())
+    z = 3 * torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    assert linear(z).abs().max() > 1
+    torch.testing.assert_close(bounded(z), linear(z).tanh())
+    with pytest.raises(GanvasError, match=r"Unknown output 'relu' .* Known: tanh, linear"):
+        generator(output="relu")

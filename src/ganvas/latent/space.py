@@ -20,7 +20,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.model import Model, draw_prior
-from ganvas.networks import to_prior
+from ganvas.networks import categories_of, to_prior
 from ganvas.registry import did_you_mean
 
 KNOWN = 4096
@@ -286,7 +286,9 @@ class LatentZ(LatentSpace):
         return (2 * torch.minimum(below, 1 - below)).to(points.dtype)
 
     def project(self, points: Tensor, least: float = 0.01) -> Tensor:
-        """Normal: the length is brought between the tails; sphere: onto it; uniform: into the cube."""
+        """Normal: the length is brought between the tails; sphere: onto it; uniform: into the cube; categories: the nearest."""
+        if categories_of(self.prior):
+            return to_prior(self.prior, points)
         if self.prior == "uniform":
             return points.clamp(-1, 1)
         if self.prior == "sphere":

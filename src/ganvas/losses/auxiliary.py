@@ -1,5 +1,7 @@
 """What may be added to the game: terms of the generator's or the critic's loss, each a pure function."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,8 +41,20 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def code_loss(guessed: Tensor, latents: Tensor) -> Tensor:
     """Squared error of the guessed codes (B, K) against the first K entries of z: the bound of InfoGAN (Chen et al. 2016, eq. 5)
-    for normal codes with a guess of unit variance, without its constant."""
+    for normal codes with a guess of unit variance, without its constant. What stands in front of the codes is cut off before."""
     return 0.5 * (guessed - latents[:, : guessed.shape[1]]).square().sum(1).mean()
+
+
+def category_loss(guessed: Tensor, latents: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Cross-entropy of the guessed categories (B, sum of sizes) against the one-hot blocks that z (B, Z) begins with, summed.
+
+    The entropy of the codes, sum of log sizes, less this is InfoGAN's lower bound on the mutual information of codes and
+    samples, in nats (Chen et al. 2016, eq. 4-5).
+    """
+    hot = latents[:, : sum(sizes)]
+    pairs = zip(guessed.split(list(sizes), 1), hot.split(list(sizes), 1), strict=True)
+    losses = [F.cross_entropy(logits, block.argmax(1)) for logits, block in pairs]
+    return torch.stack(losses).sum()
 
 
 def path_lengths(images: Tensor, w_plus: Tensor, directions: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.config import NetworkConfig
@@ -15,13 +16,26 @@ from ganvas.networks.layers import maybe_spectral_norm
 from ganvas.registry import Registry, did_you_mean
 from ganvas.types import Shape
 
+CATEGORICAL = "categorical"
+
+
+def categories_of(prior: str) -> tuple[int, ...]:
+    """The sizes of the one-hot blocks at the start of z: `categorical 10 5` -> (10, 5); none for other priors."""
+    return tuple(int(size) for size in prior.split()[1:]) if prior.startswith(CATEGORICAL) else ()
+
 
 def to_prior(prior: str, noise: Tensor) -> Tensor:
     """Standard normal numbers (n, size) -> latents with exactly the prior's distribution, differentiable.
 
     The one place that knows what a prior is: training, the monitor, the duality gap and sampling all draw through it.
-    `normal`: as they are; `uniform`: in [-1, 1]; `sphere`: of length sqrt(size).
+    `normal`: as they are; `uniform`: in [-1, 1]; `sphere`: of length sqrt(size); `categorical 10 5`: a one-hot vector of 10
+    numbers, one of 5, the rest normal. The largest of K normal numbers is any of them with probability 1 / K.
     """
+    if prior.startswith(CATEGORICAL):
+        sizes = categories_of(prior)
+        *blocks, rest = noise.split([*sizes, noise.shape[1] - sum(sizes)], 1)
+        hot = [F.one_hot(b.argmax(1), b.shape[1]).to(noise.dtype) for b in blocks]
+        return torch.cat([*hot, rest], 1)
     if prior == "uniform":
         return torch.erf(noise / 2**0.5)
     if prior == "sphere":
@@ -33,7 +47,7 @@ class GeneratorBase(nn.Module):
     """Latents z (B, latent_dim) and labels (B,) -> samples (B, *shape) within `value_range`."""
 
     prior = "normal"
-    """What z is drawn from: `normal`, `uniform` in [-1, 1], or `sphere` of length sqrt(latent_dim)."""
+    """What z is drawn from: `normal`, `uniform` in [-1, 1], `sphere` of length sqrt(latent_dim), or `categorical 10 5`."""
 
     def __init__(
         self,
@@ -83,7 +97,9 @@ class Answer(NamedTuple):
     classes: Tensor | None
     """(B, num_classes) logits of the auxiliary classifier."""
     codes: Tensor | None
-    """(B, codes): its guess at the first entries of the latent."""
+    """(B, codes): its guess at the first entries of the latent, behind the categories."""
+    categories: Tensor | None = None
+    """(B, sum of the sizes): logits of the categories that the latent begins with."""
 
     def float(self) -> "Answer":
         """The same in float32."""
@@ -94,7 +110,8 @@ class CriticBase(nn.Module):
     """Samples (B, *shape) and labels (B,) -> logits (B,), higher for real.
 
     Labels enter by projection (Miyato and Koyama 2018, eq. 3), or not at all when `auxiliary`: then a second head names the class
-    (AC-GAN, Odena et al. 2017). `codes` adds a head that guesses the first entries of z (InfoGAN, Chen et al. 2016).
+    (AC-GAN, Odena et al. 2017). `codes` adds a head that guesses the first entries of z, `categories` one for the one-hot blocks
+    in front of them (InfoGAN, Chen et al. 2016).
     `spectral_heads` divides the projection's embedding and the class head by their largest singular value too, as
     Miyato and Koyama 2018 and Zhang et al. 2019 do; the projection then enters as it is, no longer than the features.
     """
@@ -107,6 +124,7 @@ class CriticBase(nn.Module):
         *,
         auxiliary: bool = False,
         codes: int = 0,
+        categories: tuple[int, ...] = (),
         spectral_heads: bool = False,
     ) -> None:
         super().__init__()
@@ -124,6 +142,7 @@ class CriticBase(nn.Module):
             # Nearly nothing at first: random projections of a wide layer would drown what the critic sees.
             nn.init.normal_(self.embed.weight, 0.0, 0.02)
         self.guess = nn.Linear(features, codes) if codes else None
+        self.guess_categories = nn.Linear(features, sum(categories)) if categories else None
 
     def follow(self, level: float) -> None:
         """Take the level that the generator has grown to."""
@@ -157,7 +176,9 @@ class CriticBase(nn.Module):
         features = self.features(x)
         logits = self.score(features, labels)
         classes = None if self.classify is None else self.classify(features)
-        return Answer(logits, features, classes, None if self.guess is None else self.guess(features))
+        codes = None if self.guess is None else self.guess(features)
+        categories = None if self.guess_categories is None else self.guess_categories(features)
+        return Answer(logits, features, classes, codes, categories)
 
 
 @dataclass(frozen=True)
@@ -177,9 +198,18 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
     """The generator of a config, its weights drawn from `seed` alone."""
     build = families.get(config.name).generator
     options = _check_options(build, config.generator, f"{config.name} generator")
+    sizes = config.categorical
+    if any(size < 2 for size in sizes) or sum(sizes) > config.latent_dim:
+        raise GanvasError(
+            f"network.categorical is {list(sizes)}: every code needs 2 or more categories, and all of them fit into the "
+            f"{config.latent_dim} numbers of z."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
+        made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
+    if sizes:
+        made.prior = " ".join([CATEGORICAL, *map(str, sizes)])
+    return made
 
 
 def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: int = 0) -> CriticBase:
@@ -188,10 +218,12 @@ def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: in
     build = families.get(name).critic
     options = _check_options(build, config.critic, f"{name} critic")
     classes = _classes(config, num_classes)
-    if config.pack > 1 and (classes or options.get("codes")):
+    if config.pack > 1 and (classes or options.get("codes") or config.categorical):
         raise GanvasError(
             "network.pack shows the critic several samples as one: it can not be combined with labels or codes."
         )
+    if config.categorical:
+        options["categories"] = tuple(config.categorical)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         critic = build((shape[0] * config.pack, *shape[1:]), num_classes=classes, **options)

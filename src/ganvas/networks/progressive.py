@@ -2,9 +2,9 @@
 
 Samples always have the full size: what is not grown yet is enlarged after drawing, and averaged before it is judged.
 
-`published` takes the paper's gain of sqrt(2) in front of every leaky ReLU (in the generator's dense layer a quarter of it, as the
-authors' code has), pixel norm behind the dense layer too, and a linear image. Without it all gains are 1 and the image is a tanh: with
-equal weights the critic's logits then start 2^(n / 2) times smaller, n being its layers.
+`published` takes the paper's gain of sqrt(2) in front of every leaky ReLU (in the generator's dense layer a quarter of it,
+as the authors' code has), pixel norm behind the dense layer too, and a linear image. Without it all gains are 1 and the image
+is a tanh: with equal weights the critic's logits then start 2^(n / 2) times smaller, n being its layers.
 """
 
 import math
@@ -58,9 +58,7 @@ class ProgressiveGenerator(GeneratorBase):
         self.start = (width[0], side, side)
         self.published = published
         gain = math.sqrt(2) if published else 1.0
-        self.first = EqualLinear(
-            self.input_dim, width[0] * side * side, gain=gain / 4 if published else 1.0
-        )
+        self.first = EqualLinear(self.input_dim, width[0] * side * side, gain=gain / 4 if published else 1.0)
         self.first_norm = PixelNorm() if published else nn.Identity()
         self.blocks = nn.ModuleList([_convolutions(width[0], width[0], gain=gain)])
         for inputs, outputs in pairwise(width):

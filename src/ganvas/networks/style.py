@@ -79,11 +79,12 @@ class Modulated(nn.Module):
 
 
 class StyleGenerator(GeneratorBase):
-    """Learned constant -> modulated convolutions, doubling the size -> sum of the images of all sizes -> tanh.
+    """Learned constant -> modulated convolutions, doubling the size -> sum of the images of all sizes -> tanh, or as it is.
 
     `channels` is the width at the full size; it doubles with every halving up to `max_channels`. `convs` are the
     convolutions at each size. `last_up` draws the last image straight from half the size, with nothing hidden at the full
-    one: the fast choice on CPUs. `style_mixing` is the share of training samples that take w from two latents.
+    one: the fast choice on CPUs. `style_mixing` is the share of training samples that take w from two latents. `output` is
+    `tanh`, or `linear` as published: values beyond the range are then clipped when they become pixels.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class StyleGenerator(GeneratorBase):
         convs: int = 2,
         last_up: bool = False,
         style_mixing: float = 0.9,
+        output: str = "tanh",
     ) -> None:
         super().__init__(shape, latent_dim, num_classes)
         steps = halvings(square_side(shape, "style", 8, 256))
@@ -107,6 +109,9 @@ class StyleGenerator(GeneratorBase):
             raise GanvasError(
                 "The style generator needs style_mixing from 0 to 1, convs and mapping_layers from 1."
             )
+        if output not in ("tanh", "linear"):
+            raise GanvasError(f"Unknown output {output!r} of the style generator. Known: tanh, linear.")
+        self.output = output
         self.w_dim = w_dim or latent_dim
         self.style_mixing = style_mixing
         widths = [self.input_dim, *[self.w_dim] * mapping_layers]
@@ -181,7 +186,7 @@ class StyleGenerator(GeneratorBase):
                 new = new + F.interpolate(drawn, size=new.shape[-1], mode="bilinear", align_corners=False)
             drawn = new
         assert drawn is not None
-        return drawn.float().tanh()
+        return drawn.float().tanh() if self.output == "tanh" else drawn.float()
 
     def forward(
         self,

@@ -229,8 +229,7 @@ class Players:
             loss = self.loss.critic(on_real.logits, on_fake.logits)
             if on_real.classes is not None and labels is not None:
                 loss = loss + o.auxiliary * auxiliary.class_loss(on_real.classes, labels)
-            if on_fake.codes is not None:
-                loss = loss + o.codes * auxiliary.code_loss(on_fake.codes, turn.z)
+            loss = loss + self._guesses(on_fake, turn.z)
             penalty = torch.zeros((), device=self.device)
             if due:
                 mix = self._uniform(*[1] * (real.dim() - 1))
@@ -251,6 +250,16 @@ class Players:
         if self.adaptive.target is not None:
             self.adaptive.update(dist.mean(real_logits.sign().mean()), self.config.training.batch)
         return loss.detach(), real_logits.mean(), on_fake.logits.detach().mean(), penalty.detach()
+
+    def _guesses(self, on_fake: Answer, z: Tensor) -> Tensor | float:
+        """How badly the critic's heads guess what of z the fakes show: a term of both players' losses (InfoGAN)."""
+        o, sizes = self.config.objective, self.config.network.categorical
+        total: Tensor | float = 0.0
+        if on_fake.categories is not None:
+            total = o.categories * auxiliary.category_loss(on_fake.categories, z, sizes)
+        if on_fake.codes is not None:
+            total = total + o.codes * auxiliary.code_loss(on_fake.codes, z[:, sum(sizes) :])
+        return total
 
     def _generator_step(self, turn: "Turn") -> Tensor:
         o, labels = self.config.objective, turn.labels
@@ -277,8 +286,7 @@ class Players:
                 loss = loss + o.mode_seeking * auxiliary.mode_seeking(samples, latents, known)
             if on_fake.classes is not None and labels is not None:
                 loss = loss + o.auxiliary * auxiliary.class_loss(on_fake.classes, labels)
-            if on_fake.codes is not None:
-                loss = loss + o.codes * auxiliary.code_loss(on_fake.codes, turn.z)
+            loss = loss + self._guesses(on_fake, turn.z)
             total = loss
             if o.path_length and self.steps % o.path_length_interval == 0:
                 total = loss + o.path_length * o.path_length_interval * self._path_penalty(labels)

@@ -222,10 +222,11 @@ def _check(config: Config, dataset: Dataset) -> Config:
             f"objective.path_length needs a generator with a mapping network, and {config.network.name!r} has none. "
             "Use --network style."
         )
-    codes = int(config.network.critic.get("codes", 0))
-    if not 0 <= codes <= config.network.latent_dim:
+    codes, sizes = int(config.network.critic.get("codes", 0)), config.network.categorical
+    if codes < 0 or codes + sum(sizes) > config.network.latent_dim:
         raise GanvasError(
-            f"network.critic.codes is {codes}; there are {config.network.latent_dim} numbers in z."
+            f"network.critic.codes is {codes} and network.categorical {list(sizes)}; there are "
+            f"{config.network.latent_dim} numbers in z."
         )
     if config.data.balance:
         balanced(dataset)
