@@ -6,8 +6,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/ganvas demo
 
+# A process for each core; the tests of one file stay together and share what took long to make.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadscope
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

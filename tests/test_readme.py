@@ -50,7 +50,7 @@ def test_the_first_two_commands_come_first_and_exist() -> None:
     assert [line.split("#")[0].strip() for line in first.strip().splitlines()] == ["make demo", "make test"]
     makefile = (ROOT / "Makefile").read_text()
     assert re.search(r"^demo:.*\n\t\$\(BIN\)/ganvas demo$", makefile, re.MULTILINE)
-    assert re.search(r"^test:.*\n\t\$\(BIN\)/python -m pytest$", makefile, re.MULTILINE)
+    assert re.search(r"^test:.*\n\t\$\(BIN\)/python -m pytest\b", makefile, re.MULTILINE)
     assert (ROOT / ".ci" / "run").read_text().strip().splitlines()[-1] == "make test"
 
 

@@ -133,4 +133,4 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
     monkeypatch.setattr(metrics, "evaluate", interrupted)
     assert main(["eval", "fashion"]) == 130
-    assert capsys.readouterr().err.startswith("interrupted")
+    assert "interrupted" in capsys.readouterr().err

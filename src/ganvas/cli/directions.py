@@ -150,7 +150,8 @@ def _show(found: "list[Direction]", typical: "Chance") -> None:
         most = sorted(d.effects.items(), key=lambda item: -abs(item[1]))[:2]
         rows.append([
             d.name, *(f"{value:.3g}" for value in (d.score, d.sigma, d.effect)),
-            "{:.2f} ± {:.2f}".format(*typical.times(d.effect)), "" if d.cost is None else f"{d.cost:+.2f}", ", ".join(f"{name} {change:+.2f}" for name, change in most),
+            "{:.2f} ± {:.2f}".format(*typical.times(d.effect)), "" if d.cost is None else f"{d.cost:+.2f}",
+            ", ".join(f"{name} {change:+.2f}" for name, change in most),
         ])  # fmt: skip
     table(columns, rows)
     print(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MEANING = {
     "density": "density: minus the log of the distance to the nearest samples",
-    "realism": "realism: the critic's logit in standard deviations",
+    "critic-score": "critic score, in standard deviations",
 }
 """What a colour stands for, in the words of the map."""
 
@@ -113,7 +113,7 @@ def run(
         print(json_module.dumps(document))
         return
     print("\n".join(words))
-    print(f"-> {', '.join(written)}, {out.with_suffix('.json')}")
+    print(f"-> {', '.join(written)}, {figures}")
 
 
 def _clusters(found: "Map", plain: bool) -> "Image":
