@@ -15,6 +15,7 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
 
+from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.critic import CriticScorer, scorer_of
@@ -70,7 +71,7 @@ class LatentSpace:
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""
-        prior = self.model.generator.prior
+        prior, n = self.model.generator.prior, arrays.count(n, "n")
         return self.of(draw_prior(prior, n, self.model.latent_dim, generator).to(self.model.device), labels)
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -91,7 +92,8 @@ class LatentSpace:
     @torch.no_grad()
     def numbered(self, n: int, seed: int = 0, labels: Tensor | None = None) -> Tensor:
         """The points of the n samples that `model.sample(n, seed=seed)` draws (n, *shape): what a person sees and numbers."""
-        return self.of(self.model.latents(n, seed).to(self.model.device), self.labels(n, labels))
+        z = self.model.latents(arrays.count(n, "n"), seed).to(self.model.device)
+        return self.of(z, self.labels(n, labels))
 
     @torch.no_grad()
     def at(self, numbers: Sequence[int], seed: int = 0) -> Tensor:
@@ -197,13 +199,14 @@ class LatentSpace:
 
         The two-sided tail probability of the Mahalanobis length: both the mean and the far outside are untypical.
         """
-        known = self._known_lengths
+        known, points = self._known_lengths, self.check(points)
         below = torch.searchsorted(known, self._lengths(points)).double() / len(known)
         return (2 * torch.minimum(below, 1 - below)).clamp(0, 1).to(points.dtype)
 
     def project(self, points: Tensor, least: float = 0.01) -> Tensor:
         """The nearest points along the ray from the mean whose length is not rarer than `least`: (n, *shape)."""
-        known = self._known_lengths
+        known, points = self._known_lengths, self.check(points)
+        arrays.number(least, "least", above=0, most=1)
         low, high = (known[round(q * (len(known) - 1))] for q in (least / 2, 1 - least / 2))
         lengths = self._lengths(points)
         wanted = lengths.clamp(low, high)
@@ -212,19 +215,37 @@ class LatentSpace:
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Euclidean distance in units of the space's spread: (n, *shape) twice -> (n,); random points are about 1.4 apart."""
+        a, b = self.check(a), self.check(b)
+        if len(a) != len(b):
+            raise GanvasError(f"Distances are between pairs of points; got {len(a)} and {len(b)}.")
         scale = self.std.square().sum().sqrt()
         apart: Tensor = (a - b).flatten(1).norm(dim=1) / scale
         return apart
 
     def check(self, points: Tensor) -> Tensor:
-        """`points` on the model's device. Raises `GanvasError` when they do not belong here."""
-        if tuple(points.shape[1:]) != self.shape:
-            raise GanvasError(
-                f"Space {self.name!r} has points of shape {self.shape}, got {tuple(points.shape[1:])}."
-            )
+        """`points` on the model's device, as it computes with them. Raises `GanvasError` when they do not belong here."""
+        points = self.taken(points)
+        if len(points) == 0:
+            raise GanvasError(f"There are no points of {self.name!r}: got shape {tuple(points.shape)}.")
         if not torch.isfinite(points).all():
             raise GanvasError(f"Points of {self.name!r} must be finite; there are NaN or infinite numbers.")
         return points.to(self.model.device)
+
+    def taken(self, points: Tensor) -> Tensor:
+        """`points` in the generator's number format, with their gradient. Raises `GanvasError` for another shape or kind.
+
+        Nothing here looks at a value, so that it can stand inside of `torch.func.vmap`.
+        """
+        if not isinstance(points, Tensor) or not points.is_floating_point() or points.layout != torch.strided:
+            points = arrays.as_floats(points, f"points of {self.name}")
+        if points.dim() == 0 or tuple(points.shape[1:]) != self.shape:
+            raise GanvasError(
+                f"Space {self.name!r} has points of shape {self.shape}, got {tuple(points.shape[1:])}."
+            )
+        own = next(
+            (p.dtype for p in self.model.generator.parameters() if p.is_floating_point()), torch.float32
+        )
+        return points if points.dtype in (own, torch.float32) else points.to(torch.float32)
 
     def labels(self, n: int, labels: Tensor | None) -> Tensor | None:
         """Labels for n points on the device: those given, else all classes in turn; None without classes."""
@@ -266,6 +287,7 @@ class LatentZ(LatentSpace):
         return self.mean[None]
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        points = self.taken(points)
         drawn: Tensor = self.model.generator(points, self.labels(len(points), labels))
         return drawn.float()
 
@@ -273,16 +295,20 @@ class LatentZ(LatentSpace):
         """Exact for the normal prior: the squared length has a chi-square distribution."""
         if self.prior != "normal":
             return super().typicality(points)
+        points = self.check(points)
         half = torch.tensor(self.model.latent_dim / 2, dtype=torch.float64, device=points.device)
         below = torch.special.gammainc(half, points.double().square().sum(1) / 2)
         return (2 * torch.minimum(below, 1 - below)).to(points.dtype)
 
     def project(self, points: Tensor, least: float = 0.01) -> Tensor:
         """Normal: the length is brought between the tails; sphere: onto it; uniform: into the cube."""
+        points = self.check(points)
+        arrays.number(least, "least", above=0, most=1)
         if self.prior == "uniform":
             return points.clamp(-1, 1)
         if self.prior == "sphere":
-            on_sphere: Tensor = points / points.norm(dim=1, keepdim=True) * math.sqrt(points.shape[1])
+            length = points.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            on_sphere: Tensor = points / length * math.sqrt(points.shape[1])
             return on_sphere
         low, high = (float(chi2.ppf(q, points.shape[1])) ** 0.5 for q in (least / 2, 1 - least / 2))
         lengths = points.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -304,6 +330,7 @@ class LatentW(LatentSpace):
         return points
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        points = self.taken(points)
         drawn: Tensor = self.generator.synthesis(
             self.generator.styles(points if self.plus else self.generator.broadcast(points))
         )
@@ -332,7 +359,7 @@ class LatentStyles(LatentSpace):
         return torch.cat(self.generator.styles(w), 1)
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        drawn: Tensor = self.generator.synthesis(points.split(self.sizes, 1))
+        drawn: Tensor = self.generator.synthesis(self.taken(points).split(self.sizes, 1))
         return drawn.float()
 
 
@@ -374,6 +401,7 @@ class HiddenLayer(LatentSpace):
         return found
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        points = self.taken(points)
         z = self.z.to(points).expand(len(points), -1)
         with hooked(self.module, lambda module, inputs, output: points.to(output.dtype)):
             drawn: Tensor = self.model.generator(z, self.labels(len(points), labels))

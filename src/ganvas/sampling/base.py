@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
@@ -98,8 +99,7 @@ class Target:
         generator: torch.Generator | None,
         labels: Tensor | None,
     ) -> None:
-        if n < 1:
-            raise GanvasError(f"The number of samples is {n}; it must be at least 1.")
+        arrays.count(n, "n")
         self.space, self.ratio, self.n = space, ratio, n
         self.random = generator or stream(0, "sampling")
         self.labels = space.labels(n, labels)
@@ -125,7 +125,8 @@ class Target:
             rows = slice(start, start + BATCH)
             u, label = noise[rows], None if labels is None else labels[rows]
             drawn = self.space.decode(self.space.from_noise(u, label), label)
-            parts.append(State(u, self.space.model.to_data(drawn), _finite(self.ratio(drawn, label)), label))
+            value = _judged(self.ratio(drawn, label), len(u))
+            parts.append(State(u, self.space.model.to_data(drawn), _finite(value), label))
         self.forwards += len(noise)
         return State.join(parts)
 
@@ -138,8 +139,8 @@ class Target:
             with torch.enable_grad():
                 u = noise[rows].detach().requires_grad_(True)
                 drawn = self.space.decode(self.space.from_noise(u, label), label)
-                value = self.ratio(drawn, label)
-                (slope,) = torch.autograd.grad(value.sum(), u)
+                value = _judged(self.ratio(drawn, label), len(u))
+                slope = gradient(value, u)
             u, drawn, value = u.detach(), drawn.detach(), value.detach()
             parts.append(State(u, self.space.model.to_data(drawn), _finite(value), label))
             slopes.append(torch.where(slope.isfinite().all(1, keepdim=True), slope, torch.zeros_like(slope)))
@@ -167,6 +168,33 @@ class Target:
             )
             points = torch.cat([self.space.from_noise(u, label) for u, label in rows])
         return Drawn(points, state.samples, state.log_ratio, state.labels, self.cost, info)
+
+
+def _judged(log_ratio: Tensor, n: int) -> Tensor:
+    """What a ratio said of n samples. Raises `GanvasError` unless it is one number a sample."""
+    if not isinstance(log_ratio, Tensor) or log_ratio.shape != (n,) or not log_ratio.is_floating_point():
+        got = (
+            f"{tuple(log_ratio.shape)} of {log_ratio.dtype}"
+            if isinstance(log_ratio, Tensor)
+            else type(log_ratio).__name__
+        )
+        raise GanvasError(
+            f"The ratio gave {got} for {n} samples; expected floats ({n},), one log ratio a sample."
+        )
+    return log_ratio
+
+
+def gradient(log_ratio: Tensor, by: Tensor) -> Tensor:
+    """Of the sum of log ratios by what they depend on. Raises `GanvasError` where none flows."""
+    found = None
+    if log_ratio.requires_grad:
+        (found,) = torch.autograd.grad(log_ratio.sum(), by, allow_unused=True)
+    if found is None:
+        raise GanvasError(
+            "No gradient flows from the ratio to the latents: it, or the generator, is cut off on the way (detach, no_grad, "
+            "rounding). Take a sampler that needs none: reject, budget, metropolis or resample."
+        )
+    return found
 
 
 def _finite(log_ratio: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
-from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
+from ganvas.sampling.base import Callback, Drawn, Ratio, Target, gradient, samplers
 from ganvas.sampling.langevin import replace_unjudged
 
 Divergence = Literal["kl", "js", "logd"]
@@ -34,10 +35,9 @@ def flow(
     u <- u + size s grad d + sqrt(2 size noise) n with d the log ratio and s = 1 for the KL divergence, sigmoid(d) for JS and
     sigmoid(-d) for logD (Ansari et al. 2021). The prior is no part of it: many steps leave it.
     """
-    if steps < 1 or size <= 0 or noise < 0:
-        raise GanvasError(
-            f"A flow needs steps, a size above 0 and noise of at least 0, got {steps}, {size:g}, {noise:g}."
-        )
+    arrays.count(steps, "steps")
+    arrays.number(size, "size", above=0)
+    arrays.number(noise, "noise", least=0)
     if divergence not in ("kl", "js", "logd"):
         raise GanvasError(f"Unknown divergence {divergence!r}. Use kl, js or logd.")
     target = Target(space, ratio, n, generator, labels)
@@ -73,8 +73,8 @@ def transport(
     Minimises |u - u0 + 0.001| - d(u) / k by gradient descent, k the steepest slope of d over `SLOPE_PAIRS` pairs (Tanaka
     2019). Steps are along the sphere through u, where normal latents live.
     """
-    if steps < 1 or size <= 0:
-        raise GanvasError(f"Transport needs steps and a size above 0, got {steps} and {size:g}.")
+    arrays.count(steps, "steps")
+    arrays.number(size, "size", above=0)
     target = Target(space, ratio, n, generator, labels)
     pairs = target.draw(2 * SLOPE_PAIRS, None)
     a, b = (pairs.take(torch.arange(i, 2 * SLOPE_PAIRS, 2)) for i in (0, 1))
@@ -105,6 +105,8 @@ def repair(
     For points that somebody chose: nothing but the points themselves is known of them. A step is `size` deviations of the space
     in the direction that raises the log ratio most, measured where the space is white. A step that does not raise it is halved.
     """
+    arrays.count(steps, "steps", 0)
+    arrays.number(size, "size", above=0)
     points, labels = space.check(points), space.labels(len(points), labels)
     sizes = torch.full((len(points), 1), size, dtype=torch.float64, device=points.device)
 
@@ -112,7 +114,7 @@ def repair(
         with torch.enable_grad():
             x = at.detach().requires_grad_(True)
             value = ratio(space.decode(x, labels), labels)
-            (slope,) = torch.autograd.grad(value.sum(), x)
+            slope = gradient(value, x)
         return value.detach(), slope.nan_to_num()
 
     value, slope = judged(points)

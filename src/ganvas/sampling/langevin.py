@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ganvas.errors import GanvasError
+from ganvas import arrays
 from ganvas.latent.space import LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
 from ganvas.sampling.metropolis import step_resample
@@ -83,8 +83,9 @@ def langevin(
     u <- u + e / 2 grad log p(u) + sqrt(e) n on log p(u) = -|u|^2 / 2 + log r(G(u)) (Che et al. 2020). With `adjust` steps are
     accepted as MALA does, and e follows the wanted acceptance over the first half of the steps; without, `size` stays.
     """
-    if steps < 1 or size <= 0:
-        raise GanvasError(f"Langevin needs at least 1 step of a size above 0, got {steps} of {size:g}.")
+    arrays.count(steps, "steps")
+    arrays.number(size, "size", above=0)
+    arrays.number(acceptance, "acceptance", above=0, most=1)
     target = Target(space, ratio, n, generator, labels)
     state, slope = target.slope(target.normal(n, space.model.latent_dim), target.labels)
     chain = Mala(target, size, acceptance, adjust)
@@ -117,8 +118,10 @@ def ex2(
 
     Each step is one of i-SIR among `candidates` and `local` of MALA (Samsonov et al. 2022).
     """
-    if steps < 1 or candidates < 2 or local < 1:
-        raise GanvasError("ex2 needs at least 1 step, 2 candidates and 1 local step.")
+    for name, value, least in (("steps", steps, 1), ("candidates", candidates, 2), ("local", local, 1)):
+        arrays.count(value, name, least)
+    arrays.number(size, "size", above=0)
+    arrays.number(acceptance, "acceptance", above=0, most=1)
     target = Target(space, ratio, n, generator, labels)
     state = target.draw(n, target.labels)
     chain = Mala(target, size, acceptance)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ganvas.errors import GanvasError
+from ganvas import arrays
 from ganvas.latent.space import LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
 
@@ -25,8 +25,7 @@ def metropolis(
     ratio of a real sample (`ratio.real`, from the calibration), which leaves no burn-in; a chain that accepts nothing is started
     again from a generated sample. Without `ratio.real` all start from generated ones.
     """
-    if steps < 1:
-        raise GanvasError(f"A chain needs at least 1 step, got {steps}.")
+    arrays.count(steps, "steps")
     target = Target(space, ratio, n, generator, labels)
     real: Tensor | None = getattr(ratio, "real", None)
     current = target.draw(n, target.labels)
@@ -78,10 +77,8 @@ def resample(
     A step draws `candidates` - 1 new ones beside the current and picks one with probability proportional to its ratio (Andrieu
     et al. 2010, i-SIR), which keeps the aimed distribution; the first step is plain SIR.
     """
-    if candidates < 2 or steps < 1:
-        raise GanvasError(
-            f"Resampling needs at least 2 candidates and 1 step, got {candidates} candidates and {steps} steps."
-        )
+    arrays.count(candidates, "candidates", 2)
+    arrays.count(steps, "steps")
     target = Target(space, ratio, n, generator, labels)
     current = target.draw(n, target.labels)
     current = step_resample(target, current, candidates)

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
@@ -12,6 +13,9 @@ from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
 PILOT = 2000
 EPSILON = 1e-6
 MOST_ROUNDS = 10_000
+MOST_REFUSED = 1_000_000
+"""Candidates after which a sampler that has accepted none gives up."""
+MOST_BUDGET = 1_000_000
 AT_ONCE = 100_000
 """Candidates of the budgeted sampler that are in memory together."""
 
@@ -35,8 +39,9 @@ def reject(
     accepts more and shifts the distribution back towards the prior. `budget` picks gamma so that a sample costs so
     many forwards.
     """
-    if budget is not None and budget < 1:
-        raise GanvasError(f"A budget of {budget:g} forwards a sample is too small; it must be at least 1.")
+    arrays.number(gamma, "gamma")
+    if budget is not None:
+        arrays.number(budget, "budget", least=1, most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
     pool = target.draw(max(PILOT, n), target.labels)
     top = float(pool.log_ratio.max())
@@ -59,6 +64,10 @@ def reject(
             callback(n - len(waiting), n)
         if not len(waiting):
             break
+        if not accepted and seen > MOST_REFUSED:
+            raise GanvasError(
+                f"Rejection accepted none of {seen:,} candidates and gave up. Use --sampler budget, or a lower gamma."
+            )
         rate = max(accepted / seen, 1e-4)
         count = min(AT_ONCE, max(256, math.ceil(1.1 * len(waiting) / rate)))
         pool = target.draw(count, None if target.labels is None else target.labels[waiting])
@@ -125,8 +134,7 @@ def budget(
     f-divergence the best acceptance of that mean). The kept ones are drawn by systematic sampling, so that exactly n are kept of
     exactly n `budget`, each with its own probability.
     """
-    if budget < 1:
-        raise GanvasError(f"A budget of {budget} candidates a sample is too small; it must be at least 1.")
+    arrays.count(budget, "budget", most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
     chunk = max(1, AT_ONCE // budget)
     parts, constants = [], []

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ganvas import arrays
 from ganvas.checkpoint import Checkpoint
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import fit
@@ -34,8 +35,9 @@ def reweight(
     minimum is E[r | u]; latents are accepted with w / most (the sampling of Issenhuth et al. 2022; there w is learned against a
     second critic). The bank is a cost of its own, named in `info`; labels are not seen by the network.
     """
-    if most <= 1 or bank < 100 or steps < 1:
-        raise GanvasError("reweight needs most above 1, a bank of at least 100 and at least 1 step.")
+    arrays.number(most, "most", above=1)
+    for name, value, least in (("bank", bank, 100), ("steps", steps, 1), ("hidden", hidden, 1)):
+        arrays.count(value, name, least)
     target = Target(space, ratio, n, generator, labels)
     pool = target.draw(bank, None)
     one_off, target.forwards = target.forwards, 0

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.space import LatentSpace, LatentZ
@@ -15,6 +16,7 @@ LARGEST = 30
 def log_volumes(space: LatentSpace, z: Tensor, callback: Callback | None = None) -> Tensor:
     """Sum of the logarithms of the `LARGEST` singular values of the pixels' Jacobian at latents (n, Z): (n,)."""
     home = LatentZ(space.model)
+    z = home.check(z)
     found = []
     for i, each in enumerate(z):
         jacobian = jacobians(home, each[None], lambda samples: samples.flatten(1))[1][0].double()
@@ -42,8 +44,8 @@ def polarity(
     Humayun et al. 2022 (Polarity). The bank of `bank` latents costs a Jacobian each, once; samples repeat when n is not far
     below its effective size, which `info` names.
     """
-    if bank < 2:
-        raise GanvasError(f"The bank needs at least 2 latents, got {bank}.")
+    arrays.count(bank, "bank", 2)
+    arrays.number(rho, "rho")
     target = Target(space, ratio, n, generator, labels)
     if space.model.generator.prior != "normal":
         raise GanvasError("polarity and magnet take generators with a normal prior.")
