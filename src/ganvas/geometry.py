@@ -11,10 +11,10 @@ def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Along the great circle from a to b, the length going evenly from one's to the other's (Shoemake 1985)."""
-    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
-    angle = torch.arccos((a / length_a * (b / length_b)).sum(1, keepdim=True).clamp(-1 + 1e-7, 1 - 1e-7))
-    on_sphere = (torch.sin((1 - t) * angle) * a / length_a + torch.sin(t * angle) * b / length_b) / torch.sin(
-        angle
-    )
+    # The origin has a length and no direction: a way from it or to it is straight.
+    length_a, length_b = (x.norm(dim=1, keepdim=True) for x in (a, b))
+    unit_a, unit_b = a / length_a.clamp(min=1e-12), b / length_b.clamp(min=1e-12)
+    angle = torch.arccos((unit_a * unit_b).sum(1, keepdim=True).clamp(-1 + 1e-7, 1 - 1e-7))
+    on_sphere = (torch.sin((1 - t) * angle) * unit_a + torch.sin(t * angle) * unit_b) / torch.sin(angle)
     out: Tensor = on_sphere * lerp(length_a, length_b, t)
     return out

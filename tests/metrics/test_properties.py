@@ -53,9 +53,9 @@ CLOTHES: dict[str, Callable[[np.ndarray], Any]] = {
 
 
 def metrics_held(real: Any) -> Any:
-    """Held-out rows in the clothes, place and scale of the real ones: those of every other row, moved a little."""
-    rows = torch.as_tensor(real[::-1].copy() if isinstance(real, np.ndarray) else real)
-    return rows.detach().double().numpy()[::2] if not isinstance(real, list) else real[::2]
+    """Held-out rows where the real ones lie: every other one of them."""
+    rows = real.detach().double().numpy() if isinstance(real, torch.Tensor) else np.asarray(real)
+    return rows[::-2]
 
 
 def numbers(found: Any) -> np.ndarray:
@@ -88,16 +88,26 @@ def test_a_factor_changes_what_it_should(name: str, power: int, kind: type) -> N
     factor = 10.0**power
     x, y = ((rows * factor).astype(kind) for rows in (FAKE, REAL))
     expected = numbers(ALL[name](FAKE, REAL)) * (factor**2 if name in SQUARES else 1)
-    np.testing.assert_allclose(numbers(ALL[name](x, y)), expected, rtol=1e-3, atol=1e-6 * (expected.max() or 1))
+    np.testing.assert_allclose(
+        numbers(ALL[name](x, y)), expected, rtol=1e-3, atol=1e-6 * (expected.max() or 1)
+    )
 
 
 def test_the_kernel_of_large_features_is_that_of_exact_numbers() -> None:
     """(a . b / D + 1)^3 of 1e10 is 1e60: float32 gave NaN. Against Python's whole numbers, which have no end."""
     x, y = (rows.astype(int) * 10**9 for rows in (FAKE[:8], REAL[:9]))
-    k = lambda a, b: (sum(int(p) * int(q) for p, q in zip(a, b, strict=True)) // 4 + 1) ** 3  # noqa: E731
-    within = lambda z: sum(k(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j) / (len(z) * (len(z) - 1))  # noqa: E731
+
+    def k(a: np.ndarray, b: np.ndarray) -> int:
+        return (sum(int(p) * int(q) for p, q in zip(a, b, strict=True)) // 4 + 1) ** 3
+
+    def within(z: np.ndarray) -> float:
+        pairs = [k(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j]
+        return sum(pairs) / len(pairs)
+
     expected = within(x) + within(y) - 2 * sum(k(a, b) for a in x for b in y) / 72
-    assert metrics.kid_exact(x.astype(np.float32), y.astype(np.float32)).mean == pytest.approx(expected, rel=1e-6)
+    assert metrics.kid_exact(x.astype(np.float32), y.astype(np.float32)).mean == pytest.approx(
+        expected, rel=1e-6
+    )
     with pytest.raises(GanvasError, match="beyond a float's range"):
         metrics.kid_exact(FAKE * 1e150, REAL)
 
@@ -116,31 +126,32 @@ def test_anything_gives_a_finite_value_or_says_why_not(
     values: np.ndarray, other: np.ndarray, name: str, swapped: bool
 ) -> None:
     first, second = (other, values) if swapped else (values, other)
-    function = ALL[name] if name != "data_copying" else lambda x, y: metrics.data_copying(x, y, x, cells=2, least=2)
+    function = (
+        ALL[name] if name != "data_copying" else lambda x, y: metrics.data_copying(x, y, x, cells=2, least=2)
+    )
     try:
         found = function(first, second)
-    except GanvasError as error:
-        assert len(str(error)) > 20
-        return
+    except GanvasError:
+        return  # anything else is an error from inside
     assert all(math.isfinite(number) for number in numbers(found))
 
 
-COUNTS: list[tuple[Function, dict[str, Any]]] = [
-    (lambda x, y: metrics.kid, {"subsets": 0}), (lambda x, y: metrics.kid, {"subsets": 10**9}),
-    (lambda x, y: metrics.kid, {"subset_size": 1}), (lambda x, y: metrics.kid, {"subset_size": 10**9}),
-    (lambda x, y: metrics.kid, {"subsets": 2, "seed": -1}), (lambda x, y: metrics.kid, {"subsets": 2.5}),
-    (lambda x, y: metrics.sliced_wasserstein, {"projections": 0}), (lambda x, y: metrics.sliced_wasserstein, {"projections": 10**12}),
-    (lambda x, y: metrics.sliced_wasserstein, {"seed": 2**40}),
-    (lambda x, y: metrics.precision_recall, {"k": 0}), (lambda x, y: metrics.precision_recall, {"k": 10**9}),
-    (lambda x, y: metrics.density_coverage, {"k": -1}), (lambda x, y: metrics.density_coverage, {"k": 1.5}),
-    (lambda x, y: metrics.bins, {"count": 1}), (lambda x, y: metrics.bins, {"count": 91}), (lambda x, y: metrics.bins, {"count": float("nan")}),
-]  # fmt: skip
+COUNTS: list[tuple[Callable[..., Any], dict[str, Any]]] = [
+    *((metrics.kid, {"subsets": value}) for value in (0, 10**9, 2.5, -1)),
+    *((metrics.kid, {"subset_size": value}) for value in (1, 10**9)),
+    (metrics.kid, {"subsets": 2, "subset_size": 20, "seed": -1}),
+    *((metrics.sliced_wasserstein, {"projections": value}) for value in (0, 10**12)),
+    (metrics.sliced_wasserstein, {"seed": 2**40}),
+    *((metrics.precision_recall, {"k": value}) for value in (0, 10**9)),
+    *((metrics.density_coverage, {"k": value}) for value in (-1, 1.5)),
+    *((metrics.bins, {"count": value}) for value in (1, 91, math.nan)),
+]
 
 
 @pytest.mark.parametrize(("function", "options"), COUNTS)
-def test_counts_that_are_none(function: Function, options: dict[str, Any]) -> None:
+def test_counts_that_are_none(function: Callable[..., Any], options: dict[str, Any]) -> None:
     with pytest.raises(GanvasError):
-        function(FAKE, REAL)(FAKE, REAL, **options)
+        function(FAKE, REAL, **options)
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_every_sampler_on_a_plain_generator(name: str) -> None:
     """The contract: shapes, finite ratios, the same numbers for the same stream, progress, costs, errors."""
     torch.manual_seed(0)
     module = nn.Sequential(
-        nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 2 * 64), nn.Unflatten(1, (2, 8, 8)), nn.Tanh()
+        nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3 * 64), nn.Unflatten(1, (3, 8, 8)), nn.Tanh()
     )
     space = LatentZ(ganvas.wrap(module, latent_dim=5))
 

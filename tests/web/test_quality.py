@@ -38,7 +38,9 @@ def test_noise_is_not_shown_as_fine(fashion: Renderer) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         noise = build_generator(good.config.network, good.shape, good.generator.num_classes).eval()
-    untrained = Renderer(replace(good, generator=noise.requires_grad_(False), critic=None), "noise", None, fashion.real)
+    untrained = Renderer(
+        replace(good, generator=noise.requires_grad_(False), critic=None), "noise", None, fashion.real
+    )
     found = untrained.quality(State())
     assert not found.warnings, "one sample of noise is as usual as the next"
     assert untrained.likeness is not None

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.geometry import lerp, slerp
 from ganvas.latent.space import LatentSpace
@@ -36,9 +37,10 @@ def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = 
     flat, last = keys.flatten(1), len(keys) - 1
     if chosen == "spline":
         boundary = "periodic" if loop else "natural"
-        spline = CubicSpline(range(last + 1), flat.double().cpu().numpy(), bc_type=boundary)
+        spline = CubicSpline(range(last + 1), flat.detach().double().cpu().numpy(), bc_type=boundary)
 
         def along(times: Tensor) -> Tensor:
+            times = arrays.as_floats(times, "times")
             found = torch.as_tensor(spline((times.clamp(0, 1) * last).cpu().numpy())).to(flat)
             points = found.reshape(-1, *keys.shape[1:])
             return points if space.flat else space.project(points)
@@ -47,7 +49,7 @@ def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = 
     step = lerp if chosen == "linear" else slerp
 
     def straight(times: Tensor) -> Tensor:
-        place = times.to(flat).clamp(0, 1) * last
+        place = arrays.as_floats(times, "times").to(flat).clamp(0, 1) * last
         index = place.floor().long().clamp(max=last - 1)
         points: Tensor = step(flat[index], flat[index + 1], (place - index)[:, None]).reshape(
             -1, *keys.shape[1:]
@@ -63,6 +65,10 @@ def pyramid(samples: Tensor) -> Tensor:
     Float samples (n, ...) -> (n, F): the image averaged over 1, 2, 4, ... pixels, every level weighing the same. Small shifts
     count less than they do in plain pixels.
     """
+    if not isinstance(samples, Tensor) or not samples.is_floating_point():
+        samples = arrays.as_floats(samples, "samples")
+    if samples.dim() < 2:
+        raise GanvasError(f"Samples are rows (n, ...), got shape {tuple(samples.shape)}.")
     if samples.dim() != 4:
         return samples.flatten(1)
     levels, x = [], samples
@@ -87,6 +93,9 @@ def step_lengths(
     space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid
 ) -> Tensor:
     """Feature distances between neighbours of a path (n, *shape): (n - 1,)."""
+    points = space.check(points)
+    if len(points) < 2:
+        raise GanvasError("A path has at least 2 points, got 1.")
     features = _features(space, points, labels, see)
     lengths: Tensor = (features[1:] - features[:-1]).norm(dim=1)
     return lengths
@@ -94,7 +103,15 @@ def step_lengths(
 
 def variation(lengths: Tensor) -> float:
     """Coefficient of variation: standard deviation over mean; 0 for equal steps."""
-    return float(lengths.std(correction=0) / lengths.mean().clamp(min=1e-12))
+    values = arrays.as_floats(lengths, "lengths").double()
+    if values.dim() != 1 or len(values) == 0 or bool((values < 0).any()):
+        raise GanvasError(
+            f"lengths must be lengths of steps (n,), none below 0; got shape {tuple(values.shape)}."
+        )
+    if float(values.max()) == 0:
+        return 0.0  # equally nothing
+    values = values / values.max()
+    return float(values.std(correction=0) / values.mean())
 
 
 @torch.no_grad()
@@ -112,8 +129,9 @@ def equal_steps(
     The length of the path in feature space is measured on a fine grid, inverted, and corrected on the steps that come out.
     `labels` maps times to labels, for paths of a conditional generator.
     """
-    if frames < 2:
-        raise GanvasError(f"A path needs at least 2 frames, got {frames}.")
+    arrays.count(frames, "frames", 2)
+    arrays.count(oversample, "oversample")
+    arrays.count(rounds, "rounds")
     times = torch.linspace(0, 1, frames * oversample, dtype=torch.float64)
     best, best_variation = torch.linspace(0, 1, frames, dtype=torch.float64), float("inf")
     for _ in range(rounds):
@@ -156,7 +174,12 @@ def geodesic(
     The path's energy, the sum of squared feature distances of its steps, is minimised over the points between (Shao et al. 2018,
     algorithm 1: the pulled-back metric by finite differences). Starts from `through`.
     """
-    points = through(space, torch.stack([start, stop]))(torch.linspace(0, 1, frames)).detach()
+    arrays.count(frames, "frames", 2)
+    arrays.count(steps, "steps", 0)
+    ends = torch.cat(
+        [space.check(arrays.as_tensor(end, "an end of the path")[None]) for end in (start, stop)]
+    )
+    points = through(space, ends)(torch.linspace(0, 1, frames)).detach()
     inner = points[1:-1].clone().requires_grad_(True)
     optimizer = torch.optim.Adam([inner], lr=0.02 * float(space.std.mean()))
     label = space.labels(1, None)
@@ -182,7 +205,7 @@ def style_mixing(space: LatentSpace, rows: Tensor, columns: Tensor, layers: int)
     if space.name != "w+":
         raise GanvasError(f"Style mixing happens in w+, not in {space.name!r}.")
     rows, columns = space.check(rows), space.check(columns)
-    if not 0 < layers < rows.shape[1]:
+    if not 0 < arrays.count(layers, "layers", 0) < rows.shape[1]:
         raise GanvasError(f"The crossover must lie between 1 and {rows.shape[1] - 1} layers, got {layers}.")
     coarse, fine = rows.repeat_interleave(len(columns), 0), columns.repeat(len(rows), 1, 1)
     return torch.cat([coarse[:, :layers], fine[:, layers:]], 1)

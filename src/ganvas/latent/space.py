@@ -71,7 +71,7 @@ class LatentSpace:
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""
-        prior = self.model.generator.prior
+        prior, n = self.model.generator.prior, arrays.count(n, "n")
         return self.of(draw_prior(prior, n, self.model.latent_dim, generator).to(self.model.device), labels)
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -92,7 +92,8 @@ class LatentSpace:
     @torch.no_grad()
     def numbered(self, n: int, seed: int = 0, labels: Tensor | None = None) -> Tensor:
         """The points of the n samples that `model.sample(n, seed=seed)` draws (n, *shape): what a person sees and numbers."""
-        return self.of(self.model.latents(n, seed).to(self.model.device), self.labels(n, labels))
+        z = self.model.latents(arrays.count(n, "n"), seed).to(self.model.device)
+        return self.of(z, self.labels(n, labels))
 
     @torch.no_grad()
     def at(self, numbers: Sequence[int], seed: int = 0) -> Tensor:
@@ -198,13 +199,14 @@ class LatentSpace:
 
         The two-sided tail probability of the Mahalanobis length: both the mean and the far outside are untypical.
         """
-        known = self._known_lengths
+        known, points = self._known_lengths, self.check(points)
         below = torch.searchsorted(known, self._lengths(points)).double() / len(known)
         return (2 * torch.minimum(below, 1 - below)).clamp(0, 1).to(points.dtype)
 
     def project(self, points: Tensor, least: float = 0.01) -> Tensor:
         """The nearest points along the ray from the mean whose length is not rarer than `least`: (n, *shape)."""
-        known = self._known_lengths
+        known, points = self._known_lengths, self.check(points)
+        arrays.number(least, "least", above=0, most=1)
         low, high = (known[round(q * (len(known) - 1))] for q in (least / 2, 1 - least / 2))
         lengths = self._lengths(points)
         wanted = lengths.clamp(low, high)
@@ -213,23 +215,34 @@ class LatentSpace:
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Euclidean distance in units of the space's spread: (n, *shape) twice -> (n,); random points are about 1.4 apart."""
+        a, b = self.check(a), self.check(b)
+        if len(a) != len(b):
+            raise GanvasError(f"Distances are between pairs of points; got {len(a)} and {len(b)}.")
         scale = self.std.square().sum().sqrt()
         apart: Tensor = (a - b).flatten(1).norm(dim=1) / scale
         return apart
 
     def fitted(self, points: Tensor) -> Tensor:
-        """`points` (n, *shape) in float32 on the model's device. Raises `GanvasError` for another shape."""
-        if not isinstance(points, Tensor):
-            points = arrays.as_floats(points, "points")
+        """`points` (n, *shape) on the model's device, in float32 or the generator's own format, with their gradient.
+
+        Raises `GanvasError` for another shape or kind. Nothing here looks at a value, so that it can stand inside of
+        `torch.func.vmap`.
+        """
+        if not isinstance(points, Tensor) or not points.is_floating_point() or points.layout != torch.strided:
+            points = arrays.as_floats(points, f"points of {self.name}")
         if points.dim() == 0 or tuple(points.shape[1:]) != self.shape:
             raise GanvasError(
                 f"Space {self.name!r} has points of shape {self.shape}, got {tuple(points.shape[1:])}: give (n, *{self.shape})."
             )
-        return points.to(self.model.device, torch.float32)
+        weights = (p.dtype for p in self.model.generator.parameters() if p.is_floating_point())
+        own = next(weights, torch.float32)
+        return points.to(self.model.device, points.dtype if points.dtype == own else torch.float32)
 
     def check(self, points: Tensor) -> Tensor:
-        """The same. Raises `GanvasError` when there are NaN or infinite numbers, too."""
+        """The same. Raises `GanvasError` when there are none, or NaN or infinite numbers among them, too."""
         points = self.fitted(points)
+        if len(points) == 0:
+            raise GanvasError(f"There are no points of {self.name!r}: got shape {tuple(points.shape)}.")
         if not torch.isfinite(points).all():
             raise GanvasError(f"Points of {self.name!r} must be finite; there are NaN or infinite numbers.")
         return points
@@ -281,18 +294,22 @@ class LatentZ(LatentSpace):
         """Exact for the normal prior: the squared length has a chi-square distribution."""
         if self.prior != "normal":
             return super().typicality(points)
+        points = self.check(points)
         half = torch.tensor(self.model.latent_dim / 2, dtype=torch.float64, device=points.device)
         below = torch.special.gammainc(half, points.double().square().sum(1) / 2)
         return (2 * torch.minimum(below, 1 - below)).to(points.dtype)
 
     def project(self, points: Tensor, least: float = 0.01) -> Tensor:
         """Normal: the length is brought between the tails; sphere: onto it; uniform: into the cube; categories: the nearest."""
+        points = self.check(points)
+        arrays.number(least, "least", above=0, most=1)
         if categories_of(self.prior):
             return to_prior(self.prior, points)
         if self.prior == "uniform":
             return points.clamp(-1, 1)
         if self.prior == "sphere":
-            on_sphere: Tensor = points / points.norm(dim=1, keepdim=True) * math.sqrt(points.shape[1])
+            length = points.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            on_sphere: Tensor = points / length * math.sqrt(points.shape[1])
             return on_sphere
         low, high = (float(chi2.ppf(q, points.shape[1])) ** 0.5 for q in (least / 2, 1 - least / 2))
         lengths = points.norm(dim=1, keepdim=True).clamp(min=1e-12)

@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ganvas import io
+from ganvas import arrays, io
 from ganvas.checkpoint import rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
@@ -148,6 +148,23 @@ def _report(values: io.Json) -> Report:
     return made
 
 
+def _samples(samples: Tensor, name: str, model: Model) -> Tensor:
+    """uint8 images or float points of the model's shape. Raises `GanvasError` for others."""
+    found = arrays.as_samples(samples, name)
+    if tuple(found.shape[1:]) != tuple(model.shape):
+        raise GanvasError(
+            f"The model draws {tuple(model.shape)}, the {name} samples are {tuple(found.shape[1:])}."
+        )
+    return found
+
+
+def _labels(labels: Any, samples: Tensor, model: Model) -> Tensor:
+    found = arrays.as_whole(labels, "labels", model.generator.num_classes)
+    if len(found) != len(samples):
+        raise GanvasError(f"There are {len(samples)} real samples and {len(found)} labels.")
+    return found.to(samples.device)
+
+
 def fit_ratio(
     space: LatentSpace,
     real: Tensor,
@@ -174,18 +191,28 @@ def fit_ratio(
     Raises `GanvasError` when there is too little to learn from.
     """
     model, tell = space.model, progress or (lambda what, done, total: None)
-    if tuple(real.shape[1:]) != tuple(model.shape):
+    real = _samples(real, "real", model)
+    if train is not None:
+        train = (_samples(train[0], "train", model), train[1])
+    if isinstance(critic, str) and critic not in get_args(Which):
         raise GanvasError(
-            f"The model draws {tuple(model.shape)}, the real samples are {tuple(real.shape[1:])}."
+            f"Unknown critic {critic!r}. Use auto, own, fresh, features, or a function of samples and labels."
         )
+    if method not in get_args(Method):
+        raise GanvasError(f"Unknown method {method!r}. Use auto, isotonic or platt.")
+    for name, value in (("fake", fake), ("steps", steps)):
+        arrays.count(value, name, 0)
     if len(real) < LEAST_REAL:
         raise GanvasError(
             f"A calibration needs at least {LEAST_REAL} held-out real samples, there are {len(real)}. Give more with --data."
         )
     if model.generator.num_classes == 0:
         real_labels, train = None, None if train is None else (train[0], None)
-    elif real_labels is None:
+    elif real_labels is None or (train is not None and train[1] is None):
         raise GanvasError("The model is conditional, so the real samples need their labels.")
+    else:
+        real_labels = _labels(real_labels, real, model)
+        train = None if train is None else (train[0], _labels(train[1], train[0], model))
     own = model.critic is not None and model.critic.pack == 1
     if train is None and (critic in ("fresh", "features") or (critic == "auto" and not own)):
         real, real_labels, train = _halved(real, real_labels, seed)

@@ -15,6 +15,10 @@ EPSILON = 1e-6
 MOST_ROUNDS = 10_000
 RAREST = 1e-5
 """Acceptance below which rejection is refused: it would draw for hours."""
+MOST_REFUSED = 1_000_000
+"""Candidates after which a sampler that has accepted none gives up."""
+MOST_BUDGET = 1_000_000
+"""Forwards a sample that may be asked for."""
 AT_ONCE = 100_000
 """Candidates of the budgeted sampler that are in memory together."""
 
@@ -40,7 +44,7 @@ def reject(
     """
     gamma = arrays.number(gamma, "gamma")
     if budget is not None:
-        budget = arrays.number(budget, "budget, forwards a sample,", least=1)
+        budget = arrays.number(budget, "budget, forwards a sample,", least=1, most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
     pool = target.draw(max(PILOT, n), target.labels)
     top = float(pool.log_ratio.max())
@@ -67,6 +71,10 @@ def reject(
             callback(n - len(waiting), n)
         if not len(waiting):
             break
+        if not accepted and seen > MOST_REFUSED:
+            raise GanvasError(
+                f"Rejection accepted none of {seen:,} candidates and gave up. Use --sampler budget, or a lower gamma."
+            )
         rate = max(accepted / seen, 1e-4)
         count = min(AT_ONCE, max(256, math.ceil(1.1 * len(waiting) / rate)))
         pool = target.draw(count, None if target.labels is None else target.labels[waiting])
@@ -133,7 +141,7 @@ def budget(
     f-divergence the best acceptance of that mean). The kept ones are drawn by systematic sampling, so that exactly n are kept of
     exactly n `budget`, each with its own probability.
     """
-    budget = arrays.count(budget, "budget, candidates a sample,")
+    budget = arrays.count(budget, "budget, candidates a sample,", most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
     chunk = max(1, AT_ONCE // budget)
     parts, constants = [], []

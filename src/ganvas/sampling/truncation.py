@@ -31,16 +31,10 @@ class Truncated(LatentSpace):
         super().__init__(space.model, space.name)
         self.base, self.amount, self.flat = space, amount, space.flat
         self.mode = mode if mode != "auto" else "psi" if space.name in ("w", "w+", "styles") else "threshold"
-        arrays.number(amount, "The amount of truncation")
-        if amount <= 0 or (self.mode != "threshold" and amount > 1):
-            raise GanvasError(
-                f"The amount of truncation is {amount:g}; "
-                + (
-                    "a threshold must be above 0."
-                    if self.mode == "threshold"
-                    else "psi lies above 0 and up to 1."
-                )
-            )
+        if self.mode not in ("threshold", "psi", "clusters"):
+            raise GanvasError(f"Unknown mode {mode!r}. Use auto, threshold, psi or clusters.")
+        most = math.inf if self.mode == "threshold" else 1
+        self.amount = arrays.number(amount, "amount of truncation", above=0, most=most)
 
     @cached_property
     def centres(self) -> Tensor:
@@ -68,7 +62,7 @@ class Truncated(LatentSpace):
         return {}
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        noise = torch.randn(n, self.model.latent_dim, generator=generator)
+        noise = torch.randn(arrays.count(n, "n"), self.model.latent_dim, generator=generator)
         return self.from_noise(noise.to(self.model.device), labels)
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -16,6 +16,7 @@ LARGEST = 30
 def log_volumes(space: LatentSpace, z: Tensor, callback: Callback | None = None) -> Tensor:
     """Sum of the logarithms of the `LARGEST` singular values of the pixels' Jacobian at latents (n, Z): (n,)."""
     home = LatentZ(space.model)
+    z = home.check(z)
     found = []
     for i, each in enumerate(z):
         jacobian = jacobians(home, each[None], lambda samples: samples.flatten(1))[1][0].double()

@@ -18,8 +18,8 @@ from ganvas.features.base import hash_of
 from ganvas.latent import LatentSpace, open_space, spaces
 from ganvas.latent.directions import Direction, edit, find, load_directions, save, without
 from ganvas.latent.invert import invert, scale_of
-from ganvas.latent.likeness import Likeness
 from ganvas.latent.jacobian import MOST, jacobians
+from ganvas.latent.likeness import Likeness
 from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import Part, half, tasks
 from ganvas.latent.supervised import attribute, from_attribute

@@ -47,7 +47,8 @@ def _quality(page: Page) -> None:
     meters = {
         "realism": "share of the generator's own samples that look less real",
         "typicality": "share of its space's own points whose length is as unusual",
-        "manifold": f"share of own samples that are as strange by length, point, looks and critic: below {RARE:.0%} is off the manifold",
+        "manifold": "share of own samples that are as strange by length, point, looks and critic: "
+        f"below {RARE:.0%} is off the manifold",
     }
     shown = {}
     with ui.element("section").classes("g-card").props('data-id=quality aria-label="quality"'):
@@ -73,7 +74,9 @@ def _quality(page: Page) -> None:
                 value.props["data-id"] = f"q-{name}"
                 shown[name] = (bar, value)
         verdict = ui.label("").props("data-id=verdict role=status")
-        ui.label("Shares of the generator's own samples, good or bad. How good those are:").classes("small soft")
+        ui.label("Shares of the generator's own samples, good or bad. How good those are:").classes(
+            "small soft"
+        )
         absolute = ui.label("").classes("small").props("data-id=likeness")
         with ui.element("div").classes("g-line"):
             nearest = (
@@ -98,7 +101,9 @@ def _quality(page: Page) -> None:
     async def judge(renderer: Renderer) -> None:
         found = told[renderer.hash] = await asyncio.to_thread(lambda: renderer.likeness)
         if not page.client.is_deleted:
-            absolute.set_text("not known without real images: give some with --data" if found is None else found.words)
+            absolute.set_text(
+                "not known without real images: give some with --data" if found is None else found.words
+            )
             absolute.classes(replace="warning" if found is not None and found.strange else "small")
             colour(renderer.hash)
 
