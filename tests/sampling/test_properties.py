@@ -47,7 +47,7 @@ def tilted(samples: Tensor, labels: Tensor | None = None) -> Tensor:
 @pytest.mark.parametrize("name", list(samplers))
 @pytest.mark.parametrize("n", [0, -1, 2.5, 10**12, None])
 def test_numbers_of_samples_that_are_none(name: str, n: Any) -> None:
-    with pytest.raises(GanvasError, match="n is"):
+    with pytest.raises(GanvasError, match="^n, "):
         samplers.get(name)(space(), tilted, n)
 
 
@@ -67,15 +67,15 @@ def test_every_sampler_is_tried_here() -> None:
 
 
 def test_a_gamma_that_accepts_nothing_ends() -> None:
-    with pytest.raises(GanvasError, match="accepted none of"):
+    with pytest.raises(GanvasError, match="accepts less than one of"):
         sampling.reject(space(), tilted, 3, gamma=1e6)
 
 
 @pytest.mark.parametrize("name", WALKS)
 def test_a_ratio_without_a_gradient_is_named(name: str) -> None:
-    with pytest.raises(GanvasError, match="No gradient flows"):
+    with pytest.raises(GanvasError, match="has no gradient"):
         samplers.get(name)(space(), lambda x, labels: tilted(x).detach(), 3, steps=2)
-    with pytest.raises(GanvasError, match="No gradient flows"):
+    with pytest.raises(GanvasError, match="has no gradient"):
         sampling.repair(space(), lambda x, labels: tilted(x).detach(), torch.zeros(3, 2))
 
 
@@ -90,7 +90,7 @@ def test_a_ratio_without_a_gradient_is_named(name: str) -> None:
     ],
 )
 def test_a_ratio_of_another_shape_is_named(name: str, ratio: Callable[..., Any]) -> None:
-    with pytest.raises(GanvasError, match=r"The ratio gave .* expected floats"):
+    with pytest.raises(GanvasError, match=r"The ratio gave .* expected a float tensor"):
         samplers.get(name)(space(), ratio, 3)
 
 
