@@ -16,7 +16,8 @@ def run(
     *,
     reference: str | None = None,
     metrics: str = "all",
-    n: int = 10_000,
+    n: int | None = None,
+    labels: Literal["data", "uniform"] = "data",
     extractor: str = "auto",
     seed: int = 0,
     batch: int = 256,
@@ -34,7 +35,8 @@ def run(
         samples: A run folder, snapshot or .safetensors file; or a folder, .zip, .npy or .npz of images.
         reference: Real data to compare with. Default: what the model was trained on.
         metrics: Names from `ganvas list metrics` with commas between, or all.
-        n: How many samples.
+        n: How many samples. Default: as many as the reference has, from 1,000 to 10,000.
+        labels: Classes of a conditional model's samples: data (in the reference's shares) or uniform (as many of each).
         extractor: auto, a name from `ganvas list extractors`, or a file of `ganvas extractor train`.
         seed: Of the samples and of every random choice of a metric.
         batch: Images embedded at a time.
@@ -68,8 +70,8 @@ def run(
     with _shared.progress() as tell:
         for subject in subjects:
             found = evaluate(
-                subject, reference, metrics, n=n, extractor=extractor, seed=seed, batch=batch, device=device,
-                resolution=resolution, resize=resize, progress=tell,
+                subject, reference, metrics, n=n, labels=labels, extractor=extractor, seed=seed, batch=batch,
+                device=device, resolution=resolution, resize=resize, progress=tell,
             )  # fmt: skip
             if kept_in_run:
                 open_run(samples).append_metrics([row.to_json() for row in found.rows])
@@ -114,22 +116,38 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
         f"{first.reference} ({first.fingerprint}), features {first.extractor}, resize {first.resize}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    shares = {
+        "data": "classes in the reference's shares", "uniform": "as many samples of each class", "": "",
+    }[first.labels]  # fmt: skip
+    notes = [shares] if shares else []
+    if found.held_out:
+        notes.append(
+            f"{found.held_out:,} of {first.reference} are kept out of the reference, as of training: they score the floor"
+        )
+    if notes:
+        console.print("; ".join(notes), highlight=False, style="dim", soft_wrap=True)
     floor_n = max(row.floor_n for row in found.rows)
+    beside = 0 < floor_n < first.n
     columns = [
         Column("metric", left=True), Column("value"), Column("±", drop=2),
-        Column(f"floor (N={floor_n:,})" if floor_n else "floor", drop=1), Column("better", left=True, drop=3),
-        *([Column("before")] if earlier else []),
+        *([Column(f"at N={floor_n:,}", drop=1)] if beside else []),
+        *([Column(f"floor (N={floor_n:,})", drop=1)] if floor_n else []),
+        Column("better", left=True, drop=3), *([Column("before")] if earlier else []),
     ]  # fmt: skip
     cells = []
     for row in found.rows:
         old = earlier.get(row.metric)
         cells.append([
             row.label, f"{row.value:.4g}", "" if row.error is None else f"{row.error:.2g}",
-            "" if row.floor is None else f"{row.floor:.4g}", row.better,
-            *(["" if old is None else f"{old:.4g}"] if earlier else []),
+            *([_figure(row.at_floor_n)] if beside else []), *([_figure(row.floor)] if floor_n else []),
+            row.better, *([_figure(old)] if earlier else []),
         ])  # fmt: skip
     table(columns, cells)
     for name, why in found.skipped.items():
         console.print(f"{name} left out: {why}", highlight=False, style="dim", soft_wrap=True)
     for warning in found.warnings:
         console.print(f"warning: {warning}", highlight=False, style="yellow", soft_wrap=True)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

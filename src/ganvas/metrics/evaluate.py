@@ -61,6 +61,8 @@ class Evaluation:
     samples: Tensor | None = field(default=None, repr=False)
     """The fakes, when they were few enough to keep."""
     reference: Dataset | None = field(default=None, repr=False)
+    held_out: int = 0
+    """Real samples that are no part of the reference: nobody trained on them, and they score the floor."""
 
     def __getitem__(self, metric: str) -> float:
         """The value of one metric."""
@@ -179,7 +181,7 @@ def evaluate(
         for value in values
     ]  # fmt: skip
     samples = torch.cat(kept) if kept else None
-    return Evaluation(rows, skipped, warnings, inputs, samples, reference)
+    return Evaluation(rows, skipped, warnings, inputs, samples, reference, len(held_out))
 
 
 def _by_name(values: Sequence[Value]) -> dict[str, float]:
