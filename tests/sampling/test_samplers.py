@@ -225,7 +225,7 @@ def test_every_sampler_on_a_plain_generator(name: str) -> None:
         )  # fmt: skip
 
     drawn, again, other = draw(1), draw(1), draw(2)
-    assert drawn.samples.shape == (37, 2, 8, 8)
+    assert drawn.samples.shape == (37, 3, 8, 8)
     assert drawn.samples.dtype == torch.uint8
     assert drawn.points.shape == (37, 5)
     assert drawn.cost >= 1

@@ -1,6 +1,10 @@
 """Instance selection against the closed form of a Gaussian, and from the command line's settings."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +26,37 @@ def test_the_likeliest_half_of_a_gaussian_lies_within_its_median_ellipse() -> No
     assert float(lengths.max()) == pytest.approx(chi2.ppf(0.5, 2), rel=0.05)
     with pytest.raises(GanvasError, match="leaves"):
         likeliest(data, 1e-5)
+
+
+WORKER = """
+import sys
+import torch
+import ganvas
+from ganvas import dist
+from ganvas.features.base import decoded
+from ganvas.training.select import likeliest
+
+dist.start(torch.device("cpu"))
+points = torch.randn(3000, 2, generator=torch.Generator().manual_seed(0))
+kept = likeliest(ganvas.Dataset("points", points, (2,), "select-two"), 0.1, "cpu")
+torch.save([kept.indices, decoded.seen], f"{sys.argv[1]}/{dist.rank()}.pt")
+dist.stop()
+"""
+
+
+def test_of_two_processes_the_first_chooses(tmp_path: Path) -> None:
+    """Both train on the same part, which one of them alone has embedded the data for."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*launch, str(tmp_path / "worker.py"), str(tmp_path)], check=True, env=environment, timeout=200
+    )
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert torch.equal(first[0], second[0])
+    assert len(first[0]) == 300
+    assert first[1] == 3000
+    assert second[1] == 0
 
 
 def test_a_run_on_a_selection(tiny_train: Callable[..., Result]) -> None:

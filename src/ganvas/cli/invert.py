@@ -109,5 +109,6 @@ def run(
         print(f"Note: {note}.")
     print(
         f"{len(targets)} images in {where.name}: residual {figures['residual_median']:.1%} of the distance of two samples "
-        f"(worst {figures['residual_worst']:.1%}), typicality {figures['typicality']:.0%} -> {out}, {picture}"
+        f"(worst {figures['residual_worst']:.1%}), typicality {figures['typicality']:.0%} (share of the model's own samples "
+        f"that are less usual) -> {out}, {picture}"
     )

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ganvas import dist
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import embed_dataset, open_extractor
@@ -14,16 +16,25 @@ from ganvas.features.stats import moments
 def likeliest(dataset: Dataset, share: float, device: str = "auto") -> Dataset:
     """The `share` of a data set with the highest likelihood under a Gaussian fitted to its features (DeVries et al. 2020).
 
-    Fidelity rises, rare kinds are lost: recall falls. Features are those of `ganvas eval`, kept in its cache.
+    Fidelity rises, rare kinds are lost: recall falls. Features are those of `ganvas eval`, kept in its cache. Of several
+    processes the first chooses, while the others wait.
     """
     count = round(share * len(dataset))
     if count < 2:
         raise GanvasError(f"data.select {share:g} leaves {count} of {len(dataset)} samples.")
+    chosen = ""
+    with dist.turn() as first:
+        if first:
+            chosen = " ".join(str(row) for row in _likeliest(dataset, count, device).tolist())
+    kept = torch.tensor([int(row) for row in dist.share(chosen).split()])
+    return replace(dataset, indices=kept if dataset.indices is None else dataset.indices[kept])
+
+
+def _likeliest(dataset: Dataset, count: int, device: str) -> Tensor:
     found = embed_dataset(dataset, open_extractor("auto", dataset, device))
     m = found.moments or moments(found.features)
     centred = found.features.astype(np.float64) - m.mean
     # A ridge keeps features that never vary from deciding everything.
     covariance = m.cov + 1e-6 * np.trace(m.cov) / len(m.cov) * np.eye(len(m.cov))
     distances = (centred * np.linalg.solve(covariance, centred.T).T).sum(1)
-    kept = torch.from_numpy(distances.argsort(kind="stable")[:count].copy()).sort().values
-    return replace(dataset, indices=kept if dataset.indices is None else dataset.indices[kept])
+    return torch.from_numpy(distances.argsort(kind="stable")[:count].copy()).sort().values
