@@ -73,7 +73,9 @@ def _quality(page: Page) -> None:
                 value.props["data-id"] = f"q-{name}"
                 shown[name] = (bar, value)
         verdict = ui.label("").props("data-id=verdict role=status")
-        ui.label("Shares of the generator's own samples, good or bad. How good those are:").classes("small soft")
+        ui.label("Shares of the generator's own samples, good or bad. How good those are:").classes(
+            "small soft"
+        )
         absolute = ui.label("").classes("small").props("data-id=likeness")
         with ui.element("div").classes("g-line"):
             nearest = (
@@ -98,7 +100,9 @@ def _quality(page: Page) -> None:
     async def judge(renderer: Renderer) -> None:
         found = told[renderer.hash] = await asyncio.to_thread(lambda: renderer.likeness)
         if not page.client.is_deleted:
-            absolute.set_text("not known without real images: give some with --data" if found is None else found.words)
+            absolute.set_text(
+                "not known without real images: give some with --data" if found is None else found.words
+            )
             absolute.classes(replace="warning" if found is not None and found.strange else "small")
             colour(renderer.hash)
 
