@@ -1,6 +1,6 @@
 """The explorer in headless Chromium: slider to painted picture, the page's start, the map, and five people at once.
 
-    python benchmarks/explorer_latency.py [--seconds 10] [--people 5] [--runs 3]
+    python benchmarks/explorer_latency.py [--seconds 10] [--people 5] [--runs 3] [--pages 50]
 
 A real drag of the mouse over a slider of the packaged model, a move every 16 ms. A picture counts as painted when the browser
 begins the second frame after it was put in. Times are from the move that asked for the picture; moves that a newer one
@@ -8,6 +8,8 @@ overtook ask for none. The peer is the same page's own way without `page.js`: ev
 """
 
 import argparse
+import asyncio
+import os
 import sys
 import tempfile
 import threading
@@ -18,7 +20,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.web.browser import CHROMIUM, DRIVER, MISSING, Browser, chromium, server
+from tests.web.browser import CHROMIUM, DRIVER, Browser, chromium, server
+from tests.web.visitor import Visitor
 
 STEP = 0.016
 NAIVE = """
@@ -62,10 +65,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--people", type=int, default=5)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--pages", type=int, default=0, help="only open so many at once, without a browser")
     options = parser.parse_args()
+    if options.pages:
+        with tempfile.TemporaryDirectory() as folder, server(cache=Path(folder)) as (url, _):
+            asyncio.run(opened(url, 1))  # draws the map, finds the directions
+            load = os.getloadavg()[0]
+            first, last = asyncio.run(opened(url, options.pages))
+            print(f"{options.pages} pages at once, load {load:.1f} before: {first:.1f} s to the first ready, {last:.1f} s to the last")
+        return
     if not (CHROMIUM and DRIVER):
-        raise SystemExit(MISSING)
-    cores = len(__import__("os").sched_getaffinity(0))
+        raise SystemExit("No Chromium with its driver here: apt-get install chromium chromium-driver")
+    cores = len(os.sched_getaffinity(0))
     print(f"{cores} cores, torch {torch.__version__}, packaged model")
     with tempfile.TemporaryDirectory() as folder, server(cache=Path(folder)) as (url, _), chromium() as page:
         start = time.perf_counter()
@@ -105,6 +116,23 @@ def main() -> None:
             row(f"{options.seconds:g} s, every move sent", *drag(page, "pca-0", options.seconds)), flush=True
         )
         crowd(url, options.people, options.seconds)
+
+
+async def opened(url: str, count: int) -> tuple[float, float]:
+    """Seconds until the first and until the last of some pages that open at once have their picture."""
+    start = time.monotonic()
+
+    async def one() -> float:
+        visitor = await Visitor(url).open()
+        await visitor.until("ganvas.ready", 600)
+        ready = time.monotonic() - start
+        if count == 1:
+            await visitor.until("click to go", 600)
+        await visitor.leave()
+        return ready
+
+    found = await asyncio.gather(*[one() for _ in range(count)])
+    return min(found), max(found)
 
 
 def crowd(url: str, people: int, seconds: float) -> None:

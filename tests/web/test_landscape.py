@@ -50,3 +50,18 @@ def test_a_model_without_anything_has_a_map_too(small: Renderer) -> None:
     assert "realism" not in found.values
     assert "class" not in found.values
     assert found.real_places is None
+
+
+def test_classes_are_shown_by_name_whatever_they_are_called(fashion: Renderer) -> None:
+    from ganvas.web.landscape import Landscape
+    from ganvas.web.panels.map import REAL, SAMPLE, _options, hue
+
+    names = ("real", "way", "samples", *(f"class {i}" for i in range(37)))
+    kinds = torch.arange(80) % 40
+    found = Landscape(torch.rand(80, 2), {"class": kinds.float()}, torch.rand(5, 2), torch.rand(80, 3))
+    series = _options(found, "class", True, names)["series"]
+    classes = [each for each in series if each["type"] == "scatter" and each["data"] and each["data"][0][4] == SAMPLE]
+    assert [each["name"] for each in classes] == list(names)
+    assert [row[3] for row in classes[0]["data"]] == [0, 40]
+    assert len({hue(i) for i in range(40)}) == len({each["color"] for each in classes}) == 40
+    assert [row[3:] for each in series for row in each["data"] if row[4] == REAL] == [[i, REAL] for i in range(5)]

@@ -22,8 +22,9 @@ def test_one_threshold_and_one_word(fashion: Renderer) -> None:
     assert {each.manifold < RARE for each in found} == {True, False}
     for each in found:
         assert bool(each.warnings) == (each.manifold < RARE) == each.words.startswith("off the manifold")
-    # A point at the very middle of the space, and one far out, have a typicality of nothing: they are off, in the same word.
-    assert all(each.typicality > 0 or each.manifold < RARE for each in found)
+    assert all(
+        each.manifold < RARE for each, state in zip(found, states, strict=True) if state.truncation == 2.5
+    )
 
 
 def test_noise_is_not_shown_as_fine(fashion: Renderer) -> None:

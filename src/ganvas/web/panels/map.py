@@ -11,7 +11,8 @@ from ganvas.web.landscape import REALS, SAMPLES, SEED, Landscape, colour_names, 
 from ganvas.web.page import Page
 from ganvas.web.state import State
 
-MOST_CLASSES = 12
+MOST_CLASSES = 100
+"""With a name and a colour each; more are shown by number."""
 RED = "#dc2626"
 PALETTE = (
     "#4e79a7",
@@ -28,8 +29,10 @@ PALETTE = (
     "#8f4a00",
 )
 RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
-TIP = """p => p.seriesName === 'way' ? '' :
-`<img style="width:84px;image-rendering:pixelated" src="/${p.seriesName === 'real' ? 'real' : 'thumb'}/${p.value[3]}.png">`"""
+WAY, SAMPLE, REAL = -1, 0, 1
+"""What a dot is, the last of its numbers: names belong to the data."""
+TIP = """p => p.value[4] < 0 ? '' :
+`<img style="width:84px;image-rendering:pixelated" src="/${p.value[4] ? 'real' : 'thumb'}/${p.value[3]}.png">`"""
 
 
 def build(page: Page) -> None:
@@ -81,18 +84,19 @@ def build(page: Page) -> None:
             chart = ui.echart(options, on_point_click=go)
             chart.classes("g-map")
         shown["chart"] = chart
-        words.set_text(f"{len(found.places):,} samples of seed {SEED}; click to go")
+        marks = "; triangles are real images" if reals.value and found.real_places is not None else ""
+        words.set_text(f"{len(found.places):,} samples of seed {SEED}{marks}; the red line is your way; click to go")
 
     async def go(event: events.EChartPointClickEventArguments) -> None:
         assert isinstance(event.value, list)
-        if event.series_name == "real":
+        if event.value[4] == REAL:
             image = session.renderer.real.images[int(event.value[3])] if session.renderer.real else None
             if image is not None:
                 found = await page.work("inverting a real image", session.renderer.inverted, image)
                 if found is not None:
                     await page.step("the real image, inverted", found[0])
             return
-        if event.series_name == "way":
+        if event.value[4] == WAY:
             return
         number = int(event.value[3])
         start = State(SEED, number)
@@ -101,7 +105,7 @@ def build(page: Page) -> None:
 
     def way() -> list[dict[str, Any]]:
         """Where one is, and where one came from."""
-        points = [[*each, 0, -1] for each in shown.get("way", ())]
+        points = [[*each, 0, -1, WAY] for each in shown.get("way", ())]
         look = {"color": RED, "borderColor": "#fff", "borderWidth": 2}
         marks = [{"value": points[-1], "symbolSize": 17, "itemStyle": look}] if points else []
         return [{"id": "way", "data": points}, {"id": "here", "data": marks}]
@@ -142,10 +146,15 @@ def build(page: Page) -> None:
     page.settled.insert(0, show)  # it only starts the drawing, beside everything else
 
 
+def hue(i: int) -> str:
+    """The colour of class i: the first twelve are told apart best, the others go round by the golden angle."""
+    return PALETTE[i] if i < len(PALETTE) else f"hsl({i * 137.5 % 360:.0f}, 65%, {40 + 8 * (i % 4)}%)"
+
+
 def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...]) -> dict[str, Any]:
     values = found.values[colour]
     rows = [
-        [round(x, 4), round(y, 4), round(v, 3), i]
+        [round(x, 4), round(y, 4), round(v, 3), i, SAMPLE]
         for i, ((x, y), v) in enumerate(zip(found.places.tolist(), values.tolist(), strict=True))
     ]
     axis = {"show": False, "min": -1.05, "max": 1.05}
@@ -159,7 +168,7 @@ def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...])
     if kinds and len(kinds) <= MOST_CLASSES:
         series: list[dict[str, Any]] = [
             {
-                **dots, "name": names[k] if k < len(names) else str(k), "color": PALETTE[i % len(PALETTE)],
+                **dots, "name": names[k] if k < len(names) else str(k), "color": hue(i),
                 "data": [row for row in rows if int(row[2]) == k],
             }
             for i, k in enumerate(kinds)
@@ -181,7 +190,7 @@ def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...])
         }  # fmt: skip
     if reals and found.real_places is not None:
         data = [
-            [round(x, 4), round(y, 4), 0, i] for i, (x, y) in enumerate(found.real_places[:REALS].tolist())
+            [round(x, 4), round(y, 4), 0, i, REAL] for i, (x, y) in enumerate(found.real_places[:REALS].tolist())
         ]
         series.append(
             {

@@ -38,6 +38,12 @@ def build(page: Page) -> None:
     )
 
     async def look() -> None:
+        try:
+            await show()
+        except Exception as error:  # its files are being written, or are not what they should be
+            words.set_text(f"This run can not be read: {type(error).__name__}: {error}")
+
+    async def show() -> None:
         stats = await asyncio.to_thread(folder.stats)
         if len(stats) != seen["lines"]:
             seen["lines"] = len(stats)
