@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ganvas import io
+from ganvas import arrays, io
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
@@ -75,8 +75,7 @@ def find(
     space: LatentSpace, method: str, count: int = 8, seed: int = 0, see: Perception = pyramid
 ) -> list[Direction]:
     """`count` directions of a space by a method from `finders`, each measured, best first."""
-    if count < 1:
-        raise GanvasError(f"The number of directions is {count}; it must be at least 1.")
+    count = arrays.count(count, "count, the number of directions,")
     return named(space, method, *finders.get(method)(space, count, seed), {"seed": seed}, see)
 
 
@@ -162,9 +161,14 @@ def edit(space: LatentSpace, points: Tensor, direction: Direction, strength: flo
         keep = torch.zeros(space.shape[0], 1, device=points.device)
         keep[list(direction.layers)] = 1
         step = step * keep
-    amount = torch.as_tensor(strength, dtype=points.dtype, device=points.device).reshape(
-        -1, *[1] * len(space.shape)
-    )
+    amount = torch.as_tensor(strength, dtype=points.dtype, device=points.device)
+    if amount.dim() > 1 or (amount.dim() and len(amount) not in (1, len(points))):
+        raise GanvasError(
+            f"strength is one number or one for each of the {len(points)} points, got {tuple(amount.shape)}."
+        )
+    if not torch.isfinite(amount).all():
+        raise GanvasError("A strength must be finite; there are NaN or infinite ones.")
+    amount = amount.reshape(-1, *[1] * len(space.shape))
     return points + amount * step
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes, class_names, classifier_of
 from ganvas.latent.critic import CRITIC_SCORE
@@ -113,6 +114,7 @@ def dissect(
     model = space.model
     if len(model.shape) != 3:
         raise GanvasError("Dissection is for generators of images.")
+    n = arrays.count(n, "n, the number of samples,", 2)
     chosen = list(layers or drawing_layers(model))
     modules = dict(model.generator.named_modules())
     for name in chosen:

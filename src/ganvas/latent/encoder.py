@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganvas import io
+from ganvas import arrays, io
 from ganvas.checkpoint import Checkpoint, rebuild
 from ganvas.device import stream
 from ganvas.errors import GanvasError
@@ -49,6 +49,8 @@ def train_encoder(
 
     With a path, the encoder is kept there and opened instead of being trained again; an interrupted training goes on.
     """
+    steps, batch = arrays.count(steps, "steps"), arrays.count(batch, "batch", 2)
+    rate = arrays.number(rate, "rate", above=0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(space).to(space.model.device)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import Progress
@@ -111,11 +112,14 @@ def invert(
     Where no gradient comes back, CMA-ES searches instead and a note says so; targets whose gradient is not finite stop where
     they were best. Raises `GanvasError` for targets of another size or range.
     """
+    steps, newton = arrays.count(steps, "steps", 0), arrays.count(newton, "newton", 0)
+    restarts, rate = arrays.count(restarts, "restarts"), arrays.number(rate, "rate", above=0)
+    keep = arrays.number(keep, "keep", least=0)
     if damaged and degrade is not None:
         wanted = as_floats(space, targets, seen_shape(space, degrade))
     else:
         wanted = as_floats(space, targets)
-    count, restarts = len(wanted), 1 if start is not None else max(1, restarts)
+    count, restarts = len(wanted), 1 if start is not None else restarts
     with torch.no_grad():
         seen = see(degrade(wanted) if degrade and not damaged else wanted)
     if labels is not None:
@@ -312,7 +316,7 @@ def as_floats(space: LatentSpace, targets: Tensor, shape: tuple[int, ...] | None
 
     Raises `GanvasError` for another size or range.
     """
-    model = space.model
+    model, targets = space.model, arrays.as_tensor(targets, "targets")
     if tuple(targets.shape[1:]) != tuple(shape or model.shape):
         drawn = (
             f"draws samples of shape {tuple(model.shape)}"
@@ -348,6 +352,8 @@ def tune(
     Adam on the generator's weights. `locality` holds the samples of points between the pivots and random ones where they were
     (their section 3.3), so that the rest of the space keeps its pictures. Gives the tuned model and the inversion in it.
     """
+    steps, rate = arrays.count(steps, "steps", 0), arrays.number(rate, "rate", above=0)
+    locality = arrays.number(locality, "locality", least=0)
     wanted, random = as_floats(space, targets), stream(seed, "tune")
     tuned = replace(
         space.model, generator=copy.deepcopy(space.model.generator).train(False).requires_grad_(True)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from ganvas import arrays
 from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
@@ -132,6 +133,8 @@ def learn(
     The authors take 100,000 steps at a rate of 1e-4; a tenfold rate does most of it in a fiftieth. Raises `GanvasError` for more
     directions than the space has numbers.
     """
+    steps, batch = arrays.count(steps, "steps"), arrays.count(batch, "batch", 2)
+    rate, count = arrays.number(rate, "rate", above=0), arrays.count(count, "count", 2)
     if not 2 <= count <= space.size:
         raise GanvasError(
             f"Learned directions are orthogonal: ask for 2 to {space.size} of {space.name!r}, not {count}."
@@ -152,5 +155,11 @@ def discovery_accuracy(
 
     Chance is 1 / k. Figures compare at equal k, steps, batch and reach only.
     """
-    vectors = vectors.reshape(len(vectors), -1).to(space.model.device)
+    steps, batch = arrays.count(steps, "steps"), arrays.count(batch, "batch", 2)
+    rate = arrays.number(rate, "rate", above=0)
+    vectors = arrays.as_floats(vectors, "vectors").flatten(1).to(space.model.device)
+    if len(vectors) < 2 or vectors.shape[1] != space.size:
+        raise GanvasError(
+            f"RCA is of 2 directions or more of {space.name!r}, {space.size} numbers each; got {tuple(vectors.shape)}."
+        )
     return _train(space, len(vectors), vectors, steps, batch, rate, seed, Checkpoint(None, {}), progress)[1]

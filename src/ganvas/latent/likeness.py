@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.features.base import Extractor, embed
 from ganvas.latent.map import extractor_of
@@ -70,6 +71,7 @@ def likeness(
     pictures of the right colours for good ones. Raises `GanvasError` for real images of another size, and for
     fewer than `LEAST`.
     """
+    n, real = arrays.count(n, "n, the number of samples,"), arrays.as_samples(real, "real")
     if tuple(real.shape[1:]) != tuple(model.shape):
         raise GanvasError(
             f"The model draws {tuple(model.shape)}, the real images are {tuple(real.shape[1:])}."
@@ -88,6 +90,7 @@ def likeness(
 
 def neighbours(fake: Tensor, real: Tensor) -> Likeness:
     """The same for features of samples and of as many real images (n, F) each."""
+    fake, real = arrays.as_pair(fake, real)
     both = torch.cat([fake, real]).double()
     n = len(fake)
     if n != len(real) or n < 2:

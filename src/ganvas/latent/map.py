@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.errors import GanvasError, install
 from ganvas.features.base import Extractor, Raw, Wrapped, embed
 from ganvas.latent.attributes import attributes, class_names, classifier_of
@@ -139,8 +140,8 @@ def draw_map(
     `tell` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
     """
     model = space.model
-    if n < 50:
-        raise GanvasError(f"A map needs at least 50 samples, got {n}.")
+    n = arrays.count(n, "n, the number of samples of a map,", 50)
+    real = None if real is None else arrays.as_samples(real, "real")
     if real is not None and tuple(real.shape[1:]) != tuple(model.shape):
         raise GanvasError(
             f"The model draws {tuple(model.shape)}, the real images are {tuple(real.shape[1:])}."

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganvas import io
+from ganvas import arrays, io
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
@@ -99,7 +99,12 @@ def attribute(
     accuracy on held-out folds, and `made` says what shuffled scores reach (`control`). Fewer than `FEW` samples first teach a
     regression on what `see` sees of them (`teach`).
     """
-    points, given = space.check(points), len(scores)
+    points, scores = space.check(points), arrays.as_floats(scores, "scores").float()
+    given = len(points)
+    if scores.shape != (given,):
+        raise GanvasError(
+            f"scores must be one number for each of the {given} points, got {tuple(scores.shape)}."
+        )
     taught: Control | None = None
     if given < FEW:
         above = scores > _middle(scores)
