@@ -41,7 +41,7 @@ FURTHER = {
 """Name -> settings beside those of `small` or of the preset named there."""
 
 
-def data(image: bool, size: int) -> Dataset:
+def data(image: bool, size: int = 16) -> Dataset:
     """Two classes: dark and bright random pictures; or points."""
     random = torch.Generator().manual_seed(0)
     labels = torch.arange(512) % 2
@@ -88,8 +88,7 @@ def work(names: list[str], out: Path, double: bool, steps: int) -> None:
     dist.start(torch.device("cpu"))
     for name in names:
         made = config(name)
-        side = 32 if made.network.name == "resnet" else 16
-        dataset = data(made.network.name != "mlp" or made.preset == "article", side)
+        dataset = data(made.network.name != "mlp" or made.preset == "article")
         players = Players(made, dataset.shape, dataset.num_classes, torch.device("cpu"))
         batches = iter(Batches(dataset, 16, 0, torch.device("cpu"), by_label=made.network.conditional))
         networks = {"generator": players.generator, "critic": players.critic, "ema": players.average}
