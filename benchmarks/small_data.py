@@ -20,7 +20,7 @@ SAMPLES = 10_000
 RECIPES: dict[str, str | list[str]] = {
     "none": "none",
     "diffaugment": "diffaugment",
-    "ada": "ada",
+    "ada": "ada-diffaugment",
     "apa": "apa",
     "ada-shift": ["translation", "flip"],
     "shift": ["translation", "flip"],

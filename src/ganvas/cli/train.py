@@ -69,7 +69,7 @@ def run(
         gamma: Weight of r1, r2 and wgan-gp; other penalties keep theirs.
         eval_kimg: Measure a few samples every so many kimg and keep the best snapshot in snapshots/best.
         conditional: Feed the labels to both networks, to draw chosen classes later.
-        augment: diffaugment, ada, apa, none, or some of `ganvas list augmentations`: for small data.
+        augment: diffaugment, ada, ada-diffaugment, apa, none, or some of `ganvas list augmentations`: for small data.
         on_collapse: When the monitor sees a mode collapse: warn, stop, or go back to the last healthy state.
         set: Single settings by their path in config.json, for instance optimizer.lr_critic=0.001.
         seeds: Train so many times with other seeds, measure each, report mean and spread.
