@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 import ganvas
 from ganvas.cli import _shared, main
 from ganvas.config import AugmentConfig, Config, TrainingConfig
-from ganvas.data import Dataset
+from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
+from ganvas.latent.attributes import load_data_of
 from ganvas.training.hints import hints
 from ganvas.web.opening import open_renderer
 from tests.conftest import TINY
@@ -156,6 +157,45 @@ def test_mapped_without_its_data(place: Path, tmp_path: Path, capsys: pytest.Cap
     finally:
         (place / "elsewhere").rename(place / "photos")
     assert "\nWithout real images (no holes, no nearest ones): " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("sizes", "given"),
+    [
+        ([(16, 16)], {}),
+        ([(24, 24)], {"resolution": 16}),
+        ([(24, 24)], {"resolution": 24}),
+        ([(24, 20)], {"resolution": 16, "resize": "fit"}),
+        ([(24, 20), (16, 30)], {"resize": "crop"}),
+        ([(24, 24)], {"resize": "crop"}),
+    ],
+)
+def test_the_models_own_data_are_what_it_was_trained_on(
+    tmp_path: Path, sizes: list[tuple[int, int]], given: dict[str, Any]
+) -> None:
+    """The same pixels and the same fingerprint, whatever was typed; and a picture of another size does no harm later."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for i in range(24):
+        picture(i, sizes[i % len(sizes)]).save(folder / f"{i}.png")
+    result = ganvas.train(
+        str(folder),
+        kimg=0.016,
+        batch=8,
+        device="cpu",
+        out=tmp_path,
+        quiet=True,
+        report=False,
+        settings=TINY,
+        **given,
+    )
+    data, _ = load_data_of(ganvas.load(result.run.path))
+    assert data.fingerprint == result.run.info["data"]["fingerprint"]
+    trained_on = load_dataset(result.run.config.data)
+    assert torch.equal(data.take(torch.arange(24))[0], trained_on.take(torch.arange(24))[0])
+    picture(99, (50, 41)).save(folder / "late.png")
+    more, _ = load_data_of(ganvas.load(result.run.path))
+    assert (len(more), more.shape) == (25, data.shape)
 
 
 def test_calibrated_with_other_pictures(

@@ -49,7 +49,9 @@ def load_dataset(config: DataConfig | str, shape: Shape | None = None) -> Datase
 
 def _open(config: DataConfig, shape: Shape | None) -> Dataset:
     # Pictures are brought to a shape while they are decoded; everything else has one size and is fitted afterwards.
-    source, plain = config.source, config if shape is None else replace(config, resolution=None, resize=None)
+    source, plain = config.source, config
+    if shape is not None and config.resolution is None:
+        plain = replace(config, resize=None)
     if source in datasets or source.startswith("toy:"):
         return datasets.get(source)(plain)
     path = None if source.startswith("hub:") else find_path(source, WANTED)

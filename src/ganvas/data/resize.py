@@ -1,5 +1,6 @@
 """Bringing images to one size, always said out loud."""
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,19 +37,11 @@ def plan(
 ) -> tuple[Size, Resize | None, tuple[str, ...]]:
     """Decide the common size from all sizes: (target size, how or None for no resizing, what to say).
 
-    `shape` (C, H, W) is what somebody else, a model, has decided: everything is brought to it, by cropping unless the
-    config says how.
+    `shape` (C, H, W) is what somebody else, a model, has decided: everything is brought to it, as the config says where that
+    leads there, else by cropping. Nothing is refused then.
     """
     if shape is not None:
-        target = (shape[2], shape[1])
-        changed = sum(size != target for size in sizes)
-        if not changed:
-            return target, None, ()
-        chosen: Resize = config.resize or "crop"
-        note = (
-            f"{changed:,} of {len(sizes):,} images brought to {target[0]} x {target[1]} px, {WORDS[chosen]}."
-        )
-        return target, chosen, (note,)
+        return _plan_for((shape[2], shape[1]), sizes, config)
     widths, heights = [s[0] for s in sizes], [s[1] for s in sizes]
     same = len(set(sizes)) == 1
     side, how = config.resolution, config.resize
@@ -76,6 +69,20 @@ def plan(
     changed = sum(size != (side, side) for size in sizes)
     note = f"{changed} of {len(sizes)} images resized to {side} x {side} px{hint}, {WORDS[how]} (--resize {how})."
     return (side, side), how, (note,) if changed or hint else ()
+
+
+def _plan_for(
+    target: Size, sizes: Sequence[Size], config: DataConfig
+) -> tuple[Size, Resize | None, tuple[str, ...]]:
+    changed = sum(size != target for size in sizes)
+    chosen: Resize | None = (config.resize or "crop") if changed else None
+    with contextlib.suppress(GanvasError):  # the same words as for the model's own data: the same fingerprint
+        size, how, _ = plan(sizes, config)
+        chosen = how if size == target else chosen
+    if not changed or chosen is None:
+        return target, chosen, ()
+    note = f"{changed:,} of {len(sizes):,} images brought to {target[0]} x {target[1]} px, {WORDS[chosen]}."
+    return target, chosen, (note,)
 
 
 def to_tensor(picture: Image.Image) -> Tensor:

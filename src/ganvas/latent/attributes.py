@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, fit, load_dataset, origin
+from ganvas.data import Dataset, load_dataset, origin
 from ganvas.data.idx import CLASSES
 from ganvas.errors import GanvasError
 from ganvas.features import classifier
@@ -90,7 +90,7 @@ def load_data_of(
         config = DataConfig(source=data, resize=model.config.data.resize)
         return load_dataset(config, model.shape), config
     config = model.config.data if data else data_config_of(model, option, download)
-    return fit(load_dataset(config), model.shape, config.resize or "crop"), config
+    return load_dataset(config, model.shape), config
 
 
 def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:
