@@ -88,16 +88,22 @@ def test_a_factor_changes_what_it_should(name: str, power: int, kind: type) -> N
     factor = 10.0**power
     x, y = ((rows * factor).astype(kind) for rows in (FAKE, REAL))
     expected = numbers(ALL[name](FAKE, REAL)) * (factor**2 if name in SQUARES else 1)
-    np.testing.assert_allclose(numbers(ALL[name](x, y)), expected, rtol=1e-3, atol=1e-6 * (expected.max() or 1))
+    np.testing.assert_allclose(
+        numbers(ALL[name](x, y)), expected, rtol=1e-3, atol=1e-6 * (expected.max() or 1)
+    )
 
 
 def test_the_kernel_of_large_features_is_that_of_exact_numbers() -> None:
     """(a . b / D + 1)^3 of 1e10 is 1e60: float32 gave NaN. Against Python's whole numbers, which have no end."""
     x, y = (rows.astype(int) * 10**9 for rows in (FAKE[:8], REAL[:9]))
     k = lambda a, b: (sum(int(p) * int(q) for p, q in zip(a, b, strict=True)) // 4 + 1) ** 3  # noqa: E731
-    within = lambda z: sum(k(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j) / (len(z) * (len(z) - 1))  # noqa: E731
+    within = lambda z: (
+        sum(k(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j) / (len(z) * (len(z) - 1))
+    )  # noqa: E731
     expected = within(x) + within(y) - 2 * sum(k(a, b) for a in x for b in y) / 72
-    assert metrics.kid_exact(x.astype(np.float32), y.astype(np.float32)).mean == pytest.approx(expected, rel=1e-6)
+    assert metrics.kid_exact(x.astype(np.float32), y.astype(np.float32)).mean == pytest.approx(
+        expected, rel=1e-6
+    )
     with pytest.raises(GanvasError, match="beyond a float's range"):
         metrics.kid_exact(FAKE * 1e150, REAL)
 
@@ -116,7 +122,9 @@ def test_anything_gives_a_finite_value_or_says_why_not(
     values: np.ndarray, other: np.ndarray, name: str, swapped: bool
 ) -> None:
     first, second = (other, values) if swapped else (values, other)
-    function = ALL[name] if name != "data_copying" else lambda x, y: metrics.data_copying(x, y, x, cells=2, least=2)
+    function = (
+        ALL[name] if name != "data_copying" else lambda x, y: metrics.data_copying(x, y, x, cells=2, least=2)
+    )
     try:
         found = function(first, second)
     except GanvasError as error:
