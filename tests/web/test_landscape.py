@@ -60,8 +60,12 @@ def test_classes_are_shown_by_name_whatever_they_are_called(fashion: Renderer) -
     kinds = torch.arange(80) % 40
     found = Landscape(torch.rand(80, 2), {"class": kinds.float()}, torch.rand(5, 2), torch.rand(80, 3))
     series = _options(found, "class", True, names)["series"]
-    classes = [each for each in series if each["type"] == "scatter" and each["data"] and each["data"][0][4] == SAMPLE]
+    classes = [
+        each for each in series if each["type"] == "scatter" and each["data"] and each["data"][0][4] == SAMPLE
+    ]
     assert [each["name"] for each in classes] == list(names)
     assert [row[3] for row in classes[0]["data"]] == [0, 40]
     assert len({hue(i) for i in range(40)}) == len({each["color"] for each in classes}) == 40
-    assert [row[3:] for each in series for row in each["data"] if row[4] == REAL] == [[i, REAL] for i in range(5)]
+    assert [row[3:] for each in series for row in each["data"] if row[4] == REAL] == [
+        [i, REAL] for i in range(5)
+    ]

@@ -34,6 +34,8 @@ SLIDERS = 10
 STRENGTHS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 """Of the thumbnails of a direction, in sigmas."""
 FIRST = 64
+KEPT = 64
+"""States whose neighbours are kept."""
 LAST = 2**31 - 1
 """Number of a sample: those of a page's field, and of a recipe, have 31 bits."""
 NEIGHBOUR_STEP = 0.25
@@ -64,7 +66,8 @@ class Renderer:
         self.classes = model.generator.num_classes
         self._found: dict[str, list[Direction]] = {}
         self.gauge = Gauge(model, ratio, real)
-        self._lock, self._judging = threading.RLock(), threading.Lock()
+        self._around: dict[State, list[State]] = {}
+        self._lock, self._looking, self._judging = threading.RLock(), threading.Lock(), threading.Lock()
 
     # --- the point -------------------------------------------------------------------------------------------------
 
@@ -262,7 +265,18 @@ class Renderer:
         return attribute(self.space, points, scores, name)
 
     def neighbours(self, state: State) -> list[State]:
-        """Eight states around one, two along each of the four directions that change its picture most, at equal changes."""
+        """Eight states around one, two along each of the four directions that change its picture most, at equal changes.
+
+        Those of the last states are kept: many pages begin at the same one.
+        """
+        with self._looking:
+            if state not in self._around:
+                self._around[state] = self._found_around(state)
+                while len(self._around) > KEPT:
+                    del self._around[next(iter(self._around))]
+            return self._around[state]
+
+    def _found_around(self, state: State) -> list[State]:
         space, points = self.point(state)
         if space.size > MOST:
             raise GanvasError(

@@ -85,7 +85,9 @@ def build(page: Page) -> None:
             chart.classes("g-map")
         shown["chart"] = chart
         marks = "; triangles are real images" if reals.value and found.real_places is not None else ""
-        words.set_text(f"{len(found.places):,} samples of seed {SEED}{marks}; the red line is your way; click to go")
+        words.set_text(
+            f"{len(found.places):,} samples of seed {SEED}{marks}; the red line is your way; click to go"
+        )
 
     async def go(event: events.EChartPointClickEventArguments) -> None:
         assert isinstance(event.value, list)
@@ -190,7 +192,8 @@ def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...])
         }  # fmt: skip
     if reals and found.real_places is not None:
         data = [
-            [round(x, 4), round(y, 4), 0, i, REAL] for i, (x, y) in enumerate(found.real_places[:REALS].tolist())
+            [round(x, 4), round(y, 4), 0, i, REAL]
+            for i, (x, y) in enumerate(found.real_places[:REALS].tolist())
         ]
         series.append(
             {
