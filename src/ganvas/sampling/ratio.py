@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ganvas import io
+from ganvas import arrays, io
 from ganvas.checkpoint import rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
@@ -150,7 +150,7 @@ def _report(values: io.Json) -> Report:
 
 def fit_ratio(
     space: LatentSpace,
-    real: Tensor,
+    real: Any,
     real_labels: Tensor | None = None,
     *,
     train: tuple[Tensor, Tensor | None] | None = None,
@@ -174,6 +174,7 @@ def fit_ratio(
     Raises `GanvasError` when there is too little to learn from.
     """
     model, tell = space.model, progress or (lambda what, done, total: None)
+    real = arrays.as_samples(real, "real")
     if tuple(real.shape[1:]) != tuple(model.shape):
         raise GanvasError(
             f"The model draws {tuple(model.shape)}, the real samples are {tuple(real.shape[1:])}."
