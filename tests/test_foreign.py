@@ -233,9 +233,9 @@ def test_labels_that_name_no_class() -> None:
         (torch.tensor([0.5]), r"whole numbers, got float32.*labels.long\(\)"),
         (np.array([1.0]), "whole numbers, got float64"),
         ([True, False], "whole numbers, got bool"),
-        (["Sandal"], "whole numbers"),
-        (np.array([None, 1], dtype=object), "whole numbers, got object"),
-        ([1, [2, 3]], "whole numbers"),
+        (["Sandal"], "labels holds <U6, expected numbers"),
+        (np.array([None, 1], dtype=object), "labels holds object"),
+        ([1, [2, 3]], "no array of numbers"),
         (torch.tensor([1 + 1j]), "whole numbers, got complex64"),
         ([3], "from 0 to 2"),
         ([-1], "from 0 to 2"),
@@ -376,3 +376,30 @@ def test_recipe_and_replay(model: ganvas.Model, tmp_path: Path) -> None:
     missing = {**to_json(session.recipe), "model": str(tmp_path / "gone")}
     with pytest.raises(GanvasError, match=r"names the model .*gone', and was not saved by you.*--model"):
         ganvas.replay(missing)
+
+
+def test_arrays_as_people_have_them(model: ganvas.Model, real: Tensor) -> None:
+    """Big-endian, negative strides, channels last, one or several: the same points and the same ratio."""
+    images = model.sample(2, seed=4)
+    expected = ganvas.invert(model, images, steps=5, restarts=1).points
+    several = images.numpy()
+    for same in (
+        several,
+        several[:, 0],
+        several.transpose(0, 2, 3, 1),
+        several[::-1].copy()[::-1],
+        several.astype(">u1"),
+    ):
+        assert torch.equal(ganvas.invert(model, same, steps=5, restarts=1).points, expected)
+    one = ganvas.invert(model, several[0], steps=5, restarts=1).points
+    for same in (images[0], several[0, 0], several[0].transpose(1, 2, 0), several[:1]):
+        assert torch.equal(ganvas.invert(model, same, steps=5, restarts=1).points, one)
+    wrong: Any
+    for wrong in (several.astype(object), several.astype(complex), "images", [[1], [2, 3]]):
+        with pytest.raises(GanvasError, match=r"images (holds|is)"):
+            ganvas.invert(model, wrong)
+    space = open_space(model)
+    plain = fit_ratio(space, real, steps=5).report.log_loss
+    assert fit_ratio(space, real[:, 0].numpy()[::-1].copy()[::-1], steps=5).report.log_loss == plain
+    with pytest.raises(GanvasError, match=r"real has shape .*astype\('uint8'\)"):
+        fit_ratio(space, real.float())

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -8,11 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import ganvas
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
+from ganvas.latent.attributes import class_names, data_config_of
 from ganvas.model import BLOCK, PACKAGED, ROWS, draw_prior, packaged
 from ganvas.networks.style import StyleGenerator
 from ganvas.training import Result
@@ -98,8 +101,8 @@ def test_samples_from_a_number_on(trained: Result) -> None:
     assert (model.sample(7, seed=2, first=250).int() - whole[250:257].int()).abs().max() <= 1
     assert (model.sample(3, seed=2, first=100, batch=1).int() - whole[100:103].int()).abs().max() <= 1
     wrong: dict[str, Any]
-    for wrong in ({"first": -1}, {"batch": 0}, {"n": 1.5}, {"n": True}):
-        with pytest.raises(GanvasError, match=r"must be a whole number of at least"):
+    for wrong in ({"first": -1}, {"batch": 0}, {"n": 1.5}, {"n": "2"}, {"first": None}):
+        with pytest.raises(GanvasError, match=r"must be (at least|a whole number)"):
             model.sample(**wrong)
 
 
@@ -158,8 +161,6 @@ def test_what_is_not_a_model(trained: Result, tmp_path: Path) -> None:
 def rewrite(
     source: Path, target: Path, change: dict[str, object], tensors: dict[str, torch.Tensor] | None = None
 ) -> Path:
-    from safetensors import safe_open
-
     with safe_open(source, "pt") as file:
         header = json.loads(file.metadata()["ganvas"])
     for path, value in change.items():
@@ -318,3 +319,40 @@ def test_the_packaged_model_draws_at_once(tmp_path: Path) -> None:
 def test_a_packaged_name_is_suggested() -> None:
     with pytest.raises(GanvasError, match="Did you mean 'fashion'"):
         ganvas.load("fashoin")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=5), each, max_size=3),
+    max_leaves=6,
+)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every place in a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(way for key, each in inside for way in leaves(each, (*path, key)))]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_header_opens_or_is_refused(
+    trained: Result, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """One place of a good header holds something else: a model, or `GanvasError`; never an error from inside."""
+    good = trained.run.snapshots[-1] / "generator.safetensors"
+    with safe_open(good, "pt") as file:
+        header = json.loads(file.metadata()["ganvas"])
+    *way, last = data.draw(st.sampled_from(leaves(header)[1:]))
+    node = header
+    for key in way:
+        node = node[key]
+    node[last] = data.draw(JSON)
+    path = tmp_path_factory.mktemp("fuzz") / "x.safetensors"
+    save_file(load_file(good), path, {"ganvas": json.dumps(header)})
+    with contextlib.suppress(GanvasError):
+        model = ganvas.load(path, device="cpu")
+        assert model.sample(2).shape == (2, 1, 8, 8)
+        class_names(model)
+        assert len(repr(model)) < 5000
+        data_config_of(model)

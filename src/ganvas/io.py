@@ -263,7 +263,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Json) -> Non
 def _checksum(tensor: Tensor) -> str:
     """Of type, shape and every byte: 64 bits of BLAKE2b (RFC 7693)."""
     digest = hashlib.blake2b(f"{tensor.dtype} {tuple(tensor.shape)} ".encode(), digest_size=8)
-    digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -8,11 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas import io, networks, pictures
+from ganvas import arrays, io, networks, pictures
 from ganvas.checkpoint import check_numbers, rebuild
 from ganvas.config import Config, from_dict, to_dict, validate
 from ganvas.device import resolve_device, stream
@@ -115,9 +114,11 @@ class Model:
         first: int = 0,
     ) -> Iterator[Tensor]:  # fmt: skip
         """The samples of `sample`, batch by batch, where the generator lives."""
-        for name, value, least in (("n", n, 1), ("batch", batch, 1), ("first", first, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise GanvasError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
+        n, batch, first = (
+            arrays.count(n, "The number of samples"),
+            arrays.count(batch, "batch"),
+            arrays.count(first, "first", 0, 2**53),
+        )
         chosen = self.labels(n, labels) if labels is not None else self.labels_at(range(first, first + n))
         batch -= batch % ROWS if batch >= ROWS else 0
         for start in range(0, n, batch):
@@ -187,26 +188,17 @@ class Model:
 
 def _whole_numbers(labels: Any) -> Tensor:
     """Class numbers (n,) of whatever holds some. Raises `GanvasError` for soft or one-hot ones, which name no class."""
-    try:
-        found = labels.detach() if isinstance(labels, Tensor) else np.asarray(labels)
-    except ValueError as error:
-        raise GanvasError(f"Labels must be whole numbers, one for a sample: {error}.") from error
-    if found.ndim > 1 and found.shape[-1] > 1:
+    found = labels.detach() if isinstance(labels, Tensor) else arrays.as_tensor(labels, "labels")
+    if found.dim() > 1 and found.shape[-1] > 1:
         raise GanvasError(
             f"Labels must be class numbers (n,), got shape {tuple(found.shape)}. One-hot or soft labels: labels.argmax(1)"
         )
-    if isinstance(found, np.ndarray):
-        whole = found.dtype.kind in "iu" or not found.size
-        tensor = torch.from_numpy(found.astype(np.int64)) if whole else None
-    else:
-        whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
-        tensor = found.long() if whole else None
-    if tensor is None:
+    if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool):
         kind = str(found.dtype).removeprefix("torch.")
         raise GanvasError(
             f"Labels must be whole numbers, got {kind}. Numbers without a fraction: labels.long()"
         )
-    return tensor.reshape(-1)
+    return found.long().reshape(-1)
 
 
 def save_network(

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import io, pictures
+from ganvas import arrays, io, pictures
 from ganvas.errors import GanvasError
 from ganvas.latent import directions
 from ganvas.latent import invert as inversion
@@ -154,14 +153,18 @@ def edit(
 
 
 def invert(model: Model | LatentSpace, images: Any, *, space: str | None = None, **options: Any) -> Inversion:
-    """The points whose samples look most like `images`, uint8 (n, C, H, W) or one (C, H, W), array or tensor.
+    """The points whose samples look most like `images`: uint8, one or several, channels first or last, array or tensor; or
+    floats (n, C, H, W) in the generator's range.
 
     `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels, seed ...
     """
-    targets = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
-    return inversion.invert(
-        space_of(model, space), targets[None] if targets.dim() == 3 else targets, **options
-    )
+    where, targets = space_of(model, space), arrays.as_tensor(images, "images")
+    shape = tuple(where.model.shape)
+    if tuple(targets.shape) in (shape, (*shape[1:], shape[0]), shape[1:]):
+        targets = targets[None]  # one
+    if targets.dtype == torch.uint8 and targets.dim() in (3, 4):
+        targets = arrays.channels_first(targets, "images")
+    return inversion.invert(where, targets, **options)
 
 
 def map(model: Model | LatentSpace, *, space: str | None = None, **options: Any) -> Map:

@@ -167,7 +167,7 @@ def _labels(labels: Any, samples: Tensor, model: Model) -> Tensor:
 
 def fit_ratio(
     space: LatentSpace,
-    real: Tensor,
+    real: Any,
     real_labels: Tensor | None = None,
     *,
     train: tuple[Tensor, Tensor | None] | None = None,
