@@ -16,7 +16,8 @@ def run(
     *,
     reference: str | None = None,
     metrics: str = "all",
-    n: int = 10_000,
+    n: int | None = None,
+    labels: Literal["data", "uniform"] = "data",
     extractor: str = "auto",
     seed: int = 0,
     batch: int = 256,
@@ -34,7 +35,8 @@ def run(
         samples: A run folder, snapshot or .safetensors file; or a folder, .zip, .npy or .npz of images.
         reference: Real data to compare with. Default: what the model was trained on.
         metrics: Names from `ganvas list metrics` with commas between, or all.
-        n: How many samples.
+        n: How many samples. Default: as many as the reference has, from 1,000 to 10,000.
+        labels: Classes of a conditional model's samples: data draws them in the reference's shares, uniform as many of each.
         extractor: auto, a name from `ganvas list extractors`, or a file of `ganvas extractor train`.
         seed: Of the samples and of every random choice of a metric.
         batch: Images embedded at a time.
@@ -68,7 +70,7 @@ def run(
     with _shared.progress() as tell:
         for subject in subjects:
             found = evaluate(
-                subject, reference, metrics, n=n, extractor=extractor, seed=seed, batch=batch, device=device,
+                subject, reference, metrics, n=n, labels=labels, extractor=extractor, seed=seed, batch=batch, device=device,
                 resolution=resolution, resize=resize, progress=tell,
             )  # fmt: skip
             if kept_in_run:
@@ -111,7 +113,8 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
     kimg = f" at {first.kimg:,.1f} kimg" if first.kimg is not None else ""
     console.print(
         f"{first.source}{kimg}: {first.n:,} samples (seed {first.seed}) against {first.reference_n:,} of "
-        f"{first.reference} ({first.fingerprint}), features {first.extractor}, resize {first.resize}",
+        f"{first.reference} ({first.fingerprint}), features {first.extractor}, resize {first.resize}"
+        + (f", classes: {first.labels}" if first.labels else ""),
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     floor_n = max(row.floor_n for row in found.rows)
