@@ -20,7 +20,7 @@ from ganvas.latent.directions import Direction, save
 from ganvas.web.opening import open_renderer
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import LONGEST_WORDS, Recipe, State, Timeline, move_of, to_json, to_text
-from tests.web.browser import CHROMIUM, DRIVER, MISSING, Browser, chromium, server
+from tests.web.browser import Browser, chromium, server
 
 LANGUAGES = (
     "props", "style", "classes", "html", "run_javascript", "markdown", "add_head_html", "add_body_html", "add_css", "add_slot",
@@ -170,7 +170,7 @@ def browser(place: Path) -> Iterator[Browser]:
         yield found
 
 
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
+@pytest.mark.browser
 def test_chromium_runs_nothing_of_it(
     run: Path, renderer: Renderer, recipe: Recipe, browser: Browser, place: Path
 ) -> None:
