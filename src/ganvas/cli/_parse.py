@@ -102,7 +102,7 @@ def _readable(parameter: inspect.Parameter) -> tuple[Any, Reader | None]:
     reader: Reader | None = None
     if not positional and (several or optional):
         own.append(tyro.conf.UseAppendAction)
-        kind, reader = (tuple[kind, ...], _joined if several else _last)
+        kind, reader = types.GenericAlias(tuple, (kind, ...)), _joined if several else _last
     return Annotated[(kind, *own)], reader
 
 

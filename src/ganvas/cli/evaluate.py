@@ -36,7 +36,7 @@ def run(
         reference: Real data to compare with. Default: what the model was trained on.
         metrics: Names from `ganvas list metrics` with commas between, or all.
         n: How many samples. Default: as many as the reference has, from 1,000 to 10,000.
-        labels: Classes of a conditional model's samples: data (in the reference's shares) or uniform (as many of each).
+        labels: Classes of a conditional model's samples: data draws them in the reference's shares, uniform as many of each.
         extractor: auto, a name from `ganvas list extractors`, or a file of `ganvas extractor train`.
         seed: Of the samples and of every random choice of a metric.
         batch: Images embedded at a time.
@@ -113,7 +113,8 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
     kimg = f" at {first.kimg:,.1f} kimg" if first.kimg is not None else ""
     console.print(
         f"{first.source}{kimg}: {first.n:,} samples (seed {first.seed}) against {first.reference_n:,} of "
-        f"{first.reference} ({first.fingerprint}), features {first.extractor}, resize {first.resize}",
+        f"{first.reference} ({first.fingerprint}), features {first.extractor}, resize {first.resize}"
+        + (f", classes: {first.labels}" if first.labels else ""),
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     shares = {

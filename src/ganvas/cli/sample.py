@@ -38,7 +38,7 @@ def run(
         model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         n: How many.
         seed: The same seed draws the same samples.
-        labels: Classes to draw, by name or number, repeated to n; for models trained with --conditional.
+        labels: Classes to draw, by name or number, repeated to n; the picture has a row for each.
         sampler: From `ganvas list samplers`; all but prior, truncate, polarity and magnet need `ganvas calibrate` first.
         budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
         set: Any option of the sampler, say rejections=4.
@@ -98,11 +98,11 @@ def run(
         about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
         if judge is not None:
             about["log_ratio"] = float(drawn.log_ratio.mean())
-    drawn_from = loaded.labels(n, numbers) if loaded.generator.num_classes else None
-    if plain or out.suffix != ".png" or samples.dim() != 4 or drawn_from is None:
+    classes = None if labels is None else loaded.labels(n, numbers)
+    if plain or out.suffix != ".png" or samples.dim() != 4 or classes is None:
         save_samples(samples, out)
     else:
-        _shared.write_picture(out, _by_class(samples, drawn_from, class_names(loaded)))
+        _shared.write_picture(out, _by_class(samples, classes, class_names(loaded)))
     if json:
         print(json_module.dumps(about))
     else:
