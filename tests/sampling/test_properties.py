@@ -47,7 +47,7 @@ def tilted(samples: Tensor, labels: Tensor | None = None) -> Tensor:
 @pytest.mark.parametrize("name", list(samplers))
 @pytest.mark.parametrize("n", [0, -1, 2.5, 10**12, None])
 def test_numbers_of_samples_that_are_none(name: str, n: Any) -> None:
-    with pytest.raises(GanvasError, match="^n, "):
+    with pytest.raises(GanvasError, match=r"^n, "):
         samplers.get(name)(space(), tilted, n)
 
 
