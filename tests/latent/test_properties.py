@@ -49,7 +49,8 @@ def space(prior: Any = "normal") -> LatentSpace:
 
 TOOLS: dict[str, Callable[[LatentSpace, Any], Any]] = {
     "check": lambda s, x: s.check(x), "decode": lambda s, x: s.decode(x), "typicality": lambda s, x: s.typicality(x),
-    "project": lambda s, x: s.project(x), "distance": lambda s, x: s.distance(x, POINTS if isinstance(x, np.ndarray) and np.shape(x) == (5, 4) else x),
+    "project": lambda s, x: s.project(x),
+    "distance": lambda s, x: s.distance(x, POINTS if isinstance(x, np.ndarray) and x.shape == (5, 4) else x),
     "through": lambda s, x: latent.through(s, x)(torch.linspace(0, 1, 7)),
     "spline": lambda s, x: latent.through(s, x, "spline")(np.linspace(0, 1, 7)),
     "loop": lambda s, x: latent.through(s, x, loop=True)([0, 0.3, 1]),
