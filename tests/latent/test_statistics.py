@@ -67,6 +67,13 @@ def test_what_does_not_vary_changes_no_score() -> None:
         )
 
 
+def test_rows_that_come_sorted_by_a_factor() -> None:
+    """Otherwise the held-out part would have values of the factor that no training row has."""
+    order = np.lexsort(FACTS.T)
+    assert dci(PERFECT[order], FACTS[order]).informativeness > 0.95
+    assert sap(PERFECT[order], FACTS[order]) == pytest.approx(sap(PERFECT, FACTS), abs=0.05)
+
+
 @pytest.mark.parametrize("score", [dci, mig, sap, factor_vae_score])
 def test_codes_and_factors_that_do_not_fit(score: Callable[..., object]) -> None:
     for codes, factors, message in (

@@ -23,6 +23,7 @@ from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.improve import Judge, Outcome, Setting, at_budget, home_of, pareto, settings
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.training import Result
+from tests.metrics.test_evaluate import album, unequal_digits
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
 from tests.test_model import rewrite
 
@@ -216,6 +217,20 @@ def test_improve_finds_a_sampler_and_says_when_nothing_helps() -> None:
     assert "Nothing helps" in nothing.words[0]
     with pytest.raises(GanvasError, match="objective"):
         improve_model(space.model, ratio, judge, objective="fid")  # type: ignore[arg-type]
+
+
+def test_a_perfect_conditional_generator_of_unequal_classes_is_judged_as_its_data() -> None:
+    """By as many of each class its Frechet distance would be about 39, and truncation might seem to help."""
+    from ganvas.features import open_extractor
+
+    data = unequal_digits()
+    images, labels = data.take(torch.arange(len(data)))
+    model = album(data)
+    ratio = fit_ratio(LatentZ(model), images, labels, critic=lambda x, y: x.flatten(1).mean(1))
+    judge = Judge(open_extractor("classifier-digits", device="cpu"), data)
+    found = improve_model(model, ratio, judge, n=500, tried=[Setting("prior")])
+    assert found.rows[0].values["frechet"] < 0.5
+    assert found.before.values["coverage"] > 0.95
 
 
 def test_commands_calibrate_improve_and_sample(

@@ -1,5 +1,7 @@
 """Signals against their definitions, on data and networks whose answers are known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
@@ -73,6 +75,19 @@ def test_measuring_gradients_drift_and_logits(players: Players) -> None:
     assert monitor.measure(players)["movement"] == 0
     held = monitor.held[0]
     assert found["logits_held"] == pytest.approx(players.critic.eval()(held).mean().item(), abs=1e-4)
+
+
+def test_the_probe_of_a_conditional_generator_has_the_classes_of_the_data() -> None:
+    """Nine of ten samples are zeros; so are those of the probe, which a perfect generator is then not told from."""
+    made = replace_at(presets.get("small"), "network.conditional", True)
+    data = ganvas.load_dataset("digits")
+    images, labels = data.take(torch.arange(len(data)))
+    assert labels is not None
+    rows = torch.cat([(labels == 0).nonzero()[:, 0], (labels > 0).nonzero()[:20, 0]])
+    unequal = replace(data, items=images[rows], labels=labels[rows])
+    monitor = Monitor(Players(made, (1, 8, 8), 10, torch.device("cpu")), *unequal.split(0.1))
+    assert monitor.labels is not None
+    assert float((monitor.labels == 0).double().mean()) == pytest.approx(178 / 198, abs=0.03)
 
 
 def test_data_too_small_to_hold_out(players: Players) -> None:

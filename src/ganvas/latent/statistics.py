@@ -150,6 +150,8 @@ def _codes_and_factors(
 ) -> tuple[Array, NDArray[np.int64]]:
     """Codes (n, D) less those that are constant, and factors (n, K) less those, their values numbered from 0.
 
+    In random order, always the same: rows often come sorted by a factor, and a part of them is held out.
+
     Raises `GanvasError` for unequal lengths, factors that are no whole numbers, and less than two codes or one factor left.
     """
     x = arrays.as_rows(codes, "codes", least).double().cpu().numpy()
@@ -168,7 +170,8 @@ def _codes_and_factors(
         raise GanvasError(
             f"{x.shape[1]} of {len(scale)} codes and {len(kept)} of {given.shape[1]} factors vary; it needs two and one that do."
         )
-    return x, np.stack(kept, 1).astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(x))
+    return x[order], np.stack(kept, 1).astype(np.int64)[order]
 
 
 def dci(codes: Array, factors: NDArray[np.int64], seed: int = 0) -> Dci:

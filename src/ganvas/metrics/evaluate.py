@@ -23,7 +23,7 @@ from ganvas.latent.space import LatentZ
 from ganvas.metrics.base import Inputs, Value, better, metrics
 from ganvas.metrics.frechet import frechet
 from ganvas.metrics.path_length import PairedSpace, path_length
-from ganvas.metrics.resample import pick
+from ganvas.metrics.resample import in_shares, pick
 from ganvas.metrics.rows import Row
 from ganvas.model import Model, is_packaged, load
 
@@ -221,13 +221,6 @@ def _labels(
     has = "names its classes otherwise" if reference.num_classes == classes else has
     why = f"The model draws {classes} classes and the reference {reference.name} {has}: as many samples of each class are drawn."
     return model.labels(count), "uniform", why
-
-
-def in_shares(labels: Tensor, count: int, seed: int) -> Tensor:
-    """`count` labels in the shares of `labels` (N,), in random order: all of them once, then again, and some for the rest."""
-    random = torch.Generator().manual_seed(seed)
-    rounds = [torch.randperm(len(labels), generator=random) for _ in range(-(-count // len(labels)))]
-    return labels[torch.cat(rounds)[:count]].cpu()
 
 
 def _names(asked: str | Sequence[str]) -> list[str]:

@@ -21,6 +21,13 @@ def parts(total: int, count: int, seed: int) -> list[Tensor]:
     return list(order.tensor_split(count))
 
 
+def in_shares(labels: Tensor, count: int, seed: int) -> Tensor:
+    """`count` labels in the shares of `labels` (N,), in random order: all of them once, then again, and some for the rest."""
+    random = torch.Generator().manual_seed(seed)
+    rounds = [torch.randperm(len(labels), generator=random) for _ in range(-(-count // len(labels)))]
+    return labels[torch.cat(rounds)[:count]].cpu()
+
+
 def standard_error(values: Tensor | Sequence[float]) -> float:
     """Of the mean of independent values; 0 for a single one."""
     numbers = torch.as_tensor(values, dtype=torch.float64)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import io
+from ganvas import arrays, io
 from ganvas.config import from_dict
 from ganvas.data import Dataset
 from ganvas.data.idx import cache_folder
@@ -22,9 +22,11 @@ from ganvas.features.cache import batches
 from ganvas.features.stats import moments
 from ganvas.latent.space import LatentSpace, LatentZ, open_space, spaces
 from ganvas.metrics.base import Inputs, metrics
+from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
 from ganvas.sampling.base import Callback, Drawn, samplers
 from ganvas.sampling.ratio import LogRatio
+from ganvas.sampling.rejection import MOST_BUDGET
 from ganvas.sampling.truncation import Mode, Truncated
 
 Objective = Literal["frechet", "precision", "recall", "f1"]
@@ -164,6 +166,7 @@ class Judge:
     def __init__(self, extractor: Extractor, real: Dataset, batch: int = 256) -> None:
         self.extractor, self.batch = extractor, batch
         self.real = embed(extractor, batches(real, batch))
+        self.labels = None if real.labels is None else real.take_labels()
         if len(self.real.features) > self.real.features.shape[1]:
             self.real = Features(self.real.features, self.real.logits, moments(self.real.features))
 
@@ -203,8 +206,8 @@ def improve(
     with other numbers, beside the prior, so that what is reported was not chosen for its luck. The best of them helps when it is
     ahead of the prior by more than two standard errors there.
     """
-    if budget < 1 or n < 100:
-        raise GanvasError(f"improve needs a budget of at least 1 and 100 samples, got {budget} and {n}.")
+    arrays.count(budget, "budget", most=MOST_BUDGET)
+    arrays.count(n, "n", 100)
     if objective not in ("frechet", "precision", "recall", "f1"):
         raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
@@ -215,7 +218,11 @@ def improve(
             tell(setting.label, done, total)
 
         inner(0, 1)
-        drawn = setting.draw(model, ratio, n, seed=seed, callback=inner)
+        # Classes in the shares of the data that judge: with others the plain generator would already be far from them.
+        asked = None
+        if model.generator.num_classes and judge.labels is not None:
+            asked = in_shares(judge.labels, n, seed)
+        drawn = setting.draw(model, ratio, n, seed=seed, labels=asked, callback=inner)
         values, errors = judge(drawn.samples, seed)
         inner(1, 1)
         info = {key: value for key, value in drawn.info.items() if isinstance(value, int | float)}

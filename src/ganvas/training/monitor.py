@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ganvas.data import Dataset
 from ganvas.device import stream
 from ganvas.latent.likeness import LEAST, neighbours
+from ganvas.metrics.resample import in_shares
 from ganvas.networks import from_uint8, to_prior
 from ganvas.training.players import Players
 
@@ -54,7 +55,11 @@ class Monitor:
         self.z = to_prior(players.generator.prior, noise).to(players.device)
         self.labels: Tensor | None = None
         if players.generator.num_classes:
-            self.labels = (torch.arange(count) % players.generator.num_classes).to(players.device)
+            # In the shares of the data: as many of each class would be another distribution, however good the generator is.
+            known = (
+                torch.arange(players.generator.num_classes) if self.train[1] is None else self.train[1].cpu()
+            )
+            self.labels = in_shares(known, count, seed).to(players.device)
         self.last: Tensor | None = None
         """Sketch of the last measurement's samples; part of the state of a run."""
         real = sketch(self.train[0])
