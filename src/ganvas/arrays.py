@@ -33,7 +33,7 @@ def as_tensor(values: Any, name: str) -> Tensor:
     if isinstance(values, Tensor):
         return _plain(values.detach(), name)
     if isinstance(values, np.ma.MaskedArray):
-        hidden = int(np.ma.count_masked(values))
+        hidden = int(np.ma.getmaskarray(values).sum())
         if hidden:
             raise GanvasError(
                 f"{hidden} values of {name} are masked. Drop those rows, or fill them in: {name}.filled(VALUE)."

@@ -456,3 +456,18 @@ def test_other_folds_and_holdouts_are_other_references(trained: Result) -> None:
     old = {k: v for k, v in row.to_json().items() if k not in ("split", "better", "at_floor_n", "labels")}
     assert Row.from_json(old).better == "lower"
     assert compare([Row.from_json(old)], [row])
+
+
+def test_errors_are_the_deviation_over_many_draws() -> None:
+    """The figures of 30 sets of samples against one reference spread by what each set says of itself."""
+    rng, found = np.random.default_rng(0), dict[str, list[tuple[float, float]]]()
+    real = rng.normal(size=(1500, 3)).astype(np.float32)
+    for seed in range(30):
+        fake = rng.normal(0.2, 1.1, size=(500, 3)).astype(np.float32)
+        inputs = metrics.base.Inputs(Features(fake, None), Features(real, None), seed)
+        for name in ("frechet", "kid-exact", "authenticity", "precision-recall"):
+            for value in metrics.registry.get(name).compute(inputs):
+                found.setdefault(value.name, []).append((value.value, value.error or 0.0))
+    for name, rows in found.items():
+        values, errors = np.array(rows).T
+        assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.45), name

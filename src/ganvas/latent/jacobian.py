@@ -21,6 +21,7 @@ def jacobians(
     Forward mode over all coordinates at once; for generators with an operation that has none, each Jacobian-vector product
     is the derivative of a vector-Jacobian product by its vector.
     """
+    points = space.check(points)
     labels = space.labels(len(points), labels)
     basis = torch.eye(space.size, device=points.device, dtype=points.dtype).reshape(-1, *space.shape)
 

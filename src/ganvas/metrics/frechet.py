@@ -21,8 +21,8 @@ def frechet(fake: Array, real: Array) -> float:
     if min(len(x), len(y)) > x.shape[1]:
         found = frechet_of_moments(moments(x), moments(y))
     else:
-        means = (rows.mean(0, dtype=np.float64) for rows in (x, y))
-        found = _distance(*means, _sample_factor(x), _sample_factor(y))
+        first, second = (rows.mean(0, dtype=np.float64) for rows in (x, y))
+        found = _distance(first, second, _sample_factor(x), _sample_factor(y))
     return arrays.finite(found * unit * unit, "Frechet distance")
 
 
