@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas import metrics
+from ganvas.cli import main
 from ganvas.data import load_dataset
 from ganvas.data.toy import distribution
 from ganvas.errors import GanvasError
@@ -471,3 +472,21 @@ def test_errors_are_the_deviation_over_many_draws() -> None:
     for name, rows in found.items():
         values, errors = np.array(rows).T
         assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.45), name
+
+
+def test_by_command_the_floor_is_explained_and_usual_names_are_told(
+    trained: Result, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["eval", str(trained.run.path), "--device", "cpu", "--n", "300"]
+    assert main([*base, "--metrics", "frechet"]) == 0
+    said = capsys.readouterr().out
+    assert "180 of digits are kept out of the reference" in said
+    assert "at N=180" in said
+    assert "floor (N=180)" in said
+    for wrong, message in (
+        (["--metrics", "fid"], "Type --metrics frechet"),
+        (["--labels", "uniform"], "draws no classes"),
+        (["--n", "-1"], "n is -1; it must be at least 1"),
+    ):
+        assert main([*base, *wrong]) == 2
+        assert message in capsys.readouterr().err
