@@ -152,11 +152,17 @@ def test_grey_images_without_their_channel() -> None:
         (X.astype(np.uint8), "expected uint8 images"),
         (X.astype(np.int64) + 2**40, "more digits than float32 has"),
         (X * 1e300, "more digits than float32 has"),
+        (np.concatenate([X * 1e6, X + 2.0**40], 1), "more digits than float32 has"),
     ],
 )
 def test_samples_that_are_none(values: np.ndarray, message: str) -> None:
     with pytest.raises(GanvasError, match=message):
         arrays.as_samples(values, "x")
+
+
+def test_points_with_a_constant_column_are_points() -> None:
+    points = np.concatenate([X, np.full((len(X), 1), 0.1), np.full((len(X), 1), 1e9 + 0.3)], 1)
+    np.testing.assert_allclose(arrays.as_samples(points, "x").numpy(), points, rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0, -1, 10**9, 1e3, 2.5, "3", None, float("nan")])

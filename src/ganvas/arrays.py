@@ -184,7 +184,7 @@ def as_samples(values: Any, name: str) -> Tensor:
     if tensor.numel() == 0:
         raise GanvasError(f"{name} is empty: {got}")
     if tensor.dim() == 2 and tensor.dtype != torch.uint8:
-        return _float32(as_floats(tensor, name), name)
+        return as_points(tensor, name)
     if tensor.dim() not in (3, 4):
         raise GanvasError(got)
     if tensor.dtype != torch.uint8:
@@ -198,16 +198,18 @@ def as_samples(values: Any, name: str) -> Tensor:
     return channels_first(tensor, name)
 
 
-def _float32(points: Tensor, name: str) -> Tensor:
-    found = points.float()
-    lost, spread = (
-        float((found.double() - points.double()).abs().max()),
-        float(points.double().std(0, correction=0).max()),
-    )
-    if not torch.isfinite(found).all() or lost > 1e-3 * spread > 0:
+def as_points(values: Any, name: str) -> Tensor:
+    """Points in float32. Raises `GanvasError` where it has too few digits to tell them apart."""
+    points = as_floats(values, name)
+    found, exact = points.float(), points.double()
+    lost, spread = (found.double() - exact).abs().amax(0), exact.std(0, correction=0)
+    varies = spread > 1e-12 * exact.abs().amax(0)  # a constant column has a spread of rounding
+    poor = varies & ~(lost <= 1e-3 * spread)
+    if not torch.isfinite(found).all() or bool(poor.any()):
+        largest, least = float(exact.abs().max()), float(spread[poor].min() if poor.any() else spread.max())
         raise GanvasError(
-            f"{name} needs more digits than float32 has: values up to {float(points.abs().max()):.3g} that differ by about "
-            f"{spread:.3g}. Subtract the same offset from both sets, or divide them by the same number."
+            f"{name} needs more digits than float32 has: values up to {largest:.3g} that differ by about {least:.3g}. "
+            "Subtract the same offset from both sets, or divide them by the same number."
         )
     return found
 

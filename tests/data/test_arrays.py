@@ -272,3 +272,13 @@ def test_other_problems(tmp_path: Path) -> None:
     points = saved(tmp_path, np.zeros((5, 2)), "p.npy")
     with pytest.raises(GanvasError, match="are for images"):
         load_dataset(DataConfig(points, resolution=8))
+
+
+def test_points_far_from_zero_keep_their_digits_or_are_refused(tmp_path: Path) -> None:
+    """float32 has 24 bits: at 2^40 it would make one point of all of them."""
+    near = np.random.default_rng(0).normal(size=(50, 3))
+    np.save(tmp_path / "far.npy", near + 2.0**40)
+    with pytest.raises(GanvasError, match="more digits than float32 has"):
+        load_dataset(str(tmp_path / "far.npy"))
+    np.save(tmp_path / "some.npy", near + 2.0**10)
+    np.testing.assert_allclose(load_dataset(str(tmp_path / "some.npy")).items, near + 2.0**10, atol=1e-4)

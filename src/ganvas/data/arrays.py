@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganvas.arrays import as_points
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import KINDS
@@ -211,7 +212,7 @@ def _points(
         raise GanvasError(
             f"{path} holds points of shape {array.shape}; --resolution and --resize are for images."
         )
-    points = torch.from_numpy(np.array(array, dtype=np.float32))
+    points = as_points(array, str(path))
     parts: list[bytes | str] = [points.numpy().tobytes()]
     if labels is not None:
         parts += [repr(names), labels.numpy().tobytes()]
