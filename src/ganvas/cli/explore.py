@@ -63,6 +63,10 @@ def run(
     renderer = open_renderer(opened, data, device)
     renderer.warm()
     serve(source_of(renderer, training, directions), host, port, not no_browser)
-    # Python would wait for what a page had begun, a map or a long film. Files appear whole or not at all, so nothing is lost.
+    leave()
+
+
+def leave() -> None:
+    """End the process. Python would wait for what a page had begun, a map or a long film; files appear whole or not at all."""
     sys.stdout.flush()
     os._exit(0)
