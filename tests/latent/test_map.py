@@ -33,7 +33,7 @@ def test_modes_holes_and_what_is_too_rare() -> None:
     assert all(cluster.share == pytest.approx(1 / 3, abs=0.08) for cluster in found.clusters)
     text = " ".join(found.words)
     assert "Modes: 3 clusters" in text
-    hole = int(text.split("Holes: ")[1].split("%")[0])
+    hole = float(text.split("Holes: ")[1].split("%")[0])
     assert 24 <= hole <= 40, "the fourth corner has no samples"
     assert found.nearest_real is not None
     nearest = four[found.nearest_real]

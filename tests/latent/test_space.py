@@ -12,6 +12,7 @@ from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, LatentZ, open_space, spaces
+from ganvas.latent.directions import find
 from ganvas.model import Model
 from ganvas.networks import build_generator
 from ganvas.testing import check_generator
@@ -184,8 +185,32 @@ def test_the_prior_is_white_by_its_formula(prior: str) -> None:
     torch.testing.assert_close(space.whiten(steps), steps.double() * scale, rtol=1e-6, atol=0)
     torch.testing.assert_close(space.unwhiten(space.whiten(steps)), steps.double())
     assert torch.equal(space.mean, torch.zeros(200))
+    assert torch.equal(space.mean_of(torch.tensor([0, 1])), torch.zeros(1, 200))
+    drawn = space.typicality(space.sample(500, stream(2, "test")))
+    if prior == "sphere":  # all have one length
+        assert drawn.min() > 0.95
+    else:  # a tail probability is uniform
+        assert drawn.mean().item() == pytest.approx(0.5, abs=0.06)
+    assert (space.typicality(2 * space.sample(5, stream(2, "test"))) < 0.01).all()
     points = space.sample(20_000, stream(1, "test"))
     assert points.std(0).mean().item() == pytest.approx(space.sigma(steps[0]), rel=0.01)
+
+
+def test_one_hot_blocks_are_white_by_their_formula() -> None:
+    """The covariance of one of K has 1 / K - 1 / K^2 on its diagonal; along the sum of the block nothing varies."""
+    config = NetworkConfig("dcgan", latent_dim=12, categorical=(4, 3), generator={"channels": 4})
+    generator = build_generator(config, (1, 16, 16), 0).eval().requires_grad_(False)
+    space = LatentZ(Model(generator, None, ganvas.Config(network=config), {}))
+    points = space.sample(200_000, stream(0, "test"))
+    torch.testing.assert_close(space.mean, points.mean(0), atol=0.01, rtol=0)
+    torch.testing.assert_close(space.std, points.std(0), atol=0.01, rtol=0)
+    torch.testing.assert_close(space._covariance().float(), torch.cov(points.t()), atol=0.015, rtol=0)
+    assert space.sigma(torch.eye(12)[0]) == pytest.approx((1 / 4 - 1 / 16) ** 0.5)
+    assert space.sigma(torch.tensor([0.5] * 4 + [0.0] * 8)) == pytest.approx(0, abs=1e-6)
+    values = torch.linalg.eigvalsh(torch.cov(space.whiten(points - space.mean).t()))
+    assert values[:2].max() < 0.01
+    torch.testing.assert_close(values[2:], torch.ones(10, dtype=torch.float64), atol=0.03, rtol=0)
+    assert find(space, "pca", 2)[0].effect > 0
 
 
 def test_w_is_whitened_by_fifty_points_a_dimension() -> None:

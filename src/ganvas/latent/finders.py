@@ -87,9 +87,10 @@ def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
     layer, size = early_layer(space), space.model.latent_dim
     z = space.sample(max(4000, 4 * size), stream(seed, "pca")).double()
-    z = z - z.mean(0)
-    factor = torch.linalg.cholesky(z.t() @ z / len(z))
-    z = torch.linalg.solve_triangular(factor, z.t(), upper=False).t() * space.std[0]
+    if not space.categories:  # one-hot blocks can not be turned
+        z = z - z.mean(0)
+        factor = torch.linalg.cholesky(z.t() @ z / len(z))
+        z = torch.linalg.solve_triangular(factor, z.t(), upper=False).t() * space.std[0]
     # One class for all: axes between classes are none of z.
     label, home = (
         space.labels(1, None),
@@ -101,7 +102,7 @@ def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
     drawn = torch.cat([part.flatten(1).float().cpu() for part in parts]).numpy()
     fitted = PCA(min(count, size, *drawn.shape), svd_solver="randomized", random_state=seed).fit(drawn)
     x = torch.from_numpy(fitted.transform(drawn)).to(z)
-    found = (x / x.std(0).clamp(min=1e-12)).t() @ z
+    found = (x / x.std(0).clamp(min=1e-12)).t() @ (z - z.mean(0))
     return signed(F.normalize(found).float()), torch.from_numpy(fitted.explained_variance_ratio_).float()
 
 

@@ -287,7 +287,7 @@ def _words(
         }
         worst = max(rates, key=lambda number: float(rates[number]))
         found.append(
-            f"Holes: {holes.share:.0%} ± {holes.error:.0%} of the real images have no sample as near as their own real "
+            f"Holes: {holes.share:.1%} ± {holes.error:.1%} of the real images have no sample as near as their own real "
             f"neighbours (a perfect model would leave {holes.floor:.0%}); most of them near cluster "
             f"{_called(clusters[worst])}, where it is {rates[worst]:.0%}."
         )

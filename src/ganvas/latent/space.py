@@ -259,25 +259,43 @@ class LatentZ(LatentSpace):
     def __init__(self, model: Model) -> None:
         super().__init__(model, "z")
         self.prior = model.generator.prior
+        self.categories = categories_of(self.prior)
         self.flat = self.prior == "uniform"
 
     @cached_property
     def mean(self) -> Tensor:
-        """0: every prior is symmetric."""
-        return torch.zeros(self.model.latent_dim, device=self.model.device)
+        """0, and 1 / K in a one-hot block of K."""
+        found = torch.zeros(self.model.latent_dim, device=self.model.device)
+        return torch.cat([*(torch.full((k,), 1 / k).to(found) for k in self.categories), found])[: len(found)]
 
     @cached_property
     def std(self) -> Tensor:
-        """Exact: 1 for the normal prior and the sphere of length sqrt(Z), 1 / sqrt(3) for the uniform one in [-1, 1]."""
-        value = 3**-0.5 if self.prior == "uniform" else 1.0
-        return torch.full((self.model.latent_dim,), value, device=self.model.device)
+        """Of the prior itself: 1 for the normal one and the sphere of length sqrt(Z), 1 / sqrt(3) for the uniform one."""
+        return self._covariance().diagonal().sqrt().float()
 
     @cached_property
     def _axes(self) -> tuple[Tensor | None, Tensor]:
+        if self.categories:
+            return super()._axes
         return None, self.std.double()  # coordinates are uncorrelated
 
+    def _covariance(self) -> Tensor:
+        """Exact. A one-hot block of K has 1 / K on the diagonal, less 1 / K^2 everywhere."""
+        size, device = self.model.latent_dim, self.model.device
+        value = 1 / 3 if self.prior == "uniform" else 1.0
+        found = value * torch.eye(size, dtype=torch.float64, device=device)
+        start = 0
+        for k in self.categories:
+            block = slice(start, start + k)
+            found[block, block] = torch.eye(k, dtype=torch.float64, device=device) / k - 1 / k**2
+            start += k
+        return found
+
     def sigma(self, vector: Tensor) -> float:
-        return float(self.std[0])
+        if not self.categories:
+            return float(self.std[0])
+        flat = vector.flatten().to(self.model.device, torch.float64)
+        return float((flat @ self._covariance() @ flat).clamp(min=0).sqrt())
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return z
@@ -291,8 +309,11 @@ class LatentZ(LatentSpace):
         return drawn.float()
 
     def typicality(self, points: Tensor) -> Tensor:
-        """Exact for the normal prior: the squared length has a chi-square distribution."""
-        if self.prior != "normal":
+        """Exact for the normal prior: the squared length has a chi-square distribution.
+
+        Points of the sphere prior all have the length in the middle of it: 1 nearly, and less the further off the sphere.
+        """
+        if self.prior == "uniform" or self.categories:
             return super().typicality(points)
         points = self.check(points)
         half = torch.tensor(self.model.latent_dim / 2, dtype=torch.float64, device=points.device)
@@ -303,7 +324,7 @@ class LatentZ(LatentSpace):
         """Normal: the length is brought between the tails; sphere: onto it; uniform: into the cube; categories: the nearest."""
         points = self.check(points)
         arrays.number(least, "least", above=0, most=1)
-        if categories_of(self.prior):
+        if self.categories:
             return to_prior(self.prior, points)
         if self.prior == "uniform":
             return points.clamp(-1, 1)
