@@ -9,7 +9,7 @@ Rank 0 alone writes files and measures. The others wait for it at the store (`tu
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -17,13 +17,15 @@ from typing import Any
 import torch
 import torch.distributed as td
 from torch import Tensor, nn
+from torch.distributed import DistStoreError, PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from ganvas.errors import GanvasError
 
 PATIENCE = 10.0
 """Seconds that a process waits for the others before it leaves."""
 
-_store: td.Store | None = None
+_store: Store | None = None
 _turns = 0
 _alone = False
 
@@ -37,8 +39,8 @@ def start(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    store, rank, world = next(td.rendezvous("env://"))
-    _store, _turns = td.PrefixStore("ganvas", store), 0
+    store, rank, world = next(rendezvous("env://"))
+    _store, _turns = PrefixStore("ganvas", store), 0
     td.init_process_group(backend, store=store, rank=rank, world_size=world)
 
 
@@ -89,7 +91,7 @@ def turn() -> Iterator[bool]:
     if rank() > 0:
         yield False
         while True:
-            with suppress(td.DistStoreError):
+            with suppress(DistStoreError):
                 _store.wait([key], timedelta(seconds=1))
                 break
         if _store.get(key) != b"done":
@@ -123,8 +125,7 @@ def whole(part: Tensor) -> Tensor:
         return part
     parts = [torch.zeros_like(part)] * world_size()
     parts[rank()] = part
-    total: Tensor = _Sum.apply(torch.cat(parts))
-    return total
+    return _sum(torch.cat(parts))
 
 
 class _Sum(torch.autograd.Function):
@@ -138,8 +139,10 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total: Tensor = _Sum.apply(gradients[0])
-        return total
+        return _sum(gradients[0])
+
+
+_sum: Callable[[Tensor], Tensor] = _Sum.apply
 
 
 def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:
