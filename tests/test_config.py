@@ -111,3 +111,16 @@ def test_ranges(path: str, value: object) -> None:
 def test_config_and_presets_import_no_torch() -> None:
     code = "import sys, ganvas, ganvas.config, ganvas.presets; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["training.kimg", "training.minutes", "optimizer.lr_critic"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_are_finite(name: str, value: float) -> None:
+    """An endless budget was written to config.json as no JSON: a traceback."""
+    with pytest.raises(GanvasError, match=f"{name} is (inf|nan); it must be a finite number"):
+        replace_at(Config(), name, value)
+
+
+def test_budgets_are_finite() -> None:
+    with pytest.raises(GanvasError, match=r"training\.minutes is inf; it must be a number above 0"):
+        validate(Config(training=TrainingConfig(minutes=float("inf"))))

@@ -1,6 +1,16 @@
-"""`python -m ganvas`."""
+"""`python -m ganvas`"""
+
+import os
+import sys
 
 from ganvas.cli import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    code = main()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # One of several processes: threads of the communication library that end late would now and then abort a process
+        # whose work is done and written.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -248,6 +249,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     expected, name = (hint, hint.__name__) if origin is None else (Mapping, "a JSON object")
     if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
         raise GanvasError(f"{where} must be {name}, got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise GanvasError(f"{where} is {value}; it must be a finite number.")
     return value
 
 
@@ -335,8 +338,8 @@ def validate(config: Config) -> Config:
     if t.kimg is None and t.minutes is None:
         raise GanvasError("No budget: give --kimg, --minutes or both.")
     for name, budget in (("kimg", t.kimg), ("minutes", t.minutes)):
-        if budget is not None and not budget > 0:
-            raise GanvasError(f"training.{name} is {budget}; it must be more than 0.")
+        if budget is not None and not 0 < budget < math.inf:
+            raise GanvasError(f"training.{name} is {budget}; it must be a number above 0.")
     if config.data.resolution is not None and config.data.resolution < 4:
         raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
     if not 0 < config.data.select <= 1:

@@ -8,38 +8,43 @@ backward several times, which DDP's hooks handle badly.
 Rank 0 alone writes files and measures. The others wait for it at the store (`turn`), where no collective can time out.
 """
 
+import math
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as td
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from ganvas.errors import GanvasError
 
 PATIENCE = 10.0
 """Seconds that a process waits for the others before it leaves."""
 
-_store: td.Store | None = None
-_turns = 0
+_c10d: Any = td  # whose types leave the stores out
+_store: Any = None
+_starts = _turns = 0
 _alone = False
 
 
 def start(device: torch.device) -> None:
     """Join the group when `torchrun` set the environment; does nothing in a single process."""
-    global _store, _turns
+    global _store, _starts, _turns
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or td.is_initialized():
         return
     backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    store, rank, world = next(td.rendezvous("env://"))
-    _store, _turns = td.PrefixStore("ganvas", store), 0
-    td.init_process_group(backend, store=store, rank=rank, world_size=world)
+    store, rank, world = next(rendezvous("env://"))
+    _starts, _turns = _starts + 1, 0
+    # The store outlives the group: a second one (a series of runs) must not find the addresses of the first.
+    _store = _c10d.PrefixStore(f"ganvas {_starts}", store)
+    td.init_process_group(backend, store=_store, rank=rank, world_size=world)
 
 
 def stop() -> None:
@@ -50,10 +55,17 @@ def stop() -> None:
     if _store is not None:
         with suppress(RuntimeError):  # one that died will not come
             _store.set(f"leaving {td.get_rank()}", "")
-            everyone = [f"leaving {each}" for each in range(td.get_world_size())]
-            _store.wait(everyone, timedelta(seconds=PATIENCE))
+            _wait([f"leaving {each}" for each in range(td.get_world_size())], PATIENCE)
     td.destroy_process_group()
     _store = None
+
+
+def _wait(keys: list[str], patience: float = math.inf) -> None:
+    """Until the store has the keys. Asking again and again lets signals through, and the library complains of no time-outs."""
+    end, pause = time.monotonic() + patience, 0.001
+    while not _store.check(keys) and time.monotonic() < end:
+        time.sleep(pause)
+        pause = min(0.2, 1.5 * pause)
 
 
 def rank() -> int:
@@ -83,15 +95,11 @@ def turn() -> Iterator[bool]:
     if world_size() == 1:
         yield True
         return
-    assert _store is not None
     _turns += 1
     key = f"turn {_turns}"
     if rank() > 0:
         yield False
-        while True:
-            with suppress(td.DistStoreError):
-                _store.wait([key], timedelta(seconds=1))
-                break
+        _wait([key])
         if _store.get(key) != b"done":
             raise GanvasError("The first process stopped, and said why.")
         return
@@ -123,8 +131,7 @@ def whole(part: Tensor) -> Tensor:
         return part
     parts = [torch.zeros_like(part)] * world_size()
     parts[rank()] = part
-    total: Tensor = _Sum.apply(torch.cat(parts))
-    return total
+    return _sum(torch.cat(parts))
 
 
 class _Sum(torch.autograd.Function):
@@ -138,8 +145,10 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total: Tensor = _Sum.apply(gradients[0])
-        return total
+        return _sum(gradients[0])
+
+
+_sum: Callable[[Tensor], Tensor] = _Sum.apply
 
 
 def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -1,4 +1,4 @@
-"""The two errors that ganvas raises on purpose.
+"""The errors that ganvas raises on purpose.
 
 Each message says what was wrong, what was expected and what to type.
 """
@@ -14,6 +14,10 @@ class GanvasError(Exception):
 
 class TrainingError(GanvasError):
     """A run that can not go on (non-finite losses). The last good snapshot is kept. Exit code 1."""
+
+
+class Interrupted(TrainingError):
+    """A series of runs that was stopped by Ctrl-C or a signal. Exit code 130."""
 
 
 def explain_os_error(error: OSError, doing: str) -> GanvasError:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ganvas.cli import main
-from ganvas.errors import GanvasError, TrainingError
+from ganvas.errors import GanvasError, Interrupted
 from ganvas.training.repeat import repeat
 from tests.conftest import TINY
 from tests.training.test_train import stop_at
@@ -74,7 +74,7 @@ def test_ctrl_c_stops_the_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """It stopped the current seed only, and put half a training into the mean."""
     stop_at(monkeypatch, 5, signal.SIGINT)
     with pytest.raises(
-        TrainingError, match=r"Stopped in run 1 of 3.*nothing is averaged.*Whole runs: none.*--resume"
+        Interrupted, match=r"Stopped in run 1 of 3.*nothing is averaged.*Whole runs: none.*--resume"
     ):
         repeat(
             "digits", seeds=3, n=300, kimg=0.512, batch=32, device="cpu", out=tmp_path, settings=TINY, quiet=True, report=False

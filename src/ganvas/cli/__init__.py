@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
-from ganvas.errors import GanvasError, TrainingError, explain_os_error
+from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error
 from ganvas.registry import did_you_mean
 
 
@@ -123,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _parse.call(import_module(f"ganvas.cli.{module}").run, argv[1:], name, example)
         sys.stdout.flush()
         return code
+    except Interrupted as error:
+        return _failed(str(error), 130)
     except TrainingError as error:
         return _failed(str(error), 1)
     except GanvasError as error:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> None:
+def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> int | None:
     """Train on 1,797 handwritten digits, draw samples and a latent interpolation, and write a report.
 
     Args:
@@ -18,7 +18,7 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> None:
 
     result = train("digits", minutes=minutes, out=out, name="demo")
     if result.stopped == "interrupted":
-        return
+        return 130
     path = result.run.path
     model = load(path, critic=False)
     pictures.save_samples(model.sample(100), path / "samples.png")
@@ -31,3 +31,4 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> None:
     print(f"  ganvas explore {path}")
     print(f"  ganvas train --resume {path} --more 5")
     print("  ganvas train FOLDER-OF-PICTURES --minutes 10")
+    return None

@@ -246,7 +246,7 @@ def _resumed(
     )
     source = replace(source, holdout=config.data.holdout, fold=config.data.fold)
     dataset = load_dataset(source)
-    budget = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}
+    budget: dict[str, float] = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}
     device = given.pop("device", None)
     asked = replace(config, data=source)
     for key, path in RESUMABLE.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas import io
-from ganvas.errors import GanvasError, TrainingError
+from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
 from ganvas.training import Result, train
 
@@ -50,7 +50,7 @@ def repeat(
 
     Each run is measured against its own training part with `n` samples; the rest of the arguments go to `train`. With
     folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2,
-    `TrainingError` when a run is stopped: the series ends there.
+    `Interrupted` when a run is stopped: the series ends there.
     """
     count = seeds or folds
     if (seeds and folds) or count < 2:
@@ -63,7 +63,7 @@ def repeat(
         )
         if result.stopped == "interrupted":
             done = "".join(f" {each.run.path}" for each in results) or " none"
-            raise TrainingError(
+            raise Interrupted(
                 f"Stopped in run {i + 1} of {count}, which is not counted: nothing is averaged. Whole runs:{done}. "
                 f"The one that was stopped goes on with: ganvas train --resume {result.run.path}"
             )

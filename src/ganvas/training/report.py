@@ -74,7 +74,7 @@ def signals(run: Run) -> bytes | None:
         (
             222,
             "samples beside real ones",
-            ("diversity", "spread", "modes", "nearest", "likeness", "roughness"),
+            ("diversity", "spread", "modes", "nearest", "likeness"),
         ),
         (223, "distance to the data, movement, averaging", ("energy", "movement", "ema_drift")),
         (224, "over-fitting, augmentation", ("overfit", "augment_p")),
@@ -93,7 +93,7 @@ def _lines(axes: Any, title: str, x: list[float], records: list[io.Json], names:
     axes.set(title=title, xlabel="kimg")
     axes.grid(alpha=0.3)
     if names:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize=8)
 
 
 def diagnosis(run: Run) -> list[str]:
