@@ -163,7 +163,7 @@ class Gauge:
 
     @cached_property
     def likeness(self) -> Likeness | None:
-        """How like real images its samples are, all together: what no rank among themselves can say. None without them."""
+        """How like real images the samples are, all together: what no rank among themselves can say. None without them."""
         if self.real is None or len(self.real.images) < LEAST:
             return None
         return likeness(self.model, self.real.images)
