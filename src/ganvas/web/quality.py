@@ -81,7 +81,6 @@ class _Signs(NamedTuple):
 
 
 SIGNS = {
-    "length": "the point is nearer to the middle of its space, or further from it, than points are that are drawn there",
     "points": "the point is far from everything that was drawn in its space",
     "looks": "it looks like no real image",
     "critic": "the critic that the generator was trained with likes it less than samples that look alike",
@@ -224,10 +223,7 @@ class Gauge:
         self, space: LatentSpace, points: Tensor, images: Tensor, labels: Tensor | None, own: bool = False
     ) -> "_Signs":
         known, radii = self._known(space)
-        found = {
-            "length": 1 - space.typicality(points).double().cpu(),
-            "points": (torch.cdist(self._white(space, points), known) / radii).amin(1),
-        }
+        found = {"points": (torch.cdist(self._white(space, points), known) / radii).amin(1)}
         looks, away = self._looks(images), None
         if self.real is not None:
             away = self._away(looks)
