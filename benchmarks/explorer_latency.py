@@ -72,7 +72,9 @@ def main() -> None:
             asyncio.run(opened(url, 1))  # draws the map, finds the directions
             load = os.getloadavg()[0]
             first, last = asyncio.run(opened(url, options.pages))
-            print(f"{options.pages} pages at once, load {load:.1f} before: ready after {first:.1f} to {last:.1f} s")
+            print(
+                f"{options.pages} pages at once, load {load:.1f} before: ready after {first:.1f} to {last:.1f} s"
+            )
         return
     if not (CHROMIUM and DRIVER):
         raise SystemExit("No Chromium with its driver here: apt-get install chromium chromium-driver")
