@@ -73,7 +73,7 @@ def main() -> None:
             load = os.getloadavg()[0]
             first, last = asyncio.run(opened(url, options.pages))
             print(
-                f"{options.pages} pages, load {load:.1f} before: {first:.1f} s to the first ready, {last:.1f} s to the last"
+                f"{options.pages} pages at once, load {load:.1f} before: ready after {first:.1f} to {last:.1f} s"
             )
         return
     if not (CHROMIUM and DRIVER):

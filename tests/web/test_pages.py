@@ -176,8 +176,7 @@ def test_whoever_dawdles_is_cut(counted: Counted) -> None:
 @pytest.mark.parametrize(
     "head",
     [b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", b"GET /?token=%C3%A9 HTTP/1.1\r\nHost: [::1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
-     b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET http:// HTTP/1.1\r\nHost: ]\r\n\r\n",
-     b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+     b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET http:// HTTP/1.1\r\nHost: ]\r\n\r\n", b"\x16\x03\x01\x02\r\n\r\n",
      b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n"],
 )  # fmt: skip
 def test_malformed_requests_get_400_from_the_server_itself(served: str, head: bytes) -> None:

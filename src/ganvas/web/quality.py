@@ -81,7 +81,6 @@ class _Signs(NamedTuple):
 
 
 SIGNS = {
-    "length": "the point is nearer to the middle of its space, or further from it, than points are that are drawn there",
     "points": "the point is far from everything that was drawn in its space",
     "looks": "it looks like no real image",
     "critic": "the critic that the generator was trained with likes it less than samples that look alike",
@@ -163,7 +162,7 @@ class Gauge:
 
     @cached_property
     def likeness(self) -> Likeness | None:
-        """How like real images its samples are, all together: what no rank among themselves can say. None without them."""
+        """How like real images the samples are, all together: what no rank among themselves can say. None without them."""
         if self.real is None or len(self.real.images) < LEAST:
             return None
         return likeness(self.model, self.real.images)
@@ -224,10 +223,7 @@ class Gauge:
         self, space: LatentSpace, points: Tensor, images: Tensor, labels: Tensor | None, own: bool = False
     ) -> "_Signs":
         known, radii = self._known(space)
-        found = {
-            "length": 1 - space.typicality(points).double().cpu(),
-            "points": (torch.cdist(self._white(space, points), known) / radii).amin(1),
-        }
+        found = {"points": (torch.cdist(self._white(space, points), known) / radii).amin(1)}
         looks, away = self._looks(images), None
         if self.real is not None:
             away = self._away(looks)

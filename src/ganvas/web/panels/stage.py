@@ -47,8 +47,7 @@ def _quality(page: Page) -> None:
     meters = {
         "realism": "share of the generator's own samples that look less real",
         "typicality": "share of its space's own points whose length is as unusual",
-        "manifold": "share of own samples that are as strange by length, point, looks and critic: "
-        f"below {RARE:.0%} is off the manifold",
+        "manifold": f"share of own samples that are as strange in all: below {RARE:.0%} is off the manifold",
     }
     shown = {}
     with ui.element("section").classes("g-card").props('data-id=quality aria-label="quality"'):
