@@ -193,7 +193,8 @@ def recolour(x: Tensor, matrix: Tensor) -> Tensor:
         grey: Tensor = x * mean[:, :3].sum(1)[:, None, None, None] + mean[:, 3][:, None, None, None]
         return grey
     mixed: Tensor = matrix[:, :, :3] @ x.flatten(2) + matrix[:, :, 3:]
-    return mixed.unflatten(2, x.shape[2:])
+    colour: Tensor = mixed.unflatten(2, x.shape[2:])
+    return colour
 
 
 def _scale(across: Tensor, down: Tensor) -> Tensor:
