@@ -120,7 +120,8 @@ def write() -> None:
         "second core; `H100`: one such GPU, which four "
         "other jobs used at the same time. Frechet "
         "distances compare within one data set only; the floor is what held-out real images score. Memory is the peak of "
-        "the process in GiB, with `H100` of what torch held on the GPU.\n",
+        "the process in GiB, with `H100` of what torch held on the GPU. `progressive` and `sagan` were measured before their "
+        "presets took the published gain and spectral norm.\n",
         "| data | preset | size | kimg | minutes | threads | memory | Frechet | precision | recall | coverage | floor |",
         "| " + " | ".join("---" for _ in COLUMNS) + " |",
     ]

@@ -246,8 +246,13 @@ def test_mistakes_in_measuring(
     [
         (
             ["--augment", "ada"],
-            {"policy": ["colour", "translation", "cutout"], "p": 0.0, "target": 0.6, "pseudo": False},
+            {"policy": ["bgc"], "p": 0.0, "target": 0.6, "kimg": 500.0, "limit": 1.0, "pseudo": False},
         ),
+        (
+            ["--augment", "ada-diffaugment"],
+            {"policy": ["colour", "translation", "cutout"], "p": 0.0, "target": 0.6, "limit": 0.8},
+        ),
+        (["--augment", "bgc"], {"policy": ["bgc"], "p": 1.0, "target": None}),
         (
             ["--augment", "diffaugment"],
             {"policy": ["colour", "translation", "cutout"], "p": 1.0, "target": None},

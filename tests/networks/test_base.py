@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganvas.networks import from_uint8, to_uint8
+from ganvas.config import NetworkConfig, from_dict
+from ganvas.networks import build_critic, build_generator, from_uint8, to_uint8
 from ganvas.networks.base import halvings
 
 
@@ -26,3 +27,33 @@ def test_out_of_range_values_are_clipped_not_wrapped(value: float) -> None:
 def test_halvings() -> None:
     sizes = {8: 1, 16: 2, 28: 2, 32: 3, 64: 4, 7: 0, 12: 1, 20: 2, 40: 3}
     assert {side: halvings(side) for side in sizes} == sizes
+
+
+OLDER = {
+    "r3": {"channels": 4},
+    "progressive": {"channels": 4},
+    "style": {"channels": 4},
+    "resnet": {"channels": 4, "attention": 8},
+}
+NEW = ("mix.bias", "first_norm", "parametrizations", "guess_categories")
+
+
+@pytest.mark.parametrize("name", list(OLDER))
+def test_a_config_without_the_newer_options_means_the_network_that_it_meant(name: str) -> None:
+    """Files of before: a tanh at the end, plain heads, and no tensor that only the published forms have."""
+    config = from_dict(
+        NetworkConfig,
+        {"name": name, "latent_dim": 6, "conditional": True, "generator": OLDER[name], "critic": OLDER[name]},
+    )
+    generator, critic = build_generator(config, (1, 8, 8), 3), build_critic(config, (1, 8, 8), 3)
+    assert generator.prior == "normal"
+    assert not any(part in key for key in generator.state_dict() for part in NEW)
+    heads = [key for key in critic.state_dict() if key.startswith(("embed", "guess"))]
+    assert heads == ["embed.weight"]
+    assert (name == "resnet") == any("parametrizations" in key for key in critic.state_dict())
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.mul_(100)
+        drawn = generator(torch.randn(8, 6), torch.arange(8) % 3)
+    assert drawn.abs().max() <= 1
+    assert drawn.abs().max() > 0.99

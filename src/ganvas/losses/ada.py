@@ -190,9 +190,11 @@ def recolour(x: Tensor, matrix: Tensor) -> Tensor:
     """Images (B, 1 or 3, H, W) with every pixel's colour multiplied by (B, 3, 4); grey ones as equal channels, averaged."""
     if x.shape[1] == 1:
         mean = matrix.mean(1)
-        return x * mean[:, :3].sum(1)[:, None, None, None] + mean[:, 3][:, None, None, None]
+        grey: Tensor = x * mean[:, :3].sum(1)[:, None, None, None] + mean[:, 3][:, None, None, None]
+        return grey
     mixed: Tensor = matrix[:, :, :3] @ x.flatten(2) + matrix[:, :, 3:]
-    return mixed.unflatten(2, x.shape[2:])
+    colour: Tensor = mixed.unflatten(2, x.shape[2:])
+    return colour
 
 
 def _scale(across: Tensor, down: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ def to_prior(prior: str, noise: Tensor) -> Tensor:
     if prior == "uniform":
         return torch.erf(noise / 2**0.5)
     if prior == "sphere":
-        return noise / noise.norm(dim=1, keepdim=True).clamp(min=1e-12) * noise.shape[1] ** 0.5
+        on_sphere: Tensor = noise / noise.norm(dim=1, keepdim=True).clamp(min=1e-12) * noise.shape[1] ** 0.5
+        return on_sphere
     return noise
 
 
@@ -161,7 +162,8 @@ class CriticBase(nn.Module):
         if self.embed is None:
             return logits
         length = 1.0 if self.spectral_heads else features.shape[1] ** 0.5
-        return logits + (self.embed(labels) * features).sum(1) / length
+        projected: Tensor = (self.embed(labels) * features).sum(1) / length
+        return logits + projected
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.answer(x, labels).logits

@@ -143,7 +143,7 @@ class R3Critic(CriticBase):
         self.published = published
         # The published critic has no logit without a label: it compares as many numbers as the label's vector has.
         self.compares = published and self.embed is not None
-        if self.compares and not self.spectral_heads:
+        if published and self.embed is not None and not self.spectral_heads:
             nn.init.normal_(self.embed.weight, 0.0, (width[-1] * num_classes) ** -0.5)
         depth = blocks * (steps + 1)
         first = nn.Conv2d(shape[0], width[0], 1, bias=not published)
