@@ -246,7 +246,7 @@ def test_mistakes_in_measuring(
     [
         (
             ["--augment", "ada"],
-            {"policy": ["colour", "translation", "cutout"], "p": 0.0, "target": 0.6, "pseudo": False},
+            {"policy": ["bgc"], "p": 0.0, "target": 0.6, "pseudo": False},
         ),
         (
             ["--augment", "diffaugment"],
