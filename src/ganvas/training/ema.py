@@ -18,7 +18,8 @@ def weight(batch: int, half_life: float) -> float:
 @torch.no_grad()
 def update(average: nn.Module, source: nn.Module, weight: float | Tensor) -> None:
     """Move `average` towards `source` by `weight`; copies buffers."""
-    ours, theirs = list(average.parameters()), list(source.parameters())
+    ours: list[Tensor] = list(average.parameters())
+    theirs: list[Tensor] = list(source.parameters())
     if isinstance(weight, Tensor):
         steps = torch._foreach_sub(theirs, ours)
         torch._foreach_mul_(steps, weight)
