@@ -96,9 +96,13 @@ def test_sizes_that_wrap_and_empty_ones(tmp_path: Path) -> None:
     path.write_bytes(bytes([0, 0, 8, 3]) + b"\xff" * 12)  # (2^32 - 1)^3 wraps in 64 bits
     with pytest.raises(GanvasError, match="more than the"):
         load_dataset(str(folder))
-    path.write_bytes(bytes([0, 0, 8, 3]) + b"\0" * 12)
-    with pytest.raises(GanvasError, match="holds no images"):
-        load_dataset(str(folder))
+    for sizes in (
+        b"\0" * 12,
+        b"\0" * 4 + b"\xff" * 8,
+    ):  # none, and none of more pixels than an array can have
+        path.write_bytes(bytes([0, 0, 8, 3]) + sizes)
+        with pytest.raises(GanvasError, match="holds nothing"):
+            load_dataset(str(folder))
     path.write_bytes(bytes([0, 0, 8, 3, 0, 0]))
     with pytest.raises(GanvasError, match="damaged"):
         load_dataset(str(folder))

@@ -94,6 +94,9 @@ def read_idx(path: Path) -> Tensor:
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise GanvasError(f"{path} can not be read: {error}.") from error
+    # Of no images the other sizes may be as large as one likes, which numpy refuses.
+    if len(sizes) == 4 * start[3] and 0 in shape:
+        raise GanvasError(f"{path} holds nothing: its header says {shape}.")
     if len(sizes) != 4 * start[3] or len(content) != size:
         raise GanvasError(
             f"{path} is damaged: its header says {shape}, its size says otherwise. Fetch it again."
@@ -109,7 +112,7 @@ def load_folder(
     if found is None:
         raise GanvasError(f"{path} holds no {PREFIX[split]}-images-idx3-ubyte file.")
     images = read_idx(found)
-    if images.dim() != 3 or images.numel() == 0:
+    if images.dim() != 3:
         raise GanvasError(f"{found} holds no images: its shape is {tuple(images.shape)}, expected (N, H, W).")
     labels_path = _find(path, split, "labels")
     given = None if labels_path is None else read_idx(labels_path).long()
