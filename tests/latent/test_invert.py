@@ -240,7 +240,6 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("command", "flags", "message"),
     [
-        ("invert", ["digits"], r"The model draws (1, 28, 28), digits holds (1, 8, 8)"),
         ("restore", ["digits", "--task", "inpant"], "Did you mean 'inpaint'"),
         ("invert", ["digits", "--out", "a.gif"], "written as .npz"),
         ("restore", ["no-such-data"], "No data at"),

@@ -165,7 +165,7 @@ def test_rescoring_matches_the_effects() -> None:
     found = rescore(space, [from_attribute(space, name, samples=500) for name in names], names, samples=100)
     np.testing.assert_allclose(np.diag(found.matrix), 1, atol=0.1)
     assert (found.leakage() < 1).all()
-    wrong = rescore(space, find(space, "random", 1), ["slant"], effect=50.0, samples=50)
+    wrong = rescore(space, find(space, "random", 2), ["slant", "width"], effect=50.0, samples=50)
     assert np.isnan(wrong.strengths).all(), "what is out of reach is said"
 
 
