@@ -154,8 +154,8 @@ _sum: Callable[[Tensor], Tensor] = _Sum.apply
 def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average the gradients over all processes: one flat all-reduce.
 
-    What has no gradient, like the sizes that a growing network does not draw yet, has none on any process, and is left alone: with
-    a gradient of zero an optimiser would begin to count its steps.
+    What has no gradient, like the sizes that a growing network does not draw yet, has none on any process, and is left
+    alone: with a gradient of zero an optimiser would begin to count its steps.
     """
     if world_size() == 1:
         return
