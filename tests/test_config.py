@@ -122,5 +122,5 @@ def test_numbers_are_finite(name: str, value: float) -> None:
 
 
 def test_budgets_are_finite() -> None:
-    with pytest.raises(GanvasError, match=r"training\.minutes is inf; it must be a number above 0"):
+    with pytest.raises(GanvasError, match=r"training\.minutes is inf; it must be more than 0, and finite"):
         validate(Config(training=TrainingConfig(minutes=float("inf"))))

@@ -40,7 +40,7 @@ def test_every_kind_of_step_is_that_of_one_process() -> None:
     """In float64 nothing but rounding is left: batch norm (also per class, sorted by label), w_mean, path lengths, ranks, ADA."""
     names = [
         "small, two classes", "hour with path lengths and style mixing", "small with ada", "small with apa",
-        "small with top-k, feature matching, mode seeking",
+        "small with top-k, feature matching, mode seeking", "progressive",
     ]  # fmt: skip
     benchmark = WORKER.parents[1] / "benchmarks" / "processes.py"
     done = subprocess.run(

@@ -339,7 +339,7 @@ def validate(config: Config) -> Config:
         raise GanvasError("No budget: give --kimg, --minutes or both.")
     for name, budget in (("kimg", t.kimg), ("minutes", t.minutes)):
         if budget is not None and not 0 < budget < math.inf:
-            raise GanvasError(f"training.{name} is {budget}; it must be a number above 0.")
+            raise GanvasError(f"training.{name} is {budget}; it must be more than 0, and finite.")
     if config.data.resolution is not None and config.data.resolution < 4:
         raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
     if not 0 < config.data.select <= 1:

@@ -152,14 +152,18 @@ _sum: Callable[[Tensor], Tensor] = _Sum.apply
 
 
 def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average the gradients over all processes: one flat all-reduce. A missing gradient counts as zero."""
+    """Average the gradients over all processes: one flat all-reduce.
+
+    What has no gradient, like the sizes that a growing network does not draw yet, has none on any process, and is left
+    alone: with a gradient of zero an optimiser would begin to count its steps.
+    """
     if world_size() == 1:
         return
-    trained = [p for p in parameters if p.requires_grad]
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained])
+    trained = [(p, p.grad) for p in parameters if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for _, gradient in trained])
     td.all_reduce(flat)
     flat /= world_size()
-    for parameter, part in zip(trained, flat.split([p.numel() for p in trained]), strict=True):
+    for (parameter, _), part in zip(trained, flat.split([p.numel() for p, _ in trained]), strict=True):
         # Fused optimisers walk through memory: a gradient laid out otherwise than its weight would be misread.
         parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape))
 

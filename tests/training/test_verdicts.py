@@ -322,7 +322,7 @@ def test_diagnose_and_report(healthy: Run, capsys: pytest.CaptureFixture[str]) -
 
 def test_diagnose_without_measurements(trained: ganvas.Result, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(trained.run.path)]) == 0
-    assert "holds no measurements" in capsys.readouterr().out
+    assert "No measurements: the run is too short" in capsys.readouterr().out
     assert main(["diagnose", "nowhere"]) == 2
 
 
