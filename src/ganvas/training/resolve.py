@@ -179,7 +179,7 @@ def _weighted(penalties: Sequence[PenaltyConfig], gamma: float) -> tuple[Penalty
     if not any(p.name in takers for p in penalties):
         there = ", ".join(p.name for p in penalties) or "none"
         raise GanvasError(
-            f"--gamma sets the weight of a penalty, {', '.join(takers)}, and this run has {there}. Add --penalty r1."
+            f"--gamma sets the weight of a penalty ({', '.join(takers)}), and this run has {there}. Add --penalty r1."
         )
     return tuple(
         replace(
