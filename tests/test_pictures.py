@@ -71,6 +71,11 @@ def test_labels_that_do_not_fit() -> None:
     assert wide.width > 40 * pictures.font().getlength("strength")
     endless = pictures.grid(small, 40, heads=["x" * 10_000] * 40, names=["y" * 10_000], title="z" * 10_000)
     assert endless.width <= pictures.WIDEST + 400
+    for text in ("strength", "strength" * 1000):
+        cut = pictures._shortened(text, 40.0)
+        assert cut.startswith("st")
+        assert cut.endswith("…")
+        assert pictures.font().getlength(cut) <= 40 < pictures.font().getlength(text[: len(cut)] + "…")
     assert (
         pictures.grid(IMAGES, 5, title="Ein Größenvergleich: α, Ж, →").height
         > pictures.grid(IMAGES, 5).height

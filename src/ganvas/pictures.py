@@ -2,6 +2,7 @@
 
 import base64
 import io as memory
+from bisect import bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
@@ -36,6 +37,8 @@ GAP = 2
 
 TEXT = 14
 """Height of the letters of labels in pixels."""
+MOST_LETTERS = 1000
+"""Of a label; what is longer is cut before it is measured."""
 WIDEST = 4096
 """A picture is not enlarged beyond so many pixels for the sake of its labels."""
 
@@ -54,7 +57,7 @@ def grid(
     rows = -(-n // columns)
     scale = max(1, min(round(min_width / (columns * width)), round(2 * min_width / (rows * height))))
     if texts := [text for text in (*heads, *captions) if text]:
-        room = max(font().getlength(text) for text in texts) + 6
+        room = max(font().getlength(text[:MOST_LETTERS]) for text in texts) + 6
         scale = max(scale, min(int(np.ceil(room / width)), WIDEST // (columns * width)))
     height, width = height * scale + gap, width * scale + gap
     canvas = torch.full((rows * columns, channels, height, width), 128, dtype=torch.uint8)
@@ -100,10 +103,14 @@ def _lettered(
 ) -> Image.Image:  # fmt: skip
     """A grid of tiles with its labels on white around it; rows with captions are moved apart to make room."""
     line, (width, height) = TEXT + 8, tile
-    margin = min(max((ceil(font().getlength(name)) + 12 for name in names if name), default=0), 400)
+    margin = min(
+        max((ceil(font().getlength(name[:MOST_LETTERS])) + 12 for name in names if name), default=0), 400
+    )
     top = line * (bool(title) + any(bool(head) for head in heads))
     below = [line if any(row) else 0 for row in captions]
-    wide = max(margin + picture.width, min(ceil(font().getlength(title)) + 12 if title else 0, WIDEST))
+    wide = max(
+        margin + picture.width, min(ceil(font().getlength(title[:MOST_LETTERS])) + 12 if title else 0, WIDEST)
+    )
     whole = Image.new("RGB", (wide, top + picture.height + sum(below)), "white")
     pen = ImageDraw.Draw(whole)
 
@@ -129,11 +136,12 @@ def _lettered(
 
 def _shortened(text: str, room: float) -> str:
     """The text, or as much of it as fits with an ellipsis."""
-    if font().getlength(text) <= room:
+    if len(text) <= MOST_LETTERS and font().getlength(text) <= room:
         return text
-    while text and font().getlength(text + "…") > room:
-        text = text[:-1]
-    return text + "…"
+    # The number of letters that fit: measuring takes time, and a name may be a page long.
+    text = text[:MOST_LETTERS]
+    fits = bisect_right(range(1, len(text) + 1), room, key=lambda count: font().getlength(text[:count] + "…"))
+    return text[:fits] + "…"
 
 
 def atlas(images: Tensor, places: np.ndarray, cells: int = 28, title: str = "") -> Image.Image:
