@@ -97,7 +97,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "digits", "--penalty", "wgan"], "Did you mean 'wgan-gp'?"),
         (["train", "digits", "--precision", "fp8"], "Use auto, fp32 or bf16"),
         (["train", "digits", "--device", "tpu"], "Unknown device 'tpu'"),
-        (["train", "digits", "--kimg", "-1"], "above 0"),
+        (["train", "digits", "--kimg", "-1"], "more than 0"),
         (["train", "digits", "--batch", "1"], "must be at least 2"),
         (["train", "digits", "--batch", "5000"], "does not fit"),
         (["train", "digits", "--resolution", "9"], "--resolution 8"),

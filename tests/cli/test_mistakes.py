@@ -36,7 +36,7 @@ MISTAKES: list[tuple[list[str], str]] = [
         ([command, "{run}", *FURTHER.get(command, []), "--device", "tpu"], "Unknown device 'tpu'")
         for command in TAKES_MODEL
     ),
-    (["demo", "--minutes", "-1"], "above 0"),
+    (["demo", "--minutes", "-1"], "more than 0"),
     (["demo", "--minutes", "0.01", "--out", "file"], "file"),
     (["train", "digits", "--out", "file"], "file"),
     (["diagnose", NOWHERE], NOWHERE),

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -475,9 +476,10 @@ def test_errors_are_the_deviation_over_many_draws() -> None:
 
 
 def test_by_command_the_floor_is_explained_and_usual_names_are_told(
-    trained: Result, capsys: pytest.CaptureFixture[str]
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = ["eval", str(trained.run.path), "--device", "cpu", "--n", "300"]
+    run = shutil.copytree(trained.run.path, tmp_path / "run")
+    base = ["eval", str(run), "--device", "cpu", "--n", "300"]
     assert main([*base, "--metrics", "frechet"]) == 0
     said = capsys.readouterr().out
     assert "180 of digits are kept out of the reference" in said

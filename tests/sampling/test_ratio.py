@@ -263,10 +263,13 @@ def test_commands_calibrate_improve_and_sample(
     assert main(["sample", str(run), "--set", "amount=1", "--out", str(out), *base]) == 2
     capsys.readouterr()
     model = ganvas.load(run, device="cpu")
-    # 179 held-out digits: half of them is below what a calibration takes, so the commands need more data.
-    assert main(["calibrate", str(run), *base]) == 2
-    assert "needs 200 real samples" in capsys.readouterr().err
     images, labels = ganvas.load_dataset("digits").take(torch.arange(1797))
+    np.savez(tmp_path / "few.npz", images=images[:90].numpy())
+    assert main(["calibrate", str(run), "--data", str(tmp_path / "few.npz"), *base]) == 2
+    assert (
+        "needs 100 real samples that the model was not trained on; of few there are 45"
+        in capsys.readouterr().err
+    )
     np.savez(
         tmp_path / "more.npz",
         images=np.concatenate([images.numpy()] * 2),

@@ -29,7 +29,8 @@ def weights(result: Result) -> dict[str, torch.Tensor]:
     }
 
 
-def test_what_a_run_leaves_behind(trained: Result) -> None:
+def test_what_a_run_leaves_behind(tiny_train: Train) -> None:
+    trained = tiny_train(report=True)
     path = trained.run.path
     names = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
     assert names == {

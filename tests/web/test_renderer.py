@@ -112,7 +112,8 @@ def test_fifty_clicks_make_a_direction(fashion: Renderer) -> None:
     marks = [(100, i, bool(bright[i] > bright.median())) for i in range(50)]
     found = fashion.clicked(marks, "light")
     assert found.name == "light"
-    assert found.score > 0.8
+    assert found.score >= 0.8
+    assert found.made["p"] < 0.01, "beside the same with the marks shuffled"
     fresh = [State(5, i) for i in range(20)]
     before, after = (
         fashion.draw(states).float().mean() for states in (fresh, [s.to(move_of(found, 1.5)) for s in fresh])
