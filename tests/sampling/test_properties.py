@@ -16,6 +16,7 @@ from ganvas import sampling
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace, LatentZ
 from ganvas.sampling import samplers
+from ganvas.sampling.improve import Setting
 
 NUMBERS: dict[str, tuple[str, ...]] = {
     "prior": (), "truncate": ("amount",), "budget": ("budget",), "reject": ("gamma", "budget"), "metropolis": ("steps",),
@@ -64,6 +65,35 @@ def test_options_that_are_no_numbers(name: str, option: str, value: Any) -> None
 
 def test_every_sampler_is_tried_here() -> None:
     assert set(NUMBERS) == set(samplers)
+
+
+@pytest.mark.parametrize("name", list(samplers))
+def test_what_a_sampler_says_of_itself_is_true(name: str) -> None:
+    """Blind ones draw the same whatever the ratio says; with a bank, one sample costs far more calls than the next."""
+    asked = [0]
+
+    def reversed_(samples: Tensor, labels: Tensor | None = None) -> Tensor:
+        asked[0] += len(samples)
+        return -4 * tilted(samples)
+
+    draw = samplers.get(name)
+    same = torch.equal(draw(space(), tilted, 20).samples, draw(space(), reversed_, 20).samples)
+    assert same == (not samplers.needs_ratio(name))
+    info = draw(space(), tilted, 1).info
+    assert samplers.has_bank(name) == any(key.startswith("one_off") for key in info)
+
+
+def test_a_sampler_of_somebody_else_says_itself_that_it_needs_no_ratio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for kept in ("_entries", "_summaries", "_blind", "_banks"):
+        monkeypatch.setattr(samplers, kept, getattr(samplers, kept).copy())
+    for name, blind in (("theirs", True), ("theirs too", False)):
+        samplers.register(name, blind=blind)(lambda *a, **k: sampling.prior(*a, **k))
+    model = ganvas.wrap(Line(), latent_dim=2, shape=(2,))
+    assert Setting("theirs").draw(model, None, 3).samples.shape == (3, 2)
+    with pytest.raises(GanvasError, match="needs a calibrated ratio"):
+        Setting("theirs too").draw(model, None, 3)
 
 
 def test_a_gamma_that_accepts_nothing_ends() -> None:

@@ -238,8 +238,8 @@ def test_every_sampler_on_a_plain_generator(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_has_no_ratio_is_never_returned(name: str) -> None:
-    """The ratio is NaN on a third of the plane."""
+def test_what_has_no_ratio_is_never_chosen(name: str) -> None:
+    """The ratio is NaN on a third of the plane. Samplers that do not judge each candidate draw there, as the docs say."""
 
     def holed(samples: Tensor, labels: Tensor | None) -> Tensor:
         return torch.where(samples[:, 0] > 0.4, float("nan"), log_ratio(samples))
@@ -250,6 +250,9 @@ def test_what_has_no_ratio_is_never_returned(name: str) -> None:
         assert float(drawn.samples[:, 0].max()) <= 0.4
         with pytest.raises(GanvasError, match="NaN or infinite"):
             samplers.get(name)(identity(), lambda samples, labels: samples[:, 0] * float("nan"), 50)
+    elif not samplers.needs_ratio(name):
+        assert float(drawn.samples[:, 0].max()) > 0.4
+        assert (drawn.log_ratio[drawn.samples[:, 0] > 0.4] == 0).all()
 
 
 class Classes(nn.Module):

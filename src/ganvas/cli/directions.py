@@ -107,7 +107,7 @@ def run(
             ]
         heads = [f"{amount:+.3g}" if amount else "as it is" for amount in amounts.tolist()]
         names = [*(each.name for each in found), "random"]
-        title = f"Sample {seed} moved along directions of {where.name}, strength in sigmas"
+        title = f"Sample 0 of seed {seed} moved along directions of {where.name}, strength in sigmas"
         _shared.write_picture(drawn_to, pictures.sheet(rows, names, heads=heads, title=title, plain=plain))
     figures = [
         {

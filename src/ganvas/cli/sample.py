@@ -72,7 +72,8 @@ def run(
     else:
         import torch
 
-        from ganvas.sampling.improve import WITHOUT_RATIO, Setting, at_budget, best_of, kept_ratio
+        from ganvas.sampling import samplers
+        from ganvas.sampling.improve import Setting, at_budget, best_of, kept_ratio
         from ganvas.sampling.ratio import LogRatio
 
         chosen = best_of(loaded) if best else at_budget(sampler, budget)
@@ -81,7 +82,7 @@ def run(
             chosen = Setting(chosen.sampler, options, truncation=truncate)
         path = ratio or kept_ratio(loaded)
         judge = None
-        if chosen.sampler not in WITHOUT_RATIO:
+        if samplers.needs_ratio(chosen.sampler):
             if not path.is_file():
                 raise GanvasError(
                     f"The sampler {chosen.sampler!r} follows a calibrated ratio, and none is kept for this model. "

@@ -203,5 +203,38 @@ def _finite(log_ratio: Tensor) -> Tensor:
     return torch.where(value.isfinite(), value, torch.full_like(value, -torch.inf))
 
 
-samplers: Registry[Callable[..., Drawn]] = Registry("sampler")
+Sampler = Callable[..., Drawn]
 """(space, ratio, n, *, generator, labels, callback, ...) -> `Drawn`. All further options are keywords with defaults."""
+
+
+class Samplers(Registry[Sampler]):
+    """Samplers by name, with what else has to be known of one before it is called."""
+
+    def __init__(self) -> None:
+        super().__init__("sampler")
+        self._blind: set[str] = set()
+        self._banks: set[str] = set()
+
+    def register(self, name: str, *, blind: bool = False, bank: bool = False) -> Callable[[Sampler], Sampler]:
+        """Decorator. `blind`: it never asks the ratio; `bank`: it looks at a bank of latents before the first sample."""
+
+        def decorate(sampler: Sampler) -> Sampler:
+            added = super(Samplers, self).register(name)(sampler)
+            self._blind |= {name} if blind else set()
+            self._banks |= {name} if bank else set()
+            return added
+
+        return decorate
+
+    def needs_ratio(self, name: str) -> bool:
+        """Whether a calibrated ratio is needed, which is then calibrated anew on truncated spaces."""
+        self.get(name)
+        return name not in self._blind
+
+    def has_bank(self, name: str) -> bool:
+        """Whether one sample costs nearly what many do."""
+        self.get(name)
+        return name in self._banks
+
+
+samplers = Samplers()

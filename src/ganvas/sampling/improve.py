@@ -31,8 +31,6 @@ from ganvas.sampling.truncation import Mode, Truncated
 
 Objective = Literal["frechet", "precision", "recall", "f1"]
 MEASURES = ("frechet", "precision", "recall", "coverage")
-WITHOUT_RATIO = ("prior", "truncate", "polarity", "magnet")
-"""Samplers that never ask the ratio."""
 Progress = Callable[[str, int, int], None]
 FINALISTS, MORE = 2, 4
 """So many of the best are drawn again, so many times more samples: the first of many noisy figures is the luckiest."""
@@ -69,11 +67,11 @@ class Setting:
     ) -> Drawn:  # fmt: skip
         """n samples. The ratio is calibrated anew for a truncated space."""
         space = self.space(model)
-        if ratio is None and self.sampler not in WITHOUT_RATIO:
+        if ratio is None and samplers.needs_ratio(self.sampler):
             raise GanvasError(
                 f"The sampler {self.sampler!r} needs a calibrated ratio. Run: ganvas calibrate MODEL"
             )
-        if ratio is not None and self.truncation is not None and self.sampler not in WITHOUT_RATIO:
+        if ratio is not None and self.truncation is not None and samplers.needs_ratio(self.sampler):
             ratio = ratio.refit(space, labels=labels)
         if self.sampler == "truncate":
             space = _where(model)

@@ -15,7 +15,7 @@ from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 MOST_ROUNDS = 1000
 
 
-@samplers.register("reweight")
+@samplers.register("reweight", bank=True)
 def reweight(
     space: LatentSpace,
     ratio: Ratio,

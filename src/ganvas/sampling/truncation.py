@@ -101,7 +101,7 @@ class Truncated(LatentSpace):
         return centres[away.argmin(1)]
 
 
-@samplers.register("prior")
+@samplers.register("prior", blind=True)
 def prior(
     space: LatentSpace,
     ratio: Ratio,
@@ -118,7 +118,7 @@ def prior(
     return target.drawn(found._replace(log_ratio=found.log_ratio.nan_to_num(neginf=0.0)))
 
 
-@samplers.register("truncate")
+@samplers.register("truncate", blind=True)
 def truncate(
     space: LatentSpace,
     ratio: Ratio,

@@ -27,7 +27,7 @@ def log_volumes(space: LatentSpace, z: Tensor, callback: Callback | None = None)
     return torch.stack(found)
 
 
-@samplers.register("polarity")
+@samplers.register("polarity", blind=True, bank=True)
 def polarity(
     space: LatentSpace,
     ratio: Ratio,
@@ -59,7 +59,7 @@ def polarity(
     )
 
 
-@samplers.register("magnet")
+@samplers.register("magnet", blind=True, bank=True)
 def magnet(
     space: LatentSpace,
     ratio: Ratio,

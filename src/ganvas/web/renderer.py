@@ -25,7 +25,7 @@ from ganvas.latent.restore import Part, half, tasks
 from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
 from ganvas.sampling import LogRatio, samplers
-from ganvas.sampling.improve import WITHOUT_RATIO, at_budget
+from ganvas.sampling.improve import at_budget
 from ganvas.web.quality import Gauge, Quality, Real
 from ganvas.web.state import Mix, Move, State, pack, unpack
 
@@ -317,7 +317,7 @@ class Renderer:
 
     def drawn_by(self, sampler: str, seed: int, label: int | None = None) -> State:
         """A new sample of a sampler, at about ten forwards."""
-        if sampler not in WITHOUT_RATIO and self.ratio is None:
+        if samplers.needs_ratio(sampler) and self.ratio is None:
             raise GanvasError(
                 f"{sampler} follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"
             )

@@ -8,13 +8,9 @@ from nicegui import ui
 
 from ganvas.latent.attributes import class_names
 from ganvas.sampling import samplers
-from ganvas.sampling.improve import WITHOUT_RATIO
 from ganvas.web.page import Page, slider
 from ganvas.web.renderer import LAST
 from ganvas.web.state import State
-
-SLOW = ("polarity", "magnet", "reweight")
-"""They look at thousands of samples first: `ganvas sample` is the place for them."""
 
 
 def build(page: Page) -> None:
@@ -54,8 +50,12 @@ def build(page: Page) -> None:
                 lambda: session.state.number,
                 lambda v: restart(number=v),
             )
+            # For one sample a bank is too slow: `ganvas sample` is the place for those.
             usable = [
-                n for n in samplers if n not in SLOW and (renderer.ratio is not None or n in WITHOUT_RATIO)
+                name
+                for name in samplers
+                if not samplers.has_bank(name)
+                and (renderer.ratio is not None or not samplers.needs_ratio(name))
             ]
             chosen = ui.select(usable, value="prior", label="sampler").props("dense outlined").classes("sel")
             chosen.tooltip("what new samples are drawn with, at about ten forwards")
