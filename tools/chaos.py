@@ -182,7 +182,12 @@ class Chaos:
         """A signal that asks to stop: the state is written. Before the first step it just ends the process."""
         number = self.chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
         process, said = self.start(*self.go_on())
-        process.join(self.chance.uniform(0.2, 2))
+        if self.chance.random() < 0.7:  # wait until it trains
+            while process.is_alive() and "Run folder" not in (said.read_text() if said.exists() else ""):
+                process.join(0.02)
+            process.join(self.chance.uniform(0, 0.4))
+        else:
+            process.join(self.chance.uniform(0, 2))
         if process.is_alive():
             os.kill(process.pid, number)
         text = self.end(number.name, process, said, (0, 130, -number))
@@ -200,7 +205,10 @@ class Chaos:
         """A disk that takes so many bytes a file and no more."""
         process, said = self.start(*self.go_on(), limit=self.chance.randrange(0, 120_000))
         text = self.end("full disk", process, said, (0, 2))
-        self.count("full disk", room(process, text))
+        outcome = room(process, text)
+        if outcome == "other words":
+            print(f"full disk: {text[-500:]}", flush=True)
+        self.count("full disk", outcome)
         self.look("full disk")
 
     def fill_mount(self, mount: Path) -> None:
@@ -333,6 +341,7 @@ def command(arguments: list[str], said: str, limit: int) -> None:
     code = ganvas_main(arguments)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code) if limit else sys.exit(code)
 
 
