@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ganvas
+from ganvas import pictures
 from ganvas.cli import COMMANDS, main
 from ganvas.training import Result
 
@@ -290,3 +293,58 @@ def test_mistakes_in_the_new_options(
     assert main(["train", *arguments, "--kimg", "0.1", "--out", str(tmp_path / "runs")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists(), "nothing is left behind"
+
+
+def test_eval_draws_classes_in_the_references_shares_or_equally(
+    tiny_train: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """180 images of class 0 for 20 of class 1: of 100 samples 90 and 10, or 50 and 50."""
+    images = np.random.default_rng(0).integers(0, 255, (200, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(200) % 10 == 9)
+    run = tiny_train(
+        data=str(tmp_path / "a.npz"), conditional=True, kimg=0.064, settings={"data.holdout": 0.0}
+    )
+    drawn: list[torch.Tensor] = []
+    batches = ganvas.Model.batches
+
+    def watched(self: ganvas.Model, n: int, **options: Any) -> Any:
+        drawn.append(torch.as_tensor(options["labels"]))
+        return batches(self, n, **options)
+
+    monkeypatch.setattr(ganvas.Model, "batches", watched)
+    command = ["eval", str(run.run.path), "--n", "100", "--metrics", "frechet", "--extractor", "raw"]
+    for more, shares, words in (
+        ([], [90, 10], "classes in the reference's shares"),
+        (["--labels", "uniform"], [50, 50], "as many samples of each class"),
+    ):
+        assert main([*command, "--device", "cpu", *more]) == 0
+        assert drawn[-1].bincount().tolist() == shares
+        assert words in capsys.readouterr().out
+
+
+def test_edit_shows_strengths_in_order_and_says_what_typicality_is(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They stood as +0, -2, +2, with a "typicality 0%" that nothing explained."""
+    run, file, out = str(trained.run.path), str(tmp_path / "d.safetensors"), str(tmp_path / "edit.png")
+    assert main(["directions", run, "--method", "random", "--count", "1", "--out", file]) == 0
+    capsys.readouterr()
+    rows: list[list[str]] = []
+    sheet = pictures.sheet
+    monkeypatch.setattr(
+        pictures, "sheet", lambda images, names, **o: rows.append(list(names)) or sheet(images, names, **o)
+    )
+    command = ["edit", run, "--direction", file, "--strength", "2", "-2", "1", "--n", "2", "--out", out]
+    assert main(command) == 0
+    assert rows == [["-2", "as it is", "+1", "+2"]]
+    (last,) = (line for line in capsys.readouterr().out.splitlines() if "typicality" in line)
+    assert last.startswith("typicality, the share of the model's own samples that are less usual: -2: ")
+    places = [last.index(f" {words}: ") for words in ("-2", "+0", "+1", "+2")]
+    assert places == sorted(places)
+    assert main([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["typicality"]) == 4
+    assert document["strength"] == [-2, 0, 1, 2], "in the order of the typicality"
