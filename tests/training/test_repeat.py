@@ -2,14 +2,17 @@
 
 import json
 import math
+import os
 import signal
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ganvas.cli import main
 from ganvas.errors import GanvasError, Interrupted
+from ganvas.training.players import Players
 from ganvas.training.repeat import repeat
 from tests.conftest import TINY
 from tests.training.test_train import stop_at
@@ -80,4 +83,24 @@ def test_ctrl_c_stops_the_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             "digits", seeds=3, n=300, kimg=0.512, batch=32, device="cpu", out=tmp_path, settings=TINY, quiet=True, report=False
         )  # fmt: skip
     assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_whole_runs_of_a_stopped_series_are_named_and_not_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, count = Players.step, [0]
+
+    def stepping(self: Players, *arguments: Any) -> None:
+        step(self, *arguments)
+        count[0] += 1
+        if count[0] == 16 + 5:  # a run has 16 steps
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Players, "step", stepping)
+    with pytest.raises(Interrupted, match=r"(?s)Stopped in run 2 of 3.*Whole runs: \S*00000-digits-small"):
+        repeat(
+            "digits", seeds=3, n=300, kimg=0.512, batch=32, device="cpu", out=tmp_path, settings=TINY, quiet=True, report=False
+        )  # fmt: skip
+    assert len(list(tmp_path.iterdir())) == 2
     assert not list(tmp_path.glob("*.json"))
