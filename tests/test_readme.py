@@ -14,6 +14,7 @@ from ganvas.data import idx
 from tests.data.test_idx import write
 
 ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -94,6 +95,14 @@ def test_the_python_example_runs() -> None:
     assert getattr(scope["images"], "shape", None) == (64, 1, 8, 8)
 
 
-def test_links_and_pictures_exist() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", *(f"docs/{path.name}" for path in DOCS)])
+def test_links_and_pictures_exist(page: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+        name, _, heading = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles], (
+                target
+            )
