@@ -131,8 +131,14 @@ def test_download_is_checked_and_cached(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(idx.URLS, "mnist", (tmp_path / "nowhere").as_uri() + "/")
-    with pytest.raises(GanvasError, match=r"Could not download.*ganvas train /path/to/mnist"):
+    told = r"Could not download.*ganvas train /path/to/mnist.*for a model --data /path/to/mnist.*--reference"
+    with pytest.raises(GanvasError, match=told) as caught:
         load_dataset("mnist")
+    assert "Debian" not in str(caught.value)
+    monkeypatch.setitem(idx.URLS, "fashion-mnist", (tmp_path / "nowhere").as_uri() + "/")
+    monkeypatch.setitem(idx.SYSTEM_FOLDERS, "fashion-mnist", tmp_path / "nowhere")
+    with pytest.raises(GanvasError, match=r"apt install dataset-fashion-mnist"):
+        load_dataset("fashion-mnist")
 
 
 def test_the_systems_copy_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,9 +170,11 @@ def _download(name: str, file: str, folder: Path) -> None:
     if (folder / file).is_file():
         return
     url = URLS[name] + file
+    packed = f" (Debian has them: apt install dataset-{name})" if name in SYSTEM_FOLDERS else ""
     content = fetch(
         url,
-        f"Fetch the four files of {name} by other means and give their folder: ganvas train /path/to/{name}.",
+        f"Fetch the four files of {name} by other means{packed} and give their folder: ganvas train /path/to/{name}, "
+        f"or for a model --data /path/to/{name} (ganvas eval: --reference).",
     )
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name][file]:
