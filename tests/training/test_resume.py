@@ -22,7 +22,7 @@ from ganvas.cli import main
 from ganvas.config import replace_at, to_dict
 from ganvas.errors import GanvasError
 from ganvas.runs import Run
-from ganvas.training import Result, report, state, verdicts
+from ganvas.training import Result, describe, plan, report, state, verdicts
 from ganvas.training.players import Players
 from tests.conftest import TINY, same_tensors
 from tests.training.test_train import stop_at, weights
@@ -141,6 +141,12 @@ def test_more_minutes(tiny_train: Train) -> None:
     assert result.kimg > 0.512
     assert run.config.training.minutes == pytest.approx(seconds / 60 + 0.02)
     assert run.config.training.kimg is None
+
+
+def test_a_budget_is_said_in_two_decimals() -> None:
+    for minutes, said in ((0.4003294, "0.4"), (0.003, "0.003"), (90, "90")):
+        config, dataset = plan("digits", minutes=minutes)
+        assert describe(config, dataset).endswith(f", {said} minutes.")
 
 
 def hold(path: str, ready: Any, seconds: float) -> None:

@@ -178,7 +178,7 @@ def describe(config: Config, dataset: Dataset) -> str:
     kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     where = "in memory" if dataset.resident else "streamed"
     budgets = ((t.kimg, "kimg"), (t.minutes, "minutes"))
-    budget = " or ".join(f"{amount:g} {unit}" for amount, unit in budgets if amount)
+    budget = " or ".join(f"{round(amount, 2) or amount:g} {unit}" for amount, unit in budgets if amount)
     return (
         f"{dataset.name}: {kept:,} samples of {shape} {where}, {held:,} held out. "
         f"{config.network.name}, {config.objective.loss} loss, batch {t.batch}, {t.precision} on {t.device}, {budget}."

@@ -248,7 +248,7 @@ def levelled_off(probes: Sequence[Json], stands: bool) -> Verdict | None:
     return Verdict(
         "levelled off", "note",
         f"over the last {span:.0f} kimg the energy distance to the data stayed at {_shown(now)} (error {error:.3f}).",
-        "It sees averages of 14 x 14 only: whether detail still improves, ganvas eval RUN --snapshots says. For more, try "
+        "It sees averages of 14 x 14 at most: whether detail still improves, ganvas eval RUN --snapshots says. For more, try "
         "a larger --size or a longer preset.",
     )  # fmt: skip
 
