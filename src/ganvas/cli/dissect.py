@@ -105,7 +105,7 @@ def run(
     }  # fmt: skip
     if concept == CRITIC_SCORE and not insert and after[CRITIC_SCORE] <= before[CRITIC_SCORE]:
         document["note"] = (
-            "No unit stands behind bad samples: switched off, even the likeliest ones lower the critic score."
+            "No unit stands behind bad samples: switched off together, even the likeliest ones lower the critic score."
         )
     if json:
         print(json_module.dumps(document))
