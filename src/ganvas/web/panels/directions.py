@@ -176,7 +176,7 @@ def _layers(page: Page) -> None:
         span = ui.range(min=0, max=top, step=1, value=place()).props(
             'label dense snap aria-label="layers that move"'
         )
-        span.props("data-id=move-layers").style("width: 130px")
+        span.props("data-id=move-layers").style("width: 130px; margin: 0 10px")  # handles reach over the ends
 
     async def limited() -> None:
         first, last = int(span.value["min"]), int(span.value["max"])
