@@ -282,3 +282,38 @@ def test_points_far_from_zero_keep_their_digits_or_are_refused(tmp_path: Path) -
         load_dataset(str(tmp_path / "far.npy"))
     np.save(tmp_path / "some.npy", near + 2.0**10)
     np.testing.assert_allclose(load_dataset(str(tmp_path / "some.npy")).items, near + 2.0**10, atol=1e-4)
+
+
+def test_what_is_read_of_an_npz_is_what_was_looked_at(tmp_path: Path) -> None:
+    """numpy takes the member `images` where that and `images.npy` are there: here 40 MB that nobody had looked at."""
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("images", header("(40, 1000, 1000)") + bytes(40_000_000))
+        file.writestr("images.npy", header("(5, 8, 8)") + bytes(range(64)) * 5)
+    tracemalloc.start()
+    data = load_dataset(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    assert isinstance(data.items, torch.Tensor)
+    assert torch.equal(
+        data.items, torch.arange(64, dtype=torch.uint8).reshape(1, 1, 8, 8).expand(5, -1, -1, -1)
+    )
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_header_of_an_array_is_bounded_before_it_is_read(tmp_path: Path, inside: bool) -> None:
+    content = b"\x93NUMPY\2\0" + (50_000_000).to_bytes(4, "little") + b" " * 50_000_000
+    path = tmp_path / ("a.npz" if inside else "a.npy")
+    if inside:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("images.npy", content)
+    else:
+        path.write_bytes(content)
+    del content
+    tracemalloc.start()
+    with pytest.raises(GanvasError, match="its header says it is 50,000,000 bytes long"):
+        load_dataset(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000

@@ -23,6 +23,8 @@ from ganvas.errors import GanvasError
 from ganvas.types import Shape
 
 WANTED = "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, or float points (N, D)."
+LONGEST_HEADER = 10_000
+"""Bytes before an array, as numpy has it; those of images have 128."""
 BLOCK = 2**26
 """Bytes of a large array that are read at a time."""
 
@@ -117,14 +119,26 @@ def _load_npz(path: Path, config: DataConfig) -> Dataset:
         raise GanvasError(
             f"{path} holds {count} samples and labels of shape {headers['labels'].shape}; expected ({count},)."
         )
-    with np.load(path, allow_pickle=False) as arrays:
-        labels = arrays["labels"] if "labels" in headers else None
-        return _resident(path, arrays[name], labels, config)
+    found = {}
+    with open_zip(path) as file:
+        for each in headers:
+            # The very members that were looked at: np.load takes `images` where that and `images.npy` are there.
+            with file.open(members[each]) as stream:
+                found[each] = np.lib.format.read_array(stream, allow_pickle=False)
+    return _resident(path, found[name], found.get("labels"), config)
 
 
 def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
     """Shape and type of the array that follows; its length must be what is left of `size` bytes."""
     version = np.lib.format.read_magic(stream)
+    # numpy reads as many bytes as this says before it finds them too many.
+    start = stream.tell()
+    long = int.from_bytes(stream.read(2 if version == (1, 0) else 4), "little")
+    if long > LONGEST_HEADER:
+        raise GanvasError(
+            f"{what} is damaged: its header says it is {long:,} bytes long. It can not be read."
+        )
+    stream.seek(start)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     elif version == (2, 0):
