@@ -328,3 +328,20 @@ def test_too_many_tensors(tmp_path: Path) -> None:
     save_file({str(i): torch.zeros(0) for i in range(io.MOST_TENSORS + 1)}, path, {"ganvas": "{}"})
     with pytest.raises(GanvasError, match=r"tensors; .* are read at most"):
         io.read_header(path)
+
+
+def test_a_long_header_of_tensors_is_not_parsed(tmp_path: Path) -> None:
+    """70 MB of it took 4 seconds and 1.3 GB before the tensors in it were counted."""
+    path = tmp_path / "w.safetensors"
+    with path.open("wb") as file:
+        file.write((io.LONGEST_HEADER + 8).to_bytes(8, "little"))
+        file.truncate(io.LONGEST_HEADER + 64)
+    with pytest.raises(GanvasError, match="has a header of 16,777,224 bytes; 16,777,216 are read at most"):
+        io.read_header(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+def test_lines_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "stats.jsonl")
+    with pytest.raises(GanvasError, match=r"stats.jsonl is no file"):
+        io.read_json_lines(tmp_path / "stats.jsonl")

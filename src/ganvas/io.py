@@ -30,6 +30,8 @@ FORMAT_VERSION = 1
 Json = dict[str, Any]
 LONGEST = 16 * 2**20
 """Bytes of one JSON document that is read, unless its reader sets a lower limit."""
+LONGEST_HEADER = 2**24
+"""Bytes of the header of a file of tensors; 150 a tensor are usual, and what ganvas adds is one JSON document."""
 MOST_TENSORS = 16_384
 """In one file of tensors; the largest network here has some 300, its state with the optimisers' six times as many."""
 LONGEST_LINES = 64 * 2**20
@@ -226,6 +228,8 @@ def read_json_lines(path: Path) -> list[Json]:
     """
     if not path.exists():
         return []
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise GanvasError(f"{path} is no file. Remove it.")
     content = _read_bytes(path, LONGEST_LINES)
     if len(content) > LONGEST_LINES:
         raise GanvasError(f"{path} is longer than {LONGEST_LINES:,} bytes, which are read at most.")
@@ -297,6 +301,11 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
         raise GanvasError(f"No such file: {path}.")
     tensors: dict[str, Tensor] = {}
     try:
+        with path.open("rb") as start:
+            size = int.from_bytes(start.read(8), "little")
+        # What is no such file at all may have any number there, and gets its own error below.
+        if LONGEST_HEADER < size < path.stat().st_size:
+            raise GanvasError(f"{path} has a header of {size:,} bytes; {LONGEST_HEADER:,} are read at most.")
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             names = list(file.keys())
