@@ -5,6 +5,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image, ImageSequence
 
 from ganvas import pictures
@@ -172,3 +173,11 @@ def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(pictures, "find_spec", lambda name: None)
     with pytest.raises(GanvasError, match=r"pip install 'av>=12'"):
         pictures.save_animation(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("text", [r"$\frac{$", "$a$ and $b$", r"\$x$", "5$"])
+def test_names_in_plots_are_no_mathematics(text: str) -> None:
+    """matplotlib reads what stands between two dollars as TeX, and raises for half a fraction."""
+    assert pictures.scatter(torch.zeros(3, 2), title=text).size == (512, 512)
+    shown, mathematics = Text(text=pictures.literal(text))._preprocess_math(pictures.literal(text))
+    assert (shown, mathematics) == (text, False)

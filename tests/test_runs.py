@@ -64,3 +64,42 @@ def test_a_command_with_names_that_are_no_text_can_be_read_again(
     monkeypatch.setattr("sys.argv", ["ganvas", "train", "digits", "--out", os.fsdecode(b"out\xff")])
     run = create_run(tmp_path, "a", {"command": command_line()})
     assert io.read_json(run.path / "config.json")["command"] == "ganvas train digits --out out\\udcff"
+
+
+@pytest.mark.parametrize("name", ["log.txt", "stats.jsonl", "metrics.jsonl"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
+    """A run from somebody else would choose the file of this user that a figure is added to."""
+    theirs = tmp_path / "profile"
+    theirs.write_text("mine\n")
+    run = create_run(tmp_path, "a", CONTENT)
+    (run.path / name).symlink_to(theirs)
+    with pytest.raises(GanvasError, match=r"is a link, or no file: nothing is written through it"):
+        {"log.txt": lambda: run.log("x"), "stats.jsonl": lambda: run.append_stats({"kimg": 1.0})}.get(
+            name, lambda: run.append_metrics([{"a": 1}])
+        )()
+    assert theirs.read_text() == "mine\n"
+    (run.path / name).unlink()
+    run.log("x")
+    assert (run.path / "log.txt").read_text() == "x\n"
+
+
+def test_pictures_of_a_run_are_its_own(tmp_path: Path) -> None:
+    png = b"\x89PNG\r\n\x1a\n and so on"
+    run = create_run(tmp_path / "runs", "a", CONTENT)
+    run.samples_path.mkdir()
+    (tmp_path / "away").mkdir()
+    for path in (run.samples_path / "1.png", tmp_path / "away" / "1.png"):
+        path.write_bytes(png)
+    (run.samples_path / "2.png").write_bytes(b"-----BEGIN PRIVATE KEY-----")
+    (run.samples_path / "3.png").symlink_to(tmp_path / "away" / "1.png")
+    (run.samples_path / "4.png").symlink_to(run.samples_path / "1.png")
+    (run.samples_path / "5.png").symlink_to("5.png")
+    (run.samples_path / "6.png").symlink_to("/dev/zero")
+    (run.path / "evaluation").symlink_to(tmp_path / "away")
+    with (run.samples_path / "7.png").open("wb") as file:
+        file.write(png)
+        file.truncate(2**28 + 1)
+    found = {str(i): run.picture(run.samples_path / f"{i}.png") for i in range(8)}
+    assert {name for name, content in found.items() if content is not None} == {"1", "4"}
+    assert found["1"] == png
+    assert run.picture(run.path / "evaluation" / "1.png") is None

@@ -164,8 +164,13 @@ def scatter(points: Tensor, size: int = 512, title: str = "") -> Image.Image:
     axes = figure.add_subplot()
     axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=3, alpha=0.5, linewidths=0)
     reach = max(1.0, float(points.abs().quantile(0.999)) * 1.1)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=literal(title))
     return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
+
+
+def literal(text: str) -> str:
+    """A name as matplotlib shows it letter by letter: what stands between two dollars is mathematics to it."""
+    return text.replace("$", r"\$")
 
 
 def plot_png(figure: "Figure") -> bytes:

@@ -34,6 +34,8 @@ from ganvas.errors import GanvasError, explain_os_error
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
+LARGEST_PICTURE = 2**28
+"""Bytes of a picture in a run that a report or a page shows."""
 LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
 
@@ -136,6 +138,18 @@ class Run:
         found = [p for p in (self.path / "snapshots").glob("*") if re.fullmatch(r"\d{6,}", p.name)]
         return sorted(found, key=lambda p: int(p.name))
 
+    def picture(self, path: Path) -> bytes | None:
+        """The bytes of a PNG of this run; None for what is none, is too large, or lies elsewhere behind a link.
+
+        A run may come from anybody: a link in it must not put other files of this machine into a report or onto a page.
+        """
+        with suppress(OSError, RuntimeError):  # a loop of links
+            home = path.resolve().is_relative_to(self.path.resolve())
+            if home and path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
+                content = path.read_bytes()
+                return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
+        return None
+
     def write_config(self, config: Config, info: io.Json) -> None:
         """Write config.json."""
         io.write_json(
@@ -162,8 +176,12 @@ class Run:
         self._append("stats.jsonl", json.dumps(record))
 
     def _append(self, name: str, line: str) -> None:
+        path = self.path / name
+        # In a run from somebody else a link could stand there, to a file that is nobody's business.
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise GanvasError(f"{path} is a link, or no file: nothing is written through it. Remove it.")
         try:
-            with open(self.path / name, "a", encoding="utf-8") as file:
+            with open(path, "a", encoding="utf-8") as file:
                 file.write(line.rstrip("\n") + "\n")
         except OSError as error:
             raise explain_os_error(error, f"writing {name}") from error

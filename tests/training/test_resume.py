@@ -1,5 +1,6 @@
 """What --resume goes on with, what it refuses and leaves as it was, and who may do it."""
 
+import base64
 import json
 import multiprocessing
 import os
@@ -395,3 +396,61 @@ def test_what_may_change_and_what_may_not(tiny_train: Train) -> None:
         state.check(run, replace_at(config, "optimizer.lr_critic", 1.0), fingerprint)
     assert to_dict(config)["training"]["log_kimg"] == 7
     assert torch.is_tensor(io.load_tensors(run.state_path)[0]["random"])
+
+
+def test_a_report_shows_no_other_files_and_no_markup_of_a_run(tiny_train: Train, tmp_path: Path) -> None:
+    """A run may come from anybody: its links lead nowhere, and its texts are text."""
+    run = tiny_train().run
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"nobody's business")
+    (run.samples_path / "999999.png").symlink_to(secret)
+    (run.samples_path / "²³.png").write_bytes(b"")
+    (run.path / "evaluation").mkdir()
+    (run.path / "evaluation" / "nearest.png").symlink_to(secret)
+    hostile = "<script>marker</script>"
+    row = {
+        "metric": "frechet", "value": 1.0, "error": 0.1, "error_kind": hostile, "floor": 0.5, "floor_n": 5, "n": 10,
+        "reference_n": 10, "seed": 0, "extractor": r"$\frac{$" + hostile, "resize": hostile, "reference": hostile,
+        "fingerprint": hostile, "source": hostile, "snapshot": hostile, "kimg": 0.5, "better": hostile,
+    }  # fmt: skip
+    rows = [row, {**row, "kimg": 0.25}, {**row, "metric": hostile}]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    info = json.loads(run.config_path.read_text())
+    info["command"] = info["data"]["name"] = info["data"]["fingerprint"] = hostile
+    info["versions"] = {hostile: hostile}
+    run.config_path.write_text(json.dumps(info))
+    page = report.write_report(run).read_text()
+    assert "Quality over training" in page
+    assert "marker" in page
+    assert "<script" not in page
+    assert base64.b64encode(secret.read_bytes()).decode() not in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"data": []}, {"data": {"name": "a"}}, {"versions": 5}, {"command": None, "data": {"trained_on": "x"}}],
+)
+def test_a_report_of_a_damaged_run_is_refused_in_words(tiny_train: Train, change: dict[str, Any]) -> None:
+    run = tiny_train().run
+    info = json.loads(run.config_path.read_text())
+    run.config_path.write_text(json.dumps({**info, **change}))
+    with pytest.raises(GanvasError, match=r"config.json is damaged, no report is made of it"):
+        report.write_report(run)
+    # The figures of an evaluation are told all the same.
+    assert (
+        main(
+            [
+                "eval",
+                str(run.path),
+                "--reference",
+                "digits",
+                "--n",
+                "100",
+                "--extractor",
+                "raw",
+                "--metrics",
+                "kid",
+            ]
+        )
+        == 0
+    )

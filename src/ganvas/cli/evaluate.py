@@ -89,8 +89,11 @@ def run(
     if kept_in_run:
         from ganvas.training.report import save_evidence, write_report
 
-        save_evidence(open_run(samples), found)
-        write_report(open_run(samples))
+        try:
+            save_evidence(open_run(samples), found)
+            write_report(open_run(samples))
+        except GanvasError as error:  # the figures are measured, whatever else is in the run
+            print(f"note: no report was written: {error}", file=sys.stderr)
     if json:
         print(json_module.dumps(document))
         return

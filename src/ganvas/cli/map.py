@@ -165,7 +165,7 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
         if name == "class":
             colours = matplotlib.colormaps["tab10" if values.max() < 10 else "tab20"]
             for number in np.unique(values).astype(int):
-                label = classes[number] if number < len(classes) else str(number)
+                label = pictures.literal(classes[number]) if number < len(classes) else str(number)
                 at = found.places[values == number]
                 colour = colours(number % colours.N)
                 axes.scatter(at[:, 0], at[:, 1], s=5, color=colour, linewidths=0, label=label)
@@ -180,7 +180,7 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
             )
         for cluster in found.clusters:
             middle = found.places[found.cluster_of == cluster.number].mean(0)
-            text = f"{cluster.number} {cluster.label}"
+            text = f"{cluster.number} {pictures.literal(cluster.label)}"
             axes.annotate(text, middle, ha="center", fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0})
         axes.set(title=f"{len(found.places):,} samples by {method}, coloured by {name}", xticks=[], yticks=[])
     return pictures.plot_png(figure)

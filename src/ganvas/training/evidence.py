@@ -1,7 +1,6 @@
 """What an evaluation leaves in the run folder for the report: pictures, a table, the curve over snapshots."""
 
 import html
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -56,7 +55,7 @@ def section(run: Run) -> list[str]:
     shown = {row.metric: row for row in full if _same(row, last) and row.kimg == last.kimg}
     parts = [
         f"<p>{last.n:,} samples (seed {last.seed}) at {last.kimg or 0:,.1f} kimg against {last.reference_n:,} of "
-        f"{html.escape(last.reference)} ({last.fingerprint}); features {html.escape(last.extractor)}, resize "
+        f"{html.escape(last.reference)} ({html.escape(last.fingerprint)}); features {html.escape(last.extractor)}, resize "
         f"{html.escape(last.resize)}. The floor is what held-out real samples score.</p>",
         "<table><tr><th>metric<th>value<th>±<th>floor<th>better</tr>",
     ]
@@ -64,7 +63,7 @@ def section(run: Run) -> list[str]:
         error = "" if row.error is None else f"{row.error:.2g}"
         floor = "" if row.floor is None else f"{row.floor:.4g} (N={row.floor_n:,})"
         parts.append(
-            f"<tr><td>{html.escape(row.label)}<td>{row.value:.4g}<td>{error}<td>{floor}<td>{row.better}</tr>"
+            f"<tr><td>{html.escape(row.label)}<td>{row.value:.4g}<td>{error}<td>{floor}<td>{html.escape(row.better)}</tr>"
         )
     return [*parts, "</table>"]
 
@@ -94,28 +93,20 @@ def curve(run: Run) -> bytes | None:
         linewidth=1.2,
         capsize=2,
     )
-    axes.set(
-        xlabel="kimg",
-        ylabel="Frechet distance",
-        title=f"{rows[0].extractor}, N = {rows[0].n:,}",
-        yscale="log",
-    )
+    title = f"{pictures.literal(rows[0].extractor)}, N = {rows[0].n:,}"
+    axes.set(xlabel="kimg", ylabel="Frechet distance", title=title, yscale="log")
     axes.grid(alpha=0.3, which="both")
     return pictures.plot_png(figure)
 
 
-def saved_pictures(run: Run) -> list[tuple[Path, str]]:
-    """(file, caption) of what `save_evidence` wrote."""
+def saved_pictures(run: Run) -> list[tuple[bytes, str]]:
+    """(PNG, caption) of what `save_evidence` wrote."""
     captions = {
         "nearest": "random samples (above) and their nearest real images in feature space (below)",
         "realism": "the samples with the best (above) and the worst (below) realism",
     }
-    folder = run.path / "evaluation"
-    return [
-        (folder / f"{name}.png", text)
-        for name, text in captions.items()
-        if (folder / f"{name}.png").is_file()
-    ]
+    found = [(run.picture(run.path / "evaluation" / f"{name}.png"), text) for name, text in captions.items()]
+    return [(content, text) for content, text in found if content is not None]
 
 
 def _same(row: Row, other: Row) -> bool:

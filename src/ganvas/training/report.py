@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 
 from ganvas import io, pictures
 from ganvas.config import to_dict
+from ganvas.errors import GanvasError
 from ganvas.geometry import slerp
 from ganvas.model import Model, load
 from ganvas.runs import Run
@@ -119,23 +121,29 @@ def write_report(run: Run) -> Path:
     """Write report.html into the run folder and return its path."""
     model = load(run.path, device="cpu", critic=False)
     info = run.info
-    samples = sorted(p for p in run.samples_path.glob("*.png") if p.stem.isdigit())
+    try:
+        data, versions, command = dict(info["data"]), dict(info["versions"]), str(info["command"])
+        name, mark = str(data["name"]), str(data["fingerprint"])
+        trained_on, held_out = int(data["trained_on"]), int(data["held_out"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise GanvasError(f"{run.config_path} is damaged, no report is made of it: {error!r}.") from error
+    samples = sorted(p for p in run.samples_path.glob("*.png") if re.fullmatch(r"[0-9]+", p.stem))
     shown = (
         [samples[round(i * (len(samples) - 1) / 5)] for i in range(min(6, len(samples)))] if samples else []
     )
     parts = [
         f"<h1>{html.escape(run.path.name)}</h1>",
-        f"<p>{html.escape(info['data']['name'])}: {info['data']['trained_on']:,} samples trained on, "
-        f"{info['data']['held_out']:,} held out; {model.info['kimg']:,.1f} kimg.</p>",
-        f"<p>Made by <code>{html.escape(info['command'])}</code></p>",
+        f"<p>{html.escape(name)}: {trained_on:,} samples trained on, "
+        f"{held_out:,} held out; {model.info['kimg']:,.1f} kimg.</p>",
+        f"<p>Made by <code>{html.escape(command)}</code></p>",
         "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
     ]
     for path, caption in (
         *((p, "drawn by the averaged generator") for p in samples[-1:]),
         (run.samples_path / "reals.png", "real, for comparison"),
     ):
-        if path.is_file():
-            parts.append(_figure(path.read_bytes(), caption))
+        if (content := run.picture(path)) is not None:
+            parts.append(_figure(content, caption))
     if len(model.shape) == 3:
         parts += [
             "<h2>A walk through the latent space</h2>",
@@ -145,7 +153,7 @@ def write_report(run: Run) -> Path:
         ]
     if quality := evidence.section(run):
         parts += ["<h2>Quality</h2>", *quality]
-        parts += [_figure(path.read_bytes(), caption) for path, caption in evidence.saved_pictures(run)]
+        parts += [_figure(content, caption) for content, caption in evidence.saved_pictures(run)]
     if (plot := evidence.curve(run)) is not None:
         parts += ["<h2>Quality over training</h2>", _figure(plot, "", "plot")]
     if found := diagnosis(run):
@@ -156,13 +164,16 @@ def write_report(run: Run) -> Path:
         parts += ["<h2>Training</h2>", _figure(plot, "", "plot")]
     if len(shown) > 2:
         parts += ["<h2>How it came about</h2><div class=row>"]
-        parts += [_figure(p.read_bytes(), f"{int(p.stem)} kimg") for p in dict.fromkeys(shown)]
+        parts += [
+            _figure(content, f"{int(p.stem)} kimg")
+            for p in dict.fromkeys(shown)
+            if (content := run.picture(p)) is not None
+        ]
         parts += ["</div>"]
     parts += [
         "<h2>Config</h2>",
         f"<pre>{html.escape(json.dumps(to_dict(run.config), indent=2))}</pre>",
-        f"<p>{html.escape(', '.join(f'{k} {v}' for k, v in info['versions'].items()))}; "
-        f"data {html.escape(info['data']['fingerprint'])}</p>",
+        f"<p>{html.escape(', '.join(f'{k} {v}' for k, v in versions.items()))}; data {html.escape(mark)}</p>",
     ]
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"

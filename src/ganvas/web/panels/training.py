@@ -62,12 +62,11 @@ def build(page: Page) -> None:
                     ui.label(str(each)).classes("warning" if each.kind == "problem" else "small")
                 if not found:
                     ui.label(verdicts.nothing(stats)).classes("small")
-            newest = sorted(folder.samples_path.glob("[0-9]*.png"))
-            if newest:
-                samples.props["src"] = pictures.data_url(
-                    await asyncio.to_thread(newest[-1].read_bytes), "image/png"
-                )
-                samples.update()
+            newest = sorted(folder.samples_path.glob("[0-9]*.png"))[-1:]
+            for content in [await asyncio.to_thread(folder.picture, path) for path in newest]:
+                if content is not None:
+                    samples.props["src"] = pictures.data_url(content, "image/png")
+                    samples.update()
         snapshots = folder.snapshots
         if follow.value and snapshots and snapshots[-1] != seen["snapshot"]:
             seen["snapshot"] = snapshots[-1]
