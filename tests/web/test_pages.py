@@ -129,6 +129,10 @@ def test_ctrl_c_waits_for_nobody(tmp_path: Path) -> None:
                 found.sendall(begin)
                 left.append(found)
             visitors = [await Visitor(url).open() for _ in range(5)]  # they never read, and never say goodbye
+            for _ in range(100):  # each page takes some time to build, and nobody waits for its answer
+                found = socket.create_connection(("127.0.0.1", port))
+                found.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                left.append(found)
             process.send_signal(signal.SIGINT)
             start = time.monotonic()
             said = (await asyncio.to_thread(process.communicate, timeout=60))[0]

@@ -7,11 +7,12 @@ from asyncio import TimerHandle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Any
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ganvas.web.guard import App, Receive, Scope, Send
 
 HEAD_SECONDS = 10.0
 """In which the head of a request has to come, whatever drips in meanwhile."""
@@ -87,21 +88,32 @@ class _Server(uvicorn.Server):
             serving.result()
 
 
-def run(app: Callable[..., Any], listener: socket.socket, ready: Callable[[], None]) -> None:
+def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve an ASGI application until Ctrl-C or a signal; `ready` is called when it listens.
 
     Jobs that somebody had begun on a page are not waited for: their threads end with what they do, or with the process.
     """
+
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        # Pages that were asked for before the end are not built any more: each keeps the loop for a while.
+        if server.should_exit and scope["type"] == "http":
+            headers = [(b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
+            await send({"type": "http.response.body", "body": b"The explorer was stopped."})
+        else:
+            await app(scope, receive, send)
+
     config = uvicorn.Config(
-        app, http=Patience, log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan="on",  # type: ignore[arg-type]
+        door, http=Patience, log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan="on",  # type: ignore[arg-type]
         limit_concurrency=MOST_CONNECTIONS, h11_max_incomplete_event_size=LONGEST_HEAD,
     )  # fmt: skip
+    server = _Server(config, ready)
     loop, jobs = asyncio.new_event_loop(), ThreadPoolExecutor(thread_name_prefix="ganvas")
     loop.set_default_executor(jobs)
     try:
         asyncio.set_event_loop(loop)
         with contextlib.suppress(KeyboardInterrupt):  # before the server listens to signals
-            loop.run_until_complete(_Server(config, ready).until_stopped(listener))
+            loop.run_until_complete(server.until_stopped(listener))
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
