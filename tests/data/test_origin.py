@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,3 +203,37 @@ def test_files_of_mnist_in_the_current_folder_are_not_mnist(
         (tmp_path / name).write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     assert not idx.at_hand("mnist")
+
+
+@pytest.mark.parametrize("left", [b"", b"cut", bytes(33)])
+def test_a_key_that_is_none_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
+) -> None:
+    """A disk that was full left an empty one, and nothing was ever known to be one's own again."""
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    (tmp_path / "key").write_bytes(left)
+    config = DataConfig(source=str(tmp_path / "mine"))
+    made = origin.mark(config)
+    assert len(made) == 64
+    assert origin.is_marked(config, made)
+    assert origin.mark(config) == made, "and is kept"
+    assert not origin.is_marked(replace(config, source=str(tmp_path / "other")), made)
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+    assert (tmp_path / "key").stat().st_mode & 0o077 == 0
+
+
+def test_two_processes_make_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    with ThreadPoolExecutor(8) as pool:
+        marks = set(pool.map(origin.sign, ["the same"] * 64))
+    assert len(marks) == 1
+    assert "" not in marks
+
+
+def test_a_disk_without_hard_links_keeps_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*paths: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    monkeypatch.setattr(origin.os, "link", refused)
+    assert origin.is_signed("a", origin.sign("a"))

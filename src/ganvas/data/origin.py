@@ -19,6 +19,7 @@ from ganvas.data.base import datasets
 
 MOST = 128
 """Side in pixels that a file without the mark may have a known set brought to: at 70,000 grey images a gigabyte."""
+KEY_BYTES = 32
 
 
 def mark(config: DataConfig) -> str:
@@ -70,12 +71,30 @@ def _key(make: bool) -> bytes | None:
     """This user's key, kept beside what is downloaded."""
     path: Path = idx.cache_folder() / "key"
     with suppress(OSError):
-        if make and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # another process was faster
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(secrets.token_bytes(32))
-        key = path.read_bytes()
-        return key if len(key) == 32 else None
+        if make and not (path.is_file() and path.stat().st_size == KEY_BYTES):
+            _make_key(path)
+        with path.open("rb") as file:
+            key = file.read(KEY_BYTES + 1)
+        return key if len(key) == KEY_BYTES else None
     return None
+
+
+def _make_key(path: Path) -> None:
+    """Write a key that appears whole, or leave the one that another process made meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".key.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+        if path.exists():  # cut by a full disk: without this it would never be a key again
+            os.replace(temporary, path)
+        else:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                pass
+            except OSError:  # a disk without hard links
+                os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
