@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import ganvas
+from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.attributes import class_names, data_config_of
@@ -356,3 +357,20 @@ def test_any_header_opens_or_is_refused(
         class_names(model)
         assert len(repr(model)) < 5000
         data_config_of(model)
+
+
+def test_a_header_writes_nothing_on_the_terminal_and_is_no_wrapped_module(
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    escape = "\x1b]0;a title\x07\x1b[2J\u202e"
+    source = trained.run.snapshots[-1] / "generator.safetensors"
+    names = [escape, *"123456789"]
+    change = {"notes": 5, "foreign": {"a": 1}, "class_names": names, "data.name": escape}
+    model = ganvas.load(rewrite(source, tmp_path / "g.safetensors", change), device="cpu")
+    assert repr(model).startswith("Model(dcgan: z ")
+    model.save(tmp_path / "again.safetensors")
+    assert model.info["class_names"][0] == r"\x1b]0;a title\x07\x1b[2J\u202e" == model.info["data"]["name"]
+    assert main(["eval", str(rewrite(source, tmp_path / "k.safetensors", {"kind": escape}))]) == 2
+    said = capsys.readouterr().err
+    assert r"holds a \x1b]0;a title\x07" in said
+    assert "\x1b" not in said

@@ -31,6 +31,14 @@ def explain_os_error(error: OSError, doing: str) -> GanvasError:
     return GanvasError(f"Could not finish {doing}{where}: {error.strerror or error}.")
 
 
+def printable(text: str) -> str:
+    """Text from a file as a terminal may have it: what is no visible character, and could rewrite the screen, is spelled out."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
 def install(extra: str) -> str:
     """The command that installs what an extra of ganvas needs, wherever ganvas itself came from: an index, a clone, a wheel.
 

@@ -15,7 +15,7 @@ from ganvas import arrays, io, networks, pictures
 from ganvas.checkpoint import check_numbers, rebuild
 from ganvas.config import Config, from_dict, to_dict, validate
 from ganvas.device import resolve_device, stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
@@ -315,7 +315,12 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
     ):
         if not fits:
             raise GanvasError(f"{path} has a damaged header: {what}.")
-    return found, {**header, "kimg": float(kimg), "class_names": names, "data": data}
+    if "name" in data:
+        data["name"] = printable(data["name"])
+    told = {"kimg": float(kimg), "class_names": [printable(name) for name in names], "data": data}
+    # What a wrapped module is called and what was found out about it are in no file that ganvas wrote.
+    kept = {key: value for key, value in header.items() if key not in ("foreign", "notes")}
+    return found, {**kept, **told}
 
 
 def _whole(value: object, low: int, high: int) -> bool:

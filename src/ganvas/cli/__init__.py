@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
-from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error
+from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error, printable
 from ganvas.registry import did_you_mean
 
 
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return code
 
 
