@@ -134,6 +134,13 @@ class Model:
         classes = self.generator.num_classes
         return torch.as_tensor(numbers, dtype=torch.long).reshape(-1) % classes if classes else None
 
+    def check_shape(self, samples: Tensor, what: str) -> None:
+        """Raise `GanvasError` unless samples (n, ...) are of the shape that the model draws; `what` names them."""
+        if tuple(samples.shape[1:]) != tuple(self.shape):
+            raise GanvasError(
+                f"The model draws {tuple(self.shape)}, the {what} are {tuple(samples.shape[1:])}."
+            )
+
     def to_data(self, drawn: Tensor) -> Tensor:
         """What the generator draws -> uint8 images; points stay as they are."""
         return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn

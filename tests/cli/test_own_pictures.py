@@ -121,34 +121,21 @@ def test_a_mask_of_any_size(place: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "all black: everything is hidden" in capsys.readouterr().err
 
 
+def mapping(place: Path, out: Path) -> list[str]:
+    """The command that maps the run."""
+    return ["map", str(place / "00000-run"), "--n", "60", "--method", "pca", "--out", str(out / "a.png")]
+
+
 @pytest.mark.parametrize("source", ["archive.zip", None])
 def test_mapped(place: Path, tmp_path: Path, source: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--data", str(place / source)] if source else []
-    arguments = [
-        "map",
-        str(place / "00000-run"),
-        "--n",
-        "60",
-        "--method",
-        "pca",
-        "--out",
-        str(tmp_path / "a.png"),
-    ]
+    arguments = mapping(place, tmp_path)
     assert main([*arguments, *given]) == 0
     assert "\nHoles:" in capsys.readouterr().out
 
 
 def test_mapped_without_its_data(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [
-        "map",
-        str(place / "00000-run"),
-        "--n",
-        "60",
-        "--method",
-        "pca",
-        "--out",
-        str(tmp_path / "a.png"),
-    ]
+    arguments = mapping(place, tmp_path)
     assert main([*arguments, "--data", str(place / "phone.jpg")]) == 2
     assert "phone holds 1 images, and more than 5 are needed" in capsys.readouterr().err
     (place / "photos").rename(place / "elsewhere")

@@ -72,10 +72,7 @@ def likeness(
     fewer than `LEAST`.
     """
     n, real = arrays.count(n, "n, the number of samples,"), arrays.as_samples(real, "real")
-    if tuple(real.shape[1:]) != tuple(model.shape):
-        raise GanvasError(
-            f"The model draws {tuple(model.shape)}, the real images are {tuple(real.shape[1:])}."
-        )
+    model.check_shape(real, "real images")
     n = min(n, len(real))
     if n < LEAST:
         raise GanvasError(f"Likeness needs at least {LEAST} samples and real images, got {n}.")

@@ -142,10 +142,8 @@ def draw_map(
     model = space.model
     n = arrays.count(n, "n, the number of samples of a map,", 50)
     real = None if real is None else arrays.as_samples(real, "real")
-    if real is not None and tuple(real.shape[1:]) != tuple(model.shape):
-        raise GanvasError(
-            f"The model draws {tuple(model.shape)}, the real images are {tuple(real.shape[1:])}."
-        )
+    if real is not None:
+        model.check_shape(real, "real images")
     tell("samples")
     samples = model.sample(n, seed=seed)
     extractor = extractor_of(model)

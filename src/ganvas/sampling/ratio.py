@@ -151,10 +151,7 @@ def _report(values: io.Json) -> Report:
 def _samples(samples: Tensor, name: str, model: Model) -> Tensor:
     """uint8 images or float points of the model's shape. Raises `GanvasError` for others."""
     found = arrays.as_samples(samples, name)
-    if tuple(found.shape[1:]) != tuple(model.shape):
-        raise GanvasError(
-            f"The model draws {tuple(model.shape)}, the {name} samples are {tuple(found.shape[1:])}."
-        )
+    model.check_shape(found, f"{name} samples")
     return found
 
 
