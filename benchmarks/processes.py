@@ -10,11 +10,13 @@ show whether anything but rounding differs.
 """
 
 import argparse
+import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,7 +25,8 @@ from ganvas import dist, io
 from ganvas.config import Config, replace_at
 from ganvas.data import Batches, Dataset
 from ganvas.presets import presets
-from ganvas.training.players import Players
+from ganvas.training.method import DataSpec, build_method
+from ganvas.types import Batch
 
 STEPS = (1, 8, 32)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -32,10 +35,12 @@ FURTHER = {
     "small with ada": {"augment": {"policy": ["colour", "translation", "cutout"], "p": 0.0, "target": 0.6, "kimg": 0.5}},
     "small with apa": {"augment": {"p": 0.3, "target": 0.6, "kimg": 0.5, "pseudo": True}},
     "small with top-k, feature matching, mode seeking": {
-        "objective.top_k": 0.5, "objective.feature_matching": 1.0, "objective.mode_seeking": 0.1,
+        "objective.terms": [
+            {"name": "top-k"}, {"name": "feature-matching"}, {"name": "mode-seeking"},
+        ],
     },
     "hour with path lengths and style mixing": {
-        "preset": "hour", "objective.path_length": 2.0, "network.generator.style_mixing": 0.9,
+        "preset": "hour", "objective.terms": [{"name": "path-length"}], "network.generator.style_mixing": 0.9,
     },
 }  # fmt: skip
 """Name -> settings beside those of `small` or of the preset named there."""
@@ -89,20 +94,24 @@ def work(names: list[str], out: Path, double: bool, steps: int) -> None:
     for name in names:
         made = config(name)
         dataset = data(made.network.name != "mlp" or made.preset == "article")
-        players = Players(made, dataset.shape, dataset.num_classes, torch.device("cpu"))
+        method = build_method(made, DataSpec(dataset.shape, dataset.num_classes), torch.device("cpu"))
         batches = iter(Batches(dataset, 16, 0, torch.device("cpu"), by_label=made.network.conditional))
-        networks = {"generator": players.generator, "critic": players.critic, "ema": players.average}
+        following = functools.partial(_next, batches)
         for step in range(steps + 1):
             if step in (0, *STEPS) and dist.rank() == 0:
                 tensors = {
                     f"{kind}.{key}": value
-                    for kind, network in networks.items()
+                    for kind, network in method.networks.items()
                     for key, value in network.state_dict().items()
                     if value.is_floating_point()
                 }
                 io.save_tensors(out / f"{slug(name)}-{step}.safetensors", tensors, {})
-            players.step(batches.__next__, step / 64)
+            method.step(following, step / 64)
     dist.stop()
+
+
+def _next(batches: Iterator[Batch], stream: str) -> Batch:
+    return next(batches)
 
 
 def slug(name: str) -> str:

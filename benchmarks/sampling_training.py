@@ -19,9 +19,9 @@ from judge import OUT
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "logan": {"objective.latent_step": 0.9},
+    "logan": {"objective.terms": [{"name": "latent-optimisation"}]},
     "select": {"data.select": 0.8},
-    "top-k": {"objective.top_k": 0.5},
+    "top-k": {"objective.terms": [{"name": "top-k"}]},
 }
 
 

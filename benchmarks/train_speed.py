@@ -3,7 +3,7 @@
     python benchmarks/train_speed.py [--seconds 8] [--rounds 5] [--batch 64]
 
 The plain loop is what people write first: eager, fp32, contiguous, torch's default Adam, R1 on the same steps. Ours
-is `Players.step`, in fp32 and, where the hardware computes bf16, in bf16. All take turns in one process; each figure
+is `Method.step`, in fp32 and, where the hardware computes bf16, in bf16. All take turns in one process; each figure
 is the median of the rounds. The arithmetic of a step is counted with torch's FlopCounterMode, and the share is of the
 matmul speed measured on the same machine in the same format.
 
@@ -28,7 +28,7 @@ from ganvas.config import Config, replace_at
 from ganvas.device import has_fast_bf16, resolve_device
 from ganvas.networks import build_critic, build_generator, from_uint8
 from ganvas.presets import presets
-from ganvas.training.players import Players
+from ganvas.training.method import DataSpec, build_method
 
 SHAPE = (1, 28, 28)
 
@@ -73,12 +73,12 @@ def ours(
     config: Config, images: torch.Tensor, device: torch.device, shape: tuple[int, ...] = SHAPE
 ) -> Callable[[], None]:
     """One step of ganvas on the same networks."""
-    players = Players(config, shape, 0, device)
+    method = build_method(config, DataSpec(shape), device)
 
-    def following() -> tuple[torch.Tensor, None]:
+    def following(_: str) -> tuple[torch.Tensor, None]:
         return images[torch.randint(len(images), (config.training.batch,), device=device)], None
 
-    return lambda: players.step(following, 0.0)
+    return lambda: method.step(following, 0.0)
 
 
 def speed(step: Callable[[], None], batch: int, seconds: float, device: torch.device) -> float:
@@ -156,7 +156,7 @@ def captured_table(options: argparse.Namespace, device: torch.device) -> None:
 def step_flops(config: Config, shape: tuple[int, ...], images: torch.Tensor, device: torch.device) -> int:
     """Arithmetic of one step without its penalties, whose inner gradients the counter can not follow: a lower bound."""
     config = replace_at(config, "objective.penalties", [])
-    config = replace_at(config, "objective.path_length", 0.0)
+    config = replace_at(config, "objective.terms", [])
     step = ours(replace_at(config, "training.capture", "off"), images, device, shape)
     with FlopCounterMode(display=False) as counter:
         step()

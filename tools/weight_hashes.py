@@ -3,7 +3,7 @@
     python tools/weight_hashes.py > before.txt      # on the code as it was
     python tools/weight_hashes.py --check before.txt # after a change that must not alter a training
 
-The hash covers all tensors of the state (both networks, the average, the optimisers' memory, the random stream), whatever they are called.
+The hash covers all tensors of the state, whatever they are called: the networks, the optimisers' memory, the random stream.
 The hash is that of one machine and one torch: other kernels round differently.
 """
 
@@ -27,7 +27,7 @@ from ganvas.training.loop import Loop
 
 STEPS = 16
 OBJECTIVES = {
-    "latent optimisation": {"objective.latent_step": 0.9, "objective.input_noise": 0.1},
+    "latent optimisation": {"objective.terms": [{"name": "latent-optimisation"}], "objective.input_noise": 0.1},
     "packed": {"network.pack": 2},
     "codes": {"network.critic": {"codes": 2, "channels": 8}, "network.categorical": [3]},
     "auxiliary classes": {"network.conditional": True, "network.critic": {"auxiliary": True, "channels": 8}},

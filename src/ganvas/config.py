@@ -78,8 +78,32 @@ class PenaltyConfig:
 
 
 @dataclass(frozen=True)
+class TermConfig:
+    """One thing that a network minimises besides its loss."""
+
+    name: str = "feature-matching"
+    """From `ganvas list terms`."""
+    weight: float | None = None
+    """What it is multiplied by; None: as the term is published. 0 leaves it out."""
+    interval: int | None = None
+    """Apply it every so many steps, scaled by the same number; None: as the term is published."""
+    options: Options = field(default_factory=dict)
+    """Further numbers of the term, for instance `{"damping": 0.1}` of latent-optimisation."""
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """How the networks are trained."""
+
+    name: str = "gan"
+    """From `ganvas list methods`."""
+    options: Options = field(default_factory=dict)
+    """What the method reads besides the rest of the config."""
+
+
+@dataclass(frozen=True)
 class ObjectiveConfig:
-    """What the two networks play for."""
+    """The objective of generator and critic."""
 
     loss: str = "non-saturating"
     """From `ganvas list losses`."""
@@ -90,25 +114,8 @@ class ObjectiveConfig:
     """Standard deviation of the noise on every image that the critic sees, falling linearly to 0."""
     input_noise: float = 0.0
     """Standard deviation of the noise added to the latent before the generator, in training only."""
-    top_k: float = 1.0
-    """Share of the fakes, the most convincing ones, that teach the generator; falls from 1 over half the budget."""
-    latent_step: float = 0.0
-    """Size of the step that every latent takes towards a higher logit before it is used (LOGAN; published with 0.9)."""
-    latent_damping: float = 0.1
-    """What keeps that step short where the gradient is small."""
-    feature_matching: float = 0.0
-    """Weight of the distance between the critic's mean features of real and fake, for the generator."""
-    mode_seeking: float = 0.0
-    """Weight of the mode-seeking term: samples should move when their latents do."""
-    auxiliary: float = 1.0
-    """Weight of the class loss, when the critic has `auxiliary=true` (AC-GAN)."""
-    codes: float = 0.1
-    """Weight of the code loss, when the critic has `codes` (InfoGAN)."""
-    categories: float = 1.0
-    """Weight of the loss of the categorical codes, when there are `network.categorical`; published with 1."""
-    path_length: float = 0.0
-    """Weight of path-length regularisation, for generators with a mapping network; published with 2."""
-    path_length_interval: int = 4
+    terms: tuple[TermConfig, ...] = ()
+    """What else they minimise; terms of the critic's heads join by themselves."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +200,7 @@ class Config:
 
     preset: str = ""
     data: DataConfig = field(default_factory=DataConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -221,6 +229,36 @@ def from_dict(cls: type[D], values: Mapping[str, Any], where: str = "config") ->
     if missing:
         raise GanvasError(f"{where} lacks {', '.join(missing)}.")
     return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def read_config(values: Any, version: int = 2, where: str = "config") -> Config:
+    """A config from a file of format 1 or 2; raises `GanvasError` like `from_dict`."""
+    if version == 1 and isinstance(values, Mapping) and isinstance(values.get("objective"), Mapping):
+        values = {**values, "objective": _with_terms(values["objective"])}
+    return from_dict(Config, values, where)
+
+
+def _with_terms(objective: Mapping[str, Any]) -> dict[str, Any]:
+    """The objective of format 1, which had a field for each term, with `terms`."""
+    old = dict(objective)
+    weights = {name: old.pop(field, usual) for field, (name, usual) in _WEIGHTS_OF_FORMAT_1.items()}
+    usual = dict(_WEIGHTS_OF_FORMAT_1.values())
+    interval, damping = old.pop("path_length_interval", 4), old.pop("latent_damping", 0.1)
+    terms = [{"name": name, "weight": weight} for name, weight in weights.items() if weight != usual[name]]
+    for term in terms:
+        if term["name"] == "path-length":
+            term["interval"] = interval
+        if term["name"] == "latent-optimisation":
+            term["options"] = {"damping": damping}
+    return {**old, "terms": terms}
+
+
+_WEIGHTS_OF_FORMAT_1 = {
+    "auxiliary": ("auxiliary", 1.0), "categories": ("categories", 1.0), "codes": ("codes", 0.1),
+    "feature_matching": ("feature-matching", 0.0), "mode_seeking": ("mode-seeking", 0.0),
+    "path_length": ("path-length", 0.0), "latent_step": ("latent-optimisation", 0.0), "top_k": ("top-k", 1.0),
+}  # fmt: skip
+"""Field -> the term it became, and the value that it had when nobody said one."""
 
 
 def _is_needed(each: "dataclasses.Field[Any]") -> bool:
@@ -295,13 +333,6 @@ def validate(config: Config) -> Config:
         ("network.latent_dim", config.network.latent_dim, 1),
         ("network.pack", config.network.pack, 1),
         ("objective.critic_steps", config.objective.critic_steps, 1),
-        ("objective.path_length_interval", config.objective.path_length_interval, 1),
-        ("objective.feature_matching", config.objective.feature_matching, 0),
-        ("objective.mode_seeking", config.objective.mode_seeking, 0),
-        ("objective.auxiliary", config.objective.auxiliary, 0),
-        ("objective.codes", config.objective.codes, 0),
-        ("objective.categories", config.objective.categories, 0),
-        ("objective.path_length", config.objective.path_length, 0),
         ("augment.kimg", config.augment.kimg, 0.001),
         ("training.log_kimg", t.log_kimg, 0.001),
         ("training.snapshot_kimg", t.snapshot_kimg, 0.001),
@@ -316,7 +347,6 @@ def validate(config: Config) -> Config:
         if not value >= low:
             raise GanvasError(f"{path} is {value}; it must be at least {low}.")
     for path, share in (
-        ("objective.top_k", config.objective.top_k),
         ("augment.p", config.augment.p),
         ("augment.p_end", config.augment.p_end),
         ("augment.limit", config.augment.limit),
@@ -344,8 +374,14 @@ def validate(config: Config) -> Config:
         raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
     if not 0 < config.data.select <= 1:
         raise GanvasError(f"data.select is {config.data.select}; it must be above 0 and at most 1.")
-    if not (config.objective.latent_step >= 0 and config.objective.latent_damping > 0):
-        raise GanvasError("objective.latent_step must be at least 0 and objective.latent_damping above 0.")
+    names = [term.name for term in config.objective.terms]
+    for term in config.objective.terms:
+        if names.count(term.name) > 1:
+            raise GanvasError(
+                f"Term {term.name!r} is named twice. Give it once, with the weight that you mean."
+            )
+        if not (term.weight is None or term.weight >= 0) or not (term.interval is None or term.interval >= 1):
+            raise GanvasError(f"Term {term.name!r} needs weight >= 0 and interval >= 1.")
     if not 0 <= config.data.holdout < 0.9:
         raise GanvasError(f"data.holdout is {config.data.holdout}; it must be between 0 and 0.9.")
     if not 0 <= config.data.fold * config.data.holdout < 1:

@@ -24,8 +24,10 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError, explain_os_error
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the safetensors files and config.json. A newer file is refused with a message, never misread."""
+READABLE = (1, 2)
+"""Format 1 had a field of the objective for each term: `ganvas.config.read_config` brings it up to date."""
 
 Json = dict[str, Any]
 LONGEST = 16 * 2**20
@@ -324,7 +326,7 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
     if not isinstance(header, dict):
         raise GanvasError(f"{path} was not written by ganvas: its header holds no 'ganvas' entry.")
     version = header.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE:
         raise GanvasError(
             f"{path} has format version {version}, this ganvas reads {FORMAT_VERSION}. Upgrade ganvas; in a clone: git pull."
         )

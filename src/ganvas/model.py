@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganvas import arrays, io, networks, pictures
 from ganvas.checkpoint import check_numbers, rebuild
-from ganvas.config import Config, from_dict, to_dict, validate
+from ganvas.config import Config, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
@@ -304,7 +304,7 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
     try:
         config = header["config"]
         check_numbers(config, "config", 2**53)
-        found = validate(from_dict(Config, config))
+        found = validate(read_config(config, header.get("format_version", 1)))
         shape, names = list(header["shape"]), list(header.get("class_names") or [])
         data = dict(header.get("data") or {})
     except (KeyError, TypeError, ValueError, GanvasError) as error:

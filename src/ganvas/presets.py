@@ -11,6 +11,7 @@ from ganvas.config import (
     OptimizerConfig,
     Options,
     PenaltyConfig,
+    TermConfig,
     TrainingConfig,
 )
 from ganvas.errors import GanvasError
@@ -247,7 +248,9 @@ presets.add(
         preset="photo-gpu",
         network=NetworkConfig("style", latent_dim=512, generator={"channels": 64}, critic={"channels": 64}),
         objective=ObjectiveConfig(
-            "non-saturating", penalties=(PenaltyConfig("r1", weight=0.0256, interval=16),), path_length=2.0
+            "non-saturating",
+            penalties=(PenaltyConfig("r1", weight=0.0256, interval=16),),
+            terms=(TermConfig("path-length"),),
         ),
         augment=AugmentConfig(policy=("bgc",), p=0.0, target=0.6, limit=1.0),
         training=replace(GPU.training, batch=32, ema_kimg=10.0),

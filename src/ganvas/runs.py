@@ -29,7 +29,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ganvas import io
-from ganvas.config import Config, from_dict, to_dict
+from ganvas.config import Config, read_config, to_dict
 from ganvas.errors import GanvasError, explain_os_error
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -61,14 +61,15 @@ class Run:
     @property
     def config(self) -> Config:
         """The resolved config that the run was started with."""
-        return from_dict(Config, self.info["config"])
+        info = self.info
+        return read_config(info["config"], info["format_version"])
 
     @property
     def info(self) -> io.Json:
         """config.json: the config and where it came from."""
         value = io.read_json(self.config_path)
         version = value.get("format_version")
-        if version is not None and version != io.FORMAT_VERSION:
+        if version is not None and version not in io.READABLE:
             raise GanvasError(
                 f"{self.config_path} has format version {version}, this ganvas reads {io.FORMAT_VERSION}. "
                 "Upgrade: pip install -U ganvas."
@@ -159,11 +160,11 @@ class Run:
     def remove_leftovers(self) -> None:
         """Delete the temporary files and folders that a killed training left behind; not those of other commands at work."""
         names = r"\.(config\.json|owner\.json|stats\.jsonl|metrics\.jsonl|report\.html|latest\.safetensors|reals\.png|\d{6,}|best"
-        kinds = re.compile(
-            names + r"|\d{6,}\.png|generator\.safetensors|critic\.safetensors)\.[0-9a-f]{8}\.(new\.)?tmp"
-        )
+        kinds = re.compile(names + r"|\d{6,}\.png)\.[0-9a-f]{8}\.(new\.)?tmp")
+        exported = re.compile(r"\.[a-z_]+\.safetensors\.[0-9a-f]{8}\.(new\.)?tmp")  # of a snapshot
         for path in list(self.path.rglob(".*.tmp")):
-            if kinds.fullmatch(path.name):
+            of_snapshot = path.parent.parent == self.path / "snapshots" and exported.fullmatch(path.name)
+            if of_snapshot or kinds.fullmatch(path.name):
                 with suppress(OSError):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 

@@ -11,8 +11,9 @@ from ganvas.presets import presets
 from ganvas.runs import create_run
 from ganvas.training import state
 from ganvas.training.capture import WARM_UP
-from ganvas.training.players import Players
+from ganvas.training.gan import GanMethod
 from tests.conftest import same_tensors
+from tests.training.games import gan
 
 BATCH, CLASSES = 16, 3
 CASES: dict[str, dict[str, Any]] = {
@@ -25,11 +26,12 @@ CASES: dict[str, dict[str, Any]] = {
     "apa": {"augment": {"p": 0.2, "target": 0.6, "pseudo": True}},
     "noise": {"objective.instance_noise": 0.1, "objective.input_noise": 0.1},
     "terms": {
-        "objective.feature_matching": 0.5,
-        "objective.mode_seeking": 0.5,
-        "objective.latent_step": 0.5,
+        "objective.terms": [
+            {"name": name, "weight": 0.5}
+            for name in ("feature-matching", "mode-seeking", "latent-optimisation")
+        ],
     },
-    "path length": {"preset": "hour", "objective.path_length": 2.0},
+    "path length": {"preset": "hour", "objective.terms": [{"name": "path-length"}]},
     "two penalties": {
         "objective.penalties": [{"name": "r1", "interval": 4}, {"name": "r2", "interval": 6}],
         "objective.critic_steps": 2,
@@ -52,14 +54,14 @@ def _config(capture: str, preset: str = "small", **changes: Any) -> Config:
     return config
 
 
-def _players(config: Config) -> Players:
-    return Players(config, (1, 16, 16), CLASSES, torch.device("cuda"))
+def _players(config: Config) -> GanMethod:
+    return gan(config, (1, 16, 16), CLASSES, torch.device("cuda"))
 
 
-def _run(players: Players, steps: int) -> None:
+def _run(players: GanMethod, steps: int) -> None:
     """Steps on batches that depend on the number of the step alone."""
     for _ in range(steps):
-        numbers = torch.Generator("cuda").manual_seed(players.steps)
+        numbers = torch.Generator("cuda").manual_seed(players.engine.steps)
 
         def batch(numbers: torch.Generator = numbers) -> tuple[torch.Tensor, torch.Tensor]:
             images = torch.randint(
@@ -67,13 +69,13 @@ def _run(players: Players, steps: int) -> None:
             )
             return images, torch.arange(BATCH, device="cuda") % CLASSES
 
-        players.step(batch, players.steps / 100)
+        players.step(batch, players.engine.steps / 100)
 
 
-def _tensors(players: Players) -> dict[str, torch.Tensor]:
+def _tensors(players: GanMethod) -> dict[str, torch.Tensor]:
     return {
         f"{name}.{key}": value
-        for name, module in players.tensors()
+        for name, module in players.networks.items()
         for key, value in module.state_dict().items()
     }
 
@@ -98,7 +100,7 @@ def test_fifty_captured_steps_are_fifty_plain_ones(case: str) -> None:
     _run(plain, 50)
     _run(captured, 50)
     assert captured.captured.graphs
-    assert captured.read_stats() == plain.read_stats()
+    assert captured.engine.read_figures() == plain.engine.read_figures()
     assert same_tensors(_tensors(captured), _tensors(plain))
     for ours, theirs in zip(captured.critic.parameters(), plain.critic.parameters(), strict=True):
         assert torch.equal(ours.grad, theirs.grad)  # what the monitor reads between steps
@@ -126,20 +128,20 @@ def test_a_captured_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
 def test_a_bad_step_is_found_inside_graphs() -> None:
     players = _players(_config("on"))
     _run(players, 3 * WARM_UP * 16)
-    assert players.read_stats()["bad_step"] == -1
+    assert players.engine.read_figures()["bad_step"] == -1
     with torch.no_grad():
         next(players.critic.parameters()).fill_(float("nan"))
-    bad = players.steps + 1
+    bad = players.engine.steps + 1
     _run(players, 5)
-    assert players.read_stats()["bad_step"] == bad
+    assert players.engine.read_figures()["bad_step"] == bad
 
 
 @pytest.mark.gpu
 def test_what_can_not_be_captured_runs_plainly_and_says_why() -> None:
     for changes, reason in (
-        ({"objective.top_k": 0.5}, "top_k"),
+        ({"objective.terms": [{"name": "top-k"}]}, "top-k"),
         ({"preset": "progressive"}, "grow"),
     ):
         players = _players(_config("auto", **changes))
-        assert players.captured is None
-        assert reason in players.eager_because
+        assert players.engine.captured is None
+        assert reason in players.engine.eager_because

@@ -6,16 +6,17 @@ import ganvas
 from ganvas.config import replace_at
 from ganvas.presets import presets
 from ganvas.training.duality import duality_gap
-from ganvas.training.players import Players
+from ganvas.training.gan import GanMethod
+from tests.training.games import gan
 
 
-def players() -> Players:
+def players() -> GanMethod:
     made = presets.get("toy")
     for path, value in {
         "training.precision": "fp32", "training.device": "cpu", "network.generator.hidden": [32], "network.critic.hidden": [32],
     }.items():  # fmt: skip
         made = replace_at(made, path, value)
-    return Players(made, (2,), 8, torch.device("cpu"))
+    return gan(made, (2,), 8, torch.device("cpu"))
 
 
 def test_it_is_smaller_where_the_players_are_nearer_to_the_solution_and_leaves_no_trace() -> None:

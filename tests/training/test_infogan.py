@@ -1,6 +1,7 @@
 """Categorical codes: what z is, what the loss is, and that the samples come to tell the code."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from ganvas.losses.auxiliary import category_loss
 from ganvas.model import Model
 from ganvas.networks import categories_of, to_prior
 from ganvas.training import plan
-from ganvas.training.players import Players
+from ganvas.training.gan import GanMethod
+from tests.training.games import gan
 
 
 def test_categories_are_uniform_one_hot_blocks_and_the_rest_is_normal() -> None:
@@ -44,17 +46,17 @@ def test_the_loss_is_the_cross_entropy_of_every_code() -> None:
     )
 
 
-def trained(weight: float) -> tuple[Players, Tensor, Tensor]:
+def trained(weight: float) -> tuple[GanMethod, Tensor, Tensor]:
     """Eight clusters on a ring and one code of eight, after 400 steps: the players, codes and the cluster of each sample."""
     settings = {
-        "network.latent_dim": 10, "network.categorical": [8], "objective.categories": weight,
+        "network.latent_dim": 10, "network.categorical": [8], "objective.terms": [{"name": "categories", "weight": weight}],
         "network.generator.hidden": [64, 64], "network.critic.hidden": [64, 64], "optimizer.schedule": "constant",
     }  # fmt: skip
     config, data = plan("toy:ring8", device="cpu", precision="fp32", batch=128, settings=settings)
-    p = Players(config, data.shape, 0, torch.device("cpu"))
+    p = gan(config, data.shape, 0, torch.device("cpu"))
     random = torch.Generator().manual_seed(0)
     for _ in range(400):
-        p.step(lambda: (data.take(torch.randint(len(data), (128,), generator=random))[0], None), 0.0)
+        p.step(lambda _: (data.take(torch.randint(len(data), (128,), generator=random))[0], None), 0.0)
     z = to_prior(p.generator.prior, torch.randn(4000, 10, generator=random))
     with torch.no_grad():
         x = p.generator(z)
@@ -116,12 +118,21 @@ def test_the_code_loss_starts_behind_the_categories() -> None:
     config, _ = plan(
         "digits", size="xs", device="cpu", settings={"network.categorical": [3], "network.critic.codes": 2}
     )
-    p = Players(replace_at(config, "objective.categories", 0.0), (1, 8, 8), 0, torch.device("cpu"))
+    p = gan(
+        replace_at(config, "objective.terms", [{"name": "categories", "weight": 0.0}]),
+        (1, 8, 8),
+        0,
+        torch.device("cpu"),
+    )
     z = to_prior(p.generator.prior, torch.randn(4, 64, generator=torch.Generator().manual_seed(0)))
     answer = p.critic.answer(p.generator(z))
     assert answer.codes is not None
-    expected = config.objective.codes * 0.5 * (answer.codes - z[:, 3:5]).square().sum(1).mean()
-    torch.testing.assert_close(p._guesses(answer, z), expected)
+    (codes,) = (active for active in p.terms if active.term.critic)
+    assert codes.term.critic is not None
+    view = replace(p._view(z, None, codes), on_fake=answer)
+    added = codes.weight * codes.term.critic(view)
+    expected = 0.1 * 0.5 * (answer.codes - z[:, 3:5]).square().sum(1).mean()
+    torch.testing.assert_close(added, expected)
 
 
 @pytest.mark.parametrize(

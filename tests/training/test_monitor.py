@@ -9,12 +9,13 @@ from sklearn.metrics import roc_auc_score
 import ganvas
 from ganvas.config import replace_at
 from ganvas.presets import presets
+from ganvas.training.gan import GanMethod
 from ganvas.training.monitor import Monitor, _ranked_right, sketch
-from ganvas.training.players import Players
+from tests.training.games import gan
 
 
 @pytest.fixture
-def players() -> Players:
+def players() -> GanMethod:
     made = presets.get("small")
     for path, value in {
         "network.generator.channels": 4,
@@ -22,7 +23,7 @@ def players() -> Players:
         "training.precision": "fp32",
     }.items():
         made = replace_at(made, path, value)
-    return Players(made, (1, 8, 8), 10, torch.device("cpu"))
+    return gan(made, (1, 8, 8), 10, torch.device("cpu"))
 
 
 def test_accuracy_is_the_area_under_the_curve() -> None:
@@ -33,7 +34,7 @@ def test_accuracy_is_the_area_under_the_curve() -> None:
     assert _ranked_right(real, fake) == pytest.approx(roc_auc_score(truth, torch.cat([real, fake]).numpy()))
 
 
-def test_real_samples_score_like_real_samples(players: Players) -> None:
+def test_real_samples_score_like_real_samples(players: GanMethod) -> None:
     """A generator that draws held-out digits looks right in every signal; one that draws a single digit does not."""
     data = ganvas.load_dataset("digits")
     trained_on, held_out = data.split(0.1)
@@ -57,12 +58,12 @@ def test_real_samples_score_like_real_samples(players: Players) -> None:
     assert copies["movement"] > 0.3
 
 
-def test_measuring_gradients_drift_and_logits(players: Players) -> None:
+def test_measuring_gradients_drift_and_logits(players: GanMethod) -> None:
     data = ganvas.load_dataset("digits")
     trained_on, held_out = data.split(0.1)
     monitor = Monitor(players, trained_on, held_out)
     images, labels = trained_on.take(torch.arange(32))
-    players.step(lambda: (images, labels), 0.0)
+    players.step(lambda _: (images, labels), 0.0)
     found = monitor.measure(players)
     norm = (
         torch.cat([p.grad.flatten() for p in players.critic.parameters() if p.grad is not None]).norm().item()
@@ -85,15 +86,15 @@ def test_the_probe_of_a_conditional_generator_has_the_classes_of_the_data() -> N
     assert labels is not None
     rows = torch.cat([(labels == 0).nonzero()[:, 0], (labels > 0).nonzero()[:20, 0]])
     unequal = replace(data, items=images[rows], labels=labels[rows])
-    monitor = Monitor(Players(made, (1, 8, 8), 10, torch.device("cpu")), *unequal.split(0.1))
+    monitor = Monitor(gan(made, (1, 8, 8), 10, torch.device("cpu")), *unequal.split(0.1))
     assert monitor.labels is not None
     assert float((monitor.labels == 0).double().mean()) == pytest.approx(178 / 198, abs=0.03)
 
 
-def test_data_too_small_to_hold_out(players: Players) -> None:
+def test_data_too_small_to_hold_out(players: GanMethod) -> None:
     data = ganvas.load_dataset("digits")
     trained_on, held_out = data.split(0.0)
-    players.step(lambda: trained_on.take(torch.arange(32)), 0.0)
+    players.step(lambda _: trained_on.take(torch.arange(32)), 0.0)
     found = Monitor(players, trained_on, held_out).measure(players)
     assert "accuracy_held" not in found
     assert "nearest" not in found

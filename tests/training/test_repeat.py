@@ -12,7 +12,7 @@ import pytest
 
 from ganvas.cli import main
 from ganvas.errors import GanvasError, Interrupted
-from ganvas.training.players import Players
+from ganvas.training.gan import GanMethod
 from ganvas.training.repeat import repeat
 from tests.conftest import TINY
 from tests.training.test_train import stop_at
@@ -89,15 +89,15 @@ def test_ctrl_c_stops_the_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_whole_runs_of_a_stopped_series_are_named_and_not_averaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, count = Players.step, [0]
+    step, count = GanMethod.step, [0]
 
-    def stepping(self: Players, *arguments: Any) -> None:
+    def stepping(self: GanMethod, *arguments: Any) -> None:
         step(self, *arguments)
         count[0] += 1
         if count[0] == 16 + 5:  # a run has 16 steps
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Players, "step", stepping)
+    monkeypatch.setattr(GanMethod, "step", stepping)
     with pytest.raises(Interrupted, match=r"(?s)Stopped in run 2 of 3.*Whole runs: \S*00000-digits-small"):
         repeat(
             "digits", seeds=3, n=300, kimg=0.512, batch=32, device="cpu", out=tmp_path, settings=TINY, quiet=True, report=False

@@ -16,7 +16,7 @@ from ganvas.networks.base import Family
 from ganvas.networks.dcgan import DcganCritic, DcganGenerator
 from ganvas.presets import presets
 from ganvas.training import plan
-from ganvas.training.players import Players
+from tests.training.games import gan
 
 RECIPE = {
     "dcgan": "small",
@@ -148,8 +148,8 @@ def test_clipping_has_a_bound_and_older_configs_keep_theirs(
         pictures, preset="wgan", size="xs", device="cpu", settings={"objective.penalties": [written]}
     )
     assert from_dict(PenaltyConfig, written) == config.objective.penalties[0]
-    p = Players(config, (1, 8, 8), 0, torch.device("cpu"))
-    p.step(lambda: data.take(torch.arange(64)), 0.0)
+    p = gan(config, (1, 8, 8), 0, torch.device("cpu"))
+    p.step(lambda _: data.take(torch.arange(64)), 0.0)
     largest = max(float(w.detach().abs().max()) for w in p.critic.parameters())
     assert largest == pytest.approx(bound)
 

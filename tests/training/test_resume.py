@@ -24,7 +24,7 @@ from ganvas.config import replace_at, to_dict
 from ganvas.errors import GanvasError
 from ganvas.runs import Run
 from ganvas.training import Result, describe, plan, report, state, verdicts
-from ganvas.training.players import Players
+from ganvas.training.gan import GanMethod
 from tests.conftest import TINY, same_tensors
 from tests.training.test_train import stop_at, weights
 
@@ -237,13 +237,13 @@ def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyP
     assert header["rollbacks"] == 2
     assert header["rate_factor"] == 0.25
     rates: set[float] = set()
-    set_step = Players.step
+    set_step = GanMethod.step
 
-    def watching(self: Players, *arguments: Any) -> None:
+    def watching(self: GanMethod, *arguments: Any) -> None:
         rates.add(self.rate_factor)
         set_step(self, *arguments)
 
-    monkeypatch.setattr(Players, "step", watching)
+    monkeypatch.setattr(GanMethod, "step", watching)
     monkeypatch.setattr(verdicts, "judge", lambda records: [])
     resumed = ganvas.train(resume=half.run.path, quiet=True, report=False)
     assert rates == {0.25}

@@ -60,7 +60,9 @@ def test_of_two_processes_the_first_chooses(tmp_path: Path) -> None:
 
 
 def test_a_run_on_a_selection(tiny_train: Callable[..., Result]) -> None:
-    result = tiny_train(settings={"data.select": 0.3, "objective.latent_step": 0.5})
+    result = tiny_train(
+        settings={"data.select": 0.3, "objective.terms": [{"name": "latent-optimisation", "weight": 0.5}]}
+    )
     assert result.stopped == "budget"
     with pytest.raises(GanvasError, match=r"data\.select"):
         tiny_train(settings={"data.select": 0.0})

@@ -14,7 +14,7 @@ import ganvas
 from ganvas import io
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.training import Result
-from ganvas.training.players import Players
+from ganvas.training.gan import GanMethod
 from tests.conftest import TINY, same_tensors
 
 Train = Callable[..., Result]
@@ -76,14 +76,14 @@ STRESSED: dict[str, Any] = {
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
-    original = Players.step
+    original = GanMethod.step
 
-    def stepping(self: Players, *arguments: Any) -> None:
+    def stepping(self: GanMethod, *arguments: Any) -> None:
         original(self, *arguments)
         if self.steps == step:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(Players, "step", stepping)
+    monkeypatch.setattr(GanMethod, "step", stepping)
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -154,15 +154,15 @@ def test_resume_with_other_images_is_refused(tiny_train: Train, image_folder: Pa
 def test_non_finite_losses_stop_the_run(
     tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    original = Players.step
+    original = GanMethod.step
 
-    def poisoned(self: Players, *arguments: Any) -> None:
+    def poisoned(self: GanMethod, *arguments: Any) -> None:
         if self.steps == 11:
             with torch.no_grad():
                 next(self.critic.parameters()).fill_(float("inf"))
         original(self, *arguments)
 
-    monkeypatch.setattr(Players, "step", poisoned)
+    monkeypatch.setattr(GanMethod, "step", poisoned)
     with pytest.raises(
         TrainingError, match=r"not finite at step 12 .*The last good snapshot.*lower learning rate"
     ):

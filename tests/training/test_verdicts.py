@@ -16,7 +16,7 @@ from ganvas.errors import TrainingError
 from ganvas.features import open_extractor
 from ganvas.runs import Run
 from ganvas.training import verdicts
-from ganvas.training.players import Players
+from ganvas.training.gan import GanMethod
 from ganvas.training.report import signals, write_report
 
 WATCHED = {"training.log_kimg": 1.0, "training.monitor_kimg": 1.0, "network.generator.channels": 16}
@@ -98,9 +98,9 @@ def test_stop_on_collapse(run_of: Callable[..., Run], tmp_path: Path) -> None:
 
 def test_roll_back_on_collapse(run_of: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     """A good run with an accident: at 8 kimg the generator's weights are lost, and the monitor sees only greyness."""
-    original, broken = Players.step, []
+    original, broken = GanMethod.step, []
 
-    def accident(self: Players, *arguments: Any) -> None:
+    def accident(self: GanMethod, *arguments: Any) -> None:
         original(self, *arguments)
         if self.images // 1000 >= 8 and not broken:
             broken.append(self.images)
@@ -113,7 +113,7 @@ def test_roll_back_on_collapse(run_of: Callable[..., Run], monkeypatch: pytest.M
                 for parameter in self.generator.parameters():
                     parameter.mul_(0.1)
 
-    monkeypatch.setattr(Players, "step", accident)
+    monkeypatch.setattr(GanMethod, "step", accident)
     run = run_of("digits", {"training.snapshot_kimg": 2.0}, kimg=16, on_collapse="rollback")
     log = (run.path / "log.txt").read_text()
     assert "back to 7.9 kimg with 0.5 x the rates" in log or "back to 6.0 kimg with 0.5 x the rates" in log

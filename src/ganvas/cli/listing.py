@@ -11,6 +11,8 @@ Kind = Literal[
     "networks",
     "losses",
     "penalties",
+    "terms",
+    "methods",
     "augmentations",
     "presets",
     "metrics",
@@ -24,24 +26,28 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
     """Show what can be named on the command line.
 
     Args:
-        kind: datasets, networks, losses, penalties, augmentations, presets, metrics, extractors, samplers or models.
+        kind: datasets, networks, losses, penalties, terms, methods, augmentations, presets, metrics, extractors, samplers or
+            models.
         json: Print JSON for programs.
     """
     from ganvas import metrics
     from ganvas.data import datasets
     from ganvas.features import extractors
-    from ganvas.losses import augmentations, losses, penalties
+    from ganvas.losses import augmentations, losses, penalties, terms
     from ganvas.model import packaged
     from ganvas.networks import families
     from ganvas.presets import presets
     from ganvas.registry import Registry
     from ganvas.sampling import samplers
+    from ganvas.training import methods
 
     registries: dict[str, Registry[Any]] = {
         "datasets": datasets,
         "networks": families,
         "losses": losses,
         "penalties": penalties,
+        "terms": terms,
+        "methods": methods,
         "augmentations": augmentations,
         "presets": presets,
         "metrics": metrics.registry,

@@ -75,6 +75,10 @@ class Dataset:
         assert self.labels is not None
         return self.labels if self.indices is None else self.labels[self.indices]
 
+    def subset(self, positions: Tensor) -> "Dataset":
+        """Those at `positions` (int64, N) of this part."""
+        return replace(self, indices=positions if self.indices is None else self.indices[positions])
+
     def empty_classes(self) -> tuple[str, ...]:
         """Names of the classes that have no sample in this part."""
         if self.labels is None:

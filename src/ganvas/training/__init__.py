@@ -10,22 +10,23 @@ from typing import Any, Literal
 
 import torch
 
-from ganvas import dist, io, networks
+from ganvas import dist, io
 from ganvas.config import Config, Resize, differences, replace_at, to_dict, validate
 from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.features import open_extractor
 from ganvas.runs import Run, command_line, create_run, open_run
+from ganvas.training import gan as gan  # registers its method
 from ganvas.training import state
 from ganvas.training.display import Display
 from ganvas.training.hints import hints
 from ganvas.training.loop import Loop, Result
-from ganvas.training.players import check_parts
+from ganvas.training.method import DataSpec, Method, check_split, methods
 from ganvas.training.report import write_report
 from ganvas.training.resolve import data_config, resolve
 
-__all__ = ["Loop", "Result", "describe", "plan", "train", "write_report"]
+__all__ = ["Loop", "Method", "Result", "describe", "methods", "plan", "train", "write_report"]
 
 RESUMABLE = {
     "preset": "preset",
@@ -106,8 +107,7 @@ def train(
     torch_device = torch.device(config.training.device)
     dist.start(dist.local_device(torch_device))
     try:
-        with torch.device("meta"):
-            check_parts(config, networks.build_critic(config.network, dataset.shape, dataset.num_classes))
+        check_split(config, DataSpec(dataset.shape, dataset.num_classes), dist.world_size())
         with ExitStack() as held:
             path, notes = "", [*dataset.notes, *unseen_classes(config, dataset), describe(config, dataset)]
             with dist.turn() as first:
@@ -297,10 +297,10 @@ def _resumed(
 def _opening(loop: Loop) -> list[str]:
     lines = [f"Run folder: {loop.run.path}"]
     if loop.resumed:
-        lines.append(f"Resumed at {loop.players.images / 1000:.1f} kimg.")
+        lines.append(f"Resumed at {loop.engine.images / 1000:.1f} kimg.")
     if loop.progress >= 1:
         lines.append(f"Its budget is used up. To train on: ganvas train --resume {loop.run.path} --more 10")
-    because = loop.players.eager_because
+    because = loop.engine.eager_because
     if loop.device.type == "cuda" and because and loop.config.training.capture != "off":
         lines.append(f"Steps are not captured as CUDA graphs, which is slower at small sizes: {because}.")
     return lines

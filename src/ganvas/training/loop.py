@@ -11,23 +11,23 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ganvas import dist, io, pictures
 from ganvas.config import Config
 from ganvas.data import Batches, Dataset, balanced
 from ganvas.data.origin import mark
 from ganvas.device import resolve_device, stream
-from ganvas.errors import TrainingError
+from ganvas.errors import GanvasError, TrainingError
 from ganvas.model import Model, save_network
+from ganvas.networks import GeneratorBase
 from ganvas.runs import Run
 from ganvas.training import state, verdicts
 from ganvas.training.display import Display
-from ganvas.training.duality import duality_gap
+from ganvas.training.method import DataSpec, build_method
 from ganvas.training.monitor import Monitor
-from ganvas.training.players import Players
 from ganvas.training.quality import Quality
 from ganvas.training.select import likeliest
+from ganvas.types import Batch
 
 MAX_ROLLBACKS = 3
 PREVIEWS = 64
@@ -59,14 +59,15 @@ class Loop:
         if self.config.data.balance:
             self.trained_on = balanced(self.trained_on)
         self.dataset = dataset
-        self.players = Players(self.config, dataset.shape, dataset.num_classes, self.device)
+        self.method = build_method(self.config, DataSpec(dataset.shape, dataset.num_classes), self.device)
+        self.engine = self.method.engine
         # Rank 0 says: a slower process may find the state that rank 0 has written in the meantime.
         self.resumed = bool(dist.share("yes" if dist.rank() == 0 and run.started else ""))
         self.memory = state.Memory()
         if self.resumed:
-            self.memory = state.restore(run, self.players, dataset.fingerprint)
+            self.memory = state.restore(run, self.method, dataset.fingerprint)
         self.started = time.monotonic() - self.memory.seconds
-        self.monitor = Monitor(self.players, self.trained_on, self.held_out) if self._monitored else None
+        self.monitor = Monitor(self.method, self.trained_on, self.held_out) if self._monitored else None
         if self.monitor is not None and self.memory.drawn is not None:
             self.monitor.last = self.memory.drawn.to(self.device)
         display.resume([verdict.name for verdict in verdicts.judge(self.memory.records)])
@@ -75,87 +76,93 @@ class Loop:
 
     @property
     def _monitored(self) -> bool:
-        return self.config.training.monitor_kimg > 0 and dist.rank() == 0
+        watched = self.method.probe() is not None
+        return watched and self.config.training.monitor_kimg > 0 and dist.rank() == 0
 
     @property
     def progress(self) -> float:
         """Share of the budget that is used, 0 to 1: of images or of minutes, whichever is further."""
         t = self.config.training
-        by_images = self.players.images / (t.kimg * 1000) if t.kimg else 0.0
+        by_images = self.engine.images / (t.kimg * 1000) if t.kimg else 0.0
         by_time = (time.monotonic() - self.started) / (t.minutes * 60) if t.minutes else 0.0
         return min(1.0, max(by_images, by_time))
 
     def __call__(self) -> Result:
         t = self.config.training
-        batches = self._batches()
+        self.batches = self._batches()
         if dist.rank() == 0 and self.resumed:
-            self.run.rewind_stats(self.players.images / 1000)
+            self.run.rewind_stats(self.engine.images / 1000)
         if dist.rank() == 0:
             self.quality = Quality(self.run, self.dataset, str(self.device))
         if not self.resumed:
             self._save_reals()
             self._save()
-        per_step = t.batch * self.config.objective.critic_steps
+        per_step = t.batch * self.method.batches_per_step
         log_every, save_every, probe_every = (
             max(1, round(kimg * 1000 / per_step)) for kimg in (t.log_kimg, t.snapshot_kimg, t.monitor_kimg)
         )
-        last_time, last_images, last_saved = time.monotonic(), self.players.images, self.players.images
+        last_time, last_images, last_saved = time.monotonic(), self.engine.images, self.engine.images
         with _interruptible() as interrupted:
             while not self._finished(interrupted):
-                self.players.step(batches.__next__, self._schedule())
-                due = self.players.steps % save_every == 0
-                probe = t.monitor_kimg > 0 and self.players.steps % probe_every == 0
-                if due or probe or self.players.steps % log_every == 0:
+                self.method.step(self._next_batch, self._schedule())
+                due = self.engine.steps % save_every == 0
+                probe = t.monitor_kimg > 0 and self.engine.steps % probe_every == 0
+                if due or probe or self.engine.steps % log_every == 0:
                     now = time.monotonic()
-                    speed = (self.players.images - last_images) / max(now - last_time, 1e-9)
+                    speed = (self.engine.images - last_images) / max(now - last_time, 1e-9)
                     self._log(speed, probe, due)
                     self.collapsed = dist.agree(self.collapsed, self.device)  # only rank 0 has a monitor
                     if self.collapsed and t.on_collapse != "warn":
                         if t.on_collapse == "stop" or not self._roll_back():
                             break
-                        batches = self._batches()
-                        last_saved = self.players.images
+                        self.batches = self._batches()
+                        last_saved = self.engine.images
                     elif due:
                         self._save()
-                        last_saved = self.players.images
-                    last_time, last_images = time.monotonic(), self.players.images
-        if last_images != self.players.images:
+                        last_saved = self.engine.images
+                    last_time, last_images = time.monotonic(), self.engine.images
+        if last_images != self.engine.images:
             elapsed = max(time.monotonic() - last_time, 1e-9)
-            self._log((self.players.images - last_images) / elapsed, False, False)
+            self._log((self.engine.images - last_images) / elapsed, False, False)
         stopped = "interrupted" if interrupted.is_set() and self.progress < 1 else "budget"
         if t.on_collapse != "warn" and self.collapsed:
             stopped = "collapsed"  # the last saved state is from before
-        elif last_saved != self.players.images:
+        elif last_saved != self.engine.images:
             self._save()
-        return Result(self.run, self.players.images / 1000, time.monotonic() - self.started, stopped)
+        return Result(self.run, self.engine.images / 1000, time.monotonic() - self.started, stopped)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        t = self.config.training
-        by_label = self.players.generator.num_classes > 0
-        return iter(
-            Batches(self.trained_on, t.batch, t.seed, self.device, self.players.images, by_label=by_label)
-        )
+    def _batches(self) -> dict[str, Iterator[Batch]]:
+        """The samples of each of the method's streams, from where the training is."""
+        t, names = self.config.training, self.method.streams
+        by_label = self.config.network.conditional and self.dataset.num_classes > 0
+        return {
+            name: iter(Batches(each, t.batch, t.seed, self.device, self.engine.images, by_label=by_label))
+            for name, each in zip(names, streams_of(self.trained_on, len(names)), strict=True)
+        }
+
+    def _next_batch(self, stream: str) -> Batch:
+        return next(self.batches[stream])
 
     def _roll_back(self) -> bool:
         """Back to the last saved state, with other random numbers and half the rates; False after `MAX_ROLLBACKS`."""
         if self.memory.rollbacks == MAX_ROLLBACKS:
             return False
         rollbacks, seconds = self.memory.rollbacks + 1, time.monotonic() - self.started
-        collapsed_at = self.players.images / 1000
-        state.restore(self.run, self.players, self.dataset.fingerprint)
-        self.players.rate_factor = 0.5**rollbacks
+        collapsed_at = self.engine.images / 1000
+        state.restore(self.run, self.method, self.dataset.fingerprint)
+        self.engine.rate_factor = 0.5**rollbacks
         # The same generator, since captured steps are tied to it.
-        other = stream(self.config.training.seed, f"rollback {self.players.rate_factor}", self.device)
-        self.players.random.set_state(other.get_state())
+        other = stream(self.config.training.seed, f"rollback {self.engine.rate_factor}", self.device)
+        self.engine.random.set_state(other.get_state())
         self.collapsed = False
         self.memory = state.Memory(seconds, rollbacks)  # a new start, with a new warm-up
         with dist.turn() as first:
             if first:
                 # At once: a run that is killed now would else go on as if it had not gone back.
-                state.save(self.run, self.players, self.memory, self.dataset.fingerprint)
-                self.run.rewind_stats(self.players.images / 1000)
-                kimg = self.players.images / 1000
-                factor = self.players.rate_factor
+                state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
+                self.run.rewind_stats(self.engine.images / 1000)
+                kimg = self.engine.images / 1000
+                factor = self.engine.rate_factor
                 line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."
                 self.run.log(line)
                 self.display.say(line)
@@ -173,24 +180,23 @@ class Loop:
 
     def _log(self, speed: float, probe: bool, snapshot: bool) -> None:
         """Write a line of statistics, and stop the run when a figure was not finite."""
-        figures = self.players.read_stats()
+        figures = self.engine.read_figures()
         bad_step = int(figures.pop("bad_step"))
         if dist.agree(bad_step >= 0, self.device):
             self._fail(bad_step)
         self.memory.seconds = time.monotonic() - self.started
-        steps = self.config.training.duality_steps if snapshot else 0
-        if probe or steps:
+        if probe or snapshot:
             with dist.turn() as first:
                 if first and self.monitor is not None and probe:
-                    figures |= self.monitor.measure(self.players)
+                    figures |= self.monitor.measure(self.method)
                     self.memory.drawn = self.monitor.last
-                if first and steps:
-                    figures["duality_gap"] = duality_gap(self.players, self.trained_on, steps)
+                if first and snapshot:
+                    figures |= self.method.snapshot_figures(self.trained_on)
         if dist.rank() != 0:
             return
         record: io.Json = {
-            "kimg": round(self.players.images / 1000, 3),
-            "step": self.players.steps,
+            "kimg": round(self.engine.images / 1000, 3),
+            "step": self.engine.steps,
             "seconds": round(self.memory.seconds, 3),
             "images_per_second": round(speed, 1),
             **{name: round(value, 5) for name, value in figures.items() if math.isfinite(value)},
@@ -213,7 +219,7 @@ class Loop:
             f"The last good snapshot is {snapshots[-1]}." if snapshots else "There was no good snapshot yet."
         )
         message = (
-            f"Training stopped: a loss was not finite at step {step} ({self.players.images / 1000:.1f} kimg). {kept} "
+            f"Training stopped: a loss was not finite at step {step} ({self.engine.images / 1000:.1f} kimg). {kept} "
             "Try a lower learning rate (--set optimizer.lr_critic=... --set optimizer.lr_generator=...), "
             "a stronger --gamma, or --precision fp32."
         )
@@ -223,18 +229,19 @@ class Loop:
 
     def _save(self) -> None:
         """Snapshot, preview, state; in this order, so that the state never points past what is there."""
-        dist.broadcast_buffers(self.players.average)
+        for network in self.method.exports().values():
+            dist.broadcast_buffers(network)
         with dist.turn() as first:
             if first:
                 self._write()
 
     def _write(self) -> None:
         self.memory.seconds = time.monotonic() - self.started
-        name = f"{self.players.images // 1000:06d}"
+        name = f"{self.engine.images // 1000:06d}"
         header = {
             "shape": list(self.dataset.shape),
-            "num_classes": self.players.generator.num_classes,
-            "kimg": self.players.images / 1000,
+            "num_classes": self.dataset.num_classes if self.config.network.conditional else 0,
+            "kimg": self.engine.images / 1000,
             "data": {
                 "name": self.dataset.name,
                 "fingerprint": self.dataset.fingerprint,
@@ -242,7 +249,7 @@ class Loop:
             },
             "class_names": list(self.dataset.class_names),
         }
-        files = (("generator", self.players.average), ("critic", self.players.critic))
+        files = self.method.exports().items()
         folder = self.run.path / "snapshots" / name
         if folder.exists():  # the same kimg twice: replace the files one by one, each atomically
             for kind, network in files:
@@ -256,18 +263,25 @@ class Loop:
                         temporary / f"{kind}.safetensors", network, self.config, {"kind": kind, **header}
                     )
         self._save_preview(name)
-        kimg = self.players.images / 1000
-        if self.quality is not None and self.quality.due(kimg):
-            value = self.quality.measure(Model(self.players.average, None, self.config, header), folder)
+        kimg = self.engine.images / 1000
+        if self.quality is not None and "generator" in self.method.exports() and self.quality.due(kimg):
+            value = self.quality.measure(self._model(header), folder)
             self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.quality.best:.2f})")
         if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
-            state.save(self.run, self.players, self.memory, self.dataset.fingerprint)
+            state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
 
     def _save_preview(self, name: str) -> None:
-        model = Model(self.players.average, None, self.config, {})
+        if "generator" not in self.method.exports():
+            return
+        model = self._model({})
         count = PREVIEWS if self.dataset.is_images else 20 * PREVIEWS
         picture = pictures.draw(model.sample(count, seed=self.config.training.seed))
         io.write_bytes(self.run.samples_path / f"{name}.png", pictures.png(picture))
+
+    def _model(self, header: io.Json) -> Model:
+        generator = self.method.exports()["generator"]
+        assert isinstance(generator, GeneratorBase)
+        return Model(generator, None, self.config, header)
 
     def _save_reals(self) -> None:
         if dist.rank() != 0:
@@ -276,6 +290,21 @@ class Loop:
         chosen = torch.randperm(len(self.trained_on), generator=stream(self.config.training.seed, "reals"))
         reals, _ = self.trained_on.take(chosen[:count])
         io.write_bytes(self.run.samples_path / "reals.png", pictures.png(pictures.draw(reals)))
+
+
+def streams_of(dataset: Dataset, count: int) -> list[Dataset]:
+    """The data of each stream of a method: all of it for one, else stream i has the samples of label i.
+
+    Raises `GanvasError` unless there are as many labels as streams.
+    """
+    if count == 1:
+        return [dataset]
+    if dataset.num_classes != count:
+        raise GanvasError(
+            f"This method trains on {count} sets of data, {dataset.name} has {dataset.num_classes}. Name {count} of them."
+        )
+    labels = dataset.take_labels()
+    return [dataset.subset((labels == i).nonzero().flatten()) for i in range(count)]
 
 
 @contextmanager

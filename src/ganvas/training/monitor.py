@@ -5,6 +5,7 @@ without it end in the same weights.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 
 from ganvas.data import Dataset
 from ganvas.device import stream
+from ganvas.errors import GanvasError
 from ganvas.latent.likeness import LEAST, neighbours
 from ganvas.metrics.resample import in_shares
 from ganvas.networks import from_uint8, to_prior
-from ganvas.training.players import Players
+from ganvas.training.method import Method, Probe
 
 PROBE = 128
 """Real, held-out and drawn samples of one measurement."""
@@ -26,7 +28,7 @@ SKETCH = 14
 
 
 class Monitor:
-    """Measures one `Players` on its own data. Signals that can not be measured are left out.
+    """Measures what a method shows (`Method.probe`) on its own data. Signals that cannot be measured are left out.
 
     critic: `logits_train`, `logits_held`, `logits_fake` (means); `accuracy_train`, `accuracy_held`: share of (real, fake) pairs
     ranked right, 0.5 is guessing; `overfit`: (train - held) / (train - fake) of the mean logits (Karras et al. 2020, eq. 1), and
@@ -43,23 +45,32 @@ class Monitor:
     averaging: `ema_drift`, distance of the averaged weights to the live ones over their length. augmentation: `augment_p`.
     """
 
-    def __init__(self, players: Players, trained_on: Dataset, held_out: Dataset) -> None:
-        seed = players.config.training.seed
-        pack = players.critic.pack
-        self.train = self._choose(players, trained_on, PROBE // pack * pack, seed)
-        self.held = self._choose(players, held_out, PROBE // pack * pack, seed)
-        self.reference, self.reference_labels = self._choose(players, trained_on, REFERENCE, seed)
-        self.reference = sketch(self.reference)
+    def __init__(self, method: Method, trained_on: Dataset, held_out: Dataset) -> None:
+        seed, device, probe = method.config.training.seed, method.engine.device, method.probe()
+        if probe is None:
+            raise GanvasError(f"Method {method.config.method.name!r} shows nothing to a monitor.")
+        generator, pack = probe.generator, probe.pack
+
+        def choose(dataset: Dataset, count: int) -> tuple[Tensor, Tensor | None]:
+            count = min(count, len(dataset)) // pack * pack
+            chosen = torch.randperm(len(dataset), generator=stream(seed, "probe"))[:count]
+            samples, labels = dataset.take(chosen)
+            samples = samples.to(device)
+            if method.spec.kind == "images":
+                samples = from_uint8(samples, generator.value_range)
+            return samples, None if labels is None else labels.to(device)
+
         count = PROBE // pack * pack
-        noise = torch.randn(count, players.generator.latent_dim, generator=stream(seed, "monitor"))
-        self.z = to_prior(players.generator.prior, noise).to(players.device)
+        self.train, self.held = choose(trained_on, count), choose(held_out, count)
+        self.reference, self.reference_labels = choose(trained_on, REFERENCE)
+        self.reference = sketch(self.reference)
+        noise = torch.randn(count, generator.latent_dim, generator=stream(seed, "monitor"))
+        self.z = to_prior(generator.prior, noise).to(device)
         self.labels: Tensor | None = None
-        if players.generator.num_classes:
+        if generator.num_classes:
             # In the shares of the data: as many of each class would be another distribution, however good the generator is.
-            known = (
-                torch.arange(players.generator.num_classes) if self.train[1] is None else self.train[1].cpu()
-            )
-            self.labels = in_shares(known, count, seed).to(players.device)
+            known = torch.arange(generator.num_classes) if self.train[1] is None else self.train[1].cpu()
+            self.labels = in_shares(known, count, seed).to(device)
         self.last: Tensor | None = None
         """Sketch of the last measurement's samples; part of the state of a run."""
         real = sketch(self.train[0])
@@ -73,42 +84,42 @@ class Monitor:
             self.held_nearest = float(torch.cdist(sketch(self.held[0]), self.reference).min(1).values.mean())
         self.real_classes = 0 if self.train[1] is None else len(self.train[1].unique())
 
-    @staticmethod
-    def _choose(players: Players, dataset: Dataset, count: int, seed: int) -> tuple[Tensor, Tensor | None]:
-        pack = players.critic.pack
-        count = min(count, len(dataset)) // pack * pack
-        chosen = torch.randperm(len(dataset), generator=stream(seed, "probe"))[:count]
-        samples, labels = dataset.take(chosen)
-        samples = samples.to(players.device)
-        if players.is_images:
-            samples = from_uint8(samples, players.generator.value_range)
-        return samples, None if labels is None else labels.to(players.device)
-
     @torch.no_grad()
-    def measure(self, players: Players) -> dict[str, float]:
+    def measure(self, method: Method) -> dict[str, float]:
         """The signals now."""
-        generator, critic = players.generator, players.critic
-        modes = (generator.training, critic.training)
-        generator.eval(), critic.eval()
-        with players.autocast():
-            fake = generator(self.z, self.labels).float()
-            conditional = bool(generator.num_classes)
-            on_fake = critic(fake, self.labels).float()
-            on_train = critic(self.train[0], self.train[1] if conditional else None).float()
-            on_held = (
-                critic(self.held[0], self.held[1] if conditional else None).float()
-                if len(self.held[0])
-                else None
-            )
-        generator.train(modes[0]), critic.train(modes[1])
-        found = self._critic(on_fake, on_train, on_held) | self._samples(sketch(fake)) | _gradients(players)
+        probe = method.probe()
+        assert probe is not None
+        networks = [probe.generator, *probe.networks.values()]
+        modes = [network.training for network in networks]
+        for network in networks:
+            network.eval()
+        labels = self.labels
+        with method.engine.autocast():
+            fake = probe.generator(self.z, labels).float()
+            found = self._samples(sketch(fake))
+            if probe.critic is not None:
+                found = self._judged(probe, fake) | found
+        for network, mode in zip(networks, modes, strict=True):
+            network.train(mode)
+        found |= _gradients(probe.networks)
         if self.real_roughness:
             found["roughness"] = _roughness(fake) / self.real_roughness
-        if players.config.training.ema_kimg or players.config.training.ema_end_kimg:
-            found["ema_drift"] = _drift(players.average, generator)
-        if players.config.augment.policy or players.config.augment.pseudo:
-            found["augment_p"] = float(players.adaptive.p)
+        if probe.average is not None:
+            found["ema_drift"] = _drift(probe.average, probe.generator)
+        if probe.augment_p is not None:
+            found["augment_p"] = float(probe.augment_p)
         return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _judged(self, probe: Probe, fake: Tensor) -> dict[str, float]:
+        assert probe.critic is not None
+        conditional = bool(probe.generator.num_classes)
+
+        def logits(samples: Tensor, labels: Tensor | None) -> Tensor:
+            assert probe.critic is not None
+            return probe.critic(samples, labels if conditional else None).float()
+
+        on_held = logits(*self.held) if len(self.held[0]) else None
+        return self._critic(logits(fake, self.labels), logits(*self.train), on_held)
 
     def _critic(self, on_fake: Tensor, on_train: Tensor, on_held: Tensor | None) -> dict[str, float]:
         found = {
@@ -184,13 +195,13 @@ def _ranked_right(real: Tensor, fake: Tensor) -> float:
     return float((above > 0).float().mean() + 0.5 * (above == 0).float().mean())
 
 
-def _gradients(players: Players) -> dict[str, float]:
+def _gradients(networks: Mapping[str, nn.Module]) -> dict[str, float]:
     found = {}
-    for name, network in (("generator", players.generator), ("critic", players.critic)):
+    for name, network in networks.items():
         each = [p.grad for p in network.parameters() if p.grad is not None]
         if each:
             found[f"gradient_{name}"] = float(torch.stack(torch._foreach_norm(each)).norm())
-    if found.get("gradient_critic"):
+    if found.get("gradient_critic") and "gradient_generator" in found:
         found["gradient_ratio"] = found["gradient_generator"] / found["gradient_critic"]
     return found
 

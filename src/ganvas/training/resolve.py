@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ganvas import losses, networks
+from ganvas import losses
 from ganvas.config import (
     AugmentConfig,
     Config,
@@ -23,6 +23,7 @@ from ganvas.errors import GanvasError
 from ganvas.losses import augmentations
 from ganvas.networks import families
 from ganvas.presets import WIDTHS, default_preset, presets, resized
+from ganvas.training.method import DataSpec, methods
 
 DIFFAUGMENT = ("colour", "translation", "cutout")
 RECIPES = {
@@ -195,39 +196,10 @@ def _weighted(penalties: Sequence[PenaltyConfig], gamma: float) -> tuple[Penalty
 
 def _check(config: Config, dataset: Dataset) -> Config:
     """Names, ranges, and whether the networks fit the data: everything that would fail later fails here."""
-    import torch
-
     validate(config)
     check_batch(config.training.batch, dataset.split(config.data.holdout, config.data.fold)[0])
-    losses.losses.get(config.objective.loss)
-    for penalty in config.objective.penalties:
-        losses.penalties.get(penalty.name)
-    for name in config.augment.policy:
-        augmentations.get(name)
-    with torch.device("meta"):
-        generator = networks.build_generator(config.network, dataset.shape, dataset.num_classes)
-        networks.build_critic(config.network, dataset.shape, dataset.num_classes)
-    assert generator.shape == dataset.shape
-    if config.augment.policy and not dataset.is_images:
-        raise GanvasError(f"--augment is for images, and {dataset.name} has points. Leave it away.")
-    for name in config.augment.policy:
-        channels = augmentations.get(name).channels
-        if channels and dataset.shape[0] not in channels:
-            raise GanvasError(
-                f"--augment {name} is for grey or colour images, and {dataset.name} has {dataset.shape[0]} channels. "
-                "Use --augment ada-diffaugment."
-            )
-    if config.objective.path_length and not hasattr(generator, "path_mean"):
-        raise GanvasError(
-            f"objective.path_length needs a generator with a mapping network, and {config.network.name!r} has none. "
-            "Use --network style."
-        )
-    codes, sizes = int(config.network.critic.get("codes", 0)), config.network.categorical
-    if codes < 0 or codes + sum(sizes) > config.network.latent_dim:
-        raise GanvasError(
-            f"network.critic.codes is {codes} and network.categorical {list(sizes)}; there are "
-            f"{config.network.latent_dim} numbers in z."
-        )
+    spec = DataSpec(dataset.shape, dataset.num_classes)
+    methods.get(config.method.name).check(config, spec)
     if config.data.balance:
         balanced(dataset)
     return config

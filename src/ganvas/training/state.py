@@ -8,10 +8,10 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.checkpoint import pack, unpack
-from ganvas.config import Config, differences, from_dict, to_dict
+from ganvas.config import Config, differences, read_config, to_dict
 from ganvas.errors import GanvasError
 from ganvas.runs import Run
-from ganvas.training.players import Players
+from ganvas.training.method import Method
 
 MAY_CHANGE = (
     "kimg", "minutes", "device", "log_kimg", "snapshot_kimg", "eval_kimg", "eval_samples", "monitor_kimg", "duality_steps",
@@ -22,7 +22,7 @@ MAY_CHANGE = (
 
 @dataclass
 class Memory:
-    """What a run remembers beside its players."""
+    """What a run remembers beside its method."""
 
     seconds: float = 0.0
     """Trained so far."""
@@ -34,14 +34,15 @@ class Memory:
     """The monitor's last sketch of its samples, which the next one is compared with."""
 
 
-def save(run: Run, players: Players, memory: Memory, fingerprint: str) -> None:
+def save(run: Run, method: Method, memory: Memory, fingerprint: str) -> None:
     """Write state/latest.safetensors."""
+    engine = method.engine
     header = {
-        "kind": "state", "images": players.images, "steps": players.steps, "seconds": memory.seconds,
-        "rate_factor": players.rate_factor, "rollbacks": memory.rollbacks, "records": memory.records,
-        "config": to_dict(players.config), "data": fingerprint,
+        "kind": "state", "images": engine.images, "steps": engine.steps, "seconds": memory.seconds,
+        "rate_factor": engine.rate_factor, "rollbacks": memory.rollbacks, "records": memory.records,
+        "config": to_dict(method.config), "data": fingerprint,
     }  # fmt: skip
-    tensors = pack(players.random, players.tensors(), players.optimizers())
+    tensors = pack(engine.random, method.networks.items(), method.optimizers.items())
     if memory.drawn is not None:
         tensors["monitor.drawn"] = memory.drawn
     with io.atomic(run.state_path) as temporary:
@@ -60,7 +61,7 @@ def check(run: Run, config: Config, fingerprint: str) -> io.Json:
         if not isinstance(header.get(name), (int, float)) or header[name] < 0:
             raise GanvasError(f"{run.state_path} is damaged: its {name!r} is {header.get(name)!r}.")
     if "config" in header:
-        written = from_dict(Config, header["config"], "the state's config")
+        written = read_config(header["config"], header["format_version"], "the state's config")
         now = {name: getattr(config.training, name) for name in MAY_CHANGE}
         written = replace(written, training=replace(written.training, **now))
         if found := differences(written, config):
@@ -73,16 +74,17 @@ def check(run: Run, config: Config, fingerprint: str) -> io.Json:
     return header
 
 
-def restore(run: Run, players: Players, fingerprint: str) -> Memory:
-    """Load the state into `players`; what the run remembers beside them."""
-    check(run, players.config, fingerprint)
+def restore(run: Run, method: Method, fingerprint: str) -> Memory:
+    """Load the state into `method`; what the run remembers beside them."""
+    engine = method.engine
+    check(run, method.config, fingerprint)
     tensors, header = io.load_tensors(run.state_path)
     try:
-        unpack(tensors, players.random, players.tensors(), players.optimizers())
-        if players.captured is not None:
-            players.captured.forget()
-        players.rate_factor = float(header.get("rate_factor", 1.0))
-        players.images, players.steps = int(header["images"]), int(header["steps"])
+        unpack(tensors, engine.random, method.networks.items(), method.optimizers.items())
+        if engine.captured is not None:
+            engine.captured.forget()
+        engine.rate_factor = float(header.get("rate_factor", 1.0))
+        engine.images, engine.steps = int(header["images"]), int(header["steps"])
         return Memory(
             float(header["seconds"]), _rollbacks(header), _records(header, run), tensors.get("monitor.drawn")
         )

@@ -86,7 +86,7 @@ def mode_collapse(probes: Sequence[Json], stands: bool = False, window: int = WI
         return None
     return Verdict(
         "mode collapse", "problem", "; ".join(seen) + ".",
-        "Try --set network.pack=2, a stronger --gamma, --set objective.mode_seeking=0.1, or half the generator's learning rate; "
+        "Try --set network.pack=2, a stronger --gamma, --term mode-seeking, or half the generator's learning rate; "
         "go back with --on-collapse rollback.",
     )  # fmt: skip
 

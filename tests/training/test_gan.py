@@ -18,8 +18,9 @@ from ganvas.losses import Penalty
 from ganvas.networks import GeneratorBase, from_uint8
 from ganvas.presets import presets
 from ganvas.training.duality import duality_gap
+from ganvas.training.gan import GanMethod
 from ganvas.training.monitor import Monitor
-from ganvas.training.players import Players
+from tests.training.games import gan
 
 IMAGES = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(64) % 4
@@ -38,15 +39,15 @@ def config(**changes: Any) -> Config:
 def stream() -> Callable[[], tuple[Tensor, Tensor]]:
     place = itertools.count(0, 8)
 
-    def following() -> tuple[Tensor, Tensor]:
+    def following(_: str) -> tuple[Tensor, Tensor]:
         i = next(place) % 64
         return IMAGES[i : i + 8], LABELS[i : i + 8]
 
     return following
 
 
-def players(**changes: Any) -> Players:
-    return Players(config(**changes), (1, 8, 8), 4, torch.device("cpu"))
+def players(**changes: Any) -> GanMethod:
+    return gan(config(**changes), (1, 8, 8), 4, torch.device("cpu"))
 
 
 def test_a_step_is_the_step_written_out_by_hand() -> None:
@@ -55,7 +56,7 @@ def test_a_step_is_the_step_written_out_by_hand() -> None:
     )
     generator, critic = copy.deepcopy(ours.generator), copy.deepcopy(ours.critic)
     random = torch.Generator()
-    random.set_state(ours.random.get_state())
+    random.set_state(ours.engine.random.get_state())
     ours.step(stream(), 0.0)
 
     rate, betas = ours.config.optimizer.lr_critic, (0.0, 0.99)
@@ -87,8 +88,8 @@ def test_lazy_penalties_are_scaled_by_their_interval() -> None:
         )  # fmt: skip
         values = []
         for _ in range(4):
-            p.step(lambda: (IMAGES, LABELS), 0.0)
-            values.append(p.read_stats()["penalty"])
+            p.step(lambda _: (IMAGES, LABELS), 0.0)
+            values.append(p.engine.read_figures()["penalty"])
         totals[interval] = values
     assert totals[4][1:] == [0, 0, 0]
     assert totals[4][0] == pytest.approx(sum(totals[1]), rel=0.02)
@@ -97,8 +98,8 @@ def test_lazy_penalties_are_scaled_by_their_interval() -> None:
 def test_critic_steps_and_the_count_of_images() -> None:
     p = players(objective__critic_steps=3, objective__penalties=[{"name": "clip", "weight": 0.01}])
     p.step(stream(), 0.0)
-    assert p.images == 24
-    assert p.steps == 1
+    assert p.engine.images == 24
+    assert p.engine.steps == 1
     assert p.optimizer_critic.state[next(iter(p.critic.parameters()))]["step"] == 3
     assert p.optimizer_generator.state[next(iter(p.generator.parameters()))]["step"] == 1
     assert max(w.abs().max().item() for w in p.critic.parameters()) <= 0.01 + 1e-7
@@ -109,7 +110,7 @@ def test_learning_rate_schedules(schedule: str) -> None:
     p = players(optimizer__schedule=schedule)
     rates = []
     for progress in (0.0, 0.5, 1.0):
-        p._follow(progress)
+        p.engine.set_rates(progress)
         rates.append(p.optimizer_critic.param_groups[0]["lr"] / p.config.optimizer.lr_critic)
     assert rates == pytest.approx([1, 1, 1] if schedule == "constant" else [1, 0.51, 0.02])
 
@@ -134,7 +135,7 @@ def test_the_schedules_of_r3gan() -> None:
             assert optimizer.param_groups[0]["betas"] == pytest.approx((0.0, 0.9 + way * 0.09))
         assert p.optimizer_critic.param_groups[0]["lr"] == pytest.approx(2e-4 - way * 1.5e-4)
         assert float(p.adaptive.p) == pytest.approx(way * 0.55)
-        assert p.read_stats()["penalty"] == pytest.approx(0.05 - way * 0.045)
+        assert p.engine.read_figures()["penalty"] == pytest.approx(0.05 - way * 0.045)
         share = 1.0 if way == 0 else 1 - 0.5 ** (8 / (way * 5e6))
         for old, new, live in zip(before, p.average.parameters(), p.generator.parameters(), strict=True):
             torch.testing.assert_close(new, old + share * (live - old))
@@ -152,9 +153,11 @@ def test_a_schedule_of_p_and_an_adaptive_p_exclude_each_other() -> None:
 def test_noise_reaches_the_networks() -> None:
     """Instance noise falls to nothing over the budget; input noise does not."""
     plain, noisy = players(), players(objective__instance_noise=0.5)
-    first_plain = plain._real(stream()())[0]
-    assert torch.equal(noisy._seen(first_plain, 0.0), first_plain)
-    spread = (noisy._seen(first_plain, 0.5) - first_plain).std().item()
+    noisy.prepare(1.0)
+    first_plain = plain._real(stream()("data"))[0]
+    assert torch.equal(noisy._augment(first_plain), first_plain)
+    noisy.prepare(0.0)
+    spread = (noisy._augment(first_plain) - first_plain).std().item()
     assert spread == pytest.approx(0.5, rel=0.15)
     a, b = players(), players(objective__input_noise=1.0)
     assert not torch.allclose(a._fake(None)[1], b._fake(None)[1])
@@ -181,19 +184,19 @@ def test_conditional_networks_get_their_labels() -> None:
 def test_the_first_bad_step_is_remembered() -> None:
     p = players()
     p.step(stream(), 0.0)
-    assert p.read_stats()["bad_step"] == -1
+    assert p.engine.read_figures()["bad_step"] == -1
     with torch.no_grad():
         next(p.critic.parameters()).fill_(float("nan"))
     for _ in range(3):
         p.step(stream(), 0.0)
-    assert p.read_stats()["bad_step"] == 2, "counted from 1, as in stats.jsonl"
+    assert p.engine.read_figures()["bad_step"] == 2, "counted from 1, as in stats.jsonl"
 
 
 def test_bf16_autocast_runs_and_stays_close() -> None:
     full, half = players(), players(training__precision="bf16")
     for p in (full, half):
         p.step(stream(), 0.0)
-    a, b = full.read_stats(), half.read_stats()
+    a, b = full.engine.read_figures(), half.engine.read_figures()
     assert b["loss_critic"] == pytest.approx(a["loss_critic"], abs=0.05)
     assert b["penalty"] == pytest.approx(a["penalty"], rel=0.1, abs=1e-3)
     assert next(half.generator.parameters()).dtype == torch.float32
@@ -207,24 +210,24 @@ def test_compiled_networks_take_the_same_step(monkeypatch: pytest.MonkeyPatch) -
     for p in (plain, compiled):
         for batch in (stream(), stream()):
             p.step(batch, 0.0)
-    a, b = plain.read_stats(), compiled.read_stats()
+    a, b = plain.engine.read_figures(), compiled.engine.read_figures()
     assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
 
 
 def test_a_batch_that_processes_can_not_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.dist.world_size", lambda: 3)
-    with pytest.raises(GanvasError, match="can not be split over 3"):
+    with pytest.raises(GanvasError, match="cannot be split over 3"):
         players()
 
 
-def one_step(**changes: Any) -> Players:
+def one_step(**changes: Any) -> GanMethod:
     p = players(**changes)
     p.step(stream(), 0.5)
-    assert all(torch.isfinite(torch.tensor(list(p.read_stats().values()))))
+    assert all(torch.isfinite(torch.tensor(list(p.engine.read_figures().values()))))
     return p
 
 
-def moved(a: Players, b: Players) -> float:
+def moved(a: GanMethod, b: GanMethod) -> float:
     """How far the generators of two runs lie apart."""
     pairs = zip(a.generator.parameters(), b.generator.parameters(), strict=True)
     return max((x - y).abs().max().item() for x, y in pairs)
@@ -233,45 +236,54 @@ def moved(a: Players, b: Players) -> float:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"objective__top_k": 0.5},
-        {"objective__latent_step": 0.9},
-        {"objective__feature_matching": 10.0},
-        {"objective__mode_seeking": 1.0},
+        {"objective__terms": [{"name": "top-k", "weight": 0.5}]},
+        {"objective__terms": [{"name": "latent-optimisation", "weight": 0.9}]},
+        {"objective__terms": [{"name": "feature-matching", "weight": 10.0}]},
+        {"objective__terms": [{"name": "mode-seeking", "weight": 1.0}]},
         {"augment__policy": ["translation", "cutout"]},
     ],
-    ids=lambda changes: next(iter(changes)),
+    ids=["top-k", "latent-optimisation", "feature-matching", "mode-seeking", "augment"],
 )
 def test_each_option_changes_the_generators_step(changes: dict[str, Any]) -> None:
     assert moved(one_step(), one_step(**changes)) > 1e-4
     assert moved(one_step(), one_step()) == 0
 
 
+def latent_step(weight: float, damping: float) -> dict[str, Any]:
+    return {"name": "latent-optimisation", "weight": weight, "options": {"damping": damping}}
+
+
+def stepped(p: GanMethod, z: Tensor) -> Tensor:
+    """z as the game's only term moves it."""
+    (active,) = p.terms
+    assert active.term.latents is not None
+    return active.term.latents(p._view(z, None, active), active.weight)
+
+
 def test_the_latent_step_is_the_natural_gradient_of_the_logit() -> None:
     """LOGAN's closed form: with a large damping the step is a g / b, and the logit rises by a |g|^2 / b to first order."""
-    p = players(
-        objective__latent_step=1.0, objective__latent_damping=1e4, network__critic__minibatch_std=False
-    )
+    p = players(objective__terms=[latent_step(1.0, 1e4)], network__critic__minibatch_std=False)
     z = torch.randn(8, p.generator.latent_dim)
     start = z.clone().requires_grad_(True)
     logits = p.critic(p.generator(start))
     (g,) = torch.autograd.grad(logits.sum(), start)
-    moved = p._towards_real(z, None)
+    moved = stepped(p, z)
     torch.testing.assert_close(moved - z, g / (1e4 + g.square().sum(1, keepdim=True)), atol=1e-6, rtol=1e-2)
-    near = players(
-        objective__latent_step=0.01, objective__latent_damping=1.0, network__critic__minibatch_std=False
-    )
-    moved = near._towards_real(z, None)
+    near = players(objective__terms=[latent_step(0.01, 1.0)], network__critic__minibatch_std=False)
+    moved = stepped(near, z)
     assert (near.critic(near.generator(moved)) > near.critic(near.generator(z))).float().mean() > 0.8
 
 
 def test_top_k_is_the_step_on_the_best_fakes_alone() -> None:
     """At half of the budget the share has fallen to its end: the other half of the fakes gets no gradient."""
-    p = players(objective__top_k=0.5, network__critic__minibatch_std=False, optimizer__lr_critic=0.0)
-    p._follow(0.25)
-    assert p._turn(stream()()).top_k == 0.75
-    p._follow(0.5)
-    turn = p._turn(stream()())
-    assert turn.top_k == 0.5
+    p = players(
+        objective__terms=[{"name": "top-k"}], network__critic__minibatch_std=False, optimizer__lr_critic=0.0
+    )
+    p.prepare(0.25)
+    assert [share for _, share in p.choosing] == [0.75]
+    p.prepare(0.5)
+    turn = p._draw_batch(stream()("data"))
+    assert [share for _, share in p.choosing] == [0.5]
     turn.fake.retain_grad()
     p._generator_step(turn)
     assert turn.fake.grad is not None
@@ -310,7 +322,7 @@ def test_an_auxiliary_classifier_learns_the_labels() -> None:
     labels = torch.arange(32) % 4
     images[torch.arange(32), 0, labels * 2] = 250  # a bright row names the class
     for _ in range(60):
-        p.step(lambda: (images, labels), 0.0)
+        p.step(lambda _: (images, labels), 0.0)
     found = p.critic.answer(from_uint8(images, (-1, 1)), labels).classes
     assert found is not None
     assert (found.argmax(1) == labels).float().mean() > 0.9
@@ -318,9 +330,11 @@ def test_an_auxiliary_classifier_learns_the_labels() -> None:
 
 def test_codes_come_to_be_readable() -> None:
     """InfoGAN: the critic's guess at the first entries of z gets better than guessing 0 (a loss of K / 2)."""
-    p = players(network__critic__codes=2, objective__codes=1.0, training__batch=64)
+    p = players(
+        network__critic__codes=2, objective__terms=[{"name": "codes", "weight": 1.0}], training__batch=64
+    )
     for _ in range(150):
-        p.step(lambda: (IMAGES, LABELS), 0.0)
+        p.step(lambda _: (IMAGES, LABELS), 0.0)
     z = torch.randn(256, 6)
     guess = p.critic.answer(p.generator(z)).codes
     assert guess is not None
@@ -339,7 +353,7 @@ def test_pseudo_augmentation_shows_fakes_as_real() -> None:
 
 def test_ada_state_is_saved_with_the_run() -> None:
     p = one_step(augment__policy=["translation"], augment__p=0.0, augment__target=-1.0, augment__kimg=0.01)
-    assert "augment" in dict(p.tensors())
+    assert "augment" in p.networks
     for _ in range(3):
         p.step(stream(), 0.0)
     assert 0 < float(p.adaptive.p) <= 0.8 + 1e-6
@@ -350,17 +364,17 @@ STYLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def style_players(**changes: Any) -> Players:
+def style_players(**changes: Any) -> GanMethod:
     made = presets.get("small")
     for path, value in {
         **STYLE, "network.latent_dim": 6, "training.batch": 8, "training.device": "cpu", "training.precision": "fp32", **changes,
     }.items():  # fmt: skip
         made = replace_at(made, path, value)
-    return Players(made, (1, 8, 8), 4, torch.device("cpu"))
+    return gan(made, (1, 8, 8), 4, torch.device("cpu"))
 
 
 def test_path_length_regularisation_changes_the_step_and_keeps_a_mean() -> None:
-    plain, regularised = style_players(), style_players(**{"objective.path_length": 2.0})
+    plain, regularised = style_players(), style_players(**{"objective.terms": [{"name": "path-length"}]})
     for p in (plain, regularised):
         p.step(stream(), 0.0)
     assert moved(plain, regularised) > 1e-5
@@ -374,7 +388,7 @@ def test_a_growing_pair_follows_the_images_seen() -> None:
         "network.generator": schedule, "network.critic": {"channels": 4}, "training.batch": 8, "training.precision": "fp32",
     }.items():  # fmt: skip
         made = replace_at(made, path, value)
-    p = Players(made, (1, 8, 8), 0, torch.device("cpu"))
+    p = gan(made, (1, 8, 8), 0, torch.device("cpu"))
     levels = []
     for _ in range(5):
         p.step(stream(), 0.0)
@@ -400,7 +414,9 @@ LENGTHS = {"uniform": (lambda z: z.abs().max(), 1.0), "sphere": (lambda z: z.nor
 def test_all_of_training_draws_from_the_prior(prior: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the generator sees in a step, in the monitor's probe and in the duality gap: never a plain normal z."""
     monkeypatch.setattr(GeneratorBase, "prior", prior)
-    p = style_players(**{"objective.path_length": 1.0, "network.generator.style_mixing": 1.0})
+    p = style_players(
+        **{"objective.terms": [{"name": "path-length", "weight": 1.0}], "network.generator.style_mixing": 1.0}
+    )
     seen: list[Tensor] = []
     generator: Any = p.generator
     mapping = generator.mapping

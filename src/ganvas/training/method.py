@@ -1,0 +1,175 @@
+"""What a training method is. The loop, the state, the display, the report and the monitor know no more than this.
+
+A method names its networks and optimisers, takes a step and says what is written of it. `training.gan` is the game of a
+generator and a critic; docs/extending/method.md adds one of one's own.
+"""
+
+import abc
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ganvas import dist
+from ganvas.config import Config
+from ganvas.data import Dataset
+from ganvas.errors import GanvasError
+from ganvas.networks import GeneratorBase, from_uint8
+from ganvas.registry import Registry
+from ganvas.training.engine import Engine
+from ganvas.types import Batch, Shape
+
+NextBatch = Callable[[str], Batch]
+"""The name of a stream -> its next samples and labels."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What the samples of a training are."""
+
+    shape: Shape
+    num_classes: int = 0
+
+    @property
+    def kind(self) -> Literal["images", "points"]:
+        """Images (C, H, W) come as uint8, points (D,) as floats."""
+        return "images" if len(self.shape) == 3 else "points"
+
+
+class Probe(NamedTuple):
+    """What the monitor looks at between steps. It changes nothing of it."""
+
+    generator: GeneratorBase
+    """Draws as it trains now."""
+    average: GeneratorBase | None
+    """Its running average, when there is one."""
+    critic: Callable[[Tensor, Tensor | None], Tensor] | None
+    """Samples (B, ...) and labels -> logits; None where no network judges samples."""
+    networks: Mapping[str, nn.Module]
+    """Whose gradient norms are worth a line."""
+    pack: int = 1
+    """Samples that one logit judges."""
+    augment_p: Tensor | None = None
+    """Probability of the augmentations, when there are some."""
+
+
+class Method(abc.ABC):
+    """One way to train. A step has two halves: `prepare`, on the host, and `play`, on the device.
+
+    Raises `GanvasError` from `check` for a config that does not suit it.
+    """
+
+    streams: ClassVar[tuple[str, ...]] = ("data",)
+    """Where batches come from. With several, stream i holds the samples of label i (`ganvas train FOLDER FOLDER`)."""
+
+    networks: dict[str, nn.Module]
+    """Everything with weights or running figures, by name: what the state keeps. Set by `__init__`."""
+    optimizers: dict[str, torch.optim.Optimizer]
+    """By name; made by `Engine.optimizer`."""
+
+    def __init__(self, engine: Engine, spec: DataSpec) -> None:
+        self.engine, self.spec, self.config = engine, spec, engine.config
+        self.networks, self.optimizers = {}, {}
+
+    @classmethod
+    @abc.abstractmethod
+    def check(cls, config: Config, spec: DataSpec) -> None:
+        """Raise `GanvasError` for what would fail later: names, ranges, networks that do not fit the data."""
+
+    @classmethod
+    def unit(cls, config: Config, spec: DataSpec) -> int:
+        """How many neighbours in a batch belong together and stay in one process."""
+        return 1
+
+    @property
+    def batches_per_step(self) -> int:
+        """How many batches of each stream a step takes."""
+        return 1
+
+    def prepare(self, progress: float) -> None:
+        """What the host changes before a step: `engine.set_knob`, growing networks. `progress` is 0 to 1 of the budget."""
+        return
+
+    @abc.abstractmethod
+    def play(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
+        """The whole step on the device; batches stream by stream. Returns its figures, the same names at each step.
+
+        Names that begin with `loss` are shown while training and drawn in the report, those that end with `logits` too.
+        Nothing here may wait for the device, nor read what the host changes between steps other than by `engine.set_knob`.
+        """
+
+    @abc.abstractmethod
+    def exports(self) -> Mapping[str, nn.Module]:
+        """File stem -> network of a snapshot. What is called `generator` opens with `ganvas.load` and gives the previews."""
+
+    def kind(self) -> Hashable:
+        """Names what is due in this step: steps of one kind launch the same kernels."""
+        return None
+
+    def why_eager(self) -> str:
+        """Why its steps cannot be captured as CUDA graphs; "" where they can."""
+        return ""
+
+    def probe(self) -> Probe | None:
+        """What the monitor measures; None: nothing to watch."""
+        return None
+
+    def snapshot_figures(self, data: Dataset) -> dict[str, float]:
+        """Slow figures of a snapshot, for a line of statistics."""
+        return {}
+
+    def step(self, next_batch: NextBatch, progress: float) -> None:
+        """One step, counted by the engine; `progress` is 0 to 1 of the budget."""
+        engine = self.engine
+        batches = [next_batch(stream) for stream in self.streams for _ in range(self.batches_per_step)]
+        engine.images += self.config.training.batch * self.batches_per_step
+        engine.set_rates(progress)
+        self.prepare(progress)
+        engine.run(self.figured, self.kind(), batches)
+
+    def figured(self, batches: Sequence[Batch]) -> None:
+        """`play`, its figures summed by the engine."""
+        self.engine.figures.add(self.play(batches))
+
+    def floats(self, samples: Tensor, value_range: tuple[float, float] = (-1.0, 1.0)) -> Tensor:
+        """uint8 images -> floats within `value_range`, in the run's memory format; points stay as they are."""
+        if self.spec.kind == "points":
+            return samples
+        found = from_uint8(samples, value_range)
+        last = self.config.training.channels_last
+        return found.contiguous(memory_format=torch.channels_last) if last else found
+
+    def place(self, network: Any) -> Any:
+        """The network on the run's device, in its memory format."""
+        network = network.to(self.engine.device)
+        last = self.config.training.channels_last and self.spec.kind == "images"
+        return network.to(memory_format=torch.channels_last) if last else network
+
+
+methods: Registry[type[Method]] = Registry("method")
+
+
+def build_method(config: Config, spec: DataSpec, device: torch.device) -> Method:
+    """The method of a config with networks of fresh weights, ready to step."""
+    check_split(config, spec, dist.world_size())
+    engine = Engine(config, device)
+    made = methods.get(config.method.name)(engine, spec)
+    engine.capture(made.figured, made.networks, made.why_eager())
+    return made
+
+
+def check_split(config: Config, spec: DataSpec, processes: int) -> None:
+    """Raise `GanvasError` unless a batch can be split over the processes without cutting what belongs together."""
+    if processes == 1:
+        return
+    unit = methods.get(config.method.name).unit(config, spec)
+    batch = config.training.batch
+    if batch % (processes * unit):
+        least = processes * unit
+        each = f" in groups of {unit}, which the critic compares" if unit > 1 else ""
+        raise GanvasError(
+            f"A batch of {batch} cannot be split over {processes} processes{each}. "
+            f"Use a multiple of {least}: --batch {max(1, round(batch / least)) * least}."
+        )
