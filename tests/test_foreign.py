@@ -286,6 +286,28 @@ def real(model: ganvas.Model) -> Tensor:
     return (model.sample(600, seed=9).int() + 20).clamp(0, 255).to(torch.uint8)
 
 
+def test_what_is_known_of_a_module(model: ganvas.Model) -> None:
+    """What it draws and how; and nothing of a training that nobody has seen."""
+    info = model.info
+    assert (info.name, info.shape, info.latent_dim, info.prior) == ("Small", (1, 8, 8), 6, "normal")
+    assert info.value_range == (-1, 1)
+    unknown = (info.data, info.training, info.architecture, info.kimg, info.class_names, model.config)
+    assert unknown == (None,) * 6
+    assert info.resize is None
+    assert len(info.notes) == 2, "its mode, and its range"
+    assert "kimg" not in repr(model)
+
+
+def test_evaluate_says_what_is_not_known(model: ganvas.Model, real: Tensor) -> None:
+    """Copies are those of the training data, and these may or may not be among them."""
+    found = ganvas.evaluate(model, real, "authenticity,sliced-wasserstein", n=200, extractor="raw")
+    assert found.rows[0].kimg is None
+    (said,) = [each for each in found.warnings if "not known what this model was trained on" in each]
+    assert "authenticity and data-copying tell copies of array only" in said
+    found = ganvas.evaluate(model, real, "sliced-wasserstein", n=200, extractor="raw")
+    assert not any("not known" in each for each in found.warnings)
+
+
 def test_evaluate_wants_a_reference(model: ganvas.Model, real: Tensor, tmp_path: Path) -> None:
     np.save(tmp_path / "real.npy", real[:, 0].numpy())
     with pytest.raises(

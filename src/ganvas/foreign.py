@@ -11,10 +11,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ganvas.config import Config
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.model import Model, draw_prior
+from ganvas.model import Model, ModelInfo, draw_prior
 from ganvas.networks.base import GeneratorBase
 
 Prior = Literal["normal", "uniform", "sphere"]
@@ -81,7 +80,7 @@ def wrap(
     `lambda x: x.permute(0, 3, 1, 2)`.
 
     The module is put into evaluation mode and its weights are frozen; half and double precision work, samples are float32.
-    What was found, and done, is kept in `model.info["notes"]` and shown by `print(model)`. A module that is not a function of
+    What was found, and done, is kept in `model.info.notes` and shown by `print(model)`. A module that is not a function of
     its latents alone gets a `UserWarning`; what can not be taken raises `GanvasError` saying what does not fit and what to give.
     """
     if not isinstance(module, nn.Module):
@@ -127,15 +126,7 @@ def wrap(
     if dtype := _dtype(module):
         notes.append(f"it computes in {dtype}, its samples are float32") if dtype != torch.float32 else None
     notes += [each.text for each in findings.values() if not each.passed or "clipped" in each.text]
-    info: dict[str, Any] = {
-        "kind": "generator",
-        "shape": list(found),
-        "num_classes": num_classes,
-        "kimg": 0.0,
-        "foreign": name,
-        "notes": notes,
-    }
-    return Model(generator, None, Config(), info)
+    return Model(generator, None, ModelInfo.of(generator, name, notes=tuple(notes)))
 
 
 def verify(generator: GeneratorBase) -> list[Finding]:

@@ -169,7 +169,7 @@ def test_non_finite_losses_stop_the_run(
         tiny_train(settings={"training.snapshot_kimg": 0.128})
     (path,) = (tmp_path / "runs").iterdir()
     model = ganvas.load(path)
-    assert model.info["kimg"] == 0.256
+    assert model.info.kimg == 0.256
     assert all(torch.isfinite(p).all() for p in model.generator.parameters())
     assert "not finite at step 12" in (path / "log.txt").read_text()
 

@@ -258,13 +258,14 @@ class Loop:
         self._save_preview(name)
         kimg = self.players.images / 1000
         if self.quality is not None and self.quality.due(kimg):
-            value = self.quality.measure(Model(self.players.average, None, self.config, header), folder)
+            model = Model.of_run(self.players.average, None, self.config, header)
+            value = self.quality.measure(model, folder)
             self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.quality.best:.2f})")
         if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
             state.save(self.run, self.players, self.memory, self.dataset.fingerprint)
 
     def _save_preview(self, name: str) -> None:
-        model = Model(self.players.average, None, self.config, {})
+        model = Model.of_run(self.players.average, None, self.config, {})
         count = PREVIEWS if self.dataset.is_images else 20 * PREVIEWS
         picture = pictures.draw(model.sample(count, seed=self.config.training.seed))
         io.write_bytes(self.run.samples_path / f"{name}.png", pictures.png(picture))

@@ -46,13 +46,16 @@ class Renderer:
     """One model, seen from any number of pages. Safe to call from several threads."""
 
     def __init__(
-        self, model: Model, name: str = "model", ratio: LogRatio | None = None, real: Real | None = None
-    ) -> None:
+        self, model: Model, name: str = "model", ratio: LogRatio | None = None, real: Real | None = None,
+        unreal: str = "",
+    ) -> None:  # fmt: skip
         if len(model.shape) != 3:
             raise GanvasError(
                 f"The explorer shows pictures; this model draws points of {model.shape[0]} numbers. Use ganvas sample."
             )
         self.model, self.ratio, self.real = model, ratio, real
+        self.unreal = unreal or "No real images are at hand."
+        """Why there are none, in words, where `real` is None."""
         self.name = name.encode(
             "utf-8", "replace"
         ).decode()  # a folder's may hold bytes that no page can show
