@@ -166,9 +166,9 @@ def open_attribute(name: str, model: Model) -> Attribute:
         return attributes.get(name)
     judge = classifier_of(model)
     if judge is None:
-        raise GanvasError(
-            f"class:NAME needs a bundled classifier of the model's data, there is none of {data_of(model) or 'unknown data'!r}."
-        )
+        data = data_of(model)
+        why = f"there is none of {data!r}" if data else "and what this model was trained on is not known"
+        raise GanvasError(f"class:NAME needs a bundled classifier of the model's data, {why}.")
     wanted, names = name.removeprefix("class:"), class_names(model)
     if wanted in names:
         index = names.index(wanted)
