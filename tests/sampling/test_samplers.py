@@ -462,6 +462,8 @@ def test_flow_goes_uphill_and_transport_too_but_stays_near() -> None:
 class Offset(GeneratorBase):
     """A style generator whose w is z, 10 further along an axis of its own for each class: class c has its mean at 10 e_c."""
 
+    w_dim, num_layers, noise_shapes, style_layers = 3, 2, (), ()
+
     def __init__(self) -> None:
         super().__init__((3,), 3, 3, embed=False)
 
