@@ -16,7 +16,7 @@ from ganvas.latent.space import LatentW
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import GeneratorBase, StyleBased, build_generator, families
 from ganvas.networks.style import StyleGenerator
-from ganvas.testing import check_style_based
+from ganvas.testing import check_generator, check_style_based
 
 
 class Bars(GeneratorBase):
@@ -140,6 +140,60 @@ def test_what_lacks_a_step_is_none() -> None:
     assert "w" not in spaces(model)
     with pytest.raises(GanvasError, match=r"bars has no w, w\+ or styles: it is not style-based"):
         LatentW(model)
+
+
+class Reel(nn.Module):
+    """Somebody's own, no class of ganvas: `Bars` inside, latents (B, 3, 1, 1), samples (B, 4, 4)."""
+
+    def __init__(self, **changed: Any) -> None:
+        super().__init__()
+        self.bars = Bars()
+        for name in ("w_dim", "num_layers", "noise_shapes", "style_layers", "broadcast", "styles"):
+            setattr(self, name, changed.get(name, getattr(self.bars, name)))
+
+    def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.bars.mapping(z[:, :, 0, 0])
+
+    def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
+        return self.bars.synthesis(styles, noise)[:, 0]
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.synthesis(self.styles(self.broadcast(self.mapping(z))))
+
+
+def test_a_wrapped_module_keeps_its_w() -> None:
+    model = ganvas.wrap(Reel(), latent_dim=3, shape=(1, 4, 4), latent_shape=(3, 1, 1))
+    assert spaces(model)[:4] == ["z", "w", "w+", "styles"]
+    assert model.config is None
+    z = model.latents(5)
+    expected = Bars()(z)
+    for name in ("z", "w", "w+", "styles"):
+        space = open_space(model, name)
+        torch.testing.assert_close(space.decode(space.of(z)), expected)
+    assert all(each.passed for each in check_generator(model) if each.name.startswith("space "))
+    assert find(open_space(model, "w"), "sefa", 2)[0].vector.shape == (5,)
+
+
+@pytest.mark.parametrize(
+    ("changed", "given", "said"),
+    [
+        ({"num_layers": 3}, {}, "every row the same"),
+        ({}, {"output": lambda drawn: drawn}, "takes float32 and no output="),
+    ],
+)
+def test_a_w_that_does_not_fit_is_left_out_and_said(
+    changed: dict[str, Any], given: dict[str, Any], said: str
+) -> None:
+    reel = Reel(**changed)
+    if "num_layers" in changed:
+        reel.forward = lambda z: reel.bars(z[:, :, 0, 0])[:, 0]  # type: ignore[method-assign]
+    model = ganvas.wrap(reel, latent_dim=3, shape=(1, 4, 4), latent_shape=(3, 1, 1), **given)
+    assert "w" not in spaces(model)
+    assert f"it is style-based, and its w is not used: {'not so: w becomes w+' if changed else ''}" in repr(
+        model
+    )
+    assert said in repr(model)
+    torch.testing.assert_close(model.generator(model.latents(5)), Bars()(model.latents(5)))
 
 
 def test_the_tools_need_nothing_but_the_protocol() -> None:
