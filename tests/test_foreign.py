@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from ganvas.latent.dissect import dissect
 from ganvas.latent.invert import invert, tune
 from ganvas.latent.map import draw_map
 from ganvas.model import Model, ModelInfo
-from ganvas.networks import build_generator
+from ganvas.networks import build_critic, build_generator
 from ganvas.sampling import fit_ratio, samplers
 from ganvas.sampling.improve import Judge, improve
 from ganvas.testing import check_generator
@@ -397,6 +398,16 @@ def test_calibrate_and_sample(model: ganvas.Model, real: Tensor, tmp_path: Path)
     torch.testing.assert_close(again(images), ratio(images))
     with pytest.raises(GanvasError, match=r"give at least 200, or others with train=. There are 150"):
         fit_ratio(space, real[:150])
+
+
+def test_a_critic_of_ones_own_is_in_no_file(model: ganvas.Model, real: Tensor, tmp_path: Path) -> None:
+    """It calibrates like any other; a file would have to say what it is built from."""
+    critic = build_critic(NetworkConfig("dcgan", critic={"channels": 4}), (1, 8, 8), 0).eval()
+    ratio = fit_ratio(open_space(replace(model, critic=critic)), real, critic="own")
+    assert ratio.report.critic == "own"
+    with pytest.raises(GanvasError, match="critic of unknown architecture can not be saved"):
+        ratio.save(tmp_path / "ratio.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_improve(model: ganvas.Model, real: Tensor) -> None:
