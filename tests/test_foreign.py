@@ -405,7 +405,7 @@ def test_a_critic_of_ones_own_is_in_no_file(model: ganvas.Model, real: Tensor, t
     critic = build_critic(NetworkConfig("dcgan", critic={"channels": 4}), (1, 8, 8), 0).eval()
     ratio = fit_ratio(open_space(replace(model, critic=critic)), real, critic="own")
     assert ratio.report.critic == "own"
-    with pytest.raises(GanvasError, match="critic of unknown architecture can not be saved"):
+    with pytest.raises(GanvasError, match="critic of unknown architecture cannot be saved"):
         ratio.save(tmp_path / "ratio.safetensors")
     assert not list(tmp_path.iterdir())
 

@@ -52,7 +52,7 @@ class DataReference:
     fingerprint: str = ""
     """Of what was in them."""
     mark: str = ""
-    """Says to `ganvas.data.origin` that this user trained on them; empty or of no meaning in anybody else's file."""
+    """Tells `ganvas.data.origin` that this user trained on them; of no meaning in anybody else's file."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ModelInfo:
 
     @classmethod
     def of_run(cls, generator: GeneratorBase, config: Config, header: Mapping[str, Any]) -> "ModelInfo":
-        """Of a run's generator: its config, and `kimg`, `class_names` and `data` of a header where it has them."""
+        """Of a run's generator: its config, and of a header `kimg`, `class_names` and `data`, if it has them."""
         about, kimg, names = header.get("data") or {}, header.get("kimg"), header.get("class_names")
         said = [about.get(key) for key in ("name", "fingerprint", "mark")]
         words = [word if isinstance(word, str) else "" for word in said]
@@ -113,7 +113,7 @@ class ModelInfo:
 
     @property
     def resize(self) -> Resize | None:
-        """How other pictures are brought to its size: as its own data were, where that is known and was needed."""
+        """How its own data were brought to its size, and others are; None: not known, or not needed."""
         return None if self.data is None else self.data.config.resize
 
     def header(self) -> io.Json:
@@ -149,7 +149,7 @@ class Model:
         cls, generator: GeneratorBase, critic: CriticBase | None, config: Config, header: Mapping[str, Any],
         path: Path | None = None,
     ) -> "Model":  # fmt: skip
-        """The networks of a run, as its config and the header of its files describe them (`ModelInfo.of_run`)."""
+        """The networks of a run, as its config and the header of its files describe them."""
         return cls(generator, critic, ModelInfo.of_run(generator, config, header), path)
 
     @property
@@ -253,10 +253,10 @@ class Model:
         """Write the generator as one .safetensors file that `load` opens. Raises `GanvasError` for one that it could not."""
         if self.info.architecture is None:
             wrapped = "module" in dict(self.generator.named_children())
+            held = "model.generator.module" if wrapped else "model.generator"
             raise GanvasError(
-                f"This model is {self.info.name}, a module of your own: a file of it could not be opened without its code. Keep "
-                f"its weights, safetensors.torch.save_model(model.generator{'.module' if wrapped else ''}, path), and wrap it "
-                "again."
+                f"This model is {self.info.name}, a module of your own: a file of it could not be opened without "
+                f"its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it again."
             )
         path = Path(path)
         if path.suffix != ".safetensors":
@@ -271,7 +271,8 @@ class Model:
         source = f", {self.path}" if self.path else ""
         critic = ", with its critic" if self.critic is not None else ""
         notes = "".join(f"; {note}" for note in self.info.notes)
-        return f"Model({self.info.name}: z {self.latent_dim} -> {self.shape}{classes}{trained}{critic}{source}{notes})"
+        drawn = f"{self.info.name}: z {self.latent_dim} -> {self.shape}"
+        return f"Model({drawn}{classes}{trained}{critic}{source}{notes})"
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows: the first samples."""

@@ -119,7 +119,8 @@ def calibrated(
     )  # fmt: skip
     if known is None:
         ratio.report.warnings.append(
-            "It is not known what this model was trained on: held-out samples may be among it, and judged too well."
+            "It is not known what this model was trained on: held-out samples may be among it, and judged "
+            "too well."
         )
     return ratio, judge
 

@@ -342,7 +342,7 @@ def style_based(model: Model) -> StyleBased:
     """The model's generator. Raises `GanvasError` where it has no w."""
     if not isinstance(model.generator, StyleBased):
         raise GanvasError(
-            f"{model.info.name} has no w, w+ or styles: it is not style-based (see ganvas.networks.StyleBased)."
+            f"{model.info.name} has no w, w+ or styles: it is not style-based (ganvas.networks.StyleBased)."
         )
     return model.generator
 

@@ -157,8 +157,8 @@ def evaluate(
     warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
     if model is not None and trained is None and OF_COPIES & {value.name for value in values}:
         warnings.append(
-            f"It is not known what this model was trained on: {' and '.join(sorted(OF_COPIES))} tell copies of "
-            f"{dataset.name} only, and held-out samples may be among what it has seen."
+            "It is not known what this model was trained on: "
+            f"{' and '.join(sorted(OF_COPIES))} tell copies of {dataset.name} only, and held-out samples may be among what it has seen."
         )
     floors: dict[str, float] = {}
     beside: dict[str, float] = {}

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class StyleBased(Protocol):
-    """A generator that draws in four steps: z -> `mapping` -> w -> `broadcast` -> w+ -> `styles` -> `synthesis` -> samples.
+    """A generator in four steps: z -> `mapping` -> w -> `broadcast` -> w+ -> `styles` -> `synthesis` -> samples.
 
-    Whoever has these members has the spaces w, w+ and styles, `sefa`, truncation in w and other noise in the explorer;
-    `ganvas.testing.check_style_based` tries whether they fit each other. W is `w_dim`, L is `num_layers`.
+    Whoever has these members has the spaces w, w+ and styles, `sefa`, truncation in w and other noise in the
+    explorer; `ganvas.testing.check_style_based` tries whether they fit each other. W is `w_dim`, L is `num_layers`.
     """
 
     w_dim: int
@@ -23,13 +23,13 @@ class StyleBased(Protocol):
 
     @property
     def noise_shapes(self) -> Sequence[tuple[int, ...]]:
-        """Shape of each noise map that `synthesis` takes, without the batch: (1, H, W), coarse to fine; none: no noise."""
+        """Shape of each noise map that `synthesis` takes, without the batch: (1, H, W), coarse to fine."""
 
     @property
     def style_layers(self) -> Sequence[nn.Module]:
-        """Affine layers w (B, W) -> style (B, C) whose `weight` (C, W) `sefa` reads, of those that `styles` applies.
+        """Affine layers w (B, W) -> style (B, C) of `styles`, whose `weight` (C, W) `sefa` reads.
 
-        Not all need be there: of several layers that draw images SeFa takes the last one alone (Shen and Zhou 2021).
+        Not all of them: of those that draw images SeFa takes the last one alone (Shen and Zhou 2021).
         """
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -42,4 +42,4 @@ class StyleBased(Protocol):
         """w+ (B, L, W) -> style vectors (B, C), each of a width of its own, coarse to fine."""
 
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Style vectors, and noise (B or 1, *shape) for each of `noise_shapes` or None for the fixed one -> (B, *shape)."""
+        """Style vectors -> (B, *shape). `noise`: (B or 1, 1, H, W) for each of `noise_shapes`; None: the fixed one."""

@@ -100,7 +100,7 @@ class LogRatio:
             what = (
                 "that was given as a function" if self.report.critic == "given" else "of unknown architecture"
             )
-            raise GanvasError(f"A ratio of a critic {what} can not be saved.")
+            raise GanvasError(f"A ratio of a critic {what} cannot be saved.")
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {"x": self.calibration.x, "y": self.calibration.y, "slope": self.calibration.slope}
         tensors["real_logits"] = self.real_logits
