@@ -256,7 +256,7 @@ def test_headers_of_before_still_open(
 
 
 def test_what_is_known_of_a_model(trained: Result, tmp_path: Path) -> None:
-    """Of a run everything is; a file of it says the same, and the generator's own numbers are the generator's."""
+    """Of a run everything is; a file of it says the same, and its shape and prior are the generator's."""
     model = ganvas.load(trained.run.path, device="cpu")
     info, run = model.info, trained.run
     assert info.data is not None

@@ -116,7 +116,8 @@ def wrap(
     The module is put into evaluation mode and its weights are frozen; half and double precision work, samples are float32.
     A module that is `ganvas.networks.StyleBased` keeps its w, w+ and styles.
     What was found, and done, is kept in `model.info.notes` and shown by `print(model)`. A module that is not a
-    function of its latents alone gets a `UserWarning`; what can not be taken raises `GanvasError` saying what does not fit and what to give.
+    function of its latents alone gets a `UserWarning`; what cannot be taken raises `GanvasError` saying what does
+    not fit and what to give.
     """
     if not isinstance(module, nn.Module):
         raise GanvasError(
@@ -225,7 +226,7 @@ def verify(generator: GeneratorBase) -> list[Finding]:
 
 @torch.no_grad()
 def verify_style(generator: GeneratorBase) -> list[Finding]:
-    """Whether the steps of a `StyleBased` generator are there and fit each other, tried in evaluation mode."""
+    """Whether the steps of a `StyleBased` generator fit each other, tried in evaluation mode."""
     members = [name for name in (*StyleBased.__annotations__, *vars(StyleBased)) if not name.startswith("_")]
     if lacking := [name for name in members if not hasattr(generator, name)]:
         return [Finding("members", False, f"it lacks {', '.join(lacking)}")]

@@ -97,7 +97,7 @@ class ModelInfo:
 
     @classmethod
     def of_run(cls, generator: GeneratorBase, config: Config, header: Mapping[str, Any]) -> "ModelInfo":
-        """Of a run's generator: its config, and of a header `kimg`, `class_names` and `data`, if it has them."""
+        """Of a run's generator: its config, and `kimg`, `class_names` and `data` of a header that has them."""
         about, kimg, names = header.get("data") or {}, header.get("kimg"), header.get("class_names")
         said = [about.get(key) for key in ("name", "fingerprint", "mark")]
         words = [word if isinstance(word, str) else "" for word in said]
@@ -255,8 +255,8 @@ class Model:
             wrapped = "module" in dict(self.generator.named_children())
             held = "model.generator.module" if wrapped else "model.generator"
             raise GanvasError(
-                f"This model is {self.info.name}, a module of your own: a file of it could not be opened without "
-                f"its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it again."
+                f"This model is {self.info.name}, a module of your own: a file of it could not be opened "
+                f"without its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it again."
             )
         path = Path(path)
         if path.suffix != ".safetensors":

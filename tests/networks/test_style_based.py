@@ -1,4 +1,4 @@
-"""The written protocol of style-based generators: who has it, what breaks it, and that the tools need nothing else."""
+"""The protocol of style-based generators: who has it, what breaks it, and that the tools need nothing else."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from ganvas.testing import check_generator, check_style_based
 
 
 class Bars(GeneratorBase):
-    """The smallest one: w = A z; row 0 of w+ scales four columns, row 1 shifts them; noise is added. No layer of ours."""
+    """The smallest one: w = A z; row 0 of w+ draws columns, row 1 rows; noise is added. No layer of ours."""
 
     w_dim, num_layers, noise_shapes = 5, 2, ((1, 4, 4),)
 
@@ -197,7 +197,7 @@ def test_a_w_that_does_not_fit_is_left_out_and_said(
 
 
 def test_the_tools_need_nothing_but_the_protocol() -> None:
-    """w, w+ and styles draw what z draws; sefa gives the leading axis of the normalised rows; noise has a seed."""
+    """w, w+ and styles draw what z draws; sefa gives the leading axis of all rows; noise has a seed."""
     from ganvas.web.renderer import Renderer
     from ganvas.web.state import State, pack
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class StyleBased(Protocol):
-    """A generator in four steps: z -> `mapping` -> w -> `broadcast` -> w+ -> `styles` -> `synthesis` -> samples.
+    """A generator in steps: z -> `mapping` -> w -> `broadcast` -> w+ -> `styles` -> `synthesis` -> samples.
 
     Whoever has these members has the spaces w, w+ and styles, `sefa`, truncation in w and other noise in the
-    explorer; `ganvas.testing.check_style_based` tries whether they fit each other. W is `w_dim`, L is `num_layers`.
+    explorer; `ganvas.testing.check_style_based` tries whether they fit. W is `w_dim`, L is `num_layers`.
     """
 
     w_dim: int
@@ -42,4 +42,4 @@ class StyleBased(Protocol):
         """w+ (B, L, W) -> style vectors (B, C), each of a width of its own, coarse to fine."""
 
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Style vectors -> (B, *shape). `noise`: (B or 1, 1, H, W) for each of `noise_shapes`; None: the fixed one."""
+        """Style vectors -> (B, *shape). `noise`: (B or 1, 1, H, W) for each of `noise_shapes`, or the fixed one."""

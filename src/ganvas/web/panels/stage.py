@@ -87,7 +87,8 @@ def _quality(page: Page) -> None:
             if page.session.renderer.model.path is None:
                 how = "ganvas.explore(model, ratio=ganvas.fit_ratio(space, real))"
             ui.label(
-                f"Realism is the critic's word where there is one, not calibrated: {how} for log p_data / p_G."
+                "Realism is the critic's word where there is one, not calibrated: "
+                f"{how} for log p_data / p_G."
             ).classes("small soft")
 
     told: dict[str, Likeness | None] = {}
