@@ -115,9 +115,9 @@ def wrap(
 
     The module is put into evaluation mode and its weights are frozen; half and double precision work, samples are float32.
     A module that is `ganvas.networks.StyleBased` keeps its w, w+ and styles.
-    What was found, and done, is kept in `model.info.notes` and shown by `print(model)`. A module that is not a
-    function of its latents alone gets a `UserWarning`; what cannot be taken raises `GanvasError` saying what does
-    not fit and what to give.
+    What was found, and done, is kept in `model.info.notes` and shown by `print(model)`. A module that is
+    not a function of its latents alone gets a `UserWarning`; what cannot be taken raises `GanvasError`
+    saying what does not fit and what to give.
     """
     if not isinstance(module, nn.Module):
         raise GanvasError(

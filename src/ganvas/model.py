@@ -97,7 +97,7 @@ class ModelInfo:
 
     @classmethod
     def of_run(cls, generator: GeneratorBase, config: Config, header: Mapping[str, Any]) -> "ModelInfo":
-        """Of a run's generator: its config, and `kimg`, `class_names` and `data` of a header that has them."""
+        """Of a run's generator: its config, and `kimg`, `class_names` and `data` of its files' header."""
         about, kimg, names = header.get("data") or {}, header.get("kimg"), header.get("class_names")
         said = [about.get(key) for key in ("name", "fingerprint", "mark")]
         words = [word if isinstance(word, str) else "" for word in said]
@@ -256,7 +256,8 @@ class Model:
             held = "model.generator.module" if wrapped else "model.generator"
             raise GanvasError(
                 f"This model is {self.info.name}, a module of your own: a file of it could not be opened "
-                f"without its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it again."
+                f"without its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it "
+                "again."
             )
         path = Path(path)
         if path.suffix != ".safetensors":

@@ -158,8 +158,8 @@ def evaluate(
     if model is not None and trained is None and OF_COPIES & {value.name for value in values}:
         warnings.append(
             "It is not known what this model was trained on: "
-            f"{' and '.join(sorted(OF_COPIES))} tell copies of {dataset.name} only, and held-out samples may be "
-            "among what it has seen."
+            f"{' and '.join(sorted(OF_COPIES))} tell copies of {dataset.name} only, and held-out samples "
+            "may be among what it has seen."
         )
     floors: dict[str, float] = {}
     beside: dict[str, float] = {}

@@ -42,4 +42,4 @@ class StyleBased(Protocol):
         """w+ (B, L, W) -> style vectors (B, C), each of a width of its own, coarse to fine."""
 
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Style vectors -> (B, *shape). `noise`: (B or 1, 1, H, W) for each of `noise_shapes`, or the fixed one."""
+        """Style vectors -> (B, *shape). `noise`: (B or 1, 1, H, W) for each of `noise_shapes`; or the fixed."""
