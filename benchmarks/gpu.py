@@ -143,7 +143,7 @@ def slider(devices: list[str]) -> None:
             generator = (
                 build_generator(config.network, (3, size, size), 0).eval().requires_grad_(False).to(device)
             )
-            renderer = Renderer(Model(generator, None, config, {"kimg": 0}))
+            renderer = Renderer(Model.of_run(generator, None, config, {}))
             vector = pack(torch.nn.functional.normalize(torch.randn(128), dim=0))
             states = [State(moves=(Move("one", vector, 1.0, i / 10),)) for i in range(-5, 25)]
             took = []

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
+from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.attributes import load_data_of
 from ganvas.latent.dissect import dissect
 from ganvas.latent.invert import invert, tune
 from ganvas.latent.map import draw_map
+from ganvas.model import Model, ModelInfo
+from ganvas.networks import build_critic, build_generator
 from ganvas.sampling import fit_ratio, samplers
 from ganvas.sampling.improve import Judge, improve
 from ganvas.testing import check_generator
@@ -286,6 +290,87 @@ def real(model: ganvas.Model) -> Tensor:
     return (model.sample(600, seed=9).int() + 20).clamp(0, 255).to(torch.uint8)
 
 
+def test_what_is_known_of_a_module(model: ganvas.Model) -> None:
+    """What it draws and how; and nothing of a training that nobody has seen."""
+    info = model.info
+    assert (info.name, info.shape, info.latent_dim, info.prior) == ("Small", (1, 8, 8), 6, "normal")
+    assert info.value_range == (-1, 1)
+    unknown = (info.data, info.training, info.architecture, info.kimg, info.class_names, model.config)
+    assert unknown == (None,) * 6
+    assert info.resize is None
+    assert len(info.notes) == 2, "its mode, and its range"
+    assert "kimg" not in repr(model)
+
+
+def test_evaluate_says_what_is_not_known(model: ganvas.Model, real: Tensor) -> None:
+    """Copies are those of the training data, and these may or may not be among them."""
+    found = ganvas.evaluate(model, real, "authenticity,sliced-wasserstein", n=200, extractor="raw")
+    assert found.rows[0].kimg is None
+    (said,) = [each for each in found.warnings if "not known what this model was trained on" in each]
+    assert "authenticity and data-copying tell copies of array only" in said
+    found = ganvas.evaluate(model, real, "sliced-wasserstein", n=200, extractor="raw")
+    assert not any("not known" in each for each in found.warnings)
+
+
+@pytest.fixture(scope="module")
+def untold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of a generator that says nothing of a training."""
+    config = NetworkConfig("dcgan", 6, generator={"channels": 4})
+    generator = build_generator(config, (1, 8, 8), 0).eval()
+    path = tmp_path_factory.mktemp("untold") / "g.safetensors"
+    Model(generator, None, ModelInfo.of(generator, "dcgan", architecture=config)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("eval {model} --n 100", 2, "does not say what it was trained on. Give them with --reference"),
+        ("calibrate {model}", 2, "does not say what it was trained on. Give them with --data"),
+        ("improve {model}", 2, "does not say what it was trained on. Give them with --data"),
+        ("calibrate {model} --data {real}", 0, "warning: It is not known what this model was trained on"),
+        ("sample {model} --n 4 --out {out}/s.png", 0, "4 samples (seed 0, kimg unknown)"),
+        ("sample {model} --n 4 --out {out}/s.png --json", 0, '"kimg": null'),
+        ("map {model} --n 300 --method pca --out {out}/m.png", 0, "does not say what it was trained on"),
+        (
+            "directions {model} --method attribute --attribute class:3 --out {out}/d.safetensors",
+            2,
+            "what this model was trained on is not known",
+        ),
+    ],
+)
+def test_commands_say_what_is_not_known(
+    untold: Path, real: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, code: int, said: str
+) -> None:  # fmt: skip
+    from ganvas.cli import main
+
+    np.save(tmp_path / "real.npy", real[:, 0].numpy())
+    known = {"model": untold, "real": tmp_path / "real.npy", "out": tmp_path}
+    assert main([*words.format(**known).split(), "--device", "cpu"]) == code
+    assert said in "".join(capsys.readouterr()).replace("\n", " ")
+
+
+def test_the_explorer_says_what_is_not_known(
+    model: ganvas.Model, real: Tensor, untold: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganvas.web import app
+    from ganvas.web.source import Source
+
+    shown: list[Source] = []
+    monkeypatch.setattr(app, "serve", lambda source, *rest: shown.append(source))
+    ganvas.explore(model)
+    ganvas.explore(model, real=real)
+    ganvas.explore(untold, device="cpu")
+    plain, given, file = (source.renderer for source in shown)
+    assert plain.real is None
+    assert plain.unreal == (
+        "No real images were given, and what this model was trained on is not known: ganvas.explore(model, real=images)"
+    )
+    assert given.real is not None
+    assert file.real is None
+    assert "does not say what it was trained on. Give them with --data" in file.unreal
+
+
 def test_evaluate_wants_a_reference(model: ganvas.Model, real: Tensor, tmp_path: Path) -> None:
     np.save(tmp_path / "real.npy", real[:, 0].numpy())
     with pytest.raises(
@@ -313,6 +398,16 @@ def test_calibrate_and_sample(model: ganvas.Model, real: Tensor, tmp_path: Path)
     torch.testing.assert_close(again(images), ratio(images))
     with pytest.raises(GanvasError, match=r"give at least 200, or others with train=. There are 150"):
         fit_ratio(space, real[:150])
+
+
+def test_a_critic_of_ones_own_is_in_no_file(model: ganvas.Model, real: Tensor, tmp_path: Path) -> None:
+    """It calibrates like any other; a file would have to say what it is built from."""
+    critic = build_critic(NetworkConfig("dcgan", critic={"channels": 4}), (1, 8, 8), 0).eval()
+    ratio = fit_ratio(open_space(replace(model, critic=critic)), real, critic="own")
+    assert ratio.report.critic == "own"
+    with pytest.raises(GanvasError, match="critic of unknown architecture cannot be saved"):
+        ratio.save(tmp_path / "ratio.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_improve(model: ganvas.Model, real: Tensor) -> None:

@@ -2,6 +2,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from safetensors.torch import load_file, save_file
 
 import ganvas
 from ganvas.cli import main
+from ganvas.config import DataConfig, NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.attributes import class_names, data_config_of
-from ganvas.model import BLOCK, PACKAGED, ROWS, draw_prior, packaged
+from ganvas.model import BLOCK, PACKAGED, ROWS, DataReference, Model, ModelInfo, draw_prior, packaged
+from ganvas.networks import build_generator
 from ganvas.networks.style import StyleGenerator
 from ganvas.training import Result
 from tests.conftest import same_tensors
@@ -236,12 +239,58 @@ def test_hostile_headers(trained: Result, tmp_path: Path, change: dict[str, obje
 
 
 @pytest.mark.parametrize("missing", ["kimg", "data", "class_names"])
-def test_headers_of_before_still_open(trained: Result, tmp_path: Path, missing: str) -> None:
+def test_headers_of_before_still_open(
+    trained: Result, tmp_path: Path, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What they do not say is not known, and everything else is."""
     good = trained.run.snapshots[-1] / "generator.safetensors"
     path = rewrite(good, tmp_path / "old.safetensors", {missing: ...})
-    model = ganvas.load(path, device="cpu")
-    assert isinstance(model.info["kimg"], float)
-    assert torch.equal(model.sample(4), ganvas.load(good, device="cpu").sample(4))
+    model, whole = ganvas.load(path, device="cpu"), ganvas.load(good, device="cpu")
+    assert whole.info.data is not None
+    unknown = DataReference(whole.info.data.config) if missing == "data" else None
+    assert model.info == replace(whole.info, **{missing: unknown})
+    assert torch.equal(model.sample(4), whole.sample(4))
+    out = tmp_path / "s.png"
+    assert main(["sample", str(path), "--n", "4", "--out", str(out), "--device", "cpu"]) == 0
+    assert ("kimg unknown" if missing == "kimg" else f"{whole.info.kimg:g} kimg") in capsys.readouterr().out
+
+
+def test_what_is_known_of_a_model(trained: Result, tmp_path: Path) -> None:
+    """Of a run everything is; a file of it says the same, and its shape and prior are the generator's."""
+    model = ganvas.load(trained.run.path, device="cpu")
+    info, run = model.info, trained.run
+    assert info.data is not None
+    data = run.info["data"]
+    assert (info.name, info.kimg, info.notes) == ("dcgan", run.stats()[-1]["kimg"], ())
+    assert (info.data.name, info.data.fingerprint) == ("digits", data["fingerprint"])
+    with safe_open(model.path or "", "pt") as file:
+        header = json.loads(file.metadata()["ganvas"])
+    assert info.data.mark == header["data"]["mark"] != ""
+    assert info.class_names == tuple("0123456789"), "although it draws no chosen classes"
+    assert info.training == model.config == run.config
+    assert info.architecture == run.config.network
+    generator = model.generator
+    assert (info.shape, info.latent_dim, info.num_classes) == (generator.shape, generator.latent_dim, 0)
+    assert (info.prior, info.value_range) == (generator.prior, generator.value_range)
+    model.save(tmp_path / "kept.safetensors")
+    assert ganvas.load(tmp_path / "kept.safetensors", device="cpu").info == info
+    with pytest.raises(FrozenInstanceError):
+        info.kimg = 1.0  # type: ignore[misc]
+
+
+def test_a_file_of_an_architecture_alone_invents_no_run(tmp_path: Path) -> None:
+    """A generator that was built, and not trained by ganvas: what is not known stays unknown in the file."""
+    config = NetworkConfig("mlp", 2, generator={"hidden": [4]}, categorical=(2,))
+    generator = build_generator(config, (2,), 0)
+    cut = DataConfig("toy:ring", holdout=0.3)
+    for data in (None, DataReference(cut, "a ring")):
+        info = ModelInfo.of(generator, "mlp", architecture=config, data=data)
+        Model(generator, None, info).save(tmp_path / "g.safetensors")
+        again = ganvas.load(tmp_path / "g.safetensors", device="cpu")
+        assert again.info == info
+        assert again.info.prior == "categorical 2"
+        assert again.config is None
+        assert same_tensors(again.generator.state_dict(), generator.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -369,7 +418,10 @@ def test_a_header_writes_nothing_on_the_terminal_and_is_no_wrapped_module(
     model = ganvas.load(rewrite(source, tmp_path / "g.safetensors", change), device="cpu")
     assert repr(model).startswith("Model(dcgan: z ")
     model.save(tmp_path / "again.safetensors")
-    assert model.info["class_names"][0] == r"\x1b]0;a title\x07\x1b[2J\u202e" == model.info["data"]["name"]
+    assert model.info.class_names is not None
+    assert model.info.data is not None
+    assert model.info.class_names[0] == r"\x1b]0;a title\x07\x1b[2J\u202e" == model.info.data.name
+    assert model.info.notes == ()
     assert main(["eval", str(rewrite(source, tmp_path / "k.safetensors", {"kind": escape}))]) == 2
     said = capsys.readouterr().err
     assert r"holds a \x1b]0;a title\x07" in said

@@ -39,7 +39,9 @@ def extras(folder: Path, data: str) -> None:
     ratio, _ = calibrated(model, data, "auto", "auto", 0, lambda what, done, total: None)
     ratio.save(folder / "ratio.safetensors")
     print(ratio.report)
-    train = load_dataset(model.config.data).split(model.config.data.holdout, model.config.data.fold)[0]
+    assert model.info.data is not None
+    cut = model.info.data.config
+    train = load_dataset(cut).split(cut.holdout, cut.fold)[0]
     rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:REALS]
     buffer = memory.BytesIO()
     np.savez_compressed(buffer, images=train.take(rows)[0].numpy())
@@ -77,11 +79,14 @@ def main() -> None:
         run = open_run(options.run)
     model = ganvas.load(run.path, device="cpu")
     assert model.critic is not None
+    assert model.config is not None
     folder = PACKAGED / options.name
     folder.mkdir(parents=True, exist_ok=True)
     for kind, network in (("generator", model.generator), ("critic", model.critic)):
         with io.atomic(folder / f"{kind}.safetensors") as temporary:
-            save_network(temporary, network, model.config, {**model.info, "kind": kind}, torch.bfloat16)
+            save_network(
+                temporary, network, model.config, {**model.info.header(), "kind": kind}, torch.bfloat16
+            )
     size = sum((folder / f"{kind}.safetensors").stat().st_size for kind in ("generator", "critic"))
     stored = ganvas.load(folder, device="cpu")
 
@@ -105,7 +110,7 @@ def main() -> None:
 | | |
 | --- | --- |
 | command | `{run.info["command"]}` |
-| seed, length | {t.seed}, {model.info["kimg"]:,.0f} kimg |
+| seed, length | {t.seed}, {model.info.kimg or 0:,.0f} kimg |
 | time | {last["seconds"] / 60:.0f} minutes on a {machine} |
 | data | {about["name"]}, fingerprint {about["fingerprint"]} |
 | images | {about["trained_on"]:,} trained on, {about["held_out"]:,} held out |

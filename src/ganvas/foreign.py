@@ -1,8 +1,9 @@
 """Generators that ganvas did not make: `ganvas.wrap(module, latent_dim=...)` gives a `Model` that every tool takes."""
 
+import copy
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import isqrt, prod
@@ -11,11 +12,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ganvas.config import Config
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.model import Model, draw_prior
-from ganvas.networks.base import GeneratorBase
+from ganvas.model import Model, ModelInfo, draw_prior
+from ganvas.networks import GeneratorBase, StyleBased
 
 Prior = Literal["normal", "uniform", "sphere"]
 Output = Callable[[Any], Tensor]
@@ -62,6 +62,39 @@ class WrappedGenerator(GeneratorBase):
         return drawn.reshape(len(z), *self.shape)
 
 
+class WrappedStyleGenerator(WrappedGenerator):
+    """A wrapped module that is `StyleBased` itself: its w, w+ and styles are the model's."""
+
+    module: Any
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.w_dim: int = self.module.w_dim
+        self.num_layers: int = self.module.num_layers
+        self.noise_shapes: Sequence[tuple[int, ...]] = self.module.noise_shapes
+        self.style_layers: Sequence[nn.Module] = self.module.style_layers
+
+    def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z (B, Z), in whatever shape the module takes latents -> w (B, W)."""
+        z = self.with_labels(z, labels).reshape(len(z), *self.latent_shape)
+        w: Tensor = self.module.mapping(*([z, labels] if self.num_classes else [z]))
+        return w
+
+    def broadcast(self, w: Tensor) -> Tensor:
+        """As the module does it, as `styles`."""
+        w_plus: Tensor = self.module.broadcast(w)
+        return w_plus
+
+    def styles(self, w_plus: Tensor) -> Sequence[Tensor]:
+        found: Sequence[Tensor] = self.module.styles(w_plus)
+        return found
+
+    def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
+        """The module's samples as (B, *shape)."""
+        drawn: Tensor = self.module.synthesis(styles, noise)
+        return drawn.reshape(len(drawn), *self.shape)
+
+
 def wrap(
     module: nn.Module,
     *,
@@ -81,8 +114,10 @@ def wrap(
     `lambda x: x.permute(0, 3, 1, 2)`.
 
     The module is put into evaluation mode and its weights are frozen; half and double precision work, samples are float32.
-    What was found, and done, is kept in `model.info["notes"]` and shown by `print(model)`. A module that is not a function of
-    its latents alone gets a `UserWarning`; what can not be taken raises `GanvasError` saying what does not fit and what to give.
+    A module that is `ganvas.networks.StyleBased` keeps its w, w+ and styles.
+    What was found, and done, is kept in `model.info.notes` and shown by `print(model)`. A module that is
+    not a function of its latents alone gets a `UserWarning`; what cannot be taken raises `GanvasError`
+    saying what does not fit and what to give.
     """
     if not isinstance(module, nn.Module):
         raise GanvasError(
@@ -107,15 +142,25 @@ def wrap(
     found = _shape(name, tuple(drawn.shape[1:]), shape)
     if not torch.isfinite(drawn).all():
         raise GanvasError(f"{name} draws NaN or infinite numbers.")
-    generator = WrappedGenerator(
-        module, found, latent_dim, latent_shape, num_classes, value_range or (-1.0, 1.0), prior, output
-    ).eval()
+    made = (
+        module, found, latent_dim, latent_shape, num_classes, value_range or (-1.0, 1.0), prior, output,
+    )  # fmt: skip
+    generator = WrappedGenerator(*made).eval()
     if len(found) == 3 and value_range is None:
         with torch.random.fork_rng(devices=[]):
             generator.value_range = _range(name, _tried(generator))
         notes.append(
             f"values were taken to lie in {_span(*generator.value_range)}: value_range= says otherwise"
         )
+    if isinstance(module, StyleBased):
+        styled = WrappedStyleGenerator(*made).eval()
+        styled.value_range = generator.value_range
+        plain = output is None and _dtype(module) in (None, torch.float32)
+        why = "" if plain else "that takes float32 and no output="
+        if why := why or next((each.text for each in verify_style(styled) if not each.passed), ""):
+            notes.append(f"it is style-based, and its w is not used: {why}")
+        else:
+            generator = styled
     findings = {each.name: each for each in verify(generator)}
     if not findings["range"].passed:
         raise GanvasError(f"{name} draws {findings['range'].text}.")
@@ -127,15 +172,7 @@ def wrap(
     if dtype := _dtype(module):
         notes.append(f"it computes in {dtype}, its samples are float32") if dtype != torch.float32 else None
     notes += [each.text for each in findings.values() if not each.passed or "clipped" in each.text]
-    info: dict[str, Any] = {
-        "kind": "generator",
-        "shape": list(found),
-        "num_classes": num_classes,
-        "kimg": 0.0,
-        "foreign": name,
-        "notes": notes,
-    }
-    return Model(generator, None, Config(), info)
+    return Model(generator, None, ModelInfo.of(generator, name, notes=tuple(notes)))
 
 
 def verify(generator: GeneratorBase) -> list[Finding]:
@@ -185,6 +222,91 @@ def verify(generator: GeneratorBase) -> list[Finding]:
         text = f"{generator.shape[0]} numbers are points; if they are pictures, give shape=({channels}, {side}, {side})"
         found.append(Finding("layout", False, text))
     return found
+
+
+@torch.no_grad()
+def verify_style(generator: GeneratorBase) -> list[Finding]:
+    """Whether the steps of a `StyleBased` generator fit each other, tried in evaluation mode."""
+    members = [name for name in (*StyleBased.__annotations__, *vars(StyleBased)) if not name.startswith("_")]
+    if lacking := [name for name in members if not hasattr(generator, name)]:
+        return [Finding("members", False, f"it lacks {', '.join(lacking)}")]
+    tried: Any = copy.deepcopy(generator).eval() if generator.training else generator
+    where = next(tried.parameters(), torch.empty(0)).device
+    z = draw_prior(tried.prior, 4, tried.latent_dim, stream(0, "check")).to(where)
+    labels = torch.arange(4, device=where) % tried.num_classes if tried.num_classes else None
+    w: Tensor = torch.empty(0)
+    rows: Tensor = torch.empty(0)
+    styles: list[Tensor] = []
+
+    def mapping() -> bool:
+        nonlocal w
+        w = tried.mapping(z, labels)
+        return w.shape == (4, tried.w_dim) and not torch.equal(w[0], w[1])
+
+    def broadcast() -> bool:
+        nonlocal rows
+        rows = tried.broadcast(w)
+        return torch.equal(rows, w[:, None].expand(-1, tried.num_layers, -1))
+
+    def given() -> bool:
+        styles.extend(tried.styles(rows))
+        return all(each.dim() == 2 and len(each) == 4 for each in styles)
+
+    def drawn() -> bool:
+        return _alike(tried.synthesis(styles), tried(z, labels))
+
+    def apart() -> bool:
+        plain, moved = tried.synthesis(styles), rows.repeat(tried.num_layers, 1, 1)
+        for i in range(tried.num_layers):
+            moved[4 * i : 4 * i + 4, i] += w.std()
+        others = tried.synthesis(tried.styles(moved)).unflatten(0, (tried.num_layers, 4))
+        least = 1e-5 * plain.abs().max()  # batches of another size may round otherwise
+        return bool(((others - plain).flatten(1).abs().amax(1) > least).all())
+
+    def noise() -> bool:
+        maps = [torch.randn(1, *shape, generator=stream(0, "maps")).to(where) for shape in tried.noise_shapes]
+        if not maps:
+            return True
+        same = _alike(tried.synthesis(styles, maps), tried.synthesis(styles, maps))
+        taken = "noise" in inspect.signature(tried.forward).parameters
+        return same and (not taken or _alike(tried(z, labels, noise=maps), tried.synthesis(styles, maps)))
+
+    def layers() -> bool:
+        step, good = w[1:] - w[:-1], []
+        for layer in tried.style_layers:
+            style, weighed = layer(w), step @ layer.weight.t()
+            slope = style[1:] - style[:-1]
+            scale = (slope * weighed).sum() / weighed.square().sum()
+            acts = any(style.shape == each.shape and _alike(style, each) for each in styles)
+            good.append(acts and _alike(slope, scale * weighed))
+        return bool(good) and all(good)
+
+    steps: dict[str, tuple[Callable[[], bool], str]] = {
+        "mapping": (mapping, "z (B, Z) becomes w (B, w_dim), each its own"),
+        "broadcast": (broadcast, "w becomes w+ (B, num_layers, w_dim), every row the same"),
+        "styles": (given, "w+ becomes style vectors (B, C)"),
+        "synthesis": (drawn, "synthesis(styles(broadcast(mapping(z)))) is what the generator draws of z"),
+        "rows": (apart, "every row of w+ changes the samples"),
+        "noise": (noise, "synthesis takes a map for each of noise_shapes, as the generator does"),
+        "style_layers": (layers, "each gives one of the styles, by its weight (C, w_dim) up to a scale"),
+    }
+    found: list[Finding] = []
+    for name, (works, text) in steps.items():
+        try:
+            with torch.random.fork_rng(devices=[]):
+                good, said = works(), text
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            good, said = False, f"{text}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        found.append(Finding(name, good, said if good or said != text else f"not so: {text}"))
+        if not good and name in ("mapping", "broadcast", "styles"):  # the others need what it gives
+            break
+    return found
+
+
+def _alike(found: Tensor, expected: Tensor) -> bool:
+    """The same shape, and the same numbers within rounding."""
+    level = float(expected.abs().max()) if expected.numel() else 0.0
+    return found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4 * level, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganvas import arrays, io, networks, pictures
 from ganvas.checkpoint import check_numbers, rebuild
-from ganvas.config import Config, read_config, to_dict, validate
+from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
@@ -41,17 +41,121 @@ ROWS = 16
 """Batches are whole multiples of so many rows: kernels for fewer add up in another order, and pixels round differently."""
 
 
+@dataclass(frozen=True)
+class DataReference:
+    """What a model was trained on, by its own word."""
+
+    config: DataConfig
+    """Where the data come from, and how they were cut."""
+    name: str = ""
+    """For people, and for what is bundled for known sets; empty in files of before that do not say."""
+    fingerprint: str = ""
+    """Of what was in them."""
+    mark: str = ""
+    """Tells `ganvas.data.origin` that this user trained on them; of no meaning in anybody else's file."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model. What nobody knows is None, and whatever needs it says so."""
+
+    name: str
+    """The family of the networks, or the class of a module that ganvas did not make."""
+    shape: tuple[int, ...]
+    """(C, H, W) of an image or (D,) of a point."""
+    latent_dim: int
+    num_classes: int = 0
+    """That the generator takes labels of; 0: none."""
+    prior: str = "normal"
+    """What z is drawn from, as of `GeneratorBase`."""
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    """Black and white of what the generator draws."""
+    class_names: tuple[str, ...] | None = None
+    """Of the data, whether the generator takes labels or not; empty where they have no classes."""
+    kimg: float | None = None
+    """Thousands of images that it was trained with."""
+    data: DataReference | None = None
+    architecture: NetworkConfig | None = None
+    """What the generator can be built from, and so be kept in a file."""
+    training: Config | None = None
+    """The whole config of its run."""
+    notes: tuple[str, ...] = ()
+    """What was found out about a wrapped module, and done to it."""
+
+    @classmethod
+    def of(cls, generator: GeneratorBase, name: str, **known: Any) -> "ModelInfo":
+        """What a generator says of itself, and what else is `known`, by field."""
+        return cls(
+            name,
+            tuple(generator.shape),
+            generator.latent_dim,
+            generator.num_classes,
+            generator.prior,
+            generator.value_range,
+            **known,
+        )
+
+    @classmethod
+    def of_run(cls, generator: GeneratorBase, config: Config, header: Mapping[str, Any]) -> "ModelInfo":
+        """Of a run's generator: its config, and `kimg`, `class_names` and `data` of its files' header."""
+        about, kimg, names = header.get("data") or {}, header.get("kimg"), header.get("class_names")
+        said = [about.get(key) for key in ("name", "fingerprint", "mark")]
+        words = [word if isinstance(word, str) else "" for word in said]
+        return cls.of(
+            generator,
+            config.network.name,
+            class_names=None if names is None else tuple(names),
+            kimg=None if kimg is None else float(kimg),
+            data=DataReference(config.data, *words) if config.data.source else None,
+            architecture=config.network,
+            training=config,
+        )
+
+    @property
+    def resize(self) -> Resize | None:
+        """How its own data were brought to its size, and others are; None: not known, or not needed."""
+        return None if self.data is None else self.data.config.resize
+
+    def header(self) -> io.Json:
+        """What a file of the generator says beside its weights; what is not known is left out."""
+        found: io.Json = {"kind": "generator", "shape": list(self.shape), "num_classes": self.num_classes}
+        if self.training is not None:
+            found["config"] = to_dict(self.training)
+        elif self.architecture is not None:  # a part of a config: no run stands behind it
+            found["config"] = {"network": to_dict(self.architecture)}
+            found["config"] |= {} if self.data is None else {"data": to_dict(self.data.config)}
+        if self.kimg is not None:
+            found["kimg"] = self.kimg
+        if self.class_names is not None:
+            found["class_names"] = list(self.class_names)
+        if self.data is not None:
+            about = {"name": self.data.name, "fingerprint": self.data.fingerprint, "mark": self.data.mark}
+            found["data"] = {name: value for name, value in about.items() if value}
+        return found
+
+
 @dataclass(repr=False)
 class Model:
     """A generator (the EMA one of a run), its critic when there is one, and where they come from."""
 
     generator: GeneratorBase
     critic: CriticBase | None
-    config: Config
-    info: io.Json
-    """Header of the file: shape, classes, kimg, data fingerprint, versions."""
+    info: ModelInfo
     path: Path | None = None
     """The generator's file."""
+
+    @classmethod
+    def of_run(
+        cls, generator: GeneratorBase, critic: CriticBase | None, config: Config, header: Mapping[str, Any],
+        path: Path | None = None,
+    ) -> "Model":  # fmt: skip
+        """The networks of a run, as its config and the header of its files describe them."""
+        return cls(generator, critic, ModelInfo.of_run(generator, config, header), path)
+
+    @property
+    def config(self) -> Config | None:
+        """How it was trained; None where that is not known."""
+        return self.info.training
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -147,28 +251,29 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the generator as one .safetensors file that `load` opens. Raises `GanvasError` for one that it could not."""
-        if foreign := self.info.get("foreign"):
+        if self.info.architecture is None:
+            wrapped = "module" in dict(self.generator.named_children())
+            held = "model.generator.module" if wrapped else "model.generator"
             raise GanvasError(
-                f"This model is {foreign}, a module of your own: a file of it could not be opened without its code. Keep its "
-                "weights, safetensors.torch.save_model(model.generator.module, path), and wrap it again."
+                f"This model is {self.info.name}, a module of your own: a file of it could not be opened "
+                f"without its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it "
+                "again."
             )
         path = Path(path)
         if path.suffix != ".safetensors":
             raise GanvasError(f"A model is written as .safetensors, got {path.name!r}.")
-        known = {"kind": "generator", "shape": list(self.shape), "num_classes": self.generator.num_classes}
-        about = {key: value for key, value in self.info.items() if key not in ("config", "format_version")}
         with io.atomic(path) as temporary:
-            save_network(temporary, self.generator, self.config, {**about, **known})
+            io.save_tensors(temporary, self.generator.state_dict(), self.info.header())
 
     def __repr__(self) -> str:
         """One line: what it draws, from what, and where it comes from."""
-        kind = self.info.get("foreign") or self.config.network.name
         classes = f", {self.generator.num_classes} classes" if self.generator.num_classes else ""
-        trained = f", {self.info.get('kimg', 0):g} kimg" if self.info.get("kimg") else ""
+        trained = f", {self.info.kimg:g} kimg" if self.info.kimg else ""
         source = f", {self.path}" if self.path else ""
         critic = ", with its critic" if self.critic is not None else ""
-        notes = "".join(f"; {note}" for note in self.info.get("notes", ()))
-        return f"Model({kind}: z {self.latent_dim} -> {self.shape}{classes}{trained}{critic}{source}{notes})"
+        notes = "".join(f"; {note}" for note in self.info.notes)
+        drawn = f"{self.info.name}: z {self.latent_dim} -> {self.shape}"
+        return f"Model({drawn}{classes}{trained}{critic}{source}{notes})"
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows: the first samples."""
@@ -251,7 +356,10 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
     where = resolve_device(device)
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
-    return Model(generator.to(where), judge.to(where) if judge else None, config, header, file)
+    info = ModelInfo.of_run(generator, config, header)
+    if "training" not in header["config"]:
+        info = replace(info, training=None)
+    return Model(generator.to(where), judge.to(where) if judge else None, info, file)
 
 
 def find_generator(path: Path) -> Path:
@@ -324,10 +432,9 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
             raise GanvasError(f"{path} has a damaged header: {what}.")
     if "name" in data:
         data["name"] = printable(data["name"])
-    told = {"kimg": float(kimg), "class_names": [printable(name) for name in names], "data": data}
-    # What a wrapped module is called and what was found out about it are in no file that ganvas wrote.
-    kept = {key: value for key, value in header.items() if key not in ("foreign", "notes")}
-    return found, {**kept, **told}
+    if header.get("class_names") is not None:
+        header = {**header, "class_names": [printable(name) for name in names]}
+    return found, {**header, "data": data}
 
 
 def _whole(value: object, low: int, high: int) -> bool:

@@ -4,11 +4,12 @@ import torch
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.foreign import Finding, verify
+from ganvas.foreign import Finding, verify, verify_style
 from ganvas.latent import open_space, spaces
 from ganvas.model import Model
+from ganvas.networks import GeneratorBase
 
-__all__ = ["Finding", "check_generator"]
+__all__ = ["Finding", "check_generator", "check_style_based"]
 
 
 def check_generator(model: Model) -> list[Finding]:
@@ -67,3 +68,11 @@ def _space(model: Model, name: str, expected: torch.Tensor) -> Finding:
         )
     except (GanvasError, RuntimeError) as error:
         return Finding(f"space {name}", False, str(error).splitlines()[0])
+
+
+def check_style_based(generator: GeneratorBase) -> list[Finding]:
+    """Whether the steps of a `ganvas.networks.StyleBased` generator are there and fit each other.
+
+    Tried in evaluation mode, on a copy where it is in training.
+    """
+    return verify_style(generator)

@@ -35,7 +35,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_packaged_model_knows_its_classes_images_and_ratio_by_itself() -> None:
     model = ganvas.load("fashion", device="cpu")
     assert class_names(model) == idx.CLASSES["fashion-mnist"]
-    assert model.info["class_names"] == list(class_names(model)), "in its own header"
+    assert model.info.class_names == class_names(model), "in its own header"
     score = open_attribute("class:Sandal", model)(model.sample(4))
     assert torch.isfinite(score).all()
     found = real_images_of(model, 5000)
@@ -46,7 +46,8 @@ def test_the_packaged_model_knows_its_classes_images_and_ratio_by_itself() -> No
     assert renderer.ratio is not None
     assert renderer.real is not None
     assert len(renderer.real.images) == 1000
-    assert not origin.at_hand(model.config.data)
+    assert model.info.data is not None
+    assert not origin.at_hand(model.info.data.config)
 
 
 @pytest.mark.usefixtures("bare_machine")
@@ -139,8 +140,9 @@ def test_what_this_user_trained_on_is_opened_and_nobody_elses(
 ) -> None:
     run = tiny_train(str(photographs), kimg=0.064).run
     model = ganvas.load(run.path, device="cpu")
-    assert load_data_of(model)[0].fingerprint == model.info["data"]["fingerprint"]
-    assert load_data_of(model, download=False)[1] == model.config.data
+    assert model.info.data is not None
+    assert load_data_of(model)[0].fingerprint == model.info.data.fingerprint
+    assert load_data_of(model, download=False)[1] == model.info.data.config
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "another user"))
     with pytest.raises(GanvasError, match=f"trained on {str(photographs)!r}"):
         load_data_of(model)

@@ -57,7 +57,7 @@ def test_the_packaged_model_passes_and_noise_fails() -> None:
     assert not good.strange
     config = NetworkConfig("style", latent_dim=16, generator={"channels": 8})
     generator = build_generator(config, (1, 28, 28), 0).eval().requires_grad_(False)
-    untrained = likeness(Model(generator, None, ganvas.Config(network=config), {}), real, n=500)
+    untrained = likeness(Model.of_run(generator, None, ganvas.Config(network=config), {}), real, n=500)
     assert untrained.value < 0.05
     assert untrained.strange
     assert "look like one another and not like the real images" in untrained.words

@@ -21,7 +21,7 @@ from ganvas.testing import check_generator
 def ours(name: str = "style", classes: int = 0) -> Model:
     config = NetworkConfig(name, latent_dim=8, conditional=classes > 0, generator={"channels": 4})
     generator = build_generator(config, (1, 16, 16), classes).eval().requires_grad_(False)
-    return Model(generator, None, ganvas.Config(network=config), {"kimg": 0})
+    return Model.of_run(generator, None, ganvas.Config(network=config), {})
 
 
 def plain_dcgan() -> nn.Module:
@@ -200,7 +200,7 @@ def test_one_hot_blocks_are_white_by_their_formula() -> None:
     """The covariance of one of K has 1 / K - 1 / K^2 on its diagonal; along the sum of the block nothing varies."""
     config = NetworkConfig("dcgan", latent_dim=12, categorical=(4, 3), generator={"channels": 4})
     generator = build_generator(config, (1, 16, 16), 0).eval().requires_grad_(False)
-    space = LatentZ(Model(generator, None, ganvas.Config(network=config), {}))
+    space = LatentZ(Model.of_run(generator, None, ganvas.Config(network=config), {}))
     points = space.sample(200_000, stream(0, "test"))
     torch.testing.assert_close(space.mean, points.mean(0), atol=0.01, rtol=0)
     torch.testing.assert_close(space.std, points.std(0), atol=0.01, rtol=0)

@@ -251,7 +251,7 @@ def test_light_evaluation_keeps_the_best_snapshot(tiny_train: Callable[..., Resu
     assert {row.source for row in rows} == {"training"}
     best = min(rows, key=lambda row: row.value)
     kept = ganvas.load(result.run.path / "snapshots" / "best", device="cpu")
-    assert kept.info["kimg"] == pytest.approx(best.kimg)
+    assert kept.info.kimg == pytest.approx(best.kimg)
     again = evaluate(kept, metrics=["frechet"], n=200, seed=3, device="cpu", floor=False)
     assert again["frechet"] == pytest.approx(best.value, rel=1e-6)
     assert [p.name for p in result.run.snapshots][-1] != "best"

@@ -99,7 +99,7 @@ def test_a_scaled_critic_is_brought_back() -> None:
     assert ratio.report.mean_ratio == pytest.approx(1, abs=0.15)
     drawn = samplers.get("budget")(space, ratio, 1000, budget=40)
     assert same_distribution(drawn.samples, exact(20_000, 5)) > 1e-3
-    with pytest.raises(GanvasError, match="can not be saved"):
+    with pytest.raises(GanvasError, match="cannot be saved"):
         ratio.save(Path("never.safetensors"))
 
 

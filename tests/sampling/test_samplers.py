@@ -11,11 +11,10 @@ from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
 import ganvas
-from ganvas.config import Config
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentZ, open_space
 from ganvas.latent.space import OF_A_CLASS, LatentSpace
-from ganvas.model import Model
+from ganvas.model import Model, ModelInfo
 from ganvas.networks.base import GeneratorBase
 from ganvas.sampling import Drawn, Truncated, samplers
 from ganvas.sampling.base import Target
@@ -463,6 +462,8 @@ def test_flow_goes_uphill_and_transport_too_but_stays_near() -> None:
 class Offset(GeneratorBase):
     """A style generator whose w is z, 10 further along an axis of its own for each class: class c has its mean at 10 e_c."""
 
+    w_dim, num_layers, noise_shapes, style_layers = 3, 2, (), ()
+
     def __init__(self) -> None:
         super().__init__((3,), 3, 3, embed=False)
 
@@ -487,7 +488,7 @@ class Offset(GeneratorBase):
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_truncation_pulls_to_the_mean_of_the_class_asked_for(mode: Mode, space: str) -> None:
     """Not to the mean of all classes, (10, 10, 10) / 3, where none of their samples is."""
-    model = Model(Offset(), None, Config(), {})
+    model = Model(made := Offset(), None, ModelInfo.of(made, "offset"))
     labels = torch.tensor([2, 0, 1, 1])
     truncated = Truncated(open_space(model, space), 0.01, mode)
     expected = 10 * nn.functional.one_hot(labels, 3).float()

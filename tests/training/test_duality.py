@@ -33,7 +33,7 @@ def test_it_is_smaller_where_the_players_are_nearer_to_the_solution_and_leaves_n
     batches = torch.Generator().manual_seed(0)
     for _ in range(400):
         p.step(
-            lambda: data.take(torch.randint(len(data), (p.config.training.batch,), generator=batches)), 0.5
+            lambda _: data.take(torch.randint(len(data), (p.config.training.batch,), generator=batches)), 0.5
         )
     trained = duality_gap(p, data, 60)
     assert 0 <= trained < 0.7 * untrained

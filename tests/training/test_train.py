@@ -80,7 +80,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
 
     def stepping(self: GanMethod, *arguments: Any) -> None:
         original(self, *arguments)
-        if self.steps == step:
+        if self.engine.steps == step:
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(GanMethod, "step", stepping)
@@ -157,7 +157,7 @@ def test_non_finite_losses_stop_the_run(
     original = GanMethod.step
 
     def poisoned(self: GanMethod, *arguments: Any) -> None:
-        if self.steps == 11:
+        if self.engine.steps == 11:
             with torch.no_grad():
                 next(self.critic.parameters()).fill_(float("inf"))
         original(self, *arguments)
@@ -169,7 +169,7 @@ def test_non_finite_losses_stop_the_run(
         tiny_train(settings={"training.snapshot_kimg": 0.128})
     (path,) = (tmp_path / "runs").iterdir()
     model = ganvas.load(path)
-    assert model.info["kimg"] == 0.256
+    assert model.info.kimg == 0.256
     assert all(torch.isfinite(p).all() for p in model.generator.parameters())
     assert "not finite at step 12" in (path / "log.txt").read_text()
 

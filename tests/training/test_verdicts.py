@@ -102,8 +102,8 @@ def test_roll_back_on_collapse(run_of: Callable[..., Run], monkeypatch: pytest.M
 
     def accident(self: GanMethod, *arguments: Any) -> None:
         original(self, *arguments)
-        if self.images // 1000 >= 8 and not broken:
-            broken.append(self.images)
+        if self.engine.images // 1000 >= 8 and not broken:
+            broken.append(self.engine.images)
             with torch.no_grad():
                 for parameter in self.generator.parameters():
                     parameter.mul_(0.01)

@@ -1,7 +1,5 @@
 """The packaged model, opened once with the real images that come with it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -38,4 +36,4 @@ def small() -> Renderer:
             if name.endswith("strength"):
                 weight.fill_(0.5)  # so that noise shows
     generator.requires_grad_(False)
-    return Renderer(Model(generator, None, replace(Config(), network=config), {"kimg": 0}), "small")
+    return Renderer(Model.of_run(generator, None, Config(network=config), {}), "small")

@@ -78,7 +78,7 @@ def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = 
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
 
-    data = load_dataset(DataConfig(source, resize=model.config.data.resize), tuple(shape or model.shape))
+    data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(shape or model.shape))
     for note in data.notes:
         print(note, file=sys.stderr)
     return data.take(torch.arange(min(n, len(data))))[0]

@@ -91,7 +91,8 @@ def calibrated(
     guide_network = None if seen is None or tuple(seen.network.shape) != tuple(model.shape) else seen.network
     share, need = config.holdout, LEAST_REAL * (2 if judged else 1)
     # Of other data nothing was trained on: as much as is needed may be held out.
-    if config.source != model.config.data.source:
+    known = model.info.data
+    if known is None or config.source != known.config.source:
         share = max(share, min(0.5, 2 * LEAST_REAL / len(dataset)))
     train, held = dataset.split(share, config.fold)
     if len(held) < need:
@@ -116,6 +117,11 @@ def calibrated(
         LatentZ(model), real, labels, train=everything(train, 30_000), guide=guide_network, critic=critic, method=method,
         seed=seed, progress=tell,
     )  # fmt: skip
+    if known is None:
+        ratio.report.warnings.append(
+            "It is not known what this model was trained on: held-out samples may be among it, and judged "
+            "too well."
+        )
     return ratio, judge
 
 

@@ -126,7 +126,7 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
     notes = [shares] if shares else []
     if found.held_out:
         notes.append(
-            f"{found.held_out:,} of {first.reference} are kept out of the reference, as of training: they score the floor"
+            f"{found.held_out:,} of {first.reference} are kept out of the reference: they score the floor"
         )
     if notes:
         console.print("; ".join(notes), highlight=False, style="dim", soft_wrap=True)

@@ -65,7 +65,7 @@ def run(
     usual = not best and sampler == "prior" and truncate is None
     loaded = load(model, device=device, critic=False)
     numbers = _shared.classes(labels, loaded)
-    about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info["kimg"]}
+    about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info.kimg}
     if usual:
         samples = loaded.sample(n, seed=seed, labels=numbers)
         words = ""
@@ -107,7 +107,8 @@ def run(
     if json:
         print(json_module.dumps(about))
     else:
-        print(f"{n} samples (seed {seed}, {loaded.info['kimg']:g} kimg{words}) -> {out}")
+        trained = "kimg unknown" if loaded.info.kimg is None else f"{loaded.info.kimg:g} kimg"
+        print(f"{n} samples (seed {seed}, {trained}{words}) -> {out}")
 
 
 def _by_class(samples: "Tensor", labels: "Tensor", names: Sequence[str]) -> "Image":

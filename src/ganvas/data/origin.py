@@ -87,14 +87,12 @@ def _make_key(path: Path) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))
-        if path.exists():  # cut by a full disk: without this it would never be a key again
-            os.replace(temporary, path)
-        else:
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                pass
-            except OSError:  # a disk without hard links
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            if path.stat().st_size != KEY_BYTES:  # cut by a full disk: it would never be a key again
                 os.replace(temporary, path)
+        except OSError:  # a disk without hard links
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -71,7 +71,7 @@ def slant(images: Tensor) -> Tensor:
 
 def data_of(model: Model) -> str:
     """Name of the data set that the model was trained on, as far as it is known."""
-    return str(model.info.get("data", {}).get("name", ""))
+    return "" if model.info.data is None else model.info.data.name
 
 
 def load_data_of(
@@ -84,23 +84,25 @@ def load_data_of(
     The model's own word counts where this user trained it, or it came with ganvas; from anybody else's only the known sets
     that are at hand are opened (`ganvas.data.origin`). `download` false: nothing is fetched for any model.
     """
-    if data and (
-        data != model.config.data.source or model.config.data.also
-    ):  # a header's further sets were not asked for
-        config = DataConfig(source=data, resize=model.config.data.resize)
-        return load_dataset(config, model.shape), config
-    config = model.config.data if data else data_config_of(model, option, download)
+    known = model.info.data
+    if not data:
+        config = data_config_of(model, option, download)
+    elif known is not None and data == known.config.source and not known.config.also:
+        config = known.config
+    else:  # a header's further sets were not asked for
+        config = DataConfig(source=data, resize=model.info.resize)
     return load_dataset(config, model.shape), config
 
 
 def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:
     """The data that the model was trained on. Raises `GanvasError` where it does not say, or may not choose, what is opened."""
-    config = model.config.data
-    if not config.source:
+    known = model.info.data
+    if known is None:
         raise GanvasError(
             f"Real data are needed, and this model does not say what it was trained on. Give them with {option}."
         )
-    ours = model.is_packaged or origin.is_marked(config, model.info.get("data", {}).get("mark"))
+    config = known.config
+    ours = model.is_packaged or origin.is_marked(config, known.mark)
     if origin.at_hand(config) or (ours and (download or not origin.needs_network(config))):
         return config
     if ours:
@@ -141,7 +143,7 @@ def real_images_of(
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:
     """The bundled classifier of the data that the model was trained on; None where there is none."""
-    data, names = data_of(model), model.info.get("class_names") or ()
+    data, names = data_of(model), model.info.class_names or ()
     return _open_classifier(data, model.device) if classifier.knows(data, model.shape, names) else None
 
 
@@ -155,7 +157,7 @@ def class_names(model: Model) -> tuple[str, ...]:
 
     Files of before named them for conditional models alone: for the known sets the names are known all the same.
     """
-    return tuple(model.info.get("class_names") or ()) or CLASSES.get(data_of(model), ())
+    return model.info.class_names or CLASSES.get(data_of(model), ())
 
 
 def open_attribute(name: str, model: Model) -> Attribute:
@@ -164,9 +166,9 @@ def open_attribute(name: str, model: Model) -> Attribute:
         return attributes.get(name)
     judge = classifier_of(model)
     if judge is None:
-        raise GanvasError(
-            f"class:NAME needs a bundled classifier of the model's data, there is none of {data_of(model) or 'unknown data'!r}."
-        )
+        data = data_of(model)
+        why = f"there is none of {data!r}" if data else "and what this model was trained on is not known"
+        raise GanvasError(f"class:NAME needs a bundled classifier of the model's data, {why}.")
     wanted, names = name.removeprefix("class:"), class_names(model)
     if wanted in names:
         index = names.index(wanted)

@@ -6,7 +6,6 @@ A finder is a function of (space, how many, seed). One more is one function with
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,16 @@ from torch import Tensor, nn
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.jacobian import metric
-from ganvas.latent.space import HiddenLayer, LatentSpace, LatentW, LatentZ, covariance, hooked, spaces
+from ganvas.latent.space import (
+    HiddenLayer,
+    LatentSpace,
+    LatentW,
+    LatentZ,
+    covariance,
+    hooked,
+    spaces,
+    style_based,
+)
 from ganvas.registry import Registry
 
 Finder = Callable[[LatentSpace, int, int], tuple[Tensor, Tensor]]
@@ -142,9 +150,9 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
     """Weights (out, D) of the layers that read a point of the space."""
     generator, dim = space.model.generator, space.size
     if space.name == "w":
-        # Of the layers that draw images the last one alone, as the authors do.
-        layers: Any = (*generator.layers, generator.to_image[-1])  # type: ignore[misc, index]
-        return [layer.affine.weight.detach() for layer in layers]
+        if not (layers := list(style_based(space.model).style_layers)):
+            raise GanvasError("sefa found no layers that read w. Take --method jacobian or pca.")
+        return [layer.weight.detach() for layer in layers if isinstance(layer.weight, Tensor)]
     if space.name != "z":
         raise GanvasError(f"sefa reads the layers behind z or w; for {space.name!r} take jacobian or pca.")
     for module in generator.modules():

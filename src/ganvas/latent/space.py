@@ -20,7 +20,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.model import Model, draw_prior
-from ganvas.networks import categories_of, to_prior
+from ganvas.networks import StyleBased, categories_of, to_prior
 from ganvas.registry import did_you_mean
 
 KNOWN = 4096
@@ -338,25 +338,31 @@ class LatentZ(LatentSpace):
         return shell
 
 
+def style_based(model: Model) -> StyleBased:
+    """The model's generator. Raises `GanvasError` where it has no w."""
+    if not isinstance(model.generator, StyleBased):
+        raise GanvasError(
+            f"{model.info.name} has no w, w+ or styles: it is not style-based (ganvas.networks.StyleBased)."
+        )
+    return model.generator
+
+
 class LatentW(LatentSpace):
     """What the mapping network makes of z: `w`, or `w+` with one row for each layer."""
 
     def __init__(self, model: Model, plus: bool = False) -> None:
         super().__init__(model, "w+" if plus else "w")
         self.plus = plus
-        self.generator: Any = model.generator
+        self.generator = style_based(model)
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        w: Tensor = self.generator.mapping(z, self.labels(len(z), labels))
-        points: Tensor = self.generator.broadcast(w).clone() if self.plus else w
-        return points
+        w = self.generator.mapping(z, self.labels(len(z), labels))
+        return self.generator.broadcast(w).clone() if self.plus else w
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         points = self.fitted(points)
-        drawn: Tensor = self.generator.synthesis(
-            self.generator.styles(points if self.plus else self.generator.broadcast(points))
-        )
-        return drawn.float()
+        styles = self.generator.styles(points if self.plus else self.generator.broadcast(points))
+        return self.generator.synthesis(styles).float()
 
 
 class LatentStyles(LatentSpace):
@@ -364,7 +370,7 @@ class LatentStyles(LatentSpace):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model, "styles")
-        self.generator: Any = model.generator
+        self.generator = style_based(model)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -378,11 +384,10 @@ class LatentStyles(LatentSpace):
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         w = LatentW(self.model, plus=True).of(z, labels)
-        return torch.cat(self.generator.styles(w), 1)
+        return torch.cat(list(self.generator.styles(w)), 1)
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        drawn: Tensor = self.generator.synthesis(self.fitted(points).split(self.sizes, 1))
-        return drawn.float()
+        return self.generator.synthesis(self.fitted(points).split(self.sizes, 1)).float()
 
 
 class HiddenLayer(LatentSpace):
@@ -444,7 +449,7 @@ def spaces(model: Model) -> list[str]:
     """Names of the spaces that `open_space` opens for this model."""
     generator = model.generator
     found = ["z"]
-    if all(hasattr(generator, name) for name in ("mapping", "broadcast", "styles", "synthesis")):
+    if isinstance(generator, StyleBased):
         found += ["w", "w+", "styles"]
     if generator.num_classes and isinstance(getattr(generator, "embed", None), nn.Embedding):
         found.append("class")

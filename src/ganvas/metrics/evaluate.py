@@ -47,6 +47,8 @@ USUAL_NAMES = {
     "swd": "it is called sliced-wasserstein", "ppl": "it is called path-length", "reverse-kl": "it comes with modes",
 }  # fmt: skip
 """What people call metrics elsewhere."""
+OF_COPIES = {"authenticity", "data-copying"}
+"""Figures that are about the very data that a model was trained on."""
 
 
 @dataclass
@@ -109,7 +111,8 @@ def evaluate(
         raise GanvasError(f"Unknown labels {labels!r}. Use data (the reference's shares) or uniform.")
     model, given, source = _open_fake(fake, device, resolution, resize)
     dataset = _open_real(real, model, resolution, resize)
-    data = model.config.data if model else DataConfig()
+    trained = model.info.data if model else None
+    data = trained.config if trained else DataConfig()
     reference, held_out = dataset.split(data.holdout, data.fold)
     chosen = open_extractor(extractor, dataset, device)
     tell = progress or (lambda what, done, total: None)
@@ -152,6 +155,12 @@ def evaluate(
     )
     values, skipped = _compute(inputs, names)
     warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
+    if model is not None and trained is None and OF_COPIES & {value.name for value in values}:
+        warnings.append(
+            "It is not known what this model was trained on: "
+            f"{' and '.join(sorted(OF_COPIES))} tell copies of {dataset.name} only, and held-out samples "
+            "may be among what it has seen."
+        )
     floors: dict[str, float] = {}
     beside: dict[str, float] = {}
     floor_n = 0
@@ -176,7 +185,7 @@ def evaluate(
             split=f"all but a share of {data.holdout:g}, fold {data.fold}", labels=chosen_by,
             reference_n=len(reference), seed=seed, extractor=chosen.id, resize=chosen.resize, reference=dataset.name,
             fingerprint=reference.fingerprint, source=source, snapshot=str(model.path or "") if model else "",
-            kimg=model.info.get("kimg") if model else None,
+            kimg=model.info.kimg if model else None,
         )
         for value in values
     ]  # fmt: skip
@@ -214,7 +223,7 @@ def _labels(
         return None, "", ""
     if wanted == "uniform":
         return model.labels(count), "uniform", ""
-    names = tuple(model.info.get("class_names") or reference.class_names)
+    names = model.info.class_names or reference.class_names
     if reference.labels is not None and classes == reference.num_classes and names == reference.class_names:
         return in_shares(reference.take_labels(), count, seed), "data", ""
     has = f"has {reference.num_classes} classes" if reference.num_classes else "has no labels"
@@ -297,10 +306,11 @@ def _open_real(
         return _of_array(real, "real", resolution, resize)
     if real is not None:
         source = os.fspath(real)
-        if model is not None and source and source == model.config.data.source and not model.config.data.also:
-            return load_dataset(model.config.data)
+        known = None if model is None else model.info.data
+        if known is not None and source == known.config.source and not known.config.also:
+            return load_dataset(known.config)
         if model is not None and resolution is None:  # any images, brought to what the model draws
-            return load_dataset(DataConfig(source, resize=resize or model.config.data.resize), model.shape)
+            return load_dataset(DataConfig(source, resize=resize or model.info.resize), model.shape)
         return load_dataset(DataConfig(source, resolution, resize))
     if model is None:
         raise GanvasError("Images of unknown origin need real data to compare with: --reference DATA.")

@@ -14,12 +14,14 @@ from ganvas.networks.base import (
     to_prior,
     to_uint8,
 )
+from ganvas.networks.style_based import StyleBased
 
 __all__ = [
     "Answer",
     "CriticBase",
     "Family",
     "GeneratorBase",
+    "StyleBased",
     "build_critic",
     "build_generator",
     "categories_of",

@@ -1,7 +1,7 @@
 """The style-based pair of StyleGAN2 (Karras et al. 2020), 8 to 256 px, in plain tensor operations.
 
 z -> `mapping` -> w -> `broadcast` -> w+ (one w a layer) -> `styles` -> style vectors -> `synthesis` -> image. Each of the
-four can be edited and decoded; `forward` runs the whole way.
+four can be edited and decoded (`StyleBased`); `forward` runs the whole way.
 """
 
 import math
@@ -140,6 +140,16 @@ class StyleGenerator(GeneratorBase):
         """Rows of w+: one a convolution, and one for the last image."""
         return len(self.layers) + 1
 
+    @property
+    def noise_shapes(self) -> list[tuple[int, ...]]:
+        """Of the noise of each convolution: (1, H, W)."""
+        return [(1, layer.size, layer.size) for layer in self._layers()]
+
+    @property
+    def style_layers(self) -> list[nn.Module]:
+        """The affine layers of the convolutions and of the last image."""
+        return [layer.affine for layer in (*self._layers(), self._images()[-1])]
+
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (B, Z), labels (B,) -> w (B, W)."""
         parts = self.with_labels(z, labels).split(self.latent_dim, 1)
@@ -211,7 +221,7 @@ class StyleGenerator(GeneratorBase):
     def training_inputs(
         self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
     ) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"noise": [normal(1, layer.size, layer.size) for layer in self._layers()]}
+        inputs: dict[str, Any] = {"noise": [normal(*shape) for shape in self.noise_shapes]}
         if self.style_mixing:
             cut = 1 + (uniform() * (self.num_layers - 1)).long()
             unmixed = uniform() >= self.style_mixing

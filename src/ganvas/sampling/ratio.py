@@ -97,7 +97,10 @@ class LogRatio:
     def save(self, path: Path) -> None:
         """Write one .safetensors file: critic, map, real samples' logits, report."""
         if self.spec is None:
-            raise GanvasError("A ratio of a critic that was given as a function can not be saved.")
+            what = (
+                "that was given as a function" if self.report.critic == "given" else "of unknown architecture"
+            )
+            raise GanvasError(f"A ratio of a critic {what} cannot be saved.")
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {"x": self.calibration.x, "y": self.calibration.y, "slope": self.calibration.slope}
         tensors["real_logits"] = self.real_logits
@@ -230,8 +233,8 @@ def fit_ratio(
         if critic == "own" and not own:
             raise GanvasError("This model has no critic of single samples. Use --critic fresh.")
         if critic != "fresh" and own:
-            own_critic = CriticScorer(model, real, real_labels).network
-            named.append(("own", own_critic, to_dict(model.config.network)))
+            own_critic, built = CriticScorer(model, real, real_labels).network, model.info.architecture
+            named.append(("own", own_critic, None if built is None else to_dict(built)))
         # Of pictures a fresh critic of pixels always has the smaller loss, by their grain, and guides worse.
         if train is not None and critic != "own" and (critic == "fresh" or not own or len(model.shape) != 3):
             named.append(("fresh", *train_fresh(space, train, steps, seed, tell)))

@@ -281,7 +281,7 @@ class Loop:
     def _model(self, header: io.Json) -> Model:
         generator = self.method.exports()["generator"]
         assert isinstance(generator, GeneratorBase)
-        return Model(generator, None, self.config, header)
+        return Model.of_run(generator, None, self.config, header)
 
     def _save_reals(self) -> None:
         if dist.rank() != 0:

@@ -44,7 +44,7 @@ class Quality:
             floor=False,
         )
         (row,) = found.rows
-        kimg = float(model.info["kimg"])
+        kimg = model.info.kimg or 0.0
         self.run.append_metrics([replace(row, source=SOURCE, snapshot=snapshot.name, kimg=kimg).to_json()])
         self.last = kimg
         if row.value < self.best:

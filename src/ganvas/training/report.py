@@ -134,7 +134,7 @@ def write_report(run: Run) -> Path:
     parts = [
         f"<h1>{html.escape(run.path.name)}</h1>",
         f"<p>{html.escape(name)}: {trained_on:,} samples trained on, "
-        f"{held_out:,} held out; {model.info['kimg']:,.1f} kimg.</p>",
+        f"{held_out:,} held out; {model.info.kimg or 0:,.1f} kimg.</p>",
         f"<p>Made by <code>{html.escape(command)}</code></p>",
         "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
     ]

@@ -59,7 +59,9 @@ def explore(
                 f"real must be uint8 (n, {', '.join(map(str, model.shape))}), got {real.dtype} {tuple(real.shape)}."
             )
         known = None if real is None else Real(real, f"{len(real):,} images that were given")
-        renderer = Renderer(model, str(model.path or FROM_PYTHON), ratio, known)
+        unsaid = ", and what this model was trained on is not known" if model.info.data is None else ""
+        unreal = f"No real images were given{unsaid}: ganvas.explore(model, real=images)"
+        renderer = Renderer(model, str(model.path or FROM_PYTHON), ratio, known, unreal)
     elif ratio is not None or real is not None:
         raise GanvasError(
             "ratio= and real= go with a Model; what is opened by name finds its own, with data=."

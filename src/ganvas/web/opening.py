@@ -25,12 +25,8 @@ def open_renderer(model: str | Path = DEFAULT, data: str | None = None, device: 
         ratio = LogRatio.load(kept_ratio(loaded), loaded)
     except GanvasError:
         ratio = None
-    return Renderer(loaded, str(model), ratio, _real(loaded, data))
-
-
-def _real(model: Model, data: str | None) -> Real | None:
-    images, line = real_images_of(model, REALS, data, more_than=BALL)
-    return None if images is None else Real(images, line)
+    images, line = real_images_of(loaded, REALS, data, more_than=BALL)
+    return Renderer(loaded, str(model), ratio, None if images is None else Real(images, line), line)
 
 
 def replay(

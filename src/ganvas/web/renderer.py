@@ -24,6 +24,7 @@ from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import Part, half, tasks
 from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
+from ganvas.networks import StyleBased
 from ganvas.sampling import LogRatio, samplers
 from ganvas.sampling.improve import at_budget
 from ganvas.web.quality import Gauge, Quality, Real
@@ -46,13 +47,16 @@ class Renderer:
     """One model, seen from any number of pages. Safe to call from several threads."""
 
     def __init__(
-        self, model: Model, name: str = "model", ratio: LogRatio | None = None, real: Real | None = None
-    ) -> None:
+        self, model: Model, name: str = "model", ratio: LogRatio | None = None, real: Real | None = None,
+        unreal: str = "",
+    ) -> None:  # fmt: skip
         if len(model.shape) != 3:
             raise GanvasError(
                 f"The explorer shows pictures; this model draws points of {model.shape[0]} numbers. Use ganvas sample."
             )
         self.model, self.ratio, self.real = model, ratio, real
+        self.unreal = unreal or "No real images are at hand."
+        """Why there are none, in words, where `real` is None."""
         self.name = name.encode(
             "utf-8", "replace"
         ).decode()  # a folder's may hold bytes that no page can show
@@ -147,25 +151,24 @@ class Renderer:
         drawn = (
             space.decode(points, labels)
             if state.noise is None
-            else self._with_noise(space, points, state.noise)
+            else self._with_noise(space, points, labels, state.noise)
         )
         if not torch.isfinite(drawn).all():
             raise GanvasError("The generator drew NaN or infinity here.")
         return self.model.to_data(drawn).cpu()
 
-    def _with_noise(self, space: LatentSpace, points: Tensor, seed: int) -> Tensor:
+    def _with_noise(self, space: LatentSpace, points: Tensor, labels: Tensor | None, seed: int) -> Tensor:
         generator = self.model.generator
-        if not self.layers:
+        if not isinstance(generator, StyleBased) or not generator.noise_shapes:
             raise GanvasError("This generator has no noise maps (the style family has).")
         random = stream(seed, "noise")
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(1, *shape, generator=random).to(self.model.device)
-
-        noise = generator.training_inputs(normal, lambda: torch.ones(1))["noise"]
-        w = points if space.name == "w+" else generator.broadcast(points)  # type: ignore[operator]
-        drawn: Tensor = generator.synthesis(generator.styles(w), noise)  # type: ignore[operator]
-        return drawn.float()
+        noise = [
+            torch.randn(1, *shape, generator=random).to(self.model.device) for shape in generator.noise_shapes
+        ]
+        if space.name == "z":
+            points = generator.mapping(points, labels)
+        w = points if space.name == "w+" else generator.broadcast(points)
+        return generator.synthesis(generator.styles(w), noise).float()
 
     @torch.no_grad()
     def together(self, states: Sequence[State]) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from nicegui import background_tasks, ui
 
 from ganvas.errors import GanvasError
-from ganvas.latent.likeness import Likeness
+from ganvas.latent.likeness import LEAST, Likeness
 from ganvas.web.page import Page, image_url
 from ganvas.web.quality import RARE
 from ganvas.web.renderer import Renderer
@@ -83,8 +83,12 @@ def _quality(page: Page) -> None:
             )
             nearest_words = ui.label("").classes("small soft").props("data-id=nearest")
         if page.session.renderer.ratio is None:
+            how = "run ganvas calibrate on this model"
+            if page.session.renderer.model.path is None:
+                how = "ganvas.explore(model, ratio=ganvas.fit_ratio(space, real))"
             ui.label(
-                "Realism is the critic's word, not calibrated: run ganvas calibrate on this model for log p_data / p_G."
+                "Realism is the critic's word where there is one, not calibrated: "
+                f"{how} for log p_data / p_G."
             ).classes("small soft")
 
     told: dict[str, Likeness | None] = {}
@@ -100,9 +104,8 @@ def _quality(page: Page) -> None:
     async def judge(renderer: Renderer) -> None:
         found = told[renderer.hash] = await asyncio.to_thread(lambda: renderer.likeness)
         if not page.client.is_deleted:
-            absolute.set_text(
-                "not known without real images: give some with --data" if found is None else found.words
-            )
+            few = "without real images" if renderer.real is None else f"of fewer than {LEAST} real images"
+            absolute.set_text(f"Likeness is not known {few}." if found is None else found.words)
             absolute.classes(replace="warning" if found is not None and found.strange else "small")
             colour(renderer.hash)
 
@@ -135,7 +138,7 @@ def _quality(page: Page) -> None:
                 f"nearest real image, {found.distance:.2f} x as far as usual; of {renderer.real.source}"
             )
         else:
-            nearest_words.set_text("no real images at hand: give some with --data")
+            nearest_words.set_text(renderer.unreal)
 
     page.viewed.append(look)
 
