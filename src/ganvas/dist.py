@@ -227,13 +227,23 @@ def together(device: torch.device) -> Iterator[None]:
         stop()
 
 
-def _spread() -> bool:
+def spread() -> bool:
+    """Whether the work is spread over several processes here."""
     return _together and world_size() > 1
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    """What a process meets whose partner has gone, in words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise GanvasError("Another process stopped, and said why.") from error
 
 
 def shard(items: Iterable[T]) -> Iterator[T]:
     """This process's part of any sequence, the same everywhere: every N-th from its rank."""
-    return islice(items, rank(), None, world_size()) if _spread() else iter(items)
+    return islice(items, rank(), None, world_size()) if spread() else iter(items)
 
 
 def collect(part: Iterable[T], *, everywhere: bool = True) -> Iterator[T]:
@@ -241,21 +251,19 @@ def collect(part: Iterable[T], *, everywhere: bool = True) -> Iterator[T]:
 
     Items are numbers, tensors or tuples of these; tensors come back on the CPU. Not `everywhere`: rank 0 alone gets them.
     """
-    if not _spread():
+    if not spread():
         yield from part
         return
     mine, over = iter(part), False
     while not over:
         item = next(mine, None)
         found: list[Any] = [None] * world_size()
-        try:
+        with _others():
             if everywhere:
                 td.all_gather_object(found, _plain(item))
             else:
                 td.gather_object(_plain(item), found if rank() == 0 else None)
             over = agree(item is None, _CPU)
-        except RuntimeError as error:
-            raise GanvasError("Another process stopped, and said why.") from error
         yield from (_tensors(each) for each in found if each is not None)
 
 
@@ -274,15 +282,16 @@ def _tensors(item: Any) -> Any:
 
 def total(values: Tensor) -> Tensor:
     """The sum over all processes of what each found in its part; the logical or of bools. Not differentiable."""
-    if not _spread():
+    if not spread():
         return values
-    summed = values.to(torch.uint8 if values.dtype == torch.bool else values.dtype).contiguous().clone()
-    td.all_reduce(summed, td.ReduceOp.MAX if values.dtype == torch.bool else td.ReduceOp.SUM)
+    summed = values.to(torch.uint8) if values.dtype == torch.bool else values.contiguous().clone()
+    with _others():
+        td.all_reduce(summed, td.ReduceOp.MAX if values.dtype == torch.bool else td.ReduceOp.SUM)
     return summed.to(values.dtype)
 
 
 def copy(module: nn.Module) -> None:
     """Give every process rank 0's weights and buffers of a network that it alone has trained."""
-    if _spread():
+    if spread():
         for tensor in (*module.parameters(), *module.buffers()):
             td.broadcast(tensor.data, 0)

@@ -108,14 +108,17 @@ def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
 
 
 @contextmanager
-def together(device: str) -> Iterator[str]:
-    """Spread the work inside over the processes of `torchrun`, if there are several; yields the device of this one."""
+def together(device: str) -> Iterator[tuple[str, bool]]:
+    """Spread the work inside over the processes of `torchrun`; yields the device of this one, and whether it is the first.
+
+    The first alone prints and writes.
+    """
     from ganvas import dist
     from ganvas.device import resolve_device
 
     here = dist.local_device(resolve_device(device))
     with dist.together(here):
-        yield str(here)
+        yield str(here), dist.rank() == 0
 
 
 FIRST, EVERY = 3.0, 10.0

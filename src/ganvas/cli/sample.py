@@ -71,7 +71,7 @@ def run(
     if set and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
     usual = not best and sampler == "prior" and truncate is None
-    with _shared.together(device) as here, _shared.progress() as tell:
+    with _shared.together(device) as (here, is_first), _shared.progress() as tell:
         loaded = load(model, device=here, critic=False)
         check_out(out, n, loaded.shape)
         numbers = _shared.classes(labels, loaded)
@@ -81,14 +81,14 @@ def run(
         if usual:
             mine = loaded.batches(n, seed=seed, labels=numbers, sharded=True)
             batches = dist.collect(mine, everywhere=False)
-            if dist.rank() == 0:
+            if is_first:
                 _write(_counted(batches, n, tell), n, out, loaded, by_class)
             else:
                 deque(batches, 0)
         else:
             # A sampler has one stream of random numbers, from its first sample to its last: one process draws them all.
-            with dist.turn() as first:
-                if first:
+            with dist.turn():
+                if is_first:
                     chosen = _setting(loaded, sampler, budget, set, truncate, best)
                     judge = _ratio(loaded, chosen, ratio, model)
                     drawn = chosen.draw(
@@ -100,8 +100,8 @@ def run(
                     about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
                     if judge is not None:
                         about["log_ratio"] = float(drawn.log_ratio.mean())
-        if dist.rank() > 0:
-            return
+    if not is_first:
+        return
     if json:
         print(json_module.dumps(about))
     else:
