@@ -136,7 +136,11 @@ def _embedded(extractor: Extractor, batches: Iterable[Tensor]) -> Iterator[tuple
 
 @torch.inference_mode()
 def embed(
-    extractor: Extractor, batches: Iterable[Tensor], advance: Callable[[int], None] | None = None, *, sharded: bool = False
+    extractor: Extractor,
+    batches: Iterable[Tensor],
+    advance: Callable[[int], None] | None = None,
+    *,
+    sharded: bool = False,
 ) -> Features:
     """Each batch is embedded once. `advance` is told how many samples are done, for a progress bar.
 
