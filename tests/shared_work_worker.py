@@ -1,4 +1,7 @@
-"""Run by tests/test_shared_work.py under torchrun, and in one process as the reference: commands, then figures of many rows."""
+"""Run by tests/test_shared_work.py under torchrun, and in one process as the reference.
+
+First commands, then figures of many rows.
+"""
 
 import json
 import sys

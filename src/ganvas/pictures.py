@@ -287,10 +287,12 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")
     if out.suffix == "" and len(shape) == 1:
         raise GanvasError("2-D points do not go into a folder of images; use --out points.npz or points.png.")
-    if out.suffix == ".png" and len(shape) == 3 and n * shape[1] * shape[2] > MOST_PIXELS:
+    pixels = n * shape[1] * shape[2] if len(shape) == 3 else 0
+    if out.suffix == ".png" and pixels > MOST_PIXELS:
         raise GanvasError(
-            f"A grid of {n:,} images of {shape[2]} x {shape[1]} px would have {n * shape[1] * shape[2] / 1e6:,.0f} megapixels; "
-            f"{MOST_PIXELS // 10**6} are drawn at most. Use --out {out.with_suffix('.npy')}, an .npz or a folder name."
+            f"A grid of {n:,} images of {shape[2]} x {shape[1]} px would have {pixels / 1e6:,.0f} megapixels; "
+            f"{MOST_PIXELS // 10**6} are drawn at most. Use --out {out.with_suffix('.npy')}, an .npz or a "
+            "folder name."
         )
 
 
@@ -300,9 +302,10 @@ def save_samples(samples: Tensor, out: Path) -> None:
 
 
 def write_samples(batches: Iterable[Tensor], n: int, out: Path) -> None:
-    """Write n samples as they come: a batch is in memory at a time, but for a `.png`, which is a grid of them all.
+    """Write n samples as they come: a batch is in memory at a time.
 
-    `.npy` and `.npz` are arrays, a name without suffix is a new folder of PNGs. Nothing is there before it is whole.
+    `.npy` and `.npz` are arrays, a name without suffix is a new folder of PNGs, and `.png` is a grid, which is drawn
+    of all of them at once. Nothing is there before it is whole.
     """
     some = iter(batches)
     first = next(some)

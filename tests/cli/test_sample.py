@@ -1,4 +1,4 @@
-"""`ganvas sample` writes as it draws: the files are those of all samples at once, and memory does not grow with their number."""
+"""`ganvas sample` writes as it draws: the files of all samples at once, in memory that does not grow."""
 
 import io as memory
 import json
@@ -73,8 +73,10 @@ from ganvas.cli import main
 peaks = []
 for n in (1_000, 12_000):
     for suffix in (".npy", ".npz"):
-        assert main(["sample", sys.argv[1], "--n", str(n), "--out", f"{sys.argv[2]}/{n}{suffix}", "--device", "cpu"]) == 0
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20))
+        out = f"{sys.argv[2]}/{n}{suffix}"
+        assert main(["sample", sys.argv[1], "--n", str(n), "--out", out, "--device", "cpu"]) == 0
+    unit = 2**20 if sys.platform == "darwin" else 1024
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 print(json.dumps(peaks))
 """
 

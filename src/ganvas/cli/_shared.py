@@ -109,9 +109,9 @@ def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
 
 @contextmanager
 def together(device: str) -> Iterator[tuple[str, bool]]:
-    """Spread the work inside over the processes of `torchrun`; yields the device of this one, and whether it is the first.
+    """Spread the work inside over the processes of `torchrun`.
 
-    The first alone prints and writes.
+    Yields the device of this one, and whether it is the first, which alone prints and writes.
     """
     from ganvas import dist
     from ganvas.device import resolve_device
@@ -127,7 +127,10 @@ FIRST, EVERY = 3.0, 10.0
 
 @contextmanager
 def progress() -> Iterator[Tell]:
-    """Bars on stderr for what is being done; a line now and then where stderr is no terminal. Rank 0 alone says it."""
+    """Bars on stderr for what is being done; a line now and then where stderr is no terminal.
+
+    Of several processes rank 0 alone says it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 

@@ -51,7 +51,8 @@ def run(
         truncate: Draw from a truncated space first: psi in w, a threshold in z.
         best: Use what `ganvas improve` recommended for this model.
         ratio: A file of `ganvas calibrate --out`. Default: the one that was kept for this model.
-        out: A .png grid; or an .npy or .npz array or a new folder of PNGs, which take any number of samples in little memory.
+        out: A .png grid; or an .npy or .npz array or a new folder of PNGs, which take any number of samples
+            in little memory.
         plain: No names of classes in the picture, and no row for each.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
@@ -86,15 +87,19 @@ def run(
             else:
                 deque(batches, 0)
         else:
-            # A sampler has one stream of random numbers, from its first sample to its last: one process draws them all.
+            # A sampler has one stream of random numbers from its first sample to its last: one process draws.
             with dist.turn():
                 if is_first:
                     chosen = _setting(loaded, sampler, budget, set, truncate, best)
                     judge = _ratio(loaded, chosen, ratio, model)
                     drawn = chosen.draw(
-                        loaded, judge, n, seed=seed, labels=None if numbers is None else torch.tensor(numbers),
+                        loaded,
+                        judge,
+                        n,
+                        seed=seed,
+                        labels=None if numbers is None else torch.tensor(numbers),
                         callback=lambda done, total: tell(chosen.label, done, total),
-                    )  # fmt: skip
+                    )
                     _write([drawn.samples], n, out, loaded, by_class)
                     words = f", {chosen.label}: {drawn.cost:.3g} forwards a sample"
                     about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}

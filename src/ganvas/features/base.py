@@ -144,7 +144,7 @@ def embed(
 ) -> Features:
     """Each batch is embedded once. `advance` is told how many samples are done, for a progress bar.
 
-    `sharded`: the batches are this process's part of them (`dist.shard`); every process gets the features of all.
+    `sharded`: the batches are this process's part of them (`dist.shard`); every process gets all features.
     """
     features, logits = [], []
     each = _embedded(extractor, batches)

@@ -30,7 +30,7 @@ def path_of(dataset: Dataset, extractor: Extractor) -> Path:
 
 
 def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[Tensor]:
-    """All samples in order. `sharded`: those batches alone that this process takes of several (`dist.shard`)."""
+    """All samples in order. `sharded`: those batches alone that are this process's part (`dist.shard`)."""
     starts = range(0, len(dataset), size)
     for start in dist.shard(starts) if sharded else starts:
         yield dataset.take(torch.arange(start, min(start + size, len(dataset))))[0]
@@ -39,9 +39,9 @@ def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[T
 def embed_dataset(
     dataset: Dataset, extractor: Extractor, *, batch: int = 256, advance: Callable[[int], None] | None = None
 ) -> Features:
-    """Features of a data set: from the cache when they are there, else embedded and kept where the cache can be written.
+    """Features of a data set: from the cache when they are there, else embedded.
 
-    Several processes share the work (`dist.together`), all get the features, and rank 0 keeps them.
+    They are kept where the cache can be written. Several processes share the work (`dist.together`), all get the features, and rank 0 keeps them.
     """
     path = path_of(dataset, extractor)
     tensors: dict[str, torch.Tensor] = {}

@@ -145,7 +145,8 @@ def nearest_distances(queries: Tensor, points: Tensor, own: Tensor | None = None
             if own is not None:
                 squares.scatter_(1, own[rows, None], torch.inf)
             nearest = squares.argmin(1)
-            # Once more from the difference itself: |x|^2 - 2xy + |y|^2 of a copy is rounding, which ranks would sort by.
+            # Once more from the difference itself: |x|^2 - 2xy + |y|^2 of a copy is rounding, which ranks
+            # would sort by.
             yield torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1), nearest
 
     distances, which = _joined(found(), queries.device)
@@ -153,7 +154,10 @@ def nearest_distances(queries: Tensor, points: Tensor, own: Tensor | None = None
 
 
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """(rows of x, their squared distances to all of y), block after block of this process's. Both are centred for exactness."""
+    """(rows of x, their squared distances to all of y), block after block of this process's part.
+
+    Both are centred for exactness.
+    """
     mean = y.mean(0)
     y = y - mean
     norms = _norms(y)

@@ -100,7 +100,8 @@ def path_length(
         squares = distance(a, b)
         if squares.shape != (len(first),):
             raise GanvasError(
-                f"distance gave {tuple(squares.shape)} for {len(first)} pairs; expected one squared distance a pair."
+                f"distance gave {tuple(squares.shape)} for {len(first)} pairs; expected one squared distance "
+                "a pair."
             )
         return squares.double().cpu() / epsilon**2
 
