@@ -1,4 +1,4 @@
-"""Sampling and measuring in two gloo processes: files and figures of one process, each having done its part."""
+"""Sampling and measuring in two gloo processes: files and figures of one, each having done its part."""
 
 import json
 import os

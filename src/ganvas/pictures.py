@@ -290,7 +290,7 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
     pixels = n * shape[1] * shape[2] if len(shape) == 3 else 0
     if out.suffix == ".png" and pixels > MOST_PIXELS:
         raise GanvasError(
-            f"A grid of {n:,} images of {shape[2]} x {shape[1]} px would have {pixels / 1e6:,.0f} megapixels; "
+            f"A grid of {n:,} images of {shape[2]} x {shape[1]} px has {pixels / 1e6:,.0f} megapixels; "
             f"{MOST_PIXELS // 10**6} are drawn at most. Use --out {out.with_suffix('.npy')}, an .npz or a "
             "folder name."
         )
@@ -304,8 +304,8 @@ def save_samples(samples: Tensor, out: Path) -> None:
 def write_samples(batches: Iterable[Tensor], n: int, out: Path) -> None:
     """Write n samples as they come: a batch is in memory at a time.
 
-    `.npy` and `.npz` are arrays, a name without suffix is a new folder of PNGs, and `.png` is a grid, which is drawn
-    of all of them at once. Nothing is there before it is whole.
+    `.npy` and `.npz` are arrays, a name without suffix is a new folder of PNGs, and `.png` is a grid, which is
+    drawn of all of them at once. Nothing is there before it is whole.
     """
     some = iter(batches)
     first = next(some)

@@ -97,8 +97,8 @@ def evaluate(
     and tests for copies. `metrics` are names from `ganvas list metrics`, or `all`. By default `n` is the size of the
     reference, from 1,000 to 10,000. The classes of a conditional model's samples have the reference's shares (`data`),
     or are as many of each (`uniform`). The fakes are embedded once; the reference is embedded once ever for each
-    extractor. `resolution` and `resize` bring folders of mixed sizes to one. Inside `dist.together` several processes
-    share the work, and all get the figures; rank 0 alone has the `samples`.
+    extractor. `resolution` and `resize` bring folders of mixed sizes to one. Inside `dist.together` several
+    processes share the work, and all get the figures; rank 0 alone has the `samples`.
     Raises `GanvasError` for what the caller can fix.
     """
     names = _names(metrics)
