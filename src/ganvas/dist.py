@@ -8,8 +8,8 @@ backward several times, which DDP's hooks handle badly.
 Rank 0 alone writes files and measures. The others wait for it at the store (`turn`), where no collective can time out.
 
 Sampling and measuring are spread over the processes inside `together`: each takes its part of the work
-(`shard`), and what all of them found is put together in the order of the work (`collect`, `total`). Outside of
-it these do nothing, in a training too.
+(`shard`), and what all of them found is put together in the order of the work (`collect`, `total`). Outside
+of it these do nothing, in a training too.
 """
 
 import math
@@ -214,8 +214,8 @@ def share(text: str) -> str:
 def together(device: torch.device) -> Iterator[None]:
     """Spread the work inside over the processes of `torchrun`, which all have to enter.
 
-    Does nothing in a single process. Raises `GanvasError` in a process group that somebody else has started: it
-    is not ours to end.
+    Does nothing in a single process. Raises `GanvasError` in a process group that somebody else has started:
+    it is not ours to end.
     """
     global _together
     if td.is_available() and td.is_initialized():
@@ -251,8 +251,8 @@ def shard(items: Iterable[T]) -> Iterator[T]:
 def collect(part: Iterable[T], *, everywhere: bool = True) -> Iterator[T]:
     """The items of all parts (`shard`) in the order of the sequence.
 
-    One of each process at a time, so that few are held. Items are numbers, tensors or tuples of these; tensors
-    come back on the CPU. Not `everywhere`: rank 0 alone gets them.
+    One of each process at a time, so that few are held. Items are numbers, tensors or tuples of these;
+    tensors come back on the CPU. Not `everywhere`: rank 0 alone gets them.
     """
     if not spread():
         yield from part
@@ -287,14 +287,18 @@ def total(values: Tensor) -> Tensor:
     """The sum over all processes of what each found in its part; of bools the logical or."""
     if not spread():
         return values
-    summed = values.to(torch.uint8) if values.dtype == torch.bool else values.contiguous().clone()
+    logical = values.dtype == torch.bool
+    summed = values.detach().to(_CPU, torch.uint8 if logical else values.dtype, copy=True).contiguous()
     with _others():
-        td.all_reduce(summed, td.ReduceOp.MAX if values.dtype == torch.bool else td.ReduceOp.SUM)
-    return summed.to(values.dtype)
+        td.all_reduce(summed, td.ReduceOp.MAX if logical else td.ReduceOp.SUM)
+    return summed.to(values)
 
 
 def copy(module: nn.Module) -> None:
     """Give every process rank 0's weights and buffers of a network that it alone has trained."""
     if spread():
         for tensor in (*module.parameters(), *module.buffers()):
-            td.broadcast(tensor.data, 0)
+            sent = tensor.detach().cpu()
+            with _others():
+                td.broadcast(sent, 0)
+            tensor.data.copy_(sent)

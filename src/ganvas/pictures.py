@@ -304,8 +304,8 @@ def save_samples(samples: Tensor, out: Path) -> None:
 def write_samples(batches: Iterable[Tensor], n: int, out: Path) -> None:
     """Write n samples as they come: a batch is in memory at a time.
 
-    `.npy` and `.npz` are arrays, a name without suffix is a new folder of PNGs, and `.png` is a grid, which is
-    drawn of all of them at once. Nothing is there before it is whole.
+    `.npy` and `.npz` are arrays, a name without suffix is a new folder of PNGs, and `.png` is a grid, which
+    is drawn of all of them at once. Nothing is there before it is whole.
     """
     some = iter(batches)
     first = next(some)

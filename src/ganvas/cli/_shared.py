@@ -154,7 +154,7 @@ def progress() -> Iterator[Tell]:
             if what not in tasks:
                 for old in tasks.values():
                     bar.update(old, visible=False)
-                tasks[what] = bar.add_task(what)
+                tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done, total=total)
 
         yield tell

@@ -41,8 +41,8 @@ def embed_dataset(
 ) -> Features:
     """Features of a data set: from the cache when they are there, else embedded.
 
-    They are kept where the cache can be written. Several processes share the work (`dist.together`), all get the
-    features, and rank 0 keeps them.
+    They are kept where the cache can be written. Several processes share the work (`dist.together`), all get
+    the features, and rank 0 keeps them.
     """
     path = path_of(dataset, extractor)
     tensors: dict[str, torch.Tensor] = {}
