@@ -30,6 +30,7 @@ COMMANDS = [
     ["sample", "RUN", "--n", "20", "--out", "drawn.png"],
     ["reference", "digits", "--batch", "100", "--json"],
     ["eval", "RUN", "--n", str(N), "--metrics", METRICS, "--batch", "128", "--out", "figures-of-run.json"],
+    ["eval", "drawn", "--reference", "digits", "--metrics", "frechet,kid", "--out", "figures-of-folder.json"],
     ["calibrate", "RUN", "--critic", "fresh", "--out", "ratio.safetensors"],
     ["sample", "RUN", "--sampler", "budget", "--ratio", "ratio.safetensors", "--out", "better.npy"],
 ]  # fmt: skip
@@ -74,11 +75,15 @@ def test_rank_0_alone_prints_and_the_files_are_those_of_one_process(done: dict[s
         assert not list(folder.rglob("*.tmp"))
 
 
-def test_figures_are_those_of_one_process(done: dict[str, Path]) -> None:
+@pytest.mark.parametrize(
+    ("subject", "some"),
+    [("run", {"recall", "data-copying", "path-length", "kid-exact"}), ("folder", {"kid"})],
+)
+def test_figures_are_those_of_one_process(done: dict[str, Path], subject: str, some: set[str]) -> None:
     """To six digits; they differ in the order of sums."""
-    one, two = (json.loads((done[name] / "figures-of-run.json").read_text()) for name in ("one", "two"))
+    one, two = (json.loads((folder / f"figures-of-{subject}.json").read_text()) for folder in done.values())
     assert [row["metric"] for row in one["rows"]] == [row["metric"] for row in two["rows"]]
-    assert {"recall", "data-copying", "path-length", "kid-exact"} <= {row["metric"] for row in one["rows"]}
+    assert some <= {row["metric"] for row in one["rows"]}
     for first, second in zip(one["rows"], two["rows"], strict=True):
         for field in ("value", "error", "floor", "at_floor_n"):
             of_one, of_two = first.pop(field), second.pop(field)
@@ -94,6 +99,8 @@ def test_figures_of_many_rows(done: dict[str, Path]) -> None:
     """Several blocks of rows for each process, and what is known of each sample."""
     one, two = (json.loads((done[name] / "figures.json").read_text()) for name in ("one", "two"))
     assert "there already" in two.pop("twice")
+    assert one.pop("twice") == ""
+    assert two["alone"] == one["alone"] == one["frechet"]
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert np.asarray(two[name]) == pytest.approx(np.asarray(value), rel=1e-6, abs=1e-9), name
@@ -133,9 +140,9 @@ def test_each_process_does_its_part(done: dict[str, Path]) -> None:
         json.loads((done[folder] / f"rank{rank}.json").read_text())
         for folder, rank in (("one", 0), ("two", 0), ("two", 1))
     )
-    assert one["seen"] == [0, 0, 0, 1797, N, 0, 0]
-    assert first["seen"] == [0, 0, 0, 817 + 100, 640 + 20, 0, 0]
-    assert second["seen"] == [0, 0, 0, 800 + 80, 640, 0, 0]
+    assert one["seen"] == [0, 0, 0, 1797, N, 300, 0, 0]
+    assert first["seen"] == [0, 0, 0, 817 + 100, 640 + 20, 256, 0, 0]
+    assert second["seen"] == [0, 0, 0, 800 + 80, 640, 44, 0, 0]
     expected: dict[str, Any] = {
         "shares": [[], [0], [0, 1], [0, 1, 2, 3, 4]], "orders": [[], [0], [0, 1], [0, 1, 2, 3, 4]],
         "first": [0, 1, 2, 3, 4], "total": [False, False], "alone": [0, 1, 2, 3, 4],

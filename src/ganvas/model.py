@@ -86,11 +86,11 @@ class Model:
         found = torch.empty(len(rows), self.latent_dim)
         if len(rows) and rows.min() < 0:
             raise GanvasError(f"Samples are numbered from 0, got {int(rows.min())}.")
-        blocks = rows // BLOCK
-        for block in blocks.unique().tolist():
+        order = rows.argsort()
+        blocks, counts = (rows[order] // BLOCK).unique_consecutive(return_counts=True)
+        for block, here in zip(blocks.tolist(), order.split(counts.tolist()), strict=True):
             random = stream(seed, f"latents {block}" if block else "latents")
             drawn = draw_prior(self.generator.prior, BLOCK, self.latent_dim, random)
-            here = blocks == block
             found[here] = drawn[rows[here] % BLOCK]
         return found
 
