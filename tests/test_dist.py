@@ -92,6 +92,12 @@ def test_in_one_process_everything_is_a_no_op() -> None:
     assert dist.whole(batch) is batch
     with dist.turn() as first:
         assert first
+    with dist.together(torch.device("cpu")):
+        assert not dist.spread()
+        assert list(dist.shard(range(3))) == [0, 1, 2]
+        assert list(dist.collect(iter([batch, batch]), everywhere=False)) == [batch, batch]
+        assert dist.total(batch) is batch
+        dist.copy(layer)
 
 
 def test_parts_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

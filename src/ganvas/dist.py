@@ -6,6 +6,10 @@ Networks are not wrapped in DistributedDataParallel: gradient penalties differen
 backward several times, which DDP's hooks handle badly.
 
 Rank 0 alone writes files and measures. The others wait for it at the store (`turn`), where no collective can time out.
+
+Sampling and measuring are spread over the processes inside `together`: each takes its part of the work
+(`shard`), and what all of them found is put together in the order of the work (`collect`, `total`). Outside
+of it these do nothing, in a training too.
 """
 
 import math
@@ -13,8 +17,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as td
 from torch import Tensor, nn
@@ -22,13 +28,15 @@ from torch.distributed.rendezvous import rendezvous
 
 from ganvas.errors import GanvasError
 
+T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds that a process waits for the others before it leaves."""
 
 _c10d: Any = td  # whose types leave the stores out
 _store: Any = None
 _starts = _turns = 0
-_alone = False
+_alone = _together = False
+_CPU = torch.device("cpu")
 
 
 def start(device: torch.device) -> None:
@@ -200,3 +208,97 @@ def share(text: str) -> str:
     box: list[str] = [text]
     td.broadcast_object_list(box, 0)
     return box[0]
+
+
+@contextmanager
+def together(device: torch.device) -> Iterator[None]:
+    """Spread the work inside over the processes of `torchrun`, which all have to enter.
+
+    Does nothing in a single process. Raises `GanvasError` in a process group that somebody else has started:
+    it is not ours to end.
+    """
+    global _together
+    if td.is_available() and td.is_initialized():
+        raise GanvasError("A process group is there already; ganvas starts and ends its own for this work.")
+    start(device)
+    _together = True
+    try:
+        yield
+    finally:
+        _together = False
+        stop()
+
+
+def spread() -> bool:
+    """Whether the work is spread over several processes here."""
+    return _together and world_size() > 1
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    """What a process meets whose partner has gone, in words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise GanvasError("Another process stopped, and said why.") from error
+
+
+def shard(items: Iterable[T]) -> Iterator[T]:
+    """This process's part of any sequence, the same everywhere: every N-th from its rank."""
+    return islice(items, rank(), None, world_size()) if spread() else iter(items)
+
+
+def collect(part: Iterable[T], *, everywhere: bool = True) -> Iterator[T]:
+    """The items of all parts (`shard`) in the order of the sequence.
+
+    One of each process at a time, so that few are held. Items are numbers, tensors or tuples of these;
+    tensors come back on the CPU. Not `everywhere`: rank 0 alone gets them.
+    """
+    if not spread():
+        yield from part
+        return
+    mine, over = iter(part), False
+    while not over:
+        item = next(mine, None)
+        found: list[Any] = [None] * world_size()
+        with _others():
+            if everywhere:
+                td.all_gather_object(found, _plain(item))
+            else:
+                td.gather_object(_plain(item), found if rank() == 0 else None)
+            over = agree(item is None, _CPU)
+        yield from (_tensors(each) for each in found if each is not None)
+
+
+def _plain(item: Any) -> Any:
+    """Arrays for tensors: a tensor that is a view would be sent with all that it is a view of."""
+    if isinstance(item, tuple):
+        return tuple(_plain(each) for each in item)
+    return item.detach().cpu().numpy() if isinstance(item, Tensor) else item
+
+
+def _tensors(item: Any) -> Any:
+    if isinstance(item, tuple):
+        return tuple(_tensors(each) for each in item)
+    return torch.from_numpy(item) if isinstance(item, np.ndarray) else item
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over all processes of what each found in its part; of bools the logical or."""
+    if not spread():
+        return values
+    logical = values.dtype == torch.bool
+    summed = values.detach().to(_CPU, torch.uint8 if logical else values.dtype, copy=True).contiguous()
+    with _others():
+        td.all_reduce(summed, td.ReduceOp.MAX if logical else td.ReduceOp.SUM)
+    return summed.to(values)
+
+
+def copy(module: nn.Module) -> None:
+    """Give every process rank 0's weights and buffers of a network that it alone has trained."""
+    if spread():
+        for tensor in (*module.parameters(), *module.buffers()):
+            sent = tensor.detach().cpu()
+            with _others():
+                td.broadcast(sent, 0)
+            tensor.data.copy_(sent)

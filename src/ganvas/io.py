@@ -59,7 +59,7 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
+        for file in _within(temporary) if temporary.is_dir() else [temporary]:
             if file.is_file() and not file.is_symlink():
                 file.chmod(_USUAL_MODE)
             _flush(file)
@@ -124,6 +124,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     finally:
         for leftover in (old, new):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    """Everything below a folder, one by one: there may be a million files."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                yield from _within(Path(entry.path))
 
 
 def _flush(path: Path) -> None:

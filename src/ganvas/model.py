@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas import arrays, io, networks, pictures
+from ganvas import arrays, dist, io, networks, pictures
 from ganvas.checkpoint import check_numbers, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
@@ -190,11 +190,11 @@ class Model:
         found = torch.empty(len(rows), self.latent_dim)
         if len(rows) and rows.min() < 0:
             raise GanvasError(f"Samples are numbered from 0, got {int(rows.min())}.")
-        blocks = rows // BLOCK
-        for block in blocks.unique().tolist():
+        order = rows.argsort()
+        blocks, counts = (rows[order] // BLOCK).unique_consecutive(return_counts=True)
+        for block, here in zip(blocks.tolist(), order.split(counts.tolist()), strict=True):
             random = stream(seed, f"latents {block}" if block else "latents")
             drawn = draw_prior(self.generator.prior, BLOCK, self.latent_dim, random)
-            here = blocks == block
             found[here] = drawn[rows[here] % BLOCK]
         return found
 
@@ -215,22 +215,28 @@ class Model:
     @torch.inference_mode()
     def batches(
         self, n: int, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256,
-        first: int = 0,
+        first: int = 0, sharded: bool = False,
     ) -> Iterator[Tensor]:  # fmt: skip
-        """The samples of `sample`, batch by batch, where the generator lives."""
+        """The samples of `sample`, batch by batch, where the generator lives: memory does not grow with n.
+
+        `sharded`: those batches alone that this process draws of several (`dist.shard`).
+        """
         n, batch, first = (
             arrays.count(n, "The number of samples"),
             arrays.count(batch, "batch"),
             arrays.count(first, "first", 0, 2**53),
         )
-        chosen = self.labels(n, labels) if labels is not None else self.labels_at(range(first, first + n))
+        wanted = None if labels is None else self._classes(labels)
         batch -= batch % ROWS if batch >= ROWS else 0
-        for start in range(0, n, batch):
+        starts = range(0, n, batch)
+        for start in dist.shard(starts) if sharded else starts:
             count = min(batch, n - start)
             # The last rows are repeated until the batch is whole, and cut off again.
             rows = start + torch.arange(min(batch, -(-count // ROWS) * ROWS)).clamp(max=count - 1)
-            z = self.latents_at((first + rows).tolist(), seed).to(self.device)
-            drawn = self.generator(z, None if chosen is None else chosen[rows].to(self.device))
+            numbers = (first + rows).tolist()
+            chosen = self.labels_at(numbers) if wanted is None else wanted[rows % len(wanted)]
+            z = self.latents_at(numbers, seed).to(self.device)
+            drawn = self.generator(z, None if chosen is None else chosen.to(self.device))
             yield self.to_data(drawn[:count])
 
     def labels_at(self, numbers: Sequence[int]) -> Tensor | None:
@@ -283,19 +289,24 @@ class Model:
 
     def labels(self, n: int, labels: Sequence[int] | Tensor | None = None) -> Tensor | None:
         """Class numbers (n,) for `sample`: those given, repeated; all classes in turn; None without classes."""
+        if labels is None:
+            return self.labels_at(range(n))
+        wanted = self._classes(labels)
+        return wanted.repeat(-(-n // len(wanted)))[:n]
+
+    def _classes(self, labels: Sequence[int] | Tensor) -> Tensor:
+        """Class numbers (k,) that the generator can draw. Raises `GanvasError` for others."""
         classes = self.generator.num_classes
         if classes == 0:
-            if labels is not None:
-                raise GanvasError(
-                    "This generator was trained without labels, so it can not draw chosen classes. "
-                    "Train with --conditional, or leave --labels away."
-                )
-            return None
-        wanted = torch.arange(classes) if labels is None else _whole_numbers(labels)
+            raise GanvasError(
+                "This generator was trained without labels, so it can not draw chosen classes. "
+                "Train with --conditional, or leave --labels away."
+            )
+        wanted = _whole_numbers(labels)
         if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= classes:
             said = wanted.tolist() if len(wanted) < 20 else f"{int(wanted.min())} to {int(wanted.max())}"
             raise GanvasError(f"Labels must be whole numbers from 0 to {classes - 1}, got {said}.")
-        return wanted.repeat(-(-n // len(wanted)))[:n]
+        return wanted
 
 
 def _whole_numbers(labels: Any) -> Tensor:

@@ -1,16 +1,17 @@
-"""Samples on disk: a PNG grid, a folder of PNGs, an .npz; and a scatter plot for 2-D points."""
+"""Samples on disk: a PNG grid, a folder of PNGs, an .npy or .npz; and a scatter plot for 2-D points."""
 
 import base64
 import io as memory
+import zipfile
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ TEXT = 14
 """Height of the letters of labels in pixels."""
 MOST_LETTERS = 1000
 """Of a label; what is longer is cut before it is measured."""
+MOST_PIXELS = 64_000_000
+"""Of a grid of samples."""
 WIDEST = 4096
 """A picture is not enlarged beyond so many pixels for the sake of its labels."""
 
@@ -274,33 +277,74 @@ def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> No
         container.mux(film.encode(None))
 
 
-def check_out(out: Path) -> None:
-    """Raise `GanvasError` when `save_samples` could not write there, before any work is done."""
-    if out.suffix not in (".png", ".npz", ""):
+def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
+    """Raise `GanvasError` when `write_samples` could not write there, before any work is done."""
+    if out.suffix not in (".png", ".npy", ".npz", ""):
         raise GanvasError(
-            f"Can not write {out.suffix} files; use a .png grid, an .npz array, or a folder name."
+            f"Can not write {out.suffix} files; use a .png grid, an .npy or .npz array, or a folder name."
         )
     if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")
+    if out.suffix == "" and len(shape) == 1:
+        raise GanvasError("2-D points do not go into a folder of images; use --out points.npz or points.png.")
+    pixels = n * shape[1] * shape[2] if len(shape) == 3 else 0
+    if out.suffix == ".png" and pixels > MOST_PIXELS:
+        raise GanvasError(
+            f"A grid of {n:,} images of {shape[2]} x {shape[1]} px has {pixels / 1e6:,.0f} megapixels; "
+            f"{MOST_PIXELS // 10**6} are drawn at most. Use --out {out.with_suffix('.npy')}, an .npz or a "
+            "folder name."
+        )
 
 
 def save_samples(samples: Tensor, out: Path) -> None:
-    """Write `samples` as `out` says: `.png` is a grid, `.npz` an array, a name without suffix a new folder of PNGs."""
-    check_out(out)
+    """Write samples (N, ...) as `write_samples` does."""
+    write_samples([samples], len(samples), out)
+
+
+def write_samples(batches: Iterable[Tensor], n: int, out: Path) -> None:
+    """Write n samples as they come: a batch is in memory at a time.
+
+    `.npy` and `.npz` are arrays, a name without suffix is a new folder of PNGs, and `.png` is a grid, which
+    is drawn of all of them at once. Nothing is there before it is whole.
+    """
+    some = iter(batches)
+    first = next(some)
+    check_out(out, n, first.shape[1:])
+    parts = chain([first.cpu()], (batch.cpu() for batch in some))
     if out.suffix == ".png":
-        io.write_bytes(out, png(draw(samples)))
+        io.write_bytes(out, png(draw(torch.cat(list(parts)))))
+    elif out.suffix == ".npy":
+        with io.atomic(out) as temporary, temporary.open("wb") as file:
+            _write_array(file, parts, n)
     elif out.suffix == ".npz":
-        arrays: dict[str, Any] = {"images" if samples.dim() == 4 else "points": samples.numpy()}
-        buffer = memory.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        io.write_bytes(out, buffer.getvalue())
-    elif samples.dim() != 4:
-        raise GanvasError("2-D points do not go into a folder of images; use --out points.npz or points.png.")
+        # As numpy.savez_compressed does it, which wants the whole array.
+        name = "images.npy" if first.dim() == 4 else "points.npy"
+        with (
+            io.atomic(out) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open(name, "w", force_zip64=True) as file,
+        ):
+            _write_array(file, parts, n)
     else:
         if out.is_dir():
             out.rmdir()  # empty: see check_out
         with io.atomic(out) as temporary:
             temporary.mkdir()
-            digits = len(str(len(samples) - 1))
-            for i, image in enumerate(samples):
+            digits = len(str(n - 1))
+            for i, image in enumerate(chain.from_iterable(parts)):
                 (temporary / f"{i:0{digits}d}.png").write_bytes(png(to_image(image)))
+
+
+def _write_array(file: IO[bytes], parts: Iterable[Tensor], n: int) -> None:
+    """The array (n, ...) in numpy's format, part after part."""
+    done = 0
+    for part in parts:
+        rows = np.ascontiguousarray(part.numpy())
+        if not done:
+            kind = np.lib.format.dtype_to_descr(rows.dtype)
+            header = {"descr": kind, "fortran_order": False, "shape": (n, *rows.shape[1:])}
+            np.lib.format.write_array_header_1_0(file, header)
+        file.write(rows.data)
+        done += len(rows)
+    if done != n:
+        raise ValueError(f"{done} samples came, and {n} were announced")

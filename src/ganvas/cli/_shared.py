@@ -107,16 +107,38 @@ def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
     return found
 
 
+@contextmanager
+def together(device: str) -> Iterator[tuple[str, bool]]:
+    """Spread the work inside over the processes of `torchrun`.
+
+    Yields the device of this one, and whether it is the first, which alone prints and writes.
+    """
+    from ganvas import dist
+    from ganvas.device import resolve_device
+
+    here = dist.local_device(resolve_device(device))
+    with dist.together(here):
+        yield str(here), dist.rank() == 0
+
+
 FIRST, EVERY = 3.0, 10.0
 """Seconds to the first line of progress where stderr is no terminal, and between two."""
 
 
 @contextmanager
 def progress() -> Iterator[Tell]:
-    """Bars on stderr for what is being done; a line now and then where stderr is no terminal."""
+    """Bars on stderr for what is being done; a line now and then where stderr is no terminal.
+
+    Of several processes rank 0 alone says it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+    from ganvas import dist
+
+    if dist.rank() > 0:
+        yield lambda what, done, total: None
+        return
     console = Console(stderr=True)
     if not console.is_terminal:
         with Lines() as tell_line:
@@ -132,7 +154,7 @@ def progress() -> Iterator[Tell]:
             if what not in tasks:
                 for old in tasks.values():
                     bar.update(old, visible=False)
-                tasks[what] = bar.add_task(what)
+                tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done, total=total)
 
         yield tell

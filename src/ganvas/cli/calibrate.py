@@ -44,12 +44,14 @@ def run(
 
     if out is not None:
         _shared.outputs(out, ".safetensors")
-    loaded = load(model, device=device)
-    path = out or home_of(loaded) / "ratio.safetensors"
-    plot = path.with_name("calibration.png")
-    _shared.outputs(path, beside=[plot])
-    with _shared.progress() as tell:
+    with _shared.together(device) as (here, first), _shared.progress() as tell:
+        loaded = load(model, device=here)
+        path = out or home_of(loaded) / "ratio.safetensors"
+        plot = path.with_name("calibration.png")
+        _shared.outputs(path, beside=[plot])
         ratio, _ = calibrated(loaded, data, critic, method, seed, tell, judged=False)
+    if not first:
+        return
     ratio.save(path)
     io.write_bytes(plot, pictures.plot_png(_plot(ratio)))
     report = asdict(ratio.report)

@@ -62,23 +62,26 @@ def run(
     subjects: list[Path] = open_run(samples).snapshots if snapshots else [samples]
     if out is not None:
         _shared.outputs(out, ".json")
-    _shared.without_cache()
     kept_in_run = is_run and _shared.writable(samples)
-    if is_run and not kept_in_run:
-        print(f"note: {samples} can not be written, so its report stays as it is.", file=sys.stderr)
     found: Evaluation | None = None
-    with _shared.progress() as tell:
+    with _shared.together(device) as (here, first), _shared.progress() as tell:
+        if first:
+            _shared.without_cache()
+            if is_run and not kept_in_run:
+                print(f"note: {samples} can not be written, so its report stays as it is.", file=sys.stderr)
         for subject in subjects:
             found = evaluate(
                 subject, reference, metrics, n=n, labels=labels, extractor=extractor, seed=seed, batch=batch,
-                device=device, resolution=resolution, resize=resize, progress=tell,
+                device=here, resolution=resolution, resize=resize, progress=tell,
             )  # fmt: skip
-            if kept_in_run:
+            if kept_in_run and first:
                 open_run(samples).append_metrics([row.to_json() for row in found.rows])
     if found is None:
         raise GanvasError(
             f"{samples} holds no snapshot yet. Train on: ganvas train --resume {samples} --minutes 5"
         )
+    if not first:
+        return
     document = {
         "rows": [row.to_json() for row in found.rows],
         "skipped": found.skipped,

@@ -36,11 +36,13 @@ def run(
     from ganvas.metrics import embed_reference
 
     dataset = load_dataset(DataConfig(data, resolution, resize))
-    chosen = open_extractor(extractor, dataset, device)
-    path = path_of(dataset.split(0.1)[0], chosen)
-    _shared.outputs(path)
-    with _shared.progress() as tell:
+    with _shared.together(device) as (here, first), _shared.progress() as tell:
+        chosen = open_extractor(extractor, dataset, here)
+        path = path_of(dataset.split(0.1)[0], chosen)
+        _shared.outputs(path)
         sizes = embed_reference(dataset, chosen, batch=batch, progress=tell)
+    if not first:
+        return
     if json:
         print(
             json_module.dumps(

@@ -1,7 +1,8 @@
 """`ganvas sample`"""
 
 import json as json_module
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,11 @@ import tyro
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+
+    from ganvas.cli._shared import Tell
+    from ganvas.model import Model
+    from ganvas.sampling import LogRatio
+    from ganvas.sampling.improve import Setting
 
 MOST_ROWS = 20
 """Of a picture with a row for each class."""
@@ -45,16 +51,19 @@ def run(
         truncate: Draw from a truncated space first: psi in w, a threshold in z.
         best: Use what `ganvas improve` recommended for this model.
         ratio: A file of `ganvas calibrate --out`. Default: the one that was kept for this model.
-        out: A .png grid, an .npz array, or a new folder of PNGs.
+        out: A .png grid; or an .npy or .npz array or a new folder of PNGs, which take any number of samples
+            in little memory.
         plain: No names of classes in the picture, and no row for each.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
+    import torch
+
+    from ganvas import dist
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import class_names
     from ganvas.model import load
-    from ganvas.pictures import check_out, save_samples
+    from ganvas.pictures import check_out
 
     check_out(out)
     _shared.outputs(out / "0.png" if out.suffix == "" else out)
@@ -63,52 +72,104 @@ def run(
     if set and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
     usual = not best and sampler == "prior" and truncate is None
-    loaded = load(model, device=device, critic=False)
-    numbers = _shared.classes(labels, loaded)
-    about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info.kimg}
-    if usual:
-        samples = loaded.sample(n, seed=seed, labels=numbers)
+    with _shared.together(device) as (here, is_first), _shared.progress() as tell:
+        loaded = load(model, device=here, critic=False)
+        check_out(out, n, loaded.shape)
+        numbers = _shared.classes(labels, loaded)
+        by_class = numbers if out.suffix == ".png" and not plain else None
+        about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info.kimg}
         words = ""
-    else:
-        import torch
-
-        from ganvas.sampling import samplers
-        from ganvas.sampling.improve import Setting, at_budget, best_of, kept_ratio
-        from ganvas.sampling.ratio import LogRatio
-
-        chosen = best_of(loaded) if best else at_budget(sampler, budget)
-        if not best:
-            options = {**chosen.options, **_options(chosen.sampler, set)}
-            chosen = Setting(chosen.sampler, options, truncation=truncate)
-        path = ratio or kept_ratio(loaded)
-        judge = None
-        if samplers.needs_ratio(chosen.sampler):
-            if not path.is_file():
-                raise GanvasError(
-                    f"The sampler {chosen.sampler!r} follows a calibrated ratio, and none is kept for this model. "
-                    f"Run: ganvas calibrate {model}"
-                )
-            judge = LogRatio.load(path, loaded)
-        with _shared.progress() as tell:
-            drawn = chosen.draw(
-                loaded, judge, n, seed=seed, labels=None if numbers is None else torch.tensor(numbers),
-                callback=lambda done, total: tell(chosen.label, done, total),
-            )  # fmt: skip
-        samples = drawn.samples.cpu()
-        words = f", {chosen.label}: {drawn.cost:.3g} forwards a sample"
-        about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
-        if judge is not None:
-            about["log_ratio"] = float(drawn.log_ratio.mean())
-    classes = None if labels is None else loaded.labels(n, numbers)
-    if plain or out.suffix != ".png" or samples.dim() != 4 or classes is None:
-        save_samples(samples, out)
-    else:
-        _shared.write_picture(out, _by_class(samples, classes, class_names(loaded)))
+        if usual:
+            mine = loaded.batches(n, seed=seed, labels=numbers, sharded=True)
+            batches = dist.collect(mine, everywhere=False)
+            if is_first:
+                _write(_counted(batches, n, tell), n, out, loaded, by_class)
+            else:
+                deque(batches, 0)
+        else:
+            # A sampler has one stream of random numbers from its first sample to its last: one process draws.
+            with dist.turn():
+                if is_first:
+                    chosen = _setting(loaded, sampler, budget, set, truncate, best)
+                    judge = _ratio(loaded, chosen, ratio, model)
+                    drawn = chosen.draw(
+                        loaded,
+                        judge,
+                        n,
+                        seed=seed,
+                        labels=None if numbers is None else torch.tensor(numbers),
+                        callback=lambda done, total: tell(chosen.label, done, total),
+                    )
+                    _write([drawn.samples], n, out, loaded, by_class)
+                    words = f", {chosen.label}: {drawn.cost:.3g} forwards a sample"
+                    about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
+                    if judge is not None:
+                        about["log_ratio"] = float(drawn.log_ratio.mean())
+    if not is_first:
+        return
     if json:
         print(json_module.dumps(about))
     else:
         trained = "kimg unknown" if loaded.info.kimg is None else f"{loaded.info.kimg:g} kimg"
         print(f"{n} samples (seed {seed}, {trained}{words}) -> {out}")
+
+
+def _setting(
+    model: "Model", sampler: str, budget: int, options: tuple[str, ...], truncate: float | None, best: bool
+) -> "Setting":
+    """What the flags say, or what was recommended."""
+    from ganvas.sampling.improve import Setting, at_budget, best_of
+
+    if best:
+        return best_of(model)
+    usual = at_budget(sampler, budget)
+    given = {**usual.options, **_options(usual.sampler, options)}
+    return Setting(usual.sampler, given, truncation=truncate)
+
+
+def _ratio(model: "Model", setting: "Setting", given: Path | None, name: Path) -> "LogRatio | None":
+    """The calibrated ratio that a sampler follows; None for one that never asks."""
+    from ganvas.errors import GanvasError
+    from ganvas.sampling import samplers
+    from ganvas.sampling.improve import kept_ratio
+    from ganvas.sampling.ratio import LogRatio
+
+    if not samplers.needs_ratio(setting.sampler):
+        return None
+    path = given or kept_ratio(model)
+    if not path.is_file():
+        raise GanvasError(
+            f"The sampler {setting.sampler!r} follows a calibrated ratio, and none is kept for this model. "
+            f"Run: ganvas calibrate {name}"
+        )
+    return LogRatio.load(path, model)
+
+
+def _counted(batches: "Iterable[Tensor]", n: int, tell: "Tell") -> "Iterator[Tensor]":
+    """The batches, told to a bar."""
+    done = 0
+    for batch in batches:
+        done += len(batch)
+        tell("samples", done, n)
+        yield batch
+
+
+def _write(
+    batches: "Iterable[Tensor]", n: int, out: Path, model: "Model", numbers: Sequence[int] | None
+) -> None:
+    """Batches of n samples, as they come; a picture of chosen classes has a row for each."""
+    import torch
+
+    from ganvas.cli import _shared
+    from ganvas.latent.attributes import class_names
+    from ganvas.pictures import write_samples
+
+    labels = None if numbers is None else model.labels(n, numbers)
+    if labels is None or len(model.shape) != 3:
+        write_samples(batches, n, out)
+        return
+    samples = torch.cat([batch.cpu() for batch in batches])
+    _shared.write_picture(out, _by_class(samples, labels, class_names(model)))
 
 
 def _by_class(samples: "Tensor", labels: "Tensor", names: Sequence[str]) -> "Image":

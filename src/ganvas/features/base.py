@@ -1,7 +1,7 @@
 """What an extractor is: uint8 images in, features (and perhaps class scores) out, under a name that says how."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganvas import dist
 from ganvas.errors import GanvasError
 from ganvas.features.stats import Moments
 from ganvas.registry import Registry
@@ -126,20 +127,33 @@ class Counter:
 decoded = Counter()
 
 
-@torch.inference_mode()
-def embed(
-    extractor: Extractor, batches: Iterable[Tensor], advance: Callable[[int], None] | None = None
-) -> Features:
-    """Each batch is embedded once. `advance` is told how many samples are done, for a progress bar."""
-    features, logits = [], []
+def _embedded(extractor: Extractor, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
     for batch in batches:
         found = extractor(batch)
-        features.append(found.features.float().cpu())
-        if found.logits is not None:
-            logits.append(found.logits.float().cpu())
         decoded.seen += len(batch)
+        yield found.features.float().cpu(), None if found.logits is None else found.logits.float().cpu()
+
+
+@torch.inference_mode()
+def embed(
+    extractor: Extractor,
+    batches: Iterable[Tensor],
+    advance: Callable[[int], None] | None = None,
+    *,
+    sharded: bool = False,
+) -> Features:
+    """Each batch is embedded once. `advance` is told how many samples are done, for a progress bar.
+
+    `sharded`: the batches are this process's part of them (`dist.shard`); every process gets all features.
+    """
+    features, logits = [], []
+    each = _embedded(extractor, batches)
+    for rows, scores in dist.collect(each) if sharded else each:
+        features.append(rows)
+        if scores is not None:
+            logits.append(scores)
         if advance is not None:
-            advance(len(batch))
+            advance(len(rows))
     if not features:
         raise GanvasError("There is nothing to embed: the set is empty.")
     together = torch.cat(features)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganvas import io
+from ganvas import dist, io
 from ganvas.data import Dataset
 from ganvas.data.idx import cache_folder
 from ganvas.errors import GanvasError
@@ -29,32 +29,38 @@ def path_of(dataset: Dataset, extractor: Extractor) -> Path:
     return cache_folder() / "features" / f"{dataset.name}-{key(dataset, extractor)}.safetensors"
 
 
-def batches(dataset: Dataset, size: int) -> Iterator[Tensor]:
-    """All samples in order."""
-    for start in range(0, len(dataset), size):
+def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[Tensor]:
+    """All samples in order. `sharded`: those batches alone that are this process's part (`dist.shard`)."""
+    starts = range(0, len(dataset), size)
+    for start in dist.shard(starts) if sharded else starts:
         yield dataset.take(torch.arange(start, min(start + size, len(dataset))))[0]
 
 
 def embed_dataset(
     dataset: Dataset, extractor: Extractor, *, batch: int = 256, advance: Callable[[int], None] | None = None
 ) -> Features:
-    """Features of a data set: from the cache when they are there, else embedded and kept where the cache can be written."""
+    """Features of a data set: from the cache when they are there, else embedded.
+
+    They are kept where the cache can be written. Several processes share the work (`dist.together`), all get
+    the features, and rank 0 keeps them.
+    """
     path = path_of(dataset, extractor)
     tensors: dict[str, torch.Tensor] = {}
     if extractor.cacheable and path.is_file():
         with suppress(GanvasError):  # a damaged file of the cache is made anew
             tensors, _ = io.load_tensors(path)
-    if "features" in tensors:
+    lacking = torch.tensor("features" not in tensors)
+    if not dist.total(lacking):  # machines may have caches of their own
         if advance is not None:
             advance(len(dataset))
         logits, kept = tensors.get("logits"), None
         if "cov" in tensors:
             kept = Moments(len(dataset), tensors["mean"].numpy(), tensors["cov"].numpy())
         return Features(tensors["features"].numpy(), None if logits is None else logits.numpy(), kept)
-    found = embed(extractor, batches(dataset, batch), advance)
+    found = embed(extractor, batches(dataset, batch, sharded=True), advance, sharded=True)
     if len(found.features) > 1 and found.features.shape[1] <= MAX_DIM:
         found = found._replace(moments=moments(found.features))
-    if extractor.cacheable:
+    if extractor.cacheable and dist.rank() == 0:
         tensors = {"features": torch.from_numpy(found.features)}
         if found.logits is not None:
             tensors["logits"] = torch.from_numpy(found.logits)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from ganvas import dist
 
 Matrix = NDArray[np.float64]
 CHUNK = 4096
@@ -61,6 +64,17 @@ class RunningMoments:
         self.mean = self.mean + shift * (n / total)
         self.n = total
 
+    def whole(self) -> "RunningMoments":
+        """With the rows of all processes that share the work (`dist.together`), on each of them."""
+        if not dist.spread():
+            return self
+        found = RunningMoments(len(self.mean))
+        found.n = int(_total(np.asarray(self.n)))
+        found.mean = _total(self.n * self.mean) / max(1, found.n)
+        shift = self.mean - found.mean
+        found.scatter = _total(self.scatter + self.n * np.outer(shift, shift))
+        return found
+
     def finish(self) -> Moments:
         """What was collected; needs two rows at least."""
         return Moments(self.n, self.mean, self.scatter / (self.n - 1))
@@ -75,9 +89,14 @@ class RunningMoments:
         return merged.finish()
 
 
+def _total(values: np.ndarray) -> np.ndarray:
+    """The sum over all processes."""
+    return dist.total(torch.from_numpy(values)).numpy()
+
+
 def moments(rows: np.ndarray) -> Moments:
     """Of all rows (N, D), without a float64 copy of them all."""
     running = RunningMoments(rows.shape[1])
-    for start in range(0, len(rows), CHUNK):
+    for start in dist.shard(range(0, len(rows), CHUNK)):
         running.update(rows[start : start + CHUNK])
-    return running.finish()
+    return running.whole().finish()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ganvas import dist
 from ganvas.features.base import Features
 from ganvas.features.stats import Moments, RunningMoments, moments
 from ganvas.metrics.manifold import Neighbourhood, neighbourhood
@@ -54,8 +55,8 @@ class Inputs:
         blocks = []
         for rows in self.parts(len(self.fake.features)):
             block = RunningMoments(self.fake.features.shape[1])
-            block.update(self.fake.features[rows.numpy()])
-            blocks.append(block)
+            block.update(self.fake.features[list(dist.shard(rows.tolist()))])
+            blocks.append(block.whole())
         return blocks
 
     def parts(self, total: int) -> list[torch.Tensor]:

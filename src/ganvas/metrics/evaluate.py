@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import arrays
+from ganvas import arrays, dist
 from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, load_dataset, toy
@@ -99,7 +99,8 @@ def evaluate(
     and tests for copies. `metrics` are names from `ganvas list metrics`, or `all`. By default `n` is the size of the
     reference, from 1,000 to 10,000. The classes of a conditional model's samples have the reference's shares (`data`),
     or are as many of each (`uniform`). The fakes are embedded once; the reference is embedded once ever for each
-    extractor. `resolution` and `resize` bring folders of mixed sizes to one.
+    extractor. `resolution` and `resize` bring folders of mixed sizes to one. Inside `dist.together` several
+    processes share the work, and all get the figures; rank 0 alone has the `samples`.
     Raises `GanvasError` for what the caller can fix.
     """
     names = _names(metrics)
@@ -122,17 +123,18 @@ def evaluate(
     if model is not None:
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
-        stream = model.batches(count, seed=seed, batch=batch, labels=asked)
+        stream = model.batches(count, seed=seed, batch=batch, labels=asked, sharded=True)
     else:
         assert given is not None
         _check_kind(given.shape, dataset)
         count = min(count, len(given))
         part = replace(given, indices=_first(given, count, seed))
-        stream = batches(part, batch)
+        stream = batches(part, batch, sharded=True)
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
     kept: list[Tensor] = []
-    fakes = embed(chosen, _keep(stream, kept, count), _teller(tell, "samples", count))
+    fakes = embed(chosen, _keep(stream, kept, count), _teller(tell, "samples", count), sharded=True)
+    kept = list(dist.collect(kept, everywhere=False))
     real_features = embed_dataset(
         reference, chosen, batch=batch, advance=_teller(tell, "reference", len(reference))
     )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import arrays
+from ganvas import arrays, dist
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 
@@ -38,13 +38,18 @@ def kid(fake: Array, real: Array, *, subsets: int = 100, subset_size: int = 1000
             "Give a smaller subset_size (at least 2), or use kid_exact, which takes any number."
         )
     random = np.random.RandomState(arrays.seed(seed))
-    values = []
-    for _ in range(subsets):
-        a = x[torch.from_numpy(random.choice(len(x), subset_size, replace=False)).to(x.device)]
-        b = y[torch.from_numpy(random.choice(len(y), subset_size, replace=False)).to(x.device)]
+
+    def chosen(rows: Tensor) -> Tensor:
+        return torch.from_numpy(random.choice(len(rows), subset_size, replace=False)).to(x.device)
+
+    def value(of_x: Tensor, of_y: Tensor) -> float:
+        a, b = x[of_x], y[of_y]
         inside = (_kernel(a, a).double(), _kernel(b, b).double())
         within = sum(float(k.sum() - k.diagonal().sum()) for k in inside) / (subset_size * (subset_size - 1))
-        values.append(arrays.finite(within - 2 * float(_kernel(a, b).double().mean()), "kernel distance"))
+        return arrays.finite(within - 2 * float(_kernel(a, b).double().mean()), "kernel distance")
+
+    pairs = ((chosen(x), chosen(y)) for _ in range(subsets))
+    values = list(dist.collect(value(*pair) for pair in dist.shard(pairs)))
     return Kid(float(np.mean(values)), arrays.finite(float(np.std(values)), "spread of the kernel distance"))
 
 
@@ -79,12 +84,13 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
 
 def _row_means(a: Tensor, b: Tensor, own: bool = False) -> Tensor:
     """Mean kernel of each row of `a` with the rows of `b`, without itself when they are the same set. (N,) float64."""
-    means = []
-    for start in range(0, len(a), BLOCK):
-        rows = a[start : start + BLOCK]
-        kernel = _kernel(rows, b)
+
+    def block(start: int) -> Tensor:
+        kernel = _kernel(a[start : start + BLOCK], b)
         total = kernel.sum(1, dtype=torch.float64)
         if own:
             total -= kernel.diagonal(start).double()
-        means.append(total / (len(b) - own))
-    return torch.cat(means)
+        return total / (len(b) - own)
+
+    means = dist.collect(block(start) for start in dist.shard(range(0, len(a), BLOCK)))
+    return torch.cat(list(means)).to(a.device)

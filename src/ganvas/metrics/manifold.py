@@ -1,13 +1,13 @@
 """Which samples lie near the data and which data lie near samples: balls around nearest neighbours, block by block."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ganvas import arrays
+from ganvas import arrays, dist
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 
@@ -81,21 +81,29 @@ def neighbourhood(fake: Array, real: Array, k_precision: int = 3, k_density: int
     around_fake = nearest_squares(x, k_precision)[:, -1]
     for_precision, for_density = around_real[:, k_precision - 1], around_real[:, k_density - 1]
     near_fake, covered = torch.zeros(2, len(y), dtype=torch.bool, device=x.device)
-    near_real, balls, realism = [], [], []
-    for rows, squares in _blocks(x, y):
-        near_real.append((squares <= for_precision).any(1))
-        near_fake |= (squares <= around_fake[rows, None]).any(0)
-        inside = squares < for_density
-        balls.append(inside.sum(1).double() / k_density)
-        covered |= inside.any(0)
-        realism.append(squares.clamp_min_(1e-30).reciprocal_().mul_(for_precision).max(1).values)
+
+    def of_fakes() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for rows, squares in _blocks(x, y):
+            near_real = (squares <= for_precision).any(1)
+            near_fake.logical_or_((squares <= around_fake[rows, None]).any(0))
+            inside = squares < for_density
+            covered.logical_or_(inside.any(0))
+            realism = squares.clamp_min_(1e-30).reciprocal_().mul_(for_precision).max(1).values
+            yield near_real, inside.sum(1).double() / k_density, realism
+
+    near_real, balls, realism = _joined(of_fakes(), x.device)
     return Neighbourhood(
-        near_real=torch.cat(near_real),
-        near_fake=near_fake,
-        balls=torch.cat(balls),
-        covered=covered,
-        realism=torch.cat(realism).sqrt(),
+        near_real=near_real,
+        near_fake=dist.total(near_fake),
+        balls=balls,
+        covered=dist.total(covered),
+        realism=realism.sqrt(),
     )
+
+
+def _joined(blocks: Iterable[tuple[Tensor, ...]], device: torch.device) -> tuple[Tensor, ...]:
+    """The columns of all processes' blocks."""
+    return tuple(torch.cat(column).to(device) for column in zip(*dist.collect(blocks), strict=True))
 
 
 def nearest_squares(x: Tensor, k: int) -> Tensor:
@@ -111,7 +119,7 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
         found = squares.topk(min(k, squares.shape[1]), largest=False, sorted=False).values
         best[rows] = torch.cat([best[rows], found], 1).topk(k, largest=False).values
 
-    for i in range(0, len(x), BLOCK):
+    for i in dist.shard(range(0, len(x), BLOCK)):
         above = slice(i, i + BLOCK)
         # The rows from this block on: those before have met it already.
         squares = _squares(x[above], x[i:], norms[above], norms[i:])
@@ -121,6 +129,8 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
         if squares.shape[1] > own:
             below = slice(i + own, len(x))
             keep(below, squares[:, own:].T.contiguous())
+    if dist.spread():  # each process has met some of the pairs
+        best = torch.cat(list(dist.collect([best])), 1).topk(k, largest=False).values.to(x.device)
     return best
 
 
@@ -129,23 +139,29 @@ def nearest_distances(queries: Tensor, points: Tensor, own: Tensor | None = None
 
     `own` (N,) says which point a query itself is, and leaves that one out.
     """
-    distances, which = [], []
-    for rows, squares in _blocks(queries, points):
-        if own is not None:
-            squares.scatter_(1, own[rows, None], torch.inf)
-        nearest = squares.argmin(1)
-        # Once more from the difference itself: |x|^2 - 2xy + |y|^2 of a copy is rounding, which ranks would sort by.
-        distances.append(torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1))
-        which.append(nearest)
-    return torch.cat(distances), torch.cat(which)
+
+    def found() -> Iterator[tuple[Tensor, Tensor]]:
+        for rows, squares in _blocks(queries, points):
+            if own is not None:
+                squares.scatter_(1, own[rows, None], torch.inf)
+            nearest = squares.argmin(1)
+            # Once more from the difference itself: |x|^2 - 2xy + |y|^2 of a copy is rounding, which ranks
+            # would sort by.
+            yield torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1), nearest
+
+    distances, which = _joined(found(), queries.device)
+    return distances, which
 
 
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """(rows of x, their squared distances to all of y), block after block. Both are centred for exactness."""
+    """(rows of x, their squared distances to all of y), block after block of this process's part.
+
+    Both are centred for exactness.
+    """
     mean = y.mean(0)
     y = y - mean
     norms = _norms(y)
-    for start in range(0, len(x), BLOCK):
+    for start in dist.shard(range(0, len(x), BLOCK)):
         rows = slice(start, start + BLOCK)
         part = x[rows] - mean
         yield rows, _squares(part, y, _norms(part), norms)

@@ -1,12 +1,12 @@
 """Perceptual path length: how far the picture moves when the latent moves a little."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from ganvas import arrays
+from ganvas import arrays, dist
 from ganvas.errors import GanvasError
 from ganvas.geometry import lerp, slerp
 from ganvas.latent.space import LatentSpace
@@ -82,28 +82,31 @@ def path_length(
     if at not in ("full", "end"):
         raise GanvasError(f"Unknown place {at!r}: a path is measured over its full length or at its end.")
     random = torch.Generator().manual_seed(arrays.seed(seed))
-    found = []
-    with torch.inference_mode():
+
+    def ends() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for start in range(0, n, batch):
             count = min(batch, n - start)
             first, second = space.sample(2 * count, random).chunk(2)
-            t = (
-                torch.rand(count, 1, generator=random).to(first)
-                if at == "full"
-                else first.new_zeros(count, 1)
+            full = at == "full"
+            t = torch.rand(count, 1, generator=random).to(first) if full else first.new_zeros(count, 1)
+            yield first, second, t
+
+    def lengths(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
+        walk = lerp if space.flat else slerp
+        both = torch.cat([walk(first, second, t), walk(first, second, t + epsilon)])
+        a, b = space.decode(both).chunk(2)
+        if not a.is_floating_point():
+            raise GanvasError(f"path_length needs float samples, the space decoded {a.dtype}.")
+        squares = distance(a, b)
+        if squares.shape != (len(first),):
+            raise GanvasError(
+                f"distance gave {tuple(squares.shape)} for {len(first)} pairs; expected one squared distance "
+                "a pair."
             )
-            walk = lerp if space.flat else slerp
-            both = torch.cat([walk(first, second, t), walk(first, second, t + epsilon)])
-            a, b = space.decode(both).chunk(2)
-            if not a.is_floating_point():
-                raise GanvasError(f"path_length needs float samples, the space decoded {a.dtype}.")
-            squares = distance(a, b)
-            if squares.shape != (count,):
-                raise GanvasError(
-                    f"distance gave {tuple(squares.shape)} for {count} pairs; expected one squared distance a pair."
-                )
-            found.append(squares.double().cpu() / epsilon**2)
-    values = torch.cat(found)
+        return squares.double().cpu() / epsilon**2
+
+    with torch.inference_mode():
+        values = torch.cat(list(dist.collect(lengths(*each) for each in dist.shard(ends()))))
     if not torch.isfinite(values).all():
         raise GanvasError(
             "The generator drew NaN or infinity on a path, or epsilon is too small for its square."

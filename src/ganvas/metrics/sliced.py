@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import arrays
+from ganvas import arrays, dist
 from ganvas.arrays import Array
 
 CHUNK = 64
@@ -19,12 +19,17 @@ def sliced_wasserstein(fake: Array, real: Array, *, projections: int = 1000, see
     (x, y), unit = arrays.apart(*arrays.as_pair(fake, real))
     arrays.count(projections, "projections", most=MOST_PROJECTIONS)
     random = torch.Generator().manual_seed(arrays.seed(seed))
-    total = 0.0
-    for start in range(0, projections, CHUNK):
-        part = torch.randn(min(CHUNK, projections - start), x.shape[1], generator=random)
+    drawn = (
+        torch.randn(min(CHUNK, projections - start), x.shape[1], generator=random)
+        for start in range(0, projections, CHUNK)
+    )
+
+    def costs(part: Tensor) -> float:
         part = torch.nn.functional.normalize(part, dim=1).to(x)
         a, b = (x @ part.T).sort(0).values.double(), (y @ part.T).sort(0).values.double()
-        total += float(_transport(a, b).sum())
+        return float(_transport(a, b).sum())
+
+    total = sum(dist.collect(costs(part) for part in dist.shard(drawn)))
     return arrays.finite(total / projections * unit * unit, "sliced Wasserstein distance")
 
 

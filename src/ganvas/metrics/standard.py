@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from ganvas import dist
 from ganvas.features.base import Features
 from ganvas.features.stats import MAX_DIM, RunningMoments
 from ganvas.metrics import kernel, memorisation, modes
@@ -27,8 +28,10 @@ def _frechet(inputs: Inputs) -> list[Value]:
     if len(inputs.fake.features) * (BLOCKS - 1) // BLOCKS <= inputs.fake.features.shape[1]:
         return [Value("frechet", whole, None, "")]
     without = [
-        frechet_of_moments(RunningMoments.merge(blocks[:i] + blocks[i + 1 :]), real) for i in range(BLOCKS)
+        frechet_of_moments(RunningMoments.merge(blocks[:i] + blocks[i + 1 :]), real)
+        for i in dist.shard(range(BLOCKS))
     ]
+    without = list(dist.collect(without))
     return [Value("frechet", whole, jackknife(without), "jackknife")]
 
 

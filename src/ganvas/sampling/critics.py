@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas import io
+from ganvas import dist, io
 from ganvas.checkpoint import Checkpoint
 from ganvas.config import NetworkConfig, from_dict, to_dict
 from ganvas.device import stream
@@ -42,13 +43,18 @@ def seen_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def draw_batches(
     space: LatentSpace, n: int, random: torch.Generator, labels: Tensor | None
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Float samples and labels in batches, n in all; labels are repeated to n."""
+    """Float samples and labels in batches, n in all; labels are repeated to n.
+
+    Of several processes that share the work each gets its part of the batches (`dist.shard`).
+    """
     chosen = space.labels(n, labels)
-    for start in range(0, n, BATCH):
+    noise = (
+        (torch.randn(min(BATCH, n - start), space.model.latent_dim, generator=random), start)
+        for start in range(0, n, BATCH)
+    )
+    for drawn, start in dist.shard(noise):
         label = None if chosen is None else chosen[start : start + BATCH]
-        u = torch.randn(min(BATCH, n - start), space.model.latent_dim, generator=random).to(
-            space.model.device
-        )
+        u = drawn.to(space.model.device)
         yield space.decode(space.from_noise(u, label), label), label
 
 
@@ -145,8 +151,10 @@ def train_fresh(
     count = min(POOL, max(2000, 2 * len(real)))
     wanted = space.labels(count, real_labels)
     fakes: list[Tensor] = []
-    for drawn, _ in draw_batches(space, count, random, wanted):
-        fakes.append(model.to_data(drawn).cpu())
+    for drawn in dist.collect(
+        model.to_data(each).cpu() for each, _ in draw_batches(space, count, random, wanted)
+    ):
+        fakes.append(drawn)
         tell("samples for the critic", len(fakes) * BATCH, count)
     pool = torch.cat(fakes)
     steps = steps or max(300, min(2000, 8 * len(real) // batch))
@@ -177,20 +185,25 @@ def train_fresh(
         return (1e-3 if on_features is not None else 2e-3) * (1 - step / steps) + 1e-5
 
     learning: nn.Module = network if on_features is None else on_features.members
-    fit(
-        [("critic", learning)],
-        loss,
-        falling,
-        steps,
-        random,
-        Checkpoint(None, {}),
-        lambda d, t: tell("critic", d, t),
-    )
+    # Rank 0 trains it, or all of the processes would do the same.
+    with dist.turn() if dist.spread() else nullcontext(True) as first:
+        if first:
+            fit(
+                [("critic", learning)],
+                loss,
+                falling,
+                steps,
+                random,
+                Checkpoint(None, {}),
+                lambda d, t: tell("critic", d, t),
+            )
+    dist.copy(network)
     network.eval().requires_grad_(False)
     return network, spec
 
 
 def _features_of(critic: FeatureCritic, model: Model, samples: Tensor) -> Tensor:
-    return torch.cat(
-        [critic.features(to_floats(model, part).to(model.device)) for part in samples.split(BATCH)]
+    parts = (
+        critic.features(to_floats(model, part).to(model.device)) for part in dist.shard(samples.split(BATCH))
     )
+    return torch.cat(list(dist.collect(parts))).to(model.device)

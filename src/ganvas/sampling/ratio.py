@@ -1,7 +1,7 @@
 """`LogRatio`: a critic, calibrated on held-out data to the log density ratio log p_data / p_G."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ganvas import arrays, io
+from ganvas import arrays, dist, io
 from ganvas.checkpoint import rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
@@ -86,7 +86,7 @@ class LogRatio:
         The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by default.
         """
         drawn = draw_batches(space, fake or len(self.real_logits), stream(seed, "refit"), labels)
-        logits = torch.cat([self.logits(part, label) for part, label in drawn])
+        logits = _together((self.logits(part, label) for part, label in drawn), space.model)
         return _calibrated(
             self.network, self.real_logits, logits, self.report.critic, "auto", space.model, self.spec
         )
@@ -245,15 +245,22 @@ def fit_ratio(
         range_, floats = model.generator.value_range, to_floats(model, real)
         with torch.no_grad():
             labels = [None] * len(floats) if real_labels is None else real_labels.split(BATCH)
-            on_real = torch.cat(
-                [
+            ours = dist.shard(zip(floats.split(BATCH), labels, strict=False))
+            on_real = _together(
+                (
                     judge(critic_, x.to(model.device), None if y is None else y.to(model.device), range_)
-                    for x, y in zip(floats.split(BATCH), labels, strict=False)
-                ]
+                    for x, y in ours
+                ),
+                model,
             )
-            on_fake = torch.cat([judge(critic_, x, y, range_) for x, y in generated])
+            on_fake = _together((judge(critic_, x, y, range_) for x, y in generated), model)
         found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec))
     return min(found, key=lambda each: each.report.log_loss)
+
+
+def _together(parts: Iterable[Tensor], model: Model) -> Tensor:
+    """What all processes found in their parts of the samples."""
+    return torch.cat(list(dist.collect(parts))).to(model.device)
 
 
 def _halved(
