@@ -39,6 +39,8 @@ def draw_prior(prior: str, n: int, size: int, generator: torch.Generator) -> Ten
 
 ROWS = 16
 """Batches are whole multiples of so many rows: kernels for fewer add up in another order, and pixels round differently."""
+LARGE = 3 * 128 * 128
+"""Numbers of a sample above which memory may not hold `ROWS` of them, so that fewer are drawn at a time where fewer are asked for."""
 
 
 @dataclass(repr=False)
@@ -101,9 +103,10 @@ class Model:
     ) -> Tensor:  # fmt: skip
         """Draw n samples: uint8 images (n, C, H, W), or float points (n, D) for 2-D data.
 
-        Sample i depends on the seed and on i alone, not on n, and not on `batch` from `ROWS` up: below that, for large images
-        where memory is short, a pixel may differ by 1 of 255. `first` is the number of the first. `labels` are class numbers,
-        repeated to length n; a conditional generator without labels cycles through its classes.
+        Sample i depends on the seed and on i alone, not on n nor on `batch`, which is rounded to whole multiples of 16. Only
+        images above 128 px are drawn fewer at a time where `batch` is below 16, since memory may be short: there a pixel may
+        differ by 1 of 255. `first` is the number of the first. `labels` are class numbers, repeated to length n; a conditional
+        generator without labels cycles through its classes.
         """
         found = self.batches(n, seed=seed, labels=labels, batch=batch, first=first)
         return torch.cat([drawn.cpu() for drawn in found])
@@ -116,7 +119,7 @@ class Model:
         """The samples of `sample`, batch by batch, where the generator lives."""
         n, batch, first = (
             arrays.count(n, "The number of samples"),
-            arrays.count(batch, "batch"),
+            max(arrays.count(batch, "batch"), ROWS if math.prod(self.shape) <= LARGE else 1),
             arrays.count(first, "first", 0, 2**53),
         )
         chosen = self.labels(n, labels) if labels is not None else self.labels_at(range(first, first + n))
