@@ -45,10 +45,8 @@ def test_two_processes_equal_one(pair: tuple[Run, Run]) -> None:
 
 
 def test_monitor_and_evaluation_of_two_processes_write_what_one_writes(pair: tuple[Run, Run]) -> None:
-    """Rank 0 measures and writes, once; the other waits. With 10 steps of 64, each second one is measured, each fourth evaluated."""
-    one, two = (
-        [[record for record in run.stats() if "diversity" in record], run.metrics()] for run in pair
-    )
+    """Rank 0 measures and writes, once, and the other waits: of 10 steps each second is measured, each fourth evaluated."""
+    one, two = ([[record for record in run.stats() if "diversity" in record], run.metrics()] for run in pair)
     for rows, kimgs in zip(two, ([0.128, 0.256, 0.384, 0.512, 0.64], [0.256, 0.512]), strict=True):
         assert [row["kimg"] for row in rows] == kimgs
     for alone, shared in zip(itertools.chain(*one), itertools.chain(*two), strict=True):

@@ -15,7 +15,7 @@ from ganvas import arrays, io, networks, pictures
 from ganvas.checkpoint import check_numbers, rebuild
 from ganvas.config import Config, from_dict, to_dict, validate
 from ganvas.device import resolve_device, stream
-from ganvas.errors import GanvasError, printable
+from ganvas.errors import GanvasError, counted, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
@@ -40,7 +40,7 @@ def draw_prior(prior: str, n: int, size: int, generator: torch.Generator) -> Ten
 ROWS = 16
 """Batches are whole multiples of so many rows: kernels for fewer add up in another order, and pixels round differently."""
 LARGE = 3 * 128 * 128
-"""Numbers of a sample above which memory may not hold `ROWS` of them, so that fewer are drawn at a time where fewer are asked for."""
+"""Numbers of a sample above which memory may not hold `ROWS` of them: fewer are drawn at a time where that is asked for."""
 
 
 @dataclass(repr=False)
@@ -166,7 +166,11 @@ class Model:
     def __repr__(self) -> str:
         """One line: what it draws, from what, and where it comes from."""
         kind = self.info.get("foreign") or self.config.network.name
-        classes = f", {self.generator.num_classes} classes" if self.generator.num_classes else ""
+        classes = (
+            f", {counted(self.generator.num_classes, 'class', 'classes')}"
+            if self.generator.num_classes
+            else ""
+        )
         trained = f", {self.info.get('kimg', 0):g} kimg" if self.info.get("kimg") else ""
         source = f", {self.path}" if self.path else ""
         critic = ", with its critic" if self.critic is not None else ""

@@ -284,7 +284,9 @@ def test_no_verdict_comes_twice_in_the_demo(seed: int) -> None:
         standing = [name in found for found in each]
         begins = sum(now and not before for before, now in itertools.pairwise([False, *standing]))
         assert begins <= 1, f"{name} began {begins} times"
-    assert each[-1] == ["critic over-fitting"], "training images are ranked right in 80 %, held-out ones in 58 %"
+    assert each[-1] == ["critic over-fitting"], (
+        "training images are ranked right in 80 %, held-out ones in 58 %"
+    )
 
 
 @pytest.mark.parametrize(

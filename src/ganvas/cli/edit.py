@@ -54,7 +54,7 @@ def run(
 
     from ganvas import latent, pictures
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, counted
     from ganvas.latent import directions as found_in
     from ganvas.latent.arithmetic import arithmetic as work_out
     from ganvas.latent.supervised import from_attribute
@@ -71,7 +71,7 @@ def run(
         found = found_in.load_directions(direction, loaded)
         if not 0 <= which < len(found):
             raise GanvasError(
-                f"{direction} holds {len(found)} directions, numbers 0 to {len(found) - 1}; there is no {which}."
+                f"{direction} holds {counted(len(found), 'direction')}, numbers 0 to {len(found) - 1}; there is no {which}."
             )
         chosen = replace(found[which], layers=layers or found[which].layers)
         space = chosen.space
@@ -116,7 +116,7 @@ def run(
                 rows, names = [*rows, drawn(torch.cat(moved))], [*names, "moved"]
                 captions.append(words)
     what = " along ".join(
-        part for part in (arithmetic or f"{n} samples", chosen.name if chosen else "") if part
+        part for part in (arithmetic or counted(n, "sample"), chosen.name if chosen else "") if part
     )
     unit = f", strength in sigmas of {where.name}" if chosen else f" in {where.name}"
     picture = pictures.sheet(rows, names, captions=captions, title=what + unit, plain=plain)

@@ -51,7 +51,7 @@ def run(
         json: Print the outcome as JSON.
     """
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, counted
     from ganvas.latent.attributes import class_names
     from ganvas.model import load
     from ganvas.pictures import check_out, save_samples
@@ -107,7 +107,7 @@ def run(
     if json:
         print(json_module.dumps(about))
     else:
-        print(f"{n} samples (seed {seed}, {loaded.info['kimg']:g} kimg{words}) -> {out}")
+        print(f"{counted(n, 'sample')} (seed {seed}, {loaded.info['kimg']:g} kimg{words}) -> {out}")
 
 
 def _by_class(samples: "Tensor", labels: "Tensor", names: Sequence[str]) -> "Image":
