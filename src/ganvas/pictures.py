@@ -23,6 +23,7 @@ from ganvas.errors import GanvasError, install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
 
 
 def to_image(pixels: Tensor) -> Image.Image:
@@ -181,6 +182,31 @@ def plot_png(figure: "Figure") -> bytes:
     buffer = memory.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
+
+
+LEADER = {"arrowstyle": "-", "color": "grey", "lw": 0.6}
+"""The line from a label that had to move to what it names (`arrowprops`)."""
+
+
+def move_apart(figure: "Figure", labels: "Sequence[Annotation]") -> None:
+    """Move labels, placed in offset points, up or down by the least way, so that none lies over another of its axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    figure.tight_layout()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    taken: dict[int, list[Any]] = {}
+    for label in labels:
+        label.update_positions(renderer)
+        frame, others = label.axes.get_window_extent(renderer), taken.setdefault(id(label.axes), [])
+        box = Text.get_window_extent(label, renderer).padded(2)
+        step, here = box.height / 4, box
+        for k in sorted(range(-200, 201), key=abs):
+            here = box.translated(0, k * step)
+            if frame.y0 < here.y0 and here.y1 < frame.y1 and not any(map(here.overlaps, others)):
+                label.xyann = (label.xyann[0], label.xyann[1] + k * step * 72 / figure.dpi)
+                break
+        others.append(here)
 
 
 def draw(samples: Tensor, title: str = "") -> Image.Image:

@@ -1,16 +1,21 @@
 """Maps of generators whose clusters, holes and copies are known."""
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 from torch import Tensor, nn
 
 import ganvas
 from ganvas import pictures
 from ganvas.cli import main
+from ganvas.cli.map import _scatter
 from ganvas.errors import GanvasError
 from ganvas.latent import map as maps
 from ganvas.latent import open_space
@@ -147,3 +152,39 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert len(json.loads(out.with_suffix(".json").read_text())["places"]) == 300
     assert main(["map", "fashion", *flags, "--colour", "smell"]) == 2
     assert "density, critic-score, class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.02, 1.0])
+def test_labels_of_near_clusters_lie_apart(apart: float) -> None:
+    """Fifteen clusters at one place or near each other: every label is read whole, within the picture."""
+    random = np.random.default_rng(0)
+    clusters = tuple(maps.Cluster(i, 1 / 15, None, (i,), (i,), "T-shirt/top 55%") for i in range(15))
+    cluster_of = np.arange(60) % 15
+    places = np.repeat([[0.0, 0.0], [1, 1]], [58, 2], axis=0)
+    places[:58] += apart * random.normal(size=(15, 2))[cluster_of[:58]]
+    found = maps.Map(
+        torch.zeros(60, 1, 8, 8, dtype=torch.uint8), places, {"density": np.zeros(60)}, clusters, cluster_of,
+        None, None, None, None, 2.0, np.zeros(0),
+    )  # fmt: skip
+    figure = _scatter(found, ["density", "density"], "pca", ())
+    pictures.plot_png(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert len(panels) == 2
+    for axes in panels:
+        labels = [each for each in axes.texts if isinstance(each, Annotation)]
+        boxes = [Text.get_window_extent(label, renderer) for label in labels]
+        assert len(boxes) == 15
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        frame = axes.get_window_extent(renderer)
+        assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
+        assert {label.get_text() for label in labels} == {f"{i}: T-shirt/top 55%" for i in range(15)}
+
+
+def test_a_label_alone_stays_at_its_place() -> None:
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1])
+    label = axes.annotate("alone", (0.5, 0.5), (3, 4), textcoords="offset points")
+    pictures.move_apart(figure, [label])
+    assert label.xyann == (3, 4)

@@ -156,6 +156,7 @@ def _table(found: "Improvement") -> None:
 def _plot(found: "Improvement", real: int, n: int) -> Any:
     from matplotlib.figure import Figure
 
+    from ganvas import pictures
     from ganvas.sampling.improve import pareto
 
     rows = [row for row in found.rows if not row.failed]
@@ -167,11 +168,13 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
         cmap="viridis", edgecolors=["red" if f else "none" for f in front], linewidths=1.5,
     )  # fmt: skip
     figure.colorbar(dots, ax=left, label="forwards a sample")
-    for row in rows:
+    labels = [
         left.annotate(
-            row.setting.label, (row.values["recall"], row.values["precision"]), fontsize=7, xytext=(4, 3),
-            textcoords="offset points",
-        )  # fmt: skip
+            row.setting.label, (row.values["recall"], row.values["precision"]), fontsize=7, xytext=(6, 3),
+            textcoords="offset points", arrowprops=pictures.LEADER,
+        )
+        for row in rows
+    ]  # fmt: skip
     left.set(
         title=f"{n:,} against {real:,} held-out; red: none is ahead in both", xlabel="recall (coverage of the data)",
         ylabel="precision (fidelity)",
@@ -183,4 +186,5 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
     )  # fmt: skip
     right.set(title="Frechet distance; green: recommended, grey: plain sampling", xlabel="lower is better")
     right.tick_params(axis="y", labelsize=8)
+    pictures.move_apart(figure, labels)
     return figure

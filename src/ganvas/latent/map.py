@@ -273,8 +273,8 @@ def _words(
     ordered = sorted(clusters, key=lambda c: -c.share)
     largest, smallest = ordered[0], ordered[-1]
     found = [
-        f"Modes: {len(clusters)} clusters, from {smallest.share:.0%} ({_called(smallest)}) "
-        f"to {largest.share:.0%} ({_called(largest)}) of the samples."
+        f"Modes: {len(clusters)} clusters, from {smallest.share:.0%} ({called(smallest)}) "
+        f"to {largest.share:.0%} ({called(largest)}) of the samples."
     ]
     if with_real and holes is None:
         found.append(f"Holes: not looked for; they need at least {BLOCK} samples and {BLOCK} real images.")
@@ -287,12 +287,12 @@ def _words(
         found.append(
             f"Holes: {holes.share:.1%} ± {holes.error:.1%} of the real images have no sample as near as their own real "
             f"neighbours (a perfect model would leave {holes.floor:.0%}); most of them near cluster "
-            f"{_called(clusters[worst])}, where it is {rates[worst]:.0%}."
+            f"{called(clusters[worst])}, where it is {rates[worst]:.0%}."
         )
     if real_cluster is not None:
         short = [c for c in clusters if c.real_share and c.share < 0.5 * c.real_share]
         found += [
-            f"Too rare: {_called(c)} is {c.share:.0%} of the samples and {c.real_share:.0%} of the real images."
+            f"Too rare: {called(c)} is {c.share:.0%} of the samples and {c.real_share:.0%} of the real images."
             for c in short
         ]
     found.append(
@@ -310,5 +310,6 @@ def _words(
     return tuple(found)
 
 
-def _called(cluster: Cluster) -> str:
+def called(cluster: Cluster) -> str:
+    """Its number and what it shows."""
     return f"{cluster.number}: {cluster.label}" if cluster.label else f"{cluster.number}"
