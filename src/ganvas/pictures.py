@@ -189,7 +189,10 @@ LEADER = {"arrowstyle": "-", "color": "grey", "lw": 0.6}
 
 
 def move_apart(figure: "Figure", labels: "Sequence[Annotation]") -> None:
-    """Move labels, placed in offset points, up or down by the least way, so that none lies over another of its axes."""
+    """Move labels, placed in offset points, so that each lies within its axes and none over another.
+
+    Sideways into the axes, then up or down by the least way that is free.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
@@ -200,12 +203,15 @@ def move_apart(figure: "Figure", labels: "Sequence[Annotation]") -> None:
         label.update_positions(renderer)
         frame, others = label.axes.get_window_extent(renderer), taken.setdefault(id(label.axes), [])
         box = Text.get_window_extent(label, renderer).padded(2)
-        step, here = box.height / 4, box
+        aside = max(0.0, frame.x0 - box.x0) + min(0.0, frame.x1 - box.x1)
+        here, up = box.translated(aside, 0), 0.0
         for k in sorted(range(-200, 201), key=abs):
-            here = box.translated(0, k * step)
+            up = k * box.height / 4
+            here = box.translated(aside, up)
             if frame.y0 < here.y0 and here.y1 < frame.y1 and not any(map(here.overlaps, others)):
-                label.xyann = (label.xyann[0], label.xyann[1] + k * step * 72 / figure.dpi)
                 break
+        x, y = label.xyann
+        label.xyann = (x + aside * 72 / figure.dpi, y + up * 72 / figure.dpi)
         others.append(here)
 
 

@@ -108,6 +108,23 @@ def test_copies_are_called_duplicates() -> None:
     assert share > 90
 
 
+def test_copies_are_counted_among_equal_numbers() -> None:
+    """A perfect model has as many copies as the data, whatever the numbers: 3,000 samples by 100 real images had far more."""
+    random = np.random.default_rng(0)
+    points = random.random((3100, 2))
+    samples, real = points[:3000], points[3000:]
+    found, usual = maps.find_duplicates(samples, real)
+    # In the plane a nearest neighbour lies within r with 1 - exp(-n pi r^2): within t medians with 1 - 0.5^(t^2).
+    expected = 1 - 0.5 ** (0.05**2)
+    assert usual is not None
+    assert abs(found - expected) < 0.03
+    assert abs(usual - expected) < 0.03
+    twice = np.concatenate([real, real[:20]])
+    assert maps.find_duplicates(twice, points[:3000])[0] == pytest.approx(40 / 120, abs=0.02)
+    assert maps.find_duplicates(samples, real[:9])[1] is None
+    assert maps.find_duplicates(samples, None)[0] == pytest.approx(expected, abs=0.005)
+
+
 def test_places_keep_clusters_apart() -> None:
     random = np.random.default_rng(0)
     features = np.concatenate([random.normal(size=(60, 10)) + 8 * i for i in range(3)])
@@ -178,6 +195,7 @@ def test_labels_of_near_clusters_lie_apart(apart: float) -> None:
         assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
         frame = axes.get_window_extent(renderer)
         assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
+        assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
         assert {label.get_text() for label in labels} == {f"{i}: T-shirt/top 55%" for i in range(15)}
 
 

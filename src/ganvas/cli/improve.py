@@ -74,7 +74,10 @@ def run(
     }  # fmt: skip
     save(folder, found, ratio, about)
     io.write_bytes(files[0], pictures.plot_png(_plot(found, len(held_out), n)))
-    titles = (f"Before: {found.before.setting.label}", f"After: {found.after.setting.label}")
+    titles = [
+        f"{when}: {row.setting.label}, {objective} {row.values[objective]:.3g}"
+        for when, row in (("Before", found.before), ("After", found.after))
+    ]
     for path, title, samples in zip(files[1:], titles, found.samples, strict=True):
         _shared.write_picture(path, pictures.draw(samples, "" if plain else title))
     document = io.read_json(folder / "improve.json")
@@ -186,5 +189,6 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
     )  # fmt: skip
     right.set(title="Frechet distance; green: recommended, grey: plain sampling", xlabel="lower is better")
     right.tick_params(axis="y", labelsize=8)
+    left.margins(x=0.18)  # room for words at the right
     pictures.move_apart(figure, labels)
     return figure
