@@ -37,7 +37,7 @@ def run(
     Args:
         model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         data: Real data. Default: what the model was trained on.
-        budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
+        budget: About how many forward passes of generator and critic one sample may cost; a gradient counts for three.
         objective: What the recommendation is chosen by; all are printed.
         n: Samples for each setting; the best two are drawn again, four times as many.
         critic: As for `ganvas calibrate`.
