@@ -28,6 +28,9 @@ ganvas.train(
         "optimizer.lr_critic": 1e-3,
         "training.precision": "fp32",
         "training.log_kimg": 0.064,
+        "training.monitor_kimg": 0.128,
+        "training.eval_kimg": 0.256,
+        "training.eval_samples": 200,
         "training.snapshot_kimg": 0.128,
     },
 )

@@ -1,5 +1,6 @@
 """Two gloo processes with half a batch each are one process with the whole batch: whole runs, and every kind of step."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -12,19 +13,26 @@ from torch import nn
 
 from ganvas import dist, io
 from ganvas.networks import build_critic, build_generator
-from ganvas.runs import open_run
+from ganvas.runs import Run, open_run
 
 WORKER = Path(__file__).with_name("dist_worker.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
+    """The same run by one process and by two."""
+    out = tmp_path_factory.mktemp("pair")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for command, name in (([*TORCHRUN, str(WORKER)], "two"), ([sys.executable, str(WORKER)], "one")):
-        subprocess.run([*command, str(tmp_path / name)], check=True, env=environment, timeout=300)
-    one, two = (open_run(next((tmp_path / name).iterdir())) for name in ("one", "two"))
+        subprocess.run([*command, str(out / name)], check=True, env=environment, timeout=300)
+    one, two = (open_run(next((out / name).iterdir())) for name in ("one", "two"))
+    return one, two
+
+
+def test_two_processes_equal_one(pair: tuple[Run, Run]) -> None:
+    one, two = pair
     assert [p.name for p in two.path.parent.iterdir()] == ["00000-digits-small"], "rank 0 alone writes"
-    assert len(two.stats()) == len(one.stats())
     for kind in ("generator", "critic"):
         first, second = (io.load_tensors(run.snapshots[-1] / f"{kind}.safetensors")[0] for run in (one, two))
         build = build_generator if kind == "generator" else build_critic
@@ -34,6 +42,22 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         assert moved > 0.1, "the run trained"
         # Sums in another order differ in the last bits, and Adam divides small numbers by small numbers.
         assert apart < 0.005 * moved, f"{kind}: {apart} apart after moving {moved}"
+
+
+def test_monitor_and_evaluation_of_two_processes_write_what_one_writes(pair: tuple[Run, Run]) -> None:
+    """Rank 0 measures and writes, once, and the other waits: of 10 steps each second is measured, each fourth evaluated."""
+    one, two = ([[record for record in run.stats() if "diversity" in record], run.metrics()] for run in pair)
+    for rows, kimgs in zip(two, ([0.128, 0.256, 0.384, 0.512, 0.64], [0.256, 0.512]), strict=True):
+        assert [row["kimg"] for row in rows] == kimgs
+    for alone, shared in zip(itertools.chain(*one), itertools.chain(*two), strict=True):
+        assert alone.keys() == shared.keys()
+        for name in alone.keys() - {"seconds", "images_per_second"}:
+            value = alone[name]
+            # The weights of the two runs differ by rounding, as above.
+            expected = pytest.approx(value, rel=0.01, abs=2e-3) if isinstance(value, float) else value
+            assert shared[name] == expected, f"{name} at {alone['kimg']} kimg"
+    assert (two_best := pair[1].path / "snapshots" / "best").is_dir(), "the best snapshot is kept"
+    assert {p.name for p in two_best.iterdir()} == {"generator.safetensors", "critic.safetensors"}
 
 
 def test_every_kind_of_step_is_that_of_one_process() -> None:

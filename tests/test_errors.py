@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.errors import install
+from ganvas.errors import counted, install
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_counted() -> None:
+    assert [counted(n, "image") for n in (0, 1, 2, 2000)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "2,000 images",
+    ]
+    assert [counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
 
 
 @pytest.mark.parametrize("extra", ["hub", "video", "maps", "features"])

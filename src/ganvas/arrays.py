@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 
 Array = np.ndarray | Tensor
 """Rows are samples. float32 stays float32, float64 and whole numbers are computed with in float64, halves in float32."""
@@ -110,7 +110,7 @@ def as_rows(values: Any, name: str, least: int = 1) -> Tensor:
             "Flatten images first, or embed them: ganvas.metrics.evaluate does."
         )
     if len(tensor) < least:
-        raise GanvasError(f"{name} has {len(tensor)} rows; it needs at least {least}.")
+        raise GanvasError(f"{name} has {counted(len(tensor), 'row')}; it needs at least {least}.")
     return as_floats(tensor, name)
 
 

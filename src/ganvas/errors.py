@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(count: int, thing: str, things: str = "") -> str:
+    """`1 image`, `2,000 images`; `things` where the plural is more than an s."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
 def install(extra: str) -> str:
     """The command that installs what an extra of ganvas needs, wherever ganvas itself came from: an index, a clone, a wheel.
 

@@ -15,7 +15,7 @@ from ganvas import arrays, dist, io, networks, pictures
 from ganvas.checkpoint import check_numbers, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
-from ganvas.errors import GanvasError, printable
+from ganvas.errors import GanvasError, counted, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
@@ -39,6 +39,8 @@ def draw_prior(prior: str, n: int, size: int, generator: torch.Generator) -> Ten
 
 ROWS = 16
 """Batches are whole multiples of so many rows: kernels for fewer add up in another order, and pixels round differently."""
+LARGE = 3 * 128 * 128
+"""Numbers of a sample above which memory may not hold `ROWS` of them: fewer are drawn at a time where that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -205,9 +207,10 @@ class Model:
     ) -> Tensor:  # fmt: skip
         """Draw n samples: uint8 images (n, C, H, W), or float points (n, D) for 2-D data.
 
-        Sample i depends on the seed and on i alone, not on n, and not on `batch` from `ROWS` up: below that, for large images
-        where memory is short, a pixel may differ by 1 of 255. `first` is the number of the first. `labels` are class numbers,
-        repeated to length n; a conditional generator without labels cycles through its classes.
+        Sample i depends on the seed and on i alone, not on n nor on `batch`, which is rounded to whole multiples of 16. Only
+        images above 128 px are drawn fewer at a time where `batch` is below 16, since memory may be short: there a pixel may
+        differ by 1 of 255. `first` is the number of the first. `labels` are class numbers, repeated to length n; a conditional
+        generator without labels cycles through its classes.
         """
         found = self.batches(n, seed=seed, labels=labels, batch=batch, first=first)
         return torch.cat([drawn.cpu() for drawn in found])
@@ -223,7 +226,7 @@ class Model:
         """
         n, batch, first = (
             arrays.count(n, "The number of samples"),
-            arrays.count(batch, "batch"),
+            max(arrays.count(batch, "batch"), ROWS if math.prod(self.shape) <= LARGE else 1),
             arrays.count(first, "first", 0, 2**53),
         )
         wanted = None if labels is None else self._classes(labels)
@@ -273,7 +276,8 @@ class Model:
 
     def __repr__(self) -> str:
         """One line: what it draws, from what, and where it comes from."""
-        classes = f", {self.generator.num_classes} classes" if self.generator.num_classes else ""
+        count = self.generator.num_classes
+        classes = f", {counted(count, 'class', 'classes')}" if count else ""
         trained = f", {self.info.kimg:g} kimg" if self.info.kimg else ""
         source = f", {self.path}" if self.path else ""
         critic = ", with its critic" if self.critic is not None else ""

@@ -24,6 +24,7 @@ from ganvas.errors import GanvasError, install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
 
 
 def to_image(pixels: Tensor) -> Image.Image:
@@ -184,6 +185,37 @@ def plot_png(figure: "Figure") -> bytes:
     buffer = memory.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
+
+
+LEADER = {"arrowstyle": "-", "color": "grey", "lw": 0.6}
+"""The line from a label that had to move to what it names (`arrowprops`)."""
+
+
+def move_apart(figure: "Figure", labels: "Sequence[Annotation]") -> None:
+    """Move labels, placed in offset points, so that each lies within its axes and none over another.
+
+    Sideways into the axes, then up or down by the least way that is free.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    figure.tight_layout()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    taken: dict[int, list[Any]] = {}
+    for label in labels:
+        label.update_positions(renderer)
+        frame, others = label.axes.get_window_extent(renderer), taken.setdefault(id(label.axes), [])
+        box = Text.get_window_extent(label, renderer).padded(2)
+        aside = max(0.0, frame.x0 - box.x0) + min(0.0, frame.x1 - box.x1)
+        here, up = box.translated(aside, 0), 0.0
+        for k in sorted(range(-200, 201), key=abs):
+            up = k * box.height / 4
+            here = box.translated(aside, up)
+            if frame.y0 < here.y0 and here.y1 < frame.y1 and not any(map(here.overlaps, others)):
+                break
+        x, y = label.xyann
+        label.xyann = (x + aside * 72 / figure.dpi, y + up * 72 / figure.dpi)
+        others.append(here)
 
 
 def draw(samples: Tensor, title: str = "") -> Image.Image:

@@ -1,6 +1,7 @@
 """A run on a folder of mixed photographs: every command takes pictures of any size, kind and colour."""
 
 import json
+import re
 import shutil
 import zipfile
 from dataclasses import replace
@@ -100,6 +101,28 @@ def test_pictures_of_any_size_are_searched_for(
     assert np.load(out)["drawn"].shape[1:] == (3, 16, 16)
 
 
+def test_one_is_not_said_in_the_plural(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`1 images in w`, `1 directions of z`, `1 samples` stood there."""
+    run, one, out = str(place / "00000-run"), str(place / "phone.jpg"), tmp_path / "a.npz"
+    search = ["--steps", "3", "--restarts", "1", "--out", str(out)]
+    directions = str(tmp_path / "d.safetensors")
+    for command, begin in (
+        (["invert", run, one, *search, "--method", "optimise", "--newton", "0"], "1 image in z: "),
+        (["restore", run, one, *search], "1 image: "),
+        (["directions", run, "--method", "random", "--count", "1", "--out", directions], "1 direction of z"),
+        (["sample", run, "--n", "1", "--out", str(tmp_path / "a.png")], "1 sample (seed 0"),
+        (["diagnose", run], ""),
+    ):
+        assert main(command) == 0
+        printed = capsys.readouterr()
+        assert any(line.startswith(begin) for line in printed.out.splitlines()), printed.out
+        assert not re.search(r"\b1 (image|direction|sample|picture|measurement|class|file)e?s\b", printed.out)
+    assert main(["edit", run, "--direction", directions, "--which", "1"]) == 2
+    assert "holds 1 direction, numbers 0 to 0" in capsys.readouterr().err
+
+
 def test_a_phones_picture_is_the_upright_middle(place: Path) -> None:
     model = ganvas.load(place / "00000-run")
     found = _shared.images(str(place / "phone.jpg"), 4, model)
@@ -137,7 +160,7 @@ def test_mapped(place: Path, tmp_path: Path, source: str | None, capsys: pytest.
 def test_mapped_without_its_data(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = mapping(place, tmp_path)
     assert main([*arguments, "--data", str(place / "phone.jpg")]) == 2
-    assert "phone holds 1 images, and more than 5 are needed" in capsys.readouterr().err
+    assert "phone holds 1 image, and more than 5 are needed" in capsys.readouterr().err
     (place / "photos").rename(place / "elsewhere")
     try:
         assert main(arguments) == 0
@@ -226,7 +249,7 @@ def test_explored(place: Path, source: str) -> None:
 
 
 def test_explored_beside_too_few(place: Path) -> None:
-    with pytest.raises(GanvasError, match="phone holds 1 images, and more than 5 are needed"):
+    with pytest.raises(GanvasError, match="phone holds 1 image, and more than 5 are needed"):
         open_renderer(place / "00000-run", str(place / "phone.jpg"), "cpu")
 
 

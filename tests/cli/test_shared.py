@@ -4,12 +4,15 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ganvas.cli import _shared, main
 from ganvas.errors import GanvasError
+from ganvas.training import Result
 
 COLUMNS = [
     _shared.Column("metric", left=True), _shared.Column("value"), _shared.Column("floor", drop=1),
@@ -67,6 +70,39 @@ def test_long_jobs_report_in_pipes(
     with _shared.progress() as tell:
         tell("descent", 1, 2)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "parts"),
+    [
+        (["walk", "--frames", "130"], ["how evenly the pictures change", "frames", "writing a.gif"]),
+        (["walk", "--frames", "20", "--equal"], ["rounds of equal steps", "frames"]),
+        (["walk", "--frames", "4", "--kind", "geodesic"], ["steps of the geodesic", "frames"]),
+        (["edit", "--arithmetic", "0 + 1"], ["strengths"]),
+    ],
+)
+def test_walk_and_edit_say_how_far_they_are(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], parts: list[str]
+) -> None:
+    """A film of many frames drew for minutes and said nothing."""
+    told: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def progress() -> Iterator[_shared.Tell]:
+        yield lambda *said: told.append(said)
+
+    monkeypatch.setattr(_shared, "progress", progress)
+    name, *options = command
+    out = tmp_path / ("a.gif" if name == "walk" else "a.png")
+    assert main([name, str(trained.run.path), *options, "--out", str(out), "--device", "cpu"]) == 0
+    whats = [what for what, _, _ in told]
+    assert [what for what in dict.fromkeys(whats) if what in parts] == parts
+    for what in parts:
+        done = [(n, total) for each, n, total in told if each == what]
+        assert [n for n, _ in done] == sorted({n for n, _ in done}), "it goes on and never back"
+        assert all(n < total for n, total in done)
+    if "130" in command:
+        assert [n for what, n, _ in told if what == "frames"] == [0, 64, 128]
 
 
 def test_outputs_are_refused_for_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

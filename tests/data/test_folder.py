@@ -113,13 +113,13 @@ def test_one_broken_image_is_skipped_counted_and_named(image_folder: Path) -> No
 def test_more_than_one_percent_broken_fails(image_folder: Path) -> None:
     for name in ("x.png", "y.jpg"):
         (image_folder / "cats" / name).write_bytes(b"no image")
-    with pytest.raises(GanvasError, match=r"2 of 14 images .* are broken, more than 1%.*x.png"):
+    with pytest.raises(GanvasError, match=r"2 of 14 images .* cannot be read, more than 1%.*x.png"):
         load_dataset(str(image_folder))
 
 
 def test_all_broken_fails(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"no image")
-    with pytest.raises(GanvasError, match="1 of 1 images"):
+    with pytest.raises(GanvasError, match="1 of 1 image in"):
         load_dataset(str(tmp_path))
 
 
@@ -247,7 +247,7 @@ def test_the_first_of_several_pictures_in_a_file(tmp_path: Path, kind: str) -> N
     Image.new("RGB", (16, 16), (7, 7, 7)).save(tmp_path / f"b.{kind}", lossless=True)
     data = load_dataset(str(tmp_path))
     assert brightness(data) == [40, 7]
-    assert data.notes == ("1 files hold several pictures (frames or pages); the first one of each is taken.",)
+    assert data.notes == ("1 file with several pictures (frames or pages), of which the first is taken.",)
 
 
 def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ def test_deep_grey_is_scaled_by_what_is_there(tmp_path: Path, bits: int, kind: s
     pixels = data.take(torch.tensor([0]))[0].flatten().int()
     assert (pixels - torch.arange(256)).abs().max() == 0
     assert data.notes == (
-        f"1 grey images have values of more than 8 bits, up to {2**bits - 1:,}: 0 to {2**bits - 1:,} becomes black to white.",
+        f"1 grey image of more than 8 bits, with values up to {2**bits - 1:,}: 0 to {2**bits - 1:,} becomes black to white.",
     )
 
 
@@ -441,7 +441,7 @@ def test_dark_colours_of_16_bits_are_said(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     data = load_dataset(str(tmp_path))
     assert brightness(data) == [15]
-    assert "1 colour images of 16 bits are dark" in data.notes[0]
+    assert "1 dark colour image of 16 bits" in data.notes[0]
 
 
 def test_opaque_alpha_is_not_called_transparent(tmp_path: Path) -> None:
@@ -459,7 +459,7 @@ def test_a_colour_that_means_transparent_becomes_white(tmp_path: Path, mode: str
     data = load_dataset(str(tmp_path))
     pixels = data.take(torch.tensor([0]))[0][0]
     assert pixels[:, 5, 5].tolist() == [255] * len(pixels)
-    assert any(note == "1 images have transparent parts; they become white." for note in data.notes)
+    assert any(note == "1 image with transparent parts, which become white." for note in data.notes)
 
 
 def test_broken_pictures_are_named_in_words(image_folder: Path) -> None:

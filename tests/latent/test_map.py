@@ -1,16 +1,21 @@
 """Maps of generators whose clusters, holes and copies are known."""
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 from torch import Tensor, nn
 
 import ganvas
 from ganvas import pictures
 from ganvas.cli import main
+from ganvas.cli.map import _scatter
 from ganvas.errors import GanvasError
 from ganvas.latent import map as maps
 from ganvas.latent import open_space
@@ -103,6 +108,23 @@ def test_copies_are_called_duplicates() -> None:
     assert share > 90
 
 
+def test_copies_are_counted_among_equal_numbers() -> None:
+    """A perfect model has as many copies as the data, whatever the numbers: 3,000 samples by 100 real images had far more."""
+    random = np.random.default_rng(0)
+    points = random.random((3100, 2))
+    samples, real = points[:3000], points[3000:]
+    found, usual = maps.find_duplicates(samples, real)
+    # In the plane a nearest neighbour lies within r with 1 - exp(-n pi r^2): within t medians with 1 - 0.5^(t^2).
+    expected = 1 - 0.5 ** (0.05**2)
+    assert usual is not None
+    assert abs(found - expected) < 0.03
+    assert abs(usual - expected) < 0.03
+    twice = np.concatenate([real, real[:20]])
+    assert maps.find_duplicates(twice, points[:3000])[0] == pytest.approx(40 / 120, abs=0.02)
+    assert maps.find_duplicates(samples, real[:9])[1] is None
+    assert maps.find_duplicates(samples, None)[0] == pytest.approx(expected, abs=0.005)
+
+
 def test_places_keep_clusters_apart() -> None:
     random = np.random.default_rng(0)
     features = np.concatenate([random.normal(size=(60, 10)) + 8 * i for i in range(3)])
@@ -147,3 +169,40 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert len(json.loads(out.with_suffix(".json").read_text())["places"]) == 300
     assert main(["map", "fashion", *flags, "--colour", "smell"]) == 2
     assert "density, critic-score, class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.02, 1.0])
+def test_labels_of_near_clusters_lie_apart(apart: float) -> None:
+    """Fifteen clusters at one place or near each other: every label is read whole, within the picture."""
+    random = np.random.default_rng(0)
+    clusters = tuple(maps.Cluster(i, 1 / 15, None, (i,), (i,), "T-shirt/top 55%") for i in range(15))
+    cluster_of = np.arange(60) % 15
+    places = np.repeat([[0.0, 0.0], [1, 1]], [58, 2], axis=0)
+    places[:58] += apart * random.normal(size=(15, 2))[cluster_of[:58]]
+    found = maps.Map(
+        torch.zeros(60, 1, 8, 8, dtype=torch.uint8), places, {"density": np.zeros(60)}, clusters, cluster_of,
+        None, None, None, None, 2.0, np.zeros(0),
+    )  # fmt: skip
+    figure = _scatter(found, ["density", "density"], "pca", ())
+    pictures.plot_png(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert len(panels) == 2
+    for axes in panels:
+        labels = [each for each in axes.texts if isinstance(each, Annotation)]
+        boxes = [Text.get_window_extent(label, renderer) for label in labels]
+        assert len(boxes) == 15
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        frame = axes.get_window_extent(renderer)
+        assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
+        assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+        assert {label.get_text() for label in labels} == {f"{i}: T-shirt/top 55%" for i in range(15)}
+
+
+def test_a_label_alone_stays_at_its_place() -> None:
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1])
+    label = axes.annotate("alone", (0.5, 0.5), (3, 4), textcoords="offset points")
+    pictures.move_apart(figure, [label])
+    assert label.xyann == (3, 4)

@@ -267,6 +267,49 @@ def test_two_tabs_do_not_disturb_each_other(page: Browser, url: str) -> None:
     page.equals(before)
 
 
+@pytest.mark.parametrize("height", [1024, 600])
+def test_a_tablet_reaches_every_tab_without_scrolling(url: str, height: int) -> None:
+    """At 768 px they lay below 2,000 px of sliders. Tabs and the picture are in sight, and nothing is cut at the right."""
+    with chromium(768, height) as tablet:
+        tablet.open(url)
+        tablet.wait(lambda: "click to go" in tablet.text("map-words"))
+        width, seen = tablet.script("return [innerWidth, innerHeight]")
+        assert width == 768
+        names = [each.text for each in tablet.all(".q-tab")]
+        assert names == ["Map", "Label", "Timeline", "Image", "History", "Recipe"]
+        for name in names:
+            tablet.tab(name)
+            assert tablet.script("return [scrollX, scrollY]") == [0, 0], (
+                "a tab is clicked where the page opens"
+            )
+            # What lies in a box that scrolls by itself may be wider than the box.
+            cut = tablet.script(
+                "const boxed = (e) => e !== document.body && (getComputedStyle(e).overflowX !== 'visible' "
+                "  || boxed(e.parentElement));"
+                "return [...document.querySelectorAll('body *')].filter((e) => !boxed(e.parentElement))"
+                ".map((e) => [e.getBoundingClientRect(), e])"
+                ".filter(([box]) => box.width && box.right > innerWidth + 0.5)"
+                ".map(([box, e]) => `${e.tagName}.${e.className} to ${box.right}`)"
+            )
+            assert cut == []
+            assert tablet.script("return document.documentElement.scrollWidth") <= width
+            top = tablet.script(
+                "return Math.max(...[...document.querySelectorAll('.q-tab-panel')].filter((e) => e.offsetParent)"
+                ".map((e) => e.getBoundingClientRect().top))"
+            )
+            assert 0 < top < seen / 3, f"{name} begins at {top} px"
+        tablet.tab("Map")
+        assert tablet.script("return document.querySelector('.g-map').getBoundingClientRect().bottom") < seen
+        before = tablet.pixels()
+        tablet.click_map(123)
+        tablet.differs(before)
+        tablet.script("window.scrollTo(0, document.documentElement.scrollHeight)")
+        tablet.settled()
+        box = tablet.script("return arguments[0].getBoundingClientRect().toJSON()", tablet.one("canvas"))
+        assert 0 <= box["top"] < box["bottom"] <= seen, "the picture stays in sight beside the last slider"
+        assert tablet.errors() == []
+
+
 def test_a_lost_connection_comes_back_where_it_was(page: Browser) -> None:
     page.drag("pca-0", [6] * 15)
     page.settled()

@@ -14,6 +14,7 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
         path: A run folder, also of a run that is still training.
         json: Print JSON for programs.
     """
+    from ganvas.errors import counted
     from ganvas.runs import open_run
     from ganvas.training import verdicts
 
@@ -37,7 +38,9 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
             )
         )
         return
-    print(f"{run.path} at {records[-1]['kimg'] if records else 0:.1f} kimg, {len(probes)} measurements.")
+    print(
+        f"{run.path} at {records[-1]['kimg'] if records else 0:.1f} kimg, {counted(len(probes), 'measurement')}."
+    )
     for verdict in found:
         print(f"  {verdict.name}: {verdict.text}\n      {verdict.fix}")
     if not found:

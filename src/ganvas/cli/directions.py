@@ -57,7 +57,7 @@ def run(
 
     from ganvas import latent, pictures
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, counted
     from ganvas.latent import directions as found_in
     from ganvas.latent.finders import early_layer
     from ganvas.latent.learned import learn
@@ -134,7 +134,8 @@ def run(
     for note in notes:
         print(note)
     print(
-        f"{len(found)} directions of {where.name} -> {out}; strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
+        f"{counted(len(found), 'direction')} of {where.name} -> {out}; "
+        f"strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
     )
 
 

@@ -51,7 +51,7 @@ def run(
 
     from ganvas import latent, pictures
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, counted
     from ganvas.latent.attributes import attributes
     from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.dissect import by_effect, dissect, switched, where_on
@@ -92,7 +92,7 @@ def run(
         after, below = measure()
     turned = "on" if insert else "off"
     rows = ["as they are", f"switched {turned}"]
-    title = f"{len(chosen)} units of {concept!r} switched {turned}"
+    title = f"{counted(len(chosen), 'unit')} of {concept!r} switched {turned}"
     _shared.write_picture(out, pictures.sheet([above, below], rows, title=title, plain=plain))
     strongest = where_on(where, chosen, n=n, seed=seed)
     names = [f"{unit.layer} {unit.index}" for unit in chosen]

@@ -54,7 +54,7 @@ def run(
 
     from ganvas import latent, pictures
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, counted
     from ganvas.latent import directions as found_in
     from ganvas.latent.arithmetic import arithmetic as work_out
     from ganvas.latent.supervised import from_attribute
@@ -71,13 +71,17 @@ def run(
         found = found_in.load_directions(direction, loaded)
         if not 0 <= which < len(found):
             raise GanvasError(
-                f"{direction} holds {len(found)} directions, numbers 0 to {len(found) - 1}; there is no {which}."
+                f"{direction} holds {counted(len(found), 'direction')}, numbers 0 to {len(found) - 1}; there is no {which}."
             )
         chosen = replace(found[which], layers=layers or found[which].layers)
         space = chosen.space
         if keep:
-            home = latent.open_space(loaded, space)
-            chosen = found_in.keeping(home, chosen, [from_attribute(home, name) for name in keep])
+            home, kept = latent.open_space(loaded, space), []
+            with _shared.progress() as tell:
+                for name in keep:
+                    tell("attributes to keep", len(kept), len(keep))
+                    kept.append(from_attribute(home, name))
+            chosen = found_in.keeping(home, chosen, kept)
         if chosen.layers and chosen.space == "w":
             space = "w+"
     where = latent.open_space(loaded, space)
@@ -102,10 +106,14 @@ def run(
         return loaded.to_data(where.decode(points, labels)).cpu()
 
     words = [f"{amount:+g}" if amount else "as it is" for amount in strengths]
-    with torch.no_grad():
-        typicality = [float(where.typicality(each).mean()) for each in moved]
+    with torch.no_grad(), _shared.progress() as tell:
+        typicality, images = [], []
+        for each in moved:
+            tell("strengths", len(typicality), len(moved))
+            typicality.append(float(where.typicality(each).mean()))
+            images.append(drawn(each))
         if sum_ is None:
-            rows, names, captions = [drawn(each) for each in moved], words, []
+            rows, names, captions = images, words, []
         else:
             # The strengths of one result stand side by side.
             rows, names = [drawn(torch.cat([sum_.terms, points]))], ["terms, result"]
@@ -113,10 +121,10 @@ def run(
                 [*(f"{sign}{name}" for sign, name in zip(signs_of(sum_), sum_.names, strict=True)), "result"]
             ]
             if chosen is not None:
-                rows, names = [*rows, drawn(torch.cat(moved))], [*names, "moved"]
+                rows, names = [*rows, torch.cat(images)], [*names, "moved"]
                 captions.append(words)
     what = " along ".join(
-        part for part in (arithmetic or f"{n} samples", chosen.name if chosen else "") if part
+        part for part in (arithmetic or counted(n, "sample"), chosen.name if chosen else "") if part
     )
     unit = f", strength in sigmas of {where.name}" if chosen else f" in {where.name}"
     picture = pictures.sheet(rows, names, captions=captions, title=what + unit, plain=plain)

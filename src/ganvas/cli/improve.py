@@ -37,7 +37,7 @@ def run(
     Args:
         model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         data: Real data. Default: what the model was trained on.
-        budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
+        budget: About how many forward passes of generator and critic one sample may cost; a gradient counts for three.
         objective: What the recommendation is chosen by; all are printed.
         n: Samples for each setting; the best two are drawn again, four times as many.
         critic: As for `ganvas calibrate`.
@@ -74,7 +74,10 @@ def run(
     }  # fmt: skip
     save(folder, found, ratio, about)
     io.write_bytes(files[0], pictures.plot_png(_plot(found, len(held_out), n)))
-    titles = (f"Before: {found.before.setting.label}", f"After: {found.after.setting.label}")
+    titles = [
+        f"{when}: {row.setting.label}, {objective} {row.values[objective]:.3g}"
+        for when, row in (("Before", found.before), ("After", found.after))
+    ]
     for path, title, samples in zip(files[1:], titles, found.samples, strict=True):
         _shared.write_picture(path, pictures.draw(samples, "" if plain else title))
     document = io.read_json(folder / "improve.json")
@@ -156,6 +159,7 @@ def _table(found: "Improvement") -> None:
 def _plot(found: "Improvement", real: int, n: int) -> Any:
     from matplotlib.figure import Figure
 
+    from ganvas import pictures
     from ganvas.sampling.improve import pareto
 
     rows = [row for row in found.rows if not row.failed]
@@ -167,11 +171,13 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
         cmap="viridis", edgecolors=["red" if f else "none" for f in front], linewidths=1.5,
     )  # fmt: skip
     figure.colorbar(dots, ax=left, label="forwards a sample")
-    for row in rows:
+    labels = [
         left.annotate(
-            row.setting.label, (row.values["recall"], row.values["precision"]), fontsize=7, xytext=(4, 3),
-            textcoords="offset points",
-        )  # fmt: skip
+            row.setting.label, (row.values["recall"], row.values["precision"]), fontsize=7, xytext=(6, 3),
+            textcoords="offset points", arrowprops=pictures.LEADER,
+        )
+        for row in rows
+    ]  # fmt: skip
     left.set(
         title=f"{n:,} against {real:,} held-out; red: none is ahead in both", xlabel="recall (coverage of the data)",
         ylabel="precision (fidelity)",
@@ -183,4 +189,6 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
     )  # fmt: skip
     right.set(title="Frechet distance; green: recommended, grey: plain sampling", xlabel="lower is better")
     right.tick_params(axis="y", labelsize=8)
+    left.margins(x=0.18)  # room for words at the right
+    pictures.move_apart(figure, labels)
     return figure

@@ -50,6 +50,7 @@ def run(
 
     from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
+    from ganvas.errors import counted
     from ganvas.latent.encoder import encode, train_encoder
     from ganvas.latent.invert import invert as search
     from ganvas.latent.invert import tune
@@ -108,7 +109,7 @@ def run(
     for note in found.notes:
         print(f"Note: {note}.")
     print(
-        f"{len(targets)} images in {where.name}: residual {figures['residual_median']:.1%} of the distance of two samples "
-        f"(worst {figures['residual_worst']:.1%}), typicality {figures['typicality']:.0%} (share of the model's own samples "
-        f"that are less usual) -> {out}, {picture}"
+        f"{counted(len(targets), 'image')} in {where.name}: residual {figures['residual_median']:.1%} "
+        f"of the distance of two samples (worst {figures['residual_worst']:.1%}), "
+        f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) -> {out}, {picture}"
     )

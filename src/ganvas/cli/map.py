@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
     from ganvas.latent.map import Map
@@ -91,7 +92,7 @@ def run(
             raise GanvasError(
                 f"There is nothing called {name!r} to colour by. Use one of {', '.join(found.values)}."
             )
-    io.write_bytes(out, _scatter(found, shown, method, class_names(loaded)))
+    io.write_bytes(out, pictures.plot_png(_scatter(found, shown, method, class_names(loaded))))
     written = [str(out)]
     if found.samples.dim() == 4:
         title = "" if plain else f"{len(found.places):,} samples at their places on the map"
@@ -121,6 +122,7 @@ def _clusters(found: "Map", plain: bool) -> "Image":
     import torch
 
     from ganvas import pictures
+    from ganvas.latent.map import called
 
     parts = {
         "typical": max(len(c.typical) for c in found.clusters),
@@ -135,21 +137,22 @@ def _clusters(found: "Map", plain: bool) -> "Image":
         if found.real is not None and found.nearest_real is not None:
             row.append(found.real[found.nearest_real[list(cluster.typical[:2])]])
         rows.append(torch.cat(row))
-        names.append(f"{cluster.number} {cluster.label}, {cluster.share:.0%} of all")
+        names.append(f"{called(cluster)}, {cluster.share:.0%} of all")
     heads = [name for name, room in parts.items() for _ in range(room)]
     heads += ["real"] * (max(map(len, rows)) - len(heads))
     title = "Clusters: their most typical samples, those furthest out, and nearest real images"
     return pictures.sheet(rows, names, heads=heads, title=title, plain=plain)
 
 
-def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]) -> bytes:
+def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]) -> "Figure":
     import matplotlib
     import numpy as np
     from matplotlib.figure import Figure
 
     from ganvas import pictures
+    from ganvas.latent.map import called
 
-    figure = Figure(figsize=(8.5 * len(shown), 7), dpi=100)
+    figure, labels = Figure(figsize=(8.5 * len(shown), 7), dpi=100), []
     for i, name in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), i + 1)
         if found.real_places is not None:
@@ -180,7 +183,11 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
             )
         for cluster in found.clusters:
             middle = found.places[found.cluster_of == cluster.number].mean(0)
-            text = f"{cluster.number} {pictures.literal(cluster.label)}"
-            axes.annotate(text, middle, ha="center", fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0})
+            label = axes.annotate(
+                pictures.literal(called(cluster)), middle, (0, 0), textcoords="offset points", ha="center", va="center",
+                fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0}, arrowprops=pictures.LEADER,
+            )  # fmt: skip
+            labels.append(label)
         axes.set(title=f"{len(found.places):,} samples by {method}, coloured by {name}", xticks=[], yticks=[])
-    return pictures.plot_png(figure)
+    pictures.move_apart(figure, labels)
+    return figure

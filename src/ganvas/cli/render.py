@@ -30,7 +30,7 @@ def run(
 
     from ganvas import io, pictures
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, counted
     from ganvas.model import load
     from ganvas.web.opening import replay, replay_film
     from ganvas.web.state import read
@@ -60,5 +60,5 @@ def run(
         )
     else:
         print(
-            f"{recipe.name} of {found.model}: {'1 picture' if frames == 1 else f'{frames} frames'} -> {out}"
+            f"{recipe.name} of {found.model}: {'1 picture' if frames == 1 else counted(frames, 'frame')} -> {out}"
         )

@@ -59,7 +59,7 @@ def run(
     from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
     from ganvas.device import stream
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, counted
     from ganvas.latent.attributes import classifier_of
     from ganvas.latent.invert import as_floats, invert, seen_shape
     from ganvas.latent.restore import half, psnr, tasks
@@ -147,4 +147,4 @@ def run(
         return
     for note in found.notes:
         print(f"Note: {note}.")
-    print(f"{len(originals)} images: {text} -> {out}, {picture}")
+    print(f"{counted(len(originals), 'image')}: {text} -> {out}, {picture}")

@@ -61,7 +61,7 @@ def run(
 
     from ganvas import dist
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, counted
     from ganvas.model import load
     from ganvas.pictures import check_out
 
@@ -111,7 +111,7 @@ def run(
         print(json_module.dumps(about))
     else:
         trained = "kimg unknown" if loaded.info.kimg is None else f"{loaded.info.kimg:g} kimg"
-        print(f"{n} samples (seed {seed}, {trained}{words}) -> {out}")
+        print(f"{counted(n, 'sample')} (seed {seed}, {trained}{words}) -> {out}")
 
 
 def _setting(

@@ -71,10 +71,11 @@ def run(
             f"Pictures are written as a film or a strip: use --out {out.with_suffix('.gif')} or .png."
         )
     classes = _shared.classes(labels, loaded)
-    found = tools.walk(
-        loaded, kind=kind, keys=keys, frames=frames, loop=loop, equal=equal, layers=layers, seed=seed, space=space,
-        labels=classes,
-    )  # fmt: skip
+    with _shared.progress() as tell:
+        found = tools.walk(
+            loaded, kind=kind, keys=keys, frames=frames, loop=loop, equal=equal, layers=layers, seed=seed, space=space,
+            labels=classes, tell=tell,
+        )  # fmt: skip
     outcome: dict[str, Any] = {
         "space": found.space,
         "kind": kind,
@@ -96,7 +97,9 @@ def run(
         )
         _shared.write_picture(out, pictures.sheet(rows, names, title=title, plain=plain))
     else:
-        found.save(out, fps)
+        with _shared.progress() as tell:
+            tell(f"writing {out.name}", 0, 1)
+            found.save(out, fps)
     if json:
         print(json_module.dumps(outcome))
         return

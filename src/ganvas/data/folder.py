@@ -20,7 +20,7 @@ from ganvas.data.labels import Labelling, by_document, by_folder, number
 from ganvas.data.limits import memory_limit
 from ganvas.data.listing import DOCUMENT, Listing, in_folder, in_zip, show
 from ganvas.data.resize import Size, plan, resize, to_tensor
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
 BROKEN_SHARE = 0.01
@@ -160,21 +160,22 @@ def _remarks(facts: list[Facts], white: float) -> tuple[str, ...]:
     """What was done to the pixels, of how many pictures."""
     notes = []
     if transparent := sum(fact.transparent for fact in facts):
-        notes.append(f"{transparent:,} images have transparent parts; they become white.")
+        notes.append(f"{counted(transparent, 'image')} with transparent parts, which become white.")
     if several := sum(fact.several for fact in facts):
         notes.append(
-            f"{several:,} files hold several pictures (frames or pages); the first one of each is taken."
+            f"{counted(several, 'file')} with several pictures (frames or pages), of which the first is taken."
         )
     deep = [fact.deep for fact in facts if fact.deep]
     if deep:
         unit = "0 to 1" if white == 1 else f"0 to {white:,.0f}"
         notes.append(
-            f"{len(deep):,} grey images have values of more than 8 bits, up to {max(deep):,.6g}: {unit} becomes black to white."
+            f"{counted(len(deep), 'grey image')} of more than 8 bits, with values up to {max(deep):,.6g}: "
+            f"{unit} becomes black to white."
         )
     if shallow := sum(fact.shallow_colour for fact in facts):
         notes.append(
-            f"{shallow:,} colour images of 16 bits are dark: only the upper 8 bits are read and they hold less than 128. "
-            "Bring them to 8 bits beforehand."
+            f"{counted(shallow, 'dark colour image')} of 16 bits: only the upper 8 are read, "
+            "and they hold less than 128. Bring them to 8 bits beforehand."
         )
     return tuple(notes)
 
@@ -244,7 +245,7 @@ def _report_broken(path: Path, broken: list[str], total: int) -> tuple[str, ...]
     # One broken file among a few is an accident too; the share counts from the second one on.
     if len(broken) == total or (len(broken) > 1 and len(broken) > BROKEN_SHARE * total):
         raise GanvasError(
-            f"{len(broken)} of {total} images in {path} are broken, more than {BROKEN_SHARE:.0%}: {listed}. "
-            "Remove or replace them."
+            f"{len(broken)} of {counted(total, 'image')} in {path} cannot be read, more than {BROKEN_SHARE:.0%}: "
+            f"{listed}. Remove or replace them."
         )
-    return (f"Skipped {len(broken)} of {total} images, broken: {listed}.",)
+    return (f"Skipped {len(broken)} of {counted(total, 'image')}, broken: {listed}.",)

@@ -20,7 +20,7 @@ from ganvas.data.labels import number
 from ganvas.data.limits import check_growth, check_memory
 from ganvas.data.listing import show
 from ganvas.data.resize import from_arrays
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 
 Split = Literal["train", "test"]
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
@@ -117,7 +117,9 @@ def load_folder(
     labels_path = _find(path, split, "labels")
     given = None if labels_path is None else read_idx(labels_path).long()
     if given is not None and given.shape != (len(images),):
-        raise GanvasError(f"{path} holds {len(images)} images and {len(given)} labels; expected as many.")
+        raise GanvasError(
+            f"{path} holds {counted(len(images), 'image')} and {counted(len(given), 'label')}; expected as many."
+        )
     if given is not None and class_names and int(given.max()) >= len(class_names):
         raise GanvasError(
             f"{labels_path} is damaged: it holds the label {int(given.max())} of {len(class_names)} classes."

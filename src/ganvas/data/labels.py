@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganvas.data.limits import limit
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 """Folders of these names hold parts of one set, and the classes lie below them."""
@@ -154,6 +154,8 @@ def by_document(names: Sequence[str], document: Any, where: str) -> Labelling:
         )
     notes = [f"Labels are those of {where}."]
     if missing:
-        notes.append(f"Left out {len(missing):,} pictures that it does not name: {shorten(missing, 3)}.")
+        notes.append(
+            f"Left out {counted(len(missing), 'picture')} that it does not name: {shorten(missing, 3)}."
+        )
     classes = tuple(str(pairs[name.replace("\\", "/")]) for name in kept)
     return Labelling(tuple(kept), classes, tuple(notes), mark=True)

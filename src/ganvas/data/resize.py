@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
 Size = tuple[int, int]
@@ -67,7 +67,7 @@ def plan(
             )
         how = "stretch"  # square to square: the three are the same
     changed = sum(size != (side, side) for size in sizes)
-    note = f"{changed} of {len(sizes)} images resized to {side} x {side} px{hint}, {WORDS[how]} (--resize {how})."
+    note = f"{changed:,} of {counted(len(sizes), 'image')} resized to {side} x {side} px{hint}, {WORDS[how]} (--resize {how})."
     return (side, side), how, (note,) if changed or hint else ()
 
 
@@ -81,7 +81,7 @@ def _plan_for(
         chosen = how if size == target else chosen
     if not changed or chosen is None:
         return target, chosen, ()
-    note = f"{changed:,} of {len(sizes):,} images brought to {target[0]} x {target[1]} px, {WORDS[chosen]}."
+    note = f"{changed:,} of {counted(len(sizes), 'image')} brought to {target[0]} x {target[1]} px, {WORDS[chosen]}."
     return target, chosen, (note,)
 
 

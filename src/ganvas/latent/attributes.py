@@ -10,7 +10,7 @@ from torch import Tensor
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset, origin
 from ganvas.data.idx import CLASSES
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.features import classifier
 from ganvas.model import Model
 from ganvas.registry import Registry
@@ -125,7 +125,7 @@ def real_images_of(
         found, _ = load_data_of(model, data, download=False)
         if len(found) <= more_than:
             raise GanvasError(
-                f"{found.name} holds {len(found)} images, and more than {more_than} are needed."
+                f"{found.name} holds {counted(len(found), 'image')}, and more than {more_than} are needed."
             )
         rows = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))[:count]
         return found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}"
@@ -138,7 +138,7 @@ def real_images_of(
         return None, why
     with np.load(shipped) as arrays:  # without pickle, which is numpy's default
         images = torch.from_numpy(arrays["images"])[:count]
-    return images, f"{len(images):,} images of {data_of(model)} that come along"
+    return images, f"{counted(len(images), 'image')} of {data_of(model)} that come along"
 
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:

@@ -31,6 +31,8 @@ NEIGHBOURS = 5
 MOST_CLUSTERS = 15
 BLOCK = 200
 """Samples, and real images, that holes are looked for among at a time: what is covered depends on both numbers."""
+FEWEST = 50
+"""Samples of a map, and real images that copies are compared with."""
 BATCH = 256
 
 
@@ -140,7 +142,7 @@ def draw_map(
     `tell` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
     """
     model = space.model
-    n = arrays.count(n, "n, the number of samples of a map,", 50)
+    n = arrays.count(n, "n, the number of samples of a map,", FEWEST)
     real = None if real is None else arrays.as_samples(real, "real")
     if real is not None:
         model.check_shape(real, "real images")
@@ -166,7 +168,6 @@ def draw_map(
         values |= {name: attributes.get(name)(samples).double().numpy() for name in attributes}
     cluster_of, centres = _cluster(features, seed)
     nearest_real = real_places = real_cluster = None
-    usual = float(np.median(away[:, 0]))
     holes: Holes | None = None
     if real is not None:
         of_real = embed(extractor, real.split(BATCH)).features.astype(np.float64)
@@ -174,8 +175,6 @@ def draw_map(
         nearest_real = among.kneighbors(features, n_neighbors=1)[1][:, 0]
         _, near = neighbours.kneighbors(of_real, n_neighbors=3)
         real_places, real_cluster = places[near].mean(1), cluster_of[near[:, 0]]
-        apart, _ = among.kneighbors()
-        usual = float(np.median(apart[:, 0]))
         holes = find_holes(features, of_real)
     names = class_names(model)
     clusters = []
@@ -200,8 +199,7 @@ def draw_map(
     tell("dimension and metric")
     dimension = intrinsic_dimension(features)
     shares = spectrum(space, seed).numpy()
-    # By the usual distance of real images where there are some: collapsed samples have none of their own to go by.
-    duplicates = float((away[:, 0] < 0.05 * usual).mean())
+    duplicates = find_duplicates(features, None if real is None else of_real)
     words = _words(clusters, duplicates, holes, real is not None, real_cluster, dimension, shares, space.name)
     return Map(
         samples,
@@ -244,6 +242,29 @@ def find_holes(features: Array, real: Array) -> Holes | None:
     return Holes(share, max(error, least), floor, np.concatenate(found))
 
 
+def find_duplicates(features: Array, real: Array | None) -> tuple[float, float | None]:
+    """Shares of samples (n, F), and of real images (m, F), whose nearest one of their kind is nearly the same.
+
+    Nearer than a twentieth of the usual distance of real images, where there are `FEWEST`: collapsed samples have
+    none of their own to go by. Nearest distances shrink with the number, so as many of both are looked at: the first
+    min(n, m), drawn in no order. Without so many real images, all samples by their own usual distance, and None.
+    """
+    compared = real is not None and min(len(real), len(features)) >= FEWEST
+    shown = [features, real] if real is not None and compared else [features]
+    k = min(len(each) for each in shown)
+    nearest = [_nearest(each[:k]) for each in shown]
+    limit = 0.05 * float(np.median(nearest[-1]))
+    shares = [float((each < limit).mean()) for each in nearest]
+    return shares[0], shares[1] if compared else None
+
+
+def _nearest(rows: Array) -> Array:
+    """The distance of each row to the nearest other one."""
+    from sklearn.neighbors import NearestNeighbors
+
+    return np.asarray(NearestNeighbors(n_neighbors=1).fit(rows).kneighbors()[0][:, 0])
+
+
 def _cluster(features: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
     """k-means with the number of clusters that has the best silhouette on a subset (Rousseeuw 1987)."""
     from sklearn.cluster import KMeans
@@ -262,7 +283,7 @@ def _cluster(features: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
 
 def _words(
     clusters: Sequence[Cluster],
-    duplicates: float,
+    duplicates: tuple[float, float | None],
     holes: Holes | None,
     with_real: bool,
     real_cluster: NDArray[np.int64] | None,
@@ -273,8 +294,8 @@ def _words(
     ordered = sorted(clusters, key=lambda c: -c.share)
     largest, smallest = ordered[0], ordered[-1]
     found = [
-        f"Modes: {len(clusters)} clusters, from {smallest.share:.0%} ({_called(smallest)}) "
-        f"to {largest.share:.0%} ({_called(largest)}) of the samples."
+        f"Modes: {len(clusters)} clusters, from {smallest.share:.0%} ({called(smallest)}) "
+        f"to {largest.share:.0%} ({called(largest)}) of the samples."
     ]
     if with_real and holes is None:
         found.append(f"Holes: not looked for; they need at least {BLOCK} samples and {BLOCK} real images.")
@@ -287,16 +308,19 @@ def _words(
         found.append(
             f"Holes: {holes.share:.1%} ± {holes.error:.1%} of the real images have no sample as near as their own real "
             f"neighbours (a perfect model would leave {holes.floor:.0%}); most of them near cluster "
-            f"{_called(clusters[worst])}, where it is {rates[worst]:.0%}."
+            f"{called(clusters[worst])}, where it is {rates[worst]:.0%}."
         )
     if real_cluster is not None:
         short = [c for c in clusters if c.real_share and c.share < 0.5 * c.real_share]
         found += [
-            f"Too rare: {_called(c)} is {c.share:.0%} of the samples and {c.real_share:.0%} of the real images."
+            f"Too rare: {called(c)} is {c.share:.0%} of the samples and {c.real_share:.0%} of the real images."
             for c in short
         ]
+    copies, usual = duplicates
+    beside = "" if usual is None else f"; among as many real images {usual:.1%}"
     found.append(
-        f"Duplicates: {duplicates:.1%} of the samples are nearly another one (nearer than a twentieth of the usual distance)."
+        f"Duplicates: {copies:.1%} of the samples are nearly another one "
+        f"(nearer than a twentieth of the usual distance{beside})."
     )
     found.append(
         f"Dimension: the samples spread in about {dimension:.0f} directions (TwoNN of their features)."
@@ -310,5 +334,6 @@ def _words(
     return tuple(found)
 
 
-def _called(cluster: Cluster) -> str:
+def called(cluster: Cluster) -> str:
+    """Its number and what it shows."""
     return f"{cluster.number}: {cluster.label}" if cluster.label else f"{cluster.number}"

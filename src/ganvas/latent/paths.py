@@ -123,18 +123,20 @@ def equal_steps(
     see: Perception = pyramid,
     oversample: int = 8,
     rounds: int = 3,
+    advance: Callable[[int], object] = lambda done: None,
 ) -> Tensor:
     """Times (frames,) at which the samples along `path` change by the same amount from frame to frame.
 
     The length of the path in feature space is measured on a fine grid, inverted, and corrected on the steps that come out.
-    `labels` maps times to labels, for paths of a conditional generator.
+    `labels` maps times to labels, for paths of a conditional generator. `advance` hears how many of the rounds are done.
     """
     arrays.count(frames, "frames", 2)
     arrays.count(oversample, "oversample")
     arrays.count(rounds, "rounds")
     times = torch.linspace(0, 1, frames * oversample, dtype=torch.float64)
     best, best_variation = torch.linspace(0, 1, frames, dtype=torch.float64), float("inf")
-    for _ in range(rounds):
+    for done in range(rounds):
+        advance(done)
         lengths = step_lengths(space, path(times), labels(times) if labels else None, see).double().cpu()
         total = torch.cat([torch.zeros(1, dtype=torch.float64), lengths.cumsum(0)])
         if total[-1] <= 0:
@@ -168,11 +170,13 @@ def geodesic(
     frames: int = 16,
     steps: int = 100,
     see: Perception = pyramid,
+    advance: Callable[[int], object] = lambda done: None,
 ) -> tuple[Tensor, list[float]]:
     """The shortest way between two points as the samples see it: points (frames, *shape), and the energy after each step.
 
     The path's energy, the sum of squared feature distances of its steps, is minimised over the points between (Shao et al. 2018,
-    algorithm 1: the pulled-back metric by finite differences). Starts from `through`.
+    algorithm 1: the pulled-back metric by finite differences). Starts from `through`. `advance` hears how many
+    steps are done.
     """
     arrays.count(frames, "frames", 2)
     arrays.count(steps, "steps", 0)
@@ -185,7 +189,8 @@ def geodesic(
     label = space.labels(1, None)
     label = None if label is None else label.expand(frames)
     energies, best, kept = [], float("inf"), inner.detach().clone()
-    for _ in range(steps):
+    for done in range(steps):
+        advance(done)
         whole = torch.cat([points[:1], inner, points[-1:]])
         features = see(space.decode(whole, label))
         energy = (features[1:] - features[:-1]).square().sum() * (frames - 1)

@@ -3,7 +3,7 @@
 Each takes a `Model`, or a `LatentSpace` where another one than the model's usual is wanted, and draws the same as its command.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any, Literal
@@ -25,6 +25,8 @@ from ganvas.model import Model
 
 Kind = Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"]
 BATCH = 64
+STEPS, ROUNDS = 100, 3
+"""Of a geodesic and of equal steps."""
 STRIP = 12
 """Pictures in a row of a strip."""
 
@@ -80,13 +82,14 @@ def space_of(model: Model | LatentSpace, space: str | None = None) -> LatentSpac
 def walk(
     model: Model | LatentSpace, *, kind: Kind = "auto", keys: int = 4, frames: int = 60, loop: bool = False,
     equal: bool = False, labels: Sequence[int] | Tensor | None = None, layers: int = 3, seed: int = 0,
-    space: str | None = None,
+    space: str | None = None, tell: Callable[[str, int, int], object] = lambda what, done, total: None,
 ) -> Walk:  # fmt: skip
     """A walk through random key points, as `ganvas walk` takes it.
 
     `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all keys; `geodesic` is
     the shortest way between the first two as the pictures see it; `mixing` crosses keys in w+, `layers` coarse ones by row.
     `equal` makes every picture differ from the one before by the same amount. `labels` (keys,) are the classes of the keys.
+    `tell` hears what is being done, how much of it is done, and of how much.
     """
     if keys < 2 or frames < 2:
         raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
@@ -103,7 +106,9 @@ def walk(
         columns = keys - half
         way = style_mixing(where, points[:half], points[half:], layers)
     elif kind == "geodesic":
-        way, energies = geodesic(where, points[0], points[1], frames)
+        way, energies = geodesic(
+            where, points[0], points[1], frames, STEPS, advance=lambda done: tell("steps of the geodesic", done, STEPS)
+        )  # fmt: skip
         figures |= {"energy_before": energies[0], "energy_after": min(energies)}
     else:
         path = through(where, points, kind, loop)
@@ -115,17 +120,21 @@ def walk(
             return classes[index].to(owner.device)
 
         times = torch.linspace(0, 1, frames, dtype=torch.float64)
+        tell("how evenly the pictures change", 0, 1)
         figures["variation_before"] = variation(step_lengths(where, path(times), labels_at(times)))
         if equal:
-            times = equal_steps(where, path, frames, labels_at)
+            times = equal_steps(
+                where, path, frames, labels_at, rounds=ROUNDS, advance=lambda done: tell("rounds of equal steps", done, ROUNDS)
+            )  # fmt: skip
             figures["variation_after"] = variation(step_lengths(where, path(times), labels_at(times)))
         way, chosen = path(times), labels_at(times)
     with torch.no_grad():
         parts = [None] * len(way) if chosen is None else chosen.split(BATCH)
-        drawn = torch.cat(
-            [where.decode(part, label) for part, label in zip(way.split(BATCH), parts, strict=False)]
-        )
-    return Walk(owner.to_data(drawn).cpu(), way, where.name, figures, min(columns, len(drawn)))
+        drawn = []
+        for part, label in zip(way.split(BATCH), parts, strict=False):
+            tell("frames", len(drawn) * BATCH, len(way))
+            drawn.append(owner.to_data(where.decode(part, label)).cpu())
+    return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)))
 
 
 def find_directions(

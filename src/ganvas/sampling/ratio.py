@@ -13,7 +13,7 @@ from ganvas import arrays, dist, io
 from ganvas.checkpoint import rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.features.base import hash_of
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import CriticScorer, judge, to_floats
@@ -161,7 +161,9 @@ def _samples(samples: Tensor, name: str, model: Model) -> Tensor:
 def _labels(labels: Any, samples: Tensor, model: Model) -> Tensor:
     found = arrays.as_whole(labels, "labels", model.generator.num_classes)
     if len(found) != len(samples):
-        raise GanvasError(f"There are {len(samples)} real samples and {len(found)} labels.")
+        raise GanvasError(
+            f"{counted(len(samples), 'real sample')} and {counted(len(found), 'label')}: give as many."
+        )
     return found.to(samples.device)
 
 

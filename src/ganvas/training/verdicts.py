@@ -93,13 +93,16 @@ def mode_collapse(probes: Sequence[Json], stands: bool = False, window: int = WI
 
 def critic_over_fitting(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """Training images score above held-out ones, which the critic has never seen, by more than so small a probe may show."""
-    overfit, train, held = (_last(probes, name) for name in ("overfit", "accuracy_train", "accuracy_held"))
+    overfit, train, held = (
+        _last(probes, name, WARM_UP) for name in ("overfit", "accuracy_train", "accuracy_held")
+    )
     if overfit is None or train is None or held is None:
         return None
     # Every measurement sees the same images: a median over several is no surer than one.
-    error = _last(probes, "overfit_error") or 0.0
-    least, errors, gap = (0.2, 1.5, 0.05) if stands else (0.3, SURE, 0.08)
-    if overfit < max(least, errors * error) or train < 0.65 or train - held < gap:
+    error = _last(probes, "overfit_error", WARM_UP) or 0.0
+    # The critic's scale swings from one measurement to the next, and each of the conditions with it.
+    least, errors, gap, right = (0.2, 1.5, 0.03, 0.58) if stands else (0.3, SURE, 0.08, 0.65)
+    if overfit < max(least, errors * error) or train < right or train - held < gap:
         return None
     return Verdict(
         "critic over-fitting", "problem",
@@ -112,7 +115,8 @@ def critic_over_fitting(probes: Sequence[Json], stands: bool) -> Verdict | None:
 def memorising(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """Samples far nearer to training images than held-out ones are, though they differ among themselves."""
     nearest, diversity = _last(probes, "nearest"), _last(probes, "diversity")
-    if nearest is None or diversity is None or nearest > (0.75 if stands else 0.65) or diversity < 0.3:
+    near, least = (0.75, 0.2) if stands else (0.65, 0.3)
+    if nearest is None or diversity is None or nearest > near or diversity < least:
         return None
     return Verdict(
         "memorising", "problem",

@@ -15,7 +15,7 @@ from nicegui import Client, core, ui
 from torch import Tensor
 
 from ganvas import arrays, pictures
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.model import Model
 from ganvas.sampling import LogRatio
 from ganvas.web.guard import LOOPBACK, Guard
@@ -58,7 +58,7 @@ def explore(
             raise GanvasError(
                 f"real must be uint8 (n, {', '.join(map(str, model.shape))}), got {real.dtype} {tuple(real.shape)}."
             )
-        known = None if real is None else Real(real, f"{len(real):,} images that were given")
+        known = None if real is None else Real(real, f"{counted(len(real), 'image')} that were given")
         unsaid = ", and what this model was trained on is not known" if model.info.data is None else ""
         unreal = f"No real images were given{unsaid}: ganvas.explore(model, real=images)"
         renderer = Renderer(model, str(model.path or FROM_PYTHON), ratio, known, unreal)

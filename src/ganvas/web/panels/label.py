@@ -5,6 +5,7 @@ from typing import Any
 
 from nicegui import ui
 
+from ganvas.errors import counted
 from ganvas.web.page import Page, image_url, picture
 from ganvas.web.session import MARKS_WANTED, SHEET
 from ganvas.web.state import State
@@ -36,7 +37,7 @@ def build(page: Page) -> None:
                 )
                 result.set_text(
                     f"{found.name}: accuracy {found.score:.0%} on held-out marks, effect {found.effect:.2f}, "
-                    f"from {len(session.marks)} marks"
+                    f"from {counted(len(session.marks), 'mark')}"
                 )
                 await page.refresh()
 

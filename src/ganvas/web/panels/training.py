@@ -6,6 +6,7 @@ from typing import Any
 from nicegui import ui
 
 from ganvas import pictures
+from ganvas.errors import counted
 from ganvas.training import verdicts
 from ganvas.training.report import curves
 from ganvas.web.opening import open_renderer
@@ -49,7 +50,8 @@ def build(page: Page) -> None:
             seen["lines"] = len(stats)
             last = stats[-1] if stats else {}
             words.set_text(
-                f"{last.get('kimg', 0):g} kimg after {last.get('seconds', 0) / 60:.1f} minutes; {len(folder.snapshots)} snapshots"
+                f"{last.get('kimg', 0):g} kimg after {last.get('seconds', 0) / 60:.1f} minutes; "
+                f"{counted(len(folder.snapshots), 'snapshot')}"
             )
             drawn = await asyncio.to_thread(curves, folder)
             if drawn is not None:
