@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ganvas.latent.tools import map as map
     from ganvas.metrics.evaluate import evaluate
     from ganvas.model import Model, load
+    from ganvas.options import TrainOptions
     from ganvas.runs import Run, open_run
     from ganvas.sampling import fit_ratio
     from ganvas.training import Result, train
@@ -34,6 +35,7 @@ _HOMES = {
     "Model": "ganvas.model",
     "Result": "ganvas.training",
     "Run": "ganvas.runs",
+    "TrainOptions": "ganvas.options",
     "TrainingError": "ganvas.errors",
     "Walk": "ganvas.latent.tools",
     "edit": "ganvas.latent.tools",
@@ -60,6 +62,7 @@ __all__ = [
     "Model",
     "Result",
     "Run",
+    "TrainOptions",
     "TrainingError",
     "Walk",
     "edit",

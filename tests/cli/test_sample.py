@@ -30,7 +30,7 @@ def saved(path: Path, size: int, classes: int = 0) -> Path:
     """An untrained generator of grey pictures."""
     config = NetworkConfig("dcgan", latent_dim=8, conditional=classes > 0, generator={"channels": 2})
     generator = build_generator(config, (1, size, size), classes).eval().requires_grad_(False)
-    Model(generator, None, replace(Config(), network=config), {"kimg": 0.0}).save(path)
+    Model.of_run(generator, None, replace(Config(), network=config), {"kimg": 0.0}).save(path)
     return path
 
 

@@ -240,7 +240,7 @@ def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyP
     set_step = GanMethod.step
 
     def watching(self: GanMethod, *arguments: Any) -> None:
-        rates.add(self.rate_factor)
+        rates.add(self.engine.rate_factor)
         set_step(self, *arguments)
 
     monkeypatch.setattr(GanMethod, "step", watching)

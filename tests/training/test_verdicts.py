@@ -110,7 +110,7 @@ def test_roll_back_on_collapse(run_of: Callable[..., Run], monkeypatch: pytest.M
                 for parameter in self.generator.parameters():
                     parameter.mul_(0.01)
                 self.optimizer_generator.param_groups[0]["lr"] = 0.0
-        if broken and self.rate_factor == 1:
+        if broken and self.engine.rate_factor == 1:
             with torch.no_grad():
                 for parameter in self.generator.parameters():
                     parameter.mul_(0.1)

@@ -1,12 +1,13 @@
 """What tyro makes of a command's signature: help that a person reads, flags that may be given again."""
 
+import dataclasses
 import inspect
 import types
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -34,12 +35,22 @@ def call(run: Run, argv: Sequence[str], name: str, example: str) -> int:
 
 
 def prepared(run: Run, name: str) -> Run:
-    """`run` with a signature for tyro.
+    """`run` with a signature for tyro; a parameter that is a dataclass stands for its fields, as flags.
 
     Every flag that takes several values takes them at once or one by one: `--set a=1 b=2` is `--set a=1 --set b=2`.
     """
     parameters, readers = [], dict[str, Reader]()
+    requests: dict[str, type[Any]] = {}
+    doc, wanted = inspect.cleandoc(run.__doc__ or ""), list[inspect.Parameter]()
     for parameter in inspect.signature(run).parameters.values():
+        if isinstance(parameter.annotation, type) and dataclasses.is_dataclass(parameter.annotation):
+            requests[parameter.name] = parameter.annotation
+            fields = _flags(parameter.annotation)
+            wanted += fields.values()
+            doc += "".join(f"\n    {each.name}: {each.metadata['help']}" for each in fields)
+        else:
+            wanted.append(parameter)
+    for parameter in wanted:
         annotation, reader = _readable(parameter)
         default = parameter.default
         if reader is not None:
@@ -56,12 +67,27 @@ def prepared(run: Run, name: str) -> Run:
                 except ValueError as error:
                     flag = key.replace("_", "-")
                     raise GanvasError(f"--{flag} {error}. See: ganvas {name} --help") from error
+        for key, kind in requests.items():
+            names = [each.name for each in _flags(kind)]
+            given[key] = kind(**{name: given.pop(name) for name in names if name in given})
         return run(**given)
 
-    command.__doc__ = run.__doc__
+    command.__doc__ = doc
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     vars(command)["__signature__"] = inspect.Signature(parameters)
     return command
+
+
+def _flags(request: type[Any]) -> dict["dataclasses.Field[Any]", inspect.Parameter]:
+    """The fields of a request that a command line can say, each with its parameter."""
+    hints = get_type_hints(request)
+    return {
+        each: inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+        )
+        for each in dataclasses.fields(request)
+        if not str(hints[each.name]).startswith("collections.abc.Mapping")
+    }
 
 
 def _joined(groups: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:

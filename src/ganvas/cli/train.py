@@ -1,41 +1,24 @@
 """`ganvas train`"""
 
 import json as json_module
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import tyro
 
 from ganvas.errors import GanvasError
+from ganvas.options import TrainOptions
 
 
 def run(
     data: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     *,
-    preset: str | None = None,
-    size: Literal["xs", "s", "m", "l"] | None = None,
-    kimg: float | None = None,
-    minutes: float | None = None,
+    options: TrainOptions,
     more: float | None = None,
-    batch: int | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    precision: str | None = None,
     out: Path = Path("runs"),
     name: str | None = None,
     resume: Path | None = None,
-    resolution: int | None = None,
-    resize: Literal["crop", "fit", "stretch"] | None = None,
-    mirror: bool = False,
-    balance: bool = False,
-    network: str | None = None,
-    loss: str | None = None,
-    penalty: tuple[str, ...] | None = None,
-    gamma: float | None = None,
-    eval_kimg: float | None = None,
-    conditional: bool = False,
-    augment: tuple[str, ...] | None = None,
-    on_collapse: Literal["warn", "stop", "rollback"] | None = None,
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH=VALUE")] = (),
     seeds: int = 0,
     folds: int = 0,
@@ -47,30 +30,10 @@ def run(
     Args:
         data: A name from `ganvas list datasets`, a folder or .zip of images, an .npy or .npz array, hub:org/name. Several
             share one generator, with the set as the label.
-        preset: From `ganvas list presets`. Default: small for images, toy for points.
-        size: Width of the networks: half (xs), as in the preset (s), double (m) or four times (l).
-        kimg: Stop after so many thousand images.
-        minutes: Stop after so many minutes.
         more: With --resume: so many minutes beside those that the run has had.
-        batch: Images in a step.
-        seed: Of weights, order and latents.
-        device: auto, cpu, cuda or mps.
-        precision: auto, fp32 or bf16; auto takes bf16 where the hardware has it.
         out: Folder of the run folders.
         name: Last part of the run folder's name.
-        resume: Go on with this run folder where its last state is.
-        resolution: Side of the images in pixels.
-        resize: How images of other sizes get there.
-        mirror: Flip half of the images left-right.
-        balance: Show every class or data set equally often.
-        network: From `ganvas list networks`; brings the widths, loss and rates of its own preset.
-        loss: From `ganvas list losses`.
-        penalty: One or more of `ganvas list penalties`, or none.
-        gamma: Weight of r1, r2 and wgan-gp; other penalties keep theirs.
-        eval_kimg: Measure a few samples every so many kimg and keep the best snapshot in snapshots/best.
-        conditional: Feed the labels to both networks, to draw chosen classes later.
-        augment: diffaugment, ada, ada-diffaugment, apa, none, or some of `ganvas list augmentations`: for small data.
-        on_collapse: When the monitor sees a mode collapse: warn, stop, or go back to the last healthy state.
+        resume: Continue this run folder from its last state.
         set: Single settings by their path in config.json, for instance optimizer.lr_critic=0.001.
         seeds: Train so many times with other seeds, measure each, report mean and spread.
         folds: The same, with another part of the data held out each time.
@@ -80,21 +43,11 @@ def run(
     from ganvas import training
     from ganvas.config import to_dict
 
-    settings = dict(_setting(text) for text in set)
-    if eval_kimg is not None:
-        settings["training.eval_kimg"] = eval_kimg
-    given: dict[str, Any] = {
-        "preset": preset, "size": size, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
-        "precision": precision, "network": network, "loss": loss, "penalty": penalty, "gamma": gamma,
-        "conditional": conditional or None, "augment": augment, "on_collapse": on_collapse, "settings": settings or None,
-    }  # fmt: skip
-    given = {key: value for key, value in given.items() if value is not None}
+    options = replace(options, settings=dict(_setting(text) for text in set) or None)
     if dry_run:
         if not data or resume is not None:
             raise GanvasError("--dry-run shows the config of a new run: give a data set and no --resume.")
-        config, dataset = training.plan(
-            data, resolution=resolution, resize=resize, mirror=mirror, balance=balance, **given
-        )
+        config, dataset = training.plan(data, options)
         if not json:
             for line in (*dataset.notes, training.describe(config, dataset)):
                 print(line)
@@ -105,20 +58,11 @@ def run(
             raise GanvasError(
                 "--more adds minutes to a run that there is; --seeds and --folds start new ones."
             )
-        _repeat(data, seeds, folds, out, name, resume, resolution, resize, mirror, balance, given, json)
+        if not data or resume is not None:
+            raise GanvasError("--seeds and --folds start new runs: give a data set and no --resume.")
+        _repeat(data, options, seeds, folds, out, name, json)
         return None
-    result = training.train(
-        data,
-        out=out,
-        name=name,
-        resume=resume,
-        resolution=resolution,
-        resize=resize,
-        mirror=mirror,
-        balance=balance,
-        more=more,
-        **given,
-    )
+    result = training.train(data, options, out=out, name=name, resume=resume, more=more)
     if json:
         print(
             json_module.dumps(
@@ -136,27 +80,17 @@ def run(
 
 def _repeat(
     data: tuple[str, ...],
+    options: TrainOptions,
     seeds: int,
     folds: int,
     out: Path,
     name: str | None,
-    resume: Path | None,
-    resolution: int | None,
-    resize: Literal["crop", "fit", "stretch"] | None,
-    mirror: bool,
-    balance: bool,
-    given: dict[str, Any],
     json: bool,
 ) -> None:
     from ganvas.cli._shared import Column, table
     from ganvas.training.repeat import repeat
 
-    if not data or resume is not None:
-        raise GanvasError("--seeds and --folds start new runs: give a data set and no --resume.")
-    found = repeat(
-        data, seeds=seeds, folds=folds, out=out, name=name, resolution=resolution, resize=resize, mirror=mirror,
-        balance=balance, **given,
-    )  # fmt: skip
+    found = repeat(data, options, seeds=seeds, folds=folds, out=out, name=name)
     if json:
         print(found.path.read_text())
         return

@@ -1,21 +1,22 @@
 """Training: `train` is the one public function; the command line calls it with the same names."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from ganvas import dist, io
-from ganvas.config import Config, Resize, differences, replace_at, to_dict, validate
+from ganvas.config import Config, differences, replace_at, to_dict, validate
 from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.features import open_extractor
+from ganvas.options import RESUMABLE, TrainOptions
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import gan as gan  # registers its method
 from ganvas.training import state
@@ -28,68 +29,36 @@ from ganvas.training.resolve import data_config, resolve
 
 __all__ = ["Loop", "Method", "Result", "describe", "methods", "plan", "train", "write_report"]
 
-RESUMABLE = {
-    "preset": "preset",
-    "batch": "training.batch",
-    "seed": "training.seed",
-    "precision": "training.precision",
-    "network": "network.name",
-    "loss": "objective.loss",
-}
-"""Arguments that may be given beside `resume` when they agree with the run: name -> path in its config."""
-
 
 def train(
     data: str | Sequence[str] | None = None,
+    options: TrainOptions | None = None,
     *,
-    preset: str | None = None,
-    size: Literal["xs", "s", "m", "l"] | None = None,
-    kimg: float | None = None,
-    minutes: float | None = None,
-    batch: int | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    precision: str | None = None,
     out: str | Path = "runs",
     name: str | None = None,
     resume: str | Path | None = None,
-    resolution: int | None = None,
-    resize: Resize | None = None,
-    mirror: bool = False,
-    balance: bool = False,
-    network: str | None = None,
-    loss: str | None = None,
-    penalty: str | Sequence[str] | None = None,
-    gamma: float | None = None,
-    conditional: bool = False,
-    augment: str | Sequence[str] | None = None,
-    on_collapse: Literal["warn", "stop", "rollback"] | None = None,
     more: float | None = None,
-    settings: Mapping[str, Any] | None = None,
     report: bool = True,
     quiet: bool = False,
+    **overrides: Any,
 ) -> Result:
-    """Train a generator and a critic on `data` and return where the run is.
+    """Train on `data` and return where the run is: `train("digits", minutes=5)`.
 
     `data` is a name from `ganvas list datasets`, a folder or .zip of images, or an .npy/.npz array; several of them
-    share a conditional generator, the set being the label. `balance` shows every class equally often. Everything left
-    out comes from the preset. `resume` goes on with a run where its last state is; what is given beside it must
-    agree with the run, except the budget and the device. `kimg` and `minutes` count from the start of the run, `more` is minutes
-    beside those it has had. `settings` replaces single values by dotted path, for instance `{"optimizer.lr_critic": 1e-3}`.
+    share a conditional generator, the set being the label. What is asked for stands in `options` or, by the same names, in
+    `overrides`: see `ganvas.TrainOptions`. The run folder is made in `out`, its name ends with `name`.
+
+    `resume` continues a run from its last state; what is given beside it must agree with the run, except the budget and the
+    device. `kimg` and `minutes` count from the start of the run, `more` is minutes beside those it has had.
 
     One process at a time trains a run: see `Run.locked`.
 
     Raises `GanvasError` for anything that the caller can fix, `TrainingError` when a loss is not finite.
     """
-    wanted = {
-        "preset": preset, "size": size, "kimg": kimg, "minutes": minutes, "batch": batch, "seed": seed, "device": device,
-        "precision": precision, "network": network, "loss": loss, "penalty": penalty, "gamma": gamma,
-        "conditional": conditional or None, "augment": augment, "on_collapse": on_collapse, "settings": settings or None,
-    }  # fmt: skip
-    given = {key: value for key, value in wanted.items() if value is not None}
+    wanted = TrainOptions.of(options, overrides)
     if resume is not None:
         run = open_run(resume)
-        config, dataset = _resumed(run, data, resolution, resize, mirror, balance, more, given)
+        config, dataset = _resumed(run, data, more, wanted)
     elif more is not None:
         raise GanvasError(
             "--more adds minutes to a run that there is: give --resume RUN, or --minutes for a new one."
@@ -99,9 +68,7 @@ def train(
             raise GanvasError(
                 "What to train on? Give a data set: ganvas train digits (see: ganvas list datasets)."
             )
-        config, dataset = plan(
-            data, resolution=resolution, resize=resize, mirror=mirror, balance=balance, **given
-        )
+        config, dataset = plan(data, wanted)
     if config.training.eval_kimg:
         open_extractor("auto", dataset, "cpu")  # what is missing is said before there is a run folder
     torch_device = torch.device(config.training.device)
@@ -146,7 +113,7 @@ def _close(result: Result, display: Display, report: bool) -> None:
     run = result.run
     lines = [f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"]
     if result.stopped == "interrupted":
-        lines.append(f"Go on with: ganvas train --resume {run.path}")
+        lines.append(f"Resume with: ganvas train --resume {run.path}")
     elif report and result.stopped != "collapsed":
         try:
             write_report(run)
@@ -158,18 +125,13 @@ def _close(result: Result, display: Display, report: bool) -> None:
 
 
 def plan(
-    data: str | Sequence[str],
-    *,
-    resolution: int | None = None,
-    resize: Resize | None = None,
-    mirror: bool = False,
-    balance: bool = False,
-    **given: Any,
+    data: str | Sequence[str], options: TrainOptions | None = None, **overrides: Any
 ) -> tuple[Config, Dataset]:
     """The resolved config and the opened data of `train` with the same arguments; writes nothing."""
-    source = data_config(data, resolution, resize, mirror, balance)
+    wanted = TrainOptions.of(options, overrides)
+    source = data_config(data, wanted.resolution, wanted.resize, wanted.mirror, wanted.balance)
     dataset = load_dataset(source)
-    return resolve(source, dataset, **given), dataset
+    return resolve(source, dataset, wanted), dataset
 
 
 def describe(config: Config, dataset: Dataset) -> str:
@@ -226,23 +188,19 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
 
 
 def _resumed(
-    run: Run,
-    data: str | Sequence[str] | None,
-    resolution: int | None,
-    resize: Resize | None,
-    mirror: bool,
-    balance: bool,
-    more: float | None,
-    given: dict[str, Any],
+    run: Run, data: str | Sequence[str] | None, more: float | None, wanted: TrainOptions
 ) -> tuple[Config, Dataset]:
-    """The config of a run to go on with. Raises `GanvasError` naming each field that does not agree with it."""
-    config = run.config
+    """The config of a run to resume. Raises `GanvasError` naming each field that does not agree with it."""
+    config, given = run.config, wanted.given()
+    asked_of_data = {
+        key: given.pop(key) for key in ("resolution", "resize", "mirror", "balance") if key in given
+    }
     source = data_config(
         data or (config.data.source, *config.data.also),
-        config.data.resolution if resolution is None else resolution,
-        config.data.resize if resize is None else resize,
-        config.data.mirror or mirror,
-        config.data.balance or balance,
+        asked_of_data.get("resolution", config.data.resolution),
+        asked_of_data.get("resize", config.data.resize),
+        config.data.mirror or wanted.mirror,
+        config.data.balance or wanted.balance,
     )
     source = replace(source, holdout=config.data.holdout, fold=config.data.fold)
     dataset = load_dataset(source)
@@ -254,12 +212,12 @@ def _resumed(
             asked = replace_at(asked, path, given.pop(key))
     if given:
         raise GanvasError(
-            f"--{next(iter(given)).replace('_', '-')} can not be changed with --resume. Leave it away, or start a new run."
+            f"--{next(iter(given)).replace('_', '-')} cannot be changed with --resume. Omit it, or start a new run."
         )
     if differing := differences(config, asked):
         raise GanvasError(
             f"{run.path} was trained with other settings: {'; '.join(differing)} (run -> asked). "
-            "Leave them away, or start a new run without --resume."
+            "Omit them, or start a new run without --resume."
         )
     expected = run.info.get("data", {}).get("fingerprint")
     if expected != dataset.fingerprint:

@@ -1,14 +1,15 @@
 """Train several times and say how much of the result is chance: other seeds, or other parts of the data held out."""
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ganvas import io
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
+from ganvas.options import TrainOptions
 from ganvas.training import Result, train
 
 METRICS = ("frechet", "precision-recall", "density-coverage")
@@ -37,35 +38,41 @@ class Repeated:
 
 def repeat(
     data: str | Sequence[str],
+    options: TrainOptions | None = None,
     *,
     seeds: int = 0,
     folds: int = 0,
     n: int = 10_000,
     out: str | Path = "runs",
-    seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
-    **given: Any,
+    name: str | None = None,
+    quiet: bool = False,
+    **overrides: Any,
 ) -> Repeated:
     """Train `seeds` times with seeds counted up from `seed`, or `folds` times, each holding out another 1/folds of the data.
 
-    Each run is measured against its own training part with `n` samples; the rest of the arguments go to `train`. With
-    folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2,
+    Each run is measured against its own training part with `n` samples; `options` and `overrides` are those of
+    `train`. With folds the seed stays, so that only the data change. Raises `GanvasError` unless one of both is at least 2,
     `Interrupted` when a run is stopped: the series ends there.
     """
     count = seeds or folds
     if (seeds and folds) or count < 2:
         raise GanvasError("Repeat with --seeds K or with --folds K, K of at least 2, not with both.")
+    wanted = TrainOptions.of(options, overrides)
+    seed = wanted.seed or 0
     results, values, floors = [], {}, {}  # type: ignore[var-annotated]
     for i in range(count):
         changes = {"data.holdout": 1 / folds, "data.fold": i} if folds else {}
-        result = train(
-            data, out=out, seed=seed if folds else seed + i, settings={**(settings or {}), **changes}, **given
+        asked = replace(
+            wanted,
+            seed=seed if folds else seed + i,
+            settings={**(wanted.settings or {}), **changes},
         )
+        result = train(data, asked, out=out, name=name, quiet=quiet)
         if result.stopped == "interrupted":
             done = "".join(f" {each.run.path}" for each in results) or " none"
             raise Interrupted(
                 f"Stopped in run {i + 1} of {count}, which is not counted: nothing is averaged. Whole runs:{done}. "
-                f"The one that was stopped goes on with: ganvas train --resume {result.run.path}"
+                f"The one that was stopped resumes with: ganvas train --resume {result.run.path}"
             )
         results.append(result)
         found = evaluate(result.run.path, metrics=METRICS, n=n, device=result.run.config.training.device)

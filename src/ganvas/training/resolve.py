@@ -1,7 +1,7 @@
 """From what the user typed to a fully resolved config."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,10 @@ from ganvas.config import (
     Config,
     DataConfig,
     NetworkConfig,
+    ObjectiveConfig,
     PenaltyConfig,
     Resize,
+    TermConfig,
     replace_at,
     validate,
 )
@@ -22,6 +24,7 @@ from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import GanvasError
 from ganvas.losses import augmentations
 from ganvas.networks import families
+from ganvas.options import TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
 from ganvas.training.method import DataSpec, methods
 
@@ -36,68 +39,37 @@ RECIPES = {
 """The names that --augment takes: Zhao et al. 2020; Karras et al. 2020; both in one; Jiang et al. 2021."""
 
 
-def resolve(
-    data: DataConfig,
-    dataset: Dataset,
-    *,
-    preset: str | None = None,
-    size: str | None = None,
-    kimg: float | None = None,
-    minutes: float | None = None,
-    batch: int | None = None,
-    seed: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    network: str | None = None,
-    loss: str | None = None,
-    penalty: str | Sequence[str] | None = None,
-    gamma: float | None = None,
-    conditional: bool = False,
-    augment: str | Sequence[str] | None = None,
-    on_collapse: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> Config:
+def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
     """The preset, then the family with its recipe, then the size, then what else was asked for; checks names and ranges."""
-    config = replace(presets.get(preset or default_preset(dataset.is_images)), data=data)
-    if network is not None and network != config.network.name:
-        config = _with_family(config, network, dataset)
-    if size is not None:
-        config = resized(_spelled_out(config), size)
-    if conditional or data.also:
+    config = replace(presets.get(options.preset or default_preset(dataset.is_images)), data=data)
+    if options.network is not None and options.network != config.network.name:
+        config = _with_family(config, options.network, dataset)
+    if options.size is not None:
+        config = resized(_spelled_out(config), options.size)
+    if options.conditional or data.also:
         if dataset.num_classes < 2:
             raise GanvasError(
                 f"--conditional needs labels, and {dataset.name} has none. Put images in one sub-folder a class."
             )
         config = replace(config, network=replace(config.network, conditional=True))
-    objective = config.objective
-    if loss is not None:
-        losses.losses.get(loss)
-        objective = replace(objective, loss=loss)
-    if penalty is not None:
-        names = [penalty] if isinstance(penalty, str) else list(penalty)
-        had = {p.name: p for p in objective.penalties}
-        chosen = tuple(had.get(name) or _usual_penalty(name) for name in names if name != "none")
-        objective = replace(objective, penalties=chosen)
-    if gamma is not None:
-        objective = replace(objective, penalties=_weighted(objective.penalties, gamma))
-    if augment is not None:
-        config = replace(
-            config, augment=_augmentation([augment] if isinstance(augment, str) else list(augment))
-        )
-    if on_collapse is not None:
-        config = replace_at(config, "training.on_collapse", on_collapse)
+    config = replace(config, objective=_objective(config, options))
+    if options.augment is not None:
+        config = replace(config, augment=_augmentation(options.augment))
     training = config.training
-    if kimg is not None or minutes is not None:
-        training = replace(training, kimg=kimg, minutes=minutes)
-    if batch is not None:
-        training = replace(training, batch=batch)
-    if seed is not None:
-        training = replace(training, seed=seed)
-    if precision not in ("auto", "fp32", "bf16"):
-        raise GanvasError(f"Unknown precision {precision!r}. Use auto, fp32 or bf16.")
-    config = replace(config, objective=objective, training=replace(training, device=device))
-    config = replace_at(config, "training.precision", precision)
-    for path, value in (settings or {}).items():
+    if options.kimg is not None or options.minutes is not None:
+        training = replace(training, kimg=options.kimg, minutes=options.minutes)
+    if options.precision not in (None, "auto", "fp32", "bf16"):
+        raise GanvasError(f"Unknown precision {options.precision!r}. Use auto, fp32 or bf16.")
+    config = replace(config, training=replace(training, device=options.device or "auto"))
+    asked: dict[str, Any] = {
+        "training.batch": options.batch,
+        "training.seed": options.seed,
+        "training.precision": options.precision or "auto",
+        "training.eval_kimg": options.eval_kimg,
+        "training.on_collapse": options.on_collapse,
+    }
+    settings = {path: value for path, value in asked.items() if value is not None}
+    for path, value in (settings | dict(options.settings or {})).items():
         config = replace_at(config, path, value)
     where = resolve_device(config.training.device)
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
@@ -105,7 +77,46 @@ def resolve(
     return _check(config, dataset)
 
 
-def _augmentation(names: list[str]) -> AugmentConfig:
+def _objective(config: Config, options: TrainOptions) -> ObjectiveConfig:
+    """Loss, penalties and terms by name, with the weights that were asked for."""
+    objective = config.objective
+    if options.loss is not None:
+        losses.losses.get(options.loss)
+        objective = replace(objective, loss=options.loss)
+    if options.penalty is not None:
+        had = {p.name: p for p in objective.penalties}
+        names = [name for name in options.penalty if name != "none"]
+        objective = replace(
+            objective, penalties=tuple(had.get(name) or _usual_penalty(name) for name in names)
+        )
+    if options.gamma is not None:
+        objective = replace(objective, penalties=_weighted(objective.penalties, options.gamma))
+    if options.term is not None:
+        terms = {term.name: term for term in (*objective.terms, *map(_term, options.term))}
+        objective = replace(objective, terms=tuple(terms.values()))
+    return replace(objective, terms=tuple(map(_spelled_out_term, objective.terms)))
+
+
+def _spelled_out_term(settings: TermConfig) -> TermConfig:
+    """A term with its weight and interval, so that config.json says what was done."""
+    term = losses.terms.get(settings.name)
+    weight = term.weight if settings.weight is None else settings.weight
+    return replace(settings, weight=weight, interval=settings.interval or term.interval)
+
+
+def _term(text: str) -> TermConfig:
+    """`mode-seeking`, or `mode-seeking=0.2` with a weight."""
+    name, equals, weight = text.partition("=")
+    losses.terms.get(name)
+    try:
+        return TermConfig(name, float(weight) if equals else None)
+    except ValueError as error:
+        raise GanvasError(
+            f"--term {text!r}: the weight must be a number, for instance {name}=0.5."
+        ) from error
+
+
+def _augmentation(names: Sequence[str]) -> AugmentConfig:
     """What --augment stands for: the published recipes by name, or a policy of single augmentations."""
     if len(names) == 1 and names[0] in RECIPES:
         return RECIPES[names[0]]

@@ -1,0 +1,97 @@
+"""What one asks of a training: every field is a flag of `ganvas train` and a keyword of `ganvas.train`."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ganvas.config import Resize
+from ganvas.errors import GanvasError
+from ganvas.registry import did_you_mean
+
+
+def option(default: Any, text: str, resumable: str = "") -> Any:
+    """A field with the text of its help. `resumable`: the path in a run's config with which it must agree beside `resume`."""
+    return field(default=default, metadata={"help": text, "resumable": resumable})
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """A request; whatever is left out comes from the preset. What it leads to is `ganvas.training.plan(data, options)`.
+
+    Read in this order: the preset, then the family with its recipe, then the size, then everything else, `settings` last.
+    """
+
+    preset: str | None = option(
+        None, "From `ganvas list presets`. Default: small for images, toy for points.", "preset"
+    )
+    size: Literal["xs", "s", "m", "l"] | None = option(
+        None, "Width of the networks: half (xs), as in the preset (s), double (m) or four times (l)."
+    )
+    kimg: float | None = option(None, "Stop after so many thousand images.")
+    minutes: float | None = option(None, "Stop after so many minutes.")
+    batch: int | None = option(None, "Images in a step.", "training.batch")
+    seed: int | None = option(None, "Of weights, order and latents.", "training.seed")
+    device: str | None = option(None, "auto, cpu, cuda or mps.")
+    precision: str | None = option(
+        None, "auto, fp32 or bf16; auto takes bf16 where the hardware has it.", "training.precision"
+    )
+    resolution: int | None = option(None, "Side of the images in pixels.")
+    resize: Resize | None = option(None, "How images of other sizes get there.")  # noqa: RUF009
+    mirror: bool = option(False, "Flip half of the images left-right.")
+    balance: bool = option(False, "Show every class or data set equally often.")
+    network: str | None = option(
+        None,
+        "From `ganvas list networks`; brings the widths, loss and rates of its own preset.",
+        "network.name",
+    )
+    loss: str | None = option(None, "From `ganvas list losses`.", "objective.loss")
+    penalty: tuple[str, ...] | None = option(None, "One or more of `ganvas list penalties`, or none.")
+    gamma: float | None = option(None, "Weight of r1, r2 and wgan-gp; other penalties keep theirs.")
+    term: tuple[str, ...] | None = option(
+        None,
+        "One or more of `ganvas list terms`, with a weight or the usual one: mode-seeking or mode-seeking=0.2.",
+    )
+    conditional: bool = option(False, "Feed the labels to both networks, to draw chosen classes later.")
+    augment: tuple[str, ...] | None = option(
+        None,
+        "diffaugment, ada, ada-diffaugment, apa, none, or some of `ganvas list augmentations`: for small data.",
+    )
+    eval_kimg: float | None = option(
+        None, "Measure a few samples every so many kimg and keep the best snapshot in snapshots/best."
+    )
+    on_collapse: Literal["warn", "stop", "rollback"] | None = option(
+        None, "When the monitor sees a mode collapse: warn, stop, or go back to the last healthy state."
+    )
+    settings: Mapping[str, Any] | None = option(
+        None, 'Single settings by their path in config.json, for instance {"optimizer.lr_critic": 1e-3}.'
+    )
+
+    def __post_init__(self) -> None:
+        """One name instead of several is taken, too."""
+        for name in ("penalty", "term", "augment"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+
+    @classmethod
+    def of(cls, options: "TrainOptions | None", overrides: Mapping[str, Any]) -> "TrainOptions":
+        """`options` with `overrides` by name; raises `GanvasError` for a name that is none."""
+        known = [each.name for each in dataclasses.fields(cls)]
+        for name in overrides:
+            if name not in known:
+                raise GanvasError(f"Unknown option {name!r} of a training.{did_you_mean(name, known)}")
+        return dataclasses.replace(options or cls(), **overrides)
+
+    def given(self) -> dict[str, Any]:
+        """Name -> value of what was asked for."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+RESUMABLE: dict[str, str] = {
+    each.name: each.metadata["resumable"]
+    for each in dataclasses.fields(TrainOptions)
+    if each.metadata["resumable"]
+}
+"""Options that may be given beside `resume` when they agree with the run: name -> path in its config."""
