@@ -362,12 +362,12 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
     Raises `GanvasError` when there is nothing there, or the file is damaged, foreign or newer than this version.
     """
     file = find_generator(Path(path))
-    generator, config, header = _read(file, "generator")
+    generator, config, header = read_network(file, "generator", networks.build_generator)
     generator.eval().requires_grad_(False)
     beside = file.with_name("critic.safetensors")
     judge = None
     if critic and beside.is_file():
-        judge = _read(beside, "critic")[0].eval().requires_grad_(False)
+        judge = read_network(beside, "critic", networks.build_critic)[0].eval().requires_grad_(False)
     where = resolve_device(device)
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
@@ -408,17 +408,20 @@ def find_generator(path: Path) -> Path:
     return path
 
 
-def _read(path: Path, kind: str) -> tuple[nn.Module, Config, io.Json]:
+def read_network(
+    path: Path, kind: str, build: Callable[[NetworkConfig, tuple[int, ...], int], nn.Module]
+) -> tuple[nn.Module, Config, io.Json]:
+    """One network of a snapshot: `build(architecture, shape, num_classes)` with the file's weights, its config and header.
+
+    Raises `GanvasError` for a file of another kind, and for one that does not fit what it says of itself.
+    """
     tensors, header = io.load_tensors(path)
     if header.get("kind") != kind:
         raise GanvasError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
     config, about = _about(path, header)
     shape, num_classes = tuple(about["shape"]), about["num_classes"]
-    make: Callable[..., nn.Module] = (
-        networks.build_generator if kind == "generator" else networks.build_critic
-    )
     spec = {**to_dict(config.network), "shape": list(shape), "num_classes": num_classes}
-    network = rebuild(path, spec, lambda: make(config.network, shape, num_classes), tensors)
+    network = rebuild(path, spec, lambda: build(config.network, shape, num_classes), tensors)
     return network, config, about
 
 

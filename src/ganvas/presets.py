@@ -6,6 +6,7 @@ from typing import Any
 from ganvas.config import (
     AugmentConfig,
     Config,
+    MethodConfig,
     NetworkConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -44,6 +45,24 @@ SMALL = presets.add(
         training=TrainingConfig(kimg=600.0, batch=32, ema_kimg=10.0, ema_rampup=0.05, snapshot_kimg=50.0),
     ),
     "default for images of 8 to 64 px: dcgan pair, lazy R1, minibatch std, EMA; good within CPU minutes",
+)
+
+AAE = presets.add(
+    "aae",
+    Config(
+        preset="aae",
+        method=MethodConfig("aae"),
+        network=NetworkConfig(
+            "dcgan",
+            latent_dim=16,
+            generator={"channels": 48, "last_up": True, "refine": True},
+            critic={"channels": 32, "minibatch_std": False},
+        ),
+        objective=ObjectiveConfig("non-saturating", penalties=(PenaltyConfig("r1", weight=0.1),)),
+        optimizer=OptimizerConfig("adam", 1e-3, 5e-4, beta1=0.5, beta2=0.99, schedule="cosine"),
+        training=TrainingConfig(kimg=400.0, batch=64, ema_kimg=10.0, ema_rampup=0.05, snapshot_kimg=50.0),
+    ),
+    "adversarial autoencoder: an encoder comes with the generator; reconstructs, and draws from a normal z",
 )
 
 TOY = presets.add(

@@ -18,7 +18,8 @@ from ganvas.errors import GanvasError, TrainingError
 from ganvas.features import open_extractor
 from ganvas.options import RESUMABLE, TrainOptions
 from ganvas.runs import Run, command_line, create_run, open_run
-from ganvas.training import gan as gan  # registers its method
+from ganvas.training import aae as aae  # each registers its method
+from ganvas.training import gan as gan
 from ganvas.training import state
 from ganvas.training.display import Display
 from ganvas.training.hints import hints

@@ -15,6 +15,11 @@ PLAIN_SECONDS = 15.0
 """Between two lines when the output is not a terminal, and between two lines of verdicts anywhere."""
 
 
+def _short(name: str) -> str:
+    """`G` and `D` for the losses of the two players, else the name: `loss_encoder` is `encoder`."""
+    return {"loss_generator": "G", "loss_critic": "D"}.get(name, name.removeprefix("loss_"))
+
+
 class Display:
     """Shows kimg, images/s, losses, logits, verdicts and the time left on stderr."""
 
@@ -69,10 +74,13 @@ class Display:
             self.standing = names
         self.pending += [f"{record['kimg']:.1f} kimg: {text}" for text in new]
         self._tell()
-        line = (
-            f"{record['kimg']:.1f} kimg  {record['images_per_second']:.0f} img/s  "
-            f"G {record['loss_generator']:.2f} D {record['loss_critic']:.2f}  "
-            f"logits {record['real_logits']:+.2f} / {record['fake_logits']:+.2f}"
+        line = "  ".join(
+            [
+                f"{record['kimg']:.1f} kimg",
+                f"{record['images_per_second']:.0f} img/s",
+                " ".join(f"{_short(name)} {record[name]:.2f}" for name in record if name.startswith("loss_")),
+                "logits " + " / ".join(f"{record[name]:+.2f}" for name in record if name.endswith("_logits")),
+            ]
         )
         if self.standing:
             line += f"  {', '.join(self.standing)}"

@@ -55,8 +55,8 @@ def curves(run: Run) -> bytes | None:
     figure = Figure(figsize=(9, 3), dpi=110)
     x = [record["kimg"] for record in stats]
     for place, title, names in (
-        (121, "losses", ("loss_generator", "loss_critic")),
-        (122, "mean logits of the critic", ("real_logits", "fake_logits")),
+        (121, "losses", [name for name in stats[-1] if name.startswith("loss_")]),
+        (122, "mean logits of the critic", [name for name in stats[-1] if name.endswith("_logits")]),
     ):
         _lines(figure.add_subplot(place), title, x, stats, names)
     return pictures.plot_png(figure)

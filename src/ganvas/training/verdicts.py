@@ -51,17 +51,17 @@ def _last(probes: Sequence[Json], name: str, window: int = WINDOW) -> float | No
     return median(values) if len(values) == window else None
 
 
+def _grows(name: str) -> bool:
+    """Whether this figure is a loss, a mean logit or the norm of a gradient."""
+    return (name.startswith(("loss_", "gradient_")) and name != "gradient_ratio") or name.endswith("_logits")
+
+
 def non_finite_soon(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """Logits, losses or gradients that are huge, or large and multiplying."""
-    names = (
-        "real_logits",
-        "fake_logits",
-        "loss_critic",
-        "loss_generator",
-        "gradient_critic",
-        "gradient_generator",
-    )
-    sizes = [max(abs(probe.get(name, 0.0)) for name in names) for probe in probes[-WARM_UP:]]
+    sizes = [
+        max((abs(value) for name, value in probe.items() if _grows(name)), default=0.0)
+        for probe in probes[-WARM_UP:]
+    ]
     growing = sizes[-1] > 1e3 and all(later > 1.5 * earlier for earlier, later in pairwise(sizes))
     if min(sizes[-2:]) > (3e3 if stands else 1e4) or growing:
         return Verdict(
