@@ -1,6 +1,7 @@
 """Runs written in format 1, which had a field of the objective for each term, are opened, resumed and drawn from.
 
-tests/format1 holds three tiny runs at 0.064 kimg; continued.safetensors are the weights that the code of that time came to at 0.128.
+tests/format1 holds three tiny runs at 0.064 kimg. Their continued.safetensors are the weights that the code of that time came
+to at 0.128 kimg.
 """
 
 import shutil
