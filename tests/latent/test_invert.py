@@ -300,6 +300,10 @@ def test_a_tuned_model_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[
         drawn = space.decode(torch.from_numpy(np.load(out)["points"]))
     np.testing.assert_allclose(drawn.numpy(), np.load(out)["drawn"], atol=1e-4)
     assert encoder.is_file()
+    assert main(["invert", "fashion", str(images), *monkey, "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    for path in (out, out.with_suffix(".png"), out.with_suffix(".safetensors"), encoder):
+        assert str(path) in said, "every file that was written is named"
 
 
 def test_a_conditional_inversion_keeps_the_class_of_the_start_it_chose() -> None:
