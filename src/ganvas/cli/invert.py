@@ -112,6 +112,7 @@ def run(
     print(
         f"{counted(len(targets), 'image')} in {where.name}: residual {figures['residual_median']:.1%} "
         f"of the distance of two samples (worst {figures['residual_worst']:.1%}), "
-        f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) -> {', '.join(map(str, written))}"
+        f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) "
+        f"-> {', '.join(map(str, written))}"
         + (f"; the encoder is kept in {encoder}" if method != "optimise" else "")
     )
