@@ -82,7 +82,11 @@ def main() -> None:
                     for name in options.tabs:
                         page.tab(name)
                         prepare(page, name, picture)
-                        page.script("window.scrollTo(0, 0)")
+                        # On a phone the panels lie below the picture, which stays at the top.
+                        page.script(
+                            "scrollTo(0, 0); if (innerWidth < 720)"
+                            " scrollBy(0, document.querySelector('.tabs').getBoundingClientRect().top - 0.4 * innerHeight)"
+                        )
                         time.sleep(0.6)
                         path = options.out / f"{name.lower()}-{width}-{mode}.png"
                         page.driver.save_screenshot(str(path))

@@ -241,6 +241,31 @@ def test_audited(place: Path) -> None:
         assert found.samples is not None
 
 
+def test_eval_says_what_was_done_to_the_reference(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Grey pictures of another size were brought to the model's without a word."""
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    for i in range(20):
+        picture(i, (24, 20)).convert("L").save(folder / f"{i}.png")
+    command = [
+        "eval",
+        str(place / "00000-run"),
+        "--reference",
+        str(folder),
+        "--metrics",
+        "sliced-wasserstein",
+        "--n",
+        "16",
+    ]
+    assert main([*command, "--device", "cpu", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["rows"]
+    assert "20 of 20 images brought to 16 x 16 px, cropped to the middle." in printed.err
+    assert "20 of 20 images made RGB." in printed.err
+
+
 @pytest.mark.parametrize("source", ["photos", "archive.zip"])
 def test_explored(place: Path, source: str) -> None:
     real = open_renderer(place / "00000-run", str(place / source), "cpu").real

@@ -491,7 +491,10 @@ def test_everything_is_brought_to_a_models_shape(tmp_path: Path) -> None:
     assert first[1].min() == 255, "a crop of 20 x 28 px from the middle third"
     assert second.float().sub(90).abs().max() <= 1
     assert load_dataset(str(tmp_path), (1, 28, 20)).shape == (1, 28, 20)
-    assert data.notes == ("2 of 2 images brought to 20 x 28 px, cropped to the middle.",)
+    assert data.notes == (
+        "2 of 2 images brought to 20 x 28 px, cropped to the middle.",
+        "1 of 2 images made RGB.",
+    )
     bars = load_dataset(DataConfig(str(tmp_path), resize="fit"), (3, 28, 20)).take(torch.tensor([0]))[0][0]
     assert bars[:, 0].max() == 0
 

@@ -293,13 +293,16 @@ def test_a_tuned_model_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[
     ]
     with pytest.MonkeyPatch.context() as patch:  # an encoder of 20 steps will do here
         patch.setattr(train_encoder, "__defaults__", (20, *(train_encoder.__defaults__ or ())[1:]))
-        assert main(["invert", "fashion", str(images), *monkey, "--device", "cpu", "--json"]) == 0
+        assert main(["invert", "fashion", str(images), *monkey, "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
     tuned = ganvas.load(tmp_path / "a.safetensors", device="cpu")
     space = open_space(tuned, "w")
     with torch.no_grad():
         drawn = space.decode(torch.from_numpy(np.load(out)["points"]))
     np.testing.assert_allclose(drawn.numpy(), np.load(out)["drawn"], atol=1e-4)
     assert encoder.is_file()
+    for path in (out, out.with_suffix(".png"), out.with_suffix(".safetensors"), encoder):
+        assert str(path) in said, "every file that was written is named"
 
 
 def test_a_conditional_inversion_keeps_the_class_of_the_start_it_chose() -> None:

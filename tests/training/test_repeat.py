@@ -86,6 +86,20 @@ def test_ctrl_c_stops_the_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not list(tmp_path.glob("*.json"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_stopped_series_ends_with_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    stop_at(monkeypatch, 5, number)
+    settings = [f"{name}={json.dumps(value)}" for name, value in TINY.items()]
+    budget = ["--kimg", "0.512", "--batch", "32", "--device", "cpu", "--out", str(tmp_path)]
+    assert main(["train", "digits", "--seeds", "2", *budget, "--set", *settings]) == 130
+    printed = capsys.readouterr()
+    assert "Stopped in run 1 of 2" in printed.err
+    assert "ganvas train --resume" in printed.err
+    assert "spread" not in printed.out
+
+
 def test_whole_runs_of_a_stopped_series_are_named_and_not_averaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,8 @@ FLAGS = (
     "--hide-scrollbars",
 )
 PATIENCE = 60.0
+NARROWEST = 500
+"""Pixels that a window has at least, whatever is asked for."""
 CHART = "getElement(Number(document.querySelector('.g-map').id.slice(1))).chart"
 
 
@@ -66,6 +68,9 @@ def chromium(width: int = 1280, height: int = 1000, downloads: Path | None = Non
     if downloads is not None:
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    if width < NARROWEST:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
         yield Browser(driver)
     finally:
@@ -138,8 +143,12 @@ class Browser:
 
     def click(self, name: str) -> None:
         """Click the element called `name`."""
-        self.script("arguments[0].scrollIntoView({block: 'center'})", self.one(name))
+        self.show(self.one(name))
         self.one(name).click()
+
+    def show(self, element: WebElement) -> None:
+        """Scroll to an element: on a narrow window it may lie below."""
+        self.script("arguments[0].scrollIntoView({block: 'center'})", element)
 
     def pixels(self) -> str:
         """The picture, as its address."""
@@ -160,7 +169,9 @@ class Browser:
 
     def tab(self, name: str) -> None:
         """Open a tab."""
-        next(each for each in self.all(".q-tab") if each.text == name).click()
+        tab = next(each for each in self.all(".q-tab") if each.text == name)
+        self.show(tab)
+        tab.click()
         time.sleep(0.3)
 
     def slider(self, name: str) -> WebElement:
@@ -170,6 +181,7 @@ class Browser:
 
     def drag(self, name: str, steps: list[int]) -> None:
         """Drag a slider by pixels, one step after another, and let go."""
+        self.show(self.slider(name))
         actions = ActionChains(self.driver, duration=16)
         actions.click_and_hold(self.slider(name))
         for step in steps:
@@ -180,9 +192,23 @@ class Browser:
         """What the browser complained about."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
+    def cut(self) -> list[str]:
+        """What reaches beyond the right edge; what lies in a box that scrolls by itself may be wider than the box."""
+        found: list[str] = self.script(
+            "const boxed = (e) => e !== document.body && (getComputedStyle(e).overflowX !== 'visible' "
+            "  || boxed(e.parentElement));"
+            "return [...document.querySelectorAll('body *')].filter((e) => !boxed(e.parentElement))"
+            ".map((e) => [e.getBoundingClientRect(), e])"
+            ".filter(([box]) => box.width && box.right > innerWidth + 0.5)"
+            ".map(([box, e]) => `${e.tagName}.${e.className} to ${box.right}`)"
+        )
+        return found
+
     def click_map(self, number: int) -> None:
         """Click on the first series' dot of this position."""
         self.wait(lambda: self.script(f"return Boolean(document.querySelector('.g-map canvas') && {CHART})"))
+        # Its lower end at that of the window: on a phone the picture covers the top.
+        self.script("arguments[0].scrollIntoView({block: 'nearest'})", self.all(".g-map")[0])
         x, y = self.script(
             f"const c = {CHART}, row = c.getOption().series[0].data[arguments[0]];"
             "const at = c.convertToPixel({seriesIndex: 0}, row.slice(0, 2)), box = c.getDom().getBoundingClientRect();"

@@ -282,16 +282,7 @@ def test_a_tablet_reaches_every_tab_without_scrolling(url: str, height: int) -> 
             assert tablet.script("return [scrollX, scrollY]") == [0, 0], (
                 "a tab is clicked where the page opens"
             )
-            # What lies in a box that scrolls by itself may be wider than the box.
-            cut = tablet.script(
-                "const boxed = (e) => e !== document.body && (getComputedStyle(e).overflowX !== 'visible' "
-                "  || boxed(e.parentElement));"
-                "return [...document.querySelectorAll('body *')].filter((e) => !boxed(e.parentElement))"
-                ".map((e) => [e.getBoundingClientRect(), e])"
-                ".filter(([box]) => box.width && box.right > innerWidth + 0.5)"
-                ".map(([box, e]) => `${e.tagName}.${e.className} to ${box.right}`)"
-            )
-            assert cut == []
+            assert tablet.cut() == []
             assert tablet.script("return document.documentElement.scrollWidth") <= width
             top = tablet.script(
                 "return Math.max(...[...document.querySelectorAll('.q-tab-panel')].filter((e) => e.offsetParent)"
@@ -308,6 +299,23 @@ def test_a_tablet_reaches_every_tab_without_scrolling(url: str, height: int) -> 
         box = tablet.script("return arguments[0].getBoundingClientRect().toJSON()", tablet.one("canvas"))
         assert 0 <= box["top"] < box["bottom"] <= seen, "the picture stays in sight beside the last slider"
         assert tablet.errors() == []
+
+
+def test_on_a_phone_nothing_is_cut_and_the_map_is_clicked(url: str) -> None:
+    with chromium(390, 844) as phone:
+        phone.open(url)
+        phone.wait(lambda: "click to go" in phone.text("map-words"))
+        assert phone.script("return innerWidth") == 390
+        for name in ("Label", "Timeline", "Image", "History", "Recipe", "Map"):
+            phone.tab(name)
+            assert phone.cut() == []
+            assert phone.script("return document.documentElement.scrollWidth") == 390
+        before = phone.pixels()
+        phone.click_map(123)
+        phone.differs(before)
+        box = phone.script("return arguments[0].getBoundingClientRect().toJSON()", phone.one("canvas"))
+        assert 0 <= box["top"] < box["bottom"] <= 844 / 2, "the picture stays in sight above the map"
+        assert phone.errors() == []
 
 
 def test_a_lost_connection_comes_back_where_it_was(page: Browser) -> None:

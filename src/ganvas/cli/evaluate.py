@@ -82,6 +82,8 @@ def run(
         )
     if not first:
         return
+    for note in dict.fromkeys(found.notes):
+        print(note, file=sys.stderr)
     document = {
         "rows": [row.to_json() for row in found.rows],
         "skipped": found.skipped,

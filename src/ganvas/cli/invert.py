@@ -58,7 +58,8 @@ def run(
     from ganvas.model import load
 
     picture, tuned_to = out.with_suffix(".png"), out.with_suffix(".safetensors")
-    shared.outputs(out, ".npz", beside=[picture, *([tuned_to] if method == "tune" else [])])
+    written = [out, picture, *([tuned_to] if method == "tune" else [])]
+    shared.outputs(out, ".npz", beside=written[1:])
     if method != "optimise" and not encoder.is_file():
         shared.outputs(encoder, ".safetensors")
     loaded = load(model, device=device, critic=False)
@@ -111,5 +112,7 @@ def run(
     print(
         f"{counted(len(targets), 'image')} in {where.name}: residual {figures['residual_median']:.1%} "
         f"of the distance of two samples (worst {figures['residual_worst']:.1%}), "
-        f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) -> {out}, {picture}"
+        f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) "
+        f"-> {', '.join(map(str, written))}"
+        + (f"; the encoder is kept in {encoder}" if method != "optimise" else "")
     )

@@ -109,6 +109,8 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         size, how, said = plan([fact.size for fact in facts.values()], config, shape)
         grey = shape[0] == 1 if shape else all(fact.grey for fact in facts.values())
         mode = "L" if grey else "RGB"
+        if shape and (other := sum(fact.grey != grey for fact in facts.values())):
+            said += (f"{other:,} of {counted(len(facts), 'image')} made {'grey' if grey else 'RGB'}.",)
         white, marks = 65535.0, [f"{size} {how} {mode}"]
         if deepest := max(fact.deep for fact in facts.values()):
             white = white_of(deepest)

@@ -65,6 +65,8 @@ class Evaluation:
     reference: Dataset | None = field(default=None, repr=False)
     held_out: int = 0
     """Real samples that are no part of the reference: nobody trained on them, and they score the floor."""
+    notes: tuple[str, ...] = ()
+    """What was done to the pictures of the fakes and of the reference."""
 
     def __getitem__(self, metric: str) -> float:
         """The value of one metric."""
@@ -192,7 +194,8 @@ def evaluate(
         for value in values
     ]  # fmt: skip
     samples = torch.cat(kept) if kept else None
-    return Evaluation(rows, skipped, warnings, inputs, samples, reference, len(held_out))
+    notes = (*(given.notes if given else ()), *dataset.notes)
+    return Evaluation(rows, skipped, warnings, inputs, samples, reference, len(held_out), notes)
 
 
 def _by_name(values: Sequence[Value]) -> dict[str, float]:
