@@ -96,7 +96,7 @@ def test_a_batch_that_can_not_be_split_is_refused_before_there_is_a_folder(
         str(tmp_path / "runs"),
     ]
     done = subprocess.run([*TORCHRUN, *train], capture_output=True, text=True, timeout=300)
-    assert "can not be split over 2 processes" in done.stderr
+    assert "cannot be split over 2 processes" in done.stderr
     assert "--batch 8" in done.stderr or "--batch 16" in done.stderr
     assert not (tmp_path / "runs").exists()
 

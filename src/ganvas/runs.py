@@ -20,7 +20,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,14 +157,16 @@ class Run:
             self.config_path, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info}
         )
 
-    def remove_leftovers(self) -> None:
-        """Delete the temporary files and folders that a killed training left behind; not those of other commands at work."""
+    def remove_leftovers(self, exports: Iterable[str] = ("generator", "critic")) -> None:
+        """Delete the temporary files and folders that a killed training left behind; not those of other commands at work.
+
+        `exports` are the stems of the files of a snapshot.
+        """
         names = r"\.(config\.json|owner\.json|stats\.jsonl|metrics\.jsonl|report\.html|latest\.safetensors|reals\.png|\d{6,}|best"
-        kinds = re.compile(names + r"|\d{6,}\.png)\.[0-9a-f]{8}\.(new\.)?tmp")
-        exported = re.compile(r"\.[a-z_]+\.safetensors\.[0-9a-f]{8}\.(new\.)?tmp")  # of a snapshot
+        exported = "".join(rf"|{re.escape(stem)}\.safetensors" for stem in exports)
+        kinds = re.compile(names + exported + r"|\d{6,}\.png)\.[0-9a-f]{8}\.(new\.)?tmp")
         for path in list(self.path.rglob(".*.tmp")):
-            of_snapshot = path.parent.parent == self.path / "snapshots" and exported.fullmatch(path.name)
-            if of_snapshot or kinds.fullmatch(path.name):
+            if kinds.fullmatch(path.name):
                 with suppress(OSError):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 

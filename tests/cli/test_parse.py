@@ -26,7 +26,8 @@ def recorder(command: str) -> tuple[Callable[..., None], dict[str, Any]]:
     given: dict[str, Any] = {}
 
     def record(**arguments: Any) -> None:
-        given.update(arguments)
+        options = arguments.pop("options", None)  # a request: its fields are the flags
+        given.update(arguments if options is None else arguments | vars(options))
 
     vars(record)["__signature__"] = inspect.signature(run_of(command))
     record.__doc__ = run_of(command).__doc__
@@ -35,7 +36,7 @@ def recorder(command: str) -> tuple[Callable[..., None], dict[str, Any]]:
 
 def kinds(command: str) -> Iterator[tuple[str, Any, bool, bool]]:
     """(name, type, positional, required) of each parameter."""
-    for parameter in inspect.signature(run_of(command)).parameters.values():
+    for parameter in _parse.parameters_of(run_of(command)):
         kind, own = parameter.annotation, ()
         if hasattr(kind, "__metadata__"):
             kind, *own = get_args(kind)
@@ -53,6 +54,11 @@ def needed(command: str) -> list[str]:
     ]
 
 
+def defaults(command: str) -> dict[str, Any]:
+    """Parameter -> its default."""
+    return {each.name: each.default for each in _parse.parameters_of(run_of(command))}
+
+
 REPEATABLE = [
     (command, name, get_args(kind)[0])
     for command in COMMANDS
@@ -66,6 +72,7 @@ def test_the_flags_that_take_several_values_are_known() -> None:
     assert {
         "set",
         "penalty",
+        "term",
         "augment",
         "labels",
         "strength",
@@ -88,7 +95,7 @@ def test_flags_append(command: str, name: str, kind: Any) -> None:
         assert given[name] == values
         run, given = recorder(command)
         _parse.call(run, needed(command), command, "")
-        assert given.get(name) == inspect.signature(run).parameters[name].default or name not in given
+        assert given.get(name) == defaults(command)[name] or name not in given
     with pytest.raises(GanvasError, match=f"{flag} wants at least one value"):
         _parse.call(recorder(command)[0], [*needed(command), flag], command, "")
 
@@ -122,7 +129,7 @@ def test_help_can_be_read(command: str, capsys: pytest.CaptureFixture[str]) -> N
         assert not re.search(rf"(?<![A-Z]){re.escape(inner)}(?![A-Z])", shown), inner
     flat = re.sub(r"[\s│]+", " ", shown)
     for name, _, positional, required in kinds(command):
-        default = inspect.signature(run_of(command)).parameters[name].default
+        default = defaults(command)[name]
         assert name.upper() in flat if positional else f"--{name.replace('_', '-')}" in flat
         if not required and default is not None and default is not False and default != ():
             text = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)

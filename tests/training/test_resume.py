@@ -78,10 +78,10 @@ def test_a_run_killed_before_its_first_state_begins_again(tiny_train: Train) -> 
 def test_a_config_of_a_later_version_is_refused(tiny_train: Train) -> None:
     run = tiny_train().run
     run.config_path.write_text(
-        run.config_path.read_text().replace('"format_version": 1', '"format_version": 99')
+        run.config_path.read_text().replace('"format_version": 2', '"format_version": 99')
     )
     before = everything(run.path)
-    with pytest.raises(GanvasError, match="format version 99, this ganvas reads 1"):
+    with pytest.raises(GanvasError, match="format version 99, this ganvas reads 2"):
         ganvas.train(resume=run.path, kimg=2.0, quiet=True)
     assert everything(run.path) == before
 

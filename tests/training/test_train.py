@@ -134,7 +134,7 @@ def test_resume_can_extend_the_budget(tiny_train: Train) -> None:
         ({"preset": "toy"}, "preset: 'small' -> 'toy'"),
         ({"data": "toy:ring8"}, "data.source: 'digits' -> 'toy:ring8'"),
         ({"mirror": True}, "data.mirror: False -> True"),
-        ({"gamma": 3.0}, "--gamma can not be changed"),
+        ({"gamma": 3.0}, "--gamma cannot be changed"),
     ],
 )
 def test_resume_with_another_config_names_the_field(

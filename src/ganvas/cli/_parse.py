@@ -40,17 +40,15 @@ def prepared(run: Run, name: str) -> Run:
     Every flag that takes several values takes them at once or one by one: `--set a=1 b=2` is `--set a=1 --set b=2`.
     """
     parameters, readers = [], dict[str, Reader]()
-    requests: dict[str, type[Any]] = {}
-    doc, wanted = inspect.cleandoc(run.__doc__ or ""), list[inspect.Parameter]()
-    for parameter in inspect.signature(run).parameters.values():
-        if isinstance(parameter.annotation, type) and dataclasses.is_dataclass(parameter.annotation):
-            requests[parameter.name] = parameter.annotation
-            fields = _flags(parameter.annotation)
-            wanted += fields.values()
-            doc += "".join(f"\n    {each.name}: {each.metadata['help']}" for each in fields)
-        else:
-            wanted.append(parameter)
-    for parameter in wanted:
+    requests = {
+        name: parameter.annotation
+        for name, parameter in inspect.signature(run).parameters.items()
+        if _is_request(parameter)
+    }
+    doc = inspect.cleandoc(run.__doc__ or "")
+    for request in requests.values():
+        doc += "".join(f"\n    {each.name}: {each.metadata['help']}" for each in _flags(request))
+    for parameter in parameters_of(run):
         annotation, reader = _readable(parameter)
         default = parameter.default
         if reader is not None:
@@ -76,6 +74,18 @@ def prepared(run: Run, name: str) -> Run:
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     vars(command)["__signature__"] = inspect.Signature(parameters)
     return command
+
+
+def parameters_of(run: Run) -> list[inspect.Parameter]:
+    """Of a command, with the fields of a request in its place."""
+    found: list[inspect.Parameter] = []
+    for parameter in inspect.signature(run).parameters.values():
+        found += _flags(parameter.annotation).values() if _is_request(parameter) else [parameter]
+    return found
+
+
+def _is_request(parameter: inspect.Parameter) -> bool:
+    return isinstance(parameter.annotation, type) and dataclasses.is_dataclass(parameter.annotation)
 
 
 def _flags(request: type[Any]) -> dict["dataclasses.Field[Any]", inspect.Parameter]:

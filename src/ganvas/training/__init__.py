@@ -89,7 +89,7 @@ def train(
             loop = Loop(run, dataset, display, config)
             if dist.rank() == 0:
                 if resume is not None:  # only now: what can not go on is left as it was
-                    run.remove_leftovers()
+                    run.remove_leftovers(loop.method.exports())
                     kept = {k: v for k, v in run.info.items() if k not in ("config", "format_version")}
                     run.write_config(config, kept)
                 for line in [*notes, *hints(config, dataset), *_opening(loop)]:
@@ -244,10 +244,10 @@ def _resumed(
         config = replace_at(config, "training.device", resolve_device(device).type)
     validate(config)
     for name, used in (("kimg", images / 1000), ("minutes", seconds / 60)):
-        wanted = budget.get(name)
-        if wanted is not None and wanted <= used:
+        asked_for = budget.get(name)
+        if asked_for is not None and asked_for <= used:
             raise GanvasError(
-                f"--{name} {wanted:g} is used up: it counts from the start of the run, which has had {used:.4g} {name}. "
+                f"--{name} {asked_for:g} is used up: it counts from the start of the run, which has had {used:.4g} {name}. "
                 f"Give more than that, or --more MINUTES to add some."
             )
     return config, dataset

@@ -337,7 +337,8 @@ class GanMethod(Method):
         return answer.float()
 
     def _judge_eagerly(self, x: Tensor, labels: Tensor | None) -> Answer:
-        return self.critic.answer(x, labels).float()
+        answer: Answer = self.critic.answer(x, labels)
+        return answer.float()
 
     def _logits_eagerly(self, x: Tensor, labels: Tensor | None) -> Tensor:
         return self._judge_eagerly(x, labels).logits

@@ -45,6 +45,7 @@ def repeat(
     n: int = 10_000,
     out: str | Path = "runs",
     name: str | None = None,
+    report: bool = True,
     quiet: bool = False,
     **overrides: Any,
 ) -> Repeated:
@@ -67,7 +68,7 @@ def repeat(
             seed=seed if folds else seed + i,
             settings={**(wanted.settings or {}), **changes},
         )
-        result = train(data, asked, out=out, name=name, quiet=quiet)
+        result = train(data, asked, out=out, name=name, report=report, quiet=quiet)
         if result.stopped == "interrupted":
             done = "".join(f" {each.run.path}" for each in results) or " none"
             raise Interrupted(
