@@ -79,9 +79,10 @@ class Display:
                 f"{record['kimg']:.1f} kimg",
                 f"{record['images_per_second']:.0f} img/s",
                 " ".join(f"{_short(name)} {record[name]:.2f}" for name in record if name.startswith("loss_")),
-                "logits " + " / ".join(f"{record[name]:+.2f}" for name in record if name.endswith("_logits")),
             ]
         )
+        if logits := [f"{record[name]:+.2f}" for name in record if name.endswith("_logits")]:
+            line += f"  logits {' / '.join(logits)}"
         if self.standing:
             line += f"  {', '.join(self.standing)}"
         self.progress.update(self.task, completed=progress, line=line)

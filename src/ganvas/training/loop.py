@@ -23,7 +23,7 @@ from ganvas.networks import GeneratorBase
 from ganvas.runs import Run
 from ganvas.training import state, verdicts
 from ganvas.training.display import Display
-from ganvas.training.method import DataSpec, build_method
+from ganvas.training.method import DataSpec, build_method, evaluating
 from ganvas.training.monitor import Monitor
 from ganvas.training.quality import Quality
 from ganvas.training.select import likeliest
@@ -231,7 +231,7 @@ class Loop:
         """Snapshot, preview, state; in this order, so that the state never points past what is there."""
         for network in self.method.exports().values():
             dist.broadcast_buffers(network)
-        with dist.turn() as first:
+        with dist.turn() as first, evaluating(*self.method.exports().values()):
             if first:
                 self._write()
 

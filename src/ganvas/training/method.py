@@ -5,7 +5,8 @@ generator and a critic; docs/extending/method.md adds one of one's own.
 """
 
 import abc
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -146,6 +147,19 @@ class Method(abc.ABC):
         network = network.to(self.engine.device)
         last = self.config.training.channels_last and self.spec.kind == "images"
         return network.to(memory_format=torch.channels_last) if last else network
+
+
+@contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Inside, the networks are in evaluation mode: batch norm uses its averages and keeps them."""
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, mode in zip(networks, modes, strict=True):
+            network.train(mode)
 
 
 methods: Registry[type[Method]] = Registry("method")

@@ -17,7 +17,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.likeness import LEAST, neighbours
 from ganvas.metrics.resample import in_shares
 from ganvas.networks import from_uint8, to_prior
-from ganvas.training.method import Method, Probe
+from ganvas.training.method import Method, Probe, evaluating
 
 PROBE = 128
 """Real, held-out and drawn samples of one measurement."""
@@ -89,18 +89,11 @@ class Monitor:
         """The signals now."""
         probe = method.probe()
         assert probe is not None
-        networks = [probe.generator, *probe.networks.values()]
-        modes = [network.training for network in networks]
-        for network in networks:
-            network.eval()
-        labels = self.labels
-        with method.engine.autocast():
-            fake = probe.generator(self.z, labels).float()
+        with evaluating(probe.generator, *probe.networks.values()), method.engine.autocast():
+            fake = probe.generator(self.z, self.labels).float()
             found = self._samples(sketch(fake))
             if probe.critic is not None:
                 found = self._judged(probe, fake) | found
-        for network, mode in zip(networks, modes, strict=True):
-            network.train(mode)
         found |= _gradients(probe.networks)
         if self.real_roughness:
             found["roughness"] = _roughness(fake) / self.real_roughness
