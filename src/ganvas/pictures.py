@@ -203,6 +203,7 @@ def move_apart(figure: "Figure", labels: "Sequence[Annotation]") -> None:
     renderer = FigureCanvasAgg(figure).get_renderer()
     taken: dict[int, list[Any]] = {}
     for label in labels:
+        assert label.axes is not None
         label.update_positions(renderer)
         frame, others = label.axes.get_window_extent(renderer), taken.setdefault(id(label.axes), [])
         box = Text.get_window_extent(label, renderer).padded(2)

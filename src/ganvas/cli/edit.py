@@ -76,7 +76,8 @@ def run(
         chosen = replace(found[which], layers=layers or found[which].layers)
         space = chosen.space
         if keep:
-            home, kept = latent.open_space(loaded, space), []
+            home = latent.open_space(loaded, space)
+            kept: list[found_in.Direction] = []
             with _shared.progress() as tell:
                 for name in keep:
                     tell("attributes to keep", len(kept), len(keep))
@@ -107,7 +108,8 @@ def run(
 
     words = [f"{amount:+g}" if amount else "as it is" for amount in strengths]
     with torch.no_grad(), _shared.progress() as tell:
-        typicality, images = [], []
+        typicality: list[float] = []
+        images: list[torch.Tensor] = []
         for each in moved:
             tell("strengths", len(typicality), len(moved))
             typicality.append(float(where.typicality(each).mean()))

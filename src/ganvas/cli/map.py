@@ -9,6 +9,7 @@ import tyro
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
     from PIL.Image import Image
 
     from ganvas.latent.map import Map
@@ -152,7 +153,8 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
     from ganvas import pictures
     from ganvas.latent.map import called
 
-    figure, labels = Figure(figsize=(8.5 * len(shown), 7), dpi=100), []
+    figure = Figure(figsize=(8.5 * len(shown), 7), dpi=100)
+    labels: list[Annotation] = []
     for i, name in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), i + 1)
         if found.real_places is not None:
@@ -183,11 +185,11 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
             )
         for cluster in found.clusters:
             middle = found.places[found.cluster_of == cluster.number].mean(0)
-            label = axes.annotate(
+            head = axes.annotate(
                 pictures.literal(called(cluster)), middle, (0, 0), textcoords="offset points", ha="center", va="center",
                 fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0}, arrowprops=pictures.LEADER,
             )  # fmt: skip
-            labels.append(label)
+            labels.append(head)
         axes.set(title=f"{len(found.places):,} samples by {method}, coloured by {name}", xticks=[], yticks=[])
     pictures.move_apart(figure, labels)
     return figure

@@ -130,7 +130,7 @@ def walk(
         way, chosen = path(times), labels_at(times)
     with torch.no_grad():
         parts = [None] * len(way) if chosen is None else chosen.split(BATCH)
-        drawn = []
+        drawn: list[Tensor] = []
         for part, label in zip(way.split(BATCH), parts, strict=False):
             tell("frames", len(drawn) * BATCH, len(way))
             drawn.append(owner.to_data(where.decode(part, label)).cpu())
