@@ -107,27 +107,30 @@ def check_style_based(generator: GeneratorBase) -> list[Finding]:
 def check_loss(name: str) -> None:
     """Try what training asks of a registered adversarial loss. Raises `AssertionError` that says what is wrong."""
     loss = losses.get(name)
-    for scale in (0.5, 60.0):  # sure critics must not overflow
-        real = (scale * torch.tensor([0.6, 0.4, 1.0])).requires_grad_(True)
-        fake = (scale * torch.tensor([0.2, 0.8, -0.4])).requires_grad_(True)
-        critic, generator = loss.critic(real, fake), loss.generator(real, fake)
-        for side, value in (("critic", critic), ("generator", generator)):
-            _claim(value.shape == (), f"{name}: the {side}'s loss is {tuple(value.shape)}, not a scalar")
-            _claim(bool(value.isfinite()), f"{name}: the {side}'s loss is {value.item()} for logits of {scale}")
-        to_real, to_fake = torch.autograd.grad(critic, (real, fake))
-        # Where a loss is flat it may be content, but it never pushes the wrong way.
-        _claim(bool((to_real <= 0).all()), f"{name}: the critic must lower its loss by raising real logits")
-        _claim(bool((to_fake >= 0).all()), f"{name}: the critic must lower its loss by lowering fake logits")
-        (to_fake,) = torch.autograd.grad(generator, fake)
-        _claim(bool((to_fake <= 0).all()), f"{name}: the generator must lower its loss by raising fake logits")
-        _claim(bool(to_fake.isfinite().all()), f"{name}: a gradient is not finite for logits of {scale}")
-        if scale < 1:
-            _claim(bool((to_real < 0).all() and to_fake.any()), f"{name}: nothing is learned from small logits")
-        other = loss.generator(real.detach() - 1, fake)
-        _claim(
-            loss.pairs or torch.equal(other, generator),
-            f"{name}: the generator's loss reads the real logits; register it with pairs=True",
-        )
+    real = torch.tensor([0.3, 0.2, 0.5], requires_grad=True)
+    fake = torch.tensor([0.1, 0.4, 0.2], requires_grad=True)
+    for scale in (1.0, 120.0):  # a sure critic must not overflow
+        for sign in (1.0, -1.0):
+            critic, generator = (
+                side(sign * scale * real, scale * fake) for side in (loss.critic, loss.generator)
+            )
+            for side, value in (("critic", critic), ("generator", generator)):
+                _claim(value.shape == (), f"{name}: the {side}'s loss is {tuple(value.shape)}, not a scalar")
+                found = float(value.detach())
+                _claim(
+                    math.isfinite(found),
+                    f"{name}: the {side}'s loss is {found} for logits up to {scale / 2:g}",
+                )
+    to_real, to_fake = torch.autograd.grad(loss.critic(real, fake), (real, fake))
+    _claim(bool((to_real < 0).all()), f"{name}: the critic must lower its loss by raising real logits")
+    _claim(bool((to_fake > 0).all()), f"{name}: the critic must lower its loss by lowering fake logits")
+    generator = loss.generator(real.detach(), fake)
+    (to_fake,) = torch.autograd.grad(generator, fake)
+    _claim(bool((to_fake < 0).all()), f"{name}: the generator must lower its loss by raising fake logits")
+    _claim(
+        loss.pairs or torch.equal(loss.generator(real.detach() - 1, fake), generator),
+        f"{name}: the generator's loss reads the real logits; register it with pairs=True",
+    )
 
 
 def check_family(name: str, shapes: Sequence[tuple[int, ...]] = SHAPES) -> None:
@@ -164,8 +167,8 @@ def _check_pair(
     fake = generator(z, labels)
     _claim(fake.shape == (4, *shape), f"{what}: the generator draws {tuple(fake.shape)} of 4 latents")
     low, high = generator.value_range
-    inside = low <= float(fake.min()) and float(fake.max()) <= high
-    _claim(inside or len(shape) == 1, f"{what}: values from {fake.min():g} to {fake.max():g}, value_range says {low} to {high}")
+    inside = low <= float(fake.detach().min()) and float(fake.detach().max()) <= high
+    _claim(inside or len(shape) == 1, f"{what}: values beyond the {low:g} to {high:g} that value_range says")
     logits = critic(fake, labels)
     _claim(logits.shape == (4,), f"{what}: the critic gives {tuple(logits.shape)} for 4 samples")
     logits.sum().backward()
@@ -184,26 +187,40 @@ def _check_pair(
     try:
         gradient.square().sum().backward()
     except RuntimeError as error:
-        raise AssertionError(f"{what}: gradient penalties need second derivatives of the critic: {error}") from error
+        raise AssertionError(
+            f"{what}: gradient penalties need second derivatives of the critic: {error}"
+        ) from error
     twice = any(p.grad is not None and bool(p.grad.any()) for p in critic.parameters())
     _claim(twice, f"{what}: the critic's second derivatives are 0; gradient penalties need them")
     name, seeds = what.split(" at ")[0], (1, 1, 2)
     first, again, other = (_pair(name, shape, classes, seed)[0].state_dict() for seed in seeds)
     _claim(all(torch.equal(first[k], again[k]) for k in first), f"{what}: one seed gives two sets of weights")
-    _claim(any(not torch.equal(first[k], other[k]) for k in first), f"{what}: all seeds give the same weights")
+    _claim(
+        any(not torch.equal(first[k], other[k]) for k in first), f"{what}: all seeds give the same weights"
+    )
     generator.eval()
     with torch.no_grad():
-        apart = (generator(z, labels)[:2] - generator(z[:2], None if labels is None else labels[:2])).abs().max()
-        _claim(float(apart) < 1e-4, f"{what}: a sample depends on its neighbours in the batch, by {float(apart):g}")
+        apart = (
+            (generator(z, labels)[:2] - generator(z[:2], None if labels is None else labels[:2])).abs().max()
+        )
+        _claim(
+            float(apart) < 1e-4,
+            f"{what}: a sample depends on its neighbours in the batch, by {float(apart):g}",
+        )
         if labels is not None:
-            _claim(not torch.allclose(generator(z, labels), generator(z, 2 - labels)), f"{what}: G ignores labels")
+            _claim(
+                not torch.allclose(generator(z, labels), generator(z, 2 - labels)),
+                f"{what}: G ignores labels",
+            )
             _claim(not torch.allclose(critic(x, labels), critic(x, 2 - labels)), f"{what}: D ignores labels")
             for each, given in ((generator, z), (critic, x)):
                 try:
                     each(given)
                 except GanvasError:
                     continue
-                raise AssertionError(f"{what}: a conditional {type(each).__name__} must refuse missing labels")
+                raise AssertionError(
+                    f"{what}: a conditional {type(each).__name__} must refuse missing labels"
+                )
 
 
 def check_sampler(name: str) -> None:
@@ -227,8 +244,14 @@ def check_sampler(name: str) -> None:
         _claim(tuple(value.shape) == (40, 2), f"{name}: {what} are {tuple(value.shape)}, expected (40, 2)")
     _claim(tuple(found.log_ratio.shape) == (40,), f"{name}: log_ratio is {tuple(found.log_ratio.shape)}")
     _claim(bool(found.log_ratio.isfinite().all()), f"{name}: a log ratio is not finite")
-    _claim(torch.equal(found.samples, again.samples), f"{name}: the same generator draws other samples; use `Target.normal`")
-    _claim(not torch.equal(found.samples, other.samples), f"{name}: it does not draw from the generator it is given")
+    _claim(
+        torch.equal(found.samples, again.samples),
+        f"{name}: the same generator draws other samples; use `Target.normal`",
+    )
+    _claim(
+        not torch.equal(found.samples, other.samples),
+        f"{name}: it does not draw from the generator it is given",
+    )
     _claim(found.cost >= 1, f"{name}: {found.cost:g} forward passes a sample; the least is 1")
     _claim(all(0 < done <= total for done, total in heard), f"{name}: the callback hears {heard}")
     turned = draw(lambda samples, labels: -4 * _two_gaussians(samples, labels))
@@ -236,21 +259,38 @@ def check_sampler(name: str) -> None:
     _claim(not sampler.blind or same, f"{name}: it is blind and yet follows the ratio")
     _claim(sampler.blind or not same, f"{name}: it never asks the ratio; register it with blind=True")
     once = any(key.startswith("one_off") for key in draw(_two_gaussians, 1).info)
-    _claim(once == sampler.bank, f"{name}: bank={sampler.bank}, and info names {'a' if once else 'no'} one_off cost")
+    _claim(
+        once == sampler.bank,
+        f"{name}: bank={sampler.bank}, and info names {'a' if once else 'no'} one_off cost",
+    )
     if not sampler.blind:
         follows = _refuses(lambda: draw(lambda samples, labels: _two_gaussians(samples.detach(), labels)))
-        _claim(follows == sampler.gradient, f"{name}: gradient={sampler.gradient}, and a ratio without one is {'refused' if follows else 'taken'}")
+        _claim(
+            follows == sampler.gradient,
+            f"{name}: gradient={sampler.gradient}, and a ratio without one is {'refused' if follows else 'taken'}",
+        )
     for budget in (1, 10, 100):
         unknown = set(sampler.at_budget(budget)) - set(sampler.options)
         _claim(not unknown, f"{name}: at_budget gives {sorted(unknown)}, which is no option of it")
     for option, default in sampler.options.items():
         if not isinstance(default, bool):
             refused = _refuses(lambda option=option: draw(_two_gaussians, **{option: "nonsense"}))  # type: ignore[misc]
-            _claim(refused, f"{name}: {option}='nonsense' must be a GanvasError (`ganvas.arrays` has count and number)")
-    _claim(_refuses(lambda: draw(_two_gaussians, 0)), f"{name}: n = 0 must be a GanvasError (`Target` raises it)")
+            _claim(
+                refused,
+                f"{name}: {option}='nonsense' must be a GanvasError (`ganvas.arrays` has count and number)",
+            )
+    _claim(
+        _refuses(lambda: draw(_two_gaussians, 0)), f"{name}: n = 0 must be a GanvasError (`Target` raises it)"
+    )
     classes = wrap(_Classes(), latent_dim=2, shape=(2,), num_classes=3)
     labels = torch.tensor([2, 0, 1, 1]).repeat(10)
-    held = sampler(open_space(classes, "z"), lambda x, y: _two_gaussians(x[:, :2] - 5.0 * y[:, None], y), 40, labels=labels, **sampler.tiny)
+    held = sampler(
+        open_space(classes, "z"),
+        lambda x, y: _two_gaussians(x[:, :2] - 5.0 * y[:, None], y),
+        40,
+        labels=labels,
+        **sampler.tiny,
+    )
     kept = held.labels is not None and torch.equal(held.labels, labels)
     near = ((held.samples.mean(1) / 5).round() == labels).float().mean() > 0.9
     _claim(kept and bool(near), f"{name}: sample i is not of the class labels[i]")
@@ -263,18 +303,22 @@ def _check_exact(name: str, space: LatentSpace, options: Mapping[str, Any]) -> N
 
     random = stream(1, "check")
     drawn = samplers.get(name)(space, _two_gaussians, 2000, generator=random, **options).samples
-    aim = CENTRES[torch.randint(2, (20_000,), generator=random)] + SIGMA * torch.randn(20_000, 2, generator=random)
+    aim = CENTRES[torch.randint(2, (20_000,), generator=random)] + SIGMA * torch.randn(
+        20_000, 2, generator=random
+    )
     angles = torch.arange(8) * math.pi / 8
     axes = torch.stack([angles.cos(), angles.sin()])
     p = min(float(ks_2samp((drawn @ axis).numpy(), (aim @ axis).numpy()).pvalue) for axis in axes.t())
-    _claim(8 * p > 1e-4, f"{name}: with {dict(options)} its samples are not those of the aim (p = {8 * p:.1g})")
+    _claim(
+        8 * p > 1e-4, f"{name}: with {dict(options)} its samples are not those of the aim (p = {8 * p:.1g})"
+    )
 
 
 def check_metric(name: str) -> None:
     """Try what `evaluate` asks of a registered metric, and whether `better` is true.
 
     It sees good fakes, and fakes that are bad in several ways: far off, collapsed, scattered, copied. Each figure has to call one
-    of the bad ones worse. Raises `AssertionError` that says what is wrong.
+    of the bad ones worse by more than a tenth of what another seems to gain. Raises `AssertionError` that says what is wrong.
     """
     metric = metrics.get(name)
     good = _inputs("good")
@@ -282,29 +326,36 @@ def check_metric(name: str) -> None:
         raise AssertionError(f"{name} can not be had for 400 points of 4 known classes: {why}")
     values, again = metric.compute(good), metric.compute(_inputs("good"))
     _claim(bool(values), f"{name}: compute gives no figure")
-    _claim(values == again, f"{name}: the same inputs give other figures; draw from `inputs.seed`")
     for value in values:
         _claim(math.isfinite(value.value), f"{name}: {value.name} is {value.value}")
+    _claim(values == again, f"{name}: the same inputs give other figures; draw from `inputs.seed`")
+    for value in values:
         _claim(value.error is None or value.error >= 0, f"{name}: {value.name} has the error {value.error}")
-        _claim(value.name.split("[")[0] in metric.better, f"{name}: `better` does not say which way {value.name} gets better")
+        _claim(
+            value.name.split("[")[0] in metric.better,
+            f"{name}: `better` does not say which way {value.name} gets better",
+        )
     bad = [{value.name: value.value for value in metric.compute(_inputs(way))} for way in BAD]
     for value in values:
         better = metric.better[value.name.split("[")[0]]
-        worse = [_worse(better, value.value, each.get(value.name)) for each in bad]
-        _claim(any(worse), f"{name}: {value.name} is said to be better {better!r}, and no bad sample is worse than good ones")
+        lost = [_lost(better, value.value, each[value.name]) for each in bad if value.name in each]
+        # Not each way of being bad shows in each figure, and copies look better than honest samples in most.
+        _claim(
+            max(lost) > 0.1 * -min(lost) and max(lost) > 0,
+            f"{name}: {value.name} is said to be better {better!r}, and no bad sample is worse than good ones",
+        )
     few = Inputs(*(Features(np.zeros((3, 2), np.float32) + i, None) for i in range(2)))
     if not metric.fits(few):  # what says that it fits has to compute
         metric.compute(few)
 
 
-def _worse(better: str, good: float, bad: float | None) -> bool:
-    if bad is None:
-        return False
+def _lost(better: str, good: float, bad: float) -> float:
+    """By how much a figure calls bad samples worse than good ones."""
     if better.startswith("near "):
         aim = float(better.removeprefix("near "))
-        return abs(bad - aim) > abs(good - aim)
+        return abs(bad - aim) - abs(good - aim)
     _claim(better in ("lower", "higher"), f"`better` is {better!r}; expected lower, higher or near X")
-    return bad > good if better == "lower" else bad < good
+    return bad - good if better == "lower" else good - bad
 
 
 def _inputs(way: str) -> Inputs:
