@@ -51,14 +51,7 @@ def same_distribution(found: Tensor, truth: Tensor) -> float:
     return min(1.0, 8 * min(ks_2samp((found @ a).numpy(), (truth @ a).numpy()).pvalue for a in axes.t()))
 
 
-EXACT: dict[str, dict[str, Any]] = {
-    "reject": {},
-    "budget": {"budget": 40},
-    "metropolis": {"steps": 60},
-    "resample": {"candidates": 100},
-    "langevin": {"steps": 150},
-    "ex2": {"steps": 12},
-}
+EXACT = {name: samplers.get(name).exact for name in samplers if samplers.get(name).exact is not None}
 
 
 @pytest.mark.parametrize("n", [300, 2000])
@@ -97,7 +90,7 @@ def test_other_priors_keep_their_density(prior: str, name: str) -> None:
         space,
         lambda samples, labels: 1.5 * samples[:, 0],
         2000,
-        **{"budget": {"budget": 60}}.get(name, EXACT[name]),
+        **EXACT[name],
     )
     grid = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
     if prior == "uniform":
@@ -197,10 +190,6 @@ def test_chains_start_at_real_ratios_and_start_again() -> None:
 
 
 ALL = [name for name in samplers if name != "prior"]
-SMALL: dict[str, dict[str, Any]] = {
-    "langevin": {"steps": 5}, "ex2": {"steps": 2}, "reweight": {"bank": 500, "steps": 50}, "polarity": {"bank": 30},
-    "magnet": {"bank": 30},
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(samplers))
@@ -220,7 +209,7 @@ def test_every_sampler_on_a_plain_generator(name: str) -> None:
     def draw(seed: int) -> Drawn:
         return samplers.get(name)(
             space, ratio, 37, generator=torch.Generator().manual_seed(seed), callback=lambda d, t: heard.append((d, t)),
-            **SMALL.get(name, {}),
+            **samplers.get(name).tiny,
         )  # fmt: skip
 
     drawn, again, other = draw(1), draw(1), draw(2)
@@ -243,13 +232,13 @@ def test_what_has_no_ratio_is_never_chosen(name: str) -> None:
     def holed(samples: Tensor, labels: Tensor | None) -> Tensor:
         return torch.where(samples[:, 0] > 0.4, float("nan"), log_ratio(samples))
 
-    drawn = samplers.get(name)(identity(), holed, 300, **SMALL.get(name, {}))
+    drawn = samplers.get(name)(identity(), holed, 300, **samplers.get(name).tiny)
     assert drawn.log_ratio.isfinite().all()
-    if name in EXACT or name in ("flow", "transport"):
+    if name in EXACT or samplers.get(name).gradient:
         assert float(drawn.samples[:, 0].max()) <= 0.4
         with pytest.raises(GanvasError, match="NaN or infinite"):
             samplers.get(name)(identity(), lambda samples, labels: samples[:, 0] * float("nan"), 50)
-    elif not samplers.needs_ratio(name):
+    elif samplers.get(name).blind:
         assert float(drawn.samples[:, 0].max()) > 0.4
         assert (drawn.log_ratio[drawn.samples[:, 0] > 0.4] == 0).all()
 
@@ -270,7 +259,7 @@ def test_labels_stay_with_their_slots(name: str) -> None:
         assert labels is not None
         return -2 * (samples - 3.0 * labels[:, None]).square().sum(1)
 
-    drawn = samplers.get(name)(LatentZ(model), ratio, 100, labels=labels, **SMALL.get(name, {}))
+    drawn = samplers.get(name)(LatentZ(model), ratio, 100, labels=labels, **samplers.get(name).tiny)
     assert drawn.labels is not None
     assert torch.equal(drawn.labels, labels)
     assert float((drawn.samples - 3.0 * labels[:, None]).abs().mean()) < 1.5
@@ -352,24 +341,36 @@ def test_reweighting_learns_the_ratio() -> None:
     assert share == pytest.approx(float(weights[right > 0].sum() / weights.sum()), abs=0.03)
 
 
-@pytest.mark.parametrize("name", list(samplers))
-def test_mistakes_are_named(name: str) -> None:
-    wrong: dict[str, dict[str, Any]] = {
-        "truncate": {"amount": -1.0}, "reject": {"budget": 0.5}, "budget": {"budget": 0}, "metropolis": {"steps": 0},
-        "resample": {"candidates": 1}, "langevin": {"size": 0.0}, "ex2": {"local": 0}, "flow": {"divergence": "tv"},
-        "transport": {"steps": 0}, "reweight": {"most": 1.0}, "polarity": {"bank": 1}, "magnet": {"bank": 0}, "prior": {},
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("truncate", {"amount": -1.0}), ("reject", {"budget": 0.5}), ("budget", {"budget": 0}),
+        ("metropolis", {"steps": 0}), ("resample", {"candidates": 1}), ("langevin", {"size": 0.0}), ("ex2", {"local": 0}),
+        ("transport", {"steps": 0}), ("reweight", {"most": 1.0}), ("polarity", {"bank": 1}), ("magnet", {"bank": 0}),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_refused(name: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(GanvasError):
-        samplers.get(name)(identity(), log_ratio, 0 if name == "prior" else 10, **wrong[name])
+        samplers.get(name)(identity(), log_ratio, 10, **wrong)
 
 
-NUMBERS: dict[str, list[str]] = {
-    "truncate": ["amount"], "reject": ["gamma", "budget"], "budget": ["budget"], "metropolis": ["steps"],
-    "resample": ["candidates", "steps"], "langevin": ["steps", "size", "acceptance"],
-    "ex2": ["steps", "candidates", "local", "size", "acceptance"], "flow": ["steps", "size", "noise"],
-    "transport": ["steps", "size"], "reweight": ["bank", "steps", "most", "hidden"], "polarity": ["rho", "bank"],
-    "magnet": ["bank"],
-}  # fmt: skip
+@pytest.mark.parametrize("name", list(samplers))
+def test_nonsense_is_refused(name: str) -> None:
+    for option, value in samplers.get(name).options.items():
+        if isinstance(value, bool):
+            continue
+        with pytest.raises(GanvasError):
+            samplers.get(name)(identity(), log_ratio, 10, **{option: "nonsense"})
+
+
+NUMBERS = {
+    name: [
+        option
+        for option, value in samplers.get(name).options.items()
+        if type(value) in (int, float, type(None))
+    ]
+    for name in samplers
+}
 
 
 @pytest.mark.parametrize(
@@ -395,14 +396,16 @@ def test_a_gamma_that_accepts_nothing_is_refused_at_once() -> None:
         samplers.get("reject")(identity(), log_ratio, 10, gamma=60.0)
 
 
-@pytest.mark.parametrize("name", ["langevin", "ex2", "flow", "transport"])
+@pytest.mark.parametrize("name", [name for name in samplers if samplers.get(name).gradient])
 def test_a_ratio_without_a_gradient_is_named(name: str) -> None:
     for ratio in (
         lambda samples, labels: log_ratio(samples.detach()),
         lambda samples, labels: torch.from_numpy(log_ratio(samples).detach().numpy().copy()),
         lambda samples, labels: torch.zeros(len(samples), requires_grad=True),
     ):
-        with pytest.raises(GanvasError, match=r"has no gradient by the latents.*budget, reject"):
+        with pytest.raises(
+            GanvasError, match=r"has no gradient by the latents.*without gradients: .*reject, budget"
+        ):
             samplers.get(name)(identity(), ratio, 10)
     assert (
         len(

@@ -119,7 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, (module, _, example) = argv[0], COMMANDS[argv[0]]
     try:
         from ganvas.cli import _parse
+        from ganvas.extensions import load_extensions
 
+        if not {"-h", "--help"} & set(argv):  # help stays quick
+            load_extensions()
         code = _parse.call(import_module(f"ganvas.cli.{module}").run, argv[1:], name, example)
         sys.stdout.flush()
         return code

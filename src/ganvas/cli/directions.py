@@ -2,7 +2,7 @@
 
 import json as json_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def run(
     model: Annotated[str, tyro.conf.Positional],
     *,
-    method: Literal["pca", "ica", "sefa", "jacobian", "local", "learned", "attribute", "random"] = "pca",
+    method: str = "pca",
     space: str | None = None,
     attribute: str | None = None,
     scores: Path | None = None,
@@ -33,7 +33,7 @@ def run(
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
-        method: pca and ica read the spread of the space, sefa the weights, jacobian the derivative, local that at the seed's
+        method: From `ganvas list finders`, learned or attribute. pca and ica read the spread of the space, sefa the weights, jacobian the derivative, local that at the seed's
             sample; learned trains a network to tell directions apart; attribute separates scores; random is the control.
         space: z, w, w+, styles or layer:NAME. Default: w where there is one, else z.
         attribute: For --method attribute: brightness, contrast, width, height, slant, or class:NAME.

@@ -18,6 +18,7 @@ Kind = Literal[
     "metrics",
     "extractors",
     "samplers",
+    "finders",
     "models",
 ]
 
@@ -26,13 +27,14 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
     """Show what can be named on the command line.
 
     Args:
-        kind: datasets, networks, losses, penalties, terms, methods, augmentations, presets, metrics, extractors, samplers or
-            models.
+        kind: datasets, networks, losses, penalties, terms, methods, augmentations, presets, metrics, extractors, samplers,
+            finders or models.
         json: Print JSON for programs.
     """
     from ganvas import metrics
     from ganvas.data import datasets
     from ganvas.features import extractors
+    from ganvas.latent.finders import finders
     from ganvas.losses import augmentations, losses, penalties, terms
     from ganvas.model import packaged
     from ganvas.networks import families
@@ -53,6 +55,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
         "metrics": metrics.registry,
         "extractors": extractors,
         "samplers": samplers,
+        "finders": finders,
     }
     models: Registry[None] = Registry("model")
     for name, line in packaged().items():

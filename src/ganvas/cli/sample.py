@@ -45,7 +45,7 @@ def run(
         n: How many.
         seed: The same seed draws the same samples.
         labels: Classes to draw, by name or number, repeated to n; the picture has a row for each.
-        sampler: From `ganvas list samplers`; all but prior, truncate, polarity and magnet need `ganvas calibrate` first.
+        sampler: From `ganvas list samplers`; those that follow a ratio need `ganvas calibrate` first.
         budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
         set: Any option of the sampler, say rejections=4.
         truncate: Draw from a truncated space first: psi in w, a threshold in z.
@@ -134,7 +134,7 @@ def _ratio(model: "Model", setting: "Setting", given: Path | None, name: Path) -
     from ganvas.sampling.improve import kept_ratio
     from ganvas.sampling.ratio import LogRatio
 
-    if not samplers.needs_ratio(setting.sampler):
+    if samplers.get(setting.sampler).blind:
         return None
     path = given or kept_ratio(model)
     if not path.is_file():
@@ -185,17 +185,11 @@ def _by_class(samples: "Tensor", labels: "Tensor", names: Sequence[str]) -> "Ima
 
 def _options(sampler: str, given: tuple[str, ...]) -> dict[str, object]:
     """NAME=VALUE pairs as keyword arguments of the sampler."""
-    import inspect
-    import json as json_module
-
     from ganvas.errors import GanvasError
     from ganvas.registry import did_you_mean
     from ganvas.sampling import samplers
 
-    common = ("space", "ratio", "n", "generator", "labels", "callback")
-    known = {
-        k: p.default for k, p in inspect.signature(samplers.get(sampler)).parameters.items() if k not in common
-    }  # fmt: skip
+    known = samplers.get(sampler).options
     found: dict[str, object] = {}
     for pair in given:
         name, _, text = pair.partition("=")

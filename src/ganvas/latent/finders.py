@@ -6,6 +6,8 @@ A finder is a function of (space, how many, seed). One more is one function with
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +28,50 @@ from ganvas.latent.space import (
 )
 from ganvas.registry import Registry
 
-Finder = Callable[[LatentSpace, int, int], tuple[Tensor, Tensor]]
+Find = Callable[..., tuple[Tensor, Tensor]]
 """(space, how many, seed) -> unit vectors (k, D) of the flattened space and their scores (k,), best first."""
-finders: Registry[Finder] = Registry("method")
+FindT = TypeVar("FindT", bound=Find)
+
+
+@dataclass(frozen=True)
+class Finder:
+    """A method with what else has to be known of it. Calling it finds."""
+
+    find: Find
+    spaces: tuple[str, ...] = ()
+    """The spaces that it knows, as `open_space` names them; empty: all."""
+    of_a_sample: bool = False
+    """Its directions are those of one sample, that of the seed, not of the whole space."""
+
+    def knows(self, space: LatentSpace) -> bool:
+        """Whether it finds directions of this space."""
+        return not self.spaces or space.name in self.spaces
+
+    def __call__(self, space: LatentSpace, count: int, seed: int, **options: Any) -> tuple[Tensor, Tensor]:
+        """Raises `GanvasError` for a space that it does not know."""
+        if not self.knows(space):
+            everywhere = ", ".join(name for name in finders if not finders.get(name).spaces)
+            raise GanvasError(
+                f"This method finds directions of {' and '.join(self.spaces)} only, not of {space.name!r}. "
+                f"Those of every space: {everywhere}."
+            )
+        return self.find(space, count, seed, **options)
+
+
+class Finders(Registry[Finder]):
+    """Finders by name."""
+
+    def register(self, name: str, **facts: Any) -> Callable[[FindT], FindT]:
+        """Decorator of the function that finds; `facts` are the further fields of `Finder`."""
+
+        def decorate(find: FindT) -> FindT:
+            self.add(name, Finder(find, **facts), (find.__doc__ or "").strip().split("\n")[0])
+            return find
+
+        return decorate
+
+
+finders = Finders("method")
 
 
 def signed(vectors: Tensor) -> Tensor:
@@ -139,7 +182,7 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
     return signed(F.normalize(mixing[order]).float()), spread[order].float()
 
 
-@finders.register("sefa")
+@finders.register("sefa", spaces=("z", "w"))
 def sefa(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Directions that the first affine layers magnify most: eigenvectors of their weights (Shen and Zhou 2021)"""
     matrix = torch.cat([F.normalize(rows.double()) for rows in _first_weights(space)])
@@ -153,8 +196,6 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
         if not (layers := list(style_based(space.model).style_layers)):
             raise GanvasError("sefa found no layers that read w. Take --method jacobian or pca.")
         return [layer.weight.detach() for layer in layers if isinstance(layer.weight, Tensor)]
-    if space.name != "z":
-        raise GanvasError(f"sefa reads the layers behind z or w; for {space.name!r} take jacobian or pca.")
     for module in generator.modules():
         weight = getattr(module, "weight", None)
         if isinstance(module, nn.ConvTranspose2d) and weight is not None and weight.shape[0] == dim:
@@ -177,7 +218,7 @@ def jacobian(space: LatentSpace, count: int, seed: int, samples: int = 16) -> tu
     return leading(metric(space, points), count)
 
 
-@finders.register("local")
+@finders.register("local", of_a_sample=True)
 def local(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Directions that change one picture most, that of the seed: eigenvectors of J^T J there"""
     return leading(metric(space, space.numbered(1, seed)), count)

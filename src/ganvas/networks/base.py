@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -191,6 +191,8 @@ class Family:
     critic: Callable[..., CriticBase]
     recipe: str = ""
     """The preset whose widths, rates, loss and penalties --network takes; empty: only the networks are exchanged."""
+    tiny: Mapping[str, Any] = field(default_factory=dict)
+    """Options of both networks with which a step takes no time, for tests."""
 
 
 families: Registry[Family] = Registry("network")

@@ -138,6 +138,6 @@ _norm = norm  # the keyword argument of both networks has the same name
 
 families.add(
     "dcgan",
-    Family(DcganGenerator, DcganCritic, "small"),
+    Family(DcganGenerator, DcganCritic, "small", {"channels": 4}),
     "plain strided convolutions, 8 to 64 px: the default for small images",
 )

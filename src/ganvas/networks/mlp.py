@@ -101,6 +101,6 @@ class MlpCritic(CriticBase):
 
 families.add(
     "mlp",
-    Family(MlpGenerator, MlpCritic, "article"),
+    Family(MlpGenerator, MlpCritic, "article", {"hidden": [16, 16]}),
     "dense layers: the article's pair for MNIST-shaped images, and 2-D points",
 )

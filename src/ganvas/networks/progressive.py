@@ -166,6 +166,6 @@ class ProgressiveCritic(CriticBase):
 
 families.add(
     "progressive",
-    Family(ProgressiveGenerator, ProgressiveCritic, "progressive"),
+    Family(ProgressiveGenerator, ProgressiveCritic, "progressive", {"channels": 4, "max_channels": 16}),
     "progressive growing with fade-in, on a schedule of its own in kimg; 8 to 256 px",
 )

@@ -181,6 +181,6 @@ class R3Critic(CriticBase):
 
 families.add(
     "r3",
-    Family(R3Generator, R3Critic, "r3"),
+    Family(R3Generator, R3Critic, "r3", {"channels": 4, "max_channels": 16, "group": 4}),
     "R3GAN: grouped residual blocks without norms, bilinear resampling; for the relativistic loss with R1 + R2",
 )

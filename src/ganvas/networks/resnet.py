@@ -153,6 +153,6 @@ class ResnetCritic(CriticBase):
 
 families.add(
     "resnet",
-    Family(ResnetGenerator, ResnetCritic, "sngan"),
+    Family(ResnetGenerator, ResnetCritic, "sngan", {"channels": 8}),
     "residual blocks, spectral norm in the critic and, by option, the generator (SNGAN, SAGAN, WGAN-GP), 8 to 64 px",
 )

@@ -313,6 +313,6 @@ class _Active(nn.Module):
 
 families.add(
     "style",
-    Family(StyleGenerator, StyleCritic, "hour"),
+    Family(StyleGenerator, StyleCritic, "hour", {"channels": 4, "max_channels": 16}),
     "StyleGAN2: mapping network, modulated convolutions, noise, skip outputs; exposes w, w+ and styles, 8 to 256 px",
 )

@@ -4,9 +4,10 @@ A sampler wants points distributed as p_G(x) r(x), with r = p_data / p_G estimat
 noise u, whose density is exact for every prior (`LatentSpace.from_noise`): the aim is exp(-|u|^2 / 2) r(G(u)).
 """
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -191,11 +192,17 @@ def gradient(value: Tensor, points: Tensor) -> Tensor:
     found = torch.autograd.grad(value.sum(), points, allow_unused=True)[0] if value.requires_grad else None
     if found is None:
         raise GanvasError(
-            "The ratio of this generator's samples has no gradient by the latents, which langevin, ex2, flow, transport "
-            "and repair follow. Compute it from the samples by torch alone (no .detach(), no NumPy, no torch.no_grad), "
-            "or use a sampler without gradients: budget, reject, metropolis, resample, reweight."
+            "The ratio of this generator's samples has no gradient by the latents, which repair and the samplers "
+            f"{_named(True)} follow. Compute it from the samples by torch alone (no .detach(), no NumPy, no torch.no_grad), "
+            f"or use a sampler without gradients: {_named(False)}."
         )
     return found
+
+
+def _named(gradient: bool) -> str:
+    """The samplers that follow the ratio with or without its gradient."""
+    facts = {name: samplers.get(name) for name in samplers}
+    return ", ".join(name for name, each in facts.items() if not each.blind and each.gradient == gradient)
 
 
 def _finite(log_ratio: Tensor) -> Tensor:
@@ -203,38 +210,72 @@ def _finite(log_ratio: Tensor) -> Tensor:
     return torch.where(value.isfinite(), value, torch.full_like(value, -torch.inf))
 
 
-Sampler = Callable[..., Drawn]
+Draw = Callable[..., Drawn]
 """(space, ratio, n, *, generator, labels, callback, ...) -> `Drawn`. All further options are keywords with defaults."""
+DrawT = TypeVar("DrawT", bound=Draw)
+Options = Mapping[str, Any]
+GIVEN = ("generator", "labels", "callback")
+"""Keywords that every sampler has; the others are its own options."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A sampler with what else has to be known of it before it is called. Calling it draws."""
+
+    draw: Draw
+    blind: bool = False
+    """It never asks the ratio, so that none has to be calibrated, nor anew on truncated spaces."""
+    gradient: bool = False
+    """It follows the gradient of the ratio."""
+    bank: bool = False
+    """It looks at a bank of latents before the first sample, so that one sample costs nearly what many do."""
+    in_w: bool = False
+    """It draws in w where there is one, else in z."""
+    at_budget: Callable[[int], Options] = lambda budget: {}
+    """Its options at about so many forward passes a sample; a gradient counts for `GRADIENT` of them."""
+    tried_from: int | None = 1
+    """The least budget at which `improve` tries it; None: never."""
+    tried: Callable[[int, bool], Sequence[Options]] | None = None
+    """(budget, whether the space is flat) -> the options that `improve` tries, where `at_budget` is not all of them."""
+    tried_truncated: bool = False
+    """Whether `improve` tries it on truncated spaces too."""
+    exact: Options | None = None
+    """Options with which its samples are distributed as p_G(x) r(x) to within a statistical test; None: it aims elsewhere."""
+    tiny: Options = field(default_factory=dict)
+    """Options with which a sample is drawn in no time, for tests."""
+
+    def __call__(self, space: LatentSpace, ratio: Ratio, n: int, **options: Any) -> Drawn:
+        return self.draw(space, ratio, n, **options)
+
+    @property
+    def options(self) -> Options:
+        """Its own options with their defaults."""
+        keywords = inspect.signature(self.draw).parameters.values()
+        return {k.name: k.default for k in keywords if k.kind is k.KEYWORD_ONLY and k.name not in GIVEN}
+
+    def variants(self, budget: int, flat: bool) -> Sequence[Options]:
+        """The options that `improve` tries at a budget."""
+        if self.tried_from is None or budget < self.tried_from:
+            return []
+        return [self.at_budget(budget)] if self.tried is None else self.tried(budget, flat)
+
+
+def in_gradients(budget: int) -> Options:
+    """`Sampler.at_budget` of one whose step is a gradient."""
+    return {"steps": max(1, int((budget - 1) // GRADIENT))}
 
 
 class Samplers(Registry[Sampler]):
-    """Samplers by name, with what else has to be known of one before it is called."""
+    """Samplers by name."""
 
-    def __init__(self) -> None:
-        super().__init__("sampler")
-        self._blind: set[str] = set()
-        self._banks: set[str] = set()
+    def register(self, name: str, **facts: Any) -> Callable[[DrawT], DrawT]:
+        """Decorator of the function that draws; `facts` are the further fields of `Sampler`. The function stays what it is."""
 
-    def register(self, name: str, *, blind: bool = False, bank: bool = False) -> Callable[[Sampler], Sampler]:
-        """Decorator. `blind`: it never asks the ratio; `bank`: it looks at a bank of latents before the first sample."""
-
-        def decorate(sampler: Sampler) -> Sampler:
-            added = super(Samplers, self).register(name)(sampler)
-            self._blind |= {name} if blind else set()
-            self._banks |= {name} if bank else set()
-            return added
+        def decorate(draw: DrawT) -> DrawT:
+            self.add(name, Sampler(draw, **facts), (draw.__doc__ or "").strip().split("\n")[0])
+            return draw
 
         return decorate
 
-    def needs_ratio(self, name: str) -> bool:
-        """Whether a calibrated ratio is needed, which is then calibrated anew on truncated spaces."""
-        self.get(name)
-        return name not in self._blind
 
-    def has_bank(self, name: str) -> bool:
-        """Whether one sample costs nearly what many do."""
-        self.get(name)
-        return name in self._banks
-
-
-samplers = Samplers()
+samplers = Samplers("sampler")

@@ -9,14 +9,15 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
-from ganvas.sampling.base import Callback, Drawn, Ratio, Target, gradient, rated, samplers
+from ganvas.sampling.base import Callback, Drawn, Ratio, Target, gradient, in_gradients, rated, samplers
 from ganvas.sampling.langevin import replace_unjudged
 
 Divergence = Literal["kl", "js", "logd"]
 SLOPE_PAIRS = 100
 
 
-@samplers.register("flow")
+# `improve` does not try it: its Frechet distance is ten times the prior's in every table of docs/figures.md.
+@samplers.register("flow", gradient=True, at_budget=in_gradients, tried_from=None)
 def flow(
     space: LatentSpace,
     ratio: Ratio,
@@ -55,7 +56,7 @@ def flow(
     return target.drawn(replace_unjudged(target, target.at(u, target.labels)))
 
 
-@samplers.register("transport")
+@samplers.register("transport", gradient=True, at_budget=in_gradients, tried_from=4)
 def transport(
     space: LatentSpace,
     ratio: Ratio,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from ganvas.model import Model
 from ganvas.sampling.base import Callback, Drawn, samplers
 from ganvas.sampling.ratio import LogRatio
 from ganvas.sampling.rejection import MOST_BUDGET
-from ganvas.sampling.truncation import Mode, Truncated
+from ganvas.sampling.truncation import Mode, Truncated, usual_amounts
 
 Objective = Literal["frechet", "precision", "recall", "f1"]
 MEASURES = ("frechet", "precision", "recall", "coverage")
@@ -67,13 +67,13 @@ class Setting:
     ) -> Drawn:  # fmt: skip
         """n samples. The ratio is calibrated anew for a truncated space."""
         space = self.space(model)
-        if ratio is None and samplers.needs_ratio(self.sampler):
+        if ratio is None and not samplers.get(self.sampler).blind:
             raise GanvasError(
                 f"The sampler {self.sampler!r} needs a calibrated ratio. Run: ganvas calibrate MODEL"
             )
-        if ratio is not None and self.truncation is not None and samplers.needs_ratio(self.sampler):
+        if ratio is not None and self.truncation is not None and not samplers.get(self.sampler).blind:
             ratio = ratio.refit(space, labels=labels)
-        if self.sampler == "truncate":
+        if samplers.get(self.sampler).in_w:
             space = _where(model)
         judge = ratio or _no_evidence
         return samplers.get(self.sampler)(
@@ -97,32 +97,24 @@ def _where(model: Model) -> LatentSpace:
 
 def at_budget(name: str, budget: int) -> Setting:
     """A sampler at about `budget` forward passes a sample; a gradient counts for three of them."""
-    gradients = max(1, (budget - 1) // 3)
-    options: dict[str, dict[str, Any]] = {
-        "reject": {"budget": float(budget)}, "budget": {"budget": budget}, "metropolis": {"steps": budget},
-        "resample": {"candidates": max(2, budget)}, "langevin": {"steps": gradients}, "flow": {"steps": gradients},
-        "transport": {"steps": gradients}, "ex2": {"steps": max(1, budget // 8), "candidates": 3, "local": 1},
-    }  # fmt: skip
-    samplers.get(name)
-    return Setting(name, options.get(name, {}))
+    return Setting(name, samplers.get(name).at_budget(budget))
 
 
 def settings(model: Model, budget: int) -> list[Setting]:
-    """What `improve` tries at a budget, cheap ones first.
-
-    Not what needs Jacobians (minutes, and no gain yet), nor `flow`, whose distance is ten times the prior's in every table.
-    """
+    """What `improve` tries at a budget, as the samplers say of themselves: what asks no ratio first, truncated spaces last."""
     flat = "w" in spaces(model)
-    amounts = (0.9, 0.8, 0.7) if flat else (2.0, 1.5, 1.0)
-    found = [Setting("prior"), *(Setting("truncate", {"amount": a}) for a in amounts), Setting("reweight")]
-    for share in sorted({max(2, budget // 2), budget}):
-        found.append(at_budget("budget", share))
-    found += [at_budget(name, budget) for name in ("reject", "metropolis", "resample")]
-    if budget >= 4:
-        found += [at_budget(name, budget) for name in ("langevin", "transport")]
-    if budget >= 8:
-        found.append(at_budget("ex2", budget))
-    return [*found, *(Setting("budget", {"budget": budget}, truncation=a) for a in amounts[:2])]
+    facts = {name: samplers.get(name) for name in samplers}
+    order = sorted(facts, key=lambda name: (not facts[name].blind, facts[name].tried_from or 0))
+    found = [Setting(name, options) for name in order for options in facts[name].variants(budget, flat)]
+    composed = [name for name in order if facts[name].tried_truncated]
+    return [
+        *found,
+        *(
+            replace(at_budget(name, budget), truncation=a)
+            for name in composed
+            for a in usual_amounts(flat)[:2]
+        ),
+    ]
 
 
 @dataclass

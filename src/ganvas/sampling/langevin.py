@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.latent.space import LatentSpace
-from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
+from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, in_gradients, samplers
 from ganvas.sampling.metropolis import step_resample
 
 LANGEVIN_TARGET = 0.574
@@ -64,7 +64,9 @@ class Mala:
         return sum(self.rates) / max(1, len(self.rates))
 
 
-@samplers.register("langevin")
+@samplers.register(
+    "langevin", gradient=True, at_budget=in_gradients, tried_from=4, exact={"steps": 150}, tiny={"steps": 5}
+)
 def langevin(
     space: LatentSpace,
     ratio: Ratio,
@@ -98,7 +100,14 @@ def langevin(
     return target.drawn(state, step_size=chain.size, **({"acceptance": chain.acceptance} if adjust else {}))
 
 
-@samplers.register("ex2")
+@samplers.register(
+    "ex2",
+    gradient=True,
+    at_budget=lambda budget: {"steps": max(1, budget // 8), "candidates": 3, "local": 1},
+    tried_from=8,
+    exact={"steps": 12},
+    tiny={"steps": 2},
+)
 def ex2(
     space: LatentSpace,
     ratio: Ratio,

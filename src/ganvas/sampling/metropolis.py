@@ -8,7 +8,7 @@ from ganvas.latent.space import LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
 
 
-@samplers.register("metropolis")
+@samplers.register("metropolis", at_budget=lambda budget: {"steps": budget}, exact={"steps": 60})
 def metropolis(
     space: LatentSpace,
     ratio: Ratio,
@@ -60,7 +60,9 @@ def _accepts(target: Target, new: Tensor, old: Tensor) -> Tensor:
     return (target.uniform(len(new)).double().log() < new - old) & new.isfinite()
 
 
-@samplers.register("resample")
+@samplers.register(
+    "resample", at_budget=lambda budget: {"candidates": max(2, budget)}, exact={"candidates": 100}
+)
 def resample(
     space: LatentSpace,
     ratio: Ratio,

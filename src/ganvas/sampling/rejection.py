@@ -23,7 +23,7 @@ AT_ONCE = 100_000
 """Candidates of the budgeted sampler that are in memory together."""
 
 
-@samplers.register("reject")
+@samplers.register("reject", at_budget=lambda budget: {"budget": float(budget)}, exact={})
 def reject(
     space: LatentSpace,
     ratio: Ratio,
@@ -124,7 +124,13 @@ def _fill(waiting: Tensor, labels: Tensor | None, found: State) -> tuple[Tensor,
     return torch.cat(still), done
 
 
-@samplers.register("budget")
+@samplers.register(
+    "budget",
+    at_budget=lambda budget: {"budget": budget},
+    tried=lambda budget, flat: [{"budget": share} for share in sorted({max(2, budget // 2), budget})],
+    tried_truncated=True,
+    exact={"budget": 60},
+)
 def budget(
     space: LatentSpace,
     ratio: Ratio,

@@ -15,7 +15,7 @@ from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 MOST_ROUNDS = 1000
 
 
-@samplers.register("reweight", bank=True)
+@samplers.register("reweight", bank=True, tiny={"bank": 500, "steps": 50})
 def reweight(
     space: LatentSpace,
     ratio: Ratio,

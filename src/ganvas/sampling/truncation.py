@@ -118,7 +118,17 @@ def prior(
     return target.drawn(found._replace(log_ratio=found.log_ratio.nan_to_num(neginf=0.0)))
 
 
-@samplers.register("truncate", blind=True)
+def usual_amounts(flat: bool) -> tuple[float, ...]:
+    """Amounts of truncation that `improve` tries: of psi in flat spaces, of a threshold in others."""
+    return (0.9, 0.8, 0.7) if flat else (2.0, 1.5, 1.0)
+
+
+@samplers.register(
+    "truncate",
+    blind=True,
+    in_w=True,
+    tried=lambda budget, flat: [{"amount": amount} for amount in usual_amounts(flat)],
+)
 def truncate(
     space: LatentSpace,
     ratio: Ratio,

@@ -27,7 +27,8 @@ def log_volumes(space: LatentSpace, z: Tensor, callback: Callback | None = None)
     return torch.stack(found)
 
 
-@samplers.register("polarity", blind=True, bank=True)
+# `improve` tries neither: they need Jacobians, which take minutes and bring no gain (docs/figures.md).
+@samplers.register("polarity", blind=True, bank=True, tried_from=None, tiny={"bank": 30})
 def polarity(
     space: LatentSpace,
     ratio: Ratio,
@@ -59,7 +60,7 @@ def polarity(
     )
 
 
-@samplers.register("magnet", blind=True, bank=True)
+@samplers.register("magnet", blind=True, bank=True, tried_from=None, tiny={"bank": 30})
 def magnet(
     space: LatentSpace,
     ratio: Ratio,

@@ -320,7 +320,7 @@ class Renderer:
 
     def drawn_by(self, sampler: str, seed: int, label: int | None = None) -> State:
         """A new sample of a sampler, at about ten forwards."""
-        if samplers.needs_ratio(sampler) and self.ratio is None:
+        if not samplers.get(sampler).blind and self.ratio is None:
             raise GanvasError(
                 f"{sampler} follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"
             )

@@ -54,8 +54,7 @@ def build(page: Page) -> None:
             usable = [
                 name
                 for name in samplers
-                if not samplers.has_bank(name)
-                and (renderer.ratio is not None or not samplers.needs_ratio(name))
+                if not samplers.get(name).bank and (renderer.ratio is not None or samplers.get(name).blind)
             ]
             chosen = ui.select(usable, value="prior", label="sampler").props("dense outlined").classes("sel")
             chosen.tooltip("what new samples are drawn with, at about ten forwards")

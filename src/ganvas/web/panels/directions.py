@@ -39,7 +39,10 @@ def build(page: Page) -> None:
 
             ui.button("All to 0", on_click=zero).props("dense flat no-caps data-id=do-zero")
         with ui.element("div").classes("g-line"):
-            methods = [name for name in finders if name != "local"]
+            usable = {name: finders.get(name) for name in finders}
+            methods = [
+                name for name, each in usable.items() if not each.of_a_sample and each.knows(renderer.space)
+            ]
             method = ui.select(methods, value=FIRST, label="method").props("dense outlined").classes("sel")
             method.tooltip("how they are found; random is the control")
             lockable = [*attributes]
