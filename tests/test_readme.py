@@ -14,7 +14,7 @@ from ganvas.data import idx
 from tests.data.test_idx import write
 
 ROOT = Path(__file__).parents[1]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -95,7 +95,7 @@ def test_the_python_example_runs() -> None:
     assert getattr(scope["images"], "shape", None) == (64, 1, 8, 8)
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", *(f"docs/{path.name}" for path in DOCS)])
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", *(path.relative_to(ROOT).as_posix() for path in DOCS)])
 def test_links_and_pictures_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         name, _, heading = target.partition("#")

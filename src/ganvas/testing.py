@@ -1,12 +1,13 @@
-"""For people with things of their own: what works with a generator and what does not, and whether an entry of a registry is sound."""
+"""For people with a generator of their own: what works with it. And whether what somebody registers is sound."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganvas.config import NetworkConfig
 from ganvas.device import stream
@@ -81,7 +82,7 @@ def _differentiable(model: Model) -> Finding:
         return Finding("gradients", False, f"do not flow: {str(error).splitlines()[0]}")
 
 
-def _space(model: Model, name: str, expected: torch.Tensor) -> Finding:
+def _space(model: Model, name: str, expected: Tensor) -> Finding:
     """A space works when what it takes out of a latent draws what the latent draws: `expected`, the samples of z."""
     try:
         space = open_space(model, name)
@@ -276,7 +277,8 @@ def check_sampler(name: str) -> None:
         _claim(not unknown, f"{name}: at_budget gives {sorted(unknown)}, which is no option of it")
     for option, default in sampler.options.items():
         if not isinstance(default, bool):
-            refused = _refuses(lambda option=option: draw(_two_gaussians, **{option: "nonsense"}))  # type: ignore[misc]
+            wrong: dict[str, Any] = {option: "nonsense"}
+            refused = _refuses(partial(draw, _two_gaussians, **wrong))
             _claim(
                 refused,
                 f"{name}: {option}='nonsense' must be a GanvasError (`ganvas.arrays` has count and number)",
@@ -286,13 +288,12 @@ def check_sampler(name: str) -> None:
     )
     classes = wrap(_Classes(), latent_dim=2, shape=(2,), num_classes=3)
     labels = torch.tensor([2, 0, 1, 1]).repeat(10)
-    held = sampler(
-        open_space(classes, "z"),
-        lambda x, y: _two_gaussians(x[:, :2] - 5.0 * y[:, None], y),
-        40,
-        labels=labels,
-        **sampler.tiny,
-    )
+
+    def around(samples: Tensor, labels: Tensor | None) -> Tensor:
+        centre = torch.zeros(len(samples), 1) if labels is None else 5.0 * labels[:, None]
+        return _two_gaussians(samples - centre)
+
+    held = sampler(open_space(classes, "z"), around, 40, labels=labels, **sampler.tiny)
     kept = held.labels is not None and torch.equal(held.labels, labels)
     near = ((held.samples.mean(1) / 5).round() == labels).float().mean() > 0.9
     _claim(kept and bool(near), f"{name}: sample i is not of the class labels[i]")
@@ -346,7 +347,8 @@ def check_metric(name: str) -> None:
             max(lost) > 0.1 * -min(lost) and max(lost) > 0,
             f"{name}: {value.name} is said to be better {better!r}, and no bad sample is worse than good ones",
         )
-    few = Inputs(*(Features(np.zeros((3, 2), np.float32) + i, None) for i in range(2)))
+    nothing = Features(np.zeros((3, 2), np.float32), None)
+    few = Inputs(nothing, nothing)
     if not metric.fits(few):  # what says that it fits has to compute
         metric.compute(few)
 
@@ -380,7 +382,8 @@ def _inputs(way: str) -> Inputs:
         fake = real.copy()
 
     def logits(points: np.ndarray) -> np.ndarray:
-        return -np.square(points[:, None] - centres).sum(2).astype(np.float32)
+        found: np.ndarray = -np.square(points[:, None] - centres).sum(2).astype(np.float32)
+        return found
 
     return Inputs(
         Features(fake, logits(fake)), Features(real, logits(real)), 0, asked, kinds, 4, Features(held_out, None),
@@ -391,11 +394,11 @@ def _inputs(way: str) -> Inputs:
 class _Classes(nn.Module):
     """Class k draws around 5 k."""
 
-    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         return z + 5.0 * labels[:, None]
 
 
-def _two_gaussians(samples: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+def _two_gaussians(samples: Tensor, labels: Tensor | None = None) -> Tensor:
     """log ratio of two Gaussians over the standard normal prior."""
     each = -(samples[:, None] - CENTRES).square().sum(2) / (2 * SIGMA**2) - math.log(2 * SIGMA**2)
     return each.logsumexp(1) + samples.square().sum(1) / 2

@@ -33,7 +33,8 @@ def run(
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
-        method: From `ganvas list finders`, learned or attribute. pca and ica read the spread of the space, sefa the weights, jacobian the derivative, local that at the seed's
+        method: From `ganvas list finders`, learned or attribute.
+            pca and ica read the spread of the space, sefa the weights, jacobian the derivative, local that at the seed's
             sample; learned trains a network to tell directions apart; attribute separates scores; random is the control.
         space: z, w, w+, styles or layer:NAME. Default: w where there is one, else z.
         attribute: For --method attribute: brightness, contrast, width, height, slant, or class:NAME.
