@@ -95,7 +95,9 @@ def test_the_python_example_runs() -> None:
     assert getattr(scope["images"], "shape", None) == (64, 1, 8, 8)
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", *(path.relative_to(ROOT).as_posix() for path in DOCS)])
+@pytest.mark.parametrize(
+    "page", ["README.md", "SECURITY.md", *(path.relative_to(ROOT).as_posix() for path in DOCS)]
+)
 def test_links_and_pictures_exist(page: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         name, _, heading = target.partition("#")

@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -44,6 +45,9 @@ def start(device: torch.device) -> None:
     global _store, _starts, _turns
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or td.is_initialized():
         return
+    # Every optimiser imports this. Imported with a group there, it holds on to it: `stop` would not end the group's threads, and one
+    # that drops its last tensor while the interpreter ends aborts the process.
+    import_module("torch._dynamo")
     backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
