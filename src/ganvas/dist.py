@@ -45,8 +45,8 @@ def start(device: torch.device) -> None:
     global _store, _starts, _turns
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or td.is_initialized():
         return
-    # Every optimiser imports this. Imported with a group there, it holds on to it: `stop` would not end the group's threads, and one
-    # that drops its last tensor while the interpreter ends aborts the process.
+    # Every optimiser imports this. Imported when there is a group it holds on to it: `stop` would not end the group's threads,
+    # and one that drops its last tensor while the interpreter ends aborts the process.
     import_module("torch._dynamo")
     backend = "gloo"
     if device.type == "cuda":
