@@ -23,7 +23,8 @@ from ganvas.data.idx import load_named
 from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.features.base import Embedded
-from ganvas.sampling.improve import Judge, Setting, at_budget
+from ganvas.sampling.improve import Judge
+from ganvas.sampling.settings import Setting, at_budget
 from judge import OUT, load_judge, prepare
 
 BUDGET = 10

@@ -20,8 +20,10 @@ from ganvas.model import Model
 from ganvas.networks.layers import MinibatchStd
 from ganvas.sampling import LogRatio, Truncated, fit_ratio, repair, samplers
 from ganvas.sampling.calibration import calibrate, fit_map
-from ganvas.sampling.improve import Judge, Outcome, Setting, at_budget, home_of, pareto, settings
+from ganvas.sampling.improve import Judge, Outcome, pareto
 from ganvas.sampling.improve import improve as improve_model
+from ganvas.sampling.settings import Setting, at_budget, settings
+from ganvas.sampling.store import home_of
 from ganvas.training import Result
 from tests.metrics.test_evaluate import album, unequal_digits
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution

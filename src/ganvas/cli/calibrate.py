@@ -40,7 +40,7 @@ def run(
     from ganvas import io, pictures
     from ganvas.cli import _shared
     from ganvas.model import load
-    from ganvas.sampling.improve import home_of
+    from ganvas.sampling.store import home_of
 
     if out is not None:
         _shared.outputs(out, ".safetensors")

@@ -53,8 +53,9 @@ def run(
     from ganvas.cli import _shared
     from ganvas.cli.calibrate import calibrated, describe
     from ganvas.model import load
-    from ganvas.sampling.improve import Judge, home_of, save
+    from ganvas.sampling.improve import Judge, save
     from ganvas.sampling.improve import improve as improve_model
+    from ganvas.sampling.store import home_of
 
     loaded = load(model, device=device)
     folder = home_of(loaded)

@@ -26,7 +26,7 @@ from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
 from ganvas.networks import StyleBased
 from ganvas.sampling import LogRatio, samplers
-from ganvas.sampling.improve import at_budget
+from ganvas.sampling.settings import at_budget
 from ganvas.web.quality import Gauge, Quality, Real
 from ganvas.web.state import Mix, Move, State, pack, unpack
 
