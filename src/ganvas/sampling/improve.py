@@ -19,6 +19,7 @@ from ganvas.features.stats import moments
 from ganvas.metrics.base import Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
+from ganvas.sampling.held_out import guided_by
 from ganvas.sampling.ratio import LogRatio
 from ganvas.sampling.rejection import MOST_BUDGET
 from ganvas.sampling.settings import Setting, settings
@@ -108,12 +109,18 @@ def improve(
     `judge` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again, `MORE` times n samples
     with other numbers, beside the prior, so that what is reported was not chosen for its luck. The best of them helps when it is
     ahead of the prior by more than two standard errors there.
+    Raises `GanvasError` when the judge sees by what guides.
     """
     arrays.count(budget, "budget", most=MOST_BUDGET)
     arrays.count(n, "n", 100)
     if objective not in ("frechet", "precision", "recall", "f1"):
         raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
+    if guided_by(ratio, judge.extractor):
+        raise GanvasError(
+            f"The critic was trained on the features of {judge.extractor.id}, which can not judge what it guides. "
+            "Take ganvas.sampling.independent_extractor(ratio, real)."
+        )
     sign = 1.0 if objective == "frechet" else -1.0
 
     def measured(setting: Setting, seed: int, n: int) -> tuple[Outcome, Tensor]:
