@@ -26,7 +26,7 @@ def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
 
     Called before the work: nobody waits for a picture that has no place.
     """
-    from ganvas.data.idx import cache_folder
+    from ganvas.cache import cache_folder
     from ganvas.errors import GanvasError
     from ganvas.io import check_place
 
@@ -47,7 +47,7 @@ def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
 def without_cache() -> None:
     """Say so on stderr when nothing can be kept in the user's cache: what is only quicker with it goes on without."""
     from ganvas import io
-    from ganvas.data.idx import cache_folder
+    from ganvas.cache import cache_folder
 
     if not io.writable(cache_folder()):
         print(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ganvas import io
+from ganvas.cache import cache_folder
 from ganvas.data import Dataset
-from ganvas.data.idx import cache_folder
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, classifier, open_extractor

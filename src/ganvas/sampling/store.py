@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ganvas import io
+from ganvas.cache import cache_folder
 from ganvas.config import from_dict
-from ganvas.data.idx import cache_folder
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
 from ganvas.model import Model

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import torch
 from torch import Tensor
 
-from ganvas.data.idx import cache_folder
+from ganvas.cache import cache_folder
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import hash_of
