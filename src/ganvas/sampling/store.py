@@ -6,7 +6,6 @@ from ganvas import io
 from ganvas.cache import cache_folder
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
 from ganvas.model import Model
 from ganvas.sampling.settings import Setting
 
@@ -17,8 +16,8 @@ def home_of(model: Model) -> Path:
     if path is not None:
         for parent in list(path.resolve().parents)[:3]:
             if (parent / "config.json").is_file() and (parent / "snapshots").is_dir():
-                return parent / "sampling" / hash_of(model.generator)
-    return cache_folder() / "sampling" / hash_of(model.generator)
+                return parent / "sampling" / model.hash
+    return cache_folder() / "sampling" / model.hash
 
 
 def kept_ratio(model: Model) -> Path:

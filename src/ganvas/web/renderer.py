@@ -14,7 +14,6 @@ from torch import Tensor
 from ganvas.cache import cache_folder
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
 from ganvas.latent import LatentSpace, open_space, spaces
 from ganvas.latent.directions import Direction, edit, find, load_directions, save, without
 from ganvas.latent.invert import invert, scale_of
@@ -60,7 +59,7 @@ class Renderer:
         self.name = name.encode(
             "utf-8", "replace"
         ).decode()  # a folder's may hold bytes that no page can show
-        self.hash = hash_of(model.generator)
+        self.hash = model.hash
         self.space = open_space(model)
         self.spaces = {self.space.name: self.space}
         for other in ("z", "w+"):
