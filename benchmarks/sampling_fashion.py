@@ -16,14 +16,15 @@ import statistics
 import torch
 
 import ganvas
-from ganvas.cli.calibrate import calibrated
 from ganvas.config import DataConfig
 from ganvas.data import Dataset
 from ganvas.data.idx import load_named
 from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.features.base import Embedded
-from ganvas.sampling.improve import Judge, Setting, at_budget
+from ganvas.sampling import calibrate_model
+from ganvas.sampling.improve import Judge
+from ganvas.sampling.settings import Setting, at_budget
 from judge import OUT, load_judge, prepare
 
 BUDGET = 10
@@ -94,9 +95,7 @@ def main() -> None:
                     ).run.path
                 )  # fmt: skip
             model = ganvas.load(path, device="cpu")
-            ratio, _ = calibrated(
-                model, "fashion-mnist", "auto", "auto", seed, lambda what, done, total: None
-            )
+            ratio, _ = calibrate_model(model, "fashion-mnist", seed=seed, judged=True)
             print(
                 f"{which}, seed {seed}: AUC {ratio.report.auc:.3f}, effective {ratio.report.ess:.1%}",
                 flush=True,

@@ -18,7 +18,7 @@ from ganvas.data.toy import Mixture
 from ganvas.latent import LatentZ
 from ganvas.metrics.modes import point_modes
 from ganvas.sampling import fit_ratio, samplers
-from ganvas.sampling.improve import at_budget
+from ganvas.sampling.settings import at_budget
 from judge import OUT
 
 SIGMA, TRAIN, TEST, SAMPLES = 0.05, 64_000, 10_000, 10_000

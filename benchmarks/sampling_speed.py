@@ -15,7 +15,7 @@ import ganvas
 from ganvas.latent import LatentZ
 from ganvas.sampling import samplers
 from ganvas.sampling.critics import FeatureCritic, judge
-from ganvas.sampling.improve import at_budget
+from ganvas.sampling.settings import at_budget
 
 RUNS = 3
 

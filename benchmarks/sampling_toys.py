@@ -20,7 +20,7 @@ from ganvas.data.toy import distribution
 from ganvas.latent import LatentZ
 from ganvas.metrics.sliced import sliced_wasserstein
 from ganvas.sampling import fit_ratio, samplers
-from ganvas.sampling.improve import at_budget
+from ganvas.sampling.settings import at_budget
 from judge import OUT
 
 SAMPLES = 10_000

@@ -1,4 +1,5 @@
 import contextlib
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import ganvas
+from ganvas.checkpoint import hash_of
 from ganvas.cli import main
 from ganvas.config import DataConfig, NetworkConfig
 from ganvas.errors import GanvasError
@@ -441,3 +443,13 @@ def test_a_header_writes_nothing_on_the_terminal_and_is_no_wrapped_module(
     said = capsys.readouterr().err
     assert r"holds a \x1b]0;a title\x07" in said
     assert "\x1b" not in said
+
+
+def test_the_hash_is_that_of_the_weights_and_counted_once(trained: Result) -> None:
+    model = ganvas.load(trained.run.path)
+    assert model.hash == hash_of(model.generator)
+    assert model.hash is model.hash
+    other = copy.deepcopy(model.generator)
+    with torch.no_grad():
+        next(other.parameters()).flatten()[0] += 1
+    assert replace(model, generator=other).hash == hash_of(other) != model.hash

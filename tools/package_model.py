@@ -18,12 +18,12 @@ import torch
 
 import ganvas
 from ganvas import io
-from ganvas.cli.calibrate import calibrated
 from ganvas.data import load_dataset
 from ganvas.data.idx import CLASSES
 from ganvas.metrics import evaluate
 from ganvas.model import PACKAGED, save_network
 from ganvas.runs import open_run
+from ganvas.sampling import calibrate_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from judge import features, frechet, load_judge, splits
@@ -36,7 +36,7 @@ REALS = 1000
 def extras(folder: Path, data: str) -> None:
     """ratio.safetensors, and real.npz: `REALS` images that the generator was trained on."""
     model = ganvas.load(folder, device="cpu")
-    ratio, _ = calibrated(model, data, "auto", "auto", 0, lambda what, done, total: None)
+    ratio, _ = calibrate_model(model, data, judged=True)
     ratio.save(folder / "ratio.safetensors")
     print(ratio.report)
     assert model.info.data is not None

@@ -3,6 +3,7 @@
 `rebuild` makes a network again from what its file says of it, which anybody may have written.
 """
 
+import hashlib
 import threading
 import time
 import warnings
@@ -25,6 +26,15 @@ MOST_TENSORS = 1024
 
 Named = Iterable[tuple[str, nn.Module]]
 Optimizers = Iterable[tuple[str, torch.optim.Optimizer]]
+
+
+def hash_of(module: nn.Module) -> str:
+    """Eight digits of the SHA-256 of all weights, the same on every device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:8]
 
 
 def pack(random: torch.Generator, modules: Named, optimizers: Optimizers) -> dict[str, Tensor]:

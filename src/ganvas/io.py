@@ -101,6 +101,15 @@ def check_place(path: Path) -> None:
         ) from error
 
 
+def writable(folder: Path) -> bool:
+    """Whether files can be written into a folder, which need not be there yet."""
+    try:
+        check_place(folder / "file")
+    except GanvasError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Like `atomic` for a folder that may exist: a reader finds the old one, the new one, or for an instant none."""

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, dist, io, networks, pictures
-from ganvas.checkpoint import check_numbers, rebuild
+from ganvas.checkpoint import check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, counted, printable
@@ -168,6 +169,11 @@ class Model:
     def latent_dim(self) -> int:
         """Length of z."""
         return self.generator.latent_dim
+
+    @cached_property
+    def hash(self) -> str:
+        """Eight digits of the SHA-256 of the generator's weights, which stay as they are: counted once."""
+        return hash_of(self.generator)
 
     @property
     def is_packaged(self) -> bool:

@@ -130,3 +130,15 @@ def test_a_grid_that_no_screen_shows_is_refused_before_a_sample_is_drawn(
 def test_numbers_of_samples_are_held_to() -> None:
     with pytest.raises(ValueError, match="3 samples came, and 4"):
         pictures._write_array(memory.BytesIO(), [torch.zeros(3, 2)], 4)
+
+
+def test_drawing_imports_neither_metrics_nor_training(tmp_path: Path) -> None:
+    code = (
+        "import sys; from ganvas.cli import main\n"
+        "assert main(['sample', 'fashion', '--n', '2', '--sampler', 'budget', '--budget', '2', '--out', sys.argv[1]]) == 0\n"
+        "print({name for name in sys.modules if name.startswith(('ganvas.metrics', 'ganvas.training', 'matplotlib'))})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "two.npz")], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ganvas.cache import cache_folder
 from ganvas.config import DataConfig
 from ganvas.data import idx, load_dataset
 from ganvas.errors import GanvasError
@@ -119,7 +120,7 @@ def test_download_is_checked_and_cached(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(idx.URLS, "mnist", server.as_uri() + "/")
     with pytest.raises(GanvasError, match=r"SHA-256 .* It was not kept"):
         load_dataset("mnist")
-    assert not list(idx.cache_folder().rglob("*")) or not list(idx.cache_folder().rglob("*.gz"))
+    assert not list(cache_folder().rglob("*")) or not list(cache_folder().rglob("*.gz"))
     good = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in server.iterdir()}
     monkeypatch.setitem(idx.SHA256, "mnist", good)
     assert len(load_dataset("mnist")) == 20

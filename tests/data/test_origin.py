@@ -1,6 +1,7 @@
 """What a file from outside may have opened: the sets that ganvas knows and that are here, and nothing else."""
 
 import shutil
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.cache import cache_folder
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, arrays, idx, origin
 from ganvas.errors import GanvasError
@@ -28,7 +30,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{url} was asked for")
 
     monkeypatch.setattr(idx, "SYSTEM_FOLDERS", {})
-    monkeypatch.setattr(idx.urllib.request, "urlopen", asked)
+    monkeypatch.setattr(urllib.request, "urlopen", asked)
 
 
 @pytest.mark.usefixtures("bare_machine")
@@ -164,7 +166,7 @@ def test_a_mark_is_of_its_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert not origin.is_marked(config, made), "the same words mean another folder here"
-    key = idx.cache_folder() / "key"
+    key = cache_folder() / "key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.stat().st_size == 32
 

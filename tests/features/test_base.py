@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import io
+from ganvas.checkpoint import hash_of
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier, decoded, embed, embed_dataset, extractors, open_extractor
-from ganvas.features.base import Raw, grey_or_rgb, hash_of
+from ganvas.features.base import Raw, grey_or_rgb
 from ganvas.features.cache import path_of
 
 CPU = torch.device("cpu")

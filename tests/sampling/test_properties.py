@@ -16,7 +16,7 @@ from ganvas import sampling
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace, LatentZ
 from ganvas.sampling import samplers
-from ganvas.sampling.improve import Setting
+from ganvas.sampling.settings import Setting
 
 NUMBERS = {
     name: [option for option, value in samplers.get(name).options.items() if type(value) is not bool]

@@ -14,14 +14,20 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas.cli import main
+from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
+from ganvas.features import open_extractor
+from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent import LatentZ, open_space
 from ganvas.model import Model
 from ganvas.networks.layers import MinibatchStd
-from ganvas.sampling import LogRatio, Truncated, fit_ratio, repair, samplers
+from ganvas.sampling import LogRatio, Truncated, fit_ratio, independent_extractor, repair, samplers
 from ganvas.sampling.calibration import calibrate, fit_map
-from ganvas.sampling.improve import Judge, Outcome, Setting, at_budget, home_of, pareto, settings
+from ganvas.sampling.held_out import guided_by
+from ganvas.sampling.improve import Judge, Outcome, pareto
 from ganvas.sampling.improve import improve as improve_model
+from ganvas.sampling.settings import Setting, at_budget, settings
+from ganvas.sampling.store import home_of
 from ganvas.training import Result
 from tests.metrics.test_evaluate import album, unequal_digits
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
@@ -325,6 +331,37 @@ def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     z = torch.randn(3, model.latent_dim, requires_grad=True)
     (slope,) = torch.autograd.grad(ratio(model.generator(z)).sum(), z)
     assert slope.abs().sum() > 0
+
+    held_out = Dataset("noise", noise, (1, 28, 28), "noise", torch.zeros(300).long(), ("noise",))
+    judge = Judge(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
+    with pytest.raises(GanvasError, match="can not judge what it guides"):
+        improve_model(model, ratio, judge, budget=1, n=100)
+    with pytest.raises(GanvasError, match="classifier-fashion-mnist, which can not judge what it guides"):
+        independent_extractor(ratio, held_out, "classifier-fashion-mnist", device="cpu")
+    assert independent_extractor(ratio, held_out, "raw", device="cpu").id == "raw"
+
+
+def test_an_extractor_that_did_not_guide_is_trained_on_what_was_not_held_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And kept: the same weights the second time, of another kind than the guide."""
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    data = load_dataset("digits")
+    _, held_out = data.split(0.3, 0)
+    bundled = open_extractor("auto", held_out, "cpu")
+    assert isinstance(bundled, ClassifierExtractor)
+    images, labels = data.take(torch.arange(300))
+    ratio = fit_ratio(
+        LatentZ(album(data)), images[:150], labels[:150], train=(images[150:], labels[150:]), guide=bundled.network,
+        method="platt", steps=5,
+    )  # fmt: skip
+    assert guided_by(ratio, bundled)
+    judge = independent_extractor(ratio, held_out, device="cpu")
+    assert isinstance(judge, ClassifierExtractor)
+    assert not guided_by(ratio, judge)
+    assert judge.network.spec["body"] == "residual" != bundled.network.spec["body"]
+    assert judge.id == independent_extractor(ratio, held_out, device="cpu").id
+    assert [path.parent.name for path in tmp_path.rglob("*.safetensors")] == ["extractors"]
 
 
 class Classes(nn.Module):

@@ -8,7 +8,7 @@ import ganvas
 from ganvas.model import PACKAGED, Model
 from ganvas.networks import build_generator
 from ganvas.sampling import LogRatio
-from ganvas.sampling.improve import kept_ratio
+from ganvas.sampling.store import kept_ratio
 from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 

@@ -26,7 +26,7 @@ def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
 
     Called before the work: nobody waits for a picture that has no place.
     """
-    from ganvas.data.idx import cache_folder
+    from ganvas.cache import cache_folder
     from ganvas.errors import GanvasError
     from ganvas.io import check_place
 
@@ -44,23 +44,12 @@ def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
             raise GanvasError(f"{error} For the cache: set GANVAS_CACHE to a folder of your own.") from error
 
 
-def writable(folder: Path) -> bool:
-    """Whether files can be written into a folder, which need not be there yet."""
-    from ganvas.errors import GanvasError
-    from ganvas.io import check_place
-
-    try:
-        check_place(folder / "file")
-    except GanvasError:
-        return False
-    return True
-
-
 def without_cache() -> None:
     """Say so on stderr when nothing can be kept in the user's cache: what is only quicker with it goes on without."""
-    from ganvas.data.idx import cache_folder
+    from ganvas import io
+    from ganvas.cache import cache_folder
 
-    if not writable(cache_folder()):
+    if not io.writable(cache_folder()):
         print(
             f"note: nothing can be kept in {cache_folder()}, so the next time takes as long as this one. "
             "Set GANVAS_CACHE to a folder of your own.",

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from ganvas.data import Dataset
-    from ganvas.model import Model
     from ganvas.sampling import LogRatio
 
 
@@ -40,7 +38,8 @@ def run(
     from ganvas import io, pictures
     from ganvas.cli import _shared
     from ganvas.model import load
-    from ganvas.sampling.improve import home_of
+    from ganvas.sampling import calibrate_model
+    from ganvas.sampling.store import home_of
 
     if out is not None:
         _shared.outputs(out, ".safetensors")
@@ -49,7 +48,7 @@ def run(
         path = out or home_of(loaded) / "ratio.safetensors"
         plot = path.with_name("calibration.png")
         _shared.outputs(path, beside=[plot])
-        ratio, _ = calibrated(loaded, data, critic, method, seed, tell, judged=False)
+        ratio, _ = calibrate_model(loaded, data, critic=critic, method=method, seed=seed, progress=tell)
     if not first:
         return
     ratio.save(path)
@@ -72,59 +71,6 @@ def describe(ratio: "LogRatio") -> str:
         f"KL(data | generator) at least {max(0.0, r.kl):.2f} nats",
     ]
     return "\n".join([*lines, *(f"warning: {each}" for each in r.warnings)])
-
-
-def calibrated(
-    model: "Model", data: str | None, critic: Any, method: Any, seed: int, tell: Any, judged: bool = True
-) -> "tuple[LogRatio, Dataset]":  # fmt: skip
-    """The ratio, and the half of the held-out data that it was not calibrated on.
-
-    Not `judged`: where all of it is only just enough, all of it calibrates.
-    """
-    from dataclasses import replace
-
-    from ganvas.errors import GanvasError
-    from ganvas.latent import LatentZ
-    from ganvas.latent.attributes import classifier_of, load_data_of
-    from ganvas.sampling.ratio import LEAST_REAL, fit_ratio
-
-    dataset, config = load_data_of(model, data)
-    seen = classifier_of(model)
-    guide_network = None if seen is None or tuple(seen.network.shape) != tuple(model.shape) else seen.network
-    share, need = config.holdout, LEAST_REAL * (2 if judged else 1)
-    # Of other data nothing was trained on: as much as is needed may be held out.
-    known = model.info.data
-    if known is None or config.source != known.config.source:
-        share = max(share, min(0.5, 2 * LEAST_REAL / len(dataset)))
-    train, held = dataset.split(share, config.fold)
-    if len(held) < need:
-        raise GanvasError(
-            f"This needs {need} real samples that the model was not trained on{', half of them to judge by' if judged else ''}; "
-            f"of {dataset.name} there are {len(held)}. Give {2 * need} others or more with --data, or train with "
-            "--set data.holdout=0.5."
-        )
-    assert held.indices is not None
-    guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
-    if len(guide) < LEAST_REAL:
-        guide = held
-
-    def everything(part: "Dataset", most: int) -> Any:
-        import torch
-
-        rows = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most]
-        return part.take(rows)
-
-    real, labels = everything(guide, len(guide))
-    ratio = fit_ratio(
-        LatentZ(model), real, labels, train=everything(train, 30_000), guide=guide_network, critic=critic, method=method,
-        seed=seed, progress=tell,
-    )  # fmt: skip
-    if known is None:
-        ratio.report.warnings.append(
-            "It is not known what this model was trained on: held-out samples may be among it, and judged "
-            "too well."
-        )
-    return ratio, judge
 
 
 def _plot(ratio: "LogRatio") -> Any:

@@ -62,7 +62,7 @@ def run(
     subjects: list[Path] = open_run(samples).snapshots if snapshots else [samples]
     if out is not None:
         _shared.outputs(out, ".json")
-    kept_in_run = is_run and _shared.writable(samples)
+    kept_in_run = is_run and io.writable(samples)
     found: Evaluation | None = None
     with _shared.together(device) as (here, first), _shared.progress() as tell:
         if first:

@@ -1,16 +1,12 @@
 """`ganvas improve`"""
 
 import json as json_module
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 if TYPE_CHECKING:
-    from ganvas.data import Dataset
-    from ganvas.features import Extractor
-    from ganvas.sampling import LogRatio
     from ganvas.sampling.improve import Improvement
 
 
@@ -51,10 +47,12 @@ def run(
     """
     from ganvas import io, pictures
     from ganvas.cli import _shared
-    from ganvas.cli.calibrate import calibrated, describe
+    from ganvas.cli.calibrate import describe
     from ganvas.model import load
-    from ganvas.sampling.improve import Judge, home_of, save
+    from ganvas.sampling import calibrate_model, independent_extractor
+    from ganvas.sampling.improve import Judge, save
     from ganvas.sampling.improve import improve as improve_model
+    from ganvas.sampling.store import home_of
 
     loaded = load(model, device=device)
     folder = home_of(loaded)
@@ -63,8 +61,9 @@ def run(
     _shared.outputs(folder / "improve.json", beside=files)
     _shared.without_cache()
     with _shared.progress() as tell:
-        ratio, held_out = calibrated(loaded, data, critic, "auto", seed, tell)
-        judge = Judge(_independent(extractor, ratio, held_out, device, tell), held_out)
+        ratio, held_out = calibrate_model(loaded, data, critic=critic, seed=seed, judged=True, progress=tell)
+        judges = independent_extractor(ratio, held_out, extractor, device=device, progress=tell)
+        judge = Judge(judges, held_out)
         found = improve_model(
             loaded, ratio, judge, budget=budget, objective=objective, n=n, seed=seed, progress=tell
         )
@@ -91,48 +90,6 @@ def run(
         f"-> {shown}: pareto.png, before.png, after.png"
         + (f"; ganvas sample {model} --best" if found.helps else "")
     )
-
-
-def _independent(name: str, ratio: "LogRatio", held_out: "Dataset", device: str, tell: Any) -> "Extractor":
-    """An extractor that the ratio was not made with."""
-    from tempfile import TemporaryDirectory
-
-    import torch
-
-    from ganvas.cli import _shared
-    from ganvas.data.idx import cache_folder
-    from ganvas.device import resolve_device
-    from ganvas.errors import GanvasError
-    from ganvas.features import classifier, open_extractor
-    from ganvas.sampling.critics import FeatureCritic
-
-    usual = open_extractor(name, held_out, device)
-    if not isinstance(ratio.network, FeatureCritic) or not isinstance(usual, classifier.ClassifierExtractor):
-        return usual
-    mine, guide = usual.network.state_dict(), ratio.network.guide.state_dict()
-    same = mine.keys() == guide.keys() and all(torch.equal(mine[k].cpu(), guide[k].cpu()) for k in mine)
-    if not same:
-        return usual
-    if name != "auto":
-        raise GanvasError(
-            f"The critic was trained on the features of {name}, which can not judge what it guides."
-        )
-    path = cache_folder() / "extractors" / f"residual-{held_out.name}-{held_out.fingerprint}.safetensors"
-    if path.is_file():
-        return classifier.load(path, resolve_device(device))
-    rest = torch.ones(len(held_out.items), dtype=torch.bool)
-    assert held_out.indices is not None
-    rest[held_out.indices] = False
-    trained = classifier.train_on(
-        replace(held_out, indices=rest.nonzero()[:, 0]), held_out, seed=1, body="residual", device=resolve_device(device),
-        advance=lambda share: tell("a classifier of another kind to judge by", round(1000 * share), 1000),
-    )  # fmt: skip
-    with TemporaryDirectory() as elsewhere:
-        # Where the cache can not be written the classifier lives as long as this command.
-        if not _shared.writable(path.parent):
-            path = Path(elsewhere) / path.name
-        classifier.save(path, trained, f"judge-{held_out.name}", {"data": held_out.fingerprint, "seed": 1})
-        return classifier.load(path, resolve_device(device))
 
 
 def _table(found: "Improvement") -> None:

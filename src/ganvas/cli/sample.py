@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ganvas.cli._shared import Tell
     from ganvas.model import Model
     from ganvas.sampling import LogRatio
-    from ganvas.sampling.improve import Setting
+    from ganvas.sampling.settings import Setting
 
 MOST_ROWS = 20
 """Of a picture with a row for each class."""
@@ -118,7 +118,8 @@ def _setting(
     model: "Model", sampler: str, budget: int, options: tuple[str, ...], truncate: float | None, best: bool
 ) -> "Setting":
     """What the flags say, or what was recommended."""
-    from ganvas.sampling.improve import Setting, at_budget, best_of
+    from ganvas.sampling.settings import Setting, at_budget
+    from ganvas.sampling.store import best_of
 
     if best:
         return best_of(model)
@@ -131,8 +132,8 @@ def _ratio(model: "Model", setting: "Setting", given: Path | None, name: Path) -
     """The calibrated ratio that a sampler follows; None for one that never asks."""
     from ganvas.errors import GanvasError
     from ganvas.sampling import samplers
-    from ganvas.sampling.improve import kept_ratio
     from ganvas.sampling.ratio import LogRatio
+    from ganvas.sampling.store import kept_ratio
 
     if samplers.get(setting.sampler).blind:
         return None

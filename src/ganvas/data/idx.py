@@ -3,8 +3,6 @@
 import gzip
 import hashlib
 import math
-import os
-import urllib.request
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganvas import io
+from ganvas.cache import cache_folder, fetch
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, datasets
 from ganvas.data.labels import number
@@ -51,22 +50,6 @@ SHA256 = {
     },
 }
 """Of the compressed files as published by their authors."""
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: GANVAS_CACHE, or `ganvas` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("GANVAS_CACHE") or Path(base) / "ganvas")
-
-
-def fetch(url: str, otherwise: str) -> bytes:
-    """What lies at `url`; raises `GanvasError` that ends with `otherwise`, the way without a download."""
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response:
-            content: bytes = response.read()
-    except OSError as error:
-        raise GanvasError(f"Could not download {url}: {error}. {otherwise}") from error
-    return content
 
 
 def is_idx_folder(path: Path) -> bool:

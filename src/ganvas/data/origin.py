@@ -13,6 +13,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from ganvas.cache import cache_folder
 from ganvas.config import DataConfig
 from ganvas.data import idx
 from ganvas.data.base import datasets
@@ -69,7 +70,7 @@ def _said(config: DataConfig) -> str:
 
 def _key(make: bool) -> bytes | None:
     """This user's key, kept beside what is downloaded."""
-    path: Path = idx.cache_folder() / "key"
+    path = cache_folder() / "key"
     with suppress(OSError):
         if make and not (path.is_file() and path.stat().st_size == KEY_BYTES):
             _make_key(path)

@@ -1,6 +1,5 @@
 """What an extractor is: uint8 images in, features (and perhaps class scores) out, under a name that says how."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import dist
+from ganvas.checkpoint import hash_of
 from ganvas.errors import GanvasError
 from ganvas.features.stats import Moments
 from ganvas.registry import Registry
@@ -37,15 +37,6 @@ class Extractor(Protocol):
 
 Opener = Callable[[torch.device], Extractor]
 extractors: Registry[Opener] = Registry("extractor")
-
-
-def hash_of(module: nn.Module) -> str:
-    """Eight digits of the SHA-256 of all weights, the same on every device."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:8]
 
 
 def grey_or_rgb(images: Tensor, channels: int) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ganvas import dist, io
+from ganvas.cache import cache_folder
 from ganvas.data import Dataset
-from ganvas.data.idx import cache_folder
 from ganvas.errors import GanvasError
 from ganvas.features.base import Extractor, Features, embed
 from ganvas.features.stats import MAX_DIM, Moments, moments

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import io
-from ganvas.checkpoint import rebuild
+from ganvas.checkpoint import hash_of, rebuild
 from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError
-from ganvas.features.base import Embedded, extractors, grey_or_rgb, hash_of
+from ganvas.features.base import Embedded, extractors, grey_or_rgb
 from ganvas.types import Shape
 
 FOLDER = Path(__file__).with_name("weights")

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganvas import io
-from ganvas.data.idx import cache_folder, fetch
+from ganvas.cache import cache_folder, fetch
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from ganvas import arrays, io
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
 from ganvas.latent.attributes import attributes
 from ganvas.latent.finders import finders
 from ganvas.latent.paths import Perception, pyramid
@@ -88,7 +87,7 @@ def named(
     see: Perception = pyramid,
 ) -> list[Direction]:
     """Unit vectors (k, D) and their scores (k,) as measured directions called `method-0`, `method-1`, ..."""
-    mark, made = hash_of(space.model.generator), {"version": version("ganvas"), **made}
+    mark, made = space.model.hash, {"version": version("ganvas"), **made}
     raw = [
         Direction(
             f"{method}-{i}",
@@ -219,7 +218,7 @@ def load_directions(path: Path, model: Model | None = None) -> list[Direction]:
         found = [_checked(tensors[str(i)], row) for i, row in enumerate(header["directions"])]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GanvasError(f"{path} has a damaged header: {error!r}.") from error
-    mark = None if model is None else hash_of(model.generator)
+    mark = None if model is None else model.hash
     if mark and any(each.model != mark for each in found):
         raise GanvasError(f"{path} holds directions of another model ({found[0].model}, this one is {mark}).")
     if model is not None:

@@ -9,7 +9,6 @@ from ganvas import arrays, io
 from ganvas.checkpoint import Checkpoint, rebuild
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
 from ganvas.latent.fit import Progress, fit
 from ganvas.latent.invert import Inversion, Search, as_floats, choose, scale_of
 from ganvas.latent.paths import Perception, pyramid
@@ -54,7 +53,7 @@ def train_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(space).to(space.model.device)
-    job = {"job": "encoder", "model": hash_of(space.model.generator), "space": space.name, "steps": steps, "batch": batch,
+    job = {"job": "encoder", "model": space.model.hash, "space": space.name, "steps": steps, "batch": batch,
            "rate": rate, "seed": seed}  # fmt: skip
     if path is not None and path.is_file():
         tensors, header = io.load_tensors(path)

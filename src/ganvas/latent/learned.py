@@ -16,7 +16,6 @@ from ganvas import arrays
 from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
 from ganvas.latent.fit import Progress, fit
 from ganvas.latent.space import LatentSpace
 
@@ -139,7 +138,7 @@ def learn(
         raise GanvasError(
             f"Learned directions are orthogonal: ask for 2 to {space.size} of {space.name!r}, not {count}."
         )
-    job = {"job": "learn", "model": hash_of(space.model.generator), "space": space.name, "count": count, "seed": seed,
+    job = {"job": "learn", "model": space.model.hash, "space": space.name, "count": count, "seed": seed,
            "steps": steps, "batch": batch, "rate": rate}  # fmt: skip
     checkpoint = Checkpoint(state, job)
     shifts, accuracy = _train(space, count, None, steps, batch, rate, seed, checkpoint, progress)

@@ -13,7 +13,6 @@ from torch import Tensor
 from ganvas import arrays, io
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
 from ganvas.latent.attributes import open_attribute
 from ganvas.latent.directions import Direction, measured, without
 from ganvas.latent.paths import Perception, pyramid
@@ -146,9 +145,7 @@ def attribute(
         **chance._asdict(),
     }  # fmt: skip
     score = accuracies[best] if taught is None else taught.accuracy
-    found = Direction(
-        name, vector, space.name, hash_of(space.model.generator), "attribute", 1.0, score=score, made=made
-    )
+    found = Direction(name, vector, space.name, space.model.hash, "attribute", 1.0, score=score, made=made)
     return measured(space, found, see)
 
 

@@ -2,6 +2,7 @@
 
 from ganvas.sampling.base import Drawn, Ratio, samplers
 from ganvas.sampling.flow import flow, repair, transport
+from ganvas.sampling.held_out import calibrate_model, independent_extractor
 from ganvas.sampling.langevin import ex2, langevin
 from ganvas.sampling.metropolis import metropolis, resample
 from ganvas.sampling.ratio import LogRatio, fit_ratio
@@ -16,9 +17,11 @@ __all__ = [
     "Ratio",
     "Truncated",
     "budget",
+    "calibrate_model",
     "ex2",
     "fit_ratio",
     "flow",
+    "independent_extractor",
     "langevin",
     "magnet",
     "metropolis",

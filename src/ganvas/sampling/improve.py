@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,110 +11,24 @@ import torch
 from torch import Tensor
 
 from ganvas import arrays, io
-from ganvas.config import from_dict
 from ganvas.data import Dataset
-from ganvas.data.idx import cache_folder
-from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, Features, embed
-from ganvas.features.base import hash_of
 from ganvas.features.cache import batches
 from ganvas.features.stats import moments
-from ganvas.latent.space import LatentSpace, LatentZ, open_space, spaces
 from ganvas.metrics.base import Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
-from ganvas.sampling.base import Callback, Drawn, samplers
+from ganvas.sampling.held_out import guided_by
 from ganvas.sampling.ratio import LogRatio
 from ganvas.sampling.rejection import MOST_BUDGET
-from ganvas.sampling.truncation import Mode, Truncated, usual_amounts
+from ganvas.sampling.settings import Setting, settings
 
 Objective = Literal["frechet", "precision", "recall", "f1"]
 MEASURES = ("frechet", "precision", "recall", "coverage")
 Progress = Callable[[str, int, int], None]
 FINALISTS, MORE = 2, 4
 """So many of the best are drawn again, so many times more samples: the first of many noisy figures is the luckiest."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A sampler with its options, on a truncated space or not: everything that `ganvas sample` needs to use it again."""
-
-    sampler: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    truncation: float | None = None
-    mode: Mode = "auto"
-
-    @property
-    def label(self) -> str:
-        """`budget 10` or `truncate 0.8 + budget 10`."""
-        words = [str(v) if isinstance(v, str) else f"{v:g}" for v in self.options.values()]
-        return (f"truncate {self.truncation:g} + " if self.truncation else "") + " ".join(
-            [self.sampler, *words]
-        )
-
-    def space(self, model: Model) -> LatentSpace:
-        """Where it draws: z, or the truncated w (z without one)."""
-        return (
-            LatentZ(model)
-            if self.truncation is None
-            else Truncated(_where(model), self.truncation, self.mode)
-        )
-
-    def draw(
-        self, model: Model, ratio: LogRatio | None, n: int, *, seed: int = 0, labels: Tensor | None = None,
-        callback: Callback | None = None,
-    ) -> Drawn:  # fmt: skip
-        """n samples. The ratio is calibrated anew for a truncated space."""
-        space = self.space(model)
-        if ratio is None and not samplers.get(self.sampler).blind:
-            raise GanvasError(
-                f"The sampler {self.sampler!r} needs a calibrated ratio. Run: ganvas calibrate MODEL"
-            )
-        if ratio is not None and self.truncation is not None and not samplers.get(self.sampler).blind:
-            ratio = ratio.refit(space, labels=labels)
-        if samplers.get(self.sampler).in_w:
-            space = _where(model)
-        judge = ratio or _no_evidence
-        return samplers.get(self.sampler)(
-            space,
-            judge,
-            n,
-            generator=stream(seed, "sampling"),
-            labels=labels,
-            callback=callback,
-            **self.options,
-        )
-
-
-def _no_evidence(samples: Tensor, labels: Tensor | None) -> Tensor:
-    return torch.zeros(len(samples), device=samples.device)
-
-
-def _where(model: Model) -> LatentSpace:
-    return open_space(model, "w") if "w" in spaces(model) else LatentZ(model)
-
-
-def at_budget(name: str, budget: int) -> Setting:
-    """A sampler at about `budget` forward passes a sample; a gradient counts for three of them."""
-    return Setting(name, samplers.get(name).at_budget(budget))
-
-
-def settings(model: Model, budget: int) -> list[Setting]:
-    """What `improve` tries at a budget, as the samplers say of themselves: what asks no ratio first, truncated spaces last."""
-    flat = "w" in spaces(model)
-    facts = {name: samplers.get(name) for name in samplers}
-    order = sorted(facts, key=lambda name: (not facts[name].blind, facts[name].tried_from or 0))
-    found = [Setting(name, options) for name in order for options in facts[name].variants(budget, flat)]
-    composed = [name for name in order if facts[name].tried_truncated]
-    return [
-        *found,
-        *(
-            replace(at_budget(name, budget), truncation=a)
-            for name in composed
-            for a in usual_amounts(flat)[:2]
-        ),
-    ]
 
 
 @dataclass
@@ -195,12 +109,18 @@ def improve(
     `judge` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again, `MORE` times n samples
     with other numbers, beside the prior, so that what is reported was not chosen for its luck. The best of them helps when it is
     ahead of the prior by more than two standard errors there.
+    Raises `GanvasError` when the judge sees by what guides.
     """
     arrays.count(budget, "budget", most=MOST_BUDGET)
     arrays.count(n, "n", 100)
     if objective not in ("frechet", "precision", "recall", "f1"):
         raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
+    if guided_by(ratio, judge.extractor):
+        raise GanvasError(
+            f"The critic was trained on the features of {judge.extractor.id}, which can not judge what it guides. "
+            "Take ganvas.sampling.independent_extractor(ratio, real)."
+        )
     sign = 1.0 if objective == "frechet" else -1.0
 
     def measured(setting: Setting, seed: int, n: int) -> tuple[Outcome, Tensor]:
@@ -271,23 +191,6 @@ def pareto(rows: Sequence[Outcome]) -> list[bool]:
     return [not b for b in beaten]
 
 
-def home_of(model: Model) -> Path:
-    """Where ratios and recommendations of a model are kept: `sampling/` of its run, else in the user's cache."""
-    path = model.path
-    if path is not None:
-        for parent in list(path.resolve().parents)[:3]:
-            if (parent / "config.json").is_file() and (parent / "snapshots").is_dir():
-                return parent / "sampling" / hash_of(model.generator)
-    return cache_folder() / "sampling" / hash_of(model.generator)
-
-
-def kept_ratio(model: Model) -> Path:
-    """Where the calibrated ratio of a model is read from: that of `ganvas calibrate`, else the one packaged with the model."""
-    mine = home_of(model) / "ratio.safetensors"
-    beside = model.path.with_name("ratio.safetensors") if model.path is not None else mine
-    return mine if mine.is_file() or not beside.is_file() else beside
-
-
 def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> None:
     """Write improve.json and ratio.safetensors, which `ganvas sample --best` reads."""
     ratio.save(folder / "ratio.safetensors")
@@ -302,14 +205,3 @@ def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, 
             "before": plain(found.before), "after": plain(found.after), "rows": [plain(row) for row in found.rows],
         },
     )  # fmt: skip
-
-
-def best_of(model: Model) -> Setting:
-    """The setting that `improve` recommended. Raises `GanvasError` when it was not run for this model."""
-    path = home_of(model) / "improve.json"
-    if not path.is_file():
-        raise GanvasError("No recommendation is kept for this model. Run: ganvas improve MODEL")
-    try:
-        return from_dict(Setting, io.read_json(path)["best"], "best")
-    except (KeyError, GanvasError) as error:
-        raise GanvasError(f"{path} is damaged: {error!r}. Run ganvas improve again.") from error

@@ -14,7 +14,6 @@ from ganvas.checkpoint import rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
 from ganvas.errors import GanvasError, counted
-from ganvas.features.base import hash_of
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import CriticScorer, judge, to_floats
 from ganvas.latent.space import LatentSpace
@@ -69,7 +68,7 @@ class LogRatio:
         self.real = real
         """Log ratios of the held-out real samples (n,): where chains start."""
         self.value_range, self.shape = model.generator.value_range, model.shape
-        self.model = hash_of(model.generator)
+        self.model = model.hash
 
     def __call__(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.calibration(self.logits(samples, labels))
@@ -116,7 +115,7 @@ class LogRatio:
         tensors, header = io.load_tensors(path)
         if header.get("kind") != "ratio":
             raise GanvasError(f"{path} holds a {header.get('kind')}, expected a ratio (ganvas calibrate).")
-        if header.get("model") != hash_of(model.generator):
+        if header.get("model") != model.hash:
             raise GanvasError(f"{path} was calibrated for another model. Run: ganvas calibrate MODEL")
         try:
             spec = dict(header["network"])

@@ -8,7 +8,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.attributes import real_images_of
 from ganvas.model import Model, is_packaged, load
 from ganvas.sampling import LogRatio
-from ganvas.sampling.improve import kept_ratio
+from ganvas.sampling.store import kept_ratio
 from ganvas.web.film import Progress, film
 from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer

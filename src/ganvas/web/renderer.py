@@ -11,10 +11,9 @@ from urllib.parse import quote
 import torch
 from torch import Tensor
 
-from ganvas.data.idx import cache_folder
+from ganvas.cache import cache_folder
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.features.base import hash_of
 from ganvas.latent import LatentSpace, open_space, spaces
 from ganvas.latent.directions import Direction, edit, find, load_directions, save, without
 from ganvas.latent.invert import invert, scale_of
@@ -26,7 +25,7 @@ from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
 from ganvas.networks import StyleBased
 from ganvas.sampling import LogRatio, samplers
-from ganvas.sampling.improve import at_budget
+from ganvas.sampling.settings import at_budget
 from ganvas.web.quality import Gauge, Quality, Real
 from ganvas.web.state import Mix, Move, State, pack, unpack
 
@@ -60,7 +59,7 @@ class Renderer:
         self.name = name.encode(
             "utf-8", "replace"
         ).decode()  # a folder's may hold bytes that no page can show
-        self.hash = hash_of(model.generator)
+        self.hash = model.hash
         self.space = open_space(model)
         self.spaces = {self.space.name: self.space}
         for other in ("z", "w+"):

@@ -1,0 +1,135 @@
+"""Real data that nothing was trained on: one half calibrates what guides a sampler, the other judges it by other features."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from ganvas import io
+from ganvas.cache import cache_folder
+from ganvas.data import Dataset
+from ganvas.device import resolve_device
+from ganvas.errors import GanvasError
+from ganvas.features import Extractor, classifier, open_extractor
+from ganvas.latent import LatentZ
+from ganvas.latent.attributes import classifier_of, load_data_of
+from ganvas.model import Model
+from ganvas.sampling.calibration import Method
+from ganvas.sampling.critics import FeatureCritic, Progress
+from ganvas.sampling.ratio import LEAST_REAL, LogRatio, Which, fit_ratio
+
+
+def calibrate_model(
+    model: Model,
+    data: str | None = None,
+    *,
+    critic: Which | Callable[[Tensor, Tensor | None], Tensor] = "auto",
+    method: Method = "auto",
+    seed: int = 0,
+    judged: bool = False,
+    progress: Progress | None = None,
+) -> tuple[LogRatio, Dataset]:
+    """The ratio of a model by its own data (or `data`), and the half of the held-out data that it was not calibrated on.
+
+    `judged`: that half will judge what the ratio guides, so there must be enough for both; otherwise, where all of it
+    is only just enough, all of it calibrates. The rest as for `fit_ratio`.
+    Raises `GanvasError` where the data are not at hand or too few.
+    """
+    dataset, config = load_data_of(model, data)
+    seen = classifier_of(model)
+    guide_network = None if seen is None or tuple(seen.network.shape) != tuple(model.shape) else seen.network
+    share, need = config.holdout, LEAST_REAL * (2 if judged else 1)
+    # Of other data nothing was trained on: as much as is needed may be held out.
+    known = model.info.data
+    if known is None or config.source != known.config.source:
+        share = max(share, min(0.5, 2 * LEAST_REAL / len(dataset)))
+    train, held = dataset.split(share, config.fold)
+    if len(held) < need:
+        halves = ", half of them to judge by" if judged else ""
+        raise GanvasError(
+            f"This needs {need} real samples that the model was not trained on{halves}; of {dataset.name} there are "
+            f"{len(held)}. Give {2 * need} others or more with --data, or train with --set data.holdout=0.5."
+        )
+    assert held.indices is not None
+    guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
+    if len(guide) < LEAST_REAL:
+        guide = held
+
+    def some(part: Dataset, most: int) -> tuple[Tensor, Tensor | None]:
+        return part.take(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most])
+
+    real, labels = some(guide, len(guide))
+    ratio = fit_ratio(
+        LatentZ(model),
+        real,
+        labels,
+        train=some(train, 30_000),
+        guide=guide_network,
+        critic=critic,
+        method=method,
+        seed=seed,
+        progress=progress,
+    )
+    if known is None:
+        ratio.report.warnings.append(
+            "It is not known what this model was trained on: held-out samples may be among it, and judged "
+            "too well."
+        )
+    return ratio, judge
+
+
+def guided_by(ratio: LogRatio, extractor: Extractor) -> bool:
+    """Whether the ratio's critic sees the features of this very extractor, which then can not judge what it guides."""
+    if not isinstance(ratio.network, FeatureCritic) or not isinstance(
+        extractor, classifier.ClassifierExtractor
+    ):
+        return False
+    mine, guide = extractor.network.state_dict(), ratio.network.guide.state_dict()
+    return mine.keys() == guide.keys() and all(torch.equal(mine[k].cpu(), guide[k].cpu()) for k in mine)
+
+
+def independent_extractor(
+    ratio: LogRatio,
+    held_out: Dataset,
+    name: str = "auto",
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Extractor:
+    """An extractor that the ratio was not made with, to judge what the ratio guides.
+
+    `auto` is that of `evaluate` unless the ratio's critic sees it: then a classifier of another kind is trained once on what
+    was not held out, and kept in the user's cache.
+    Raises `GanvasError` when an extractor was named and it is the guide.
+    """
+    usual = open_extractor(name, held_out, device)
+    if not guided_by(ratio, usual):
+        return usual
+    if name != "auto":
+        raise GanvasError(
+            f"The critic was trained on the features of {name}, which can not judge what it guides."
+        )
+    here, tell = resolve_device(device), progress or (lambda what, done, total: None)
+    path = cache_folder() / "extractors" / f"residual-{held_out.name}-{held_out.fingerprint}.safetensors"
+    if path.is_file():
+        return classifier.load(path, here)
+    rest = torch.ones(len(held_out.items), dtype=torch.bool)
+    assert held_out.indices is not None
+    rest[held_out.indices] = False
+    trained = classifier.train_on(
+        replace(held_out, indices=rest.nonzero()[:, 0]),
+        held_out,
+        seed=1,
+        body="residual",
+        device=here,
+        advance=lambda share: tell("a classifier of another kind to judge by", round(1000 * share), 1000),
+    )
+    with TemporaryDirectory() as elsewhere:
+        # Where the cache can not be written the classifier lives as long as this process.
+        if not io.writable(path.parent):
+            path = Path(elsewhere) / path.name
+        classifier.save(path, trained, f"judge-{held_out.name}", {"data": held_out.fingerprint, "seed": 1})
+        return classifier.load(path, here)

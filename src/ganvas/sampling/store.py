@@ -1,0 +1,38 @@
+"""Where the calibrated ratio and the recommended setting of a model are kept."""
+
+from pathlib import Path
+
+from ganvas import io
+from ganvas.cache import cache_folder
+from ganvas.config import from_dict
+from ganvas.errors import GanvasError
+from ganvas.model import Model
+from ganvas.sampling.settings import Setting
+
+
+def home_of(model: Model) -> Path:
+    """Where ratios and recommendations of a model are kept: `sampling/` of its run, else in the user's cache."""
+    path = model.path
+    if path is not None:
+        for parent in list(path.resolve().parents)[:3]:
+            if (parent / "config.json").is_file() and (parent / "snapshots").is_dir():
+                return parent / "sampling" / model.hash
+    return cache_folder() / "sampling" / model.hash
+
+
+def kept_ratio(model: Model) -> Path:
+    """Where the calibrated ratio of a model is read from: that of `ganvas calibrate`, else the one packaged with the model."""
+    mine = home_of(model) / "ratio.safetensors"
+    beside = model.path.with_name("ratio.safetensors") if model.path is not None else mine
+    return mine if mine.is_file() or not beside.is_file() else beside
+
+
+def best_of(model: Model) -> Setting:
+    """The setting that `improve` recommended. Raises `GanvasError` when it was not run for this model."""
+    path = home_of(model) / "improve.json"
+    if not path.is_file():
+        raise GanvasError("No recommendation is kept for this model. Run: ganvas improve MODEL")
+    try:
+        return from_dict(Setting, io.read_json(path)["best"], "best")
+    except (KeyError, GanvasError) as error:
+        raise GanvasError(f"{path} is damaged: {error!r}. Run ganvas improve again.") from error
