@@ -49,6 +49,8 @@ class ActiveTerm:
 class GanMethod(Method):
     """A generator against a critic, both with Adam or RMSprop, the generator averaged."""
 
+    takes_recipes = True
+
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
         config, t = self.config, self.config.training

@@ -65,6 +65,9 @@ class Method(abc.ABC):
     streams: ClassVar[tuple[str, ...]] = ("data",)
     """Where batches come from. With several, stream i holds the samples of label i (`ganvas train FOLDER FOLDER`)."""
 
+    takes_recipes: ClassVar[bool] = False
+    """Whether `--network` brings the loss, penalties and rates that suit the family in a game of generator and critic."""
+
     networks: dict[str, nn.Module]
     """Everything with weights or running figures, by name: what the state keeps. Set by `__init__`."""
     optimizers: dict[str, torch.optim.Optimizer]

@@ -134,6 +134,8 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
 
     Rates and penalties of one family ruin another (0.015 suits equalised weights alone). Budget, augmentation and what is
     logged stay as in the preset.
+
+    A recipe is that of a game: other methods take the networks alone.
     """
     usual = presets.get(default_preset(dataset.is_images))
     if usual.network.name != name:
@@ -141,6 +143,8 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
         if not recipe:
             return replace(config, network=NetworkConfig(name, config.network.latent_dim))
         usual = presets.get(recipe)
+    if not methods.get(config.method.name).takes_recipes:
+        return replace(config, network=replace(usual.network, latent_dim=config.network.latent_dim))
     training = replace(
         config.training,
         batch=usual.training.batch,
