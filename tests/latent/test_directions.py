@@ -162,7 +162,7 @@ def test_sefa_of_a_foreign_convolutional_generator() -> None:
     assert len(find(space_of(plain_dcgan(), 20), "sefa", 4)) == 4
     with pytest.raises(
         GanvasError,
-        match=r"directions of z and w only, not of .styles.. Those of every space: pca, ica, jacobian",
+        match=r"z and w only, not of .styles.. Those of every space: pca, ica, jacobian",
     ):
         find(open_space(ours(), "styles"), "sefa", 2)
 
