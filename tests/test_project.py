@@ -45,7 +45,7 @@ def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def import_graph(folder: Path) -> dict[str, set[str]]:
-    """Module -> the modules of the same folder that it imports, at once or later. A package is its __init__.py."""
+    """Module -> the modules of the folder that it imports, at once or later. A package is its __init__.py."""
     files = {
         ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): path
         for path in folder.rglob("*.py")
@@ -77,7 +77,7 @@ def test_a_circle_of_imports_is_found(tmp_path: Path) -> None:
 
 
 def test_no_circle_of_imports() -> None:
-    """Layers hold between packages, this between the modules of one. An import inside a function only hides a circle."""
+    """Layers hold between packages, this between modules. An import inside a function only hides a circle."""
     graph = import_graph(ROOT / "src")
     assert "ganvas.networks" in graph["ganvas.model"]
     try:
