@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.web.browser import CHROMIUM, DRIVER, Browser, chromium, server
-from tests.web.visitor import Visitor
+from tools.browser import CHROMIUM, DRIVER, Browser, chromium, server
+from tools.visitor import Visitor
 
 STEP = 0.016
 NAIVE = """

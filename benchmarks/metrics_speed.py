@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests.peers
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for tools.peers
 
 
 def arrays(n: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +38,7 @@ def both(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def job(name: str, n: int, dim: int) -> dict[str, object]:
     """Run one candidate in this process: its value, seconds and peak memory above what was there."""
-    from tests import peers
+    from tools import peers
 
     x, y = arrays(n, dim)
     if name.startswith("ours frechet"):

@@ -25,7 +25,7 @@ from ganvas import io
 from ganvas.data.idx import SYSTEM_FOLDERS, is_idx_folder
 from ganvas.runs import open_run
 from ganvas.training import Result
-from tests.web import browser
+from tools import browser
 
 TINY = {
     "network.latent_dim": 8,

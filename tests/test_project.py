@@ -1,8 +1,11 @@
 """Lint, types and the direction of imports are part of the suite."""
 
+import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,3 +28,71 @@ def test_tools_are_content(command: list[str]) -> None:
     program = shutil.which(command[0], path=str(BIN)) or command[0]
     done = subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Names that are imported, inside functions too, but not for the type checker alone."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from imported(node.orelse)
+        else:
+            yield from imported(ast.iter_child_nodes(node))
+
+
+def import_graph(folder: Path) -> dict[str, set[str]]:
+    """Module -> the modules of the folder that it imports, at once or later. A package is its __init__.py."""
+    files = {
+        ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in folder.rglob("*.py")
+    }
+    return {
+        name: {
+            found if found in files else found.rpartition(".")[0]
+            for found in imported(ast.parse(path.read_text(encoding="utf-8")).body)
+        }
+        & files.keys() - {name}
+        for name, path in files.items()
+    }
+
+
+def test_a_circle_of_imports_is_found(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    for name, content in {
+        "__init__": "",
+        "a": "from house import b",
+        "b": "class B:\n    from house.c import thing",
+        "c": "if TYPE_CHECKING:\n    from house import a",
+    }.items():
+        (tmp_path / "house" / f"{name}.py").write_text(content)
+    graph = import_graph(tmp_path)
+    assert graph == {"house": set(), "house.a": {"house.b"}, "house.b": {"house.c"}, "house.c": set()}
+    (tmp_path / "house" / "c.py").write_text("def later():\n    from house.a import b")
+    with pytest.raises(CycleError):
+        TopologicalSorter(import_graph(tmp_path)).prepare()
+
+
+def test_no_circle_of_imports() -> None:
+    """Layers hold between packages, this between modules. An import inside a function only hides a circle."""
+    graph = import_graph(ROOT / "src")
+    assert "ganvas.networks" in graph["ganvas.model"]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "src", "tools"])
+def test_no_program_imports_the_tests(folder: str) -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and any(name.split(".")[0] == "tests" for name in imported([node]))
+    ]
+    assert not found

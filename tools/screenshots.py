@@ -15,7 +15,7 @@ from PIL import Image
 from ganvas.model import PACKAGED
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.web.browser import Browser, chromium, server
+from tools.browser import Browser, chromium, server
 
 TABS = ("Map", "Label", "Timeline", "Image", "History", "Recipe")
 

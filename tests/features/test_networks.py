@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_image
 from ganvas.errors import GanvasError
 from ganvas.features import efficientnet, inception, open_extractor
 from ganvas.features.dinov2 import Dinov2, build
-from tests import peers
+from tools import peers
 
 CPU = torch.device("cpu")
 

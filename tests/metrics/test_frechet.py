@@ -8,7 +8,7 @@ from ganvas.errors import GanvasError
 from ganvas.features.stats import Moments, RunningMoments, moments
 from ganvas.metrics import frechet
 from ganvas.metrics.frechet import frechet_of_moments
-from tests import peers
+from tools import peers
 
 RNG = np.random.default_rng
 

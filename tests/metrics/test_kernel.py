@@ -4,7 +4,7 @@ import torch
 
 from ganvas.errors import GanvasError
 from ganvas.metrics import inception_score, kid, kid_exact
-from tests import peers
+from tools import peers
 
 RNG = np.random.default_rng
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ganvas.errors import GanvasError
 from ganvas.metrics import density_coverage, manifold, precision_recall
 from ganvas.metrics.manifold import nearest_distances, nearest_squares, neighbourhood
-from tests import peers
+from tools import peers
 
 RNG = np.random.default_rng
 

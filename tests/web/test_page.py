@@ -16,7 +16,7 @@ from PIL import Image
 import ganvas
 from ganvas.training import Result
 from ganvas.web.state import from_text
-from tests.web.browser import Browser, chromium, server
+from tools.browser import Browser, chromium, server
 
 pytestmark = pytest.mark.browser
 

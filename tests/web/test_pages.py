@@ -19,8 +19,8 @@ import pytest
 
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import MOST, Recipe, State, to_json, to_text
-from tests.web.browser import server
-from tests.web.visitor import Visitor, get
+from tools.browser import server
+from tools.visitor import Visitor, get
 
 COUNTING = """
 import gc, sys, threading

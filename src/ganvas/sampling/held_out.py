@@ -1,4 +1,4 @@
-"""Real data that nothing was trained on: one half calibrates what guides a sampler, the other judges it by other features."""
+"""Real data that nothing was trained on: one half calibrates what guides a sampler, the other judges it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,15 +32,15 @@ def calibrate_model(
     judged: bool = False,
     progress: Progress | None = None,
 ) -> tuple[LogRatio, Dataset]:
-    """The ratio of a model by its own data (or `data`), and the half of the held-out data that it was not calibrated on.
+    """The ratio of a model by its own data (or `data`), and the half of the held-out part it has not seen.
 
-    `judged`: that half will judge what the ratio guides, so there must be enough for both; otherwise, where all of it
-    is only just enough, all of it calibrates. The rest as for `fit_ratio`.
+    `judged`: that half will judge what the ratio guides, so there must be enough for both. Otherwise, where the
+    held-out part is only just enough, all of it calibrates. The rest as for `fit_ratio`.
     Raises `GanvasError` where the data are not at hand or too few.
     """
     dataset, config = load_data_of(model, data)
     seen = classifier_of(model)
-    guide_network = None if seen is None or tuple(seen.network.shape) != tuple(model.shape) else seen.network
+    fits = seen is not None and tuple(seen.network.shape) == tuple(model.shape)
     share, need = config.holdout, LEAST_REAL * (2 if judged else 1)
     # Of other data nothing was trained on: as much as is needed may be held out.
     known = model.info.data
@@ -50,8 +50,8 @@ def calibrate_model(
     if len(held) < need:
         halves = ", half of them to judge by" if judged else ""
         raise GanvasError(
-            f"This needs {need} real samples that the model was not trained on{halves}; of {dataset.name} there are "
-            f"{len(held)}. Give {2 * need} others or more with --data, or train with --set data.holdout=0.5."
+            f"This needs {need} real samples that the model was not trained on{halves}; of {dataset.name} there "
+            f"are {len(held)}. Give {2 * need} others or more with --data, or train with --set data.holdout=0.5."
         )
     assert held.indices is not None
     guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
@@ -67,7 +67,7 @@ def calibrate_model(
         real,
         labels,
         train=some(train, 30_000),
-        guide=guide_network,
+        guide=seen.network if seen is not None and fits else None,
         critic=critic,
         method=method,
         seed=seed,
@@ -82,7 +82,7 @@ def calibrate_model(
 
 
 def guided_by(ratio: LogRatio, extractor: Extractor) -> bool:
-    """Whether the ratio's critic sees the features of this very extractor, which then can not judge what it guides."""
+    """Whether the ratio's critic sees the features of this very extractor, which then can not judge."""
     if not isinstance(ratio.network, FeatureCritic) or not isinstance(
         extractor, classifier.ClassifierExtractor
     ):
@@ -101,8 +101,8 @@ def independent_extractor(
 ) -> Extractor:
     """An extractor that the ratio was not made with, to judge what the ratio guides.
 
-    `auto` is that of `evaluate` unless the ratio's critic sees it: then a classifier of another kind is trained once on what
-    was not held out, and kept in the user's cache.
+    `auto` is that of `evaluate` unless the ratio's critic sees by it: then a classifier of another kind is trained
+    once on what was not held out, and kept in the user's cache.
     Raises `GanvasError` when an extractor was named and it is the guide.
     """
     usual = open_extractor(name, held_out, device)

@@ -20,8 +20,8 @@ from ganvas.model import Model
 from ganvas.sampling import LogRatio
 from ganvas.web.guard import LOOPBACK, Guard
 from ganvas.web.landscape import SAMPLES, SEED
+from ganvas.web.layout import build
 from ganvas.web.opening import DEFAULT, open_renderer
-from ganvas.web.page import build
 from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.serving import run

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
-from ganvas.web import STATIC
 from ganvas.web.renderer import Renderer
 from ganvas.web.session import Session
 from ganvas.web.source import Source
-from ganvas.web.state import State, from_text, to_text
+from ganvas.web.state import State, to_text
 
 LOG = logging.getLogger("ganvas")
-SCRIPT = f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>"
 Listener = Callable[[], Awaitable[None]]
 
 
@@ -199,28 +197,3 @@ def slider(
 
     bar.on("change", released, js_handler="(e) => ganvas.release(emit, e.target.value)")
     return bar
-
-
-async def build(source: Source, text: str) -> None:
-    """Lay out a page, at the place that its address tells."""
-    from ganvas.web import panels
-
-    words, session = "", None
-    if text:
-        try:
-            session = Session(source.renderer, await asyncio.to_thread(from_text, text))
-        except GanvasError as error:
-            words = str(error)
-    page = Page(source, session or Session(source.renderer, start=source.renderer.start))
-    if source.loaded:
-        page.session.add(source.loaded)
-    ui.colors(primary="#4f46e5")
-    ui.add_css(STATIC / "page.css")
-    ui.add_body_html(SCRIPT)
-    panels.lay_out(page)
-    await page.client.connected()
-    if words:
-        page.tell(words, "warning")
-    await page.paint()
-    page.call("ready")
-    await page.refresh()

@@ -1,0 +1,38 @@
+"""A page as it is opened: its session from the address, the panels laid out, the first picture."""
+
+import asyncio
+
+from nicegui import ui
+
+from ganvas.errors import GanvasError
+from ganvas.web import STATIC
+from ganvas.web.page import Page
+from ganvas.web.panels import lay_out
+from ganvas.web.session import Session
+from ganvas.web.source import Source
+from ganvas.web.state import from_text
+
+SCRIPT = f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>"
+
+
+async def build(source: Source, text: str) -> None:
+    """Lay out a page, at the place that its address tells."""
+    words, session = "", None
+    if text:
+        try:
+            session = Session(source.renderer, await asyncio.to_thread(from_text, text))
+        except GanvasError as error:
+            words = str(error)
+    page = Page(source, session or Session(source.renderer, start=source.renderer.start))
+    if source.loaded:
+        page.session.add(source.loaded)
+    ui.colors(primary="#4f46e5")
+    ui.add_css(STATIC / "page.css")
+    ui.add_body_html(SCRIPT)
+    lay_out(page)
+    await page.client.connected()
+    if words:
+        page.tell(words, "warning")
+    await page.paint()
+    page.call("ready")
+    await page.refresh()
