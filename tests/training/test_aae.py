@@ -12,14 +12,15 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import io
+from ganvas import io, losses
 from ganvas.config import DataConfig
-from ganvas.data import load_dataset
+from ganvas.data import Batches, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.networks import from_uint8
 from ganvas.runs import Run, open_run
 from ganvas.training import plan
 from ganvas.training.aae import load_encoder
+from ganvas.training.method import DataSpec, build_method
 
 TINY = {
     "network.latent_dim": 4, "network.generator.channels": 8, "network.critic.channels": 8, "training.precision": "fp32",
@@ -96,6 +97,24 @@ def test_resumed_equals_left_alone(tmp_path: Path) -> None:
         a, b = (io.load_tensors(run.snapshots[-1] / f"{stem}.safetensors")[0] for run in (whole, part))
         assert a.keys() == b.keys()
         assert all(torch.equal(a[key], b[key]) for key in a), stem
+
+
+@pytest.mark.parametrize("loss", list(losses.losses))
+def test_with_every_loss_the_encoder_learns_from_the_critic(loss: str) -> None:
+    """A loss of pairs compares the codes with the prior: with themselves there is nothing to learn from."""
+    settings = {**TINY, "optimizer.lr_generator": 0.0}
+    config, data = plan("digits", preset="aae", batch=32, device="cpu", loss=loss, settings=settings)
+    method = build_method(config, DataSpec(data.shape), torch.device("cpu"))
+    before = {key: value.clone() for key, value in method.networks["autoencoder"].named_parameters()}
+    batches = iter(Batches(data, 32, 0, torch.device("cpu")))
+    method.step(lambda stream: next(batches), 0.0)
+    moved = [
+        key
+        for key, value in method.networks["autoencoder"].named_parameters()
+        if (value != before[key]).any()
+    ]
+    assert moved
+    assert all(key.startswith("encoder.") for key in moved), "nothing else has a rate here"
 
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:

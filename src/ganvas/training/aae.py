@@ -106,11 +106,13 @@ class AutoencoderMethod(Method):
         self.engine.update(self.optimizers["optimizer_autoencoder"], reconstruction)
         with self.engine.autocast():
             codes = self.encode(self.live, x).float()
-        loss_critic, real_logits, fake_logits, penalty = self._critic_step(codes.detach())
+        z = to_prior(self.decoder.prior, self.engine.normal(self.decoder.latent_dim))
+        loss_critic, real_logits, fake_logits, penalty = self._critic_step(z, codes.detach())
         self.critic.requires_grad_(False)
         with self.engine.autocast():
             logits = self.critic(codes).float()
-            loss_encoder = self.loss.generator(logits, logits)
+            on_prior = self.critic(z).float() if self.loss.pairs else logits
+            loss_encoder = self.loss.generator(on_prior, logits)
         self.engine.update(self.optimizers["optimizer_encoder"], loss_encoder)
         self.critic.requires_grad_(True)
         ema.update(self.average, self.live, self.ema_weight)
@@ -123,9 +125,8 @@ class AutoencoderMethod(Method):
             "penalty": penalty,
         }
 
-    def _critic_step(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        z = to_prior(self.decoder.prior, self.engine.normal(self.decoder.latent_dim))
-        real, fake = z.requires_grad_(True), codes.clone().requires_grad_(True)
+    def _critic_step(self, z: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        real, fake = (each.clone().requires_grad_(True) for each in (z, codes))
         with self.engine.autocast():
             on_real, on_fake = self.critic(real).float(), self.critic(fake).float()
             loss = self.loss.critic(on_real, on_fake)
