@@ -19,8 +19,9 @@ from ganvas.errors import GanvasError
 from ganvas.networks import from_uint8
 from ganvas.runs import Run, open_run
 from ganvas.training import plan
-from ganvas.training.aae import load_encoder
-from ganvas.training.method import DataSpec, build_method
+from ganvas.training.aae import AutoencoderMethod, load_encoder
+from ganvas.training.engine import Engine
+from ganvas.training.method import DataSpec, build_method, evaluating
 
 TINY = {
     "network.latent_dim": 4, "network.generator.channels": 8, "network.critic.channels": 8, "training.precision": "fp32",
@@ -146,11 +147,51 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
         ({"penalty": "clip"}, "Penalty 'clip' is not for method aae"),
         ({"network": "progressive", "resolution": 16}, "grows, which method aae does not"),
         ({"settings": {"method.options": {"width": 3}}}, "Unknown option 'width' of method aae"),
+        (
+            {"settings": {"method.options": {"hidden": "x"}}},
+            r"method.options.hidden is 'x'; it must be a list of widths",
+        ),
+        ({"settings": {"method.options": {"hidden": 8}}}, "hidden is 8; it must be a list of widths"),
+        (
+            {"settings": {"method.options": {"hidden": [8, 0]}}},
+            r"hidden is \[8, 0\]; it must be a list of widths",
+        ),
+        ({"settings": {"method.options": {"hidden": []}}}, r"hidden is \[\]; it must be a list of widths"),
+        (
+            {"settings": {"method.options": {"lr_encoder": "x"}}},
+            "lr_encoder is 'x'; it must be null, or a number",
+        ),
+        (
+            {"settings": {"method.options": {"lr_encoder": -1}}},
+            "lr_encoder is -1; it must be null, or a number",
+        ),
+        ({"settings": {"objective.critic_steps": 2}}, "objective.critic_steps above 1 is not for method aae"),
+        ({"settings": {"objective.instance_noise": 0.1}}, "objective.instance_noise is not for method aae"),
+        ({"settings": {"training.duality_steps": 5}}, "training.duality_steps is not for method aae"),
+        ({"settings": {"training.compile": True}}, "training.compile is not for method aae"),
+        (
+            {"settings": {"method": {"name": "gan", "options": {"hidden": [8]}}}},
+            "Method 'gan' reads no options",
+        ),
     ],
 )
 def test_what_does_not_suit_it_is_refused(given: dict[str, object], said: str) -> None:
     with pytest.raises(GanvasError, match=said):
         plan("digits", preset="aae", device="cpu", **given)
+
+
+@pytest.mark.parametrize("network", ["dcgan", "mlp", "style"])
+def test_the_code_of_a_sample_is_its_own(network: str) -> None:
+    """Whatever else is in the batch, and however the batch is split over processes."""
+    settings = {"network.critic.minibatch_std": True}
+    config, data = plan(
+        "digits", preset="aae", device="cpu", precision="fp32", network=network, settings=settings
+    )
+    method = AutoencoderMethod(Engine(config, torch.device("cpu")), DataSpec(data.shape))
+    x = method.floats(data.take(torch.arange(8))[0])
+    with evaluating(method.live), torch.no_grad():
+        alone = torch.cat([method.encode(method.live, each[None]) for each in x])
+        torch.testing.assert_close(method.encode(method.live, x), alone)
 
 
 def test_an_encoder_that_is_none_is_refused(trained: Run, tmp_path: Path) -> None:
