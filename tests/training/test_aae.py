@@ -12,14 +12,16 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import io
+from ganvas import io, losses
 from ganvas.config import DataConfig
-from ganvas.data import load_dataset
+from ganvas.data import Batches, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.networks import from_uint8
 from ganvas.runs import Run, open_run
 from ganvas.training import plan
-from ganvas.training.aae import load_encoder
+from ganvas.training.aae import AutoencoderMethod, load_encoder
+from ganvas.training.engine import Engine
+from ganvas.training.method import DataSpec, build_method, evaluating
 
 TINY = {
     "network.latent_dim": 4, "network.generator.channels": 8, "network.critic.channels": 8, "training.precision": "fp32",
@@ -98,6 +100,24 @@ def test_resumed_equals_left_alone(tmp_path: Path) -> None:
         assert all(torch.equal(a[key], b[key]) for key in a), stem
 
 
+@pytest.mark.parametrize("loss", list(losses.losses))
+def test_with_every_loss_the_encoder_learns_from_the_critic(loss: str) -> None:
+    """A loss of pairs compares the codes with the prior: with themselves there is nothing to learn from."""
+    settings = {**TINY, "optimizer.lr_generator": 0.0}
+    config, data = plan("digits", preset="aae", batch=32, device="cpu", loss=loss, settings=settings)
+    method = build_method(config, DataSpec(data.shape), torch.device("cpu"))
+    before = {key: value.clone() for key, value in method.networks["autoencoder"].named_parameters()}
+    batches = iter(Batches(data, 32, 0, torch.device("cpu")))
+    method.step(lambda stream: next(batches), 0.0)
+    moved = [
+        key
+        for key, value in method.networks["autoencoder"].named_parameters()
+        if (value != before[key]).any()
+    ]
+    assert moved
+    assert all(key.startswith("encoder.") for key in moved), "nothing else has a rate here"
+
+
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "ganvas", "train", "digits", "--preset", "aae", "--kimg", "200", "--batch", "32", "--device",
@@ -127,11 +147,51 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
         ({"penalty": "clip"}, "Penalty 'clip' is not for method aae"),
         ({"network": "progressive", "resolution": 16}, "grows, which method aae does not"),
         ({"settings": {"method.options": {"width": 3}}}, "Unknown option 'width' of method aae"),
+        (
+            {"settings": {"method.options": {"hidden": "x"}}},
+            r"method.options.hidden is 'x'; it must be a list of widths",
+        ),
+        ({"settings": {"method.options": {"hidden": 8}}}, "hidden is 8; it must be a list of widths"),
+        (
+            {"settings": {"method.options": {"hidden": [8, 0]}}},
+            r"hidden is \[8, 0\]; it must be a list of widths",
+        ),
+        ({"settings": {"method.options": {"hidden": []}}}, r"hidden is \[\]; it must be a list of widths"),
+        (
+            {"settings": {"method.options": {"lr_encoder": "x"}}},
+            "lr_encoder is 'x'; it must be null, or a number",
+        ),
+        (
+            {"settings": {"method.options": {"lr_encoder": -1}}},
+            "lr_encoder is -1; it must be null, or a number",
+        ),
+        ({"settings": {"objective.critic_steps": 2}}, "objective.critic_steps above 1 is not for method aae"),
+        ({"settings": {"objective.instance_noise": 0.1}}, "objective.instance_noise is not for method aae"),
+        ({"settings": {"training.duality_steps": 5}}, "training.duality_steps is not for method aae"),
+        ({"settings": {"training.compile": True}}, "training.compile is not for method aae"),
+        (
+            {"settings": {"method": {"name": "gan", "options": {"hidden": [8]}}}},
+            "Method 'gan' reads no options",
+        ),
     ],
 )
 def test_what_does_not_suit_it_is_refused(given: dict[str, object], said: str) -> None:
     with pytest.raises(GanvasError, match=said):
         plan("digits", preset="aae", device="cpu", **given)
+
+
+@pytest.mark.parametrize("network", ["dcgan", "mlp", "style"])
+def test_the_code_of_a_sample_is_its_own(network: str) -> None:
+    """Whatever else is in the batch, and however the batch is split over processes."""
+    settings = {"network.critic.minibatch_std": True}
+    config, data = plan(
+        "digits", preset="aae", device="cpu", precision="fp32", network=network, settings=settings
+    )
+    method = AutoencoderMethod(Engine(config, torch.device("cpu")), DataSpec(data.shape))
+    x = method.floats(data.take(torch.arange(8))[0])
+    with evaluating(method.live), torch.no_grad():
+        alone = torch.cat([method.encode(method.live, each[None]) for each in x])
+        torch.testing.assert_close(method.encode(method.live, x), alone)
 
 
 def test_an_encoder_that_is_none_is_refused(trained: Run, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ The decoder is a generator like any other: it is sampled, walked and explored. T
 """
 
 import copy
+import inspect
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from ganvas.errors import GanvasError
 from ganvas.losses.penalties import Batch as PenaltyBatch
 from ganvas.model import read_network
 from ganvas.networks import CriticBase, to_prior
+from ganvas.registry import did_you_mean
 from ganvas.training import ema
 from ganvas.training.engine import Engine, cosine
 from ganvas.training.method import DataSpec, Method, Probe, methods
@@ -56,11 +59,14 @@ class AutoencoderMethod(Method):
     @classmethod
     def check(cls, config: Config, spec: DataSpec) -> None:
         """Networks that fit the data, a loss and penalties by name; neither labels nor packing nor augmentation."""
-        for name in config.method.options:
-            if name not in OPTIONS:
-                raise GanvasError(f"Unknown option {name!r} of method aae. Known: {', '.join(OPTIONS)}.")
+        code_critic_config(config.method.options)
         n, objective = config.network, config.objective
         for what, given in (
+            ("objective.critic_steps above 1", objective.critic_steps > 1),
+            ("objective.instance_noise", objective.instance_noise > 0),
+            ("objective.input_noise", objective.input_noise > 0),
+            ("training.duality_steps", config.training.duality_steps > 0),
+            ("training.compile", config.training.compile),
             ("--conditional", n.conditional),
             ("network.pack", n.pack > 1),
             ("network.categorical", bool(n.categorical)),
@@ -106,11 +112,13 @@ class AutoencoderMethod(Method):
         self.engine.update(self.optimizers["optimizer_autoencoder"], reconstruction)
         with self.engine.autocast():
             codes = self.encode(self.live, x).float()
-        loss_critic, real_logits, fake_logits, penalty = self._critic_step(codes.detach())
+        z = to_prior(self.decoder.prior, self.engine.normal(self.decoder.latent_dim))
+        loss_critic, real_logits, fake_logits, penalty = self._critic_step(z, codes.detach())
         self.critic.requires_grad_(False)
         with self.engine.autocast():
             logits = self.critic(codes).float()
-            loss_encoder = self.loss.generator(logits, logits)
+            on_prior = self.critic(z).float() if self.loss.pairs else logits
+            loss_encoder = self.loss.generator(on_prior, logits)
         self.engine.update(self.optimizers["optimizer_encoder"], loss_encoder)
         self.critic.requires_grad_(True)
         ema.update(self.average, self.live, self.ema_weight)
@@ -123,9 +131,8 @@ class AutoencoderMethod(Method):
             "penalty": penalty,
         }
 
-    def _critic_step(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        z = to_prior(self.decoder.prior, self.engine.normal(self.decoder.latent_dim))
-        real, fake = z.requires_grad_(True), codes.clone().requires_grad_(True)
+    def _critic_step(self, z: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        real, fake = (each.clone().requires_grad_(True) for each in (z, codes))
         with self.engine.autocast():
             on_real, on_fake = self.critic(real).float(), self.critic(fake).float()
             loss = self.loss.critic(on_real, on_fake)
@@ -168,13 +175,34 @@ methods.add("aae", AutoencoderMethod, "adversarial autoencoder, with an encoder 
 
 
 def encoder_config(config: NetworkConfig) -> NetworkConfig:
-    """The family's critic as an encoder: its head of codes gives the whole of z."""
-    return replace(config, critic={**config.critic, "codes": config.latent_dim})
+    """The family's critic as an encoder: its head of codes gives the whole of z.
+
+    The codes of a sample are its own: the spread of its neighbours in a batch, which a critic may see, is left out.
+    """
+    critic = networks.families.get(config.critic_name or config.name).critic
+    alone = {"minibatch_std": False} if "minibatch_std" in inspect.signature(critic).parameters else {}
+    return replace(config, critic={**config.critic, **alone, "codes": config.latent_dim})
 
 
 def code_critic_config(options: Mapping[str, Any]) -> NetworkConfig:
-    """The dense critic of codes."""
-    return NetworkConfig("mlp", critic={"hidden": tuple(options["hidden"])})
+    """The dense critic of codes; raises `GanvasError` for options that are none."""
+    found = {**OPTIONS, **options}
+    for name in found:
+        if name not in OPTIONS:
+            raise GanvasError(
+                f"Unknown option {name!r} of method aae.{did_you_mean(name, list(OPTIONS))} Known: {', '.join(OPTIONS)}."
+            )
+    hidden, rate = found["hidden"], found["lr_encoder"]
+    widths = isinstance(hidden, list | tuple) and all(type(width) is int and width > 0 for width in hidden)
+    if not (widths and hidden):
+        raise GanvasError(
+            f"method.options.hidden is {hidden!r}; it must be a list of widths, for instance [256, 256]."
+        )
+    if rate is not None and not (type(rate) in (int, float) and 0 <= rate < math.inf):
+        raise GanvasError(
+            f"method.options.lr_encoder is {rate!r}; it must be null, or a number of at least 0."
+        )
+    return NetworkConfig("mlp", critic={"hidden": tuple(hidden)})
 
 
 def load_encoder(path: str | Path, device: str = "cpu") -> CriticBase:

@@ -89,6 +89,11 @@ class GanMethod(Method):
     @classmethod
     def check(cls, config: Config, spec: DataSpec) -> None:
         """Losses, penalties, terms and augmentations by name; networks that fit the data."""
+        if config.method.options:
+            named = ", ".join(config.method.options)
+            raise GanvasError(
+                f"Method {config.method.name!r} reads no options; method.options holds {named}. Omit it."
+            )
         losses.losses.get(config.objective.loss)
         for penalty in config.objective.penalties:
             losses.penalties.get(penalty.name)
