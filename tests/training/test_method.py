@@ -44,6 +44,38 @@ def test_the_contract_of_a_game_with_classes_and_every_term() -> None:
     check_method(config("gan", **changes), DATA)
 
 
+@pytest.mark.parametrize(
+    ("term", "said"),
+    [
+        ({"name": "codes"}, r"'codes' needs a critic with a head of codes. Add --set network.critic.codes=2"),
+        ({"name": "auxiliary", "weight": 0.3}, r"Add --conditional --set network.critic.auxiliary=true"),
+        ({"name": "categories", "weight": 2.0}, r"Add --set network.categorical=\[10\]"),
+        (
+            {"name": "latent-optimisation", "options": {"damping": "x"}},
+            r"'damping' of .* is 'x'; it must be a number",
+        ),
+        ({"name": "latent-optimisation", "options": {"damping": [1]}}, r"is \[1\]; it must be a number"),
+        ({"name": "latent-optimisation", "options": {"damping": True}}, "is True; it must be a number"),
+        ({"name": "latent-optimisation", "interval": 4}, "applies at every step, and its interval is 4"),
+        ({"name": "top-k", "interval": 2}, "applies at every step, and its interval is 2"),
+    ],
+)
+def test_a_term_that_would_do_nothing_or_fail_later_is_refused(term: dict[str, Any], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        GanMethod.check(config("gan", **{"objective.terms": [term]}), DataSpec((1, 8, 8), 2))
+
+
+@pytest.mark.parametrize("changes", [
+    {"objective.terms": [{"name": "codes", "weight": 0.0}]},
+    {"objective.terms": [{"name": "codes", "weight": 0.3}], "network.critic.codes": 2},
+    {"objective.terms": [{"name": "auxiliary"}], "network.conditional": True, "network.critic.auxiliary": True},
+    {"objective.terms": [{"name": "categories"}], "network.categorical": [3]},
+    {"objective.terms": [{"name": "latent-optimisation", "options": {"damping": 1}}]},
+])  # fmt: skip
+def test_a_term_with_its_head_or_without_weight_is_taken(changes: dict[str, Any]) -> None:
+    GanMethod.check(config("gan", **changes), DataSpec((1, 8, 8), 2))
+
+
 class Nan(GanMethod):
     def play(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
         return {**super().play(batches), "loss_generator": torch.tensor(float("nan"))}

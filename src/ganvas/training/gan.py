@@ -107,12 +107,19 @@ class GanMethod(Method):
                 f"network.critic.codes is {codes} and network.categorical {list(sizes)}; there are "
                 f"{config.network.latent_dim} numbers in z."
             )
+        named = {term.name for term in config.objective.terms if term.weight != 0}
         for active in active_terms(config, critic):
+            named.discard(active.name)
             if active.term.style_based and not hasattr(generator, "path_mean"):
                 raise GanvasError(
                     f"Term {active.name!r} needs a generator with a mapping network, and {config.network.name!r} has none. "
                     "Use --network style."
                 )
+        for name in sorted(named):
+            head = losses.terms.get(name).head
+            raise GanvasError(
+                f"Term {name!r} needs a critic with a head of {head}. Add {HOW[head]}, or omit it."
+            )
 
     @classmethod
     def unit(cls, config: Config, spec: DataSpec) -> int:
@@ -369,16 +376,25 @@ def active_terms(config: Config, critic: nn.Module) -> list[ActiveTerm]:
     found = []
     for name in [*(n for n in losses.terms if n in named), *(n for n in named if n not in losses.terms)]:
         term, settings = losses.terms.get(name), named[name]
-        for option in settings.options:
+        for option, value in settings.options.items():
             if option not in term.options:
                 near = did_you_mean(option, list(term.options))
                 raise GanvasError(f"Unknown option {option!r} of term {name!r}.{near}")
+            usual = term.options[option]
+            if isinstance(usual, float) and (type(value) not in (int, float) or not math.isfinite(value)):
+                raise GanvasError(
+                    f"Option {option!r} of term {name!r} is {value!r}; it must be a number, for instance {usual}."
+                )
         weight = term.weight if settings.weight is None else settings.weight
         if term.most is not None and weight > term.most:
             raise GanvasError(
                 f"The weight of term {name!r} is {weight:g}; it must be between 0 and {term.most:g}."
             )
         interval = term.interval if settings.interval is None else settings.interval
+        if interval > 1 and not (term.generator or term.critic):
+            raise GanvasError(
+                f"Term {name!r} applies at every step, and its interval is {interval}. Omit the interval."
+            )
         if weight:
             options = {**term.options, **settings.options}
             found.append(ActiveTerm(name, term, weight, interval, options))
@@ -387,6 +403,12 @@ def active_terms(config: Config, critic: nn.Module) -> list[ActiveTerm]:
 
 HEADS = {"classes": "classify", "codes": "guess", "categories": "guess_categories"}
 """A head of a critic's output -> the layer that makes it."""
+HOW = {
+    "classes": "--conditional --set network.critic.auxiliary=true",
+    "codes": "--set network.critic.codes=2",
+    "categories": "--set network.categorical=[10]",
+}
+"""How a critic gets the head."""
 
 
 def check_augmentation(config: Config, spec: DataSpec) -> None:
