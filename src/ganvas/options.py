@@ -68,15 +68,32 @@ class TrainOptions:
     )
 
     def __post_init__(self) -> None:
-        """One name instead of several is taken, too."""
+        """One name instead of several is taken, too. Raises `GanvasError` for what is no name."""
+        for name in ("preset", "network", "loss"):
+            value = getattr(self, name)
+            if not isinstance(value, str | None):
+                raise GanvasError(f"{name} is {value!r}; it must be a name.")
         for name in ("penalty", "term", "augment"):
             value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+            if value is None:
+                continue
+            several = (value,) if isinstance(value, str) else value
+            if not isinstance(several, list | tuple) or not all(isinstance(each, str) for each in several):
+                example = ', for instance "mode-seeking=0.2"' if name == "term" else ""
+                raise GanvasError(f"{name} is {value!r}; it must be a name or a list of names{example}.")
+            object.__setattr__(self, name, tuple(several))
+        if self.settings is not None and not (
+            isinstance(self.settings, Mapping) and all(isinstance(path, str) for path in self.settings)
+        ):
+            raise GanvasError(
+                f'settings is {self.settings!r}; it must be a mapping, for instance {{"optimizer.lr_critic": 1e-3}}.'
+            )
 
     @classmethod
     def of(cls, options: "TrainOptions | None", overrides: Mapping[str, Any]) -> "TrainOptions":
         """`options` with `overrides` by name; raises `GanvasError` for a name that is none."""
+        if not isinstance(options, cls | None):
+            raise GanvasError(f"options is {options!r}; it must be a TrainOptions.")
         known = [each.name for each in dataclasses.fields(cls)]
         for name in overrides:
             if name not in known:

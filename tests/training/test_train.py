@@ -135,6 +135,7 @@ def test_resume_can_extend_the_budget(tiny_train: Train) -> None:
         ({"data": "toy:ring8"}, "data.source: 'digits' -> 'toy:ring8'"),
         ({"mirror": True}, "data.mirror: False -> True"),
         ({"gamma": 3.0}, "--gamma cannot be changed"),
+        ({"settings": {"optimizer.lr_critic": 0.1}}, "--set cannot be changed"),
     ],
 )
 def test_resume_with_another_config_names_the_field(

@@ -212,9 +212,8 @@ def _resumed(
         if key in given:
             asked = replace_at(asked, path, given.pop(key))
     if given:
-        raise GanvasError(
-            f"--{next(iter(given)).replace('_', '-')} cannot be changed with --resume. Omit it, or start a new run."
-        )
+        flag = next(iter(given)).replace("_", "-").replace("settings", "set")
+        raise GanvasError(f"--{flag} cannot be changed with --resume. Omit it, or start a new run.")
     if differing := differences(config, asked):
         raise GanvasError(
             f"{run.path} was trained with other settings: {'; '.join(differing)} (run -> asked). "

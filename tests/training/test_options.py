@@ -1,0 +1,46 @@
+"""A request from Python: what does not fit is named before anything is opened."""
+
+from typing import Any
+
+import pytest
+
+import ganvas
+from ganvas.errors import GanvasError
+from ganvas.options import TrainOptions
+from ganvas.training import plan
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"term": {"mode-seeking": 0.2}},
+            r'must be a name or a list of names, for instance "mode-seeking=0.2"',
+        ),
+        ({"term": 5}, "term is 5; it must be a name or a list of names"),
+        ({"term": [("mode-seeking", 0.2)]}, "it must be a name or a list of names"),
+        ({"penalty": [3]}, r"penalty is \[3\]; it must be a name or a list of names"),
+        ({"augment": 5}, "augment is 5; it must be a name or a list of names"),
+        ({"preset": 5}, "preset is 5; it must be a name"),
+        ({"network": ["dcgan"]}, "it must be a name"),
+        ({"loss": 5}, "loss is 5; it must be a name"),
+        ({"settings": "x"}, "settings is 'x'; it must be a mapping"),
+        ({"settings": {5: 1}}, "it must be a mapping"),
+        ({"terms": "mode-seeking"}, "Unknown option 'terms' of a training. Did you mean 'term'"),
+    ],
+)
+def test_what_is_no_request_is_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        plan("digits", **given)
+
+
+def test_options_that_are_none_are_refused() -> None:
+    wrong: Any = {"minutes": 3}
+    with pytest.raises(GanvasError, match="it must be a TrainOptions"):
+        ganvas.train("digits", wrong)
+
+
+def test_keywords_win_over_options_and_one_name_stands_for_a_list() -> None:
+    config, _ = plan("digits", TrainOptions(kimg=3, term="mode-seeking=0.2"), kimg=5, device="cpu")
+    assert config.training.kimg == 5
+    assert [(term.name, term.weight) for term in config.objective.terms] == [("mode-seeking", 0.2)]
