@@ -34,8 +34,8 @@ def calibrate_model(
 ) -> tuple[LogRatio, Dataset]:
     """The ratio of a model by its own data (or `data`), and the half of the held-out part it has not seen.
 
-    `judged`: that half will judge what the ratio guides, so there must be enough for both. Otherwise, where the
-    held-out part is only just enough, all of it calibrates. The rest as for `fit_ratio`.
+    `judged`: that half will judge what the ratio guides, so there must be enough for both. Otherwise, where
+    the held-out part is only just enough, all of it calibrates. The rest as for `fit_ratio`.
     Raises `GanvasError` where the data are not at hand or too few.
     """
     dataset, config = load_data_of(model, data)
@@ -50,8 +50,9 @@ def calibrate_model(
     if len(held) < need:
         halves = ", half of them to judge by" if judged else ""
         raise GanvasError(
-            f"This needs {need} real samples that the model was not trained on{halves}; of {dataset.name} there "
-            f"are {len(held)}. Give {2 * need} others or more with --data, or train with --set data.holdout=0.5."
+            f"This needs {need} real samples that the model was not trained on{halves}; "
+            f"of {dataset.name} there are {len(held)}. Give {2 * need} others or more with --data, "
+            "or train with --set data.holdout=0.5."
         )
     assert held.indices is not None
     guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
@@ -101,8 +102,8 @@ def independent_extractor(
 ) -> Extractor:
     """An extractor that the ratio was not made with, to judge what the ratio guides.
 
-    `auto` is that of `evaluate` unless the ratio's critic sees by it: then a classifier of another kind is trained
-    once on what was not held out, and kept in the user's cache.
+    `auto` is that of `evaluate` unless the ratio's critic sees by it: then a classifier of another kind is
+    trained once on what was not held out, and kept in the user's cache.
     Raises `GanvasError` when an extractor was named and it is the guide.
     """
     usual = open_extractor(name, held_out, device)
