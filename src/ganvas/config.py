@@ -308,10 +308,16 @@ def replace_at(config: Config, path: str, value: Any) -> Config:
 def differences(old: Config, new: Config) -> list[str]:
     """Dotted paths of the settings that differ, each with both values."""
     return [
-        f"{path}: {a!r} -> {b!r}"
+        f"{path}: {_short(a)} -> {_short(b)}"
         for (path, a), (_, b) in zip(_leaves(to_dict(old)), _leaves(to_dict(new)), strict=False)
         if a != b
     ]
+
+
+def _short(value: Any) -> str:
+    """As text of some lines at most: a damaged file may hold any number of entries."""
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

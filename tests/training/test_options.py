@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import ganvas
+from ganvas.config import Config, ObjectiveConfig, TermConfig, differences
 from ganvas.errors import GanvasError
 from ganvas.options import TrainOptions
 from ganvas.training import plan
@@ -44,3 +45,10 @@ def test_keywords_win_over_options_and_one_name_stands_for_a_list() -> None:
     config, _ = plan("digits", TrainOptions(kimg=3, term="mode-seeking=0.2"), kimg=5, device="cpu")
     assert config.training.kimg == 5
     assert [(term.name, term.weight) for term in config.objective.terms] == [("mode-seeking", 0.2)]
+
+
+def test_a_difference_is_said_in_some_lines_however_long_the_list() -> None:
+    terms = tuple(TermConfig(f"t{i}", 1.0) for i in range(10_000))
+    (found,) = differences(Config(), Config(objective=ObjectiveConfig(terms=terms)))
+    assert found.startswith("objective.terms: [] -> [{'name': 't0'")
+    assert len(found) < 400
