@@ -107,15 +107,15 @@ class GanMethod(Method):
                 f"network.critic.codes is {codes} and network.categorical {list(sizes)}; there are "
                 f"{config.network.latent_dim} numbers in z."
             )
-        named = {term.name for term in config.objective.terms if term.weight != 0}
+        asked = {term.name for term in config.objective.terms if term.weight != 0}
         for active in active_terms(config, critic):
-            named.discard(active.name)
+            asked.discard(active.name)
             if active.term.style_based and not hasattr(generator, "path_mean"):
                 raise GanvasError(
                     f"Term {active.name!r} needs a generator with a mapping network, and {config.network.name!r} has none. "
                     "Use --network style."
                 )
-        for name in sorted(named):
+        for name in sorted(asked):
             head = losses.terms.get(name).head
             raise GanvasError(
                 f"Term {name!r} needs a critic with a head of {head}. Add {HOW[head]}, or omit it."
