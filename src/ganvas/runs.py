@@ -71,7 +71,7 @@ class Run:
         version = value.get("format_version")
         if version is not None and version not in io.READABLE:
             raise GanvasError(
-                f"{self.config_path} has format version {version}, this ganvas reads {io.FORMAT_VERSION}. "
+                f"{self.config_path} has format version {version}, this ganvas reads up to {io.FORMAT_VERSION}. "
                 "Upgrade: pip install -U ganvas."
             )
         if version is None or not isinstance(value.get("config"), dict):

@@ -369,9 +369,9 @@ def active_terms(config: Config, critic: nn.Module) -> list[ActiveTerm]:
     named = {term.name: term for term in config.objective.terms}
     for name in losses.terms:
         head = losses.terms.get(name).head
-        if head and getattr(critic, HEADS[head]) is not None and name not in named:
+        if head and getattr(critic, HEADS.get(head, head), None) is not None and name not in named:
             named[name] = TermConfig(name)
-        if head and getattr(critic, HEADS[head]) is None:
+        if head and getattr(critic, HEADS.get(head, head), None) is None:
             named.pop(name, None)
     found = []
     for name in [*(n for n in losses.terms if n in named), *(n for n in named if n not in losses.terms)]:
