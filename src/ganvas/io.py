@@ -346,6 +346,6 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
     version = header.get("format_version")
     if version not in READABLE:
         raise GanvasError(
-            f"{path} has format version {version}, this ganvas reads up to {FORMAT_VERSION}. Upgrade ganvas; in a clone: git pull."
+            f"{path} has format version {version}, this ganvas reads up to {FORMAT_VERSION}. Upgrade it; in a clone: git pull."
         )
     return header, tensors
