@@ -48,7 +48,11 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_two_commands_come_first_and_exist() -> None:
     first = blocks("sh")[0]
-    assert [line.split("#")[0].strip() for line in first.strip().splitlines()] == ["make demo", "make test"]
+    assert [line.split("#")[0].strip() for line in first.strip().splitlines()] == [
+        "pip install .",
+        "make demo",
+        "make test",
+    ]
     makefile = (ROOT / "Makefile").read_text()
     assert re.search(r"^demo:.*\n\t\$\(BIN\)/ganvas demo$", makefile, re.MULTILINE)
     assert re.search(r"^test:.*\n\t\$\(BIN\)/python -m pytest\b", makefile, re.MULTILINE)
@@ -65,7 +69,7 @@ def test_every_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = iter((0.032, 0.064))
     ran = 0
     for command in commands():
-        if command[0] == "make":
+        if command[0] in ("make", "pip"):
             continue
         if command[0] == "python":  # benchmarks take minutes on purpose; that they exist is checked
             assert (ROOT / command[1]).is_file()
@@ -92,7 +96,9 @@ def test_the_python_example_runs() -> None:
     assert "minutes=1" in code
     scope: dict[str, object] = {}
     exec(code.replace("minutes=1", "kimg=0.064"), scope)
-    assert getattr(scope["images"], "shape", None) == (64, 1, 8, 8)
+    assert getattr(scope["images"], "shape", None) == (64, 1, 28, 28)
+    assert Path("walk.webp").is_file()
+    assert list(Path().glob("runs/*/report.html"))
 
 
 @pytest.mark.parametrize(
