@@ -28,8 +28,8 @@ LANGUAGES = (
 )  # fmt: skip
 """What reads its argument as a language: the framework's properties, CSS, HTML, JavaScript, templates."""
 KNOWN = {
-    ("page.py", "ui.add_body_html(SCRIPT)"),
-    ("page.py", "ui.add_css(STATIC / 'page.css')"),
+    ("layout.py", "ui.add_body_html(SCRIPT)"),
+    ("layout.py", "ui.add_css(STATIC / 'page.css')"),
     # The name is one of this package (below), what is given is JSON.
     (
         "page.py",
