@@ -88,7 +88,12 @@ class Session:
 
     def choose(self, method: str) -> None:
         """Fill the tray with a method's directions; those in use stay, clicked and loaded ones too."""
-        found = self.renderer.directions(method)
+        renderer, found = None, list[Direction]()
+        while (
+            renderer is not self.renderer
+        ):  # a newer snapshot may come meanwhile, to which the old one's directions mean nothing
+            renderer = self.renderer
+            found = list(renderer.directions(method))
         kept = {
             name: each for name, each in self.tray.items()
             if self.state.moved(name) or (each is not None and each.method == "attribute")
