@@ -88,7 +88,9 @@ def build(page: Page) -> None:
     locks.on_value_change(lock)
 
     async def show() -> None:
-        if not session.method or not session.tray:  # a newer snapshot empties the tray, while directions are looked for too
+        if (
+            not session.method or not session.tray
+        ):  # a newer snapshot empties the tray, while directions are looked for too
             await choose()
         if set(strips) != set(session.tray):
             rows()
