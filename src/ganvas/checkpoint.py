@@ -67,15 +67,34 @@ def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Raises `ValueError` for what the optimiser would not have kept: fused steps believe every size and write past the end."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    expected = _SLOTS.get(type(optimizer).__name__)
+    strict = expected is not None or any(group.get("fused") for group in optimizer.param_groups)
+    kept: dict[int, set[str]] = {}
     for key, value in tensors.items():
         index, slot = key.split(".")
+        if not (index.isdecimal() and len(index) < 10 and int(index) < len(parameters)):
+            raise ValueError(f"there is no parameter {index[:20]} of {len(parameters)}")
         parameter = parameters[int(index)]
+        if strict and value.shape != (torch.Size() if slot == "step" else parameter.shape):
+            raise ValueError(f"{key} is {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
+        if strict and not value.is_floating_point():
+            raise ValueError(f"{key} is of {value.dtype}")
+        kept.setdefault(int(index), set()).add(slot)
         if value.shape == parameter.shape:
             value = torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(value).detach()
         elif slot == "step" and parameter.device.type != "cpu":
             value = value.to(parameter.device)
         optimizer.state[parameter][slot] = value
+    if expected and (odd := [index for index, slots in kept.items() if slots != expected]):
+        raise ValueError(f"of parameter {odd[0]} it keeps {', '.join(sorted(kept[odd[0]]))[:200]}")
+
+
+_SLOTS = dict.fromkeys(("Adam", "AdamW"), {"step", "exp_avg", "exp_avg_sq"}) | {
+    "RMSprop": {"step", "square_avg"}
+}
+"""What the optimisers of ganvas keep of a parameter: a number of steps, and tensors as large as it."""
 
 
 def check_numbers(value: Any, where: str, largest: float = LARGEST_NUMBER) -> None:
@@ -174,14 +193,22 @@ class Checkpoint:
         self.written = time.monotonic()
 
     def resume(self, random: torch.Generator, modules: Named, optimizers: Optimizers) -> int:
-        """Load what there is; the steps done, 0 for a new job."""
+        """Load what there is; the steps done, 0 for a new job. Raises `GanvasError` for a file that is damaged."""
         if self.path is None or not self.path.is_file():
             return 0
         tensors, header = io.load_tensors(self.path)
         if header.get("kind") != "checkpoint" or header.get("job") != self.job:
             return 0
-        unpack(tensors, random, modules, optimizers)
-        return int(header["step"])
+        try:
+            step = header["step"]
+            if type(step) is not int or step < 0:
+                raise ValueError(f"its step is {step!r}")
+            unpack(tensors, random, modules, optimizers)
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise GanvasError(
+                f"{self.path} is damaged: {error}. Delete it, and the job begins anew."
+            ) from error
+        return step
 
     def keep(self, step: int, random: torch.Generator, modules: Named, optimizers: Optimizers) -> None:
         """Write the file when it is time."""
