@@ -91,9 +91,8 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         raise ValueError(f"of parameter {odd[0]} it keeps {', '.join(sorted(kept[odd[0]]))[:200]}")
 
 
-_SLOTS = dict.fromkeys(("Adam", "AdamW"), {"step", "exp_avg", "exp_avg_sq"}) | {
-    "RMSprop": {"step", "square_avg"}
-}
+_ADAM = {"step", "exp_avg", "exp_avg_sq"}
+_SLOTS = {"Adam": _ADAM, "AdamW": _ADAM, "RMSprop": {"step", "square_avg"}}
 """What the optimisers of ganvas keep of a parameter: a number of steps, and tensors as large as it."""
 
 

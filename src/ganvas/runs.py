@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from ganvas import io
 from ganvas.config import Config, read_config, to_dict
-from ganvas.errors import GanvasError, explain_os_error
+from ganvas.errors import GanvasError, explain_os_error, printable
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
@@ -194,15 +194,7 @@ class Run:
 
         What is neither is left out, and so is a line without `kimg` or one cut by a kill.
         """
-        records = [
-            {key: value for key, value in line.items() if _is_number(value) or key == "verdicts"}
-            for line in self._lines("stats.jsonl")
-        ]
-        for record in records:
-            if "verdicts" in record:
-                names = record["verdicts"] if isinstance(record["verdicts"], list) else []
-                record["verdicts"] = [name for name in names if isinstance(name, str)]
-        return [record for record in records if "kimg" in record]
+        return records(self._lines("stats.jsonl"))
 
     def _lines(self, name: str) -> list[io.Json]:
         return io.read_json_lines(self.path / name)
@@ -226,6 +218,20 @@ class Run:
                     if not _is_number(record.get("kimg")) or record["kimg"] <= kimg + 1e-9
                 ]
                 io.write_bytes(self.path / name, "".join(line + "\n" for line in kept).encode())
+
+
+def records(lines: Iterable[Any]) -> list[io.Json]:
+    """Lines of statistics as `Run.stats` gives them, of whatever was read."""
+    found = [
+        {key: value for key, value in line.items() if _is_number(value) or key == "verdicts"}
+        for line in lines
+        if isinstance(line, dict)
+    ]
+    for record in found:
+        if "verdicts" in record:
+            names = record["verdicts"] if isinstance(record["verdicts"], list) else []
+            record["verdicts"] = [printable(name) for name in names if isinstance(name, str)]
+    return [record for record in found if "kimg" in record]
 
 
 def _is_number(value: Any) -> bool:

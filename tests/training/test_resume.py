@@ -98,6 +98,44 @@ def test_a_state_of_another_run_is_refused(tiny_train: Train) -> None:
     assert everything(run.path) == before
 
 
+def with_header(run: Run, tensors: dict[str, torch.Tensor], **fields: Any) -> None:
+    """The state with other tensors and numbers, as somebody else could have written it."""
+    had, header = io.load_tensors(run.state_path)
+    with io.atomic(run.state_path) as temporary:
+        io.save_tensors(temporary, had | tensors, header | fields)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "fields"),
+    [
+        *(({}, {name: value}) for name in ("images", "steps", "seconds") for value in (-1, 1e300, float("nan"))),
+        *(({}, {"rate_factor": value}) for value in (-1, 0, 1e300, float("nan"), [])),
+        *(({}, {"rollbacks": value}) for value in (-1, 1e300, 1000, None)),
+        ({}, {"records": 5}),
+        ({"optimizer_critic.0.exp_avg": torch.zeros(3)}, {}),
+        ({"optimizer_critic.999.exp_avg": torch.zeros(3)}, {}),
+        ({"optimizer_generator.0.step": torch.zeros(1000)}, {}),
+        ({"optimizer_generator.0.__class__": torch.zeros(())}, {}),
+    ],
+)  # fmt: skip
+def test_a_state_that_nobody_wrote_is_refused(
+    tiny_train: Train, tensors: dict[str, torch.Tensor], fields: io.Json
+) -> None:
+    run = tiny_train(kimg=0.064).run
+    with_header(run, tensors, **fields)
+    before = everything(run.path)
+    with pytest.raises(GanvasError, match=r"latest\.safetensors (is damaged|does not fit)"):
+        ganvas.train(resume=run.path, kimg=0.128, quiet=True)
+    assert everything(run.path) == before
+
+
+def test_what_a_state_remembers_is_taken_where_it_is_a_measurement(tiny_train: Train) -> None:
+    run = tiny_train(kimg=0.064, settings={"training.monitor_kimg": 0.032}).run
+    odd = {"kimg": 0.1, "likeness": "x", "energy": float("nan"), "diversity": {}, "verdicts": ["a", 5]}
+    with_header(run, {"monitor.drawn": torch.zeros(3, 3)}, records=[odd] * 9 + [5, {}, {"kimg": "x"}])
+    assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
+
+
 def without_new_fields(run: Run) -> None:
     """The state as ganvas wrote it before it remembered more."""
     tensors, header = io.load_tensors(run.state_path)

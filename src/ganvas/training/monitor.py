@@ -141,7 +141,7 @@ class Monitor:
         if min(len(fake), len(self.real)) >= LEAST:
             n = min(len(fake), len(self.real))
             found["likeness"] = neighbours(fake[:n].cpu(), self.real[:n].cpu()).value
-        if self.last is not None:
+        if self.last is not None and self.last.shape == fake.shape and self.last.dtype == fake.dtype:
             found["movement"] = float((fake - self.last).norm(dim=1).mean()) / max(self.real_distance, 1e-9)
         self.last = fake
         nearest = distances.min(1)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from torch import Tensor
 
@@ -10,7 +9,7 @@ from ganvas import io
 from ganvas.checkpoint import pack, unpack
 from ganvas.config import Config, differences, read_config, to_dict
 from ganvas.errors import GanvasError
-from ganvas.runs import Run
+from ganvas.runs import Run, records
 from ganvas.training.method import Method
 
 MAY_CHANGE = (
@@ -18,6 +17,10 @@ MAY_CHANGE = (
     "on_collapse", "compile", "capture",
 )  # fmt: skip
 """Settings of `training` with which a state may go on that was written with others."""
+
+
+LONGEST = 2.0**53
+"""Images, steps and seconds that a state may have had."""
 
 
 @dataclass
@@ -58,7 +61,7 @@ def check(run: Run, config: Config, fingerprint: str) -> io.Json:
     if header.get("kind") != "state":
         raise GanvasError(f"{run.state_path} holds a {header.get('kind')}, expected a state.")
     for name in ("images", "steps", "seconds"):
-        if not isinstance(header.get(name), (int, float)) or header[name] < 0:
+        if not isinstance(header.get(name), (int, float)) or not 0 <= header[name] < LONGEST:
             raise GanvasError(f"{run.state_path} is damaged: its {name!r} is {header.get(name)!r}.")
     if "config" in header:
         written = read_config(header["config"], header["format_version"], "the state's config")
@@ -84,6 +87,8 @@ def restore(run: Run, method: Method, fingerprint: str) -> Memory:
         if engine.captured is not None:
             engine.captured.forget()
         engine.rate_factor = float(header.get("rate_factor", 1.0))
+        if not 0 < engine.rate_factor <= 1 or not 0 <= _rollbacks(header) < 64:
+            raise ValueError(f"rate_factor {engine.rate_factor:g}, {_rollbacks(header)} rollbacks")
         engine.images, engine.steps = int(header["images"]), int(header["steps"])
         return Memory(
             float(header["seconds"]), _rollbacks(header), _records(header, run), tensors.get("monitor.drawn")
@@ -103,5 +108,4 @@ def _records(header: io.Json, run: Run) -> list[io.Json]:
     if "records" not in header:
         kimg = float(header["images"]) / 1000
         return [record for record in run.stats() if record["kimg"] <= kimg + 1e-3]
-    found: Any = header["records"]
-    return [record for record in found if isinstance(record, dict) and "kimg" in record]
+    return records(header["records"])
