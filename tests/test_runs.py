@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from ganvas import io
 from ganvas.config import Config, to_dict
 from ganvas.errors import GanvasError
-from ganvas.runs import command_line, create_run, open_run
+from ganvas.runs import Run, command_line, create_run, open_run
 
 CONTENT = {"format_version": 1, "config": to_dict(Config())}
 
@@ -81,6 +82,48 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
     (run.path / name).unlink()
     run.log("x")
     assert (run.path / "log.txt").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("name", ["stats.jsonl", "metrics.jsonl"])
+def test_nothing_is_read_through_a_link(tmp_path: Path, name: str) -> None:
+    """Figures of another file would go into the report of a run that somebody passed on."""
+    (tmp_path / "theirs").write_text('{"kimg": 1, "secret": 5}\n')
+    run = create_run(tmp_path, "a", CONTENT)
+    (run.path / name).symlink_to(tmp_path / "theirs")
+    for read in (run.stats if name == "stats.jsonl" else run.metrics, lambda: run.rewind_stats(0.5)):
+        with pytest.raises(GanvasError, match="is a link, or no file"):
+            read()
+    assert (run.path / name).is_symlink()
+
+
+@pytest.mark.parametrize(
+    "name", ["samples", "snapshots", "snapshots/000512", "state", "sampling", "evaluation"]
+)
+def test_no_folder_of_a_run_leads_out_of_it(tmp_path: Path, name: str) -> None:
+    """A link would choose where snapshots and pictures are written: over those of another run."""
+    run = create_run(tmp_path / "runs", "a", CONTENT)
+    (tmp_path / "away").mkdir()
+    (run.path / name).parent.mkdir(exist_ok=True)
+    (run.path / name).symlink_to(tmp_path / "away")
+    before = sorted(run.path.rglob("*"))
+    with pytest.raises(GanvasError, match=f"{name} is a link that leads out of the run"), run.locked():
+        pass
+    assert sorted(run.path.rglob("*")) == before
+    (tmp_path / "linked").symlink_to(run.path)  # the whole run may lie where one likes
+    (run.path / name).unlink()
+    (run.path / "elsewhere").mkdir()
+    (run.path / name).symlink_to(run.path / "elsewhere")
+    with Run(tmp_path / "linked").locked() as said:
+        assert said == ""
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path), os.mkdir])
+def test_an_owner_that_is_no_file_is_a_stranger(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """To open a pipe waited for ever."""
+    run = create_run(tmp_path, "a", CONTENT)
+    make(run.path / "owner.json")
+    with pytest.raises(GanvasError, match="is being trained by process"), run.locked():
+        pass
 
 
 def test_pictures_of_a_run_are_its_own(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ class Run:
         some network folders it is not seen by other machines. There `owner.json` tells, and only a person can know that a
         process of another machine is over.
         """
+        self.check_folders()
         owner = self.path / "owner.json"
         lock = FileLock(self.path / ".lock")
         try:
@@ -138,6 +139,20 @@ class Run:
         """Complete snapshots, oldest first. A folder appears under its name only when it is whole."""
         found = [p for p in (self.path / "snapshots").glob("*") if re.fullmatch(r"\d{6,}", p.name)]
         return sorted(found, key=lambda p: int(p.name))
+
+    def check_folders(self) -> None:
+        """Raise `GanvasError` where a folder in this run is a link that leads out of it.
+
+        Of a run from anybody it would choose where files are written, over another run's snapshots for instance.
+        """
+        home = self.path.resolve()
+        for folder, names, _ in os.walk(self.path):
+            for path in (Path(folder, name) for name in names):
+                if path.is_symlink() and not path.resolve().is_relative_to(home):
+                    raise GanvasError(
+                        f"{path} is a link that leads out of the run: nothing is written through it. Put the folder itself there, "
+                        "or move the whole run and link that."
+                    )
 
     def picture(self, path: Path) -> bytes | None:
         """The bytes of a PNG of this run; None for what is none, is too large, or lies elsewhere behind a link.
@@ -179,15 +194,21 @@ class Run:
         self._append("stats.jsonl", json.dumps(record))
 
     def _append(self, name: str, line: str) -> None:
-        path = self.path / name
-        # In a run from somebody else a link could stand there, to a file that is nobody's business.
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise GanvasError(f"{path} is a link, or no file: nothing is written through it. Remove it.")
+        path = self._own(name)
         try:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(line.rstrip("\n") + "\n")
         except OSError as error:
             raise explain_os_error(error, f"writing {name}") from error
+
+    def _own(self, name: str) -> Path:
+        """A file of lines. Raises `GanvasError` for a link: in a run from anybody it leads to what is nobody's business."""
+        path = self.path / name
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise GanvasError(
+                f"{path} is a link, or no file: nothing is written through it, nor read. Remove it."
+            )
+        return path
 
     def stats(self) -> list[io.Json]:
         """The lines of stats.jsonl: finite numbers by name, among them `kimg`, and the list `verdicts`.
@@ -197,7 +218,7 @@ class Run:
         return records(self._lines("stats.jsonl"))
 
     def _lines(self, name: str) -> list[io.Json]:
-        return io.read_json_lines(self.path / name)
+        return io.read_json_lines(self._own(name))
 
     def append_metrics(self, rows: list[io.Json]) -> None:
         """Append lines to metrics.jsonl."""
@@ -247,10 +268,10 @@ def _me() -> io.Json:
 
 def _owner(path: Path) -> io.Json:
     """Who wrote owner.json; {} when nobody did. One that can not be read says nothing about its writer."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
     try:
-        return io.read_json(path)
+        return io.read_json(path) if path.is_file() else {"host": "an unknown machine"}
     except GanvasError:
         return {"host": "an unknown machine"}
 

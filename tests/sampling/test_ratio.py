@@ -287,6 +287,12 @@ def test_commands_calibrate_improve_and_sample(
     assert report["critic"] == "own"
     assert (home_of(model) / "ratio.safetensors").is_file()
     assert home_of(model).is_relative_to(run)
+    (run / "sampling").rename(run / "kept")
+    (tmp_path / "theirs").mkdir()
+    (run / "sampling").symlink_to(tmp_path / "theirs")
+    assert not home_of(model).is_relative_to(run), "a linked folder is not the run's: nothing goes into it"
+    (run / "sampling").unlink()
+    (run / "kept").rename(run / "sampling")
     for name in ("budget", "metropolis", "langevin"):
         assert (
             main(

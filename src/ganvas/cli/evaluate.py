@@ -63,6 +63,8 @@ def run(
     if out is not None:
         _shared.outputs(out, ".json")
     kept_in_run = is_run and io.writable(samples)
+    if kept_in_run:
+        open_run(samples).check_folders()
     found: Evaluation | None = None
     with _shared.together(device) as (here, first), _shared.progress() as tell:
         if first:

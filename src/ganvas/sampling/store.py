@@ -11,12 +11,18 @@ from ganvas.sampling.settings import Setting
 
 
 def home_of(model: Model) -> Path:
-    """Where ratios and recommendations of a model are kept: `sampling/` of its run, else in the user's cache."""
+    """Where ratios and recommendations of a model are kept: `sampling/` of its run, else in the user's cache.
+
+    A folder of a run that is a link to elsewhere is not the run's.
+    """
     path = model.path
     if path is not None:
         for parent in list(path.resolve().parents)[:3]:
             if (parent / "config.json").is_file() and (parent / "snapshots").is_dir():
-                return parent / "sampling" / model.hash
+                home = parent / "sampling" / model.hash
+                if home.resolve().is_relative_to(parent):
+                    return home
+                break
     return cache_folder() / "sampling" / model.hash
 
 
