@@ -70,6 +70,11 @@ class Visitor:
                 self.messages.append((kind, data))
                 return kind, data
 
+    async def send(self, text: str) -> None:
+        """Send what may be no message at all."""
+        assert self._socket is not None
+        await self._socket.send(text)
+
     async def say(self, kind: str, data: Any) -> None:
         """Send a message."""
         assert self._socket is not None

@@ -150,8 +150,8 @@ class Run:
             for path in (Path(folder, name) for name in names):
                 if path.is_symlink() and not path.resolve().is_relative_to(home):
                     raise GanvasError(
-                        f"{path} is a link that leads out of the run: nothing is written through it. Put the folder itself there, "
-                        "or move the whole run and link that."
+                        f"{path} is a link that leads out of the run: nothing is written through it. "
+                        "Put the folder itself there, or move the whole run and link that."
                     )
 
     def picture(self, path: Path) -> bytes | None:

@@ -209,6 +209,45 @@ def test_polling_and_uploads_ask_where_one_comes_from(served: str) -> None:
         caught.value.close()
 
 
+def test_what_a_stranger_asks_for_says_nothing_on_the_terminal(tmp_path: Path) -> None:
+    """A link of another site could move the cursor of the terminal that the server was started in."""
+    messages = (
+        "42",
+        "42[",
+        "42[]",
+        '42["event"]',
+        '42["event",5]',
+        '42["ack",{}]',
+        "42" + "[" * 5000,
+        "9",
+        "44",
+        "42/x,",
+    )
+    with server(cache=tmp_path) as (url, process):
+        for path in ("%1b]0;pwned%07", "thumb/0.png/%1b[2J", "_nicegui/x/%0a%1b[2J", "%e2%80%ae"):
+            with pytest.raises(HTTPError) as caught:
+                urlopen(url + path)
+            assert caught.value.code == 404
+            assert len(caught.value.read()) < 200, "no page is made for it"
+            caught.value.close()
+
+        async def talk() -> None:
+            visitor = await Visitor(url).open()
+            await visitor.until("ganvas.ready")
+            for each in messages:
+                await visitor.send(each)
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(get, url)  # and the server lives on
+            await visitor.leave()
+
+        asyncio.run(talk())
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[0]
+    assert "Traceback" not in said
+    assert all(each.isprintable() for each in said.replace("\n", ""))
+    assert "pwned" not in said
+
+
 def test_a_small_link_can_not_ask_for_much_work(served: str, fashion: Renderer) -> None:
     recipe = Recipe("fashion", fashion.hash)
     for name, value in (

@@ -112,6 +112,11 @@ def serve(
         await build(source, r)
         return None
 
+    @core.app.exception_handler(404)
+    async def unknown(request: Request, error: Exception) -> Response:
+        # The framework's own makes a page of its own for each, and writes the address to the terminal as it is.
+        return Response("There is nothing here.", 404)
+
     ui.run_with(
         server, title=f"ganvas: {source.renderer.name}", favicon=ICON, dark=None, reconnect_timeout=RECONNECT,
         show_welcome_message=False, binding_refresh_interval=None, tailwind=False,
@@ -119,6 +124,7 @@ def serve(
     with warnings.catch_warnings():
         # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
         warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of a damaged picture, which is refused in words
         run(Guard(server, token), listener, lambda: _greet(source.renderer.name, url, browser, say))
 
 

@@ -4,8 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -66,9 +65,10 @@ class Guard:
         if why is not None:
             await _refuse(scope, receive, send, *why)
             return
-        # Nothing of ours stands behind a proxy that would say these, and the framework writes one of them into its page.
+        # Nothing of ours stands behind a proxy that would say the first, and the framework writes one of them into its page.
+        # Cookies are for the token alone, and Python's own reader may take minutes for one.
         scope["headers"] = [
-            each for each in scope["headers"] if not each[0].lower().startswith(b"x-forwarded")
+            each for each in scope["headers"] if not each[0].lower().startswith((b"x-forwarded", b"cookie"))
         ]
         fresh = self.token is not None and _same(_given(scope), self.token)
         body, started = _Body(receive), False
@@ -106,7 +106,7 @@ class Guard:
         if self.token is None:
             if host not in LOOPBACK:
                 return 400, f"This server answers to localhost, not to {host!r}."
-        elif not any(_same(each, self.token) for each in (_given(scope), _kept(headers))):
+        elif not any(_same(each, self.token) for each in (_given(scope), *_kept(headers))):
             return 403, "The address needs its token: open the one that ganvas explore printed."
         if (origin := headers.get("origin")) is not None and urlsplit(origin).netloc != headers.get("host"):
             return 403, "A page of another site may not do this."
@@ -176,12 +176,12 @@ def _given(scope: Scope) -> str:
     return str(query.get("token", [""])[0])
 
 
-def _kept(headers: dict[str, str]) -> str:
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError as error:
-        raise ValueError("a cookie that can not be read") from error
-    return cookies[COOKIE].value if COOKIE in cookies else ""
+def _kept(headers: dict[str, str]) -> Iterator[str]:
+    """The values of our cookie: a host may keep several of one name."""
+    for each in headers.get("cookie", "").split(";"):
+        name, _, value = each.strip().partition("=")
+        if name == COOKIE:
+            yield value
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:

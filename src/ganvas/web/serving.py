@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from asyncio import TimerHandle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
+from typing import Any
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ganvas.errors import printable
 from ganvas.web.guard import App, Receive, Scope, Send
+
+LOG = logging.getLogger("ganvas")
 
 HEAD_SECONDS = 10.0
 """In which the head of a request has to come, whatever drips in meanwhile."""
@@ -88,6 +93,15 @@ class _Server(uvicorn.Server):
             serving.result()
 
 
+def _uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A message that the framework can not make sense of is said in a line: anybody with a page may send one."""
+    coroutine = getattr(context.get("future"), "get_coro", lambda: None)()
+    if getattr(coroutine, "__qualname__", "").startswith("AsyncServer."):
+        LOG.warning("a message that no page sends: %s", printable(repr(context.get("exception")))[:200])
+    else:
+        loop.default_exception_handler(context)
+
+
 def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve an ASGI application until Ctrl-C or a signal; `ready` is called when it listens.
 
@@ -110,6 +124,10 @@ def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
     server = _Server(config, ready)
     loop, jobs = asyncio.new_event_loop(), ThreadPoolExecutor(thread_name_prefix="ganvas")
     loop.set_default_executor(jobs)
+    loop.set_exception_handler(_uncaught)
+    logging.getLogger("engineio.server").setLevel(
+        logging.CRITICAL
+    )  # it writes a traceback for every malformed message
     try:
         asyncio.set_event_loop(loop)
         with contextlib.suppress(KeyboardInterrupt):  # before the server listens to signals
