@@ -187,7 +187,7 @@ class Run:
 
     def log(self, message: str) -> None:
         """Append a line to log.txt."""
-        self._append("log.txt", message)
+        self._append("log.txt", printable(message))
 
     def append_stats(self, record: io.Json) -> None:
         """Append one line to stats.jsonl."""

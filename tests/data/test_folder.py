@@ -15,11 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
+import ganvas
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.data.labels import natural
 from ganvas.data.resize import to_tensor
 from ganvas.errors import GanvasError
+from tests.conftest import TINY
 
 
 def png(size: tuple[int, int] = (16, 16), mode: str = "RGB", colour: object = 100) -> bytes:
@@ -64,6 +66,33 @@ def test_fingerprint_follows_content_and_resizing(image_folder: Path) -> None:
     assert load_dataset(DataConfig(str(image_folder), resolution=8)).fingerprint != first
     (image_folder / "cats" / "0.png").write_bytes(png(colour=7))
     assert load_dataset(str(image_folder)).fingerprint != first
+
+
+def test_names_of_files_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An archive from anybody names its files; they are in what is said of it, on the terminal and in log.txt."""
+    folder = tmp_path / "a\x1b[2Jb\u202e"
+    for name in ("\x1b]0;pwned\x07", "line\u2028", "plain"):
+        (folder / name).mkdir(parents=True)
+        for i in range(30):
+            (folder / name / f"{i}\x1b[31m.png").write_bytes(png(colour=i))
+        (folder / name / "other\x1b[2J.\x1b[2Jz").write_bytes(b"x")
+    (folder / "plain" / "broken\x1b[2J.png").write_bytes(b"x")
+    data = load_dataset(str(folder))
+    assert any("Left out" in note for note in data.notes)
+    assert any("Skipped 1" in note for note in data.notes)
+    assert all(text.isprintable() for text in (data.name, *data.notes))
+    done = ganvas.train(
+        str(folder),
+        kimg=0.016,
+        batch=8,
+        device="cpu",
+        out=tmp_path,
+        report=False,
+        settings={**TINY, "network.conditional": True},
+    )
+    said = capsys.readouterr().err + (done.run.path / "log.txt").read_text()
+    assert "Left out" in said
+    assert said.replace("\n", "").replace(str(folder), "").isprintable()
 
 
 def test_all_formats_and_modes(tmp_path: Path) -> None:

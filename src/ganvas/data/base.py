@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganvas.config import DataConfig
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, printable
 from ganvas.registry import Registry, did_you_mean
 from ganvas.types import Shape
 
@@ -45,6 +45,11 @@ class Dataset:
     """Exact log density of points (N, D) -> (N,), for the toys."""
     indices: Tensor | None = field(default=None, repr=False)
     """The part that this object stands for; None is all of it."""
+
+    def __post_init__(self) -> None:
+        """Names of files are in both, and go to terminals: in an archive from anybody they may be anything."""
+        object.__setattr__(self, "name", printable(self.name))
+        object.__setattr__(self, "notes", tuple(printable(note) for note in self.notes))
 
     def __len__(self) -> int:
         return len(self.items) if self.indices is None else len(self.indices)

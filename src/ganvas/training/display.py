@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ganvas.errors import printable
 from ganvas.io import Json
 from ganvas.training.verdicts import Verdict
 
@@ -54,7 +55,7 @@ class Display:
 
     def say(self, message: str) -> None:
         """Print a line above the live one."""
-        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
 
     def resume(self, standing: Sequence[str]) -> None:
         """Verdicts that stand already: they have been said."""
