@@ -464,6 +464,31 @@ def test_a_report_shows_no_other_files_and_no_markup_of_a_run(tiny_train: Train,
     assert base64.b64encode(secret.read_bytes()).decode() not in page
 
 
+def test_figures_that_no_evaluation_wrote(tiny_train: Train) -> None:
+    """Of a run from anybody: an evaluation that had measured ended in a traceback of the plot, a resumed run of a row."""
+    run = tiny_train(kimg=0.064, eval_kimg=0.032, settings={"training.eval_samples": 100}).run
+    row = run.metrics()[0]
+    odd = [{"source": "training"}, {**row, "value": [1]}, {**row, "kimg": "x"}, {**row, "value": "nan"}]
+    hostile = [
+        {**row, "kimg": k / 100, "error": -1.0, "value": v}
+        for k, v in ((1, 1e308), (2, -5.0), (3, 1.0), (4, 2.0))
+    ]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in hostile))
+    assert report.evidence.curve(run) is not None
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [*odd, row]))
+    assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
+
+
+def test_a_device_that_nobody_has_is_refused_in_words(tiny_train: Train) -> None:
+    run = tiny_train(kimg=0.064).run
+    info = json.loads(run.config_path.read_text())
+    for device in ("\x1b]0;x\x07", "tpu", "cuda:99999"):
+        info["config"]["training"]["device"] = device
+        run.config_path.write_text(json.dumps(info))
+        with pytest.raises(GanvasError, match=r"Unknown device|is not available"):
+            ganvas.train(resume=run.path, kimg=0.128, quiet=True)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"data": []}, {"data": {"name": "a"}}, {"versions": 5}, {"command": None, "data": {"trained_on": "x"}}],

@@ -72,7 +72,7 @@ def train(
         config, dataset = plan(data, wanted)
     if config.training.eval_kimg:
         open_extractor("auto", dataset, "cpu")  # what is missing is said before there is a run folder
-    torch_device = torch.device(config.training.device)
+    torch_device = resolve_device(config.training.device)
     dist.start(dist.local_device(torch_device))
     try:
         check_split(config, DataSpec(dataset.shape, dataset.num_classes), dist.world_size())

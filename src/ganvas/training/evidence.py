@@ -75,7 +75,7 @@ def curve(run: Run) -> bytes | None:
     groups: dict[tuple[object, ...], dict[float, Row]] = {}
     for line in run.metrics():
         row = Row.from_json(line)
-        if row.metric == "frechet" and row.kimg is not None:
+        if row.metric == "frechet" and row.kimg is not None and 0 < row.value < 1e30 and 0 <= row.kimg < 1e30:
             key = (row.extractor, row.resize, row.fingerprint, row.n, row.reference_n)
             groups.setdefault(key, {})[row.kimg] = row
     found = max(groups.values(), key=len, default={})
@@ -84,7 +84,7 @@ def curve(run: Run) -> bytes | None:
     rows = [found[kimg] for kimg in sorted(found)]
     figure = Figure(figsize=(9, 3), dpi=110)
     axes = figure.add_subplot()
-    errors = [row.error or 0.0 for row in rows]
+    errors = [max(0.0, row.error or 0.0) for row in rows]
     axes.errorbar(
         [row.kimg or 0.0 for row in rows],
         [row.value for row in rows],

@@ -1,13 +1,15 @@
 """The light evaluation while training: rank the snapshots of one run and keep the best."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ganvas import io
 from ganvas.data import Dataset
+from ganvas.errors import GanvasError
 from ganvas.features import Extractor, open_extractor
-from ganvas.metrics import evaluate
+from ganvas.metrics import Row, evaluate
 from ganvas.model import Model
 from ganvas.runs import Run
 
@@ -22,9 +24,12 @@ class Quality:
         self.run, self.dataset = run, dataset
         self.every = run.config.training.eval_kimg
         self.extractor: Extractor | None = open_extractor("auto", dataset, device) if self.every else None
-        measured = [row for row in run.metrics() if row.get("source") == SOURCE]
-        self.best = min((float(row["value"]) for row in measured), default=float("inf"))
-        self.last = max((float(row["kimg"]) for row in measured), default=0.0)
+        measured = []
+        for line in run.metrics():
+            with suppress(GanvasError):  # whatever else stands there
+                measured += [Row.from_json(line)] if line.get("source") == SOURCE else []
+        self.best = min((row.value for row in measured), default=float("inf"))
+        self.last = max((row.kimg or 0.0 for row in measured), default=0.0)
 
     def due(self, kimg: float) -> bool:
         """True when the next snapshot should be measured."""
