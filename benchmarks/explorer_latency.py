@@ -98,14 +98,14 @@ def main() -> None:
             readies.append(page.script("return ganvas.readyAt"))
             page.wait(lambda: page.script("return Boolean(document.querySelector('.g-map canvas'))"))
             cached.append(time.perf_counter() - start)
-        print("\n| | measured | aim |\n| --- | --- | --- |")
+        print("\n| | measured | target |\n| --- | --- | --- |")
         print(f"| page ready, first visit | {first / 1000:.2f} s | 2 s |")
         print(f"| page ready, later ({options.runs} visits) | {np.mean(readies) / 1000:.2f} s | 2 s |")
         print(f"| map of 5,000 samples, first time, from the address | {drawn:.1f} s | 15 s |")
         print(f"| map, later, from the address | {np.mean(cached):.1f} s | at once |")
         head = "| drag | moves | pictures | p50 | p95 | slowest | last picture after the last move |"
         print(f"\n{head}\n| --- | --- | --- | --- | --- | --- | --- |")
-        print("| aim | | | 60 ms | 120 ms | | 200 ms |")
+        print("| target | | | 60 ms | 120 ms | | 200 ms |")
         for i in range(options.runs):
             page.settled()
             print(

@@ -193,7 +193,7 @@ def restoration(seeds: list[int]) -> None:
     path = OUT / "held-out.npz"
     np.savez(path, images=images.numpy(), labels=labels.numpy() if labels is not None else np.zeros(0))
     print(
-        "\n| 100 held-out images, hidden | class agreement (aim: 85 %) | dB of the hidden pixels | restarts' spread |"
+        "\n| 100 held-out images, hidden | class agreement (target: 85 %) | dB of the hidden pixels | restarts' spread |"
     )
     print("| --- | --- | --- | --- |")
     agreements = []

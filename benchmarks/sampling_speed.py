@@ -55,7 +55,7 @@ def main() -> None:
     print(
         f"{model.device}, {torch.get_num_threads()} threads; plain sampling, judged: {plain:.0f} forwards a second\n"
     )
-    print("| sampler | forwards a second | of plain sampling's (aim: 80 %) |\n| --- | --- | --- |")
+    print("| sampler | forwards a second | of plain sampling's (target: 80 %) |\n| --- | --- | --- |")
     for name in ("budget", "metropolis", "resample"):
         took = seconds(lambda: samplers.get(name)(space, ratio, n, **at_budget(name, 10).options))  # noqa: B023
         print(f"| {name} 10 | {10 * n / took:.0f} | {10 * n / took / plain:.0%} |", flush=True)
@@ -73,7 +73,7 @@ def main() -> None:
         return model.to_data(drawn[at : at + 1])
 
     print(
-        "\n| chains of | one after another, samples a second | side by side | ratio (aim: 10 x) |\n| --- | --- | --- | --- |"
+        "\n| chains of | one after another, samples a second | side by side | ratio (target: 10 x) |\n| --- | --- | --- | --- |"
     )
     for steps, few, many in ((10, 60, n // 2), (100, 6, n // 10)):
         random = np.random.default_rng(0)

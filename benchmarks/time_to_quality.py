@@ -62,7 +62,7 @@ def main() -> None:
         print(f"| {preset} | {options.minutes:g} | {statistics.mean(values):.1f} ({each}) |")
     if {"tutorial", "small"} <= final.keys():
         ratio = statistics.mean(final["small"]) / statistics.mean(final["tutorial"])
-        print(f"\nsmall / tutorial = {ratio:.3f} (1/5 = 0.200 or less was the aim, and under 35)")
+        print(f"\nsmall / tutorial = {ratio:.3f} (target: 0.200)")
     io.write_json(OUT / "time_to_quality.json", {"judge": accuracy, "floor": floor, "rows": rows})
 
 

@@ -230,7 +230,7 @@ def check_sampler(name: str) -> None:
     """Try what `ganvas sample` asks of a registered sampler, and whether what it says of itself is true.
 
     It draws from the identity, whose density is known, towards two Gaussians. With `exact` options its samples are compared with
-    those of the aim (Kolmogorov-Smirnov). Raises `AssertionError` that says what is wrong.
+    those of the target p_G r (Kolmogorov-Smirnov). Raises `AssertionError` that says what is wrong.
     """
     sampler = samplers.get(name)
     space = open_space(wrap(nn.Identity(), latent_dim=2, shape=(2,)), "z")
@@ -257,7 +257,7 @@ def check_sampler(name: str) -> None:
     )
     _claim(found.cost >= 1, f"{name}: {found.cost:g} forward passes a sample; the least is 1")
     _claim(all(0 < done <= total for done, total in heard), f"{name}: the callback hears {heard}")
-    # Another aim of the same height: one that is unbounded would keep a rejection sampler busy for minutes.
+    # Another target of the same height: one that is unbounded would keep a rejection sampler busy for minutes.
     turned = draw(lambda samples, labels: _two_gaussians(-samples, labels))
     same = torch.equal(found.samples, turned.samples)
     _claim(not sampler.blind or same, f"{name}: it is blind and yet follows the ratio")
@@ -307,14 +307,15 @@ def _check_exact(name: str, space: LatentSpace, options: Mapping[str, Any]) -> N
 
     random = stream(1, "check")
     drawn = samplers.get(name)(space, _two_gaussians, 2000, generator=random, **options).samples
-    aim = CENTRES[torch.randint(2, (20_000,), generator=random)] + SIGMA * torch.randn(
+    target = CENTRES[torch.randint(2, (20_000,), generator=random)] + SIGMA * torch.randn(
         20_000, 2, generator=random
     )
     angles = torch.arange(8) * math.pi / 8
     axes = torch.stack([angles.cos(), angles.sin()])
-    p = min(float(ks_2samp((drawn @ axis).numpy(), (aim @ axis).numpy()).pvalue) for axis in axes.t())
+    p = min(float(ks_2samp((drawn @ axis).numpy(), (target @ axis).numpy()).pvalue) for axis in axes.t())
     _claim(
-        8 * p > 1e-4, f"{name}: with {dict(options)} its samples are not those of the aim (p = {8 * p:.1g})"
+        8 * p > 1e-4,
+        f"{name}: with {dict(options)} its samples are not those of the target (p = {8 * p:.1g})",
     )
 
 
@@ -357,8 +358,8 @@ def check_metric(name: str) -> None:
 def _lost(better: str, good: float, bad: float) -> float:
     """By how much a figure calls bad samples worse than good ones."""
     if better.startswith("near "):
-        aim = float(better.removeprefix("near "))
-        return abs(bad - aim) - abs(good - aim)
+        target = float(better.removeprefix("near "))
+        return abs(bad - target) - abs(good - target)
     _claim(better in ("lower", "higher"), f"`better` is {better!r}; expected lower, higher or near X")
     return bad - good if better == "lower" else good - bad
 

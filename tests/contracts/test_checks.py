@@ -143,7 +143,7 @@ def careless(
         ("budget", {"bank": True}, "bank=True"),
         ("budget", {"gradient": True}, "gradient=True"),
         ("budget", {"at_budget": lambda budget: {"steps": budget}}, r"at_budget gives \['steps'\]"),
-        ("budget", {"exact": {"budget": 2}}, "not those of the aim"),
+        ("budget", {"exact": {"budget": 2}}, "not those of the target"),
         ("prior", {"draw": other_numbers}, "the same generator draws other samples"),
         ("prior", {"draw": no_labels}, "not of the class"),
         ("prior", {"draw": careless}, "steps='nonsense' must be a GanvasError"),
