@@ -198,7 +198,7 @@ def test_foreign_and_newer_files(tmp_path: Path) -> None:
 
 def test_json_errors(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    with pytest.raises(GanvasError, match="Can not read"):
+    with pytest.raises(GanvasError, match="Cannot read"):
         io.read_json(path)
     path.write_text("{")
     with pytest.raises(GanvasError, match="not valid JSON"):

@@ -114,7 +114,7 @@ def test_nothing_is_overwritten_by_accident(tmp_path: Path) -> None:
     (tmp_path / "full" / "mine.txt").write_text("x")
     with pytest.raises(GanvasError, match="not empty"):
         pictures.save_samples(IMAGES, tmp_path / "full")
-    with pytest.raises(GanvasError, match=r"Can not write .gif"):
+    with pytest.raises(GanvasError, match=r"Cannot write .gif"):
         pictures.save_samples(IMAGES, tmp_path / "a.gif")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
 

@@ -174,7 +174,7 @@ def as_samples(values: Any, name: str) -> Tensor:
     """uint8 images (N, C, H, W) or float32 points (N, D), as a `Dataset` holds them.
 
     Images may be (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels. Raises `GanvasError` for floats that are no
-    points, points that float32 can not tell apart, four channels, one picture without its N, and anything empty.
+    points, points that float32 cannot tell apart, four channels, one picture without its N, and anything empty.
     """
     tensor = as_tensor(values, name)
     wanted = (
@@ -215,7 +215,7 @@ def as_points(values: Any, name: str) -> Tensor:
 
 
 def channels_first(tensor: Tensor, name: str) -> Tensor:
-    """Images (N, C, H, W), (N, H, W, C) or (N, H, W) -> (N, C, H, W). Raises `GanvasError` where that can not be told."""
+    """Images (N, C, H, W), (N, H, W, C) or (N, H, W) -> (N, C, H, W). Raises `GanvasError` where that cannot be told."""
     if tensor.dim() == 3:
         if tensor.shape[2] in (3, 4) and tensor.shape[1] > 4:
             raise GanvasError(
@@ -230,7 +230,7 @@ def channels_first(tensor: Tensor, name: str) -> Tensor:
         return tensor.permute(0, 3, 1, 2).contiguous()
     if 4 in (tensor.shape[1], tensor.shape[3]):
         raise GanvasError(
-            f"{name} has shape {tuple(tensor.shape)}: four channels, red, green, blue and how solid. Leave the last away: "
+            f"{name} has shape {tuple(tensor.shape)}: four channels, red, green, blue and how solid. Omit the last: "
             f"{name}{'[:, :3]' if tensor.shape[1] == 4 else '[..., :3]'}."
         )
     raise GanvasError(

@@ -1,7 +1,7 @@
 """Files: atomic writes, JSON, and safetensors with the JSON config in the header.
 
 A reader never sees half a file: everything is written beside its place, flushed to the disk and renamed. Nothing
-here unpickles, and a file from outside can not choose what gets imported.
+here unpickles, and a file from outside cannot choose what gets imported.
 """
 
 import contextlib
@@ -91,13 +91,13 @@ def check_place(path: Path) -> None:
         folder = next(each for each in path.parents if each.exists())
         if not folder.is_dir():
             raise GanvasError(
-                f"Can not write {path}: {folder} is a file, not a folder. Choose another folder."
+                f"Cannot write {path}: {folder} is a file, not a folder. Choose another folder."
             )
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise GanvasError(
-            f"Can not write {path}: {error.strerror or error}. Choose another folder."
+            f"Cannot write {path}: {error.strerror or error}. Choose another folder."
         ) from error
 
 
@@ -230,7 +230,7 @@ def _read_bytes(path: Path, longest: int) -> bytes:
         with path.open("rb") as file:
             return file.read(longest + 1)
     except OSError as error:
-        raise GanvasError(f"Can not read {path}: {error.strerror}.") from error
+        raise GanvasError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def read_json(path: Path, *, longest: int = LONGEST) -> Json:

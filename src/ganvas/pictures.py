@@ -246,7 +246,7 @@ FASTEST_GIF = 50.0
 def check_film(out: Path, fps: float = 24.0) -> None:
     """Raise `GanvasError` when `save_animation` could not write there or so fast, before any work is done."""
     if out.suffix not in FILMS:
-        raise GanvasError(f"Can not write {out.suffix or 'a folder'} as a film; use {', '.join(FILMS)}.")
+        raise GanvasError(f"Cannot write {out.suffix or 'a folder'} as a film; use {', '.join(FILMS)}.")
     if out.suffix == ".mp4" and find_spec("av") is None:
         raise GanvasError(f"An .mp4 needs PyAV: {install('video')}. Or write a .webp or .gif.")
     _check_fps(out.suffix, fps)
@@ -314,7 +314,7 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
     """Raise `GanvasError` when `write_samples` could not write there, before any work is done."""
     if out.suffix not in (".png", ".npy", ".npz", ""):
         raise GanvasError(
-            f"Can not write {out.suffix} files; use a .png grid, an .npy or .npz array, or a folder name."
+            f"Cannot write {out.suffix} files; use a .png grid, an .npy or .npz array, or a folder name."
         )
     if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")

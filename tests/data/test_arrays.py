@@ -177,8 +177,8 @@ def header(shape: object, dtype: str = "|u1") -> bytes:
         ("(-1, 8, 8)", "damaged"),
         ("(True, 8, 8)", "damaged"),
         ("(0, 8, 8)", "empty array"),
-        ("__import__('os')", "can not be read"),
-        ("(" * 5000, "can not be read"),
+        ("__import__('os')", "cannot be read"),
+        ("(" * 5000, "cannot be read"),
     ],
 )
 def test_headers_that_lie_are_refused_at_once(tmp_path: Path, shape: str, message: str, inside: bool) -> None:
@@ -227,7 +227,7 @@ def test_an_npz_is_not_unpacked_beyond_the_limit(tmp_path: Path, monkeypatch: py
         (np.zeros((4, 2), np.complex64), "complex64"),
         (np.array([[0.0, 1.0], [np.nan, 2.0], [np.inf, 1.0]]), "2 of 3 points hold NaN"),
         (np.zeros((0, 2)), "empty array"),
-        (np.array([{"a": 1}]), "can not be read"),
+        (np.array([{"a": 1}]), "cannot be read"),
         (np.array([[1e300, 0.0]]), r"up to 1e\+300.*float32"),
         (np.zeros((8, 9, 3), np.uint8), r"One image of 9 x 8 px is x\[None\]"),
         (np.zeros((5, 8, 8, 4), np.uint8), r"without alpha: x\[..., :3\]"),
@@ -264,7 +264,7 @@ def test_other_problems(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2")
     for name, message in (
         ("two.npz", "expected an array named"),
-        ("cut.npy", "can not be read"),
+        ("cut.npy", "cannot be read"),
         ("a.csv", "Do not know"),
     ):
         with pytest.raises(GanvasError, match=message):

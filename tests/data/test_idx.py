@@ -51,7 +51,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         load_dataset(str(folder))
     (folder / "train-images-idx3-ubyte").unlink()
     (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(encode(IMAGES))[:-50])
-    with pytest.raises(GanvasError, match="can not be read"):
+    with pytest.raises(GanvasError, match="cannot be read"):
         load_dataset(str(folder))
 
 

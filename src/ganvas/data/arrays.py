@@ -89,7 +89,7 @@ def load(path: Path, config: DataConfig) -> Dataset:
     except GanvasError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
-        raise GanvasError(f"{path} can not be read as {path.suffix}: {error}") from error
+        raise GanvasError(f"{path} cannot be read as {path.suffix}: {error}") from error
     if header.nbytes > memory_limit() and array.ndim > 2:
         return _streamed(path, array, config)
     check_memory(header.nbytes, str(path), "Take a part of it")
@@ -135,9 +135,7 @@ def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
     start = stream.tell()
     long = int.from_bytes(stream.read(2 if version == (1, 0) else 4), "little")
     if long > LONGEST_HEADER:
-        raise GanvasError(
-            f"{what} is damaged: its header says it is {long:,} bytes long. It can not be read."
-        )
+        raise GanvasError(f"{what} is damaged: its header says it is {long:,} bytes long. It cannot be read.")
     stream.seek(start)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
@@ -146,14 +144,14 @@ def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
     else:
         raise GanvasError(f"{what} is an array of format {version[0]}.{version[1]}. {WANTED}")
     if dtype.hasobject:
-        raise GanvasError(f"{what} can not be read: it holds Python objects, which are pickles. {WANTED}")
+        raise GanvasError(f"{what} cannot be read: it holds Python objects, which are pickles. {WANTED}")
     if any(type(length) is not int or length < 0 for length in shape):
         raise GanvasError(f"{what} is damaged: it says its shape is {str(shape)[:100]}.")
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes != size - stream.tell():
         raise GanvasError(
             f"{what} is damaged: it says its shape is {str(shape)[:100]} of {dtype}, {nbytes:,} bytes, and holds "
-            f"{size - stream.tell():,}. It can not be read."
+            f"{size - stream.tell():,}. It cannot be read."
         )
     return Header(tuple(shape), dtype, nbytes)
 

@@ -40,7 +40,7 @@ class Dataset:
     """int64 (N,)."""
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What was done to the data, said aloud in the log."""
+    """What was done to the data, for the log."""
     log_density: Callable[[Tensor], Tensor] | None = None
     """Exact log density of points (N, D) -> (N,), for the toys."""
     indices: Tensor | None = field(default=None, repr=False)
@@ -122,7 +122,7 @@ def fingerprint(*parts: bytes | str) -> str:
 
 
 def find_path(source: str, kinds: str) -> Path:
-    """The path that the user meant; raises `GanvasError` when there is nothing, or it can not be looked at."""
+    """The path that the user meant; raises `GanvasError` when there is nothing, or it cannot be looked at."""
     if not source:
         raise GanvasError(f"No data are named. Give {kinds}, or a name from: ganvas list datasets.")
     short = f"{source[:80]}..." if len(source) > 80 else source
@@ -136,7 +136,7 @@ def find_path(source: str, kinds: str) -> Path:
     except UnicodeEncodeError:
         why = "its name has bytes that are no UTF-8, and a run keeps it as text. Rename it, or give a link to it"
     except (OSError, ValueError, RuntimeError) as error:  # too long, not allowed, a NUL in it, ~ of nobody
-        why = f"as a path it can not be opened ({getattr(error, 'strerror', None) or error})"
+        why = f"as a path it cannot be opened ({getattr(error, 'strerror', None) or error})"
     hint = did_you_mean(short, list(datasets))
     raise GanvasError(
         f"No data at {short!r}: {why}.{hint} Give {kinds}, or a name from: ganvas list datasets."

@@ -59,7 +59,7 @@ class FolderItems:
             picture = to_mode(decode(self.read(name)), self.mode, self.white)
         except Exception as error:
             raise GanvasError(
-                f"{show(name)} in {show(str(self.path))} could be read before and can not any more: {why(error)}"
+                f"{show(name)} in {show(str(self.path))} could be read before and cannot any more: {why(error)}"
             ) from error
         if self.size is not None and self.how is not None:
             picture = resize(picture, self.size, self.how)
@@ -74,7 +74,7 @@ class FolderItems:
                     f"{file.stat().st_size >> 20} MiB are more than the {MAX_BYTES >> 20} of a picture"
                 )
             return file.read_bytes()
-        if self.zip is None:  # every worker opens its own: a file position can not be shared
+        if self.zip is None:  # every worker opens its own: a file position cannot be shared
             self.zip = zipfile.ZipFile(self.path)
         with self.zip.open(name) as member:  # with a length: a member that lies about its own is not unfolded
             return member.read(self.zip.getinfo(name).file_size)
@@ -143,7 +143,7 @@ def _labelling(reader: FolderItems, listing: Listing) -> Labelling:
     try:
         content = reader.read(DOCUMENT)
     except Exception as error:  # as broken as a picture may be
-        raise GanvasError(f"{where} can not be read: {why(error)}.") from error
+        raise GanvasError(f"{where} cannot be read: {why(error)}.") from error
     return by_document(listing.pictures, io.parse_json(content, where), where)
 
 

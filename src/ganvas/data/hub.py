@@ -57,7 +57,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     labels = None if label is None else torch.as_tensor(np.array(table[label]))
     if labels is not None and int(labels.min()) < 0:
         raise GanvasError(
-            f"{config.source} has pictures without a label (-1) in its training part; it can not be taken."
+            f"{config.source} has pictures without a label (-1) in its training part; it cannot be taken."
         )
     if int(np.prod(shape)) * len(items) <= memory_limit():
         items = torch.stack([items[i] for i in range(len(items))])

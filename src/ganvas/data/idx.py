@@ -76,7 +76,7 @@ def read_idx(path: Path) -> Tensor:
             check_memory(size, str(path), "Take a part of it")
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise GanvasError(f"{path} can not be read: {error}.") from error
+        raise GanvasError(f"{path} cannot be read: {error}.") from error
     # Of no images the other sizes may be as large as one likes, which numpy refuses.
     if len(sizes) == 4 * start[3] and 0 in shape:
         raise GanvasError(f"{path} holds nothing: its header says {shape}.")

@@ -62,7 +62,7 @@ def number(
     if len(names) > most:
         raise GanvasError(
             f"{where}: {array.size:,} labels of {len(names):,} different values, more than {most:,.0f} classes. Are these "
-            f"measurements? Bin them, leave them away, or set GANVAS_MAX_CLASSES={len(names)}."
+            f"measurements? Bin them, omit them, or set GANVAS_MAX_CLASSES={len(names)}."
         )
     order = sorted(range(len(names)), key=lambda i: natural(names[i]))
     place = torch.empty(len(names), dtype=torch.int64)

@@ -16,7 +16,7 @@ LIMITS = {
 """Name of the environment variable -> default (docs/train.md, the environment)."""
 
 ALWAYS = 2**28
-"""Bytes that every machine has: arrays that can not stream are read up to here whatever GANVAS_RESIDENT_MB says."""
+"""Bytes that every machine has: arrays that cannot stream are read up to here whatever GANVAS_RESIDENT_MB says."""
 
 
 def _number(name: str, text: str) -> float:

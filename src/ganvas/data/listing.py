@@ -93,7 +93,7 @@ def in_folder(root: Path) -> Listing:
             try:
                 entries = list(os.scandir(root / folder))
             except OSError as error:
-                found.leave_out(f"folders that can not be opened: {error.strerror}", folder or ".")
+                found.leave_out(f"folders that cannot be opened: {error.strerror}", folder or ".")
                 continue
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name

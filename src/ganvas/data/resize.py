@@ -1,4 +1,4 @@
-"""Bringing images to one size, always said out loud."""
+"""Bringing images to one size, always logged."""
 
 import contextlib
 from collections.abc import Sequence
