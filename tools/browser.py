@@ -92,7 +92,7 @@ class Browser:
         self.settled()
 
     def leave(self) -> None:
-        """Off any page, its complaints forgotten: one whose server has stopped would go on to say that it can not reach it."""
+        """Off any page, its complaints forgotten: one whose server has stopped would go on to say that it cannot reach it."""
         self.driver.get("about:blank")
         self.errors()
 

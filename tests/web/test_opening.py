@@ -84,7 +84,7 @@ def test_mistakes_are_said(
         ([str(path), "--model", str(trained.run.path)], "weights"),
         ([str(path), "--out", "a.bmp"], ".gif"),
         ([str(path), "--scale", "0"], "1 to 64"),
-        ([str(tmp_path / "none.json")], "Can not read"),
+        ([str(tmp_path / "none.json")], "Cannot read"),
         ([str(Path(__file__))], "not valid JSON"),
     ):
         assert main(["render", *arguments]) == 2

@@ -208,7 +208,7 @@ def test_a_bad_upload_is_refused_in_words_and_the_page_lives_on(page: Browser, t
     page.tab("Image")
     before = page.pixels()
     page.all('[data-id="upload"] input[type="file"]')[0].send_keys(str(tmp_path / "bad.png"))
-    page.wait(lambda: any("can not be read" in each.text for each in page.all(".q-notification")))
+    page.wait(lambda: any("cannot be read" in each.text for each in page.all(".q-notification")))
     page.drag("pca-0", [5] * 15)
     page.differs(before)
 

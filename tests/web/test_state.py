@@ -100,7 +100,7 @@ def test_newer_recipes_bombs_and_foreign_files_say_what_is_wrong(tmp_path: Path)
     (tmp_path / "big.json").write_text(" " * (LONGEST + 1))
     with pytest.raises(GanvasError, match="bytes long"):
         read(tmp_path / "big.json")
-    with pytest.raises(GanvasError, match="Can not read"):
+    with pytest.raises(GanvasError, match="Cannot read"):
         read(tmp_path / "none.json")
 
 

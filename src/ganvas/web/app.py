@@ -155,7 +155,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise GanvasError(
-            f"Can not listen on {host}:{port}: {error.strerror}. Choose another --port, or leave it away."
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or omit it."
         ) from error
     return listener
 

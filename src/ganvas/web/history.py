@@ -30,7 +30,7 @@ class History:
         return self.steps[self.current].state
 
     def add(self, state: State, what: str) -> bool:
-        """Go on from the current step; False when nothing changed."""
+        """Continue from the current step; False when nothing changed."""
         if state == self.state:
             return False
         number = len(self.steps)

@@ -70,7 +70,7 @@ def landscape(renderer: Renderer, n: int = SAMPLES, tell: Tell = lambda what, do
     tensors |= {f"value.{name}": each for name, each in found.values.items()}
     if found.real_places is not None:
         tensors["real_places"] = found.real_places
-    # A cache that can not be written only costs time.
+    # A cache that cannot be written only costs time.
     with suppress(GanvasError), io.atomic(path) as temporary:
         io.save_tensors(temporary, tensors, {"kind": "landscape", "made_of": made_of})
     return found

@@ -70,7 +70,7 @@ def _named(recipe: Recipe, device: str) -> Model:
         return load(recipe.model, device=device)
     except GanvasError as error:
         raise GanvasError(
-            f"The recipe names the model {recipe.model!r}, which can not be opened here: {error} "
+            f"The recipe names the model {recipe.model!r}, which cannot be opened here: {error} "
             "Give it: --model, or ganvas.replay(recipe, model=...)"
         ) from error
 

@@ -135,7 +135,7 @@ class Page:
             self.call("busy", "")
 
     async def follow(self, snapshot: Path, opener: Callable[[Path], Renderer]) -> None:
-        """Go on with a newer snapshot of the run, which is opened once for all pages."""
+        """Continue with a newer snapshot of the run, which is opened once for all pages."""
         async with self.source.drawing:
             if self.source.renderer.name != str(snapshot):
                 found = await self.work(f"opening snapshot {snapshot.name}", opener, snapshot)

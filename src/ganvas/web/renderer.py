@@ -223,7 +223,7 @@ class Renderer:
                     self._found[key] = load_directions(path, self.model)
                 except GanvasError:
                     self._found[key] = work()
-                    with suppress(GanvasError):  # a cache that can not be written only costs time
+                    with suppress(GanvasError):  # a cache that cannot be written only costs time
                         save(path, self._found[key])
             return self._found[key]
 

@@ -46,7 +46,7 @@ class Session:
         )
 
     def adopt(self, renderer: Renderer) -> None:
-        """Go on with another snapshot of the model: the same latents; what was found in the old one's space is gone."""
+        """Continue with another snapshot of the model: the same latents; what was found in the old one's space is gone."""
         self.renderer, self.method, self.pinned = renderer, "", None
         plain = replace(self.state, base=None, space="", moves=())
         self.state, self.history = plain, History(plain, "a newer snapshot")

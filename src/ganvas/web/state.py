@@ -151,7 +151,7 @@ def to_json(recipe: Recipe) -> io.Json:
 
 
 def _signed(model: str) -> dict[str, str]:
-    """That this user has opened that file, which a recipe from anybody else can not say; a name needs no signature."""
+    """That this user has opened that file, which a recipe from anybody else cannot say; a name needs no signature."""
     return {"mark": origin.sign(_opened(model))} if Path(model).exists() else {}
 
 
@@ -255,7 +255,7 @@ def _list(name: str, value: Mapping[str, Any]) -> list[Any] | tuple[Any, ...]:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is {value!r}, expected text")
-    value.encode()  # half a character can not be sent to a page
+    value.encode()  # half a character cannot be sent to a page
     return value
 
 

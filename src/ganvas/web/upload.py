@@ -25,7 +25,7 @@ def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
     try:
         picture = decode(content, MOST_MEGAPIXELS)
     except Exception as error:  # Pillow raises many kinds for broken files
-        raise GanvasError(f"This can not be read as a picture: {why(error)}.") from error
+        raise GanvasError(f"This cannot be read as a picture: {why(error)}.") from error
     # Transparent is background: black, as in the data that small generators are trained on.
     wanted = to_mode(picture, "L" if shape[0] == 1 else "RGB", white_in(picture), "black")
     pixels = to_tensor(resize(wanted, (shape[2], shape[1]), "crop"))

@@ -1,4 +1,4 @@
-"""A picture of one's own: find it in the latent space, or repair it, and go on from there."""
+"""A picture of one's own: find it in the latent space, or repair it, and continue from there."""
 
 import asyncio
 from typing import Any

@@ -92,7 +92,7 @@ def _quality(page: Page) -> None:
             ).classes("small soft")
 
     told: dict[str, Likeness | None] = {}
-    """By the hash of the model: the page may go on with a newer snapshot."""
+    """By the hash of the model: the page may continue with a newer snapshot."""
     shown_words = {"off": False}
 
     def colour(model: str) -> None:

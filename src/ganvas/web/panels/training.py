@@ -1,4 +1,4 @@
-"""A run that is still going on: its newest snapshot, curves and verdicts."""
+"""A run that is still training: its newest snapshot, curves and verdicts."""
 
 import asyncio
 from typing import Any
@@ -42,7 +42,7 @@ def build(page: Page) -> None:
         try:
             await show()
         except Exception as error:  # its files are being written, or are not what they should be
-            words.set_text(f"This run can not be read: {type(error).__name__}: {error}")
+            words.set_text(f"This run cannot be read: {type(error).__name__}: {error}")
 
     async def show() -> None:
         stats = await asyncio.to_thread(folder.stats)
