@@ -350,7 +350,7 @@ def _first(
         )
     labelled = " Labels are class numbers (B,), int64." if num_classes else ""
     raise GanvasError(
-        f"{call} can not be called with latents of shape {'; or '.join(errors)}.{labelled} "
+        f"{call} cannot be called with latents of shape {'; or '.join(errors)}.{labelled} "
         "Give latent_dim, latent_shape and num_classes as it wants them."
     )
 

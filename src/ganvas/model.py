@@ -309,8 +309,8 @@ class Model:
         classes = self.generator.num_classes
         if classes == 0:
             raise GanvasError(
-                "This generator was trained without labels, so it can not draw chosen classes. "
-                "Train with --conditional, or leave --labels away."
+                "This generator was trained without labels, so it cannot draw chosen classes. "
+                "Train with --conditional, or omit --labels."
             )
         wanted = _whole_numbers(labels)
         if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= classes:

@@ -328,7 +328,7 @@ def check_metric(name: str) -> None:
     metric = metrics.get(name)
     good = _inputs("good")
     if why := metric.fits(good):
-        raise AssertionError(f"{name} can not be had for 400 points of 4 known classes: {why}")
+        raise AssertionError(f"{name} cannot be had for 400 points of 4 known classes: {why}")
     values, again = metric.compute(good), metric.compute(_inputs("good"))
     _claim(bool(values), f"{name}: compute gives no figure")
     for value in values:

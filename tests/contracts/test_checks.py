@@ -169,7 +169,7 @@ def figure(value: Callable[[Inputs], float], name: str = "kid") -> Callable[[Inp
         ({"compute": figure(lambda inputs: float("nan"))}, "nan"),
         ({"compute": figure(lambda inputs: float(torch.rand(())))}, "give other figures"),
         ({"compute": lambda inputs: []}, "no figure"),
-        ({"fits": lambda inputs: "never"}, "can not be had"),
+        ({"fits": lambda inputs: "never"}, "cannot be had"),
     ],
 )
 def test_broken_metrics(changed: dict[str, Any], said: str) -> None:

@@ -1,4 +1,4 @@
-"""The tools of the latent space, given what they can not use: a `GanvasError` that says so, never an error from inside torch."""
+"""The tools of the latent space, given what they cannot use: a `GanvasError` that says so, never an error from inside torch."""
 
 import math
 from collections.abc import Callable

@@ -151,7 +151,7 @@ def test_check_finds_what_is_wrong() -> None:
 
 def test_what_can_not_be_wrapped() -> None:
     with pytest.raises(
-        GanvasError, match=r"Sequential.forward\(input\) can not be called with latents of shape .*'B', 21"
+        GanvasError, match=r"Sequential.forward\(input\) cannot be called with latents of shape .*'B', 21"
     ):
         ganvas.wrap(plain_dcgan(), latent_dim=21)
     with pytest.raises(GanvasError, match="which is not shape"):

@@ -135,7 +135,7 @@ def test_scores_as_json_and_mistakes_in_them(tmp_path: Path) -> None:
         (tmp_path / "b.csv").write_text(text)
         with pytest.raises(GanvasError, match=message):
             read_scores(tmp_path / "b.csv")
-    with pytest.raises(GanvasError, match="Can not read"):
+    with pytest.raises(GanvasError, match="Cannot read"):
         read_scores(tmp_path / "none.csv")
 
 

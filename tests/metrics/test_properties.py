@@ -74,7 +74,7 @@ def test_the_value_does_not_depend_on_the_type(name: str, clothes: str) -> None:
 @pytest.mark.parametrize("name", {**DISTANCES, **SQUARES})
 @pytest.mark.parametrize("kind", [np.int64, np.float64])
 def test_an_offset_changes_nothing(name: str, kind: type) -> None:
-    """Whole numbers that float32 can not tell apart: 2^40 and more made all of them one."""
+    """Whole numbers that float32 cannot tell apart: 2^40 and more made all of them one."""
     function = ALL[name]
     moved = numbers(function((FAKE + 2**40).astype(kind), (REAL + 2**40).astype(kind)))
     np.testing.assert_allclose(moved, numbers(function(FAKE, REAL)), rtol=1e-6, atol=1e-9)

@@ -90,7 +90,7 @@ def test_a_critic_that_knows_nothing_says_so() -> None:
         torch.randn(600, 2),
         critic=lambda samples, labels: samples[:, 0] * 0 + torch.rand(len(samples)),
     )
-    assert "can not tell real from generated" in " ".join(found.report.warnings)
+    assert "cannot tell real from generated" in " ".join(found.report.warnings)
     assert found.report.ess > 0.9
     few = fit_ratio(space, torch.randn(150, 2), critic=lambda samples, labels: samples[:, 0])
     assert "150 real samples only" in " ".join(few.report.warnings)
@@ -340,9 +340,9 @@ def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
 
     held_out = Dataset("noise", noise, (1, 28, 28), "noise", torch.zeros(300).long(), ("noise",))
     judge = Judge(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
-    with pytest.raises(GanvasError, match="can not judge what it guides"):
+    with pytest.raises(GanvasError, match="cannot judge what it guides"):
         improve_model(model, ratio, judge, budget=1, n=100)
-    with pytest.raises(GanvasError, match="classifier-fashion-mnist, which can not judge what it guides"):
+    with pytest.raises(GanvasError, match="classifier-fashion-mnist, which cannot judge what it guides"):
         independent_extractor(ratio, held_out, "classifier-fashion-mnist", device="cpu")
     assert independent_extractor(ratio, held_out, "raw", device="cpu").id == "raw"
 

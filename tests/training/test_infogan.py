@@ -144,7 +144,7 @@ def test_the_code_loss_starts_behind_the_categories() -> None:
             {"network.categorical": [60], "network.critic.codes": 5},
             r"codes is 5 and network.categorical \[60\]",
         ),
-        ({"network.categorical": [4], "network.pack": 2}, "can not be combined with labels or codes"),
+        ({"network.categorical": [4], "network.pack": 2}, "cannot be combined with labels or codes"),
         ({"network.categorical": 4}, "must be a list"),
     ],
 )

@@ -30,7 +30,7 @@ class Extractor(Protocol):
     resize: str
     """How images get to the size it wants: part of what the number means."""
     cacheable: bool
-    """False when the id can not tell two of them apart (plain functions): its features are not kept on the disk."""
+    """False when the id cannot tell two of them apart (plain functions): its features are not kept on the disk."""
 
     def __call__(self, samples: Tensor) -> Embedded: ...
 

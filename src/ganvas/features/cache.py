@@ -73,7 +73,7 @@ def embed_dataset(
             "kind": "features", "data": dataset.name, "fingerprint": dataset.fingerprint,
             "extractor": extractor.id, "resize": extractor.resize, "n": len(dataset),
         }  # fmt: skip
-        # What can not be kept is embedded again the next time; that is no reason to lose it now.
+        # What cannot be kept is embedded again the next time; that is no reason to lose it now.
         with suppress(GanvasError), io.atomic(path) as temporary:
             io.save_tensors(temporary, tensors, header)
     return found

@@ -46,7 +46,7 @@ def train_encoder(
 ) -> Encoder:
     """An encoder trained on the generator's own samples: the points are known, so no data are needed (Zhu et al. 2016).
 
-    With a path, the encoder is kept there and opened instead of being trained again; an interrupted training goes on.
+    With a path, the encoder is kept there and opened instead of being trained again; an interrupted training resumes.
     """
     steps, batch = arrays.count(steps, "steps"), arrays.count(batch, "batch", 2)
     rate = arrays.number(rate, "rate", above=0)

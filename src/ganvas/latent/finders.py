@@ -138,7 +138,7 @@ def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
     layer, size = early_layer(space), space.model.latent_dim
     z = space.sample(max(4000, 4 * size), stream(seed, "pca")).double()
-    if not space.categories:  # one-hot blocks can not be turned
+    if not space.categories:  # one-hot blocks cannot be turned
         z = z - z.mean(0)
         factor = torch.linalg.cholesky(z.t() @ z / len(z))
         z = torch.linalg.solve_triangular(factor, z.t(), upper=False).t() * space.std[0]

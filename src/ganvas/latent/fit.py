@@ -1,4 +1,4 @@
-"""The loop of the small networks here (encoder, reconstructor, reader of factors): a loss, a rate, a state to go on from."""
+"""The loop of the small networks here (encoder, reconstructor, reader of factors): a loss, a rate, a state to resume from."""
 
 from collections.abc import Callable, Sequence
 

@@ -34,7 +34,7 @@ class Likeness:
 
     @property
     def value(self) -> float:
-        """The smaller of the two: 1 for samples that can not be told from real images, 0 for noise and for a collapsed model."""
+        """The smaller of the two: 1 for samples that cannot be told from real images, 0 for noise and for a collapsed model."""
         return min(self.samples, self.real)
 
     @property
@@ -65,7 +65,7 @@ def likeness(
     Oquab 2017; Xu et al. 2018 report the two sets apart, as is done here). Two sets of n from one distribution have n / (2n - 1),
     which counts as 1. Noise has 0 in one set at least, whatever the scale of the features: samples that are all near to one
     another are never the neighbours of real images *and* have them for neighbours. Ranks among a model's own samples (typicality)
-    can not tell that. Above 1 samples lie nearer to real images than those do to each other: copies.
+    cannot tell that. Above 1 samples lie nearer to real images than those do to each other: copies.
 
     `extractor` is by default what the map measures distances by: a bundled classifier, else image pyramids, which take blurred
     pictures of the right colours for good ones. Raises `GanvasError` for real images of another size, and for

@@ -241,7 +241,7 @@ def read_scores(path: Path) -> tuple[list[int], Tensor]:
             lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
             pairs = [(int(number), float(score)) for number, score in (line.split(",") for line in lines)]
     except OSError as error:
-        raise GanvasError(f"Can not read {path}: {error.strerror}.") from error
+        raise GanvasError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, TypeError, AttributeError, OverflowError, GanvasError) as error:
         raise GanvasError(
             f'{path} holds no scores ({error}). Write lines like 12,1 (sample number, score), or JSON {{"12": 1}}.'

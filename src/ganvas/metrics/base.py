@@ -112,7 +112,7 @@ class Metric:
 
     compute: Callable[[Inputs], list[Value]]
     fits: Callable[[Inputs], str] = lambda inputs: ""
-    """Why it can not be had for these inputs; empty when it can."""
+    """Why it cannot be had for these inputs; empty when it can."""
     default: bool = True
     """Part of `all`."""
     better: Mapping[str, str] = field(default_factory=dict)

@@ -222,9 +222,7 @@ def _labels(
     classes = model.generator.num_classes
     if not classes:
         if wanted == "uniform":
-            raise GanvasError(
-                "This model draws no classes, so there are none to choose. Leave --labels away."
-            )
+            raise GanvasError("This model draws no classes, so there are none to choose. Omit --labels.")
         return None, "", ""
     if wanted == "uniform":
         return model.labels(count), "uniform", ""

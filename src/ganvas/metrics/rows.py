@@ -87,7 +87,7 @@ def check_comparable(rows: Iterable[Row]) -> None:
         found = sorted({str(getattr(row, field)) for row in rows} - {""})
         if len(found) > 1:
             raise GanvasError(
-                f"These figures can not be compared: different {word} ({' and '.join(found[:3])}). "
+                f"These figures cannot be compared: different {word} ({' and '.join(found[:3])}). "
                 "Measure them again with the same --extractor, --reference and --n."
             )
 

@@ -224,7 +224,7 @@ def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: in
     classes = _classes(config, num_classes)
     if config.pack > 1 and (classes or options.get("codes") or config.categorical):
         raise GanvasError(
-            "network.pack shows the critic several samples as one: it can not be combined with labels or codes."
+            "network.pack shows the critic several samples as one: it cannot be combined with labels or codes."
         )
     if config.categorical:
         options["categories"] = tuple(config.categorical)

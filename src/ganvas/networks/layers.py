@@ -48,7 +48,7 @@ class PixelNorm(nn.Module):
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm over the whole batch, also where several processes hold a part of it each.
 
-    torch's synchronised one runs on GPUs only and can not be differentiated twice.
+    torch's synchronised one runs on GPUs only and cannot be differentiated twice.
     """
 
     def forward(self, x: Tensor) -> Tensor:

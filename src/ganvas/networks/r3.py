@@ -1,6 +1,6 @@
 """The R3GAN pair (Huang et al. 2024): no normalisation, grouped residual blocks, bilinear resampling; 8 to 256 px.
 
-Made for the relativistic loss with R1 + R2, whose convergence is what lets everything else be left away. With `published`
+Made for the relativistic loss with R1 + R2, whose convergence is what lets everything else be omitted. With `published`
 both networks are those of the authors' code, weight for weight (preset `r3-paper`): a bias before either activation of a
 block, zeros beyond the border in resampling, no tanh, no bias in the first and last layer, labels by their embedding and inner
 product. Without it (preset `r3`) they are a simpler form of it; docs/deviations.md lists what differs.

@@ -53,7 +53,7 @@ class Quality(NamedTuple):
     """How far the calibrated ratio can be trusted, on samples that its map was not fitted to."""
 
     auc: float
-    """Chance that a real sample gets a higher logit than a generated one: 0.5 can not tell them apart."""
+    """Chance that a real sample gets a higher logit than a generated one: 0.5 cannot tell them apart."""
     auc_error: float
     log_loss: float
     """Nats a sample; log 2 = 0.693 knows nothing."""

@@ -83,7 +83,7 @@ def calibrate_model(
 
 
 def guided_by(ratio: LogRatio, extractor: Extractor) -> bool:
-    """Whether the ratio's critic sees the features of this very extractor, which then can not judge."""
+    """Whether the ratio's critic sees the features of this very extractor, which then cannot judge."""
     if not isinstance(ratio.network, FeatureCritic) or not isinstance(
         extractor, classifier.ClassifierExtractor
     ):
@@ -111,7 +111,7 @@ def independent_extractor(
         return usual
     if name != "auto":
         raise GanvasError(
-            f"The critic was trained on the features of {name}, which can not judge what it guides."
+            f"The critic was trained on the features of {name}, which cannot judge what it guides."
         )
     here, tell = resolve_device(device), progress or (lambda what, done, total: None)
     path = cache_folder() / "extractors" / f"residual-{held_out.name}-{held_out.fingerprint}.safetensors"
@@ -129,7 +129,7 @@ def independent_extractor(
         advance=lambda share: tell("a classifier of another kind to judge by", round(1000 * share), 1000),
     )
     with TemporaryDirectory() as elsewhere:
-        # Where the cache can not be written the classifier lives as long as this process.
+        # Where the cache cannot be written the classifier lives as long as this process.
         if not io.writable(path.parent):
             path = Path(elsewhere) / path.name
         classifier.save(path, trained, f"judge-{held_out.name}", {"data": held_out.fingerprint, "seed": 1})

@@ -81,7 +81,7 @@ class Judge:
         errors: dict[str, float] = {}
         for name in ("frechet", "precision-recall", "density-coverage"):
             if why := metrics.get(name).fits(inputs):
-                raise GanvasError(f"{name} can not be measured here: {why}.")
+                raise GanvasError(f"{name} cannot be measured here: {why}.")
             for value in metrics.get(name).compute(inputs):
                 values[value.name], errors[value.name] = value.value, value.error or 0.0
         p, r = values["precision"], values["recall"]
@@ -118,7 +118,7 @@ def improve(
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
     if guided_by(ratio, judge.extractor):
         raise GanvasError(
-            f"The critic was trained on the features of {judge.extractor.id}, which can not judge what it guides. "
+            f"The critic was trained on the features of {judge.extractor.id}, which cannot judge what it guides. "
             "Take ganvas.sampling.independent_extractor(ratio, real)."
         )
     sign = 1.0 if objective == "frechet" else -1.0

@@ -146,7 +146,7 @@ def ex2(
 
 
 def replace_unjudged(target: Target, state: State) -> State:
-    """Rows without a finite ratio, drawn again from the prior: what moves along gradients can not start from there."""
+    """Rows without a finite ratio, drawn again from the prior: what moves along gradients cannot start from there."""
     for _ in range(10):
         bad = (~state.log_ratio.isfinite()).nonzero()[:, 0]
         if not len(bad):

@@ -307,7 +307,7 @@ def warnings_of(report: Report, quality: Quality) -> list[str]:
     found = []
     if quality.auc < 0.5 + 2 * quality.auc_error:
         found.append(
-            f"The {report.critic} critic can not tell real from generated samples (AUC {quality.auc:.3f}): "
+            f"The {report.critic} critic cannot tell real from generated samples (AUC {quality.auc:.3f}): "
             "nothing can be gained from it. Try --critic fresh."
         )
     if report.ess < 0.02:

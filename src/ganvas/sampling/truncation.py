@@ -114,7 +114,7 @@ def prior(
     """the generator as it is: one forward a sample"""
     target = Target(space, ratio, n, generator, labels)
     found = target.draw(n, target.labels)
-    # The prior is drawn whatever the ratio says of it; what it can not judge counts as no evidence either way.
+    # The prior is drawn whatever the ratio says of it; what it cannot judge counts as no evidence either way.
     return target.drawn(found._replace(log_ratio=found.log_ratio.nan_to_num(neginf=0.0)))
 
 
