@@ -61,7 +61,7 @@ def there(marker: str) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out what can not run here. Where commits are checked there is a browser, or the check is none."""
+    """Leave out what cannot run here. Where commits are checked there is a browser, or the check is none."""
     for marker, reason in NEEDS.items():
         if item.get_closest_marker(marker) and not there(marker):
             if marker in ("browser", "fashion") and os.environ.get("CI"):

@@ -13,7 +13,7 @@ class GanvasError(Exception):
 
 
 class TrainingError(GanvasError):
-    """A run that can not go on (non-finite losses). The last good snapshot is kept. Exit code 1."""
+    """A run that cannot continue (non-finite losses). The last good snapshot is kept. Exit code 1."""
 
 
 class Interrupted(TrainingError):

@@ -1,4 +1,4 @@
-"""Name -> factory, with errors that tell what to type. Names are fixed in code: a file can not choose what is imported."""
+"""Name -> factory, with errors that tell what to type. Names are fixed in code: a file cannot choose what is imported."""
 
 import difflib
 from collections.abc import Callable, Iterator

@@ -181,7 +181,7 @@ def test_eval_prints_a_table_and_writes_everything(
     )
     assert "before" in capsys.readouterr().out
     assert main(["eval", str(run), "--n", "200", "--against", str(figures), "--device", "cpu"]) == 2
-    assert "can not be compared" in capsys.readouterr().err
+    assert "cannot be compared" in capsys.readouterr().err
     assert (
         main(
             [

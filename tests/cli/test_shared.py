@@ -109,8 +109,8 @@ def test_outputs_are_refused_for_a_reason(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").write_text("x")
     for out, message in (
-        ("a.gif", "Can not write .gif here"),
-        ("a", "Can not write a name without suffix here"),
+        ("a.gif", "Cannot write .gif here"),
+        ("a", "Cannot write a name without suffix here"),
         ("folder.png", "is a folder"),
         ("file/a.png", "is a file, not a folder"),
         ("file/deeper/a.png", "is a file, not a folder"),

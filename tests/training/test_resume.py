@@ -1,4 +1,4 @@
-"""What --resume goes on with, what it refuses and leaves as it was, and who may do it."""
+"""What --resume resumes, what it refuses and leaves as it was, and who may do it."""
 
 import base64
 import json
@@ -61,7 +61,8 @@ def test_a_lost_state_is_no_fresh_start(tiny_train: Train, lose: Callable[[Run],
     lose(run)
     before = everything(run.path)
     with pytest.raises(
-        GanvasError, match=r"can not go on: state/latest\.safetensors is missing.*000001.*Bring the file back"
+        GanvasError,
+        match=r"cannot be resumed: state/latest\.safetensors is missing.*000001.*Bring the file back",
     ):
         ganvas.train(resume=run.path, kimg=2.0, quiet=True)
     assert everything(run.path) == before

@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(explain_os_error(error, f"ganvas {name}")), 2)
     except KeyboardInterrupt:
         print(
-            "interrupted; where a job keeps its state, the same command goes on from there", file=sys.stderr
+            "interrupted; where a job keeps its state, the same command resumes from there", file=sys.stderr
         )
         return 130
 

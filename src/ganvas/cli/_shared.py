@@ -33,7 +33,7 @@ def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
     if suffixes and out.suffix not in suffixes:
         wanted = " or ".join((", ".join(suffixes[:-1]), suffixes[-1]) if len(suffixes) > 1 else suffixes)
         raise GanvasError(
-            f"Can not write {out.suffix or 'a name without suffix'} here, got {out}; use {wanted}."
+            f"Cannot write {out.suffix or 'a name without suffix'} here, got {out}; use {wanted}."
         )
     for each in (out, *beside):
         try:
@@ -45,7 +45,7 @@ def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
 
 
 def without_cache() -> None:
-    """Say so on stderr when nothing can be kept in the user's cache: what is only quicker with it goes on without."""
+    """Say so on stderr when nothing can be kept in the user's cache: what is only quicker with it runs without."""
     from ganvas import io
     from ganvas.cache import cache_folder
 
@@ -60,7 +60,7 @@ def without_cache() -> None:
 def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None) -> "Tensor":
     """The first n images of a source, uint8 (n, *shape): of any size and colour, brought to the model's as its own data were.
 
-    What was done to them is said on stderr.
+    What was done to them is reported on stderr.
     """
     import torch
 

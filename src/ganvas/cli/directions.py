@@ -43,7 +43,7 @@ def run(
         keep: Attributes that the direction shall leave alone (conditional projection).
         count: How many directions.
         samples: Samples that are scored for an attribute.
-        steps: Training steps of --method learned. An interrupted training goes on when the same command is given again.
+        steps: Training steps of --method learned. An interrupted training resumes when the same command is given again.
         reach: Strengths of the picture go from -reach to reach, in sigmas.
         seed: Of every random choice.
         out: The directions, for `ganvas edit`.

@@ -44,7 +44,7 @@ def run(
         resolution: Side in pixels that folders of mixed sizes are brought to.
         resize: How they get there.
         snapshots: Measure every snapshot of the run, for the curve in its report.
-        against: Figures saved with --out before, shown beside these; refused when they can not be compared.
+        against: Figures saved with --out before, shown beside these; refused when they cannot be compared.
         json: Print the figures as JSON.
         out: Save the figures as JSON here.
     """
@@ -70,7 +70,7 @@ def run(
         if first:
             _shared.without_cache()
             if is_run and not kept_in_run:
-                print(f"note: {samples} can not be written, so its report stays as it is.", file=sys.stderr)
+                print(f"note: {samples} cannot be written, so its report stays as it is.", file=sys.stderr)
         for subject in subjects:
             found = evaluate(
                 subject, reference, metrics, n=n, labels=labels, extractor=extractor, seed=seed, batch=batch,

@@ -39,7 +39,7 @@ def run(
         steps: Of the descent, and of the tuning.
         newton: Most Gauss-Newton steps after the descent; spaces of more than 512 numbers take none.
         restarts: Starts for each image; their spread tells how far the picture decides its latent.
-        encoder: Where the encoder is kept; it is trained when there is none, which an interrupted command goes on with.
+        encoder: Where the encoder is kept; it is trained when there is none, and an interrupted training resumes.
         seed: Of the starts.
         out: Latents, residuals and drawn images as an .npz; a picture beside it with targets above what was drawn.
         plain: No text in the picture.

@@ -62,7 +62,7 @@ def run(
         def show(name: str) -> Callable[[int, int], None]:
             return partial(tell, name)
 
-        # Before what takes minutes: a name that there is none of is said at once.
+        # Before what takes minutes: an unknown name is refused at once.
         matrix = _rescored(opened[-1], given, rescore, seed, show) if rescore else None
         reader = accuracy = None
         if data_of(loaded) == "shapes":
