@@ -163,7 +163,7 @@ def attributes(seeds: list[int]) -> None:
         "\n| 50 scored samples of w | kept | strongest leakage of the effect, mean | worst | over the leakage |\n"
         "| --- | --- | --- | --- | --- |"
     )
-    # A class that is a matter of width and height can not be told from them: the losing row.
+    # A class that is a matter of width and height cannot be told from them: the losing row.
     for names in (["brightness", "width", "slant"], ["brightness", "width", "slant", "class:Dress"]):
         for kept in (False, True):
             leaks = []

@@ -154,7 +154,7 @@ def captured_table(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def step_flops(config: Config, shape: tuple[int, ...], images: torch.Tensor, device: torch.device) -> int:
-    """Arithmetic of one step without its penalties, whose inner gradients the counter can not follow: a lower bound."""
+    """Arithmetic of one step without its penalties, whose inner gradients the counter cannot follow: a lower bound."""
     config = replace_at(config, "objective.penalties", [])
     config = replace_at(config, "objective.terms", [])
     step = ours(replace_at(config, "training.capture", "off"), images, device, shape)
@@ -204,7 +204,7 @@ def main() -> None:
         loops = {"plain fp32": plain(config, images, device), "ganvas fp32": ours(config, images, device)}
         if bf16:
             loops["ganvas bf16"] = ours(half, images, device)
-        # The counter can not follow a penalty's inner gradient; without it the share is a lower bound.
+        # The counter cannot follow a penalty's inner gradient; without it the share is a lower bound.
         unpenalised = plain(replace_at(config, "objective.penalties", []), images, device)
         with FlopCounterMode(display=False) as counter:
             unpenalised()

@@ -132,7 +132,7 @@ class Chaos:
         self.whole = weights(Run(path))
 
     def go_on(self) -> tuple[str, ...]:
-        """The command that starts a life or goes on with it."""
+        """The command that starts a life or resumes it."""
         if self.run is None:
             found = sorted((self.folder / "lives").glob("0*"))
             if len(found) > self.lives:
@@ -234,7 +234,7 @@ class Chaos:
                 self.fault("a run that met a full tmpfs ended in other weights")
 
     def twice(self) -> None:
-        """Two processes go on with one run."""
+        """Two processes resume one run."""
         if self.run is None:
             return
         pairs = [self.start(*self.go_on()) for _ in range(2)]
