@@ -369,7 +369,7 @@ def validate(config: Config) -> Config:
         )
     if t.batch % config.network.pack:
         raise GanvasError(
-            f"A batch of {t.batch} can not be packed by {config.network.pack}. Use a multiple: --batch."
+            f"A batch of {t.batch} cannot be packed by {config.network.pack}. Use a multiple: --batch."
         )
     if t.kimg is None and t.minutes is None:
         raise GanvasError("No budget: give --kimg, --minutes or both.")

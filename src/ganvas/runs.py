@@ -90,7 +90,7 @@ class Run:
         if os.path.lexists(self.state_path) or trained or self.stats():
             kept = f" Its snapshots are kept, the newest is {trained[-1]}." if trained else ""
             raise GanvasError(
-                f"{self.path} can not go on: {self.state_path.relative_to(self.path)} is missing or is no file, and to begin "
+                f"{self.path} cannot go on: {self.state_path.relative_to(self.path)} is missing or is no file, and to begin "
                 f"again would write over what was trained.{kept} Bring the file back, or start a new run without --resume."
             )
         return False
@@ -267,7 +267,7 @@ def _me() -> io.Json:
 
 
 def _owner(path: Path) -> io.Json:
-    """Who wrote owner.json; {} when nobody did. One that can not be read says nothing about its writer."""
+    """Who wrote owner.json; {} when nobody did. One that cannot be read says nothing about its writer."""
     if not os.path.lexists(path):
         return {}
     try:

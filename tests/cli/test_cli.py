@@ -280,7 +280,7 @@ def test_augmentation_by_name(
         (["digits", "--augment", "ada", "flip"], "give it alone"),
         (["toy:ring8", "--augment", "ada"], "is for images"),
         (["digits", "--term", "path-length"], "--network style"),
-        (["digits", "--set", "network.pack=5"], "can not be packed by 5"),
+        (["digits", "--set", "network.pack=5"], "cannot be packed by 5"),
         (["digits", "--term", "top-k=2"], "between 0 and 1"),
         (["digits", "toy:ring8"], "must all be images"),
         (["digits", "digits"], "given twice"),

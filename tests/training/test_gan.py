@@ -302,7 +302,7 @@ def test_packing_halves_the_logits_and_shows_neighbours_together() -> None:
     swapped = x.clone()
     swapped[1] = x[3]
     assert not torch.allclose(p.critic(swapped)[0], logits[0])
-    with pytest.raises(GanvasError, match="can not be packed by 3"):
+    with pytest.raises(GanvasError, match="cannot be packed by 3"):
         validate(config(network__pack=3))
     with pytest.raises(GanvasError, match="cannot be combined with labels"):
         players(network__pack=2, network__conditional=True)

@@ -145,7 +145,7 @@ def _halve(x: Tensor) -> Tensor:
 
 
 def _bilinear(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """Images (B, C, H, W) at places (B, N) -> (B, C, N); 0 beyond the border. torch's own can not be differentiated twice."""
+    """Images (B, C, H, W) at places (B, N) -> (B, C, N); 0 beyond the border. torch's own cannot be differentiated twice."""
     height, width = x.shape[2:]
     left, top = across.floor(), down.floor()
     found = torch.zeros_like(x[:1, :1, :1, 0])

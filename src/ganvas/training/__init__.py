@@ -88,7 +88,7 @@ def train(
             display = held.enter_context(Display(quiet=quiet or dist.rank() > 0))
             loop = Loop(run, dataset, display, config)
             if dist.rank() == 0:
-                if resume is not None:  # only now: what can not go on is left as it was
+                if resume is not None:  # only now: what cannot go on is left as it was
                     run.remove_leftovers(loop.method.exports())
                     kept = {k: v for k, v in run.info.items() if k not in ("config", "format_version")}
                     run.write_config(config, kept)

@@ -10,13 +10,13 @@ USUAL_KIMG = 500
 
 
 def hints(config: Config, dataset: Dataset) -> list[str]:
-    """Lines about classes that can not be learnt and about few images; none for data without such a thing."""
+    """Lines about classes that cannot be learnt and about few images; none for data without such a thing."""
     train, _ = dataset.split(config.data.holdout, config.data.fold)
     lines = []
     if empty := train.empty_classes():
         shown = ", ".join(empty[:10]) + (f" and {len(empty) - 10:,} more" if len(empty) > 10 else "")
         lines.append(
-            f"No image of {len(empty)} of {train.num_classes} classes is trained on: {shown}. They can not be learnt."
+            f"No image of {len(empty)} of {train.num_classes} classes is trained on: {shown}. They cannot be learnt."
         )
     if dataset.is_images and len(train) < FEW:
         augmented = bool(config.augment.policy)

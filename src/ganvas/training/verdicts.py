@@ -140,7 +140,7 @@ def critic_too_strong(probes: Sequence[Json], stands: bool) -> Verdict | None:
 
 
 def critic_too_weak(probes: Sequence[Json], stands: bool) -> Verdict | None:
-    """The critic can not tell samples from data although they are easy to tell apart."""
+    """The critic cannot tell samples from data although they are easy to tell apart."""
     accuracy, energy = _last(probes, "accuracy_held"), _last(probes, "energy")
     most, far = (0.68, 0.07) if stands else (0.62, FAR)
     if accuracy is None or energy is None or accuracy > most or energy < far:
@@ -258,7 +258,7 @@ def levelled_off(probes: Sequence[Json], stands: bool) -> Verdict | None:
 
 
 def _shown(energy: float) -> str:
-    """The estimate is unbiased and so may fall below 0, where a distance can not be."""
+    """The estimate is unbiased and so may fall below 0, where a distance cannot be."""
     return f"{max(0.0, energy):.3f}"
 
 
@@ -322,7 +322,7 @@ def suspicious(records: Sequence[Json]) -> bool:
 
 
 def nothing(records: Sequence[Json]) -> str:
-    """What to say when `judge` found nothing: never that all is well, which the monitor can not know."""
+    """What to say when `judge` found nothing: never that all is well, which the monitor cannot know."""
     count = len(probes(records))
     if not count:
         return "No measurements: the run is too short, or training.monitor_kimg is 0."

@@ -94,7 +94,7 @@ class _Server(uvicorn.Server):
 
 
 def _uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A message that the framework can not make sense of is said in a line: anybody with a page may send one."""
+    """A message that the framework cannot make sense of is said in a line: anybody with a page may send one."""
     coroutine = getattr(context.get("future"), "get_coro", lambda: None)()
     if getattr(coroutine, "__qualname__", "").startswith("AsyncServer."):
         LOG.warning("a message that no page sends: %s", printable(repr(context.get("exception")))[:200])
