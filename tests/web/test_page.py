@@ -424,4 +424,7 @@ def test_a_run_in_progress_is_followed(
         number = state_of(browser).state.number  # type: ignore[attr-defined]
         assert np.array_equal(array(browser.pixels()), wanted[number, 0].numpy())
         assert browser.script("return document.querySelector('[data-id=curves]').naturalWidth") > 100
+        assert run.snapshots[-1].name in browser.text("model")
+        browser.drag("pca-0", [6] * 10)
+        browser.settled()
         assert browser.errors() == []

@@ -13,10 +13,10 @@ from ganvas.web.state import Recipe, State, from_text, to_text
 
 def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
     session = Session(fashion)
-    session.choose("random")
+    session.choose("random", session.renderer.directions("random"))
     session.show(session.dragged("random-3", 1.5))
     assert session.commit("a slider")
-    session.choose("pca")
+    session.choose("pca", session.renderer.directions("pca"))
     assert len(session.tray) == SLIDERS
     assert "random-3" in session.tray
     assert "random-1" not in session.tray
@@ -27,7 +27,7 @@ def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
 
 def test_a_recipe_brings_its_sliders_along(fashion: Renderer) -> None:
     session = Session(fashion)
-    session.choose("random")
+    session.choose("random", session.renderer.directions("random"))
     session.commit("slider", session.dragged("random-2", 2.0))
     session.add_key()
     session.bookmarks.append(("here", session.state))
@@ -43,7 +43,7 @@ def test_a_recipe_brings_its_sliders_along(fashion: Renderer) -> None:
 
 def test_locks_make_every_slider_anew_and_come_off_again(fashion: Renderer) -> None:
     session = Session(fashion)
-    session.choose("random")
+    session.choose("random", session.renderer.directions("random"))
     session.commit("slider", session.dragged("random-0", 2.0))
     free = session.state
     locked = session.lock(["brightness"])
@@ -67,7 +67,7 @@ def test_marks_go_round_and_few_are_refused(fashion: Renderer) -> None:
 
 def test_two_sessions_do_not_disturb_each_other(fashion: Renderer) -> None:
     a, b = Session(fashion), Session(fashion)
-    a.choose("random")
+    a.choose("random", a.renderer.directions("random"))
     a.commit("slider", a.dragged("random-0", 3.0))
     a.mark(1, 1)
     assert b.state == State()
@@ -99,7 +99,7 @@ def test_key_frames_come_and_go(fashion: Renderer) -> None:
 
 def test_a_newer_snapshot_keeps_the_latent(fashion: Renderer, small: Renderer) -> None:
     session = Session(small)
-    session.choose("random")
+    session.choose("random", session.renderer.directions("random"))
     session.commit("slider", session.dragged("random-0", 1.0))
     session.show(replace(session.state, seed=7))
     session.adopt(fashion)
@@ -110,7 +110,7 @@ def test_a_newer_snapshot_keeps_the_latent(fashion: Renderer, small: Renderer) -
 
 def test_sliders_move_some_layers(fashion: Renderer) -> None:
     session = Session(fashion, start=State(3))
-    session.choose("pca")
+    session.choose("pca", session.renderer.directions("pca"))
     session.commit("a", session.dragged("pca-0", 2.0))
     everywhere = fashion.draw([session.state])
     session.commit("coarse", session.limit(0, 1))

@@ -6,12 +6,14 @@ neighbours. Everything that scores single samples goes through here.
 
 import copy
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.latent.hooks import hooked
 from ganvas.model import Model
 from ganvas.networks import from_uint8
 from ganvas.networks.layers import MinibatchStd
@@ -49,18 +51,17 @@ def alone(network: nn.Module, value: float) -> nn.Module:
 def minibatch_std(network: nn.Module, model: Model, samples: Tensor, labels: Tensor | None) -> float:
     """The mean of what `MinibatchStd` adds on samples; 0 without one."""
     seen: list[float] = []
-    hooks = [
-        module.register_forward_hook(lambda m, i, output: seen.append(float(output[:, -1].mean())))
-        for module in network.modules()
-        if isinstance(module, MinibatchStd)
-    ]
     rows = slice(0, min(len(samples), BATCH))
-    network(
-        to_floats(model, samples[rows]).to(model.device),
-        None if labels is None else labels[rows].to(model.device),
-    )
-    for hook in hooks:
-        hook.remove()
+    with ExitStack() as stack:
+        for module in network.modules():
+            if isinstance(module, MinibatchStd):
+                stack.enter_context(
+                    hooked(module, lambda m, i, output: seen.append(float(output[:, -1].mean())))
+                )
+        network(
+            to_floats(model, samples[rows]).to(model.device),
+            None if labels is None else labels[rows].to(model.device),
+        )
     return sum(seen) / len(seen) if seen else 0.0
 
 

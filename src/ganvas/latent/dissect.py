@@ -17,7 +17,8 @@ from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes, class_names, classifier_of
 from ganvas.latent.critic import CRITIC_SCORE
-from ganvas.latent.space import LatentSpace, hooked
+from ganvas.latent.hooks import hooked
+from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.registry import did_you_mean
 

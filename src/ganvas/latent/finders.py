@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.latent.hooks import hooked
 from ganvas.latent.jacobian import metric
 from ganvas.latent.space import (
     HiddenLayer,
@@ -22,7 +23,6 @@ from ganvas.latent.space import (
     LatentW,
     LatentZ,
     covariance,
-    hooked,
     spaces,
     style_based,
 )

@@ -6,10 +6,8 @@ class vectors; and every named hidden layer is a space of its own.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from scipy.stats import chi2
@@ -19,6 +17,7 @@ from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.critic import CriticScorer, scorer_of
+from ganvas.latent.hooks import hooked
 from ganvas.model import Model, draw_prior
 from ganvas.networks import StyleBased, categories_of, to_prior
 from ganvas.registry import did_you_mean
@@ -433,16 +432,6 @@ class HiddenLayer(LatentSpace):
         with hooked(self.module, lambda module, inputs, output: points.to(output.dtype)):
             drawn: Tensor = self.model.generator(z, self.labels(len(points), labels))
         return drawn.float()
-
-
-@contextmanager
-def hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
-    """Inside, `hook(module, inputs, output)` sees each output of the module and may give another."""
-    handle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def spaces(model: Model) -> list[str]:

@@ -72,6 +72,11 @@ class Renderer:
         self._around: dict[State, list[State]] = {}
         self._lock, self._looking, self._judging = threading.RLock(), threading.Lock(), threading.Lock()
 
+    @property
+    def title(self) -> str:
+        """What is looked at, in a line."""
+        return f"{self.name}, {' x '.join(str(side) for side in self.model.shape[1:])} px, {self.space.name}"
+
     # --- the point -------------------------------------------------------------------------------------------------
 
     def label(self, state: State) -> Tensor | None:
@@ -302,6 +307,8 @@ class Renderer:
 
     def strips(self, state: State, moves: Sequence[Move]) -> list[Tensor]:
         """For each direction the picture at `STRENGTHS` of it, everything else staying: uint8 (5, C, H, W) each."""
+        if not moves:
+            return []
         states = [state.to(replace(move, strength=strength)) for move in moves for strength in STRENGTHS]
         return list(self.together(states).split(len(STRENGTHS)))
 

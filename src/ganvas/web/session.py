@@ -86,14 +86,8 @@ class Session:
 
     # --- directions ------------------------------------------------------------------------------------------------
 
-    def choose(self, method: str) -> None:
-        """Fill the tray with a method's directions; those in use stay, clicked and loaded ones too."""
-        renderer, found = None, list[Direction]()
-        while (
-            renderer is not self.renderer
-        ):  # a newer snapshot may come meanwhile, to which the old one's directions mean nothing
-            renderer = self.renderer
-            found = list(renderer.directions(method))
+    def choose(self, method: str, found: Sequence[Direction]) -> None:
+        """Fill the tray with what a method found; directions in use stay, clicked and loaded ones too."""
         kept = {
             name: each for name, each in self.tray.items()
             if self.state.moved(name) or (each is not None and each.method == "attribute")

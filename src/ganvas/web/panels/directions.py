@@ -69,10 +69,12 @@ def build(page: Page) -> None:
     page.tray_changed = rows
 
     async def choose() -> None:
-        if await page.work(
-            f"finding directions by {method.value}", session.choose, method.value
-        ) is None and (session.method != method.value):
+        looked, wanted = session.renderer, method.value
+        found = await page.work(f"finding directions by {wanted}", looked.directions, wanted)
+        # Another snapshot or method may have come meanwhile, and brings its own.
+        if found is None or session.renderer is not looked or method.value != wanted:
             return
+        session.choose(wanted, found)
         rows()
         await thumbnails()
 
@@ -88,9 +90,7 @@ def build(page: Page) -> None:
     locks.on_value_change(lock)
 
     async def show() -> None:
-        if (
-            not session.method or not session.tray
-        ):  # a newer snapshot empties the tray, while directions are looked for too
+        if not session.method:
             await choose()
         if set(strips) != set(session.tray):
             rows()

@@ -31,9 +31,7 @@ def build(page: Page) -> None:
 
     with ui.element("header").classes("bar-top"):
         ui.label("ganvas").classes("title")
-        model = page.session.renderer.model
-        size = " x ".join(str(side) for side in model.shape[1:])
-        ui.label(f"{session.renderer.name}, {size} px, {session.renderer.space.name}").classes("soft")
+        shown = ui.label(page.session.renderer.title).classes("soft").props("data-id=model")
         ui.label().props("data-id=busy role=status aria-live=polite")
         ui.element("div").classes("g-grow")
         for name, icon, words, action in (
@@ -51,6 +49,11 @@ def build(page: Page) -> None:
             'flat dense round aria-label="light or dark"'
         ).tooltip("light or dark")
         ui.icon("keyboard").classes("soft").tooltip(KEYS)
+
+    async def name_it() -> None:  # a newer snapshot is another model
+        shown.set_text(session.renderer.title)
+
+    page.settled.append(name_it)
 
     actions = {"z": undo, "y": redo, "a": pin}
 
