@@ -21,11 +21,20 @@ from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent import LatentZ, open_space
 from ganvas.model import Model
 from ganvas.networks.layers import MinibatchStd
-from ganvas.sampling import LogRatio, Truncated, fit_ratio, independent_extractor, repair, samplers
+from ganvas.sampling import (
+    LogRatio,
+    Truncated,
+    calibrate_model,
+    fit_ratio,
+    independent_extractor,
+    repair,
+    samplers,
+)
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.held_out import guided_by
 from ganvas.sampling.improve import Judge, Outcome, pareto
 from ganvas.sampling.improve import improve as improve_model
+from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.settings import Setting, at_budget, settings
 from ganvas.sampling.store import home_of
 from ganvas.training import Result
@@ -368,6 +377,22 @@ def test_an_extractor_that_did_not_guide_is_trained_on_what_was_not_held_out(
     assert judge.network.spec["body"] == "residual" != bundled.network.spec["body"]
     assert judge.id == independent_extractor(ratio, held_out, device="cpu").id
     assert [path.parent.name for path in tmp_path.rglob("*.safetensors")] == ["extractors"]
+
+
+def test_one_call_calibrates_and_measures_on_halves_that_share_no_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`improve_model` judges on what `calibrate_model` gave back, by an extractor that did not guide."""
+    model = album(load_dataset("digits"))
+    improved = improve_whole(model, "digits", n=100, budget=2, critic="fresh", extractor="raw", device="cpu")
+    ratio, held_out = calibrate_model(model, "digits", critic="fresh", judged=True)
+    assert improved.about == {
+        "data": "digits", "budget": 2, "n": 100, "seed": 0, "extractor": "raw", "real": len(held_out)
+    }  # fmt: skip
+    assert improved.ratio.report == ratio.report
+    assert improved.found.before.setting == Setting("prior")
+    with pytest.raises(GanvasError, match="Unknown objective"):
+        improve_whole(model, "digits", n=100, critic="fresh", extractor="raw", objective="fid")  # type: ignore[arg-type]
 
 
 class Classes(nn.Module):

@@ -19,8 +19,8 @@ from ganvas.features.stats import moments
 from ganvas.metrics.base import Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
-from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.ratio import LogRatio
+from ganvas.sampling.held_out import calibrate_model, guided_by, independent_extractor
+from ganvas.sampling.ratio import LogRatio, Which
 from ganvas.sampling.rejection import MOST_BUDGET
 from ganvas.sampling.settings import Setting, settings
 
@@ -92,6 +92,60 @@ class Judge:
         return values, errors
 
 
+@dataclass(frozen=True)
+class Improved:
+    """An `Improvement` with what it was found by, as `save` keeps it."""
+
+    found: Improvement
+    ratio: LogRatio
+    """Calibrated on the half of the held-out data that did not measure."""
+    about: Mapping[str, Any]
+    """data, budget, n, seed, the id of the extractor that measured, and on how many real samples (`real`)."""
+
+
+def improve_model(
+    model: Model,
+    data: str | None = None,
+    *,
+    budget: int = 10,
+    objective: Objective = "frechet",
+    n: int = 2000,
+    critic: Which = "auto",
+    extractor: str = "auto",
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Improved:
+    """The best sampler for a model by its own data (or `data`): what `ganvas improve` does.
+
+    Calibrates a ratio on one half of the held-out data (`calibrate_model`, by `critic`), and measures every
+    sampler at `budget` forward passes a sample, n samples each, against the other half (`improve`), as an
+    extractor sees them that guided none of them (`independent_extractor`). Nothing is written: see `save`.
+    Raises `GanvasError` where the data are not at hand or too few, and when a named extractor is the guide.
+    """
+    _check(budget, n, objective)
+    ratio, held_out = calibrate_model(model, data, critic=critic, seed=seed, judged=True, progress=progress)
+    judge = Judge(
+        independent_extractor(ratio, held_out, extractor, device=device, progress=progress), held_out
+    )
+    found = improve(
+        model, ratio, judge, budget=budget, objective=objective, n=n, seed=seed, progress=progress
+    )
+    about = {
+        "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": judge.extractor.id,
+        "real": len(held_out),
+    }  # fmt: skip
+    return Improved(found, ratio, about)
+
+
+def _check(budget: int, n: int, objective: str) -> None:
+    """Before the work: raise `GanvasError` for what nothing can be measured with."""
+    arrays.count(budget, "budget", most=MOST_BUDGET)
+    arrays.count(n, "n", 100)
+    if objective not in ("frechet", "precision", "recall", "f1"):
+        raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
+
+
 def improve(
     model: Model,
     ratio: LogRatio,
@@ -111,10 +165,7 @@ def improve(
     ahead of the prior by more than two standard errors there.
     Raises `GanvasError` when the judge sees by what guides.
     """
-    arrays.count(budget, "budget", most=MOST_BUDGET)
-    arrays.count(n, "n", 100)
-    if objective not in ("frechet", "precision", "recall", "f1"):
-        raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
+    _check(budget, n, objective)
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
     if guided_by(ratio, judge.extractor):
         raise GanvasError(
