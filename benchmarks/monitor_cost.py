@@ -33,7 +33,7 @@ def main() -> None:
         return call
 
     Monitor.measure = timed(Monitor.measure)  # type: ignore[method-assign]
-    loop.verdicts.judge = timed(verdicts.judge)  # type: ignore[attr-defined]
+    loop.verdicts.of = timed(verdicts.of)  # type: ignore[attr-defined]
     print("| data, preset | probes | share of the time |\n| --- | --- | --- |")
     for data, preset in (
         ("fashion-mnist", "small"),

@@ -32,7 +32,7 @@ from ganvas.sampling import (
 )
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.improve import Judge, Outcome, pareto
+from ganvas.sampling.improve import Evaluator, Outcome, pareto
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.settings import Setting, at_budget, settings
@@ -211,7 +211,7 @@ def test_improve_finds_a_sampler_and_says_when_nothing_helps() -> None:
     ratio = fit_ratio(space, exact(4000, 2), critic=lambda samples, labels: log_ratio(samples))
     from ganvas.features import open_extractor
 
-    judge = Judge(open_extractor("raw", data, "cpu"), data)
+    judge = Evaluator(open_extractor("raw", data, "cpu"), data)
     tried = [
         Setting("prior"),
         at_budget("budget", 10),
@@ -242,7 +242,7 @@ def test_a_perfect_conditional_generator_of_unequal_classes_is_judged_as_its_dat
     images, labels = data.take(torch.arange(len(data)))
     model = album(data)
     ratio = fit_ratio(LatentZ(model), images, labels, critic=lambda x, y: x.flatten(1).mean(1))
-    judge = Judge(open_extractor("classifier-digits", device="cpu"), data)
+    judge = Evaluator(open_extractor("classifier-digits", device="cpu"), data)
     found = improve_model(model, ratio, judge, n=500, tried=[Setting("prior")])
     assert found.rows[0].values["frechet"] < 0.5
     assert found.before.values["coverage"] > 0.95
@@ -348,7 +348,7 @@ def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     assert slope.abs().sum() > 0
 
     held_out = Dataset("noise", noise, (1, 28, 28), "noise", torch.zeros(300).long(), ("noise",))
-    judge = Judge(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
+    judge = Evaluator(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
     with pytest.raises(GanvasError, match="cannot judge what it guides"):
         improve_model(model, ratio, judge, budget=1, n=100)
     with pytest.raises(GanvasError, match="classifier-fashion-mnist, which cannot judge what it guides"):

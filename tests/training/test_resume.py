@@ -266,7 +266,7 @@ def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyP
 
     watched = {"training.monitor_kimg": 0.064, "training.snapshot_kimg": 0.128}
     with monkeypatch.context() as patch:
-        patch.setattr(verdicts, "judge", collapse)
+        patch.setattr(verdicts, "of", collapse)
         patch.setattr(verdicts, "suspicious", lambda records: False)
         stop_at(patch, 16, signal.SIGTERM)
         half = tiny_train(kimg=0.64, on_collapse="rollback", settings=watched)
@@ -283,7 +283,7 @@ def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyP
         set_step(self, *arguments)
 
     monkeypatch.setattr(GanMethod, "step", watching)
-    monkeypatch.setattr(verdicts, "judge", lambda records: [])
+    monkeypatch.setattr(verdicts, "of", lambda records: [])
     resumed = ganvas.train(resume=half.run.path, quiet=True, report=False)
     assert rates == {0.25}
     assert io.read_header(resumed.run.state_path)["rollbacks"] == 2

@@ -20,7 +20,7 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
 
     run = open_run(path)
     records = run.stats()
-    found, stretches = verdicts.judge(records), verdicts.history(records)
+    found, stretches = verdicts.of(records), verdicts.history(records)
     probes = verdicts.probes(records)
     if json:
         print(

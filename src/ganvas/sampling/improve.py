@@ -64,7 +64,7 @@ class Improvement:
     """64 of before and after."""
 
 
-class Judge:
+class Evaluator:
     """Measures samples against held-out real ones in the features of an extractor that guided nothing."""
 
     def __init__(self, extractor: Extractor, real: Dataset, batch: int = 256) -> None:
@@ -125,14 +125,14 @@ def improve_model(
     """
     _check(budget, n, objective)
     ratio, held_out = calibrate_model(model, data, critic=critic, seed=seed, judged=True, progress=progress)
-    judge = Judge(
+    evaluator = Evaluator(
         independent_extractor(ratio, held_out, extractor, device=device, progress=progress), held_out
     )
     found = improve(
-        model, ratio, judge, budget=budget, objective=objective, n=n, seed=seed, progress=progress
+        model, ratio, evaluator, budget=budget, objective=objective, n=n, seed=seed, progress=progress
     )
     about = {
-        "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": judge.extractor.id,
+        "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": evaluator.extractor.id,
         "real": len(held_out),
     }  # fmt: skip
     return Improved(found, ratio, about)
@@ -149,7 +149,7 @@ def _check(budget: int, n: int, objective: str) -> None:
 def improve(
     model: Model,
     ratio: LogRatio,
-    judge: Judge,
+    evaluator: Evaluator,
     *,
     budget: int = 10,
     objective: Objective = "frechet",
@@ -160,16 +160,16 @@ def improve(
 ) -> Improvement:
     """Measure all `settings` at a budget and recommend one.
 
-    `judge` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again, `MORE` times n samples
-    with other numbers, beside the prior, so that what is reported was not chosen for its luck. The best of them helps when it is
-    ahead of the prior by more than two standard errors there.
-    Raises `GanvasError` when the judge sees by what guides.
+    `evaluator` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again,
+    `MORE` times n samples with other numbers, beside the prior, so that what is reported was not chosen for its
+    luck. The best of them helps when it is ahead of the prior by more than two standard errors there.
+    Raises `GanvasError` when the evaluator sees by what guides.
     """
     _check(budget, n, objective)
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
-    if guided_by(ratio, judge.extractor):
+    if guided_by(ratio, evaluator.extractor):
         raise GanvasError(
-            f"The critic was trained on the features of {judge.extractor.id}, which cannot judge what it guides. "
+            f"The critic was trained on the features of {evaluator.extractor.id}, which cannot judge what it guides. "
             "Take ganvas.sampling.independent_extractor(ratio, real)."
         )
     sign = 1.0 if objective == "frechet" else -1.0
@@ -179,12 +179,12 @@ def improve(
             tell(setting.label, done, total)
 
         inner(0, 1)
-        # Classes in the shares of the data that judge: with others the plain generator would already be far from them.
+        # Classes in the shares of the data that measure: with others the plain generator would already be far from them.
         asked = None
-        if model.generator.num_classes and judge.labels is not None:
-            asked = in_shares(judge.labels, n, seed)
+        if model.generator.num_classes and evaluator.labels is not None:
+            asked = in_shares(evaluator.labels, n, seed)
         drawn = setting.draw(model, ratio, n, seed=seed, labels=asked, callback=inner)
-        values, errors = judge(drawn.samples, seed)
+        values, errors = evaluator(drawn.samples, seed)
         inner(1, 1)
         info = {key: value for key, value in drawn.info.items() if isinstance(value, int | float)}
         return Outcome(setting, values, errors, drawn.cost, info), drawn.samples[:64]

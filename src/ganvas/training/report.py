@@ -101,7 +101,7 @@ def _lines(axes: Any, title: str, x: list[float], records: list[io.Json], names:
 def diagnosis(run: Run) -> list[str]:
     """The HTML of the monitor's verdicts; empty without measurements."""
     records = run.stats()
-    found, stretches = verdicts.judge(records), verdicts.problems(records)
+    found, stretches = verdicts.of(records), verdicts.problems(records)
     parts = [
         f"<p><b>{html.escape(v.name)}</b>: {html.escape(v.text)} {html.escape(v.fix)}</p>" for v in found
     ]

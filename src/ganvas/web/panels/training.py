@@ -57,7 +57,7 @@ def build(page: Page) -> None:
             if drawn is not None:
                 plot.props["src"] = pictures.data_url(drawn, "image/png")
                 plot.update()
-            found = await asyncio.to_thread(verdicts.judge, stats)
+            found = await asyncio.to_thread(verdicts.of, stats)
             said.clear()
             with said:
                 for each in found:
