@@ -104,7 +104,9 @@ class CriticScorer:
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """Critic scores (n,) of uint8 or float samples (n, ...) on the model's device, differentiable; higher is more real."""
-        return logits_of(self.network, to_floats(self.model, samples), labels, self.model.generator.value_range)
+        return logits_of(
+            self.network, to_floats(self.model, samples), labels, self.model.generator.value_range
+        )
 
     @torch.no_grad()
     def scores(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ noise u, whose density is exact for every prior (`LatentSpace.from_noise`): the 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
-from ganvas.registry import Registry
+from ganvas.registry import FactRegistry
 
 BATCH = 500
 """Candidates that are drawn and judged at a time."""
@@ -214,7 +214,6 @@ def _finite(log_ratio: Tensor) -> Tensor:
 
 Draw = Callable[..., Drawn]
 """(space, ratio, n, *, generator, labels, callback, ...) -> `Drawn`. All further options are keywords with defaults."""
-DrawT = TypeVar("DrawT", bound=Draw)
 Options = Mapping[str, Any]
 GIVEN = ("generator", "labels", "callback")
 """Keywords that every sampler has; the others are its own options."""
@@ -267,17 +266,4 @@ def in_gradients(budget: int) -> Options:
     return {"steps": max(1, int((budget - 1) // GRADIENT))}
 
 
-class Samplers(Registry[Sampler]):
-    """Samplers by name."""
-
-    def register(self, name: str, **facts: Any) -> Callable[[DrawT], DrawT]:
-        """Decorator of the function that draws; `facts` are the further fields of `Sampler`. The function stays what it is."""
-
-        def decorate(draw: DrawT) -> DrawT:
-            self.add(name, Sampler(draw, **facts), (draw.__doc__ or "").strip().split("\n")[0])
-            return draw
-
-        return decorate
-
-
-samplers = Samplers("sampler")
+samplers = FactRegistry("sampler", Sampler)
