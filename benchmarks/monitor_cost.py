@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import ganvas
-from ganvas.training import loop, verdicts
+from ganvas.report import verdicts
+from ganvas.training import loop
 from ganvas.training.monitor import Monitor
 
 

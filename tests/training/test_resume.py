@@ -18,12 +18,13 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import io
+from ganvas import io, report
 from ganvas.cli import main
 from ganvas.config import replace_at, to_dict
 from ganvas.errors import GanvasError
+from ganvas.report import verdicts
 from ganvas.runs import Run
-from ganvas.training import Result, describe, plan, report, state, verdicts
+from ganvas.training import Result, describe, plan, state
 from ganvas.training.gan import GanMethod
 from tests.conftest import TINY, same_tensors
 from tests.training.test_train import stop_at, weights

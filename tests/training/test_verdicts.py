@@ -15,10 +15,10 @@ import ganvas
 from ganvas.cli import main
 from ganvas.errors import TrainingError
 from ganvas.features import open_extractor
+from ganvas.report import verdicts
+from ganvas.report.page import signals, write_report
 from ganvas.runs import Run
-from ganvas.training import verdicts
 from ganvas.training.gan import GanMethod
-from ganvas.training.report import signals, write_report
 
 SIGNALS = Path(__file__).with_name("demo_signals.csv")
 WATCHED = {"training.log_kimg": 1.0, "training.monitor_kimg": 1.0, "network.generator.channels": 16}

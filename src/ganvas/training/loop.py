@@ -20,8 +20,9 @@ from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.model import Model, save_network
 from ganvas.networks import GeneratorBase
+from ganvas.report import verdicts
 from ganvas.runs import Run
-from ganvas.training import state, verdicts
+from ganvas.training import state
 from ganvas.training.best import BestSnapshot
 from ganvas.training.display import Display
 from ganvas.training.method import DataSpec, build_method, evaluating

@@ -7,8 +7,7 @@ from nicegui import ui
 
 from ganvas import pictures
 from ganvas.errors import counted
-from ganvas.training import verdicts
-from ganvas.training.report import curves
+from ganvas.report import curves, verdicts
 from ganvas.web.opening import open_renderer
 from ganvas.web.page import Page
 
