@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    from ganvas.latent.attributes import classifier_of
+    from ganvas.model_data import classifier_of
 
     model = ganvas.load(options.model, device=options.device)
     space, seen = LatentZ(model), classifier_of(model)

@@ -16,11 +16,11 @@ import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.latent.attributes import load_data_of
 from ganvas.latent.dissect import dissect
 from ganvas.latent.invert import invert, tune
 from ganvas.latent.map import draw_map
 from ganvas.model import Model, ModelInfo
+from ganvas.model_data import load_data_of
 from ganvas.networks import build_critic, build_generator
 from ganvas.sampling import fit_ratio, samplers
 from ganvas.sampling.improve import Evaluator, improve

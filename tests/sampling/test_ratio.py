@@ -332,7 +332,7 @@ def test_commands_calibrate_improve_and_sample(
 
 def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     """The features critic: a head on the bundled classifier, differentiable down to the latent."""
-    from ganvas.latent.attributes import classifier_of
+    from ganvas.model_data import classifier_of
 
     model = ganvas.load("fashion", device="cpu", critic=False)
     seen = classifier_of(model)

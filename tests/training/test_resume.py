@@ -476,7 +476,7 @@ def test_figures_that_no_evaluation_wrote(tiny_train: Train) -> None:
         for k, v in ((1, 1e308), (2, -5.0), (3, 1.0), (4, 2.0))
     ]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in hostile))
-    assert report.evidence.curve(run) is not None
+    assert report.artifacts.curve(run) is not None
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [*odd, row]))
     assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
 

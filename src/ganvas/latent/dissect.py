@@ -15,12 +15,13 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.hooks import hooked
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.supervised import scores_of
 from ganvas.model import Model
+from ganvas.model_data import class_names, classifier_of
 from ganvas.registry import did_you_mean
 
 TOP = 0.2

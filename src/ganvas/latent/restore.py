@@ -11,10 +11,10 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import classifier_of
 from ganvas.latent.invert import Degrade, Inversion, as_floats, invert, seen_shape
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
+from ganvas.model_data import classifier_of
 from ganvas.registry import Registry
 
 tasks: Registry[Callable[..., Degrade]] = Registry("task")
