@@ -20,8 +20,8 @@ from ganvas.cli import main
 from ganvas.config import DataConfig, NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.latent.attributes import class_names, data_config_of
 from ganvas.model import BLOCK, PACKAGED, ROWS, DataReference, Model, ModelInfo, draw_prior, packaged
+from ganvas.model_data import class_names, data_config_of
 from ganvas.networks import build_generator
 from ganvas.networks.style import StyleGenerator
 from ganvas.training import Result

@@ -18,7 +18,7 @@ from ganvas.cli import _shared, main
 from ganvas.config import AugmentConfig, Config, TrainingConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import load_data_of
+from ganvas.model_data import load_data_of
 from ganvas.training.hints import hints
 from ganvas.web.opening import open_renderer
 from tests.conftest import TINY

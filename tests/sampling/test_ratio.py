@@ -21,11 +21,20 @@ from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent import LatentZ, open_space
 from ganvas.model import Model
 from ganvas.networks.layers import MinibatchStd
-from ganvas.sampling import LogRatio, Truncated, fit_ratio, independent_extractor, repair, samplers
+from ganvas.sampling import (
+    LogRatio,
+    Truncated,
+    calibrate_model,
+    fit_ratio,
+    independent_extractor,
+    repair,
+    samplers,
+)
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.improve import Judge, Outcome, pareto
+from ganvas.sampling.improve import Evaluator, Outcome, pareto
 from ganvas.sampling.improve import improve as improve_model
+from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.settings import Setting, at_budget, settings
 from ganvas.sampling.store import home_of
 from ganvas.training import Result
@@ -202,7 +211,7 @@ def test_improve_finds_a_sampler_and_says_when_nothing_helps() -> None:
     ratio = fit_ratio(space, exact(4000, 2), critic=lambda samples, labels: log_ratio(samples))
     from ganvas.features import open_extractor
 
-    judge = Judge(open_extractor("raw", data, "cpu"), data)
+    judge = Evaluator(open_extractor("raw", data, "cpu"), data)
     tried = [
         Setting("prior"),
         at_budget("budget", 10),
@@ -233,7 +242,7 @@ def test_a_perfect_conditional_generator_of_unequal_classes_is_judged_as_its_dat
     images, labels = data.take(torch.arange(len(data)))
     model = album(data)
     ratio = fit_ratio(LatentZ(model), images, labels, critic=lambda x, y: x.flatten(1).mean(1))
-    judge = Judge(open_extractor("classifier-digits", device="cpu"), data)
+    judge = Evaluator(open_extractor("classifier-digits", device="cpu"), data)
     found = improve_model(model, ratio, judge, n=500, tried=[Setting("prior")])
     assert found.rows[0].values["frechet"] < 0.5
     assert found.before.values["coverage"] > 0.95
@@ -323,7 +332,7 @@ def test_commands_calibrate_improve_and_sample(
 
 def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     """The features critic: a head on the bundled classifier, differentiable down to the latent."""
-    from ganvas.latent.attributes import classifier_of
+    from ganvas.model_data import classifier_of
 
     model = ganvas.load("fashion", device="cpu", critic=False)
     seen = classifier_of(model)
@@ -339,7 +348,7 @@ def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     assert slope.abs().sum() > 0
 
     held_out = Dataset("noise", noise, (1, 28, 28), "noise", torch.zeros(300).long(), ("noise",))
-    judge = Judge(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
+    judge = Evaluator(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
     with pytest.raises(GanvasError, match="cannot judge what it guides"):
         improve_model(model, ratio, judge, budget=1, n=100)
     with pytest.raises(GanvasError, match="classifier-fashion-mnist, which cannot judge what it guides"):
@@ -368,6 +377,22 @@ def test_an_extractor_that_did_not_guide_is_trained_on_what_was_not_held_out(
     assert judge.network.spec["body"] == "residual" != bundled.network.spec["body"]
     assert judge.id == independent_extractor(ratio, held_out, device="cpu").id
     assert [path.parent.name for path in tmp_path.rglob("*.safetensors")] == ["extractors"]
+
+
+def test_one_call_calibrates_and_measures_on_halves_that_share_no_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`improve_model` judges on what `calibrate_model` gave back, by an extractor that did not guide."""
+    model = album(load_dataset("digits"))
+    improved = improve_whole(model, "digits", n=100, budget=2, critic="fresh", extractor="raw", device="cpu")
+    ratio, held_out = calibrate_model(model, "digits", critic="fresh", judged=True)
+    assert improved.about == {
+        "data": "digits", "budget": 2, "n": 100, "seed": 0, "extractor": "raw", "real": len(held_out)
+    }  # fmt: skip
+    assert improved.ratio.report == ratio.report
+    assert improved.found.before.setting == Setting("prior")
+    with pytest.raises(GanvasError, match="Unknown objective"):
+        improve_whole(model, "digits", n=100, critic="fresh", extractor="raw", objective="fid")  # type: ignore[arg-type]
 
 
 class Classes(nn.Module):

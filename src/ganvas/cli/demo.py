@@ -13,8 +13,8 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> int | None:
     from ganvas import pictures
     from ganvas.io import write_bytes
     from ganvas.model import load
+    from ganvas.report import interpolation
     from ganvas.training import train
-    from ganvas.training.report import interpolation
 
     result = train("digits", minutes=minutes, out=out, name="demo")
     if result.stopped == "interrupted":

@@ -15,12 +15,12 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
         json: Print JSON for programs.
     """
     from ganvas.errors import counted
+    from ganvas.report import verdicts
     from ganvas.runs import open_run
-    from ganvas.training import verdicts
 
     run = open_run(path)
     records = run.stats()
-    found, stretches = verdicts.judge(records), verdicts.history(records)
+    found, stretches = verdicts.of(records), verdicts.history(records)
     probes = verdicts.probes(records)
     if json:
         print(

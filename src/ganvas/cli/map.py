@@ -61,10 +61,11 @@ def run(
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, class_names, real_images_of
+    from ganvas.latent.attributes import attributes
     from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.map import NEIGHBOURS, draw_map
     from ganvas.model import load
+    from ganvas.model_data import class_names, real_images_of
     from ganvas.registry import did_you_mean
 
     atlas, sheet, figures = (

@@ -45,10 +45,11 @@ def run(
     """
     from ganvas import latent
     from ganvas.cli import _shared
-    from ganvas.latent.attributes import attributes, class_names, classifier_of, data_of
+    from ganvas.latent.attributes import attributes
     from ganvas.latent.directions import load_directions
     from ganvas.latent.factors import train_reader
     from ganvas.model import load
+    from ganvas.model_data import class_names, classifier_of, data_of
 
     loaded = load(model, device=device, critic=False)
     given = load_directions(directions, loaded) if directions else []

@@ -70,7 +70,7 @@ def to_floats(model: Model, samples: Tensor) -> Tensor:
     return from_uint8(samples, model.generator.value_range) if samples.dtype == torch.uint8 else samples
 
 
-def judge(
+def logits_of(
     network: Callable[..., Tensor], samples: Tensor, labels: Tensor | None, range_: tuple[float, float]
 ) -> Tensor:
     """Logits (n,). Images are rounded to 8 bits as they will be kept, with the gradient passed through."""
@@ -104,7 +104,9 @@ class CriticScorer:
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """Critic scores (n,) of uint8 or float samples (n, ...) on the model's device, differentiable; higher is more real."""
-        return judge(self.network, to_floats(self.model, samples), labels, self.model.generator.value_range)
+        return logits_of(
+            self.network, to_floats(self.model, samples), labels, self.model.generator.value_range
+        )
 
     @torch.no_grad()
     def scores(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,11 +26,10 @@ from ganvas.latent.space import (
     spaces,
     style_based,
 )
-from ganvas.registry import Registry
+from ganvas.registry import FactRegistry
 
 Find = Callable[..., tuple[Tensor, Tensor]]
 """(space, how many, seed) -> unit vectors (k, D) of the flattened space and their scores (k,), best first."""
-FindT = TypeVar("FindT", bound=Find)
 
 
 @dataclass(frozen=True)
@@ -58,20 +57,7 @@ class Finder:
         return self.find(space, count, seed, **options)
 
 
-class Finders(Registry[Finder]):
-    """Finders by name."""
-
-    def register(self, name: str, **facts: Any) -> Callable[[FindT], FindT]:
-        """Decorator of the function that finds; `facts` are the further fields of `Finder`."""
-
-        def decorate(find: FindT) -> FindT:
-            self.add(name, Finder(find, **facts), (find.__doc__ or "").strip().split("\n")[0])
-            return find
-
-        return decorate
-
-
-finders = Finders("method")
+finders = FactRegistry("method", Finder)
 
 
 def signed(vectors: Tensor) -> Tensor:

@@ -47,6 +47,8 @@ class Inversion:
     """Classes that the points are decoded with (n,), of conditional generators."""
     notes: tuple[str, ...] = ()
     """What went otherwise than asked, in words."""
+    tuned: Model | None = field(default=None, repr=False)
+    """The model whose generator was tuned to draw the targets; None where it was left as it is."""
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.errors import GanvasError, install
 from ganvas.features.base import Extractor, Raw, Wrapped, embed
-from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.jacobian import spectrum
 from ganvas.latent.paths import pyramid
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.statistics import intrinsic_dimension, participation
 from ganvas.model import Model
+from ganvas.model_data import class_names, classifier_of
 from ganvas.networks import from_uint8
 
 Array = NDArray[np.float64]

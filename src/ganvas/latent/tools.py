@@ -4,7 +4,8 @@ Each takes a `Model`, or a `LatentSpace` where another one than the model's usua
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path as File
 from typing import Any, Literal
 
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from ganvas import arrays, io, pictures
 from ganvas.errors import GanvasError
-from ganvas.latent import directions
+from ganvas.latent import directions, supervised
 from ganvas.latent import invert as inversion
 from ganvas.latent import map as maps
 from ganvas.latent.directions import Direction
+from ganvas.latent.encoder import encode, train_encoder
 from ganvas.latent.invert import Inversion
+from ganvas.latent.learned import learn
 from ganvas.latent.map import Map
 from ganvas.latent.paths import equal_steps, geodesic, step_lengths, style_mixing, through, variation
 from ganvas.latent.space import LatentSpace, open_space
@@ -137,6 +140,15 @@ def walk(
     return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)))
 
 
+def check_method(method: str, attribute: str | None, scores: str | File | None) -> None:
+    """Raise `GanvasError` unless an attribute or scores come with the method `attribute`, one of them, and no other."""
+    if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
+        raise GanvasError(
+            "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
+            "--scores FILE, and no other method takes them."
+        )
+
+
 def find_directions(
     model: Model | LatentSpace,
     method: str = "pca",
@@ -144,9 +156,34 @@ def find_directions(
     *,
     seed: int = 0,
     space: str | None = None,
+    attribute: str | None = None,
+    scores: str | File | None = None,
+    keep: Sequence[str] = (),
+    samples: int = 2000,
+    steps: int = 2000,
+    state: str | File | None = None,
+    tell: Callable[[str, int, int], object] = lambda what, done, total: None,
 ) -> list[Direction]:
-    """`count` directions by a method of `ganvas directions`, each measured, best first."""
-    return directions.find(space_of(model, space), method, count, seed)
+    """`count` directions by a method of `ganvas directions`, each measured, best first.
+
+    `learned` trains a network for `steps` steps, and resumes from the file `state` after an interruption. The method
+    `attribute` takes the name of an `attribute`, scored on `samples` samples of `seed`, or a file of `scores`
+    (`ganvas.latent.supervised.read_scores`), and gives one direction, without the part of the attributes of `keep`.
+    `tell` hears what is being done, how much of it is done, and of how much.
+    Raises `GanvasError` for an unknown method or attribute.
+    """
+    check_method(method, attribute, scores)
+    where = space_of(model, space)
+    if scores is not None:
+        return [supervised.from_scores(where, File(scores), keep, samples, seed)]
+    if attribute is not None:
+        return [supervised.from_attribute(where, attribute, keep, samples, seed)]
+    if method == "learned":
+        path = None if state is None else File(state)
+        hear = partial(tell, "learning directions")
+        made = learn(where, count, seed, steps=steps, state=path, progress=hear)
+        return directions.named(where, method, *made, {"seed": seed, "steps": steps})
+    return directions.find(where, method, count, seed)
 
 
 def edit(
@@ -161,19 +198,51 @@ def edit(
     return torch.stack([where.model.to_data(row).cpu() for row in rows], 1)
 
 
-def invert(model: Model | LatentSpace, images: Any, *, space: str | None = None, **options: Any) -> Inversion:
+def invert(
+    model: Model | LatentSpace,
+    images: Any,
+    *,
+    method: Literal["optimise", "encoder", "hybrid", "tune"] = "optimise",
+    space: str | None = None,
+    encoder: str | File | None = None,
+    tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    **options: Any,
+) -> Inversion:
     """The points whose samples look most like `images`: uint8, one or several, channels first or last, array or tensor; or
     floats (n, C, H, W) in the generator's range.
 
+    `optimise` descends from several starts; `encoder` is one pass of a network that is trained on the model's own samples, or
+    opened from the file `encoder` and kept there; `hybrid` descends from what the encoder says; `tune` then changes a copy of
+    the generator until it draws the images, which is the result's `tuned`.
     `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels, seed ...
+    `tell` hears what is being done, how much of it is done, and of how much.
     """
+    if method not in ("optimise", "encoder", "hybrid", "tune"):
+        raise GanvasError(f"Unknown method {method!r}. Use optimise, encoder, hybrid or tune.")
     where, targets = space_of(model, space), arrays.as_tensor(images, "images")
     shape = tuple(where.model.shape)
     if tuple(targets.shape) in (shape, (*shape[1:], shape[0]), shape[1:]):
         targets = targets[None]  # one
     if targets.dtype == torch.uint8 and targets.dim() in (3, 4):
         targets = arrays.channels_first(targets, "images")
-    return inversion.invert(where, targets, **options)
+    seed = options.get("seed", 0)
+    found = None
+    if method != "optimise":
+        path = None if encoder is None else File(encoder)
+        trained = train_encoder(where, seed=seed, path=path, progress=partial(tell, "encoder"))
+        found = encode(where, trained, targets)
+    if method != "encoder":
+        if found is not None:
+            options["start"] = found.points
+        found = inversion.invert(where, targets, **{"progress": partial(tell, "descent"), **options})
+    assert found is not None
+    if method == "tune":
+        steps = {name: options[name] for name in ("steps",) if name in options}
+        tuned, found = inversion.tune(
+            where, found, targets, seed=seed, progress=partial(tell, "tuning"), **steps
+        )
+        found = replace(found, tuned=tuned)
+    return found
 
 
 def map(model: Model | LatentSpace, *, space: str | None = None, **options: Any) -> Map:

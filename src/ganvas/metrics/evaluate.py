@@ -18,7 +18,6 @@ from ganvas.data.base import fingerprint
 from ganvas.errors import GanvasError
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
-from ganvas.latent.attributes import load_data_of
 from ganvas.latent.space import LatentZ
 from ganvas.metrics.base import Inputs, Value, better, metrics
 from ganvas.metrics.frechet import frechet
@@ -26,6 +25,7 @@ from ganvas.metrics.path_length import PairedSpace, path_length
 from ganvas.metrics.resample import in_shares, pick
 from ganvas.metrics.rows import Row
 from ganvas.model import Model, is_packaged, load
+from ganvas.model_data import load_data_of
 
 Progress = Callable[[str, int, int], None]
 """(what is done, how many samples of it, of how many)"""

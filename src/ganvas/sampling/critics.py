@@ -15,7 +15,7 @@ from ganvas.config import NetworkConfig, from_dict, to_dict
 from ganvas.device import stream
 from ganvas.features import classifier
 from ganvas.features.classifier import Classifier
-from ganvas.latent.critic import alone, judge, to_floats
+from ganvas.latent.critic import alone, logits_of, to_floats
 from ganvas.latent.fit import fit
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
@@ -177,7 +177,7 @@ def train_fresh(
                 chosen = torch.randint(len(samples), (batch,), generator=random)
                 label = None if labels is None else labels[chosen.to(labels.device)].to(model.device)
                 x = to_floats(model, samples[chosen]).to(model.device)
-                logits = judge(critic, x, label, model.generator.value_range)
+                logits = logits_of(critic, x, label, model.generator.value_range)
             losses.append(F.softplus(sign * logits).mean(-1).sum())
         return torch.stack(losses).sum()
 

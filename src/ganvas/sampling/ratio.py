@@ -15,11 +15,11 @@ from ganvas.config import to_dict
 from ganvas.device import stream
 from ganvas.errors import GanvasError, counted
 from ganvas.features.classifier import Classifier
-from ganvas.latent.critic import CriticScorer, judge, to_floats
+from ganvas.latent.critic import CriticScorer, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.sampling.base import BATCH
-from ganvas.sampling.calibration import Calibration, Method, Quality, calibrate
+from ganvas.sampling.calibration import Calibration, Method, Reliability, calibrate
 from ganvas.sampling.critics import (
     FeatureCritic,
     Progress,
@@ -75,7 +75,7 @@ class LogRatio:
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the critic says before calibration (n,)."""
-        return judge(self.network, samples, labels, self.value_range)
+        return logits_of(self.network, samples, labels, self.value_range)
 
     def refit(
         self, space: LatentSpace, fake: int = 0, labels: Tensor | None = None, seed: int = 1
@@ -249,12 +249,12 @@ def fit_ratio(
             ours = dist.shard(zip(floats.split(BATCH), labels, strict=False))
             on_real = _together(
                 (
-                    judge(critic_, x.to(model.device), None if y is None else y.to(model.device), range_)
+                    logits_of(critic_, x.to(model.device), None if y is None else y.to(model.device), range_)
                     for x, y in ours
                 ),
                 model,
             )
-            on_fake = _together((judge(critic_, x, y, range_) for x, y in generated), model)
+            on_fake = _together((logits_of(critic_, x, y, range_) for x, y in generated), model)
         found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec))
     return min(found, key=lambda each: each.report.log_loss)
 
@@ -286,28 +286,28 @@ def _calibrated(
         raise GanvasError(
             f"The {kind} critic gives NaN or infinite logits. Use --critic fresh, or see ganvas diagnose."
         )
-    calibration, quality = calibrate(on_real, usable, method)
+    calibration, reliability = calibrate(on_real, usable, method)
     d = calibration(usable.double())
     weights = d.exp()
     real = calibration(on_real.double())
     report = Report(
-        critic=kind, method=calibration.method, real=len(on_real), fake=len(usable), auc=quality.auc,
-        auc_error=quality.auc_error, log_loss=quality.log_loss, ece=quality.ece,
+        critic=kind, method=calibration.method, real=len(on_real), fake=len(usable), auc=reliability.auc,
+        auc_error=reliability.auc_error, log_loss=reliability.log_loss, ece=reliability.ece,
         ess=float(weights.sum() ** 2 / (len(weights) * weights.square().sum())), mean_ratio=float(weights.mean()),
-        kl=float(real.mean()), curve=quality.curve,
+        kl=float(real.mean()), curve=reliability.curve,
     )  # fmt: skip
-    report.warnings = warnings_of(report, quality)
+    report.warnings = warnings_of(report, reliability)
     found = LogRatio(network, calibration, real, report, model, spec)
     found.real_logits = on_real.double().cpu()
     return found
 
 
-def warnings_of(report: Report, quality: Quality) -> list[str]:
+def warnings_of(report: Report, reliability: Reliability) -> list[str]:
     """When the ratio knows too little to be trusted, in words."""
     found = []
-    if quality.auc < 0.5 + 2 * quality.auc_error:
+    if reliability.auc < 0.5 + 2 * reliability.auc_error:
         found.append(
-            f"The {report.critic} critic cannot tell real from generated samples (AUC {quality.auc:.3f}): "
+            f"The {report.critic} critic cannot tell real from generated samples (AUC {reliability.auc:.3f}): "
             "nothing can be gained from it. Try --critic fresh."
         )
     if report.ess < 0.02:

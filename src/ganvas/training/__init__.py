@@ -17,6 +17,7 @@ from ganvas.device import resolve_device
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.features import open_extractor
 from ganvas.options import RESUMABLE, TrainOptions
+from ganvas.report import write_report
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
 from ganvas.training import gan as gan
@@ -25,7 +26,6 @@ from ganvas.training.display import Display
 from ganvas.training.hints import hints
 from ganvas.training.loop import Loop, Result
 from ganvas.training.method import DataSpec, Method, check_split, methods
-from ganvas.training.report import write_report
 from ganvas.training.resolve import data_config, resolve
 
 __all__ = ["Loop", "Method", "Result", "describe", "methods", "plan", "train", "write_report"]

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import attributes, class_names
+from ganvas.latent.attributes import attributes
 from ganvas.latent.map import place
+from ganvas.model_data import class_names
 from ganvas.web.renderer import Renderer
 
 SAMPLES = 5000

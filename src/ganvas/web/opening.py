@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import real_images_of
 from ganvas.model import Model, is_packaged, load
+from ganvas.model_data import real_images_of
 from ganvas.sampling import LogRatio
 from ganvas.sampling.store import kept_ratio
 from ganvas.web.film import Progress, film
