@@ -142,7 +142,7 @@ def draw_map(
     `tell` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
     """
     model = space.model
-    n = arrays.count(n, "n, the number of samples of a map,", FEWEST)
+    n, seed = arrays.count(n, "n, the number of samples of a map,", FEWEST), arrays.seed(seed)
     real = None if real is None else arrays.as_samples(real, "real")
     if real is not None:
         model.check_shape(real, "real images")

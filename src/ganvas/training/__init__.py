@@ -1,7 +1,6 @@
 """Training: `train` is the one public function; the command line calls it with the same names."""
 
 import platform
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,9 +13,9 @@ from ganvas import dist, io
 from ganvas.config import Config, differences, replace_at, to_dict, validate
 from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
-from ganvas.errors import GanvasError, TrainingError
+from ganvas.errors import PATH, GanvasError, TrainingError, expect
 from ganvas.features import open_extractor
-from ganvas.options import RESUMABLE, TrainOptions
+from ganvas.options import RESUMABLE, Source, TrainOptions
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
 from ganvas.training import gan as gan
@@ -32,7 +31,7 @@ __all__ = ["Loop", "Method", "Result", "describe", "methods", "plan", "train", "
 
 
 def train(
-    data: str | Sequence[str] | None = None,
+    data: Source | None = None,
     options: TrainOptions | None = None,
     *,
     out: str | Path = "runs",
@@ -57,6 +56,8 @@ def train(
     Raises `GanvasError` for anything that the caller can fix, `TrainingError` when a loss is not finite.
     """
     wanted = TrainOptions.of(options, overrides)
+    expect(out, PATH, "out", "a folder for run folders")
+    expect(name, (str, type(None)), "name", "the last part of the run folder's name")
     if resume is not None:
         run = open_run(resume)
         config, dataset = _resumed(run, data, more, wanted)
@@ -125,9 +126,7 @@ def _close(result: Result, display: Display, report: bool) -> None:
         display.say(line)
 
 
-def plan(
-    data: str | Sequence[str], options: TrainOptions | None = None, **overrides: Any
-) -> tuple[Config, Dataset]:
+def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) -> tuple[Config, Dataset]:
     """The resolved config and the opened data of `train` with the same arguments; writes nothing."""
     wanted = TrainOptions.of(options, overrides)
     source = data_config(data, wanted.resolution, wanted.resize, wanted.mirror, wanted.balance)
@@ -189,7 +188,7 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
 
 
 def _resumed(
-    run: Run, data: str | Sequence[str] | None, more: float | None, wanted: TrainOptions
+    run: Run, data: Source | None, more: float | None, wanted: TrainOptions
 ) -> tuple[Config, Dataset]:
     """The config of a run to resume. Raises `GanvasError` naming each field that does not agree with it."""
     config, given = run.config, wanted.given()
