@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas import arrays
-from ganvas.errors import GanvasError, install
+from ganvas.errors import GanvasError, counted, install
 from ganvas.features.base import Extractor, Raw, Wrapped, embed
 from ganvas.latent.attributes import attributes, class_names, classifier_of
 from ganvas.latent.critic import CRITIC_SCORE
@@ -294,7 +294,7 @@ def _words(
     ordered = sorted(clusters, key=lambda c: -c.share)
     largest, smallest = ordered[0], ordered[-1]
     found = [
-        f"Modes: {len(clusters)} clusters, from {smallest.share:.0%} ({called(smallest)}) "
+        f"Modes: {counted(len(clusters), 'cluster')}, from {smallest.share:.0%} ({called(smallest)}) "
         f"to {largest.share:.0%} ({called(largest)}) of the samples."
     ]
     if with_real and holes is None:

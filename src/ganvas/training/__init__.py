@@ -78,7 +78,7 @@ def train(
     try:
         check_split(config, DataSpec(dataset.shape, dataset.num_classes), dist.world_size())
         with ExitStack() as held:
-            path, notes = "", [*dataset.notes, *unseen_classes(config, dataset), describe(config, dataset)]
+            path, notes = "", [*dataset.notes, describe(config, dataset)]
             with dist.turn() as first:
                 if first:
                     run = _create(Path(out), name, config, dataset) if resume is None else run
@@ -139,28 +139,12 @@ def describe(config: Config, dataset: Dataset) -> str:
     t, shape = config.training, " x ".join(map(str, dataset.shape))
     kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     where = "in memory" if dataset.resident else "streamed"
-    budgets = ((t.kimg, "kimg"), (t.minutes, "minutes"))
+    budgets = ((t.kimg, "kimg"), (t.minutes, "minute" if t.minutes == 1 else "minutes"))
     budget = " or ".join(f"{round(amount, 2) or amount:g} {unit}" for amount, unit in budgets if amount)
     return (
         f"{dataset.name}: {kept:,} samples of {shape} {where}, {held:,} held out. "
         f"{config.network.name}, {config.objective.loss} loss, batch {t.batch}, {t.precision} on {t.device}, {budget}."
     )
-
-
-def unseen_classes(config: Config, dataset: Dataset) -> list[str]:
-    """A sentence when classes of a conditional run have no samples to learn from; else nothing."""
-    trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
-    if not config.network.conditional or trained_on.labels is None:
-        return []
-    counts = torch.bincount(trained_on.take_labels(), minlength=dataset.num_classes)
-    empty = [dataset.class_names[i] for i in (counts == 0).nonzero().flatten().tolist()]
-    if not empty:
-        return []
-    named = ", ".join(empty[:5]) + (f" and {len(empty) - 5:,} more" if len(empty) > 5 else "")
-    return [
-        f"{len(empty):,} of {dataset.num_classes:,} classes have no training samples: {named}. "
-        "What is drawn for them was learned from nothing."
-    ]
 
 
 def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Run:

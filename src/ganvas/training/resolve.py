@@ -95,8 +95,8 @@ def _objective(config: Config, options: TrainOptions) -> ObjectiveConfig:
     if options.term is not None:
         terms = {term.name: term for term in objective.terms}
         for name, weight in map(_term, options.term):
-            had = terms.get(name, TermConfig(name))
-            terms[name] = had if weight is None else replace(had, weight=weight)
+            own = terms.get(name, TermConfig(name))
+            terms[name] = own if weight is None else replace(own, weight=weight)
         objective = replace(objective, terms=tuple(terms.values()))
     return replace(objective, terms=tuple(map(_spelled_out_term, objective.terms)))
 
@@ -234,7 +234,8 @@ def data_config(
     """The data part of a config, checked. Several sources are trained on together, the source being the label."""
     wanted = "a name of `ganvas list datasets`, a path, or a list of several"
     names = list[str]()
-    for each in source if isinstance(source, list | tuple) else [source]:
+    several: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
+    for each in several:
         expect(each, PATH, "data", wanted)
         names.append(os.fspath(each))
     if resize not in (None, "crop", "fit", "stretch"):
