@@ -144,7 +144,7 @@ def run(
         return
     print(
         "typicality, the share of the model's own samples that are less usual: "
-        + ", ".join(f"{amount:+g}: {value:.0%}" for amount, value in zip(strengths, typicality, strict=True))
+        + ", ".join(f"{word}: {value:.0%}" for word, value in zip(words, typicality, strict=True))
     )
 
 

@@ -50,7 +50,7 @@ def run(
     from ganvas.cli.calibrate import describe
     from ganvas.model import load
     from ganvas.sampling import calibrate_model, independent_extractor
-    from ganvas.sampling.improve import Judge, save
+    from ganvas.sampling.improve import Judge, save, written
     from ganvas.sampling.improve import improve as improve_model
     from ganvas.sampling.store import home_of
 
@@ -74,7 +74,7 @@ def run(
     save(folder, found, ratio, about)
     io.write_bytes(files[0], pictures.plot_png(_plot(found, len(held_out), n)))
     titles = [
-        f"{when}: {row.setting.label}, {objective} {row.values[objective]:.3g}"
+        f"{when}: {row.setting.label}, {objective} {written(row.values[objective])}"
         for when, row in (("Before", found.before), ("After", found.after))
     ]
     for path, title, samples in zip(files[1:], titles, found.samples, strict=True):
@@ -147,5 +147,5 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
     right.set(title="Frechet distance; green: recommended, grey: plain sampling", xlabel="lower is better")
     right.tick_params(axis="y", labelsize=8)
     left.margins(x=0.18)  # room for words at the right
-    pictures.move_apart(figure, labels)
+    pictures.move_apart(figure, labels, clear=5)
     return figure

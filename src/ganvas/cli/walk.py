@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from PIL.Image import Image
     from torch import Tensor
 
@@ -103,8 +105,19 @@ def run(
     if json:
         print(json_module.dumps(outcome))
         return
-    figures = "".join(f", {k.replace('_', ' ')} {v:.3g}" for k, v in found.figures.items())
-    print(f"{len(samples)} pictures through {found.space}{figures} -> {out}")
+    print(f"{len(samples)} pictures through {found.space}{_words(found.figures)} -> {out}")
+
+
+def _words(figures: "Mapping[str, float]") -> str:
+    """`, variation of the steps 0.62, 0.07 when equal`; nothing where nothing was measured."""
+    parts = []
+    if "variation_before" in figures:
+        parts.append(f"variation of the steps {figures['variation_before']:.2f}")
+    if "variation_after" in figures:
+        parts.append(f"{figures['variation_after']:.2f} when equal")
+    if "energy_before" in figures:
+        parts.append(f"energy of the way {figures['energy_before']:.3g} -> {figures['energy_after']:.3g}")
+    return "".join(f", {part}" for part in parts)
 
 
 def _mixed(sources: "Tensor", mixed: "Tensor", layers: int, seed: int, plain: bool) -> "Image":
