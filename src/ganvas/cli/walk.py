@@ -40,7 +40,8 @@ def run(
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         space: z, w, w+, styles, class or layer:NAME. Default: w where there is one, else z.
         kind: auto is a straight line in flat spaces and a great circle in z; spline is smooth through all keys; geodesic is the
-            shortest way as the pictures see it; mixing crosses keys in w+, coarse layers by row and fine ones by column.
+            shortest way between the first two as the pictures see it; mixing crosses keys in w+, coarse layers by row and fine
+            ones by column.
         keys: Random key points on the way.
         frames: Pictures of the walk.
         loop: Come back to the first key.
@@ -94,7 +95,8 @@ def run(
     elif out.suffix == ".png" and samples.dim() == 4:
         rows = samples.split(COLUMNS)
         names = [f"{i * COLUMNS + 1} to {i * COLUMNS + len(row)}" for i, row in enumerate(rows)]
-        title = f"{len(samples)} steps through {keys} samples of seed {seed} in {found.space}" + (
+        on_the_way = 2 if kind == "geodesic" else keys
+        title = f"{len(samples)} steps through {on_the_way} samples of seed {seed} in {found.space}" + (
             f", {kind}" if kind != "auto" else ""
         )
         _shared.write_picture(out, pictures.sheet(rows, names, title=title, plain=plain))
