@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, expect
 
 T = TypeVar("T")
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
@@ -48,6 +48,7 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """The entry called `name`; raises `GanvasError` with the closest name when there is none."""
+        expect(name, str, self.kind, "a name")
         if name not in self._entries:
             known = ", ".join(self._entries)
             raise GanvasError(

@@ -32,7 +32,7 @@ from ganvas.sampling import (
 )
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.improve import Evaluator, Outcome, pareto
+from ganvas.sampling.improve import Evaluator, Outcome, pareto, written
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.settings import Setting, at_budget, settings
@@ -469,3 +469,10 @@ def test_a_ratio_from_outside_is_checked(
     given = None if tensors is None else tensors(load_file(path))
     with pytest.raises(GanvasError, match=message):
         LogRatio.load(rewrite(path, tmp_path / "bad.safetensors", change, given), model)
+
+
+def test_settings_and_measures_can_be_told_apart() -> None:
+    """The table of `ganvas improve` had a sampler called `ex2 1 3 1`, and its words `0.88` beside `0.882`."""
+    assert Setting("budget", {"candidates": 10}).label == "budget 10"
+    assert Setting("ex2", {"steps": 1, "candidates": 3}).label == "ex2 steps=1 candidates=3"
+    assert [written(value) for value in (0.88, 0.8951, 36.04)] == ["0.880", "0.895", "36.0"]

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,6 +137,15 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     run = train(tmp_path, target, path)
     assert io.read_header(run.state_path)["images"] >= target * 1000
     assert ganvas.load(run.path, device="cpu").sample(2).shape == (2, 1, 8, 8)
+
+
+def test_several_data_sets_are_refused_for_what_they_are(tmp_path: Path) -> None:
+    """Nobody had typed --conditional, which was said not to be for this method."""
+    paths = [tmp_path / f"{name}.npz" for name in ("first", "second")]
+    for value, path in enumerate(paths):
+        np.savez(path, images=np.full((100, 8, 8, 1), value, dtype=np.uint8))
+    with pytest.raises(ganvas.GanvasError, match=r"Several data sets .* takes no labels\. Give one"):
+        plan(paths, preset="aae")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def _told(probe: dict[str, Any]) -> list[str]:
     for heading, name, text in TOLD:
         shown = heading or shown
         if name in probe:
-            value = max(0.0, probe[name]) if name == "energy" else probe[name]
+            value = max(0.0, probe[name]) if name in ("energy", "overfit") else probe[name]
             lines.append(f"{shown:8} {text.format(value)}")
             shown = "" if lines else shown
     return lines

@@ -96,10 +96,13 @@ def run(
         return
     print(
         "typicality, the share of the model's own samples that are less usual: "
-        + ", ".join(
-            f"{amount:+g}: {value:.0%}" for amount, value in zip(edit.strengths, edit.typicality, strict=True)
-        )
+        + ", ".join(f"{word}: {value:.0%}" for word, value in zip(_words(edit), edit.typicality, strict=True))
     )
+
+
+def _words(edit: "Edit") -> list[str]:
+    """The strengths as they are shown."""
+    return [f"{amount:+g}" if amount else "as it is" for amount in edit.strengths]
 
 
 def _sheet(edit: "Edit", title: str, plain: bool) -> "Image":
@@ -108,7 +111,7 @@ def _sheet(edit: "Edit", title: str, plain: bool) -> "Image":
 
     from ganvas import pictures
 
-    words = [f"{amount:+g}" if amount else "as it is" for amount in edit.strengths]
+    words = _words(edit)
     if edit.sum is None or edit.terms is None:
         return pictures.sheet(list(edit.samples), words, title=title, plain=plain)
     rows, names = [edit.terms], ["terms, result"]

@@ -49,7 +49,7 @@ def run(
     from ganvas.cli import _shared
     from ganvas.cli.calibrate import describe
     from ganvas.model import load
-    from ganvas.sampling.improve import improve_model, save
+    from ganvas.sampling.improve import improve_model, save, written
     from ganvas.sampling.store import home_of
 
     loaded = load(model, device=device)
@@ -67,7 +67,7 @@ def run(
     save(folder, found, improved.ratio, about)
     io.write_bytes(files[0], pictures.plot_png(_plot(found, about["real"], n)))
     titles = [
-        f"{when}: {row.setting.label}, {objective} {row.values[objective]:.3g}"
+        f"{when}: {row.setting.label}, {objective} {written(row.values[objective])}"
         for when, row in (("Before", found.before), ("After", found.after))
     ]
     for path, title, samples in zip(files[1:], titles, found.samples, strict=True):
@@ -140,5 +140,5 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
     right.set(title="Frechet distance; green: recommended, grey: plain sampling", xlabel="lower is better")
     right.tick_params(axis="y", labelsize=8)
     left.margins(x=0.18)  # room for words at the right
-    pictures.move_apart(figure, labels)
+    pictures.move_apart(figure, labels, clear=5)
     return figure

@@ -97,7 +97,7 @@ def run(
     io.write_bytes(out, pictures.plot_png(_scatter(found, shown, method, class_names(loaded))))
     written = [str(out)]
     if found.samples.dim() == 4:
-        title = "" if plain else f"{len(found.places):,} samples at their places on the map"
+        title = "" if plain else f"{len(found.places):,} samples on the map, one shown at each place"
         _shared.write_picture(atlas, pictures.atlas(found.samples, found.places, title=title))
         _shared.write_picture(sheet, _clusters(found, plain))
         written += [str(atlas), str(sheet)]

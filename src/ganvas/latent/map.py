@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas import arrays
-from ganvas.errors import GanvasError, install
+from ganvas.errors import GanvasError, counted, install
 from ganvas.features.base import Extractor, Raw, Wrapped, embed
 from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
@@ -143,7 +143,7 @@ def draw_map(
     `tell` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
     """
     model = space.model
-    n = arrays.count(n, "n, the number of samples of a map,", FEWEST)
+    n, seed = arrays.count(n, "n, the number of samples of a map,", FEWEST), arrays.seed(seed)
     real = None if real is None else arrays.as_samples(real, "real")
     if real is not None:
         model.check_shape(real, "real images")
@@ -295,7 +295,7 @@ def _words(
     ordered = sorted(clusters, key=lambda c: -c.share)
     largest, smallest = ordered[0], ordered[-1]
     found = [
-        f"Modes: {len(clusters)} clusters, from {smallest.share:.0%} ({called(smallest)}) "
+        f"Modes: {counted(len(clusters), 'cluster')}, from {smallest.share:.0%} ({called(smallest)}) "
         f"to {largest.share:.0%} ({called(largest)}) of the samples."
     ]
     if with_real and holes is None:

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path as File
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ganvas import arrays, io, pictures
-from ganvas.errors import GanvasError
+from ganvas.errors import PATH, GanvasError, expect
 from ganvas.latent import directions, supervised
 from ganvas.latent import invert as inversion
 from ganvas.latent import map as maps
@@ -49,6 +50,7 @@ class Walk:
 
     def save(self, out: str | File, fps: float = 24.0) -> None:
         """Write a film (.gif, .webp, .mp4), a strip (.png), or points as `pictures.save_samples` does."""
+        expect(out, PATH, "out", "the name of a .gif, .webp, .mp4 or .png")
         out = File(out)
         if self.samples.dim() != 4:
             pictures.save_samples(self.samples, out)
@@ -94,8 +96,7 @@ def walk(
     `equal` makes every picture differ from the one before by the same amount. `labels` (keys,) are the classes of the keys.
     `tell` hears what is being done, how much of it is done, and of how much.
     """
-    if keys < 2 or frames < 2:
-        raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
+    keys, frames = arrays.count(keys, "keys", 2), arrays.count(frames, "frames", 2)
     where = space_of(model, "w+" if kind == "mixing" and space is None else space)
     owner = where.model
     classes = owner.labels(keys, labels)
@@ -190,6 +191,10 @@ def edit(
     model: Model | LatentSpace, numbers: Sequence[int], direction: Direction, strengths: Sequence[float], *, seed: int = 0
 ) -> Tensor:  # fmt: skip
     """Samples by number at each of the strengths, in sigmas, of a direction: uint8 (numbers, strengths, C, H, W)."""
+    expect(direction, Direction, "direction", "one of ganvas.find_directions(model)")
+    expect(strengths, (Sequence, Tensor, np.ndarray), "strengths", "numbers of sigmas, say [-2, 0, 2]")
+    if not len(strengths):
+        raise GanvasError("strengths is empty; give numbers of sigmas, say [-2, 0, 2].")
     where = space_of(model, direction.space if isinstance(model, Model) else None)
     points, labels = where.at(numbers, seed), where.model.labels_at(numbers)
     labels = None if labels is None else labels.to(where.model.device)

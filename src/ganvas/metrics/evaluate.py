@@ -15,7 +15,7 @@ from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, load_dataset, toy
 from ganvas.data.base import fingerprint
-from ganvas.errors import GanvasError
+from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
 from ganvas.latent.space import LatentZ
@@ -236,6 +236,9 @@ def _labels(
 
 
 def _names(asked: str | Sequence[str]) -> list[str]:
+    several = asked if isinstance(asked, list | tuple) else [asked]
+    for word in several:
+        expect(word, str, "metrics", "a name of `ganvas list metrics`, or a list of several")
     words = [word.strip() for word in (asked.split(",") if isinstance(asked, str) else asked)]
     words = list(dict.fromkeys(word for word in words if word))
     if words == ["all"]:
@@ -270,6 +273,7 @@ def _open_fake(
         return None, fake, fake.name
     if isinstance(fake, Tensor | np.ndarray):
         return None, _of_array(fake, "fake", resolution, resize), "array"
+    expect(fake, PATH, "fake", "a Model, an array, a Dataset, or the path of a model or of images")
     path = Path(fake)
     is_model = (
         is_packaged(path)
@@ -308,6 +312,7 @@ def _open_real(
     if isinstance(real, Tensor | np.ndarray):
         return _of_array(real, "real", resolution, resize)
     if real is not None:
+        expect(real, PATH, "real", "an array, a Dataset, a name of `ganvas list datasets` or a path")
         source = os.fspath(real)
         known = None if model is None else model.info.data
         if known is not None and source == known.config.source and not known.config.also:

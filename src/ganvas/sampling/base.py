@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.latent.space import LatentSpace
 from ganvas.registry import FactRegistry
 
@@ -183,7 +183,7 @@ def rated(ratio: Ratio, samples: Tensor, labels: Tensor | None) -> Tensor:
     ):
         got = f"{tuple(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
         raise GanvasError(
-            f"The ratio gave {got} for {len(samples)} samples; expected a float tensor ({len(samples)},), "
+            f"The ratio gave {got} for {counted(len(samples), 'sample')}; expected a float tensor ({len(samples)},), "
             "log p_data / p_G of each."
         )
     return found

@@ -155,14 +155,14 @@ def train_fresh(
         model.to_data(each).cpu() for each, _ in draw_batches(space, count, random, wanted)
     ):
         fakes.append(drawn)
-        tell("samples for the critic", len(fakes) * BATCH, count)
+        tell("samples for the critic", min(len(fakes) * BATCH, count), count)
     pool = torch.cat(fakes)
     steps = steps or max(300, min(2000, 8 * len(real) // batch))
     critic: Callable[[Tensor, Tensor | None], Tensor] = network
     sides: list[tuple[Tensor, Tensor | None, float]] = [(real, real_labels, -1.0), (pool, wanted, 1.0)]
     if on_features is not None:  # each picture is looked at once, the head many times
         with torch.no_grad():
-            seen = [_features_of(on_features, model, samples) for samples, _, _ in sides]
+            seen = [_features_of(on_features, model, samples, tell) for samples, _, _ in sides]
         on_features.middle, on_features.spread = seen[0].mean(0), seen[0].std(0) + 1e-3
         sides = [(features, None, sign) for features, (_, _, sign) in zip(seen, sides, strict=True)]
         steps = 2 * steps
@@ -202,8 +202,12 @@ def train_fresh(
     return network, spec
 
 
-def _features_of(critic: FeatureCritic, model: Model, samples: Tensor) -> Tensor:
+def _features_of(critic: FeatureCritic, model: Model, samples: Tensor, tell: Progress) -> Tensor:
     parts = (
         critic.features(to_floats(model, part).to(model.device)) for part in dist.shard(samples.split(BATCH))
     )
-    return torch.cat(list(dist.collect(parts))).to(model.device)
+    found: list[Tensor] = []
+    for part in dist.collect(parts):
+        found.append(part)
+        tell("features for the critic", min(len(found) * BATCH, len(samples)), len(samples))
+    return torch.cat(found).to(model.device)

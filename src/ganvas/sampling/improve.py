@@ -218,15 +218,20 @@ def improve(
     return found
 
 
+def written(value: float) -> str:
+    """A measure as its table has it: 0.880, and 36.0 where there is more before the point."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
 def _words(found: Improvement, ratio: LogRatio) -> list[str]:
     b, a, name = found.before.values, found.after.values, found.objective
     if not found.helps:
         return [
             f"Nothing helps: the best of {len(found.rows)} settings, {found.after.setting.label}, changes {name} from "
-            f"{b[name]:.3g} to {a[name]:.3g}, within two standard errors of no gain. Keep plain sampling.",
+            f"{written(b[name])} to {written(a[name])}, within two standard errors of no gain. Keep plain sampling.",
             *ratio.report.warnings,
         ]
-    change = "; ".join(f"{key} {b[key]:.3g} -> {a[key]:.3g}" for key in MEASURES)
+    change = "; ".join(f"{key} {written(b[key])} -> {written(a[key])}" for key in MEASURES)
     words = [f"Use {found.after.setting.label}: {change}, at {found.after.cost:.3g} forwards a sample."]
     for key in ("precision", "recall", "coverage"):
         error = 2 * math.hypot(found.before.errors[key], found.after.errors[key])

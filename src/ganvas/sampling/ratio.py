@@ -13,7 +13,7 @@ from ganvas import arrays, dist, io
 from ganvas.checkpoint import rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
-from ganvas.errors import GanvasError, counted
+from ganvas.errors import GanvasError, counted, expect
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import CriticScorer, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
@@ -191,6 +191,7 @@ def fit_ratio(
     has the smaller held-out log loss; or any function of float samples and labels.
     Raises `GanvasError` when there is too little to learn from.
     """
+    expect(space, LatentSpace, "space", 'a space of a model: ganvas.open_space(model, "z")')
     model, tell = space.model, progress or (lambda what, done, total: None)
     real = _samples(real, "real", model)
     if train is not None:

@@ -27,8 +27,10 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """`budget 10` or `truncate 0.8 + budget 10`."""
+        """`budget 10` or `truncate 0.8 + budget 10`; several options have their names: `ex2 steps=1 candidates=3`."""
         words = [str(v) if isinstance(v, str) else f"{v:g}" for v in self.options.values()]
+        if len(words) > 1:
+            words = [f"{name}={word}" for name, word in zip(self.options, words, strict=True)]
         return (f"truncate {self.truncation:g} + " if self.truncation else "") + " ".join(
             [self.sampler, *words]
         )

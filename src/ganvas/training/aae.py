@@ -61,6 +61,11 @@ class AutoencoderMethod(Method):
         """Networks that fit the data, a loss and penalties by name; neither labels nor packing nor augmentation."""
         code_critic_config(config.method.options)
         n, objective = config.network, config.objective
+        if config.data.also:
+            raise GanvasError(
+                "Several data sets share a conditional generator, with the set as the label, and method aae takes no labels. "
+                "Give one data set."
+            )
         for what, given in (
             ("objective.critic_steps above 1", objective.critic_steps > 1),
             ("objective.instance_noise", objective.instance_noise > 0),
