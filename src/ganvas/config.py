@@ -314,6 +314,18 @@ def differences(old: Config, new: Config) -> list[str]:
     ]
 
 
+def is_like(value: Any, default: Any) -> bool:
+    """Whether a value from a file is of the kind of an option's default; None says of none."""
+    if isinstance(default, bool | str):
+        return type(value) is type(default)
+    if isinstance(default, int | float):
+        return type(value) is int or (type(value) is float and isinstance(default, float))
+    if isinstance(default, tuple):
+        whole = all(type(each) is int for each in default)
+        return isinstance(value, list | tuple) and all(type(each) is int or not whole for each in value)
+    return True
+
+
 def _short(value: Any) -> str:
     """As text of some lines at most: a damaged file may hold any number of entries."""
     text = repr(value)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 import ganvas
+from ganvas import io
 from ganvas.cli import main
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
-from ganvas.features import open_extractor
+from ganvas.features import classifier, open_extractor
 from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent import LatentZ, open_space
 from ganvas.model import Model
@@ -25,6 +27,7 @@ from ganvas.sampling import (
     LogRatio,
     Truncated,
     calibrate_model,
+    critics,
     fit_ratio,
     independent_extractor,
     repair,
@@ -36,7 +39,7 @@ from ganvas.sampling.improve import Evaluator, Outcome, pareto, written
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.settings import Setting, at_budget, settings
-from ganvas.sampling.store import home_of
+from ganvas.sampling.store import best_of, home_of
 from ganvas.training import Result
 from tests.metrics.test_evaluate import album, unequal_digits
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
@@ -476,3 +479,45 @@ def test_settings_and_measures_can_be_told_apart() -> None:
     assert Setting("budget", {"candidates": 10}).label == "budget 10"
     assert Setting("ex2", {"steps": 1, "candidates": 3}).label == "ex2 steps=1 candidates=3"
     assert [written(value) for value in (0.88, 0.8951, 36.04)] == ["0.880", "0.895", "36.0"]
+
+
+@pytest.mark.parametrize(
+    ("best", "message"),
+    [
+        ({"sampler": "budget", "options": {"n": 5}}, "no such option"),
+        ({"sampler": "budget", "options": {"generator": 1}}, "no such option"),
+        ({"sampler": "prior", "options": {"callback": "x"}}, "no such option"),
+        ({"sampler": "langevin", "options": {"steps": "x"}}, "expected a value like"),
+        ({"sampler": "budget", "options": {"budget": [1]}}, "expected a value like"),
+        ({"sampler": "budget", "options": {"budget": True}}, "expected a value like"),
+        ({"sampler": "metropolis", "options": {"steps": 10_000_000}}, "may say 10,000 at most"),
+        ({"sampler": "polarity", "options": {"bank": 10_000_000}}, "may say 10,000 at most"),
+        ({"sampler": "resample", "options": {"candidates": 2**63}}, "may say 10,000 at most"),
+    ],
+)
+def test_a_recommendation_from_anybody(best: dict[str, Any], message: str) -> None:
+    """A run is passed on with its improve.json: it chose hours, or ended in a traceback."""
+    model = ganvas.load("fashion", device="cpu")
+    path = home_of(model) / "improve.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"best": best}))
+    with pytest.raises(GanvasError, match=message):
+        best_of(model)
+
+
+def test_every_setting_that_improve_tries_is_read_again() -> None:
+    model = ganvas.load("fashion", device="cpu")
+    path = home_of(model) / "improve.json"
+    for budget in (1, 10, 1000):
+        for setting in settings(model, budget):
+            io.write_json(path, {"best": asdict(setting)})
+            assert best_of(model) == setting
+
+
+def test_a_ratio_whose_guide_sees_huge_pictures_is_refused() -> None:
+    """All samples are brought to the size that its header says."""
+    model = ganvas.load("fashion", device="cpu")
+    guide = classifier.Classifier((1, 128, 128), 10)
+    assert critics.build(guide.spec, model)
+    with pytest.raises(GanvasError, match="1024 x 1024 px; for this model they have 128 px at most"):
+        critics.build({**guide.spec, "shape": [1, 1024, 1024]}, model)

@@ -1,7 +1,7 @@
 """Critics that are trained after the fact: small ones on pixels or on features, which judge samples one by one."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from ganvas import dist, io
 from ganvas.checkpoint import Checkpoint
 from ganvas.config import NetworkConfig, from_dict, to_dict
 from ganvas.device import stream
+from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import alone, logits_of, to_floats
@@ -24,6 +25,8 @@ from ganvas.sampling.base import BATCH
 
 Progress = Callable[[str, int, int], None]
 LARGEST_SIDE = 64
+LARGEST_GUIDE = 128
+"""Pixels of a guide's side, where the model draws no larger ones."""
 POOL = 30_000
 """Samples that a fresh critic is trained on, at most, of each kind."""
 MEMBERS = 4
@@ -61,9 +64,19 @@ def draw_batches(
 def build(spec: io.Json, model: Model) -> nn.Module:
     """The critic that a file describes, without its weights."""
     if "classes" in spec:
+        check_guide(spec["shape"], model)
         return FeatureCritic(classifier.build(spec), model.generator.value_range)
     config = from_dict(NetworkConfig, spec)
     return alone(build_critic(config, seen_shape(model.shape), model.generator.num_classes), 1.0)
+
+
+def check_guide(shape: Sequence[int], model: Model) -> None:
+    """Raise `GanvasError` for a classifier of far larger pictures than a model draws: all of them are brought to its size."""
+    most = max(LARGEST_GUIDE, *model.shape[1:])
+    if max(shape[1:]) > most:
+        raise GanvasError(
+            f"The guide looks at pictures of {shape[1]} x {shape[2]} px; for this model they have {most} px at most."
+        )
 
 
 class FeatureCritic(nn.Module):

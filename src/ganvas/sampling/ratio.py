@@ -24,6 +24,7 @@ from ganvas.sampling.critics import (
     FeatureCritic,
     Progress,
     build,
+    check_guide,
     draw_batches,
     train_fresh,
 )
@@ -226,6 +227,7 @@ def fit_ratio(
             raise GanvasError(
                 "There is no classifier of these data whose features a critic could see. Use --critic fresh."
             )
+        check_guide(guide.shape, model)
         assert train is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
