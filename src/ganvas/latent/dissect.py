@@ -4,7 +4,7 @@ A unit is one channel of one layer. A concept is a mask over pixels (stroke, edg
 each picture (a class by the classifier, a measured attribute, the critic score).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from ganvas.latent.supervised import scores_of
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.registry import did_you_mean
+from ganvas.types import Progress, silent
 
 TOP = 0.2
 """A unit is on where it is among its highest fifth over all pixels and pictures."""
@@ -360,7 +361,7 @@ def switch(
     insert: bool = False,
     n: int = 512,
     seed: int = 0,
-    progress: Callable[[str, int, int], object] = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> Switching:
     """Find the units that draw a concept, switch them off (or on, with `insert`), and measure what changes.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.fit import Progress
+from ganvas.latent.fit import Advance
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace, open_space
@@ -99,7 +99,7 @@ def invert(
     labels: Tensor | None = None,
     see: Perception = pyramid,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> Inversion:
     """The points whose samples look like `targets` (n, C, H, W), uint8 or floats in the generator's range.
 
@@ -189,7 +189,7 @@ def _has_gradient(search: Search, points: Tensor) -> bool:
 
 
 def _descend(
-    search: Search, begin: Tensor, steps: int, rate: float, keep: float, progress: Progress | None
+    search: Search, begin: Tensor, steps: int, rate: float, keep: float, progress: Advance | None
 ) -> tuple[Tensor, Tensor, int]:
     space = search.space
     deviation = space.std.clamp(min=1e-6)
@@ -225,7 +225,7 @@ def _descend(
 
 @torch.no_grad()
 def _newton(
-    search: Search, points: Tensor, errors: Tensor, iterations: int, progress: Progress | None
+    search: Search, points: Tensor, errors: Tensor, iterations: int, progress: Advance | None
 ) -> tuple[Tensor, Tensor]:
     """Levenberg-Marquardt in coordinates of unit spread, every target with a damping of its own."""
     space = search.space
@@ -257,7 +257,7 @@ def _newton(
 
 @torch.no_grad()
 def _evolve(
-    search: Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None
+    search: Search, begin: Tensor, rounds: int, seed: int, progress: Advance | None
 ) -> tuple[Tensor, Tensor]:
     """CMA-ES (Hansen) from every start, in coordinates of unit spread."""
     import cma
@@ -347,7 +347,7 @@ def tune(
     locality: float = 0.1,
     see: Perception = pyramid,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> tuple[Model, Inversion]:
     """A copy of the model that draws the targets at the points found for them (pivotal tuning, Roich et al. 2021).
 

@@ -3,7 +3,7 @@
 Distances are those of features: the bundled classifier's where the model's data have one, else image pyramids.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Literal
@@ -25,6 +25,7 @@ from ganvas.latent.statistics import intrinsic_dimension, participation
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.networks import from_uint8
+from ganvas.types import Progress, silent
 
 Array = NDArray[np.float64]
 Method = Literal["pca", "tsne", "umap"]
@@ -136,25 +137,25 @@ def draw_map(
     method: Method = "tsne",
     seed: int = 0,
     real: Tensor | None = None,
-    tell: Callable[[str], object] = lambda step: None,
+    progress: Progress = silent,
 ) -> Map:
     """Map n samples of `seed`; with `real` (uint8 images, or points) holes, copies and nearest real images are found too.
 
-    `tell` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
+    `progress` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
     """
     model = space.model
     n = arrays.count(n, "n, the number of samples of a map,", FEWEST)
     real = None if real is None else arrays.as_samples(real, "real")
     if real is not None:
         model.check_shape(real, "real images")
-    tell("samples")
+    progress("samples", 0, 1)
     samples = model.sample(n, seed=seed)
     extractor = extractor_of(model)
     found = embed(extractor, samples.split(BATCH))
     features = found.features.astype(np.float64)
-    tell(f"places by {method}")
+    progress(f"places by {method}", 0, 1)
     places = place(features, method, seed)
-    tell("neighbours and clusters")
+    progress("neighbours and clusters", 0, 1)
     from sklearn.neighbors import NearestNeighbors
 
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, n - 1)).fit(features)
@@ -197,7 +198,7 @@ def draw_map(
                 label,
             )
         )
-    tell("dimension and metric")
+    progress("dimension and metric", 0, 1)
     dimension = intrinsic_dimension(features)
     shares = spectrum(space, seed).numpy()
     duplicates = find_duplicates(features, None if real is None else of_real)

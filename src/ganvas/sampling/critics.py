@@ -21,8 +21,8 @@ from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.networks import build_critic
 from ganvas.sampling.base import BATCH
+from ganvas.types import Progress
 
-Progress = Callable[[str, int, int], None]
 LARGEST_SIDE = 64
 POOL = 30_000
 """Samples that a fresh critic is trained on, at most, of each kind."""

@@ -22,11 +22,11 @@ from ganvas.sampling.base import BATCH
 from ganvas.sampling.calibration import Calibration, Method, Reliability, calibrate
 from ganvas.sampling.critics import (
     FeatureCritic,
-    Progress,
     build,
     draw_batches,
     train_fresh,
 )
+from ganvas.types import Progress
 
 Which = Literal["auto", "own", "fresh", "features"]
 LEAST_REAL = 100
