@@ -103,16 +103,17 @@ def invert(
 ) -> Inversion:
     """The points whose samples look like `targets` (n, C, H, W), uint8 or floats in the generator's range.
 
-    Adam from `start` (n, *shape), or from those `restarts` of 2,048 typical points whose samples come nearest to the target, all
-    in one batch; the rate rises over the first
-    twentieth of the steps and falls over the last quarter (Karras et al. 2020, appendix D). `keep` weighs the distance to the
-    mean of the space in units of its spread, which keeps points where the generator was trained. Then up to `newton` steps of
-    Levenberg and Marquardt on the best of each target, which costs a Jacobian each and lands on what the generator can draw
-    exactly. `degrade` is applied to both sides: that is restoration, and the residual is then that of what was seen. With
-    `damaged` the targets are what was seen, and `degrade` is applied to samples only.
+    Adam from `start` (n, *shape), or from those `restarts` of 2,048 typical points whose samples come
+    nearest to the target, all in one batch; the rate rises over the first
+    twentieth of the steps and falls over the last quarter (Karras et al. 2020, appendix D). `keep` weighs
+    the distance to the mean of the space in units of its spread, which keeps points where the generator was
+    trained. Then up to `newton` steps of Levenberg and Marquardt on the best of each target, which costs a
+    Jacobian each and lands on what the generator can draw exactly. `degrade` is applied to both sides: that
+    is restoration, and the residual is then that of what was seen. With `damaged` the targets are what was
+    seen, and `degrade` is applied to samples only.
 
-    Where no gradient comes back, CMA-ES searches instead and a note says so; targets whose gradient is not finite stop where
-    they were best. Raises `GanvasError` for targets of another size or range.
+    Where no gradient comes back, CMA-ES searches instead and a note says so; targets whose gradient is not
+    finite stop where they were best. Raises `GanvasError` for targets of another size or range.
     """
     steps, newton = arrays.count(steps, "steps", 0), arrays.count(newton, "newton", 0)
     restarts, rate = arrays.count(restarts, "restarts"), arrays.number(rate, "rate", above=0)
@@ -351,8 +352,9 @@ def tune(
 ) -> tuple[Model, Inversion]:
     """A copy of the model that draws the targets at the points found for them (pivotal tuning, Roich et al. 2021).
 
-    Adam on the generator's weights. `locality` holds the samples of points between the pivots and random ones where they were
-    (their section 3.3), so that the rest of the space keeps its pictures. Gives the tuned model and the inversion in it.
+    Adam on the generator's weights. `locality` holds the samples of points between the pivots and random
+    ones where they were (their section 3.3), so that the rest of the space keeps its pictures. Gives the
+    tuned model and the inversion in it.
     """
     steps, rate = arrays.count(steps, "steps", 0), arrays.number(rate, "rate", above=0)
     locality = arrays.number(locality, "locality", least=0)

@@ -1,6 +1,7 @@
 """A 2-D map of a model: where samples lie, how dense, what the critic says of them, what clusters, what is missing.
 
-Distances are those of features: the bundled classifier's where the model's data have one, else image pyramids.
+Distances are those of features: the bundled classifier's where the model's data have one, else image
+pyramids.
 """
 
 from collections.abc import Sequence
@@ -141,7 +142,8 @@ def draw_map(
 ) -> Map:
     """Map n samples of `seed`; with `real` (uint8 images, or points) holes, copies and nearest real images are found too.
 
-    `progress` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
+    `progress` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images
+    of another size.
     """
     model = space.model
     n = arrays.count(n, "n, the number of samples of a map,", FEWEST)
@@ -222,9 +224,10 @@ def draw_map(
 def find_holes(features: Array, real: Array) -> Holes | None:
     """Holes by the features of samples (n, F) and of real images (m, F); None where either has fewer than `BLOCK`.
 
-    A real image is covered when a sample lies nearer than its fifth real neighbour (coverage, Naeem et al. 2020, k = 5). That
-    depends on both numbers, so it is asked within blocks of `BLOCK` samples and `BLOCK` real images, as many as there are of
-    both: maps of 300 and of 3,000 samples then say the same. Of one distribution prod_{i<5} (B-1-i) / (2B-1-i) is uncovered.
+    A real image is covered when a sample lies nearer than its fifth real neighbour (coverage, Naeem et al.
+    2020, k = 5). That depends on both numbers, so it is asked within blocks of `BLOCK` samples and `BLOCK`
+    real images, as many as there are of both: maps of 300 and of 3,000 samples then say the same. Of one
+    distribution prod_{i<5} (B-1-i) / (2B-1-i) is uncovered.
     """
     found = []
     for start in range(0, min(len(features), len(real)) // BLOCK * BLOCK, BLOCK):
@@ -247,9 +250,10 @@ def find_holes(features: Array, real: Array) -> Holes | None:
 def find_duplicates(features: Array, real: Array | None) -> tuple[float, float | None]:
     """Shares of samples (n, F), and of real images (m, F), whose nearest one of their kind is nearly the same.
 
-    Nearer than a twentieth of the usual distance of real images, where there are `FEWEST`: collapsed samples have
-    none of their own to go by. Nearest distances shrink with the number, so as many of both are looked at: the first
-    min(n, m), drawn in no order. Without so many real images, all samples by their own usual distance, and None.
+    Nearer than a twentieth of the usual distance of real images, where there are `FEWEST`: collapsed samples
+    have none of their own to go by. Nearest distances shrink with the number, so as many of both are looked
+    at: the first min(n, m), drawn in no order. Without so many real images, all samples by their own usual
+    distance, and None.
     """
     compared = real is not None and min(len(real), len(features)) >= FEWEST
     shown = [features, real] if real is not None and compared else [features]

@@ -1,6 +1,7 @@
 """The commands of the latent space as functions of a model: what `ganvas.walk`, `ganvas.invert` and the others are.
 
-Each takes a `Model`, or a `LatentSpace` where another one than the model's usual is wanted, and draws the same as its command.
+Each takes a `Model`, or a `LatentSpace` where another one than the model's usual is wanted, and draws the
+same as its command.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,10 +91,11 @@ def walk(
 ) -> Walk:  # fmt: skip
     """A walk through random key points, as `ganvas walk` takes it.
 
-    `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all keys; `geodesic` is
-    the shortest way between the first two as the pictures see it; `mixing` crosses keys in w+, `layers` coarse ones by row.
-    `equal` makes every picture differ from the one before by the same amount. `labels` (keys,) are the classes of the keys.
-    `progress` hears what is being done, how much of it is done, and of how much.
+    `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all
+    keys; `geodesic` is the shortest way between the first two as the pictures see it; `mixing` crosses keys
+    in w+, `layers` coarse ones by row. `equal` makes every picture differ from the one before by the same
+    amount. `labels` (keys,) are the classes of the keys. `progress` hears what is being done, how much of it
+    is done, and of how much.
     """
     if keys < 2 or frames < 2:
         raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
@@ -144,7 +146,7 @@ def walk(
 
 
 def check_method(method: str, attribute: str | None, scores: str | File | None) -> None:
-    """Raise `GanvasError` unless an attribute or scores come with the method `attribute`, one of them, and no other."""
+    """Raise `GanvasError` unless an attribute, or scores, come with the method `attribute` and no other."""
     if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
         raise GanvasError(
             "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
@@ -169,10 +171,10 @@ def find_directions(
 ) -> list[Direction]:
     """`count` directions by a method of `ganvas directions`, each measured, best first.
 
-    `learned` trains a network for `steps` steps, and resumes from the file `state` after an interruption. The method
-    `attribute` takes the name of an `attribute`, scored on `samples` samples of `seed`, or a file of `scores`
-    (`ganvas.latent.supervised.read_scores`), and gives one direction, without the part of the attributes of `keep`.
-    `progress` hears what is being done, how much of it is done, and of how much.
+    `learned` trains a network for `steps` steps, and resumes from the file `state` after an interruption.
+    The method `attribute` takes the name of an `attribute`, scored on `samples` samples of `seed`, or a file
+    of `scores` (`ganvas.latent.supervised.read_scores`), and gives one direction, without the part of the
+    attributes of `keep`. `progress` hears what is being done, how much of it is done, and of how much.
     Raises `GanvasError` for an unknown method or attribute.
     """
     check_method(method, attribute, scores)
@@ -214,11 +216,11 @@ def invert(
     """The points whose samples look most like `images`: uint8, one or several, channels first or last, array or tensor; or
     floats (n, C, H, W) in the generator's range.
 
-    `optimise` descends from several starts; `encoder` is one pass of a network that is trained on the model's own samples, or
-    opened from the file `encoder` and kept there; `hybrid` descends from what the encoder says; `tune` then changes a copy of
-    the generator until it draws the images, which is the result's `tuned`.
-    `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels, seed ...
-    `progress` hears what is being done, how much of it is done, and of how much.
+    `optimise` descends from several starts; `encoder` is one pass of a network that is trained on the
+    model's own samples, or opened from the file `encoder` and kept there; `hybrid` descends from what the
+    encoder says; `tune` then changes a copy of the generator until it draws the images, which is the
+    result's `tuned`. `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels,
+    seed ... `progress` hears what is being done, how much of it is done, and of how much.
     """
     if method not in ("optimise", "encoder", "hybrid", "tune"):
         raise GanvasError(f"Unknown method {method!r}. Use optimise, encoder, hybrid or tune.")

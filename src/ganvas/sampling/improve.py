@@ -161,8 +161,8 @@ def improve(
     """Measure all `settings` at a budget and recommend one.
 
     `evaluator` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again,
-    `MORE` times n samples with other numbers, beside the prior, so that what is reported was not chosen for its
-    luck. The best of them helps when it is ahead of the prior by more than two standard errors there.
+    `MORE` times n samples with other numbers, beside the prior, so that what is reported was not chosen for
+    its luck. The best of them helps when it is ahead of the prior by more than two standard errors there.
     Raises `GanvasError` when the evaluator sees by what guides.
     """
     _check(budget, n, objective)
