@@ -26,8 +26,9 @@ def load_data_of(
 
     Raises `GanvasError` where that is not at hand or unfit.
 
-    The model's own word counts where this user trained it, or it came with ganvas; from anybody else's only the known sets
-    that are at hand are opened (`ganvas.data.origin`). `download` false: nothing is fetched for any model.
+    The model's own word counts where this user trained it, or it came with ganvas; from anybody else's only
+    the known sets that are at hand are opened (`ganvas.data.origin`). `download` false: nothing is fetched
+    for any model.
     """
     known = model.info.data
     if not data:
@@ -63,8 +64,9 @@ def real_images_of(
 ) -> tuple[Tensor | None, str]:
     """At most `count` real images to compare with, uint8 (n, C, H, W), and a line on them; or None, and the line says why.
 
-    `data`, else what the model was trained on, else the images that a packaged model brings along. Nothing is downloaded
-    that was not asked for. Raises `GanvasError` for `data` that do not fit, or are not `more_than` so many.
+    `data`, else what the model was trained on, else the images that a packaged model brings along. Nothing
+    is downloaded that was not asked for. Raises `GanvasError` for `data` that do not fit, or are not
+    `more_than` so many.
     """
     try:
         found, _ = load_data_of(model, data, download=False)
@@ -100,6 +102,7 @@ def _open_classifier(data: str, device: torch.device) -> classifier.ClassifierEx
 def class_names(model: Model) -> tuple[str, ...]:
     """Names of the classes of the model's data, from its own file; empty where it names none: numbers will do.
 
-    Files of before named them for conditional models alone: for the known sets the names are known all the same.
+    Files of before named them for conditional models alone: for the known sets the names are known all the
+    same.
     """
     return model.info.class_names or CLASSES.get(data_of(model), ())

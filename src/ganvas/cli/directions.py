@@ -73,7 +73,7 @@ def run(
     with _shared.progress() as tell:
         found = find_directions(
             where, method, count, seed=seed, attribute=attribute, scores=scores, keep=keep, samples=samples,
-            steps=steps, state=out.with_suffix(".state.safetensors"), tell=tell,
+            steps=steps, state=out.with_suffix(".state.safetensors"), progress=tell,
         )  # fmt: skip
     control = found_in.find(where, "random", 1, seed)
     typical = found_in.chance(where)

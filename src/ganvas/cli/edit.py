@@ -75,7 +75,7 @@ def run(
     with _shared.progress() as tell:
         edit = draw_edit(
             loaded, chosen, strengths=strength, layers=layers, keep=keep, expression=arithmetic, space=space, n=n,
-            seed=seed, tell=tell,
+            seed=seed, progress=tell,
         )  # fmt: skip
     used = edit.direction
     what = " along ".join(

@@ -47,7 +47,7 @@ def run(
         _shared.without_cache()
         renderer = open_renderer(model, data, device)
         with _shared.progress() as tell:
-            content = page(renderer, tell=tell)
+            content = page(renderer, progress=tell)
         io.write_bytes(export, content)
         print(f"{renderer.name} -> {export} ({len(content) / 2**20:.1f} MiB): open it in any browser")
         return

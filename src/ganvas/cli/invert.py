@@ -64,7 +64,7 @@ def run(
     with shared.progress() as tell:
         found = tools.invert(
             where, targets, method=method, encoder=encoder, steps=steps, restarts=restarts,
-            newton=0 if where.size > MOST else newton, seed=seed, tell=tell,
+            newton=0 if where.size > MOST else newton, seed=seed, progress=tell,
         )  # fmt: skip
     if found.tuned is not None:
         found.tuned.save(tuned_to)

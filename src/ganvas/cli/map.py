@@ -83,7 +83,7 @@ def run(
     if data != "none":
         images, missing = real_images_of(loaded, real, data, seed, more_than=NEIGHBOURS)
     with _shared.progress() as tell:
-        found = draw_map(where, n, method, seed, images, tell=lambda what: tell(what, 0, 1))
+        found = draw_map(where, n, method, seed, images, progress=tell)
     words = list(found.words)
     if images is None:
         words.append(f"Without real images (no holes, no nearest ones): {missing}")

@@ -77,7 +77,7 @@ def run(
     with _shared.progress() as tell:
         found = tools.walk(
             loaded, kind=kind, keys=keys, frames=frames, loop=loop, equal=equal, layers=layers, seed=seed, space=space,
-            labels=classes, tell=tell,
+            labels=classes, progress=tell,
         )  # fmt: skip
     outcome: dict[str, Any] = {
         "space": found.space,

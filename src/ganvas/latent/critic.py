@@ -1,7 +1,7 @@
 """The critic score: the logit that a model's own critic gives a sample, of each sample alone.
 
-A critic is trained on batches and may look at them (`MinibatchStd`), so that its raw logit of a sample changes with the
-neighbours. Everything that scores single samples goes through here.
+A critic is trained on batches and may look at them (`MinibatchStd`), so that its raw logit of a sample
+changes with the neighbours. Everything that scores single samples goes through here.
 """
 
 import copy
@@ -90,8 +90,8 @@ def logits_of(
 class CriticScorer:
     """Scores samples by a copy of the model's own critic; a sample's score does not depend on what is scored beside it.
 
-    The spread of a batch, where the critic looks at it, is the usual one of `samples` (uint8 or floats, with `labels`),
-    by default of `USUAL` own samples.
+    The spread of a batch, where the critic looks at it, is the usual one of `samples` (uint8 or floats, with
+    `labels`), by default of `USUAL` own samples.
     """
 
     def __init__(self, model: Model, samples: Tensor | None = None, labels: Tensor | None = None) -> None:

@@ -1,10 +1,10 @@
 """Which hidden units of a generator draw what: agreement with concepts, ablation and insertion (Bau et al. 2019).
 
-A unit is one channel of one layer. A concept is a mask over pixels (stroke, edge, or a person's own), or a number for
-each picture (a class by the classifier, a measured attribute, the critic score).
+A unit is one channel of one layer. A concept is a mask over pixels (stroke, edge, or a person's own), or a
+number for each picture (a class by the classifier, a measured attribute, the critic score).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from ganvas.latent.supervised import scores_of
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.registry import did_you_mean
+from ganvas.types import Progress, silent
 
 TOP = 0.2
 """A unit is on where it is among its highest fifth over all pixels and pictures."""
@@ -115,8 +116,8 @@ def dissect(
 ) -> Dissection:
     """Agreement of every unit of `layers` (default `drawing_layers`) with every concept, over n samples of `seed`.
 
-    `masks` adds concepts of a person's own: name -> (H, W), 1 where the concept is. Raises `GanvasError` for layers that there
-    are none of.
+    `masks` adds concepts of a person's own: name -> (H, W), 1 where the concept is. Raises `GanvasError` for
+    layers that there are none of.
     """
     model = space.model
     if len(model.shape) != 3:
@@ -207,9 +208,9 @@ def by_effect(
 ) -> list[tuple[Unit, float]]:
     """Units of one concept with how much switching each off alone changes it, most wanted first.
 
-    The mean over n samples of: the change of the score; the change of the share of pixels in the mask (its brightness for a
-    mask of a person's own is not known here, so such units keep their order, at 0). Agreement alone is no cause: a unit that only
-    goes along with a concept is last here.
+    The mean over n samples of: the change of the score; the change of the share of pixels in the mask (its
+    brightness for a mask of a person's own is not known here, so such units keep their order, at 0).
+    Agreement alone is no cause: a unit that only goes along with a concept is last here.
     """
     model, points = space.model, space.numbered(n, seed)
     labels = space.labels(n, None)
@@ -237,7 +238,8 @@ def where_on(
 ) -> Tensor:
     """For each unit the `count` of n samples where it is strongest, with where it is on in colour: uint8 (units, count, 3, H, W).
 
-    On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off is dimmed.
+    On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off
+    is dimmed.
     """
     maps: dict[str, list[Tensor]] = {unit.layer: [] for unit in units}
     parts: list[Tensor] = []
@@ -360,13 +362,14 @@ def switch(
     insert: bool = False,
     n: int = 512,
     seed: int = 0,
-    progress: Callable[[str, int, int], object] = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> Switching:
     """Find the units that draw a concept, switch them off (or on, with `insert`), and measure what changes.
 
-    `units` of them are chosen by the effect of each alone among `CANDIDATES` times as many that agree best (`dissect`,
-    n samples of `seed`). `mask` (H, W), 1 where it holds, is the concept `mask`. The change is measured on samples of
-    other seeds. Raises `GanvasError` for a concept that is not known, or needs a critic that the model has not.
+    `units` of them are chosen by the effect of each alone among `CANDIDATES` times as many that agree best
+    (`dissect`, n samples of `seed`). `mask` (H, W), 1 where it holds, is the concept `mask`. The change is
+    measured on samples of other seeds. Raises `GanvasError` for a concept that is not known, or needs a
+    critic that the model has not.
     """
     arrays.count(units, "units")
     if concept == CRITIC_SCORE and space.scorer is None:
@@ -389,7 +392,7 @@ def switch(
 
 @torch.no_grad()
 def _measured(space: LatentSpace, points: Tensor, names: Sequence[str]) -> tuple[dict[str, float], Tensor]:
-    """Means of attributes and of the critic score over the samples of points, and the first of the samples."""
+    """Means of attributes and of the critic score over the samples of points, and the first samples."""
     labels = space.labels(len(points), None)
     drawn = space.decode(points, labels)
     figures = {name: float(each.mean()) for name, each in scores_of(space, names, points).items()}

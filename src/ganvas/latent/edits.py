@@ -1,6 +1,6 @@
 """Samples, or a sum of them, moved along a direction at several strengths: what `ganvas edit` draws."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,6 +13,7 @@ from ganvas.latent.directions import Direction
 from ganvas.latent.space import LatentSpace, open_space
 from ganvas.latent.supervised import from_attribute
 from ganvas.model import Model
+from ganvas.types import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ def draw_edit(
     space: str | None = None,
     n: int = 8,
     seed: int = 0,
-    tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> Edit:
     """n samples of `seed`, or the result of an `expression` (`arithmetic`), at each strength along a direction.
 
     `layers` are the rows of w+ that are touched, by default the direction's own; `keep` names attributes whose part is
     projected out (`directions.keeping`). Without a direction `space` is where the expression is worked out.
-    `tell` hears what is being done, how much of it is done, and of how much.
+    `progress` hears what is being done, how much of it is done, and of how much.
     Raises `GanvasError` for layers that the space has not, attributes and terms that are not known.
     """
     chosen = direction
@@ -63,7 +64,7 @@ def draw_edit(
             home = open_space(model, space)
             kept: list[Direction] = []
             for name in keep:
-                tell("attributes to keep", len(kept), len(keep))
+                progress("attributes to keep", len(kept), len(keep))
                 kept.append(from_attribute(home, name))
             chosen = directions.keeping(home, chosen, kept)
         if chosen.layers and chosen.space == "w":
@@ -85,7 +86,7 @@ def draw_edit(
     typicality: list[float] = []
     with torch.no_grad():
         for amount in amounts:
-            tell("strengths", len(samples), len(amounts))
+            progress("strengths", len(samples), len(amounts))
             moved = points if not amount or chosen is None else directions.edit(where, points, chosen, amount)
             typicality.append(float(where.typicality(moved).mean()))
             samples.append(drawn(moved))

@@ -76,7 +76,8 @@ def leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tuple[Tensor, Tensor]:
     """Principal axes of the space's own points, in one pass; in z those of an early layer (GANSpace, Harkonen et al. 2020)
 
-    Every prior is isotropic: principal axes of z itself are those of the sample's noise, and no two seeds agree on them.
+    Every prior is isotropic: principal axes of z itself are those of the sample's noise, and no two seeds
+    agree on them.
     """
     if isinstance(space, LatentZ):
         return _from_layer(space, count, seed)
@@ -117,8 +118,9 @@ def early_layer(space: LatentSpace) -> str:
 def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Principal axes of the early layer, regressed to z: z = sum of x_k u_k with x the whitened coordinates of the layer.
 
-    The latents' own mean and covariance are exactly those of the prior, so that what the layer magnifies is found, not what the
-    sample happened to hold more of: behind a linear layer all seeds give its singular vectors.
+    The latents' own mean and covariance are exactly those of the prior, so that what the layer magnifies is
+    found, not what the sample happened to hold more of: behind a linear layer all seeds give its singular
+    vectors.
     """
     from sklearn.decomposition import PCA
 

@@ -98,8 +98,9 @@ def damage(
 ) -> Damage:
     """A damage from `tasks` to pictures of a model.
 
-    `inpaint` hides a part (`half`), or what is 0 in `mask` (H, W) or (1, 1, H, W); `factor` is that of `superres`, and
-    the width of `deblur`. Raises `GanvasError` for an unknown task, and for a factor beyond half the height.
+    `inpaint` hides a part (`half`), or what is 0 in `mask` (H, W) or (1, 1, H, W); `factor` is that of
+    `superres`, and the width of `deblur`. Raises `GanvasError` for an unknown task, and for a factor beyond
+    half the height.
     """
     _, height, width = model.shape
     if task in ("superres", "deblur") and not 2 <= factor <= height // 2:
@@ -124,7 +125,7 @@ class Restored:
     psnr: Tensor | None = field(default=None, repr=False)
     """In dB (n,), of the hidden pixels where some were seen; None where the pictures were damaged already."""
     class_agreement: float | None = None
-    """Share of the pictures that the bundled classifier names as before; None without one, or without originals."""
+    """Share that the bundled classifier names as before; None without one, or without originals."""
 
 
 def restore(
@@ -139,10 +140,10 @@ def restore(
 ) -> Restored:
     """Repair pictures: the samples that look like `images` where both went through the damage `done`.
 
-    `images` are whole, uint8 (n, C, H, W) or floats in the generator's range, and are damaged first, so that the result
-    can be measured; `denoise` then adds normal noise of standard deviation `noise`, in units of half the range. With
-    `damaged` they are so already, of the shape that the damage leaves. `options` are those of `invert`: steps, restarts ...
-    Raises `GanvasError` for images of another size or range.
+    `images` are whole, uint8 (n, C, H, W) or floats in the generator's range, and are damaged first, so that
+    the result can be measured; `denoise` then adds normal noise of standard deviation `noise`, in units of
+    half the range. With `damaged` they are so already, of the shape that the damage leaves. `options` are
+    those of `invert`: steps, restarts ... Raises `GanvasError` for images of another size or range.
     """
     model, (low, high) = space.model, space.model.generator.value_range
     channels, height, width = model.shape

@@ -1,9 +1,10 @@
 """The commands of the latent space as functions of a model: what `ganvas.walk`, `ganvas.invert` and the others are.
 
-Each takes a `Model`, or a `LatentSpace` where another one than the model's usual is wanted, and draws the same as its command.
+Each takes a `Model`, or a `LatentSpace` where another one than the model's usual is wanted, and draws the
+same as its command.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path as File
@@ -26,6 +27,7 @@ from ganvas.latent.map import Map
 from ganvas.latent.paths import equal_steps, geodesic, step_lengths, style_mixing, through, variation
 from ganvas.latent.space import LatentSpace, open_space
 from ganvas.model import Model
+from ganvas.types import Progress, silent
 
 Kind = Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"]
 BATCH = 64
@@ -87,14 +89,15 @@ def space_of(model: Model | LatentSpace, space: str | None = None) -> LatentSpac
 def walk(
     model: Model | LatentSpace, *, kind: Kind = "auto", keys: int = 4, frames: int = 60, loop: bool = False,
     equal: bool = False, labels: Sequence[int] | Tensor | None = None, layers: int = 3, seed: int = 0,
-    space: str | None = None, tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    space: str | None = None, progress: Progress = silent,
 ) -> Walk:  # fmt: skip
     """A walk through random key points, as `ganvas walk` takes it.
 
-    `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all keys; `geodesic` is
-    the shortest way between the first two as the pictures see it; `mixing` crosses keys in w+, `layers` coarse ones by row.
-    `equal` makes every picture differ from the one before by the same amount. `labels` (keys,) are the classes of the keys.
-    `tell` hears what is being done, how much of it is done, and of how much.
+    `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all
+    keys; `geodesic` is the shortest way between the first two as the pictures see it; `mixing` crosses keys
+    in w+, `layers` coarse ones by row. `equal` makes every picture differ from the one before by the same
+    amount. `labels` (keys,) are the classes of the keys. `progress` hears what is being done, how much of it
+    is done, and of how much.
     """
     keys, frames = arrays.count(keys, "keys", 2), arrays.count(frames, "frames", 2)
     where = space_of(model, "w+" if kind == "mixing" and space is None else space)
@@ -111,7 +114,8 @@ def walk(
         way = style_mixing(where, points[:half], points[half:], layers)
     elif kind == "geodesic":
         way, energies = geodesic(
-            where, points[0], points[1], frames, STEPS, advance=lambda done: tell("steps of the geodesic", done, STEPS)
+            where, points[0], points[1], frames, STEPS,
+            advance=lambda done: progress("steps of the geodesic", done, STEPS)
         )  # fmt: skip
         figures |= {"energy_before": energies[0], "energy_after": min(energies)}
     else:
@@ -124,11 +128,12 @@ def walk(
             return classes[index].to(owner.device)
 
         times = torch.linspace(0, 1, frames, dtype=torch.float64)
-        tell("how evenly the pictures change", 0, 1)
+        progress("how evenly the pictures change", 0, 1)
         figures["variation_before"] = variation(step_lengths(where, path(times), labels_at(times)))
         if equal:
             times = equal_steps(
-                where, path, frames, labels_at, rounds=ROUNDS, advance=lambda done: tell("rounds of equal steps", done, ROUNDS)
+                where, path, frames, labels_at, rounds=ROUNDS,
+                advance=lambda done: progress("rounds of equal steps", done, ROUNDS),
             )  # fmt: skip
             figures["variation_after"] = variation(step_lengths(where, path(times), labels_at(times)))
         way, chosen = path(times), labels_at(times)
@@ -136,13 +141,13 @@ def walk(
         parts = [None] * len(way) if chosen is None else chosen.split(BATCH)
         drawn: list[Tensor] = []
         for part, label in zip(way.split(BATCH), parts, strict=False):
-            tell("frames", len(drawn) * BATCH, len(way))
+            progress("frames", len(drawn) * BATCH, len(way))
             drawn.append(owner.to_data(where.decode(part, label)).cpu())
     return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)))
 
 
 def check_method(method: str, attribute: str | None, scores: str | File | None) -> None:
-    """Raise `GanvasError` unless an attribute or scores come with the method `attribute`, one of them, and no other."""
+    """Raise `GanvasError` unless an attribute, or scores, come with the method `attribute` and no other."""
     if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
         raise GanvasError(
             "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
@@ -163,14 +168,14 @@ def find_directions(
     samples: int = 2000,
     steps: int = 2000,
     state: str | File | None = None,
-    tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> list[Direction]:
     """`count` directions by a method of `ganvas directions`, each measured, best first.
 
-    `learned` trains a network for `steps` steps, and resumes from the file `state` after an interruption. The method
-    `attribute` takes the name of an `attribute`, scored on `samples` samples of `seed`, or a file of `scores`
-    (`ganvas.latent.supervised.read_scores`), and gives one direction, without the part of the attributes of `keep`.
-    `tell` hears what is being done, how much of it is done, and of how much.
+    `learned` trains a network for `steps` steps, and resumes from the file `state` after an interruption.
+    The method `attribute` takes the name of an `attribute`, scored on `samples` samples of `seed`, or a file
+    of `scores` (`ganvas.latent.supervised.read_scores`), and gives one direction, without the part of the
+    attributes of `keep`. `progress` hears what is being done, how much of it is done, and of how much.
     Raises `GanvasError` for an unknown method or attribute.
     """
     check_method(method, attribute, scores)
@@ -181,7 +186,7 @@ def find_directions(
         return [supervised.from_attribute(where, attribute, keep, samples, seed)]
     if method == "learned":
         path = None if state is None else File(state)
-        hear = partial(tell, "learning directions")
+        hear = partial(progress, "learning directions")
         made = learn(where, count, seed, steps=steps, state=path, progress=hear)
         return directions.named(where, method, *made, {"seed": seed, "steps": steps})
     return directions.find(where, method, count, seed)
@@ -210,17 +215,17 @@ def invert(
     method: Literal["optimise", "encoder", "hybrid", "tune"] = "optimise",
     space: str | None = None,
     encoder: str | File | None = None,
-    tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    progress: Progress = silent,
     **options: Any,
 ) -> Inversion:
     """The points whose samples look most like `images`: uint8, one or several, channels first or last, array or tensor; or
     floats (n, C, H, W) in the generator's range.
 
-    `optimise` descends from several starts; `encoder` is one pass of a network that is trained on the model's own samples, or
-    opened from the file `encoder` and kept there; `hybrid` descends from what the encoder says; `tune` then changes a copy of
-    the generator until it draws the images, which is the result's `tuned`.
-    `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels, seed ...
-    `tell` hears what is being done, how much of it is done, and of how much.
+    `optimise` descends from several starts; `encoder` is one pass of a network that is trained on the
+    model's own samples, or opened from the file `encoder` and kept there; `hybrid` descends from what the
+    encoder says; `tune` then changes a copy of the generator until it draws the images, which is the
+    result's `tuned`. `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels,
+    seed ... `progress` hears what is being done, how much of it is done, and of how much.
     """
     if method not in ("optimise", "encoder", "hybrid", "tune"):
         raise GanvasError(f"Unknown method {method!r}. Use optimise, encoder, hybrid or tune.")
@@ -234,17 +239,17 @@ def invert(
     found = None
     if method != "optimise":
         path = None if encoder is None else File(encoder)
-        trained = train_encoder(where, seed=seed, path=path, progress=partial(tell, "encoder"))
+        trained = train_encoder(where, seed=seed, path=path, progress=partial(progress, "encoder"))
         found = encode(where, trained, targets)
     if method != "encoder":
         if found is not None:
             options["start"] = found.points
-        found = inversion.invert(where, targets, **{"progress": partial(tell, "descent"), **options})
+        found = inversion.invert(where, targets, **{"progress": partial(progress, "descent"), **options})
     assert found is not None
     if method == "tune":
         steps = {name: options[name] for name in ("steps",) if name in options}
         tuned, found = inversion.tune(
-            where, found, targets, seed=seed, progress=partial(tell, "tuning"), **steps
+            where, found, targets, seed=seed, progress=partial(progress, "tuning"), **steps
         )
         found = replace(found, tuned=tuned)
     return found

@@ -26,9 +26,8 @@ from ganvas.metrics.resample import in_shares, pick
 from ganvas.metrics.rows import Row
 from ganvas.model import Model, is_packaged, load
 from ganvas.model_data import load_data_of
+from ganvas.types import Progress
 
-Progress = Callable[[str, int, int], None]
-"""(what is done, how many samples of it, of how many)"""
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
 Reals = Dataset | Tensor | np.ndarray | str | os.PathLike[str]
 Labels = Literal["data", "uniform"]

@@ -1,7 +1,8 @@
 """What samplers share: candidates with their log ratio, and their exact target density.
 
-A sampler wants points distributed as p_G(x) r(x), with r = p_data / p_G estimated by a `Ratio`. It works on standard normal
-noise u, whose density is exact for every prior (`LatentSpace.from_noise`): the target is exp(-|u|^2 / 2) r(G(u)).
+A sampler wants points distributed as p_G(x) r(x), with r = p_data / p_G estimated by a `Ratio`. It works on
+standard normal noise u, whose density is exact for every prior (`LatentSpace.from_noise`): the target is
+exp(-|u|^2 / 2) r(G(u)).
 """
 
 import inspect

@@ -66,8 +66,9 @@ class Reliability(NamedTuple):
 def calibrate(real: Tensor, fake: Tensor, method: Method = "auto") -> tuple[Calibration, Reliability]:
     """Fit a map of the logits of held-out real samples (n,) and of fresh generated ones (m,).
 
-    `platt` is a line (logistic regression), `isotonic` any rising map, on bins of equal counts whose shares are smoothed so that
-    they never reach 0 or 1. `auto` takes the smaller log loss over `FOLDS` folds. After Turner et al. 2019.
+    `platt` is a line (logistic regression), `isotonic` any rising map, on bins of equal counts whose shares
+    are smoothed so that they never reach 0 or 1. `auto` takes the smaller log loss over `FOLDS` folds. After
+    Turner et al. 2019.
     """
     scores = torch.cat([real, fake]).double().cpu().numpy()
     truth = np.concatenate([np.ones(len(real)), np.zeros(len(fake))])

@@ -22,8 +22,8 @@ from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.networks import build_critic
 from ganvas.sampling.base import BATCH
+from ganvas.types import Progress
 
-Progress = Callable[[str, int, int], None]
 LARGEST_SIDE = 64
 LARGEST_GUIDE = 128
 """Pixels of a guide's side, where the model draws no larger ones."""

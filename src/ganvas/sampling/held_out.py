@@ -18,8 +18,9 @@ from ganvas.latent import LatentZ
 from ganvas.model import Model
 from ganvas.model_data import classifier_of, load_data_of
 from ganvas.sampling.calibration import Method
-from ganvas.sampling.critics import FeatureCritic, Progress
+from ganvas.sampling.critics import FeatureCritic
 from ganvas.sampling.ratio import LEAST_REAL, LogRatio, Which, fit_ratio
+from ganvas.types import Progress
 
 
 def calibrate_model(

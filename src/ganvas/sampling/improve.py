@@ -1,7 +1,7 @@
 """Which sampler is best for this generator at this budget: all of them measured, one recommended, and kept for later use."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,10 +23,10 @@ from ganvas.sampling.held_out import calibrate_model, guided_by, independent_ext
 from ganvas.sampling.ratio import LogRatio, Which
 from ganvas.sampling.rejection import MOST_BUDGET
 from ganvas.sampling.settings import Setting, settings
+from ganvas.types import Progress
 
 Objective = Literal["frechet", "precision", "recall", "f1"]
 MEASURES = ("frechet", "precision", "recall", "coverage")
-Progress = Callable[[str, int, int], None]
 FINALISTS, MORE = 2, 4
 """So many of the best are drawn again, so many times more samples: the first of many noisy figures is the luckiest."""
 
@@ -161,8 +161,8 @@ def improve(
     """Measure all `settings` at a budget and recommend one.
 
     `evaluator` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again,
-    `MORE` times n samples with other numbers, beside the prior, so that what is reported was not chosen for its
-    luck. The best of them helps when it is ahead of the prior by more than two standard errors there.
+    `MORE` times n samples with other numbers, beside the prior, so that what is reported was not chosen for
+    its luck. The best of them helps when it is ahead of the prior by more than two standard errors there.
     Raises `GanvasError` when the evaluator sees by what guides.
     """
     _check(budget, n, objective)

@@ -22,12 +22,12 @@ from ganvas.sampling.base import BATCH
 from ganvas.sampling.calibration import Calibration, Method, Reliability, calibrate
 from ganvas.sampling.critics import (
     FeatureCritic,
-    Progress,
     build,
     check_guide,
     draw_batches,
     train_fresh,
 )
+from ganvas.types import Progress
 
 Which = Literal["auto", "own", "fresh", "features"]
 LEAST_REAL = 100
@@ -83,7 +83,8 @@ class LogRatio:
     ) -> "LogRatio":
         """The same critic calibrated anew for samples of another proposal (a `Truncated` space, refined samples).
 
-        The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by default.
+        The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by
+        default.
         """
         drawn = draw_batches(space, fake or len(self.real_logits), stream(seed, "refit"), labels)
         logits = _together((self.logits(part, label) for part, label in drawn), space.model)
@@ -183,14 +184,15 @@ def fit_ratio(
 ) -> LogRatio:
     """Calibrate a critic of a space's own samples on held-out real data.
 
-    `real`: uint8 images or float points that neither the generator nor the critic was trained on, with labels for
-    conditional models; where a critic has to be trained and there is no `train`, half of them go into it. `fake` samples
-    are drawn beside them, by default as many. `critic`: `own`, the model's (any loss, Wasserstein too); `fresh`, a small one
-    trained here on `train` (real samples and labels) against generated ones, for models that come without; `features`, a
-    smaller one on the features of `guide`, which sees what a picture shows and not the grain by which pixels give generated
-    ones away; `auto`, features where there is a guide, else the model's own for images, and for points whichever of the two
-    has the smaller held-out log loss; or any function of float samples and labels.
-    Raises `GanvasError` when there is too little to learn from.
+    `real`: uint8 images or float points that neither the generator nor the critic was trained on, with
+    labels for conditional models; where a critic has to be trained and there is no `train`, half of them go
+    into it. `fake` samples are drawn beside them, by default as many. `critic`: `own`, the model's (any
+    loss, Wasserstein too); `fresh`, a small one trained here on `train` (real samples and labels) against
+    generated ones, for models that come without; `features`, a smaller one on the features of `guide`, which
+    sees what a picture shows and not the grain by which pixels give generated ones away; `auto`, features
+    where there is a guide, else the model's own for images, and for points whichever of the two has the
+    smaller held-out log loss; or any function of float samples and labels. Raises `GanvasError` when there
+    is too little to learn from.
     """
     expect(space, LatentSpace, "space", 'a space of a model: ganvas.open_space(model, "z")')
     model, tell = space.model, progress or (lambda what, done, total: None)
