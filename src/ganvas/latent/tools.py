@@ -87,7 +87,7 @@ def space_of(model: Model | LatentSpace, space: str | None = None) -> LatentSpac
 def walk(
     model: Model | LatentSpace, *, kind: Kind = "auto", keys: int = 4, frames: int = 60, loop: bool = False,
     equal: bool = False, labels: Sequence[int] | Tensor | None = None, layers: int = 3, seed: int = 0,
-    space: str | None = None, tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    space: str | None = None, tell: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Walk:  # fmt: skip
     """A walk through random key points, as `ganvas walk` takes it.
 
@@ -163,7 +163,7 @@ def find_directions(
     samples: int = 2000,
     steps: int = 2000,
     state: str | File | None = None,
-    tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    tell: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> list[Direction]:
     """`count` directions by a method of `ganvas directions`, each measured, best first.
 
@@ -210,7 +210,7 @@ def invert(
     method: Literal["optimise", "encoder", "hybrid", "tune"] = "optimise",
     space: str | None = None,
     encoder: str | File | None = None,
-    tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    tell: Callable[[str, int, int], None] = lambda what, done, total: None,
     **options: Any,
 ) -> Inversion:
     """The points whose samples look most like `images`: uint8, one or several, channels first or last, array or tensor; or
