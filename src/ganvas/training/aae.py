@@ -27,7 +27,7 @@ from ganvas.training.engine import Engine, cosine
 from ganvas.training.method import DataSpec, Method, Probe, methods
 from ganvas.types import Batch
 
-OPTIONS: dict[str, Any] = {"hidden": (256, 256), "weight": 0.1, "noise": 0.1}
+OPTIONS: dict[str, Any] = {"hidden": (256, 256), "weight": 0.05, "noise": 0.1}
 """Of `method.options`: widths of the critic of codes; how much its verdict weighs beside the mean squared error of the
 reconstruction; standard deviation of the posterior, a normal around the code that the encoder gives (0: deterministic)."""
 
