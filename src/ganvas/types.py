@@ -9,7 +9,7 @@ Shape = tuple[int, ...]
 """(C, H, W) of an image or (D,) of a point."""
 Batch = tuple[Tensor, Tensor | None]
 """Samples (B, ...) and labels (B,) or None."""
-Progress = Callable[[str, int, int], object]
+Progress = Callable[[str, int, int], None]
 """Hears (what is being done, how much of it is done, of how much): `progress` of every function that takes long."""
 
 
