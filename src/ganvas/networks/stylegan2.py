@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, Family, families, square_side
 from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd
-from ganvas.networks.style_based import StyledGenerator
+from ganvas.networks.style import StyledGenerator
 from ganvas.types import Shape
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
@@ -59,7 +59,10 @@ class Filter(nn.Module):
         kernel = torch.outer(taps, taps).expand(x.shape[1], 1, -1, -1)
         spread = F.conv_transpose2d(x, kernel, stride=2, groups=x.shape[1])
         begin = self.size - 1 - (self.size + 1) // 2
-        pads = [(-begin, 2 * side - (full - begin)) for side, full in zip(x.shape[2:], spread.shape[2:], strict=True)]
+        pads = [
+            (-begin, 2 * side - (full - begin))
+            for side, full in zip(x.shape[2:], spread.shape[2:], strict=True)
+        ]
         return F.pad(spread, (*pads[1], *pads[0]))
 
 
@@ -305,7 +308,13 @@ class Halve(nn.Module):
     """A block of the critic: two convolutions, the second to half the size, and in `resnet` a filtered shortcut."""
 
     def __init__(
-        self, inputs: int, outputs: int, residual: bool, low_pass: Filter, activation: str, clamp: float | None
+        self,
+        inputs: int,
+        outputs: int,
+        residual: bool,
+        low_pass: Filter,
+        activation: str,
+        clamp: float | None,
     ) -> None:
         super().__init__()
         gain = math.sqrt(0.5) if residual else 1.0
@@ -363,7 +372,8 @@ class StyleGAN2Critic(CriticBase):
         drawn = width[::-1] if architecture == "skip" else width[-1:]
         self.from_image = nn.ModuleList(plain(shape[0], each, 1) for each in drawn)
         self.blocks = nn.ModuleList(
-            Halve(fine, coarse, residual, self.low_pass, activation, conv_clamp) for fine, coarse in pairwise(width[::-1])
+            Halve(fine, coarse, residual, self.low_pass, activation, conv_clamp)
+            for fine, coarse in pairwise(width[::-1])
         )
         self.std = MinibatchStd(std_group, std_channels) if std_channels else nn.Identity()
         self.conv = plain(width[0] + std_channels, width[0], 3)
