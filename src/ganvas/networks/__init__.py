@@ -1,6 +1,6 @@
 """Generators and critics, one family a file. A new one: write the file, import it here, add its docs row."""
 
-from ganvas.networks import dcgan, mlp, progressive, r3, resnet, style
+from ganvas.networks import biggan, dcgan, mlp, progressive, r3, resnet, style, stylegan2
 from ganvas.networks.base import (
     Answer,
     CriticBase,
@@ -22,6 +22,7 @@ __all__ = [
     "Family",
     "GeneratorBase",
     "StyleBased",
+    "biggan",
     "build_critic",
     "build_generator",
     "categories_of",
@@ -33,6 +34,7 @@ __all__ = [
     "r3",
     "resnet",
     "style",
+    "stylegan2",
     "to_prior",
     "to_uint8",
 ]

@@ -7,6 +7,7 @@ product. Without it (preset `r3`) they are a simpler form of it; docs/deviations
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
 from ganvas.networks.layers import bilinear_down, bilinear_up
 from ganvas.types import Shape
@@ -73,10 +75,38 @@ class Resample(nn.Module):
         return x if self.change is None else self.change(x)
 
 
+def _stages(
+    widths: Sequence[int], usual: Sequence[int], blocks: int | Sequence[int], group: int | Sequence[int]
+) -> list[tuple[int, int, int]]:
+    """(width, blocks, channels of a group) of every stage, from the full size down; `usual` are the widths by default."""
+    given = (
+        ("widths", widths or usual),
+        *(
+            (name, value if isinstance(value, list | tuple) else [value] * len(usual))
+            for name, value in (("blocks", blocks), ("group", group))
+        ),
+    )
+    for name, values in given:
+        if len(values) != len(usual) or any(type(each) is not int or each < 1 for each in values):
+            raise GanvasError(f"The r3 networks need {name} from 1, one for each of the {len(usual)} sizes.")
+    return list(zip(*(values for _, values in given), strict=True))
+
+
+def _blocks(
+    stages: Sequence[tuple[int, int, int]], place: int, expansion: int, published: bool
+) -> list[nn.Module]:
+    """The residual blocks of one stage."""
+    depth = sum(count for _, count, _ in stages)
+    width, count, group = stages[place]
+    return [ResidualBlock(width, expansion, group, depth, published) for _ in range(count)]
+
+
 class R3Generator(GeneratorBase):
     """z -> mixture of learned 4 x 4 maps -> stages of residual blocks, doubling the size between them -> tanh image.
 
-    `group` is the channels of one group of the 3 x 3 convolutions. `published`: see above; the image is then linear.
+    `group` is the channels of one group of the 3 x 3 convolutions. `published`: see above; the image is then linear. `widths`
+    stand for `channels` and `max_channels`, and `blocks` and `group` may be one for each size too, from the full one down.
+    `class_dim` is the length of a label's vector, 0 for that of z.
     """
 
     def __init__(
@@ -87,29 +117,33 @@ class R3Generator(GeneratorBase):
         num_classes: int = 0,
         channels: int = 64,
         max_channels: int = 512,
-        blocks: int = 2,
+        blocks: int | Sequence[int] = 2,
         expansion: int = 2,
-        group: int = 16,
+        group: int | Sequence[int] = 16,
         published: bool = False,
+        widths: Sequence[int] = (),
+        class_dim: int = 0,
     ) -> None:
-        super().__init__(shape, latent_dim, num_classes)
+        super().__init__(shape, latent_dim, num_classes, embed=not class_dim)
+        if class_dim and num_classes:
+            self.embed = nn.Embedding(num_classes, class_dim)
+            self.input_dim = latent_dim + class_dim
         self.published = published
         if published and self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, num_classes**-0.5)
         steps = halvings(square_side(shape, "r3", 8, 256))
         side = shape[1] >> steps
-        width = doubled(channels, steps, max_channels)[::-1]
-        depth = blocks * (steps + 1)
+        stages = _stages(widths, doubled(channels, steps, max_channels), blocks, group)[::-1]
+        width = [each for each, _, _ in stages]
         self.basis = nn.Parameter(torch.randn(width[0], side, side))
         self.first = nn.Linear(self.input_dim, width[0], bias=False)
         nn.init.normal_(self.first.weight, 0.0, self.input_dim**-0.5)
-
-        def stage(channels: int) -> list[nn.Module]:
-            return [ResidualBlock(channels, expansion, group, depth, published) for _ in range(blocks)]
-
-        layers = stage(width[0])
-        for inputs, outputs in pairwise(width):
-            layers += [Resample(inputs, outputs, up=True, zeros=published), *stage(outputs)]
+        layers = _blocks(stages, 0, expansion, published)
+        for i, (inputs, outputs) in enumerate(pairwise(width), 1):
+            layers += [
+                Resample(inputs, outputs, up=True, zeros=published),
+                *_blocks(stages, i, expansion, published),
+            ]
         self.layers = nn.Sequential(*layers)
         self.last = nn.Conv2d(width[-1], shape[0], 1, bias=not published)
         nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)
@@ -130,38 +164,43 @@ class R3Critic(CriticBase):
         num_classes: int = 0,
         channels: int = 64,
         max_channels: int = 512,
-        blocks: int = 2,
+        blocks: int | Sequence[int] = 2,
         expansion: int = 2,
-        group: int = 16,
+        group: int | Sequence[int] = 16,
         published: bool = False,
+        widths: Sequence[int] = (),
+        class_dim: int = 0,
         **heads: Any,
     ) -> None:
         steps = halvings(square_side(shape, "r3", 8, 256))
         side = shape[1] >> steps
-        width = doubled(channels, steps, max_channels)
+        stages = _stages(widths, doubled(channels, steps, max_channels), blocks, group)
+        width = [each for each, _, _ in stages]
         super().__init__(shape, num_classes, width[-1], **heads)
+        if class_dim and self.embed is not None:
+            if not published or self.spectral_heads:
+                raise GanvasError("An r3 critic has class_dim as published alone, without spectral_heads.")
+            self.embed = nn.Embedding(num_classes, class_dim)
         self.published = published
         # The published critic has no logit without a label: it compares as many numbers as the label's vector has.
         self.compares = published and self.embed is not None
         if published and self.embed is not None and not self.spectral_heads:
             nn.init.normal_(self.embed.weight, 0.0, (width[-1] * num_classes) ** -0.5)
-        depth = blocks * (steps + 1)
         first = nn.Conv2d(shape[0], width[0], 1, bias=not published)
         if published:
             nn.init.normal_(first.weight, 0.0, shape[0] ** -0.5)
         else:
             _initialise(first)
-
-        def stage(channels: int) -> list[nn.Module]:
-            return [ResidualBlock(channels, expansion, group, depth, published) for _ in range(blocks)]
-
-        layers: list[nn.Module] = [first, *stage(width[0])]
-        for inputs, outputs in pairwise(width):
-            layers += [Resample(inputs, outputs, up=False, zeros=published), *stage(outputs)]
+        layers: list[nn.Module] = [first, *_blocks(stages, 0, expansion, published)]
+        for i, (inputs, outputs) in enumerate(pairwise(width), 1):
+            layers += [
+                Resample(inputs, outputs, up=False, zeros=published),
+                *_blocks(stages, i, expansion, published),
+            ]
         gather = nn.Conv2d(width[-1], width[-1], side, groups=width[-1], bias=False)
         nn.init.normal_(gather.weight, 0.0, 1 / side)
         self.layers = nn.Sequential(*layers, gather, nn.Flatten())
-        self.last = nn.Linear(width[-1], width[-1] if self.compares else 1, bias=False)
+        self.last = nn.Linear(width[-1], (class_dim or width[-1]) if self.compares else 1, bias=False)
         nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)
 
     def features(self, x: Tensor) -> Tensor:
