@@ -6,5 +6,6 @@ One module a toolkit. A file is read by `ganvas.inert`, which runs nothing; what
 
 from ganvas.importers import biggan
 from ganvas.importers.base import Imported, Importer, importers
+from ganvas.importers.opening import SUFFIXES, find, open_file
 
-__all__ = ["Imported", "Importer", "biggan", "importers"]
+__all__ = ["SUFFIXES", "Imported", "Importer", "biggan", "find", "importers", "open_file"]

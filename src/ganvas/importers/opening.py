@@ -1,0 +1,46 @@
+"""From a path to what another toolkit left there."""
+
+from pathlib import Path
+from typing import Any
+
+from ganvas import inert, io
+from ganvas.errors import GanvasError
+from ganvas.importers.base import Imported, importers
+
+SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
+IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
+"""What Hugging Face calls the weights beside a config.json."""
+
+
+def find(path: Path) -> Path | None:
+    """The file of another toolkit that a path stands for; None for what is ganvas' own, or nothing."""
+    if path.is_dir():
+        if not (path / "snapshots").exists():
+            for name in IN_FOLDERS:
+                if (path / "config.json").is_file() and (path / name).is_file():
+                    return path / name
+            # lucidrains' toolkits number their files beside a hidden config.
+            numbered = [each for each in path.glob("model_*.pt") if each.stem[6:].isdecimal()]
+            if (path / ".config.json").is_file() and numbered:
+                return max(numbered, key=lambda each: int(each.stem[6:]))
+        return None
+    if not path.is_file():
+        return None
+    if path.suffix == ".safetensors":
+        return None if io.is_own(path) else path
+    return path if path.suffix.lower() in SUFFIXES else None
+
+
+def open_file(path: Path) -> Imported:
+    """What is in a file of another toolkit, read without running anything that it names.
+
+    Raises `GanvasError` for a damaged file, and for one of a kind that no importer knows, with its parts by name.
+    """
+    content: Any = io.load_foreign(path) if path.suffix == ".safetensors" else inert.read(path)
+    for name in importers:
+        if (found := importers.get(name)(content, path.parent)) is not None:
+            return found
+    raise GanvasError(
+        f"{path} holds no generator of a toolkit that ganvas knows ({', '.join(importers)}). "
+        "Build it with its own code and pass it to ganvas.wrap."
+    )
