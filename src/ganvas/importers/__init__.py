@@ -4,8 +4,19 @@ One module a toolkit. A file is read by `ganvas.inert`, which runs nothing; what
 `ganvas.checkpoint.rebuild`.
 """
 
-from ganvas.importers import biggan
+from ganvas.importers import biggan, r3gan, stylegan2
 from ganvas.importers.base import Imported, Importer, importers
-from ganvas.importers.opening import SUFFIXES, find, open_file
+from ganvas.importers.opening import SUFFIXES, find, open_file, recognise
 
-__all__ = ["SUFFIXES", "Imported", "Importer", "biggan", "find", "importers", "open_file"]
+__all__ = [
+    "SUFFIXES",
+    "Imported",
+    "Importer",
+    "biggan",
+    "find",
+    "importers",
+    "open_file",
+    "r3gan",
+    "recognise",
+    "stylegan2",
+]

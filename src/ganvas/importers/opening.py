@@ -6,6 +6,7 @@ from typing import Any
 from ganvas import inert, io
 from ganvas.errors import GanvasError
 from ganvas.importers.base import Imported, importers
+from ganvas.importers.unsupported import unsupported
 
 SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
@@ -34,13 +35,27 @@ def find(path: Path) -> Path | None:
 def open_file(path: Path) -> Imported:
     """What is in a file of another toolkit, read without running anything that it names.
 
-    Raises `GanvasError` for a damaged file, and for one of a kind that no importer knows, with its parts by name.
+    Raises `GanvasError` for a damaged file, and as `recognise`.
     """
     content: Any = io.load_foreign(path) if path.suffix == ".safetensors" else inert.read(path)
+    try:
+        return recognise(content, path.parent)
+    except GanvasError as error:
+        raise GanvasError(f"{path}: {error}") from error
+
+
+def recognise(content: Any, folder: Path | None = None) -> Imported:
+    """What a file holds, by its `content` (`ganvas.inert.read`) and the `folder` that it lies in.
+
+    Raises `GanvasError` for what is known and not supported, with what to do; for what nobody knows; for what is incomplete.
+    """
     for name in importers:
-        if (found := importers.get(name)(content, path.parent)) is not None:
+        if (found := importers.get(name)(content, folder)) is not None:
             return found
+    if known := unsupported(content):
+        raise GanvasError(f"This file is recognised and cannot be opened. It is of {known}")
+    known = "; ".join(importers.summary(name).split(":")[0] for name in importers)
     raise GanvasError(
-        f"{path} holds no generator of a toolkit that ganvas knows ({', '.join(importers)}). "
-        "Build it with its own code and pass it to ganvas.wrap."
+        f"Nothing in this file is a generator that ganvas knows. It knows: {known}. Of anything else, build the "
+        "module with its own code and give it to ganvas.wrap(module, latent_dim=...)."
     )
