@@ -399,7 +399,9 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
 def _own(file: Path, critic: bool) -> Model:
     """A model that ganvas wrote, on the CPU."""
     tensors, header = io.load_tensors(file)
-    inside = {name for name in tensors if name.startswith(CRITIC)} if header.get("with_critic") is True else set()
+    inside = (
+        {name for name in tensors if name.startswith(CRITIC)} if header.get("with_critic") is True else set()
+    )
     its_own = {name.removeprefix(CRITIC): tensors.pop(name) for name in inside}
     generator, config, about = _network(file, tensors, header, "generator", networks.build_generator)
     beside, judge = file.with_name("critic.safetensors"), None

@@ -53,7 +53,9 @@ def run(
         return
     size = " x ".join(str(side) for side in info.shape[1:])
     classes = f", {counted(info.num_classes, 'class', 'classes')}" if info.num_classes else ""
-    print(f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {parameters / 1e6:.1f} million parameters")
+    print(
+        f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {parameters / 1e6:.1f} million parameters"
+    )
     for note in (*info.notes, "its critic came along" if critic else "the file holds no critic"):
         print(f"- {note}")
     print(f"Written to {out}. Try: ganvas explore {out}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -83,9 +84,18 @@ class GeneratorBase(nn.Module):
         """
         return {}
 
+    def seeded(self, seed: int) -> Tensor | None:
+        """z (1, latent_dim) that the toolkit which the family comes from draws for a seed; None: it has no such rule."""
+        return None
+
     def grow(self, kimg: float) -> float | None:
         """Called before every step with the images seen: families that grow set and return their level."""
         return None
+
+
+def numpy_normal(seed: int, size: int) -> Tensor:
+    """(1, size) standard normal numbers of NumPy's RandomState(seed), as the scripts of NVIDIA's generators draw them."""
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, size)).float()
 
 
 class Answer(NamedTuple):

@@ -172,6 +172,14 @@ class BigGenerator(GeneratorBase):
         self.last_norm = StandingNorm(last, 0, rows, eps)
         self.last = nn.Conv2d(last, shape[0], 3, padding=1)
 
+    def seeded(self, seed: int) -> Tensor:
+        """As Hugging Face's `truncated_noise_sample` draws z: normal numbers cut off at 2, times the truncation."""
+        import numpy as np
+        from scipy.stats import truncnorm
+
+        drawn = truncnorm.rvs(-2, 2, size=(1, self.latent_dim), random_state=np.random.RandomState(seed))
+        return torch.from_numpy(self.truncation * drawn).float()
+
     @property
     def truncation(self) -> float:
         """The level of truncation, 0 to 1, that the norms' statistics are those of; for z drawn as widely (appendix E)."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, Family, families, square_side
+from ganvas.networks.base import CriticBase, Family, families, numpy_normal, square_side
 from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd
 from ganvas.networks.style import StyledGenerator
 from ganvas.types import Shape
@@ -231,6 +231,10 @@ class StyleGAN2Generator(StyledGenerator):
     def style_layers(self) -> list[nn.Module]:
         """The affine layers of the convolutions and of the last image."""
         return [layer.affine for layer in (*self._layers(), self._images()[-1])]
+
+    def seeded(self, seed: int) -> Tensor:
+        """As NVIDIA's scripts draw z."""
+        return numpy_normal(seed, self.latent_dim)
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (B, Z), labels (B,) -> w (B, W)."""
