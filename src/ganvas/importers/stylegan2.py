@@ -437,6 +437,8 @@ def _critic(given: Any) -> Found | None:
         found.options["activation"] = _activation(name, "activation of the critic")
     if (rate := _attribute(dense, "bias_gain")) is not None and found.embed is not None:
         found.options["map_rate"] = _number(rate, "learning rate of the critic's mapping")
+    if (name := _attribute(dense, "activation")) is not None and found.embed is not None:
+        found.options["map_activation"] = _activation(name, "activation of the critic's mapping")
     if isinstance(std, Thing):
         group = _attribute(std, "group_size")
         found.options["std_group"] = 0 if group is None else int(_number(group, "group of minibatch std"))
@@ -600,6 +602,7 @@ def _critic_of_tensorflow(weights: Weights, state: Mapping[Any, Any]) -> Found:
             found.tensors[f"mapping.fc{i}.weight"] = weights.take(f"Mapping{i}/weight", 2).t()
             found.tensors[f"mapping.fc{i}.bias"] = weights.take(f"Mapping{i}/bias", 1)
         found.options["map_rate"] = _number(given.get("mapping_lrmul", 0.1), "mapping_lrmul of the critic")
+        found.options["map_activation"] = _activation(given.get("nonlinearity", "lrelu"), "nonlinearity")
     elif found.tensors["b4.out.bias"].numel() > 1 or given.get("label_size"):
         found.options["label_outputs"] = True
     # The later repository takes the whole batch where nobody says another size.
