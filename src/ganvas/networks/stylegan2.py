@@ -38,7 +38,7 @@ class Filter(nn.Module):
         if not taps or not math.isfinite(total) or abs(total) < 1e-12:
             raise GanvasError(f"A filter needs taps whose sum is not 0, got {list(taps)}.")
         self.size = len(taps)
-        kernel = torch.tensor([tap / total for tap in taps], dtype=torch.float64).flip(0).float()
+        kernel = torch.tensor([tap / total for tap in taps], dtype=torch.float64, device="cpu").flip(0).float()
         self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, x: Tensor, before: int, after: int, gain: float = 1.0) -> Tensor:
