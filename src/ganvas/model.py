@@ -422,16 +422,21 @@ def _imported(file: Path, critic: bool) -> Model:
     found = importers.open_file(file)
     spec = {**to_dict(found.network), "shape": list(found.shape), "num_classes": found.num_classes}
     built = (found.network, found.shape, found.num_classes)
-    generator = rebuild(file, spec, lambda: networks.build_generator(*built), found.generator)
+    generator = rebuild(file, spec, lambda: networks.build_generator(*built), _dense(found.generator))
     judge = None
     if critic and found.critic is not None:
-        judge = rebuild(file, spec, lambda: networks.build_critic(*built), found.critic)
+        judge = rebuild(file, spec, lambda: networks.build_critic(*built), _dense(found.critic))
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
     info = ModelInfo.of(
         generator, found.network.name, architecture=found.network, notes=found.notes, source=found.source
     )
     return Model(generator, judge, info, file)
+
+
+def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that lie as a file of ganvas would hold them: the same last bits, and the whole of the other file is let go."""
+    return {name: each.clone(memory_format=torch.contiguous_format) for name, each in tensors.items()}
 
 
 def find_generator(path: Path) -> Path:
