@@ -4,7 +4,7 @@ One module a toolkit. A file is read by `ganvas.inert`, which runs nothing; what
 `ganvas.checkpoint.rebuild`.
 """
 
-from ganvas.importers import biggan
+from ganvas.importers import biggan, lightweight, lucidrains, r3gan
 from ganvas.importers.base import Imported, Importer, importers
 
-__all__ = ["Imported", "Importer", "biggan", "importers"]
+__all__ = ["Imported", "Importer", "biggan", "importers", "lightweight", "lucidrains", "r3gan"]

@@ -33,7 +33,9 @@ def biggan(content: Any, folder: Path | None) -> Imported | None:
     embeddings = weights.take("embeddings.weight", 2)
     class_dim, classes = embeddings.shape
     if classes != whole(config, "num_classes", SOURCE):
-        raise GanvasError(f"{SOURCE}: its config says another num_classes than the {classes:,} of its embeddings.")
+        raise GanvasError(
+            f"{SOURCE}: its config says another num_classes than the {classes:,} of its embeddings."
+        )
     found = {"embed.weight": embeddings.t().contiguous(), **_layer(weights, "generator.gen_z", "first", 2)}
     place = 0
     for number in range(len(layers)):
@@ -44,7 +46,9 @@ def biggan(content: Any, folder: Path | None) -> Imported | None:
         place += 1
     found |= _norm(weights, "generator.bn", "last_norm", ("weight", "bias"), 1)
     # Of the channels that the last convolution gives, the published code keeps three.
-    found |= {name: tensor[:3] for name, tensor in _layer(weights, "generator.conv_to_rgb", "last", 4).items()}
+    found |= {
+        name: tensor[:3] for name, tensor in _layer(weights, "generator.conv_to_rgb", "last", 4).items()
+    }
     options = {
         "channels": channels, "layers": layers, "attention": attention if attention < len(layers) else -1,
         "class_dim": class_dim, "rows": rows, "eps": eps,
@@ -71,7 +75,9 @@ def _layers(given: Any) -> list[list[int]]:
     for layer in given:
         kinds = [type(each) for each in layer] if isinstance(layer, list) else []
         if kinds != [bool, int, int]:
-            raise GanvasError(f"{SOURCE}: each of the config's layers is [doubles the size, inputs, outputs].")
+            raise GanvasError(
+                f"{SOURCE}: each of the config's layers is [doubles the size, inputs, outputs]."
+            )
     return [[int(up), inputs, outputs] for up, inputs, outputs in given]
 
 

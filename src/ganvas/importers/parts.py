@@ -18,7 +18,9 @@ class Weights:
     def __init__(self, content: Mapping[Any, Any], source: str) -> None:
         self.source = source
         self.tensors = {
-            name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
+            name: value
+            for name, value in content.items()
+            if isinstance(name, str) and isinstance(value, Tensor)
         }
 
     def __contains__(self, name: str) -> bool:
@@ -49,11 +51,15 @@ def config_beside(folder: Path | None, name: str, source: str) -> io.Json:
     """The JSON object in the file `name` of the folder. Raises `GanvasError` where there is none."""
     path = None if folder is None else folder / name
     if path is None or not path.is_file():
-        raise GanvasError(f"{source}: these weights are read by the {name} that was written beside them. Put it there.")
+        raise GanvasError(
+            f"{source}: these weights are read by the {name} that was written beside them. Put it there."
+        )
     return io.read_json(path)
 
 
-def whole(config: Mapping[str, Any], name: str, source: str, *, least: int = 1, most: int = LARGEST_NUMBER) -> int:
+def whole(
+    config: Mapping[str, Any], name: str, source: str, *, least: int = 1, most: int = LARGEST_NUMBER
+) -> int:
     """A whole number of a config. Raises `GanvasError` for anything else, or none between `least` and `most`."""
     value = config.get(name)
     if type(value) is not int or not least <= value <= most:

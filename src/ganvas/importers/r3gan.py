@@ -42,9 +42,7 @@ def r3gan(content: Any, folder: Path | None) -> Imported | None:
         notes.append("the file has no critic")
     return Imported(
         source=SOURCE,
-        network=NetworkConfig(
-            "r3", latent_dim, conditional=classes > 0, generator=generator, critic=options
-        ),
+        network=NetworkConfig("r3", latent_dim, conditional=classes > 0, generator=generator, critic=options),
         shape=(channels, side, side),
         num_classes=classes,
         generator=found,
@@ -67,7 +65,9 @@ def _generator(weights: Weights, latent_dim: int) -> tuple[dict[str, Any], dict[
         class_dim, classes = embedding.shape
         found["embed.weight"] = embedding.t().contiguous()
     if first.shape[1] != latent_dim + class_dim:
-        raise GanvasError(f"{SOURCE}: its first layer takes {first.shape[1]} numbers, and z has {latent_dim}.")
+        raise GanvasError(
+            f"{SOURCE}: its first layer takes {first.shape[1]} numbers, and z has {latent_dim}."
+        )
     stages: list[Stage] = []
     place = 0
     for stage in range(weights.count("Model.MainLayers.{}.")):
@@ -105,9 +105,7 @@ def _critic(weights: Weights, classes: int) -> tuple[dict[str, Any], dict[str, T
     return _options(stages, class_dim, found), found
 
 
-def _stage(
-    weights: Weights, found: dict[str, Tensor], name: str, blocks: Sequence[int], place: int
-) -> Stage:
+def _stage(weights: Weights, found: dict[str, Tensor], name: str, blocks: Sequence[int], place: int) -> Stage:
     """The blocks of a stage into `found`, as `layers.{place}` and on."""
     if not blocks:
         raise GanvasError(f"{SOURCE}: the file is incomplete, {name!r} has no blocks.")
@@ -126,7 +124,9 @@ def _resampling(weights: Weights, theirs: str, ours: str) -> dict[str, Tensor]:
     kernel = weights.take(f"{theirs}.Resampler.Kernel", 2)
     expected = torch.outer(FILTER, FILTER)
     if kernel.shape != expected.shape or not torch.allclose(kernel, expected, atol=1e-6):
-        raise GanvasError(f"{SOURCE}: its resampling filter is not [1, 3, 3, 1], the only one that ganvas has for it.")
+        raise GanvasError(
+            f"{SOURCE}: its resampling filter is not [1, 3, 3, 1], the only one that ganvas has for it."
+        )
     name = f"{theirs}.LinearLayer.Layer.weight"
     return {f"{ours}.change.weight": weights.take(name, 4)} if name in weights else {}
 
