@@ -5,6 +5,7 @@ Karras et al. 2020 as the authors' later repositories have it (skip, residual or
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -167,6 +168,7 @@ class StyleGAN2Generator(StyledGenerator):
         taps: Sequence[float] = (1, 3, 3, 1),
         noise: bool = True,
         activation: str = "lrelu",
+        mapping_activation: str = "lrelu",
         conv_clamp: float | None = None,
         style_mixing: float = 0.9,
         output: str = "tanh",
@@ -174,12 +176,13 @@ class StyleGAN2Generator(StyledGenerator):
         sides = sides_of(shape)
         super().__init__(shape, latent_dim, num_classes, w_dim, style_mixing, embed=False)
         check_choices(architecture, activation)
+        check_choices(architecture, mapping_activation)
         if not 0 <= style_mixing <= 1 or mapping_layers < 0 or output not in ("tanh", "linear"):
             raise GanvasError(
                 "The stylegan2 generator needs style_mixing from 0 to 1, mapping_layers from 0 and an output of tanh or linear."
             )
         self.output, self.architecture, self.joint_norm = output, architecture, joint_norm
-        self.active, self.gain = ACTIVATIONS[activation]
+        self.active, self.gain = ACTIVATIONS[mapping_activation]
         width = widths_of(sides, channel_base, channel_max, widths)
         if num_classes:
             self.embed = nn.Embedding(num_classes, embed_width or self.w_dim)
@@ -333,8 +336,8 @@ class StyleGAN2Critic(CriticBase):
 
     `channel_base`, `channel_max`, `widths` (from 4 px on), `architecture`, `taps` and `conv_clamp` as of the generator.
     A class chooses by the product with what its vector (`embed_width`) becomes in `map_layers` dense layers, of length
-    `map_width`; `label_outputs`: by one logit for each class, as the first TensorFlow files do. `std_group` and `std_channels` are
-    of minibatch std, whose groups are neighbours here (the authors' are strided: the same but for the order of a batch).
+    `map_width`; `label_outputs`: by one logit for each class, as the first TensorFlow files do. `std_group` (0: the
+    whole batch) and `std_channels` are of minibatch std, whose groups are neighbours here (the authors' are strided: the same but for the order of a batch).
     """
 
     def __init__(
@@ -375,7 +378,7 @@ class StyleGAN2Critic(CriticBase):
             Halve(fine, coarse, residual, self.low_pass, activation, conv_clamp)
             for fine, coarse in pairwise(width[::-1])
         )
-        self.std = MinibatchStd(std_group, std_channels) if std_channels else nn.Identity()
+        self.std = MinibatchStd(std_group or sys.maxsize, std_channels) if std_channels else nn.Identity()
         self.conv = plain(width[0] + std_channels, width[0], 3)
         self.dense = EqualLinear(width[0] * 16, width[0])
         self.active, self.gain = ACTIVATIONS[activation]
