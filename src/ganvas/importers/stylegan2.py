@@ -56,7 +56,9 @@ def nvidia(content: Any, folder: Path | None) -> Imported | None:
         source = "StyleGAN2-ADA (PyTorch)"
     else:
         source = "StyleGAN2-ADA (PyTorch), state dict"
-        found.notes.append("a state dict does not tell of clamping and activations: none, and leaky ReLU, were assumed")
+        found.notes.append(
+            "a state dict does not tell of clamping and activations: none, and leaky ReLU, were assumed"
+        )
     if name and name not in AVERAGES[:3]:
         found.notes.append(f"it has no averaged generator: {name} was taken")
     return _imported(source, found, _first_critic(content))
@@ -153,7 +155,11 @@ def _imported(source: str, found: Found, critic: Found | None) -> Imported:
     return Imported(
         source=source,
         network=NetworkConfig(
-            "stylegan2", latent_dim, conditional=classes > 0, generator=options, critic=judge if judged else {}
+            "stylegan2",
+            latent_dim,
+            conditional=classes > 0,
+            generator=options,
+            critic=judge if judged else {},
         ),
         shape=shape,
         num_classes=classes,
@@ -208,7 +214,10 @@ def _built_generator(
         "mapping_width": state["map.0.bias"].shape[0],
         "embed_width": embedded,
         "architecture": "resnet" if residual else "skip" if len(images) == len(sides) else "orig",
-        "taps": _taps(weights, [f"synthesis.b{side}.{name}resample_filter" for side in sides[1:] for name in ("conv0.", "")]),
+        "taps": _taps(
+            weights,
+            [f"synthesis.b{side}.{name}resample_filter" for side in sides[1:] for name in ("conv0.", "")],
+        ),
         "noise": noise,
         "output": "linear",
         **found.options,
@@ -283,7 +292,9 @@ def _tensors(given: Any) -> dict[str, Tensor]:
     if isinstance(given, Thing):
         held = parameters(given) if isinstance(given.state, dict) else {}
     else:
-        held = {name: each for name, each in given.items() if isinstance(name, str) and isinstance(each, Tensor)}
+        held = {
+            name: each for name, each in given.items() if isinstance(name, str) and isinstance(each, Tensor)
+        }
     return {name.removeprefix("module."): tensor for name, tensor in held.items()}
 
 
@@ -331,7 +342,11 @@ def _taps(weights: Weights, names: list[str]) -> list[float]:
         total = kernel.sum()
         taps = kernel.sum(0) / total
         apart = (torch.outer(kernel.sum(1) / total, taps) - kernel / total).abs().max()
-        if kernel.shape[0] != kernel.shape[1] or not apart < 1e-5 or not torch.allclose(kernel, kernel.t(), atol=1e-6):
+        if (
+            kernel.shape[0] != kernel.shape[1]
+            or not apart < 1e-5
+            or not torch.allclose(kernel, kernel.t(), atol=1e-6)
+        ):
             raise GanvasError(f"{weights.source}: its filter {name} is not one filter for both directions.")
         kernel = taps
     if kernel.dim() != 1 or not 1 <= len(kernel) <= 64:
@@ -348,7 +363,12 @@ def _mean_w(state: Mapping[str, Tensor], latent_dim: int, options: Mapping[str, 
     rate = options.get("mapping_rate", 0.01)
     for i in range(options["mapping_layers"]):
         weight = state[f"map.{i}.weight"]
-        x = F.leaky_relu(F.linear(x, weight * (rate * weight.shape[1] ** -0.5), state[f"map.{i}.bias"] * rate), 0.2) * 2**0.5
+        x = (
+            F.leaky_relu(
+                F.linear(x, weight * (rate * weight.shape[1] ** -0.5), state[f"map.{i}.bias"] * rate), 0.2
+            )
+            * 2**0.5
+        )
     return x.mean(0)
 
 
@@ -398,7 +418,9 @@ def _generator_attributes(generator: Thing) -> dict[str, Any]:
 
 
 def _first_critic(content: Any) -> Found | None:
-    return next((found for _, given in _candidates(content, CRITICS) if (found := _critic(given)) is not None), None)
+    return next(
+        (found for _, given in _candidates(content, CRITICS) if (found := _critic(given)) is not None), None
+    )
 
 
 def _critic(given: Any) -> Found | None:
@@ -415,6 +437,8 @@ def _critic(given: Any) -> Found | None:
         found.options["activation"] = _activation(name, "activation of the critic")
     if (rate := _attribute(dense, "bias_gain")) is not None and found.embed is not None:
         found.options["map_rate"] = _number(rate, "learning rate of the critic's mapping")
+    if (name := _attribute(dense, "activation")) is not None and found.embed is not None:
+        found.options["map_activation"] = _activation(name, "activation of the critic's mapping")
     if isinstance(std, Thing):
         group = _attribute(std, "group_size")
         found.options["std_group"] = 0 if group is None else int(_number(group, "group of minibatch std"))
@@ -485,7 +509,11 @@ def _critic_of_rosinality(weights: Weights) -> dict[str, Tensor]:
 
 def is_tensorflow(given: Any) -> bool:
     """Whether this is a network of NVIDIA's TensorFlow repositories."""
-    return isinstance(given, Thing) and given.name.endswith("tflib.network.Network") and isinstance(given.state, dict)
+    return (
+        isinstance(given, Thing)
+        and given.name.endswith("tflib.network.Network")
+        and isinstance(given.state, dict)
+    )
 
 
 def _variables(network: Thing, prefix: str = "", depth: int = 3) -> dict[str, Tensor]:
@@ -494,7 +522,12 @@ def _variables(network: Thing, prefix: str = "", depth: int = 3) -> dict[str, Te
     state: Any = network.state
     variables = state.get("variables") if isinstance(state, dict) else None
     for each in variables if isinstance(variables, list) else []:
-        if isinstance(each, list | tuple) and len(each) == 2 and isinstance(each[0], str) and isinstance(each[1], Tensor):
+        if (
+            isinstance(each, list | tuple)
+            and len(each) == 2
+            and isinstance(each[0], str)
+            and isinstance(each[1], Tensor)
+        ):
             found[prefix + each[0]] = each[1]
     for name, part in _dict(state, "components").items():
         if isinstance(name, str) and isinstance(part, Thing) and depth:
@@ -538,14 +571,22 @@ def _of_tensorflow(weights: Weights, given: Mapping[Any, Any]) -> Found:
     _tensorflow_options(found, given, "synthesis.b8.resample_filter")
     found.options["mapping_rate"] = _number(given.get("mapping_lrmul", 0.01), "mapping_lrmul")
     if given.get("mapping_nonlinearity") is not None:
-        found.options["mapping_activation"] = _activation(given["mapping_nonlinearity"], "mapping_nonlinearity")
+        found.options["mapping_activation"] = _activation(
+            given["mapping_nonlinearity"], "mapping_nonlinearity"
+        )
     return found
 
 
 def _critic_of_tensorflow(weights: Weights, state: Mapping[Any, Any]) -> Found:
     found, given = Found({}), _dict(state, "static_kwargs")
     for side in [4, *_sides(weights, "{0}x{0}/Conv1_down/", 8)]:
-        for ours, theirs in (("fromrgb", "FromRGB"), ("conv0", "Conv0"), ("conv1", "Conv1_down"), ("skip", "Skip"), ("conv", "Conv")):
+        for ours, theirs in (
+            ("fromrgb", "FromRGB"),
+            ("conv0", "Conv0"),
+            ("conv1", "Conv1_down"),
+            ("skip", "Skip"),
+            ("conv", "Conv"),
+        ):
             name = f"{side}x{side}/{theirs}"
             if f"{name}/weight" in weights:
                 found.tensors[f"b{side}.{ours}.weight"] = _kernel(weights, f"{name}/weight")
@@ -561,6 +602,7 @@ def _critic_of_tensorflow(weights: Weights, state: Mapping[Any, Any]) -> Found:
             found.tensors[f"mapping.fc{i}.weight"] = weights.take(f"Mapping{i}/weight", 2).t()
             found.tensors[f"mapping.fc{i}.bias"] = weights.take(f"Mapping{i}/bias", 1)
         found.options["map_rate"] = _number(given.get("mapping_lrmul", 0.1), "mapping_lrmul of the critic")
+        found.options["map_activation"] = _activation(given.get("nonlinearity", "lrelu"), "nonlinearity")
     elif found.tensors["b4.out.bias"].numel() > 1 or given.get("label_size"):
         found.options["label_outputs"] = True
     # The later repository takes the whole batch where nobody says another size.

@@ -28,7 +28,9 @@ def unsupported(content: Any) -> str | None:
         return f"StyleGAN1 in PyTorch: StyleGAN2 replaced its network. {WRAP}"
     if any_key(".iwt.", ".dwt."):
         return f"SWAGAN (StyleGAN2 on wavelets): its generator draws wavelet coefficients. {WRAP}"
-    if any("SuperresSynthesis" in name or "superres" in name.lower() for name in classes) or any_key("head_layer_names"):
+    if any("SuperresSynthesis" in name or "superres" in name.lower() for name in classes) or any_key(
+        "head_layer_names"
+    ):
         return f"StyleGAN-XL: StyleGAN3 with a head for each size and a mean w for each class. {WRAP}"
     if "generator_smooth" in keys or any_key("early_layer.const", "truncation.w_avg"):
         return (

@@ -175,8 +175,7 @@ class StyleGAN2Generator(StyledGenerator):
     ) -> None:
         sides = sides_of(shape)
         super().__init__(shape, latent_dim, num_classes, w_dim, style_mixing, embed=False)
-        check_choices(architecture, activation)
-        check_choices(architecture, mapping_activation)
+        check_choices(architecture, activation, mapping_activation)
         if not 0 <= style_mixing <= 1 or mapping_layers < 0 or output not in ("tanh", "linear"):
             raise GanvasError(
                 "The stylegan2 generator needs style_mixing from 0 to 1, mapping_layers from 0 and an output of tanh or linear."
@@ -356,13 +355,14 @@ class StyleGAN2Critic(CriticBase):
         std_channels: int = 1,
         map_layers: int = 8,
         map_rate: float = 0.01,
+        map_activation: str = "lrelu",
         map_width: int = 0,
         embed_width: int = 0,
         label_outputs: bool = False,
         **heads: Any,
     ) -> None:
         sides = sides_of(shape)
-        check_choices(architecture, activation)
+        check_choices(architecture, activation, map_activation)
         width = widths_of(sides, channel_base, channel_max, widths)
         super().__init__(shape, num_classes, width[0], **heads)
         self.architecture, self.label_outputs = architecture, label_outputs
@@ -382,6 +382,7 @@ class StyleGAN2Critic(CriticBase):
         self.conv = plain(width[0] + std_channels, width[0], 3)
         self.dense = EqualLinear(width[0] * 16, width[0])
         self.active, self.gain = ACTIVATIONS[activation]
+        self.map_active, self.map_gain = ACTIVATIONS[map_activation]
         outputs = 1
         self.map = nn.ModuleList()
         if self.embed is not None and label_outputs:
@@ -418,7 +419,7 @@ class StyleGAN2Critic(CriticBase):
             return logits.squeeze(1)
         asked = normalised(self.embed(labels))
         for layer in self.map:
-            asked = self.active(layer(asked)) * self.gain
+            asked = self.map_active(layer(asked)) * self.map_gain
         chosen: Tensor = (logits * asked).sum(1) * logits.shape[1] ** -0.5
         return chosen
 
@@ -455,13 +456,11 @@ def widths_of(sides: list[int], base: int, most: int, widths: Sequence[int]) -> 
     return found
 
 
-def check_choices(architecture: str, activation: str) -> None:
+def check_choices(architecture: str, *activations: str) -> None:
     """Raise `GanvasError` for names that mean nothing."""
-    if architecture not in ARCHITECTURES or activation not in ACTIVATIONS:
-        raise GanvasError(
-            f"Unknown architecture {architecture!r} or activation {activation!r} of stylegan2. Known: "
-            f"{', '.join(ARCHITECTURES)}; {', '.join(ACTIVATIONS)}."
-        )
+    for name, known in ((architecture, ARCHITECTURES), *((each, ACTIVATIONS) for each in activations)):
+        if name not in known:
+            raise GanvasError(f"stylegan2 knows no {name!r} here, but {', '.join(known)}.")
 
 
 families.add(
