@@ -54,6 +54,7 @@ def lightweight_gan(content: Any, folder: Path | None) -> Imported | None:
             found |= _attention(weights, f"{theirs}.2", f"attention.{i}")
     if len(kinds) > 1:
         raise GanvasError(f"{SOURCE}: the file mixes two kinds of channel attention, which no version wrote.")
+    weights.all_taken(("GE.",), but=(".f", ".num_batches_tracked"))
     options = {
         "widths": widths, "blur": "GE.layers.0.0.1.f" in weights, "attention": attention,
         "cosines": kinds == {"dct_weights"}, "output": "linear",

@@ -17,6 +17,8 @@ from ganvas.importers.parts import Weights, config_beside, whole
 SOURCE = "stylegan2-pytorch (lucidrains)"
 MEAN_OF = 10_000
 """Samples that the mean of w is taken from; the file has none."""
+WIDEST = 8192
+"""Numbers of z and w at most; the toolkit's own have 512."""
 ATTENTION = {
     "0.fn.fn.to_q": "attend.query", "0.fn.fn.to_kv.net.0": "attend.near", "0.fn.fn.to_kv.net.1": "attend.key_value",
     "0.fn.fn.to_out": "out", "1.fn.fn.0": "widen", "1.fn.fn.2": "narrow",
@@ -56,6 +58,7 @@ def stylegan2_pytorch(content: Any, folder: Path | None) -> Imported | None:
         found |= _block(weights, i)
         if i in attention:
             found |= _attention(weights, f"GE.attns.{i}", f"attention.{i}")
+    weights.all_taken(("GE.", "SE."), but=(".f",))
     channels, widest = (len(found[f"layers.{i}.weight"]) for i in (2 * blocks - 1, 0))
     options = {
         "channels": channels, "max_channels": widest, "mapping_layers": layers, "mapping_rate": float(rate),
@@ -88,13 +91,17 @@ def gan_of(content: Any) -> Mapping[Any, Any] | None:
 
 def _mean_of_w(found: Mapping[str, Tensor], layers: int, rate: float) -> Tensor:
     """The mean of w (W,)."""
-    w = torch.nn.functional.normalize(
-        torch.randn(MEAN_OF, found["map.0.weight"].shape[1], generator=stream(0, "mean of w")), dim=1
-    )
+    width = found["map.0.weight"].shape[1]
+    if any(found[f"map.{i}.weight"].shape != (width, width) for i in range(layers)) or width > WIDEST:
+        raise GanvasError(f"{SOURCE}: the layers of its mapping are not square, or wider than {WIDEST:,}.")
+    z = torch.randn(MEAN_OF, width, generator=stream(0, "mean of w"))
+    w = torch.nn.functional.normalize(z, dim=1)
     for i in range(layers):
         weight, bias = (found[f"map.{i}.{part}"] for part in ("weight", "bias"))
-        if weight.shape != (len(bias), w.shape[1]):
-            raise GanvasError(f"{SOURCE}: layer {i} of the mapping does not fit the one before it.")
+        if len(bias) != width:
+            raise GanvasError(
+                f"{SOURCE}: layer {i} of its mapping has {len(bias)} biases for {width} numbers."
+            )
         w = torch.nn.functional.leaky_relu(w @ (weight * rate).t() + bias * rate, 0.2)
     return w.mean(0)
 
