@@ -4,7 +4,7 @@ One module a toolkit. A file is read by `ganvas.inert`, which runs nothing; what
 `ganvas.checkpoint.rebuild`.
 """
 
-from ganvas.importers import biggan, r3gan, stylegan2
+from ganvas.importers import biggan, lightweight, lucidrains, r3gan, stylegan2
 from ganvas.importers.base import Imported, Importer, importers
 from ganvas.importers.opening import SUFFIXES, find, open_file, recognise
 
@@ -15,6 +15,8 @@ __all__ = [
     "biggan",
     "find",
     "importers",
+    "lightweight",
+    "lucidrains",
     "open_file",
     "r3gan",
     "recognise",

@@ -49,6 +49,7 @@ def biggan(content: Any, folder: Path | None) -> Imported | None:
     found |= {
         name: tensor[:3] for name, tensor in _layer(weights, "generator.conv_to_rgb", "last", 4).items()
     }
+    weights.all_taken(("generator.", "embeddings."))
     options = {
         "channels": channels, "layers": layers, "attention": attention if attention < len(layers) else -1,
         "class_dim": class_dim, "rows": rows, "eps": eps,

@@ -17,6 +17,7 @@ class Weights:
 
     def __init__(self, content: Mapping[Any, Any], source: str) -> None:
         self.source = source
+        self.taken: set[str] = set()
         self.tensors = {
             name: value
             for name, value in content.items()
@@ -29,6 +30,7 @@ class Weights:
     def take(self, name: str, dims: int) -> Tensor:
         """The tensor in float32. Raises `GanvasError` where it is missing, or has not so many dimensions."""
         found = self.tensors.get(name)
+        self.taken.add(name)
         if found is None:
             raise GanvasError(f"{self.source}: the file is incomplete, tensor {name!r} is missing.")
         if found.dim() != dims or not found.is_floating_point():
@@ -37,6 +39,20 @@ class Weights:
                 f"{tuple(found.shape)}; expected {dims} dimensions of floats."
             )
         return found.detach().to(torch.float32)
+
+    def all_taken(self, prefixes: tuple[str, ...], but: tuple[str, ...] = ()) -> None:
+        """Raise `GanvasError` where names that begin with a prefix were not taken, but those that end with one of `but`.
+
+        What is left over would belong to a network that draws something else.
+        """
+        left = [
+            each for each in self.tensors if each.startswith(prefixes) and not each.endswith(but or ("\0",))
+        ]
+        if left := sorted({*left} - self.taken):
+            raise GanvasError(
+                f"{self.source}: {len(left)} of the file's tensors have no place in the network that ganvas knows, as "
+                f"{left[0][:100]!r}. It may be of another version."
+            )
 
     def count(self, name: str, most: int = 64) -> int:
         """How many i there are of which `name.format(i)` begins a tensor's name, from 0 on."""

@@ -78,6 +78,7 @@ def _generator(weights: Weights, latent_dim: int) -> tuple[dict[str, Any], dict[
         blocks = range(1, weights.count(name + ".{}."))
         stages.append(_stage(weights, found, name, blocks, place))
         place += len(blocks)
+    weights.all_taken(("Model.",))
     return _options(stages[::-1], class_dim if class_dim != latent_dim else 0, found), found, classes
 
 
@@ -102,6 +103,7 @@ def _critic(weights: Weights, classes: int) -> tuple[dict[str, Any], dict[str, T
         embedding = weights.take("Model.EmbeddingLayer.weight", 2)
         found["embed.weight"] = embedding.t().contiguous()
         class_dim = len(embedding) if stages and len(embedding) != stages[-1][0] else 0
+    weights.all_taken(("Model.",))
     return _options(stages, class_dim, found), found
 
 

@@ -1,6 +1,17 @@
 """Generators and critics, one family a file. A new one: write the file, import it here, add its docs row."""
 
-from ganvas.networks import biggan, dcgan, mlp, progressive, r3, resnet, style, stylegan2
+from ganvas.networks import (
+    biggan,
+    dcgan,
+    lightweight,
+    lucidrains,
+    mlp,
+    progressive,
+    r3,
+    resnet,
+    style,
+    stylegan2,
+)
 from ganvas.networks.base import (
     Answer,
     CriticBase,
@@ -29,6 +40,8 @@ __all__ = [
     "dcgan",
     "families",
     "from_uint8",
+    "lightweight",
+    "lucidrains",
     "mlp",
     "progressive",
     "r3",

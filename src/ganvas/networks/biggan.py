@@ -182,16 +182,17 @@ class BigGenerator(GeneratorBase):
 
     @property
     def truncation(self) -> float:
-        """The level of truncation, 0 to 1, that the norms' statistics are those of; for z drawn as widely (appendix E)."""
+        """The level of truncation, above 0 to 1, that the norms' statistics are those of; for z drawn as widely (appendix E)."""
         return self._truncation
 
     @truncation.setter
     def truncation(self, value: float) -> None:
-        value = arrays.number(value, "truncation", above=-1e-12, most=1)
+        value = arrays.number(value, "truncation", above=0, most=1)
         step = 1 / (self.rows - 1) if self.rows > 1 else math.inf
         # Divided by the step, and mixed the other way round than one would: both as published.
         share, row = math.modf(value / step)
-        self._truncation, self.level = value, (int(row), share or 1.0)
+        last = max(0, self.rows - 1)
+        self._truncation, self.level = value, (int(row), share or 1.0) if row < last else (last, 1.0)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = self.with_labels(z, labels)
