@@ -20,10 +20,10 @@ from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd
 from ganvas.networks.style import StyledGenerator
 from ganvas.types import Shape
 
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
-    "lrelu": (lambda x: F.leaky_relu(x, 0.2), math.sqrt(2)),
+ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], float]] = {
+    "lrelu": (lambda x, inplace=False: F.leaky_relu(x, 0.2, inplace), math.sqrt(2)),
     "relu": (F.relu, math.sqrt(2)),
-    "linear": (lambda x: x, 1.0),
+    "linear": (lambda x, inplace=False: x, 1.0),
 }
 """Name -> function, and the gain behind it that keeps the variance."""
 ARCHITECTURES = ("skip", "resnet", "orig")
@@ -89,7 +89,8 @@ class Modulated(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.low_pass = size, low_pass
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        # As convolutions and their transposes take them: the latter inputs first.
+        self.weight = nn.Parameter(torch.randn(*((outputs, inputs) if low_pass is None else (inputs, outputs)), 3, 3))
         self.affine = EqualLinear(w_dim, inputs, bias=1.0)
         self.bias = nn.Parameter(torch.zeros(outputs))
         if noise:
@@ -102,23 +103,40 @@ class Modulated(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
         """x (B, I, h, w), style (B, I), noise (B, 1, H, W) or None for the fixed one -> (B, O, H, W)."""
-        squares = self.weight.float().square().sum((2, 3))
-        demodulation = torch.rsqrt(style.float().square() @ squares.t() + 1e-8)
-        x = x * style.to(x.dtype)[:, :, None, None]
-        if self.low_pass is None:
-            x = F.conv2d(x, self.weight, padding=1)
+        outwards = 1 if self.low_pass is None else 0
+        fold = len(style) == 1 and self.weight.numel() < x[0].numel()
+        if fold:  # few weights: scaling them is less than scaling the maps
+            weight = self.weight * style[0].unflatten(0, (-1, *[1] * (3 - outwards)))
+            norm = weight.float().square().sum([outwards, 2, 3]) + 1e-8
+            factor = self.gain * torch.rsqrt(norm)
+            weight = weight * factor.unflatten(0, (-1, *[1] * (2 + outwards))).to(weight.dtype)
         else:
-            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+            weight = self.weight
+            squares = weight.float().square().sum((2, 3))
+            squares = squares.t() if outwards else squares
+            factor = self.gain * torch.rsqrt(style.float().square() @ squares + 1e-8)
+            x = x * style.to(x.dtype)[:, :, None, None]
+        if self.low_pass is None:
+            x = F.conv2d(x, weight, padding=1)
+        else:
             n = self.low_pass.size
-            x = self.low_pass(x, (n + 1) // 2 - 1, (n - 2) // 2, 4.0)
-        factor = (self.gain * demodulation).to(x.dtype)[:, :, None, None]
-        x = torch.addcmul((self.gain * self.bias).to(x.dtype)[:, None, None], x, factor)
+            x = self.low_pass(F.conv_transpose2d(x, weight, stride=2), (n + 1) // 2 - 1, (n - 2) // 2, 4.0)
+        shift = self.gain * self.bias[:, None, None]
         if self.has_noise:
             fixed: Any = self.noise
-            x = x + (self.gain * self.strength * (fixed if noise is None else noise)).to(x.dtype)
-        # The gain is above 0, so that it commutes with the activation.
-        x = self.active(x)
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+            noise = self.gain * self.strength * (fixed if noise is None else noise)
+        return self._end(x, None if fold else factor.to(x.dtype), shift.to(x.dtype), noise)
+
+    def _end(self, x: Tensor, factor: Tensor | None, shift: Tensor, noise: Tensor | None) -> Tensor:
+        """Demodulation, bias, noise, activation and clamp. The gain is above 0: it is the same in front of the activation."""
+        if torch.is_grad_enabled():
+            x = x + shift if factor is None else torch.addcmul(shift, x, factor[:, :, None, None])
+            x = self.active(x if noise is None else x + noise.to(x.dtype))
+            return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+        # A map in place: memory that is asked for anew costs more than what is done in it.
+        x = x.add_(shift) if factor is None else x.mul_(factor[:, :, None, None]).add_(shift)
+        x = self.active(x if noise is None else x.add_(noise), inplace=True)
+        return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
 
 
 class ToImage(nn.Module):
@@ -258,6 +276,7 @@ class StyleGAN2Generator(StyledGenerator):
         x = self.constant.expand(len(styles[0]), -1, -1, -1)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
+        x = x.contiguous(memory_format=torch.channels_last)
         drawn: Tensor | None = None
         after = dict(zip(self._image_after(), zip(images, styles[len(layers) :], strict=True), strict=True))
         for i, layer in enumerate(layers):
