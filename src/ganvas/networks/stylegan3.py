@@ -202,17 +202,15 @@ class FilteredLayer(nn.Module):
             rows = gain * torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + 1e-8)
         if torch.is_grad_enabled() or x[0].numel() * len(x) <= STRIP:
             x = x * style.to(x.dtype)[:, :, None, None]
-            x = F.conv2d(x, weight, padding=weight.shape[2] - 1)
+            x = _convolved(x, weight)
             x = torch.addcmul(self.bias.to(x.dtype)[:, None, None], x, rows.to(x.dtype)[:, :, None, None])
             return self._active(x)
         # Large maps one by one: the style enters the weights, and no more than one sample's maps are held.
-        return torch.cat([self._one(x[i : i + 1], weight, style[i], rows[i]) for i in range(len(x))])
-
-    def _one(self, x: Tensor, weight: Tensor, style: Tensor, rows: Tensor) -> Tensor:
-        weight = (weight * style[:, None, None] * rows[:, None, None, None]).contiguous(
-            memory_format=torch.channels_last
-        )
-        return self._active(F.conv2d(x, weight, self.bias, padding=weight.shape[2] - 1))
+        each = [
+            self._active(_convolved(x[i : i + 1], weight * style[i, :, None, None] * rows[i, :, None, None, None], self.bias))
+            for i in range(len(x))
+        ]
+        return each[0] if len(each) == 1 else torch.cat(each)
 
     def _active(self, x: Tensor) -> Tensor:
         """Up, leaky ReLU, down. A large map in strips of rows, so that the fine one never exists as a whole."""
@@ -269,6 +267,14 @@ class FilteredLayer(nn.Module):
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
         x = F.leaky_relu_(x, 0.2)
         return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The full convolution: every place where the kernel meets the map."""
+    if weight.shape[2] == 1:
+        return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    return F.conv2d(x, weight, bias, padding=weight.shape[2] - 1)
 
 
 def _filtered(x: Tensor, taps: Tensor) -> Tensor:
