@@ -90,7 +90,7 @@ class Run:
         if os.path.lexists(self.state_path) or trained or self.stats():
             kept = f" Its snapshots are kept, the newest is {trained[-1]}." if trained else ""
             raise GanvasError(
-                f"{self.path} cannot go on: {self.state_path.relative_to(self.path)} is missing or is no file, and to begin "
+                f"{self.path} cannot be resumed: {self.state_path.relative_to(self.path)} is missing or is no file, and to begin "
                 f"again would write over what was trained.{kept} Bring the file back, or start a new run without --resume."
             )
         return False
