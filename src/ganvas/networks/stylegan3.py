@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from ganvas import dist
 from ganvas.errors import GanvasError
-from ganvas.networks.base import Family, GeneratorBase, families, square_side
+from ganvas.networks.base import Family, families, square_side
 from ganvas.networks.layers import EqualLinear
-from ganvas.networks.style import W_MEAN_DECAY, StyleCritic
+from ganvas.networks.style import StyledGenerator
+from ganvas.networks.stylegan2 import StyleGAN2Critic, normalised
 from ganvas.types import Shape
 
 STRIP = 1 << 18
@@ -271,8 +272,6 @@ class FilteredLayer(nn.Module):
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The full convolution: every place where the kernel meets the map."""
-    if weight.shape[2] == 1:
-        return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
     weight = weight.contiguous(memory_format=torch.channels_last)
     return F.conv2d(x, weight, bias, padding=weight.shape[2] - 1)
 
@@ -289,13 +288,14 @@ def _sum(parts: list[Tensor]) -> Tensor:
     return total
 
 
-class StyleGan3Generator(GeneratorBase):
-    """Fourier features -> `num_layers` filtered layers -> image, as published without tanh: what is beyond the range is clipped.
+class StyleGAN3Generator(StyledGenerator):
+    """Fourier features -> `num_layers` filtered layers -> image.
 
     The defaults are configuration T but for the widths: as published `channel_base` is 32768 and `channel_max` 512. R has
     `conv_kernel` 1, `use_radial_filters` and twice both widths. `w_dim` 0: `latent_dim`. Frequencies are in cycles per
     image; `last_stopband_rel` is relative to half the side. `magnitude_decay` is that of the running mean square of each
-    layer's input, per training step; 0.999 as published for a batch of 32 is 0.5 ** (batch / 20000).
+    layer's input, per training step; as published 0.5 ** (batch / 20000). `style_mixing` as in `style`. `output` is `tanh`, or
+    `linear` as published: values beyond the range are then clipped when they become pixels.
     """
 
     def __init__(
@@ -321,8 +321,9 @@ class StyleGan3Generator(GeneratorBase):
         use_radial_filters: bool = False,
         conv_clamp: float | None = 256.0,
         magnitude_decay: float = 0.999,
+        style_mixing: float = 0.0,
+        output: str = "tanh",
     ) -> None:
-        super().__init__(shape, latent_dim, num_classes, embed=False)
         side = square_side(shape, "stylegan3", 8, 2048)
         if side & (side - 1):
             raise GanvasError(
@@ -339,15 +340,21 @@ class StyleGan3Generator(GeneratorBase):
                 f"The stylegan3 generator needs {', '.join(whole)} from 1, margin_size from 0 and more num_layers than "
                 f"num_critical."
             )
+        if not 0 <= style_mixing <= 1 or output not in ("tanh", "linear"):
+            raise GanvasError(
+                "The stylegan3 generator needs style_mixing from 0 to 1 and an output of tanh or linear."
+            )
         if not 0 < first_cutoff < side / 2 or first_stopband <= first_cutoff or last_stopband_rel <= 0:
             raise GanvasError(
                 f"The stylegan3 generator needs 0 < first_cutoff < {side / 2:g} (half the side), first_stopband above it "
                 f"and last_stopband_rel above 0."
             )
-        self.w_dim = w_dim or latent_dim
-        self.output_scale = output_scale
-        self.embedding = EqualLinear(num_classes, self.w_dim) if num_classes else None
-        widths = [latent_dim + (self.w_dim if num_classes else 0), *[self.w_dim] * mapping_layers]
+        super().__init__(shape, latent_dim, num_classes, w_dim, style_mixing, embed=False)
+        self.output_scale, self.output = output_scale, output
+        if num_classes:
+            self.embed = nn.Embedding(num_classes, self.w_dim)
+            self.input_dim = latent_dim + self.w_dim
+        widths = [self.input_dim, *[self.w_dim] * mapping_layers]
         self.map = nn.ModuleList(EqualLinear(a, b, rate=0.01) for a, b in pairwise(widths))
         self.bands = bands(
             side, shape[0], channel_base=channel_base, channel_max=channel_max, num_layers=num_layers,
@@ -365,6 +372,7 @@ class StyleGan3Generator(GeneratorBase):
             for i, band in enumerate(self.bands)
         )  # fmt: skip
         self.register_buffer("w_mean", torch.zeros(self.w_dim))
+        self.register_buffer("path_mean", torch.zeros(()))  # of path-length regularisation
 
     @property
     def num_layers(self) -> int:
@@ -395,23 +403,11 @@ class StyleGan3Generator(GeneratorBase):
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (B, Z), labels (B,) -> w (B, W)."""
-        hidden = _normalised(self.with_labels(z, labels))
-        if self.embedding is not None and labels is not None:
-            one_hot = F.one_hot(labels, self.num_classes).to(z.dtype)
-            hidden = torch.cat([hidden, _normalised(self.embedding(one_hot))], 1)
+        parts = self.with_labels(z, labels).tensor_split([self.latent_dim], 1)
+        hidden = torch.cat([normalised(part) for part in parts if part.shape[1]], 1)
         for layer in self.map:
             hidden = F.leaky_relu(layer(hidden), 0.2) * math.sqrt(2)
         return hidden
-
-    def broadcast(self, w: Tensor) -> Tensor:
-        """w (B, W) -> w+ (B, num_layers, W), every layer the same."""
-        return w[:, None].expand(-1, self.num_layers, -1)
-
-    def truncate(self, w: Tensor, psi: float, layers: int | None = None) -> Tensor:
-        """Pull w (B, W) or w+ (B, L, W) towards the mean of w (Karras et al. 2019, B); `layers`: only the first of w+."""
-        mean: Any = self.w_mean
-        pulled: Tensor = mean + psi * (w - mean)
-        return pulled if layers is None or w.dim() == 2 else torch.cat([pulled[:, :layers], w[:, layers:]], 1)
 
     def styles(self, w_plus: Tensor) -> list[Tensor]:
         """w+ (B, L, W) -> the style vectors: (B, 4) of the input, then (B, C) a layer, that of the image last."""
@@ -432,27 +428,15 @@ class StyleGan3Generator(GeneratorBase):
         x = x.contiguous(memory_format=torch.channels_last)
         for layer, style in zip(self.layers, styles[1:], strict=True):
             x = layer(x, style)
-        return x.float() * self.output_scale
-
-    def forward(
-        self, z: Tensor, labels: Tensor | None = None, *, transform: Tensor | None = None
-    ) -> Tensor:
-        w = self.mapping(z, labels)
-        if self.training:
-            mean: Any = self.w_mean
-            mean.lerp_(dist.mean(w.detach().float().mean(0)), 1 - W_MEAN_DECAY)
-        return self.synthesis(self.styles(self.broadcast(w)), transform=transform)
+        x = x.float() * self.output_scale
+        return x.tanh() if self.output == "tanh" else x
 
     def _layers(self) -> list[FilteredLayer]:
         return list(self.layers)  # type: ignore[arg-type]
 
 
-def _normalised(x: Tensor) -> Tensor:
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
-
-
 families.add(
     "stylegan3",
-    Family(StyleGan3Generator, StyleCritic, "", {}),
+    Family(StyleGAN3Generator, StyleGAN2Critic, "", {"channel_base": 64, "channel_max": 8}),
     "StyleGAN3 T and R: no aliasing, follows the coordinates of its input; exposes w, w+ and styles, sides of 2^n",
 )
