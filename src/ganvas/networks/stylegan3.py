@@ -41,14 +41,15 @@ def bands(
     side: int,
     image_channels: int,
     *,
-    channel_base: int,
-    channel_max: int,
-    num_layers: int,
-    num_critical: int,
-    first_cutoff: float,
-    first_stopband: float,
-    last_stopband_rel: float,
-    margin_size: int,
+    channel_base: int = 32768,
+    channel_max: int = 512,
+    widths: Sequence[int] = (),
+    num_layers: int = 14,
+    num_critical: int = 2,
+    first_cutoff: float = 2.0,
+    first_stopband: float = 2**2.1,
+    last_stopband_rel: float = 2**0.3,
+    margin_size: int = 10,
 ) -> list[Band]:
     """The `num_layers` + 1 layers, that of the image last: cutoffs and stopbands in geometric progression (section 3.2)."""
     steps = np.minimum(np.arange(num_layers + 1) / (num_layers - num_critical), 1)
@@ -58,11 +59,12 @@ def bands(
     half_width = np.maximum(stopband, rate / 2) - cutoff
     size = rate + 2 * margin_size
     size[-2:] = side
-    channels = np.rint(np.minimum(channel_base / 2 / cutoff, channel_max))
-    channels[-1] = image_channels
+    channels = list(widths) or [
+        max(1, round(min(channel_base / 2 / each, channel_max))) for each in cutoff[:-1]
+    ]
     return [
-        Band(float(c), float(h), int(r), int(s), max(1, int(n)))
-        for c, h, r, s, n in zip(cutoff, half_width, rate, size, channels, strict=True)
+        Band(float(c), float(h), int(r), int(s), n)
+        for c, h, r, s, n in zip(cutoff, half_width, rate, size, [*channels, image_channels], strict=True)
     ]
 
 
@@ -179,12 +181,11 @@ class FilteredLayer(nn.Module):
         # Phase p of the fine signal, at up n + p, is `filter_size` samples of the coarse one from n + start[p] on (C.3).
         shift = up_taps - 1 - (reach - (before.size + kernel - 1) * self.up + self.up) // 2
         start = [(p + shift) // self.up - (filter_size - 1) for p in range(self.up)]
-        self.begin, self.taps = min(start), filter_size
-        index = torch.full((self.up, filter_size + max(start) - self.begin), up_taps)
-        for p in range(self.up):
-            at = start[p] - self.begin
-            index[p, at : at + filter_size] = torch.arange((p + shift) % self.up, up_taps, self.up).flip(0)
-        self.register_buffer("phase", index, persistent=False)
+        self.begin, self.taps, self.reach = min(start), filter_size, max(start) - min(start) + filter_size - 1
+        # Of each phase: its first tap, and the zeros on both sides that give all phases one beginning.
+        self.phases = [
+            ((p + shift) % self.up, start[p] - self.begin, max(start) - start[p]) for p in range(self.up)
+        ]
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         own: Any = self
@@ -208,7 +209,11 @@ class FilteredLayer(nn.Module):
             return self._active(x)
         # Large maps one by one: the style enters the weights, and no more than one sample's maps are held.
         each = [
-            self._active(_convolved(x[i : i + 1], weight * style[i, :, None, None] * rows[i, :, None, None, None], self.bias))
+            self._active(
+                _convolved(
+                    x[i : i + 1], weight * style[i, :, None, None] * rows[i, :, None, None, None], self.bias
+                )
+            )
             for i in range(len(x))
         ]
         return each[0] if len(each) == 1 else torch.cat(each)
@@ -233,16 +238,19 @@ class FilteredLayer(nn.Module):
         No zero is inserted and nothing is computed to be thrown away: the fine signal is kept as its phases, each of them the
         coarse signal filtered with every up-th tap, and the leaky ReLU and every down-th sample do without their order.
         """
-        own: Any = self
         ratio, (height, width), size = self.up // self.down, x.shape[2:], self.after.size
-        reach = own.phase.shape[1] - 1
-        top, rows = start // ratio + self.begin, math.ceil((end - start + self.taps - 1) / ratio) + reach
-        columns = math.ceil((size + self.taps - 1) / ratio) + reach
+        top, rows = start // ratio + self.begin, math.ceil((end - start + self.taps - 1) / ratio) + self.reach
+        columns = math.ceil((size + self.taps - 1) / ratio) + self.reach
         x = F.pad(x, (-self.begin, self.begin + columns - width, -top, top + rows - height))
-        up = F.pad(own.up_filter, (0, 1))[own.phase] * self.up
+        taps: Any = self.up_filter
+        up = self.up * torch.stack([F.pad(taps[i :: self.up].flip(0), zeros) for i, *zeros in self.phases])
         across, along = up.to(x.dtype) * math.sqrt(2), up.to(x.dtype)
-        fine = [[self._bent(each) for each in self._raised(column, along, 2)] for column in self._raised(x, across, 3)]
-        down = own.down_filter.to(x.dtype)
+        fine = [
+            [self._bent(each) for each in self._raised(column, along, 2)]
+            for column in self._raised(x, across, 3)
+        ]
+        taps = self.down_filter
+        down: Tensor = taps.to(x.dtype)
         if down.dim() == 2:
             taps = down.flip(0, 1).unflatten(1, (-1, self.down)).unflatten(0, (-1, self.down))
             parts = [
@@ -250,7 +258,9 @@ class FilteredLayer(nn.Module):
             ]
         else:
             taps = down.flip(0).unflatten(0, (-1, self.down)).t()
-            sums = [_sum([_filtered(*pair) for pair in zip(each, taps[:, :, None], strict=True)]) for each in fine]
+            sums = [
+                _sum([_filtered(*pair) for pair in zip(each, taps[:, :, None], strict=True)]) for each in fine
+            ]
             parts = [_filtered(*pair) for pair in zip(sums, taps[:, None], strict=True)]
         return _sum(parts)[:, :, : end - start, :size]
 
@@ -293,7 +303,7 @@ class StyleGAN3Generator(StyledGenerator):
 
     The defaults are configuration T but for the widths: as published `channel_base` is 32768 and `channel_max` 512. R has
     `conv_kernel` 1, `use_radial_filters` and twice both widths. `w_dim` 0: `latent_dim`. Frequencies are in cycles per
-    image; `last_stopband_rel` is relative to half the side. `magnitude_decay` is that of the running mean square of each
+    image; `last_stopband_rel` is relative to half the side. `widths` are the channels of each of the `num_layers` instead. `magnitude_decay` is that of the running mean square of each
     layer's input, per training step; as published 0.5 ** (batch / 20000). `style_mixing` as in `style`. `output` is `tanh`, or
     `linear` as published: values beyond the range are then clipped when they become pixels.
     """
@@ -306,8 +316,10 @@ class StyleGAN3Generator(StyledGenerator):
         num_classes: int = 0,
         channel_base: int = 2048,
         channel_max: int = 64,
+        widths: Sequence[int] = (),
         w_dim: int = 0,
         mapping_layers: int = 2,
+        mapping_rate: float = 0.01,
         num_layers: int = 14,
         num_critical: int = 2,
         first_cutoff: float = 2.0,
@@ -335,10 +347,18 @@ class StyleGAN3Generator(StyledGenerator):
             "num_critical": num_critical, "conv_kernel": conv_kernel, "filter_size": filter_size,
             "lrelu_upsampling": lrelu_upsampling,
         }  # fmt: skip
-        if min(whole.values()) < 1 or num_layers <= num_critical or margin_size < 0:
+        if min(whole.values()) < 1 or not num_critical < num_layers <= 256 or not 0 <= margin_size <= 256:
             raise GanvasError(
-                f"The stylegan3 generator needs {', '.join(whole)} from 1, margin_size from 0 and more num_layers than "
-                f"num_critical."
+                f"The stylegan3 generator needs {', '.join(whole)} from 1, margin_size from 0 to 256, and more num_layers "
+                "than num_critical, to 256."
+            )
+        if filter_size > 64 or not 2 <= lrelu_upsampling <= 16 or lrelu_upsampling & (lrelu_upsampling - 1):
+            raise GanvasError(
+                "The stylegan3 generator needs filter_size to 64, and lrelu_upsampling of 2, 4, 8 or 16."
+            )
+        if widths and (len(widths) != num_layers or min(widths) < 1):
+            raise GanvasError(
+                f"stylegan3 needs a width of at least 1 for each of its {num_layers} layers, got {list(widths)}."
             )
         if not 0 <= style_mixing <= 1 or output not in ("tanh", "linear"):
             raise GanvasError(
@@ -354,11 +374,11 @@ class StyleGAN3Generator(StyledGenerator):
         if num_classes:
             self.embed = nn.Embedding(num_classes, self.w_dim)
             self.input_dim = latent_dim + self.w_dim
-        widths = [self.input_dim, *[self.w_dim] * mapping_layers]
-        self.map = nn.ModuleList(EqualLinear(a, b, rate=0.01) for a, b in pairwise(widths))
+        dense = [self.input_dim, *[self.w_dim] * mapping_layers]
+        self.map = nn.ModuleList(EqualLinear(a, b, rate=mapping_rate) for a, b in pairwise(dense))
         self.bands = bands(
-            side, shape[0], channel_base=channel_base, channel_max=channel_max, num_layers=num_layers,
-            num_critical=num_critical, first_cutoff=first_cutoff, first_stopband=first_stopband,
+            side, shape[0], channel_base=channel_base, channel_max=channel_max, widths=widths,
+            num_layers=num_layers, num_critical=num_critical, first_cutoff=first_cutoff, first_stopband=first_stopband,
             last_stopband_rel=last_stopband_rel, margin_size=margin_size,
         )  # fmt: skip
         self.input = FourierInput(self.w_dim, self.bands[0])
