@@ -44,13 +44,13 @@ class Found:
 @importers.register("stylegan2")
 def nvidia(content: Any, folder: Path | None) -> Imported | None:
     """StyleGAN2-ADA-PyTorch, and StyleGAN2 of the StyleGAN3 repository: .pkl, or a state dict of its keys."""
-    for name, given in _candidates(content, AVERAGES):
-        tensors = _tensors(given)
+    for name, given in candidates(content, AVERAGES):
+        tensors = tensors_of(given)
         if "synthesis.b4.conv1.weight" in tensors:
             break
     else:
         return None
-    found = Found(tensors, _embedding(tensors))
+    found = Found(tensors, embedding(tensors))
     if isinstance(given, Thing):
         found.options = _generator_attributes(given)
         source = "StyleGAN2-ADA (PyTorch)"
@@ -67,8 +67,8 @@ def nvidia(content: Any, folder: Path | None) -> Imported | None:
 @importers.register("rosinality")
 def rosinality(content: Any, folder: Path | None) -> Imported | None:
     """rosinality's stylegan2-pytorch, trained or converted: .pt, or a state dict of its keys."""
-    for name, given in _candidates(content, AVERAGES):
-        tensors = _tensors(given)
+    for name, given in candidates(content, AVERAGES):
+        tensors = tensors_of(given)
         if "conv1.conv.modulation.weight" in tensors and "input.input" in tensors:
             break
     else:
@@ -86,8 +86,8 @@ def rosinality(content: Any, folder: Path | None) -> Imported | None:
     if "noises.noise_0" not in tensors:
         found.notes.append("the file has no noise maps: they were drawn, from a seed of their own")
     critic = None
-    for _, given in _candidates(content, CRITICS):
-        theirs = _tensors(given)
+    for _, given in candidates(content, CRITICS):
+        theirs = tensors_of(given)
         if "final_conv.0.weight" in theirs:
             critic = Found(_critic_of_rosinality(Weights(theirs, weights.source)))
             break
@@ -281,7 +281,7 @@ def _built_critic(found: Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return options, state
 
 
-def _candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
+def candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
     """The content itself, and what it calls by one of `names`: objects and dicts."""
     found = [("", content)] if isinstance(content, Thing | dict) else []
     if isinstance(content, dict):
@@ -289,7 +289,7 @@ def _candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
     return found
 
 
-def _tensors(given: Any) -> dict[str, Tensor]:
+def tensors_of(given: Any) -> dict[str, Tensor]:
     """The tensors of an object or of a state dict, without the prefix that parallel training gives."""
     if isinstance(given, Thing):
         held = parameters(given) if isinstance(given.state, dict) else {}
@@ -325,7 +325,7 @@ def _modulated(weights: Weights, theirs: str, ours: str) -> dict[str, Tensor]:
     }
 
 
-def _embedding(tensors: Mapping[str, Tensor]) -> Tensor | None:
+def embedding(tensors: Mapping[str, Tensor]) -> Tensor | None:
     """A dense layer's answer to every one-hot label (classes, width)."""
     weights = Weights(tensors, "the class embedding")
     if "mapping.embed.weight" not in weights:
@@ -421,16 +421,16 @@ def _generator_attributes(generator: Thing) -> dict[str, Any]:
 
 def _first_critic(content: Any) -> Found | None:
     return next(
-        (found for _, given in _candidates(content, CRITICS) if (found := _critic(given)) is not None), None
+        (found for _, given in candidates(content, CRITICS) if (found := _critic(given)) is not None), None
     )
 
 
 def _critic(given: Any) -> Found | None:
     """NVIDIA's discriminator as an object or a state dict; None for anything else."""
-    tensors = _tensors(given) if isinstance(given, Thing | dict) else {}
+    tensors = tensors_of(given) if isinstance(given, Thing | dict) else {}
     if "b4.fc.weight" not in tensors or "b4.out.weight" not in tensors:
         return None
-    found = Found(tensors, _embedding(tensors))
+    found = Found(tensors, embedding(tensors))
     end, dense = _part(given, "b4"), _part(given, "mapping", "fc0")
     conv, std = _part(end, "conv"), _part(end, "mbstd")
     if (clamp := _attribute(conv, "conv_clamp")) is not None:
