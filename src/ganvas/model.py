@@ -16,7 +16,7 @@ from ganvas import arrays, dist, importers, io, networks, pictures
 from ganvas.checkpoint import check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
-from ganvas.errors import GanvasError, counted, printable
+from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
@@ -204,7 +204,10 @@ class Model:
 
         Each depends on its number and the seed alone, and costs a block of `BLOCK` wherever it is.
         """
-        rows = torch.as_tensor(numbers, dtype=torch.long).reshape(-1)
+        try:
+            rows = torch.as_tensor(numbers, dtype=torch.long).reshape(-1)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise GanvasError(f"numbers is {numbers!r}; samples are numbered from 0, say [0, 7].") from error
         found = torch.empty(len(rows), self.latent_dim)
         if len(rows) and rows.min() < 0:
             raise GanvasError(f"Samples are numbered from 0, got {int(rows.min())}.")
@@ -287,6 +290,7 @@ class Model:
                 f"without its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it "
                 "again."
             )
+        expect(path, PATH, "path", "the name of a .safetensors file")
         path = Path(path)
         if path.suffix != ".safetensors":
             raise GanvasError(f"A model is written as .safetensors, got {path.name!r}.")
@@ -387,6 +391,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
     Nothing that a file names is run. Raises `GanvasError` when there is nothing there, or the file is damaged, of an
     unknown kind, or newer than this version.
     """
+    expect(path, PATH, "model", "a run or snapshot folder, a model's file, or the name of a packaged model")
     theirs = importers.find(Path(path))
     found = _own(find_generator(Path(path)), critic) if theirs is None else _imported(theirs, critic)
     where = resolve_device(device)
