@@ -125,9 +125,10 @@ def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
     loop, jobs = asyncio.new_event_loop(), ThreadPoolExecutor(thread_name_prefix="ganvas")
     loop.set_default_executor(jobs)
     loop.set_exception_handler(_uncaught)
-    logging.getLogger("engineio.server").setLevel(
-        logging.CRITICAL
-    )  # it writes a traceback for every malformed message
+    # It writes a traceback for every malformed message.
+    logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
+    # A page that is cut off by the end is no error, and its traceback nobody's business.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     try:
         asyncio.set_event_loop(loop)
         with contextlib.suppress(KeyboardInterrupt):  # before the server listens to signals
