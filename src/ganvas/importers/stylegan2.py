@@ -1,7 +1,8 @@
 """StyleGAN2 in the files of NVIDIA's repositories (PyTorch and TensorFlow) and of rosinality, and state dicts of their keys.
 
-All become one list of names first, those of StyleGAN2-ADA-PyTorch. Sizes are read off the tensors; what these do not
-tell (clamping, activations, the mapping's learning rate) off the attributes of the file's objects, else it is as by default there.
+All become one list of names first, those of StyleGAN2-ADA-PyTorch. Sizes are read off the tensors; what these do
+not tell (clamping, activations, the mapping's learning rate) off the attributes of the file's objects, else it is as by
+default there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,13 +45,11 @@ class Found:
 @importers.register("stylegan2")
 def nvidia(content: Any, folder: Path | None) -> Imported | None:
     """StyleGAN2-ADA-PyTorch, and StyleGAN2 of the StyleGAN3 repository: .pkl, or a state dict of its keys."""
-    for name, given in candidates(content, AVERAGES):
-        tensors = tensors_of(given)
-        if "synthesis.b4.conv1.weight" in tensors:
-            break
-    else:
+    held = _first(content, AVERAGES, "synthesis.b4.conv1.weight")
+    if held is None:
         return None
-    found = Found(tensors, embedding(tensors))
+    name, given, tensors = held
+    found = Found(tensors, _embedding(tensors))
     if isinstance(given, Thing):
         found.options = _generator_attributes(given)
         source = "StyleGAN2-ADA (PyTorch)"
@@ -67,12 +66,10 @@ def nvidia(content: Any, folder: Path | None) -> Imported | None:
 @importers.register("rosinality")
 def rosinality(content: Any, folder: Path | None) -> Imported | None:
     """rosinality's stylegan2-pytorch, trained or converted: .pt, or a state dict of its keys."""
-    for name, given in candidates(content, AVERAGES):
-        tensors = tensors_of(given)
-        if "conv1.conv.modulation.weight" in tensors and "input.input" in tensors:
-            break
-    else:
+    held = _first(content, AVERAGES, "conv1.conv.modulation.weight")
+    if held is None:
         return None
+    name, _, tensors = held
     if any(".iwt." in key for key in tensors):
         return None  # SWAGAN: `recognise` says so
     weights = Weights(tensors, "stylegan2-pytorch (rosinality)")
@@ -85,12 +82,8 @@ def rosinality(content: Any, folder: Path | None) -> Imported | None:
         found.notes.append("the mean of w is the file's latent_avg")
     if "noises.noise_0" not in tensors:
         found.notes.append("the file has no noise maps: they were drawn, from a seed of their own")
-    critic = None
-    for _, given in candidates(content, CRITICS):
-        theirs = tensors_of(given)
-        if "final_conv.0.weight" in theirs:
-            critic = Found(_critic_of_rosinality(Weights(theirs, weights.source)))
-            break
+    judge = _first(content, CRITICS, "final_conv.0.weight")
+    critic = None if judge is None else Found(_critic_of_rosinality(Weights(judge[2], weights.source)))
     return _imported(weights.source, found, critic)
 
 
@@ -281,7 +274,7 @@ def _built_critic(found: Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return options, state
 
 
-def candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
+def _candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
     """The content itself, and what it calls by one of `names`: objects and dicts."""
     found = [("", content)] if isinstance(content, Thing | dict) else []
     if isinstance(content, dict):
@@ -289,7 +282,16 @@ def candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
     return found
 
 
-def tensors_of(given: Any) -> dict[str, Tensor]:
+def _first(content: Any, names: Sequence[str], key: str) -> tuple[str, Any, dict[str, Tensor]] | None:
+    """The first of `_candidates` with a tensor called `key`: its name, itself, its tensors."""
+    for name, given in _candidates(content, names):
+        tensors = _tensors(given)
+        if key in tensors:
+            return name, given, tensors
+    return None
+
+
+def _tensors(given: Any) -> dict[str, Tensor]:
     """The tensors of an object or of a state dict, without the prefix that parallel training gives."""
     if isinstance(given, Thing):
         held = parameters(given) if isinstance(given.state, dict) else {}
@@ -325,13 +327,14 @@ def _modulated(weights: Weights, theirs: str, ours: str) -> dict[str, Tensor]:
     }
 
 
-def embedding(tensors: Mapping[str, Tensor]) -> Tensor | None:
+def _embedding(tensors: Mapping[str, Tensor]) -> Tensor | None:
     """A dense layer's answer to every one-hot label (classes, width)."""
     weights = Weights(tensors, "the class embedding")
     if "mapping.embed.weight" not in weights:
         return None
     weight = weights.take("mapping.embed.weight", 2)
-    return (weight * weight.shape[1] ** -0.5).t() + weights.take("mapping.embed.bias", 1)
+    found: Tensor = (weight * weight.shape[1] ** -0.5).t() + weights.take("mapping.embed.bias", 1)
+    return found
 
 
 def _taps(weights: Weights, names: list[str]) -> list[float]:
@@ -421,16 +424,16 @@ def _generator_attributes(generator: Thing) -> dict[str, Any]:
 
 def _first_critic(content: Any) -> Found | None:
     return next(
-        (found for _, given in candidates(content, CRITICS) if (found := _critic(given)) is not None), None
+        (found for _, given in _candidates(content, CRITICS) if (found := _critic(given)) is not None), None
     )
 
 
 def _critic(given: Any) -> Found | None:
     """NVIDIA's discriminator as an object or a state dict; None for anything else."""
-    tensors = tensors_of(given) if isinstance(given, Thing | dict) else {}
+    tensors = _tensors(given) if isinstance(given, Thing | dict) else {}
     if "b4.fc.weight" not in tensors or "b4.out.weight" not in tensors:
         return None
-    found = Found(tensors, embedding(tensors))
+    found = Found(tensors, _embedding(tensors))
     end, dense = _part(given, "b4"), _part(given, "mapping", "fc0")
     conv, std = _part(end, "conv"), _part(end, "mbstd")
     if (clamp := _attribute(conv, "conv_clamp")) is not None:
