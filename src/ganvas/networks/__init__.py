@@ -24,6 +24,7 @@ from ganvas.networks.base import (
     from_uint8,
     to_prior,
     to_uint8,
+    truncation_of,
 )
 from ganvas.networks.style_based import StyleBased
 
@@ -50,4 +51,5 @@ __all__ = [
     "stylegan2",
     "to_prior",
     "to_uint8",
+    "truncation_of",
 ]

@@ -1,7 +1,8 @@
 """The generator of BigGAN-deep (Brock et al. 2019, appendix B) as its authors' weights have it, 8 to 512 px.
 
 z and the class's vector side by side are the condition: they make the first maps, and the scale and shift of every norm. The
-published weights carry statistics for the norms at 51 levels of truncation; `BigGenerator.truncation` chooses among them.
+published weights carry statistics for the norms at 51 levels of truncation; `BigGenerator.truncation` chooses among them, and
+scales z's prior.
 """
 
 import math
@@ -15,7 +16,15 @@ from torch import Tensor, nn
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
-from ganvas.networks.base import Family, GeneratorBase, doubled, families, halvings, square_side
+from ganvas.networks.base import (
+    TRUNCATED,
+    Family,
+    GeneratorBase,
+    doubled,
+    families,
+    halvings,
+    square_side,
+)
 from ganvas.networks.layers import BatchNorm
 from ganvas.networks.resnet import ResnetCritic
 from ganvas.types import Shape
@@ -174,7 +183,7 @@ class BigGenerator(GeneratorBase):
 
     @property
     def truncation(self) -> float:
-        """The level of truncation, above 0 to 1, that the norms' statistics are those of; for z drawn as widely (appendix E)."""
+        """The level of truncation, above 0 to 1: what the prior of z is multiplied by, and the norms' statistics are those of."""
         return self._truncation
 
     @truncation.setter
@@ -184,6 +193,8 @@ class BigGenerator(GeneratorBase):
         # Divided by the step, and mixed the other way round than one would: both as published.
         share, row = math.modf(value / step)
         last = max(0, self.rows - 1)
+        if self.rows:
+            self.prior = f"{TRUNCATED} {value!r}"
         self._truncation, self.level = value, (int(row), share or 1.0) if row < last else (last, 1.0)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

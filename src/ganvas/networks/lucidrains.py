@@ -4,10 +4,8 @@ A variant of StyleGAN2 (Karras et al. 2020) of its own: z of unit length, no gai
 uniform noise map for all layers, bilinear doubling with a blur for the images, and linear attention where it was asked for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -140,6 +138,8 @@ class LucidrainsGenerator(StyledGenerator):
     clipped when they become pixels.
     """
 
+    uniform_noise = True
+
     def __init__(
         self,
         shape: Shape,
@@ -245,12 +245,6 @@ class LucidrainsGenerator(StyledGenerator):
                 drawn = blurred(bilinear_up(drawn))
         assert drawn is not None
         return drawn.float().sigmoid() if self.output == "sigmoid" else drawn.float()
-
-    def training_inputs(
-        self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
-    ) -> dict[str, Any]:
-        inputs = super().training_inputs(normal, uniform)
-        return inputs | {"noise": [uniform(*shape) for shape in self.noise_shapes]}
 
     def _layers(self) -> list[Modulated]:
         return list(self.layers)  # type: ignore[arg-type]

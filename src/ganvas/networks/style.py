@@ -89,6 +89,8 @@ class StyledGenerator(GeneratorBase):
     noise_shapes: Sequence[tuple[int, ...]]
     style_layers: Sequence[nn.Module]
     w_mean: Tensor
+    uniform_noise = False
+    """The noise is uniform in [0, 1), not standard normal."""
 
     def __init__(
         self,
@@ -147,7 +149,8 @@ class StyledGenerator(GeneratorBase):
     def training_inputs(
         self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
     ) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"noise": [normal(*shape) for shape in self.noise_shapes]}
+        draw = uniform if self.uniform_noise else normal
+        inputs: dict[str, Any] = {"noise": [draw(*shape) for shape in self.noise_shapes]}
         if self.style_mixing:
             cut = 1 + (uniform() * (self.num_layers - 1)).long()
             unmixed = uniform() >= self.style_mixing
