@@ -98,6 +98,7 @@ class Modulated(nn.Module):
             self.strength = nn.Parameter(torch.zeros(()))
             self.register_buffer("noise", torch.randn(size, size))
         self.has_noise = noise
+        self._kept: tuple[Any, Tensor] | None = None
         self.active, own = ACTIVATIONS[activation]
         self.gain = own * gain
         self.clamp = None if clamp is None else clamp * gain
@@ -155,9 +156,17 @@ class Modulated(nn.Module):
         return self._end(x, None, (shift, None if noise is None else noise[:, :, first:last]))
 
     def _squares(self) -> Tensor:
-        """Sums of the squares of each kernel (I, O)."""
-        squares = self.weight.float().square().sum((2, 3))
-        return squares.t() if self.low_pass is None else squares
+        """Sums of the squares of each kernel (I, O); of frozen weights on a CPU kept until these change."""
+        weight = self.weight
+        frozen = in_place() and not weight.requires_grad and weight.device.type == "cpu" and not weight.is_inference()
+        key = (weight.data_ptr(), weight._version, weight.dtype) if frozen else None
+        if key is None or self._kept is None or self._kept[0] != key:
+            squares = weight.float().square().sum((2, 3))
+            found = (squares.t() if self.low_pass is None else squares).contiguous()
+            if key is None:
+                return found
+            self._kept = (key, found)
+        return self._kept[1]
 
     def _end(self, x: Tensor, factor: Tensor | None, added: tuple[Tensor, Tensor | None]) -> Tensor:
         """Demodulation, bias, noise, activation and clamp. The gain is above 0: it is the same in front of the activation."""
