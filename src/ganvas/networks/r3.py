@@ -20,6 +20,9 @@ from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, fam
 from ganvas.networks.layers import bilinear_down, bilinear_up
 from ganvas.types import Shape
 
+WIDEST = 2**16
+"""Channels of a block: the number of its groups is looked for among them."""
+
 
 class ResidualBlock(nn.Module):
     """1 x 1 widening - leaky ReLU - grouped 3 x 3 - leaky ReLU - 1 x 1 narrowing, added to its input (section 3.3).
@@ -33,6 +36,10 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         wide = channels * expansion
+        if not (0 < wide <= WIDEST and group > 0):
+            raise GanvasError(
+                f"Network 'r3' has blocks of {channels} x {expansion} channels in groups of {group}; there are 1 to {WIDEST:,}."
+            )
         groups = max(1, wide // group)
         while wide % groups:
             groups -= 1
