@@ -107,11 +107,11 @@ def test_attention_looks_at_the_strongest_of_four() -> None:
 
 def test_layers_that_make_no_network_are_refused() -> None:
     for options, said in (
-        ({"layers": [(1, 4, 2, 1)]}, "is \\(doubles the size, inputs, outputs\\)"),
-        ({"layers": [(2, 4, 2)]}, "is \\(doubles the size, inputs, outputs\\)"),
-        ({"layers": [(1, 4, 3)]}, "take what the one before gives"),
-        ({"layers": [(1, 4, 2), (1, 4, 4)]}, "take what the one before gives"),
-        ({"layers": [(1, 4, 4)] * 6}, "cannot double its size 6 times"),
+        ({"widths": (4, 2)}, "a 0 or 1 in doubling for each block, and one more of widths"),
+        ({"widths": (4, 2), "doubling": (2,)}, "a 0 or 1 in doubling"),
+        ({"widths": (4, 3), "doubling": (1,)}, "keep the width or halve it"),
+        ({"widths": (1, 0), "doubling": (1,)}, "keep the width or halve it"),
+        ({"widths": (4,) * 7, "doubling": (1,) * 6}, "cannot double its size 6 times"),
         ({"attention": 9}, "attention from -1 to 3"),
         ({"channels": 0}, "channels from 1"),
     ):

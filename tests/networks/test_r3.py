@@ -158,8 +158,8 @@ def test_every_size_may_have_widths_blocks_and_groups_of_its_own() -> None:
     """Given from the full size down; what is the same for all draws the same weights as one number."""
     options = {
         "widths": (6, 12, 4),
-        "blocks": (1, 3, 2),
-        "group": (3, 8, 2),
+        "counts": (1, 3, 2),
+        "groups": (3, 8, 2),
         "class_dim": 5,
         "published": True,
     }
@@ -175,7 +175,7 @@ def test_every_size_may_have_widths_blocks_and_groups_of_its_own() -> None:
     labels = torch.tensor([0, 1])
     assert c(g(torch.randn(2, 7), labels), labels).shape == (2,)
     states = []
-    for given in ({"blocks": 2, "channels": 4, "max_channels": 8}, {"blocks": (2, 2), "widths": (4, 8)}):
+    for given in ({"blocks": 2, "channels": 4, "max_channels": 8}, {"counts": (2, 2), "widths": (4, 8)}):
         torch.manual_seed(0)
         states.append(R3Generator((3, 8, 8), 7, **given).state_dict())  # type: ignore[arg-type]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -185,9 +185,9 @@ def test_every_size_may_have_widths_blocks_and_groups_of_its_own() -> None:
     ("options", "said"),
     [
         ({"widths": (4,)}, "widths from 1, one for each of the 2 sizes"),
-        ({"blocks": (1, 2, 3)}, "blocks from 1, one for each of the 2 sizes"),
-        ({"blocks": 0}, "blocks from 1"),
-        ({"group": (4, 2.5)}, "group from 1"),
+        ({"counts": (1, 2, 3)}, "counts from 1, one for each of the 2 sizes"),
+        ({"blocks": 0}, "counts from 1"),
+        ({"groups": (4, 0)}, "groups from 1"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(options: dict[str, object], said: str) -> None:

@@ -144,8 +144,8 @@ def _options(stages: Sequence[Stage], class_dim: int, found: Mapping[str, Tensor
     wide = next(found[name].shape[0] for name in found if name.endswith("widen.weight"))
     narrow = next(found[name].shape[1] for name in found if name.endswith("widen.weight"))
     options: dict[str, Any] = {"published": True, "expansion": wide // max(1, narrow)}
-    for name, values in (("blocks", blocks), ("group", groups)):
-        options[name] = values[0] if len({*values}) == 1 else values
+    for name, many, values in (("blocks", "counts", blocks), ("group", "groups", groups)):
+        options |= {name: values[0]} if len({*values}) == 1 else {many: values}
     usual = [min(max(widths), widths[0] << i) for i in range(len(widths))]
     options |= {"channels": widths[0], "max_channels": max(widths)} if usual == widths else {"widths": widths}
     return options | ({"class_dim": class_dim} if class_dim else {})
