@@ -96,15 +96,20 @@ def parameters(thing: Thing) -> dict[str, Tensor]:
 
     def collect(module: Any, prefix: str) -> None:
         state = module.state if isinstance(module, Thing) else None
-        if not isinstance(state, dict) or not isinstance(state.get("_modules"), dict):
+        held = (
+            [state.get(part) for part in ("_modules", "_parameters", "_buffers")]
+            if isinstance(state, dict)
+            else []
+        )
+        if not held or held[0] is None or not all(part is None or isinstance(part, dict) for part in held):
             raise GanvasError(f"{prefix[:-1][-100:]!a} is no torch module.")
-        for part in ("_parameters", "_buffers"):
-            for name, tensor in (state.get(part) or {}).items():
+        for part in held[1:]:
+            for name, tensor in (part or {}).items():
                 if isinstance(tensor, Tensor):
                     found[f"{prefix}{name}"] = tensor
                 elif tensor is not None:
                     raise GanvasError(f"{f'{prefix}{name}'[-100:]!a} is no tensor.")
-        for name, child in state["_modules"].items():
+        for name, child in held[0].items():
             if child is not None:
                 collect(child, f"{prefix}{name}.")
 

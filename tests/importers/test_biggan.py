@@ -96,7 +96,7 @@ def folder(path: Path, **config: Any) -> Path:
         ({"layers": [[True, 16, 8]] * 65}, "a list of 1 to 64"),
         ({"layers": [[True, 16]]}, r"is \[doubles the size, inputs, outputs\]"),
         ({"layers": [[1, 16, 8]]}, r"is \[doubles the size, inputs, outputs\]"),
-        ({"layers": [[True, 16, 8]] * 5}, "take what the one before gives"),
+        ({"layers": [[True, 16, 8]] * 5}, "takes what the one before gives"),
         ({"layers": [[True, 16, 8]], "attention_layer_position": 5}, "205 of the file's tensors have no place"),
     ],
 )  # fmt: skip

@@ -23,11 +23,11 @@ def test_what_it_says_of_itself() -> None:
     found = imported("r3gan.pkl")
     assert (found.source, found.shape, found.num_classes) == ("R3GAN", (3, 16, 16), 3)
     assert found.network.generator == {
-        "published": True, "expansion": 2, "blocks": [1, 1, 2], "group": [4, 8, 8], "channels": 6,
+        "published": True, "expansion": 2, "counts": [1, 1, 2], "groups": [4, 8, 8], "channels": 6,
         "max_channels": 12, "class_dim": 7,
     }  # fmt: skip
     assert found.network.critic == {
-        "published": True, "expansion": 2, "blocks": [1, 2, 1], "group": [4, 12, 8], "channels": 8,
+        "published": True, "expansion": 2, "counts": [1, 2, 1], "groups": [4, 12, 8], "channels": 8,
         "max_channels": 12, "class_dim": 5,
     }  # fmt: skip
     assert "bfloat16" in found.notes[0]

@@ -1,6 +1,7 @@
 """BigGAN-deep in the folder layout of Hugging Face: pytorch_model.bin or model.safetensors, and config.json."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def biggan(content: Any, folder: Path | None) -> Imported | None:
     }
     weights.all_taken(("generator.", "embeddings."))
     options = {
-        "channels": channels, "layers": layers, "attention": attention if attention < len(layers) else -1,
+        "channels": channels, "widths": [layers[0][1], *(outputs for _, _, outputs in layers)],
+        "doubling": [up for up, _, _ in layers], "attention": attention if attention < len(layers) else -1,
         "class_dim": class_dim, "rows": rows, "eps": eps,
     }  # fmt: skip
     return Imported(
@@ -79,6 +81,8 @@ def _layers(given: Any) -> list[list[int]]:
             raise GanvasError(
                 f"{SOURCE}: each of the config's layers is [doubles the size, inputs, outputs]."
             )
+    if any(before[2] != behind[1] for before, behind in pairwise(given)):
+        raise GanvasError(f"{SOURCE}: each of the config's layers takes what the one before gives.")
     return [[int(up), inputs, outputs] for up, inputs, outputs in given]
 
 

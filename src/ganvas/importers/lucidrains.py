@@ -43,7 +43,7 @@ def stylegan2_pytorch(content: Any, folder: Path | None) -> Imported | None:
         for part, dims in (("weight", 2), ("bias", 1)):
             found[f"map.{layers}.{part}"] = weights.take(f"SE.net.{2 * layers}.{part}", dims)
         layers += 1
-    latent_dim = found["map.0.weight"].shape[1]
+    latent_dim = weights.take("SE.net.0.weight", 2).shape[1]
     found["w_mean"], found["path_mean"] = _mean_of_w(found, layers, rate), torch.zeros(())
     constant = "GE.initial_block" in weights
     if constant:

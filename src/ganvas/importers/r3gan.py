@@ -26,7 +26,10 @@ def r3gan(content: Any, folder: Path | None) -> Imported | None:
     if not isinstance(content, dict) or not isinstance(content.get("G_ema"), Thing):
         return None
     thing = content["G_ema"]
-    weights = Weights(parameters(thing), SOURCE)
+    try:
+        weights = Weights(parameters(thing), SOURCE)
+    except GanvasError:  # an object of another toolkit
+        return None
     if MARK not in weights:
         return None
     about = thing.state if isinstance(thing.state, Mapping) else {}
@@ -135,12 +138,14 @@ def _resampling(weights: Weights, theirs: str, ours: str) -> dict[str, Tensor]:
 
 def _options(stages: Sequence[Stage], class_dim: int, found: Mapping[str, Tensor]) -> dict[str, Any]:
     """Of stages from the full size down; one number stands for many that are equal."""
+    if not stages:
+        raise GanvasError(f"{SOURCE}: the file is incomplete, its networks have no stages.")
     widths, blocks, groups = ([stage[i] for stage in stages] for i in range(3))
     wide = next(found[name].shape[0] for name in found if name.endswith("widen.weight"))
     narrow = next(found[name].shape[1] for name in found if name.endswith("widen.weight"))
     options: dict[str, Any] = {"published": True, "expansion": wide // max(1, narrow)}
-    for name, values in (("blocks", blocks), ("group", groups)):
-        options[name] = values[0] if len({*values}) == 1 else values
+    for name, many, values in (("blocks", "counts", blocks), ("group", "groups", groups)):
+        options |= {name: values[0]} if len({*values}) == 1 else {many: values}
     usual = [min(max(widths), widths[0] << i) for i in range(len(widths))]
     options |= {"channels": widths[0], "max_channels": max(widths)} if usual == widths else {"widths": widths}
     return options | ({"class_dim": class_dim} if class_dim else {})

@@ -25,6 +25,7 @@ from ganvas.networks.base import (
     from_uint8,
     to_prior,
     to_uint8,
+    truncation_of,
 )
 from ganvas.networks.style_based import StyleBased
 
@@ -52,4 +53,5 @@ __all__ = [
     "stylegan3",
     "to_prior",
     "to_uint8",
+    "truncation_of",
 ]

@@ -1,7 +1,8 @@
 """The generator of BigGAN-deep (Brock et al. 2019, appendix B) as its authors' weights have it, 8 to 512 px.
 
 z and the class's vector side by side are the condition: they make the first maps, and the scale and shift of every norm. The
-published weights carry statistics for the norms at 51 levels of truncation; `BigGenerator.truncation` chooses among them.
+published weights carry statistics for the norms at 51 levels of truncation; `BigGenerator.truncation` chooses among them, and
+scales z's prior.
 """
 
 import math
@@ -15,7 +16,15 @@ from torch import Tensor, nn
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
-from ganvas.networks.base import Family, GeneratorBase, doubled, families, halvings, square_side
+from ganvas.networks.base import (
+    TRUNCATED,
+    Family,
+    GeneratorBase,
+    doubled,
+    families,
+    halvings,
+    square_side,
+)
 from ganvas.networks.layers import BatchNorm
 from ganvas.networks.resnet import ResnetCritic
 from ganvas.types import Shape
@@ -125,11 +134,11 @@ class PooledAttention(nn.Module):
 class BigGenerator(GeneratorBase):
     """Condition -> smallest maps -> residual blocks, every other one doubling the size -> tanh image.
 
-    `channels` is the width at the full size. `layers` are the blocks, (doubles, inputs, outputs) in multiples of it; none:
-    two for each doubling, with the published widths. `attention` is the place of the block before which self-attention
-    stands, -1 for none. `class_dim` is the length of a class's vector, 0 for that of z. `rows` is how many levels of truncation
-    there are statistics for; 0, for training, has norms by the batch. Spectral normalisation is inside the published weights,
-    and none is added here.
+    `channels` is the width at the full size. `widths`, in multiples of it, are those before, between and behind the blocks,
+    and `doubling` says by 0 and 1 which of the blocks double the size; none: two blocks for each doubling, with the published
+    widths. `attention` is the place of the block before which self-attention stands, -1 for none. `class_dim` is the length
+    of a class's vector, 0 for that of z. `rows` is how many levels of truncation there are statistics for; 0, for training,
+    has norms by the batch. Spectral normalisation is inside the published weights, and none is added here.
     """
 
     def __init__(
@@ -139,7 +148,8 @@ class BigGenerator(GeneratorBase):
         *,
         num_classes: int = 0,
         channels: int = 8,
-        layers: Sequence[Sequence[int]] = (),
+        widths: Sequence[int] = (),
+        doubling: Sequence[int] = (),
         attention: int = -1,
         class_dim: int = 0,
         rows: int = 0,
@@ -147,8 +157,10 @@ class BigGenerator(GeneratorBase):
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, embed=False)
         side = square_side(shape, "biggan", 8, 512)
-        blocks = [tuple(layer) for layer in layers] or _usual_layers(halvings(side))
-        _check_layers(blocks, side)
+        if not widths and not doubling:
+            widths, doubling = _usual(halvings(side))
+        _check(widths, doubling, side)
+        blocks = list(zip(doubling, widths, widths[1:], strict=False))
         if channels < 1 or rows < 0 or class_dim < 0 or not eps > 0 or not -1 <= attention < len(blocks):
             raise GanvasError(
                 f"The biggan generator needs channels from 1, rows and class_dim from 0, eps above 0 and attention from -1 to "
@@ -182,7 +194,7 @@ class BigGenerator(GeneratorBase):
 
     @property
     def truncation(self) -> float:
-        """The level of truncation, above 0 to 1, that the norms' statistics are those of; for z drawn as widely (appendix E)."""
+        """The level of truncation, above 0 to 1: what the prior of z is multiplied by, and the norms' statistics are those of."""
         return self._truncation
 
     @truncation.setter
@@ -192,6 +204,8 @@ class BigGenerator(GeneratorBase):
         # Divided by the step, and mixed the other way round than one would: both as published.
         share, row = math.modf(value / step)
         last = max(0, self.rows - 1)
+        if self.rows:
+            self.prior = f"{TRUNCATED} {value!r}"
         self._truncation, self.level = value, (int(row), share or 1.0) if row < last else (last, 1.0)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -203,26 +217,22 @@ class BigGenerator(GeneratorBase):
         return drawn
 
 
-def _usual_layers(steps: int) -> list[tuple[int, ...]]:
-    """The published sequence: at each size a block that keeps everything, then one that doubles the size."""
-    layers: list[tuple[int, ...]] = []
-    for inputs, outputs in pairwise(doubled(1, steps, 16)[::-1]):
-        layers += [(0, inputs, inputs), (1, inputs, outputs)]
-    return layers
+def _usual(steps: int) -> tuple[list[int], list[int]]:
+    """The published sequence of widths and doublings: at each size a block that keeps everything, then one that doubles it."""
+    widths = doubled(1, steps, 16)[::-1]
+    return [widths[0], *(each for pair in pairwise(widths) for each in pair)], [0, 1] * steps
 
 
-def _check_layers(layers: Sequence[tuple[int, ...]], side: int) -> None:
-    width = layers[0][1] if len(layers[0]) == 3 else 0
-    for layer in layers:
-        if len(layer) != 3 or any(type(each) not in (int, bool) for each in layer) or layer[0] not in (0, 1):
-            raise GanvasError("Each of a biggan generator's layers is (doubles the size, inputs, outputs).")
-        _, inputs, outputs = layer
-        if inputs != width or inputs < 1 or outputs not in (inputs, inputs // 2) or outputs < 1:
-            raise GanvasError("A biggan generator's layers take what the one before gives, or half of it.")
-        width = outputs
-    doublings = sum(up for up, _, _ in layers)
-    if doublings >= side.bit_length() or side % (1 << doublings):
-        raise GanvasError(f"A biggan generator of {side} px cannot double its size {doublings} times.")
+def _check(widths: Sequence[int], doubling: Sequence[int], side: int) -> None:
+    if len(widths) != len(doubling) + 1 or not doubling or any(each not in (0, 1) for each in doubling):
+        raise GanvasError(
+            "A biggan generator needs a 0 or 1 in doubling for each block, and one more of widths."
+        )
+    if any(b < 1 or b not in (a, a // 2) for a, b in pairwise(widths)):
+        raise GanvasError("The blocks of a biggan generator keep the width or halve it.")
+    times = sum(doubling)
+    if times >= side.bit_length() or side % (1 << times):
+        raise GanvasError(f"A biggan generator of {side} px cannot double its size {times} times.")
 
 
 families.add(

@@ -39,7 +39,7 @@ class Stage(nn.Module):
         # The four pixels of one are equal at first.
         weight = nn.init.kaiming_uniform_(torch.empty(inputs, inputs, 1, 1))
         self.up.weight = nn.Parameter(weight.repeat_interleave(4, 0))
-        nn.init.zeros_(self.up.bias)  # type: ignore[arg-type]
+        self.up.bias = nn.Parameter(torch.zeros(4 * inputs))
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), noise (B or 1, 1, 2 H, 2 W) or None for none -> (B, O, 2 H, 2 W)."""

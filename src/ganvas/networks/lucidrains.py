@@ -4,9 +4,8 @@ A variant of StyleGAN2 (Karras et al. 2020) of its own: z of unit length, no gai
 uniform noise map for all layers, bilinear doubling with a blur for the images, and linear attention where it was asked for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +59,8 @@ class LinearAttention(nn.Module):
 
 def split_heads(x: Tensor) -> Tensor:
     """(B, HEADS x HEAD, H, W) -> (B, HEADS, HEAD, H W)."""
-    return x.flatten(2).unflatten(1, (HEADS, HEAD))
+    split: Tensor = x.flatten(2).unflatten(1, (HEADS, HEAD))
+    return split
 
 
 class Attention(nn.Module):
@@ -140,6 +140,8 @@ class LucidrainsGenerator(StyledGenerator):
     clipped when they become pixels.
     """
 
+    uniform_noise = True
+
     def __init__(
         self,
         shape: Shape,
@@ -193,17 +195,17 @@ class LucidrainsGenerator(StyledGenerator):
         self.register_buffer("path_mean", torch.zeros(()))  # of path-length regularisation
 
     @property
-    def num_layers(self) -> int:  # type: ignore[override]
+    def num_layers(self) -> int:
         """Rows of w+: one a block, for its two convolutions and its image."""
         return len(self.to_image)
 
     @property
-    def noise_shapes(self) -> list[tuple[int, ...]]:  # type: ignore[override]
+    def noise_shapes(self) -> list[tuple[int, ...]]:
         """One map for all convolutions, uniform in [0, 1) as published: smaller ones take its corner."""
         return [(1, *self.shape[1:])]
 
     @property
-    def style_layers(self) -> list[nn.Module]:  # type: ignore[override]
+    def style_layers(self) -> list[nn.Module]:
         """The affine layers of the convolutions and of the last image."""
         return [layer.affine for layer in (*self._layers(), self._images()[-1])]
 
@@ -245,12 +247,6 @@ class LucidrainsGenerator(StyledGenerator):
                 drawn = blurred(bilinear_up(drawn))
         assert drawn is not None
         return drawn.float().sigmoid() if self.output == "sigmoid" else drawn.float()
-
-    def training_inputs(
-        self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
-    ) -> dict[str, Any]:
-        inputs = super().training_inputs(normal, uniform)
-        return inputs | {"noise": [uniform(*shape) for shape in self.noise_shapes]}
 
     def _layers(self) -> list[Modulated]:
         return list(self.layers)  # type: ignore[arg-type]

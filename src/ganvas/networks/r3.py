@@ -24,6 +24,10 @@ WIDEST = 2**16
 """Channels of a block: the number of its groups is looked for among them."""
 
 
+Stage = tuple[int, int, int]
+"""Width, blocks, and channels of a group of their 3 x 3 convolutions."""
+
+
 class ResidualBlock(nn.Module):
     """1 x 1 widening - leaky ReLU - grouped 3 x 3 - leaky ReLU - 1 x 1 narrowing, added to its input (section 3.3).
 
@@ -82,26 +86,17 @@ class Resample(nn.Module):
         return x if self.change is None else self.change(x)
 
 
-def _stages(
-    widths: Sequence[int], usual: Sequence[int], blocks: int | Sequence[int], group: int | Sequence[int]
-) -> list[tuple[int, int, int]]:
-    """(width, blocks, channels of a group) of every stage, from the full size down; `usual` are the widths by default."""
-    given = (
-        ("widths", widths or usual),
-        *(
-            (name, value if isinstance(value, list | tuple) else [value] * len(usual))
-            for name, value in (("blocks", blocks), ("group", group))
-        ),
-    )
-    for name, values in given:
-        if len(values) != len(usual) or any(type(each) is not int or each < 1 for each in values):
+def _stages(usual: Sequence[int], blocks: int, group: int, *given: Sequence[int]) -> list[Stage]:
+    """Every stage from the full size down; `given` are widths, counts and groups, or empty for the usual ones."""
+    usual_ones = (usual, [blocks] * len(usual), [group] * len(usual))
+    columns = [values or ones for values, ones in zip(given, usual_ones, strict=True)]
+    for name, values in zip(("widths", "counts", "groups"), columns, strict=True):
+        if len(values) != len(usual) or any(each < 1 for each in values):
             raise GanvasError(f"The r3 networks need {name} from 1, one for each of the {len(usual)} sizes.")
-    return list(zip(*(values for _, values in given), strict=True))
+    return list(zip(*columns, strict=True))
 
 
-def _blocks(
-    stages: Sequence[tuple[int, int, int]], place: int, expansion: int, published: bool
-) -> list[nn.Module]:
+def _blocks(stages: Sequence[Stage], place: int, expansion: int, published: bool) -> list[nn.Module]:
     """The residual blocks of one stage."""
     depth = sum(count for _, count, _ in stages)
     width, count, group = stages[place]
@@ -112,8 +107,8 @@ class R3Generator(GeneratorBase):
     """z -> mixture of learned 4 x 4 maps -> stages of residual blocks, doubling the size between them -> tanh image.
 
     `group` is the channels of one group of the 3 x 3 convolutions. `published`: see above; the image is then linear. `widths`
-    stand for `channels` and `max_channels`, and `blocks` and `group` may be one for each size too, from the full one down.
-    `class_dim` is the length of a label's vector, 0 for that of z.
+    (for `channels` and `max_channels`), `counts` (for `blocks`) and `groups` have a number for each size, from the full one
+    down. `class_dim` is the length of a label's vector, 0 for that of z.
     """
 
     def __init__(
@@ -124,11 +119,13 @@ class R3Generator(GeneratorBase):
         num_classes: int = 0,
         channels: int = 64,
         max_channels: int = 512,
-        blocks: int | Sequence[int] = 2,
+        blocks: int = 2,
         expansion: int = 2,
-        group: int | Sequence[int] = 16,
+        group: int = 16,
         published: bool = False,
         widths: Sequence[int] = (),
+        counts: Sequence[int] = (),
+        groups: Sequence[int] = (),
         class_dim: int = 0,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, embed=not class_dim)
@@ -140,7 +137,7 @@ class R3Generator(GeneratorBase):
             nn.init.normal_(self.embed.weight, 0.0, num_classes**-0.5)
         steps = halvings(square_side(shape, "r3", 8, 256))
         side = shape[1] >> steps
-        stages = _stages(widths, doubled(channels, steps, max_channels), blocks, group)[::-1]
+        stages = _stages(doubled(channels, steps, max_channels), blocks, group, widths, counts, groups)[::-1]
         width = [each for each, _, _ in stages]
         self.basis = nn.Parameter(torch.randn(width[0], side, side))
         self.first = nn.Linear(self.input_dim, width[0], bias=False)
@@ -171,17 +168,19 @@ class R3Critic(CriticBase):
         num_classes: int = 0,
         channels: int = 64,
         max_channels: int = 512,
-        blocks: int | Sequence[int] = 2,
+        blocks: int = 2,
         expansion: int = 2,
-        group: int | Sequence[int] = 16,
+        group: int = 16,
         published: bool = False,
         widths: Sequence[int] = (),
+        counts: Sequence[int] = (),
+        groups: Sequence[int] = (),
         class_dim: int = 0,
         **heads: Any,
     ) -> None:
         steps = halvings(square_side(shape, "r3", 8, 256))
         side = shape[1] >> steps
-        stages = _stages(widths, doubled(channels, steps, max_channels), blocks, group)
+        stages = _stages(doubled(channels, steps, max_channels), blocks, group, widths, counts, groups)
         width = [each for each, _, _ in stages]
         super().__init__(shape, num_classes, width[-1], **heads)
         if class_dim and self.embed is not None:

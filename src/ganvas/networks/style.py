@@ -86,6 +86,8 @@ class StyledGenerator(GeneratorBase):
     """
 
     w_mean: Tensor
+    uniform_noise = False
+    """The noise is uniform in [0, 1), not standard normal."""
 
     def __init__(
         self,
@@ -107,8 +109,13 @@ class StyledGenerator(GeneratorBase):
         raise NotImplementedError
 
     @property
-    def noise_shapes(self) -> list[tuple[int, ...]]:
-        """Of each noise map: (1, H, W)."""
+    def noise_shapes(self) -> Sequence[tuple[int, ...]]:
+        """(1, H, W) of each noise map."""
+        raise NotImplementedError
+
+    @property
+    def style_layers(self) -> Sequence[nn.Module]:
+        """The affine layers that `sefa` reads."""
         raise NotImplementedError
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -154,7 +161,8 @@ class StyledGenerator(GeneratorBase):
     def training_inputs(
         self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
     ) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"noise": [normal(*shape) for shape in self.noise_shapes]}
+        draw = uniform if self.uniform_noise else normal
+        inputs: dict[str, Any] = {"noise": [draw(*shape) for shape in self.noise_shapes]}
         if self.style_mixing:
             cut = 1 + (uniform() * (self.num_layers - 1)).long()
             unmixed = uniform() >= self.style_mixing
