@@ -81,7 +81,9 @@ def test_it_draws_and_judges_what_the_published_code_does(
 def test_the_steps_fit_each_other(name: str) -> None:
     generator = build(recognise(content(name)))
     assert isinstance(generator, StyleBased)
-    styles = generator.styles(generator.broadcast(torch.randn(2, 7, generator=torch.Generator().manual_seed(0))))
+    styles = generator.styles(
+        generator.broadcast(torch.randn(2, 7, generator=torch.Generator().manual_seed(0)))
+    )
     expected = generator.synthesis(styles)
     # With a graph the same is computed another way.
     near(generator.synthesis([style.clone().requires_grad_(True) for style in styles]).detach(), expected)

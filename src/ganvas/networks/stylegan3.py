@@ -449,7 +449,7 @@ class StyleGAN3Generator(StyledGenerator):
         x = x.contiguous(memory_format=torch.channels_last)
         for layer, style in zip(self.layers, styles[1:], strict=True):
             x = layer(x, style)
-        x = x.float() * self.output_scale
+        x = x.to(torch.promote_types(x.dtype, torch.float32)) * self.output_scale
         drawn: Tensor = x.tanh() if self.output == "tanh" else x
         return drawn
 
