@@ -187,6 +187,8 @@ def _built_generator(
     state = {"constant": weights.take("synthesis.b4.const", 3)}
     for i, name in enumerate(convolutions):
         state |= _modulated(weights, name, f"layers.{i}")
+        if i % 2:  # what doubles the size has its inputs first
+            state[f"layers.{i}.weight"] = state[f"layers.{i}.weight"].transpose(0, 1).contiguous()
         if noise:
             state[f"layers.{i}.strength"] = _scalar(weights, f"{name}.noise_strength")
             state[f"layers.{i}.noise"] = weights.take(f"{name}.noise_const", 2)

@@ -20,13 +20,17 @@ from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd
 from ganvas.networks.style import StyledGenerator
 from ganvas.types import Shape
 
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
-    "lrelu": (lambda x: F.leaky_relu(x, 0.2), math.sqrt(2)),
+ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], float]] = {
+    "lrelu": (lambda x, inplace=False: F.leaky_relu(x, 0.2, inplace), math.sqrt(2)),
     "relu": (F.relu, math.sqrt(2)),
-    "linear": (lambda x: x, 1.0),
+    "linear": (lambda x, inplace=False: x, 1.0),
 }
 """Name -> function, and the gain behind it that keeps the variance."""
 ARCHITECTURES = ("skip", "resnet", "orig")
+LARGE = 1 << 21
+"""Numbers in the maps of a layer above which it is computed in strips."""
+STRIP = 1 << 20
+"""Numbers in the maps of a strip: what a processor's cache holds."""
 
 
 class Filter(nn.Module):
@@ -38,26 +42,22 @@ class Filter(nn.Module):
         if not taps or not math.isfinite(total) or abs(total) < 1e-12:
             raise GanvasError(f"A filter needs taps whose sum is not 0, got {list(taps)}.")
         self.size = len(taps)
-        kernel = torch.tensor([tap / total for tap in taps], dtype=torch.float64).flip(0).float()
-        self.register_buffer("kernel", kernel, persistent=False)
+        kernel = torch.tensor([tap / total for tap in taps], dtype=torch.float64)
+        self.register_buffer("kernel", torch.outer(kernel, kernel).float(), persistent=False)
 
-    def forward(self, x: Tensor, before: int, after: int, gain: float = 1.0) -> Tensor:
-        """x (B, C, H, W) with `before` and `after` zeros on both axes -> (B, C, H + before + after - n + 1, ...)."""
-        if before < 0 or after < 0:
-            x = F.pad(x, (min(before, 0), min(after, 0)) * 2)
-        before, after = max(before, 0), max(after, 0)
+    def forward(self, x: Tensor, pads: tuple[int, int, int, int], gain: float = 1.0) -> Tensor:
+        """x (B, C, H, W), and zeros `pads` (left, right, top, bottom) around it -> (B, C, H + top + bottom - n + 1, ...)."""
         own: Any = self.kernel
-        kernel = (own * math.sqrt(gain)).to(x.dtype).repeat(x.shape[1], 1, 1, 1)
-        if before != after:
-            x, before = F.pad(x, (before, after) * 2), 0
-        x = F.conv2d(x, kernel, padding=(0, before), groups=x.shape[1])
-        return F.conv2d(x, kernel.transpose(2, 3), padding=(before, 0), groups=x.shape[1])
+        kernel = (gain * own.flip(0, 1)).to(x.dtype).repeat(x.shape[1], 1, 1, 1)
+        left, right, top, bottom = pads
+        if left != right or top != bottom or min(pads) < 0:
+            x, left, top = F.pad(x, pads), 0, 0
+        return F.conv2d(x, kernel, padding=(top, left), groups=x.shape[1])
 
     def up(self, x: Tensor) -> Tensor:
         """Double the size: zeros between the pixels, then the filter (B, C, H, W) -> (B, C, 2 H, 2 W)."""
         own: Any = self.kernel
-        taps = 2 * own.flip(0).to(x.dtype)
-        kernel = torch.outer(taps, taps).expand(x.shape[1], 1, -1, -1)
+        kernel = (4 * own).to(x.dtype).repeat(x.shape[1], 1, 1, 1)
         spread = F.conv_transpose2d(x, kernel, stride=2, groups=x.shape[1])
         begin = self.size - 1 - (self.size + 1) // 2
         pads = [
@@ -89,36 +89,95 @@ class Modulated(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.low_pass = size, low_pass
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.pads = (0, 0) if low_pass is None else ((low_pass.size + 1) // 2 - 1, (low_pass.size - 2) // 2)
+        # As convolutions and their transposes take them: the latter inputs first.
+        self.weight = nn.Parameter(torch.randn(*((outputs, inputs) if low_pass is None else (inputs, outputs)), 3, 3))
         self.affine = EqualLinear(w_dim, inputs, bias=1.0)
         self.bias = nn.Parameter(torch.zeros(outputs))
         if noise:
             self.strength = nn.Parameter(torch.zeros(()))
             self.register_buffer("noise", torch.randn(size, size))
         self.has_noise = noise
+        self._kept: tuple[Any, Tensor] | None = None
         self.active, own = ACTIVATIONS[activation]
         self.gain = own * gain
         self.clamp = None if clamp is None else clamp * gain
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
         """x (B, I, h, w), style (B, I), noise (B, 1, H, W) or None for the fixed one -> (B, O, H, W)."""
-        squares = self.weight.float().square().sum((2, 3))
-        demodulation = torch.rsqrt(style.float().square() @ squares.t() + 1e-8)
-        x = x * style.to(x.dtype)[:, :, None, None]
-        if self.low_pass is None:
-            x = F.conv2d(x, self.weight, padding=1)
+        weight, factor = self.weight, None
+        if len(style) == 1 and weight.numel() < x[0].numel():
+            weight = self.of_one(style)
         else:
-            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            n = self.low_pass.size
-            x = self.low_pass(x, (n + 1) // 2 - 1, (n - 2) // 2, 4.0)
-        factor = (self.gain * demodulation).to(x.dtype)[:, :, None, None]
-        x = torch.addcmul((self.gain * self.bias).to(x.dtype)[:, None, None], x, factor)
-        if self.has_noise:
-            fixed: Any = self.noise
-            x = x + (self.gain * self.strength * (fixed if noise is None else noise)).to(x.dtype)
-        # The gain is above 0, so that it commutes with the activation.
-        x = self.active(x)
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+            squares = self._squares()
+            factor = self.gain * torch.rsqrt(style.float().square() @ squares + 1e-8)
+            x = x * style.to(x.dtype)[:, :, None, None]
+        if self.low_pass is None:
+            x = F.conv2d(x, weight, padding=1)
+        else:
+            x = self.low_pass(F.conv_transpose2d(x, weight, stride=2), self.pads + self.pads, 4.0)
+        return self._end(x, factor, self.added(noise))
+
+    def of_one(self, style: Tensor) -> Tensor:
+        """The weights of one sample, by its style (1, I): scaled, demodulated and with the gain."""
+        across, out = (1, 0) if self.low_pass is None else (0, 1)
+        weight = self.weight * style[0].unflatten(0, (-1, *[1] * (3 - across)))
+        factor = self.gain * torch.rsqrt(weight.float().square().sum([across, 2, 3]) + 1e-8)
+        return weight * factor.unflatten(0, (-1, *[1] * (3 - out))).to(weight.dtype)
+
+    def added(self, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What is added to every map (O, 1, 1), and to every pixel (B or 1, 1, H, W): bias and noise, with the gain."""
+        shift = self.gain * self.bias[:, None, None]
+        if not self.has_noise:
+            return shift, None
+        fixed: Any = self.noise
+        return shift, self.gain * self.strength * (fixed[None, None] if noise is None else noise)
+
+    def strip(
+        self, x: Tensor, weight: Tensor, added: tuple[Tensor, Tensor | None], first: int, last: int
+    ) -> Tensor:
+        """Rows `first` to `last` of what `forward` gives of one sample, by its own `weight`.
+
+        `x` is the whole input where the size doubles, else the rows of it that these see: one more on each side that has one.
+        """
+        shift, noise = added
+        if self.low_pass is None:
+            if first == 0 or last == self.size:
+                x = F.pad(x, (0, 0, int(first == 0), int(last == self.size)))
+            x = F.conv2d(x, weight, padding=(0, 1))
+        else:
+            # The filter sees these rows of the doubled map, and of zeros around it; they come from these of x.
+            top = first - self.pads[0]
+            bottom = last + self.low_pass.size - 1 - self.pads[0]
+            low, high = max(top, 0), min(bottom, 2 * x.shape[2] + 1)
+            begin, end = max((low - 1) // 2, 0), (high + 1) // 2
+            x = F.conv_transpose2d(x[:, :, begin:end], weight, stride=2)[:, :, low - 2 * begin : high - 2 * begin]
+            x = self.low_pass(x, (*self.pads, low - top, bottom - high), 4.0)
+        return self._end(x, None, (shift, None if noise is None else noise[:, :, first:last]))
+
+    def _squares(self) -> Tensor:
+        """Sums of the squares of each kernel (I, O); of frozen weights on a CPU kept until these change."""
+        weight = self.weight
+        frozen = in_place() and not weight.requires_grad and weight.device.type == "cpu" and not weight.is_inference()
+        key = (weight.data_ptr(), weight._version, weight.dtype) if frozen else None
+        if key is None or self._kept is None or self._kept[0] != key:
+            squares = weight.float().square().sum((2, 3))
+            found = (squares.t() if self.low_pass is None else squares).contiguous()
+            if key is None:
+                return found
+            self._kept = (key, found)
+        return self._kept[1]
+
+    def _end(self, x: Tensor, factor: Tensor | None, added: tuple[Tensor, Tensor | None]) -> Tensor:
+        """Demodulation, bias, noise, activation and clamp. The gain is above 0: it is the same in front of the activation."""
+        shift, noise = added[0].to(x.dtype), added[1]
+        if not in_place():
+            x = x + shift if factor is None else torch.addcmul(shift, x, factor.to(x.dtype)[:, :, None, None])
+            x = self.active(x if noise is None else x + noise.to(x.dtype))
+            return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+        x = x.add_(shift) if factor is None else x.mul_(factor[:, :, None, None]).add_(shift)
+        x = self.active(x if noise is None else x.add_(noise), inplace=True)
+        return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
 
 
 class ToImage(nn.Module):
@@ -133,9 +192,10 @@ class ToImage(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B, I, H, W), style (B, I) -> (B, O, H, W)."""
-        weight = self.weight[:, :, 0, 0] * (self.scale * style)[:, None]
-        drawn = torch.matmul(weight.to(x.dtype), x.flatten(2)).unflatten(2, x.shape[2:])
-        drawn = drawn + self.bias.to(x.dtype)[:, None, None]
+        if len(style) == 1:
+            drawn = F.conv2d(x, self.weight * (self.scale * style[0])[:, None, None], self.bias)
+        else:
+            drawn = F.conv2d(x * (self.scale * style).to(x.dtype)[:, :, None, None], self.weight, self.bias)
         return drawn if self.clamp is None else drawn.clamp(-self.clamp, self.clamp)
 
 
@@ -254,20 +314,74 @@ class StyleGAN2Generator(StyledGenerator):
         x = self.constant.expand(len(styles[0]), -1, -1, -1)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
+        x = x.contiguous(memory_format=torch.channels_last)
         drawn: Tensor | None = None
-        after = dict(zip(self._image_after(), zip(images, styles[len(layers) :], strict=True), strict=True))
-        for i, layer in enumerate(layers):
-            if self.architecture == "resnet" and i % 2:  # the first of a block
-                shortcut = self.low_pass.up(self.shortcuts[i // 2](x))
-            x = layer(x, styles[i], None if noise is None or not layer.has_noise else noise[i])
-            if self.architecture == "resnet" and i and i % 2 == 0:
-                x = shortcut + x
-            if i + 1 in after:
-                image, style = after[i + 1]
-                new = image(x, style).float()
-                drawn = new if drawn is None else self.low_pass.up(drawn) + new
+        images_after = dict(zip(self._image_after(), zip(images, styles[len(layers) :], strict=True), strict=True))
+        maps = [None if noise is None or not layer.has_noise else noise[i] for i, layer in enumerate(layers)]
+        x = layers[0](x, styles[0], maps[0])
+        for done in range(1, len(layers) + 1, 2):  # two convolutions a size, but one at the first
+            image = images_after.get(done)
+            if done == 1:
+                new = None if image is None else image[0](x, image[1])
+            else:
+                pair = slice(done - 2, done)
+                x, new = self._doubled(x, done - 2, styles[pair], maps[pair], image)
+            if new is not None:
+                drawn = new.float() if drawn is None else self.low_pass.up(drawn) + new.float()
         assert drawn is not None
         return drawn.tanh() if self.output == "tanh" else drawn
+
+    def _doubled(
+        self,
+        x: Tensor,
+        number: int,
+        styles: Sequence[Tensor],
+        noise: Sequence[Tensor | None],
+        image: tuple[ToImage, Tensor] | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The convolution `number`, which doubles the size, and the next: their maps, and the image drawn of them."""
+        up, level = self._layers()[number : number + 2]
+        watched = [up, level] if image is None else [up, level, image[0]]
+        large = level.size**2 * level.bias.numel() > LARGE and x.device.type == "cpu" and in_place()
+        if large and self.architecture != "resnet" and not any(each._forward_hooks for each in watched):
+            return self._strips(x, up, level, styles, noise, image, number + 2 == len(self.layers))
+        hidden = level(up(x, styles[0], noise[0]), styles[1], noise[1])
+        if self.architecture == "resnet":
+            hidden = self.low_pass.up(self.shortcuts[number // 2](x)) + hidden
+        return hidden, None if image is None else image[0](hidden, image[1])
+
+    def _strips(
+        self,
+        x: Tensor,
+        up: Modulated,
+        level: Modulated,
+        styles: Sequence[Tensor],
+        noise: Sequence[Tensor | None],
+        image: tuple[ToImage, Tensor] | None,
+        last: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same a few rows at a time: what lies between stays in the cache, and asks for no new pages of memory.
+
+        With `last`, nobody needs the maps, and they are not kept.
+        """
+        size, width = level.size, level.bias.numel()
+        found = x if last else x.new_empty(len(x), width, size, size).contiguous(memory_format=torch.channels_last)
+        drawn = None if image is None else x.new_empty(len(x), image[0].bias.numel(), size, size)
+        rows = max(8, STRIP // (width * size))
+        both = [layer.added(given) for layer, given in zip((up, level), noise, strict=True)]
+        for i in range(len(x)):
+            one = slice(i, i + 1)
+            weights = [layer.of_one(style[one]) for layer, style in zip((up, level), styles, strict=True)]
+            own = [(shift, maps if maps is None or len(maps) == 1 else maps[one]) for shift, maps in both]
+            for first in range(0, size, rows):
+                end = min(first + rows, size)
+                hidden = up.strip(x[one], weights[0], own[0], max(first - 1, 0), min(end + 1, size))
+                hidden = level.strip(hidden, weights[1], own[1], first, end)
+                if image is not None and drawn is not None:
+                    drawn[one, :, first:end] = image[0](hidden, image[1][one])
+                if not last:
+                    found[one, :, first:end] = hidden
+        return found, drawn
 
     def _image_after(self) -> list[int]:
         """Number of convolutions that have run when each image is drawn."""
@@ -300,7 +414,8 @@ class Plain(nn.Module):
             x = F.conv2d(x, weight, bias * self.gain, padding=self.conv.padding)
         else:
             n, k = self.low_pass.size, weight.shape[2]
-            x = self.low_pass(x, k // 2 + (n - 1) // 2, k // 2 + (n - 2) // 2)
+            pads = (k // 2 + (n - 1) // 2, k // 2 + (n - 2) // 2)
+            x = self.low_pass(x, pads + pads)
             x = F.conv2d(x, weight, bias * self.gain, stride=2)
         x = self.active(x)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
@@ -432,7 +547,16 @@ def normalised(x: Tensor) -> Tensor:
 def halved(low_pass: Filter, x: Tensor) -> Tensor:
     """Filter and take every second pixel: (B, C, 2 H, 2 W) -> (B, C, H, W)."""
     n = low_pass.size
-    return low_pass(x, (n - 1) // 2, (n - 2) // 2)[:, :, ::2, ::2]
+    pads = ((n - 1) // 2, (n - 2) // 2)
+    return low_pass(x, pads + pads)[:, :, ::2, ::2]
+
+
+def in_place() -> bool:
+    """Whether maps may be changed where they lie: memory that is asked for anew costs more than what is done in it.
+
+    Not where gradients are wanted, nor inside of `torch.func.vmap` and `jvp`.
+    """
+    return not torch.is_grad_enabled() and torch._C._functorch.peek_interpreter_stack() is None
 
 
 def sides_of(shape: Shape) -> list[int]:
