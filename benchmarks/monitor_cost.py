@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import ganvas
-from ganvas.training import loop, verdicts
+from ganvas.report import verdicts
+from ganvas.training import loop
 from ganvas.training.monitor import Monitor
 
 
@@ -33,7 +34,7 @@ def main() -> None:
         return call
 
     Monitor.measure = timed(Monitor.measure)  # type: ignore[method-assign]
-    loop.verdicts.judge = timed(verdicts.judge)  # type: ignore[attr-defined]
+    loop.verdicts.of = timed(verdicts.of)  # type: ignore[attr-defined]
     print("| data, preset | probes | share of the time |\n| --- | --- | --- |")
     for data, preset in (
         ("fashion-mnist", "small"),

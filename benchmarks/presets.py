@@ -39,6 +39,13 @@ COLUMNS = (
     "floor",
 )
 
+AAE = (
+    "An autoencoder blurs what its codes do not hold, and goes on doing so. At 40 kimg, seeds 0 and 1, the Frechet "
+    "distance of `aae` is 10.8 and 9.8 on Fashion-MNIST where that of `small` is 9.3 and 9.2 (5,000 samples), and 5.1 "
+    "and 4.8 on the digits where it is 5.1 and 5.7 (as many samples as images). From there on `small` gains with time, "
+    "while reconstructions of real images alone stand at 8.0 on Fashion-MNIST. Take `aae` for its encoder.\n"
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -121,7 +128,9 @@ def write() -> None:
         "other jobs used at the same time. Frechet "
         "distances compare within one data set only; the floor is what held-out real images score. Memory is the peak of "
         "the process in GiB, with `H100` of what torch held on the GPU. `progressive` and `sagan` were measured before their "
-        "presets took the published gain and spectral norm.\n",
+        "presets took the published gain and spectral norm. `aae` was measured while other work took most of both "
+        "cores: it trains about as fast as `small`.\n",
+        AAE,
         "| data | preset | size | kimg | minutes | threads | memory | Frechet | precision | recall | coverage | floor |",
         "| " + " | ".join("---" for _ in COLUMNS) + " |",
     ]

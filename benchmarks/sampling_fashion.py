@@ -23,7 +23,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.features.base import Embedded
 from ganvas.sampling import calibrate_model
-from ganvas.sampling.improve import Judge
+from ganvas.sampling.improve import Evaluator
 from ganvas.sampling.settings import Setting, at_budget
 from judge import OUT, load_judge, prepare
 
@@ -43,17 +43,17 @@ class Benchmark:
         return Embedded(self.network.body(prepare(images)))
 
 
-def judge_called(name: str, test: Dataset) -> Judge:
+def judge_called(name: str, test: Dataset) -> Evaluator:
     """One of the two, against the test images."""
     if name == "benchmark":
-        return Judge(Benchmark(), test)
+        return Evaluator(Benchmark(), test)
     path = OUT / "residual.safetensors"
     if not path.is_file():
         train = load_named("fashion-mnist", DataConfig())
         trained = classifier.train_on(train, test, seed=1, body="residual", device=torch.device("cpu"))
         print(f"residual judge: {trained.accuracy:.2%} of the test images right", flush=True)
         classifier.save(path, trained, "residual", {})
-    return Judge(classifier.load(path, torch.device("cpu")), test)
+    return Evaluator(classifier.load(path, torch.device("cpu")), test)
 
 
 def settings(wanted: list[str]) -> list[Setting]:

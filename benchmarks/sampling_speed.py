@@ -13,8 +13,9 @@ import torch
 
 import ganvas
 from ganvas.latent import LatentZ
+from ganvas.latent.critic import logits_of
 from ganvas.sampling import samplers
-from ganvas.sampling.critics import FeatureCritic, judge
+from ganvas.sampling.critics import FeatureCritic
 from ganvas.sampling.settings import at_budget
 
 RUNS = 3
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    from ganvas.latent.attributes import classifier_of
+    from ganvas.model_data import classifier_of
 
     model = ganvas.load(options.model, device=options.device)
     space, seen = LatentZ(model), classifier_of(model)
@@ -48,7 +49,7 @@ def main() -> None:
     )
 
     def ratio(samples: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        return judge(critic, samples, labels, model.generator.value_range)
+        return logits_of(critic, samples, labels, model.generator.value_range)
 
     n = options.n
     plain = n / seconds(lambda: samplers.get("prior")(space, ratio, n))

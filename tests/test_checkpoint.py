@@ -93,3 +93,29 @@ def test_a_damaged_checkpoint_says_so(
     io.save_tensors(path, tensors, {"kind": "checkpoint", "job": {"a": 1}, **header})
     with pytest.raises(GanvasError, match="Delete it, and the job begins anew"):
         Checkpoint(path, {"a": 1}).resume(*job())
+
+
+def random_state(left: int, following: int) -> Tensor:
+    """Of torch's Mersenne twister, with so many of its 624 numbers left and that one next."""
+    state = torch.Generator().manual_seed(5).get_state()
+    state[8:12] = torch.tensor([left], dtype=torch.int32).view(torch.uint8)
+    state[16:24] = torch.tensor([following], dtype=torch.int64).view(torch.uint8)
+    return state
+
+
+@pytest.mark.parametrize(("left", "following"), [(624, 624), (2, 624), (624, 2), (1, 623), (300, 0)])
+def test_random_numbers_are_not_read_past_their_end(left: int, following: int) -> None:
+    """torch takes such a state, and what it draws then is whatever lies behind the generator in memory."""
+    tensors = pack(*job()) | {"random": random_state(left, following)}
+    with pytest.raises(ValueError, match="random numbers are at"):
+        unpack(tensors, *job())
+
+
+@pytest.mark.parametrize("drawn", [0, 1, 2, 300, 623, 624, 625, 1248, 1249])
+def test_every_state_that_a_generator_has_been_in_is_taken(drawn: int) -> None:
+    random, *rest = job()
+    random.manual_seed(3)
+    torch.randint(2**31, (drawn,), generator=random)
+    other = job()
+    unpack(pack(random, *rest), *other)
+    assert torch.equal(torch.randn(700, generator=random), torch.randn(700, generator=other[0]))

@@ -16,14 +16,14 @@ import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.latent.attributes import load_data_of
 from ganvas.latent.dissect import dissect
 from ganvas.latent.invert import invert, tune
 from ganvas.latent.map import draw_map
 from ganvas.model import Model, ModelInfo
+from ganvas.model_data import load_data_of
 from ganvas.networks import build_critic, build_generator
 from ganvas.sampling import fit_ratio, samplers
-from ganvas.sampling.improve import Judge, improve
+from ganvas.sampling.improve import Evaluator, improve
 from ganvas.testing import check_generator
 
 
@@ -416,7 +416,7 @@ def test_improve(model: ganvas.Model, real: Tensor) -> None:
 
     data = Dataset("brighter", real, (1, 8, 8), "0" * 16)
     ratio = fit_ratio(open_space(model), real, steps=100)
-    found = improve(model, ratio, Judge(open_extractor("raw", data, "cpu"), data), budget=3, n=200)
+    found = improve(model, ratio, Evaluator(open_extractor("raw", data, "cpu"), data), budget=3, n=200)
     assert found.rows
     assert found.words
 

@@ -345,3 +345,43 @@ def test_lines_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "stats.jsonl")
     with pytest.raises(GanvasError, match=r"stats.jsonl is no file"):
         io.read_json_lines(tmp_path / "stats.jsonl")
+
+
+def test_escapes_cost_no_gigabytes() -> None:
+    """A string of eight million of them took 1.2 GB to measure: a hundred bytes each."""
+    code = (
+        "import resource; from ganvas import io; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
+        "io.parse_json(b'\"' + rb'\\n' * (4 * 2**20) + b'\"', 'it'); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(out) < 250_000  # KiB
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (r'["\\", [["\""]]]' , ""),
+        (r'"\\\" [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["', ""),
+        (r'["\\", ' + "[" * 40 + "]" * 40 + "]", "32 levels"),
+        (r'{"\"": ' + "[" * 40 + "]" * 40 + "}", "32 levels"),
+    ],
+)  # fmt: skip
+def test_what_stands_behind_an_escape_is_measured(text: str, message: str) -> None:
+    if not message:
+        assert io.parse_json(text, "it") == json.loads(text)
+    else:
+        with pytest.raises(GanvasError, match=message):
+            io.parse_json(text, "it")
+
+
+@pytest.mark.parametrize("line", [b"", b"1", b"{", b'{"kimg": 1}'])
+def test_lines_are_counted_before_they_are_read(
+    tmp_path: Path, line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 MiB of empty ones took sixteen minutes."""
+    path = tmp_path / "stats.jsonl"
+    path.write_bytes((line + b"\n") * (io.MOST_LINES + 1))
+    monkeypatch.setattr(io, "parse_json", None)
+    with pytest.raises(GanvasError, match="more than 500,000 lines"):
+        io.read_json_lines(path)

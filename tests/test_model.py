@@ -2,6 +2,7 @@ import contextlib
 import copy
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -15,13 +16,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import ganvas
+from ganvas import io
 from ganvas.checkpoint import hash_of
 from ganvas.cli import main
-from ganvas.config import DataConfig, NetworkConfig
+from ganvas.config import Config, DataConfig, NetworkConfig, to_dict
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.latent.attributes import class_names, data_config_of
 from ganvas.model import BLOCK, PACKAGED, ROWS, DataReference, Model, ModelInfo, draw_prior, packaged
+from ganvas.model_data import class_names, data_config_of
 from ganvas.networks import build_generator
 from ganvas.networks.style import StyleGenerator
 from ganvas.training import Result
@@ -205,12 +207,34 @@ def rewrite(
             "channels is 1099511627776; a file may say 65,536 at most",
         ),
         ({"config.network.generator": {"channels": 8}}, "does not fit its own config"),
-        ({"config.network.generator": {"channels": "abc"}}, "nothing can be built of it"),
+        ({"config.network.generator": {"channels": "abc"}}, "expected a value like 32"),
         ({"config.network.generator": {"channels": -1}}, "does not fit its own config"),
         ({"config.network.generator": {"channels": 0}}, "does not fit its own config"),
-        ({"config.network.generator": {"channels": 1.5}}, "nothing can be built of it"),
-        ({"config.network.generator": {"channels": None}}, "nothing can be built of it"),
-        ({"config.network.generator": {"channels": [4]}}, "nothing can be built of it"),
+        ({"config.network.generator": {"channels": 1.5}}, "expected a value like 32"),
+        ({"config.network.generator": {"channels": None}}, "expected a value like 32"),
+        ({"config.network.generator": {"channels": [4]}}, "expected a value like 32"),
+        ({"config.network.generator": {"channels": True}}, "expected a value like 32"),
+        ({"config.network.generator": {"refine": 1}}, "expected a value like False"),
+        (
+            {"config.network.name": "r3", "config.network.generator": {"group": 1e-9}},
+            "expected a value like 16",
+        ),
+        (
+            {
+                "config.network.name": "r3",
+                "config.network.generator": {
+                    "channels": 65_521,
+                    "max_channels": 65_521,
+                    "expansion": 65_519,
+                    "group": 2,
+                },
+            },
+            "there are 1 to 65,536",
+        ),
+        (
+            {"config.network.name": "mlp", "config.network.generator": {"fourier": 2000}},
+            "at most 64 octaves",
+        ),
         ({"config.network.latent_dim": -5}, "must be at least 1"),
         ({"config.network.latent_dim": 2**60}, "damaged header|at most"),
         ({"config.network.latent_dim": 10**6}, "at most"),
@@ -453,3 +477,17 @@ def test_the_hash_is_that_of_the_weights_and_counted_once(trained: Result) -> No
     with torch.no_grad():
         next(other.parameters()).flatten()[0] += 1
     assert replace(model, generator=other).hash == hash_of(other) != model.hash
+
+
+def test_a_layer_of_no_width_is_refused(tmp_path: Path) -> None:
+    """What was built of it ended in an IndexError when it drew."""
+    config = Config(network=NetworkConfig("dcgan", 8, generator={"channels": 4, "max_channels": 0}))
+    config = replace(config, training=replace(config.training, kimg=1.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        network = build_generator(config.network, (1, 8, 8), 0)
+    path = tmp_path / "none.safetensors"
+    header = {"kind": "generator", "shape": [1, 8, 8], "num_classes": 0, "config": to_dict(config)}
+    io.save_tensors(path, network.state_dict(), header)
+    with pytest.raises(GanvasError, match="holds no numbers"):
+        ganvas.load(path)

@@ -96,3 +96,15 @@ def test_no_program_imports_the_tests(folder: str) -> None:
         and any(name.split(".")[0] == "tests" for name in imported([node]))
     ]
     assert not found
+
+
+def test_commands_are_short() -> None:
+    """A command parses, calls the library and prints: what takes more than 60 lines belongs in the library."""
+    long = {}
+    for path in (ROOT / "src" / "ganvas" / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
+                lines = (node.end_lineno or 0) - first.lineno + 1
+                long |= {f"{path.name}: {node.name}": lines} if lines > 60 else {}
+    assert not long

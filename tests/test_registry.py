@@ -1,7 +1,10 @@
+from collections.abc import Callable
+from typing import NamedTuple
+
 import pytest
 
 from ganvas.errors import GanvasError
-from ganvas.registry import Registry
+from ganvas.registry import FactRegistry, Registry
 
 
 def test_unknown_name_suggests_the_closest() -> None:
@@ -32,3 +35,28 @@ def test_a_name_is_taken_once() -> None:
     registry.add("pear", 1, "green")
     with pytest.raises(ValueError, match="twice"):
         registry.add("pear", 2, "yellow")
+
+
+def test_a_function_is_registered_with_its_facts_and_stays_a_function() -> None:
+    class Entry(NamedTuple):
+        function: Callable[[int], int]
+        even: bool = False
+
+        def __call__(self, number: int) -> int:
+            return self.function(number)
+
+    registry: FactRegistry[Entry] = FactRegistry("rule", Entry)
+
+    @registry.register("double", even=True)
+    def double(number: int) -> int:
+        """Twice the number
+
+        And nothing else.
+        """
+        return 2 * number
+
+    assert double(3) == registry.get("double")(3) == 6
+    assert registry.get("double").even
+    assert registry.summary("double") == "Twice the number"
+    with pytest.raises(TypeError, match="odd"):
+        registry.register("triple", odd=True)(double)

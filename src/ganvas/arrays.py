@@ -94,8 +94,9 @@ def as_floats(values: Any, name: str) -> Tensor:
     bad = ~torch.isfinite(tensor)
     if bool(bad.any()):
         rows = bad.flatten(1).any(1) if tensor.dim() > 1 else bad.reshape(-1)
+        several = int(rows.sum())
         raise GanvasError(
-            f"{int(rows.sum())} of {len(rows)} rows of {name} hold NaN or infinity. Remove them first: "
+            f"{several} of {len(rows)} rows of {name} hold{'s' if several == 1 else ''} NaN or infinity. Remove them first: "
             f"{name}[np.isfinite({name}).all(1)]."
         )
     return tensor

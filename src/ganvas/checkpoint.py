@@ -52,12 +52,28 @@ def unpack(
     tensors: Mapping[str, Tensor], random: torch.Generator, modules: Named, optimizers: Optimizers
 ) -> None:
     """The reverse of `pack`. Raises KeyError, RuntimeError, ValueError or TypeError when the tensors do not fit."""
-    random.set_state(tensors["random"])
+    _set_random(random, tensors["random"])
     for name, module in modules:
         # copy_ inside keeps each tensor's memory format, on which the last bits of a result may depend.
         module.load_state_dict(_part(tensors, name))
     for name, optimizer in optimizers:
         _restore_optimizer(optimizer, _part(tensors, name))
+
+
+def _set_random(random: torch.Generator, state: Tensor) -> None:
+    """Raises `ValueError` for a state that no generator has been in: torch would read on past the end of its numbers."""
+    if random.device.type == "cpu" and state.dtype == torch.uint8 and state.numel() == _MERSENNE_BYTES:
+        values = state.contiguous().reshape(-1)
+        left, seeded = values[8:16].view(torch.int32).tolist()
+        (following,) = values[16:24].view(torch.int64).tolist()
+        fresh = left == 1 and following == 0
+        if seeded != 1 or not (fresh or (1 <= left <= 624 and following == 625 - left)):
+            raise ValueError(f"the random numbers are at {following} with {left} left of 624")
+    random.set_state(state)
+
+
+_MERSENNE_BYTES = 5056
+"""Of the state of torch's generator on the CPU: a seed, then how many of 624 numbers are left, and which is the next."""
 
 
 def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -149,6 +165,8 @@ def rebuild(
             raise GanvasError(
                 f"{path} does not fit its own config: tensor {name!r} is of {have.dtype}, expected {want.dtype}."
             )
+        if not have.numel():
+            raise GanvasError(f"{path} does not fit its own config: tensor {name!r} holds no numbers.")
         if not torch.isfinite(have).all():
             raise GanvasError(
                 f"{path} holds NaN or infinite weights, in tensor {name!r}. Use another snapshot of the run."

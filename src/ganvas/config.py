@@ -314,6 +314,18 @@ def differences(old: Config, new: Config) -> list[str]:
     ]
 
 
+def is_like(value: Any, default: Any) -> bool:
+    """Whether a value from a file is of the kind of an option's default; None says of none."""
+    if isinstance(default, bool | str):
+        return type(value) is type(default)
+    if isinstance(default, int | float):
+        return type(value) is int or (type(value) is float and isinstance(default, float))
+    if isinstance(default, tuple):
+        whole = all(type(each) is int for each in default)
+        return isinstance(value, list | tuple) and all(type(each) is int or not whole for each in value)
+    return True
+
+
 def _short(value: Any) -> str:
     """As text of some lines at most: a damaged file may hold any number of entries."""
     text = repr(value)
@@ -380,14 +392,15 @@ def validate(config: Config) -> Config:
         raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
     if not 0 < config.data.select <= 1:
         raise GanvasError(f"data.select is {config.data.select}; it must be above 0 and at most 1.")
-    names = [term.name for term in config.objective.terms]
+    named = set[str]()
     for term in config.objective.terms:
-        if names.count(term.name) > 1:
+        if term.name in named:
             raise GanvasError(
                 f"Term {term.name!r} is named twice. Give it once, with the weight that you mean."
             )
         if not (term.weight is None or term.weight >= 0) or not (term.interval is None or term.interval >= 1):
             raise GanvasError(f"Term {term.name!r} needs weight >= 0 and interval >= 1.")
+        named.add(term.name)
     if not 0 <= config.data.holdout < 0.9:
         raise GanvasError(f"data.holdout is {config.data.holdout}; it must be between 0 and 0.9.")
     if not 0 <= config.data.fold * config.data.holdout < 1:

@@ -1,5 +1,6 @@
 """Where and in what number format to compute, and seeded random streams."""
 
+import operator
 import platform
 
 import torch
@@ -15,7 +16,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise GanvasError(f"Unknown device {name!r}. Use auto, cpu, cuda or mps.") from error
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(device.type, False):
@@ -50,6 +51,10 @@ def stream(seed: int, name: str, device: torch.device | str = "cpu") -> torch.Ge
 
     CPU streams are used where results should not depend on the device (sampling, previews).
     """
+    try:
+        seed = operator.index(seed)
+    except TypeError as error:
+        raise GanvasError(f"seed is {seed!r}; it must be a whole number.") from error
     mixed = seed * 0x9E3779B97F4A7C15 % 2**63
     for letter in name.encode():
         mixed = (mixed ^ letter) * 0x100000001B3 % 2**63

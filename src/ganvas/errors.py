@@ -4,8 +4,11 @@ Each message says what was wrong, what was expected and what to type.
 """
 
 import errno
+import os
+import reprlib
 import sys
 from importlib import metadata
+from typing import Any
 
 
 class GanvasError(Exception):
@@ -18,6 +21,17 @@ class TrainingError(GanvasError):
 
 class Interrupted(TrainingError):
     """A series of runs that was stopped by Ctrl-C or a signal. Exit code 130."""
+
+
+def expect(value: Any, kinds: type | tuple[type, ...], name: str, wanted: str) -> None:
+    """Raise `GanvasError` unless `value` is of one of the kinds; `name` and `wanted` say it: `data is 5; it must be ...`."""
+    if not isinstance(value, kinds):
+        shown = " ".join(reprlib.repr(value).split())
+        raise GanvasError(f"{name} is {shown}; it must be {wanted}.")
+
+
+PATH: tuple[type, ...] = (str, os.PathLike)
+"""What a path may be."""
 
 
 def explain_os_error(error: OSError, doing: str) -> GanvasError:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, expect
 from ganvas.model import Model, ModelInfo, draw_prior
 from ganvas.networks import GeneratorBase, StyleBased
 
@@ -126,6 +126,13 @@ def wrap(
     if type(latent_dim) is not int or latent_dim < 1 or prior not in get_args(Prior):
         raise GanvasError(
             f"wrap needs latent_dim of at least 1 and a prior of normal, uniform or sphere, got {latent_dim}, {prior!r}."
+        )
+    for name, numbers in (("shape", shape), ("latent_shape", latent_shape), ("value_range", value_range)):
+        wanted = "numbers in brackets, say value_range=(0, 1) or shape=(1, 28, 28)"
+        expect(numbers, (tuple, list, type(None)), name, wanted)
+    if value_range is not None and len(value_range) != 2:
+        raise GanvasError(
+            f"value_range is {value_range!r}; it must be the lowest and the highest value, say (0, 1)."
         )
     if latent_shape is not None and prod(latent_shape) != latent_dim:
         raise GanvasError(f"latent_shape {latent_shape} has not the {latent_dim} numbers of latent_dim.")

@@ -16,7 +16,7 @@ from ganvas import arrays, dist, io, networks, pictures
 from ganvas.checkpoint import check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
-from ganvas.errors import GanvasError, counted, printable
+from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
 from ganvas.runs import open_run
@@ -194,7 +194,10 @@ class Model:
 
         Each depends on its number and the seed alone, and costs a block of `BLOCK` wherever it is.
         """
-        rows = torch.as_tensor(numbers, dtype=torch.long).reshape(-1)
+        try:
+            rows = torch.as_tensor(numbers, dtype=torch.long).reshape(-1)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise GanvasError(f"numbers is {numbers!r}; samples are numbered from 0, say [0, 7].") from error
         found = torch.empty(len(rows), self.latent_dim)
         if len(rows) and rows.min() < 0:
             raise GanvasError(f"Samples are numbered from 0, got {int(rows.min())}.")
@@ -274,6 +277,7 @@ class Model:
                 f"without its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it "
                 "again."
             )
+        expect(path, PATH, "path", "the name of a .safetensors file")
         path = Path(path)
         if path.suffix != ".safetensors":
             raise GanvasError(f"A model is written as .safetensors, got {path.name!r}.")
@@ -367,6 +371,9 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
 
     Raises `GanvasError` when there is nothing there, or the file is damaged, foreign or newer than this version.
     """
+    expect(
+        path, PATH, "model", "a run or snapshot folder, a .safetensors file, or the name of a packaged model"
+    )
     file = find_generator(Path(path))
     generator, config, header = read_network(file, "generator", networks.build_generator)
     generator.eval().requires_grad_(False)

@@ -1,13 +1,26 @@
 """What one asks of a training: every field is a flag of `ganvas train` and a keyword of `ganvas.train`."""
 
 import dataclasses
-from collections.abc import Mapping
+import numbers
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ganvas.config import Resize
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, expect
 from ganvas.registry import did_you_mean
+
+Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""What is trained on: a name or a path, or several."""
+
+SIMPLE: dict[Any, tuple[type, str]] = {
+    str: (str, "a name"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    bool: (bool, "True or False"),
+}
+"""Types of options -> what is taken for one, and how a message calls it."""
 
 
 def option(default: Any, text: str, resumable: str = "") -> Any:
@@ -68,11 +81,17 @@ class TrainOptions:
     )
 
     def __post_init__(self) -> None:
-        """One name instead of several is taken, too. Raises `GanvasError` for what is no name."""
-        for name in ("preset", "network", "loss"):
+        """One name instead of several is taken, too, and NumPy's numbers. Raises `GanvasError` for other types."""
+        for name, hint in get_type_hints(TrainOptions).items():
             value = getattr(self, name)
-            if not isinstance(value, str | None):
-                raise GanvasError(f"{name} is {value!r}; it must be a name.")
+            kind = next((each for each in get_args(hint) if each is not type(None)), hint)
+            if get_origin(kind) is Literal:
+                kind = str
+            if kind not in SIMPLE or (value is None and kind is not bool):
+                continue
+            taken, wanted = SIMPLE[kind]
+            expect(value, () if isinstance(value, bool) and kind is not bool else taken, name, wanted)
+            object.__setattr__(self, name, kind(value))
         for name in ("penalty", "term", "augment"):
             value = getattr(self, name)
             if value is None:

@@ -191,17 +191,24 @@ LEADER = {"arrowstyle": "-", "color": "grey", "lw": 0.6}
 """The line from a label that had to move to what it names (`arrowprops`)."""
 
 
-def move_apart(figure: "Figure", labels: "Sequence[Annotation]") -> None:
+def move_apart(figure: "Figure", labels: "Sequence[Annotation]", clear: float = 0.0) -> None:
     """Move labels, placed in offset points, so that each lies within its axes and none over another.
 
-    Sideways into the axes, then up or down by the least way that is free.
+    Sideways into the axes, then up or down by the least way that is free. `clear` is how far, in pixels, they keep
+    from the points that they name; at 0 they may lie on them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
     figure.tight_layout()
     renderer = FigureCanvasAgg(figure).get_renderer()
     taken: dict[int, list[Any]] = {}
+    for label in labels if clear else []:
+        assert label.axes is not None
+        x, y = label.axes.transData.transform(label.xy)
+        point = Bbox.from_bounds(x - clear, y - clear, 2 * clear, 2 * clear)
+        taken.setdefault(id(label.axes), []).append(point)
     for label in labels:
         assert label.axes is not None
         label.update_positions(renderer)

@@ -47,6 +47,9 @@ SMALL = presets.add(
     "default for images of 8 to 64 px: dcgan pair, lazy R1, minibatch std, EMA; good within CPU minutes",
 )
 
+# Makhzani et al. 2015 take 8 numbers for MNIST: more leave directions of z that no image's code ever reaches, and what is drawn
+# there is half formed. Frechet distance after 40 kimg of the digits, one seed: 12.5 with 16 numbers, 7.9 with 8, 5.1 with
+# small batches, a faster critic of codes and a faster autoencoder besides; 6.3 with 12.
 AAE = presets.add(
     "aae",
     Config(
@@ -54,13 +57,13 @@ AAE = presets.add(
         method=MethodConfig("aae"),
         network=NetworkConfig(
             "dcgan",
-            latent_dim=16,
+            latent_dim=8,
             generator={"channels": 48, "last_up": True, "refine": True},
             critic={"channels": 32, "minibatch_std": False},
         ),
         objective=ObjectiveConfig("non-saturating", penalties=(PenaltyConfig("r1", weight=0.1),)),
-        optimizer=OptimizerConfig("adam", 1e-3, 5e-4, beta1=0.5, beta2=0.99, schedule="cosine"),
-        training=TrainingConfig(kimg=400.0, batch=64, ema_kimg=10.0, ema_rampup=0.05, snapshot_kimg=50.0),
+        optimizer=OptimizerConfig("adam", 2e-3, 2e-3, beta1=0.5, beta2=0.99, schedule="cosine"),
+        training=TrainingConfig(kimg=400.0, batch=32, ema_kimg=10.0, ema_rampup=0.05, snapshot_kimg=50.0),
     ),
     "adversarial autoencoder: an encoder comes with the generator; reconstructs, and draws from a normal z",
 )

@@ -2,17 +2,24 @@
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, expect
 
 T = TypeVar("T")
+CallableT = TypeVar("CallableT", bound=Callable[..., Any])
+EntryT = TypeVar("EntryT", bound=Callable[..., Any])
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
     """`" Did you mean 'dcgan'?"` when something is close, else an empty string."""
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def summary_of(entry: object) -> str:
+    """The first line of its docstring, which `ganvas list` prints."""
+    return (entry.__doc__ or "").strip().split("\n")[0]
 
 
 class Registry(Generic[T]):
@@ -35,12 +42,13 @@ class Registry(Generic[T]):
         """Decorator form of `add`; the first line of the docstring is the summary."""
 
         def decorate(entry: T) -> T:
-            return self.add(name, entry, (entry.__doc__ or "").strip().split("\n")[0])
+            return self.add(name, entry, summary_of(entry))
 
         return decorate
 
     def get(self, name: str) -> T:
         """The entry called `name`; raises `GanvasError` with the closest name when there is none."""
+        expect(name, str, self.kind, "a name")
         if name not in self._entries:
             known = ", ".join(self._entries)
             raise GanvasError(
@@ -57,3 +65,20 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+
+class FactRegistry(Registry[EntryT]):
+    """A registry of functions with what has to be known of each before it is called: `entry(function, **facts)`."""
+
+    def __init__(self, kind: str, entry: Callable[..., EntryT]) -> None:
+        super().__init__(kind)
+        self._entry = entry
+
+    def register(self, name: str, **facts: Any) -> Callable[[CallableT], CallableT]:
+        """Decorator of the function; `facts` are the further fields of its entry. The function stays what it is."""
+
+        def decorate(function: CallableT) -> CallableT:
+            self.add(name, self._entry(function, **facts), summary_of(function))
+            return function
+
+        return decorate

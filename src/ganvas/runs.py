@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from ganvas import io
 from ganvas.config import Config, read_config, to_dict
-from ganvas.errors import GanvasError, explain_os_error, printable
+from ganvas.errors import PATH, GanvasError, expect, explain_os_error, printable
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
@@ -329,6 +329,7 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
 
 def open_run(path: str | os.PathLike[str]) -> Run:
     """The run at `path`; raises `GanvasError` when it is not one."""
+    expect(path, PATH, "path", "a run folder")
     run = Run(Path(path))
     if not run.path.is_dir():
         raise GanvasError(f"No such run folder: {run.path}.")

@@ -1,5 +1,6 @@
 """What the parts expect of each other. `B` is the batch size, `C H W` an image, `Z` the latent length."""
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -8,6 +9,12 @@ Shape = tuple[int, ...]
 """(C, H, W) of an image or (D,) of a point."""
 Batch = tuple[Tensor, Tensor | None]
 """Samples (B, ...) and labels (B,) or None."""
+Progress = Callable[[str, int, int], None]
+"""Hears (what is being done, how much of it is done, of how much): `progress` of every function that takes long."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A `Progress` that nobody hears."""
 
 
 @runtime_checkable

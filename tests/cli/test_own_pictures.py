@@ -18,7 +18,7 @@ from ganvas.cli import _shared, main
 from ganvas.config import AugmentConfig, Config, TrainingConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import load_data_of
+from ganvas.model_data import load_data_of
 from ganvas.training.hints import hints
 from ganvas.web.opening import open_renderer
 from tests.conftest import TINY
@@ -377,5 +377,5 @@ def test_what_is_said_fits_the_run() -> None:
     assert said(2000, [0, 1, 2, 0] * 500, {}) == []
     assert said(500, [0, 1, 2, 0] * 125, {"kimg": 500.0}) == []
     assert said(2000, [0, 2] * 1000, {}) == [
-        "No image of 1 of 3 classes is trained on: y. They cannot be learnt."
+        "No image of 1 of 3 classes is trained on: y. It cannot be learnt."
     ]

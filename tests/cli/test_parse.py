@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, get_args, get_origin
 
 import pytest
@@ -135,6 +136,21 @@ def test_help_can_be_read(command: str, capsys: pytest.CaptureFixture[str]) -> N
             text = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
             assert f"(default: {text})" in flat
     assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith(("Example", "usage")))
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_help_breaks_lines_by_the_terminal_alone(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a line of the source ended, one of the help did, in the middle of a sentence."""
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    for line, following in pairwise(lines):
+        margins = [len(each) - len(each.lstrip()) for each in (line, following)]
+        if margins[0] == margins[1] > 8 and following:
+            assert len(f"{line} {following.split()[0]}") > 90, f"{following.split()[0]!r} fits behind: {line}"
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("completion", "demo", "list")])

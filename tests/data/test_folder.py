@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import tracemalloc
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -298,7 +299,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
     assert data.labels is None, "a hidden folder is no class"
     assert data.notes == (
         "Left out: 3 hidden (.DS_Store, .ipynb_checkpoints and 1 more); 2 .heic (c.heic, d.heic); 1 .txt (e.txt); "
-        "1 links to nothing (gone.png); 1 without a suffix (Makefile). Save .heic as PNG or JPEG to have them read.",
+        "1 link to nothing (gone.png); 1 without a suffix (Makefile). Save .heic as PNG or JPEG to have them read.",
     )
 
 
@@ -325,7 +326,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert data.class_names == ("again", "cats")
     assert data.labels is not None
     assert data.labels.tolist() == [0, 0, 1, 1]
-    assert data.notes == ("Left out: 1 links to a folder that is read already (dogs).",)
+    assert data.notes == ("Left out: 1 link to a folder that is read already (dogs).",)
 
 
 @pytest.mark.parametrize("target", ["cats", ".", "..", "/"])
@@ -351,7 +352,7 @@ def test_loops_are_refused(tmp_path: Path, target: str) -> None:
         ),
         (["train/0.png", "test/1.png"], (), None, "parts of one set and not"),
         (["mine/0.png", "mine/1.png"], (), None, None),
-        (["cats/0.png", "dogs/1.png", "x.png"], (), None, "1 of 3 pictures lie beside the 2 sub-folders"),
+        (["cats/0.png", "dogs/1.png", "x.png"], (), None, "1 of 3 pictures lies beside the 2 sub-folders"),
     ],
 )
 def test_labels_are_found(
@@ -375,7 +376,7 @@ def test_a_stray_picture_does_not_cost_the_labels(image_folder: Path) -> None:
     data = load_dataset(str(image_folder))
     assert data.class_names == ("cats", "dogs")
     assert len(data) == 12
-    assert data.notes == ("Left out 1 of 13 pictures, which lie beside the class folders: cover.png.",)
+    assert data.notes == ("Left out 1 of 13 pictures, which lies beside the class folders: cover.png.",)
 
 
 def test_numbered_classes_keep_their_natural_order(tmp_path: Path) -> None:
@@ -601,3 +602,19 @@ def test_damaged_zip(tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-10])
     with pytest.raises(GanvasError, match=r"not a readable .zip"):
         load_dataset(str(archive))
+
+
+def test_what_is_left_out_is_counted_in_the_singular_and_the_plural(tmp_path: Path) -> None:
+    folder = written(tmp_path / "mine", "a.png", "b.png")
+    (folder / "gone").symlink_to(folder / "nothing")
+    (note,) = load_dataset(str(folder)).notes
+    assert note == "Left out: 1 link to nothing (gone)."
+    (folder / "lost").symlink_to(folder / "nothing")
+    (note,) = load_dataset(str(folder)).notes
+    assert note == "Left out: 2 links to nothing (gone, lost)."
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's own, of the name
+        for name in ("a.png", "b.png", "b.png"):
+            archive.write(folder / "a.png", name)
+    (note,) = load_dataset(str(tmp_path / "twice.zip")).notes
+    assert note == "Left out: 1 member named as another (b.png)."

@@ -16,7 +16,8 @@ from ganvas.cache import cache_folder
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, arrays, idx, origin
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import class_names, data_config_of, load_data_of, open_attribute, real_images_of
+from ganvas.latent.attributes import open_attribute
+from ganvas.model_data import class_names, data_config_of, load_data_of, real_images_of
 from ganvas.training import Result
 from ganvas.web.opening import open_renderer
 from tests.test_model import rewrite

@@ -158,3 +158,29 @@ def test_bad_features_are_noticed() -> None:
         embed(open_extractor(lambda images: images.float() / 0 * 0, device="cpu"), [IMAGES])
     with pytest.raises(GanvasError, match="empty"):
         embed(Raw(), [])
+
+
+def written(path: Path, **change: object) -> Path:
+    """A classifier's file with another header."""
+    network = classifier.Classifier((1, 64, 64), 10)
+    io.save_tensors(path, network.state_dict(), {"kind": "classifier", "name": "x", **network.spec, **change})
+    return path
+
+
+@pytest.mark.parametrize(
+    "shape", [[1, 2048, 2048], [1, 8, 65_536], [1, 0, 64], [7, 64, 64], [1, 64], [1, 64, 64, 64]]
+)
+def test_a_classifier_of_huge_pictures_is_refused(tmp_path: Path, shape: list[int]) -> None:
+    """Its weights know nothing of the size, to which all images are brought: 17 GB of 2048 px."""
+    with pytest.raises(GanvasError, match="does not fit its own config"):
+        classifier.load(written(tmp_path / "x.safetensors", shape=shape), CPU)
+
+
+def test_few_large_pictures_are_looked_at_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = classifier.load(written(tmp_path / "x.safetensors", shape=[1, 1024, 1024]), CPU)
+    seen: list[int] = []
+    extractor.network.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    found = extractor(IMAGES[:6])
+    assert seen == [4, 2]
+    assert found.logits is not None
+    assert (found.features.shape, found.logits.shape) == ((6, 64), (6, 10))

@@ -384,3 +384,17 @@ def test_directions_from_outside_are_checked(
     rewrite(path, path, {"directions": [{**row, **change}]}, tensors)
     with pytest.raises(GanvasError, match=message):
         load_directions(path, model)
+
+
+def test_layers_that_the_model_lacks_are_refused(tmp_path: Path) -> None:
+    """Moving along them ended in an IndexError."""
+    model = ganvas.load("fashion", device="cpu")
+    path = tmp_path / "d.safetensors"
+    for name in ("w", "w+"):
+        space = open_space(model, name)
+        found = find(space, "random", 1)
+        save(path, [replace(found[0], layers=(3,))])
+        assert load_directions(path, model)[0].layers == (3,)
+        save(path, [replace(found[0], layers=(4,))])
+        with pytest.raises(GanvasError, match=r"has the layers \(4,\), this model 4"):
+            load_directions(path, model)

@@ -206,3 +206,21 @@ def test_a_label_alone_stays_at_its_place() -> None:
     label = axes.annotate("alone", (0.5, 0.5), (3, 4), textcoords="offset points")
     pictures.move_apart(figure, [label])
     assert label.xyann == (3, 4)
+
+
+def test_labels_keep_clear_of_the_points_that_they_name() -> None:
+    """In the picture of `ganvas improve` a name lay across another sampler's point."""
+    figure = Figure()
+    axes = figure.add_subplot()
+    places = [(0.3 + 0.01 * i, 0.5 + 0.002 * i) for i in range(5)]
+    axes.scatter(*zip(*places, strict=True))
+    labels = [
+        axes.annotate("a long name", place, (6, 3), textcoords="offset points", arrowprops=pictures.LEADER)
+        for place in places
+    ]
+    pictures.move_apart(figure, labels, clear=5)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for label in labels:
+        box = Text.get_window_extent(label, renderer)
+        for x, y in axes.transData.transform(places):
+            assert not (box.x0 - 4 < x < box.x1 + 4 and box.y0 - 4 < y < box.y1 + 4)

@@ -151,7 +151,7 @@ def test_walks_by_command(
     ("flags", "message"),
     [
         (["--out", "walk.mp5"], "as a film; use .gif, .webp, .mp4"),
-        (["--keys", "1"], "at least 2 keys"),
+        (["--keys", "1"], "keys is 1; it must be at least 2"),
         (["--space", "ww"], "no space 'ww'"),
         (["--kind", "mixing", "--out", "a.gif"], "table of pictures"),
     ],

@@ -73,7 +73,7 @@ def test_what_is_no_model_is_said(model: ganvas.Model) -> None:
             GanvasError, match=r"Expected a Model or one of its spaces, got a \w+. Open one: ganvas.load"
         ):
             ganvas.walk(wrong)
-    with pytest.raises(GanvasError, match="at least 2 keys"):
+    with pytest.raises(GanvasError, match="keys is 1; it must be at least 2"):
         ganvas.walk(model, keys=1)
     space = ganvas.open_space(model, "z")
     with pytest.raises(GanvasError, match="This is the space 'z'"):

@@ -119,3 +119,16 @@ def test_the_published_generator_written_out() -> None:
     drawn = F.conv2d(x, w["to_image.2.weight"] / 4**0.5, w["to_image.2.bias"])
     torch.testing.assert_close(g(z), drawn.float(), atol=1e-5, rtol=1e-5)
     assert drawn.abs().max() > 1, "no tanh"
+
+
+@pytest.mark.parametrize(("level", "taken"), [(-1.0, 0.0), (-1e9, 0.0), (-3e38, 0.0), (3e38, 3.0)])
+def test_a_level_that_no_schedule_gives_is_the_nearest_one(level: float, taken: float) -> None:
+    """In a file it may be anything, and the critic took 2 to its power."""
+    generator, critic = pair()
+    z, x = torch.randn(4, 6), torch.randn(4, 1, 32, 32)
+    found = []
+    for each in (level, taken):
+        for network in (generator, critic):
+            network.level.fill_(each)  # type: ignore[operator, union-attr]
+        found.append((generator(z), critic(x)))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

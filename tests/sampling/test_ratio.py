@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,32 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 import ganvas
+from ganvas import io
 from ganvas.cli import main
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
-from ganvas.features import open_extractor
+from ganvas.features import classifier, open_extractor
 from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent import LatentZ, open_space
 from ganvas.model import Model
 from ganvas.networks.layers import MinibatchStd
-from ganvas.sampling import LogRatio, Truncated, fit_ratio, independent_extractor, repair, samplers
+from ganvas.sampling import (
+    LogRatio,
+    Truncated,
+    calibrate_model,
+    critics,
+    fit_ratio,
+    independent_extractor,
+    repair,
+    samplers,
+)
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.improve import Judge, Outcome, pareto
+from ganvas.sampling.improve import Evaluator, Outcome, pareto, written
 from ganvas.sampling.improve import improve as improve_model
+from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.settings import Setting, at_budget, settings
-from ganvas.sampling.store import home_of
+from ganvas.sampling.store import best_of, home_of
 from ganvas.training import Result
 from tests.metrics.test_evaluate import album, unequal_digits
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
@@ -202,7 +214,7 @@ def test_improve_finds_a_sampler_and_says_when_nothing_helps() -> None:
     ratio = fit_ratio(space, exact(4000, 2), critic=lambda samples, labels: log_ratio(samples))
     from ganvas.features import open_extractor
 
-    judge = Judge(open_extractor("raw", data, "cpu"), data)
+    judge = Evaluator(open_extractor("raw", data, "cpu"), data)
     tried = [
         Setting("prior"),
         at_budget("budget", 10),
@@ -233,7 +245,7 @@ def test_a_perfect_conditional_generator_of_unequal_classes_is_judged_as_its_dat
     images, labels = data.take(torch.arange(len(data)))
     model = album(data)
     ratio = fit_ratio(LatentZ(model), images, labels, critic=lambda x, y: x.flatten(1).mean(1))
-    judge = Judge(open_extractor("classifier-digits", device="cpu"), data)
+    judge = Evaluator(open_extractor("classifier-digits", device="cpu"), data)
     found = improve_model(model, ratio, judge, n=500, tried=[Setting("prior")])
     assert found.rows[0].values["frechet"] < 0.5
     assert found.before.values["coverage"] > 0.95
@@ -323,7 +335,7 @@ def test_commands_calibrate_improve_and_sample(
 
 def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     """The features critic: a head on the bundled classifier, differentiable down to the latent."""
-    from ganvas.latent.attributes import classifier_of
+    from ganvas.model_data import classifier_of
 
     model = ganvas.load("fashion", device="cpu", critic=False)
     seen = classifier_of(model)
@@ -339,7 +351,7 @@ def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     assert slope.abs().sum() > 0
 
     held_out = Dataset("noise", noise, (1, 28, 28), "noise", torch.zeros(300).long(), ("noise",))
-    judge = Judge(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
+    judge = Evaluator(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
     with pytest.raises(GanvasError, match="cannot judge what it guides"):
         improve_model(model, ratio, judge, budget=1, n=100)
     with pytest.raises(GanvasError, match="classifier-fashion-mnist, which cannot judge what it guides"):
@@ -368,6 +380,22 @@ def test_an_extractor_that_did_not_guide_is_trained_on_what_was_not_held_out(
     assert judge.network.spec["body"] == "residual" != bundled.network.spec["body"]
     assert judge.id == independent_extractor(ratio, held_out, device="cpu").id
     assert [path.parent.name for path in tmp_path.rglob("*.safetensors")] == ["extractors"]
+
+
+def test_one_call_calibrates_and_measures_on_halves_that_share_no_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`improve_model` judges on what `calibrate_model` gave back, by an extractor that did not guide."""
+    model = album(load_dataset("digits"))
+    improved = improve_whole(model, "digits", n=100, budget=2, critic="fresh", extractor="raw", device="cpu")
+    ratio, held_out = calibrate_model(model, "digits", critic="fresh", judged=True)
+    assert improved.about == {
+        "data": "digits", "budget": 2, "n": 100, "seed": 0, "extractor": "raw", "real": len(held_out)
+    }  # fmt: skip
+    assert improved.ratio.report == ratio.report
+    assert improved.found.before.setting == Setting("prior")
+    with pytest.raises(GanvasError, match="Unknown objective"):
+        improve_whole(model, "digits", n=100, critic="fresh", extractor="raw", objective="fid")  # type: ignore[arg-type]
 
 
 class Classes(nn.Module):
@@ -444,3 +472,52 @@ def test_a_ratio_from_outside_is_checked(
     given = None if tensors is None else tensors(load_file(path))
     with pytest.raises(GanvasError, match=message):
         LogRatio.load(rewrite(path, tmp_path / "bad.safetensors", change, given), model)
+
+
+def test_settings_and_measures_can_be_told_apart() -> None:
+    """The table of `ganvas improve` had a sampler called `ex2 1 3 1`, and its words `0.88` beside `0.882`."""
+    assert Setting("budget", {"candidates": 10}).label == "budget 10"
+    assert Setting("ex2", {"steps": 1, "candidates": 3}).label == "ex2 steps=1 candidates=3"
+    assert [written(value) for value in (0.88, 0.8951, 36.04)] == ["0.880", "0.895", "36.0"]
+
+
+@pytest.mark.parametrize(
+    ("best", "message"),
+    [
+        ({"sampler": "budget", "options": {"n": 5}}, "no such option"),
+        ({"sampler": "budget", "options": {"generator": 1}}, "no such option"),
+        ({"sampler": "prior", "options": {"callback": "x"}}, "no such option"),
+        ({"sampler": "langevin", "options": {"steps": "x"}}, "expected a value like"),
+        ({"sampler": "budget", "options": {"budget": [1]}}, "expected a value like"),
+        ({"sampler": "budget", "options": {"budget": True}}, "expected a value like"),
+        ({"sampler": "metropolis", "options": {"steps": 10_000_000}}, "may say 10,000 at most"),
+        ({"sampler": "polarity", "options": {"bank": 10_000_000}}, "may say 10,000 at most"),
+        ({"sampler": "resample", "options": {"candidates": 2**63}}, "may say 10,000 at most"),
+    ],
+)
+def test_a_recommendation_from_anybody(best: dict[str, Any], message: str) -> None:
+    """A run is passed on with its improve.json: it chose hours, or ended in a traceback."""
+    model = ganvas.load("fashion", device="cpu")
+    path = home_of(model) / "improve.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"best": best}))
+    with pytest.raises(GanvasError, match=message):
+        best_of(model)
+
+
+def test_every_setting_that_improve_tries_is_read_again() -> None:
+    model = ganvas.load("fashion", device="cpu")
+    path = home_of(model) / "improve.json"
+    for budget in (1, 10, 1000):
+        for setting in settings(model, budget):
+            io.write_json(path, {"best": asdict(setting)})
+            assert best_of(model) == setting
+
+
+def test_a_ratio_whose_guide_sees_huge_pictures_is_refused() -> None:
+    """All samples are brought to the size that its header says."""
+    model = ganvas.load("fashion", device="cpu")
+    guide = classifier.Classifier((1, 128, 128), 10)
+    assert critics.build(guide.spec, model)
+    with pytest.raises(GanvasError, match="1024 x 1024 px; for this model they have 128 px at most"):
+        critics.build({**guide.spec, "shape": [1, 1024, 1024]}, model)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from ganvas.report.verdicts import Verdict
 from ganvas.training import display as module
 from ganvas.training.display import Display
-from ganvas.training.verdicts import Verdict
 
 COLLAPSE = Verdict("mode collapse", "problem", "the spread of a batch is 10% of the real one.", "Try this.")
 NOTE = Verdict("still improving", "note", "the distance fell.", "Train on.")

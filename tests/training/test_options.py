@@ -1,5 +1,6 @@
 """A request from Python: what does not fit is named before anything is opened."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import ganvas
 from ganvas.config import Config, ObjectiveConfig, TermConfig, differences
 from ganvas.errors import GanvasError
 from ganvas.options import TrainOptions
+from ganvas.presets import presets
 from ganvas.training import plan
 
 
@@ -52,3 +54,30 @@ def test_a_difference_is_said_in_some_lines_however_long_the_list() -> None:
     (found,) = differences(Config(), Config(objective=ObjectiveConfig(terms=terms)))
     assert found.startswith("objective.terms: [] -> [{'name': 't0'")
     assert len(found) < 400
+
+
+@pytest.mark.parametrize(
+    ("preset", "own"),
+    [
+        ("hour", TermConfig("path-length", 3.0, interval=8)),
+        ("small", TermConfig("latent-optimisation", 0.9, interval=1, options={"damping": 0.7})),
+    ],
+)
+def test_a_weight_leaves_the_rest_of_a_preset_s_term(
+    preset: str, own: TermConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--term path-length=0.5` over a preset's entry dropped its interval and its options."""
+    config = presets.get(preset)
+    changed = replace(config, objective=replace(config.objective, terms=(own,)))
+    monkeypatch.setitem(presets._entries, preset, changed)
+    for asked, weight in ((f"{own.name}=0.5", 0.5), (own.name, own.weight)):
+        found, _ = plan("digits", preset=preset, term=asked, device="cpu")
+        assert found.objective.terms == (replace(own, weight=weight),)
+    found, _ = plan("digits", preset=preset, term=["mode-seeking=0.2", f"{own.name}=0"], device="cpu")
+    assert found.objective.terms == (replace(own, weight=0.0), TermConfig("mode-seeking", 0.2, 1))
+
+
+def test_a_term_that_is_named_twice_is_refused() -> None:
+    twice = [{"name": name} for name in ("top-k", "mode-seeking", "top-k")]
+    with pytest.raises(GanvasError, match="Term 'top-k' is named twice"):
+        plan("digits", settings={"objective.terms": twice}, device="cpu")

@@ -18,12 +18,13 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import io
+from ganvas import io, report
 from ganvas.cli import main
 from ganvas.config import replace_at, to_dict
 from ganvas.errors import GanvasError
+from ganvas.report import verdicts
 from ganvas.runs import Run
-from ganvas.training import Result, describe, plan, report, state, verdicts
+from ganvas.training import Result, describe, plan, state
 from ganvas.training.gan import GanMethod
 from tests.conftest import TINY, same_tensors
 from tests.training.test_train import stop_at, weights
@@ -266,7 +267,7 @@ def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyP
 
     watched = {"training.monitor_kimg": 0.064, "training.snapshot_kimg": 0.128}
     with monkeypatch.context() as patch:
-        patch.setattr(verdicts, "judge", collapse)
+        patch.setattr(verdicts, "of", collapse)
         patch.setattr(verdicts, "suspicious", lambda records: False)
         stop_at(patch, 16, signal.SIGTERM)
         half = tiny_train(kimg=0.64, on_collapse="rollback", settings=watched)
@@ -283,7 +284,7 @@ def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyP
         set_step(self, *arguments)
 
     monkeypatch.setattr(GanMethod, "step", watching)
-    monkeypatch.setattr(verdicts, "judge", lambda records: [])
+    monkeypatch.setattr(verdicts, "of", lambda records: [])
     resumed = ganvas.train(resume=half.run.path, quiet=True, report=False)
     assert rates == {0.25}
     assert io.read_header(resumed.run.state_path)["rollbacks"] == 2
@@ -403,7 +404,9 @@ def test_classes_without_samples_are_said(tmp_path: Path, capsys: pytest.Capture
             str(tmp_path / "a.npz"), conditional=conditional, kimg=0.064, batch=16, device="cpu", out=tmp_path / "runs",
             report=False, settings=TINY,
         )  # fmt: skip
-        assert ("1 of 3 classes have no training samples: 2." in capsys.readouterr().err) == conditional
+        said = capsys.readouterr().err
+        assert said.count("No image of 1 of 3 classes is trained on: 2. It cannot be learnt.") == 1
+        assert "no training samples" not in said, "once is enough"
 
 
 def test_places_that_can_not_be_written(
@@ -475,7 +478,7 @@ def test_figures_that_no_evaluation_wrote(tiny_train: Train) -> None:
         for k, v in ((1, 1e308), (2, -5.0), (3, 1.0), (4, 2.0))
     ]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in hostile))
-    assert report.evidence.curve(run) is not None
+    assert report.artifacts.curve(run) is not None
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [*odd, row]))
     assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
 

@@ -15,10 +15,10 @@ import ganvas
 from ganvas.cli import main
 from ganvas.errors import TrainingError
 from ganvas.features import open_extractor
+from ganvas.report import verdicts
+from ganvas.report.page import signals, write_report
 from ganvas.runs import Run
-from ganvas.training import verdicts
 from ganvas.training.gan import GanMethod
-from ganvas.training.report import signals, write_report
 
 SIGNALS = Path(__file__).with_name("demo_signals.csv")
 WATCHED = {"training.log_kimg": 1.0, "training.monitor_kimg": 1.0, "network.generator.channels": 16}
@@ -207,13 +207,13 @@ def line(**changes: float) -> dict[str, Any]:
 )
 def test_each_rule_alone(changes: dict[str, float], name: str) -> None:
     good, bad = [line() for _ in range(20)], [line(**changes) for _ in range(20)]
-    assert name not in [v.name for v in verdicts.judge(good)]
-    (verdict,) = verdicts.judge(bad)
+    assert name not in [v.name for v in verdicts.of(good)]
+    (verdict,) = verdicts.of(bad)
     assert verdict.name == name
     assert verdict.kind == "problem"
     assert verdict.fix
     one_odd = [*good[:-1], bad[0]]
-    assert name not in [v.name for v in verdicts.judge(one_odd)], "one odd measurement is no verdict"
+    assert name not in [v.name for v in verdicts.of(one_odd)], "one odd measurement is no verdict"
 
 
 def test_accuracy_at_its_best_is_no_weakness() -> None:
@@ -222,7 +222,7 @@ def test_accuracy_at_its_best_is_no_weakness() -> None:
 
 
 def names(records: list[dict[str, Any]]) -> list[str]:
-    return [verdict.name for verdict in verdicts.judge(records)]
+    return [verdict.name for verdict in verdicts.of(records)]
 
 
 def follow(records: list[dict[str, Any]]) -> list[list[str]]:
@@ -305,7 +305,7 @@ def test_a_verdict_ends(changes: dict[str, float], name: str) -> None:
 
 def test_a_distance_is_never_shown_below_zero() -> None:
     """The estimate is unbiased: at the truth half of its values are negative (-0.005 was printed once)."""
-    (verdict,) = verdicts.judge([line(energy=-0.005)] * 30)
+    (verdict,) = verdicts.of([line(energy=-0.005)] * 30)
     assert verdict.name == "levelled off"
     assert "0.000" in verdict.text
     assert "-0.0" not in verdict.text
@@ -315,7 +315,7 @@ def test_over_fitting_is_not_claimed_on_a_probe_too_small_to_tell() -> None:
     """45 % with an error of 20 % is what 20 images that nothing over-fits give now and then; with 5 % it is over-fitting."""
     wide, narrow = ([line(overfit=0.45, overfit_error=e, accuracy_train=0.9)] * 20 for e in (0.2, 0.05))
     assert "critic over-fitting" not in names(wide)
-    (verdict,) = verdicts.judge(narrow)
+    (verdict,) = verdicts.of(narrow)
     assert "45% (error 5%)" in verdict.text
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 import types
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -45,7 +46,8 @@ def prepared(run: Run, name: str) -> Run:
         for name, parameter in inspect.signature(run).parameters.items()
         if _is_request(parameter)
     }
-    doc = inspect.cleandoc(run.__doc__ or "")
+    # A line is as long as the terminal, not as the source: what goes on in the next one is joined.
+    doc = re.sub(r"\n {5,}", " ", inspect.cleandoc(run.__doc__ or ""))
     for request in requests.values():
         doc += "".join(f"\n    {each.name}: {each.metadata['help']}" for each in _flags(request))
     for parameter in parameters_of(run):

@@ -76,7 +76,7 @@ def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = 
 def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
     """Class numbers of --labels: names of the model's classes first, else numbers from 0."""
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import class_names
+    from ganvas.model_data import class_names
     from ganvas.registry import did_you_mean
 
     if labels is None:

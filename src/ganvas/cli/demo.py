@@ -13,8 +13,8 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> int | None:
     from ganvas import pictures
     from ganvas.io import write_bytes
     from ganvas.model import load
+    from ganvas.report import interpolation
     from ganvas.training import train
-    from ganvas.training.report import interpolation
 
     result = train("digits", minutes=minutes, out=out, name="demo")
     if result.stopped == "interrupted":
@@ -23,7 +23,7 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> int | None:
     model = load(path, critic=False)
     pictures.save_samples(model.sample(100), path / "samples.png")
     write_bytes(path / "interpolation.png", pictures.png(interpolation(model)))
-    print(f"Made in {result.seconds / 60:.1f} minutes of training:")
+    print(f"Made in {result.seconds:.0f} seconds of training:")
     print(f"  samples        {path / 'samples.png'}")
     print(f"  interpolation  {path / 'interpolation.png'}")
     print(f"  report         {path / 'report.html'}")

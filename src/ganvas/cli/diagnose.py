@@ -15,12 +15,12 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
         json: Print JSON for programs.
     """
     from ganvas.errors import counted
+    from ganvas.report import verdicts
     from ganvas.runs import open_run
-    from ganvas.training import verdicts
 
     run = open_run(path)
     records = run.stats()
-    found, stretches = verdicts.judge(records), verdicts.history(records)
+    found, stretches = verdicts.of(records), verdicts.history(records)
     probes = verdicts.probes(records)
     if json:
         print(
@@ -73,7 +73,7 @@ def _told(probe: dict[str, Any]) -> list[str]:
     for heading, name, text in TOLD:
         shown = heading or shown
         if name in probe:
-            value = max(0.0, probe[name]) if name == "energy" else probe[name]
+            value = max(0.0, probe[name]) if name in ("energy", "overfit") else probe[name]
             lines.append(f"{shown:8} {text.format(value)}")
             shown = "" if lines else shown
     return lines

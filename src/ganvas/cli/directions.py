@@ -2,12 +2,15 @@
 
 import json as json_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ganvas.latent.directions import Chance, Direction
+    from ganvas.latent.space import LatentSpace
 
 
 def run(
@@ -52,42 +55,26 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    from functools import partial
-
-    import torch
-
-    from ganvas import latent, pictures
+    from ganvas import latent
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError, counted
+    from ganvas.errors import counted
     from ganvas.latent import directions as found_in
     from ganvas.latent.finders import early_layer
-    from ganvas.latent.learned import learn
-    from ganvas.latent.supervised import from_attribute, from_scores, in_words
+    from ganvas.latent.supervised import in_words
+    from ganvas.latent.tools import check_method, find_directions
     from ganvas.model import load
 
     drawn_to = picture or out.with_suffix(".png")
     _shared.outputs(out, ".safetensors")
     _shared.outputs(drawn_to, ".png")
-    if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
-        raise GanvasError(
-            "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
-            "--scores FILE, and no other method takes them."
-        )
+    check_method(method, attribute, scores)
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
-    if scores is not None:
-        found = [from_scores(where, scores, keep, samples, seed)]
-    elif attribute is not None:
-        found = [from_attribute(where, attribute, keep, samples, seed)]
-    elif method == "learned":
-        with _shared.progress() as tell:
-            state = out.with_suffix(".state.safetensors")
-            made = learn(
-                where, count, seed, steps=steps, state=state, progress=partial(tell, "learning directions")
-            )
-        found = found_in.named(where, method, *made, {"seed": seed, "steps": steps})
-    else:
-        found = found_in.find(where, method, count, seed)
+    with _shared.progress() as tell:
+        found = find_directions(
+            where, method, count, seed=seed, attribute=attribute, scores=scores, keep=keep, samples=samples,
+            steps=steps, state=out.with_suffix(".state.safetensors"), progress=tell,
+        )  # fmt: skip
     control = found_in.find(where, "random", 1, seed)
     typical = found_in.chance(where)
     notes = [words for each in found if (words := in_words(each))]
@@ -97,37 +84,11 @@ def run(
         )
     found_in.save(out, found)
     if len(loaded.shape) == 3:
-        amounts = torch.linspace(-reach, reach, 9, device=loaded.device)
-        with torch.no_grad():
-            start = where.numbered(1, seed)
-            rows = [
-                loaded.to_data(
-                    where.decode(found_in.edit(where, start.expand(9, *where.shape), each, amounts))
-                ).cpu()
-                for each in [*found, control[0]]
-            ]
-        heads = [f"{amount:+.3g}" if amount else "as it is" for amount in amounts.tolist()]
-        names = [*(each.name for each in found), "random"]
-        title = f"Sample 0 of seed {seed} moved along directions of {where.name}, strength in sigmas"
-        _shared.write_picture(drawn_to, pictures.sheet(rows, names, heads=heads, title=title, plain=plain))
-    figures = [
-        {
-            "name": d.name,
-            "score": d.score,
-            "sigma": d.sigma,
-            "effect": d.effect,
-            "effect_over_random": typical.times(d.effect)[0],
-            "effect_over_random_error": typical.times(d.effect)[1],
-            "effects": dict(d.effects),
-            "cost": d.cost,
-            "made": dict(d.made),
-        }
-        for d in found
-    ]
+        _shared.write_picture(drawn_to, _drawn(where, [*found, control[0]], reach, seed, plain))
     if json:
         document = {
             "space": where.name, "random_effect": typical.effect, "random_effect_error": typical.error,
-            "directions": figures, "notes": notes, "out": str(out),
+            "directions": [_figures(each, typical) for each in found], "notes": notes, "out": str(out),
         }  # fmt: skip
         print(json_module.dumps(document))
         return
@@ -138,6 +99,31 @@ def run(
         f"{counted(len(found), 'direction')} of {where.name} -> {out}; "
         f"strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
     )
+
+
+def _drawn(where: "LatentSpace", found: "list[Direction]", reach: float, seed: int, plain: bool) -> "Image":
+    """Sample 0 of the seed moved along each, the last of which is the random one."""
+    import torch
+
+    from ganvas import pictures
+    from ganvas.latent.directions import edit
+
+    amounts = torch.linspace(-reach, reach, 9, device=where.model.device)
+    with torch.no_grad():
+        start = where.numbered(1, seed).expand(9, *where.shape)
+        rows = [where.model.to_data(where.decode(edit(where, start, each, amounts))).cpu() for each in found]
+    heads = [f"{amount:+.3g}" if amount else "as it is" for amount in amounts.tolist()]
+    names = [*(each.name for each in found[:-1]), "random"]
+    title = f"Sample 0 of seed {seed} moved along directions of {where.name}, strength in sigmas"
+    return pictures.sheet(rows, names, heads=heads, title=title, plain=plain)
+
+
+def _figures(d: "Direction", typical: "Chance") -> dict[str, Any]:
+    times, error = typical.times(d.effect)
+    return {
+        "name": d.name, "score": d.score, "sigma": d.sigma, "effect": d.effect, "effect_over_random": times,
+        "effect_over_random_error": error, "effects": dict(d.effects), "cost": d.cost, "made": dict(d.made),
+    }  # fmt: skip
 
 
 def _show(found: "list[Direction]", typical: "Chance") -> None:

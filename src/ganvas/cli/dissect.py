@@ -6,9 +6,6 @@ from typing import Annotated, Any
 
 import tyro
 
-CANDIDATES = 4
-"""So many times the units are tried one by one; those with the strongest effect are switched."""
-
 
 def run(
     model: Annotated[str, tyro.conf.Positional],
@@ -47,15 +44,10 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    import torch
-
     from ganvas import latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError, counted
-    from ganvas.latent.attributes import attributes
-    from ganvas.latent.critic import CRITIC_SCORE
-    from ganvas.latent.dissect import by_effect, dissect, switched, where_on
-    from ganvas.latent.supervised import scores_of
+    from ganvas.latent.dissect import switch
     from ganvas.model import load
 
     shown = out.with_name(f"{out.stem}-units.png")
@@ -64,52 +56,33 @@ def run(
         raise GanvasError(f"--units is {units}; it must be at least 1.")
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
-    if concept == CRITIC_SCORE and where.scorer is None:
-        raise GanvasError(
-            "critic-score needs a critic of single samples, and this model has none. Name another --concept, for instance stroke."
-        )
-    own = {} if mask is None else {"mask": _shared.read_mask(mask, loaded)[0, 0]}
     with _shared.progress() as tell:
-        tell(f"maps of {n:,} samples", 0, 1)
-        found = dissect(where, layers or None, n, seed, own)
-        tell("units switched off one by one", 0, 1)
-        ranked = by_effect(where, found.units(concept, CANDIDATES * units), seed=seed + 1)[:units]
-    chosen = [unit for unit, _ in ranked]
-    points = where.numbered(256, seed + 2)
-    names = [*attributes, *([concept] if concept.startswith("class:") else [])]
-
-    def measure() -> tuple[dict[str, float], torch.Tensor]:
-        with torch.no_grad():
-            labels = where.labels(len(points), None)
-            drawn = where.decode(points, labels)
-            figures = {name: float(each.mean()) for name, each in scores_of(where, names, points).items()}
-            if where.scorer is not None:
-                figures[CRITIC_SCORE] = float(where.scorer.scores(loaded.to_data(drawn), labels).mean())
-        return figures, loaded.to_data(drawn[:12]).cpu()
-
-    before, above = measure()
-    with switched(loaded, chosen, found.high if insert else None):
-        after, below = measure()
+        done = switch(
+            where, concept, layers=layers, mask=None if mask is None else _shared.read_mask(mask, loaded)[0, 0],
+            units=units, insert=insert, n=n, seed=seed, progress=tell,
+        )  # fmt: skip
     turned = "on" if insert else "off"
     rows = ["as they are", f"switched {turned}"]
-    title = f"{counted(len(chosen), 'unit')} of {concept!r} switched {turned}"
-    _shared.write_picture(out, pictures.sheet([above, below], rows, title=title, plain=plain))
-    strongest = where_on(where, chosen, n=n, seed=seed)
-    names = [f"{unit.layer} {unit.index}" for unit in chosen]
+    title = f"{counted(len(done.units), 'unit')} of {concept!r} switched {turned}"
+    sheet = pictures.sheet([done.samples, done.changed], rows, title=title, plain=plain)
+    _shared.write_picture(out, sheet)
+    names = [f"{unit.layer} {unit.index}" for unit, _ in done.units]
     title = f"Units of {concept!r}: the samples where each is strongest, lit where it is on"
-    _shared.write_picture(shown, pictures.sheet(list(strongest), names, title=title, plain=plain))
+    _shared.write_picture(shown, pictures.sheet(list(done.strongest), names, title=title, plain=plain))
     document: dict[str, Any] = {
-        "concept": concept, "layers": list(found.layers), "switched": turned,
-        "units": [{"layer": u.layer, "unit": u.index, "kind": u.kind, "agreement": u.agreement, "effect": e} for u, e in ranked],
-        "before": before, "after": after, "out": str(out), "out_units": str(shown),
+        "concept": concept, "layers": list(done.found.layers), "switched": turned,
+        "units": [
+            {"layer": u.layer, "unit": u.index, "kind": u.kind, "agreement": u.agreement, "effect": e}
+            for u, e in done.units
+        ],
+        "before": done.before, "after": done.after, "out": str(out), "out_units": str(shown),
     }  # fmt: skip
-    if concept == CRITIC_SCORE and not insert and after[CRITIC_SCORE] <= before[CRITIC_SCORE]:
-        document["note"] = (
-            "No unit stands behind bad samples: switched off together, even the likeliest ones lower the critic score."
-        )
+    if done.note is not None:
+        document["note"] = done.note
     if json:
         print(json_module.dumps(document))
         return
+    found = done.found
     _show(found.concepts, document, {c: found.units(c, 1)[0] for c in found.concepts})
 
 

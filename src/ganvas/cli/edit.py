@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ganvas.latent.arithmetic import Sum
+    from ganvas.latent.edits import Edit
 
 
 def run(
@@ -48,16 +51,10 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
-    from dataclasses import replace
-
-    import torch
-
-    from ganvas import latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError, counted
-    from ganvas.latent import directions as found_in
-    from ganvas.latent.arithmetic import arithmetic as work_out
-    from ganvas.latent.supervised import from_attribute
+    from ganvas.latent.directions import load_directions
+    from ganvas.latent.edits import draw_edit
     from ganvas.model import load
 
     _shared.outputs(out, ".png")
@@ -68,84 +65,62 @@ def run(
     loaded = load(model, device=device)
     chosen = None
     if direction is not None:
-        found = found_in.load_directions(direction, loaded)
+        found = load_directions(direction, loaded)
         if not 0 <= which < len(found):
             raise GanvasError(
-                f"{direction} holds {counted(len(found), 'direction')}, numbers 0 to {len(found) - 1}; there is no {which}."
+                f"{direction} holds {counted(len(found), 'direction')}, numbers 0 to {len(found) - 1}; "
+                f"there is no {which}."
             )
-        chosen = replace(found[which], layers=layers or found[which].layers)
-        space = chosen.space
-        if keep:
-            home = latent.open_space(loaded, space)
-            kept: list[found_in.Direction] = []
-            with _shared.progress() as tell:
-                for name in keep:
-                    tell("attributes to keep", len(kept), len(keep))
-                    kept.append(from_attribute(home, name))
-            chosen = found_in.keeping(home, chosen, kept)
-        if chosen.layers and chosen.space == "w":
-            space = "w+"
-    where = latent.open_space(loaded, space)
-    if (
-        chosen is not None
-        and chosen.layers
-        and not all(0 <= layer < where.shape[0] for layer in chosen.layers)
-    ):
-        raise GanvasError(f"Layers go from 0 to {where.shape[0] - 1}, got {list(chosen.layers)}.")
-    sum_ = None if arithmetic is None else work_out(where, arithmetic, seed)
-    points = where.numbered(n, seed) if sum_ is None else sum_.result[None]
-    # One result, one picture, one class.
-    label = None if sum_ is None else where.labels(1, None)
-    strengths = [0.0] if chosen is None else sorted({0.0, *strength})
-    moved = [
-        points if not amount or chosen is None else found_in.edit(where, points, chosen, amount)
-        for amount in strengths
-    ]
-
-    def drawn(points: torch.Tensor) -> torch.Tensor:
-        labels = None if label is None else label.expand(len(points))
-        return loaded.to_data(where.decode(points, labels)).cpu()
-
-    words = [f"{amount:+g}" if amount else "as it is" for amount in strengths]
-    with torch.no_grad(), _shared.progress() as tell:
-        typicality: list[float] = []
-        images: list[torch.Tensor] = []
-        for each in moved:
-            tell("strengths", len(typicality), len(moved))
-            typicality.append(float(where.typicality(each).mean()))
-            images.append(drawn(each))
-        if sum_ is None:
-            rows, names, captions = images, words, []
-        else:
-            # The strengths of one result stand side by side.
-            rows, names = [drawn(torch.cat([sum_.terms, points]))], ["terms, result"]
-            captions = [
-                [*(f"{sign}{name}" for sign, name in zip(signs_of(sum_), sum_.names, strict=True)), "result"]
-            ]
-            if chosen is not None:
-                rows, names = [*rows, torch.cat(images)], [*names, "moved"]
-                captions.append(words)
+        chosen = found[which]
+    with _shared.progress() as tell:
+        edit = draw_edit(
+            loaded, chosen, strengths=strength, layers=layers, keep=keep, expression=arithmetic, space=space, n=n,
+            seed=seed, progress=tell,
+        )  # fmt: skip
+    used = edit.direction
     what = " along ".join(
-        part for part in (arithmetic or counted(n, "sample"), chosen.name if chosen else "") if part
+        part for part in (arithmetic or counted(n, "sample"), used.name if used else "") if part
     )
-    unit = f", strength in sigmas of {where.name}" if chosen else f" in {where.name}"
-    picture = pictures.sheet(rows, names, captions=captions, title=what + unit, plain=plain)
-    _shared.write_picture(out, picture)
+    unit = f", strength in sigmas of {edit.space.name}" if used else f" in {edit.space.name}"
+    _shared.write_picture(out, _sheet(edit, what + unit, plain))
     outcome = {
-        "direction": chosen.name if chosen else None, "arithmetic": arithmetic, "kept": list(keep), "strength": strengths,
-        "typicality": typicality, "cost": chosen.cost if chosen else None,
-        "effects": dict(chosen.effects) if chosen else {}, "out": str(out),
+        "direction": used.name if used else None, "arithmetic": arithmetic, "kept": list(keep),
+        "strength": edit.strengths, "typicality": edit.typicality, "cost": used.cost if used else None,
+        "effects": dict(used.effects) if used else {}, "out": str(out),
     }  # fmt: skip
     if json:
         print(json_module.dumps(outcome))
         return
     print(f"{what} -> {out}")
-    if chosen is None:
+    if used is None:
         return
     print(
         "typicality, the share of the model's own samples that are less usual: "
-        + ", ".join(f"{amount:+g}: {value:.0%}" for amount, value in zip(strengths, typicality, strict=True))
+        + ", ".join(f"{word}: {value:.0%}" for word, value in zip(_words(edit), edit.typicality, strict=True))
     )
+
+
+def _words(edit: "Edit") -> list[str]:
+    """The strengths as they are shown."""
+    return [f"{amount:+g}" if amount else "as it is" for amount in edit.strengths]
+
+
+def _sheet(edit: "Edit", title: str, plain: bool) -> "Image":
+    """A row for each strength; of a sum, its terms and result above, and its strengths side by side."""
+    import torch
+
+    from ganvas import pictures
+
+    words = _words(edit)
+    if edit.sum is None or edit.terms is None:
+        return pictures.sheet(list(edit.samples), words, title=title, plain=plain)
+    rows, names = [edit.terms], ["terms, result"]
+    signed = zip(signs_of(edit.sum), edit.sum.names, strict=True)
+    captions = [[*(f"{sign}{name}" for sign, name in signed), "result"]]
+    if edit.direction is not None:
+        rows, names = [*rows, torch.cat(edit.samples)], [*names, "moved"]
+        captions.append(words)
+    return pictures.sheet(rows, names, captions=captions, title=title, plain=plain)
 
 
 def signs_of(found: "Sum") -> list[str]:

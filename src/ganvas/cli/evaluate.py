@@ -94,10 +94,10 @@ def run(
     if out is not None:
         io.write_json(out, document)
     if kept_in_run:
-        from ganvas.training.report import save_evidence, write_report
+        from ganvas.report import save_artifacts, write_report
 
         try:
-            save_evidence(open_run(samples), found)
+            save_artifacts(open_run(samples), found)
             write_report(open_run(samples))
         except GanvasError as error:  # the figures are measured, whatever else is in the run
             print(f"note: no report was written: {error}", file=sys.stderr)

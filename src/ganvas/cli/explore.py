@@ -23,7 +23,7 @@ def run(
 
     Args:
         model: A run folder (its newest snapshots are followed), a snapshot folder, a .safetensors file, or a name from
-            `ganvas list models`. Default: the packaged model.
+            `ganvas list models`.
         host: Address to listen on. Anything but loopback needs the token that is printed with the address.
         port: Port to listen on; 0 is a free one.
         no_browser: Only print the address; do not open it in a browser.
@@ -47,7 +47,7 @@ def run(
         _shared.without_cache()
         renderer = open_renderer(model, data, device)
         with _shared.progress() as tell:
-            content = page(renderer, tell=tell)
+            content = page(renderer, progress=tell)
         io.write_bytes(export, content)
         print(f"{renderer.name} -> {export} ({len(content) / 2**20:.1f} MiB): open it in any browser")
         return

@@ -49,9 +49,7 @@ def run(
     from ganvas.cli import _shared
     from ganvas.cli.calibrate import describe
     from ganvas.model import load
-    from ganvas.sampling import calibrate_model, independent_extractor
-    from ganvas.sampling.improve import Judge, save
-    from ganvas.sampling.improve import improve as improve_model
+    from ganvas.sampling.improve import improve_model, save, written
     from ganvas.sampling.store import home_of
 
     loaded = load(model, device=device)
@@ -61,20 +59,15 @@ def run(
     _shared.outputs(folder / "improve.json", beside=files)
     _shared.without_cache()
     with _shared.progress() as tell:
-        ratio, held_out = calibrate_model(loaded, data, critic=critic, seed=seed, judged=True, progress=tell)
-        judges = independent_extractor(ratio, held_out, extractor, device=device, progress=tell)
-        judge = Judge(judges, held_out)
-        found = improve_model(
-            loaded, ratio, judge, budget=budget, objective=objective, n=n, seed=seed, progress=tell
-        )
-    about = {
-        "model": str(model), "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": judge.extractor.id,
-        "real": len(held_out),
-    }  # fmt: skip
-    save(folder, found, ratio, about)
-    io.write_bytes(files[0], pictures.plot_png(_plot(found, len(held_out), n)))
+        improved = improve_model(
+            loaded, data, budget=budget, objective=objective, n=n, critic=critic, extractor=extractor, seed=seed,
+            device=device, progress=tell,
+        )  # fmt: skip
+    found, about = improved.found, {"model": str(model), **improved.about}
+    save(folder, found, improved.ratio, about)
+    io.write_bytes(files[0], pictures.plot_png(_plot(found, about["real"], n)))
     titles = [
-        f"{when}: {row.setting.label}, {objective} {row.values[objective]:.3g}"
+        f"{when}: {row.setting.label}, {objective} {written(row.values[objective])}"
         for when, row in (("Before", found.before), ("After", found.after))
     ]
     for path, title, samples in zip(files[1:], titles, found.samples, strict=True):
@@ -83,7 +76,7 @@ def run(
     if json:
         print(json_module.dumps({**document, "folder": str(shown)}))
         return
-    print(describe(ratio))
+    print(describe(improved.ratio))
     _table(found)
     print("\n".join(found.words))
     print(
@@ -147,5 +140,5 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
     right.set(title="Frechet distance; green: recommended, grey: plain sampling", xlabel="lower is better")
     right.tick_params(axis="y", labelsize=8)
     left.margins(x=0.18)  # room for words at the right
-    pictures.move_apart(figure, labels)
+    pictures.move_apart(figure, labels, clear=5)
     return figure

@@ -46,14 +46,10 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    from functools import partial
-
     from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
     from ganvas.errors import counted
-    from ganvas.latent.encoder import encode, train_encoder
-    from ganvas.latent.invert import invert as search
-    from ganvas.latent.invert import tune
+    from ganvas.latent import tools
     from ganvas.latent.jacobian import MOST
     from ganvas.model import load
 
@@ -65,30 +61,13 @@ def run(
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
     targets = shared.images(images, n, loaded)
-    if where.size > MOST:
-        newton = 0
     with shared.progress() as tell:
-        start = None
-        if method != "optimise":
-            trained = train_encoder(where, seed=seed, path=encoder, progress=partial(tell, "encoder"))
-            found = encode(where, trained, targets)
-            start = found.points
-        if method != "encoder":
-            found = search(
-                where,
-                targets,
-                start=start,
-                steps=steps,
-                restarts=restarts,
-                newton=newton,
-                seed=seed,
-                progress=partial(tell, "descent"),
-            )
-        if method == "tune":
-            tuned, found = tune(
-                where, found, targets, steps=steps, seed=seed, progress=partial(tell, "tuning")
-            )
-            tuned.save(tuned_to)
+        found = tools.invert(
+            where, targets, method=method, encoder=encoder, steps=steps, restarts=restarts,
+            newton=0 if where.size > MOST else newton, seed=seed, progress=tell,
+        )  # fmt: skip
+    if found.tuned is not None:
+        found.tuned.save(tuned_to)
     shared.save(out, found)
     drawn = loaded.to_data(found.drawn).cpu()
     pairs = list(zip(targets.split(MOST_COLUMNS), drawn.split(MOST_COLUMNS), strict=True))

@@ -61,10 +61,11 @@ def run(
     from ganvas import io, latent, pictures
     from ganvas.cli import _shared
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, class_names, real_images_of
+    from ganvas.latent.attributes import attributes
     from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.map import NEIGHBOURS, draw_map
     from ganvas.model import load
+    from ganvas.model_data import class_names, real_images_of
     from ganvas.registry import did_you_mean
 
     atlas, sheet, figures = (
@@ -82,7 +83,7 @@ def run(
     if data != "none":
         images, missing = real_images_of(loaded, real, data, seed, more_than=NEIGHBOURS)
     with _shared.progress() as tell:
-        found = draw_map(where, n, method, seed, images, tell=lambda what: tell(what, 0, 1))
+        found = draw_map(where, n, method, seed, images, progress=tell)
     words = list(found.words)
     if images is None:
         words.append(f"Without real images (no holes, no nearest ones): {missing}")
@@ -96,7 +97,7 @@ def run(
     io.write_bytes(out, pictures.plot_png(_scatter(found, shown, method, class_names(loaded))))
     written = [str(out)]
     if found.samples.dim() == 4:
-        title = "" if plain else f"{len(found.places):,} samples at their places on the map"
+        title = "" if plain else f"{len(found.places):,} samples on the map, one shown at each place"
         _shared.write_picture(atlas, pictures.atlas(found.samples, found.places, title=title))
         _shared.write_picture(sheet, _clusters(found, plain))
         written += [str(atlas), str(sheet)]

@@ -2,9 +2,13 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from ganvas.latent.restore import Damage
+    from ganvas.model import Model
 
 
 def run(
@@ -50,101 +54,67 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    from dataclasses import replace
     from functools import partial
-
-    import torch
-    import torch.nn.functional as F
 
     from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
-    from ganvas.device import stream
-    from ganvas.errors import GanvasError, counted
-    from ganvas.latent.attributes import classifier_of
-    from ganvas.latent.invert import as_floats, invert, seen_shape
-    from ganvas.latent.restore import half, psnr, tasks
+    from ganvas.errors import counted
+    from ganvas.latent.invert import seen_shape
+    from ganvas.latent.restore import restore
     from ganvas.model import load
-    from ganvas.registry import did_you_mean
 
     picture = out.with_suffix(".png")
     shared.outputs(out, ".npz", beside=[picture])
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
-    channels, height, width = loaded.shape
-    low, high = loaded.generator.value_range
-    if task in ("superres", "deblur") and not 2 <= factor <= height // 2:
-        raise GanvasError(f"--factor is {factor}; it must lie from 2 to {height // 2}.")
-    mask = None
-    if task == "inpaint":
-        mask = half(hidden, height, width)
-    elif task not in tasks:
-        if not Path(task).is_file():
-            hint = did_you_mean(task, list(tasks))
-            raise GanvasError(
-                f"There is no task {task!r}.{hint} Use {', '.join(tasks)}, or the path of a mask."
-            )
-        mask, task = shared.read_mask(Path(task), loaded), "inpaint"
-    arguments: dict[str, tuple[Any, ...]] = {
-        "inpaint": (mask,),
-        "superres": (factor,),
-        "deblur": (factor | 1,),
-    }
-    degrade = tasks.get(task)(*arguments.get(task, ()))
-    shape = seen_shape(where, degrade) if damaged else loaded.shape
+    done = _damage(task, loaded, hidden, factor)
+    shape = seen_shape(where, done.degrade) if damaged else loaded.shape
     originals = shared.images(images, n, loaded, shape)
-    wanted = as_floats(where, originals, shape)
-    seen = wanted
-    if task == "denoise" and not damaged:
-        seen = wanted + noise * (high - low) / 2 * torch.randn(
-            wanted.shape, generator=stream(seed, "noise")
-        ).to(wanted)
-        seen = seen.clamp(low, high)
-    if damaged and task == "inpaint":
-        seen = degrade(seen)
     with shared.progress() as tell:
-        found = invert(
-            where, seen, steps=steps, restarts=restarts, degrade=degrade, damaged=damaged, seed=seed,
-            progress=partial(tell, "descent"), keep=0.003,
+        made = restore(
+            where, originals, done, damaged=damaged, noise=noise, steps=steps, restarts=restarts, seed=seed,
+            progress=partial(tell, "descent"),
         )  # fmt: skip
-    shown = seen if damaged else degrade(seen)
-    if mask is not None:
-        shown = torch.where(mask.to(seen).bool(), seen, torch.zeros_like(seen) + (low + high) / 2)
-    shown = loaded.to_data(F.interpolate(shown, (height, width)).expand(-1, channels, -1, -1)).cpu()
-    filled = (
-        found.drawn if mask is None else torch.where(mask.to(seen).bool(), seen, found.drawn)
-    )  # what was seen stays
-    restored = loaded.to_data(filled).cpu()
-    shared.save(out, replace(found, drawn=filled))
+    found = made.found
+    shared.save(out, found)
     parts = {} if damaged else {"original": originals}
-    parts |= {"damaged": shown, "restored": restored}
-    rows = [
-        (name, row)
-        for i in range(0, len(originals), 8)
-        for name, each in parts.items()
-        for row in [each[i : i + 8]]
-    ]
-    title = f"{task}, restored in {where.name}"
+    parts |= {"damaged": made.damaged, "restored": made.samples}
+    rows = [(name, each[i : i + 8]) for i in range(0, len(originals), 8) for name, each in parts.items()]
+    title = f"{done.task}, restored in {where.name}"
     sheet = pictures.sheet([row for _, row in rows], [name for name, _ in rows], title=title, plain=plain)
     shared.write_picture(picture, sheet)
     figures: dict[str, Any] = {
-        "n": len(originals), "task": task, "residual": float(found.residual.mean()),
-        "ambiguity": float(found.ambiguity.mean()), "typicality": float(found.typicality.mean()), "notes": list(found.notes),
-        "out": str(out),
+        "n": len(originals), "task": done.task, "residual": float(found.residual.mean()),
+        "ambiguity": float(found.ambiguity.mean()), "typicality": float(found.typicality.mean()),
+        "notes": list(found.notes), "out": str(out),
     }  # fmt: skip
     text = f"residual {figures['residual']:.1%} on what was seen, ambiguity {figures['ambiguity']:.1%}"
-    if not damaged:
-        figures["psnr"] = float(
-            psnr(found.drawn, wanted, (low, high), None if mask is None else 1 - mask).mean()
-        )
-        text = f"{figures['psnr']:.1f} dB on {'the hidden' if mask is not None else 'all'} pixels, {text}"
-        judge = classifier_of(loaded)
-        if judge is not None:
-            before, after = (judge(each).logits.argmax(1) for each in (originals, restored))  # type: ignore[union-attr]
-            figures["class_agreement"] = float((before == after).float().mean())
-            text += f", class agreement {figures['class_agreement']:.0%}"
+    if made.psnr is not None:
+        figures["psnr"] = float(made.psnr.mean())
+        text = f"{figures['psnr']:.1f} dB on {'all' if done.mask is None else 'the hidden'} pixels, {text}"
+    if made.class_agreement is not None:
+        figures["class_agreement"] = made.class_agreement
+        text += f", class agreement {made.class_agreement:.0%}"
     if json:
         print(json_module.dumps(figures))
         return
     for note in found.notes:
         print(f"Note: {note}.")
     print(f"{counted(len(originals), 'image')}: {text} -> {out}, {picture}")
+
+
+def _damage(
+    task: str, model: "Model", hidden: Literal["left", "right", "top", "bottom", "middle"], factor: int
+) -> "Damage":
+    """What --task says: a name, or the path of a mask."""
+    from ganvas.cli._shared import read_mask
+    from ganvas.errors import GanvasError
+    from ganvas.latent.restore import damage, tasks
+    from ganvas.registry import did_you_mean
+
+    if task in tasks:
+        return damage(model, task, hidden=hidden, factor=factor)
+    if not Path(task).is_file():
+        hint = did_you_mean(task, list(tasks))
+        raise GanvasError(f"There is no task {task!r}.{hint} Use {', '.join(tasks)}, or the path of a mask.")
+    return damage(model, mask=read_mask(Path(task), model))

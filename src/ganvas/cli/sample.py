@@ -162,7 +162,7 @@ def _write(
     import torch
 
     from ganvas.cli import _shared
-    from ganvas.latent.attributes import class_names
+    from ganvas.model_data import class_names
     from ganvas.pictures import write_samples
 
     labels = None if numbers is None else model.labels(n, numbers)

@@ -11,6 +11,7 @@ import tyro
 from ganvas.errors import GanvasError
 
 if TYPE_CHECKING:
+    from ganvas.cli._shared import Tell
     from ganvas.latent import LatentSpace
 
 EFFECT = 0.5
@@ -45,10 +46,11 @@ def run(
     """
     from ganvas import latent
     from ganvas.cli import _shared
-    from ganvas.latent.attributes import attributes, class_names, classifier_of, data_of
+    from ganvas.latent.attributes import attributes
     from ganvas.latent.directions import load_directions
     from ganvas.latent.factors import train_reader
     from ganvas.model import load
+    from ganvas.model_data import class_names, classifier_of, data_of
 
     loaded = load(model, device=device, critic=False)
     given = load_directions(directions, loaded) if directions else []
@@ -67,15 +69,14 @@ def run(
         reader = accuracy = None
         if data_of(loaded) == "shapes":
             reader, accuracy = train_reader(seed=seed, progress=show("reader of factors"))
-        done = show("spaces")
         rows = {}
-        for i, space in enumerate(opened):
-            rows[space.name] = _measure(space, n, seed, separated)
+        for space in opened:
+            rows[space.name] = _measure(space, n, seed, separated, partial(_begin, tell, space))
             if reader is not None:
+                _begin(tell, space, "disentanglement")
                 rows[space.name] |= _disentangled(space, reader, n, seed)
             if rca:
                 rows[space.name] |= _discovery(space, given, rca, seed, show)
-            done(i + 1, len(opened))
     document: dict[str, Any] = {"model": model, "n": n, "seed": seed, "spaces": rows}
     if accuracy is not None:
         document["reader_accuracy"] = [round(float(value), 3) for value in accuracy]
@@ -137,7 +138,14 @@ def _show_matrix(matrix: dict[str, Any]) -> None:
     table([*columns, Column("leakage")], rows)
 
 
-def _measure(space: "LatentSpace", n: int, seed: int, separated: list[str]) -> dict[str, float]:
+def _begin(tell: "Tell", space: "LatentSpace", what: str) -> None:
+    """Say what is measured now."""
+    tell(f"{space.name}: {what}", 0, 1)
+
+
+def _measure(
+    space: "LatentSpace", n: int, seed: int, separated: list[str], begin: "Callable[[str], None]"
+) -> dict[str, float]:
     import torch
 
     from ganvas.latent.jacobian import spectrum
@@ -145,15 +153,19 @@ def _measure(space: "LatentSpace", n: int, seed: int, separated: list[str]) -> d
     from ganvas.latent.statistics import intrinsic_dimension, linear_separability, participation
     from ganvas.metrics.path_length import PairedSpace, path_length
 
+    begin("path length")
     found = path_length(PairedSpace(space), n=n, seed=seed)
     row = {"path length (pixels)": found.mean, "its standard error": found.error}
     if separated:
+        begin("separability")
         row["linear separability"] = linear_separability(space, separated, n, seed)
+    begin("dimension")
     with torch.no_grad():
         points = space.numbered(n, seed)
         features = torch.cat([pyramid(space.decode(part)) for part in points.split(256)])
     row["dimension of points"] = intrinsic_dimension(points.flatten(1).double().cpu().numpy())
     row["dimension of samples"] = intrinsic_dimension(features.double().cpu().numpy())
+    begin("metric")
     if len(shares := spectrum(space, seed)):
         row["metric participation"] = participation(shares)
     return row

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from PIL.Image import Image
     from torch import Tensor
 
@@ -38,7 +40,8 @@ def run(
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         space: z, w, w+, styles, class or layer:NAME. Default: w where there is one, else z.
         kind: auto is a straight line in flat spaces and a great circle in z; spline is smooth through all keys; geodesic is the
-            shortest way as the pictures see it; mixing crosses keys in w+, coarse layers by row and fine ones by column.
+            shortest way between the first two as the pictures see it; mixing crosses keys in w+, coarse layers by row and fine
+            ones by column.
         keys: Random key points on the way.
         frames: Pictures of the walk.
         loop: Come back to the first key.
@@ -74,7 +77,7 @@ def run(
     with _shared.progress() as tell:
         found = tools.walk(
             loaded, kind=kind, keys=keys, frames=frames, loop=loop, equal=equal, layers=layers, seed=seed, space=space,
-            labels=classes, tell=tell,
+            labels=classes, progress=tell,
         )  # fmt: skip
     outcome: dict[str, Any] = {
         "space": found.space,
@@ -92,7 +95,8 @@ def run(
     elif out.suffix == ".png" and samples.dim() == 4:
         rows = samples.split(COLUMNS)
         names = [f"{i * COLUMNS + 1} to {i * COLUMNS + len(row)}" for i, row in enumerate(rows)]
-        title = f"{len(samples)} steps through {keys} samples of seed {seed} in {found.space}" + (
+        on_the_way = 2 if kind == "geodesic" else keys
+        title = f"{len(samples)} steps through {on_the_way} samples of seed {seed} in {found.space}" + (
             f", {kind}" if kind != "auto" else ""
         )
         _shared.write_picture(out, pictures.sheet(rows, names, title=title, plain=plain))
@@ -103,8 +107,19 @@ def run(
     if json:
         print(json_module.dumps(outcome))
         return
-    figures = "".join(f", {k.replace('_', ' ')} {v:.3g}" for k, v in found.figures.items())
-    print(f"{len(samples)} pictures through {found.space}{figures} -> {out}")
+    print(f"{len(samples)} pictures through {found.space}{_words(found.figures)} -> {out}")
+
+
+def _words(figures: "Mapping[str, float]") -> str:
+    """`, variation of the steps 0.62, 0.07 when equal`; nothing where nothing was measured."""
+    parts = []
+    if "variation_before" in figures:
+        parts.append(f"variation of the steps {figures['variation_before']:.2f}")
+    if "variation_after" in figures:
+        parts.append(f"{figures['variation_after']:.2f} when equal")
+    if "energy_before" in figures:
+        parts.append(f"energy of the way {figures['energy_before']:.3g} -> {figures['energy_after']:.3g}")
+    return "".join(f", {part}" for part in parts)
 
 
 def _mixed(sources: "Tensor", mixed: "Tensor", layers: int, seed: int, plain: bool) -> "Image":

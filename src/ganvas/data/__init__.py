@@ -1,5 +1,6 @@
 """Data sets: one kind of source a file. `load_dataset` finds the one that a name or a path stands for."""
 
+import os
 from dataclasses import replace
 
 from ganvas.config import DataConfig
@@ -9,7 +10,7 @@ from ganvas.data.decode import SUFFIXES
 from ganvas.data.fitted import fit
 from ganvas.data.joined import balanced, join
 from ganvas.data.loader import Batches
-from ganvas.errors import GanvasError
+from ganvas.errors import PATH, GanvasError, expect
 from ganvas.types import Shape
 
 __all__ = [
@@ -33,13 +34,14 @@ __all__ = [
 WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, or a folder of IDX files"
 
 
-def load_dataset(config: DataConfig | str, shape: Shape | None = None) -> Dataset:
+def load_dataset(config: DataConfig | str | os.PathLike[str], shape: Shape | None = None) -> Dataset:
     """Open the data of a config or of a plain name or path.
 
     `shape`, of a model, is what images of any size and colour are brought to, in place of the config's resolution.
     Raises `GanvasError` for everything that is wrong with the data.
     """
-    config = DataConfig(source=config) if isinstance(config, str) else config
+    expect(config, (DataConfig, *PATH), "data", "a name of `ganvas list datasets` or a path")
+    config = config if isinstance(config, DataConfig) else DataConfig(source=os.fspath(config))
     if config.also:
         each = (replace(config, source=source, also=()) for source in (config.source, *config.also))
         return join([load_dataset(one, shape) for one in each])

@@ -19,7 +19,7 @@ from ganvas.data.labels import number
 from ganvas.data.limits import check_growth, check_memory, memory_limit
 from ganvas.data.listing import open_zip, show
 from ganvas.data.resize import from_arrays, plan
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
 WANTED = "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, or float points (N, D)."
@@ -117,7 +117,7 @@ def _load_npz(path: Path, config: DataConfig) -> Dataset:
     count = headers[name].shape[0]
     if "labels" in headers and headers["labels"].shape != (count,):
         raise GanvasError(
-            f"{path} holds {count} samples and labels of shape {headers['labels'].shape}; expected ({count},)."
+            f"{path} holds {counted(count, 'sample')} and labels of shape {headers['labels'].shape}; expected ({count},)."
         )
     found = {}
     with open_zip(path) as file:
@@ -213,7 +213,9 @@ def _points(
 ) -> Dataset:
     bad = int(np.count_nonzero(~np.isfinite(array).all(axis=1)))
     if bad:
-        raise GanvasError(f"{path}: {bad} of {len(array)} points hold NaN or infinity. Remove them first.")
+        raise GanvasError(
+            f"{path}: {bad} of {len(array)} points hold{'s' if bad == 1 else ''} NaN or infinity. Remove them first."
+        )
     largest = float(np.abs(array).max())
     if largest > float(np.finfo(np.float32).max):
         raise GanvasError(

@@ -98,7 +98,11 @@ def by_folder(names: Sequence[str]) -> Labelling:
     if not heads:
         return Labelling(tuple(names), None)
     if len(stray) > STRAY_SHARE * len(names):
-        why = f"{len(stray):,} of {len(names):,} pictures lie beside the {len(heads)} sub-folders, which are therefore no labels."
+        lie = "lies" if len(stray) == 1 else "lie"
+        why = (
+            f"{len(stray):,} of {len(names):,} pictures {lie} beside the {len(heads)} sub-folders, "
+            "which are therefore no labels."
+        )
         return Labelling(
             tuple(names), None, (f"{why} Move every picture into the folder of its class to have them.",)
         )
@@ -113,8 +117,9 @@ def by_folder(names: Sequence[str]) -> Labelling:
         )
         depth += 1
     if stray:
+        lie = "lies" if len(stray) == 1 else "lie"
         notes.append(
-            f"Left out {len(stray):,} of {len(names):,} pictures, which lie beside the class folders: {shorten(stray, 3)}."
+            f"Left out {len(stray):,} of {len(names):,} pictures, which {lie} beside the class folders: {shorten(stray, 3)}."
         )
     classes = tuple(folders[name][depth] for name in inside)
     if len(set(classes)) < 2:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ganvas.data.decode import MAX_BYTES, SUFFIXES
 from ganvas.data.labels import natural, shorten
 from ganvas.data.limits import check_growth, limit
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 
 DOCUMENT = "dataset.json"
 """Where StyleGAN's data sets keep their labels."""
@@ -36,6 +36,9 @@ SMALL = 2**24
 """Bytes up to which that ratio does not matter: a drawing of one colour has a high one."""
 DIRECTORY_ENTRY = 80
 """Bytes of a usual entry in the directory of a .zip."""
+
+NOUNS = ("link", "folder", "member")
+"""First words of kinds that have a plural; the others are suffixes and adjectives."""
 
 
 @dataclass
@@ -68,12 +71,18 @@ class Listing:
         if not self.others:
             return ()
         kinds = sorted(self.others.items(), key=lambda item: (-len(item[1]), item[0]))
-        counted = [f"{len(names):,} {kind} ({shorten(sorted(names), 2)})" for kind, names in kinds]
-        note = f"Left out: {'; '.join(counted[:8])}" + (
-            f"; {len(counted) - 8} more kinds" if len(counted) > 8 else ""
+        words = [f"{_amount(len(names), kind)} ({shorten(sorted(names), 2)})" for kind, names in kinds]
+        note = f"Left out: {'; '.join(words[:8])}" + (
+            f"; {counted(len(words) - 8, 'more kind')}" if len(words) > 8 else ""
         )
         unread = sorted(OTHER_PICTURES & set(self.others))
         return (note + (f". Save {shorten(unread)} as PNG or JPEG to have them read." if unread else "."),)
+
+
+def _amount(count: int, kind: str) -> str:
+    """`1 link to nothing`, `2 links to nothing`; `2 hidden`, `2 .txt`."""
+    noun, space, rest = kind.partition(" ")
+    return f"{counted(count, noun)}{space}{rest}" if noun in NOUNS else f"{count:,} {kind}"
 
 
 def is_hidden(part: str) -> bool:
@@ -93,7 +102,7 @@ def in_folder(root: Path) -> Listing:
             try:
                 entries = list(os.scandir(root / folder))
             except OSError as error:
-                found.leave_out(f"folders that cannot be opened: {error.strerror}", folder or ".")
+                found.leave_out(f"folder that cannot be opened: {error.strerror}", folder or ".")
                 continue
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
@@ -108,7 +117,7 @@ def in_folder(root: Path) -> Listing:
                     found.add(name)
                 else:
                     found.leave_out(
-                        "links to nothing" if entry.is_symlink() else "neither file nor folder", name
+                        "link to nothing" if entry.is_symlink() else "neither file nor folder", name
                     )
 
     walk("")
@@ -121,7 +130,7 @@ def in_folder(root: Path) -> Listing:
                 f"{root / name} is a link to a folder that it lies in: a loop. Remove the link."
             )
         if identity in seen:
-            found.leave_out("links to a folder that is read already", name)
+            found.leave_out("link to a folder that is read already", name)
             continue
         seen.add(identity)
         walk(name)
@@ -171,7 +180,7 @@ def in_zip(path: Path) -> Listing:
     )
     twice = [name for name, times in Counter(found.pictures).items() if times > 1]
     for name in twice:
-        found.leave_out("members of the same name", name)
+        found.leave_out("member named as another", name)
     found.others = {
         kind: sorted(set(names)) if kind == "hidden" else names for kind, names in found.others.items()
     }

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganvas.data import Dataset
 from ganvas.device import resolve_device
-from ganvas.errors import GanvasError, install
+from ganvas.errors import PATH, GanvasError, expect, install
 from ganvas.features import classifier, dinov2, efficientnet, inception
 from ganvas.features.base import Embedded, Extractor, Features, Wrapped, decoded, embed, extractors
 from ganvas.features.cache import embed_dataset
@@ -49,6 +49,13 @@ def open_extractor(
     if not isinstance(choice, str | os.PathLike):
         if hasattr(choice, "id") and hasattr(choice, "resize"):
             return cast(Extractor, choice)
+        if not callable(choice):
+            expect(
+                choice,
+                PATH,
+                "extractor",
+                "a name of `ganvas list extractors`, a file, a module or a function",
+            )
         return Wrapped(choice, where)
     name = os.fspath(choice)
     if name in ("auto", "classifier"):

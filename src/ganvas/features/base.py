@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganvas import dist
 from ganvas.checkpoint import hash_of
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.features.stats import Moments
 from ganvas.registry import Registry
 
@@ -85,7 +85,8 @@ class Wrapped:
         if not isinstance(found, Tensor) or found.dim() == 0 or len(found) != len(samples):
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise GanvasError(
-                f"The extractor {self.id} gave {got} for {len(samples)} images; expected a tensor with one row an image."
+                f"The extractor {self.id} gave {got} for {counted(len(samples), 'image')}; "
+                "expected a tensor with one row an image."
             )
         return Embedded(found.flatten(1).float())
 

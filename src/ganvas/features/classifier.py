@@ -20,6 +20,10 @@ from ganvas.types import Shape
 FOLDER = Path(__file__).with_name("weights")
 WIDTH = 64
 """Features of a bundled classifier: few enough for a stable covariance at 10,000 samples."""
+MOST_SIDE = 1024
+"""Pixels of a side that a classifier's file may say it looks at."""
+AT_ONCE = 2**26
+"""Numbers of the first layer that are computed at a time: images come in any size, and are brought to the classifier's."""
 Body = Literal["plain", "residual"]
 
 
@@ -72,6 +76,10 @@ def build(spec: io.Json) -> Classifier:
     if body not in get_args(Body):
         raise ValueError(f"an unknown body {body!r}")
     shape = tuple(int(size) for size in spec["shape"])
+    if len(shape) != 3 or shape[0] not in (1, 3) or not all(1 <= side <= MOST_SIDE for side in shape[1:]):
+        raise ValueError(
+            f"a shape of {list(shape)}: expected 1 or 3 channels and sides of up to {MOST_SIDE} px"
+        )
     return Classifier(shape, int(spec["classes"]), int(spec["channels"]), int(spec["width"]), body)
 
 
@@ -120,12 +128,20 @@ class ClassifierExtractor:
         self.resize = f"bilinear to {network.shape[1]} px"
 
     def __call__(self, samples: Tensor) -> Embedded:
+        _, height, width = self.network.shape
+        count = max(1, AT_ONCE // (height * width * self.network.channels))
+        found = [self._embed(part) for part in samples.split(count)]
+        features, logits = (torch.cat(each) for each in zip(*found, strict=True))
+        return Embedded(features, logits)
+
+    def _embed(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         images = grey_or_rgb(samples.to(self.device), self.network.shape[0])
         if images.shape[2:] != self.network.shape[1:]:
             images = F.interpolate(
                 images.float(), self.network.shape[1:], mode="bilinear", antialias=True, align_corners=False
             )
-        return Embedded(*self.network(images))
+        features, logits = self.network(images)
+        return features, logits
 
 
 class Trained(NamedTuple):

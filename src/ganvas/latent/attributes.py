@@ -1,18 +1,13 @@
 """What a picture shows, as a number: measured on the pixels, or by a classifier."""
 
 from collections.abc import Callable
-from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.config import DataConfig
-from ganvas.data import Dataset, load_dataset, origin
-from ganvas.data.idx import CLASSES
-from ganvas.errors import GanvasError, counted
-from ganvas.features import classifier
+from ganvas.errors import GanvasError
 from ganvas.model import Model
+from ganvas.model_data import class_names, classifier_of, data_of
 from ganvas.registry import Registry
 
 Attribute = Callable[[Tensor], Tensor]
@@ -67,97 +62,6 @@ def slant(images: Tensor) -> Tensor:
     down = rows - (ink * rows).sum((1, 2), keepdim=True)
     right = columns - (ink * columns).sum((1, 2), keepdim=True)
     return (ink * down * right).sum((1, 2)) / ((ink * down.square()).sum((1, 2)) + 1e-6)
-
-
-def data_of(model: Model) -> str:
-    """Name of the data set that the model was trained on, as far as it is known."""
-    return "" if model.info.data is None else model.info.data.name
-
-
-def load_data_of(
-    model: Model, data: str | None = None, option: str = "--data", download: bool = True
-) -> tuple[Dataset, DataConfig]:
-    """What the model was trained on, as it was cut then; or `data`, of any size and colour, brought to the model's.
-
-    Raises `GanvasError` where that is not at hand or unfit.
-
-    The model's own word counts where this user trained it, or it came with ganvas; from anybody else's only the known sets
-    that are at hand are opened (`ganvas.data.origin`). `download` false: nothing is fetched for any model.
-    """
-    known = model.info.data
-    if not data:
-        config = data_config_of(model, option, download)
-    elif known is not None and data == known.config.source and not known.config.also:
-        config = known.config
-    else:  # a header's further sets were not asked for
-        config = DataConfig(source=data, resize=model.info.resize)
-    return load_dataset(config, model.shape), config
-
-
-def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:
-    """The data that the model was trained on. Raises `GanvasError` where it does not say, or may not choose, what is opened."""
-    known = model.info.data
-    if known is None:
-        raise GanvasError(
-            f"Real data are needed, and this model does not say what it was trained on. Give them with {option}."
-        )
-    config = known.config
-    ours = model.is_packaged or origin.is_marked(config, known.mark)
-    if origin.at_hand(config) or (ours and (download or not origin.needs_network(config))):
-        return config
-    if ours:
-        raise GanvasError(f"{config.source} is not on this machine. Give real data with {option}.")
-    raise GanvasError(
-        f"This model says that it was trained on {config.source!r}. It is not known to be trained by you on this machine, so "
-        f"its file may not choose what is opened here. If that is what you want, give it: {option} {config.source}"
-    )
-
-
-def real_images_of(
-    model: Model, count: int, data: str | None = None, seed: int = 0, more_than: int = 0
-) -> tuple[Tensor | None, str]:
-    """At most `count` real images to compare with, uint8 (n, C, H, W), and a line on them; or None, and the line says why.
-
-    `data`, else what the model was trained on, else the images that a packaged model brings along. Nothing is downloaded
-    that was not asked for. Raises `GanvasError` for `data` that do not fit, or are not `more_than` so many.
-    """
-    try:
-        found, _ = load_data_of(model, data, download=False)
-        if len(found) <= more_than:
-            raise GanvasError(
-                f"{found.name} holds {counted(len(found), 'image')}, and more than {more_than} are needed."
-            )
-        rows = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))[:count]
-        return found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}"
-    except GanvasError as error:
-        if data:
-            raise
-        why = str(error)
-    shipped = model.path.with_name("real.npz") if model.path is not None and model.is_packaged else None
-    if shipped is None or not shipped.is_file():
-        return None, why
-    with np.load(shipped) as arrays:  # without pickle, which is numpy's default
-        images = torch.from_numpy(arrays["images"])[:count]
-    return images, f"{counted(len(images), 'image')} of {data_of(model)} that come along"
-
-
-def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:
-    """The bundled classifier of the data that the model was trained on; None where there is none."""
-    data, names = data_of(model), model.info.class_names or ()
-    return _open_classifier(data, model.device) if classifier.knows(data, model.shape, names) else None
-
-
-@cache
-def _open_classifier(data: str, device: torch.device) -> classifier.ClassifierExtractor:
-    return classifier.load(classifier.FOLDER / f"{data}.safetensors", device)
-
-
-def class_names(model: Model) -> tuple[str, ...]:
-    """Names of the classes of the model's data, from its own file; empty where it names none: numbers will do.
-
-    Files of before named them for conditional models alone: for the known sets the names are known all the same.
-    """
-    return model.info.class_names or CLASSES.get(data_of(model), ())
 
 
 def open_attribute(name: str, model: Model) -> Attribute:

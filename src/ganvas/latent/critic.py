@@ -1,7 +1,7 @@
 """The critic score: the logit that a model's own critic gives a sample, of each sample alone.
 
-A critic is trained on batches and may look at them (`MinibatchStd`), so that its raw logit of a sample changes with the
-neighbours. Everything that scores single samples goes through here.
+A critic is trained on batches and may look at them (`MinibatchStd`), so that its raw logit of a sample
+changes with the neighbours. Everything that scores single samples goes through here.
 """
 
 import copy
@@ -70,7 +70,7 @@ def to_floats(model: Model, samples: Tensor) -> Tensor:
     return from_uint8(samples, model.generator.value_range) if samples.dtype == torch.uint8 else samples
 
 
-def judge(
+def logits_of(
     network: Callable[..., Tensor], samples: Tensor, labels: Tensor | None, range_: tuple[float, float]
 ) -> Tensor:
     """Logits (n,). Images are rounded to 8 bits as they will be kept, with the gradient passed through."""
@@ -90,8 +90,8 @@ def judge(
 class CriticScorer:
     """Scores samples by a copy of the model's own critic; a sample's score does not depend on what is scored beside it.
 
-    The spread of a batch, where the critic looks at it, is the usual one of `samples` (uint8 or floats, with `labels`),
-    by default of `USUAL` own samples.
+    The spread of a batch, where the critic looks at it, is the usual one of `samples` (uint8 or floats, with
+    `labels`), by default of `USUAL` own samples.
     """
 
     def __init__(self, model: Model, samples: Tensor | None = None, labels: Tensor | None = None) -> None:
@@ -104,7 +104,9 @@ class CriticScorer:
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """Critic scores (n,) of uint8 or float samples (n, ...) on the model's device, differentiable; higher is more real."""
-        return judge(self.network, to_floats(self.model, samples), labels, self.model.generator.value_range)
+        return logits_of(
+            self.network, to_floats(self.model, samples), labels, self.model.generator.value_range
+        )
 
     @torch.no_grad()
     def scores(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:

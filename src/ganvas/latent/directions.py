@@ -20,7 +20,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes
 from ganvas.latent.finders import finders
 from ganvas.latent.paths import Perception, pyramid
-from ganvas.latent.space import LatentSpace, open_space
+from ganvas.latent.space import LatentSpace, open_space, spaces
 from ganvas.model import Model
 
 EFFECT_SAMPLES = 128
@@ -223,7 +223,12 @@ def load_directions(path: Path, model: Model | None = None) -> list[Direction]:
         raise GanvasError(f"{path} holds directions of another model ({found[0].model}, this one is {mark}).")
     if model is not None:
         shapes = {each.space: open_space(model, each.space).shape for each in found}
+        rows = open_space(model, "w+").shape[0] if "w+" in spaces(model) else 0
         for each in found:
+            if any(layer >= rows for layer in each.layers):
+                raise GanvasError(
+                    f"{path} is damaged: {each.name!r} has the layers {each.layers}, this model {rows}."
+                )
             if each.vector.shape != shapes[each.space]:
                 raise GanvasError(
                     f"{path} is damaged: {each.name!r} has {tuple(each.vector.shape)} numbers, {each.space} of this model "

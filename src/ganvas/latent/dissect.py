@@ -1,7 +1,7 @@
 """Which hidden units of a generator draw what: agreement with concepts, ablation and insertion (Bau et al. 2019).
 
-A unit is one channel of one layer. A concept is a mask over pixels (stroke, edge, or a person's own), or a number for
-each picture (a class by the classifier, a measured attribute, the critic score).
+A unit is one channel of one layer. A concept is a mask over pixels (stroke, edge, or a person's own), or a
+number for each picture (a class by the classifier, a measured attribute, the critic score).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,17 +15,24 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.hooks import hooked
 from ganvas.latent.space import LatentSpace
+from ganvas.latent.supervised import scores_of
 from ganvas.model import Model
+from ganvas.model_data import class_names, classifier_of
 from ganvas.registry import did_you_mean
+from ganvas.types import Progress, silent
 
 TOP = 0.2
 """A unit is on where it is among its highest fifth over all pixels and pictures."""
 INSERTED = 0.1
 """An inserted unit is set to its mean map over this share of the pictures, those where it is strongest."""
+CANDIDATES = 4
+"""So many times the units are tried one by one; those with the strongest effect are switched."""
+MEASURED = 256
+"""Samples that the change is measured on."""
 LIT = (255.0, 140.0, 0.0)
 """Colour of where a unit is on."""
 
@@ -109,8 +116,8 @@ def dissect(
 ) -> Dissection:
     """Agreement of every unit of `layers` (default `drawing_layers`) with every concept, over n samples of `seed`.
 
-    `masks` adds concepts of a person's own: name -> (H, W), 1 where the concept is. Raises `GanvasError` for layers that there
-    are none of.
+    `masks` adds concepts of a person's own: name -> (H, W), 1 where the concept is. Raises `GanvasError` for
+    layers that there are none of.
     """
     model = space.model
     if len(model.shape) != 3:
@@ -201,9 +208,9 @@ def by_effect(
 ) -> list[tuple[Unit, float]]:
     """Units of one concept with how much switching each off alone changes it, most wanted first.
 
-    The mean over n samples of: the change of the score; the change of the share of pixels in the mask (its brightness for a
-    mask of a person's own is not known here, so such units keep their order, at 0). Agreement alone is no cause: a unit that only
-    goes along with a concept is last here.
+    The mean over n samples of: the change of the score; the change of the share of pixels in the mask (its
+    brightness for a mask of a person's own is not known here, so such units keep their order, at 0).
+    Agreement alone is no cause: a unit that only goes along with a concept is last here.
     """
     model, points = space.model, space.numbered(n, seed)
     labels = space.labels(n, None)
@@ -231,7 +238,8 @@ def where_on(
 ) -> Tensor:
     """For each unit the `count` of n samples where it is strongest, with where it is on in colour: uint8 (units, count, 3, H, W).
 
-    On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off is dimmed.
+    On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off
+    is dimmed.
     """
     maps: dict[str, list[Tensor]] = {unit.layer: [] for unit in units}
     parts: list[Tensor] = []
@@ -307,3 +315,87 @@ def switched(
 
             stack.enter_context(hooked(modules[layer], switch))
         yield
+
+
+@dataclass(frozen=True)
+class Switching:
+    """The units of a concept, switched, and what that changed."""
+
+    found: Dissection
+    concept: str
+    inserted: bool
+    """On, not off."""
+    units: tuple[tuple[Unit, float], ...]
+    """What was switched, with the effect of each alone (`by_effect`), most wanted first."""
+    before: dict[str, float]
+    """Attributes and the critic score, means of `MEASURED` samples that the units were not chosen with."""
+    after: dict[str, float]
+    samples: Tensor
+    """uint8 (12, C, H, W), as they are."""
+    changed: Tensor
+    """The same with the units switched."""
+    strongest: Tensor
+    """What `where_on` shows of each unit: uint8 (units, 10, 3, H, W)."""
+
+    @property
+    def note(self) -> str | None:
+        """Said where no unit stands behind bad samples."""
+        if (
+            self.concept != CRITIC_SCORE
+            or self.inserted
+            or self.after[CRITIC_SCORE] > self.before[CRITIC_SCORE]
+        ):
+            return None
+        return (
+            "No unit stands behind bad samples: switched off together, even the likeliest ones lower the "
+            "critic score."
+        )
+
+
+def switch(
+    space: LatentSpace,
+    concept: str = CRITIC_SCORE,
+    *,
+    layers: Sequence[str] = (),
+    mask: Tensor | None = None,
+    units: int = 8,
+    insert: bool = False,
+    n: int = 512,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Switching:
+    """Find the units that draw a concept, switch them off (or on, with `insert`), and measure what changes.
+
+    `units` of them are chosen by the effect of each alone among `CANDIDATES` times as many that agree best
+    (`dissect`, n samples of `seed`). `mask` (H, W), 1 where it holds, is the concept `mask`. The change is
+    measured on samples of other seeds. Raises `GanvasError` for a concept that is not known, or needs a
+    critic that the model has not.
+    """
+    arrays.count(units, "units")
+    if concept == CRITIC_SCORE and space.scorer is None:
+        raise GanvasError(
+            "critic-score needs a critic of single samples, and this model has none. Name another concept, "
+            "for instance stroke."
+        )
+    progress(f"maps of {n:,} samples", 0, 1)
+    found = dissect(space, layers or None, n, seed, {} if mask is None else {"mask": mask})
+    progress("units switched off one by one", 0, 1)
+    ranked = by_effect(space, found.units(concept, CANDIDATES * units), seed=seed + 1)[:units]
+    chosen, points = [unit for unit, _ in ranked], space.numbered(MEASURED, seed + 2)
+    names = [*attributes, *([concept] if concept.startswith("class:") else [])]
+    before, samples = _measured(space, points, names)
+    with switched(space.model, chosen, found.high if insert else None):
+        after, changed = _measured(space, points, names)
+    strongest = where_on(space, chosen, n=n, seed=seed)
+    return Switching(found, concept, insert, tuple(ranked), before, after, samples, changed, strongest)
+
+
+@torch.no_grad()
+def _measured(space: LatentSpace, points: Tensor, names: Sequence[str]) -> tuple[dict[str, float], Tensor]:
+    """Means of attributes and of the critic score over the samples of points, and the first samples."""
+    labels = space.labels(len(points), None)
+    drawn = space.decode(points, labels)
+    figures = {name: float(each.mean()) for name, each in scores_of(space, names, points).items()}
+    if space.scorer is not None:
+        figures[CRITIC_SCORE] = float(space.scorer.scores(space.model.to_data(drawn), labels).mean())
+    return figures, space.model.to_data(drawn[:12]).cpu()

@@ -9,7 +9,7 @@ from ganvas import arrays, io
 from ganvas.checkpoint import Checkpoint, rebuild
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.fit import Progress, fit
+from ganvas.latent.fit import Advance, fit
 from ganvas.latent.invert import Inversion, Search, as_floats, choose, scale_of
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace
@@ -42,7 +42,7 @@ def train_encoder(
     rate: float = 2e-3,
     seed: int = 0,
     path: Path | None = None,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> Encoder:
     """An encoder trained on the generator's own samples: the points are known, so no data are needed (Zhu et al. 2016).
 

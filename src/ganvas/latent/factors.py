@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ganvas.checkpoint import Checkpoint
 from ganvas.data.shapes import FACTORS, SIDE, draw_factors, render
-from ganvas.latent.fit import Progress, fit
+from ganvas.latent.fit import Advance, fit
 
 
 class FactorReader(nn.Module):
@@ -36,7 +36,7 @@ class FactorReader(nn.Module):
 
 
 def train_reader(
-    steps: int = 1500, batch: int = 128, seed: int = 0, progress: Progress | None = None
+    steps: int = 1500, batch: int = 128, seed: int = 0, progress: Advance | None = None
 ) -> tuple[FactorReader, Tensor]:
     """A reader trained on rendered pictures, and its accuracy on fresh ones (K,)."""
     with torch.random.fork_rng(devices=[]):

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,11 +26,10 @@ from ganvas.latent.space import (
     spaces,
     style_based,
 )
-from ganvas.registry import Registry
+from ganvas.registry import FactRegistry
 
 Find = Callable[..., tuple[Tensor, Tensor]]
 """(space, how many, seed) -> unit vectors (k, D) of the flattened space and their scores (k,), best first."""
-FindT = TypeVar("FindT", bound=Find)
 
 
 @dataclass(frozen=True)
@@ -58,20 +57,7 @@ class Finder:
         return self.find(space, count, seed, **options)
 
 
-class Finders(Registry[Finder]):
-    """Finders by name."""
-
-    def register(self, name: str, **facts: Any) -> Callable[[FindT], FindT]:
-        """Decorator of the function that finds; `facts` are the further fields of `Finder`."""
-
-        def decorate(find: FindT) -> FindT:
-            self.add(name, Finder(find, **facts), (find.__doc__ or "").strip().split("\n")[0])
-            return find
-
-        return decorate
-
-
-finders = Finders("method")
+finders = FactRegistry("method", Finder)
 
 
 def signed(vectors: Tensor) -> Tensor:
@@ -90,7 +76,8 @@ def leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tuple[Tensor, Tensor]:
     """Principal axes of the space's own points, in one pass; in z those of an early layer (GANSpace, Harkonen et al. 2020)
 
-    Every prior is isotropic: principal axes of z itself are those of the sample's noise, and no two seeds agree on them.
+    Every prior is isotropic: principal axes of z itself are those of the sample's noise, and no two seeds
+    agree on them.
     """
     if isinstance(space, LatentZ):
         return _from_layer(space, count, seed)
@@ -131,8 +118,9 @@ def early_layer(space: LatentSpace) -> str:
 def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Principal axes of the early layer, regressed to z: z = sum of x_k u_k with x the whitened coordinates of the layer.
 
-    The latents' own mean and covariance are exactly those of the prior, so that what the layer magnifies is found, not what the
-    sample happened to hold more of: behind a linear layer all seeds give its singular vectors.
+    The latents' own mean and covariance are exactly those of the prior, so that what the layer magnifies is
+    found, not what the sample happened to hold more of: behind a linear layer all seeds give its singular
+    vectors.
     """
     from sklearn.decomposition import PCA
 

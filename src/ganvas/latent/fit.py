@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ganvas.checkpoint import Checkpoint
 from ganvas.errors import GanvasError
 
-Progress = Callable[[int, int], None]
+Advance = Callable[[int, int], None]
 """(done, of how many) for a progress bar."""
 
 
@@ -19,7 +19,7 @@ def fit(
     steps: int,
     random: torch.Generator,
     checkpoint: Checkpoint,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> None:
     """Take `steps` steps of Adam on all weights of `modules`, at the rate of each step.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.fit import Progress
+from ganvas.latent.fit import Advance
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace, open_space
@@ -47,6 +47,8 @@ class Inversion:
     """Classes that the points are decoded with (n,), of conditional generators."""
     notes: tuple[str, ...] = ()
     """What went otherwise than asked, in words."""
+    tuned: Model | None = field(default=None, repr=False)
+    """The model whose generator was tuned to draw the targets; None where it was left as it is."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +99,21 @@ def invert(
     labels: Tensor | None = None,
     see: Perception = pyramid,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> Inversion:
     """The points whose samples look like `targets` (n, C, H, W), uint8 or floats in the generator's range.
 
-    Adam from `start` (n, *shape), or from those `restarts` of 2,048 typical points whose samples come nearest to the target, all
-    in one batch; the rate rises over the first
-    twentieth of the steps and falls over the last quarter (Karras et al. 2020, appendix D). `keep` weighs the distance to the
-    mean of the space in units of its spread, which keeps points where the generator was trained. Then up to `newton` steps of
-    Levenberg and Marquardt on the best of each target, which costs a Jacobian each and lands on what the generator can draw
-    exactly. `degrade` is applied to both sides: that is restoration, and the residual is then that of what was seen. With
-    `damaged` the targets are what was seen, and `degrade` is applied to samples only.
+    Adam from `start` (n, *shape), or from those `restarts` of 2,048 typical points whose samples come
+    nearest to the target, all in one batch; the rate rises over the first
+    twentieth of the steps and falls over the last quarter (Karras et al. 2020, appendix D). `keep` weighs
+    the distance to the mean of the space in units of its spread, which keeps points where the generator was
+    trained. Then up to `newton` steps of Levenberg and Marquardt on the best of each target, which costs a
+    Jacobian each and lands on what the generator can draw exactly. `degrade` is applied to both sides: that
+    is restoration, and the residual is then that of what was seen. With `damaged` the targets are what was
+    seen, and `degrade` is applied to samples only.
 
-    Where no gradient comes back, CMA-ES searches instead and a note says so; targets whose gradient is not finite stop where
-    they were best. Raises `GanvasError` for targets of another size or range.
+    Where no gradient comes back, CMA-ES searches instead and a note says so; targets whose gradient is not
+    finite stop where they were best. Raises `GanvasError` for targets of another size or range.
     """
     steps, newton = arrays.count(steps, "steps", 0), arrays.count(newton, "newton", 0)
     restarts, rate = arrays.count(restarts, "restarts"), arrays.number(rate, "rate", above=0)
@@ -187,7 +190,7 @@ def _has_gradient(search: Search, points: Tensor) -> bool:
 
 
 def _descend(
-    search: Search, begin: Tensor, steps: int, rate: float, keep: float, progress: Progress | None
+    search: Search, begin: Tensor, steps: int, rate: float, keep: float, progress: Advance | None
 ) -> tuple[Tensor, Tensor, int]:
     space = search.space
     deviation = space.std.clamp(min=1e-6)
@@ -223,7 +226,7 @@ def _descend(
 
 @torch.no_grad()
 def _newton(
-    search: Search, points: Tensor, errors: Tensor, iterations: int, progress: Progress | None
+    search: Search, points: Tensor, errors: Tensor, iterations: int, progress: Advance | None
 ) -> tuple[Tensor, Tensor]:
     """Levenberg-Marquardt in coordinates of unit spread, every target with a damping of its own."""
     space = search.space
@@ -255,7 +258,7 @@ def _newton(
 
 @torch.no_grad()
 def _evolve(
-    search: Search, begin: Tensor, rounds: int, seed: int, progress: Progress | None
+    search: Search, begin: Tensor, rounds: int, seed: int, progress: Advance | None
 ) -> tuple[Tensor, Tensor]:
     """CMA-ES (Hansen) from every start, in coordinates of unit spread."""
     import cma
@@ -345,12 +348,13 @@ def tune(
     locality: float = 0.1,
     see: Perception = pyramid,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> tuple[Model, Inversion]:
     """A copy of the model that draws the targets at the points found for them (pivotal tuning, Roich et al. 2021).
 
-    Adam on the generator's weights. `locality` holds the samples of points between the pivots and random ones where they were
-    (their section 3.3), so that the rest of the space keeps its pictures. Gives the tuned model and the inversion in it.
+    Adam on the generator's weights. `locality` holds the samples of points between the pivots and random
+    ones where they were (their section 3.3), so that the rest of the space keeps its pictures. Gives the
+    tuned model and the inversion in it.
     """
     steps, rate = arrays.count(steps, "steps", 0), arrays.number(rate, "rate", above=0)
     locality = arrays.number(locality, "locality", least=0)

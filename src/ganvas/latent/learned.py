@@ -16,7 +16,7 @@ from ganvas import arrays
 from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.fit import Progress, fit
+from ganvas.latent.fit import Advance, fit
 from ganvas.latent.space import LatentSpace
 
 REACH, LEAST = 6.0, 0.5
@@ -97,7 +97,7 @@ def _batch(
 
 def _train(
     space: LatentSpace, count: int, given: Tensor | None, steps: int, batch: int, rate: float, seed: int,
-    checkpoint: Checkpoint, progress: Progress | None,
+    checkpoint: Checkpoint, progress: Advance | None,
 ) -> tuple[_Shifts, float]:  # fmt: skip
     random = stream(seed, "learned directions")
     with torch.random.fork_rng(devices=[]):
@@ -125,7 +125,7 @@ def _train(
 
 def learn(
     space: LatentSpace, count: int, seed: int = 0, *, steps: int = 2000, batch: int = 32, rate: float = 1e-3,
-    state: Path | None = None, progress: Progress | None = None,
+    state: Path | None = None, progress: Advance | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`count` directions that a reconstructor learns to tell apart: unit vectors (k, D), and how often each is told (k,).
 
@@ -148,7 +148,7 @@ def learn(
 
 def discovery_accuracy(
     space: LatentSpace, vectors: Tensor, seed: int = 0, *, steps: int = 2000, batch: int = 32, rate: float = 1e-3,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> float:  # fmt: skip
     """RCA of frozen directions (k, D): the share of fresh pairs whose direction a reconstructor names after `steps` steps.
 

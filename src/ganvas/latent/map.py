@@ -1,9 +1,10 @@
 """A 2-D map of a model: where samples lie, how dense, what the critic says of them, what clusters, what is missing.
 
-Distances are those of features: the bundled classifier's where the model's data have one, else image pyramids.
+Distances are those of features: the bundled classifier's where the model's data have one, else image
+pyramids.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Literal
@@ -14,16 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas import arrays
-from ganvas.errors import GanvasError, install
+from ganvas.errors import GanvasError, counted, install
 from ganvas.features.base import Extractor, Raw, Wrapped, embed
-from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.jacobian import spectrum
 from ganvas.latent.paths import pyramid
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.statistics import intrinsic_dimension, participation
 from ganvas.model import Model
+from ganvas.model_data import class_names, classifier_of
 from ganvas.networks import from_uint8
+from ganvas.types import Progress, silent
 
 Array = NDArray[np.float64]
 Method = Literal["pca", "tsne", "umap"]
@@ -135,25 +138,26 @@ def draw_map(
     method: Method = "tsne",
     seed: int = 0,
     real: Tensor | None = None,
-    tell: Callable[[str], object] = lambda step: None,
+    progress: Progress = silent,
 ) -> Map:
     """Map n samples of `seed`; with `real` (uint8 images, or points) holes, copies and nearest real images are found too.
 
-    `tell` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images of another size.
+    `progress` hears what is being done. Raises `GanvasError` for fewer than 50 samples and for real images
+    of another size.
     """
     model = space.model
-    n = arrays.count(n, "n, the number of samples of a map,", FEWEST)
+    n, seed = arrays.count(n, "n, the number of samples of a map,", FEWEST), arrays.seed(seed)
     real = None if real is None else arrays.as_samples(real, "real")
     if real is not None:
         model.check_shape(real, "real images")
-    tell("samples")
+    progress("samples", 0, 1)
     samples = model.sample(n, seed=seed)
     extractor = extractor_of(model)
     found = embed(extractor, samples.split(BATCH))
     features = found.features.astype(np.float64)
-    tell(f"places by {method}")
+    progress(f"places by {method}", 0, 1)
     places = place(features, method, seed)
-    tell("neighbours and clusters")
+    progress("neighbours and clusters", 0, 1)
     from sklearn.neighbors import NearestNeighbors
 
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, n - 1)).fit(features)
@@ -196,7 +200,7 @@ def draw_map(
                 label,
             )
         )
-    tell("dimension and metric")
+    progress("dimension and metric", 0, 1)
     dimension = intrinsic_dimension(features)
     shares = spectrum(space, seed).numpy()
     duplicates = find_duplicates(features, None if real is None else of_real)
@@ -220,9 +224,10 @@ def draw_map(
 def find_holes(features: Array, real: Array) -> Holes | None:
     """Holes by the features of samples (n, F) and of real images (m, F); None where either has fewer than `BLOCK`.
 
-    A real image is covered when a sample lies nearer than its fifth real neighbour (coverage, Naeem et al. 2020, k = 5). That
-    depends on both numbers, so it is asked within blocks of `BLOCK` samples and `BLOCK` real images, as many as there are of
-    both: maps of 300 and of 3,000 samples then say the same. Of one distribution prod_{i<5} (B-1-i) / (2B-1-i) is uncovered.
+    A real image is covered when a sample lies nearer than its fifth real neighbour (coverage, Naeem et al.
+    2020, k = 5). That depends on both numbers, so it is asked within blocks of `BLOCK` samples and `BLOCK`
+    real images, as many as there are of both: maps of 300 and of 3,000 samples then say the same. Of one
+    distribution prod_{i<5} (B-1-i) / (2B-1-i) is uncovered.
     """
     found = []
     for start in range(0, min(len(features), len(real)) // BLOCK * BLOCK, BLOCK):
@@ -245,9 +250,10 @@ def find_holes(features: Array, real: Array) -> Holes | None:
 def find_duplicates(features: Array, real: Array | None) -> tuple[float, float | None]:
     """Shares of samples (n, F), and of real images (m, F), whose nearest one of their kind is nearly the same.
 
-    Nearer than a twentieth of the usual distance of real images, where there are `FEWEST`: collapsed samples have
-    none of their own to go by. Nearest distances shrink with the number, so as many of both are looked at: the first
-    min(n, m), drawn in no order. Without so many real images, all samples by their own usual distance, and None.
+    Nearer than a twentieth of the usual distance of real images, where there are `FEWEST`: collapsed samples
+    have none of their own to go by. Nearest distances shrink with the number, so as many of both are looked
+    at: the first min(n, m), drawn in no order. Without so many real images, all samples by their own usual
+    distance, and None.
     """
     compared = real is not None and min(len(real), len(features)) >= FEWEST
     shown = [features, real] if real is not None and compared else [features]
@@ -294,7 +300,7 @@ def _words(
     ordered = sorted(clusters, key=lambda c: -c.share)
     largest, smallest = ordered[0], ordered[-1]
     found = [
-        f"Modes: {len(clusters)} clusters, from {smallest.share:.0%} ({called(smallest)}) "
+        f"Modes: {counted(len(clusters), 'cluster')}, from {smallest.share:.0%} ({called(smallest)}) "
         f"to {largest.share:.0%} ({called(largest)}) of the samples."
     ]
     if with_real and holes is None:

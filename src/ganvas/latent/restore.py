@@ -1,13 +1,20 @@
 """What can have happened to a picture: known degradations, whose undoing is inversion (`invert(..., degrade=...)`)."""
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.latent.invert import Degrade
+from ganvas import arrays
+from ganvas.device import stream
+from ganvas.errors import GanvasError
+from ganvas.latent.invert import Degrade, Inversion, as_floats, invert, seen_shape
+from ganvas.latent.space import LatentSpace
+from ganvas.model import Model
+from ganvas.model_data import classifier_of
 from ganvas.registry import Registry
 
 tasks: Registry[Callable[..., Degrade]] = Registry("task")
@@ -65,3 +72,103 @@ def psnr(a: Tensor, b: Tensor, value_range: tuple[float, float], mask: Tensor | 
     weight = torch.ones_like(a) if mask is None else mask.to(a).expand_as(a)
     error = ((a - b).square() * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)
     return 10 * torch.log10((value_range[1] - value_range[0]) ** 2 / error.clamp(min=1e-12))
+
+
+PRIOR = 0.003
+"""What `restore` weighs the distance to the mean of the space with (`keep` of `invert`)."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What happened to pictures of one model."""
+
+    task: str
+    degrade: Degrade = field(repr=False)
+    mask: Tensor | None = field(default=None, repr=False)
+    """Of `inpaint` (1, 1, H, W): 1 where the picture was seen."""
+
+
+def damage(
+    model: Model,
+    task: str = "inpaint",
+    *,
+    hidden: Part = "bottom",
+    mask: Tensor | None = None,
+    factor: int = 4,
+) -> Damage:
+    """A damage from `tasks` to pictures of a model.
+
+    `inpaint` hides a part (`half`), or what is 0 in `mask` (H, W) or (1, 1, H, W); `factor` is that of
+    `superres`, and the width of `deblur`. Raises `GanvasError` for an unknown task, and for a factor beyond
+    half the height.
+    """
+    _, height, width = model.shape
+    if task in ("superres", "deblur") and not 2 <= factor <= height // 2:
+        raise GanvasError(f"--factor is {factor}; it must lie from 2 to {height // 2}.")
+    if task == "inpaint":
+        seen = half(hidden, height, width) if mask is None else mask.reshape(1, 1, height, width)
+        return Damage(task, tasks.get(task)(seen), seen)
+    arguments = {"superres": (factor,), "deblur": (factor | 1,)}
+    return Damage(task, tasks.get(task)(*arguments.get(task, ())))
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What `restore` made of n pictures."""
+
+    found: Inversion
+    """Its `drawn` keeps the pixels that were seen."""
+    damaged: Tensor = field(repr=False)
+    """What was left of the pictures, at the model's size: uint8 (n, C, H, W)."""
+    samples: Tensor = field(repr=False)
+    """Restored: uint8 (n, C, H, W)."""
+    psnr: Tensor | None = field(default=None, repr=False)
+    """In dB (n,), of the hidden pixels where some were seen; None where the pictures were damaged already."""
+    class_agreement: float | None = None
+    """Share that the bundled classifier names as before; None without one, or without originals."""
+
+
+def restore(
+    space: LatentSpace,
+    images: Tensor,
+    done: Damage,
+    *,
+    damaged: bool = False,
+    noise: float = 0.3,
+    seed: int = 0,
+    **options: Any,
+) -> Restored:
+    """Repair pictures: the samples that look like `images` where both went through the damage `done`.
+
+    `images` are whole, uint8 (n, C, H, W) or floats in the generator's range, and are damaged first, so that
+    the result can be measured; `denoise` then adds normal noise of standard deviation `noise`, in units of
+    half the range. With `damaged` they are so already, of the shape that the damage leaves. `options` are
+    those of `invert`: steps, restarts ... Raises `GanvasError` for images of another size or range.
+    """
+    model, (low, high) = space.model, space.model.generator.value_range
+    channels, height, width = model.shape
+    originals = arrays.as_tensor(images, "images")
+    wanted = seen = as_floats(space, originals, seen_shape(space, done.degrade) if damaged else model.shape)
+    if done.task == "denoise" and not damaged:
+        grain = torch.randn(wanted.shape, generator=stream(seed, "noise")).to(wanted)
+        seen = (wanted + noise * (high - low) / 2 * grain).clamp(low, high)
+    if damaged and done.task == "inpaint":
+        seen = done.degrade(seen)
+    options = {"keep": PRIOR, **options}
+    found = invert(space, seen, degrade=done.degrade, damaged=damaged, seed=seed, **options)
+    shown, filled = seen if damaged else done.degrade(seen), found.drawn
+    if done.mask is not None:
+        there = done.mask.to(seen).bool()
+        shown = torch.where(there, seen, torch.zeros_like(seen) + (low + high) / 2)
+        filled = torch.where(there, seen, found.drawn)  # what was seen stays
+    shown = model.to_data(F.interpolate(shown, (height, width)).expand(-1, channels, -1, -1)).cpu()
+    samples = model.to_data(filled).cpu()
+    quality, agreement = None, None
+    if not damaged:
+        quality = psnr(found.drawn, wanted, (low, high), None if done.mask is None else 1 - done.mask)
+        if (classifier := classifier_of(model)) is not None:
+            before, after = (classifier(each).logits for each in (model.to_data(wanted).cpu(), samples))
+            assert before is not None
+            assert after is not None
+            agreement = float((before.argmax(1) == after.argmax(1)).float().mean())
+    return Restored(replace(found, drawn=filled), shown, samples, quality, agreement)

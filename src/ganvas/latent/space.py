@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganvas import arrays
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, expect
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.hooks import hooked
 from ganvas.model import Model, draw_prior
@@ -449,6 +449,8 @@ def spaces(model: Model) -> list[str]:
 
 def open_space(model: Model, name: str | None = None) -> LatentSpace:
     """The space called `name`; by default w where there is one, else z. Raises `GanvasError` naming those that there are."""
+    expect(model, Model, "model", 'a Model, say ganvas.load("fashion")')
+    expect(name, (str, type(None)), "space", "a name: z, w, w+, styles, class or layer:NAME")
     known = spaces(model)
     name = name or ("w" if "w" in known else "z")
     if name.startswith("layer:"):

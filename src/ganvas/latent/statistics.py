@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganvas import arrays
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.latent.directions import Direction, edit
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.supervised import scores_of
@@ -113,7 +113,8 @@ def rescore(
     """
     if len(directions) != len(names) or len(names) < 2:
         raise GanvasError(
-            f"There are {len(directions)} directions and {len(names)} attributes; expected the attribute of each, at least two."
+            f"Got {counted(len(directions), 'direction')} and {counted(len(names), 'attribute')}; "
+            "expected the attribute of each, at least two."
         )
     arrays.number(effect, "effect", above=0)
     points = space.numbered(arrays.count(samples, "samples", 2), seed + 1_000_003)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganvas import arrays, io
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.latent.attributes import open_attribute
 from ganvas.latent.directions import Direction, measured, without
 from ganvas.latent.paths import Perception, pyramid
@@ -251,7 +251,9 @@ def read_scores(path: Path) -> tuple[list[int], Tensor]:
         or min(number for number, _ in pairs) < 0
         or len({number for number, _ in pairs}) < len(pairs)
     ):
-        raise GanvasError(f"{path}: give each sample number once, from 0 up; there are {len(pairs)} lines.")
+        raise GanvasError(
+            f"{path}: give each sample number once, from 0 up; it has {counted(len(pairs), 'line')}."
+        )
     scores = torch.tensor([score for _, score in pairs])
     if not torch.isfinite(scores).all():
         raise GanvasError(f"{path}: a score must be a finite number.")

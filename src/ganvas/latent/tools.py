@@ -1,27 +1,33 @@
 """The commands of the latent space as functions of a model: what `ganvas.walk`, `ganvas.invert` and the others are.
 
-Each takes a `Model`, or a `LatentSpace` where another one than the model's usual is wanted, and draws the same as its command.
+Each takes a `Model`, or a `LatentSpace` where another one than the model's usual is wanted, and draws the
+same as its command.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path as File
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ganvas import arrays, io, pictures
-from ganvas.errors import GanvasError
-from ganvas.latent import directions
+from ganvas.errors import PATH, GanvasError, expect
+from ganvas.latent import directions, supervised
 from ganvas.latent import invert as inversion
 from ganvas.latent import map as maps
 from ganvas.latent.directions import Direction
+from ganvas.latent.encoder import encode, train_encoder
 from ganvas.latent.invert import Inversion
+from ganvas.latent.learned import learn
 from ganvas.latent.map import Map
 from ganvas.latent.paths import equal_steps, geodesic, step_lengths, style_mixing, through, variation
 from ganvas.latent.space import LatentSpace, open_space
 from ganvas.model import Model
+from ganvas.types import Progress, silent
 
 Kind = Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"]
 BATCH = 64
@@ -46,6 +52,7 @@ class Walk:
 
     def save(self, out: str | File, fps: float = 24.0) -> None:
         """Write a film (.gif, .webp, .mp4), a strip (.png), or points as `pictures.save_samples` does."""
+        expect(out, PATH, "out", "the name of a .gif, .webp, .mp4 or .png")
         out = File(out)
         if self.samples.dim() != 4:
             pictures.save_samples(self.samples, out)
@@ -82,17 +89,17 @@ def space_of(model: Model | LatentSpace, space: str | None = None) -> LatentSpac
 def walk(
     model: Model | LatentSpace, *, kind: Kind = "auto", keys: int = 4, frames: int = 60, loop: bool = False,
     equal: bool = False, labels: Sequence[int] | Tensor | None = None, layers: int = 3, seed: int = 0,
-    space: str | None = None, tell: Callable[[str, int, int], object] = lambda what, done, total: None,
+    space: str | None = None, progress: Progress = silent,
 ) -> Walk:  # fmt: skip
     """A walk through random key points, as `ganvas walk` takes it.
 
-    `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all keys; `geodesic` is
-    the shortest way between the first two as the pictures see it; `mixing` crosses keys in w+, `layers` coarse ones by row.
-    `equal` makes every picture differ from the one before by the same amount. `labels` (keys,) are the classes of the keys.
-    `tell` hears what is being done, how much of it is done, and of how much.
+    `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all
+    keys; `geodesic` is the shortest way between the first two as the pictures see it; `mixing` crosses keys
+    in w+, `layers` coarse ones by row. `equal` makes every picture differ from the one before by the same
+    amount. `labels` (keys,) are the classes of the keys. `progress` hears what is being done, how much of it
+    is done, and of how much.
     """
-    if keys < 2 or frames < 2:
-        raise GanvasError(f"A walk needs at least 2 keys and 2 frames, got {keys} and {frames}.")
+    keys, frames = arrays.count(keys, "keys", 2), arrays.count(frames, "frames", 2)
     where = space_of(model, "w+" if kind == "mixing" and space is None else space)
     owner = where.model
     classes = owner.labels(keys, labels)
@@ -107,7 +114,8 @@ def walk(
         way = style_mixing(where, points[:half], points[half:], layers)
     elif kind == "geodesic":
         way, energies = geodesic(
-            where, points[0], points[1], frames, STEPS, advance=lambda done: tell("steps of the geodesic", done, STEPS)
+            where, points[0], points[1], frames, STEPS,
+            advance=lambda done: progress("steps of the geodesic", done, STEPS)
         )  # fmt: skip
         figures |= {"energy_before": energies[0], "energy_after": min(energies)}
     else:
@@ -120,11 +128,12 @@ def walk(
             return classes[index].to(owner.device)
 
         times = torch.linspace(0, 1, frames, dtype=torch.float64)
-        tell("how evenly the pictures change", 0, 1)
+        progress("how evenly the pictures change", 0, 1)
         figures["variation_before"] = variation(step_lengths(where, path(times), labels_at(times)))
         if equal:
             times = equal_steps(
-                where, path, frames, labels_at, rounds=ROUNDS, advance=lambda done: tell("rounds of equal steps", done, ROUNDS)
+                where, path, frames, labels_at, rounds=ROUNDS,
+                advance=lambda done: progress("rounds of equal steps", done, ROUNDS),
             )  # fmt: skip
             figures["variation_after"] = variation(step_lengths(where, path(times), labels_at(times)))
         way, chosen = path(times), labels_at(times)
@@ -132,9 +141,18 @@ def walk(
         parts = [None] * len(way) if chosen is None else chosen.split(BATCH)
         drawn: list[Tensor] = []
         for part, label in zip(way.split(BATCH), parts, strict=False):
-            tell("frames", len(drawn) * BATCH, len(way))
+            progress("frames", len(drawn) * BATCH, len(way))
             drawn.append(owner.to_data(where.decode(part, label)).cpu())
     return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)))
+
+
+def check_method(method: str, attribute: str | None, scores: str | File | None) -> None:
+    """Raise `GanvasError` unless an attribute, or scores, come with the method `attribute` and no other."""
+    if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
+        raise GanvasError(
+            "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
+            "--scores FILE, and no other method takes them."
+        )
 
 
 def find_directions(
@@ -144,15 +162,44 @@ def find_directions(
     *,
     seed: int = 0,
     space: str | None = None,
+    attribute: str | None = None,
+    scores: str | File | None = None,
+    keep: Sequence[str] = (),
+    samples: int = 2000,
+    steps: int = 2000,
+    state: str | File | None = None,
+    progress: Progress = silent,
 ) -> list[Direction]:
-    """`count` directions by a method of `ganvas directions`, each measured, best first."""
-    return directions.find(space_of(model, space), method, count, seed)
+    """`count` directions by a method of `ganvas directions`, each measured, best first.
+
+    `learned` trains a network for `steps` steps, and resumes from the file `state` after an interruption.
+    The method `attribute` takes the name of an `attribute`, scored on `samples` samples of `seed`, or a file
+    of `scores` (`ganvas.latent.supervised.read_scores`), and gives one direction, without the part of the
+    attributes of `keep`. `progress` hears what is being done, how much of it is done, and of how much.
+    Raises `GanvasError` for an unknown method or attribute.
+    """
+    check_method(method, attribute, scores)
+    where = space_of(model, space)
+    if scores is not None:
+        return [supervised.from_scores(where, File(scores), keep, samples, seed)]
+    if attribute is not None:
+        return [supervised.from_attribute(where, attribute, keep, samples, seed)]
+    if method == "learned":
+        path = None if state is None else File(state)
+        hear = partial(progress, "learning directions")
+        made = learn(where, count, seed, steps=steps, state=path, progress=hear)
+        return directions.named(where, method, *made, {"seed": seed, "steps": steps})
+    return directions.find(where, method, count, seed)
 
 
 def edit(
     model: Model | LatentSpace, numbers: Sequence[int], direction: Direction, strengths: Sequence[float], *, seed: int = 0
 ) -> Tensor:  # fmt: skip
     """Samples by number at each of the strengths, in sigmas, of a direction: uint8 (numbers, strengths, C, H, W)."""
+    expect(direction, Direction, "direction", "one of ganvas.find_directions(model)")
+    expect(strengths, (Sequence, Tensor, np.ndarray), "strengths", "numbers of sigmas, say [-2, 0, 2]")
+    if not len(strengths):
+        raise GanvasError("strengths is empty; give numbers of sigmas, say [-2, 0, 2].")
     where = space_of(model, direction.space if isinstance(model, Model) else None)
     points, labels = where.at(numbers, seed), where.model.labels_at(numbers)
     labels = None if labels is None else labels.to(where.model.device)
@@ -161,19 +208,51 @@ def edit(
     return torch.stack([where.model.to_data(row).cpu() for row in rows], 1)
 
 
-def invert(model: Model | LatentSpace, images: Any, *, space: str | None = None, **options: Any) -> Inversion:
+def invert(
+    model: Model | LatentSpace,
+    images: Any,
+    *,
+    method: Literal["optimise", "encoder", "hybrid", "tune"] = "optimise",
+    space: str | None = None,
+    encoder: str | File | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Inversion:
     """The points whose samples look most like `images`: uint8, one or several, channels first or last, array or tensor; or
     floats (n, C, H, W) in the generator's range.
 
-    `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels, seed ...
+    `optimise` descends from several starts; `encoder` is one pass of a network that is trained on the
+    model's own samples, or opened from the file `encoder` and kept there; `hybrid` descends from what the
+    encoder says; `tune` then changes a copy of the generator until it draws the images, which is the
+    result's `tuned`. `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels,
+    seed ... `progress` hears what is being done, how much of it is done, and of how much.
     """
+    if method not in ("optimise", "encoder", "hybrid", "tune"):
+        raise GanvasError(f"Unknown method {method!r}. Use optimise, encoder, hybrid or tune.")
     where, targets = space_of(model, space), arrays.as_tensor(images, "images")
     shape = tuple(where.model.shape)
     if tuple(targets.shape) in (shape, (*shape[1:], shape[0]), shape[1:]):
         targets = targets[None]  # one
     if targets.dtype == torch.uint8 and targets.dim() in (3, 4):
         targets = arrays.channels_first(targets, "images")
-    return inversion.invert(where, targets, **options)
+    seed = options.get("seed", 0)
+    found = None
+    if method != "optimise":
+        path = None if encoder is None else File(encoder)
+        trained = train_encoder(where, seed=seed, path=path, progress=partial(progress, "encoder"))
+        found = encode(where, trained, targets)
+    if method != "encoder":
+        if found is not None:
+            options["start"] = found.points
+        found = inversion.invert(where, targets, **{"progress": partial(progress, "descent"), **options})
+    assert found is not None
+    if method == "tune":
+        steps = {name: options[name] for name in ("steps",) if name in options}
+        tuned, found = inversion.tune(
+            where, found, targets, seed=seed, progress=partial(progress, "tuning"), **steps
+        )
+        found = replace(found, tuned=tuned)
+    return found
 
 
 def map(model: Model | LatentSpace, *, space: str | None = None, **options: Any) -> Map:

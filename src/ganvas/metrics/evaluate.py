@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +16,9 @@ from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, load_dataset, toy
 from ganvas.data.base import fingerprint
-from ganvas.errors import GanvasError
+from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
-from ganvas.latent.attributes import load_data_of
 from ganvas.latent.space import LatentZ
 from ganvas.metrics.base import Inputs, Value, better, metrics
 from ganvas.metrics.frechet import frechet
@@ -26,9 +26,9 @@ from ganvas.metrics.path_length import PairedSpace, path_length
 from ganvas.metrics.resample import in_shares, pick
 from ganvas.metrics.rows import Row
 from ganvas.model import Model, is_packaged, load
+from ganvas.model_data import load_data_of
+from ganvas.types import Progress
 
-Progress = Callable[[str, int, int], None]
-"""(what is done, how many samples of it, of how many)"""
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
 Reals = Dataset | Tensor | np.ndarray | str | os.PathLike[str]
 Labels = Literal["data", "uniform"]
@@ -157,7 +157,7 @@ def evaluate(
         if model is None
         else (lambda: path_length(PairedSpace(LatentZ(model)), n=min(count, 2000), seed=seed)),
     )
-    values, skipped = _compute(inputs, names)
+    values, skipped = _compute(inputs, names, partial(tell, "metrics of the samples"))
     warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
     if model is not None and trained is None and OF_COPIES & {value.name for value in values}:
         warnings.append(
@@ -176,11 +176,12 @@ def evaluate(
     elif floor and held is not None:
         floor_n = min(len(held.features), count)
         true = None if held_out.labels is None else held_out.take_labels().numpy()
-        floors = _of_part(inputs, held, true, floor_n, names)
+        floors = _of_part(inputs, held, true, floor_n, names, partial(tell, "metrics of the floor"))
         # A figure moves with N, so what is compared with the floor is that of as many samples.
         beside = _by_name(values)
         if floor_n < count:
-            beside = _of_part(inputs, fakes, inputs.fake_labels, floor_n, names)
+            what = f"metrics at N={floor_n:,}"
+            beside = _of_part(inputs, fakes, inputs.fake_labels, floor_n, names, partial(tell, what))
     rows = [
         Row(
             metric=value.name, value=value.value, error=value.error, error_kind=value.kind,
@@ -203,8 +204,9 @@ def _by_name(values: Sequence[Value]) -> dict[str, float]:
 
 
 def _of_part(
-    inputs: Inputs, samples: Features, labels: np.ndarray | None, count: int, names: Sequence[str]
-) -> dict[str, float]:
+    inputs: Inputs, samples: Features, labels: np.ndarray | None, count: int, names: Sequence[str],
+    tell: Callable[[int, int], None],
+) -> dict[str, float]:  # fmt: skip
     """The figures of `count` random ones of the samples against the reference."""
     rows = pick(len(samples.features), count, inputs.seed + 1).numpy()
     part = Features(samples.features[rows], None if samples.logits is None else samples.logits[rows])
@@ -212,7 +214,7 @@ def _of_part(
         part, inputs.real, inputs.seed, fake_labels=None if labels is None else labels[rows],
         real_labels=inputs.real_labels, num_classes=inputs.num_classes, modes=inputs.modes,
     )  # fmt: skip
-    return _by_name(_compute(few, names)[0])
+    return _by_name(_compute(few, names, tell)[0])
 
 
 def _labels(
@@ -236,6 +238,9 @@ def _labels(
 
 
 def _names(asked: str | Sequence[str]) -> list[str]:
+    several = asked if isinstance(asked, list | tuple) else [asked]
+    for word in several:
+        expect(word, str, "metrics", "a name of `ganvas list metrics`, or a list of several")
     words = [word.strip() for word in (asked.split(",") if isinstance(asked, str) else asked)]
     words = list(dict.fromkeys(word for word in words if word))
     if words == ["all"]:
@@ -249,10 +254,13 @@ def _names(asked: str | Sequence[str]) -> list[str]:
     return words
 
 
-def _compute(inputs: Inputs, names: Sequence[str]) -> tuple[list[Value], dict[str, str]]:
+def _compute(
+    inputs: Inputs, names: Sequence[str], tell: Callable[[int, int], None]
+) -> tuple[list[Value], dict[str, str]]:
     values: list[Value] = []
     skipped: dict[str, str] = {}
-    for name in names:
+    for i, name in enumerate(names):
+        tell(i, len(names))
         metric = metrics.get(name)
         if why := metric.fits(inputs):
             skipped[name] = why
@@ -270,6 +278,7 @@ def _open_fake(
         return None, fake, fake.name
     if isinstance(fake, Tensor | np.ndarray):
         return None, _of_array(fake, "fake", resolution, resize), "array"
+    expect(fake, PATH, "fake", "a Model, an array, a Dataset, or the path of a model or of images")
     path = Path(fake)
     is_model = (
         is_packaged(path)
@@ -308,6 +317,7 @@ def _open_real(
     if isinstance(real, Tensor | np.ndarray):
         return _of_array(real, "real", resolution, resize)
     if real is not None:
+        expect(real, PATH, "real", "an array, a Dataset, a name of `ganvas list datasets` or a path")
         source = os.fspath(real)
         known = None if model is None else model.info.data
         if known is not None and source == known.config.source and not known.config.also:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.arrays import Array
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 
 
 class ModeCoverage(NamedTuple):
@@ -122,7 +122,7 @@ def bins_of_counts(fake: Array, real: Array) -> Bins:
     """The same from how many samples fall in each bin: (K,) and (K,)."""
     p, q = _shares(fake, "fake"), _shares(real, "real")
     if len(p) != len(q):
-        raise GanvasError(f"fake has {len(p)} bins and real has {len(q)}.")
+        raise GanvasError(f"fake has {counted(len(p), 'bin')} and real has {len(q)}.")
     n, m = (float(arrays.as_floats(counts, "counts").double().sum()) for counts in (fake, real))
     a, b = p * n, q * m
     pooled = (a + b) / (n + m)

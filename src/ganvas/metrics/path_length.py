@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganvas import arrays, dist
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.geometry import lerp, slerp
 from ganvas.latent.space import LatentSpace
 from ganvas.metrics.resample import standard_error
@@ -100,7 +100,7 @@ def path_length(
         squares = distance(a, b)
         if squares.shape != (len(first),):
             raise GanvasError(
-                f"distance gave {tuple(squares.shape)} for {len(first)} pairs; expected one squared distance "
+                f"distance gave {tuple(squares.shape)} for {counted(len(first), 'pair')}; expected one squared distance "
                 "a pair."
             )
         return squares.double().cpu() / epsilon**2

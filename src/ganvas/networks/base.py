@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.config import NetworkConfig
+from ganvas.config import NetworkConfig, is_like
 from ganvas.errors import GanvasError
 from ganvas.networks.layers import maybe_spectral_norm
 from ganvas.registry import Registry, did_you_mean
@@ -249,7 +249,22 @@ def _check_options(build: Callable[..., Any], options: Mapping[str, Any], what: 
             raise GanvasError(
                 f"Unknown option {name!r} of the {what}.{did_you_mean(name, known)} Known: {', '.join(known)}."
             )
+    usual = _usual(build)
+    for name, value in options.items():
+        if not is_like(value, usual.get(name)):
+            raise GanvasError(
+                f"Option {name!r} of the {what} is {value!r}; expected a value like {usual[name]!r}."
+            )
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+
+def _usual(build: Callable[..., Any]) -> dict[str, Any]:
+    """The defaults of a network's options, those of the critic's heads among them; None where there is none."""
+    parameters = [
+        *inspect.signature(CriticBase).parameters.values(),
+        *inspect.signature(build).parameters.values(),
+    ]
+    return {each.name: None if each.default is each.empty else each.default for each in parameters}
 
 
 def square_side(shape: Shape, family: str, low: int, high: int) -> int:

@@ -16,6 +16,8 @@ OUTPUTS: dict[str, tuple[type[nn.Module], tuple[float, float]]] = {
     "sigmoid": (nn.Sigmoid, (0.0, 1.0)),
     "linear": (nn.Identity, (-1.0, 1.0)),
 }
+MOST_OCTAVES = 64
+"""Beyond half of which float32 has no digits left of an angle."""
 
 
 class Fourier(nn.Module):
@@ -24,6 +26,8 @@ class Fourier(nn.Module):
 
     def __init__(self, octaves: int) -> None:
         super().__init__()
+        if octaves > MOST_OCTAVES:
+            raise GanvasError(f"fourier is {octaves}; it must be at most {MOST_OCTAVES} octaves.")
         self.octaves = octaves
 
     def forward(self, x: Tensor) -> Tensor:

@@ -73,8 +73,8 @@ class ProgressiveGenerator(GeneratorBase):
         return level
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        level = float(self.level)  # type: ignore[arg-type]
-        whole = min(int(level), self.steps)
+        level = _level(self)
+        whole = int(level)
         z = self.with_labels(z, labels)
         hidden = self.first(z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)).unflatten(1, self.start)
         hidden = self.blocks[0](self.first_norm(F.leaky_relu(hidden, 0.2)))
@@ -87,6 +87,12 @@ class ProgressiveGenerator(GeneratorBase):
         missing = self.shape[1] // drawn.shape[2]
         drawn = drawn.float() if self.published else drawn.float().tanh()
         return F.interpolate(drawn, scale_factor=float(missing)) if missing > 1 else drawn
+
+
+def _level(network: nn.Module) -> float:
+    """How far a network has grown; a number from a file may be anything."""
+    steps: Any = network.steps
+    return min(max(float(network.level), 0.0), float(steps))  # type: ignore[arg-type]
 
 
 def _convolutions(*width: int, gain: float) -> nn.Sequential:
@@ -143,8 +149,8 @@ class ProgressiveCritic(CriticBase):
         own.level.fill_(level)
 
     def features(self, x: Tensor) -> Tensor:
-        level = float(self.level)  # type: ignore[arg-type]
-        whole = min(int(level), self.steps)
+        level = _level(self)
+        whole = int(level)
         missing = 1 << (self.steps - whole)
         coarse = F.avg_pool2d(x, missing) if missing > 1 else x
         hidden = F.leaky_relu(self.from_image[whole](coarse), 0.2)

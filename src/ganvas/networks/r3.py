@@ -14,9 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
 from ganvas.networks.layers import bilinear_down, bilinear_up
 from ganvas.types import Shape
+
+WIDEST = 2**16
+"""Channels of a block: the number of its groups is looked for among them."""
 
 
 class ResidualBlock(nn.Module):
@@ -31,6 +35,10 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         wide = channels * expansion
+        if not (0 < wide <= WIDEST and group > 0):
+            raise GanvasError(
+                f"Network 'r3' has blocks of {channels} x {expansion} channels in groups of {group}; there are 1 to {WIDEST:,}."
+            )
         groups = max(1, wide // group)
         while wide % groups:
             groups -= 1

@@ -1,22 +1,23 @@
 """What samplers share: candidates with their log ratio, and their exact target density.
 
-A sampler wants points distributed as p_G(x) r(x), with r = p_data / p_G estimated by a `Ratio`. It works on standard normal
-noise u, whose density is exact for every prior (`LatentSpace.from_noise`): the target is exp(-|u|^2 / 2) r(G(u)).
+A sampler wants points distributed as p_G(x) r(x), with r = p_data / p_G estimated by a `Ratio`. It works on
+standard normal noise u, whose density is exact for every prior (`LatentSpace.from_noise`): the target is
+exp(-|u|^2 / 2) r(G(u)).
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ganvas import arrays
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.latent.space import LatentSpace
-from ganvas.registry import Registry
+from ganvas.registry import FactRegistry
 
 BATCH = 500
 """Candidates that are drawn and judged at a time."""
@@ -29,7 +30,7 @@ Callback = Callable[[int, int], None]
 """(done, of how many) for a progress bar."""
 
 
-class State(NamedTuple):
+class Candidates(NamedTuple):
     """Candidates, a row each."""
 
     noise: Tensor
@@ -40,11 +41,11 @@ class State(NamedTuple):
     """(n,); -inf where the ratio was not finite, so that no sampler picks it."""
     labels: Tensor | None
 
-    def take(self, rows: Tensor) -> "State":
+    def take(self, rows: Tensor) -> "Candidates":
         """The candidates of some rows."""
-        return State(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
+        return Candidates(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
-    def where(self, better: Tensor, other: "State") -> "State":
+    def where(self, better: Tensor, other: "Candidates") -> "Candidates":
         """Rows of `other` where `better` (n,), else these. Both are of the same labels."""
 
         def mix(mine: Tensor, theirs: Tensor) -> Tensor:
@@ -53,23 +54,23 @@ class State(NamedTuple):
         noise, samples, log_ratio = (
             mix(mine, theirs) for mine, theirs in zip(self[:3], other[:3], strict=True)
         )
-        return State(noise, samples, log_ratio, self.labels)
+        return Candidates(noise, samples, log_ratio, self.labels)
 
-    def put(self, rows: Tensor, other: "State") -> "State":
+    def put(self, rows: Tensor, other: "Candidates") -> "Candidates":
         """These with some rows replaced by those of `other`, which keeps their labels."""
         noise, samples, log_ratio = (
             mine.index_copy(0, rows, theirs) for mine, theirs in zip(self[:3], other[:3], strict=True)
         )
-        return State(noise, samples, log_ratio, self.labels)
+        return Candidates(noise, samples, log_ratio, self.labels)
 
     @staticmethod
-    def join(parts: "list[State]") -> "State":
+    def join(parts: "list[Candidates]") -> "Candidates":
         """Several after one another."""
         labels = (
             None if parts[0].labels is None else torch.cat([p.labels for p in parts if p.labels is not None])
         )
         noise, samples, log_ratio = (torch.cat([part[i] for part in parts]) for i in range(3))  # type: ignore[misc]
-        return State(noise, samples, log_ratio, labels)
+        return Candidates(noise, samples, log_ratio, labels)
 
 
 @dataclass
@@ -113,12 +114,12 @@ class Target:
         """Uniform numbers in [0, 1)."""
         return torch.rand(*size, generator=self.random).to(self.space.model.device)
 
-    def draw(self, n: int, labels: Tensor | None) -> State:
+    def draw(self, n: int, labels: Tensor | None) -> Candidates:
         """n candidates of the prior, judged; labels are repeated to n."""
         return self.at(self.normal(n, self.space.model.latent_dim), self.space.labels(n, labels))
 
     @torch.no_grad()
-    def at(self, noise: Tensor, labels: Tensor | None) -> State:
+    def at(self, noise: Tensor, labels: Tensor | None) -> Candidates:
         """The candidates of noise (n, Z), judged."""
         parts = []
         for start in range(0, len(noise), BATCH):
@@ -126,12 +127,14 @@ class Target:
             u, label = noise[rows], None if labels is None else labels[rows]
             drawn = self.space.decode(self.space.from_noise(u, label), label)
             parts.append(
-                State(u, self.space.model.to_data(drawn), _finite(rated(self.ratio, drawn, label)), label)
+                Candidates(
+                    u, self.space.model.to_data(drawn), _finite(rated(self.ratio, drawn, label)), label
+                )
             )
         self.forwards += len(noise)
-        return State.join(parts)
+        return Candidates.join(parts)
 
-    def slope(self, noise: Tensor, labels: Tensor | None) -> tuple[State, Tensor]:
+    def slope(self, noise: Tensor, labels: Tensor | None) -> tuple[Candidates, Tensor]:
         """The candidates, and the gradient of the log ratio by their noise (n, Z); 0 where it is not finite."""
         parts, slopes = [], []
         for start in range(0, len(noise), BATCH):
@@ -143,17 +146,17 @@ class Target:
                 value = rated(self.ratio, drawn, label)
                 slope = gradient(value, u)
             u, drawn, value = u.detach(), drawn.detach(), value.detach()
-            parts.append(State(u, self.space.model.to_data(drawn), _finite(value), label))
+            parts.append(Candidates(u, self.space.model.to_data(drawn), _finite(value), label))
             slopes.append(torch.where(slope.isfinite().all(1, keepdim=True), slope, torch.zeros_like(slope)))
         self.gradients += len(noise)
-        return State.join(parts), torch.cat(slopes)
+        return Candidates.join(parts), torch.cat(slopes)
 
     @property
     def cost(self) -> float:
         """Forward passes a sample so far."""
         return (self.forwards + GRADIENT * self.gradients) / self.n
 
-    def drawn(self, state: State, **info: Any) -> Drawn:
+    def drawn(self, state: Candidates, **info: Any) -> Drawn:
         """The outcome. Raises `GanvasError` when the ratio could not tell anything about a sample."""
         bad = int((~state.log_ratio.isfinite()).sum())
         if bad:
@@ -181,7 +184,7 @@ def rated(ratio: Ratio, samples: Tensor, labels: Tensor | None) -> Tensor:
     ):
         got = f"{tuple(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
         raise GanvasError(
-            f"The ratio gave {got} for {len(samples)} samples; expected a float tensor ({len(samples)},), "
+            f"The ratio gave {got} for {counted(len(samples), 'sample')}; expected a float tensor ({len(samples)},), "
             "log p_data / p_G of each."
         )
     return found
@@ -212,7 +215,6 @@ def _finite(log_ratio: Tensor) -> Tensor:
 
 Draw = Callable[..., Drawn]
 """(space, ratio, n, *, generator, labels, callback, ...) -> `Drawn`. All further options are keywords with defaults."""
-DrawT = TypeVar("DrawT", bound=Draw)
 Options = Mapping[str, Any]
 GIVEN = ("generator", "labels", "callback")
 """Keywords that every sampler has; the others are its own options."""
@@ -265,17 +267,4 @@ def in_gradients(budget: int) -> Options:
     return {"steps": max(1, int((budget - 1) // GRADIENT))}
 
 
-class Samplers(Registry[Sampler]):
-    """Samplers by name."""
-
-    def register(self, name: str, **facts: Any) -> Callable[[DrawT], DrawT]:
-        """Decorator of the function that draws; `facts` are the further fields of `Sampler`. The function stays what it is."""
-
-        def decorate(draw: DrawT) -> DrawT:
-            self.add(name, Sampler(draw, **facts), (draw.__doc__ or "").strip().split("\n")[0])
-            return draw
-
-        return decorate
-
-
-samplers = Samplers("sampler")
+samplers = FactRegistry("sampler", Sampler)

@@ -49,7 +49,7 @@ class Calibration(NamedTuple):
         return torch.where(logits < x[0], below, torch.where(logits > x[-1], y[-1] + 0 * logits, inside))
 
 
-class Quality(NamedTuple):
+class Reliability(NamedTuple):
     """How far the calibrated ratio can be trusted, on samples that its map was not fitted to."""
 
     auc: float
@@ -63,11 +63,12 @@ class Quality(NamedTuple):
     """(predicted, found, samples) for each bin."""
 
 
-def calibrate(real: Tensor, fake: Tensor, method: Method = "auto") -> tuple[Calibration, Quality]:
+def calibrate(real: Tensor, fake: Tensor, method: Method = "auto") -> tuple[Calibration, Reliability]:
     """Fit a map of the logits of held-out real samples (n,) and of fresh generated ones (m,).
 
-    `platt` is a line (logistic regression), `isotonic` any rising map, on bins of equal counts whose shares are smoothed so that
-    they never reach 0 or 1. `auto` takes the smaller log loss over `FOLDS` folds. After Turner et al. 2019.
+    `platt` is a line (logistic regression), `isotonic` any rising map, on bins of equal counts whose shares
+    are smoothed so that they never reach 0 or 1. `auto` takes the smaller log loss over `FOLDS` folds. After
+    Turner et al. 2019.
     """
     scores = torch.cat([real, fake]).double().cpu().numpy()
     truth = np.concatenate([np.ones(len(real)), np.zeros(len(fake))])
@@ -76,7 +77,7 @@ def calibrate(real: Tensor, fake: Tensor, method: Method = "auto") -> tuple[Cali
     losses = {name: _log_loss(predicted[name], truth) for name in names}
     # A line that is as good as a curve also has a gradient everywhere.
     best = min(names, key=lambda name: losses[name] - (0.001 if name == "platt" else 0.0))
-    return fit_map(scores, truth, best), _quality(scores, truth, predicted[best], losses[best])
+    return fit_map(scores, truth, best), _reliability(scores, truth, predicted[best], losses[best])
 
 
 def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
@@ -130,7 +131,7 @@ def _log_loss(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float((each[truth > 0].mean() + each[truth == 0].mean()) / 2)
 
 
-def _quality(scores: np.ndarray, truth: np.ndarray, predicted: np.ndarray, loss: float) -> Quality:
+def _reliability(scores: np.ndarray, truth: np.ndarray, predicted: np.ndarray, loss: float) -> Reliability:
     from sklearn.metrics import roc_auc_score
 
     auc, n, m = float(roc_auc_score(truth, scores)), int(truth.sum()), int((1 - truth).sum())
@@ -147,4 +148,4 @@ def _quality(scores: np.ndarray, truth: np.ndarray, predicted: np.ndarray, loss:
             said, found = (float((v[rows] * weight[rows]).sum() / mass) for v in (predicted, truth))
             curve.append((said, found, int(rows.sum())))
             gap += mass * abs(said - found)
-    return Quality(auc, float(error), loss, float(gap), curve)
+    return Reliability(auc, float(error), loss, float(gap), curve)

@@ -1,7 +1,7 @@
 """Critics that are trained after the fact: small ones on pixels or on features, which judge samples one by one."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,17 +13,20 @@ from ganvas import dist, io
 from ganvas.checkpoint import Checkpoint
 from ganvas.config import NetworkConfig, from_dict, to_dict
 from ganvas.device import stream
+from ganvas.errors import GanvasError
 from ganvas.features import classifier
 from ganvas.features.classifier import Classifier
-from ganvas.latent.critic import alone, judge, to_floats
+from ganvas.latent.critic import alone, logits_of, to_floats
 from ganvas.latent.fit import fit
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.networks import build_critic
 from ganvas.sampling.base import BATCH
+from ganvas.types import Progress
 
-Progress = Callable[[str, int, int], None]
 LARGEST_SIDE = 64
+LARGEST_GUIDE = 128
+"""Pixels of a guide's side, where the model draws no larger ones."""
 POOL = 30_000
 """Samples that a fresh critic is trained on, at most, of each kind."""
 MEMBERS = 4
@@ -61,9 +64,19 @@ def draw_batches(
 def build(spec: io.Json, model: Model) -> nn.Module:
     """The critic that a file describes, without its weights."""
     if "classes" in spec:
+        check_guide(spec["shape"], model)
         return FeatureCritic(classifier.build(spec), model.generator.value_range)
     config = from_dict(NetworkConfig, spec)
     return alone(build_critic(config, seen_shape(model.shape), model.generator.num_classes), 1.0)
+
+
+def check_guide(shape: Sequence[int], model: Model) -> None:
+    """Raise `GanvasError` for a classifier of far larger pictures than a model draws: all of them are brought to its size."""
+    most = max(LARGEST_GUIDE, *model.shape[1:])
+    if max(shape[1:]) > most:
+        raise GanvasError(
+            f"The guide looks at pictures of {shape[1]} x {shape[2]} px; for this model they have {most} px at most."
+        )
 
 
 class FeatureCritic(nn.Module):
@@ -155,14 +168,14 @@ def train_fresh(
         model.to_data(each).cpu() for each, _ in draw_batches(space, count, random, wanted)
     ):
         fakes.append(drawn)
-        tell("samples for the critic", len(fakes) * BATCH, count)
+        tell("samples for the critic", min(len(fakes) * BATCH, count), count)
     pool = torch.cat(fakes)
     steps = steps or max(300, min(2000, 8 * len(real) // batch))
     critic: Callable[[Tensor, Tensor | None], Tensor] = network
     sides: list[tuple[Tensor, Tensor | None, float]] = [(real, real_labels, -1.0), (pool, wanted, 1.0)]
     if on_features is not None:  # each picture is looked at once, the head many times
         with torch.no_grad():
-            seen = [_features_of(on_features, model, samples) for samples, _, _ in sides]
+            seen = [_features_of(on_features, model, samples, tell) for samples, _, _ in sides]
         on_features.middle, on_features.spread = seen[0].mean(0), seen[0].std(0) + 1e-3
         sides = [(features, None, sign) for features, (_, _, sign) in zip(seen, sides, strict=True)]
         steps = 2 * steps
@@ -177,7 +190,7 @@ def train_fresh(
                 chosen = torch.randint(len(samples), (batch,), generator=random)
                 label = None if labels is None else labels[chosen.to(labels.device)].to(model.device)
                 x = to_floats(model, samples[chosen]).to(model.device)
-                logits = judge(critic, x, label, model.generator.value_range)
+                logits = logits_of(critic, x, label, model.generator.value_range)
             losses.append(F.softplus(sign * logits).mean(-1).sum())
         return torch.stack(losses).sum()
 
@@ -202,8 +215,12 @@ def train_fresh(
     return network, spec
 
 
-def _features_of(critic: FeatureCritic, model: Model, samples: Tensor) -> Tensor:
+def _features_of(critic: FeatureCritic, model: Model, samples: Tensor, tell: Progress) -> Tensor:
     parts = (
         critic.features(to_floats(model, part).to(model.device)) for part in dist.shard(samples.split(BATCH))
     )
-    return torch.cat(list(dist.collect(parts))).to(model.device)
+    found: list[Tensor] = []
+    for part in dist.collect(parts):
+        found.append(part)
+        tell("features for the critic", min(len(found) * BATCH, len(samples)), len(samples))
+    return torch.cat(found).to(model.device)

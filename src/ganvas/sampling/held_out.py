@@ -15,11 +15,12 @@ from ganvas.device import resolve_device
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, classifier, open_extractor
 from ganvas.latent import LatentZ
-from ganvas.latent.attributes import classifier_of, load_data_of
 from ganvas.model import Model
+from ganvas.model_data import classifier_of, load_data_of
 from ganvas.sampling.calibration import Method
-from ganvas.sampling.critics import FeatureCritic, Progress
+from ganvas.sampling.critics import FeatureCritic
 from ganvas.sampling.ratio import LEAST_REAL, LogRatio, Which, fit_ratio
+from ganvas.types import Progress
 
 
 def calibrate_model(

@@ -1,7 +1,7 @@
 """Which sampler is best for this generator at this budget: all of them measured, one recommended, and kept for later use."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,14 +19,14 @@ from ganvas.features.stats import moments
 from ganvas.metrics.base import Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
-from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.ratio import LogRatio
+from ganvas.sampling.held_out import calibrate_model, guided_by, independent_extractor
+from ganvas.sampling.ratio import LogRatio, Which
 from ganvas.sampling.rejection import MOST_BUDGET
 from ganvas.sampling.settings import Setting, settings
+from ganvas.types import Progress
 
 Objective = Literal["frechet", "precision", "recall", "f1"]
 MEASURES = ("frechet", "precision", "recall", "coverage")
-Progress = Callable[[str, int, int], None]
 FINALISTS, MORE = 2, 4
 """So many of the best are drawn again, so many times more samples: the first of many noisy figures is the luckiest."""
 
@@ -64,7 +64,7 @@ class Improvement:
     """64 of before and after."""
 
 
-class Judge:
+class Evaluator:
     """Measures samples against held-out real ones in the features of an extractor that guided nothing."""
 
     def __init__(self, extractor: Extractor, real: Dataset, batch: int = 256) -> None:
@@ -92,10 +92,64 @@ class Judge:
         return values, errors
 
 
+@dataclass(frozen=True)
+class Improved:
+    """An `Improvement` with what it was found by, as `save` keeps it."""
+
+    found: Improvement
+    ratio: LogRatio
+    """Calibrated on the half of the held-out data that did not measure."""
+    about: Mapping[str, Any]
+    """data, budget, n, seed, the id of the extractor that measured, and on how many real samples (`real`)."""
+
+
+def improve_model(
+    model: Model,
+    data: str | None = None,
+    *,
+    budget: int = 10,
+    objective: Objective = "frechet",
+    n: int = 2000,
+    critic: Which = "auto",
+    extractor: str = "auto",
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Improved:
+    """The best sampler for a model by its own data (or `data`): what `ganvas improve` does.
+
+    Calibrates a ratio on one half of the held-out data (`calibrate_model`, by `critic`), and measures every
+    sampler at `budget` forward passes a sample, n samples each, against the other half (`improve`), as an
+    extractor sees them that guided none of them (`independent_extractor`). Nothing is written: see `save`.
+    Raises `GanvasError` where the data are not at hand or too few, and when a named extractor is the guide.
+    """
+    _check(budget, n, objective)
+    ratio, held_out = calibrate_model(model, data, critic=critic, seed=seed, judged=True, progress=progress)
+    evaluator = Evaluator(
+        independent_extractor(ratio, held_out, extractor, device=device, progress=progress), held_out
+    )
+    found = improve(
+        model, ratio, evaluator, budget=budget, objective=objective, n=n, seed=seed, progress=progress
+    )
+    about = {
+        "data": held_out.name, "budget": budget, "n": n, "seed": seed, "extractor": evaluator.extractor.id,
+        "real": len(held_out),
+    }  # fmt: skip
+    return Improved(found, ratio, about)
+
+
+def _check(budget: int, n: int, objective: str) -> None:
+    """Before the work: raise `GanvasError` for what nothing can be measured with."""
+    arrays.count(budget, "budget", most=MOST_BUDGET)
+    arrays.count(n, "n", 100)
+    if objective not in ("frechet", "precision", "recall", "f1"):
+        raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
+
+
 def improve(
     model: Model,
     ratio: LogRatio,
-    judge: Judge,
+    evaluator: Evaluator,
     *,
     budget: int = 10,
     objective: Objective = "frechet",
@@ -106,19 +160,16 @@ def improve(
 ) -> Improvement:
     """Measure all `settings` at a budget and recommend one.
 
-    `judge` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again, `MORE` times n samples
-    with other numbers, beside the prior, so that what is reported was not chosen for its luck. The best of them helps when it is
-    ahead of the prior by more than two standard errors there.
-    Raises `GanvasError` when the judge sees by what guides.
+    `evaluator` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again,
+    `MORE` times n samples with other numbers, beside the prior, so that what is reported was not chosen for
+    its luck. The best of them helps when it is ahead of the prior by more than two standard errors there.
+    Raises `GanvasError` when the evaluator sees by what guides.
     """
-    arrays.count(budget, "budget", most=MOST_BUDGET)
-    arrays.count(n, "n", 100)
-    if objective not in ("frechet", "precision", "recall", "f1"):
-        raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
+    _check(budget, n, objective)
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
-    if guided_by(ratio, judge.extractor):
+    if guided_by(ratio, evaluator.extractor):
         raise GanvasError(
-            f"The critic was trained on the features of {judge.extractor.id}, which cannot judge what it guides. "
+            f"The critic was trained on the features of {evaluator.extractor.id}, which cannot judge what it guides. "
             "Take ganvas.sampling.independent_extractor(ratio, real)."
         )
     sign = 1.0 if objective == "frechet" else -1.0
@@ -128,12 +179,12 @@ def improve(
             tell(setting.label, done, total)
 
         inner(0, 1)
-        # Classes in the shares of the data that judge: with others the plain generator would already be far from them.
+        # Classes in the shares of the data that measure: with others the plain generator would already be far from them.
         asked = None
-        if model.generator.num_classes and judge.labels is not None:
-            asked = in_shares(judge.labels, n, seed)
+        if model.generator.num_classes and evaluator.labels is not None:
+            asked = in_shares(evaluator.labels, n, seed)
         drawn = setting.draw(model, ratio, n, seed=seed, labels=asked, callback=inner)
-        values, errors = judge(drawn.samples, seed)
+        values, errors = evaluator(drawn.samples, seed)
         inner(1, 1)
         info = {key: value for key, value in drawn.info.items() if isinstance(value, int | float)}
         return Outcome(setting, values, errors, drawn.cost, info), drawn.samples[:64]
@@ -167,15 +218,20 @@ def improve(
     return found
 
 
+def written(value: float) -> str:
+    """A measure as its table has it: 0.880, and 36.0 where there is more before the point."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
 def _words(found: Improvement, ratio: LogRatio) -> list[str]:
     b, a, name = found.before.values, found.after.values, found.objective
     if not found.helps:
         return [
             f"Nothing helps: the best of {len(found.rows)} settings, {found.after.setting.label}, changes {name} from "
-            f"{b[name]:.3g} to {a[name]:.3g}, within two standard errors of no gain. Keep plain sampling.",
+            f"{written(b[name])} to {written(a[name])}, within two standard errors of no gain. Keep plain sampling.",
             *ratio.report.warnings,
         ]
-    change = "; ".join(f"{key} {b[key]:.3g} -> {a[key]:.3g}" for key in MEASURES)
+    change = "; ".join(f"{key} {written(b[key])} -> {written(a[key])}" for key in MEASURES)
     words = [f"Use {found.after.setting.label}: {change}, at {found.after.cost:.3g} forwards a sample."]
     for key in ("precision", "recall", "coverage"):
         error = 2 * math.hypot(found.before.errors[key], found.after.errors[key])

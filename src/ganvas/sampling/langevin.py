@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.latent.space import LatentSpace
-from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, in_gradients, samplers
+from ganvas.sampling.base import Callback, Candidates, Drawn, Ratio, Target, in_gradients, samplers
 from ganvas.sampling.metropolis import step_resample
 
 LANGEVIN_TARGET = 0.574
@@ -33,7 +33,7 @@ class Mala:
         self.adapting = False
         self.rates.clear()
 
-    def step(self, state: State, slope: Tensor) -> tuple[State, Tensor]:
+    def step(self, state: Candidates, slope: Tensor) -> tuple[Candidates, Tensor]:
         """One step for all chains: states and gradients of the log ratio (n, Z) before -> after."""
         e = self.size
         drift = slope - state.noise  # of the log density: log ratio plus the normal prior
@@ -145,7 +145,7 @@ def ex2(
     return target.drawn(state, step_size=chain.size, acceptance=chain.acceptance)
 
 
-def replace_unjudged(target: Target, state: State) -> State:
+def replace_unjudged(target: Target, state: Candidates) -> Candidates:
     """Rows without a finite ratio, drawn again from the prior: what moves along gradients cannot start from there."""
     for _ in range(10):
         bad = (~state.log_ratio.isfinite()).nonzero()[:, 0]

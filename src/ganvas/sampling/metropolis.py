@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.latent.space import LatentSpace
-from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
+from ganvas.sampling.base import Callback, Candidates, Drawn, Ratio, Target, samplers
 
 
 @samplers.register("metropolis", at_budget=lambda budget: {"steps": budget}, exact={"steps": 60})
@@ -90,7 +90,7 @@ def resample(
     return target.drawn(current)
 
 
-def step_resample(target: Target, current: State, candidates: int) -> State:
+def step_resample(target: Target, current: Candidates, candidates: int) -> Candidates:
     """One step of i-SIR for every row. Picking by the largest of log ratio plus Gumbel noise needs no weights in memory."""
     best = current
     score = current.log_ratio + _gumbel(target, len(current.noise))

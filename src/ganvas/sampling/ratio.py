@@ -13,20 +13,21 @@ from ganvas import arrays, dist, io
 from ganvas.checkpoint import rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
-from ganvas.errors import GanvasError, counted
+from ganvas.errors import GanvasError, counted, expect
 from ganvas.features.classifier import Classifier
-from ganvas.latent.critic import CriticScorer, judge, to_floats
+from ganvas.latent.critic import CriticScorer, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.sampling.base import BATCH
-from ganvas.sampling.calibration import Calibration, Method, Quality, calibrate
+from ganvas.sampling.calibration import Calibration, Method, Reliability, calibrate
 from ganvas.sampling.critics import (
     FeatureCritic,
-    Progress,
     build,
+    check_guide,
     draw_batches,
     train_fresh,
 )
+from ganvas.types import Progress
 
 Which = Literal["auto", "own", "fresh", "features"]
 LEAST_REAL = 100
@@ -75,14 +76,15 @@ class LogRatio:
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the critic says before calibration (n,)."""
-        return judge(self.network, samples, labels, self.value_range)
+        return logits_of(self.network, samples, labels, self.value_range)
 
     def refit(
         self, space: LatentSpace, fake: int = 0, labels: Tensor | None = None, seed: int = 1
     ) -> "LogRatio":
         """The same critic calibrated anew for samples of another proposal (a `Truncated` space, refined samples).
 
-        The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by default.
+        The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by
+        default.
         """
         drawn = draw_batches(space, fake or len(self.real_logits), stream(seed, "refit"), labels)
         logits = _together((self.logits(part, label) for part, label in drawn), space.model)
@@ -182,15 +184,17 @@ def fit_ratio(
 ) -> LogRatio:
     """Calibrate a critic of a space's own samples on held-out real data.
 
-    `real`: uint8 images or float points that neither the generator nor the critic was trained on, with labels for
-    conditional models; where a critic has to be trained and there is no `train`, half of them go into it. `fake` samples
-    are drawn beside them, by default as many. `critic`: `own`, the model's (any loss, Wasserstein too); `fresh`, a small one
-    trained here on `train` (real samples and labels) against generated ones, for models that come without; `features`, a
-    smaller one on the features of `guide`, which sees what a picture shows and not the grain by which pixels give generated
-    ones away; `auto`, features where there is a guide, else the model's own for images, and for points whichever of the two
-    has the smaller held-out log loss; or any function of float samples and labels.
-    Raises `GanvasError` when there is too little to learn from.
+    `real`: uint8 images or float points that neither the generator nor the critic was trained on, with
+    labels for conditional models; where a critic has to be trained and there is no `train`, half of them go
+    into it. `fake` samples are drawn beside them, by default as many. `critic`: `own`, the model's (any
+    loss, Wasserstein too); `fresh`, a small one trained here on `train` (real samples and labels) against
+    generated ones, for models that come without; `features`, a smaller one on the features of `guide`, which
+    sees what a picture shows and not the grain by which pixels give generated ones away; `auto`, features
+    where there is a guide, else the model's own for images, and for points whichever of the two has the
+    smaller held-out log loss; or any function of float samples and labels. Raises `GanvasError` when there
+    is too little to learn from.
     """
+    expect(space, LatentSpace, "space", 'a space of a model: ganvas.open_space(model, "z")')
     model, tell = space.model, progress or (lambda what, done, total: None)
     real = _samples(real, "real", model)
     if train is not None:
@@ -225,6 +229,7 @@ def fit_ratio(
             raise GanvasError(
                 "There is no classifier of these data whose features a critic could see. Use --critic fresh."
             )
+        check_guide(guide.shape, model)
         assert train is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -249,12 +254,12 @@ def fit_ratio(
             ours = dist.shard(zip(floats.split(BATCH), labels, strict=False))
             on_real = _together(
                 (
-                    judge(critic_, x.to(model.device), None if y is None else y.to(model.device), range_)
+                    logits_of(critic_, x.to(model.device), None if y is None else y.to(model.device), range_)
                     for x, y in ours
                 ),
                 model,
             )
-            on_fake = _together((judge(critic_, x, y, range_) for x, y in generated), model)
+            on_fake = _together((logits_of(critic_, x, y, range_) for x, y in generated), model)
         found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec))
     return min(found, key=lambda each: each.report.log_loss)
 
@@ -286,28 +291,28 @@ def _calibrated(
         raise GanvasError(
             f"The {kind} critic gives NaN or infinite logits. Use --critic fresh, or see ganvas diagnose."
         )
-    calibration, quality = calibrate(on_real, usable, method)
+    calibration, reliability = calibrate(on_real, usable, method)
     d = calibration(usable.double())
     weights = d.exp()
     real = calibration(on_real.double())
     report = Report(
-        critic=kind, method=calibration.method, real=len(on_real), fake=len(usable), auc=quality.auc,
-        auc_error=quality.auc_error, log_loss=quality.log_loss, ece=quality.ece,
+        critic=kind, method=calibration.method, real=len(on_real), fake=len(usable), auc=reliability.auc,
+        auc_error=reliability.auc_error, log_loss=reliability.log_loss, ece=reliability.ece,
         ess=float(weights.sum() ** 2 / (len(weights) * weights.square().sum())), mean_ratio=float(weights.mean()),
-        kl=float(real.mean()), curve=quality.curve,
+        kl=float(real.mean()), curve=reliability.curve,
     )  # fmt: skip
-    report.warnings = warnings_of(report, quality)
+    report.warnings = warnings_of(report, reliability)
     found = LogRatio(network, calibration, real, report, model, spec)
     found.real_logits = on_real.double().cpu()
     return found
 
 
-def warnings_of(report: Report, quality: Quality) -> list[str]:
+def warnings_of(report: Report, reliability: Reliability) -> list[str]:
     """When the ratio knows too little to be trusted, in words."""
     found = []
-    if quality.auc < 0.5 + 2 * quality.auc_error:
+    if reliability.auc < 0.5 + 2 * reliability.auc_error:
         found.append(
-            f"The {report.critic} critic cannot tell real from generated samples (AUC {quality.auc:.3f}): "
+            f"The {report.critic} critic cannot tell real from generated samples (AUC {reliability.auc:.3f}): "
             "nothing can be gained from it. Try --critic fresh."
         )
     if report.ess < 0.02:

@@ -8,7 +8,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
-from ganvas.sampling.base import Callback, Drawn, Ratio, State, Target, samplers
+from ganvas.sampling.base import Callback, Candidates, Drawn, Ratio, Target, samplers
 
 PILOT = 2000
 EPSILON = 1e-6
@@ -56,7 +56,7 @@ def reject(
             f"gamma {shift:g} accepts less than one of {1 / RAREST:,.0f} candidates. Give a lower gamma, or budget instead."
         )
     waiting = torch.arange(n, device=pool.noise.device)
-    slots: list[tuple[Tensor, State]] = []
+    slots: list[tuple[Tensor, Candidates]] = []
     accepted = seen = raised = 0
     for _ in range(MOST_ROUNDS):
         if float(pool.log_ratio.max()) > top:
@@ -83,7 +83,7 @@ def reject(
             f"Rejection accepted {accepted} of {seen:,} candidates and gave up. Use --sampler budget, or a lower gamma."
         )
     order = torch.cat([rows for rows, _ in slots]).argsort()
-    found = State.join([state for _, state in slots]).take(order)
+    found = Candidates.join([state for _, state in slots]).take(order)
     return target.drawn(
         found._replace(labels=target.labels),
         acceptance=accepted / seen,
@@ -110,7 +110,9 @@ def _gamma(log_ratio: Tensor, top: float, budget: float) -> float:
     return high
 
 
-def _fill(waiting: Tensor, labels: Tensor | None, found: State) -> tuple[Tensor, list[tuple[Tensor, State]]]:
+def _fill(
+    waiting: Tensor, labels: Tensor | None, found: Candidates
+) -> tuple[Tensor, list[tuple[Tensor, Candidates]]]:
     """Put candidates into waiting slots of their label: the slots still waiting, and (slots, candidates) that are done."""
     if labels is None or found.labels is None:
         count = min(len(waiting), len(found.noise))
@@ -173,7 +175,7 @@ def budget(
         parts.append(pool.take(kept))
         if callback is not None:
             callback(start + len(slots), n)
-    found = State.join(parts)._replace(labels=target.labels)
+    found = Candidates.join(parts)._replace(labels=target.labels)
     return target.drawn(found, acceptance=1 / budget, log_constant=sum(constants) / len(constants))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvas.checkpoint import check_numbers
+from ganvas.config import is_like
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace, LatentZ, open_space, spaces
@@ -14,6 +16,9 @@ from ganvas.model import Model
 from ganvas.sampling.base import Callback, Drawn, samplers
 from ganvas.sampling.ratio import LogRatio
 from ganvas.sampling.truncation import Mode, Truncated, usual_amounts
+
+MOST_KEPT = 10_000
+"""Any number among the options of a recommendation: steps, candidates, a bank."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,10 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """`budget 10` or `truncate 0.8 + budget 10`."""
+        """`budget 10` or `truncate 0.8 + budget 10`; several options have their names: `ex2 steps=1 candidates=3`."""
         words = [str(v) if isinstance(v, str) else f"{v:g}" for v in self.options.values()]
+        if len(words) > 1:
+            words = [f"{name}={word}" for name, word in zip(self.options, words, strict=True)]
         return (f"truncate {self.truncation:g} + " if self.truncation else "") + " ".join(
             [self.sampler, *words]
         )
@@ -65,6 +72,18 @@ class Setting:
             callback=callback,
             **self.options,
         )
+
+
+def check_kept(setting: Setting) -> Setting:
+    """The setting of a file, which anybody may have written. Raises `GanvasError` for options that its sampler lacks or that
+    are of another kind, and for numbers above `MOST_KEPT`: none of them may choose hours."""
+    known = samplers.get(setting.sampler).options
+    for name, value in setting.options.items():
+        if name not in known or not is_like(value, known[name]):
+            wanted = f"expected a value like {known[name]!r}" if name in known else "there is no such option"
+            raise GanvasError(f"Option {name!r} of the sampler {setting.sampler!r} is {value!r}: {wanted}.")
+    check_numbers(setting.options, "best.options", MOST_KEPT)
+    return setting
 
 
 def _no_evidence(samples: Tensor, labels: Tensor | None) -> Tensor:

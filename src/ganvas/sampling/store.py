@@ -7,7 +7,7 @@ from ganvas.cache import cache_folder
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 from ganvas.model import Model
-from ganvas.sampling.settings import Setting
+from ganvas.sampling.settings import Setting, check_kept
 
 
 def home_of(model: Model) -> Path:
@@ -39,6 +39,6 @@ def best_of(model: Model) -> Setting:
     if not path.is_file():
         raise GanvasError("No recommendation is kept for this model. Run: ganvas improve MODEL")
     try:
-        return from_dict(Setting, io.read_json(path)["best"], "best")
+        return check_kept(from_dict(Setting, io.read_json(path)["best"], "best"))
     except (KeyError, GanvasError) as error:
         raise GanvasError(f"{path} is damaged: {error!r}. Run ganvas improve again.") from error

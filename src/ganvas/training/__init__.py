@@ -1,7 +1,6 @@
 """Training: `train` is the one public function; the command line calls it with the same names."""
 
 import platform
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,9 +13,10 @@ from ganvas import dist, io
 from ganvas.config import Config, differences, replace_at, to_dict, validate
 from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
-from ganvas.errors import GanvasError, TrainingError
+from ganvas.errors import PATH, GanvasError, TrainingError, expect
 from ganvas.features import open_extractor
-from ganvas.options import RESUMABLE, TrainOptions
+from ganvas.options import RESUMABLE, Source, TrainOptions
+from ganvas.report import write_report
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
 from ganvas.training import gan as gan
@@ -25,14 +25,13 @@ from ganvas.training.display import Display
 from ganvas.training.hints import hints
 from ganvas.training.loop import Loop, Result
 from ganvas.training.method import DataSpec, Method, check_split, methods
-from ganvas.training.report import write_report
 from ganvas.training.resolve import data_config, resolve
 
 __all__ = ["Loop", "Method", "Result", "describe", "methods", "plan", "train", "write_report"]
 
 
 def train(
-    data: str | Sequence[str] | None = None,
+    data: Source | None = None,
     options: TrainOptions | None = None,
     *,
     out: str | Path = "runs",
@@ -57,6 +56,8 @@ def train(
     Raises `GanvasError` for anything that the caller can fix, `TrainingError` when a loss is not finite.
     """
     wanted = TrainOptions.of(options, overrides)
+    expect(out, PATH, "out", "a folder for run folders")
+    expect(name, (str, type(None)), "name", "the last part of the run folder's name")
     if resume is not None:
         run = open_run(resume)
         config, dataset = _resumed(run, data, more, wanted)
@@ -77,7 +78,7 @@ def train(
     try:
         check_split(config, DataSpec(dataset.shape, dataset.num_classes), dist.world_size())
         with ExitStack() as held:
-            path, notes = "", [*dataset.notes, *unseen_classes(config, dataset), describe(config, dataset)]
+            path, notes = "", [*dataset.notes, describe(config, dataset)]
             with dist.turn() as first:
                 if first:
                     run = _create(Path(out), name, config, dataset) if resume is None else run
@@ -125,9 +126,7 @@ def _close(result: Result, display: Display, report: bool) -> None:
         display.say(line)
 
 
-def plan(
-    data: str | Sequence[str], options: TrainOptions | None = None, **overrides: Any
-) -> tuple[Config, Dataset]:
+def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) -> tuple[Config, Dataset]:
     """The resolved config and the opened data of `train` with the same arguments; writes nothing."""
     wanted = TrainOptions.of(options, overrides)
     source = data_config(data, wanted.resolution, wanted.resize, wanted.mirror, wanted.balance)
@@ -140,28 +139,12 @@ def describe(config: Config, dataset: Dataset) -> str:
     t, shape = config.training, " x ".join(map(str, dataset.shape))
     kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     where = "in memory" if dataset.resident else "streamed"
-    budgets = ((t.kimg, "kimg"), (t.minutes, "minutes"))
+    budgets = ((t.kimg, "kimg"), (t.minutes, "minute" if t.minutes == 1 else "minutes"))
     budget = " or ".join(f"{round(amount, 2) or amount:g} {unit}" for amount, unit in budgets if amount)
     return (
         f"{dataset.name}: {kept:,} samples of {shape} {where}, {held:,} held out. "
         f"{config.network.name}, {config.objective.loss} loss, batch {t.batch}, {t.precision} on {t.device}, {budget}."
     )
-
-
-def unseen_classes(config: Config, dataset: Dataset) -> list[str]:
-    """A sentence when classes of a conditional run have no samples to learn from; else nothing."""
-    trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
-    if not config.network.conditional or trained_on.labels is None:
-        return []
-    counts = torch.bincount(trained_on.take_labels(), minlength=dataset.num_classes)
-    empty = [dataset.class_names[i] for i in (counts == 0).nonzero().flatten().tolist()]
-    if not empty:
-        return []
-    named = ", ".join(empty[:5]) + (f" and {len(empty) - 5:,} more" if len(empty) > 5 else "")
-    return [
-        f"{len(empty):,} of {dataset.num_classes:,} classes have no training samples: {named}. "
-        "What is drawn for them was learned from nothing."
-    ]
 
 
 def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Run:
@@ -189,7 +172,7 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
 
 
 def _resumed(
-    run: Run, data: str | Sequence[str] | None, more: float | None, wanted: TrainOptions
+    run: Run, data: Source | None, more: float | None, wanted: TrainOptions
 ) -> tuple[Config, Dataset]:
     """The config of a run to resume. Raises `GanvasError` naming each field that does not agree with it."""
     config, given = run.config, wanted.given()

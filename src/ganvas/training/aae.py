@@ -27,12 +27,17 @@ from ganvas.training.engine import Engine, cosine
 from ganvas.training.method import DataSpec, Method, Probe, methods
 from ganvas.types import Batch
 
-OPTIONS: dict[str, Any] = {"hidden": (256, 256), "lr_encoder": None}
-"""Of `method.options`: widths of the critic of codes; rate of the encoder against it (None: that of the critic)."""
+OPTIONS: dict[str, Any] = {"hidden": (256, 256), "weight": 0.05, "noise": 0.1}
+"""Of `method.options`: widths of the critic of codes; how much its verdict weighs beside the mean squared error of the
+reconstruction; standard deviation of the posterior, a normal around the code that the encoder gives (0: deterministic)."""
 
 
 class AutoencoderMethod(Method):
-    """Encoder and decoder learn to reconstruct; then the encoder learns to fool a critic that tells its codes from the prior."""
+    """Encoder and decoder learn to reconstruct, and the encoder to fool a critic that tells its codes from the prior.
+
+    The two phases of section 2 are one step down the sum of both losses here, as in algorithm 1 of Tolstikhin et al. 2018: a
+    pass through the encoder less, and a weight between the two in place of a further rate.
+    """
 
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
@@ -49,10 +54,9 @@ class AutoencoderMethod(Method):
         self.loss = losses.losses.get(config.objective.loss)
         self.penalties = [(losses.penalties.get(p.name), p) for p in config.objective.penalties]
         self.networks = {"autoencoder": self.live, "average": self.average, "code_critic": self.critic}
-        rate = options["lr_encoder"]
+        self.weight, self.noise = options["weight"], options["noise"]
         self.optimizers = {
             "optimizer_autoencoder": engine.optimizer(self.live, o.lr_generator),
-            "optimizer_encoder": engine.optimizer(encoder, o.lr_critic if rate is None else rate),
             "optimizer_critic": engine.optimizer(self.critic, o.lr_critic),
         }
 
@@ -61,6 +65,11 @@ class AutoencoderMethod(Method):
         """Networks that fit the data, a loss and penalties by name; neither labels nor packing nor augmentation."""
         code_critic_config(config.method.options)
         n, objective = config.network, config.objective
+        if config.data.also:
+            raise GanvasError(
+                "Several data sets share a conditional generator, with the set as the label, and method aae takes no labels. "
+                "Give one data set."
+            )
         for what, given in (
             ("objective.critic_steps above 1", objective.critic_steps > 1),
             ("objective.instance_noise", objective.instance_noise > 0),
@@ -104,22 +113,21 @@ class AutoencoderMethod(Method):
         return tuple(self.engine.steps % p.interval == 0 for _, p in self.penalties)
 
     def play(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
-        """Reconstruct, judge the codes, fool the judge: the two phases of their section 2."""
-        x = self._real(batches[0])
-        with self.engine.autocast():
-            inputs = self.decoder.training_inputs(self.engine.normal, self.engine.uniform)
-            reconstruction = F.mse_loss(self.decoder(self.encode(self.live, x), None, **inputs).float(), x)
-        self.engine.update(self.optimizers["optimizer_autoencoder"], reconstruction)
-        with self.engine.autocast():
-            codes = self.encode(self.live, x).float()
-        z = to_prior(self.decoder.prior, self.engine.normal(self.decoder.latent_dim))
+        """Judge the codes; then reconstruct and fool the judge."""
+        x, e = self._real(batches[0]), self.engine
+        noise, z = e.normal(self.decoder.latent_dim), e.normal(self.decoder.latent_dim)
+        z = to_prior(self.decoder.prior, z)
+        with e.autocast():
+            codes = self.encode(self.live, x).float() + self.noise * noise
+            inputs = self.decoder.training_inputs(e.normal, e.uniform)
+            reconstruction = F.mse_loss(self.decoder(codes, None, **inputs).float(), x)
         loss_critic, real_logits, fake_logits, penalty = self._critic_step(z, codes.detach())
         self.critic.requires_grad_(False)
-        with self.engine.autocast():
+        with e.autocast():
             logits = self.critic(codes).float()
             on_prior = self.critic(z).float() if self.loss.pairs else logits
             loss_encoder = self.loss.generator(on_prior, logits)
-        self.engine.update(self.optimizers["optimizer_encoder"], loss_encoder)
+        e.update(self.optimizers["optimizer_autoencoder"], reconstruction + self.weight * loss_encoder)
         self.critic.requires_grad_(True)
         ema.update(self.average, self.live, self.ema_weight)
         return {
@@ -192,16 +200,15 @@ def code_critic_config(options: Mapping[str, Any]) -> NetworkConfig:
             raise GanvasError(
                 f"Unknown option {name!r} of method aae.{did_you_mean(name, list(OPTIONS))} Known: {', '.join(OPTIONS)}."
             )
-    hidden, rate = found["hidden"], found["lr_encoder"]
+    hidden = found["hidden"]
     widths = isinstance(hidden, list | tuple) and all(type(width) is int and width > 0 for width in hidden)
     if not (widths and hidden):
         raise GanvasError(
             f"method.options.hidden is {hidden!r}; it must be a list of widths, for instance [256, 256]."
         )
-    if rate is not None and not (type(rate) in (int, float) and 0 <= rate < math.inf):
-        raise GanvasError(
-            f"method.options.lr_encoder is {rate!r}; it must be null, or a number of at least 0."
-        )
+    for name in ("weight", "noise"):
+        if not (type(found[name]) in (int, float) and 0 <= found[name] < math.inf):
+            raise GanvasError(f"method.options.{name} is {found[name]!r}; it must be a number of at least 0.")
     return NetworkConfig("mlp", critic={"hidden": tuple(hidden)})
 
 

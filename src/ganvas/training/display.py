@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from ganvas.errors import printable
 from ganvas.io import Json
-from ganvas.training.verdicts import Verdict
+from ganvas.report.verdicts import Verdict
 
 PLAIN_SECONDS = 15.0
 """Between two lines when the output is not a terminal, and between two lines of verdicts anywhere."""

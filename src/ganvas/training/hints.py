@@ -16,7 +16,8 @@ def hints(config: Config, dataset: Dataset) -> list[str]:
     if empty := train.empty_classes():
         shown = ", ".join(empty[:10]) + (f" and {len(empty) - 10:,} more" if len(empty) > 10 else "")
         lines.append(
-            f"No image of {len(empty)} of {train.num_classes} classes is trained on: {shown}. They cannot be learnt."
+            f"No image of {len(empty):,} of {train.num_classes:,} classes is trained on: {shown}. "
+            f"{'It' if len(empty) == 1 else 'They'} cannot be learnt."
         )
     if dataset.is_images and len(train) < FEW:
         augmented = bool(config.augment.policy)

@@ -20,12 +20,13 @@ from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.model import Model, save_network
 from ganvas.networks import GeneratorBase
+from ganvas.report import verdicts
 from ganvas.runs import Run
-from ganvas.training import state, verdicts
+from ganvas.training import state
+from ganvas.training.best import BestSnapshot
 from ganvas.training.display import Display
 from ganvas.training.method import DataSpec, build_method, evaluating
 from ganvas.training.monitor import Monitor
-from ganvas.training.quality import Quality
 from ganvas.training.select import likeliest
 from ganvas.types import Batch
 
@@ -70,9 +71,9 @@ class Loop:
         self.monitor = Monitor(self.method, self.trained_on, self.held_out) if self._monitored else None
         if self.monitor is not None and self.memory.drawn is not None:
             self.monitor.last = self.memory.drawn.to(self.device)
-        display.resume([verdict.name for verdict in verdicts.judge(self.memory.records)])
+        display.resume([verdict.name for verdict in verdicts.of(self.memory.records)])
         self.collapsed = False
-        self.quality: Quality | None = None
+        self.best: BestSnapshot | None = None
 
     @property
     def _monitored(self) -> bool:
@@ -93,7 +94,7 @@ class Loop:
         if dist.rank() == 0 and self.resumed:
             self.run.rewind_stats(self.engine.images / 1000)
         if dist.rank() == 0:
-            self.quality = Quality(self.run, self.dataset, str(self.device))
+            self.best = BestSnapshot(self.run, self.dataset, str(self.device))
         if not self.resumed:
             self._save_reals()
             self._save()
@@ -206,7 +207,7 @@ class Loop:
         found: list[verdicts.Verdict] = []
         if probe:
             self.memory.records = [*self.memory.records, record][-verdicts.HORIZON :]
-            found = verdicts.judge(self.memory.records)
+            found = verdicts.of(self.memory.records)
             record["verdicts"] = [verdict.name for verdict in found]
             self.collapsed = "mode collapse" in record["verdicts"]
         self.run.append_stats(record)
@@ -264,9 +265,9 @@ class Loop:
                     )
         self._save_preview(name)
         kimg = self.engine.images / 1000
-        if self.quality is not None and "generator" in self.method.exports() and self.quality.due(kimg):
-            value = self.quality.measure(self._model(header), folder)
-            self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.quality.best:.2f})")
+        if self.best is not None and "generator" in self.method.exports() and self.best.due(kimg):
+            value = self.best.measure(self._model(header), folder)
+            self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.best.value:.2f})")
         if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
             state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
 

@@ -1,7 +1,6 @@
 """Train several times and say how much of the result is chance: other seeds, or other parts of the data held out."""
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from ganvas import io
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
-from ganvas.options import TrainOptions
+from ganvas.options import Source, TrainOptions
 from ganvas.training import Result, train
 
 METRICS = ("frechet", "precision-recall", "density-coverage")
@@ -37,7 +36,7 @@ class Repeated:
 
 
 def repeat(
-    data: str | Sequence[str],
+    data: Source,
     options: TrainOptions | None = None,
     *,
     seeds: int = 0,

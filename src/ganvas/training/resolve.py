@@ -1,6 +1,7 @@
 """From what the user typed to a fully resolved config."""
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,10 +22,10 @@ from ganvas.config import (
 from ganvas.data import Dataset, balanced
 from ganvas.data.loader import check_batch
 from ganvas.device import resolve_device, resolve_precision
-from ganvas.errors import GanvasError
+from ganvas.errors import PATH, GanvasError, expect
 from ganvas.losses import augmentations
 from ganvas.networks import families
-from ganvas.options import TrainOptions
+from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
 from ganvas.training.method import DataSpec, methods
 
@@ -92,7 +93,10 @@ def _objective(config: Config, options: TrainOptions) -> ObjectiveConfig:
     if options.gamma is not None:
         objective = replace(objective, penalties=_weighted(objective.penalties, options.gamma))
     if options.term is not None:
-        terms = {term.name: term for term in (*objective.terms, *map(_term, options.term))}
+        terms = {term.name: term for term in objective.terms}
+        for name, weight in map(_term, options.term):
+            own = terms.get(name, TermConfig(name))
+            terms[name] = own if weight is None else replace(own, weight=weight)
         objective = replace(objective, terms=tuple(terms.values()))
     return replace(objective, terms=tuple(map(_spelled_out_term, objective.terms)))
 
@@ -104,12 +108,12 @@ def _spelled_out_term(settings: TermConfig) -> TermConfig:
     return replace(settings, weight=weight, interval=settings.interval or term.interval)
 
 
-def _term(text: str) -> TermConfig:
-    """`mode-seeking`, or `mode-seeking=0.2` with a weight."""
+def _term(text: str) -> tuple[str, float | None]:
+    """Name and weight of `mode-seeking=0.2`; of `mode-seeking` alone the weight is None."""
     name, equals, weight = text.partition("=")
     losses.terms.get(name)
     try:
-        return TermConfig(name, float(weight) if equals else None)
+        return name, float(weight) if equals else None
     except ValueError as error:
         raise GanvasError(
             f"--term {text!r}: the weight must be a number, for instance {name}=0.5."
@@ -221,14 +225,19 @@ def _check(config: Config, dataset: Dataset) -> Config:
 
 
 def data_config(
-    source: str | Sequence[str],
+    source: Source,
     resolution: int | None = None,
     resize: Resize | None = None,
     mirror: bool = False,
     balance: bool = False,
 ) -> DataConfig:
     """The data part of a config, checked. Several sources are trained on together, the source being the label."""
-    names = [source] if isinstance(source, str) else [str(each) for each in source]
+    wanted = "a name of `ganvas list datasets`, a path, or a list of several"
+    names = list[str]()
+    several: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
+    for each in several:
+        expect(each, PATH, "data", wanted)
+        names.append(os.fspath(each))
     if resize not in (None, "crop", "fit", "stretch"):
         raise GanvasError(f"Unknown --resize {resize!r}. Use crop, fit or stretch.")
     if resolution is not None and not 4 <= resolution <= 1024:

@@ -10,8 +10,9 @@ from matplotlib.colors import to_hex
 from torch import Tensor
 
 from ganvas.pictures import data_url, grid
+from ganvas.types import Progress, silent
 from ganvas.web import STATIC
-from ganvas.web.landscape import SEED, Tell, landscape
+from ganvas.web.landscape import SEED, landscape
 from ganvas.web.renderer import FIRST, Renderer
 from ganvas.web.state import State, move_of
 
@@ -25,7 +26,7 @@ LOSSLESS = 32
 """Side up to which pictures are kept to the pixel."""
 
 
-def page(renderer: Renderer, method: str = "pca", tell: Tell = lambda what, done, total: None) -> bytes:
+def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -> bytes:
     """The page as UTF-8: `STARTS` samples with `DIRECTIONS` sliders each, a map of `DOTS` samples, and the quality of all."""
     starts = _starts(renderer)
     directions = renderer.directions(method)[:DIRECTIONS]
@@ -34,12 +35,12 @@ def page(renderer: Renderer, method: str = "pca", tell: Tell = lambda what, done
         states = [start.to(move_of(d, s)) for d in directions for s in STRENGTHS]
         images.append(renderer.together(states))
         numbers += [_numbers(renderer, state) for state in states]
-        tell("pictures", i + 1, len(starts))
-    tell("map", 0, 1)
+        progress("pictures", i + 1, len(starts))
+    progress("map", 0, 1)
     found = landscape(renderer)
     rows = torch.linspace(0, len(found.places) - 1, min(DOTS, len(found.places))).long()
     thumbs = renderer.together([State(SEED, int(i)) for i in rows])
-    tell("map", 1, 1)
+    progress("map", 1, 1)
     columns = len(directions) * len(STRENGTHS)
     name, values = next((n, found.values[n]) for n in ("realism", "density") if n in found.values)
     data = {

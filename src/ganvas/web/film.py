@@ -11,14 +11,14 @@ from ganvas.errors import GanvasError
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import Timeline
 
-Progress = Callable[[int, int], None]
+Advance = Callable[[int, int], None]
 BATCH = 32
 LARGEST = 2**31
 """Bytes of a film's frames, which are kept until it is written."""
 
 
 def film(
-    renderer: Renderer, timeline: Timeline, progress: Progress = lambda done, total: None
+    renderer: Renderer, timeline: Timeline, progress: Advance = lambda done, total: None
 ) -> tuple[Tensor, float]:
     """The frames (T, C, H, W) uint8 and the variation of their steps (0: every picture changes as much as the one before).
 

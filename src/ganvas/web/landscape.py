@@ -1,6 +1,5 @@
 """The map of the page: thousands of samples on a plane, with what they can be coloured by, found once for a model."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,8 +9,10 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import attributes, class_names
+from ganvas.latent.attributes import attributes
 from ganvas.latent.map import place
+from ganvas.model_data import class_names
+from ganvas.types import Progress, silent
 from ganvas.web.renderer import Renderer
 
 SAMPLES = 5000
@@ -20,7 +21,6 @@ LANDMARKS = 1000
 NEAREST = 3
 SEED = 0
 REALS = 2000
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def _among(features: Tensor, known: Tensor, places: Tensor) -> Tensor:
     return found
 
 
-def landscape(renderer: Renderer, n: int = SAMPLES, tell: Tell = lambda what, done, total: None) -> Landscape:
+def landscape(renderer: Renderer, n: int = SAMPLES, progress: Progress = silent) -> Landscape:
     """The map of a model, from the user's cache when it was drawn before with the same ratio and real images."""
     made_of = {
         "n": n, "real": None if renderer.real is None else f"{renderer.real.source} {len(renderer.real.images)}",
@@ -65,7 +65,7 @@ def landscape(renderer: Renderer, n: int = SAMPLES, tell: Tell = lambda what, do
             )
     except (GanvasError, KeyError):
         pass
-    found = _draw(renderer, n, tell)
+    found = _draw(renderer, n, progress)
     tensors = {"places": found.places, "features": found.features.half()}
     tensors |= {f"value.{name}": each for name, each in found.values.items()}
     if found.real_places is not None:
@@ -76,7 +76,7 @@ def landscape(renderer: Renderer, n: int = SAMPLES, tell: Tell = lambda what, do
     return found
 
 
-def _draw(renderer: Renderer, n: int, tell: Tell) -> Landscape:
+def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:
     model = renderer.model
     features, scores = [], []
     shown: dict[str, list[Tensor]] = {name: [] for name in attributes}
@@ -92,9 +92,9 @@ def _draw(renderer: Renderer, n: int, tell: Tell) -> Landscape:
         for name, rows in shown.items():
             rows.append(attributes.get(name)(images).double())
         done += len(images)
-        tell("samples", done, n)
+        progress("samples", done, n)
     together = torch.cat(features)
-    tell("places", 0, 1)
+    progress("places", 0, 1)
     few = min(LANDMARKS, n)
     spots = torch.from_numpy(place(together[:few].double().numpy(), "tsne", SEED)).float()
     places = torch.cat([spots, _among(together[few:], together[:few], spots)]) if n > few else spots
@@ -102,7 +102,7 @@ def _draw(renderer: Renderer, n: int, tell: Tell) -> Landscape:
     near = float((spots.amax(0) - spots.amin(0)).mean()) / 150
     shift = torch.randn(n - few, 2, generator=torch.Generator().manual_seed(SEED)) * near
     places[few:] += shift
-    tell("density", 0, 1)
+    progress("density", 0, 1)
     from sklearn.neighbors import NearestNeighbors
 
     away, _ = NearestNeighbors(n_neighbors=6).fit(together.numpy()).kneighbors(together.numpy())

@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import real_images_of
 from ganvas.model import Model, is_packaged, load
+from ganvas.model_data import real_images_of
 from ganvas.sampling import LogRatio
 from ganvas.sampling.store import kept_ratio
-from ganvas.web.film import Progress, film
+from ganvas.web.film import Advance, film
 from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import FROM_PYTHON, Recipe, from_json, is_own, read
@@ -47,7 +47,7 @@ def replay(
 
 def replay_film(
     recipe: "Recipe | dict[str, object] | str | Path", model: "Model | Renderer | None" = None, *, device: str = "auto",
-    progress: Progress = lambda done, total: None,
+    progress: Advance = lambda done, total: None,
 ) -> torch.Tensor:  # fmt: skip
     """The film of a recipe's timeline: uint8 (T, C, H, W)."""
     found, renderer = _both(recipe, model, device)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ganvas.features.base import Extractor
 from ganvas.latent import LatentSpace
-from ganvas.latent.attributes import classifier_of
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.likeness import LEAST, Likeness, likeness
 from ganvas.latent.map import extractor_of
 from ganvas.latent.paths import pyramid
 from ganvas.model import Model
+from ganvas.model_data import classifier_of
 from ganvas.networks import from_uint8
 from ganvas.sampling import LogRatio, repair
 

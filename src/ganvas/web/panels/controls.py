@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from ganvas.latent.attributes import class_names
+from ganvas.model_data import class_names
 from ganvas.sampling import samplers
 from ganvas.web.page import Page, slider
 from ganvas.web.renderer import LAST

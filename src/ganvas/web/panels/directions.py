@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import attributes, class_names, classifier_of
+from ganvas.latent.attributes import attributes
 from ganvas.latent.directions import Direction, save
 from ganvas.latent.finders import finders
+from ganvas.model_data import class_names, classifier_of
 from ganvas.pictures import data_url, png
 from ganvas.web.page import Page, slider
 from ganvas.web.upload import LARGEST

@@ -7,8 +7,7 @@ from nicegui import ui
 
 from ganvas import pictures
 from ganvas.errors import counted
-from ganvas.training import verdicts
-from ganvas.training.report import curves
+from ganvas.report import curves, verdicts
 from ganvas.web.opening import open_renderer
 from ganvas.web.page import Page
 
@@ -57,7 +56,7 @@ def build(page: Page) -> None:
             if drawn is not None:
                 plot.props["src"] = pictures.data_url(drawn, "image/png")
                 plot.update()
-            found = await asyncio.to_thread(verdicts.judge, stats)
+            found = await asyncio.to_thread(verdicts.of, stats)
             said.clear()
             with said:
                 for each in found:

@@ -285,7 +285,7 @@ def probes(records: Sequence[Json]) -> list[Json]:
     return [record for record in measured if record.get("rollbacks", 0) == measured[-1].get("rollbacks", 0)]
 
 
-def judge(records: Sequence[Json]) -> list[Verdict]:
+def of(records: Sequence[Json]) -> list[Verdict]:
     """The verdicts that stand at the last measurement among `records`, the lines of stats.jsonl, problems first.
 
     Which verdicts stood before is read from the lines, or worked out where they do not say.
@@ -322,7 +322,7 @@ def suspicious(records: Sequence[Json]) -> bool:
 
 
 def nothing(records: Sequence[Json]) -> str:
-    """What to say when `judge` found nothing: never that all is well, which the monitor cannot know."""
+    """What to say when `of` found nothing: never that all is well, which the monitor cannot know."""
     count = len(probes(records))
     if not count:
         return "No measurements: the run is too short, or training.monitor_kimg is 0."

@@ -15,11 +15,8 @@ from ganvas.config import to_dict
 from ganvas.errors import GanvasError
 from ganvas.geometry import slerp
 from ganvas.model import Model, load
+from ganvas.report import artifacts, verdicts
 from ganvas.runs import Run
-from ganvas.training import evidence, verdicts
-from ganvas.training.evidence import save_evidence
-
-__all__ = ["curves", "interpolation", "save_evidence", "write_report"]
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -101,7 +98,7 @@ def _lines(axes: Any, title: str, x: list[float], records: list[io.Json], names:
 def diagnosis(run: Run) -> list[str]:
     """The HTML of the monitor's verdicts; empty without measurements."""
     records = run.stats()
-    found, stretches = verdicts.judge(records), verdicts.problems(records)
+    found, stretches = verdicts.of(records), verdicts.problems(records)
     parts = [
         f"<p><b>{html.escape(v.name)}</b>: {html.escape(v.text)} {html.escape(v.fix)}</p>" for v in found
     ]
@@ -151,10 +148,10 @@ def write_report(run: Run) -> Path:
                 pictures.png(interpolation(model)), "each row goes from one latent (left) to another (right)"
             ),
         ]
-    if quality := evidence.section(run):
+    if quality := artifacts.section(run):
         parts += ["<h2>Quality</h2>", *quality]
-        parts += [_figure(content, caption) for content, caption in evidence.saved_pictures(run)]
-    if (plot := evidence.curve(run)) is not None:
+        parts += [_figure(content, caption) for content, caption in artifacts.saved_pictures(run)]
+    if (plot := artifacts.curve(run)) is not None:
         parts += ["<h2>Quality over training</h2>", _figure(plot, "", "plot")]
     if found := diagnosis(run):
         parts += ["<h2>Diagnosis</h2>", *found]

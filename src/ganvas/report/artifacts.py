@@ -12,7 +12,7 @@ from ganvas.runs import Run
 SHOWN = 10
 
 
-def save_evidence(run: Run, found: Evaluation) -> None:
+def save_artifacts(run: Run, found: Evaluation) -> None:
     """Pictures of random samples above their nearest real ones, and of the samples with the best and worst realism."""
     if found.samples is None or found.reference is None or not found.reference.is_images:
         return
@@ -100,7 +100,7 @@ def curve(run: Run) -> bytes | None:
 
 
 def saved_pictures(run: Run) -> list[tuple[bytes, str]]:
-    """(PNG, caption) of what `save_evidence` wrote."""
+    """(PNG, caption) of what `save_artifacts` wrote."""
     captions = {
         "nearest": "random samples (above) and their nearest real images in feature space (below)",
         "realism": "the samples with the best (above) and the worst (below) realism",

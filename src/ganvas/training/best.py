@@ -17,7 +17,7 @@ SOURCE = "training"
 """What the rows in metrics.jsonl say that they come from."""
 
 
-class Quality:
+class BestSnapshot:
     """Frechet distance of a few samples at every due snapshot; the best one is copied to snapshots/best."""
 
     def __init__(self, run: Run, dataset: Dataset, device: str) -> None:
@@ -28,7 +28,7 @@ class Quality:
         for line in run.metrics():
             with suppress(GanvasError):  # whatever else stands there
                 measured += [Row.from_json(line)] if line.get("source") == SOURCE else []
-        self.best = min((row.value for row in measured), default=float("inf"))
+        self.value = min((row.value for row in measured), default=float("inf"))
         self.last = max((row.kimg or 0.0 for row in measured), default=0.0)
 
     def due(self, kimg: float) -> bool:
@@ -52,8 +52,8 @@ class Quality:
         kimg = model.info.kimg or 0.0
         self.run.append_metrics([replace(row, source=SOURCE, snapshot=snapshot.name, kimg=kimg).to_json()])
         self.last = kimg
-        if row.value < self.best:
-            self.best = row.value
+        if row.value < self.value:
+            self.value = row.value
             with io.atomic_folder(snapshot.with_name("best")) as temporary:
                 shutil.copytree(snapshot, temporary)
         return row.value
