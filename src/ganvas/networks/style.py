@@ -85,9 +85,6 @@ class StyledGenerator(GeneratorBase):
     missing here. `style_mixing` is the share of training samples that take w from two latents.
     """
 
-    num_layers: int
-    noise_shapes: Sequence[tuple[int, ...]]
-    style_layers: Sequence[nn.Module]
     w_mean: Tensor
 
     def __init__(
@@ -103,6 +100,21 @@ class StyledGenerator(GeneratorBase):
         super().__init__(shape, latent_dim, num_classes, embed=embed)
         self.w_dim = w_dim or latent_dim
         self.style_mixing = style_mixing
+
+    @property
+    def num_layers(self) -> int:
+        """Rows of w+."""
+        raise NotImplementedError
+
+    @property
+    def noise_shapes(self) -> Sequence[tuple[int, ...]]:
+        """Of each noise map that `synthesis` takes: (1, H, W)."""
+        raise NotImplementedError
+
+    @property
+    def style_layers(self) -> Sequence[nn.Module]:
+        """Affine layers w -> style vector."""
+        raise NotImplementedError
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (B, Z), labels (B,) -> w (B, W)."""
