@@ -23,11 +23,10 @@ MOST_LAYERS = 256
 @importers.register("stylegan3")
 def nvidia(content: Any, folder: Path | None) -> Imported | None:
     """StyleGAN3 (PyTorch), T and R: .pkl, or a state dict of its keys."""
-    for name, given in candidates(content, AVERAGES):
-        tensors = tensors_of(given)
-        if "synthesis.input.freqs" in tensors and "mapping.w_avg" in tensors:
-            break
-    else:
+    named = ((*each, tensors_of(each[1])) for each in candidates(content, AVERAGES))
+    keys = {"synthesis.input.freqs", "mapping.w_avg"}
+    name, given, tensors = next((each for each in named if keys <= each[2].keys()), ("", None, {}))
+    if not tensors:
         return None
     if tensors["mapping.w_avg"].dim() != 1:
         return None  # StyleGAN-XL: `recognise` says so

@@ -94,7 +94,9 @@ def placement(angle: float = 0.0, x: float = 0.0, y: float = 0.0) -> Tensor:
     to those of the signal.
     """
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    return torch.linalg.inv(torch.tensor([[c, s, x], [-s, c, y], [0, 0, 1]], dtype=torch.float64)).float()
+    forward = torch.tensor([[c, s, x], [-s, c, y], [0, 0, 1]], dtype=torch.float64)
+    found: Tensor = torch.linalg.inv(forward)
+    return found.float()
 
 
 class FourierInput(nn.Module):
@@ -192,7 +194,7 @@ class FilteredLayer(nn.Module):
         if self.training:
             size = dist.mean(x.detach().float().square().mean())
             own.magnitude_ema.lerp_(size, 1 - self.decay)
-        weight = self.weight
+        weight: Tensor = self.weight
         gain = own.magnitude_ema.rsqrt()
         if self.image:
             style = style * (weight.shape[1] ** -0.5 * gain)
@@ -202,7 +204,8 @@ class FilteredLayer(nn.Module):
             # Over each sample, not the batch as published: the demodulation below takes it out again.
             style = style * style.square().mean(1, keepdim=True).rsqrt()
             rows = gain * torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + 1e-8)
-        if torch.is_grad_enabled() or x[0].numel() * len(x) <= STRIP:
+        learns = torch.is_grad_enabled() and any(each.requires_grad for each in (x, style, weight))
+        if learns or x.numel() <= STRIP:
             x = x * style.to(x.dtype)[:, :, None, None]
             x = _convolved(x, weight)
             x = torch.addcmul(self.bias.to(x.dtype)[:, None, None], x, rows.to(x.dtype)[:, :, None, None])
@@ -223,14 +226,11 @@ class FilteredLayer(nn.Module):
         if self.image:
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
         size, row = self.after.size, x.shape[0] * x.shape[1] * x.shape[3]
-        if torch.is_grad_enabled() or row * size <= STRIP:
+        if x.requires_grad or row * size <= STRIP:
             return self._rows(x, 0, size)
         step = max(8, STRIP // row) * (self.up // self.down)
-        out = torch.empty_like(x[:, :, :1, :1].expand(-1, -1, size, size), memory_format=torch.channels_last)
-        for start in range(0, size, step):
-            end = min(size, start + step)
-            out[:, :, start:end] = self._rows(x, start, end)
-        return out
+        strips = [self._rows(x, start, min(size, start + step)) for start in range(0, size, step)]
+        return torch.cat(strips, 2)
 
     def _rows(self, x: Tensor, start: int, end: int) -> Tensor:
         """Rows `start` to `end` of the map behind the filters.
@@ -273,7 +273,7 @@ class FilteredLayer(nn.Module):
         return [torch.stack(each, dim).flatten(dim - 1, dim).permute(0, 3, 1, 2) for each in parts]
 
     def _bent(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        if x.requires_grad:
             x = F.leaky_relu(x, 0.2)
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
         x = F.leaky_relu_(x, 0.2)
@@ -294,7 +294,7 @@ def _filtered(x: Tensor, taps: Tensor) -> Tensor:
 def _sum(parts: list[Tensor]) -> Tensor:
     total = parts[0]
     for each in parts[1:]:
-        total = total + each if torch.is_grad_enabled() else total.add_(each)
+        total = total + each if total.requires_grad else total.add_(each)
     return total
 
 
@@ -303,9 +303,10 @@ class StyleGAN3Generator(StyledGenerator):
 
     The defaults are configuration T but for the widths: as published `channel_base` is 32768 and `channel_max` 512. R has
     `conv_kernel` 1, `use_radial_filters` and twice both widths. `w_dim` 0: `latent_dim`. Frequencies are in cycles per
-    image; `last_stopband_rel` is relative to half the side. `widths` are the channels of each of the `num_layers` instead. `magnitude_decay` is that of the running mean square of each
-    layer's input, per training step; as published 0.5 ** (batch / 20000). `style_mixing` as in `style`. `output` is `tanh`, or
-    `linear` as published: values beyond the range are then clipped when they become pixels.
+    image; `last_stopband_rel` is relative to half the side. `widths` are the channels of each of the `num_layers`, instead.
+    `magnitude_decay` is that of the running mean square of each layer's input, per training step; as published
+    0.5 ** (batch / 20000). `style_mixing` as in `style`. `output` is `tanh`, or `linear` as published: values beyond the
+    range are then clipped when they become pixels.
     """
 
     def __init__(
@@ -448,8 +449,9 @@ class StyleGAN3Generator(StyledGenerator):
         x = x.contiguous(memory_format=torch.channels_last)
         for layer, style in zip(self.layers, styles[1:], strict=True):
             x = layer(x, style)
-        x = x.float() * self.output_scale
-        return x.tanh() if self.output == "tanh" else x
+        x = x.to(torch.promote_types(x.dtype, torch.float32)) * self.output_scale
+        drawn: Tensor = x.tanh() if self.output == "tanh" else x
+        return drawn
 
     def _layers(self) -> list[FilteredLayer]:
         return list(self.layers)  # type: ignore[arg-type]
