@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganvas import dist
 from ganvas.errors import GanvasError
-from ganvas.networks.base import Family, families, square_side
+from ganvas.networks.base import Family, families, numpy_normal, square_side
 from ganvas.networks.layers import EqualLinear
 from ganvas.networks.style import StyledGenerator
 from ganvas.networks.stylegan2 import StyleGAN2Critic, normalised
@@ -421,6 +421,10 @@ class StyleGAN3Generator(StyledGenerator):
     def transform(self, matrix: Tensor) -> None:
         with torch.no_grad():
             self.transform.copy_(matrix)
+
+    def seeded(self, seed: int) -> Tensor:
+        """As NVIDIA's scripts draw z."""
+        return numpy_normal(seed, self.latent_dim)
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (B, Z), labels (B,) -> w (B, W)."""
