@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError
-from ganvas.importers import stylegan2
+from ganvas.importers import stylegan2, stylegan3
 from ganvas.importers.base import Imported, Importer, importers
 from ganvas.importers.unsupported import unsupported
 
-__all__ = ["Imported", "Importer", "importers", "recognise", "stylegan2"]
+__all__ = ["Imported", "Importer", "importers", "recognise", "stylegan2", "stylegan3"]
 
 
 def recognise(content: Any, folder: Path | None = None) -> Imported:

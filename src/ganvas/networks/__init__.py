@@ -1,6 +1,6 @@
 """Generators and critics, one family a file. A new one: write the file, import it here, add its docs row."""
 
-from ganvas.networks import dcgan, mlp, progressive, r3, resnet, style, stylegan2
+from ganvas.networks import dcgan, mlp, progressive, r3, resnet, style, stylegan2, stylegan3
 from ganvas.networks.base import (
     Answer,
     CriticBase,
@@ -34,6 +34,7 @@ __all__ = [
     "resnet",
     "style",
     "stylegan2",
+    "stylegan3",
     "to_prior",
     "to_uint8",
 ]
