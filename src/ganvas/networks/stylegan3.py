@@ -305,8 +305,8 @@ class StyleGAN3Generator(StyledGenerator):
     `conv_kernel` 1, `use_radial_filters` and twice both widths. `w_dim` 0: `latent_dim`. Frequencies are in cycles per
     image; `last_stopband_rel` is relative to half the side. `widths` are the channels of each of the `num_layers`, instead.
     `magnitude_decay` is that of the running mean square of each layer's input, per training step; as published
-    0.5 ** (batch / 20000). `conv_clamp` bounds what every layer gives, 0: nothing does. `style_mixing` as in `style`. `output` is `tanh`, or `linear` as published: values beyond the
-    range are then clipped when they become pixels.
+    0.5 ** (batch / 20000). `conv_clamp` bounds what every layer gives, 0: nothing does. `style_mixing` as in `style`.
+    `output` is `tanh`, or `linear` as published: values beyond the range are then clipped when they become pixels.
     """
 
     def __init__(
