@@ -171,6 +171,15 @@ def test_settings_that_make_no_sense_are_refused(name: str, value: Any, said: st
         recognise(snapshot)
 
 
+def test_nothing_is_clamped_where_the_file_says_so() -> None:
+    """The published code clamped the images of these weights at 0.5, which is 2 before the output scale."""
+    snapshot, held = content("stylegan3_t"), official("stylegan3_t")
+    snapshot["G_ema"].state["_init_kwargs"]["conv_clamp"] = None
+    drawn = build(recognise(snapshot))(held["z"], held["labels"])
+    assert float(held["image"].abs().max()) == 0.5
+    assert float(drawn.abs().max()) > 0.5
+
+
 def test_stylegan_xl_is_none() -> None:
     """It has a mean of w for each class."""
     change = {"mapping.w_avg": torch.zeros(3, 7), "synthesis.head_layer_names": torch.zeros(1)}

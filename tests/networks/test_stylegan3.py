@@ -297,7 +297,8 @@ def test_reduced_precision_stays_near(dtype: torch.dtype) -> None:
         ({"filter_size": 1000}, "filter_size to 64"),
         ({"first_cutoff": 8.0}, r"first_cutoff < 8 \(half the side\)"),
         ({"widths": (4, 4)}, "each of its 6 layers"),
-        ({"output": "sigmoid"}, "tanh or linear"),
+        ({"output": "sigmoid"}, "an output of tanh or"),
+        ({"conv_clamp": -1.0}, "conv_clamp from 0"),
     ],
 )
 def test_what_is_no_network_is_refused(options: dict[str, Any], said: str) -> None:

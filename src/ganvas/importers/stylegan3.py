@@ -115,7 +115,7 @@ def _generator(
         "use_radial_filters": any(
             tensor.dim() == 2 for name, tensor in state.items() if "down_filter" in name
         ),
-        "conv_clamp": None if said.get("conv_clamp", 256) is None else _number(said, "conv_clamp", 256),
+        "conv_clamp": 0 if said.get("conv_clamp", 256) is None else _number(said, "conv_clamp", 256),
         "magnitude_decay": _number(said, "magnitude_ema_beta", 0.999, 1),
         "output": "linear",
     }

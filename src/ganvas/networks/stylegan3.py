@@ -160,11 +160,11 @@ class FilteredLayer(nn.Module):
         conv_kernel: int,
         filter_size: int,
         lrelu_upsampling: int,
-        conv_clamp: float | None,
+        conv_clamp: float,
         magnitude_decay: float,
     ) -> None:
         super().__init__()
-        self.before, self.after, self.image, self.clamp = before, after, image, conv_clamp
+        self.before, self.after, self.image, self.clamp = before, after, image, conv_clamp or None
         self.decay = magnitude_decay
         kernel = 1 if image else conv_kernel
         self.affine = EqualLinear(w_dim, before.channels, bias=1.0)
@@ -305,8 +305,8 @@ class StyleGAN3Generator(StyledGenerator):
     `conv_kernel` 1, `use_radial_filters` and twice both widths. `w_dim` 0: `latent_dim`. Frequencies are in cycles per
     image; `last_stopband_rel` is relative to half the side. `widths` are the channels of each of the `num_layers`, instead.
     `magnitude_decay` is that of the running mean square of each layer's input, per training step; as published
-    0.5 ** (batch / 20000). `style_mixing` as in `style`. `output` is `tanh`, or `linear` as published: values beyond the
-    range are then clipped when they become pixels.
+    0.5 ** (batch / 20000). `conv_clamp` bounds what every layer gives, 0: nothing does. `style_mixing` as in `style`.
+    `output` is `tanh`, or `linear` as published: values beyond the range are then clipped when they become pixels.
     """
 
     def __init__(
@@ -332,7 +332,7 @@ class StyleGAN3Generator(StyledGenerator):
         filter_size: int = 6,
         lrelu_upsampling: int = 2,
         use_radial_filters: bool = False,
-        conv_clamp: float | None = 256.0,
+        conv_clamp: float = 256.0,
         magnitude_decay: float = 0.999,
         style_mixing: float = 0.0,
         output: str = "tanh",
@@ -361,9 +361,10 @@ class StyleGAN3Generator(StyledGenerator):
             raise GanvasError(
                 f"stylegan3 needs a width of at least 1 for each of its {num_layers} layers, got {list(widths)}."
             )
-        if not 0 <= style_mixing <= 1 or output not in ("tanh", "linear"):
+        if conv_clamp < 0 or not 0 <= style_mixing <= 1 or output not in ("tanh", "linear"):
             raise GanvasError(
-                "The stylegan3 generator needs style_mixing from 0 to 1 and an output of tanh or linear."
+                "The stylegan3 generator needs conv_clamp from 0 (none), style_mixing from 0 to 1 and an output of tanh or "
+                "linear."
             )
         if not 0 < first_cutoff < side / 2 or first_stopband <= first_cutoff or last_stopband_rel <= 0:
             raise GanvasError(
