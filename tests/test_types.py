@@ -51,7 +51,7 @@ def test_every_public_function_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", FIRST)
-@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: type(wrong).__name__)
 def test_the_first_argument(name: str, wrong: Any) -> None:
     with pytest.raises(ganvas.GanvasError):
         FIRST[name](wrong)

@@ -20,8 +20,23 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.opcodes import (
-    AGAIN, LONGEST_PART, STORAGES, Array, Blob, Budget, DType, Machine, Name, Refusal, Storage, Thing, View, Window,
-    check, count, refuse,
+    AGAIN,
+    LONGEST_PART,
+    STORAGES,
+    Array,
+    Blob,
+    Budget,
+    DType,
+    Machine,
+    Name,
+    Refusal,
+    Storage,
+    Thing,
+    View,
+    Window,
+    check,
+    count,
+    refuse,
 )  # fmt: skip
 
 __all__ = ["Thing", "parameters", "read"]

@@ -387,17 +387,7 @@ def _append(target: Any, items: list[Any]) -> None:
 
 
 _PLAIN = frozenset(
-    """
-    builtins.set builtins.frozenset builtins.list builtins.dict builtins.tuple builtins.int builtins.float builtins.bool
-    builtins.complex builtins.str builtins.bytes builtins.bytearray builtins.object builtins.slice builtins.range
-    builtins.type builtins.getattr builtins.abs builtins.max builtins.min builtins.sum builtins.round builtins.len
-    collections.OrderedDict collections.defaultdict collections.deque collections.Counter copyreg._reconstructor
-    copyreg.__newobj_ex__ _codecs.encode argparse.Namespace types.SimpleNamespace functools.partial enum.Enum
-    pathlib.Path pathlib.PosixPath pathlib.WindowsPath pathlib.PurePath pathlib.PurePosixPath pathlib.PureWindowsPath
-    pathlib._local.PosixPath pathlib._local.WindowsPath datetime.datetime datetime.date datetime.time datetime.timedelta
-    datetime.timezone decimal.Decimal fractions.Fraction uuid.UUID random.Random itertools.count logging.getLogger
-    logging.Logger re._compile array._array_reconstructor time.struct_time math.sqrt math.log math.exp typing.Any
-    """.split()
+    ["builtins.set", "builtins.frozenset", "builtins.list", "builtins.dict", "builtins.tuple", "builtins.int", "builtins.float", "builtins.bool", "builtins.complex", "builtins.str", "builtins.bytes", "builtins.bytearray", "builtins.object", "builtins.slice", "builtins.range", "builtins.type", "builtins.getattr", "builtins.abs", "builtins.max", "builtins.min", "builtins.sum", "builtins.round", "builtins.len", "collections.OrderedDict", "collections.defaultdict", "collections.deque", "collections.Counter", "copyreg._reconstructor", "copyreg.__newobj_ex__", "_codecs.encode", "argparse.Namespace", "types.SimpleNamespace", "functools.partial", "enum.Enum", "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePath", "pathlib.PurePosixPath", "pathlib.PureWindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath", "datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "datetime.timezone", "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "random.Random", "itertools.count", "logging.getLogger", "logging.Logger", "re._compile", "array._array_reconstructor", "time.struct_time", "math.sqrt", "math.log", "math.exp", "typing.Any"]
 )
 """Names of Python's own library that checkpoints have. Its others start programs and open files."""
 _OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}

@@ -1,7 +1,7 @@
 """StyleGAN2 files against what the code that they belong to draws of them.
 
-files/ holds tiny networks with random weights, pickled by the published code (the text of programs in them emptied), and what that
-code gave: w, images and the critic's logits.
+files/ holds tiny networks with random weights, pickled by the published code (the text of programs in them
+emptied), and what that code gave: w, images and the critic's logits.
 """
 
 from pathlib import Path
@@ -231,13 +231,19 @@ def test_a_critic_of_other_images_is_left_out_and_said() -> None:
     assert any("judges other images" in note for note in found.notes)
 
 
+ONE = torch.zeros(1)
+SWAGAN = {"input.input": ONE, "conv1.conv.modulation.weight": ONE, "to_rgbs.0.iwt.ll": ONE}
+OLD = {"version": 3, "build_func_name": "G_style", "components": {}}
 KNOWN: list[tuple[Any, str]] = [
-    ({"generator_smooth": {"synthesis.early_layer.const": torch.zeros(2)}}, "genforce"),
-    ({"g_ema": {"input.input": torch.zeros(1), "conv1.conv.modulation.weight": torch.zeros(1), "to_rgbs.0.iwt.ll": torch.zeros(1)}}, "SWAGAN"),
-    ({"state_dict": {"linear0.weight_orig": torch.zeros(1), "blocks.0.0.bn1.gain.weight": torch.zeros(1)}}, "StudioGAN"),
-    ((Thing("dnnlib.tflib.network.Network", (), {}, {"version": 3, "build_func_name": "G_style", "components": {}}, {}),), "StyleGAN1"),
-    ({"G_ema": Thing("SuperresGenerator", (), {}, {"_modules": {}, "head_layer_names": []}, {})}, "StyleGAN-XL"),
-]  # fmt: skip
+    ({"generator_smooth": {"synthesis.early_layer.const": ONE}}, "genforce"),
+    ({"g_ema": SWAGAN}, "SWAGAN"),
+    ({"state_dict": {"linear0.weight_orig": ONE, "blocks.0.0.bn1.gain.weight": ONE}}, "StudioGAN"),
+    ((Thing("dnnlib.tflib.network.Network", (), {}, OLD, {}),), "StyleGAN1"),
+    (
+        {"G_ema": Thing("SuperresGenerator", (), {}, {"_modules": {}, "head_layer_names": []}, {})},
+        "StyleGAN-XL",
+    ),
+]
 
 
 @pytest.mark.parametrize(("held", "name"), KNOWN)

@@ -1,11 +1,12 @@
 """StyleGAN2 in the files of NVIDIA's repositories (PyTorch and TensorFlow) and of rosinality, and state dicts of their keys.
 
-All become one list of names first, those of StyleGAN2-ADA-PyTorch. Sizes are read off the tensors; what these do not
-tell (clamping, activations, the mapping's learning rate) off the attributes of the file's objects, else it is as by default there.
+All become one list of names first, those of StyleGAN2-ADA-PyTorch. Sizes are read off the tensors; what these do
+not tell (clamping, activations, the mapping's learning rate) off the attributes of the file's objects, else it is as by
+default there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,10 @@ class Found:
 @importers.register("stylegan2")
 def nvidia(content: Any, folder: Path | None) -> Imported | None:
     """StyleGAN2-ADA-PyTorch, and StyleGAN2 of the StyleGAN3 repository: .pkl, or a state dict of its keys."""
-    for name, given in _candidates(content, AVERAGES):
-        tensors = _tensors(given)
-        if "synthesis.b4.conv1.weight" in tensors:
-            break
-    else:
+    held = _first(content, AVERAGES, "synthesis.b4.conv1.weight")
+    if held is None:
         return None
+    name, given, tensors = held
     found = Found(tensors, _embedding(tensors))
     if isinstance(given, Thing):
         found.options = _generator_attributes(given)
@@ -67,12 +66,10 @@ def nvidia(content: Any, folder: Path | None) -> Imported | None:
 @importers.register("rosinality")
 def rosinality(content: Any, folder: Path | None) -> Imported | None:
     """rosinality's stylegan2-pytorch, trained or converted: .pt, or a state dict of its keys."""
-    for name, given in _candidates(content, AVERAGES):
-        tensors = _tensors(given)
-        if "conv1.conv.modulation.weight" in tensors and "input.input" in tensors:
-            break
-    else:
+    held = _first(content, AVERAGES, "conv1.conv.modulation.weight")
+    if held is None:
         return None
+    name, _, tensors = held
     if any(".iwt." in key for key in tensors):
         return None  # SWAGAN: `recognise` says so
     weights = Weights(tensors, "stylegan2-pytorch (rosinality)")
@@ -85,12 +82,8 @@ def rosinality(content: Any, folder: Path | None) -> Imported | None:
         found.notes.append("the mean of w is the file's latent_avg")
     if "noises.noise_0" not in tensors:
         found.notes.append("the file has no noise maps: they were drawn, from a seed of their own")
-    critic = None
-    for _, given in _candidates(content, CRITICS):
-        theirs = _tensors(given)
-        if "final_conv.0.weight" in theirs:
-            critic = Found(_critic_of_rosinality(Weights(theirs, weights.source)))
-            break
+    judge = _first(content, CRITICS, "final_conv.0.weight")
+    critic = None if judge is None else Found(_critic_of_rosinality(Weights(judge[2], weights.source)))
     return _imported(weights.source, found, critic)
 
 
@@ -259,7 +252,7 @@ def _built_critic(found: Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state[f"{ours}.weight"] = weights.take(f"{theirs}.weight", 2)
         state[f"{ours}.bias"] = weights.take(f"{theirs}.bias", 1)
     widths = [state[f"blocks.{i}.first.conv.bias"].shape[0] for i in range(len(down))]
-    widths.append(state["blocks.{}.down.conv.bias".format(len(down) - 1)].shape[0])
+    widths.append(state[f"blocks.{len(down) - 1}.down.conv.bias"].shape[0])
     options: dict[str, Any] = {
         "widths": widths[::-1],
         "architecture": "resnet" if residual else "skip" if skip else "orig",
@@ -287,6 +280,15 @@ def _candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
     if isinstance(content, dict):
         found += [(name, content[name]) for name in names if isinstance(content.get(name), Thing | dict)]
     return found
+
+
+def _first(content: Any, names: Sequence[str], key: str) -> tuple[str, Any, dict[str, Tensor]] | None:
+    """The first of `_candidates` with a tensor called `key`: its name, itself, its tensors."""
+    for name, given in _candidates(content, names):
+        tensors = _tensors(given)
+        if key in tensors:
+            return name, given, tensors
+    return None
 
 
 def _tensors(given: Any) -> dict[str, Tensor]:
@@ -331,7 +333,8 @@ def _embedding(tensors: Mapping[str, Tensor]) -> Tensor | None:
     if "mapping.embed.weight" not in weights:
         return None
     weight = weights.take("mapping.embed.weight", 2)
-    return (weight * weight.shape[1] ** -0.5).t() + weights.take("mapping.embed.bias", 1)
+    found: Tensor = (weight * weight.shape[1] ** -0.5).t() + weights.take("mapping.embed.bias", 1)
+    return found
 
 
 def _taps(weights: Weights, names: list[str]) -> list[float]:

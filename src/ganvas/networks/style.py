@@ -109,13 +109,8 @@ class StyledGenerator(GeneratorBase):
         raise NotImplementedError
 
     @property
-    def noise_shapes(self) -> Sequence[tuple[int, ...]]:
-        """(1, H, W) of each noise map."""
-        raise NotImplementedError
-
-    @property
-    def style_layers(self) -> Sequence[nn.Module]:
-        """The affine layers that `sefa` reads."""
+    def noise_shapes(self) -> list[tuple[int, ...]]:
+        """Of each noise map: (1, H, W)."""
         raise NotImplementedError
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -29,26 +29,34 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], float]] = {
 ARCHITECTURES = ("skip", "resnet", "orig")
 LARGE = 1 << 21
 """Numbers in the maps of a layer above which it is computed in strips."""
-STRIP = 1 << 20
+STRIP = 1 << 21
 """Numbers in the maps of a strip: what a processor's cache holds."""
 
 
-class Filter(nn.Module):
+class Filter:
     """A low-pass filter (n,) in both directions, beyond the border zeros. A true convolution: the taps are reversed."""
 
     def __init__(self, taps: Sequence[float]) -> None:
-        super().__init__()
         total = math.fsum(taps)
         if not taps or not math.isfinite(total) or abs(total) < 1e-12:
             raise GanvasError(f"A filter needs taps whose sum is not 0, got {list(taps)}.")
         self.size = len(taps)
-        kernel = torch.tensor([tap / total for tap in taps], dtype=torch.float64)
-        self.register_buffer("kernel", torch.outer(kernel, kernel).float(), persistent=False)
+        self.taps = [tap / total for tap in taps]
+        # No part of the network's state: each device and type gets its own when it is first asked for.
+        self._kernels: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
-    def forward(self, x: Tensor, pads: tuple[int, int, int, int], gain: float = 1.0) -> Tensor:
+    def _kernel(self, x: Tensor) -> Tensor:
+        """(n, n) for maps like x."""
+        key = (x.device, x.dtype)
+        if key not in self._kernels:
+            with torch.inference_mode(False):
+                taps = torch.tensor(self.taps, dtype=torch.float64)
+                self._kernels[key] = torch.outer(taps, taps).to(*key)
+        return self._kernels[key]
+
+    def __call__(self, x: Tensor, pads: tuple[int, int, int, int], gain: float = 1.0) -> Tensor:
         """x (B, C, H, W), and zeros `pads` (left, right, top, bottom) around it -> (B, C, H + top + bottom - n + 1, ...)."""
-        own: Any = self.kernel
-        kernel = (gain * own.flip(0, 1)).to(x.dtype).repeat(x.shape[1], 1, 1, 1)
+        kernel = (gain * self._kernel(x).flip(0, 1)).repeat(x.shape[1], 1, 1, 1)
         left, right, top, bottom = pads
         if left != right or top != bottom or min(pads) < 0:
             x, left, top = F.pad(x, pads), 0, 0
@@ -56,8 +64,7 @@ class Filter(nn.Module):
 
     def up(self, x: Tensor) -> Tensor:
         """Double the size: zeros between the pixels, then the filter (B, C, H, W) -> (B, C, 2 H, 2 W)."""
-        own: Any = self.kernel
-        kernel = (4 * own).to(x.dtype).repeat(x.shape[1], 1, 1, 1)
+        kernel = (4 * self._kernel(x)).repeat(x.shape[1], 1, 1, 1)
         spread = F.conv_transpose2d(x, kernel, stride=2, groups=x.shape[1])
         begin = self.size - 1 - (self.size + 1) // 2
         pads = [
@@ -90,13 +97,15 @@ class Modulated(nn.Module):
         super().__init__()
         self.size, self.low_pass = size, low_pass
         self.pads = (0, 0) if low_pass is None else ((low_pass.size + 1) // 2 - 1, (low_pass.size - 2) // 2)
-        # As convolutions and their transposes take them: the latter inputs first.
-        self.weight = nn.Parameter(torch.randn(*((outputs, inputs) if low_pass is None else (inputs, outputs)), 3, 3))
+        # As convolutions and their transposes take them, the latter inputs first, and in the layout that they read fastest.
+        sides = (outputs, inputs) if low_pass is None else (inputs, outputs)
+        self.weight = nn.Parameter(torch.randn(*sides, 3, 3).contiguous(memory_format=torch.channels_last))
         self.affine = EqualLinear(w_dim, inputs, bias=1.0)
         self.bias = nn.Parameter(torch.zeros(outputs))
         if noise:
             self.strength = nn.Parameter(torch.zeros(()))
             self.register_buffer("noise", torch.randn(size, size))
+        nn.Module.register_load_state_dict_post_hook(self, _lay_out)
         self.has_noise = noise
         self._kept: tuple[Any, Tensor] | None = None
         self.active, own = ACTIVATIONS[activation]
@@ -105,7 +114,8 @@ class Modulated(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
         """x (B, I, h, w), style (B, I), noise (B, 1, H, W) or None for the fixed one -> (B, O, H, W)."""
-        weight, factor = self.weight, None
+        weight: Tensor = self.weight
+        factor: Tensor | None = None
         if len(style) == 1 and weight.numel() < x[0].numel():
             weight = self.of_one(style)
         else:
@@ -123,7 +133,8 @@ class Modulated(nn.Module):
         across, out = (1, 0) if self.low_pass is None else (0, 1)
         weight = self.weight * style[0].unflatten(0, (-1, *[1] * (3 - across)))
         factor = self.gain * torch.rsqrt(weight.float().square().sum([across, 2, 3]) + 1e-8)
-        return weight * factor.unflatten(0, (-1, *[1] * (3 - out))).to(weight.dtype)
+        found: Tensor = weight * factor.unflatten(0, (-1, *[1] * (3 - out))).to(weight.dtype)
+        return found
 
     def added(self, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What is added to every map (O, 1, 1), and to every pixel (B or 1, 1, H, W): bias and noise, with the gain."""
@@ -151,14 +162,21 @@ class Modulated(nn.Module):
             bottom = last + self.low_pass.size - 1 - self.pads[0]
             low, high = max(top, 0), min(bottom, 2 * x.shape[2] + 1)
             begin, end = max((low - 1) // 2, 0), (high + 1) // 2
-            x = F.conv_transpose2d(x[:, :, begin:end], weight, stride=2)[:, :, low - 2 * begin : high - 2 * begin]
+            x = F.conv_transpose2d(x[:, :, begin:end], weight, stride=2)[
+                :, :, low - 2 * begin : high - 2 * begin
+            ]
             x = self.low_pass(x, (*self.pads, low - top, bottom - high), 4.0)
         return self._end(x, None, (shift, None if noise is None else noise[:, :, first:last]))
 
     def _squares(self) -> Tensor:
         """Sums of the squares of each kernel (I, O); of frozen weights on a CPU kept until these change."""
         weight = self.weight
-        frozen = in_place() and not weight.requires_grad and weight.device.type == "cpu" and not weight.is_inference()
+        frozen = (
+            in_place()
+            and not weight.requires_grad
+            and weight.device.type == "cpu"
+            and not weight.is_inference()
+        )
         key = (weight.data_ptr(), weight._version, weight.dtype) if frozen else None
         if key is None or self._kept is None or self._kept[0] != key:
             squares = weight.float().square().sum((2, 3))
@@ -178,6 +196,11 @@ class Modulated(nn.Module):
         x = x.add_(shift) if factor is None else x.mul_(factor[:, :, None, None]).add_(shift)
         x = self.active(x if noise is None else x.add_(noise), inplace=True)
         return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
+
+
+def _lay_out(module: Modulated, given: object) -> None:
+    """Weights that were loaded in the place of others lie as these did."""
+    module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 class ToImage(nn.Module):
@@ -289,7 +312,7 @@ class StyleGAN2Generator(StyledGenerator):
     @property
     def style_layers(self) -> list[nn.Module]:
         """The affine layers of the convolutions and of the last image."""
-        return [layer.affine for layer in (*self._layers(), self._images()[-1])]
+        return [*(layer.affine for layer in self._layers()), self._images()[-1].affine]
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (B, Z), labels (B,) -> w (B, W)."""
@@ -316,7 +339,9 @@ class StyleGAN2Generator(StyledGenerator):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = x.contiguous(memory_format=torch.channels_last)
         drawn: Tensor | None = None
-        images_after = dict(zip(self._image_after(), zip(images, styles[len(layers) :], strict=True), strict=True))
+        images_after = dict(
+            zip(self._image_after(), zip(images, styles[len(layers) :], strict=True), strict=True)
+        )
         maps = [None if noise is None or not layer.has_noise else noise[i] for i, layer in enumerate(layers)]
         x = layers[0](x, styles[0], maps[0])
         for done in range(1, len(layers) + 1, 2):  # two convolutions a size, but one at the first
@@ -365,7 +390,12 @@ class StyleGAN2Generator(StyledGenerator):
         With `last`, nobody needs the maps, and they are not kept.
         """
         size, width = level.size, level.bias.numel()
-        found = x if last else x.new_empty(len(x), width, size, size).contiguous(memory_format=torch.channels_last)
+        found = x
+        if not last:
+            found = torch.empty(
+                len(x), width, size, size,
+                dtype=x.dtype, device=x.device, memory_format=torch.channels_last,
+            )  # fmt: skip
         drawn = None if image is None else x.new_empty(len(x), image[0].bias.numel(), size, size)
         rows = max(8, STRIP // (width * size))
         both = [layer.added(given) for layer, given in zip((up, level), noise, strict=True)]
@@ -450,8 +480,9 @@ class StyleGAN2Critic(CriticBase):
 
     `channel_base`, `channel_max`, `widths` (from 4 px on), `architecture`, `taps` and `conv_clamp` as of the generator.
     A class chooses by the product with what its vector (`embed_width`) becomes in `map_layers` dense layers, of length
-    `map_width`; `label_outputs`: by one logit for each class, as the first TensorFlow files do. `std_group` (0: the
-    whole batch) and `std_channels` are of minibatch std, whose groups are neighbours here (the authors' are strided: the same but for the order of a batch).
+    `map_width`; `label_outputs`: by one logit for each class, as the first TensorFlow files do. `std_group` (0: the whole
+    batch) and `std_channels` are of minibatch std, whose groups are neighbours here: the authors' are strided, the same
+    but for the order of a batch.
     """
 
     def __init__(
@@ -575,7 +606,8 @@ def widths_of(sides: list[int], base: int, most: int, widths: Sequence[int]) -> 
     found = list(widths) or [min(base // side, most) for side in sides]
     if len(found) != len(sides) or min(found) < 1:
         raise GanvasError(
-            f"stylegan2 needs a width of at least 1 for each of the sides {sides}, got {found}: channel_base / side at most channel_max, or widths."
+            f"stylegan2 needs a width of at least 1 for each of the sides {sides}, got {found}: "
+            "channel_base / side, at most channel_max, or widths."
         )
     return found
 
