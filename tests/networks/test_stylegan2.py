@@ -143,6 +143,9 @@ def test_one_logit_a_class_is_chosen_by_the_label() -> None:
         ((3, 16, 16), {"architecture": "skips"}, "knows no 'skips' here, but skip, resnet, orig"),
         ((3, 16, 16), {"activation": "gelu"}, "knows no 'gelu'"),
         ((3, 16, 16), {"taps": (1, -1)}, "sum is not 0"),
+        ((3, 16, 16), {"taps": ("a",)}, "numbers whose sum is not 0"),
+        ((3, 16, 16), {"taps": (1.0,) * 65}, "1 to 64 taps"),
+        ((3, 16, 16), {"conv_clamp": "much"}, "conv_clamp of stylegan2 is a number above 0"),
         ((3, 16, 16), {"output": "clip"}, "output of tanh or linear"),
     ],
 )

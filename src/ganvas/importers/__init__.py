@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError
-from ganvas.importers import biggan, lightweight, lucidrains, r3gan, stylegan2
+from ganvas.importers import biggan, lightweight, lucidrains, r3gan, stylegan2, stylegan3
 from ganvas.importers.base import Imported, Importer, importers
 from ganvas.importers.unsupported import unsupported
 
@@ -22,6 +22,7 @@ __all__ = [
     "r3gan",
     "recognise",
     "stylegan2",
+    "stylegan3",
 ]
 
 

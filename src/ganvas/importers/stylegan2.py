@@ -49,7 +49,7 @@ def nvidia(content: Any, folder: Path | None) -> Imported | None:
     if held is None:
         return None
     name, given, tensors = held
-    found = Found(tensors, _embedding(tensors))
+    found = Found(tensors, embedding(tensors))
     if isinstance(given, Thing):
         found.options = _generator_attributes(given)
         source = "StyleGAN2-ADA (PyTorch)"
@@ -274,7 +274,7 @@ def _built_critic(found: Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return options, state
 
 
-def _candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
+def candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
     """The content itself, and what it calls by one of `names`: objects and dicts."""
     found = [("", content)] if isinstance(content, Thing | dict) else []
     if isinstance(content, dict):
@@ -283,15 +283,15 @@ def _candidates(content: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _first(content: Any, names: Sequence[str], key: str) -> tuple[str, Any, dict[str, Tensor]] | None:
-    """The first of `_candidates` with a tensor called `key`: its name, itself, its tensors."""
-    for name, given in _candidates(content, names):
-        tensors = _tensors(given)
+    """The first of `candidates` with a tensor called `key`: its name, itself, its tensors."""
+    for name, given in candidates(content, names):
+        tensors = tensors_of(given)
         if key in tensors:
             return name, given, tensors
     return None
 
 
-def _tensors(given: Any) -> dict[str, Tensor]:
+def tensors_of(given: Any) -> dict[str, Tensor]:
     """The tensors of an object or of a state dict, without the prefix that parallel training gives."""
     if isinstance(given, Thing):
         held = parameters(given) if isinstance(given.state, dict) else {}
@@ -327,7 +327,7 @@ def _modulated(weights: Weights, theirs: str, ours: str) -> dict[str, Tensor]:
     }
 
 
-def _embedding(tensors: Mapping[str, Tensor]) -> Tensor | None:
+def embedding(tensors: Mapping[str, Tensor]) -> Tensor | None:
     """A dense layer's answer to every one-hot label (classes, width)."""
     weights = Weights(tensors, "the class embedding")
     if "mapping.embed.weight" not in weights:
@@ -424,16 +424,16 @@ def _generator_attributes(generator: Thing) -> dict[str, Any]:
 
 def _first_critic(content: Any) -> Found | None:
     return next(
-        (found for _, given in _candidates(content, CRITICS) if (found := _critic(given)) is not None), None
+        (found for _, given in candidates(content, CRITICS) if (found := _critic(given)) is not None), None
     )
 
 
 def _critic(given: Any) -> Found | None:
     """NVIDIA's discriminator as an object or a state dict; None for anything else."""
-    tensors = _tensors(given) if isinstance(given, Thing | dict) else {}
+    tensors = tensors_of(given) if isinstance(given, Thing | dict) else {}
     if "b4.fc.weight" not in tensors or "b4.out.weight" not in tensors:
         return None
-    found = Found(tensors, _embedding(tensors))
+    found = Found(tensors, embedding(tensors))
     end, dense = _part(given, "b4"), _part(given, "mapping", "fc0")
     conv, std = _part(end, "conv"), _part(end, "mbstd")
     if (clamp := _attribute(conv, "conv_clamp")) is not None:

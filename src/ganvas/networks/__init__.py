@@ -11,6 +11,7 @@ from ganvas.networks import (
     resnet,
     style,
     stylegan2,
+    stylegan3,
 )
 from ganvas.networks.base import (
     Answer,
@@ -49,6 +50,7 @@ __all__ = [
     "resnet",
     "style",
     "stylegan2",
+    "stylegan3",
     "to_prior",
     "to_uint8",
     "truncation_of",

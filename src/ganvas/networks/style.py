@@ -109,8 +109,13 @@ class StyledGenerator(GeneratorBase):
         raise NotImplementedError
 
     @property
-    def noise_shapes(self) -> list[tuple[int, ...]]:
-        """Of each noise map: (1, H, W)."""
+    def noise_shapes(self) -> Sequence[tuple[int, ...]]:
+        """Of each noise map that `synthesis` takes: (1, H, W)."""
+        raise NotImplementedError
+
+    @property
+    def style_layers(self) -> Sequence[nn.Module]:
+        """Affine layers w -> style vector."""
         raise NotImplementedError
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

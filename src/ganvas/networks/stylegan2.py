@@ -27,6 +27,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], float]] = {
 }
 """Name -> function, and the gain behind it that keeps the variance."""
 ARCHITECTURES = ("skip", "resnet", "orig")
+MOST_TAPS = 64
 LARGE = 1 << 21
 """Numbers in the maps of a layer above which it is computed in strips."""
 STRIP = 1 << 21
@@ -37,9 +38,10 @@ class Filter:
     """A low-pass filter (n,) in both directions, beyond the border zeros. A true convolution: the taps are reversed."""
 
     def __init__(self, taps: Sequence[float]) -> None:
-        total = math.fsum(taps)
-        if not taps or not math.isfinite(total) or abs(total) < 1e-12:
-            raise GanvasError(f"A filter needs taps whose sum is not 0, got {list(taps)}.")
+        good = 0 < len(taps) <= MOST_TAPS and all(type(tap) in (int, float) for tap in taps)
+        total = math.fsum(taps) if good else math.nan
+        if not math.isfinite(total) or abs(total) < 1e-12:
+            raise GanvasError(f"A filter needs 1 to {MOST_TAPS} taps, numbers whose sum is not 0.")
         self.size = len(taps)
         self.taps = [tap / total for tap in taps]
         # No part of the network's state: each device and type gets its own when it is first asked for.
@@ -248,7 +250,7 @@ class StyleGAN2Generator(StyledGenerator):
         embed_width: int = 0,
         joint_norm: bool = False,
         architecture: str = "skip",
-        taps: Sequence[float] = (1, 3, 3, 1),
+        taps: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
         noise: bool = True,
         activation: str = "lrelu",
         mapping_activation: str = "lrelu",
@@ -259,6 +261,7 @@ class StyleGAN2Generator(StyledGenerator):
         sides = sides_of(shape)
         super().__init__(shape, latent_dim, num_classes, w_dim, style_mixing, embed=False)
         check_choices(architecture, activation, mapping_activation)
+        check_clamp(conv_clamp)
         if not 0 <= style_mixing <= 1 or mapping_layers < 0 or output not in ("tanh", "linear"):
             raise GanvasError(
                 "The stylegan2 generator needs style_mixing from 0 to 1, mapping_layers from 0 and an output of tanh or linear."
@@ -494,7 +497,7 @@ class StyleGAN2Critic(CriticBase):
         channel_max: int = 512,
         widths: Sequence[int] = (),
         architecture: str = "resnet",
-        taps: Sequence[float] = (1, 3, 3, 1),
+        taps: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
         activation: str = "lrelu",
         conv_clamp: float | None = None,
         std_group: int = 4,
@@ -509,6 +512,7 @@ class StyleGAN2Critic(CriticBase):
     ) -> None:
         sides = sides_of(shape)
         check_choices(architecture, activation, map_activation)
+        check_clamp(conv_clamp)
         width = widths_of(sides, channel_base, channel_max, widths)
         super().__init__(shape, num_classes, width[0], **heads)
         self.architecture, self.label_outputs = architecture, label_outputs
@@ -617,6 +621,12 @@ def check_choices(architecture: str, *activations: str) -> None:
     for name, known in ((architecture, ARCHITECTURES), *((each, ACTIVATIONS) for each in activations)):
         if name not in known:
             raise GanvasError(f"stylegan2 knows no {name!r} here, but {', '.join(known)}.")
+
+
+def check_clamp(bound: float | None) -> None:
+    """Raise `GanvasError` for what is no bound."""
+    if bound is not None and (type(bound) not in (int, float) or not bound > 0):
+        raise GanvasError(f"conv_clamp of stylegan2 is a number above 0, or none; got {bound!r}.")
 
 
 families.add(
