@@ -59,7 +59,7 @@ def broken(**state: object) -> Imported:
         ({"z_dim": None}, "needs z_dim"),
         ({"img_resolution": 2**30}, "needs img_resolution"),
         ({"img_resolution": 32}, "one for each of the 4 sizes"),
-        ({"img_resolution": 512}, "draws square images of 8 to"),
+        ({"img_resolution": 2048}, "draws square images of 8 to 1024 px"),
     ],
 )
 def test_what_it_says_has_to_fit_its_tensors(state: dict[str, object], said: str) -> None:

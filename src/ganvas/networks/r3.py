@@ -1,4 +1,4 @@
-"""The R3GAN pair (Huang et al. 2024): no normalisation, grouped residual blocks, bilinear resampling; 8 to 256 px.
+"""The R3GAN pair (Huang et al. 2024): no normalisation, grouped residual blocks, bilinear resampling; 8 to 1024 px.
 
 Made for the relativistic loss with R1 + R2, whose convergence is what lets everything else be omitted. With `published`
 both networks are those of the authors' code, weight for weight (preset `r3-paper`): a bias before either activation of a
@@ -135,7 +135,7 @@ class R3Generator(GeneratorBase):
         self.published = published
         if published and self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, num_classes**-0.5)
-        steps = halvings(square_side(shape, "r3", 8, 256))
+        steps = halvings(square_side(shape, "r3", 8, 1024))
         side = shape[1] >> steps
         stages = _stages(doubled(channels, steps, max_channels), blocks, group, widths, counts, groups)[::-1]
         width = [each for each, _, _ in stages]
@@ -178,7 +178,7 @@ class R3Critic(CriticBase):
         class_dim: int = 0,
         **heads: Any,
     ) -> None:
-        steps = halvings(square_side(shape, "r3", 8, 256))
+        steps = halvings(square_side(shape, "r3", 8, 1024))
         side = shape[1] >> steps
         stages = _stages(doubled(channels, steps, max_channels), blocks, group, widths, counts, groups)
         width = [each for each, _, _ in stages]
