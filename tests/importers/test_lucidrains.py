@@ -107,6 +107,7 @@ def test_it_needs_its_config(tmp_path: Path) -> None:
     ("name", "value", "said"),
     [
         ("GE.initial_conv.bias", None, "tensor 'GE.initial_conv.bias' is missing"),
+        ("GE.initial_block", torch.ones(0, 8, 4, 4), "tensor 'constant'"),
         ("SE.net.2.weight", torch.ones(16, 3), "the layers of its mapping are not square"),
         ("SE.net.2.bias", torch.ones(3), "layer 1 of its mapping has 3 biases for 16 numbers"),
         ("SE.net.0.weight", torch.ones(16, 9000), "not square, or wider than 8,192"),
@@ -117,4 +118,4 @@ def test_damaged_tensors_are_named(name: str, value: Tensor | None, said: str) -
     whole = content("lucidrains/model_3.pt")
     whole["GAN"] = {**whole["GAN"], name: value}
     with pytest.raises(GanvasError, match=said):
-        recognise(whole, FILES / "lucidrains")
+        generator_of(recognise(whole, FILES / "lucidrains"))

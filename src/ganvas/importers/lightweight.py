@@ -44,7 +44,7 @@ def lightweight_gan(content: Any, folder: Path | None) -> Imported | None:
         if f"{theirs}.1.net.0.weight" in weights:
             kinds.add(kind := "dct_weights" if f"{theirs}.1.dct_weights" in weights else "to_k")
             if kind == "dct_weights":
-                found[f"excite.{i}.cosines"] = weights.take(f"{theirs}.1.dct_weights", 4)[0]
+                found[f"excite.{i}.cosines"] = weights.take(f"{theirs}.1.dct_weights", 4).flatten(0, 1)
             else:
                 found |= _layer(weights, f"{theirs}.1.to_k", f"excite.{i}.look")
             for number, part in ((0, "narrow"), (2, "widen")):

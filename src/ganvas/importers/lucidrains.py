@@ -47,7 +47,7 @@ def stylegan2_pytorch(content: Any, folder: Path | None) -> Imported | None:
     found["w_mean"], found["path_mean"] = _mean_of_w(found, layers, rate), torch.zeros(())
     constant = "GE.initial_block" in weights
     if constant:
-        found["constant"] = weights.take("GE.initial_block", 4)[0]
+        found["constant"] = weights.take("GE.initial_block", 4).flatten(0, 1)
     else:
         found["first.weight"] = weights.take("GE.to_initial_block.weight", 4)
     for part, dims in (("weight", 4), ("bias", 1)):
