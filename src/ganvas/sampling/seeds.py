@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,6 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.model import Model
-from ganvas.networks import StyleBased
 
 MOST = 100_000
 """Seeds that one text may name."""
@@ -60,7 +60,7 @@ def draw(
     `truncate` is psi of w, with the mean of w that the file has (1: as it is), or what a generator with a `truncation` of
     its own (BigGAN) takes, and keeps. Raises `GanvasError` where there is neither.
     """
-    generator = model.generator
+    generator: Any = model.generator  # of a family with more than all have
     own = truncate is not None and hasattr(generator, "truncation")
     if own:
         generator.truncation = truncate
@@ -75,8 +75,7 @@ def draw(
         if truncate is None or own:
             drawn = generator(points, label)
         else:
-            assert isinstance(generator, StyleBased)
             w_plus = generator.broadcast(generator.mapping(points, label))
-            pulled = generator.truncate(w_plus, truncate)  # type: ignore[attr-defined]
+            pulled = generator.truncate(w_plus, truncate)
             drawn = generator.synthesis(generator.styles(pulled))
         yield model.to_data(drawn.float()).cpu()
