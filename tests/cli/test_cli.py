@@ -342,7 +342,7 @@ def test_edit_shows_strengths_in_order_and_says_what_typicality_is(
     assert rows == [["-2", "as it is", "+1", "+2"]]
     (last,) = (line for line in capsys.readouterr().out.splitlines() if "typicality" in line)
     assert last.startswith("typicality, the share of the model's own samples that are less usual: -2: ")
-    places = [last.index(f" {words}: ") for words in ("-2", "+0", "+1", "+2")]
+    places = [last.index(f" {words}: ") for words in ("-2", "as it is", "+1", "+2")]
     assert places == sorted(places)
     assert main([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

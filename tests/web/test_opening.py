@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 import ganvas
+from ganvas import model_data
 from ganvas.cli import main
 from ganvas.errors import GanvasError
-from ganvas.latent import attributes
 from ganvas.training import Result
 from ganvas.web.opening import open_renderer, replay, replay_film
 from ganvas.web.renderer import Renderer
@@ -33,7 +33,7 @@ def test_the_packaged_model_brings_all_that_a_page_needs(monkeypatch: pytest.Mon
     def nothing(*given: object) -> None:
         raise GanvasError("not on this machine")
 
-    monkeypatch.setattr(attributes, "load_dataset", nothing)
+    monkeypatch.setattr(model_data, "load_dataset", nothing)
     renderer = open_renderer(device="cpu")
     assert renderer.ratio is not None
     assert renderer.ratio.report.auc > 0.6
