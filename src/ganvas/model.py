@@ -505,7 +505,9 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         check_numbers(config, "config", 2**53)
         found = validate(read_config(config, header.get("format_version", 1)))
         shape, names = list(header["shape"]), list(header.get("class_names") or [])
-        data, notes = dict(header.get("data") or {}), list(header.get("notes", []))
+        data = dict(header.get("data") or {})
+        # Only what was imported has notes.
+        notes = list(header.get("notes", [])) if header.get("source") else []
     except (KeyError, TypeError, ValueError, GanvasError) as error:
         raise GanvasError(f"{path} has a damaged header: {error}.") from error
     kimg, classes, side = header.get("kimg", 0.0), header.get("num_classes"), found.data.resolution

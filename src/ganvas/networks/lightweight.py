@@ -26,6 +26,12 @@ FREQUENCIES = [(0, v) for v in range(8)] + [(u, 0) for u in range(8)]
 """Of the cosines that channels are weighted by, down and across, as published."""
 
 
+def gated(x: Tensor) -> Tensor:
+    """GLU over the channels, (B, 2 C, H, W) -> (B, C, H, W), by operations that have every derivative in batches."""
+    kept, gate = x.chunk(2, 1)
+    return kept * gate.sigmoid()
+
+
 class Stage(nn.Module):
     """1 x 1 convolution - SiLU - pixels out of four channels - blur, if any - 4 x 4 convolution - noise - norm - GLU."""
 
@@ -49,7 +55,7 @@ class Stage(nn.Module):
             noise = x.new_zeros(1, 1, 1, 1)
         if noise is not None:
             x = x + (self.strength * noise).to(x.dtype)
-        return F.glu(self.norm(x), 1)
+        return gated(self.norm(x))
 
 
 class Excitation(nn.Module):
@@ -172,7 +178,7 @@ class LightweightGenerator(GeneratorBase):
     ) -> Tensor:
         """`noise`: (B or 1, 1, H, W) for each stage, or None for none."""
         x = self.first_norm(self.first(self.with_labels(z, labels)[:, :, None, None]))
-        x = F.normalize(F.glu(x, 1), dim=1)
+        x = F.normalize(gated(x), dim=1)
         factors: dict[int, Tensor] = {}
         for i, stage in enumerate(self.stages):
             if str(i) in self.attention:
