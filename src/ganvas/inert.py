@@ -179,8 +179,9 @@ class _File:
         return value
 
     def _zip(self) -> Any:
+        window: Any = Window(self.content, 0, self.size, self.budget)
         try:
-            archive = zipfile.ZipFile(Window(self.content, 0, self.size, self.budget))  # type: ignore[call-overload]
+            archive = zipfile.ZipFile(window)
         except zipfile.BadZipFile:
             refuse(f"is cut off, or damaged: the end of the archive is missing. {AGAIN}")
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -196,7 +197,8 @@ class _File:
 
         def place(name: str) -> Window:
             entry = entries.get(root + name)
-            check(entry is not None, "a tensor is not in the archive")
+            if entry is None:
+                refuse(f"is damaged: a tensor is not in the archive. {AGAIN}")
             if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
                 refuse(
                     "has compressed or encrypted entries, which torch.save never writes. Save it anew by torch.save"
@@ -255,7 +257,8 @@ class _File:
             return torch.frombuffer(self.content, dtype=dtype, count=numel, offset=start)
         flat = torch.empty(numel, dtype=dtype)
         self.file.seek(start)
-        length = self.file.readinto(flat.view(torch.uint8).numpy())
+        into: Any = flat.view(torch.uint8).numpy()
+        length = self.file.readinto(into)
         check(length == numel * dtype.itemsize, "it became shorter while it was read")
         return flat
 
@@ -340,7 +343,8 @@ class _File:
                 return Window(self.content, 0, 0, self.budget).bytes(value), 1
             case DType():
                 return Thing("numpy.dtype", (value.code,)), 1
-        refuse(f"is damaged: it holds something that is no data. {AGAIN}")
+            case _:
+                raise Refusal(f"is damaged: it holds something that is no data. {AGAIN}")
 
 
 def _persistent(pid: Any, length: int, storages: dict[str, Storage]) -> Storage:

@@ -92,7 +92,7 @@ def test_weights_without_their_config_are_refused(tmp_path: Path) -> None:
     file = importers.find(FILES / "biggan_deep")
     assert file is not None
     shutil.copy(file, tmp_path / "alone.bin")
-    with pytest.raises(GanvasError, match="config.json that was written beside them"):
+    with pytest.raises(GanvasError, match=r"config\.json that was written beside them"):
         ganvas.load(tmp_path / "alone.bin", device="cpu")
 
 
