@@ -169,7 +169,7 @@ def test_what_is_not_a_model(trained: Result, tmp_path: Path) -> None:
     cases = [
         (tmp_path / "none", "No such model"),
         (tmp_path / "empty", "neither a run nor a snapshot folder"),
-        (tmp_path / "weights.pt", "never unpickles"),
+        (tmp_path / "weights.pt", "neither torch.save's nor a pickle"),
         (trained.run.state_path, "holds a state, expected a generator"),
         (trained.run.snapshots[-1] / "critic.safetensors", "holds a critic, expected a generator"),
     ]

@@ -312,6 +312,20 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
     return tensors, header
 
 
+def is_own(path: Path) -> bool:
+    """Whether a .safetensors file has a header of ganvas; True too for a damaged one, of which `load_tensors` says more."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return "ganvas" in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return True
+
+
+def load_foreign(path: Path) -> dict[str, Tensor]:
+    """All tensors of a .safetensors file that somebody else wrote."""
+    return _read(path, with_tensors=True)[1]
+
+
 def _verify(path: Path, tensors: Mapping[str, Tensor], expected: Any) -> None:
     found = {name: _checksum(tensor) for name, tensor in tensors.items()}
     if found != expected:
@@ -323,7 +337,8 @@ def _verify(path: Path, tensors: Mapping[str, Tensor], expected: Any) -> None:
         )
 
 
-def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tensor]]:
+def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors, within their limits."""
     if not path.is_file():
         raise GanvasError(f"No such file: {path}.")
     tensors: dict[str, Tensor] = {}
@@ -345,6 +360,11 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
             f"{path} is not a readable safetensors file: it is truncated, damaged or of another kind ({error}). "
             "ganvas reads .safetensors only and never unpickles; use another snapshot of the run."
         ) from error
+    return metadata, tensors
+
+
+def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tensor]]:
+    metadata, tensors = _read(path, with_tensors)
     header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}", nan=True)
     if with_tensors and "checksums" in metadata:
         _verify(path, tensors, parse_json(metadata["checksums"], f"The list of checksums of {path}"))

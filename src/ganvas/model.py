@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas import arrays, dist, io, networks, pictures
+from ganvas import arrays, dist, importers, io, networks, pictures
 from ganvas.checkpoint import check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
@@ -25,6 +25,9 @@ MOST_SIDE = 2**16
 MOST_VALUES = 2**26
 """Numbers in one sample that a file may claim: 4,700 px in colour."""
 MOST_CLASSES = 2**16
+MOST_NOTES = 64
+CRITIC = "critic."
+"""Begins the names of the critic's tensors in a file that holds both."""
 SHOWN = 16
 """Samples that a notebook shows."""
 BLOCK = 256
@@ -83,7 +86,9 @@ class ModelInfo:
     training: Config | None = None
     """The whole config of its run."""
     notes: tuple[str, ...] = ()
-    """What was found out about a wrapped module, and done to it."""
+    """What was found out about a wrapped module or another toolkit's file, and done to it."""
+    source: str = ""
+    """The toolkit that made it; empty for ganvas' own and for wrapped modules."""
 
     @classmethod
     def of(cls, generator: GeneratorBase, name: str, **known: Any) -> "ModelInfo":
@@ -104,9 +109,12 @@ class ModelInfo:
         about, kimg, names = header.get("data") or {}, header.get("kimg"), header.get("class_names")
         said = [about.get(key) for key in ("name", "fingerprint", "mark")]
         words = [word if isinstance(word, str) else "" for word in said]
+        notes = header.get("notes", [])
         return cls.of(
             generator,
             config.network.name,
+            notes=tuple(notes),
+            source=header.get("source", ""),
             class_names=None if names is None else tuple(names),
             kimg=None if kimg is None else float(kimg),
             data=DataReference(config.data, *words) if config.data.source else None,
@@ -127,6 +135,8 @@ class ModelInfo:
         elif self.architecture is not None:  # a part of a config: no run stands behind it
             found["config"] = {"network": to_dict(self.architecture)}
             found["config"] |= {} if self.data is None else {"data": to_dict(self.data.config)}
+        if self.source:
+            found |= {"source": self.source, "notes": list(self.notes)}
         if self.kimg is not None:
             found["kimg"] = self.kimg
         if self.class_names is not None:
@@ -267,8 +277,11 @@ class Model:
         """What the generator draws -> uint8 images; points stay as they are."""
         return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the generator as one .safetensors file that `load` opens. Raises `GanvasError` for one that it could not."""
+    def save(self, path: str | os.PathLike[str], *, critic: bool = False) -> None:
+        """Write the generator, and with `critic` the critic, as one .safetensors file that `load` opens.
+
+        Raises `GanvasError` for a generator that it could not.
+        """
         if self.info.architecture is None:
             wrapped = "module" in dict(self.generator.named_children())
             held = "model.generator.module" if wrapped else "model.generator"
@@ -281,15 +294,20 @@ class Model:
         path = Path(path)
         if path.suffix != ".safetensors":
             raise GanvasError(f"A model is written as .safetensors, got {path.name!r}.")
+        tensors, header = self.generator.state_dict(), self.info.header()
+        if critic and self.critic is not None:
+            tensors |= {f"{CRITIC}{name}": tensor for name, tensor in self.critic.state_dict().items()}
+            header["with_critic"] = True
         with io.atomic(path) as temporary:
-            io.save_tensors(temporary, self.generator.state_dict(), self.info.header())
+            io.save_tensors(temporary, tensors, header)
 
     def __repr__(self) -> str:
         """One line: what it draws, from what, and where it comes from."""
         count = self.generator.num_classes
         classes = f", {counted(count, 'class', 'classes')}" if count else ""
         trained = f", {self.info.kimg:g} kimg" if self.info.kimg else ""
-        source = f", {self.path}" if self.path else ""
+        source = f", {self.info.source}" if self.info.source else ""
+        source += f", {self.path}" if self.path else ""
         critic = ", with its critic" if self.critic is not None else ""
         notes = "".join(f"; {note}" for note in self.info.notes)
         drawn = f"{self.info.name}: z {self.latent_dim} -> {self.shape}"
@@ -367,27 +385,63 @@ def is_packaged(path: Path) -> bool:
 
 
 def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = True) -> Model:
-    """Open a run folder (its newest snapshot), a snapshot folder, a generator's .safetensors file or a packaged model.
+    """Open a run folder (its newest snapshot), a snapshot folder, a generator's .safetensors file, a packaged model, or the
+    file or folder of another toolkit that `ganvas list importers` names.
 
-    Raises `GanvasError` when there is nothing there, or the file is damaged, foreign or newer than this version.
+    Nothing that a file names is run. Raises `GanvasError` when there is nothing there, or the file is damaged, of an
+    unknown kind, or newer than this version.
     """
-    expect(
-        path, PATH, "model", "a run or snapshot folder, a .safetensors file, or the name of a packaged model"
-    )
-    file = find_generator(Path(path))
-    generator, config, header = read_network(file, "generator", networks.build_generator)
-    generator.eval().requires_grad_(False)
-    beside = file.with_name("critic.safetensors")
-    judge = None
-    if critic and beside.is_file():
-        judge = read_network(beside, "critic", networks.build_critic)[0].eval().requires_grad_(False)
+    expect(path, PATH, "model", "a run or snapshot folder, a model's file, or the name of a packaged model")
+    theirs = importers.find(Path(path))
+    found = _own(find_generator(Path(path)), critic) if theirs is None else _imported(theirs, critic)
     where = resolve_device(device)
+    for network in (found.generator, found.critic):
+        if network is not None:
+            network.eval().requires_grad_(False).to(where)
+    return found
+
+
+def _own(file: Path, critic: bool) -> Model:
+    """A model that ganvas wrote, on the CPU."""
+    tensors, header = io.load_tensors(file)
+    inside = (
+        {name for name in tensors if name.startswith(CRITIC)} if header.get("with_critic") is True else set()
+    )
+    its_own = {name.removeprefix(CRITIC): tensors.pop(name) for name in inside}
+    generator, config, about = _network(file, tensors, header, "generator", networks.build_generator)
+    beside, judge = file.with_name("critic.safetensors"), None
+    if critic and inside:
+        judge = _network(file, its_own, {**header, "kind": "critic"}, "critic", networks.build_critic)[0]
+    elif critic and beside.is_file():
+        judge = read_network(beside, "critic", networks.build_critic)[0]
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
-    info = ModelInfo.of_run(generator, config, header)
-    if "training" not in header["config"]:
+    info = ModelInfo.of_run(generator, config, about)
+    if "training" not in about["config"]:
         info = replace(info, training=None)
-    return Model(generator.to(where), judge.to(where) if judge else None, info, file)
+    return Model(generator, judge, info, file)
+
+
+def _imported(file: Path, critic: bool) -> Model:
+    """A model of another toolkit, on the CPU."""
+    found = importers.open_file(file)
+    spec = {**to_dict(found.network), "shape": list(found.shape), "num_classes": found.num_classes}
+    built = (found.network, found.shape, found.num_classes)
+    generator = rebuild(file, spec, lambda: networks.build_generator(*built), _dense(found.generator))
+    judge = None
+    if critic and found.critic is not None:
+        judge = rebuild(file, spec, lambda: networks.build_critic(*built), _dense(found.critic))
+    assert isinstance(generator, GeneratorBase)
+    assert judge is None or isinstance(judge, CriticBase)
+    info = ModelInfo.of(
+        generator, found.network.name, architecture=found.network, notes=found.notes, source=found.source
+    )
+    return Model(generator, judge, info, file)
+
+
+def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that lie as a file of ganvas would hold them: the same last bits, and the whole of the other file is let go."""
+    return {name: each.clone(memory_format=torch.contiguous_format) for name, each in tensors.items()}
 
 
 def find_generator(path: Path) -> Path:
@@ -415,8 +469,8 @@ def find_generator(path: Path) -> Path:
         )
     if path.suffix != ".safetensors":
         raise GanvasError(
-            f"{path.name} is not a .safetensors file. ganvas never unpickles .pt, .pth or .pkl files: "
-            "they can run code when opened."
+            f"{path.name} is neither a .safetensors file nor one of another toolkit "
+            f"({', '.join(importers.SUFFIXES)})."
         )
     return path
 
@@ -428,7 +482,13 @@ def read_network(
 
     Raises `GanvasError` for a file of another kind, and for one that does not fit what it says of itself.
     """
-    tensors, header = io.load_tensors(path)
+    return _network(path, *io.load_tensors(path), kind, build)
+
+
+def _network(
+    path: Path, tensors: dict[str, Tensor], header: io.Json, kind: str,
+    build: Callable[[NetworkConfig, tuple[int, ...], int], nn.Module],
+) -> tuple[nn.Module, Config, io.Json]:  # fmt: skip
     if header.get("kind") != kind:
         raise GanvasError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
     config, about = _about(path, header)
@@ -446,6 +506,8 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         found = validate(read_config(config, header.get("format_version", 1)))
         shape, names = list(header["shape"]), list(header.get("class_names") or [])
         data = dict(header.get("data") or {})
+        # Only what was imported has notes.
+        notes = list(header.get("notes", [])) if header.get("source") else []
     except (KeyError, TypeError, ValueError, GanvasError) as error:
         raise GanvasError(f"{path} has a damaged header: {error}.") from error
     kimg, classes, side = header.get("kimg", 0.0), header.get("num_classes"), found.data.resolution
@@ -457,6 +519,8 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         (isinstance(kimg, int | float) and 0 <= kimg < 2**53, f"kimg {kimg!r}"),
         (len(names) <= MOST_CLASSES and all(isinstance(name, str) for name in names), "class_names"),
         (not names or not classes or len(names) == classes, f"{len(names)} class_names, {classes} classes"),
+        (len(notes) <= MOST_NOTES and all(isinstance(note, str) for note in notes), "notes"),
+        (isinstance(header.get("source", ""), str), f"source {header.get('source')!r}"),
         (isinstance(data.get("name", ""), str), f"data.name {data.get('name')!r}"),
     ):
         if not fits:
@@ -465,7 +529,8 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         data["name"] = printable(data["name"])
     if header.get("class_names") is not None:
         header = {**header, "class_names": [printable(name) for name in names]}
-    return found, {**header, "data": data}
+    words = {"notes": [printable(note) for note in notes], "source": printable(header.get("source", ""))}
+    return found, {**header, **words, "data": data}
 
 
 def _whole(value: object, low: int, high: int) -> bool:

@@ -41,7 +41,7 @@ def test_impossible_sizes_say_what_to_type(name: str) -> None:
         return  # it draws every size
     except GanvasError:
         pass
-    for shape in ((1, 9, 9), (1, 28, 32), (3, 512, 512), (1, 4, 4)):
+    for shape in ((1, 9, 9), (1, 28, 32), (3, 8192, 8192), (1, 4, 4)):
         with pytest.raises(GanvasError, match=r"--resolution \d+"):
             build(name, shape)
     with pytest.raises(GanvasError, match="--network mlp"):

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.errors import GanvasError
 from ganvas.networks.layers import bilinear_down, bilinear_up
 from ganvas.networks.r3 import R3Critic, R3Generator, ResidualBlock
 
@@ -151,3 +152,48 @@ def test_without_labels_the_published_critic_has_one_number() -> None:
     auxiliary = R3Critic((1, 8, 8), num_classes=3, channels=4, published=True, auxiliary=True)
     assert auxiliary.last.weight.shape == (1, 8)
     assert auxiliary.answer(torch.randn(2, 1, 8, 8), torch.tensor([0, 1])).classes is not None
+
+
+def test_every_size_may_have_widths_blocks_and_groups_of_its_own() -> None:
+    """Given from the full size down; what is the same for all draws the same weights as one number."""
+    options = {
+        "widths": (6, 12, 4),
+        "counts": (1, 3, 2),
+        "groups": (3, 8, 2),
+        "class_dim": 5,
+        "published": True,
+    }
+    g = R3Generator((3, 16, 16), 7, num_classes=2, **options)  # type: ignore[arg-type]
+    c = R3Critic((3, 16, 16), num_classes=2, **options)  # type: ignore[arg-type]
+    for network, order in ((g, [4, 4, 12, 12, 12, 6]), (c, [6, 12, 12, 12, 4, 4])):
+        blocks = [layer for layer in network.layers if isinstance(layer, ResidualBlock)]
+        assert [block.narrow.out_channels for block in blocks] == order
+        sizes = {6: 3, 12: 8, 4: 2}
+        assert [block.mix.weight.shape[1] for block in blocks] == [sizes[width] for width in order]
+    assert g.first.weight.shape == (4, 12)
+    assert c.last.weight.shape == (5, 4)
+    labels = torch.tensor([0, 1])
+    assert c(g(torch.randn(2, 7), labels), labels).shape == (2,)
+    states = []
+    for given in ({"blocks": 2, "channels": 4, "max_channels": 8}, {"counts": (2, 2), "widths": (4, 8)}):
+        torch.manual_seed(0)
+        states.append(R3Generator((3, 8, 8), 7, **given).state_dict())  # type: ignore[arg-type]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"widths": (4,)}, "widths from 1, one for each of the 2 sizes"),
+        ({"counts": (1, 2, 3)}, "counts from 1, one for each of the 2 sizes"),
+        ({"blocks": 0}, "counts from 1"),
+        ({"groups": (4, 0)}, "groups from 1"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(options: dict[str, object], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        R3Generator((3, 8, 8), 7, channels=4, **options)  # type: ignore[arg-type]
+    with pytest.raises(GanvasError, match=said):
+        R3Critic((3, 8, 8), channels=4, **options)  # type: ignore[arg-type]
+    with pytest.raises(GanvasError, match="class_dim as published alone"):
+        R3Critic((3, 8, 8), channels=4, num_classes=2, class_dim=3)

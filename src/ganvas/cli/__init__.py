@@ -33,6 +33,10 @@ GROUPS = {
         ),
     },
     "sample": {
+        "import": Command(
+            "importing", "read the generator of another toolkit, and keep it as ganvas' own file",
+            "ganvas import network-snapshot-012345.pkl --out faces.safetensors",
+        ),
         "sample": Command(
             "sample", "draw samples from a trained model", "ganvas sample fashion --n 16 --seed 3 --out samples.png"
         ),

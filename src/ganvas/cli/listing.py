@@ -19,6 +19,7 @@ Kind = Literal[
     "extractors",
     "samplers",
     "finders",
+    "importers",
     "models",
 ]
 
@@ -28,12 +29,13 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
 
     Args:
         kind: datasets, networks, losses, penalties, terms, methods, augmentations, presets, metrics, extractors, samplers,
-            finders or models.
+            finders, importers or models.
         json: Print JSON for programs.
     """
     from ganvas import metrics
     from ganvas.data import datasets
     from ganvas.features import extractors
+    from ganvas.importers import importers
     from ganvas.latent.finders import finders
     from ganvas.losses import augmentations, losses, penalties, terms
     from ganvas.model import packaged
@@ -56,6 +58,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
         "extractors": extractors,
         "samplers": samplers,
         "finders": finders,
+        "importers": importers,
     }
     models: Registry[None] = Registry("model")
     for name, line in packaged().items():

@@ -26,6 +26,7 @@ def run(
     *,
     n: int = 64,
     seed: int = 0,
+    seeds: str | None = None,
     labels: tuple[str, ...] | None = None,
     sampler: str = "prior",
     budget: int = 10,
@@ -44,6 +45,8 @@ def run(
         model: A run folder (its newest snapshot), a snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         n: How many.
         seed: The same seed draws the same samples.
+        seeds: A sample for each, like 85,265 or 0-9: those that NVIDIA's and Hugging Face's own scripts draw for them,
+            with their generators (NumPy's RandomState). Replaces --n and --seed.
         labels: Classes to draw, by name or number, repeated to n; the picture has a row for each.
         sampler: From `ganvas list samplers`; those that follow a ratio need `ganvas calibrate` first.
         budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
@@ -69,9 +72,17 @@ def run(
     _shared.outputs(out / "0.png" if out.suffix == "" else out)
     if best and (sampler != "prior" or set or truncate is not None):
         raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
+    if seeds is not None and (best or sampler != "prior"):
+        raise GanvasError("--seeds names samples as they are drawn; omit --sampler and --best.")
+    named: list[int] | None = None
+    if seeds is not None:
+        from ganvas.sampling import seeds as by_seeds
+
+        named = by_seeds.parse(seeds)
+        n = len(named)
     if set and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
-    usual = not best and sampler == "prior" and truncate is None
+    usual = not best and sampler == "prior" and truncate is None and named is None
     with _shared.together(device) as (here, is_first), _shared.progress() as tell:
         loaded = load(model, device=here, critic=False)
         check_out(out, n, loaded.shape)
@@ -79,7 +90,12 @@ def run(
         by_class = numbers if out.suffix == ".png" and not plain else None
         about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info.kimg}
         words = ""
-        if usual:
+        if named is not None:
+            if is_first:
+                batches = by_seeds.draw(loaded, named, labels=numbers, truncate=truncate)
+                _write(_counted(batches, n, tell), n, out, loaded, by_class)
+                about["seeds"] = named
+        elif usual:
             mine = loaded.batches(n, seed=seed, labels=numbers, sharded=True)
             batches = dist.collect(mine, everywhere=False)
             if is_first:
@@ -111,7 +127,8 @@ def run(
         print(json_module.dumps(about))
     else:
         trained = "kimg unknown" if loaded.info.kimg is None else f"{loaded.info.kimg:g} kimg"
-        print(f"{counted(n, 'sample')} (seed {seed}, {trained}{words}) -> {out}")
+        which = f"seed {seed}" if seeds is None else f"seeds {seeds}"
+        print(f"{counted(n, 'sample')} ({which}, {trained}{words}) -> {out}")
 
 
 def _setting(

@@ -19,7 +19,8 @@ from ganvas.errors import GanvasError, expect
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.hooks import hooked
 from ganvas.model import Model, draw_prior
-from ganvas.networks import StyleBased, categories_of, to_prior
+from ganvas.networks import StyleBased, categories_of, to_prior, truncation_of
+from ganvas.networks.base import CUT
 from ganvas.registry import did_you_mean
 
 KNOWN = 4096
@@ -258,7 +259,7 @@ class LatentZ(LatentSpace):
     def __init__(self, model: Model) -> None:
         super().__init__(model, "z")
         self.prior = model.generator.prior
-        self.categories = categories_of(self.prior)
+        self.categories, self.scale = categories_of(self.prior), truncation_of(self.prior)
         self.flat = self.prior == "uniform"
 
     @cached_property
@@ -269,7 +270,10 @@ class LatentZ(LatentSpace):
 
     @cached_property
     def std(self) -> Tensor:
-        """Of the prior itself: 1 for the normal one and the sphere of length sqrt(Z), 1 / sqrt(3) for the uniform one."""
+        """Of the prior itself: 1 for the normal one and the sphere of length sqrt(Z), 1 / sqrt(3) for the uniform one.
+
+        0.88 of its scale for the truncated one.
+        """
         return self._covariance().diagonal().sqrt().float()
 
     @cached_property
@@ -282,6 +286,9 @@ class LatentZ(LatentSpace):
         """Exact. A one-hot block of K has 1 / K on the diagonal, less 1 / K^2 everywhere."""
         size, device = self.model.latent_dim, self.model.device
         value = 1 / 3 if self.prior == "uniform" else 1.0
+        if self.scale is not None:  # 1 - 2 c phi(c) / (Phi(c) - Phi(-c)) within -c to c
+            density = math.exp(-(CUT**2) / 2) / math.sqrt(2 * math.pi)
+            value = self.scale**2 * (1 - 2 * CUT * density / math.erf(CUT / math.sqrt(2)))
         found = value * torch.eye(size, dtype=torch.float64, device=device)
         start = 0
         for k in self.categories:
@@ -312,7 +319,7 @@ class LatentZ(LatentSpace):
 
         Points of the sphere prior all have the length in the middle of it: 1 nearly, and less the further off the sphere.
         """
-        if self.prior == "uniform" or self.categories:
+        if self.prior == "uniform" or self.categories or self.scale is not None:
             return super().typicality(points)
         points = self.check(points)
         half = torch.tensor(self.model.latent_dim / 2, dtype=torch.float64, device=points.device)
@@ -320,13 +327,18 @@ class LatentZ(LatentSpace):
         return (2 * torch.minimum(below, 1 - below)).to(points.dtype)
 
     def project(self, points: Tensor, least: float = 0.01) -> Tensor:
-        """Normal: the length is brought between the tails; sphere: onto it; uniform: into the cube; categories: the nearest."""
+        """Normal: the length is brought between the tails; sphere: onto it; uniform: into the cube; categories: the nearest.
+
+        Truncated: as normal, by its own lengths, and into the cube.
+        """
         points = self.check(points)
         arrays.number(least, "least", above=0, most=1)
         if self.categories:
             return to_prior(self.prior, points)
         if self.prior == "uniform":
             return points.clamp(-1, 1)
+        if self.scale is not None:
+            return super().project(points, least).clamp(-CUT * self.scale, CUT * self.scale)
         if self.prior == "sphere":
             length = points.norm(dim=1, keepdim=True).clamp(min=1e-12)
             on_sphere: Tensor = points / length * math.sqrt(points.shape[1])

@@ -1,6 +1,18 @@
 """Generators and critics, one family a file. A new one: write the file, import it here, add its docs row."""
 
-from ganvas.networks import dcgan, mlp, progressive, r3, resnet, style
+from ganvas.networks import (
+    biggan,
+    dcgan,
+    lightweight,
+    lucidrains,
+    mlp,
+    progressive,
+    r3,
+    resnet,
+    style,
+    stylegan2,
+    stylegan3,
+)
 from ganvas.networks.base import (
     Answer,
     CriticBase,
@@ -13,6 +25,7 @@ from ganvas.networks.base import (
     from_uint8,
     to_prior,
     to_uint8,
+    truncation_of,
 )
 from ganvas.networks.style_based import StyleBased
 
@@ -22,17 +35,23 @@ __all__ = [
     "Family",
     "GeneratorBase",
     "StyleBased",
+    "biggan",
     "build_critic",
     "build_generator",
     "categories_of",
     "dcgan",
     "families",
     "from_uint8",
+    "lightweight",
+    "lucidrains",
     "mlp",
     "progressive",
     "r3",
     "resnet",
     "style",
+    "stylegan2",
+    "stylegan3",
     "to_prior",
     "to_uint8",
+    "truncation_of",
 ]

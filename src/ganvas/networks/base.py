@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from ganvas.registry import Registry, did_you_mean
 from ganvas.types import Shape
 
 CATEGORICAL = "categorical"
+TRUNCATED = "truncated"
+CUT = 2.0
+"""Where the truncated prior ends, before it is scaled (Brock et al. 2019, section 3.1 and their published code)."""
 
 
 def categories_of(prior: str) -> tuple[int, ...]:
@@ -24,12 +28,18 @@ def categories_of(prior: str) -> tuple[int, ...]:
     return tuple(int(size) for size in prior.split()[1:]) if prior.startswith(CATEGORICAL) else ()
 
 
+def truncation_of(prior: str) -> float | None:
+    """What the truncated normal prior is multiplied by: `truncated 0.4` -> 0.4; None for other priors."""
+    return float(prior.split()[1]) if prior.startswith(TRUNCATED) else None
+
+
 def to_prior(prior: str, noise: Tensor) -> Tensor:
     """Standard normal numbers (n, size) -> latents with exactly the prior's distribution, differentiable.
 
     The one place that knows what a prior is: training, the monitor, the duality gap and sampling all draw through it.
     `normal`: as they are; `uniform`: in [-1, 1]; `sphere`: of length sqrt(size); `categorical 10 5`: a one-hot vector of 10
-    numbers, one of 5, the rest normal. The largest of K normal numbers is any of them with probability 1 / K.
+    numbers, one of 5, the rest normal. The largest of K normal numbers is any of them with probability 1 / K. `truncated 0.4`:
+    standard normal numbers of at most `CUT` either way, by quantiles, times 0.4.
     """
     if prior.startswith(CATEGORICAL):
         sizes = categories_of(prior)
@@ -38,6 +48,10 @@ def to_prior(prior: str, noise: Tensor) -> Tensor:
         return torch.cat([*hot, rest], 1)
     if prior == "uniform":
         return torch.erf(noise / 2**0.5)
+    if (scale := truncation_of(prior)) is not None:
+        # In float64: erf is 1 in float32 from 4 on.
+        share = torch.erf(noise.double() / 2**0.5) * math.erf(CUT / 2**0.5)
+        return (torch.erfinv(share) * (scale * 2**0.5)).to(noise.dtype)
     if prior == "sphere":
         on_sphere: Tensor = noise / noise.norm(dim=1, keepdim=True).clamp(min=1e-12) * noise.shape[1] ** 0.5
         return on_sphere
@@ -48,7 +62,9 @@ class GeneratorBase(nn.Module):
     """Latents z (B, latent_dim) and labels (B,) -> samples (B, *shape) within `value_range`."""
 
     prior = "normal"
-    """What z is drawn from: `normal`, `uniform` in [-1, 1], `sphere` of length sqrt(latent_dim), or `categorical 10 5`."""
+    """What z is drawn from: `normal`, `uniform` in [-1, 1], `sphere` of length sqrt(latent_dim), `categorical 10 5`, or
+    `truncated 0.4` (`to_prior`).
+    """
 
     def __init__(
         self,
@@ -83,9 +99,18 @@ class GeneratorBase(nn.Module):
         """
         return {}
 
+    def seeded(self, seed: int) -> Tensor | None:
+        """z (1, latent_dim) that the toolkit which the family comes from draws for a seed; None: it has no such rule."""
+        return None
+
     def grow(self, kimg: float) -> float | None:
         """Called before every step with the images seen: families that grow set and return their level."""
         return None
+
+
+def numpy_normal(seed: int, size: int) -> Tensor:
+    """(1, size) standard normal numbers of NumPy's RandomState(seed), as the scripts of NVIDIA's generators draw them."""
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, size)).float()
 
 
 class Answer(NamedTuple):

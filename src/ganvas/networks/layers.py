@@ -76,12 +76,13 @@ class MinibatchStd(nn.Module):
     """Append one channel: the mean standard deviation within groups of the batch (Karras et al. 2018, section 3).
 
     x (B, C, H, W) -> (B, C + 1, H, W); points (B, C) -> (B, C + 1). A group is `group` neighbours of the batch, so
-    that splitting a batch over processes leaves the groups whole. Lets the critic see a lack of diversity.
+    that splitting a batch over processes leaves the groups whole. Lets the critic see a lack of diversity. With `channels`
+    above 1 there is one for each such part of C.
     """
 
-    def __init__(self, group: int = 4) -> None:
+    def __init__(self, group: int = 4, channels: int = 1) -> None:
         super().__init__()
-        self.group = group
+        self.group, self.channels = group, channels
 
     def forward(self, x: Tensor) -> Tensor:
         batch = x.shape[0]
@@ -90,9 +91,9 @@ class MinibatchStd(nn.Module):
         # By hand: torch's var over a strided axis is slow on CPUs, a seventh of a whole step of the small preset.
         variance = (grouped - grouped.mean(1, keepdim=True)).square().mean(1)
         # 1e-8 under the root keeps the gradient finite for identical samples.
-        spread = (variance + 1e-8).sqrt().flatten(1).mean(1)
-        channel = spread.repeat_interleave(group).reshape(batch, *[1] * (x.dim() - 1))
-        return torch.cat([x, channel.to(x.dtype).expand(batch, 1, *x.shape[2:])], dim=1)
+        spread = (variance + 1e-8).sqrt().reshape(batch // group, self.channels, -1).mean(2)
+        channel = spread.repeat_interleave(group, 0).reshape(batch, -1, *[1] * (x.dim() - 2))
+        return torch.cat([x, channel.to(x.dtype).expand(-1, -1, *x.shape[2:])], dim=1)
 
 
 class EqualLinear(nn.Module):

@@ -1,4 +1,4 @@
-"""The R3GAN pair (Huang et al. 2024): no normalisation, grouped residual blocks, bilinear resampling; 8 to 256 px.
+"""The R3GAN pair (Huang et al. 2024): no normalisation, grouped residual blocks, bilinear resampling; 8 to 1024 px.
 
 Made for the relativistic loss with R1 + R2, whose convergence is what lets everything else be omitted. With `published`
 both networks are those of the authors' code, weight for weight (preset `r3-paper`): a bias before either activation of a
@@ -7,6 +7,7 @@ product. Without it (preset `r3`) they are a simpler form of it; docs/deviations
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,10 @@ from ganvas.types import Shape
 
 WIDEST = 2**16
 """Channels of a block: the number of its groups is looked for among them."""
+
+
+Stage = tuple[int, int, int]
+"""Width, blocks, and channels of a group of their 3 x 3 convolutions."""
 
 
 class ResidualBlock(nn.Module):
@@ -81,10 +86,29 @@ class Resample(nn.Module):
         return x if self.change is None else self.change(x)
 
 
+def _stages(usual: Sequence[int], blocks: int, group: int, *given: Sequence[int]) -> list[Stage]:
+    """Every stage from the full size down; `given` are widths, counts and groups, or empty for the usual ones."""
+    usual_ones = (usual, [blocks] * len(usual), [group] * len(usual))
+    columns = [values or ones for values, ones in zip(given, usual_ones, strict=True)]
+    for name, values in zip(("widths", "counts", "groups"), columns, strict=True):
+        if len(values) != len(usual) or any(each < 1 for each in values):
+            raise GanvasError(f"The r3 networks need {name} from 1, one for each of the {len(usual)} sizes.")
+    return list(zip(*columns, strict=True))
+
+
+def _blocks(stages: Sequence[Stage], place: int, expansion: int, published: bool) -> list[nn.Module]:
+    """The residual blocks of one stage."""
+    depth = sum(count for _, count, _ in stages)
+    width, count, group = stages[place]
+    return [ResidualBlock(width, expansion, group, depth, published) for _ in range(count)]
+
+
 class R3Generator(GeneratorBase):
     """z -> mixture of learned 4 x 4 maps -> stages of residual blocks, doubling the size between them -> tanh image.
 
-    `group` is the channels of one group of the 3 x 3 convolutions. `published`: see above; the image is then linear.
+    `group` is the channels of one group of the 3 x 3 convolutions. `published`: see above; the image is then linear. `widths`
+    (for `channels` and `max_channels`), `counts` (for `blocks`) and `groups` have a number for each size, from the full one
+    down. `class_dim` is the length of a label's vector, 0 for that of z.
     """
 
     def __init__(
@@ -99,25 +123,31 @@ class R3Generator(GeneratorBase):
         expansion: int = 2,
         group: int = 16,
         published: bool = False,
+        widths: Sequence[int] = (),
+        counts: Sequence[int] = (),
+        groups: Sequence[int] = (),
+        class_dim: int = 0,
     ) -> None:
-        super().__init__(shape, latent_dim, num_classes)
+        super().__init__(shape, latent_dim, num_classes, embed=not class_dim)
+        if class_dim and num_classes:
+            self.embed = nn.Embedding(num_classes, class_dim)
+            self.input_dim = latent_dim + class_dim
         self.published = published
         if published and self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, num_classes**-0.5)
-        steps = halvings(square_side(shape, "r3", 8, 256))
+        steps = halvings(square_side(shape, "r3", 8, 1024))
         side = shape[1] >> steps
-        width = doubled(channels, steps, max_channels)[::-1]
-        depth = blocks * (steps + 1)
+        stages = _stages(doubled(channels, steps, max_channels), blocks, group, widths, counts, groups)[::-1]
+        width = [each for each, _, _ in stages]
         self.basis = nn.Parameter(torch.randn(width[0], side, side))
         self.first = nn.Linear(self.input_dim, width[0], bias=False)
         nn.init.normal_(self.first.weight, 0.0, self.input_dim**-0.5)
-
-        def stage(channels: int) -> list[nn.Module]:
-            return [ResidualBlock(channels, expansion, group, depth, published) for _ in range(blocks)]
-
-        layers = stage(width[0])
-        for inputs, outputs in pairwise(width):
-            layers += [Resample(inputs, outputs, up=True, zeros=published), *stage(outputs)]
+        layers = _blocks(stages, 0, expansion, published)
+        for i, (inputs, outputs) in enumerate(pairwise(width), 1):
+            layers += [
+                Resample(inputs, outputs, up=True, zeros=published),
+                *_blocks(stages, i, expansion, published),
+            ]
         self.layers = nn.Sequential(*layers)
         self.last = nn.Conv2d(width[-1], shape[0], 1, bias=not published)
         nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)
@@ -142,34 +172,41 @@ class R3Critic(CriticBase):
         expansion: int = 2,
         group: int = 16,
         published: bool = False,
+        widths: Sequence[int] = (),
+        counts: Sequence[int] = (),
+        groups: Sequence[int] = (),
+        class_dim: int = 0,
         **heads: Any,
     ) -> None:
-        steps = halvings(square_side(shape, "r3", 8, 256))
+        steps = halvings(square_side(shape, "r3", 8, 1024))
         side = shape[1] >> steps
-        width = doubled(channels, steps, max_channels)
+        stages = _stages(doubled(channels, steps, max_channels), blocks, group, widths, counts, groups)
+        width = [each for each, _, _ in stages]
         super().__init__(shape, num_classes, width[-1], **heads)
+        if class_dim and self.embed is not None:
+            if not published or self.spectral_heads:
+                raise GanvasError("An r3 critic has class_dim as published alone, without spectral_heads.")
+            self.embed = nn.Embedding(num_classes, class_dim)
         self.published = published
         # The published critic has no logit without a label: it compares as many numbers as the label's vector has.
         self.compares = published and self.embed is not None
         if published and self.embed is not None and not self.spectral_heads:
             nn.init.normal_(self.embed.weight, 0.0, (width[-1] * num_classes) ** -0.5)
-        depth = blocks * (steps + 1)
         first = nn.Conv2d(shape[0], width[0], 1, bias=not published)
         if published:
             nn.init.normal_(first.weight, 0.0, shape[0] ** -0.5)
         else:
             _initialise(first)
-
-        def stage(channels: int) -> list[nn.Module]:
-            return [ResidualBlock(channels, expansion, group, depth, published) for _ in range(blocks)]
-
-        layers: list[nn.Module] = [first, *stage(width[0])]
-        for inputs, outputs in pairwise(width):
-            layers += [Resample(inputs, outputs, up=False, zeros=published), *stage(outputs)]
+        layers: list[nn.Module] = [first, *_blocks(stages, 0, expansion, published)]
+        for i, (inputs, outputs) in enumerate(pairwise(width), 1):
+            layers += [
+                Resample(inputs, outputs, up=False, zeros=published),
+                *_blocks(stages, i, expansion, published),
+            ]
         gather = nn.Conv2d(width[-1], width[-1], side, groups=width[-1], bias=False)
         nn.init.normal_(gather.weight, 0.0, 1 / side)
         self.layers = nn.Sequential(*layers, gather, nn.Flatten())
-        self.last = nn.Linear(width[-1], width[-1] if self.compares else 1, bias=False)
+        self.last = nn.Linear(width[-1], (class_dim or width[-1]) if self.compares else 1, bias=False)
         nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)
 
     def features(self, x: Tensor) -> Tensor:

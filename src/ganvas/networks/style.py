@@ -78,7 +78,102 @@ class Modulated(nn.Module):
         return F.leaky_relu(torch.addcmul(shift, x, factor) + (math.sqrt(2) * noise).to(x.dtype), 0.2)
 
 
-class StyleGenerator(GeneratorBase):
+class StyledGenerator(GeneratorBase):
+    """What the style-based families share: `forward` by their steps, truncation, and the random inputs of training.
+
+    Has `w_mean` and `path_mean` (of path-length regularisation). A subclass brings the members of `StyleBased` that are
+    missing here. `style_mixing` is the share of training samples that take w from two latents.
+    """
+
+    w_mean: Tensor
+    uniform_noise = False
+    """The noise is uniform in [0, 1), not standard normal."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        latent_dim: int,
+        num_classes: int,
+        w_dim: int,
+        style_mixing: float,
+        *,
+        embed: bool = True,
+    ) -> None:
+        super().__init__(shape, latent_dim, num_classes, embed=embed)
+        self.w_dim = w_dim or latent_dim
+        self.style_mixing = style_mixing
+
+    @property
+    def num_layers(self) -> int:
+        """Rows of w+."""
+        raise NotImplementedError
+
+    @property
+    def noise_shapes(self) -> Sequence[tuple[int, ...]]:
+        """(1, H, W) of each noise map."""
+        raise NotImplementedError
+
+    @property
+    def style_layers(self) -> Sequence[nn.Module]:
+        """The affine layers that `sefa` reads."""
+        raise NotImplementedError
+
+    def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z (B, Z), labels (B,) -> w (B, W)."""
+        raise NotImplementedError
+
+    def broadcast(self, w: Tensor) -> Tensor:
+        """w (B, W) -> w+ (B, num_layers, W), every layer the same."""
+        return w[:, None].expand(-1, self.num_layers, -1)
+
+    def truncate(self, w: Tensor, psi: float, layers: int | None = None) -> Tensor:
+        """Pull w (B, W) or w+ (B, L, W) towards the mean of w (Karras et al. 2019, B); `layers`: only the first of w+."""
+        pulled: Tensor = self.w_mean + psi * (w - self.w_mean)
+        return pulled if layers is None or w.dim() == 2 else torch.cat([pulled[:, :layers], w[:, layers:]], 1)
+
+    def styles(self, w_plus: Tensor) -> list[Tensor]:
+        """w+ (B, L, W) -> style vectors (B, C), coarse to fine."""
+        raise NotImplementedError
+
+    def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
+        """Style vectors, and noise (B, 1, H, W) for each of `noise_shapes` or None for the fixed one -> (B, *shape)."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        z: Tensor,
+        labels: Tensor | None = None,
+        *,
+        mix: Tensor | None = None,
+        cut: Tensor | None = None,
+        noise: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """`mix` (B, Z) are the latents that take over from layer `cut` (B,) on; `noise` as in `synthesis`."""
+        w = self.mapping(z, labels)
+        if self.training:
+            self.w_mean.lerp_(dist.mean(w.detach().float().mean(0)), 1 - W_MEAN_DECAY)
+        w_plus = self.broadcast(w)
+        if mix is not None and cut is not None:
+            late = torch.arange(self.num_layers, device=z.device) >= cut[:, None]
+            w_plus = torch.where(late[:, :, None], self.mapping(mix, labels)[:, None], w_plus)
+        return self.synthesis(self.styles(w_plus), noise)
+
+    def training_inputs(
+        self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
+    ) -> dict[str, Any]:
+        draw = uniform if self.uniform_noise else normal
+        inputs: dict[str, Any] = {"noise": [draw(*shape) for shape in self.noise_shapes]}
+        if self.style_mixing:
+            cut = 1 + (uniform() * (self.num_layers - 1)).long()
+            unmixed = uniform() >= self.style_mixing
+            inputs |= {
+                "mix": to_prior(self.prior, normal(self.latent_dim)),
+                "cut": cut.masked_fill(unmixed, self.num_layers),
+            }
+        return inputs
+
+
+class StyleGenerator(StyledGenerator):
     """Learned constant -> modulated convolutions, doubling the size -> sum of the images of all sizes -> tanh, or as it is.
 
     `channels` is the width at the full size; it doubles with every halving up to `max_channels`. `convs` are the
@@ -103,7 +198,7 @@ class StyleGenerator(GeneratorBase):
         style_mixing: float = 0.9,
         output: str = "tanh",
     ) -> None:
-        super().__init__(shape, latent_dim, num_classes)
+        super().__init__(shape, latent_dim, num_classes, w_dim, style_mixing)
         steps = halvings(square_side(shape, "style", 8, 256))
         if not 0 <= style_mixing <= 1 or convs < 1 or mapping_layers < 1:
             raise GanvasError(
@@ -112,8 +207,6 @@ class StyleGenerator(GeneratorBase):
         if output not in ("tanh", "linear"):
             raise GanvasError(f"Unknown output {output!r} of the style generator. Known: tanh, linear.")
         self.output = output
-        self.w_dim = w_dim or latent_dim
-        self.style_mixing = style_mixing
         widths = [self.input_dim, *[self.w_dim] * mapping_layers]
         self.map = nn.ModuleList(EqualLinear(a, b, rate=mapping_rate) for a, b in pairwise(widths))
         sizes = [shape[1] >> (steps - i) for i in range(steps + 1)]
@@ -160,16 +253,6 @@ class StyleGenerator(GeneratorBase):
             hidden = F.leaky_relu(layer(hidden), 0.2) * math.sqrt(2)
         return hidden
 
-    def broadcast(self, w: Tensor) -> Tensor:
-        """w (B, W) -> w+ (B, num_layers, W), every layer the same."""
-        return w[:, None].expand(-1, self.num_layers, -1)
-
-    def truncate(self, w: Tensor, psi: float, layers: int | None = None) -> Tensor:
-        """Pull w (B, W) or w+ (B, L, W) towards the mean of w (Karras et al. 2019, B); `layers`: only the first of w+."""
-        mean: Any = self.w_mean
-        pulled: Tensor = mean + psi * (w - mean)
-        return pulled if layers is None or w.dim() == 2 else torch.cat([pulled[:, :layers], w[:, layers:]], 1)
-
     def styles(self, w_plus: Tensor) -> list[Tensor]:
         """w+ (B, L, W) -> the style vectors: one (B, C) a convolution, then one an image, coarse to fine."""
         found = [layer.affine(w_plus[:, i]) for i, layer in enumerate(self._layers())]
@@ -197,39 +280,6 @@ class StyleGenerator(GeneratorBase):
             drawn = new
         assert drawn is not None
         return drawn.float().tanh() if self.output == "tanh" else drawn.float()
-
-    def forward(
-        self,
-        z: Tensor,
-        labels: Tensor | None = None,
-        *,
-        mix: Tensor | None = None,
-        cut: Tensor | None = None,
-        noise: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """`mix` (B, Z) are the latents that take over from layer `cut` (B,) on; `noise` as in `synthesis`."""
-        w = self.mapping(z, labels)
-        if self.training:
-            mean: Any = self.w_mean
-            mean.lerp_(dist.mean(w.detach().float().mean(0)), 1 - W_MEAN_DECAY)
-        w_plus = self.broadcast(w)
-        if mix is not None and cut is not None:
-            late = torch.arange(self.num_layers, device=z.device) >= cut[:, None]
-            w_plus = torch.where(late[:, :, None], self.mapping(mix, labels)[:, None], w_plus)
-        return self.synthesis(self.styles(w_plus), noise)
-
-    def training_inputs(
-        self, normal: Callable[..., Tensor], uniform: Callable[..., Tensor]
-    ) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"noise": [normal(*shape) for shape in self.noise_shapes]}
-        if self.style_mixing:
-            cut = 1 + (uniform() * (self.num_layers - 1)).long()
-            unmixed = uniform() >= self.style_mixing
-            inputs |= {
-                "mix": to_prior(self.prior, normal(self.latent_dim)),
-                "cut": cut.masked_fill(unmixed, self.num_layers),
-            }
-        return inputs
 
     def _layers(self) -> list[Modulated]:
         return list(self.layers)  # type: ignore[arg-type]

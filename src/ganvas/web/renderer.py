@@ -166,9 +166,8 @@ class Renderer:
         if not isinstance(generator, StyleBased) or not generator.noise_shapes:
             raise GanvasError("This generator has no noise maps (the style family has).")
         random = stream(seed, "noise")
-        noise = [
-            torch.randn(1, *shape, generator=random).to(self.model.device) for shape in generator.noise_shapes
-        ]
+        draw = torch.rand if getattr(generator, "uniform_noise", False) else torch.randn
+        noise = [draw(1, *shape, generator=random).to(self.model.device) for shape in generator.noise_shapes]
         if space.name == "z":
             points = generator.mapping(points, labels)
         w = points if space.name == "w+" else generator.broadcast(points)

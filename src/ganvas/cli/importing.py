@@ -1,0 +1,61 @@
+"""`ganvas import`"""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def run(
+    file: Annotated[Path, tyro.conf.Positional],
+    *,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Read the generator of another toolkit, without running anything that its file names, and write it as ganvas' own.
+
+    Every command opens such files as they are; what is written opens faster, and alone.
+
+    Args:
+        file: A .pkl, .pt, .pth, .bin or .safetensors, or a folder, of a toolkit of `ganvas list importers`.
+        out: A .safetensors file with the generator, and the critic where there is one. Default: the name of the file, here.
+        json: Print what was found as JSON.
+    """
+    from ganvas import importers
+    from ganvas.cli import _shared
+    from ganvas.errors import GanvasError, counted
+    from ganvas.model import load
+
+    theirs = importers.find(file)
+    if theirs is None:
+        if not file.exists():
+            raise GanvasError(f"No such file: {file}.")
+        raise GanvasError(
+            f"{file} is not of another toolkit: give a {', '.join(importers.SUFFIXES)}, or a folder with "
+            "config.json beside the weights. What ganvas wrote opens as it is."
+        )
+    out = out or Path(file.resolve().name).with_suffix(".safetensors")
+    _shared.outputs(out, ".safetensors")
+    if out.exists() and out.resolve() == theirs.resolve():
+        raise GanvasError(f"{out} is the file itself. Give another --out.")
+    model = load(file, device="cpu")
+    model.save(out, critic=True)
+    parameters = sum(each.numel() for each in model.generator.parameters())
+    info, critic = model.info, model.critic is not None
+    if json:
+        about = {
+            "source": info.source, "family": info.name, "shape": list(info.shape), "latent_dim": info.latent_dim,
+            "classes": info.num_classes, "parameters": parameters, "critic": critic, "notes": list(info.notes),
+            "hash": model.hash, "out": str(out),
+        }  # fmt: skip
+        print(json_module.dumps(about))
+        return
+    size = " x ".join(str(side) for side in info.shape[1:])
+    classes = f", {counted(info.num_classes, 'class', 'classes')}" if info.num_classes else ""
+    print(
+        f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {parameters / 1e6:.1f} million parameters"
+    )
+    for note in (*info.notes, "its critic came along" if critic else "the file holds no critic"):
+        print(f"- {note}")
+    print(f"Written to {out}. Try: ganvas explore {out}")

@@ -1,0 +1,35 @@
+"""What an importer gives, and what importers share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ganvas.config import NetworkConfig
+from ganvas.registry import Registry
+from ganvas.types import Shape
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A generator found in somebody else's file."""
+
+    source: str
+    """The toolkit that made the file: "StyleGAN2-ADA (PyTorch)"."""
+    network: NetworkConfig
+    """What `build_generator` builds it from."""
+    shape: Shape
+    num_classes: int
+    generator: dict[str, Tensor]
+    """The state dict of the family's generator."""
+    critic: dict[str, Tensor] | None
+    notes: tuple[str, ...]
+    """What was found and assumed, in words."""
+
+
+Importer = Callable[[Any, Path | None], Imported | None]
+"""(content of the file, the folder that it lies in) -> what it is, or None where it is of another toolkit."""
+
+importers: Registry[Importer] = Registry("importer")

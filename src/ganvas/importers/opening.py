@@ -1,0 +1,61 @@
+"""From a path to what another toolkit left there."""
+
+from pathlib import Path
+from typing import Any
+
+from ganvas import inert, io
+from ganvas.errors import GanvasError
+from ganvas.importers.base import Imported, importers
+from ganvas.importers.unsupported import unsupported
+
+SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
+IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
+"""What Hugging Face calls the weights beside a config.json."""
+
+
+def find(path: Path) -> Path | None:
+    """The file of another toolkit that a path stands for; None for what is ganvas' own, or nothing."""
+    if path.is_dir():
+        if not (path / "snapshots").exists():
+            for name in IN_FOLDERS:
+                if (path / "config.json").is_file() and (path / name).is_file():
+                    return path / name
+            # lucidrains' toolkits number their files beside a hidden config.
+            numbered = [each for each in path.glob("model_*.pt") if each.stem[6:].isdecimal()]
+            if (path / ".config.json").is_file() and numbered:
+                return max(numbered, key=lambda each: int(each.stem[6:]))
+        return None
+    if not path.is_file():
+        return None
+    if path.suffix == ".safetensors":
+        return None if io.is_own(path) else path
+    return path if path.suffix.lower() in SUFFIXES else None
+
+
+def open_file(path: Path) -> Imported:
+    """What is in a file of another toolkit, read without running anything that it names.
+
+    Raises `GanvasError` for a damaged file, and as `recognise`.
+    """
+    content: Any = io.load_foreign(path) if path.suffix == ".safetensors" else inert.read(path)
+    try:
+        return recognise(content, path.parent)
+    except GanvasError as error:
+        raise GanvasError(f"{path}: {error}") from error
+
+
+def recognise(content: Any, folder: Path | None = None) -> Imported:
+    """What a file holds, by its `content` (`ganvas.inert.read`) and the `folder` that it lies in.
+
+    Raises `GanvasError` for what is known and not supported, with what to do; for what nobody knows; for what is incomplete.
+    """
+    for name in importers:
+        if (found := importers.get(name)(content, folder)) is not None:
+            return found
+    if known := unsupported(content):
+        raise GanvasError(f"This file is recognised and cannot be opened. It is of {known}")
+    known = "; ".join(importers.summary(name).split(":")[0] for name in importers)
+    raise GanvasError(
+        f"Nothing in this file is a generator that ganvas knows. It knows: {known}. Of anything else, build the "
+        "module with its own code and give it to ganvas.wrap(module, latent_dim=...)."
+    )
