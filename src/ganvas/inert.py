@@ -123,7 +123,7 @@ class _File:
     def __init__(self, file: io.BufferedReader, content: mmap.mmap) -> None:
         self.file, self.content, self.size = file, content, len(content)
         self.budget = Budget()
-        self.tensors = self.bytes = 0
+        self.tensors = self.views = self.bytes = 0
         self.settled: dict[int, tuple[Any, int] | None] = {}
 
     def read(self) -> Any:
@@ -268,6 +268,9 @@ class _File:
         return storage.flat
 
     def _view(self, view: View) -> Tensor:
+        self.views += 1
+        if self.views > MOST_TENSORS:
+            refuse(_MANY)
         flat = self._flat(view.storage)
         if view.dtype is not None:
             flat = flat[: len(flat) // view.dtype.itemsize * view.dtype.itemsize].view(view.dtype)

@@ -620,7 +620,8 @@ def _subclassed(machine: Machine, function: Any, kind: Any, arguments: Any, stat
 
 def _loaded(machine: Machine, data: Any) -> Any:
     """torch.storage._load_from_bytes: a whole old torch file, which torch would unpickle without a question."""
-    check(type(data) is Blob, "a tensor has no bytes")
+    if type(data) is not Blob:
+        refuse("has tensors by a pickle protocol below 3. Pickle it anew with protocol=4")
     return machine.load(data)
 
 
