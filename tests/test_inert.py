@@ -272,7 +272,7 @@ class Kept:
         pass
 
 
-@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize("protocol", [4, 5])
 def test_other_objects_stay_things(tmp_path: Path, protocol: int) -> None:
     thing = inert.read(written(tmp_path, pickle.dumps(Kept(), protocol)))
     assert thing.name == f"{__name__}.Kept"
