@@ -64,24 +64,14 @@ def run(
 
     from ganvas import dist
     from ganvas.cli import _shared
-    from ganvas.errors import GanvasError, counted
+    from ganvas.errors import counted
     from ganvas.model import load
     from ganvas.pictures import check_out
 
     check_out(out)
     _shared.outputs(out / "0.png" if out.suffix == "" else out)
-    if best and (sampler != "prior" or set or truncate is not None):
-        raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
-    if seeds is not None and (best or sampler != "prior"):
-        raise GanvasError("--seeds names samples as they are drawn; omit --sampler and --best.")
-    named: list[int] | None = None
-    if seeds is not None:
-        from ganvas.sampling import seeds as by_seeds
-
-        named = by_seeds.parse(seeds)
-        n = len(named)
-    if set and sampler == "prior":
-        raise GanvasError("--set gives options of a sampler; name one with --sampler.")
+    named = _checked(seeds, sampler, set, truncate, best)
+    n = n if named is None else len(named)
     usual = not best and sampler == "prior" and truncate is None and named is None
     with _shared.together(device) as (here, is_first), _shared.progress() as tell:
         loaded = load(model, device=here, critic=False)
@@ -92,6 +82,8 @@ def run(
         words = ""
         if named is not None:
             if is_first:
+                from ganvas.sampling import seeds as by_seeds
+
                 batches = by_seeds.draw(loaded, named, labels=numbers, truncate=truncate)
                 _write(_counted(batches, n, tell), n, out, loaded, by_class)
                 about["seeds"] = named
@@ -129,6 +121,25 @@ def run(
         trained = "kimg unknown" if loaded.info.kimg is None else f"{loaded.info.kimg:g} kimg"
         which = f"seed {seed}" if seeds is None else f"seeds {seeds}"
         print(f"{counted(n, 'sample')} ({which}, {trained}{words}) -> {out}")
+
+
+def _checked(
+    seeds: str | None, sampler: str, options: tuple[str, ...], truncate: float | None, best: bool
+) -> list[int] | None:
+    """The seeds that are named, if any. Raises `GanvasError` for flags that exclude each other."""
+    from ganvas.errors import GanvasError
+
+    if best and (sampler != "prior" or options or truncate is not None):
+        raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
+    if options and sampler == "prior":
+        raise GanvasError("--set gives options of a sampler; name one with --sampler.")
+    if seeds is None:
+        return None
+    if best or sampler != "prior":
+        raise GanvasError("--seeds names samples as they are drawn; omit --sampler and --best.")
+    from ganvas.sampling.seeds import parse
+
+    return parse(seeds)
 
 
 def _setting(
