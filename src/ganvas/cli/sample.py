@@ -100,14 +100,11 @@ def run(
                 if is_first:
                     chosen = _setting(loaded, sampler, budget, set, truncate, best)
                     judge = _ratio(loaded, chosen, ratio, model)
+                    given = None if numbers is None else torch.tensor(numbers)
                     drawn = chosen.draw(
-                        loaded,
-                        judge,
-                        n,
-                        seed=seed,
-                        labels=None if numbers is None else torch.tensor(numbers),
+                        loaded, judge, n, seed=seed, labels=given,
                         callback=lambda done, total: tell(chosen.label, done, total),
-                    )
+                    )  # fmt: skip
                     _write([drawn.samples], n, out, loaded, by_class)
                     words = f", {chosen.label}: {drawn.cost:.3g} forwards a sample"
                     about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
