@@ -21,6 +21,8 @@ WRITES = {
 FURTHER = {"edit": ["--arithmetic", "1 - 2"], "invert": ["{images}"], "restore": ["{images}"]}
 """What these need beside the model."""
 
+FOREIGN = str(Path(__file__).parents[1] / "importers" / "files" / "stylegan2_ada.pkl")
+
 MISTAKES: list[tuple[list[str], str]] = [
     *(([command, NOWHERE, *FURTHER.get(command, [])], NOWHERE) for command in TAKES_MODEL),
     *(([command, "{run}", *FURTHER.get(command, []), "--out", "wrong.xyz"], ".xyz") for command in WRITES),
@@ -58,6 +60,11 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["walk", "{run}", "--kind", "mixing"], "use --out mixing.png"),
     (["walk", "{run}", "--labels", "dress"], "without labels"),
     (["directions", "{run}", "--method", "attribute"], "--attribute NAME"),
+    (["import", NOWHERE], NOWHERE),
+    (["import", "{run}"], "is not of another toolkit"),
+    (["import", "{foreign}", "--out", "wrong.xyz"], ".xyz"),
+    (["import", "{foreign}", "--out", "folder.safetensors"], "folder.safetensors"),
+    (["sample", "{run}", "--seeds", "one"], "Seeds are whole numbers"),
     (["edit", "{run}"], "--direction FILE"),
     (["edit", "{run}", "--direction", "file"], "file"),
     (["map", "{run}", "--colour", "sadness"], "nothing called 'sadness'"),
@@ -80,7 +87,7 @@ def places(tmp_path: Path, trained: Result, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("not a model, not a recipe, not a folder")
     before = sorted(str(path) for path in tmp_path.rglob("*"))
-    yield {"run": str(trained.run.path), "images": "digits"}
+    yield {"run": str(trained.run.path), "images": "digits", "foreign": FOREIGN}
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before, "nothing half-written"
 
 
