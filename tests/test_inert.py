@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
@@ -130,15 +132,8 @@ def test_files_of_torch_are_read_as_torch_reads_them(tmp_path: Path, new: bool, 
 @pytest.mark.parametrize("protocol", range(6))
 def test_plain_pickles_are_read_as_pickle_reads_them(tmp_path: Path, protocol: int) -> None:
     """Tensors in them are whole old torch files within bytes."""
-    held = tensors(old=True) if protocol > 2 else {"array": np.ones(3)}
-    content = pickle.dumps({**held, **PLAIN, "attributes": EasyDict(a=1)}, protocol)
+    content = pickle.dumps({**tensors(old=True), **PLAIN, "attributes": EasyDict(a=1)}, protocol)
     same(inert.read(written(tmp_path, content)), pickle.loads(content))
-
-
-@pytest.mark.parametrize("protocol", range(3))
-def test_tensors_by_old_protocols_are_refused(tmp_path: Path, protocol: int) -> None:
-    with pytest.raises(GanvasError, match="Pickle it anew with protocol=4"):
-        inert.read(written(tmp_path, pickle.dumps({"a": torch.ones(2)}, protocol)))
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -175,31 +170,20 @@ def test_what_shares_numbers_shares_them(tmp_path: Path) -> None:
 
 
 def test_new_files_stay_on_the_disk(tmp_path: Path) -> None:
-    """400 MB of zeros in a file with holes: read with 200 MB of memory to spare."""
-    path = tmp_path / "large.pt"
-    content = saved({"a": torch.zeros(10), "b": torch.ones(3)})
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [each.filename for each in archive.infolist()]
-        program = archive.read("archive/data.pkl")
-    assert "archive/data/0" in names
-    numel = 100_000_000
-    program = program.replace(b"K\x0atq", b"J" + struct.pack("<i", numel) + b"tq", 1)
-    program = program.replace(b"K\x0a\x85", b"J" + struct.pack("<i", numel) + b"\x85", 1)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", program)
-        archive.writestr("archive/data/1", bytes(torch.ones(3).numpy()))
-        with archive.open(zipfile.ZipInfo("archive/data/0" + "x" * 14), "w") as entry:  # begins at 16 n
-            for _ in range(100):
-                entry.write(bytes(4_000_000))
-    script = (
-        "import resource, sys\nfrom pathlib import Path\nfrom ganvas import inert\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "found = inert.read(Path(sys.argv[1]))\n"
-        "assert found['b'].sum() == 3\n"
-        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000\n"
-    )
-    del script
-    path.unlink()
+    """Numbers of a new file lie where the file is mapped, not in a copy; those of an old one are not aligned."""
+    path = written(tmp_path, saved({"a": torch.ones(1000), "b": torch.ones(3).half()}))
+
+    def lies_in_file(tensor: torch.Tensor) -> bool:
+        maps = [
+            line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(path) in line
+        ]
+        ranges = [[int(end, 16) for end in line[0].split("-")] for line in maps]
+        return any(start <= tensor.data_ptr() < stop for start, stop in ranges)
+
+    found = inert.read(path)
+    assert lies_in_file(found["a"])
+    assert lies_in_file(found["b"])
+    assert not lies_in_file(found["a"].clone())
 
 
 class Block(nn.Module):
@@ -277,17 +261,14 @@ def test_other_objects_stay_things(tmp_path: Path, protocol: int) -> None:
     thing = inert.read(written(tmp_path, pickle.dumps(Kept(), protocol)))
     assert thing.name == f"{__name__}.Kept"
     assert (thing.args[0], thing.kwargs, thing.state, thing.items) == (1, {"b": 2}, {"c": 3}, {"d": 4})
-    named = inert.read(written(tmp_path, pickle.dumps([nn.Linear, torch.float16, np.ones(1)], protocol)))
+    named = inert.read(written(tmp_path, pickle.dumps([nn.Linear, torch.float16, torch.ones(1)], protocol)))
     assert [each.name for each in named[:2]] == ["torch.nn.modules.linear.Linear", "torch.float16"]
 
 
-def test_safetensors_are_read_too(tmp_path: Path) -> None:
-    weights = {"a.weight": torch.randn(3, 4), "b": torch.ones(2, dtype=torch.bfloat16)}
-    save_file(weights, tmp_path / "model.safetensors")
-    same(inert.read(tmp_path / "model.safetensors"), weights)
-    whole = (tmp_path / "model.safetensors").read_bytes()
-    with pytest.raises(GanvasError, match="safetensors file that is cut off"):
-        inert.read(written(tmp_path, whole[:-5]))
+def test_safetensors_by_another_name(tmp_path: Path) -> None:
+    save_file({"a.weight": torch.randn(3, 4)}, tmp_path / "model.bin")
+    with pytest.raises(GanvasError, match=r"Rename it to end in \.safetensors"):
+        inert.read(tmp_path / "model.bin")
 
 
 MISTAKES = [
@@ -478,7 +459,7 @@ HARM: dict[str, Callable[[], bytes]] = {
     "a tuple for a key": lambda: beside(b"}" + twice(b")", b"\x86", 60) + b"Ns"),
     "a tuple in a set": lambda: beside(b"(" + twice(b")", b"\x86", 60) + b"\x91"),
     "a bomb of tuples": lambda: beside(twice(b")", b"\x86", 70)),
-    "a bomb of lists": lambda: beside(twice(b"]", b"\x86", 70).replace(b"\x86", b"l") if False else twice(b"]", b"\x86", 25)),
+    "a bomb of lists": lambda: beside(twice(b"]", b"\x86", 25)),
     "a bomb of objects": lambda: beside(b"".join(
         [b")", *(put(i) + b"0ca.b\nC\n" + get(i) + get(i) + b"\x86R" for i in range(45))])),
     "a list in itself": lambda: beside(b"]" + put(0) + get(0) + b"a"),
@@ -609,3 +590,89 @@ def test_hostile_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(message) < 300
     assert message.endswith(".")
     assert [each.name for each in tmp_path.iterdir()] == ["checkpoint"]
+
+
+# Files of each kind, damaged anywhere.
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+        self.register_buffer("kernel", torch.tensor([True, False]))
+
+
+WHOLE = [
+    saved({"g_ema": {"a": torch.ones(2, 3), "b": torch.ones(3).half()}, "args": argparse.Namespace(size=8)}),
+    saved({"g_ema": {"a": torch.ones(2, 3).t(), "b": torch.ones(1)}}, _use_new_zipfile_serialization=False),
+    pickle.dumps({"G_ema": Small(), "seed": 3}, 4),
+    pickle.dumps({"G_ema": Small()}, 0),
+    pickle.dumps([("a", np.ones((2, 3), ">f4")), ("b", np.float64(2)), ("c", np.asfortranarray(np.eye(3)))], 5),
+    b"\x80\x02ctorch_utils.persistence\n_reconstruct_persistent_obj\n}("
+    + text("type") + text("class") + text("version") + b"K\x06" + text("class_name") + text("Generator")
+    + text("state") + b"}(" + text("_parameters") + b"}" + text("a") + array() + b"s" + text("_modules") + b"}uu\x85R.",
+]  # fmt: skip
+FRAGMENTS = [
+    b"", b"cos\nsystem\n", COMMAND, SYSTEM, b"\x93", b"R", b"b", b"u", b"s", b"a", b"e", b"(", b"t", b"0", b".", b"\x81",
+    b"\x92", b"\x94", b"Q", b"]", b"}", b"\x8f", b"\x85", b"\x86", b"\x87", b"h\0", b"r\xff\xff\xff\xff",
+    b"J\xff\xff\xff\x7f", b"\x8b\xff\xff\xff\x7f", b"\x8e" + b"\xff" * 8, b"X\0\0\0\x40", b"\xff" * 4, bytes(8),
+]  # fmt: skip
+
+
+def walk(value: Any) -> None:
+    """Every number and every value of a content, and nothing else in it."""
+    match value:
+        case torch.Tensor():
+            assert value.device.type == "cpu"
+            value.double().sum() if not value.is_complex() else value.sum()
+        case dict():
+            for key, item in value.items():
+                assert type(key) in (str, int, float, bytes, bool, type(None))
+                walk(item)
+        case list() | tuple() | set():
+            for item in value:
+                walk(item)
+        case inert.Thing():
+            assert type(value.name) is str
+            for item in (value.args, value.kwargs, value.state, value.items):
+                walk(item)
+        case _:
+            assert type(value) in (str, int, float, bytes, bool, type(None))
+
+
+@pytest.mark.parametrize("content", WHOLE)
+def test_the_whole_files_are_read(tmp_path: Path, content: bytes) -> None:
+    """Without this, a reader that refuses everything would pass the next test."""
+    walk(inert.read(written(tmp_path, content)))
+
+
+@pytest.mark.parametrize("content", WHOLE)
+def test_files_that_are_cut_are_refused(tmp_path: Path, content: bytes) -> None:
+    for length in range(0, len(content) - 1, max(1, len(content) // 150)):
+        path = tmp_path / f"{length}"
+        path.write_bytes(content[:length])
+        with pytest.raises(GanvasError):
+            inert.read(path)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damaged_files_give_data_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray(data.draw(st.sampled_from(WHOLE)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, max(0, len(content) - 1)))
+        length = data.draw(st.integers(0, 8))
+        content[at : at + length] = data.draw(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=8)))
+    folder = tmp_path_factory.mktemp("damaged")
+    path = written(folder, bytes(content))
+    try:
+        with guarded(20):
+            walk(inert.read(path))
+    except GanvasError as error:
+        message = str(error).removeprefix(str(path))
+        assert message.isprintable()
+        assert len(message) < 300
+    assert [each.name for each in folder.iterdir()] == ["checkpoint"]
+    assert not Path("pwned").exists()

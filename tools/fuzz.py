@@ -290,7 +290,32 @@ def lines() -> list[bytes]:
     return [json.dumps({"rows": [row.to_json()], "skipped": {}, "warnings": []}).encode()]
 
 
+def read_checkpoint(content: bytes) -> object:
+    from ganvas import inert
+
+    with folder() as place:
+        path = place / "a.pkl"
+        path.write_bytes(content)
+        return inert.read(path)
+
+
+def checkpoints() -> list[bytes]:
+    """Files of torch.save, new and old, and a pickle with tensors and arrays."""
+    import pickle
+
+    import numpy as np
+    import torch
+
+    found = []
+    for new in (True, False):
+        buffer = io.BytesIO()
+        torch.save({"g_ema": {"a": torch.ones(2, 3)}}, buffer, _use_new_zipfile_serialization=new)
+        found.append(buffer.getvalue())
+    return [*found, pickle.dumps({"G_ema": torch.nn.Linear(2, 1), "a": np.ones(3)}, 4)]
+
+
 TARGETS = {
+    "checkpoint": Target(read_checkpoint, checkpoints),
     "idx": Target(opened("set/train-images-idx3-ubyte"), idx),
     "idx-gz": Target(
         opened("set/train-images-idx3-ubyte.gz"), lambda: [gzip.compress(each, mtime=0) for each in idx()]

@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
 from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.opcodes import (
     AGAIN,
-    LONGEST_PART,
     STORAGES,
     Array,
     Blob,
     Budget,
+    Content,
     DType,
     Machine,
     Name,
@@ -57,10 +56,10 @@ _ALIGNMENT = 16
 def read(path: Path) -> Any:
     """The content of a checkpoint: dicts, lists, tuples, sets, text, bytes, numbers, None, CPU tensors and `Thing`s.
 
-    Read are torch.save's files, new and old, pickles with torch tensors or NumPy arrays, and .safetensors, told apart by
-    content. Arrays become tensors of their type, parameters plain tensors, ordered and attribute dicts plain dicts; what
-    shares numbers in the file shares them here. A file must not be shortened in its place while its tensors live.
-    Raises `GanvasError` for everything else, damaged and hostile files included.
+    Read are torch.save's files, new and old, and pickles with torch tensors or NumPy arrays, told apart by content.
+    Arrays become tensors of their type, parameters plain tensors, ordered and attribute dicts plain dicts; what shares
+    numbers in the file shares them here. A file must not be shortened in its place while its tensors live. Raises
+    `GanvasError` for everything else, damaged and hostile files included.
     """
     path = Path(path)
     if path.is_dir():
@@ -131,12 +130,16 @@ class _File:
         if start[:2] == b"PK":
             value = self._zip()
         elif start[8:9] == b"{" and int.from_bytes(start[:8], "little") < self.size:
-            value = self._safetensors()
+            refuse("is a safetensors file by another name. Rename it to end in .safetensors")
         else:
             for pattern, reason in _OTHERS:
                 if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
                     refuse(reason)
             value = self._pickles(Window(self.content, 0, self.size, self.budget), 0)
+        if hasattr(
+            mmap, "MADV_DONTNEED"
+        ):  # pages that the pickles were read of need not stay beside the tensors
+            self.content.madvise(mmap.MADV_DONTNEED)
         content, _ = self.settle(value, 0)
         if not self.tensors:
             refuse("holds no tensor, so there is no model in it")
@@ -148,7 +151,7 @@ class _File:
             refuse("has pickles within pickles, deeper than any checkpoint needs")
 
         def load(blob: Blob) -> Any:
-            return self._pickles(Window(self.content, blob.start, blob.stop, self.budget), depth + 1)
+            return self._pickles(Window(blob.content, blob.start, blob.stop, self.budget), depth + 1)
 
         first = Machine(window, load).run()
         if type(first) is not int or first != _MAGIC:
@@ -159,7 +162,7 @@ class _File:
         if type(system) is not dict or system.get("little_endian") is not True:
             refuse(_ORDER)
         storages: dict[str, Storage] = {}
-        value = Machine(window, load, lambda pid: _old_persistent(pid, storages)).run()
+        value = Machine(window, load, lambda pid: _old_persistent(pid, storages, window.content)).run()
         keys = Machine(window, load).run()
         check(type(keys) is list and len(keys) == len(storages), "its list of tensors is another's")
         at = window.at
@@ -168,7 +171,7 @@ class _File:
                 type(key) is str and key in storages and storages[key].start < 0,
                 "its list of tensors is another's",
             )
-            storage, numel = storages[key], int.from_bytes(self.content[at : at + 8], "little")
+            storage, numel = storages[key], int.from_bytes(window.content[at : at + 8], "little")
             check(numel == storage.numel, "a tensor has another size than its list says")
             storage.start = at + 8
             at = storage.start + numel * storage.dtype.itemsize
@@ -215,7 +218,7 @@ class _File:
         storages: dict[str, Storage] = {}
 
         def persistent(pid: Any) -> Storage:
-            storage = _persistent(pid, 5, storages)
+            storage = _persistent(pid, 5, storages, self.content)
             if storage.start < 0:
                 window = place(f"data/{pid[2]}")
                 check(
@@ -225,24 +228,11 @@ class _File:
             return storage
 
         def load(blob: Blob) -> Any:
-            return self._pickles(Window(self.content, blob.start, blob.stop, self.budget), 1)
+            return self._pickles(Window(blob.content, blob.start, blob.stop, self.budget), 1)
 
         return Machine(place("data.pkl"), load, persistent).run()
 
-    def _safetensors(self) -> dict[str, Tensor]:
-        if int.from_bytes(self.content[:8], "little") > LONGEST_PART:
-            refuse(f"has a header of more than {LONGEST_PART:,} bytes")
-        try:
-            with safetensors.safe_open(self.file.name, framework="pt") as file:
-                names = list(file.keys())
-                self.tensors = len(names)
-                if self.tensors > MOST_TENSORS:
-                    refuse(_MANY)
-                return {name: file.get_tensor(name) for name in names}
-        except safetensors.SafetensorError:
-            refuse(f"is a safetensors file that is cut off or damaged. {AGAIN}")
-
-    def _numbers(self, start: int, numel: int, dtype: torch.dtype) -> Tensor:
+    def _numbers(self, content: Content, start: int, numel: int, dtype: torch.dtype) -> Tensor:
         """Flat numbers of the file, mapped where one can compute with them in their place."""
         self.tensors += 1
         self.bytes += numel * dtype.itemsize
@@ -250,11 +240,13 @@ class _File:
             refuse(_MANY)
         if not numel:
             return torch.empty(0, dtype=dtype)
-        check(0 <= start <= self.size - numel * dtype.itemsize, "a tensor lies outside of it")
+        check(0 <= start <= len(content) - numel * dtype.itemsize, "a tensor lies outside of it")
+        if isinstance(content, bytes):
+            content, start = bytearray(content[start : start + numel * dtype.itemsize]), 0
         if dtype == torch.bool:  # any byte but 0 is true, and only 1 is safe
-            return torch.frombuffer(self.content, dtype=torch.uint8, count=numel, offset=start) != 0
+            return torch.frombuffer(content, dtype=torch.uint8, count=numel, offset=start) != 0
         if start % _ALIGNMENT == 0:
-            return torch.frombuffer(self.content, dtype=dtype, count=numel, offset=start)
+            return torch.frombuffer(content, dtype=dtype, count=numel, offset=start)
         flat = torch.empty(numel, dtype=dtype)
         self.file.seek(start)
         into: Any = flat.view(torch.uint8).numpy()
@@ -264,7 +256,7 @@ class _File:
 
     def _flat(self, storage: Storage) -> Tensor:
         if storage.flat is None:
-            storage.flat = self._numbers(storage.start, storage.numel, storage.dtype)
+            storage.flat = self._numbers(storage.content, storage.start, storage.numel, storage.dtype)
         return storage.flat
 
     def _view(self, view: View) -> Tensor:
@@ -283,16 +275,10 @@ class _File:
         shape, native = array.shape or (), stored.newbyteorder("=")
         numel = int(np.prod(shape, dtype=object))
         data = array.data
-        length = data.stop - data.start if isinstance(data, Blob) else len(data)
-        check(length == numel * stored.itemsize, "an array has another size than its numbers")
+        check(data.stop - data.start == numel * stored.itemsize, "an array has another size than its numbers")
         if array.shape is None:  # a scalar
-            value = self.content[data.start : data.stop] if isinstance(data, Blob) else data
-            return np.frombuffer(value, stored)[0].item()
-        if isinstance(data, Blob):
-            flat = self._numbers(data.start, numel, torch.from_numpy(np.empty(0, native)).dtype)
-        else:
-            self.tensors += 1
-            flat = torch.from_numpy(np.frombuffer(data, native).copy())
+            return np.frombuffer(data.content[data.start : data.stop], stored)[0].item()
+        flat = self._numbers(data.content, data.start, numel, torch.from_numpy(np.empty(0, native)).dtype)
         if not stored.isnative:
             flat = torch.from_numpy(flat.numpy().byteswap())
         if array.fortran:
@@ -350,7 +336,7 @@ class _File:
                 raise Refusal(f"is damaged: it holds something that is no data. {AGAIN}")
 
 
-def _persistent(pid: Any, length: int, storages: dict[str, Storage]) -> Storage:
+def _persistent(pid: Any, length: int, storages: dict[str, Storage], content: Content) -> Storage:
     """The storage of a persistent id: ("storage", class, key, device, how many numbers)."""
     check(
         type(pid) is tuple and len(pid) == length and type(pid[0]) is str,
@@ -362,19 +348,19 @@ def _persistent(pid: Any, length: int, storages: dict[str, Storage]) -> Storage:
     )
     if found is None or found[1] not in STORAGES:
         refuse("has tensors of a type that ganvas does not read (quantised ones, say)")
-    new = Storage(STORAGES[found[1]], count(pid[4]))
+    new = Storage(STORAGES[found[1]], count(pid[4]), content)
     storage = storages.setdefault(pid[2], new)
     check((storage.dtype, storage.numel) == (new.dtype, new.numel), "two tensors disagree on their numbers")
     return storage
 
 
-def _old_persistent(pid: Any, storages: dict[str, Storage]) -> Any:
+def _old_persistent(pid: Any, storages: dict[str, Storage], content: Content) -> Any:
     if type(pid) is tuple and len(pid) == 4 and type(pid[0]) is str and pid[0] == "module":
         return pid[1]  # a class, with its source, which is not looked at
     check(type(pid) is tuple and len(pid) == 6, "it refers to something that is no tensor")
     if pid[5] is not None:
         refuse("has storages within storages, as torch wrote before 0.4. Save it anew by a newer torch")
-    return _persistent(pid, 6, storages)
+    return _persistent(pid, 6, storages, content)
 
 
 _ORDER = "was written on a machine with another order of bytes. Save it anew on a usual one"

@@ -16,7 +16,7 @@ from typing import Any, Never
 
 import torch
 
-MOST_STEPS = 2**20
+MOST_STEPS = 2**19
 """Instructions of all pickles in a file, plus the items that they copy; a StyleGAN3 snapshot has some 60,000."""
 MOST_TEXT = 2**27
 """Bytes of all text and of bytes that are no numbers; the sources that NVIDIA's files carry have 100 kB each."""
@@ -60,6 +60,9 @@ class Thing:
     items: dict[Any, Any] = field(default_factory=dict)
 
 
+Content = mmap.mmap | bytes
+"""The file, or bytes that it holds as text."""
+
 # What is on the machine's stack before it is content.
 
 
@@ -71,8 +74,9 @@ class Name(str):
 
 @dataclass(eq=False, slots=True)
 class Blob:
-    """Bytes of the file, not looked at."""
+    """Bytes, not looked at."""
 
+    content: Content
     start: int
     stop: int
 
@@ -83,6 +87,7 @@ class Storage:
 
     dtype: torch.dtype
     numel: int
+    content: Content
     start: int = -1
     flat: torch.Tensor | None = None
 
@@ -113,7 +118,7 @@ class Array:
     dtype: DType | None = None
     shape: tuple[int, ...] | None = None
     fortran: bool = False
-    data: Blob | bytes | None = None
+    data: Blob | None = None
 
 
 class Budget:
@@ -130,13 +135,16 @@ class Budget:
     def read(self, length: int) -> None:
         self.text += length
         if self.text > MOST_TEXT:
-            refuse(f"has more than {MOST_TEXT:,} bytes that are no numbers; no checkpoint needs as many")
+            refuse(
+                f"has more than {MOST_TEXT:,} bytes of text, or of numbers in text: protocols below 3 write them so. "
+                "Pickle it anew with protocol=4"
+            )
 
 
 class Window:
     """A part of the file as the standard library's readers want it; none gets much at once."""
 
-    def __init__(self, content: mmap.mmap, start: int, stop: int, budget: Budget) -> None:
+    def __init__(self, content: Content, start: int, stop: int, budget: Budget) -> None:
         self.content, self.at, self.stop, self.budget = content, start, stop, budget
 
     def read(self, size: int = -1) -> bytes:
@@ -169,11 +177,11 @@ class Window:
         if length > self.stop - start:
             refuse(f"is cut off: it ends before its content does. {AGAIN}")
         self.at += length
-        return Blob(start, self.at)
+        return Blob(self.content, start, self.at)
 
     def bytes(self, blob: Blob) -> bytes:
         self.budget.read(blob.stop - blob.start)
-        return self.content[blob.start : blob.stop]
+        return blob.content[blob.start : blob.stop]
 
 
 _LENGTHS = {
@@ -481,11 +489,11 @@ def sizes(value: Any) -> tuple[int, ...]:
     return tuple(count(size) for size in value)
 
 
-def _data(value: Any) -> Blob | bytes | None:
+def _data(value: Any) -> Blob | None:
     """The bytes of an array, which Python 2 wrote as text; None for a list of objects."""
     if type(value) is str:
-        return value.encode("latin-1")
-    return value if isinstance(value, Blob | bytes) else None
+        value = value.encode("latin-1")
+    return Blob(value, 0, len(value)) if type(value) is bytes else value if type(value) is Blob else None
 
 
 # What the names that stand for data make: each is called with the machine and the arguments that the file has.
@@ -620,9 +628,10 @@ def _subclassed(machine: Machine, function: Any, kind: Any, arguments: Any, stat
 
 def _loaded(machine: Machine, data: Any) -> Any:
     """torch.storage._load_from_bytes: a whole old torch file, which torch would unpickle without a question."""
-    if type(data) is not Blob:
-        refuse("has tensors by a pickle protocol below 3. Pickle it anew with protocol=4")
-    return machine.load(data)
+    blob = _data(data)
+    if blob is None:
+        refuse(f"is damaged: a tensor has no bytes. {AGAIN}")
+    return machine.load(blob)
 
 
 def _new_array(machine: Machine, *_: Any) -> Array:
