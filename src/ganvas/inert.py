@@ -241,12 +241,15 @@ class _File:
         if not numel:
             return torch.empty(0, dtype=dtype)
         check(0 <= start <= len(content) - numel * dtype.itemsize, "a tensor lies outside of it")
+        held: mmap.mmap | bytearray
         if isinstance(content, bytes):
-            content, start = bytearray(content[start : start + numel * dtype.itemsize]), 0
+            held, start = bytearray(content[start : start + numel * dtype.itemsize]), 0
+        else:
+            held = content
         if dtype == torch.bool:  # any byte but 0 is true, and only 1 is safe
-            return torch.frombuffer(content, dtype=torch.uint8, count=numel, offset=start) != 0
+            return torch.frombuffer(held, dtype=torch.uint8, count=numel, offset=start) != 0
         if start % _ALIGNMENT == 0:
-            return torch.frombuffer(content, dtype=dtype, count=numel, offset=start)
+            return torch.frombuffer(held, dtype=dtype, count=numel, offset=start)
         flat = torch.empty(numel, dtype=dtype)
         self.file.seek(start)
         into: Any = flat.view(torch.uint8).numpy()
