@@ -161,7 +161,7 @@ def mutate(files: list[Path], count: int) -> None:
     """Read changed files, most of them as often as the others; print what came of them."""
     state = weights(0.01)
     contents = {kind: write(state) for kind, (_, write) in KINDS.items()}
-    contents |= {path.name: path.read_bytes() for path in files}
+    contents |= {str(path): path.read_bytes() for path in files}
     draw, outcomes = random.Random(0), collections.Counter[str]()
     slowest, longest = (0.0, ""), 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
