@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ganvas import io
+from ganvas.effort import check_effort
 from ganvas.errors import GanvasError
 
 LARGEST_NUMBER = 2**16
@@ -125,13 +126,15 @@ def check_numbers(value: Any, where: str, largest: float = LARGEST_NUMBER) -> No
 
 
 def rebuild(
-    path: Path, spec: Any, build: Callable[[], nn.Module], tensors: Mapping[str, Tensor]
-) -> nn.Module:
+    path: Path, spec: Any, build: Callable[[], nn.Module], tensors: Mapping[str, Tensor],
+    run: Callable[[nn.Module], object] | None = None, rows: int = 1,
+) -> nn.Module:  # fmt: skip
     """The network that `build` makes of a file's `spec`, with the file's tensors.
 
     Nothing is allocated for what a header claims: the network is built without memory, stops where it has more parameters
     than the file has tensors, and has to agree with them in names, shapes and types. Raises `GanvasError`, also for weights
-    that are not finite.
+    that are not finite. With `run`, which runs the network on one sample on torch's meta device, what that takes is bounded
+    too, see `effort.check_effort`.
     """
     if len(tensors) > MOST_TENSORS:
         raise GanvasError(f"{path} holds {len(tensors):,} tensors; a network has {MOST_TENSORS:,} at most.")
@@ -171,6 +174,8 @@ def rebuild(
             raise GanvasError(
                 f"{path} holds NaN or infinite weights, in tensor {name!r}. Use another snapshot of the run."
             )
+    if run is not None:
+        check_effort(str(path), network, lambda: run(network), rows)
     # Packaged weights are stored in bf16 and computed with in fp32.
     network.load_state_dict({name: t.to(expected[name].dtype) for name, t in tensors.items()}, assign=True)
     return network

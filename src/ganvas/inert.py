@@ -20,6 +20,7 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 from ganvas.opcodes import (
     AGAIN,
+    LONGEST_NAME,
     STORAGES,
     Array,
     Blob,
@@ -102,6 +103,9 @@ def parameters(thing: Thing) -> dict[str, Tensor]:
         )
         if not held or held[0] is None or not all(part is None or isinstance(part, dict) for part in held):
             raise GanvasError(f"{prefix[:-1][-100:]!a} is no torch module.")
+        longest = max((len(name) for part in held for name in part or () if isinstance(name, str)), default=0)
+        if len(prefix) + longest > LONGEST_NAME:
+            raise GanvasError(f"A module or tensor has a name of more than {LONGEST_NAME} letters.")
         for part in held[1:]:
             for name, tensor in (part or {}).items():
                 if isinstance(tensor, Tensor):

@@ -245,7 +245,7 @@ class Model:
         """
         n, batch, first = (
             arrays.count(n, "The number of samples"),
-            max(arrays.count(batch, "batch"), ROWS if math.prod(self.shape) <= LARGE else 1),
+            max(arrays.count(batch, "batch"), _rows(self.shape)),
             arrays.count(first, "first", 0, 2**53),
         )
         wanted = None if labels is None else self._classes(labels)
@@ -427,10 +427,13 @@ def _imported(file: Path, critic: bool) -> Model:
     found = importers.open_file(file)
     spec = {**to_dict(found.network), "shape": list(found.shape), "num_classes": found.num_classes}
     built = (found.network, found.shape, found.num_classes)
-    generator = rebuild(file, spec, lambda: networks.build_generator(*built), _dense(found.generator))
+    rows = _rows(found.shape)
+    generator = rebuild(
+        file, spec, lambda: networks.build_generator(*built), _dense(found.generator), _run, rows
+    )
     judge = None
     if critic and found.critic is not None:
-        judge = rebuild(file, spec, lambda: networks.build_critic(*built), _dense(found.critic))
+        judge = rebuild(file, spec, lambda: networks.build_critic(*built), _dense(found.critic), _run, rows)
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
     info = ModelInfo.of(
@@ -494,8 +497,28 @@ def _network(
     config, about = _about(path, header)
     shape, num_classes = tuple(about["shape"]), about["num_classes"]
     spec = {**to_dict(config.network), "shape": list(shape), "num_classes": num_classes}
-    network = rebuild(path, spec, lambda: build(config.network, shape, num_classes), tensors)
+    network = rebuild(
+        path, spec, lambda: build(config.network, shape, num_classes), tensors, _run, _rows(shape)
+    )
     return network, config, about
+
+
+def _rows(shape: Sequence[int]) -> int:
+    """How many samples are drawn at once at the least."""
+    return ROWS if math.prod(shape) <= LARGE else 1
+
+
+def _run(network: nn.Module) -> None:
+    """Run a network that lies on torch's meta device on one sample."""
+    if not isinstance(network, GeneratorBase | CriticBase):
+        return
+    count = network.pack if isinstance(network, CriticBase) else 1
+    labels = torch.empty(count, dtype=torch.long, device="meta") if network.num_classes else None
+    if isinstance(network, GeneratorBase):
+        network(torch.empty(1, network.latent_dim, device="meta"), labels)
+    else:
+        channels, *sides = network.shape
+        network(torch.empty(count, channels // network.pack, *sides, device="meta"), labels)
 
 
 def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:

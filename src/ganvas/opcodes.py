@@ -22,6 +22,8 @@ MOST_TEXT = 2**27
 """Bytes of all text and of bytes that are no numbers; the sources that NVIDIA's files carry have 100 kB each."""
 LONGEST_PART = 2**22
 """Bytes of a line of text or of an archive's directory."""
+MOST_NUMBERS = 2**15
+"""Keys of dicts and sets that are numbers; an optimiser has one for each parameter."""
 LARGEST_INT = 512
 """Bytes of an integer."""
 LONGEST_NAME = 300
@@ -125,7 +127,13 @@ class Budget:
     """What all pickles of a file have cost."""
 
     def __init__(self) -> None:
-        self.steps = self.text = 0
+        self.steps = self.text = self.numbers = 0
+
+    def number(self) -> None:
+        """A number that is a key: its hash is itself, so that places in a dict can be chosen to meet."""
+        self.numbers += 1
+        if self.numbers > MOST_NUMBERS:
+            refuse(f"has more than {MOST_NUMBERS:,} numbers as keys; no checkpoint needs as many")
 
     def step(self, count: int) -> None:
         self.steps += count
@@ -333,6 +341,8 @@ class Machine:
         small = type(key) is int and abs(key) < sys.hash_info.modulus
         if not (small or key is None or type(key) in (str, bytes, float, bool)):
             refuse("has a dict or set whose keys are no names or numbers, which no checkpoint needs")
+        if type(key) in (int, float):
+            self.window.budget.number()
         return key
 
     def put(self, target: Any, items: list[Any]) -> None:

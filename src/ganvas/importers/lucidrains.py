@@ -17,6 +17,7 @@ from ganvas.importers.parts import Weights, config_beside, whole
 SOURCE = "stylegan2-pytorch (lucidrains)"
 MEAN_OF = 10_000
 """Samples that the mean of w is taken from; the file has none."""
+MOST_DENSE = 64
 WIDEST = 8192
 """Numbers of z and w at most; the toolkit's own have 512."""
 ATTENTION = {
@@ -39,7 +40,7 @@ def stylegan2_pytorch(content: Any, folder: Path | None) -> Imported | None:
         raise GanvasError(f"{SOURCE}: its config needs lr_mlp, a number above 0.")
     layers = 0
     found: dict[str, Tensor] = {}
-    while f"SE.net.{2 * layers}.weight" in weights:
+    while f"SE.net.{2 * layers}.weight" in weights and layers < MOST_DENSE:
         for part, dims in (("weight", 2), ("bias", 1)):
             found[f"map.{layers}.{part}"] = weights.take(f"SE.net.{2 * layers}.{part}", dims)
         layers += 1

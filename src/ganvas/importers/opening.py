@@ -50,7 +50,17 @@ def recognise(content: Any, folder: Path | None = None) -> Imported:
     Raises `GanvasError` for what is known and not supported, with what to do; for what nobody knows; for what is incomplete.
     """
     for name in importers:
-        if (found := importers.get(name)(content, folder)) is not None:
+        try:
+            found = importers.get(name)(content, folder)
+        except (
+            TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError, AssertionError,
+        ) as error:  # fmt: skip
+            # What the toolkit never writes, wherever an importer meets it first.
+            raise GanvasError(
+                f"The file looks like one of {name}, and its content is not of the kind that this writes "
+                f"({type(error).__name__}: {str(error)[:200]})."
+            ) from error
+        if found is not None:
             return found
     if known := unsupported(content):
         raise GanvasError(f"This file is recognised and cannot be opened. It is of {known}")

@@ -1,5 +1,6 @@
 """Tensors by name and numbers of a config, from files that anybody may have written."""
 
+import bisect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,15 @@ from ganvas.checkpoint import LARGEST_NUMBER
 from ganvas.errors import GanvasError
 
 
+MOST = 2**14
+"""Tensors of one network, with all that stands beside its weights."""
+LONGEST_NAME = 300
+SHARED = 2
+"""Times that what is taken may be as large as what lies in the file: tensors may share their numbers, which cost once."""
+
+
 class Weights:
-    """The tensors of a state dict, taken by name."""
+    """The tensors of a state dict, taken by name. Raises `GanvasError` for more than any network has."""
 
     def __init__(self, content: Mapping[Any, Any], source: str) -> None:
         self.source = source
@@ -23,6 +31,20 @@ class Weights:
             for name, value in content.items()
             if isinstance(name, str) and isinstance(value, Tensor)
         }
+        if len(self.tensors) > MOST:
+            raise GanvasError(
+                f"{source}: the file has {len(self.tensors):,} tensors for one network; {MOST:,} are read at most."
+            )
+        if (longest := max(map(len, self.tensors), default=0)) > LONGEST_NAME:
+            raise GanvasError(
+                f"{source}: a tensor has a name of {longest:,} letters; {LONGEST_NAME} are read at most."
+            )
+        self.names = sorted(self.tensors)
+        held = {
+            (each.untyped_storage().data_ptr(), each.untyped_storage().nbytes())
+            for each in self.tensors.values()
+        }
+        self.left = SHARED * sum(size for _, size in held)
 
     def __contains__(self, name: str) -> bool:
         return name in self.tensors
@@ -30,9 +52,13 @@ class Weights:
     def take(self, name: str, dims: int) -> Tensor:
         """The tensor in float32. Raises `GanvasError` where it is missing, or has not so many dimensions."""
         found = self.tensors.get(name)
-        self.taken.add(name)
         if found is None:
             raise GanvasError(f"{self.source}: the file is incomplete, tensor {name!r} is missing.")
+        if name not in self.taken:
+            self.taken.add(name)
+            self.left -= found.numel() * found.element_size()
+            if self.left < 0:
+                raise GanvasError(f"{self.source}: its tensors are the same numbers again and again.")
         if found.dim() != dims or not found.is_floating_point():
             raise GanvasError(
                 f"{self.source}: tensor {name!r} is {str(found.dtype).removeprefix('torch.')} of shape "
@@ -54,11 +80,15 @@ class Weights:
                 f"{left[0][:100]!r}. It may be of another version."
             )
 
+    def any_of(self, prefix: str) -> bool:
+        """Whether a tensor's name begins so."""
+        at = bisect.bisect_left(self.names, prefix)
+        return at < len(self.names) and self.names[at].startswith(prefix)
+
     def count(self, name: str, most: int = 64) -> int:
         """How many i there are of which `name.format(i)` begins a tensor's name, from 0 on."""
-        prefixes = [name.format(i) for i in range(most)]
         found = 0
-        while found < most and any(each.startswith(prefixes[found]) for each in self.tensors):
+        while found < most and self.any_of(name.format(found)):
             found += 1
         return found
 

@@ -26,6 +26,8 @@ MOST_STAGES = 11
 MOST_DENSE = 64
 SAMPLED = 10_000
 """Latents whose mean w stands in where the file has none."""
+WIDEST = 8192
+"""Numbers of z, w and what lies between for that; published are 512."""
 AVERAGES = ("G_ema", "g_ema", "generator_ema", "G", "g", "generator", "state_dict", "params_ema", "model")
 """What the dict of a generator is called in a larger one, the averaged first."""
 CRITICS = ("D", "d", "discriminator")
@@ -305,7 +307,7 @@ def tensors_of(given: Any) -> dict[str, Tensor]:
 def _sides(weights: Weights, name: str, first: int = 4) -> list[int]:
     """first, 2 first, ... for as long as there are tensors of that name."""
     sides = [first << i for i in range(MOST_STAGES)]
-    found = [side for side in sides if any(each.startswith(name.format(side)) for each in weights.tensors)]
+    found = [side for side in sides if weights.any_of(name.format(side))]
     if not found or found != sides[: len(found)] or (first == 4 and len(found) < 2):
         raise GanvasError(f"{weights.source}: the file is incomplete, it has blocks of {found} px alone.")
     return found
@@ -363,6 +365,11 @@ def _mean_w(state: Mapping[str, Tensor], latent_dim: int, options: Mapping[str, 
     """The mean of `SAMPLED` w of a mapping without classes."""
     if "embed.weight" in state:
         raise GanvasError("The file has no mean of w, and classes: there is no telling whose mean is meant.")
+    widths = [latent_dim, *(len(state[f"map.{i}.weight"]) for i in range(options["mapping_layers"]))]
+    if max(widths) > WIDEST:
+        raise GanvasError(
+            f"The file has no mean of w, and a mapping of {max(widths):,} numbers: it is taken of {WIDEST:,} at most."
+        )
     x = torch.randn(SAMPLED, latent_dim, generator=stream(0, "mean of w"))
     x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
     rate = options.get("mapping_rate", 0.01)

@@ -14,10 +14,9 @@ from ganvas.importers.base import Imported, importers
 from ganvas.importers.parts import Weights
 from ganvas.importers.stylegan2 import AVERAGES, CRITICS, candidates, embedding, official_critic, tensors_of
 from ganvas.inert import Thing
-from ganvas.networks.stylegan3 import Band, bands, lowpass, radial_lowpass
+from ganvas.networks.stylegan3 import MOST_LAYERS, MOST_TAPS, Band, bands, lowpass, radial_lowpass
 
 LAYER = re.compile(r"synthesis\.L(\d{1,3})_(\d{1,5})_(\d{1,5})\.weight")
-MOST_LAYERS = 256
 
 
 @importers.register("stylegan3")
@@ -91,7 +90,7 @@ def _generator(
         for name in weights.tensors
         if (match := LAYER.fullmatch(name))
     )
-    if len(found) < 3 or [i for i, *_ in found] != list(range(len(found))) or len(found) > MOST_LAYERS:
+    if len(found) < 3 or [i for i, *_ in found] != list(range(len(found))) or len(found) > MOST_LAYERS + 1:
         raise GanvasError(
             f"{weights.source}: the file is incomplete, it has layers {[i for i, *_ in found][:20]}."
         )
@@ -126,6 +125,9 @@ def _generator(
         raise GanvasError(
             f"{weights.source}: its class embedding is as wide as the whole input of the mapping."
         )
+    taps = options["filter_size"] * options["lrelu_upsampling"]
+    if not 0 < taps <= MOST_TAPS or options["lrelu_upsampling"] < 1:  # before a filter is computed
+        raise GanvasError(f"{weights.source}: the file's filters of {taps:,} taps are none.")
     options |= _design(weights.source, said, options, sizes, state)
     return options, state, shape, latent_dim
 

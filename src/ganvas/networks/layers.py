@@ -157,6 +157,13 @@ class SelfAttention(nn.Module):
         return total
 
 
+def autocast(x: Tensor) -> Tensor:
+    """x in the type that autocast computes in, where it is on."""
+    kind = x.device.type
+    on = kind != "meta" and torch.is_autocast_enabled(kind)
+    return x.to(torch.get_autocast_dtype(kind)) if on else x
+
+
 def bilinear_up(x: Tensor, *, zeros: bool = False) -> Tensor:
     """Double the size with the filter [1, 3, 3, 1] / 4: x (B, C, H, W) -> (B, C, 2 H, 2 W).
 

@@ -92,7 +92,8 @@ class ProgressiveGenerator(GeneratorBase):
 def _level(network: nn.Module) -> float:
     """How far a network has grown; a number from a file may be anything."""
     steps: Any = network.steps
-    return min(max(float(network.level), 0.0), float(steps))  # type: ignore[arg-type]
+    level: Any = network.level
+    return float(steps) if level.is_meta else min(max(float(level), 0.0), float(steps))
 
 
 def _convolutions(*width: int, gain: float) -> nn.Sequential:

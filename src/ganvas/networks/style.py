@@ -25,7 +25,7 @@ from ganvas.networks.base import (
     square_side,
     to_prior,
 )
-from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, SelfAttention
+from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, SelfAttention, autocast
 from ganvas.types import Shape
 
 W_MEAN_DECAY = 0.998
@@ -264,9 +264,7 @@ class StyleGenerator(StyledGenerator):
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
         """Style vectors, and noise (B, 1, H, W) a convolution or None for the fixed one -> images (B, *shape)."""
         x = self.constant.expand(len(styles[0]), -1, -1, -1)
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = autocast(x).contiguous(memory_format=torch.channels_last)
         layers, images = list(self._layers()), list(self._images())
         drawn: Tensor | None = None
         done = 0

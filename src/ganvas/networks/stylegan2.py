@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, Family, families, numpy_normal, square_side
-from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd
+from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, autocast
 from ganvas.networks.style import StyledGenerator
 from ganvas.types import Shape
 
@@ -342,9 +342,7 @@ class StyleGAN2Generator(StyledGenerator):
         """Style vectors, and noise (B, 1, H, W) a convolution or None for the fixed one -> images (B, *shape)."""
         layers, images = self._layers(), self._images()
         x = self.constant.expand(len(styles[0]), -1, -1, -1)
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = autocast(x).contiguous(memory_format=torch.channels_last)
         drawn: Tensor | None = None
         images_after = dict(
             zip(self._image_after(), zip(images, styles[len(layers) :], strict=True), strict=True)

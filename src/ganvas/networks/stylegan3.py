@@ -18,13 +18,16 @@ from torch import Tensor, nn
 from ganvas import dist
 from ganvas.errors import GanvasError
 from ganvas.networks.base import Family, families, numpy_normal, square_side
-from ganvas.networks.layers import EqualLinear
+from ganvas.networks.layers import EqualLinear, autocast
 from ganvas.networks.style import StyledGenerator
 from ganvas.networks.stylegan2 import StyleGAN2Critic, normalised
 from ganvas.types import Shape
 
 STRIP = 1 << 18
 """Numbers in a map of the filters that are held at once: few enough to stay in a processor's cache."""
+
+MOST_LAYERS, MOST_KERNEL, MOST_TAPS = 64, 15, 64
+"""Layers, side of a convolution, taps of a filter between two equal sampling rates; published are 14, 3 and 12."""
 
 
 class Band(NamedTuple):
@@ -72,7 +75,8 @@ def lowpass(taps: int, cutoff: float, width: float, rate: float) -> Tensor:
     """A Kaiser-windowed sinc (taps,) that sums to 1; all in cycles per image (appendix C.1)."""
     from scipy.signal import firwin
 
-    return torch.as_tensor(firwin(taps, cutoff, width=width, fs=rate), dtype=torch.float32)
+    with np.errstate(all="ignore"):  # bands from a file may be none, and so is the filter
+        return torch.as_tensor(firwin(taps, cutoff, width=width, fs=rate), dtype=torch.float32)
 
 
 def radial_lowpass(taps: int, cutoff: float, width: float, rate: float) -> Tensor:
@@ -82,7 +86,8 @@ def radial_lowpass(taps: int, cutoff: float, width: float, rate: float) -> Tenso
 
     at = (np.arange(taps) - (taps - 1) / 2) / rate
     radius = np.hypot(at[:, None], at)
-    window = np.kaiser(taps, kaiser_beta(kaiser_atten(taps, width / (rate / 2))))
+    with np.errstate(all="ignore"):
+        window = np.kaiser(taps, kaiser_beta(kaiser_atten(taps, width / (rate / 2))))
     weights = j1(2 * np.pi * cutoff * radius) / (np.pi * radius) * np.outer(window, window)
     return torch.as_tensor(weights / weights.sum(), dtype=torch.float32)
 
@@ -226,7 +231,7 @@ class FilteredLayer(nn.Module):
         if self.image:
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
         size, row = self.after.size, x.shape[0] * x.shape[1] * x.shape[3]
-        if x.requires_grad or row * size <= STRIP:
+        if x.requires_grad or row * size <= STRIP or x.is_meta:
             return self._rows(x, 0, size)
         step = max(8, STRIP // row) * (self.up // self.down)
         strips = [self._rows(x, start, min(size, start + step)) for start in range(0, size, step)]
@@ -348,14 +353,21 @@ class StyleGAN3Generator(StyledGenerator):
             "num_critical": num_critical, "conv_kernel": conv_kernel, "filter_size": filter_size,
             "lrelu_upsampling": lrelu_upsampling,
         }  # fmt: skip
-        if min(whole.values()) < 1 or not num_critical < num_layers <= 256 or not 0 <= margin_size <= 256:
+        if (
+            min(whole.values()) < 1
+            or not num_critical < num_layers <= MOST_LAYERS
+            or not 0 <= margin_size <= 256
+        ):
             raise GanvasError(
                 f"The stylegan3 generator needs {', '.join(whole)} from 1, margin_size from 0 to 256, and more num_layers "
-                "than num_critical, to 256."
+                f"than num_critical, to {MOST_LAYERS}."
             )
-        if filter_size > 64 or not 2 <= lrelu_upsampling <= 16 or lrelu_upsampling & (lrelu_upsampling - 1):
+        if lrelu_upsampling not in (2, 4):
+            raise GanvasError("The stylegan3 generator needs lrelu_upsampling of 2 or 4.")
+        if conv_kernel > MOST_KERNEL or filter_size * lrelu_upsampling > MOST_TAPS:
             raise GanvasError(
-                "The stylegan3 generator needs filter_size to 64, and lrelu_upsampling of 2, 4, 8 or 16."
+                f"The stylegan3 generator needs conv_kernel to {MOST_KERNEL}, and filter_size times lrelu_upsampling to "
+                f"{MOST_TAPS}."
             )
         if widths and (len(widths) != num_layers or min(widths) < 1):
             raise GanvasError(
@@ -449,9 +461,7 @@ class StyleGAN3Generator(StyledGenerator):
     ) -> Tensor:
         """Style vectors -> images (B, *shape). `transform` (3, 3) or (B, 3, 3): where they lie, instead of the stored one."""
         x = self.input(styles[0], transform)
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = autocast(x).contiguous(memory_format=torch.channels_last)
         for layer, style in zip(self.layers, styles[1:], strict=True):
             x = layer(x, style)
         x = x.to(torch.promote_types(x.dtype, torch.float32)) * self.output_scale
