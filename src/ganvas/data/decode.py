@@ -3,6 +3,7 @@
 import contextlib
 import io as memory
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F")
 MAX_BYTES = 2**29
 """Of one file of a picture."""
+
+MOST_SCANS = 64
+"""Passes over the pixels in a progressive JPEG: usual are 10. Each takes as long as the picture is large, in ten bytes."""
+_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image,
         raise ValueError(f"{picture.width} x {picture.height} px is more than {most:g} megapixels{raised}")
     if picture.mode not in MODES and not picture.mode.startswith("I;16"):
         raise ValueError(f"its colours are {picture.mode}, which is not read; save it as RGB")
+    if picture.format in ("JPEG", "MPO") and _scans(content) > MOST_SCANS:
+        raise ValueError(f"it is made of more than {MOST_SCANS} passes, which no camera or program writes")
     # The second picture of an .mpo is that of a phone's second lens, nothing that moves.
     several = picture.format in ("GIF", "TIFF", "WEBP", "PNG") and bool(
         getattr(picture, "is_animated", False)
@@ -99,6 +106,20 @@ def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image,
     if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
         raise ValueError("it holds NaN or infinity")
     return ImageOps.exif_transpose(picture), several
+
+
+def _scans(content: bytes) -> int:
+    """How many scans the first picture of a JPEG has, counted to one above what is allowed (ITU T.81, annex B)."""
+    at, scans = 2, 0
+    while scans <= MOST_SCANS and (found := _MARKER.search(content, at)):
+        at = found.end()
+        kind = content[at - 1]
+        if kind == 0xD9:  # the end of the picture
+            break
+        scans += kind == 0xDA
+        if kind not in (0x01, 0xD8):  # a segment that says how long it is
+            at += max(2, int.from_bytes(content[at : at + 2], "big"))
+    return scans
 
 
 def _is_transparent(picture: Image.Image) -> bool:
