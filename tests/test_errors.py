@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.errors import counted, install
+from ganvas.errors import GanvasError, TrainingError, counted, install
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,3 +44,13 @@ def test_nothing_tells_people_to_install_ganvas_by_an_extra() -> None:
     assert len(files) > 100
     found = [str(path) for path in files if re.search(r"pip install -?.{0,4}'?ganvas\[\w", path.read_text())]
     assert found == []
+
+
+def test_the_middle_of_a_long_message_is_left_out() -> None:
+    """A file may call a tensor by a million letters, and the way out stands at the end of a message."""
+    name = "x" * 1_000_000
+    said = str(TrainingError(f"The tensor {name!r} is missing. Fetch the file again."))
+    assert len(said) == 4000
+    assert said.startswith("The tensor 'xxx")
+    assert said.endswith("xxx' is missing. Fetch the file again.")
+    assert str(GanvasError("y" * 4000)) == "y" * 4000

@@ -330,6 +330,24 @@ def test_too_many_tensors(tmp_path: Path) -> None:
         io.read_header(path)
 
 
+def test_tiny_tensors_are_counted_before_the_library_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200,000 took it two seconds. What a text in the header quotes is none."""
+    path = tmp_path / "w.safetensors"
+    io.save_tensors(path, {"a": torch.zeros(1)}, {"text": '"{' * 300_000 + '\\"' * 300_000})
+    assert io.read_header(path)["text"].count('"') == 600_000
+    save_file({str(i): torch.zeros(0) for i in range(2 * io.MOST_TENSORS)}, path, {"ganvas": "{}"})
+
+    def read(*given: object, **more: object) -> None:
+        raise AssertionError("the library read it")
+
+    monkeypatch.setattr("safetensors.safe_open", read)
+    with pytest.raises(GanvasError, match="more than 16,384 tensors"):
+        io.read_header(path)
+    assert io.is_own(path)
+
+
 def test_a_long_header_of_tensors_is_not_parsed(tmp_path: Path) -> None:
     """70 MB of it took 4 seconds and 1.3 GB before the tensors in it were counted."""
     path = tmp_path / "w.safetensors"

@@ -126,6 +126,22 @@ def test_an_owner_that_is_no_file_is_a_stranger(tmp_path: Path, make: Callable[[
         pass
 
 
+def test_a_lock_or_an_owner_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """filelock empties what its file leads to before 3.20.1; what another file says is nobody's business."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text('{"host": "secret"}')
+    run = create_run(tmp_path, "a", CONTENT)
+    (run.path / ".lock").symlink_to(theirs)
+    with pytest.raises(GanvasError, match="lock is a link, or no file"), run.locked():
+        pass
+    (run.path / ".lock").unlink()
+    (run.path / "owner.json").symlink_to(theirs)
+    with pytest.raises(GanvasError, match=r"on an unknown machine") as refused, run.locked():
+        pass
+    assert "secret" not in str(refused.value)
+    assert theirs.read_text() == '{"host": "secret"}'
+
+
 def test_pictures_of_a_run_are_its_own(tmp_path: Path) -> None:
     png = b"\x89PNG\r\n\x1a\n and so on"
     run = create_run(tmp_path / "runs", "a", CONTENT)

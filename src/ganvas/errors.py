@@ -10,9 +10,16 @@ import sys
 from importlib import metadata
 from typing import Any
 
+LONGEST, ENDING = 4000, 1000
+"""Letters of a message, and of its end where its middle is left out: names in files may have millions."""
+
 
 class GanvasError(Exception):
     """The user can fix this: a wrong path, name, size or file. The command line exits with code 2."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - ENDING - 5]} ... {text[-ENDING:]}"
 
 
 class TrainingError(GanvasError):

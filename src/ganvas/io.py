@@ -315,9 +315,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
 def is_own(path: Path) -> bool:
     """Whether a .safetensors file has a header of ganvas; True too for a damaged one, of which `load_tensors` says more."""
     try:
+        _check_start(path)
         with safetensors.safe_open(path, framework="pt") as file:
             return "ganvas" in (file.metadata() or {})
-    except (safetensors.SafetensorError, OSError, ValueError):
+    except (GanvasError, safetensors.SafetensorError, OSError, ValueError):
         return True
 
 
@@ -337,17 +338,28 @@ def _verify(path: Path, tensors: Mapping[str, Tensor], expected: Any) -> None:
         )
 
 
+def _check_start(path: Path) -> None:
+    """Raise `GanvasError` for a header that is too long, or describes too many tensors, before the library reads it."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        # What is no such file at all may have any number there, and the library says so.
+        if size >= path.stat().st_size:
+            return
+        if size > LONGEST_HEADER:
+            raise GanvasError(f"{path} has a header of {size:,} bytes; {LONGEST_HEADER:,} are read at most.")
+        header = file.read(size)
+    # A tensor's entry has ten quotation marks, and text of JSON none that stands alone. Their exact number is looked at later.
+    if header.count(b'"') - header.count(b'\\"') > 10 * MOST_TENSORS + 1000:
+        raise GanvasError(f"{path} holds more than {MOST_TENSORS:,} tensors, which are read at most.")
+
+
 def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
     """The metadata and the tensors, within their limits."""
     if not path.is_file():
         raise GanvasError(f"No such file: {path}.")
     tensors: dict[str, Tensor] = {}
     try:
-        with path.open("rb") as start:
-            size = int.from_bytes(start.read(8), "little")
-        # What is no such file at all may have any number there, and gets its own error below.
-        if LONGEST_HEADER < size < path.stat().st_size:
-            raise GanvasError(f"{path} has a header of {size:,} bytes; {LONGEST_HEADER:,} are read at most.")
+        _check_start(path)
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             names = list(file.keys())

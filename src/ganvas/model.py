@@ -26,6 +26,8 @@ MOST_VALUES = 2**26
 """Numbers in one sample that a file may claim: 4,700 px in colour."""
 MOST_CLASSES = 2**16
 MOST_NOTES = 64
+LONGEST_WORDS = 1000
+"""Letters of a name or a note in a header that are shown."""
 CRITIC = "critic."
 """Begins the names of the critic's tensors in a file that holds both."""
 SHOWN = 16
@@ -549,11 +551,16 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         if not fits:
             raise GanvasError(f"{path} has a damaged header: {what}.")
     if "name" in data:
-        data["name"] = printable(data["name"])
+        data["name"] = _words(data["name"])
     if header.get("class_names") is not None:
-        header = {**header, "class_names": [printable(name) for name in names]}
-    words = {"notes": [printable(note) for note in notes], "source": printable(header.get("source", ""))}
+        header = {**header, "class_names": [_words(name) for name in names]}
+    words = {"notes": [_words(note) for note in notes], "source": _words(header.get("source", ""))}
     return found, {**header, **words, "data": data}
+
+
+def _words(text: str) -> str:
+    """A text of a header as it is shown."""
+    return printable(text[:LONGEST_WORDS])
 
 
 def _whole(value: object, low: int, high: int) -> bool:

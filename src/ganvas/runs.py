@@ -105,7 +105,7 @@ class Run:
         """
         self.check_folders()
         owner = self.path / "owner.json"
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self._own(".lock"))  # its first versions empty what a link leads to
         try:
             held = _owner(owner)
             try:
@@ -271,7 +271,8 @@ def _owner(path: Path) -> io.Json:
     if not os.path.lexists(path):
         return {}
     try:
-        return io.read_json(path) if path.is_file() else {"host": "an unknown machine"}
+        own = path.is_file() and not path.is_symlink()
+        return io.read_json(path) if own else {"host": "an unknown machine"}
     except GanvasError:
         return {"host": "an unknown machine"}
 

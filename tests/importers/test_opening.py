@@ -112,6 +112,8 @@ def test_notes_of_a_file_are_words(tmp_path: Path) -> None:
     io.save_tensors(path, tensors, {**header, "notes": ["\x1b[2J"], "source": "\x1b]0;x\x07"})
     info = ganvas.load(path, device="cpu").info
     assert (info.notes[0] + info.source).isprintable()
+    io.save_tensors(path, tensors, {**header, "notes": ["x" * 100_000]})
+    assert ganvas.load(path, device="cpu").info.notes == ("x" * 1000,)
 
 
 @pytest.mark.parametrize("with_critic", [True, 1, "yes"])

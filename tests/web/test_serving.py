@@ -1,9 +1,15 @@
 """The server below the explorer, with an application that never comes to an end."""
 
+import io
+import logging
 import signal
 import socket
 import subprocess
 import sys
+
+import pytest
+
+from ganvas.web import serving
 
 SERVER = """
 import asyncio, socket
@@ -36,3 +42,53 @@ def test_what_is_cut_off_by_the_end_is_no_error() -> None:
         said, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert said == ""
+
+
+def test_errors_are_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody with a page may send events that no handler takes, by the thousand, and words that would move the cursor."""
+    written, log = io.StringIO(), logging.Logger("nicegui")
+    log.addHandler(logging.StreamHandler(written))
+    log.addFilter(serving.in_a_line)
+    try:
+        float("\x1b[2J" + "9" * 100_000 + "x")
+    except ValueError as error:
+        log.exception(error)
+        log.error("the explorer met an error", exc_info=error)
+    log.error("a page says %s", "\x1b[31m100%\nok")
+    first, second, third = written.getvalue().splitlines()
+    assert first == second
+    assert first.startswith(
+        "the explorer met an error: ValueError: could not convert string to float: '\\x1b[2J999"
+    )
+    assert "(test_serving.py:" in first
+    assert len(first) < 400
+    assert third == "a page says \\x1b[31m100% ok"
+    monkeypatch.setattr(serving.LOG, "level", logging.DEBUG)
+    log.error("again", exc_info=ValueError("x"))
+    assert "ValueError: x" in written.getvalue().splitlines()[-1]
+
+
+def test_the_logs_of_the_server_have_the_filter() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER.replace("        await asyncio.sleep(60)", FORGED)], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    port = int(process.stdout.readline())
+    with socket.create_connection(("127.0.0.1", port)) as asking:
+        asking.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert process.stdout.readline() == "asked\n"
+        said = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=30)
+    assert said.startswith("the explorer met an error: KeyError: 'no such' (<string>:")
+    assert "Traceback" not in rest
+
+
+FORGED = """        import logging
+        try:
+            {}["no such"]
+        except KeyError as error:
+            logging.getLogger("nicegui").exception(error)
+        await asyncio.sleep(60)
+"""

@@ -12,7 +12,6 @@ from ganvas import io
 from ganvas.checkpoint import LARGEST_NUMBER
 from ganvas.errors import GanvasError
 
-
 MOST = 2**14
 """Tensors of one network, with all that stands beside its weights."""
 LONGEST_NAME = 300

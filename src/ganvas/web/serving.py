@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import logging
 import socket
+import traceback
 from asyncio import TimerHandle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,6 +28,8 @@ GOODBYE = 1.0
 LAST = 2.0
 """Seconds after which nothing is waited for any more."""
 MOST_CONNECTIONS = 1000
+LONGEST_LINE = 300
+"""Of an error's words on the terminal."""
 LONGEST_HEAD = 2**20
 """Bytes of a request's address and headers: an address may hold a whole recipe."""
 
@@ -102,6 +106,24 @@ def _uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
+def in_a_line(record: logging.LogRecord) -> bool:
+    """A log's filter: errors without their tracebacks, and all of it as a terminal may have it.
+
+    Anybody with a page may send an event of the wrong kind, a thousand times. Logging at DEBUG keeps the tracebacks.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if LOG.getEffectiveLevel() <= logging.DEBUG:
+        return True
+    text = record.getMessage()
+    if error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+        text = f"the explorer met an error: {type(error).__name__}: {str(error)[:LONGEST_LINE]}{place}"
+    record.msg, record.args = printable(" ".join(text.split()))[: 2 * LONGEST_LINE], ()
+    record.exc_info = record.exc_text = None
+    return True
+
+
 def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve an ASGI application until Ctrl-C or a signal; `ready` is called when it listens.
 
@@ -125,6 +147,8 @@ def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
     loop, jobs = asyncio.new_event_loop(), ThreadPoolExecutor(thread_name_prefix="ganvas")
     loop.set_default_executor(jobs)
     loop.set_exception_handler(_uncaught)
+    for log in (LOG, logging.getLogger("nicegui")):
+        log.addFilter(in_a_line)
     # It writes a traceback for every malformed message.
     logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
     # A page that is cut off by the end is no error, and its traceback nobody's business.
