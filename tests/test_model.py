@@ -491,3 +491,15 @@ def test_a_layer_of_no_width_is_refused(tmp_path: Path) -> None:
     io.save_tensors(path, network.state_dict(), header)
     with pytest.raises(GanvasError, match="holds no numbers"):
         ganvas.load(path)
+
+
+@pytest.mark.parametrize(("side", "n", "sizes"), [(256, 70, [64, 16]), (1024, 6, [4, 4])])
+def test_large_images_are_drawn_a_few_at_a_time(side: int, n: int, sizes: list[int]) -> None:
+    """256 of 1024 px, as once, take gigabytes for the smallest of networks."""
+    network = NetworkConfig("r3", 2, generator={"channels": 1, "max_channels": 1, "blocks": 1, "group": 1})
+    generator = build_generator(network, (3, side, side), 0).eval()
+    seen: list[int] = []
+    generator.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    model = Model(generator, None, ModelInfo.of(generator, "r3"))
+    assert sum(len(drawn) for drawn in model.batches(n)) == n
+    assert seen == sizes

@@ -14,7 +14,7 @@ from ganvas.errors import GanvasError
 
 WORK, WORK_EACH = 2**38, 2**18
 """Operations that a run of one sample may take, and for each weight: StyleGAN3 at 1024 px takes half of what it may."""
-NUMBERS, NUMBERS_EACH = 2**25, 2**5
+NUMBERS, NUMBERS_EACH = 2**25, 2**6
 """Numbers in the largest result, and for each weight: StyleGAN3 at 2048 px has half of what it may."""
 GROUPED = 8
 """Operations of a convolution in groups take so many times longer than those of others."""

@@ -47,6 +47,8 @@ ROWS = 16
 """Batches are whole multiples of so many rows: kernels for fewer add up in another order, and pixels round differently."""
 LARGE = 3 * 128 * 128
 """Numbers of a sample above which memory may not hold `ROWS` of them: fewer are drawn at a time where that is asked for."""
+BATCH = 256
+"""Samples that are drawn at a time where nobody says another number; of large ones as many as these have numbers."""
 
 
 @dataclass(frozen=True)
@@ -223,22 +225,23 @@ class Model:
 
     @torch.inference_mode()
     def sample(
-        self, n: int = 64, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256,
+        self, n: int = 64, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int | None = None,
         first: int = 0,
     ) -> Tensor:  # fmt: skip
         """Draw n samples: uint8 images (n, C, H, W), or float points (n, D) for 2-D data.
 
         Sample i depends on the seed and on i alone, not on n nor on `batch`, which is rounded to whole multiples of 16. Only
         images above 128 px are drawn fewer at a time where `batch` is below 16, since memory may be short: there a pixel may
-        differ by 1 of 255. `first` is the number of the first. `labels` are class numbers, repeated to length n; a conditional
-        generator without labels cycles through its classes.
+        differ by 1 of 255. `batch` is 256 for images up to 128 px, 64 at 256 px, 4 at 1024 px. `first` is the number of the
+        first. `labels` are class numbers, repeated to length n; a conditional generator without labels cycles through its
+        classes.
         """
         found = self.batches(n, seed=seed, labels=labels, batch=batch, first=first)
         return torch.cat([drawn.cpu() for drawn in found])
 
     @torch.inference_mode()
     def batches(
-        self, n: int, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int = 256,
+        self, n: int, *, seed: int = 0, labels: Sequence[int] | Tensor | None = None, batch: int | None = None,
         first: int = 0, sharded: bool = False,
     ) -> Iterator[Tensor]:  # fmt: skip
         """The samples of `sample`, batch by batch, where the generator lives: memory does not grow with n.
@@ -247,7 +250,9 @@ class Model:
         """
         n, batch, first = (
             arrays.count(n, "The number of samples"),
-            max(arrays.count(batch, "batch"), _rows(self.shape)),
+            _usual_batch(self.shape)
+            if batch is None
+            else max(arrays.count(batch, "batch"), ROWS if math.prod(self.shape) <= LARGE else 1),
             arrays.count(first, "first", 0, 2**53),
         )
         wanted = None if labels is None else self._classes(labels)
@@ -505,9 +510,14 @@ def _network(
     return network, config, about
 
 
+def _usual_batch(shape: Sequence[int]) -> int:
+    """How many samples of a shape are drawn at once where nobody says it."""
+    return max(1, BATCH * LARGE // max(math.prod(shape), LARGE))
+
+
 def _rows(shape: Sequence[int]) -> int:
     """How many samples are drawn at once at the least."""
-    return ROWS if math.prod(shape) <= LARGE else 1
+    return min(ROWS, _usual_batch(shape))
 
 
 def _run(network: nn.Module) -> None:

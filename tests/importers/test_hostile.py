@@ -118,5 +118,5 @@ def test_what_no_toolkit_writes_is_a_sentence(value: Any) -> None:
     found = content("stylegan2_ada.pkl")
     layer = found["G_ema"].state["_modules"]["synthesis"].state["_modules"]["b4"].state["_modules"]["conv1"]
     layer.state["activation"] = value
-    with pytest.raises(GanvasError, match="not of the kind that this writes|none of lrelu, relu and linear"):
+    with pytest.raises(GanvasError, match=r"not of the kind that this writes|none of lrelu, relu and linear"):
         recognise(found)

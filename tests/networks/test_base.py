@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganvas.config import NetworkConfig, from_dict
+from ganvas.errors import GanvasError
 from ganvas.networks import build_critic, build_generator, from_uint8, to_uint8
 from ganvas.networks.base import halvings
 
@@ -57,3 +60,17 @@ def test_a_config_without_the_newer_options_means_the_network_that_it_meant(name
         drawn = generator(torch.randn(8, 6), torch.arange(8) % 3)
     assert drawn.abs().max() <= 1
     assert drawn.abs().max() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("dcgan", {"init_std": -1.0}, "init_std of a dcgan network is a number from 0"),
+        ("style", {"w_dim": -1}, "No style generator can be built with these sizes and options"),
+        ("dcgan", {"channels": -1}, "No dcgan generator can be built"),
+    ],
+)
+def test_options_that_make_no_network_are_a_sentence(name: str, options: dict[str, Any], said: str) -> None:
+    """Of a file, and of --set."""
+    with pytest.raises(GanvasError, match=said):
+        build_generator(NetworkConfig(name, 4, generator=options), (3, 32, 32), 0)

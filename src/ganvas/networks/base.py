@@ -2,7 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -235,7 +236,8 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
+        with _sound(f"{config.name} generator"):
+            made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
     if sizes:
         made.prior = " ".join([CATEGORICAL, *map(str, sizes)])
     return made
@@ -255,9 +257,29 @@ def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: in
         options["categories"] = tuple(config.categorical)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
-        critic = build((shape[0] * config.pack, *shape[1:]), num_classes=classes, **options)
+        with _sound(f"{name} critic"):
+            critic = build((shape[0] * config.pack, *shape[1:]), num_classes=classes, **options)
     critic.pack = config.pack
     return critic
+
+
+@contextmanager
+def _sound(what: str) -> Iterator[None]:
+    """Turns what torch says of options that make no network into a `GanvasError`."""
+    try:
+        yield
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        LookupError,
+        AssertionError,
+        MemoryError,
+    ) as error:
+        raise GanvasError(
+            f"No {what} can be built with these sizes and options ({type(error).__name__}: {str(error)[:200]})."
+        ) from error
 
 
 def _classes(config: NetworkConfig, num_classes: int) -> int:

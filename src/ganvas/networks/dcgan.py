@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
 from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm, norm
 from ganvas.types import Shape
@@ -127,6 +128,8 @@ def _initialise(network: nn.Module, std: float | None) -> None:
     """Normal weights of a given spread, as the DCGAN paper draws them (0.02); None keeps torch's own."""
     if std is None:
         return
+    if type(std) not in (int, float) or not std >= 0:
+        raise GanvasError(f"init_std of a dcgan network is a number from 0, or none; got {std!r}.")
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, std)
