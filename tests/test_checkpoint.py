@@ -1,5 +1,6 @@
 """What a long job goes on from: a file that anybody may have written."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import io
-from ganvas.checkpoint import Checkpoint, pack, unpack
+from ganvas.checkpoint import Checkpoint, hash_of, is_hash, pack, unpack
 from ganvas.errors import GanvasError
 
 Tensors = dict[str, Tensor]
@@ -119,3 +120,14 @@ def test_every_state_that_a_generator_has_been_in_is_taken(drawn: int) -> None:
     other = job()
     unpack(pack(random, *rest), *other)
     assert torch.equal(torch.randn(700, generator=random), torch.randn(700, generator=other[0]))
+
+
+def test_a_hash_is_long_and_the_short_one_of_before_is_known() -> None:
+    """Weights with the same 8 digits as a model can be made by trying 4 billion; with 16 they can not."""
+    own = hash_of(torch.nn.Linear(2, 3))
+    assert re.fullmatch("[0-9a-f]{16}", own)
+    assert is_hash(own, own)
+    assert is_hash(own[:8], own)
+    other = own[:8] + "".join("1" if each == "0" else "0" for each in own[8:])
+    for wrong in (other, own[:7], own[:9], own[:15], "", own + "0", 5, None):
+        assert not is_hash(wrong, own)

@@ -25,17 +25,25 @@ LARGEST_NUMBER = 2**16
 MOST_TENSORS = 1024
 """Of one network; the largest here have some 300."""
 
+DIGITS, OLD_DIGITS = 16, 8
+"""Of a hash of weights: other weights of the same eight could be looked for and found in an hour."""
+
 Named = Iterable[tuple[str, nn.Module]]
 Optimizers = Iterable[tuple[str, torch.optim.Optimizer]]
 
 
 def hash_of(module: nn.Module) -> str:
-    """Eight digits of the SHA-256 of all weights, the same on every device."""
+    """Sixteen digits of the SHA-256 of all weights, the same on every device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:8]
+    return digest.hexdigest()[:DIGITS]
+
+
+def is_hash(found: object, own: str) -> bool:
+    """Whether what a file says are the weights of a model with the hash `own`; files of before have eight digits of it."""
+    return isinstance(found, str) and (found == own or (len(found) == OLD_DIGITS and own.startswith(found)))
 
 
 def pack(random: torch.Generator, modules: Named, optimizers: Optimizers) -> dict[str, Tensor]:

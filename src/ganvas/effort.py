@@ -26,7 +26,8 @@ class _Effort(TorchDispatchMode):
     """Follows what is computed inside; raises `GanvasError` above the limits."""
 
     def __init__(self, work: float, numbers: float) -> None:
-        super().__init__()
+        mode: Any = super()  # torch gives it no type
+        mode.__init__()
         self.most, self.largest, self.work = work, numbers, 0.0
 
     def __torch_dispatch__(

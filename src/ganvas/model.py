@@ -186,7 +186,7 @@ class Model:
 
     @cached_property
     def hash(self) -> str:
-        """Eight digits of the SHA-256 of the generator's weights, which stay as they are: counted once."""
+        """Sixteen digits of the SHA-256 of the generator's weights, which stay as they are: counted once."""
         return hash_of(self.generator)
 
     @property

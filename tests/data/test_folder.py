@@ -316,6 +316,16 @@ def test_a_zip_from_a_mac_with_a_zip_in_it(tmp_path: Path) -> None:
     assert data.notes == ("Left out: 1 .zip (more.zip); 1 hidden (__MACOSX).",)
 
 
+def test_a_link_to_itself_is_left_out(tmp_path: Path) -> None:
+    """It ended in a traceback."""
+    for i in range(3):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
+    (tmp_path / "self.png").symlink_to("self.png")
+    found = load_dataset(DataConfig(str(tmp_path)))
+    assert len(found) == 3
+    assert any("cannot be opened" in note and "self.png" in note for note in found.notes)
+
+
 def test_links_are_followed_once(tmp_path: Path) -> None:
     away = written(tmp_path / "away", "1.png", "2.png")
     folder = written(tmp_path / "mine", "cats/0.png")

@@ -106,19 +106,23 @@ def in_folder(root: Path) -> Listing:
                 continue
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if is_hidden(entry.name):
-                    found.leave_out("hidden", name)
-                elif entry.is_symlink() and entry.is_dir():
-                    links.append(name)
-                elif entry.is_dir(follow_symlinks=False):
-                    seen.add(_identity(root / name))
-                    waiting.append(name)
-                elif entry.is_file():
-                    found.add(name)
-                else:
-                    found.leave_out(
-                        "link to nothing" if entry.is_symlink() else "neither file nor folder", name
-                    )
+                try:
+                    sort_in(entry, name, waiting)
+                except OSError as error:  # a loop of links, or gone meanwhile
+                    found.leave_out(f"link or folder that cannot be opened: {error.strerror}", name)
+
+    def sort_in(entry: os.DirEntry[str], name: str, waiting: list[str]) -> None:
+        if is_hidden(entry.name):
+            found.leave_out("hidden", name)
+        elif entry.is_symlink() and entry.is_dir():
+            links.append(name)
+        elif entry.is_dir(follow_symlinks=False):
+            seen.add(_identity(root / name))
+            waiting.append(name)
+        elif entry.is_file():
+            found.add(name)
+        else:
+            found.leave_out("link to nothing" if entry.is_symlink() else "neither file nor folder", name)
 
     walk("")
     while links:

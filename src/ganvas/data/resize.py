@@ -42,6 +42,8 @@ def plan(
     """
     if shape is not None:
         return _plan_for((shape[2], shape[1]), sizes, config)
+    if config.resize not in (None, *WORDS):
+        raise GanvasError(f"resize is {config.resize!r}; it must be {', '.join(WORDS)} or none.")
     widths, heights = [s[0] for s in sizes], [s[1] for s in sizes]
     same = len(set(sizes)) == 1
     side, how = config.resolution, config.resize

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import dist
-from ganvas.checkpoint import hash_of
+from ganvas.checkpoint import OLD_DIGITS, hash_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features.stats import Moments
 from ganvas.registry import Registry
@@ -72,7 +72,7 @@ class Wrapped:
         name = getattr(function, "__name__", type(function).__name__)
         self.cacheable = isinstance(function, nn.Module)
         self.id = (
-            f"custom-{name.lower()}-{hash_of(function)}"
+            f"custom-{name.lower()}-{hash_of(function)[:OLD_DIGITS]}"
             if isinstance(function, nn.Module)
             else f"custom-{name}"
         )

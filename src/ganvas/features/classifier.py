@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import io
-from ganvas.checkpoint import hash_of, rebuild
+from ganvas.checkpoint import OLD_DIGITS, hash_of, rebuild
 from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
 from ganvas.device import resolve_device, stream
@@ -124,7 +124,7 @@ class ClassifierExtractor:
     def __init__(self, network: Classifier, name: str, device: torch.device, info: io.Json) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.device, self.info = device, info
-        self.id = f"classifier-{name}-{hash_of(network)}"
+        self.id = f"classifier-{name}-{hash_of(network)[:OLD_DIGITS]}"
         self.resize = f"bilinear to {network.shape[1]} px"
 
     def __call__(self, samples: Tensor) -> Embedded:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ganvas import arrays, io
+from ganvas.checkpoint import is_hash
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes
@@ -219,7 +220,7 @@ def load_directions(path: Path, model: Model | None = None) -> list[Direction]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GanvasError(f"{path} has a damaged header: {error!r}.") from error
     mark = None if model is None else model.hash
-    if mark and any(each.model != mark for each in found):
+    if mark and not all(is_hash(each.model, mark) for each in found):
         raise GanvasError(f"{path} holds directions of another model ({found[0].model}, this one is {mark}).")
     if model is not None:
         shapes = {each.space: open_space(model, each.space).shape for each in found}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, dist, io
-from ganvas.checkpoint import rebuild
+from ganvas.checkpoint import is_hash, rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
 from ganvas.errors import GanvasError, counted, expect
@@ -117,7 +117,7 @@ class LogRatio:
         tensors, header = io.load_tensors(path)
         if header.get("kind") != "ratio":
             raise GanvasError(f"{path} holds a {header.get('kind')}, expected a ratio (ganvas calibrate).")
-        if header.get("model") != model.hash:
+        if not is_hash(header.get("model"), model.hash):
             raise GanvasError(f"{path} was calibrated for another model. Run: ganvas calibrate MODEL")
         try:
             spec = dict(header["network"])

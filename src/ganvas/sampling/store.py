@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ganvas import io
 from ganvas.cache import cache_folder
+from ganvas.checkpoint import OLD_DIGITS
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 from ganvas.model import Model
@@ -19,11 +20,17 @@ def home_of(model: Model) -> Path:
     if path is not None:
         for parent in list(path.resolve().parents)[:3]:
             if (parent / "config.json").is_file() and (parent / "snapshots").is_dir():
-                home = parent / "sampling" / model.hash
+                home = _named(parent / "sampling", model.hash)
                 if home.resolve().is_relative_to(parent):
                     return home
                 break
-    return cache_folder() / "sampling" / model.hash
+    return _named(cache_folder() / "sampling", model.hash)
+
+
+def _named(folder: Path, own: str) -> Path:
+    """The folder of a model in `folder`: by its hash, or by the shorter one of before where that is there alone."""
+    new, old = folder / own, folder / own[:OLD_DIGITS]
+    return old if old.is_dir() and not new.is_dir() else new
 
 
 def kept_ratio(model: Model) -> Path:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
 from ganvas.model import Model, is_packaged, load
 from ganvas.model_data import real_images_of
@@ -83,7 +84,7 @@ def _both(recipe: object, model: "Model | Renderer | None", device: str) -> tupl
         renderer = model
     else:
         renderer = Renderer(model if model is not None else _named(found, device), found.model)
-    if renderer.hash != found.hash:
+    if not is_hash(found.hash, renderer.hash):
         raise GanvasError(
             f"The recipe was made with a model of weights {found.hash}, this one has {renderer.hash}. "
             "Give the right one with --model."

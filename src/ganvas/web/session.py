@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 from ganvas.web.history import History
@@ -18,7 +19,7 @@ class Session:
     """All of it belongs to one page; the renderer is shared."""
 
     def __init__(self, renderer: Renderer, recipe: Recipe | None = None, start: State | None = None) -> None:
-        if recipe is not None and recipe.hash != renderer.hash:
+        if recipe is not None and not is_hash(recipe.hash, renderer.hash):
             raise GanvasError(
                 f"The address is of a model with weights {recipe.hash}; this one has {renderer.hash}. Opened at the start."
             )

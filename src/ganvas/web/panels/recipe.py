@@ -6,6 +6,7 @@ import json
 from nicegui import ui
 
 from ganvas import pictures
+from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
 from ganvas.web.page import Page
 from ganvas.web.session import as_python
@@ -30,7 +31,7 @@ def build(page: Page) -> None:
     async def opened(content: bytes) -> None:
         try:
             found = await asyncio.to_thread(from_bytes, content)
-            if found.hash != session.renderer.hash:
+            if not is_hash(found.hash, session.renderer.hash):
                 raise GanvasError(
                     f"That recipe is of a model with weights {found.hash}; this one has {session.renderer.hash}."
                 )
