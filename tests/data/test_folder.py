@@ -316,6 +316,18 @@ def test_a_zip_from_a_mac_with_a_zip_in_it(tmp_path: Path) -> None:
     assert data.notes == ("Left out: 1 .zip (more.zip); 1 hidden (__MACOSX).",)
 
 
+def test_names_of_files_steer_no_terminal(tmp_path: Path) -> None:
+    """Classes and notes are printed as they are."""
+    for name in ("a\x1b[2J", "b\nerror: pay"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "1.png")
+        (tmp_path / name / "\x1b[31m.txt").touch()
+    found = load_dataset(DataConfig(str(tmp_path)))
+    assert found.class_names == ("a\\x1b[2J", "b\\nerror: pay")
+    assert found.notes
+    assert all(each.isprintable() for each in found.notes)
+
+
 def test_a_link_to_itself_is_left_out(tmp_path: Path) -> None:
     """It ended in a traceback."""
     for i in range(3):

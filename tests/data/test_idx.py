@@ -154,3 +154,18 @@ def test_published_checksums_are_complete() -> None:
         assert name in idx.URLS
         assert len(files) == 4
         assert all(len(digest) == 64 and int(digest, 16) for digest in files.values())
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_no_memory_is_asked_for_what_a_file_says_it_holds(tmp_path: Path, packed: bool) -> None:
+    """Half a gigabyte, of 20 bytes."""
+    path = tmp_path / ("images.gz" if packed else "images")
+    content = b"\0\0\x08\x03" + b"".join(each.to_bytes(4, "big") for each in (8192, 256, 256)) + b"x"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(GanvasError, match="its size says otherwise"):
+            idx.read_idx(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()

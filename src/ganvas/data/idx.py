@@ -34,6 +34,8 @@ URLS = {
     "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
 }
+BLOCK = 2**24
+"""Bytes that are read at a time."""
 SYSTEM_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 SHA256 = {
     "mnist": {
@@ -74,7 +76,10 @@ def read_idx(path: Path) -> Tensor:
             if path.suffix == ".gz":
                 check_growth(packed, size, str(path))
             check_memory(size, str(path), "Take a part of it")
-            content = file.read(size + 1)
+            # A piece at a time: as much memory as it says would be asked for at once.
+            content = bytearray()
+            while len(content) <= size and (piece := file.read(min(BLOCK, size + 1 - len(content)))):
+                content += piece
     except (OSError, EOFError, zlib.error) as error:
         raise GanvasError(f"{path} cannot be read: {error}.") from error
     # Of no images the other sizes may be as large as one likes, which numpy refuses.

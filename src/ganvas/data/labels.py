@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganvas.data.limits import limit
-from ganvas.errors import GanvasError, counted
+from ganvas.errors import GanvasError, counted, printable
 
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 """Folders of these names hold parts of one set, and the classes lie below them."""
@@ -58,7 +58,8 @@ def number(
     found, inverse = np.unique(
         array.astype(np.uint64) if array.dtype.kind == "b" else array, return_inverse=True
     )
-    names, most = [str(value) for value in found.tolist()], limit("GANVAS_MAX_CLASSES")
+    names = [printable(str(value)).replace("\n", "\\n") for value in found.tolist()]
+    most = limit("GANVAS_MAX_CLASSES")
     if len(names) > most:
         raise GanvasError(
             f"{where}: {array.size:,} labels of {len(names):,} different values, more than {most:,.0f} classes. Are these "

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ganvas.data.decode import MAX_BYTES, SUFFIXES
 from ganvas.data.labels import natural, shorten
 from ganvas.data.limits import check_growth, limit
-from ganvas.errors import GanvasError, counted
+from ganvas.errors import GanvasError, counted, printable
 
 DOCUMENT = "dataset.json"
 """Where StyleGAN's data sets keep their labels."""
@@ -221,5 +221,5 @@ def _directory_size(path: Path) -> int:
 
 
 def show(name: str) -> str:
-    """A name from the disk as text that can be written: bytes that are no UTF-8 are spelled out."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """A name from the disk as text for a line: bytes that are no UTF-8 are spelled out, and what could steer a terminal."""
+    return printable(name.encode("utf-8", "backslashreplace").decode()).replace("\n", "\\n")
