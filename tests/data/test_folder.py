@@ -316,7 +316,7 @@ def test_a_zip_from_a_mac_with_a_zip_in_it(tmp_path: Path) -> None:
     assert data.notes == ("Left out: 1 .zip (more.zip); 1 hidden (__MACOSX).",)
 
 
-def test_names_of_files_steer_no_terminal(tmp_path: Path) -> None:
+def test_names_of_classes_and_notes_are_one_line(tmp_path: Path) -> None:
     """Classes and notes are printed as they are."""
     for name in ("a\x1b[2J", "b\nerror: pay"):
         (tmp_path / name).mkdir()
