@@ -26,6 +26,8 @@ WIDEST = 720
 """Pixels of a picture in a cell."""
 LARGEST = 40_000
 """Bytes of one that is kept without loss."""
+MOST_PIXELS = 10_000_000
+"""Of one that is read."""
 COLORS = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2")
 FONT = "font:13px/1.5 system-ui,sans-serif"
 _busy = False
@@ -133,8 +135,18 @@ def bar(share: float | None, words: str) -> str:
     )
 
 
-def picture(image: "Image", words: str = "") -> str:
-    """A picture as HTML that holds it: as it is where that is small, else smaller or with a little loss."""
+def picture(image: "Image | bytes", words: str = "") -> str:
+    """A picture, or the bytes of one, as HTML that holds it: as it is where that is small, else smaller or with a little loss."""
+    if isinstance(image, bytes):
+        from PIL import Image
+
+        try:
+            image = Image.open(memory.BytesIO(image), formats=("PNG",))
+            if image.width * image.height > MOST_PIXELS:
+                return line(f"a picture of {image.width} x {image.height} pixels is not shown")
+            image.load()
+        except (OSError, ValueError, SyntaxError) as error:
+            return line(f"a picture that cannot be shown: {error}")
     if image.width > WIDEST:
         image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))))
     buffer = memory.BytesIO()

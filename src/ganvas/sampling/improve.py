@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import arrays, io
+from ganvas import arrays, io, notebook, pictures
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, Features, embed
@@ -19,8 +19,9 @@ from ganvas.features.stats import moments
 from ganvas.metrics.base import Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
+from ganvas.notebook import shown
 from ganvas.sampling.held_out import calibrate_model, guided_by, independent_extractor
-from ganvas.sampling.ratio import LogRatio, Which
+from ganvas.sampling.ratio import SHOWN, LogRatio, Which
 from ganvas.sampling.rejection import MOST_BUDGET
 from ganvas.sampling.settings import Setting, settings
 from ganvas.types import Progress
@@ -63,6 +64,28 @@ class Improvement:
     samples: tuple[Tensor, Tensor] = field(repr=False, default=(torch.empty(0), torch.empty(0)))
     """64 of before and after."""
 
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """The heads and the rows of a table of all settings."""
+        rows = [
+            [
+                row.setting.label, f"{row.cost:.3g}",
+                *(f"{row.values[name]:.3f} ± {row.errors[name]:.3f}" for name in MEASURES),
+            ]
+            if not row.failed
+            else [row.setting.label, "failed", *[""] * len(MEASURES)]
+            for row in self.rows
+        ]  # fmt: skip
+        return ["sampler", "forwards", *MEASURES], rows
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the recommendation, samples before and after, all settings."""
+        parts = [notebook.line(each) for each in self.words]
+        if all(each.dim() == 4 and len(each) for each in self.samples):
+            names = (f"before: {self.before.setting.label}", f"after: {self.after.setting.label}")
+            picture = pictures.sheet([each[:SHOWN].cpu() for each in self.samples], names)
+            parts.append(notebook.picture(picture, "before and after"))
+        return notebook.card("Improvement", *parts, notebook.table(*self.cells()))
+
 
 class Evaluator:
     """Measures samples against held-out real ones in the features of an extractor that guided nothing."""
@@ -102,7 +125,11 @@ class Improved:
     about: Mapping[str, Any]
     """data, budget, n, seed, the id of the extractor that measured, and on how many real samples (`real`)."""
 
+    def _repr_html_(self) -> str:
+        return self.found._repr_html_()
 
+
+@shown
 def improve_model(
     model: Model,
     data: str | None = None,
@@ -146,6 +173,7 @@ def _check(budget: int, n: int, objective: str) -> None:
         raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
 
 
+@shown
 def improve(
     model: Model,
     ratio: LogRatio,

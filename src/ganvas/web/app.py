@@ -87,7 +87,7 @@ def explore(
         known = None if real is None else Real(real, f"{counted(len(real), 'image')} that were given")
         unsaid = ", and what this model was trained on is not known" if model.info.data is None else ""
         unreal = f"No real images were given{unsaid}: ganvas.explore(model, real=images)"
-        renderer = Renderer(model, str(model.path or FROM_PYTHON), ratio, known, unreal)
+        renderer = Renderer(model, model.place or FROM_PYTHON, ratio, known, unreal)
     elif ratio is not None or real is not None:
         raise GanvasError(
             "ratio= and real= go with a Model; what is opened by name finds its own, with data=."
