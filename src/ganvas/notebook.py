@@ -22,10 +22,10 @@ EVERY = 0.5
 """Seconds between two drawings of the same piece of a cell."""
 FIRST = 1.0
 """Seconds before a job is shown at all: quick ones leave no trace."""
-WIDEST = 720
+WIDEST = 800
 """Pixels of a picture in a cell."""
-LARGEST = 40_000
-"""Bytes of one that is kept without loss."""
+LARGEST = 30_000
+"""Bytes of one; a third more in the notebook's file."""
 MOST_PIXELS = 10_000_000
 """Of one that is read."""
 COLORS = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2")
@@ -57,15 +57,12 @@ class Piece:
         """Whether it may be drawn again."""
         return time.monotonic() - self._last >= EVERY
 
-    def show(self, content: str | bytes) -> None:
-        """Draw HTML, or a PNG."""
+    def show(self, content: str) -> None:
+        """Draw HTML."""
         from IPython.display import display
 
         self._last = time.monotonic()
-        if isinstance(content, bytes):
-            data = {"image/png": base64.b64encode(content).decode(), "text/plain": "samples"}
-        else:
-            data = {"text/html": content, "text/plain": "progress"}
+        data = {"text/html": content, "text/plain": "shown in a notebook"}
         if self._handle is None:
             self._handle = display(data, raw=True, display_id=True)
         else:
@@ -88,6 +85,7 @@ def shown(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        __tracebackhide__ = True
         here = threading.current_thread() is threading.main_thread()
         if _busy or not here or "progress" in kwargs or not is_notebook():
             return function(*args, **kwargs)
@@ -128,14 +126,14 @@ def bar(share: float | None, words: str) -> str:
     """A bar, filled to a share (None: nobody knows), with HTML beside it."""
     width = "100%;opacity:.3" if share is None else f"{100 * min(max(share, 0), 1):.1f}%"
     return (
-        f'<div style="{FONT};display:flex;align-items:center;gap:10px">'
+        f'<div class="ganvas-bar" style="{FONT};display:flex;align-items:center;gap:10px">'
         '<span style="flex:0 0 200px;height:8px;border-radius:4px;background:#8884;overflow:hidden">'
         f'<span style="display:block;height:8px;width:{width};background:{COLORS[0]}"></span></span>'
         f"<span>{words}</span></div>"
     )
 
 
-def picture(image: "Image | bytes", words: str = "") -> str:
+def picture(image: "Image | bytes", words: str = "", widest: int = WIDEST) -> str:
     """A picture, or the bytes of one, as HTML that holds it: as it is where that is small, else smaller or with a little loss."""
     if isinstance(image, bytes):
         from PIL import Image
@@ -147,13 +145,14 @@ def picture(image: "Image | bytes", words: str = "") -> str:
             image.load()
         except (OSError, ValueError, SyntaxError) as error:
             return line(f"a picture that cannot be shown: {error}")
-    if image.width > WIDEST:
-        image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))))
+    if image.width > widest:
+        image = image.resize((widest, max(1, round(image.height * widest / image.width))))
     buffer = memory.BytesIO()
     image.save(buffer, "WEBP", lossless=True)
-    if buffer.tell() > LARGEST:
-        buffer = memory.BytesIO()
-        image.save(buffer, "WEBP", quality=80)
+    for quality in (80, 60, 40, 20):
+        if buffer.tell() > LARGEST:
+            buffer = memory.BytesIO()
+            image.save(buffer, "WEBP", quality=quality)
     address = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return (
         f'<img alt="{html.escape(words)}" src="{address}" style="max-width:100%;display:block;margin:4px 0">'
@@ -197,9 +196,9 @@ def curves(title: str, series: Mapping[str, Sequence[tuple[float, float]]], unit
     wide, tall = right - left or 1.0, high - low or 1.0
 
     def place(x: float, y: float) -> str:
-        return f"{44 + 290 * (x - left) / wide:.1f},{134 - 108 * (y - low) / tall:.1f}"
+        return f"{54 + 190 * (x - left) / wide:.1f},{134 - 108 * (y - low) / tall:.1f}"
 
-    parts, begin = [], 44.0
+    parts, begin = [], 54.0
     for i, (name, each) in enumerate(lines.items()):
         color = COLORS[i % len(COLORS)]
         way = " ".join(place(x, y) for x, y in each)
@@ -207,16 +206,16 @@ def curves(title: str, series: Mapping[str, Sequence[tuple[float, float]]], unit
         parts.append(f'<text x="{begin:.0f}" y="22" fill="{color}">{html.escape(name)}</text>')
         begin += 7 * len(name) + 14
     marks = (
-        ("", 44, 10, title), ("end", 40, 32, f"{high:.3g}"), ("end", 40, 136, f"{low:.3g}"),
-        ("", 44, 148, f"{left:.3g}"), ("end", 334, 148, f"{right:.3g} {unit}"),
+        ("", 54, 10, title), ("end", 50, 32, f"{high:.3g}"), ("end", 50, 136, f"{low:.3g}"),
+        ("", 54, 148, f"{left:.3g}"), ("end", 244, 148, f"{right:.3g} {unit}"),
     )  # fmt: skip
     parts += [
         f'<text x="{x}" y="{y}" fill="currentColor" text-anchor="{anchor or "start"}">{html.escape(text)}</text>'
         for anchor, x, y, text in marks
     ]
     return (
-        '<svg viewBox="0 0 340 152" width="340" height="152" style="max-width:100%;font:11px system-ui,sans-serif">'
-        '<path d="M44 26V134H334" fill="none" stroke="currentColor" opacity=".4"/>'
+        '<svg viewBox="0 0 252 152" width="252" height="152" style="max-width:100%;font:11px system-ui,sans-serif">'
+        '<path d="M54 26V134H244" fill="none" stroke="currentColor" opacity=".4"/>'
         + "".join(parts)
         + "</svg>"
     )

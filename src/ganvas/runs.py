@@ -187,7 +187,7 @@ class Run:
         content = next((c for path in reversed(self.previews) if (c := self.picture(path)) is not None), None)
         parts = [notebook.line(words), curves(found)]
         if content is not None:
-            parts.append(notebook.picture(content, "the newest samples"))
+            parts.append(notebook.picture(content, "the newest samples", 360))
         return notebook.card(f"Run {self.path}", *parts)
 
     def write_config(self, config: Config, info: io.Json) -> None:

@@ -26,6 +26,8 @@ from ganvas.model import SHOWN_VALUES, Model, known
 EFFECT_SAMPLES = 128
 COST_SIGMAS = 2.0
 STRENGTHS = (-4.0, -2.0, 0.0, 2.0, 4.0)
+STRIP = 400
+"""Pixels that they are drawn over."""
 SHOWN = 8
 """Directions that a notebook shows of a list."""
 CONTROLS = 32
@@ -108,10 +110,9 @@ def _strip(direction: Direction) -> str:
     moved = edit(space, points, direction, torch.tensor(STRENGTHS))
     labels = space.labels(1, None)
     drawn = space.decode(moved, None if labels is None else labels.expand(len(STRENGTHS)))
-    heads = [f"{strength:+g} σ" if strength else "as it is" for strength in STRENGTHS]
-    return notebook.picture(
-        pictures.grid(model.to_data(drawn).cpu(), columns=len(STRENGTHS), heads=heads), direction.name
-    )
+    picture = pictures.grid(model.to_data(drawn).cpu(), columns=len(STRENGTHS), min_width=STRIP)
+    heads = ", ".join(f"{strength:g}" for strength in STRENGTHS)
+    return notebook.line(f"at {heads} sigmas:") + notebook.picture(picture, direction.name)
 
 
 def find(

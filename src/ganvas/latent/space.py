@@ -67,7 +67,7 @@ class LatentSpace:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: samples of the model."""
-        return notebook.card(repr(self), self.model._repr_html_())
+        return notebook.card(f"{self.name}: points {self.shape}", self.model._repr_html_())
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""

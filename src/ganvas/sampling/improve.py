@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ class Outcome:
     """Why it could not be measured."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Improvement:
     """What `improve` found."""
 
@@ -61,8 +61,12 @@ class Improvement:
     objective: str
     helps: bool
     words: list[str]
-    samples: tuple[Tensor, Tensor] = field(repr=False, default=(torch.empty(0), torch.empty(0)))
+    samples: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
     """64 of before and after."""
+
+    def __repr__(self) -> str:
+        """What it recommends."""
+        return f"Improvement({self.words[0] if self.words else self.best.setting.label})"
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """The heads and the rows of a table of all settings."""
@@ -81,10 +85,16 @@ class Improvement:
         """What a notebook shows: the recommendation, samples before and after, all settings."""
         parts = [notebook.line(each) for each in self.words]
         if all(each.dim() == 4 and len(each) for each in self.samples):
-            names = (f"before: {self.before.setting.label}", f"after: {self.after.setting.label}")
-            picture = pictures.sheet([each[:SHOWN].cpu() for each in self.samples], names)
-            parts.append(notebook.picture(picture, "before and after"))
-        return notebook.card("Improvement", *parts, notebook.table(*self.cells()))
+            for when, row, samples in zip(
+                ("Before", "After"), (self.before, self.after), self.samples, strict=True
+            ):
+                parts.append(notebook.line(f"{when}, {row.setting.label}:"))
+                parts.append(notebook.picture(pictures.grid(samples[: 2 * SHOWN].cpu(), columns=SHOWN), when))
+        parts.append(notebook.table(*self.cells()))
+        parts += [
+            notebook.line(f"{row.setting.label} failed: {row.failed}") for row in self.rows if row.failed
+        ]
+        return notebook.card("Improvement", *parts)
 
 
 class Evaluator:
@@ -115,7 +125,7 @@ class Evaluator:
         return values, errors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Improved:
     """An `Improvement` with what it was found by, as `save` keeps it."""
 
@@ -124,6 +134,9 @@ class Improved:
     """Calibrated on the half of the held-out data that did not measure."""
     about: Mapping[str, Any]
     """data, budget, n, seed, the id of the extractor that measured, and on how many real samples (`real`)."""
+
+    def __repr__(self) -> str:
+        return repr(self.found)
 
     def _repr_html_(self) -> str:
         return self.found._repr_html_()

@@ -75,7 +75,7 @@ class Report:
         """What a notebook shows: the words, and how often the critic is right."""
         points = [(said, found) for said, found, _ in self.curve]
         drawn = notebook.curves(
-            "found share of real", {"perfect": [(0.0, 0.0), (1.0, 1.0)], "found": points}, "predicted"
+            "found share of real", {"found": points, "perfect": [(0.0, 0.0), (1.0, 1.0)]}, "predicted"
         )
         return notebook.card("Calibration", *map(notebook.line, self.words()), drawn)
 
@@ -111,10 +111,10 @@ class LogRatio:
             samples, labels = model.sample(count), model.labels_at(range(count))
             labels = None if labels is None else labels.to(model.device)
             order = self(to_floats(model, samples).to(model.device), labels).argsort().cpu()
-            rows = [samples[order[:SHOWN]], samples[order[-SHOWN:].flip(0)]]
-            picture = pictures.sheet(rows, [f"least real of {count}", "most real"])
-            parts.append(notebook.picture(picture, "the samples that look least and most real"))
-        return "".join(parts)
+            for words, chosen in (("most", order[-SHOWN:].flip(0)), ("least", order[:SHOWN])):
+                parts.append(notebook.line(f"Of {count} samples those that look {words} real to it:"))
+                parts.append(notebook.picture(pictures.grid(samples[chosen], columns=SHOWN), f"{words} real"))
+        return notebook.card("", *parts)
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the critic says before calibration (n,)."""

@@ -134,7 +134,7 @@ class NotebookDisplay(Display):
         self._tell(now=True)
         self._paint()
         if self.newest is not None:
-            self.below.show(self.newest)
+            self.below.show(notebook.picture(self.newest, "samples"))
         self.alone.__exit__(kind, error, trace)
 
     def say(self, message: str) -> None:
@@ -147,7 +147,7 @@ class NotebookDisplay(Display):
         """Show new samples."""
         self.newest = content
         if self.below.due():
-            self.below.show(content)
+            self.below.show(notebook.picture(content, "samples"))
             self.newest = None
 
     def _draw(self, record: Json, progress: float, line: str) -> None:
