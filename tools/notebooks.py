@@ -42,7 +42,10 @@ def read(path: Path) -> NotebookNode:
 def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     """The notebook, run in a folder by a kernel of its own. Raises `CellExecutionError` where a cell fails."""
     run = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", record_timing=False)
-    run.execute(cwd=str(folder))
+    # Sums in one order, whatever the machine; a history of nobody's.
+    run.execute(
+        cwd=str(folder), env={**os.environ, "OMP_NUM_THREADS": "1", "IPYTHONDIR": str(folder / ".ipython")}
+    )
     return notebook
 
 
@@ -83,7 +86,6 @@ def _replaced(text: str) -> str:
 
 
 def main(names: Sequence[Path]) -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums in one order, whatever the machine
     for path in names or sorted(EXAMPLES.glob("*.ipynb")):
         with tempfile.TemporaryDirectory() as folder:
             os.environ["GANVAS_CACHE"] = folder

@@ -110,7 +110,7 @@ class LogRatio:
         if model is not None and count >= 2 * SHOWN:
             samples, labels = model.sample(count), model.labels_at(range(count))
             labels = None if labels is None else labels.to(model.device)
-            order = self(to_floats(model, samples).to(model.device), labels).argsort().cpu()
+            order = self(to_floats(model, samples).to(model.device), labels).argsort(stable=True).cpu()
             for words, chosen in (("most", order[-SHOWN:].flip(0)), ("least", order[:SHOWN])):
                 parts.append(notebook.line(f"Of {count} samples those that look {words} real to it:"))
                 parts.append(notebook.picture(pictures.grid(samples[chosen], columns=SHOWN), f"{words} real"))
