@@ -108,7 +108,6 @@ def job(cells: Cells, steps: int, seconds: float, progress: Progress = silent) -
     for step in range(steps):
         progress("<work>", step, steps)
         cells.now += seconds
-    assert job.__wrapped__  # type: ignore[attr-defined]
 
 
 def test_a_bar_is_drawn_twice_a_second_and_ends_with_the_time_that_it_took(cells: Cells) -> None:

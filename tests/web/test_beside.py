@@ -6,15 +6,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
 
+from ganvas.web.beside import Explorer
+from ganvas.web.serving import server_of
 from tools.browser import Browser, chromium
 
 SCRIPT = """
@@ -40,6 +44,30 @@ sys.stdin.readline()
 third = ganvas.explore(mine, wait=False)
 print(third, third.url, flush=True)
 """
+
+
+def explorer(name: str, colab: bool) -> Explorer:
+    """One that nobody serves."""
+    return Explorer(name, 8051, "token", server_of(None, lambda: None), Future(), colab)
+
+
+def test_a_name_stays_a_name() -> None:
+    shown = explorer('"><script>', False)._repr_html_()
+    assert "<script>" not in shown
+    assert 'src="http://127.0.0.1:8051/?token=token"' in shown
+
+
+def test_colab_is_asked_for_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, dict[str, str]]] = []
+    colab, output = ModuleType("google.colab"), ModuleType("google.colab.output")
+    colab.output = output
+    output.serve_kernel_port_as_iframe = lambda port, **given: asked.append((port, given))
+    for module in (colab, output):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    shown = explorer("fashion", True)
+    shown._ipython_display_()
+    assert asked == [(8051, {"path": "/?token=token", "height": "820"})]
+    assert not hasattr(explorer("fashion", False), "_ipython_display_")
 
 
 class Served(NamedTuple):

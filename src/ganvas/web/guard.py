@@ -57,7 +57,7 @@ class Notebook:
 LOCAL = Notebook(
     "http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview: vscode-file:"
 )
-"""Jupyter on this machine, or behind a tunnel, and VS Code."""
+"""Jupyter on this machine, or behind a tunnel, and VS Code, whose pages have schemes of their own that no `*` would match."""
 COLAB = Notebook(
     "https://colab.research.google.com https://*.googleusercontent.com https://*.colab.dev",
     (".googleusercontent.com", ".colab.dev"),
