@@ -8,11 +8,12 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ganvas import arrays, dist, importers, io, networks, pictures
+from ganvas import arrays, dist, importers, io, networks, notebook, pictures
 from ganvas.checkpoint import check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.device import resolve_device, stream
@@ -32,6 +33,8 @@ CRITIC = "critic."
 """Begins the names of the critic's tensors in a file that holds both."""
 SHOWN = 16
 """Samples that a notebook shows."""
+SHOWN_VALUES = SHOWN * 3 * 64 * 64
+"""Numbers in them at most, so that nobody waits for a cell."""
 BLOCK = 256
 """Latents are drawn so many at a time, each block from a stream of its own: any of them is a block away."""
 
@@ -151,6 +154,14 @@ class ModelInfo:
         return found
 
 
+_known: "WeakValueDictionary[str, Model]" = WeakValueDictionary()
+
+
+def known(mark: str) -> "Model | None":
+    """The model of a hash, where one is in use whose hash was asked for: what lives in a model holds its hash alone."""
+    return _known.get(mark)
+
+
 @dataclass(repr=False)
 class Model:
     """A generator (the EMA one of a run), its critic when there is one, and where they come from."""
@@ -187,12 +198,21 @@ class Model:
     @cached_property
     def hash(self) -> str:
         """Sixteen digits of the SHA-256 of the generator's weights, which stay as they are: counted once."""
-        return hash_of(self.generator)
+        found = hash_of(self.generator)
+        _known[found] = self
+        return found
 
     @property
     def is_packaged(self) -> bool:
         """Whether it came with ganvas."""
         return self.path is not None and PACKAGED in self.path.resolve().parents
+
+    @property
+    def place(self) -> str:
+        """What `load` opens it by: a name or a file; empty for a module of your own."""
+        if self.path is not None and self.is_packaged:
+            return self.path.parent.name
+        return str(self.path or "")
 
     @property
     def device(self) -> torch.device:
@@ -314,17 +334,20 @@ class Model:
         classes = f", {counted(count, 'class', 'classes')}" if count else ""
         trained = f", {self.info.kimg:g} kimg" if self.info.kimg else ""
         source = f", {self.info.source}" if self.info.source else ""
-        source += f", {self.path}" if self.path else ""
+        source += f", {self.place}" if self.path else ""
         critic = ", with its critic" if self.critic is not None else ""
         notes = "".join(f"; {note}" for note in self.info.notes)
         drawn = f"{self.info.name}: z {self.latent_dim} -> {self.shape}"
         return f"Model({drawn}{classes}{trained}{critic}{source}{notes})"
 
-    def _repr_png_(self) -> bytes | None:
-        """What a notebook shows: the first samples."""
-        if len(self.shape) != 3:
-            return None
-        return pictures.png(pictures.grid(self.sample(SHOWN), columns=SHOWN // 2))
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first samples, fewer of large ones."""
+        parts = [notebook.line(repr(self))]
+        if len(self.shape) == 3:
+            count = max(1, min(SHOWN, SHOWN_VALUES // math.prod(self.shape)))
+            drawn = pictures.grid(self.sample(count), columns=min(count, SHOWN // 2))
+            parts.append(notebook.picture(drawn, "samples"))
+        return notebook.card(self.info.name, *parts)
 
     def labels(self, n: int, labels: Sequence[int] | Tensor | None = None) -> Tensor | None:
         """Class numbers (n,) for `sample`: those given, repeated; all classes in turn; None without classes."""

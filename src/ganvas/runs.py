@@ -20,7 +20,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ganvas import io
+from ganvas import io, notebook
 from ganvas.config import Config, read_config, to_dict
 from ganvas.errors import PATH, GanvasError, expect, explain_os_error, printable
 
@@ -166,6 +166,30 @@ class Run:
                 return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
         return None
 
+    @property
+    def previews(self) -> list[Path]:
+        """The pictures of its samples, oldest first: each is named after the kimg that were trained."""
+        found = (path for path in self.samples_path.glob("*.png") if re.fullmatch(r"[0-9]+", path.stem))
+        return sorted(found, key=lambda path: int(path.stem))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: its curves and newest samples."""
+        try:
+            found = self.stats()
+            trained = f"{found[-1]['kimg']:g} kimg" if found else "nothing trained yet"
+            name = self.info.get("data", {}).get("name", "")
+            standing: list[str] = next(
+                (record["verdicts"] for record in reversed(found) if "verdicts" in record), []
+            )
+        except (GanvasError, AttributeError) as error:
+            return notebook.card(f"Run {self.path}", notebook.line(str(error)))
+        words = ", ".join([str(name), trained, f"{len(self.snapshots)} snapshots", *standing])
+        content = next((c for path in reversed(self.previews) if (c := self.picture(path)) is not None), None)
+        parts = [notebook.line(words), curves(found)]
+        if content is not None:
+            parts.append(notebook.picture(content, "the newest samples", 360))
+        return notebook.card(f"Run {self.path}", *parts)
+
     def write_config(self, config: Config, info: io.Json) -> None:
         """Write config.json."""
         io.write_json(
@@ -239,6 +263,31 @@ class Run:
                     if not _is_number(record.get("kimg")) or record["kimg"] <= kimg + 1e-9
                 ]
                 io.write_bytes(self.path / name, "".join(line + "\n" for line in kept).encode())
+
+
+def short_name(name: str) -> str:
+    """`G` and `D` for the losses of the two players, else the name: `loss_encoder` is `encoder`."""
+    return {"loss_generator": "G", "loss_critic": "D"}.get(name, name.removeprefix("loss_"))
+
+
+def curves(found: Sequence[io.Json]) -> str:
+    """Lines of statistics as curves in HTML; empty for fewer than two."""
+
+    def of(title: str, names: Mapping[str, str]) -> str:
+        lines = {
+            shown: points
+            for name, shown in names.items()
+            if (points := [(record["kimg"], record[name]) for record in found if name in record])
+        }
+        return notebook.curves(title, lines)
+
+    names = dict.fromkeys(name for record in found for name in record)
+    parts = (
+        of("losses", {name: short_name(name) for name in names if name.startswith("loss_")}),
+        of("logits of the critic", {name: name.removesuffix("_logits") for name in names if name.endswith("_logits")}),
+        of("distance to the data", {"energy": "energy"}),
+    )  # fmt: skip
+    return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(parts)}</div>' if any(parts) else ""
 
 
 def records(lines: Iterable[Any]) -> list[io.Json]:

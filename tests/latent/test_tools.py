@@ -23,7 +23,7 @@ def test_every_example_of_the_page_runs(
     """From top to bottom in one interpreter, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 5
+    assert len(examples) == 6
     names: dict[str, Any] = {}
     for example in examples:
         exec(compile(example, "docs/python.md", "exec"), names)
@@ -91,9 +91,8 @@ def test_reprs_are_short_and_pictures_are_shown(model: ganvas.Model) -> None:
         assert len(repr(each)) < 700
     assert isinstance(direction, Direction)
     assert "\n" not in repr(model)
-    shown = model._repr_png_()
-    assert shown is not None
-    assert shown.startswith(b"\x89PNG")
-    assert ganvas.open_space(model)._repr_png_() == shown
+    shown = model._repr_html_()
+    assert "data:image/webp;base64," in shown
+    assert shown in ganvas.open_space(model)._repr_html_()
     points = ganvas.wrap(torch.nn.Linear(4, 2), latent_dim=4)
-    assert points._repr_png_() is None
+    assert "data:image" not in points._repr_html_()

@@ -65,8 +65,11 @@ def test_mistakes_are_said_before_anything_is_served(small: Renderer) -> None:
     with pytest.raises(GanvasError, match="give a Model its images by real="):
         ganvas.explore(small.model, data="digits")
 
-    async def in_a_notebook() -> None:
+    with pytest.raises(GanvasError, match=r"Type: ganvas explore MODEL --host 0\.0\.0\.0"):
+        ganvas.explore(small.model, host="0.0.0.0", wait=False)
+
+    async def in_a_loop() -> None:
         serve(Source(small))
 
-    with pytest.raises(GanvasError, match="type: ganvas explore MODEL"):
-        asyncio.run(in_a_notebook())
+    with pytest.raises(GanvasError, match=r"ganvas\.explore\(model, wait=False\)"):
+        asyncio.run(in_a_loop())

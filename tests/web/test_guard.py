@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from ganvas.web.guard import COOKIE, LARGEST_BODY, Guard
+from ganvas.web.guard import COLAB, LARGEST_BODY, LOCAL, Guard, Notebook
+
+COOKIE = "ganvas-token-80"
+"""Of the port that most requests here name."""
 
 Message = MutableMapping[str, Any]
 
@@ -29,7 +32,7 @@ async def inner(scope: Message, receive: Any, send: Any) -> None:
 
 def ask(
     token: str | None, *, kind: str = "http", query: str = "", bodies: tuple[int, ...] = (0,), app: Any = inner,
-    **headers: str,
+    notebook: Notebook | None = None, path: str = "/", **headers: str,
 ) -> list[Message]:  # fmt: skip
     """What the server says to a request."""
     sent: list[Message] = []
@@ -51,9 +54,9 @@ def ask(
         for each in v.split("\n")
     ]
     scope = {
-        "type": kind, "method": "GET", "path": "/", "query_string": query.encode("latin-1"), "headers": raw
+        "type": kind, "method": "GET", "path": path, "query_string": query.encode("latin-1"), "headers": raw
     }  # fmt: skip
-    asyncio.run(Guard(app, token)(scope, receive, send))
+    asyncio.run(Guard(app, token, notebook)(scope, receive, send))
     return sent
 
 
@@ -81,6 +84,94 @@ def test_elsewhere_the_token_is_needed_once() -> None:
     assert cookie.startswith(f"{COOKIE}=secret")
     assert "HttpOnly" in cookie
     assert status(ask("secret", host="box:80", cookie=cookie.split(";")[0])) == 200
+
+
+def test_each_port_has_a_cookie_of_its_own() -> None:
+    """Two servers at one host would else lose each other's pages."""
+    assert status(ask("secret", host="box:81", cookie=f"{COOKIE}=secret")) == 403
+    assert status(ask("secret", host="box:81", cookie=f"{COOKIE}=other; ganvas-token-81=secret")) == 200
+
+
+FRAMED = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "iframe"}
+
+
+def test_a_notebook_frames_the_page_with_its_token() -> None:
+    for site in ("cross-site", "same-site"):
+        said = ask("secret", notebook=LOCAL, query="token=secret", sec_fetch_site=site, **FRAMED)
+        assert status(said) == 200
+        headers = dict(said[0]["headers"])
+        assert b"x-frame-options" not in headers
+        framers = headers[b"content-security-policy"].decode().partition("frame-ancestors ")[2].split()
+        assert {"http://localhost:*", "http://127.0.0.1:*", "vscode-webview:"} < set(framers)
+        assert all(
+            each.startswith("vscode-") or each.split("//")[1] in ("localhost:*", "127.0.0.1:*")
+            for each in framers
+        )
+    for refused in (
+        ask("secret", notebook=LOCAL),
+        ask("secret", notebook=LOCAL, query="token=wrong", sec_fetch_site="same-site", **FRAMED),
+        ask(
+            "secret",
+            notebook=LOCAL,
+            query="token=secret",
+            path="/thumb/1.png",
+            sec_fetch_site="same-site",
+            **FRAMED,
+        ),
+        ask("secret", query="token=secret", sec_fetch_site="same-site", **FRAMED),
+        ask(None, notebook=LOCAL, query="token=secret", sec_fetch_site="same-site", sec_fetch_dest="image"),
+        ask("secret", notebook=LOCAL, query="token=secret", origin="http://localhost:8888"),
+    ):
+        assert status(refused) == 403
+    assert status(ask("secret", notebook=LOCAL, query="token=secret", host="evil.example")) == 400
+    own = {"sec_fetch_site": "same-origin", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"}
+    assert status(ask("secret", notebook=LOCAL, path="/thumb/1.png", **own)) == 200, (
+        "a frame is sent no cookie"
+    )
+    assert (
+        ask("secret", kind="websocket", notebook=LOCAL, path="/_nicegui_ws/", origin="http://127.0.0.1:80")[
+            0
+        ]["type"]
+        == "websocket.accept"
+    )
+    assert (
+        ask("secret", kind="websocket", notebook=LOCAL, path="/_nicegui_ws/", origin="http://localhost:8888")[
+            0
+        ]["type"]
+        == "websocket.close"
+    )
+
+
+def test_colabs_proxy_is_answered_under_its_names_alone() -> None:
+    proxied = {"host": "8080-m-s-1.prod.colab.dev", "origin": "https://1-colab.googleusercontent.com"}
+    assert status(ask("secret", notebook=COLAB, query="token=secret", **proxied)) == 200
+    assert (
+        status(ask("secret", notebook=COLAB, query="token=secret", **{**proxied, "host": "localhost:80"}))
+        == 200
+    )
+    assert status(ask("secret", notebook=COLAB, **proxied)) == 403
+    assert (
+        status(
+            ask(
+                "secret",
+                notebook=COLAB,
+                query="token=secret",
+                **{**proxied, "host": "colab.dev.evil.example"},
+            )
+        )
+        == 400
+    )
+    assert (
+        status(
+            ask(
+                "secret",
+                notebook=COLAB,
+                query="token=secret",
+                **{**proxied, "origin": "https://evilcolab.dev"},
+            )
+        )
+        == 403
+    )
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])

@@ -57,20 +57,8 @@ def run(
     if json:
         print(json_module.dumps({"out": str(path), **report}))
         return
-    print(describe(ratio))
+    print("\n".join(ratio.report.words()))
     print(f"-> {path}, {plot}")
-
-
-def describe(ratio: "LogRatio") -> str:
-    """The report in words."""
-    r = ratio.report
-    lines = [
-        f"{r.critic} critic, {r.method} map, {r.real:,} held-out real and {r.fake:,} generated samples",
-        f"AUC {r.auc:.3f} ± {r.auc_error:.3f} (0.5: cannot tell them apart), log loss {r.log_loss:.3f} (0.693: knows nothing)",
-        f"calibration error {r.ece:.3f}, effective sample size {r.ess:.1%}, "
-        f"KL(data | generator) at least {max(0.0, r.kl):.2f} nats",
-    ]
-    return "\n".join([*lines, *(f"warning: {each}" for each in r.warnings)])
 
 
 def _plot(ratio: "LogRatio") -> Any:

@@ -113,6 +113,7 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
     from rich.console import Console
 
     from ganvas.cli._shared import Column, table
+    from ganvas.metrics.rows import cells
 
     console = Console()
     if not found.rows:
@@ -137,28 +138,15 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
         )
     if notes:
         console.print("; ".join(notes), highlight=False, style="dim", soft_wrap=True)
-    floor_n = max(row.floor_n for row in found.rows)
-    beside = 0 < floor_n < first.n
-    columns = [
-        Column("metric", left=True), Column("value"), Column("±", drop=2),
-        *([Column(f"at N={floor_n:,}", drop=1)] if beside else []),
-        *([Column(f"floor (N={floor_n:,})", drop=1)] if floor_n else []),
-        Column("better", left=True, drop=3), *([Column("before")] if earlier else []),
-    ]  # fmt: skip
-    cells = []
-    for row in found.rows:
-        old = earlier.get(row.metric)
-        cells.append([
-            row.label, f"{row.value:.4g}", "" if row.error is None else f"{row.error:.2g}",
-            *([_figure(row.at_floor_n)] if beside else []), *([_figure(row.floor)] if floor_n else []),
-            row.better, *([_figure(old)] if earlier else []),
-        ])  # fmt: skip
-    table(columns, cells)
+    heads, rows = cells(found.rows)
+    drops = {"metric": 0, "value": 0, "±": 2, "better": 3}
+    columns = [Column(head, head in ("metric", "better"), drops.get(head, 1)) for head in heads]
+    if earlier:
+        columns.append(Column("before"))
+        old = [earlier.get(row.metric) for row in found.rows]
+        rows = [[*row, "" if value is None else f"{value:.4g}"] for row, value in zip(rows, old, strict=True)]
+    table(columns, rows)
     for name, why in found.skipped.items():
         console.print(f"{name} left out: {why}", highlight=False, style="dim", soft_wrap=True)
     for warning in found.warnings:
         console.print(f"warning: {warning}", highlight=False, style="yellow", soft_wrap=True)
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"

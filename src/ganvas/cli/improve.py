@@ -47,7 +47,6 @@ def run(
     """
     from ganvas import io, pictures
     from ganvas.cli import _shared
-    from ganvas.cli.calibrate import describe
     from ganvas.model import load
     from ganvas.sampling.improve import improve_model, save, written
     from ganvas.sampling.store import home_of
@@ -76,7 +75,7 @@ def run(
     if json:
         print(json_module.dumps({**document, "folder": str(shown)}))
         return
-    print(describe(improved.ratio))
+    print("\n".join(improved.ratio.report.words()))
     _table(found)
     print("\n".join(found.words))
     print(
@@ -87,20 +86,11 @@ def run(
 
 def _table(found: "Improvement") -> None:
     from ganvas.cli._shared import Column, table
-    from ganvas.sampling.improve import MEASURES
 
-    columns = [Column("sampler", left=True), Column("forwards", drop=3)]
-    columns += [Column(name, drop=drop) for name, drop in zip(MEASURES, (0, 1, 2, 4), strict=True)]
-    rows, bold = [], []
-    for row in found.rows:
-        if row.failed:
-            rows.append([row.setting.label, "failed", *[""] * len(MEASURES)])
-            continue
-        if row is found.best:
-            bold.append(len(rows))
-        cells = [f"{row.values[name]:.3f} ± {row.errors[name]:.3f}" for name in MEASURES]
-        rows.append([row.setting.label, f"{row.cost:.3g}", *cells])
-    table(columns, rows, bold)
+    heads, rows = found.cells()
+    drops = (0, 3, 0, 1, 2, 4)
+    columns = [Column(name, left=not i, drop=drops[i]) for i, name in enumerate(heads)]
+    table(columns, rows, [i for i, row in enumerate(found.rows) if row is found.best])
     for row in found.rows:
         if row.failed:
             print(f"{row.setting.label} failed: {row.failed}")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ganvas import arrays, io
+from ganvas import arrays, io, notebook, pictures
 from ganvas.checkpoint import is_hash
 from ganvas.device import stream
 from ganvas.errors import GanvasError
@@ -22,10 +22,15 @@ from ganvas.latent.attributes import attributes
 from ganvas.latent.finders import finders
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace, open_space, spaces
-from ganvas.model import Model
+from ganvas.model import SHOWN_VALUES, Model, known
 
 EFFECT_SAMPLES = 128
 COST_SIGMAS = 2.0
+STRENGTHS = (-4.0, -2.0, 0.0, 2.0, 4.0)
+STRIP = 400
+"""Pixels that they are drawn over."""
+SHOWN = 8
+"""Directions that a notebook shows of a list."""
 CONTROLS = 32
 """Random directions that the effect of others is compared with."""
 
@@ -70,6 +75,46 @@ class Direction:
     made: Mapping[str, Any] = field(default_factory=dict)
     """How it came to be: seed, options, version of ganvas."""
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a sample moved along it, where its model is in use."""
+        return Directions([self])._repr_html_()
+
+
+class Directions(list[Direction]):
+    """Several of them, which a notebook shows below each other."""
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for each in self[:SHOWN]:
+            words = f"{each.space}, by {each.method}: one sigma is {each.effect:.2f} mean distances of two samples"
+            words += (
+                f"; mostly {most}"
+                if (most := max(each.effects, key=lambda k: abs(each.effects[k]), default=""))
+                else ""
+            )
+            parts.append(notebook.card(each.name, notebook.line(words), _strip(each)))
+        if len(self) > SHOWN:
+            parts.append(notebook.line(f"and {len(self) - SHOWN} more"))
+        return "".join(parts)
+
+
+@torch.no_grad()
+def _strip(direction: Direction) -> str:
+    """The first sample at `STRENGTHS` along a direction, as HTML; in words where its model is not in use, or is slow."""
+    model = known(direction.model)
+    if model is None:
+        return notebook.line(f"of a model that is not open here ({direction.model})")
+    if len(model.shape) != 3 or len(STRENGTHS) * math.prod(model.shape) > SHOWN_VALUES:
+        return notebook.line("its samples are too large to be drawn here: ganvas.edit draws them")
+    space = open_space(model, direction.space)
+    points = space.numbered(1).expand(len(STRENGTHS), *space.shape)
+    moved = edit(space, points, direction, torch.tensor(STRENGTHS))
+    labels = space.labels(1, None)
+    drawn = space.decode(moved, None if labels is None else labels.expand(len(STRENGTHS)))
+    picture = pictures.grid(model.to_data(drawn).cpu(), columns=len(STRENGTHS), min_width=STRIP)
+    heads = ", ".join(f"{strength:g}" for strength in STRENGTHS)
+    return notebook.line(f"at {heads} sigmas:") + notebook.picture(picture, direction.name)
+
 
 def find(
     space: LatentSpace, method: str, count: int = 8, seed: int = 0, see: Perception = pyramid
@@ -102,7 +147,7 @@ def named(
         )
         for i, (v, s) in enumerate(zip(vectors, scores, strict=True))
     ]
-    return [measured(space, each, see) for each in raw]
+    return Directions(measured(space, each, see) for each in raw)
 
 
 @torch.no_grad()

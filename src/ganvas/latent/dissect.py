@@ -22,6 +22,7 @@ from ganvas.latent.space import LatentSpace
 from ganvas.latent.supervised import scores_of
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
+from ganvas.notebook import shown
 from ganvas.registry import did_you_mean
 from ganvas.types import Progress, silent
 
@@ -352,6 +353,7 @@ class Switching:
         )
 
 
+@shown
 def switch(
     space: LatentSpace,
     concept: str = CRITIC_SCORE,

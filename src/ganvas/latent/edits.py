@@ -13,6 +13,7 @@ from ganvas.latent.directions import Direction
 from ganvas.latent.space import LatentSpace, open_space
 from ganvas.latent.supervised import from_attribute
 from ganvas.model import Model
+from ganvas.notebook import shown
 from ganvas.types import Progress, silent
 
 
@@ -36,6 +37,7 @@ class Edit:
     """Samples of the terms of a sum and of its result, uint8 (t + 1, C, H, W)."""
 
 
+@shown
 def draw_edit(
     model: Model,
     direction: Direction | None = None,

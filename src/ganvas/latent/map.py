@@ -26,6 +26,7 @@ from ganvas.latent.statistics import intrinsic_dimension, participation
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.networks import from_uint8
+from ganvas.notebook import shown
 from ganvas.types import Progress, silent
 
 Array = NDArray[np.float64]
@@ -132,6 +133,7 @@ def place(features: Array, method: Method, seed: int = 0) -> Array:
     )
 
 
+@shown
 def draw_map(
     space: LatentSpace,
     n: int = 3000,

@@ -13,7 +13,7 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
 
-from ganvas import arrays
+from ganvas import arrays, notebook
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
 from ganvas.latent.critic import CriticScorer, scorer_of
@@ -65,9 +65,9 @@ class LatentSpace:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, points {self.shape}, of {self.model!r})"
 
-    def _repr_png_(self) -> bytes | None:
+    def _repr_html_(self) -> str:
         """What a notebook shows: samples of the model."""
-        return self.model._repr_png_()
+        return notebook.card(f"{self.name}: points {self.shape}", self.model._repr_html_())
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""

@@ -19,7 +19,7 @@ from ganvas.errors import PATH, GanvasError, expect
 from ganvas.latent import directions, supervised
 from ganvas.latent import invert as inversion
 from ganvas.latent import map as maps
-from ganvas.latent.directions import Direction
+from ganvas.latent.directions import Direction, Directions
 from ganvas.latent.encoder import encode, train_encoder
 from ganvas.latent.invert import Inversion
 from ganvas.latent.learned import learn
@@ -27,6 +27,7 @@ from ganvas.latent.map import Map
 from ganvas.latent.paths import equal_steps, geodesic, step_lengths, style_mixing, through, variation
 from ganvas.latent.space import LatentSpace, open_space
 from ganvas.model import Model
+from ganvas.notebook import shown
 from ganvas.types import Progress, silent
 
 Kind = Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"]
@@ -86,6 +87,7 @@ def space_of(model: Model | LatentSpace, space: str | None = None) -> LatentSpac
     return open_space(model, space)
 
 
+@shown
 def walk(
     model: Model | LatentSpace, *, kind: Kind = "auto", keys: int = 4, frames: int = 60, loop: bool = False,
     equal: bool = False, labels: Sequence[int] | Tensor | None = None, layers: int = 3, seed: int = 0,
@@ -155,6 +157,7 @@ def check_method(method: str, attribute: str | None, scores: str | File | None) 
         )
 
 
+@shown
 def find_directions(
     model: Model | LatentSpace,
     method: str = "pca",
@@ -181,9 +184,9 @@ def find_directions(
     check_method(method, attribute, scores)
     where = space_of(model, space)
     if scores is not None:
-        return [supervised.from_scores(where, File(scores), keep, samples, seed)]
+        return Directions([supervised.from_scores(where, File(scores), keep, samples, seed)])
     if attribute is not None:
-        return [supervised.from_attribute(where, attribute, keep, samples, seed)]
+        return Directions([supervised.from_attribute(where, attribute, keep, samples, seed)])
     if method == "learned":
         path = None if state is None else File(state)
         hear = partial(progress, "learning directions")
@@ -208,6 +211,7 @@ def edit(
     return torch.stack([where.model.to_data(row).cpu() for row in rows], 1)
 
 
+@shown
 def invert(
     model: Model | LatentSpace,
     images: Any,

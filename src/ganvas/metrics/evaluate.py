@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import arrays, dist
+from ganvas import arrays, dist, notebook, pictures
 from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, load_dataset, toy
@@ -24,9 +24,10 @@ from ganvas.metrics.base import Inputs, Value, better, metrics
 from ganvas.metrics.frechet import frechet
 from ganvas.metrics.path_length import PairedSpace, path_length
 from ganvas.metrics.resample import in_shares, pick
-from ganvas.metrics.rows import Row
-from ganvas.model import Model, is_packaged, load
+from ganvas.metrics.rows import Row, cells
+from ganvas.model import SHOWN, Model, is_packaged, load
 from ganvas.model_data import load_data_of
+from ganvas.notebook import shown
 from ganvas.types import Progress
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -51,7 +52,7 @@ OF_COPIES = {"authenticity", "data-copying"}
 """Figures that are about the very data that a model was trained on."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Evaluation:
     """What `evaluate` found."""
 
@@ -59,14 +60,32 @@ class Evaluation:
     skipped: dict[str, str]
     """Metric -> why it was left out."""
     warnings: list[str]
-    inputs: Inputs = field(repr=False)
-    samples: Tensor | None = field(default=None, repr=False)
+    inputs: Inputs
+    samples: Tensor | None = None
     """The fakes, when they were few enough to keep."""
-    reference: Dataset | None = field(default=None, repr=False)
+    reference: Dataset | None = None
     held_out: int = 0
     """Real samples that are no part of the reference: nobody trained on them, and they score the floor."""
     notes: tuple[str, ...] = ()
     """What was done to the pictures of the fakes and of the reference."""
+
+    def __repr__(self) -> str:
+        """One line of all figures."""
+        return f"Evaluation({', '.join(f'{row.metric} {row.value:.4g}' for row in self.rows)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the figures, and the first samples."""
+        parts = [] if not self.rows else [notebook.table(*cells(self.rows))]
+        if self.rows:
+            row = self.rows[0]
+            words = f"{row.n:,} samples (seed {row.seed}) against {row.reference_n:,} of {row.reference}, "
+            words += f"features {row.extractor}"
+            parts = [notebook.line(words), *parts]
+        parts += [notebook.line(f"{name} left out: {why}") for name, why in self.skipped.items()]
+        parts += [notebook.line(f"warning: {each}") for each in self.warnings]
+        if self.samples is not None and self.samples.dim() == 4:
+            parts.append(notebook.picture(pictures.grid(self.samples[:SHOWN], columns=SHOWN // 2), "samples"))
+        return notebook.card(f"Evaluation of {self.rows[0].source}" if self.rows else "Evaluation", *parts)
 
     def __getitem__(self, metric: str) -> float:
         """The value of one metric."""
@@ -77,6 +96,7 @@ class Evaluation:
         raise KeyError(f"{metric}: {why}")
 
 
+@shown
 def evaluate(
     fake: Fakes,
     real: Reals | None = None,

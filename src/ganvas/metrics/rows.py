@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 
+from ganvas import notebook
 from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 from ganvas.io import Json, read_json
@@ -52,6 +54,10 @@ class Row:
             return "FID" if protocol == "tf1" else f"FID ({protocol})"
         return self.metric
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook.table(*cells([self]))
+
     def to_json(self) -> Json:
         """Plain values; what is not finite becomes text, which JSON has room for."""
         return {k: str(v) if isinstance(v, float) and v - v != 0 else v for k, v in asdict(self).items()}
@@ -67,6 +73,30 @@ class Row:
             return from_dict(Row, {"better": better(str(fixed.get("metric"))), **fixed}, "row")
         except (TypeError, ValueError, AttributeError, GanvasError) as error:
             raise GanvasError(f"This is no row of ganvas eval: {error}") from error
+
+
+def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """The heads and the rows of a table of figures, which have samples and floor in common."""
+
+    def written(value: float | None, digits: int = 4) -> str:
+        return "" if value is None else f"{value:.{digits}g}"
+
+    floor_n = max(row.floor_n for row in rows)
+    beside = 0 < floor_n < rows[0].n
+    heads = ["metric", "value", "±", f"at N={floor_n:,}", f"floor (N={floor_n:,})", "better"]
+    kept = [True, True, True, beside, bool(floor_n), True]
+    found = [
+        [
+            row.label,
+            written(row.value),
+            written(row.error, 2),
+            written(row.at_floor_n),
+            written(row.floor),
+            row.better,
+        ]
+        for row in rows
+    ]
+    return list(compress(heads, kept)), [list(compress(row, kept)) for row in found]
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -2,7 +2,6 @@
 
 import html
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -124,7 +123,7 @@ def write_report(run: Run) -> Path:
         trained_on, held_out = int(data["trained_on"]), int(data["held_out"])
     except (KeyError, TypeError, ValueError) as error:
         raise GanvasError(f"{run.config_path} is damaged, no report is made of it: {error!r}.") from error
-    samples = sorted(p for p in run.samples_path.glob("*.png") if re.fullmatch(r"[0-9]+", p.stem))
+    samples = run.previews
     shown = (
         [samples[round(i * (len(samples) - 1) / 5)] for i in range(min(6, len(samples)))] if samples else []
     )

@@ -17,12 +17,14 @@ from ganvas.features import Extractor, classifier, open_extractor
 from ganvas.latent import LatentZ
 from ganvas.model import Model
 from ganvas.model_data import classifier_of, load_data_of
+from ganvas.notebook import shown
 from ganvas.sampling.calibration import Method
 from ganvas.sampling.critics import FeatureCritic
 from ganvas.sampling.ratio import LEAST_REAL, LogRatio, Which, fit_ratio
 from ganvas.types import Progress
 
 
+@shown
 def calibrate_model(
     model: Model,
     data: str | None = None,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import arrays, io
+from ganvas import arrays, io, notebook, pictures
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, Features, embed
@@ -19,8 +19,9 @@ from ganvas.features.stats import moments
 from ganvas.metrics.base import Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
+from ganvas.notebook import shown
 from ganvas.sampling.held_out import calibrate_model, guided_by, independent_extractor
-from ganvas.sampling.ratio import LogRatio, Which
+from ganvas.sampling.ratio import SHOWN, LogRatio, Which
 from ganvas.sampling.rejection import MOST_BUDGET
 from ganvas.sampling.settings import Setting, settings
 from ganvas.types import Progress
@@ -46,7 +47,7 @@ class Outcome:
     """Why it could not be measured."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Improvement:
     """What `improve` found."""
 
@@ -60,8 +61,40 @@ class Improvement:
     objective: str
     helps: bool
     words: list[str]
-    samples: tuple[Tensor, Tensor] = field(repr=False, default=(torch.empty(0), torch.empty(0)))
+    samples: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
     """64 of before and after."""
+
+    def __repr__(self) -> str:
+        """What it recommends."""
+        return f"Improvement({self.words[0] if self.words else self.best.setting.label})"
+
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """The heads and the rows of a table of all settings."""
+        rows = [
+            [
+                row.setting.label, f"{row.cost:.3g}",
+                *(f"{row.values[name]:.3f} ± {row.errors[name]:.3f}" for name in MEASURES),
+            ]
+            if not row.failed
+            else [row.setting.label, "failed", *[""] * len(MEASURES)]
+            for row in self.rows
+        ]  # fmt: skip
+        return ["sampler", "forwards", *MEASURES], rows
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the recommendation, samples before and after, all settings."""
+        parts = [notebook.line(each) for each in self.words]
+        if all(each.dim() == 4 and len(each) for each in self.samples):
+            for when, row, samples in zip(
+                ("Before", "After"), (self.before, self.after), self.samples, strict=True
+            ):
+                parts.append(notebook.line(f"{when}, {row.setting.label}:"))
+                parts.append(notebook.picture(pictures.grid(samples[: 2 * SHOWN].cpu(), columns=SHOWN), when))
+        parts.append(notebook.table(*self.cells()))
+        parts += [
+            notebook.line(f"{row.setting.label} failed: {row.failed}") for row in self.rows if row.failed
+        ]
+        return notebook.card("Improvement", *parts)
 
 
 class Evaluator:
@@ -92,7 +125,7 @@ class Evaluator:
         return values, errors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Improved:
     """An `Improvement` with what it was found by, as `save` keeps it."""
 
@@ -102,7 +135,14 @@ class Improved:
     about: Mapping[str, Any]
     """data, budget, n, seed, the id of the extractor that measured, and on how many real samples (`real`)."""
 
+    def __repr__(self) -> str:
+        return repr(self.found)
 
+    def _repr_html_(self) -> str:
+        return self.found._repr_html_()
+
+
+@shown
 def improve_model(
     model: Model,
     data: str | None = None,
@@ -146,6 +186,7 @@ def _check(budget: int, n: int, objective: str) -> None:
         raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
 
 
+@shown
 def improve(
     model: Model,
     ratio: LogRatio,

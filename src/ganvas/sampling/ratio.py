@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ganvas import arrays, dist, io
+from ganvas import arrays, dist, io, notebook, pictures
 from ganvas.checkpoint import is_hash, rebuild
 from ganvas.config import to_dict
 from ganvas.device import stream
@@ -17,7 +17,8 @@ from ganvas.errors import GanvasError, counted, expect
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import CriticScorer, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
-from ganvas.model import Model
+from ganvas.model import SHOWN_VALUES, Model, known
+from ganvas.notebook import shown
 from ganvas.sampling.base import BATCH
 from ganvas.sampling.calibration import Calibration, Method, Reliability, calibrate
 from ganvas.sampling.critics import (
@@ -33,6 +34,8 @@ Which = Literal["auto", "own", "fresh", "features"]
 LEAST_REAL = 100
 """Held-out real samples below which a calibration is refused."""
 FEW_REAL = 500
+SHOWN = 8
+"""Samples in a row that a notebook shows."""
 
 
 @dataclass
@@ -57,6 +60,25 @@ class Report:
     curve: list[tuple[float, float, int]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def words(self) -> list[str]:
+        """The report in words, line by line."""
+        return [
+            f"{self.critic} critic, {self.method} map, {self.real:,} held-out real and {self.fake:,} generated samples",
+            f"AUC {self.auc:.3f} ± {self.auc_error:.3f} (0.5: cannot tell them apart), "
+            f"log loss {self.log_loss:.3f} (0.693: knows nothing)",
+            f"calibration error {self.ece:.3f}, effective sample size {self.ess:.1%}, "
+            f"KL(data | generator) at least {max(0.0, self.kl):.2f} nats",
+            *(f"warning: {each}" for each in self.warnings),
+        ]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the words, and how often the critic is right."""
+        points = [(said, found) for said, found, _ in self.curve]
+        drawn = notebook.curves(
+            "found share of real", {"found": points, "perfect": [(0.0, 0.0), (1.0, 1.0)]}, "predicted"
+        )
+        return notebook.card("Calibration", *map(notebook.line, self.words()), drawn)
+
 
 class LogRatio:
     """(float samples, labels) -> log p_data / p_G (n,), differentiable. Made by `fit_ratio` or `LogRatio.load`."""
@@ -73,6 +95,26 @@ class LogRatio:
 
     def __call__(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.calibration(self.logits(samples, labels))
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"LogRatio({self.report.words()[0]}, AUC {self.report.auc:.3f}, of model {self.model})"
+
+    @torch.no_grad()
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the report, and the samples that look least and most real to it, where the model is in use."""
+        parts, model = [self.report._repr_html_()], known(self.model)
+        count = (
+            0 if model is None or len(self.shape) != 3 else min(BATCH, SHOWN_VALUES // math.prod(self.shape))
+        )
+        if model is not None and count >= 2 * SHOWN:
+            samples, labels = model.sample(count), model.labels_at(range(count))
+            labels = None if labels is None else labels.to(model.device)
+            order = self(to_floats(model, samples).to(model.device), labels).argsort(stable=True).cpu()
+            for words, chosen in (("most", order[-SHOWN:].flip(0)), ("least", order[:SHOWN])):
+                parts.append(notebook.line(f"Of {count} samples those that look {words} real to it:"))
+                parts.append(notebook.picture(pictures.grid(samples[chosen], columns=SHOWN), f"{words} real"))
+        return notebook.card("", *parts)
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the critic says before calibration (n,)."""
@@ -168,6 +210,7 @@ def _labels(labels: Any, samples: Tensor, model: Model) -> Tensor:
     return found.to(samples.device)
 
 
+@shown
 def fit_ratio(
     space: LatentSpace,
     real: Any,

@@ -21,7 +21,7 @@ from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
 from ganvas.training import gan as gan
 from ganvas.training import state
-from ganvas.training.display import Display
+from ganvas.training.display import Display, open_display
 from ganvas.training.hints import hints
 from ganvas.training.loop import Loop, Result
 from ganvas.training.method import DataSpec, Method, check_split, methods
@@ -86,7 +86,7 @@ def train(
                     if taken_over := held.enter_context(run.locked()):
                         notes.append(taken_over)
             run = Run(Path(dist.share(path)))
-            display = held.enter_context(Display(quiet=quiet or dist.rank() > 0))
+            display = held.enter_context(open_display(quiet=quiet or dist.rank() > 0))
             loop = Loop(run, dataset, display, config)
             if dist.rank() == 0:
                 if resume is not None:  # only now: what cannot go on is left as it was

@@ -1,5 +1,6 @@
-"""What a person sees while a run trains: a live line on a terminal, a plain line now and then elsewhere."""
+"""What a person sees while a run trains: a live line on a terminal, curves in a notebook, a plain line now and then elsewhere."""
 
+import html
 import sys
 import time
 from collections.abc import Sequence
@@ -8,17 +9,18 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ganvas import notebook
 from ganvas.errors import printable
 from ganvas.io import Json
 from ganvas.report.verdicts import Verdict
+from ganvas.runs import curves, short_name
 
 PLAIN_SECONDS = 15.0
 """Between two lines when the output is not a terminal, and between two lines of verdicts anywhere."""
 
 
-def _short(name: str) -> str:
-    """`G` and `D` for the losses of the two players, else the name: `loss_encoder` is `encoder`."""
-    return {"loss_generator": "G", "loss_critic": "D"}.get(name, name.removeprefix("loss_"))
+LINES = 8
+"""The newest of what was said that a notebook keeps in sight."""
 
 
 class Display:
@@ -79,19 +81,27 @@ class Display:
             [
                 f"{record['kimg']:.1f} kimg",
                 f"{record['images_per_second']:.0f} img/s",
-                " ".join(f"{_short(name)} {record[name]:.2f}" for name in record if name.startswith("loss_")),
+                " ".join(
+                    f"{short_name(name)} {record[name]:.2f}" for name in record if name.startswith("loss_")
+                ),
             ]
         )
         if logits := [f"{record[name]:+.2f}" for name in record if name.endswith("_logits")]:
             line += f"  logits {' / '.join(logits)}"
         if self.standing:
             line += f"  {', '.join(self.standing)}"
+        self._draw(record, progress, line)
+        return new
+
+    def picture(self, content: bytes) -> None:
+        """New samples, as a PNG: shown where there is room for a picture."""
+
+    def _draw(self, record: Json, progress: float, line: str) -> None:
         self.progress.update(self.task, completed=progress, line=line)
         now = time.monotonic()
         if not self.live and now - self.last_plain >= PLAIN_SECONDS:
             self.last_plain = now
             self.say(f"{progress:4.0%}  {line}")
-        return new
 
     def _tell(self, now: bool = False) -> None:
         """Say the verdicts that began and ended since the last time."""
@@ -99,3 +109,60 @@ class Display:
             self.last_verdicts = time.monotonic()
             self.say(" | ".join(self.pending))
             self.pending = []
+
+
+class NotebookDisplay(Display):
+    """Shows the same in a notebook's cell: a bar, curves, what was said, and the newest samples."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.began, self.share, self.line = time.monotonic(), 0.0, "starting"
+        self.said: list[str] = []
+        self.records: list[Json] = []
+        self.top, self.below = notebook.Piece(), notebook.Piece()
+        self.newest: bytes | None = None
+        self.alone = notebook.alone()
+
+    def __enter__(self) -> "NotebookDisplay":
+        self.alone.__enter__()
+        self._paint()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tell(now=True)
+        self._paint()
+        if self.newest is not None:
+            self.below.show(notebook.picture(self.newest, "samples"))
+        self.alone.__exit__(kind, error, trace)
+
+    def say(self, message: str) -> None:
+        """Say a line below the curves."""
+        self.said = [*self.said, printable(message)][-LINES:]
+        if self.top.due():
+            self._paint()
+
+    def picture(self, content: bytes) -> None:
+        """Show new samples."""
+        self.newest = content
+        if self.below.due():
+            self.below.show(notebook.picture(content, "samples"))
+            self.newest = None
+
+    def _draw(self, record: Json, progress: float, line: str) -> None:
+        self.records.append(record)
+        self.share, self.line = progress, line
+        if self.top.due():
+            self._paint()
+
+    def _paint(self) -> None:
+        gone = notebook.seconds(time.monotonic() - self.began)
+        words = f"{self.share:.0%} &nbsp; {html.escape(self.line)} {gone}"
+        said = "".join(map(notebook.line, self.said))
+        self.top.show(f"{notebook.bar(self.share, words)}{curves(self.records)}{notebook.card('', said)}")
+
+
+def open_display(quiet: bool = False) -> Display:
+    """The display that fits where Python runs."""
+    return NotebookDisplay() if not quiet and notebook.is_notebook() else Display(quiet)

@@ -276,8 +276,9 @@ class Loop:
             return
         model = self._model({})
         count = PREVIEWS if self.dataset.is_images else 20 * PREVIEWS
-        picture = pictures.draw(model.sample(count, seed=self.config.training.seed))
-        io.write_bytes(self.run.samples_path / f"{name}.png", pictures.png(picture))
+        content = pictures.png(pictures.draw(model.sample(count, seed=self.config.training.seed)))
+        io.write_bytes(self.run.samples_path / f"{name}.png", content)
+        self.display.picture(content)
 
     def _model(self, header: io.Json) -> Model:
         generator = self.method.exports()["generator"]

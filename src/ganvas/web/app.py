@@ -7,18 +7,21 @@ import socket
 import warnings
 import webbrowser
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Literal, overload
 
 import torch
 from fastapi import FastAPI, Request, Response
 from nicegui import Client, core, ui
 from torch import Tensor
 
-from ganvas import arrays, pictures
+from ganvas import arrays, notebook, pictures
 from ganvas.errors import GanvasError, counted
 from ganvas.model import Model
 from ganvas.sampling import LogRatio
-from ganvas.web.guard import LOOPBACK, Guard
+from ganvas.web.beside import Explorer, Hub
+from ganvas.web.guard import LOOPBACK, App, Guard, Receive, Scope, Send
 from ganvas.web.landscape import SAMPLES, SEED
 from ganvas.web.layout import build
 from ganvas.web.opening import DEFAULT, open_renderer
@@ -32,21 +35,44 @@ ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='16' rx='3' fill='#4f46e5'/>"
     "<path d='M3 11c3-8 7 2 10-6' stroke='#fff' stroke-width='2' fill='none' stroke-linecap='round'/></svg>"
 )
+SOURCE = "ganvas.source"
+"""Of a request, among what the server knows of it."""
 RECONNECT = 60.0
 """Seconds that a page may be gone and come back as it was; after that its address brings it back."""
 MOST_PAGES = 200
 """Open at a time, those included that were left less than `RECONNECT` seconds ago."""
 
 
+@overload
 def explore(
     model: Model | str | Path = DEFAULT, *, ratio: LogRatio | None = None, real: Tensor | None = None,
     data: str | None = None, host: str = "127.0.0.1", port: int = 0, browser: bool = True, device: str = "auto",
-) -> None:  # fmt: skip
-    """Open the explorer's page on a model, and serve it until Ctrl-C.
+    wait: Literal[False],
+) -> Explorer: ...  # fmt: skip
+
+
+@overload
+def explore(
+    model: Model | str | Path = DEFAULT, *, ratio: LogRatio | None = None, real: Tensor | None = None,
+    data: str | None = None, host: str = "127.0.0.1", port: int = 0, browser: bool = True, device: str = "auto",
+    wait: bool | None = None,
+) -> Explorer | None: ...  # fmt: skip
+
+
+def explore(
+    model: Model | str | Path = DEFAULT, *, ratio: LogRatio | None = None, real: Tensor | None = None,
+    data: str | None = None, host: str = "127.0.0.1", port: int = 0, browser: bool = True, device: str = "auto",
+    wait: bool | None = None,
+) -> Explorer | None:  # fmt: skip
+    """The explorer's page on a model: in a notebook's cell, elsewhere in the browser until Ctrl-C.
 
     `model`: what `ganvas.load` takes, or a `Model`: your own module by `ganvas.wrap`. For a `Model` the quality panel knows what
     it is given: `ratio` of `ganvas.sampling.fit_ratio` for realism, `real` uint8 images (n, C, H, W) for the nearest ones. For
-    the others it knows what `ganvas explore` finds. Raises `GanvasError` when the address is taken or `real` does not fit.
+    the others it knows what `ganvas explore` finds.
+
+    With `wait` it returns nothing, when Ctrl-C is pressed. Without, as in a notebook unless you say otherwise, it returns at once
+    an `Explorer` that is served in the background until it is closed: as many as you like. `browser` opens the page where it is
+    waited for. Raises `GanvasError` when the address is taken or `real` does not fit.
     """
     if isinstance(model, Model):
         if data is not None:
@@ -61,15 +87,28 @@ def explore(
         known = None if real is None else Real(real, f"{counted(len(real), 'image')} that were given")
         unsaid = ", and what this model was trained on is not known" if model.info.data is None else ""
         unreal = f"No real images were given{unsaid}: ganvas.explore(model, real=images)"
-        renderer = Renderer(model, str(model.path or FROM_PYTHON), ratio, known, unreal)
+        renderer = Renderer(model, model.place or FROM_PYTHON, ratio, known, unreal)
     elif ratio is not None or real is not None:
         raise GanvasError(
             "ratio= and real= go with a Model; what is opened by name finds its own, with data=."
         )
     else:
         renderer = open_renderer(model, data, device)
-    renderer.warm()
-    serve(Source(renderer), host, port, browser)
+    if not (notebook.is_notebook() if wait is None else not wait):
+        renderer.warm()
+        serve(Source(renderer), host, port, browser)
+        return None
+    if host not in LOOPBACK:
+        raise GanvasError(
+            f"In the background it is served to this machine alone, not at {host}. Type: ganvas explore MODEL --host {host}"
+        )
+    listener = _listen("127.0.0.1", port)
+    try:
+        renderer.warm()
+        return _hub().open(_at(Source(renderer)), listener, renderer.name, notebook.is_colab())
+    except BaseException:
+        listener.close()
+        raise
 
 
 def serve(
@@ -85,30 +124,42 @@ def serve(
     token = None if host in LOOPBACK else secrets.token_urlsafe(16)
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in ("0.0.0.0", "") else host
     url = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    with warnings.catch_warnings():
+        # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
+        warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of a damaged picture, which is refused in words
+        run(Guard(_at(source), token), listener, lambda: _greet(source.renderer.name, url, browser, say))
+
+
+@cache
+def _application() -> FastAPI:
+    """What all explorers of a process share: the web framework has one application, and begins once."""
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @server.get("/thumb/{number}.png")
-    def thumb(number: int) -> Response:
+    def thumb(number: int, request: Request) -> Response:
         if not 0 <= number < SAMPLES:
             return Response(status_code=404)
-        return _picture(source.renderer.draw([State(SEED, number)])[0])
+        return _picture(_source(request).renderer.draw([State(SEED, number)])[0])
 
     @server.get("/real/{number}.png")
-    def real(number: int) -> Response:
-        known = source.renderer.real
+    def real(number: int, request: Request) -> Response:
+        known = _source(request).renderer.real
         if known is None or not 0 <= number < len(known.images):
             return Response(status_code=404)
         return _picture(known.images[number])
 
     @server.post("/upload/{key}")
     async def upload(key: str, request: Request) -> Response:
-        return await source.intake.receive(key, request)
+        return await _source(request).intake.receive(key, request)
 
     @ui.page("/", response_timeout=RECONNECT)
-    async def index(r: str = "") -> Response | None:
+    async def index(request: Request, r: str = "") -> Response | None:
         if len(Client.instances) > MOST_PAGES:
             ui.context.client.delete()
             return Response(f"{MOST_PAGES} pages are open: close some, and come back in a minute.", 503)
+        source = _source(request)
+        ui.page_title(f"ganvas: {source.renderer.name}")
         await build(source, r)
         return None
 
@@ -118,25 +169,50 @@ def serve(
         return Response("There is nothing here.", 404)
 
     ui.run_with(
-        server, title=f"ganvas: {source.renderer.name}", favicon=ICON, dark=None, reconnect_timeout=RECONNECT,
-        show_welcome_message=False, binding_refresh_interval=None, tailwind=False,
+        server, title="ganvas", favicon=ICON, dark=None, reconnect_timeout=RECONNECT, show_welcome_message=False,
+        binding_refresh_interval=None, tailwind=False,
     )  # fmt: skip
-    with warnings.catch_warnings():
-        # On starting it looks at every object there is for the server, and meets a deprecated one of torch on the way.
-        warnings.filterwarnings("ignore", message=".*reduce_op.*", category=FutureWarning)
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # of a damaged picture, which is refused in words
-        run(Guard(server, token), listener, lambda: _greet(source.renderer.name, url, browser, say))
+    return server
+
+
+def _at(source: Source) -> App:
+    """The application for one source: its requests say which."""
+    application = _application()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await application({**scope, SOURCE: source}, receive, send)
+
+    return app
+
+
+def _source(request: Request) -> Source:
+    found = request.scope[SOURCE]
+    assert isinstance(found, Source)
+    return found
+
+
+@cache
+def _hub() -> Hub:
+    _check_framework()
+    application = _application()
+    return Hub(application.router.lifespan_context(application))
+
+
+def _check_framework() -> None:
+    if core.app.middleware_stack is not None:
+        raise GanvasError(
+            "This Python process has served an explorer before, and can begin to do so once. Start another for the next; "
+            "or serve all of them in the background, the first too: ganvas.explore(model, wait=False)"
+        )
 
 
 def _check_process() -> None:
-    if core.app.middleware_stack is not None:
-        raise GanvasError(
-            "This Python process has served an explorer before, and can do so once. Start another for the next."
-        )
+    _check_framework()
     with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
         raise GanvasError(
-            "In a notebook nothing else can be served. Call it in a script, or type: ganvas explore MODEL"
+            "Nothing can be waited for inside of a running loop. Serve it in the background: "
+            "ganvas.explore(model, wait=False)"
         )
 
 

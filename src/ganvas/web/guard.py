@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
@@ -18,6 +19,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "ganvas-token"
+"""Begins its name, which ends with the port: browsers keep one jar for all ports of a host."""
 LARGEST_BODY = LARGEST + 2**20
 """Of a request: an upload and what is around it."""
 BODY_SECONDS = 60.0
@@ -31,15 +33,35 @@ LONGEST_TOKEN = 200
 OURS = ("same-origin", "none")
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self' ws://{host}; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'none'; frame-ancestors {framers}"
 )
 """The framework's page runs scripts that stand in it; what a script can reach is this server and nothing else."""
+UNFRAMED = (b"x-frame-options", b"DENY")
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """Whose cells may show the page."""
+
+    framers: str
+    """Sources of the pages around it, as of `frame-ancestors`."""
+    hosts: tuple[str, ...] = ()
+    """Ends of the host names that its proxy answers to, and that pages come from; empty: loopback names alone."""
+
+
+LOCAL = Notebook(
+    "http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview: vscode-file:"
+)
+"""Jupyter on this machine, or behind a tunnel, and VS Code, whose pages have schemes of their own that no `*` would match."""
+COLAB = Notebook(
+    "https://colab.research.google.com https://*.googleusercontent.com https://*.colab.dev",
+    (".googleusercontent.com", ".colab.dev"),
+)
 
 
 class Guard:
@@ -49,10 +71,14 @@ class Guard:
     it must bring the token, in the address or as the cookie that the first visit sets. What says where it comes from must come
     from the server's own page; other sites may link to that page and do nothing else. Bodies above `LARGEST_BODY` are refused,
     slow ones are cut.
+
+    For a `notebook` both are asked of the page itself, a loopback name and the token; with it a page of the notebook's list may
+    frame it too. A browser sends a frame of another site no cookies, so what the page then asks for goes by where it comes from,
+    as on loopback, and its websocket by the name that the page was given.
     """
 
-    def __init__(self, app: App, token: str | None) -> None:
-        self.app, self.token = app, token
+    def __init__(self, app: App, token: str | None, notebook: Notebook | None = None) -> None:
+        self.app, self.token, self.notebook = app, token, notebook
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -73,6 +99,16 @@ class Guard:
             each for each in scope["headers"] if not each[0].lower().startswith((b"x-forwarded", b"cookie"))
         ]
         fresh = self.token is not None and _same(_given(scope), self.token)
+        cookie = f"{_cookie(headers)}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+        framers = self.notebook.framers if self.notebook else "'none'"
+        policy = POLICY.replace("{host}", headers.get("host", "")).replace("{framers}", framers)
+        said = [
+            *HEADERS,
+            *([] if self.notebook else [UNFRAMED]),
+            (b"content-security-policy", policy.encode()),
+        ]
+        if fresh:
+            said.append((b"set-cookie", cookie.encode()))
         body, started = _Body(receive), False
 
         async def dressed(message: Message) -> None:
@@ -81,13 +117,7 @@ class Guard:
                 if body.cut:
                     return
                 started = True
-                policy = POLICY.replace("{host}", headers.get("host", "")).encode()
-                message["headers"] = [
-                    *message.get("headers", []), *HEADERS, (b"content-security-policy", policy)
-                ]  # fmt: skip
-                if fresh:
-                    cookie = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-                    message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
+                message["headers"] = [*message.get("headers", []), *said]
             elif message["type"] == "http.response.body" and not started:
                 return
             await send(message)
@@ -105,15 +135,24 @@ class Guard:
 
     def _refused(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         host = _host(headers.get("host", ""))
-        if self.token is None:
-            if host not in LOOPBACK:
-                return 400, f"This server answers to localhost, not to {host!r}."
-        elif not any(_same(each, self.token) for each in (_given(scope), *_kept(headers))):
+        hosts = self.notebook.hosts if self.notebook else ()
+        if (self.token is None or self.notebook) and host not in LOOPBACK and not host.endswith(hosts):
+            return 400, f"This server answers to localhost, not to {host!r}."
+        given = self.token is not None and any(
+            _same(each, self.token) for each in (_given(scope), *_kept(headers))
+        )
+        page = scope.get("path") == "/"
+        if self.token is not None and not given and (page or not self.notebook):
             return 403, "The address needs its token: open the one that ganvas explore printed."
-        if (origin := headers.get("origin")) is not None and urlsplit(origin).netloc != headers.get("host"):
-            return 403, "A page of another site may not do this."
+        if (origin := headers.get("origin")) is not None:
+            whence = urlsplit(origin)
+            if whence.netloc != headers.get("host") and not (whence.hostname or "").endswith(hosts):
+                return 403, "A page of another site may not do this."
         # A link on another site may lead to the page, but nothing here may be a part of another site's page.
-        linked = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        framed = self.notebook and page and headers.get("sec-fetch-dest") == "iframe"
+        linked = headers.get("sec-fetch-mode") == "navigate" and (
+            framed or headers.get("sec-fetch-dest") == "document"
+        )
         if headers.get("sec-fetch-site", "none") not in OURS and not (
             linked and scope.get("method") == "GET"
         ):
@@ -181,11 +220,18 @@ def _given(scope: Scope) -> str:
     return ""
 
 
+def _cookie(headers: dict[str, str]) -> str:
+    """The name of our cookie."""
+    host = headers.get("host", "")
+    return f"{COOKIE}-{host[len(host.rstrip('0123456789')) :]}"
+
+
 def _kept(headers: dict[str, str]) -> Iterator[str]:
     """The values of our cookie: a host may keep several of one name."""
+    wanted = _cookie(headers)
     for each in headers.get("cookie", "").split(";"):
         name, _, value = each.strip().partition("=")
-        if name == COOKIE:
+        if name == wanted:
             yield value
 
 
@@ -194,6 +240,6 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: 
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), *HEADERS]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"), *HEADERS, UNFRAMED]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": why.encode("utf-8", "replace")})

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import h11
 import uvicorn
@@ -72,7 +72,7 @@ class Patience(H11Protocol):
             self._late = None
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Says when it listens, and not before."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
@@ -90,11 +90,18 @@ class _Server(uvicorn.Server):
     async def until_stopped(self, listener: socket.socket) -> None:
         """Serve, and `LAST` seconds after the end was asked for it has come, whatever clients or jobs are at."""
         serving = asyncio.ensure_future(self.serve([listener]))
+        # A page that is cut off by the end is no error, and its traceback nobody's business.
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(self._lives)
         while not (self.should_exit or serving.done()):
             await asyncio.sleep(0.1)
         await asyncio.wait([serving], timeout=LAST)
+        log.removeFilter(self._lives)
         if serving.done():
             serving.result()
+
+    def _lives(self, record: logging.LogRecord) -> bool:
+        return not self.should_exit
 
 
 def _uncaught(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -124,11 +131,8 @@ def in_a_line(record: logging.LogRecord) -> bool:
     return True
 
 
-def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve an ASGI application until Ctrl-C or a signal; `ready` is called when it listens.
-
-    Jobs that somebody had begun on a page are not waited for: their threads end with what they do, or with the process.
-    """
+def server_of(app: App, ready: Callable[[], None], lifespan: Literal["on", "off"] = "on") -> Server:
+    """The server of an ASGI application; `ready` is called when it listens."""
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         # Pages that were asked for before the end are not built any more: each keeps the loop for a while.
@@ -140,19 +144,32 @@ def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
             await app(scope, receive, send)
 
     config = uvicorn.Config(
-        door, http=Patience, log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan="on",  # type: ignore[arg-type]
+        door, http=Patience, log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan=lifespan,  # type: ignore[arg-type]
         limit_concurrency=MOST_CONNECTIONS, h11_max_incomplete_event_size=LONGEST_HEAD,
     )  # fmt: skip
-    server = _Server(config, ready)
-    loop, jobs = asyncio.new_event_loop(), ThreadPoolExecutor(thread_name_prefix="ganvas")
+    server = Server(config, ready)
+    return server
+
+
+def loop_of(jobs: ThreadPoolExecutor) -> asyncio.AbstractEventLoop:
+    """A new loop for servers, whose slow work is done by `jobs`."""
+    loop = asyncio.new_event_loop()
     loop.set_default_executor(jobs)
     loop.set_exception_handler(_uncaught)
     for log in (LOG, logging.getLogger("nicegui")):
         log.addFilter(in_a_line)
     # It writes a traceback for every malformed message.
     logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
-    # A page that is cut off by the end is no error, and its traceback nobody's business.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
+    return loop
+
+
+def run(app: App, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve an ASGI application until Ctrl-C or a signal; `ready` is called when it listens.
+
+    Jobs that somebody had begun on a page are not waited for: their threads end with what they do, or with the process.
+    """
+    server, jobs = server_of(app, ready), ThreadPoolExecutor(thread_name_prefix="ganvas")
+    loop = loop_of(jobs)
     try:
         asyncio.set_event_loop(loop)
         with contextlib.suppress(KeyboardInterrupt):  # before the server listens to signals

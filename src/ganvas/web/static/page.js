@@ -63,7 +63,7 @@ window.ganvas = {
   address(text) {
     const url = new URL(location.href);
     url.searchParams.set("r", text);
-    url.searchParams.delete("token");
+    if (self === top) url.searchParams.delete("token");  // a frame is sent no cookie, and may be loaded again
     history.replaceState(null, "", url);
   },
   busy(words) {
@@ -76,6 +76,10 @@ window.ganvas = {
     document.body.dataset.ready = "yes";
   },
   async copy(text, kind) {
-    await navigator.clipboard.writeText(kind === "address" ? `${location.origin}/?r=${text}` : text);
+    const url = new URL("/", location.href);
+    url.searchParams.set("r", text);
+    const token = new URL(location.href).searchParams.get("token");
+    if (token) url.searchParams.set("token", token);  // of a frame in a notebook
+    await navigator.clipboard.writeText(kind === "address" ? url.href : text);
   },
 };
