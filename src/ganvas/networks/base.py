@@ -1,10 +1,11 @@
 """What every network family has in common, and how a family is built from a config."""
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -102,6 +103,21 @@ class GeneratorBase(nn.Module):
     def seeded(self, seed: int) -> Tensor | None:
         """z (1, latent_dim) that the toolkit which the family comes from draws for a seed; None: it has no such rule."""
         return None
+
+    @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Sides below its own, small to large, of the pictures that it draws on its way; none for most networks."""
+        return ()
+
+    def at(self, side: int) -> Self:
+        """This generator up to the picture of one of `coarse_sides`: the same weights and the same points, for less work."""
+        if side not in self.coarse_sides:
+            raise GanvasError(
+                f"This generator draws no picture of {side} px on its way, but of {list(self.coarse_sides) or 'none'}."
+            )
+        found = copy.copy(self)  # not the weights: both hold the same
+        found.shape = (self.shape[0], side, side)
+        return found
 
     def grow(self, kimg: float) -> float | None:
         """Called before every step with the images seen: families that grow set and return their level."""

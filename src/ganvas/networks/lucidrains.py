@@ -176,7 +176,7 @@ class LucidrainsGenerator(StyledGenerator):
         widths = [self.input_dim, *[self.w_dim] * mapping_layers]
         self.map = nn.Sequential(*(Slow(a, b, mapping_rate) for a, b in pairwise(widths)))
         width = doubled(channels, steps, max_channels)[::-1]
-        side = shape[1] >> steps
+        self.full, side = shape[1], shape[1] >> steps
         if constant:
             self.constant = nn.Parameter(torch.randn(width[0], side, side))
         else:
@@ -200,9 +200,14 @@ class LucidrainsGenerator(StyledGenerator):
         return len(self.to_image)
 
     @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Of the images that are summed."""
+        return tuple(self.full >> i for i in range(len(self.to_image) - 1, 0, -1))
+
+    @property
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """One map for all convolutions, uniform in [0, 1) as published: smaller ones take its corner."""
-        return [(1, *self.shape[1:])]
+        return [(1, self.full, self.full)]
 
     @property
     def fixed_noise(self) -> list[Tensor]:
@@ -248,8 +253,9 @@ class LucidrainsGenerator(StyledGenerator):
                 x = layers[place](x, styles[place], used)
             new = image(x, styles[len(layers) + i], used)
             drawn = new if drawn is None else drawn + new
-            if i < len(images) - 1:
-                drawn = blurred(bilinear_up(drawn))
+            if drawn.shape[-1] == self.shape[-1]:
+                break
+            drawn = blurred(bilinear_up(drawn))
         assert drawn is not None
         return drawn.float().sigmoid() if self.output == "sigmoid" else drawn.float()
 

@@ -239,6 +239,11 @@ class StyleGenerator(StyledGenerator):
         return len(self.layers) + 1
 
     @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Of the images that are summed."""
+        return tuple(image.size for image in self._images() if image.size < self.shape[1])
+
+    @property
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """Of the noise of each convolution: (1, H, W)."""
         return [(1, layer.size, layer.size) for layer in self._layers()]
@@ -283,6 +288,8 @@ class StyleGenerator(StyledGenerator):
             if drawn is not None:
                 new = new + F.interpolate(drawn, size=new.shape[-1], mode="bilinear", align_corners=False)
             drawn = new
+            if drawn.shape[-1] == self.shape[-1]:
+                break
         assert drawn is not None
         return drawn.float().tanh() if self.output == "tanh" else drawn.float()
 

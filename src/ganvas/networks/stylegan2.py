@@ -308,6 +308,12 @@ class StyleGAN2Generator(StyledGenerator):
         return len(self.layers) + 1
 
     @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Of the images that `skip` sums."""
+        sides = sorted({layer.size for layer in self._layers()}) if self.architecture == "skip" else []
+        return tuple(side for side in sides if side < self.shape[1])
+
+    @property
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """Of the noise of each convolution: (1, H, W)."""
         return [(1, layer.size, layer.size) for layer in self._layers() if layer.has_noise]
@@ -360,6 +366,8 @@ class StyleGAN2Generator(StyledGenerator):
                 x, new = self._doubled(x, done - 2, styles[pair], maps[pair], image)
             if new is not None:
                 drawn = new.float() if drawn is None else self.low_pass.up(drawn) + new.float()
+                if drawn.shape[-1] == self.shape[-1]:
+                    break
         assert drawn is not None
         return drawn.tanh() if self.output == "tanh" else drawn
 

@@ -91,7 +91,7 @@ def serve(
     def thumb(number: int) -> Response:
         if not 0 <= number < SAMPLES:
             return Response(status_code=404)
-        return _picture(source.renderer.draw([State(SEED, number)])[0])
+        return _picture(source.renderer.view.draw([State(SEED, number)])[0])
 
     @server.get("/real/{number}.png")
     def real(number: int) -> Response:

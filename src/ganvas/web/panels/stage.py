@@ -111,6 +111,11 @@ def _quality(page: Page) -> None:
 
     async def look() -> None:
         renderer = page.session.renderer
+        if renderer.slow and not renderer.gauge.is_ready:
+            verdict.set_text(
+                f"Looking at {renderer.gauge.known} of its own samples first, to compare with ..."
+            )
+            verdict.classes(replace="small")
         try:
             found = await asyncio.to_thread(renderer.quality, page.session.state)
         except GanvasError as error:
@@ -174,7 +179,7 @@ def _neighbours(page: Page) -> None:
             note.set_text(str(error))
             return
         states = [*found[:HERE], state, *found[HERE:]]
-        images = await asyncio.to_thread(session.renderer.together, states)
+        images = await asyncio.to_thread(session.renderer.thumbs, states)
         around[:] = states
         for (_, image), drawn in zip(tiles, images, strict=True):
             image.props["src"] = image_url(drawn)
