@@ -5,9 +5,11 @@ given to `ganvas.wrap`. z is always there; a generator with a mapping network al
 class vectors; and every named hidden layer is a space of its own.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Self
 
 import torch
 from scipy.stats import chi2
@@ -68,6 +70,14 @@ class LatentSpace:
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows: samples of the model."""
         return self.model._repr_png_()
+
+    def on(self, model: Model) -> Self:
+        """The same space, and what is known of it, with another model behind it that has the same points."""
+        found = copy.copy(self)
+        found.model = model
+        if isinstance(found, LatentW | LatentStyles):
+            found.generator = style_based(model)
+        return found
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""

@@ -5,10 +5,11 @@ published weights carry statistics for the norms at 51 levels of truncation; `Bi
 scales z's prior.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -210,6 +211,12 @@ class BigGenerator(GeneratorBase):
         if self.rows:
             self.prior = f"{TRUNCATED} {value!r}"
         self._truncation, self.level = value, (int(row), share or 1.0) if row < last else (last, 1.0)
+
+    def truncated(self, value: float) -> Self:
+        """This generator at another level of truncation, with the same weights; z is the caller's to scale."""
+        found = copy.copy(self)
+        found.truncation = value
+        return found
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = self.with_labels(z, labels)

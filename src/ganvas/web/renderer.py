@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import quote
 
 import torch
@@ -25,7 +26,9 @@ from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import Part, half, tasks
 from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
-from ganvas.networks import StyleBased, from_uint8
+from ganvas.networks import GeneratorBase, StyleBased, from_uint8
+from ganvas.networks.biggan import BigGenerator
+from ganvas.networks.stylegan3 import StyleGAN3Generator, placement
 from ganvas.sampling import LogRatio, samplers
 from ganvas.sampling.settings import at_budget
 from ganvas.web.quality import Gauge, Quality, Real, shrunk
@@ -42,6 +45,8 @@ LAST = 2**31 - 1
 """Number of a sample: those of a page's field, and of a recipe, have 31 bits."""
 NEIGHBOUR_STEP = 0.25
 """How far a neighbour looks, in mean distances of two samples."""
+LEAST_TRUNCATION = 0.02
+"""Of BigGAN: at 0 there is one picture only, and no way back."""
 LARGE = 128
 """Side from which a picture may take longer than a hand on a slider waits."""
 PROMPT = 0.05
@@ -148,7 +153,7 @@ class Renderer:
     @torch.no_grad()
     def point(self, state: State) -> tuple[LatentSpace, Tensor]:
         """The point of a state (1, *shape) and the space it lies in: the model's usual one, or w+ where layers differ."""
-        space = self._space(state.space) if state.base is not None else self.space
+        space = self._as(self._space(state.space) if state.base is not None else self.space, state)
         label = self.label(state)
         if state.base is not None:
             points = unpack(state.base, space.shape)[None].to(self.model.device)
@@ -160,6 +165,7 @@ class Renderer:
         per_layer = state.mix is not None or any(move.layers for move in state.moves)
         if per_layer and space.name != "w+":
             space, points = self.rows(space, points)
+            space = self._as(space, state)
         if state.mix is not None:
             other = self._sample(space, state.mix.seed, state.mix.number, label)
             points = points.clone()
@@ -167,6 +173,34 @@ class Renderer:
         for move in state.moves:
             points = edit(space, points, self._direction(space, move), move.strength)
         return space, points
+
+    def generator_of(self, state: State) -> GeneratorBase:
+        """The model's generator as a state has it: with a class mixed in, at its truncation, with its picture elsewhere."""
+        found = self.model.generator
+        if state.other is not None and state.share:
+            found = found.with_class(state.other, state.share)
+        if self.has_levels(found) and state.truncation != 1:
+            found = found.truncated(min(1.0, max(LEAST_TRUNCATION, found.truncation * state.truncation)))
+        if any(state.place):
+            if not isinstance(found, StyleGAN3Generator):
+                raise GanvasError(
+                    "This generator's picture cannot be moved (that of the stylegan3 family can)."
+                )
+            right, down, turn = state.place
+            found = found.placed(placement(turn, right, down))
+        return found
+
+    @staticmethod
+    def has_levels(generator: GeneratorBase) -> TypeGuard[BigGenerator]:
+        """Whether its norms are those of a level of truncation (BigGAN)."""
+        return isinstance(generator, BigGenerator) and generator.rows > 0
+
+    def _as(self, space: LatentSpace, state: State) -> LatentSpace:
+        """The space with `generator_of` behind it."""
+        generator = self.generator_of(state)
+        if generator is self.model.generator:
+            return space
+        return space.on(replace(self.model, generator=generator))
 
     def _sample(self, space: LatentSpace, seed: int, number: int, label: Tensor | None) -> Tensor:
         if number > LAST:
@@ -196,7 +230,11 @@ class Renderer:
         base = points
         for move in state.moves:
             base = edit(space, base, self._direction(space, move), -move.strength)
-        return replace(state, base=pack(base), space=space.name, truncation=1.0, mix=None)
+        truncation = 1.0
+        if self.has_levels(self.model.generator):  # more than a factor: it stays
+            truncation, middle = max(LEAST_TRUNCATION, state.truncation), space.mean_of(self.label(state))
+            base = middle + (base - middle) / truncation
+        return replace(state, base=pack(base), space=space.name, truncation=truncation, mix=None)
 
     # --- pictures --------------------------------------------------------------------------------------------------
 
@@ -220,7 +258,7 @@ class Renderer:
 
     def pictures(self, space: LatentSpace, points: Tensor, state: State) -> Tensor:
         """Points (n, *shape) with the class and the noise of a state: uint8 (n, C, H, W)."""
-        label = self.label(state)
+        label, space = self.label(state), self._as(space, state)
         labels = None if label is None else label.expand(len(points))
         drawn = (
             space.decode(points, labels)
@@ -232,7 +270,7 @@ class Renderer:
         return self.model.to_data(drawn).cpu()
 
     def _with_noise(self, space: LatentSpace, points: Tensor, labels: Tensor | None, seed: int) -> Tensor:
-        generator = self.model.generator
+        generator = space.model.generator
         if not isinstance(generator, StyleBased) or not generator.noise_shapes:
             raise GanvasError("This generator has no noise maps (the style family has).")
         random = stream(seed, "noise")
@@ -249,7 +287,7 @@ class Renderer:
         if not states:
             return torch.empty(0, *self.model.shape, dtype=torch.uint8)
         found = [self.point(state) for state in states]
-        alike = len({(space.name, state.noise) for (space, _), state in zip(found, states, strict=True)}) == 1
+        alike = len({(space.name, *drawn_with(s)) for (space, _), s in zip(found, states, strict=True)}) == 1
         if not alike or self.classes:
             return torch.cat([self.pictures(*each, state) for each, state in zip(found, states, strict=True)])
         return self.pictures(found[0][0], torch.cat([points for _, points in found]), states[0])
@@ -477,6 +515,11 @@ class Renderer:
         if mix is not None and not 0 <= mix.first <= mix.last < self.layers:
             raise GanvasError(f"Layers go from 0 to {self.layers - 1}, got {mix.first} to {mix.last}.")
         return replace(state, mix=mix)
+
+
+def drawn_with(state: State) -> tuple[object, ...]:
+    """What pictures must have in common to be drawn in one batch, beside the space."""
+    return state.noise, state.label, state.other, state.share, state.truncation, state.place
 
 
 def _seconds(model: Model) -> float:

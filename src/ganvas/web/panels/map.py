@@ -43,6 +43,7 @@ def build(page: Page) -> None:
             ui.select(["density"], value="density", label="colour").props("dense outlined").classes("sel")
         )
         reals = ui.switch("real images", value=False)
+        reals.set_visibility(session.renderer.real is not None)
         words = ui.label("").classes("small soft").props("data-id=map-words")
 
         async def again() -> None:

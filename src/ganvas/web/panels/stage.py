@@ -82,6 +82,7 @@ def _quality(page: Page) -> None:
                 ui.element("img").classes("pixel").props('width=56 height=56 alt="the nearest real image"')
             )
             nearest_words = ui.label("").classes("small soft").props("data-id=nearest")
+        nearest.set_visibility(False)
         if page.session.renderer.ratio is None:
             how = "run ganvas calibrate on this model"
             if page.session.renderer.model.path is None:
@@ -136,6 +137,7 @@ def _quality(page: Page) -> None:
             told[renderer.hash] = None
             absolute.set_text("...")
             background_tasks.create(judge(renderer), name="likeness")
+        nearest.set_visibility(found.nearest is not None)
         if found.nearest is not None and renderer.real is not None:
             nearest.props["src"] = image_url(renderer.real.images[found.nearest])
             nearest.update()
