@@ -18,7 +18,8 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, open_space, spaces
 from ganvas.latent.critic import CRITIC_SCORE
-from ganvas.latent.directions import Direction, edit, find, load_directions, save, without
+from ganvas.latent.directions import Direction, edit, find, load_directions, named, save, without
+from ganvas.latent.finders import finders
 from ganvas.latent.invert import invert, scale_of
 from ganvas.latent.jacobian import MOST, jacobians
 from ganvas.latent.likeness import Likeness
@@ -55,6 +56,8 @@ COARSE = 64
 """Side of the largest picture that is drawn instead."""
 AXES = 24
 """Principal axes of the space among which neighbours are looked for where pictures take long."""
+SEEN, MEASURED = 512, 16
+"""Samples by which directions are found, and measured, where pictures take long."""
 REST = 0.5
 """Seconds without a picture asked for, after which what can wait goes on."""
 
@@ -339,7 +342,16 @@ class Renderer:
 
     def directions(self, method: str) -> list[Direction]:
         """At most `SLIDERS` directions by a method of `ganvas directions`; found once and kept in the user's cache."""
-        return self._kept(method, lambda: find(self.view.space, method, SLIDERS))
+        return self._kept(method, lambda: self._find(method))
+
+    def _find(self, method: str) -> list[Direction]:
+        if not self.slow:
+            return find(self.space, method, SLIDERS)
+        # Without the critic, and in z, whose axes come from a layer, from fewer samples.
+        space = self.view.space.on(replace(self.view.model, critic=None))
+        fewer = {"samples": SEEN} if method in ("pca", "ica") and space.name == "z" else {}
+        vectors, scores = finders.get(method)(space, SLIDERS, 0, **fewer)
+        return named(space, method, vectors, scores, {"seed": 0, **fewer}, samples=MEASURED)
 
     def _kept(self, key: str, work: Callable[[], list[Direction]]) -> list[Direction]:
         with self._lock:
