@@ -38,6 +38,7 @@ states = st.builds(
     State, whole, whole, st.none() | st.integers(0, 9), st.none() | vectors, st.sampled_from(["", "z", "w", "w+"]), numbers,
     st.none() | st.builds(Mix, whole, whole, st.integers(0, 9), st.integers(0, 9)), st.none() | whole,
     st.lists(moves, max_size=3).map(tuple), st.lists(st.text(max_size=9), max_size=3).map(tuple),
+    st.none() | whole, st.floats(0, 1), st.tuples(st.floats(-2, 2), st.floats(-2, 2), st.floats(-360, 360)),
 )  # fmt: skip
 recipes = st.builds(
     Recipe, st.text(max_size=9), st.text(max_size=9), states,
@@ -77,6 +78,8 @@ def test_any_other_json_is_refused_in_words(value: Any) -> None:
     [
         {"seed": -1}, {"seed": 1.5}, {"seed": True}, {"number": "x"}, {"truncation": float("nan")}, {"truncation": 1e9},
         {"moves": [{"name": "a"}]}, {"mix": {"seed": 1, "path": 2}}, {"unknown": 1}, {"noise": -3}, {"label": 1e20},
+        {"other": -1}, {"share": 1.01}, {"share": -0.1}, {"place": [0, 0]}, {"place": [3, 0, 0]}, {"place": [0, 0, 361]},
+        {"place": [0, float("inf"), 0]},
     ],
 )  # fmt: skip
 def test_a_damaged_state_is_refused(change: dict[str, Any]) -> None:

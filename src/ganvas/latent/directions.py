@@ -131,6 +131,7 @@ def named(
     scores: Tensor,
     made: Mapping[str, Any],
     see: Perception = pyramid,
+    samples: int = EFFECT_SAMPLES,
 ) -> list[Direction]:
     """Unit vectors (k, D) and their scores (k,) as measured directions called `method-0`, `method-1`, ..."""
     mark, made = space.model.hash, {"version": version("ganvas"), **made}
@@ -147,17 +148,34 @@ def named(
         )
         for i, (v, s) in enumerate(zip(vectors, scores, strict=True))
     ]
-    return Directions(measured(space, each, see) for each in raw)
+    start = _unmoved(space, samples)
+    return Directions(measured(space, each, see, start) for each in raw)
+
+
+class Unmoved(NamedTuple):
+    """The space's own points before a direction moves them, and their samples."""
+
+    points: Tensor
+    labels: Tensor | None
+    drawn: Tensor
 
 
 @torch.no_grad()
-def measured(space: LatentSpace, direction: Direction, see: Perception = pyramid) -> Direction:
+def _unmoved(space: LatentSpace, samples: int = EFFECT_SAMPLES) -> Unmoved:
+    points = space.known[:samples]
+    labels = space.labels(len(points), None)
+    return Unmoved(points, labels, space.decode(points, labels))
+
+
+@torch.no_grad()
+def measured(
+    space: LatentSpace, direction: Direction, see: Perception = pyramid, start: Unmoved | None = None
+) -> Direction:
     """The same direction with sigma, effect, effects and cost measured on the space's own points."""
     vector = direction.vector.to(space.model.device)
     direction = replace(direction, sigma=space.sigma(vector))
-    points = space.known[:EFFECT_SAMPLES]
-    labels = space.labels(len(points), None)
-    before, after = (space.decode(each, labels) for each in (points, edit(space, points, direction, 1.0)))
+    points, labels, before = _unmoved(space) if start is None else start
+    after = space.decode(edit(space, points, direction, 1.0), labels)
     effects = {}
     if before.dim() == 4:
         for name in attributes:

@@ -5,9 +5,12 @@ given to `ganvas.wrap`. z is always there; a generator with a mapping network al
 class vectors; and every named hidden layer is a space of its own.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
+from typing import Self
 
 import torch
 from scipy.stats import chi2
@@ -68,6 +71,14 @@ class LatentSpace:
     def _repr_html_(self) -> str:
         """What a notebook shows: samples of the model."""
         return notebook.card(f"{self.name}: points {self.shape}", self.model._repr_html_())
+
+    def on(self, model: Model) -> Self:
+        """The same space, and what is known of it, with another model behind it that has the same points."""
+        found = copy.copy(self)
+        found.model = model
+        if isinstance(found, LatentW | LatentStyles):
+            found.generator = style_based(model)
+        return found
 
     def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """n points of the space's own distribution (n, *shape). `labels` (n,) for conditional generators."""
@@ -401,6 +412,10 @@ class LatentStyles(LatentSpace):
         return self.generator.synthesis(self.fitted(points).split(self.sizes, 1)).float()
 
 
+class _Reached(Exception):
+    """A forward pass has come as far as it has to."""
+
+
 class HiddenLayer(LatentSpace):
     """The output of a named module of the generator, taken out on the way and put back in to decode.
 
@@ -421,11 +436,26 @@ class HiddenLayer(LatentSpace):
             )
         self.module = modules[layer]
         self.z = torch.zeros(model.latent_dim) if z is None else z.flatten()
+        self.is_checked = False
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        labels = self.labels(len(z), labels)
+        if not self.is_checked:  # a forward pass to its end, of a few: what comes twice is seen twice
+            self._reached(z[:2], None if labels is None else labels[:2], whole=True)
+            self.is_checked = True
+        return self._reached(z, labels, whole=False)
+
+    def _reached(self, z: Tensor, labels: Tensor | None, *, whole: bool) -> Tensor:
+        """The module's output for latents; not `whole`: what lies behind it is not computed."""
         seen: list[Tensor] = []
-        with hooked(self.module, lambda module, inputs, output: seen.append(output)):
-            self.model.generator(z, self.labels(len(z), labels))
+
+        def note(module: nn.Module, inputs: object, output: Tensor) -> None:
+            seen.append(output)
+            if not whole:
+                raise _Reached
+
+        with hooked(self.module, note), suppress(_Reached):
+            self.model.generator(z, labels)
         if len(seen) != 1 or not isinstance(seen[0], Tensor) or len(seen[0]) != len(z):
             raise GanvasError(
                 f"{self.name} does not give one tensor with a row for each sample, so it is no latent space."

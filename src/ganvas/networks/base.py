@@ -1,11 +1,12 @@
 """What every network family has in common, and how a family is built from a config."""
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -104,9 +105,57 @@ class GeneratorBase(nn.Module):
         """z (1, latent_dim) that the toolkit which the family comes from draws for a seed; None: it has no such rule."""
         return None
 
+    @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Sides below its own, small to large, of the pictures that it draws on its way; none for most networks."""
+        return ()
+
+    def at(self, side: int) -> Self:
+        """This generator up to the picture of one of `coarse_sides`: the same weights and the same points, for less work."""
+        if side not in self.coarse_sides:
+            raise GanvasError(
+                f"This generator draws no picture of {side} px on its way, but of {list(self.coarse_sides) or 'none'}."
+            )
+        found = copy.copy(self)  # not the weights: both hold the same
+        found.shape = (self.shape[0], side, side)
+        return found
+
+    def with_class(self, other: int, share: float) -> Self:
+        """This generator with every class's vector mixed with that of `other`, of which it then has a `share` from 0 to 1."""
+        if self.embed is None or not 0 <= other < self.num_classes or not 0 <= share <= 1:
+            raise GanvasError(
+                f"Classes are mixed by their vectors: a class from 0 to {self.num_classes - 1} and a share from 0 to 1, "
+                f"got {other} and {share:g}."
+                if self.embed is not None
+                else "This generator has no vectors of classes that could be mixed."
+            )
+        return with_parts(self, embed=Mixed(self.embed, other, share))
+
     def grow(self, kimg: float) -> float | None:
         """Called before every step with the images seen: families that grow set and return their level."""
         return None
+
+
+class Mixed(nn.Module):
+    """Class vectors, each mixed with that of another class."""
+
+    def __init__(self, embed: nn.Module, other: int, share: float) -> None:
+        super().__init__()
+        self.vectors, self.other, self.share = embed, other, share
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Labels (B,) -> vectors (B, C)."""
+        mixed: Tensor = torch.lerp(
+            self.vectors(labels), self.vectors(torch.full_like(labels, self.other)), self.share
+        )
+        return mixed
+
+
+def with_parts(network: GeneratorBase, **parts: nn.Module) -> Any:
+    """The network with some of its modules exchanged; it shares all others, and their weights, with the one that is given."""
+    found = copy.copy(network)
+    found._modules = {**network._modules, **parts}
+    return found
 
 
 def numpy_normal(seed: int, size: int) -> Tensor:

@@ -5,10 +5,11 @@ published weights carry statistics for the norms at 51 levels of truncation; `Bi
 scales z's prior.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +33,8 @@ from ganvas.types import Shape
 NARROWING = 4
 """The 3 x 3 convolutions of a block have so many times fewer channels than its input (figure 16)."""
 
-Level = tuple[int, float]
-"""A row of the statistics, and its share; the rest comes from the row behind it."""
+Level = tuple[int, float] | tuple[Tensor, Tensor]
+"""A row of the statistics, and its share; the rest comes from the row behind it. In a graph that is exported both are tensors."""
 
 
 class StandingNorm(nn.Module):
@@ -75,6 +76,9 @@ class StandingNorm(nn.Module):
 
 def _row(table: Any, level: Level) -> Tensor:
     row, share = level
+    if isinstance(row, Tensor):
+        this, behind = table[torch.stack([row, (row + 1).clamp(max=len(table) - 1)])].unbind()
+        return share * this + (1 - share) * behind
     found: Tensor = table[row]
     return found if share == 1 else share * found + (1 - share) * table[row + 1]
 
@@ -207,6 +211,12 @@ class BigGenerator(GeneratorBase):
         if self.rows:
             self.prior = f"{TRUNCATED} {value!r}"
         self._truncation, self.level = value, (int(row), share or 1.0) if row < last else (last, 1.0)
+
+    def truncated(self, value: float) -> Self:
+        """This generator at another level of truncation, with the same weights; z is the caller's to scale."""
+        found = copy.copy(self)
+        found.truncation = value
+        return found
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = self.with_labels(z, labels)

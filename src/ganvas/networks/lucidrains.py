@@ -176,7 +176,7 @@ class LucidrainsGenerator(StyledGenerator):
         widths = [self.input_dim, *[self.w_dim] * mapping_layers]
         self.map = nn.Sequential(*(Slow(a, b, mapping_rate) for a, b in pairwise(widths)))
         width = doubled(channels, steps, max_channels)[::-1]
-        side = shape[1] >> steps
+        self.full, side = shape[1], shape[1] >> steps
         if constant:
             self.constant = nn.Parameter(torch.randn(width[0], side, side))
         else:
@@ -200,9 +200,19 @@ class LucidrainsGenerator(StyledGenerator):
         return len(self.to_image)
 
     @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Of the images that are summed."""
+        return tuple(self.full >> i for i in range(len(self.to_image) - 1, 0, -1))
+
+    @property
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """One map for all convolutions, uniform in [0, 1) as published: smaller ones take its corner."""
-        return [(1, *self.shape[1:])]
+        return [(1, self.full, self.full)]
+
+    @property
+    def fixed_noise(self) -> list[Tensor]:
+        """One map of the mean."""
+        return [torch.full((1, *self.noise_shapes[0]), FIXED_NOISE)]
 
     @property
     def style_layers(self) -> list[nn.Module]:
@@ -227,7 +237,7 @@ class LucidrainsGenerator(StyledGenerator):
         """Style vectors, and noise ((B or 1, 1, H, W),) or None for the fixed one -> images (B, *shape)."""
         styles = list(styles)
         if self.from_constant:
-            x = self.constant.expand(len(styles[0]), -1, -1, -1)
+            x = self.constant.expand(styles[0].shape[0], -1, -1, -1)
         else:
             x = self.first(styles.pop(0)[:, :, None, None])
         used = x.new_full((1, 1, 1, 1), FIXED_NOISE) if noise is None else noise[0]
@@ -243,8 +253,9 @@ class LucidrainsGenerator(StyledGenerator):
                 x = layers[place](x, styles[place], used)
             new = image(x, styles[len(layers) + i], used)
             drawn = new if drawn is None else drawn + new
-            if i < len(images) - 1:
-                drawn = blurred(bilinear_up(drawn))
+            if drawn.shape[-1] == self.shape[-1]:
+                break
+            drawn = blurred(bilinear_up(drawn))
         assert drawn is not None
         return drawn.float().sigmoid() if self.output == "sigmoid" else drawn.float()
 

@@ -114,6 +114,11 @@ class StyledGenerator(GeneratorBase):
         raise NotImplementedError
 
     @property
+    def fixed_noise(self) -> list[Tensor]:
+        """What `synthesis` takes where no noise is given: (1, 1, H, W) for each of `noise_shapes`."""
+        return [maps[None, None] for name, maps in self.named_buffers() if name.endswith(".noise")]
+
+    @property
     def style_layers(self) -> Sequence[nn.Module]:
         """The affine layers that `sefa` reads."""
         raise NotImplementedError
@@ -234,6 +239,11 @@ class StyleGenerator(StyledGenerator):
         return len(self.layers) + 1
 
     @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Of the images that are summed."""
+        return tuple(image.size for image in self._images() if image.size < self.shape[1])
+
+    @property
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """Of the noise of each convolution: (1, H, W)."""
         return [(1, layer.size, layer.size) for layer in self._layers()]
@@ -263,7 +273,7 @@ class StyleGenerator(StyledGenerator):
 
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
         """Style vectors, and noise (B, 1, H, W) a convolution or None for the fixed one -> images (B, *shape)."""
-        x = self.constant.expand(len(styles[0]), -1, -1, -1)
+        x = self.constant.expand(styles[0].shape[0], -1, -1, -1)
         x = autocast(x).contiguous(memory_format=torch.channels_last)
         layers, images = list(self._layers()), list(self._images())
         drawn: Tensor | None = None
@@ -276,6 +286,8 @@ class StyleGenerator(StyledGenerator):
             if drawn is not None:
                 new = new + F.interpolate(drawn, size=new.shape[-1], mode="bilinear", align_corners=False)
             drawn = new
+            if drawn.shape[-1] == self.shape[-1]:
+                break
         assert drawn is not None
         return drawn.float().tanh() if self.output == "tanh" else drawn.float()
 

@@ -118,7 +118,7 @@ class Modulated(nn.Module):
         """x (B, I, h, w), style (B, I), noise (B, 1, H, W) or None for the fixed one -> (B, O, H, W)."""
         weight: Tensor = self.weight
         factor: Tensor | None = None
-        if len(style) == 1 and weight.numel() < x[0].numel():
+        if style.shape[0] == 1 and weight.numel() < x[0].numel():
             weight = self.of_one(style)
         else:
             squares = self._squares()
@@ -217,7 +217,7 @@ class ToImage(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B, I, H, W), style (B, I) -> (B, O, H, W)."""
-        if len(style) == 1:
+        if style.shape[0] == 1:
             drawn = F.conv2d(x, self.weight * (self.scale * style[0])[:, None, None], self.bias)
         else:
             drawn = F.conv2d(x * (self.scale * style).to(x.dtype)[:, :, None, None], self.weight, self.bias)
@@ -308,6 +308,12 @@ class StyleGAN2Generator(StyledGenerator):
         return len(self.layers) + 1
 
     @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Of the images that `skip` sums."""
+        sides = sorted({layer.size for layer in self._layers()}) if self.architecture == "skip" else []
+        return tuple(side for side in sides if side < self.shape[1])
+
+    @property
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """Of the noise of each convolution: (1, H, W)."""
         return [(1, layer.size, layer.size) for layer in self._layers() if layer.has_noise]
@@ -341,7 +347,7 @@ class StyleGAN2Generator(StyledGenerator):
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
         """Style vectors, and noise (B, 1, H, W) a convolution or None for the fixed one -> images (B, *shape)."""
         layers, images = self._layers(), self._images()
-        x = self.constant.expand(len(styles[0]), -1, -1, -1)
+        x = self.constant.expand(styles[0].shape[0], -1, -1, -1)
         x = autocast(x).contiguous(memory_format=torch.channels_last)
         drawn: Tensor | None = None
         images_after = dict(
@@ -358,6 +364,8 @@ class StyleGAN2Generator(StyledGenerator):
                 x, new = self._doubled(x, done - 2, styles[pair], maps[pair], image)
             if new is not None:
                 drawn = new.float() if drawn is None else self.low_pass.up(drawn) + new.float()
+                if drawn.shape[-1] == self.shape[-1]:
+                    break
         assert drawn is not None
         return drawn.tanh() if self.output == "tanh" else drawn
 

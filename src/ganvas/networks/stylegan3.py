@@ -5,10 +5,11 @@ band-limited signals: each layer convolves, raises the sampling rate, applies th
 There is no noise. The image follows the coordinates of the Fourier features at the input: `transform` moves and turns it.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ganvas import dist
 from ganvas.errors import GanvasError
-from ganvas.networks.base import Family, families, numpy_normal, square_side
+from ganvas.networks.base import Family, families, numpy_normal, square_side, with_parts
 from ganvas.networks.layers import EqualLinear, autocast
 from ganvas.networks.style import StyledGenerator
 from ganvas.networks.stylegan2 import StyleGAN2Critic, normalised
@@ -203,7 +204,7 @@ class FilteredLayer(nn.Module):
         gain = own.magnitude_ema.rsqrt()
         if self.image:
             style = style * (weight.shape[1] ** -0.5 * gain)
-            rows = gain.new_ones(len(style), len(weight))
+            rows = gain.new_ones(style.shape[0], len(weight))
         else:
             weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
             # Over each sample, not the batch as published: the demodulation below takes it out again.
@@ -434,6 +435,13 @@ class StyleGAN3Generator(StyledGenerator):
     def transform(self, matrix: Tensor) -> None:
         with torch.no_grad():
             self.transform.copy_(matrix)
+
+    def placed(self, matrix: Tensor) -> Self:
+        """This generator with its image elsewhere (`placement`), and the same weights."""
+        network: Any = copy.copy(self.input)
+        network._buffers = {**self.input._buffers, "transform": matrix.to(self.transform)}
+        found: Self = with_parts(self, input=network)
+        return found
 
     def seeded(self, seed: int) -> Tensor:
         """As NVIDIA's scripts draw z."""

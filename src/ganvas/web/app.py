@@ -140,7 +140,7 @@ def _application() -> FastAPI:
     def thumb(number: int, request: Request) -> Response:
         if not 0 <= number < SAMPLES:
             return Response(status_code=404)
-        return _picture(_source(request).renderer.draw([State(SEED, number)])[0])
+        return _picture(_source(request).renderer.view.draw([State(SEED, number)])[0])
 
     @server.get("/real/{number}.png")
     def real(number: int, request: Request) -> Response:

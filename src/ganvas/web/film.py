@@ -1,15 +1,16 @@
 """From key frames to a film."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ganvas import latent
 from ganvas.errors import GanvasError
-from ganvas.web.renderer import Renderer
-from ganvas.web.state import Timeline
+from ganvas.web.renderer import Renderer, drawn_with
+from ganvas.web.state import State, Timeline
 
 Advance = Callable[[int, int], None]
 BATCH = 32
@@ -22,7 +23,8 @@ def film(
 ) -> tuple[Tensor, float]:
     """The frames (T, C, H, W) uint8 and the variation of their steps (0: every picture changes as much as the one before).
 
-    Frames between two keys have the class and the noise of the first one. Raises `GanvasError` for fewer than two keys.
+    Frames between two keys have the class and the noise of the first one; the picture's place, the share of another class and
+    BigGAN's truncation go from one key to the next. Raises `GanvasError` for fewer than two keys.
     """
     keys = timeline.keys
     if len(keys) < 2:
@@ -42,8 +44,9 @@ def film(
     path = latent.through(space, torch.cat([points for _, points in found]), timeline.kind, timeline.loop)
     labels = [renderer.label(key) for key in keys]
 
+    spans = len(keys) if timeline.loop else len(keys) - 1
+
     def index(times: Tensor) -> list[int]:
-        spans = len(keys) if timeline.loop else len(keys) - 1
         return [min(int(t), len(keys) - 1) for t in (times * spans).floor().tolist()]
 
     def labels_at(times: Tensor) -> Tensor | None:
@@ -59,13 +62,27 @@ def film(
         points, which = path(times), index(times)
         for start in range(0, len(times), BATCH):
             stop = min(start + BATCH, len(times))
-            rows = range(start, stop)
-            if (
-                len({(keys[which[i]].noise, keys[which[i]].label) for i in rows}) == 1
-                and not renderer.classes
-            ):
-                frames.append(renderer.pictures(space, points[start:stop], keys[which[start]]))
+            rows = [_between(keys, which[i], float(times[i]) * spans) for i in range(start, stop)]
+            if len({drawn_with(row) for row in rows}) == 1 and not renderer.classes:
+                frames.append(renderer.pictures(space, points[start:stop], rows[0]))
             else:
-                frames += [renderer.pictures(space, points[i : i + 1], keys[which[i]]) for i in rows]
+                frames += [
+                    renderer.pictures(space, points[start + i : start + i + 1], row)
+                    for i, row in enumerate(rows)
+                ]
             progress(stop, len(times))
     return torch.cat(frames), variation
+
+
+def _between(keys: Sequence[State], first: int, time: float) -> State:
+    """Key number `first` with what goes on to the next one as it is at a time, in keys."""
+    a, b, share = keys[first], keys[(first + 1) % len(keys)], min(max(time - first, 0.0), 1.0)
+
+    def mixed(start: float, end: float) -> float:
+        return start if start == end else start + share * (end - start)
+
+    right, down, turn = (mixed(*each) for each in zip(a.place, b.place, strict=True))
+    return replace(
+        a, place=(right, down, turn), truncation=mixed(a.truncation, b.truncation),
+        share=mixed(a.share, b.share) if b.other in (a.other, None) else a.share,
+    )  # fmt: skip

@@ -16,6 +16,10 @@ from ganvas.types import Progress, silent
 from ganvas.web.renderer import Renderer
 
 SAMPLES = 5000
+SLOW = 1000
+"""Samples where pictures take long, and coarse ones stand for them."""
+SLOWEST = 200
+"""Samples where there are no coarse ones."""
 LANDMARKS = 1000
 """Samples that t-SNE places; the others go to where their nearest landmarks lie, which is fast and keeps neighbourhoods."""
 NEAREST = 3
@@ -49,12 +53,25 @@ def _among(features: Tensor, known: Tensor, places: Tensor) -> Tensor:
     return found
 
 
-def landscape(renderer: Renderer, n: int = SAMPLES, progress: Progress = silent) -> Landscape:
-    """The map of a model, from the user's cache when it was drawn before with the same ratio and real images."""
-    made_of = {
+def samples_of(renderer: Renderer) -> int:
+    """How many samples the map of a model shows."""
+    if not renderer.slow:
+        return SAMPLES
+    return SLOWEST if renderer.small is None else SLOW
+
+
+def landscape(renderer: Renderer, n: int | None = None, progress: Progress = silent) -> Landscape:
+    """The map of a model, from the user's cache when it was drawn before with the same ratio and real images.
+
+    n samples, by default as many as `samples_of`; where pictures take long, of the coarse ones, and without what judges say.
+    """
+    n = samples_of(renderer) if n is None else n
+    made_of: dict[str, object] = {
         "n": n, "real": None if renderer.real is None else f"{renderer.real.source} {len(renderer.real.images)}",
         "judge": "none" if renderer.ratio is None else f"{renderer.ratio.report.critic} {renderer.ratio.report.auc:.6f}",
     }  # fmt: skip
+    if renderer.small is not None:
+        made_of["side"] = renderer.small.model.shape[1]
     path = renderer.cache / "landscape.safetensors"
     try:
         tensors, header = io.load_tensors(path)
@@ -77,17 +94,19 @@ def landscape(renderer: Renderer, n: int = SAMPLES, progress: Progress = silent)
 
 
 def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:
-    model = renderer.model
+    view = renderer.view
+    model = view.model
     features, scores = [], []
     shown: dict[str, list[Tensor]] = {name: [] for name in attributes}
-    labels = renderer.space.labels(n, None)
+    labels = view.space.labels(n, None)
     done = 0
-    for images in model.batches(n, seed=SEED):
+    for images in model.batches(n, seed=SEED, batch=16 if renderer.slow else 256):
+        renderer.rest()
         images = images.cpu()
-        features.append(renderer.gauge.features(images))
+        features.append(view.gauge.features(images))
         label = None if labels is None else labels[done : done + len(images)]
         with torch.no_grad():
-            if (judged := renderer.gauge.scores(images, label)) is not None:
+            if (judged := view.gauge.scores(images, label)) is not None:
                 scores.append(judged)
         for name, rows in shown.items():
             rows.append(attributes.get(name)(images).double())
@@ -109,12 +128,12 @@ def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:
     values = {"density": torch.from_numpy(-np.log(away[:, 1:].mean(1) + 1e-12)).float()}
     if scores:
         values["realism"] = torch.cat(scores).float()
-    if (kinds := renderer.gauge.kinds(together)) is not None:
+    if (kinds := view.gauge.kinds(together)) is not None:
         values["class"] = kinds.float()
     values |= {name: torch.cat(rows).float() for name, rows in shown.items()}
     real_places = None
-    if renderer.real is not None:
-        real_places = _among(renderer.gauge.features(renderer.real.images[:REALS]), together, places)
+    if view.real is not None:
+        real_places = _among(view.gauge.features(view.real.images[:REALS]), together, places)
     middle, reach = (
         (places.amax(0) + places.amin(0)) / 2,
         (places.amax(0) - places.amin(0)).clamp(min=1e-9) / 2,

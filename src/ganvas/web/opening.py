@@ -27,6 +27,11 @@ def open_renderer(model: str | Path = DEFAULT, data: str | None = None, device: 
     except GanvasError:
         ratio = None
     images, line = real_images_of(loaded, REALS, data, more_than=BALL)
+    if images is None and loaded.info.data is None:
+        line = (
+            "No nearest real image: this model does not say what it was trained on. Compare it with a folder of such images: "
+            "ganvas explore MODEL --data FOLDER"
+        )
     return Renderer(loaded, str(model), ratio, None if images is None else Real(images, line), line)
 
 

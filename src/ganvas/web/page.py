@@ -12,11 +12,13 @@ from torch import Tensor
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
-from ganvas.web.renderer import Renderer
+from ganvas.web.renderer import Renderer, Superseded
 from ganvas.web.session import Session
 from ganvas.web.source import Source
 from ganvas.web.state import State, to_text
 
+REST = 0.25
+"""Seconds without a move of a slider, after which the whole picture is drawn where that takes long."""
 LOG = logging.getLogger("ganvas")
 Listener = Callable[[], Awaitable[None]]
 
@@ -64,25 +66,65 @@ class Page:
         self.tray_changed: Callable[[], object] = lambda: None
         """Called when sliders came or went."""
         self._drawing = asyncio.Lock()
+        self._turn = 0
+        """Counts the pictures that were asked for: what is drawn for an older one is not wanted any more."""
         self._look, self._settle = Round(self.viewed, self._safely), Round(self.settled, self._safely)
 
     # --- pictures --------------------------------------------------------------------------------------------------
 
-    async def paint(self) -> None:
-        """Draw the newest state. An error is shown where the picture would be, and the page lives on."""
+    async def paint(self, *, dragged: bool = False) -> None:
+        """Draw the newest state. An error is shown where the picture would be, and the page lives on.
+
+        Where that takes long: the coarse picture at once, and the whole one behind it, while a slider is `dragged` when it rests.
+        """
+        self._turn += 1
+        turn = self._turn
         async with self._drawing:  # in turn, or an older picture could come after a newer one
-            try:
-                image = await asyncio.to_thread(self.session.renderer.draw, [self.session.state])
-            except Exception as error:
-                self.call("fail", _words(error))
+            renderer, state = self.session.renderer, self.session.state
+            image = await self._drawn(renderer.coarse, state)
+            if image is None:
                 return
-            self.call("show", image_url(image[0]))
+            self.call("show", image_url(image), renderer.small is not None)
+        if renderer.small is None:
+            self._looked()
+        elif dragged:
+            background_tasks.create(self._rest(turn), name="rest")
+        else:
+            await self._whole(turn)
+
+    async def _rest(self, turn: int) -> None:
+        await asyncio.sleep(REST)
+        if turn == self._turn:
+            await self._whole(turn)
+
+    async def _whole(self, turn: int) -> None:
+        """Draw the whole picture, unless a newer one is asked for meanwhile."""
+        if turn != self._turn:
+            return
+        renderer, state = self.session.renderer, self.session.state
+        self.call("busy", "drawing the whole picture")
+        image = await self._drawn(renderer.draw_while, state, lambda: turn == self._turn)
+        self.call("busy", "")
+        if image is not None and turn == self._turn:
+            self.call("show", image_url(image), False)
+            self._looked()
+
+    async def _drawn(self, job: Callable[..., Tensor], *given: object) -> Tensor | None:
+        try:
+            return await asyncio.to_thread(job, *given)
+        except Superseded:
+            return None
+        except Exception as error:
+            self.call("fail", _words(error))
+            return None
+
+    def _looked(self) -> None:
         background_tasks.create(self._look(), name="look")
 
     async def drag(self, value: float, change: Callable[[float], State]) -> None:
         """A slider is moved: draw, but make no step of it."""
         if self._shown(value, change):
-            await self.paint()
+            await self.paint(dragged=True)
 
     async def release(self, value: float, change: Callable[[float], State], what: str) -> None:
         """A slider is let go: make a step of it."""

@@ -1,10 +1,12 @@
 """How good and how usual a picture is, beside the generator's own samples and real images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.features.base import Extractor
@@ -26,6 +28,10 @@ BALL = 5
 """A picture is inside the real ones when it lies as near to one as its fifth neighbour does (Kynkaanniemi et al. 2019)."""
 CROWD = 8
 """Usual points that a repair is drawn to."""
+FEW = 64
+"""Instead of `KNOWN` where pictures take long."""
+AT_ONCE = 4
+"""Of those, between two looks at who waits."""
 ALIKE = 40
 """Own samples of similar looks that the critic's word on a picture is compared with."""
 
@@ -65,7 +71,8 @@ class Quality:
 
 
 class _Own(NamedTuple):
-    images: Tensor
+    views: Tensor
+    """The own samples as they are compared."""
     scores: Tensor | None
     logits: Tensor | None
     away: Tensor | None
@@ -88,21 +95,39 @@ SIGNS = {
 
 
 class Gauge:
-    """Judges pictures of one model. What the own samples score is found with the first picture."""
+    """Judges pictures of one model. What the own samples score is found with the first picture.
 
-    def __init__(self, model: Model, ratio: LogRatio | None, real: Real | None) -> None:
-        self.model, self.ratio, self.real = model, ratio, real
+    `rest`, where pictures take long: there are then fewer own samples, and it is called before each few of them. `coarse`: the
+    model of the pictures that are then compared instead, but for critics, who see the whole ones.
+    """
+
+    def __init__(
+        self, model: Model, ratio: LogRatio | None, real: Real | None, coarse: Model | None = None,
+        rest: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.ratio, self.coarse, self.rest = model, ratio, coarse, rest
+        self.real = real if real is None or coarse is None else shrunk(real, coarse.shape[1])
+        self.known = KNOWN if rest is None else FEW
+        """Own samples that are looked at."""
         self._whites: dict[str, tuple[Tensor, Tensor]] = {}
         self._usual: dict[str, dict[str, Tensor]] = {}
 
     @torch.no_grad()
-    def quality(self, space: LatentSpace, points: Tensor, images: Tensor, label: Tensor | None) -> Quality:
-        """Of one point (1, *shape) of a space and its picture (1, C, H, W)."""
+    def quality(
+        self,
+        space: LatentSpace,
+        points: Tensor,
+        images: Tensor,
+        label: Tensor | None,
+        views: Tensor | None = None,
+    ) -> Quality:
+        """Of one point (1, *shape) of a space and its picture (1, C, H, W), and where there is one the coarse picture."""
+        views = images if views is None else views
         typicality, share, log_ratio = float(space.typicality(points)[0]), float("nan"), None
         if (scores := self.scores(images, label)) is not None and self._own.scores is not None:
             share = _below(self._own.scores, scores[0])
             log_ratio = float(scores[0]) if self.ratio is not None else None
-        usual, here = self._usual_signs(space), self._signs(space, points, images, label)
+        usual, here = self._usual_signs(space), self._signs(space, points, images, views, label)
         distance = nearest = None
         if here.away is not None and self._own.away is not None:
             nearest = int(here.away[0].argmin())
@@ -114,6 +139,16 @@ class Gauge:
             strongest = max(ranks, key=lambda name: ranks[name])
             warnings += [SIGNS[name] for name, rank in ranks.items() if rank > 0.95 or name == strongest]
         return Quality(log_ratio, share, typicality, manifold, distance, nearest, tuple(warnings))
+
+    @property
+    def judges(self) -> bool:
+        """Whether something judges whole pictures: a ratio or a critic."""
+        return self.ratio is not None or self._critic is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the own samples are known by now."""
+        return "_own" in self.__dict__
 
     def scores(self, images: Tensor, labels: Tensor | None) -> Tensor | None:
         """Log ratios of uint8 images, without a ratio the critic's logits (n,); None without either."""
@@ -165,7 +200,7 @@ class Gauge:
         """How like real images the samples are, all together: what no rank among themselves can say. None without them."""
         if self.real is None or len(self.real.images) < LEAST:
             return None
-        return likeness(self.model, self.real.images)
+        return likeness(self.coarse or self.model, self.real.images)
 
     # --- what own samples are like ---------------------------------------------------------------------------------
 
@@ -190,12 +225,36 @@ class Gauge:
     @cached_property
     def _own(self) -> _Own:
         with torch.no_grad():
-            images, labels = self.model.sample(KNOWN, seed=1), self.model.labels(KNOWN)
+            labels = self.model.labels(self.known)
             labels = None if labels is None else labels.to(self.model.device)
-            return _Own(
-                images, self.scores(images, labels), None if self._critic is None else self._logits(images, labels),
-                None if self.real is None else self._away(self._looks(images)).amin(1), self._looks(images), labels,
-            )  # fmt: skip
+            if self.rest is None:
+                views = self.model.sample(self.known, seed=1)
+                scores, logits = self._judged(views, labels)
+            else:
+                views, scores, logits = self._slowly(labels, self.rest)
+            looks = self._looks(views)
+            away = None if self.real is None else self._away(looks).amin(1)
+            return _Own(views, scores, logits, away, looks, labels)
+
+    def _judged(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        return self.scores(images, labels), None if self._critic is None else self._logits(images, labels)
+
+    def _slowly(
+        self, labels: Tensor | None, rest: Callable[[], None]
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The own samples as they are compared, and what judges say of them; whole pictures are not kept."""
+        views, judged = [], []
+        for first in range(0, self.known, AT_ONCE):
+            rest()
+            part = None if labels is None else labels[first : first + AT_ONCE]
+            some = {"seed": 1, "first": first, "batch": AT_ONCE, "labels": part}
+            images = self.model.sample(AT_ONCE, **some) if self.judges or self.coarse is None else None
+            if images is not None:
+                judged.append(self._judged(images, part))
+            views.append(images if self.coarse is None else self.coarse.sample(AT_ONCE, **some))
+        scores, logits = zip(*judged, strict=True) if judged else ((None,), (None,))
+        whole = [None if each[0] is None else torch.cat(each) for each in (scores, logits)]
+        return torch.cat(views), whole[0], whole[1]
 
     @cached_property
     def _real_looks(self) -> tuple[Tensor, Tensor]:
@@ -220,26 +279,30 @@ class Gauge:
         return torch.cdist(looks, self._real_looks[0])
 
     def _signs(
-        self, space: LatentSpace, points: Tensor, images: Tensor, labels: Tensor | None, own: bool = False
+        self, space: LatentSpace, points: Tensor, images: Tensor | None, views: Tensor, labels: Tensor | None
     ) -> "_Signs":
+        """Without `images`: of the own samples."""
+        own = images is None
         known, radii = self._known(space)
         found = {"points": (torch.cdist(self._white(space, points), known) / radii).amin(1)}
-        looks, away = self._looks(images), None
+        looks, away = self._looks(views), None
         if self.real is not None:
             away = self._away(looks)
             found["looks"] = (away / self._real_looks[1]).amin(1)
         if self._own.logits is not None:
             # An own sample is not among those that it is compared with, as a new one is not.
-            alike = torch.cdist(looks, self._own.looks).topk(ALIKE + own, largest=False).indices[:, own:]
+            count = min(ALIKE, self.known // 2) + own
+            alike = torch.cdist(looks, self._own.looks).topk(count, largest=False).indices[:, own:]
             theirs = self._own.logits[alike]
-            found["critic"] = (theirs.mean(1) - self._logits(images, labels)) / theirs.std(1).clamp(min=1e-9)
+            logits = self._own.logits if images is None else self._logits(images, labels)
+            found["critic"] = (theirs.mean(1) - logits) / theirs.std(1).clamp(min=1e-9)
         return _Signs(found, away)
 
     def _usual_signs(self, space: LatentSpace) -> dict[str, Tensor]:
         if space.name not in self._usual:
-            points = space.numbered(KNOWN, 1, self._own.labels)
-            found = self._signs(space, points, self._own.images, self._own.labels, own=True).values
-            ranks = {name: (each.argsort().argsort() + 0.5) / KNOWN for name, each in found.items()}
+            points = space.numbered(self.known, 1, self._own.labels)
+            found = self._signs(space, points, None, self._own.views, self._own.labels).values
+            ranks = {name: (each.argsort().argsort() + 0.5) / self.known for name, each in found.items()}
             self._usual[space.name] = {**found, "all": _together(ranks)}
         return self._usual[space.name]
 
@@ -261,3 +324,12 @@ def _rank(known: Tensor, value: Tensor) -> float:
 def _together(ranks: dict[str, Tensor]) -> Tensor:
     """Several shares of own samples that are less strange (n,) as one number: -2 sum log of the tails (Fisher)."""
     return torch.stack([-2 * (1 - rank).log() for rank in ranks.values()]).sum(0)
+
+
+def shrunk(real: Real, side: int) -> Real:
+    """Real images as small as coarse pictures are."""
+    parts = [
+        F.interpolate(part.float(), size=(side, side), mode="area").round().to(torch.uint8)
+        for part in real.images.split(256)
+    ]
+    return Real(torch.cat(parts), real.source)

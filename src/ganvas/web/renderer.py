@@ -1,11 +1,13 @@
 """A state in, pixels and numbers out. Knows models, spaces and ratios, and nothing of the web."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import quote
 
 import torch
@@ -15,7 +17,9 @@ from ganvas.cache import cache_folder
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, open_space, spaces
-from ganvas.latent.directions import Direction, edit, find, load_directions, save, without
+from ganvas.latent.critic import CRITIC_SCORE
+from ganvas.latent.directions import Direction, edit, find, load_directions, named, save, without
+from ganvas.latent.finders import finders
 from ganvas.latent.invert import invert, scale_of
 from ganvas.latent.jacobian import MOST, jacobians
 from ganvas.latent.likeness import Likeness
@@ -23,10 +27,12 @@ from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import Part, half, tasks
 from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
-from ganvas.networks import StyleBased
+from ganvas.networks import GeneratorBase, StyleBased, from_uint8
+from ganvas.networks.biggan import BigGenerator
+from ganvas.networks.stylegan3 import StyleGAN3Generator, placement
 from ganvas.sampling import LogRatio, samplers
 from ganvas.sampling.settings import at_budget
-from ganvas.web.quality import Gauge, Quality, Real
+from ganvas.web.quality import Gauge, Quality, Real, shrunk
 from ganvas.web.state import Mix, Move, State, pack, unpack
 
 SLIDERS = 10
@@ -40,6 +46,24 @@ LAST = 2**31 - 1
 """Number of a sample: those of a page's field, and of a recipe, have 31 bits."""
 NEIGHBOUR_STEP = 0.25
 """How far a neighbour looks, in mean distances of two samples."""
+LEAST_TRUNCATION = 0.02
+"""Of BigGAN: at 0 there is one picture only, and no way back."""
+LARGE = 128
+"""Side from which a picture may take longer than a hand on a slider waits."""
+PROMPT = 0.05
+"""Seconds that a picture may take and be drawn while a slider is dragged."""
+COARSE = 64
+"""Side of the largest picture that is drawn instead."""
+AXES = 24
+"""Principal axes of the space among which neighbours are looked for where pictures take long."""
+SEEN, MEASURED = 512, 16
+"""Samples by which directions are found, and measured, where pictures take long."""
+REST = 0.5
+"""Seconds without a picture asked for, after which what can wait goes on."""
+
+
+class Superseded(Exception):
+    """Something newer is wanted than what is being drawn."""
 
 
 class Renderer:
@@ -68,9 +92,50 @@ class Renderer:
         self.layers = self.spaces["w+"].shape[0] if "w+" in self.spaces else 0
         self.classes = model.generator.num_classes
         self._found: dict[str, list[Direction]] = {}
-        self.gauge = Gauge(model, ratio, real)
+        self.slow, self.small = self._pace()
+        """Whether a picture takes long; and the same model with the coarse pictures that it draws on its way, if any."""
+        self.gauge = Gauge(
+            model,
+            ratio,
+            real,
+            None if self.small is None else self.small.model,
+            self.rest if self.slow else None,
+        )
+        self._asked, self._wanted = 0.0, threading.local()
+        if self.slow:
+            for each in model.generator.modules():
+                each.register_forward_pre_hook(lambda *_: self._go_on())
         self._around: dict[State, list[State]] = {}
         self._lock, self._looking, self._judging = threading.RLock(), threading.Lock(), threading.Lock()
+
+    def _pace(self) -> "tuple[bool, Renderer | None]":
+        model = self.model
+        if min(model.shape[1:]) < LARGE or _seconds(model) <= PROMPT:
+            return False, None
+        sides = [side for side in model.generator.coarse_sides if 8 <= side <= COARSE]
+        for side in reversed(sides):
+            coarse = model.generator.at(side)
+            found = Model(coarse, None, replace(model.info, shape=tuple(coarse.shape)), model.path)
+            if side == sides[0] or _seconds(found) <= PROMPT:
+                real = None if self.real is None else shrunk(self.real, side)
+                return True, Renderer(found, self.name, real=real, unreal=self.unreal)
+        return True, None
+
+    @property
+    def view(self) -> "Renderer":
+        """Who draws what only has to be recognised: thumbnails, the map, what neighbours are found by."""
+        return self.small or self
+
+    def rest(self) -> None:
+        """Wait while somebody drags a slider, who would wait for it; for what can wait."""
+        until = time.monotonic() + 60
+        while self.slow and time.monotonic() < min(self._asked + REST, until):
+            time.sleep(0.02)
+
+    def _go_on(self) -> None:
+        still = getattr(self._wanted, "still", None)
+        if still is not None and not still():
+            raise Superseded
 
     @property
     def title(self) -> str:
@@ -91,7 +156,7 @@ class Renderer:
     @torch.no_grad()
     def point(self, state: State) -> tuple[LatentSpace, Tensor]:
         """The point of a state (1, *shape) and the space it lies in: the model's usual one, or w+ where layers differ."""
-        space = self._space(state.space) if state.base is not None else self.space
+        space = self._as(self._space(state.space) if state.base is not None else self.space, state)
         label = self.label(state)
         if state.base is not None:
             points = unpack(state.base, space.shape)[None].to(self.model.device)
@@ -103,6 +168,7 @@ class Renderer:
         per_layer = state.mix is not None or any(move.layers for move in state.moves)
         if per_layer and space.name != "w+":
             space, points = self.rows(space, points)
+            space = self._as(space, state)
         if state.mix is not None:
             other = self._sample(space, state.mix.seed, state.mix.number, label)
             points = points.clone()
@@ -110,6 +176,34 @@ class Renderer:
         for move in state.moves:
             points = edit(space, points, self._direction(space, move), move.strength)
         return space, points
+
+    def generator_of(self, state: State) -> GeneratorBase:
+        """The model's generator as a state has it: with a class mixed in, at its truncation, with its picture elsewhere."""
+        found = self.model.generator
+        if state.other is not None and state.share:
+            found = found.with_class(state.other, state.share)
+        if self.has_levels(found) and state.truncation != 1:
+            found = found.truncated(min(1.0, max(LEAST_TRUNCATION, found.truncation * state.truncation)))
+        if any(state.place):
+            if not isinstance(found, StyleGAN3Generator):
+                raise GanvasError(
+                    "This generator's picture cannot be moved (that of the stylegan3 family can)."
+                )
+            right, down, turn = state.place
+            found = found.placed(placement(turn, right, down))
+        return found
+
+    @staticmethod
+    def has_levels(generator: GeneratorBase) -> TypeGuard[BigGenerator]:
+        """Whether its norms are those of a level of truncation (BigGAN)."""
+        return isinstance(generator, BigGenerator) and generator.rows > 0
+
+    def _as(self, space: LatentSpace, state: State) -> LatentSpace:
+        """The space with `generator_of` behind it."""
+        generator = self.generator_of(state)
+        if generator is self.model.generator:
+            return space
+        return space.on(replace(self.model, generator=generator))
 
     def _sample(self, space: LatentSpace, seed: int, number: int, label: Tensor | None) -> Tensor:
         if number > LAST:
@@ -139,7 +233,11 @@ class Renderer:
         base = points
         for move in state.moves:
             base = edit(space, base, self._direction(space, move), -move.strength)
-        return replace(state, base=pack(base), space=space.name, truncation=1.0, mix=None)
+        truncation = 1.0
+        if self.has_levels(self.model.generator):  # more than a factor: it stays
+            truncation, middle = max(LEAST_TRUNCATION, state.truncation), space.mean_of(self.label(state))
+            base = middle + (base - middle) / truncation
+        return replace(state, base=pack(base), space=space.name, truncation=truncation, mix=None)
 
     # --- pictures --------------------------------------------------------------------------------------------------
 
@@ -148,9 +246,22 @@ class Renderer:
         """Pictures of states: uint8 (n, C, H, W), each as if it were drawn alone."""
         return torch.cat([self.pictures(*self.point(state), state) for state in states])
 
+    def draw_while(self, state: State, wanted: Callable[[], bool]) -> Tensor:
+        """The picture of a state (C, H, W). Raises `Superseded` between two layers once it is not `wanted` any more."""
+        self._wanted.still = wanted
+        try:
+            return self.draw([state])[0]
+        finally:
+            del self._wanted.still
+
+    def coarse(self, state: State) -> Tensor:
+        """The coarse picture of a state (C, h, w), soon, and ahead of what can wait."""
+        self._asked = time.monotonic()
+        return self.view.draw([state])[0]
+
     def pictures(self, space: LatentSpace, points: Tensor, state: State) -> Tensor:
         """Points (n, *shape) with the class and the noise of a state: uint8 (n, C, H, W)."""
-        label = self.label(state)
+        label, space = self.label(state), self._as(space, state)
         labels = None if label is None else label.expand(len(points))
         drawn = (
             space.decode(points, labels)
@@ -162,7 +273,7 @@ class Renderer:
         return self.model.to_data(drawn).cpu()
 
     def _with_noise(self, space: LatentSpace, points: Tensor, labels: Tensor | None, seed: int) -> Tensor:
-        generator = self.model.generator
+        generator = space.model.generator
         if not isinstance(generator, StyleBased) or not generator.noise_shapes:
             raise GanvasError("This generator has no noise maps (the style family has).")
         random = stream(seed, "noise")
@@ -179,16 +290,28 @@ class Renderer:
         if not states:
             return torch.empty(0, *self.model.shape, dtype=torch.uint8)
         found = [self.point(state) for state in states]
-        alike = len({(space.name, state.noise) for (space, _), state in zip(found, states, strict=True)}) == 1
+        alike = len({(space.name, *drawn_with(s)) for (space, _), s in zip(found, states, strict=True)}) == 1
         if not alike or self.classes:
             return torch.cat([self.pictures(*each, state) for each, state in zip(found, states, strict=True)])
         return self.pictures(found[0][0], torch.cat([points for _, points in found]), states[0])
+
+    def thumbs(self, states: Sequence[State]) -> Tensor:
+        """`together`, small where pictures take long, and then a few at a time between what somebody waits for."""
+        if not self.slow or not states:
+            return self.together(states)
+        parts = []
+        for i in range(0, len(states), 4):
+            self.rest()
+            parts.append(self.view.together(states[i : i + 4]))
+        return torch.cat(parts)
 
     @torch.no_grad()
     def quality(self, state: State) -> Quality:
         """How real, how typical, and how far from the real images a state is."""
         space, points = self.point(state)
-        return self.gauge.quality(space, points, self.pictures(space, points, state), self.label(state))
+        view = None if self.small is None else self.small.draw([state])
+        images = self.pictures(space, points, state) if view is None or self.gauge.judges else view
+        return self.gauge.quality(space, points, images, self.label(state), view)
 
     @property
     def likeness(self) -> Likeness | None:
@@ -198,7 +321,9 @@ class Renderer:
 
     @cached_property
     def start(self) -> State:
-        """Where a page begins: the most real of the first `FIRST` samples that is on the manifold."""
+        """Where a page begins: the most real of the first `FIRST` samples on the manifold, or the first if they take long."""
+        if self.slow:
+            return State()
         return next(
             (s for i in self.ranked(FIRST) if not self.quality(s := State(number=i)).warnings), State()
         )
@@ -211,13 +336,22 @@ class Renderer:
 
     def warm(self) -> None:
         """Everything that the first page would wait for."""
-        self.draw([self.start])
+        self.view.draw([self.start])
 
     # --- directions ------------------------------------------------------------------------------------------------
 
     def directions(self, method: str) -> list[Direction]:
         """At most `SLIDERS` directions by a method of `ganvas directions`; found once and kept in the user's cache."""
-        return self._kept(method, lambda: find(self.space, method, SLIDERS))
+        return self._kept(method, lambda: self._find(method))
+
+    def _find(self, method: str) -> list[Direction]:
+        if not self.slow:
+            return find(self.space, method, SLIDERS)
+        # Without the critic, and in z, whose axes come from a layer, from fewer samples.
+        space = self.view.space.on(replace(self.view.model, critic=None))
+        fewer = {"samples": SEEN} if method in ("pca", "ica") and space.name == "z" else {}
+        vectors, scores = finders.get(method)(space, SLIDERS, 0, **fewer)
+        return named(space, method, vectors, scores, {"seed": 0, **fewer}, samples=MEASURED)
 
     def _kept(self, key: str, work: Callable[[], list[Direction]]) -> list[Direction]:
         with self._lock:
@@ -248,7 +382,8 @@ class Renderer:
 
     def named(self, name: str) -> Direction:
         """The direction of an attribute: brightness, class:NAME, ..."""
-        return self._kept(f"attribute-{quote(name, safe='')}", lambda: [from_attribute(self.space, name)])[0]
+        space = self.space if name == CRITIC_SCORE else self.view.space  # the critic sees whole pictures
+        return self._kept(f"attribute-{quote(name, safe='')}", lambda: [from_attribute(space, name)])[0]
 
     def locked(self, direction: Direction, locks: Sequence[str]) -> Direction:
         """The direction less what it does to the locked attributes."""
@@ -268,7 +403,7 @@ class Renderer:
             ]
         )
         scores = torch.tensor([1.0 if good else 0.0 for _, _, good in marks])
-        return attribute(self.space, points, scores, name)
+        return attribute(self.view.space, points, scores, name)
 
     def neighbours(self, state: State) -> list[State]:
         """Eight states around one, two along each of the four directions that change its picture most, at equal changes.
@@ -284,12 +419,15 @@ class Renderer:
 
     def _found_around(self, state: State) -> list[State]:
         space, points = self.point(state)
-        if space.size > MOST:
-            raise GanvasError(
-                f"{space.name} has {space.size} numbers; neighbours are looked for in up to {MOST}."
-            )
-        _, found = jacobians(space, points, pyramid, self.label(state))
-        values, vectors = torch.linalg.eigh(found[0].t() @ found[0])
+        if self.slow:
+            values, vectors = self._leading(state)
+        else:
+            if space.size > MOST:
+                raise GanvasError(
+                    f"{space.name} has {space.size} numbers; neighbours are looked for in up to {MOST}."
+                )
+            _, found = jacobians(space, points, pyramid, self.label(state))
+            values, vectors = torch.linalg.eigh(found[0].t() @ found[0])
         moved = []
         for i in range(1, 5):
             vector = vectors[:, -i].reshape(space.shape)
@@ -300,16 +438,41 @@ class Renderer:
         order = (0, 2, 4, 6, 7, 5, 3, 1)  # opposite cells are opposite steps
         return [self.settle(state, space, moved[i]) for i in order]
 
+    @torch.no_grad()
+    def _leading(self, state: State) -> tuple[Tensor, Tensor]:
+        """Squares of how much the picture changes along directions (D, `AXES`), the least first, by differences.
+
+        Among the principal axes of the space alone: one picture each, where Jacobians cost one for every number.
+        """
+        space, points = self.view.point(state)
+        axes, spread = self._axes(space)
+        step = NEIGHBOUR_STEP * spread
+        moved = torch.cat([points, points + (step[:, None] * axes).reshape(-1, *space.shape)])
+        looks = []
+        for part in moved.split(4):
+            self.rest()
+            looks.append(pyramid(from_uint8(self.view.pictures(space, part, state), (-1.0, 1.0))))
+        seen = torch.cat(looks)
+        slopes = (seen[1:] - seen[:1]) / step[:, None].cpu()
+        values, mixed = torch.linalg.eigh(slopes @ slopes.t())
+        return values, axes.t() @ mixed.to(axes)
+
+    def _axes(self, space: LatentSpace) -> tuple[Tensor, Tensor]:
+        """Principal axes (k, D) of a space's own points, and their spread along each (k,)."""
+        away = (space.known - space.mean).flatten(1)
+        _, values, axes = torch.linalg.svd(away.float(), full_matrices=False)
+        return axes[:AXES], values[:AXES].clamp(min=1e-6) / len(away) ** 0.5
+
     @cached_property
     def _scale(self) -> float:
-        return scale_of(self.space)
+        return scale_of(self.view.space)
 
     def strips(self, state: State, moves: Sequence[Move]) -> list[Tensor]:
-        """For each direction the picture at `STRENGTHS` of it, everything else staying: uint8 (5, C, H, W) each."""
+        """For each direction the thumbnails at `STRENGTHS` of it, everything else staying: uint8 (5, C, H, W) each."""
         if not moves:
             return []
         states = [state.to(replace(move, strength=strength)) for move in moves for strength in STRENGTHS]
-        return list(self.together(states).split(len(STRENGTHS)))
+        return list(self.thumbs(states).split(len(STRENGTHS)))
 
     # --- jumps -----------------------------------------------------------------------------------------------------
 
@@ -364,3 +527,20 @@ class Renderer:
         if mix is not None and not 0 <= mix.first <= mix.last < self.layers:
             raise GanvasError(f"Layers go from 0 to {self.layers - 1}, got {mix.first} to {mix.last}.")
         return replace(state, mix=mix)
+
+
+def drawn_with(state: State) -> tuple[object, ...]:
+    """What pictures must have in common to be drawn in one batch, beside the space."""
+    return state.noise, state.label, state.other, state.share, state.truncation, state.place
+
+
+def _seconds(model: Model) -> float:
+    """How long one picture takes: the shorter of two."""
+    z, label = model.latents(1).to(model.device), model.labels(1)
+    times = []
+    with torch.inference_mode():
+        for _ in range(2):
+            start = time.perf_counter()
+            model.generator(z, None if label is None else label.to(model.device)).float().cpu()
+            times.append(time.perf_counter() - start)
+    return min(times)

@@ -26,6 +26,8 @@ LONGEST = 2_000_000
 """Bytes of JSON that a recipe may unpack to."""
 LONGEST_WORDS = 1000
 """Characters of a name or a path in it."""
+FARTHEST = 2.0
+"""Sides that a picture is moved by."""
 LONGEST_FILM = 2000
 """Frames."""
 MOST = {"bookmarks": 100, "keys": 100, "moves": 50, "locks": 50, "layers": 64, "made": 16}
@@ -81,6 +83,12 @@ class State:
     moves: tuple[Move, ...] = ()
     locks: tuple[str, ...] = ()
     """Attributes that the directions were made to leave alone."""
+    other: int | None = None
+    """Class that is mixed into the own one."""
+    share: float = 0.0
+    """Of the other class, from 0 to 1."""
+    place: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Where StyleGAN3 draws: to the right and down, in sides of the picture, and turned anticlockwise, in degrees."""
 
     def moved(self, name: str) -> float:
         """Strength along the direction called `name`."""
@@ -211,13 +219,26 @@ def _state(value: Any) -> State:
     given["mix"] = None if given.get("mix") is None else _mix(given["mix"])
     for name in ("seed", "number"):
         given[name] = _whole(name, given.get(name, 0))
-    for name in ("label", "noise"):
+    for name in ("label", "noise", "other"):
         given[name] = None if given.get(name) is None else _whole(name, given[name])
     given["truncation"] = _number("truncation", given.get("truncation", 1.0))
+    given["share"] = _number("share", given.get("share", 0.0))
+    if not 0 <= given["share"] <= 1:
+        raise ValueError(f"share is {given['share']}, expected 0 to 1")
+    given["place"] = _place(given.get("place") or (0, 0, 0))
     if given.get("base") is not None:
         given["base"] = _text("base", given["base"])
     given["space"] = _words("space", given.get("space", ""))
     return State(**given)
+
+
+def _place(value: Any) -> tuple[float, float, float]:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError("place is a list of three numbers")
+    right, down, turn = (_number("place", each) for each in value)
+    if max(abs(right), abs(down)) > FARTHEST or abs(turn) > 360:
+        raise ValueError(f"place is {value}, expected moves up to {FARTHEST} and turns up to 360 degrees")
+    return right, down, turn
 
 
 def _mix(value: Mapping[str, Any]) -> Mix:

@@ -7,10 +7,18 @@ from typing import Any
 from nicegui import ui
 
 from ganvas.model_data import class_names
+from ganvas.networks.stylegan3 import StyleGAN3Generator
 from ganvas.sampling import samplers
 from ganvas.web.page import Page, slider
 from ganvas.web.renderer import LAST
 from ganvas.web.state import State
+
+PLACES = {
+    "to the right": ("in sides of the picture", 0.5, 0.01),
+    "down": ("in sides of the picture", 0.5, 0.01),
+    "turn": ("anticlockwise, in degrees", 180.0, 1.0),
+}
+"""Sliders of StyleGAN3: what a number means, how far it goes either way, and in what steps."""
 
 
 def build(page: Page) -> None:
@@ -91,15 +99,22 @@ def build(page: Page) -> None:
             fields["class"] = (
                 ui.select(options, label="class", on_change=relabel).props("dense outlined").classes("sel")
             )
+        if renderer.classes > 1 and renderer.model.generator.embed is not None:
+            _other_class(page, fields, options)
         jump = ui.label("").classes("small soft")
-        with ui.element("div").classes("slide").props("data-row"):
-            with ui.element("div").classes("head"):
-                ui.label("truncation").classes("name").tooltip("psi: nearer the mean is safer and more alike")
-                ui.element("span").props("data-value")
-            slider(
-                page, "truncation", 0, 1.5, 0.05, session.state.truncation,
-                lambda v: replace(session.state, truncation=round(v, 3)), lambda v: f"truncation {v:g}",
-            )  # fmt: skip
+        about = "psi: nearer the mean is safer and more alike"
+        if renderer.has_levels(renderer.model.generator):
+            about += "; the norms of its level come with it, up to 1"
+        _slide(
+            page, "truncation", about, (0, 1.5, 0.05), lambda state: state.truncation,
+            lambda v: replace(session.state, truncation=round(v, 3)),
+        )  # fmt: skip
+        if isinstance(renderer.model.generator, StyleGAN3Generator):
+            for i, (name, (words, reach, step)) in enumerate(PLACES.items()):
+                _slide(
+                    page, name, words, (-reach, reach, step), lambda state, i=i: state.place[i],
+                    lambda v, i=i: _placed(session.state, i, v),
+                )  # fmt: skip
         if renderer.layers:
             _styles(page, fields, number)
 
@@ -115,9 +130,53 @@ def build(page: Page) -> None:
             fields["class"].set_value(None if label is None else int(label[0]))
         if "noise" in fields:
             fields["noise"].set_value(state.noise)
-        page.call("set", "truncation", state.truncation)
+        if "other" in fields:
+            fields["other"].set_value(state.other)
 
     page.settled.insert(0, show)
+
+
+def _placed(state: State, which: int, value: float) -> State:
+    right, down, turn = (round(value, 3) if i == which else each for i, each in enumerate(state.place))
+    return replace(state, place=(right, down, turn))
+
+
+def _slide(
+    page: Page, name: str, words: str, reach: tuple[float, float, float], now: Callable[[State], float],
+    change: Callable[[float], State],
+) -> None:  # fmt: skip
+    """A slider from, to, in steps, with its name and value above."""
+    with ui.element("div").classes("slide").props("data-row"):
+        with ui.element("div").classes("head"):
+            ui.label(name).classes("name").tooltip(words)
+            ui.element("span").props("data-value")
+        slider(page, name, *reach, now(page.session.state), change, lambda v: f"{name} {v:g}")
+
+    async def show() -> None:
+        page.call("set", name, now(page.session.state))
+
+    page.settled.insert(0, show)
+
+
+def _other_class(page: Page, fields: dict[str, Any], options: dict[int, str]) -> None:
+    """Another class, and how much of it."""
+    session = page.session
+
+    async def choose() -> None:
+        value = fields["other"].value
+        if value != session.state.other:
+            share = session.state.share or (0.5 if value is not None else 0.0)
+            words = "one class" if value is None else f"mixed with class {options[value]}"
+            await page.step(words, replace(session.state, other=value, share=share))
+
+    fields["other"] = ui.select(options, label="mixed with", on_change=choose, clearable=True).classes("sel")
+    fields["other"].props("dense outlined data-id=other-class").tooltip(
+        "another class, by the vectors of both"
+    )
+    _slide(
+        page, "share", "of the other class", (0, 1, 0.05), lambda state: state.share,
+        lambda v: replace(session.state, share=round(v, 3)),
+    )  # fmt: skip
 
 
 def _styles(page: Page, fields: dict[str, Any], number: Callable[..., None]) -> None:

@@ -70,7 +70,7 @@ def build(page: Page) -> None:
 
     async def sheet() -> None:
         states = [State(at["seed"], number) for number in range(SHEET)]
-        images = await asyncio.to_thread(session.renderer.together, states)
+        images = await asyncio.to_thread(session.renderer.thumbs, states)
         place.clear()
         tiles.clear()
         with place:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from nicegui import background_tasks, events, ui
 
-from ganvas.web.landscape import REALS, SAMPLES, SEED, Landscape, colour_names, landscape
+from ganvas.web.landscape import REALS, SEED, Landscape, colour_names, landscape, samples_of
 from ganvas.web.page import Page
 from ganvas.web.state import State
 
@@ -43,6 +43,7 @@ def build(page: Page) -> None:
             ui.select(["density"], value="density", label="colour").props("dense outlined").classes("sel")
         )
         reals = ui.switch("real images", value=False)
+        reals.set_visibility(session.renderer.real is not None)
         words = ui.label("").classes("small soft").props("data-id=map-words")
 
         async def again() -> None:
@@ -56,7 +57,7 @@ def build(page: Page) -> None:
 
     async def open_map() -> None:
         """The first page draws the map, the others wait for it; meanwhile everything else goes on."""
-        words.set_text(f"drawing {SAMPLES:,} samples ...")
+        words.set_text(f"drawing {samples_of(session.renderer):,} samples ...")
         async with source.drawing:
             if source.landscape is None:
                 source.landscape = await asyncio.to_thread(landscape, session.renderer)
@@ -129,8 +130,8 @@ def build(page: Page) -> None:
         trail = session.history.trail()[-12:]
 
         def places() -> list[list[float]]:
-            images = session.renderer.together(trail)
-            return found.at(session.renderer.gauge.features(images)).tolist()
+            images = session.renderer.thumbs(trail)
+            return found.at(session.renderer.view.gauge.features(images)).tolist()
 
         shown["way"] = await asyncio.to_thread(places)
         if "chart" in shown:

@@ -82,6 +82,7 @@ def _quality(page: Page) -> None:
                 ui.element("img").classes("pixel").props('width=56 height=56 alt="the nearest real image"')
             )
             nearest_words = ui.label("").classes("small soft").props("data-id=nearest")
+        nearest.set_visibility(False)
         if page.session.renderer.ratio is None:
             how = "run ganvas calibrate on this model"
             if page.session.renderer.model.path is None:
@@ -111,6 +112,11 @@ def _quality(page: Page) -> None:
 
     async def look() -> None:
         renderer = page.session.renderer
+        if renderer.slow and not renderer.gauge.is_ready:
+            verdict.set_text(
+                f"Looking at {renderer.gauge.known} of its own samples first, to compare with ..."
+            )
+            verdict.classes(replace="small")
         try:
             found = await asyncio.to_thread(renderer.quality, page.session.state)
         except GanvasError as error:
@@ -131,6 +137,7 @@ def _quality(page: Page) -> None:
             told[renderer.hash] = None
             absolute.set_text("...")
             background_tasks.create(judge(renderer), name="likeness")
+        nearest.set_visibility(found.nearest is not None)
         if found.nearest is not None and renderer.real is not None:
             nearest.props["src"] = image_url(renderer.real.images[found.nearest])
             nearest.update()
@@ -174,7 +181,7 @@ def _neighbours(page: Page) -> None:
             note.set_text(str(error))
             return
         states = [*found[:HERE], state, *found[HERE:]]
-        images = await asyncio.to_thread(session.renderer.together, states)
+        images = await asyncio.to_thread(session.renderer.thumbs, states)
         around[:] = states
         for (_, image), drawn in zip(tiles, images, strict=True):
             image.props["src"] = image_url(drawn)

@@ -118,7 +118,7 @@ def build(page: Page) -> None:
         wanted = list(session.timeline.keys)
         if shown_keys == wanted:
             return
-        images = await asyncio.to_thread(session.renderer.together, wanted)
+        images = await asyncio.to_thread(session.renderer.thumbs, wanted)
         shown_keys[:] = wanted
         keys.clear()
         with keys:

@@ -1,6 +1,6 @@
 // What has to happen in the browser: the newest place of a slider wins, and a picture is painted before the next is asked for.
 window.ganvas = {
-  waiting: null, inFlight: false, pending: 0, movedAt: 0, paintedAt: 0, times: [], painted: 0, readyAt: 0,
+  waiting: null, inFlight: false, pending: 0, movedAt: 0, paintedAt: 0, times: [], painted: 0, readyAt: 0, wholeAt: 0,
 
   drag(emit, value) {
     this.movedAt = performance.now();
@@ -29,9 +29,10 @@ window.ganvas = {
     this.pump();
   },
   place(name) { return document.querySelector(`[data-id="${name}"]`); },
-  show(url) {
+  show(url, coarse) {  // coarse: smaller than it is shown, the whole picture comes later
     const image = this.place("canvas");
     if (!image) return;
+    image.classList.toggle("coarse", coarse);
     this.place("failure").hidden = true;
     image.src = url;
     const askedAt = this.inFlight ? this.askedAt : null;
@@ -41,6 +42,7 @@ window.ganvas = {
       // The frame after the next one begins when this picture is on the screen.
       requestAnimationFrame(() => {
         this.paintedAt = performance.now();
+        if (!coarse) this.wholeAt = this.paintedAt;
         if (askedAt !== null) this.times.push(this.paintedAt - askedAt);
       });
     }));
