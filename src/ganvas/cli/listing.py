@@ -20,6 +20,7 @@ Kind = Literal[
     "samplers",
     "finders",
     "importers",
+    "loggers",
     "models",
 ]
 
@@ -29,7 +30,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
 
     Args:
         kind: datasets, networks, losses, penalties, terms, methods, augmentations, presets, metrics, extractors, samplers,
-            finders, importers or models.
+            finders, importers, loggers or models.
         json: Print JSON for programs.
     """
     from ganvas import metrics
@@ -43,7 +44,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
     from ganvas.presets import presets
     from ganvas.registry import Registry
     from ganvas.sampling import samplers
-    from ganvas.training import methods
+    from ganvas.training import loggers, methods
 
     registries: dict[str, Registry[Any]] = {
         "datasets": datasets,
@@ -59,6 +60,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
         "samplers": samplers,
         "finders": finders,
         "importers": importers,
+        "loggers": loggers,
     }
     models: Registry[None] = Registry("model")
     for name, line in packaged().items():

@@ -22,8 +22,10 @@ def run(
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH=VALUE")] = (),
     seeds: int = 0,
     folds: int = 0,
+    log: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = (),
     dry_run: bool = False,
     json: bool = False,
+    quiet: bool = False,
 ) -> int | None:
     """Train a generator and a critic.
 
@@ -37,8 +39,10 @@ def run(
         set: Single settings by their path in config.json, for instance optimizer.lr_critic=0.001.
         seeds: Train so many times with other seeds, measure each, report mean and spread.
         folds: The same, with another part of the data held out each time.
+        log: Where figures and pictures go beside the run folder: some of `ganvas list loggers`, or FILE.py:NAME of your own.
         dry_run: Print the resolved config and stop.
         json: Print the outcome as JSON on stdout; progress stays on stderr.
+        quiet: Say nothing on stderr but errors.
     """
     from ganvas import training
     from ganvas.config import to_dict
@@ -60,9 +64,9 @@ def run(
             )
         if not data or resume is not None:
             raise GanvasError("--seeds and --folds start new runs: give a data set and no --resume.")
-        _repeat(data, options, seeds, folds, out, name, json)
+        _repeat(data, options, seeds, folds, out, name, log, quiet, json)
         return None
-    result = training.train(data, options, out=out, name=name, resume=resume, more=more)
+    result = training.train(data, options, out=out, name=name, resume=resume, more=more, log=log, quiet=quiet)
     if json:
         print(
             json_module.dumps(
@@ -85,12 +89,14 @@ def _repeat(
     folds: int,
     out: Path,
     name: str | None,
+    log: tuple[str, ...],
+    quiet: bool,
     json: bool,
 ) -> None:
     from ganvas.cli._shared import Column, table
     from ganvas.training.repeat import repeat
 
-    found = repeat(data, options, seeds=seeds, folds=folds, out=out, name=name)
+    found = repeat(data, options, seeds=seeds, folds=folds, out=out, name=name, log=log, quiet=quiet)
     if json:
         print(found.path.read_text())
         return
