@@ -121,7 +121,8 @@ class Tracked(Logger):
             project=PROJECT, name=name, config=to_dict(run.config), resume="allow", **its_own
         )
         # One says which step comes next, the other one keeps it for itself.
-        self.known = (getattr(self.run, "step", None) or getattr(self.run, "_next_step", 0)) - 1
+        upcoming: int = getattr(self.run, "step", None) or getattr(self.run, "_next_step", 0)
+        self.known = upcoming - 1
 
     def _tell(self, step: int, what: Mapping[str, Any]) -> None:
         if step > self.known:
@@ -246,7 +247,7 @@ class Audience:
 
     def stats(self, step: int, record: io.Json, found: Sequence[Verdict] | None = None) -> None:
         """A line of statistics, and the verdicts at it where it was measured."""
-        self._call("on_stats", step, dict(record), at=step)
+        self._call("on_stats", step, record, at=step)
         if found is None:
             return
         now = {verdict.name: verdict for verdict in found}
@@ -273,7 +274,10 @@ class Audience:
             # What a library prints is no result of the command.
             with contextlib.redirect_stdout(memory.StringIO() if self.quiet else sys.stderr):
                 try:
-                    getattr(member, event)(*arguments)
+                    # Copies: what one of them does to its own is nobody else's business.
+                    getattr(member, event)(
+                        *(dict(each) if isinstance(each, dict) else each for each in arguments)
+                    )
                 except Exception as error:
                     if name not in self.failed:
                         self.failed.add(name)

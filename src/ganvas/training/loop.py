@@ -281,7 +281,7 @@ class Loop:
         if self.best is not None and "generator" in self.method.exports() and self.best.due(kimg):
             value = self.best.measure(self._model(header), folder)
             self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.best.value:.2f})")
-            self.audience.stats(self.engine.steps, {"kimg": kimg, "frechet": value})
+            self.audience.stats(self.engine.steps, {"frechet": value})
         if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
             state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
 
