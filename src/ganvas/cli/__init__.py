@@ -103,6 +103,12 @@ GROUPS = {
             "ganvas dissect fashion --concept stroke --units 4",
         ),
     },
+    "elsewhere": {
+        "export": Command(
+            "export", "write a generator in a form that works without ganvas: ONNX",
+            "ganvas export fashion --to onnx --out fashion.onnx",
+        ),
+    },
     "other": {
         # Not `list.py`: importing it would hide the builtin of that name here.
         "list": Command("listing", "show data sets, networks, losses, penalties and presets", "ganvas list presets"),

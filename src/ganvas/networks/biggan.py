@@ -32,8 +32,8 @@ from ganvas.types import Shape
 NARROWING = 4
 """The 3 x 3 convolutions of a block have so many times fewer channels than its input (figure 16)."""
 
-Level = tuple[int, float]
-"""A row of the statistics, and its share; the rest comes from the row behind it."""
+Level = tuple[int, float] | tuple[Tensor, Tensor]
+"""A row of the statistics, and its share; the rest comes from the row behind it. In a graph that is exported both are tensors."""
 
 
 class StandingNorm(nn.Module):
@@ -75,6 +75,9 @@ class StandingNorm(nn.Module):
 
 def _row(table: Any, level: Level) -> Tensor:
     row, share = level
+    if isinstance(row, Tensor):
+        this, behind = table[torch.stack([row, (row + 1).clamp(max=len(table) - 1)])].unbind()
+        return share * this + (1 - share) * behind
     found: Tensor = table[row]
     return found if share == 1 else share * found + (1 - share) * table[row + 1]
 

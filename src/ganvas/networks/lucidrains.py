@@ -205,6 +205,11 @@ class LucidrainsGenerator(StyledGenerator):
         return [(1, *self.shape[1:])]
 
     @property
+    def fixed_noise(self) -> list[Tensor]:
+        """One map of the mean."""
+        return [torch.full((1, *self.noise_shapes[0]), FIXED_NOISE)]
+
+    @property
     def style_layers(self) -> list[nn.Module]:
         """The affine layers of the convolutions and of the last image."""
         return [layer.affine for layer in (*self._layers(), self._images()[-1])]
@@ -227,7 +232,7 @@ class LucidrainsGenerator(StyledGenerator):
         """Style vectors, and noise ((B or 1, 1, H, W),) or None for the fixed one -> images (B, *shape)."""
         styles = list(styles)
         if self.from_constant:
-            x = self.constant.expand(len(styles[0]), -1, -1, -1)
+            x = self.constant.expand(styles[0].shape[0], -1, -1, -1)
         else:
             x = self.first(styles.pop(0)[:, :, None, None])
         used = x.new_full((1, 1, 1, 1), FIXED_NOISE) if noise is None else noise[0]

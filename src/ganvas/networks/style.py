@@ -114,6 +114,11 @@ class StyledGenerator(GeneratorBase):
         raise NotImplementedError
 
     @property
+    def fixed_noise(self) -> list[Tensor]:
+        """What `synthesis` takes where no noise is given: (1, 1, H, W) for each of `noise_shapes`."""
+        return [maps[None, None] for name, maps in self.named_buffers() if name.endswith(".noise")]
+
+    @property
     def style_layers(self) -> Sequence[nn.Module]:
         """The affine layers that `sefa` reads."""
         raise NotImplementedError
@@ -263,7 +268,7 @@ class StyleGenerator(StyledGenerator):
 
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
         """Style vectors, and noise (B, 1, H, W) a convolution or None for the fixed one -> images (B, *shape)."""
-        x = self.constant.expand(len(styles[0]), -1, -1, -1)
+        x = self.constant.expand(styles[0].shape[0], -1, -1, -1)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = x.contiguous(memory_format=torch.channels_last)

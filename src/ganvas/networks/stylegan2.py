@@ -118,7 +118,7 @@ class Modulated(nn.Module):
         """x (B, I, h, w), style (B, I), noise (B, 1, H, W) or None for the fixed one -> (B, O, H, W)."""
         weight: Tensor = self.weight
         factor: Tensor | None = None
-        if len(style) == 1 and weight.numel() < x[0].numel():
+        if style.shape[0] == 1 and weight.numel() < x[0].numel():
             weight = self.of_one(style)
         else:
             squares = self._squares()
@@ -217,7 +217,7 @@ class ToImage(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x (B, I, H, W), style (B, I) -> (B, O, H, W)."""
-        if len(style) == 1:
+        if style.shape[0] == 1:
             drawn = F.conv2d(x, self.weight * (self.scale * style[0])[:, None, None], self.bias)
         else:
             drawn = F.conv2d(x * (self.scale * style).to(x.dtype)[:, :, None, None], self.weight, self.bias)
@@ -341,7 +341,7 @@ class StyleGAN2Generator(StyledGenerator):
     def synthesis(self, styles: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
         """Style vectors, and noise (B, 1, H, W) a convolution or None for the fixed one -> images (B, *shape)."""
         layers, images = self._layers(), self._images()
-        x = self.constant.expand(len(styles[0]), -1, -1, -1)
+        x = self.constant.expand(styles[0].shape[0], -1, -1, -1)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = x.contiguous(memory_format=torch.channels_last)

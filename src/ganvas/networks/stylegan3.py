@@ -198,7 +198,7 @@ class FilteredLayer(nn.Module):
         gain = own.magnitude_ema.rsqrt()
         if self.image:
             style = style * (weight.shape[1] ** -0.5 * gain)
-            rows = gain.new_ones(len(style), len(weight))
+            rows = gain.new_ones(style.shape[0], len(weight))
         else:
             weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
             # Over each sample, not the batch as published: the demodulation below takes it out again.
