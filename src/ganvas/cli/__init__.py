@@ -105,7 +105,7 @@ GROUPS = {
     },
     "elsewhere": {
         "export": Command(
-            "export", "write a generator in a form that works without ganvas: ONNX",
+            "export", "write a generator for elsewhere: ONNX, or a folder for the Hugging Face hub",
             "ganvas export fashion --to onnx --out fashion.onnx",
         ),
     },
