@@ -358,21 +358,3 @@ def test_a_folder_with_other_files_is_left_alone(trained: Result, tmp_path: Path
     with pytest.raises(GanvasError, match="holds other files, which nobody asked to share"):
         write(ganvas.load(trained.run.path), tmp_path / "out")
     assert [each.name for each in (tmp_path / "out").iterdir()] == [".env"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        ([], "Where to? Give --repo ORG/NAME, or --dry-run"),
-        (["--repo", "name"], "is no name on the hub"),
-        (["--half", "--dry-run"], "not for --to hub"),
-    ],
-)
-def test_mistakes_of_the_command(
-    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], said: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    assert main(["export", str(trained.run.path), "--to", "hub", *flags]) == 2
-    assert said in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())

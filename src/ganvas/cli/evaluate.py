@@ -1,11 +1,12 @@
 """`ganvas eval`"""
 
-import json as json_module
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from ganvas.metrics import Evaluation
@@ -49,7 +50,6 @@ def run(
         out: Save the figures as JSON here.
     """
     from ganvas import io
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.metrics import compare, evaluate
     from ganvas.metrics.rows import read_rows
@@ -102,7 +102,7 @@ def run(
         except GanvasError as error:  # the figures are measured, whatever else is in the run
             print(f"note: no report was written: {error}", file=sys.stderr)
     if json:
-        print(json_module.dumps(document))
+        _shared.answer(document)
         return
     earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
     _show(found, earlier)

@@ -1,10 +1,11 @@
 """`ganvas export`"""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from ganvas.model import Model
@@ -63,7 +64,7 @@ def run(
     opened = load(model, device="cpu", critic=False)
     said = _onnx(opened, out or _place(model, ".onnx"), half, parts, inputs)
     if json:
-        print(json_module.dumps({"to": to, "hash": opened.hash, **said}))
+        _shared.answer({"to": to, "hash": opened.hash, **said})
         return
     for file, size in said["files"].items():
         print(f"Written to {file} ({size / 2**20:.1f} MiB)")
@@ -78,7 +79,6 @@ def _place(model: Path, suffix: str) -> Path:
 def _onnx(
     model: "Model", out: Path, half: bool, parts: bool, inputs: tuple[str, ...] | None
 ) -> dict[str, Any]:
-    from ganvas.cli import _shared
     from ganvas.export import onnx
 
     _shared.outputs(out, ".onnx")
@@ -90,7 +90,6 @@ def _hub(
     path: Path, out: Path, repo: str | None, license: str | None, public: bool, dry_run: bool, json: bool
 ) -> None:
     from ganvas import hub as address
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.export import hub
     from ganvas.model import load
@@ -106,7 +105,7 @@ def _hub(
     if not dry_run and repo is not None:
         said["url"], said["revision"] = hub.upload(out, repo, public=public)
     if json:
-        print(json_module.dumps(said))
+        _shared.answer(said)
         return
     for file in files:
         print(f"Written to {file} ({file.stat().st_size / 2**20:.1f} MiB)")

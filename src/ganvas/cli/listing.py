@@ -1,9 +1,10 @@
 """`ganvas list`"""
 
-import json as json_module
 from typing import Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 Kind = Literal[
     "all",
@@ -68,7 +69,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
     registries["models"] = models
     chosen = {name: registry for name, registry in registries.items() if kind in ("all", name)}
     if json:
-        print(json_module.dumps({name: {n: r.summary(n) for n in r} for name, r in chosen.items()}, indent=2))
+        _shared.answer({name: {n: r.summary(n) for n in r} for name, r in chosen.items()})
         return
     for name, registry in chosen.items():
         print(name)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from ganvas.cli import _shared
 from ganvas.errors import GanvasError
 from ganvas.options import TrainOptions
 
@@ -25,7 +26,6 @@ def run(
     log: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = (),
     dry_run: bool = False,
     json: bool = False,
-    quiet: bool = False,
 ) -> int | None:
     """Train a generator and a critic.
 
@@ -42,7 +42,6 @@ def run(
         log: Where figures and pictures go beside the run folder: some of `ganvas list loggers`, or FILE.py:NAME of your own.
         dry_run: Print the resolved config and stop.
         json: Print the outcome as JSON on stdout; progress stays on stderr.
-        quiet: Say nothing on stderr but errors.
     """
     from ganvas import training
     from ganvas.config import to_dict
@@ -55,7 +54,7 @@ def run(
         if not json:
             for line in (*dataset.notes, training.describe(config, dataset)):
                 print(line)
-        print(json_module.dumps(to_dict(config), indent=2))
+        _shared.answer(to_dict(config))
         return None
     if seeds or folds:
         if more is not None:
@@ -64,20 +63,18 @@ def run(
             )
         if not data or resume is not None:
             raise GanvasError("--seeds and --folds start new runs: give a data set and no --resume.")
-        _repeat(data, options, seeds, folds, out, name, log, quiet, json)
+        _repeat(data, options, seeds, folds, out, name, log, json)
         return None
-    result = training.train(data, options, out=out, name=name, resume=resume, more=more, log=log, quiet=quiet)
+    result = training.train(data, options, out=out, name=name, resume=resume, more=more, log=log)
     if json:
-        print(
-            json_module.dumps(
-                {
-                    "run": str(result.run.path),
-                    "kimg": result.kimg,
-                    "seconds": round(result.seconds, 3),
-                    "stopped": result.stopped,
-                    "snapshot": str(result.run.snapshots[-1]),
-                }
-            )
+        _shared.answer(
+            {
+                "run": str(result.run.path),
+                "kimg": result.kimg,
+                "seconds": round(result.seconds, 3),
+                "stopped": result.stopped,
+                "snapshot": str(result.run.snapshots[-1]),
+            }
         )
     return 130 if result.stopped == "interrupted" else None
 
@@ -90,15 +87,15 @@ def _repeat(
     out: Path,
     name: str | None,
     log: tuple[str, ...],
-    quiet: bool,
     json: bool,
 ) -> None:
+    from ganvas import io
     from ganvas.cli._shared import Column, table
     from ganvas.training.repeat import repeat
 
-    found = repeat(data, options, seeds=seeds, folds=folds, out=out, name=name, log=log, quiet=quiet)
+    found = repeat(data, options, seeds=seeds, folds=folds, out=out, name=name, log=log)
     if json:
-        print(found.path.read_text())
+        _shared.answer(io.read_json(found.path))
         return
     columns = [
         Column("metric", left=True), Column("mean"), Column("spread"), Column("floor", drop=1),
