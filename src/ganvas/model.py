@@ -20,7 +20,7 @@ from ganvas.device import resolve_device, stream
 from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
-from ganvas.runs import open_run
+from ganvas.runs import is_run, open_run
 
 MOST_SIDE = 2**16
 MOST_VALUES = 2**26
@@ -452,7 +452,7 @@ def find_generator(path: Path) -> Path:
     if is_packaged(path):
         path = PACKAGED / path.name
     if path.is_dir():
-        if (path / "config.json").is_file() and not (path / hub.GENERATOR).is_file():
+        if is_run(path):
             snapshots = open_run(path).snapshots
             if not snapshots:
                 raise GanvasError(

@@ -22,6 +22,7 @@ from ganvas.errors import GanvasError
 from ganvas.export import hub as export
 from ganvas.export.hub import card, measured, plain, write
 from ganvas.model import Model, ModelInfo
+from ganvas.runs import is_run
 from ganvas.training import Result
 from tests.conftest import same_tensors
 
@@ -350,6 +351,15 @@ def test_nothing_of_this_machine_is_shared(trained: Result, tmp_path: Path) -> N
         "pictures",
         ("digits", "more.zip"),
     )
+
+
+def test_a_folder_on_the_disk_is_a_model_and_no_run(folder: Path, trained: Result) -> None:
+    """It has a config.json, as runs have."""
+    assert is_run(trained.run.path)
+    assert not is_run(folder)
+    found = ganvas.evaluate(folder, "digits", "sliced-wasserstein", n=50, device="cpu", floor=False)
+    assert found.rows
+    assert ganvas.load(folder).path == folder / "generator.safetensors"
 
 
 def test_a_folder_with_other_files_is_left_alone(trained: Result, tmp_path: Path) -> None:

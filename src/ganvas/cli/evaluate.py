@@ -53,23 +53,23 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.metrics import compare, evaluate
     from ganvas.metrics.rows import read_rows
-    from ganvas.runs import open_run
+    from ganvas.runs import is_run, open_run
 
-    is_run = (samples / "config.json").is_file()
-    if snapshots and not is_run:
+    of_run = is_run(samples)
+    if snapshots and not of_run:
         raise GanvasError(f"--snapshots wants a run folder; {samples} is none.")
     before = read_rows(against) if against else []
     subjects: list[Path] = open_run(samples).snapshots if snapshots else [samples]
     if out is not None:
         _shared.outputs(out, ".json")
-    kept_in_run = is_run and io.writable(samples)
+    kept_in_run = of_run and io.writable(samples)
     if kept_in_run:
         open_run(samples).check_folders()
     found: Evaluation | None = None
     with _shared.together(device) as (here, first), _shared.progress() as tell:
         if first:
             _shared.without_cache()
-            if is_run and not kept_in_run:
+            if of_run and not kept_in_run:
                 print(f"note: {samples} cannot be written, so its report stays as it is.", file=sys.stderr)
         for subject in subjects:
             found = evaluate(

@@ -37,7 +37,7 @@ def run(
         json: With --export: print what was written as JSON.
     """
     from ganvas.errors import GanvasError
-    from ganvas.runs import open_run
+    from ganvas.runs import is_run, open_run
     from ganvas.web.opening import open_renderer
 
     if not 0 <= port < 65536:
@@ -59,7 +59,7 @@ def run(
             return
         print(f"{renderer.name} -> {export} ({len(content) / 2**20:.1f} MiB): open it in any browser")
         return
-    training = open_run(model) if (model / "config.json").is_file() else None
+    training = open_run(model) if is_run(model) else None
     opened = training.snapshots[-1] if training is not None and training.snapshots else model
     from ganvas.web.app import serve
     from ganvas.web.source import source_of

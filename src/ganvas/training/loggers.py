@@ -121,8 +121,7 @@ class Tracked(Logger):
             project=PROJECT, name=name, config=to_dict(run.config), resume="allow", **its_own
         )
         # One says which step comes next, the other one keeps it for itself.
-        upcoming: int = getattr(self.run, "step", None) or getattr(self.run, "_next_step", 0)
-        self.known = upcoming - 1
+        self.known = int(getattr(self.run, "step", 0) or getattr(self.run, "_next_step", 0)) - 1
 
     def _tell(self, step: int, what: Mapping[str, Any]) -> None:
         if step > self.known:
