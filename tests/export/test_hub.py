@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import ModelCard, constants
 
 import ganvas
@@ -271,6 +272,18 @@ def test_nobody_is_logged_in(folder: Path, server: Server, monkeypatch: pytest.M
     monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: None)
     with pytest.raises(GanvasError, match="Nobody is logged in to the hub"):
         export.upload(folder, "org/digits")
+    assert not server.repos
+
+
+def test_a_module_of_ones_own_can_not_be_shared(tmp_path: Path) -> None:
+    mine = ganvas.wrap(
+        torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Unflatten(1, (1, 8, 8)), torch.nn.Tanh()),
+        4,
+        (1, 8, 8),
+    )
+    with pytest.raises(GanvasError, match="a module of your own"):
+        write(mine, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_package_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

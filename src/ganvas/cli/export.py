@@ -98,6 +98,8 @@ def _hub(
         raise GanvasError("Where to? Give --repo ORG/NAME, or --dry-run to write the folder alone.")
     if repo is not None:
         address.check_name(repo)
+    if not dry_run and repo is not None:
+        hub.login(repo)  # before the work
     _shared.outputs(out / address.CONFIG)
     model = load(path, device="cpu")
     files = hub.write(model, out, repo=repo or "org/name", license=license)

@@ -56,22 +56,30 @@ def write(model: Model, folder: Path, *, repo: str = "org/name", license: str | 
     return [folder / name for name in FILES if (folder / name).is_file()]
 
 
+def login(repo: str) -> Any:
+    """The client of whoever is logged in. Raises `GanvasError` where nobody is."""
+    try:
+        hub = client().HfApi()
+        hub.whoami()
+    except GanvasError:
+        raise
+    except Exception as error:  # of several libraries below the client
+        raise explained(error, repo) from error
+    return hub
+
+
 def upload(folder: Path, repo: str, *, public: bool = False) -> tuple[str, str]:
     """Create the model `repo` where there is none, private unless `public`, and upload the files; its address and the commit.
 
     Raises `GanvasError` where nobody is logged in, and for what the hub refuses.
     """
-    library = client()
+    hub = login(check_name(repo))
     try:
-        hub = library.HfApi()
-        hub.whoami()
-        address = hub.create_repo(check_name(repo), private=not public, exist_ok=True)
+        address = hub.create_repo(repo, private=not public, exist_ok=True)
         done = hub.upload_folder(
             repo_id=repo, folder_path=folder, allow_patterns=list(FILES), commit_message="A model of ganvas"
         )
-    except GanvasError:
-        raise
-    except Exception as error:  # of several libraries below the client
+    except Exception as error:
         raise explained(error, repo) from error
     return str(address), str(done.oid)
 
