@@ -278,8 +278,8 @@ def test_nobody_is_logged_in(folder: Path, server: Server, monkeypatch: pytest.M
 def test_a_module_of_ones_own_can_not_be_shared(tmp_path: Path) -> None:
     mine = ganvas.wrap(
         torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Unflatten(1, (1, 8, 8)), torch.nn.Tanh()),
-        4,
-        (1, 8, 8),
+        latent_dim=4,
+        shape=(1, 8, 8),
     )
     with pytest.raises(GanvasError, match="a module of your own"):
         write(mine, tmp_path / "out")
