@@ -1,9 +1,18 @@
 """Run by tests/test_dist.py under torchrun, and in one process as the reference."""
 
+import os
 import sys
 from pathlib import Path
 
 import ganvas
+
+
+class Ear(ganvas.Logger):
+    """Leaves a file that says who was called."""
+
+    def on_start(self, run: ganvas.Run, step: int) -> None:
+        (run.path / f"heard by {os.environ.get('RANK', 0)}").touch()
+
 
 ganvas.train(
     "digits",
@@ -14,6 +23,7 @@ ganvas.train(
     out=sys.argv[1],
     quiet=True,
     report=False,
+    log=[Ear()],
     settings={
         "network.latent_dim": 8,
         "network.generator.channels": 4,

@@ -33,6 +33,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
 def test_two_processes_equal_one(pair: tuple[Run, Run]) -> None:
     one, two = pair
     assert [p.name for p in two.path.parent.iterdir()] == ["00000-digits-small"], "rank 0 alone writes"
+    assert [p.name for p in two.path.glob("heard*")] == ["heard by 0"], "and calls loggers"
     for kind in ("generator", "critic"):
         first, second = (io.load_tensors(run.snapshots[-1] / f"{kind}.safetensors")[0] for run in (one, two))
         build = build_generator if kind == "generator" else build_critic

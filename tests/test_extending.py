@@ -20,6 +20,7 @@ from ganvas.losses import losses, penalties
 from ganvas.networks import families
 from ganvas.registry import Registry
 from ganvas.sampling import samplers
+from ganvas.training import loggers
 
 PAGES = sorted((Path(__file__).parents[1] / "docs" / "extending").glob("*.md"))
 EXAMPLES = [path for path in PAGES if "`mine.py`:" in path.read_text(encoding="utf-8")]
@@ -31,6 +32,7 @@ REGISTRIES: list[Registry[Any]] = [
     metrics.registry,
     finders,
     extractors,
+    loggers,
 ]
 
 

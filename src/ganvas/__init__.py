@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ganvas.options import TrainOptions
     from ganvas.runs import Run, open_run
     from ganvas.sampling import fit_ratio
-    from ganvas.training import Result, train
+    from ganvas.training import Logger, Result, train
     from ganvas.web.app import explore
     from ganvas.web.opening import replay
 
@@ -32,6 +32,7 @@ _HOMES = {
     "Config": "ganvas.config",
     "Dataset": "ganvas.data",
     "GanvasError": "ganvas.errors",
+    "Logger": "ganvas.training",
     "Model": "ganvas.model",
     "Result": "ganvas.training",
     "Run": "ganvas.runs",
@@ -59,6 +60,7 @@ __all__ = [
     "Config",
     "Dataset",
     "GanvasError",
+    "Logger",
     "Model",
     "Result",
     "Run",

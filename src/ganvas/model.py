@@ -13,14 +13,15 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
-from ganvas import arrays, dist, importers, io, networks, notebook, pictures
+from ganvas import arrays, dist, hub, importers, io, networks, notebook, pictures
 from ganvas.checkpoint import check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
+from ganvas.data.limits import limit
 from ganvas.device import resolve_device, stream
 from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.registry import did_you_mean
-from ganvas.runs import open_run
+from ganvas.runs import is_run, open_run
 
 MOST_SIDE = 2**16
 MOST_VALUES = 2**26
@@ -415,8 +416,8 @@ def is_packaged(path: Path) -> bool:
 
 
 def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = True) -> Model:
-    """Open a run folder (its newest snapshot), a snapshot folder, a generator's .safetensors file, a packaged model, or the
-    file or folder of another toolkit that `ganvas list importers` names.
+    """Open a run folder (its newest snapshot), a snapshot folder, a generator's .safetensors file, a packaged model,
+    hub:org/name[@revision], or the file or folder of another toolkit that `ganvas list importers` names.
 
     Nothing that a file names is run. Raises `GanvasError` when there is nothing there, or the file is damaged, of an
     unknown kind, or newer than this version.
@@ -478,11 +479,13 @@ def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def find_generator(path: Path) -> Path:
-    """The generator file that a run folder, a snapshot folder or a file stands for."""
+    """The generator file that a run folder, a snapshot folder, a file or an address on the hub stands for."""
+    if hub.is_address(path):
+        return hub.fetch(path.as_posix(), limit("GANVAS_MAX_GB") * 1e9)
     if is_packaged(path):
         path = PACKAGED / path.name
     if path.is_dir():
-        if (path / "config.json").is_file():
+        if is_run(path):
             snapshots = open_run(path).snapshots
             if not snapshots:
                 raise GanvasError(

@@ -377,6 +377,11 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
         raise explain_os_error(error, "creating the run folder") from error
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run, and not a model as it is shared: that has a config.json, too, beside its weights."""
+    return (path / "config.json").is_file() and not (path / "generator.safetensors").is_file()
+
+
 def open_run(path: str | os.PathLike[str]) -> Run:
     """The run at `path`; raises `GanvasError` when it is not one."""
     expect(path, PATH, "path", "a run folder")

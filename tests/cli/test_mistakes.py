@@ -74,6 +74,12 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["invert", "{run}", NOWHERE], NOWHERE),
     (["statistics", "{run}", "--spaces", "q"], "no space 'q'"),
     (["statistics", "{run}", "--rescore", "width"], "at least two"),
+    (["explore", "{run}", "--json"], "--json says what --export wrote"),
+    (["export", "{run}", "--to", "hub"], "Give --repo ORG/NAME, or --dry-run"),
+    (["export", "{run}", "--to", "hub", "--repo", "name"], "is no name on the hub"),
+    (["export", "{run}", "--to", "hub", "--half", "--dry-run"], "not for --to hub"),
+    (["export", "{run}", "--to", "onnx", "--public"], "not for --to onnx"),
+    (["export", NOWHERE, "--to", "hub", "--dry-run"], NOWHERE),
 ]
 
 
@@ -106,7 +112,7 @@ def test_mistakes(
 
 
 def test_every_command_is_driven() -> None:
-    assert {words[0] for words, _ in MISTAKES} == set(COMMANDS) - {"list", "completion"}
+    assert {words[0] for words, _ in MISTAKES} == set(COMMANDS) - {"completion", "env", "list"}
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))

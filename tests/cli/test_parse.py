@@ -153,7 +153,9 @@ def test_help_breaks_lines_by_the_terminal_alone(
             assert len(f"{line} {following.split()[0]}") > 90, f"{following.split()[0]!r} fits behind: {line}"
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("completion", "demo", "list")])
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if name not in ("completion", "demo", "env", "list")]
+)
 def test_the_example_of_a_command_is_one(command: str) -> None:
     """It parses, with the flags that there are."""
     words = re.findall(r"'[^']*'|\S+", COMMANDS[command].example)
@@ -185,7 +187,7 @@ def test_completion(shell: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "ganvas", "completion", shell], check=True, capture_output=True, text=True
     )  # fmt: skip
-    for word in (*COMMANDS, "--on-collapse", "--arithmetic"):
+    for word in (*COMMANDS, "--on-collapse", "--arithmetic", "--log", "--quiet", "--dry-run", "--repo"):
         assert word in done.stdout
     if shell != "fish" and shutil.which(shell):
         subprocess.run([shell, "-n"], input=done.stdout, check=True, text=True)

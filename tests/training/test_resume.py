@@ -27,6 +27,7 @@ from ganvas.runs import Run
 from ganvas.training import Result, describe, plan, state
 from ganvas.training.gan import GanMethod
 from tests.conftest import TINY, same_tensors
+from tests.training.test_loggers import Ear
 from tests.training.test_train import stop_at, weights
 
 Train = Callable[..., Result]
@@ -258,6 +259,7 @@ def test_other_commands_keep_their_files(tiny_train: Train) -> None:
 def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a rollback and a stop the rates were raised again, and the count of rollbacks began anew."""
     said: list[float] = []
+    ear = Ear()
 
     def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
         if len(said) < 2 and records and records[-1]["kimg"] > 0.3:
@@ -270,7 +272,9 @@ def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyP
         patch.setattr(verdicts, "of", collapse)
         patch.setattr(verdicts, "suspicious", lambda records: False)
         stop_at(patch, 16, signal.SIGTERM)
-        half = tiny_train(kimg=0.64, on_collapse="rollback", settings=watched)
+        half = tiny_train(kimg=0.64, on_collapse="rollback", settings=watched, log=[ear])
+    assert [step for step, _ in ear.of("start")] == [0, 8, 8], "loggers hear of it"
+    assert [what for _, what in ear.of("verdict")] == [("mode collapse", True)] * 2
     assert half.stopped == "interrupted"
     assert len(said) == 2
     header = io.read_header(half.run.state_path)

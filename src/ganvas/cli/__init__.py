@@ -105,24 +105,34 @@ GROUPS = {
     },
     "elsewhere": {
         "export": Command(
-            "export", "write a generator in a form that works without ganvas: ONNX",
+            "export", "write a generator for elsewhere: ONNX, or a folder for the Hugging Face hub",
             "ganvas export fashion --to onnx --out fashion.onnx",
         ),
     },
     "other": {
         # Not `list.py`: importing it would hide the builtin of that name here.
         "list": Command("listing", "show data sets, networks, losses, penalties and presets", "ganvas list presets"),
+        "env": Command(
+            "env", "show versions, the device, the cache and the variables that ganvas reads", "ganvas env"
+        ),
         "completion": Command(
             "completion", "print what makes a shell complete these commands",
             'eval "$(ganvas completion bash)"',
         ),
     },
 }  # fmt: skip
+EXIT_CODES = {
+    0: "done",
+    1: "a run failed; its last good state is kept",
+    2: "the command or the data have to change",
+    130: "stopped by Ctrl-C, SIGTERM or SIGHUP",
+    141: "whoever read the output went away",
+}
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 1 when a run failed, 2 for a mistake of the user, 130 for Ctrl-C."""
+    """Run a command; returns one of `EXIT_CODES`."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if not argv or argv[0] not in COMMANDS:
         return _top_level(argv)
@@ -177,6 +187,10 @@ def _top_level(argv: list[str]) -> int:
     print(
         "\nMore about a command: ganvas COMMAND --help\n"
         "Your shell completes commands and flags after: ganvas completion --help\n"
-        "The version: ganvas --version"
+        "The version: ganvas --version\n"
+        "For programs: --json prints one document on stdout, --quiet keeps stderr for errors"
     )
+    print("\nexit codes:")
+    for code, meaning in EXIT_CODES.items():
+        print(f"  {code:<11} {meaning}")
     return 0

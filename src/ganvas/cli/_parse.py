@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import tyro
 
+from ganvas.cli import _shared
 from ganvas.errors import GanvasError
 
 MARKERS = (tyro.conf.FlagCreatePairsOff,)
+QUIET = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
 Run = Callable[..., int | None]
 Reader = Callable[[tuple[Any, ...]], Any]
 METAVARS: dict[Any, str] = {str: "NAME", Path: "PATH", int: "N", float: "X", bool: ""}
@@ -38,7 +40,8 @@ def call(run: Run, argv: Sequence[str], name: str, example: str) -> int:
 def prepared(run: Run, name: str) -> Run:
     """`run` with a signature for tyro; a parameter that is a dataclass stands for its fields, as flags.
 
-    Every flag that takes several values takes them at once or one by one: `--set a=1 b=2` is `--set a=1 --set b=2`.
+    Every flag that takes several values takes them at once or one by one: `--set a=1 b=2` is `--set a=1 --set b=2`. Every command
+    has --quiet.
     """
     parameters, readers = [], dict[str, Reader]()
     requests = {
@@ -59,7 +62,10 @@ def prepared(run: Run, name: str) -> Run:
             parameter.replace(annotation=annotation, default=default, kind=parameter.KEYWORD_ONLY)
         )
 
-    def command(**given: Any) -> int | None:
+    parameters.append(QUIET.replace(annotation=_readable(QUIET)[0]))
+    doc += f"{'' if 'Args:' in doc else chr(10) * 2 + 'Args:'}\n    quiet: Say nothing on stderr but errors."
+
+    def command(quiet: bool = False, **given: Any) -> int | None:
         for key, reader in readers.items():
             if found := given.pop(key):
                 try:
@@ -70,7 +76,8 @@ def prepared(run: Run, name: str) -> Run:
         for key, kind in requests.items():
             names = [each.name for each in _flags(kind)]
             given[key] = kind(**{name: given.pop(name) for name in names if name in given})
-        return run(**given)
+        with _shared.silence(quiet):
+            return run(**given)
 
     command.__doc__ = doc
     command.__annotations__ = {each.name: each.annotation for each in parameters}

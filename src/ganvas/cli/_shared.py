@@ -1,11 +1,14 @@
 """What the commands share: checks before the work, progress, tables, opening images, saving."""
 
 import io as memory
+import json
+import math
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +22,29 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, int, int], None]
 """(what is being done, how much of it is done, of how much)"""
+
+
+def answer(document: object) -> None:
+    """What --json prints: one document on stdout. What is not finite becomes null, for which JSON has room."""
+    print(json.dumps(_finite(document), allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def silence(quiet: bool) -> Iterator[None]:
+    """With --quiet nothing is said on stderr: no progress, notes nor warnings. Errors are, by whoever catches them."""
+    if not quiet:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+        yield
 
 
 def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:

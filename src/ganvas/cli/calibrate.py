@@ -1,11 +1,12 @@
 """`ganvas calibrate`"""
 
-import json as json_module
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from ganvas.sampling import LogRatio
@@ -36,7 +37,6 @@ def run(
         json: Print the report as JSON.
     """
     from ganvas import io, pictures
-    from ganvas.cli import _shared
     from ganvas.model import load
     from ganvas.sampling import calibrate_model
     from ganvas.sampling.store import home_of
@@ -55,7 +55,7 @@ def run(
     io.write_bytes(plot, pictures.plot_png(_plot(ratio)))
     report = asdict(ratio.report)
     if json:
-        print(json_module.dumps({"out": str(path), **report}))
+        _shared.answer({"out": str(path), **report})
         return
     print("\n".join(ratio.report.words()))
     print(f"-> {path}, {plot}")

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+from ganvas.cli import _shared
 
-def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> int | None:
+
+def run(*, minutes: float = 1.5, out: Path = Path("runs"), json: bool = False) -> int | None:
     """Train on 1,797 handwritten digits, draw samples and a latent interpolation, and write a report.
 
     Args:
         minutes: Of training.
         out: Folder of the run folders.
+        json: Print where everything is as JSON.
     """
     from ganvas import pictures
     from ganvas.io import write_bytes
@@ -23,10 +26,13 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs")) -> int | None:
     model = load(path, critic=False)
     pictures.save_samples(model.sample(100), path / "samples.png")
     write_bytes(path / "interpolation.png", pictures.png(interpolation(model)))
+    made = {name: str(path / name) for name in ("samples.png", "interpolation.png", "report.html")}
+    if json:
+        _shared.answer({"run": str(path), "seconds": round(result.seconds, 3), "files": made})
+        return None
     print(f"Made in {result.seconds:.0f} seconds of training:")
-    print(f"  samples        {path / 'samples.png'}")
-    print(f"  interpolation  {path / 'interpolation.png'}")
-    print(f"  report         {path / 'report.html'}")
+    for name, file in made.items():
+        print(f"  {name.split('.')[0]:<13}  {file}")
     print("Next:")
     print(f"  ganvas explore {path}")
     print(f"  ganvas train --resume {path} --more 5")

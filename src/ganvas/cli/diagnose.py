@@ -1,10 +1,11 @@
 """`ganvas diagnose`"""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+
+from ganvas.cli import _shared
 
 
 def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> None:
@@ -23,19 +24,16 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
     found, stretches = verdicts.of(records), verdicts.history(records)
     probes = verdicts.probes(records)
     if json:
-        print(
-            json_module.dumps(
-                {
-                    "run": str(run.path),
-                    "kimg": records[-1]["kimg"] if records else 0,
-                    "verdicts": [verdict.to_json() for verdict in found],
-                    "history": [
-                        {"name": name, "from_kimg": first, "to_kimg": last} for name, first, last in stretches
-                    ],
-                    "signals": probes[-1] if probes else {},
-                },
-                indent=2,
-            )
+        _shared.answer(
+            {
+                "run": str(run.path),
+                "kimg": records[-1]["kimg"] if records else 0,
+                "verdicts": [verdict.to_json() for verdict in found],
+                "history": [
+                    {"name": name, "from_kimg": first, "to_kimg": last} for name, first, last in stretches
+                ],
+                "signals": probes[-1] if probes else {},
+            }
         )
         return
     print(

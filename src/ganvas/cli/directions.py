@@ -1,10 +1,11 @@
 """`ganvas directions`"""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,7 +57,6 @@ def run(
         json: Print the figures as JSON.
     """
     from ganvas import latent
-    from ganvas.cli import _shared
     from ganvas.errors import counted
     from ganvas.latent import directions as found_in
     from ganvas.latent.finders import early_layer
@@ -90,7 +90,7 @@ def run(
             "space": where.name, "random_effect": typical.effect, "random_effect_error": typical.error,
             "directions": [_figures(each, typical) for each in found], "notes": notes, "out": str(out),
         }  # fmt: skip
-        print(json_module.dumps(document))
+        _shared.answer(document)
         return
     _show([*found, control[0]], typical)
     for note in notes:

@@ -1,10 +1,11 @@
 """`ganvas dissect`"""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+
+from ganvas.cli import _shared
 
 
 def run(
@@ -45,7 +46,6 @@ def run(
         json: Print the figures as JSON.
     """
     from ganvas import latent, pictures
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError, counted
     from ganvas.latent.dissect import switch
     from ganvas.model import load
@@ -80,7 +80,7 @@ def run(
     if done.note is not None:
         document["note"] = done.note
     if json:
-        print(json_module.dumps(document))
+        _shared.answer(document)
         return
     found = done.found
     _show(found.concepts, document, {c: found.units(c, 1)[0] for c in found.concepts})

@@ -1,10 +1,11 @@
 """`ganvas edit`"""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +52,6 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError, counted
     from ganvas.latent.directions import load_directions
     from ganvas.latent.edits import draw_edit
@@ -89,7 +89,7 @@ def run(
         "effects": dict(used.effects) if used else {}, "out": str(out),
     }  # fmt: skip
     if json:
-        print(json_module.dumps(outcome))
+        _shared.answer(outcome)
         return
     print(f"{what} -> {out}")
     if used is None:

@@ -1,11 +1,12 @@
 """`ganvas eval`"""
 
-import json as json_module
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from ganvas.metrics import Evaluation
@@ -49,27 +50,26 @@ def run(
         out: Save the figures as JSON here.
     """
     from ganvas import io
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.metrics import compare, evaluate
     from ganvas.metrics.rows import read_rows
-    from ganvas.runs import open_run
+    from ganvas.runs import is_run, open_run
 
-    is_run = (samples / "config.json").is_file()
-    if snapshots and not is_run:
+    of_run = is_run(samples)
+    if snapshots and not of_run:
         raise GanvasError(f"--snapshots wants a run folder; {samples} is none.")
     before = read_rows(against) if against else []
     subjects: list[Path] = open_run(samples).snapshots if snapshots else [samples]
     if out is not None:
         _shared.outputs(out, ".json")
-    kept_in_run = is_run and io.writable(samples)
+    kept_in_run = of_run and io.writable(samples)
     if kept_in_run:
         open_run(samples).check_folders()
     found: Evaluation | None = None
     with _shared.together(device) as (here, first), _shared.progress() as tell:
         if first:
             _shared.without_cache()
-            if is_run and not kept_in_run:
+            if of_run and not kept_in_run:
                 print(f"note: {samples} cannot be written, so its report stays as it is.", file=sys.stderr)
         for subject in subjects:
             found = evaluate(
@@ -102,7 +102,7 @@ def run(
         except GanvasError as error:  # the figures are measured, whatever else is in the run
             print(f"note: no report was written: {error}", file=sys.stderr)
     if json:
-        print(json_module.dumps(document))
+        _shared.answer(document)
         return
     earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
     _show(found, earlier)

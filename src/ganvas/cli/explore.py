@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from ganvas.cli import _shared
+
 
 def run(
     model: Annotated[Path, tyro.conf.Positional] = Path("fashion"),
@@ -18,6 +20,7 @@ def run(
     data: str | None = None,
     export: Path | None = None,
     device: str = "auto",
+    json: bool = False,
 ) -> None:
     """Open a page to move through a model's latent space, with the quality shown while you move.
 
@@ -31,16 +34,18 @@ def run(
         data: Real images to compare with. Default: what the model was trained on, where it is at hand.
         export: Write a self-contained .html for somebody without Python, and stop.
         device: auto, cpu, cuda or mps.
+        json: With --export: print what was written as JSON.
     """
     from ganvas.errors import GanvasError
-    from ganvas.runs import open_run
+    from ganvas.runs import is_run, open_run
     from ganvas.web.opening import open_renderer
 
     if not 0 <= port < 65536:
         raise GanvasError(f"A port is a number from 0 to 65535, got {port}.")
+    if json and export is None:
+        raise GanvasError("--json says what --export wrote; a page that is served has nothing to say.")
     if export is not None:
         from ganvas import io
-        from ganvas.cli import _shared
         from ganvas.web.export import page
 
         _shared.outputs(export, ".html")
@@ -49,9 +54,12 @@ def run(
         with _shared.progress() as tell:
             content = page(renderer, progress=tell)
         io.write_bytes(export, content)
+        if json:
+            _shared.answer({"model": renderer.name, "out": str(export), "bytes": len(content)})
+            return
         print(f"{renderer.name} -> {export} ({len(content) / 2**20:.1f} MiB): open it in any browser")
         return
-    training = open_run(model) if (model / "config.json").is_file() else None
+    training = open_run(model) if is_run(model) else None
     opened = training.snapshots[-1] if training is not None and training.snapshots else model
     from ganvas.web.app import serve
     from ganvas.web.source import source_of

@@ -1,10 +1,11 @@
 """`ganvas export`"""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from ganvas.model import Model
@@ -13,16 +14,23 @@ if TYPE_CHECKING:
 def run(
     model: Annotated[Path, tyro.conf.Positional],
     *,
-    to: Literal["onnx"] = "onnx",
+    to: Literal["onnx", "hub"] = "onnx",
     out: Path | None = None,
     half: bool = False,
     parts: bool = False,
     inputs: tuple[str, ...] | None = None,
+    repo: Annotated[str | None, tyro.conf.arg(metavar="ORG/NAME")] = None,
+    license: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None,
+    public: bool = False,
+    dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Write a generator in a form that works without ganvas.
+    """Write a generator in a form that works without ganvas, or that others can load.
 
     onnx: a file for onnxruntime and what else reads ONNX, in any language. It is drawn with before it is kept.
+
+    hub: a folder for the Hugging Face hub: model card, weights, config, pictures. It is uploaded to --repo, where it is private
+    unless --public is given; with --dry-run it is written and stays here. `ganvas.load("hub:ORG/NAME")` opens it.
 
     Args:
         model: A run or snapshot folder, a .safetensors file, a file of another toolkit, or a name from `ganvas list models`.
@@ -32,14 +40,31 @@ def run(
         parts: onnx: the mapping (z to w) and the synthesis (w to image) of a style-based generator too, in files beside it.
         inputs: onnx: what else can be given, of psi, noise, truncation and transform, as the generator has them. The rest is
             inside. Default: psi and truncation.
+        repo: hub: where to upload to.
+        license: hub: the licence that the card names, as the hub spells it: apache-2.0, mit, cc-by-4.0.
+        public: hub: create --repo for everybody to see. One that exists stays as it is.
+        dry_run: hub: write the folder, upload nothing.
         json: Print what was written as JSON.
     """
+    from ganvas.errors import GanvasError
     from ganvas.model import load
 
+    name = _place(model, "").name.removeprefix("hub:")
+    asked = {"onnx": (half, parts, inputs), "hub": (repo, license, public, dry_run)}
+    if any(value for kind, values in asked.items() if kind != to for value in values):
+        flags = (
+            "--half, --parts and --inputs are"
+            if to == "hub"
+            else "--repo, --license, --public and --dry-run are"
+        )
+        raise GanvasError(f"{flags} not for --to {to}. Leave them out.")
+    if to == "hub":
+        _hub(model, out or Path(f"{name}-hub"), repo, license, public, dry_run, json)
+        return
     opened = load(model, device="cpu", critic=False)
     said = _onnx(opened, out or _place(model, ".onnx"), half, parts, inputs)
     if json:
-        print(json_module.dumps({"to": to, "hash": opened.hash, **said}))
+        _shared.answer({"to": to, "hash": opened.hash, **said})
         return
     for file, size in said["files"].items():
         print(f"Written to {file} ({size / 2**20:.1f} MiB)")
@@ -54,9 +79,41 @@ def _place(model: Path, suffix: str) -> Path:
 def _onnx(
     model: "Model", out: Path, half: bool, parts: bool, inputs: tuple[str, ...] | None
 ) -> dict[str, Any]:
-    from ganvas.cli import _shared
     from ganvas.export import onnx
 
     _shared.outputs(out, ".onnx")
     files, difference = onnx.write(model, out, half=half, parts=parts, optional=inputs)
     return {"files": {str(file): file.stat().st_size for file in files}, "difference": difference}
+
+
+def _hub(
+    path: Path, out: Path, repo: str | None, license: str | None, public: bool, dry_run: bool, json: bool
+) -> None:
+    from ganvas import hub as address
+    from ganvas.errors import GanvasError
+    from ganvas.export import hub
+    from ganvas.model import load
+
+    if repo is None and not dry_run:
+        raise GanvasError("Where to? Give --repo ORG/NAME, or --dry-run to write the folder alone.")
+    if repo is not None:
+        address.check_name(repo)
+    if not dry_run and repo is not None:
+        hub.login(repo)  # before the work
+    _shared.outputs(out / address.CONFIG)
+    model = load(path, device="cpu")
+    files = hub.write(model, out, repo=repo or "org/name", license=license)
+    said = {"to": "hub", "hash": model.hash, "files": {str(file): file.stat().st_size for file in files}}
+    if not dry_run and repo is not None:
+        said["url"], said["revision"] = hub.upload(out, repo, public=public)
+    if json:
+        _shared.answer(said)
+        return
+    for file in files:
+        print(f"Written to {file} ({file.stat().st_size / 2**20:.1f} MiB)")
+    if "url" in said:
+        print(f'Uploaded to {said["url"]}: ganvas.load("hub:{repo}@{said["revision"]}")')
+    else:
+        print(
+            f"Nothing was uploaded. Read {out / address.CARD}, then give --repo ORG/NAME without --dry-run."
+        )

@@ -1,11 +1,11 @@
 """`ganvas extractor`"""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from ganvas.cli import _shared
 from ganvas.errors import GanvasError
 
 
@@ -36,7 +36,6 @@ def run(
     """
     import torch
 
-    from ganvas.cli import _shared
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.device import resolve_device
@@ -59,7 +58,7 @@ def run(
     classifier.save(path, trained, dataset.name, {"data": dataset.fingerprint, "seed": seed})
     identity = classifier.load(path, torch.device("cpu")).id
     if json:
-        print(json_module.dumps({"out": str(path), "id": identity, "accuracy": trained.accuracy}))
+        _shared.answer({"out": str(path), "id": identity, "accuracy": trained.accuracy})
         return
     print(f"{identity}: {trained.accuracy:.1%} of {len(held_out):,} held-out images right -> {path}")
     print(f"Use it: ganvas eval RUN --extractor {path}")

@@ -1,10 +1,11 @@
 """`ganvas import`"""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from ganvas.cli import _shared
 
 
 def run(
@@ -23,7 +24,6 @@ def run(
         json: Print what was found as JSON.
     """
     from ganvas import importers
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError, counted
     from ganvas.model import load
 
@@ -49,7 +49,7 @@ def run(
             "classes": info.num_classes, "parameters": parameters, "critic": critic, "notes": list(info.notes),
             "hash": model.hash, "out": str(out),
         }  # fmt: skip
-        print(json_module.dumps(about))
+        _shared.answer(about)
         return
     size = " x ".join(str(side) for side in info.shape[1:])
     classes = f", {counted(info.num_classes, 'class', 'classes')}" if info.num_classes else ""

@@ -1,10 +1,11 @@
 """`ganvas improve`"""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from ganvas.sampling.improve import Improvement
@@ -46,7 +47,6 @@ def run(
         json: Print everything as JSON.
     """
     from ganvas import io, pictures
-    from ganvas.cli import _shared
     from ganvas.model import load
     from ganvas.sampling.improve import improve_model, save, written
     from ganvas.sampling.store import home_of
@@ -73,7 +73,7 @@ def run(
         _shared.write_picture(path, pictures.draw(samples, "" if plain else title))
     document = io.read_json(folder / "improve.json")
     if json:
-        print(json_module.dumps({**document, "folder": str(shown)}))
+        _shared.answer({**document, "folder": str(shown)})
         return
     print("\n".join(improved.ratio.report.words()))
     _table(found)

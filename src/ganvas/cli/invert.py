@@ -1,10 +1,11 @@
 """`ganvas invert`"""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 MOST_COLUMNS = 8
 """Of the picture."""
@@ -84,7 +85,7 @@ def run(
         "typicality": float(found.typicality.mean()), "notes": list(found.notes), "out": str(out),
     }  # fmt: skip
     if json:
-        print(json_module.dumps(figures))
+        _shared.answer(figures)
         return
     for note in found.notes:
         print(f"Note: {note}.")

@@ -1,9 +1,10 @@
 """`ganvas list`"""
 
-import json as json_module
 from typing import Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 Kind = Literal[
     "all",
@@ -20,6 +21,7 @@ Kind = Literal[
     "samplers",
     "finders",
     "importers",
+    "loggers",
     "models",
 ]
 
@@ -29,7 +31,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
 
     Args:
         kind: datasets, networks, losses, penalties, terms, methods, augmentations, presets, metrics, extractors, samplers,
-            finders, importers or models.
+            finders, importers, loggers or models.
         json: Print JSON for programs.
     """
     from ganvas import metrics
@@ -43,7 +45,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
     from ganvas.presets import presets
     from ganvas.registry import Registry
     from ganvas.sampling import samplers
-    from ganvas.training import methods
+    from ganvas.training import loggers, methods
 
     registries: dict[str, Registry[Any]] = {
         "datasets": datasets,
@@ -59,6 +61,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
         "samplers": samplers,
         "finders": finders,
         "importers": importers,
+        "loggers": loggers,
     }
     models: Registry[None] = Registry("model")
     for name, line in packaged().items():
@@ -66,7 +69,7 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
     registries["models"] = models
     chosen = {name: registry for name, registry in registries.items() if kind in ("all", name)}
     if json:
-        print(json_module.dumps({name: {n: r.summary(n) for n in r} for name, r in chosen.items()}, indent=2))
+        _shared.answer({name: {n: r.summary(n) for n in r} for name, r in chosen.items()})
         return
     for name, registry in chosen.items():
         print(name)

@@ -1,11 +1,12 @@
 """`ganvas map`"""
 
-import json as json_module
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,6 @@ def run(
     """
 
     from ganvas import io, latent, pictures
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes
     from ganvas.latent.critic import CRITIC_SCORE
@@ -113,7 +113,7 @@ def run(
     places = {"places": found.places.round(4).tolist(), "cluster_of": found.cluster_of.tolist()}
     io.write_json(figures, {**document, **places})
     if json:
-        print(json_module.dumps(document))
+        _shared.answer(document)
         return
     print("\n".join(words))
     print(f"-> {', '.join(written)}, {figures}")

@@ -1,9 +1,10 @@
 """`ganvas reference`"""
 
-import json as json_module
 from typing import Annotated, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 
 def run(
@@ -28,7 +29,6 @@ def run(
         json: Print the outcome as JSON.
     """
 
-    from ganvas.cli import _shared
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.features import open_extractor
@@ -44,10 +44,8 @@ def run(
     if not first:
         return
     if json:
-        print(
-            json_module.dumps(
-                {"extractor": chosen.id, "reference": sizes[0], "held_out": sizes[1], "path": str(path)}
-            )
+        _shared.answer(
+            {"extractor": chosen.id, "reference": sizes[0], "held_out": sizes[1], "path": str(path)}
         )
         return
     print(f"{dataset.name}: {sizes[0]:,} images and {sizes[1]:,} held out, features {chosen.id} -> {path}")

@@ -1,10 +1,11 @@
 """`ganvas render`"""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from ganvas.cli import _shared
 
 
 def run(
@@ -29,7 +30,6 @@ def run(
     from functools import partial
 
     from ganvas import io, pictures
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError, counted
     from ganvas.model import load
     from ganvas.web.opening import replay, replay_film
@@ -53,11 +53,7 @@ def run(
         pictures.save_animation(film, out, found.timeline.fps)
         frames = len(film)
     if json:
-        print(
-            json_module.dumps(
-                {"recipe": str(recipe), "model": found.model, "frames": frames, "out": str(out)}
-            )
-        )
+        _shared.answer({"recipe": str(recipe), "model": found.model, "frames": frames, "out": str(out)})
     else:
         print(
             f"{recipe.name} of {found.model}: {'1 picture' if frames == 1 else counted(frames, 'frame')} -> {out}"

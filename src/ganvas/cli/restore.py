@@ -1,10 +1,11 @@
 """`ganvas restore`"""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from ganvas.latent.restore import Damage
@@ -96,7 +97,7 @@ def run(
         figures["class_agreement"] = made.class_agreement
         text += f", class agreement {made.class_agreement:.0%}"
     if json:
-        print(json_module.dumps(figures))
+        _shared.answer(figures)
         return
     for note in found.notes:
         print(f"Note: {note}.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ganvas.cli import _shared
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -63,7 +65,6 @@ def run(
     import torch
 
     from ganvas import dist
-    from ganvas.cli import _shared
     from ganvas.errors import counted
     from ganvas.model import load
     from ganvas.pictures import check_out
@@ -113,7 +114,7 @@ def run(
     if not is_first:
         return
     if json:
-        print(json_module.dumps(about))
+        _shared.answer(about)
     else:
         trained = "kimg unknown" if loaded.info.kimg is None else f"{loaded.info.kimg:g} kimg"
         which = f"seed {seed}" if seeds is None else f"seeds {seeds}"
@@ -186,7 +187,6 @@ def _write(
     """Batches of n samples, as they come; a picture of chosen classes has a row for each."""
     import torch
 
-    from ganvas.cli import _shared
     from ganvas.model_data import class_names
     from ganvas.pictures import write_samples
 

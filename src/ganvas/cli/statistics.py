@@ -1,6 +1,5 @@
 """`ganvas statistics`"""
 
-import json as json_module
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from ganvas.cli import _shared
 from ganvas.errors import GanvasError
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def run(
         json: Print JSON.
     """
     from ganvas import latent
-    from ganvas.cli import _shared
     from ganvas.latent.attributes import attributes
     from ganvas.latent.directions import load_directions
     from ganvas.latent.factors import train_reader
@@ -83,7 +82,7 @@ def run(
     if matrix is not None:
         document["rescored"] = matrix
     if json:
-        print(json_module.dumps(document, indent=2))
+        _shared.answer(document)
         return
     found = dict.fromkeys(name for row in rows.values() for name in row)
     _shared.table(

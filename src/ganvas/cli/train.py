@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from ganvas.cli import _shared
 from ganvas.errors import GanvasError
 from ganvas.options import TrainOptions
 
@@ -22,6 +23,7 @@ def run(
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH=VALUE")] = (),
     seeds: int = 0,
     folds: int = 0,
+    log: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = (),
     dry_run: bool = False,
     json: bool = False,
 ) -> int | None:
@@ -37,6 +39,7 @@ def run(
         set: Single settings by their path in config.json, for instance optimizer.lr_critic=0.001.
         seeds: Train so many times with other seeds, measure each, report mean and spread.
         folds: The same, with another part of the data held out each time.
+        log: Where figures and pictures go beside the run folder: some of `ganvas list loggers`, or FILE.py:NAME of your own.
         dry_run: Print the resolved config and stop.
         json: Print the outcome as JSON on stdout; progress stays on stderr.
     """
@@ -51,7 +54,7 @@ def run(
         if not json:
             for line in (*dataset.notes, training.describe(config, dataset)):
                 print(line)
-        print(json_module.dumps(to_dict(config), indent=2))
+        _shared.answer(to_dict(config))
         return None
     if seeds or folds:
         if more is not None:
@@ -60,20 +63,18 @@ def run(
             )
         if not data or resume is not None:
             raise GanvasError("--seeds and --folds start new runs: give a data set and no --resume.")
-        _repeat(data, options, seeds, folds, out, name, json)
+        _repeat(data, options, seeds, folds, out, name, log, json)
         return None
-    result = training.train(data, options, out=out, name=name, resume=resume, more=more)
+    result = training.train(data, options, out=out, name=name, resume=resume, more=more, log=log)
     if json:
-        print(
-            json_module.dumps(
-                {
-                    "run": str(result.run.path),
-                    "kimg": result.kimg,
-                    "seconds": round(result.seconds, 3),
-                    "stopped": result.stopped,
-                    "snapshot": str(result.run.snapshots[-1]),
-                }
-            )
+        _shared.answer(
+            {
+                "run": str(result.run.path),
+                "kimg": result.kimg,
+                "seconds": round(result.seconds, 3),
+                "stopped": result.stopped,
+                "snapshot": str(result.run.snapshots[-1]),
+            }
         )
     return 130 if result.stopped == "interrupted" else None
 
@@ -85,14 +86,16 @@ def _repeat(
     folds: int,
     out: Path,
     name: str | None,
+    log: tuple[str, ...],
     json: bool,
 ) -> None:
+    from ganvas import io
     from ganvas.cli._shared import Column, table
     from ganvas.training.repeat import repeat
 
-    found = repeat(data, options, seeds=seeds, folds=folds, out=out, name=name)
+    found = repeat(data, options, seeds=seeds, folds=folds, out=out, name=name, log=log)
     if json:
-        print(found.path.read_text())
+        _shared.answer(io.read_json(found.path))
         return
     columns = [
         Column("metric", left=True), Column("mean"), Column("spread"), Column("floor", drop=1),

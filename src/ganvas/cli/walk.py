@@ -1,10 +1,11 @@
 """`ganvas walk`"""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +57,6 @@ def run(
         json: Print the outcome as JSON.
     """
     from ganvas import pictures
-    from ganvas.cli import _shared
     from ganvas.errors import GanvasError
     from ganvas.latent import tools
     from ganvas.model import load
@@ -105,7 +105,7 @@ def run(
             tell(f"writing {out.name}", 0, 1)
             found.save(out, fps)
     if json:
-        print(json_module.dumps(outcome))
+        _shared.answer(outcome)
         return
     print(f"{len(samples)} pictures through {found.space}{_words(found.figures)} -> {out}")
 

@@ -13,7 +13,7 @@ LIMITS = {
     "GANVAS_MAX_MEGAPIXELS": 64.0,
     "GANVAS_MAX_FILES": 2_000_000.0,
 }
-"""Name of the environment variable -> default (docs/train.md, the environment)."""
+"""Name of the environment variable -> default (docs/commands.md, the environment)."""
 
 ALWAYS = 2**28
 """Bytes that every machine has: arrays that cannot stream are read up to here whatever GANVAS_RESIDENT_MB says."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import arrays, dist, notebook, pictures
+from ganvas import arrays, dist, hub, notebook, pictures
 from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, load_dataset, toy
@@ -302,6 +302,7 @@ def _open_fake(
     path = Path(fake)
     is_model = (
         is_packaged(path)
+        or hub.is_address(path)
         or path.suffix == ".safetensors"
         or any((path / name).is_file() for name in ("config.json", "generator.safetensors"))
     )

@@ -1,6 +1,8 @@
 """Training: `train` is the one public function; the command line calls it with the same names."""
 
 import platform
+import secrets
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,11 +25,23 @@ from ganvas.training import gan as gan
 from ganvas.training import state
 from ganvas.training.display import Display, open_display
 from ganvas.training.hints import hints
+from ganvas.training.loggers import Audience, Logger, loggers
 from ganvas.training.loop import Loop, Result
 from ganvas.training.method import DataSpec, Method, check_split, methods
 from ganvas.training.resolve import data_config, resolve
 
-__all__ = ["Loop", "Method", "Result", "describe", "methods", "plan", "train", "write_report"]
+__all__ = [
+    "Logger",
+    "Loop",
+    "Method",
+    "Result",
+    "describe",
+    "loggers",
+    "methods",
+    "plan",
+    "train",
+    "write_report",
+]
 
 
 def train(
@@ -40,6 +54,7 @@ def train(
     more: float | None = None,
     report: bool = True,
     quiet: bool = False,
+    log: Sequence[str | Logger] = (),
     **overrides: Any,
 ) -> Result:
     """Train on `data` and return where the run is: `train("digits", minutes=5)`.
@@ -50,6 +65,9 @@ def train(
 
     `resume` continues a run from its last state; what is given beside it must agree with the run, except the budget and the
     device. `kimg` and `minutes` count from the start of the run, `more` is minutes beside those it has had.
+
+    `log` names loggers (`ganvas list loggers`, FILE.py:NAME) or is objects like `Logger`: they hear of statistics, pictures and
+    verdicts. A resumed run that is given them again goes on in the same log.
 
     One process at a time trains a run: see `Run.locked`.
 
@@ -71,10 +89,12 @@ def train(
                 "What to train on? Give a data set: ganvas train digits (see: ganvas list datasets)."
             )
         config, dataset = plan(data, wanted)
+    audience = Audience(log, quiet)
     if config.training.eval_kimg:
         open_extractor("auto", dataset, "cpu")  # what is missing is said before there is a run folder
     torch_device = resolve_device(config.training.device)
     dist.start(dist.local_device(torch_device))
+    result: Result | None = None
     try:
         check_split(config, DataSpec(dataset.shape, dataset.num_classes), dist.world_size())
         with ExitStack() as held:
@@ -87,7 +107,7 @@ def train(
                         notes.append(taken_over)
             run = Run(Path(dist.share(path)))
             display = held.enter_context(open_display(quiet=quiet or dist.rank() > 0))
-            loop = Loop(run, dataset, display, config)
+            loop = Loop(run, dataset, display, config, audience)
             if dist.rank() == 0:
                 if resume is not None:  # only now: what cannot go on is left as it was
                     run.remove_leftovers(loop.method.exports())
@@ -96,6 +116,7 @@ def train(
                 for line in [*notes, *hints(config, dataset), *_opening(loop)]:
                     run.log(line)
                     display.say(line)
+            held.callback(lambda: audience.end(result.stopped if result else "failed"))
             result = loop()
             with dist.turn() as first:
                 if first:
@@ -153,6 +174,7 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
         label = "".join(c if c.isalnum() or c in "-_." else "-" for c in label).lstrip(".")
     kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     info: io.Json = {
+        "id": secrets.token_hex(4),  # run folders of one name are many
         "command": command_line(),
         "versions": {
             "ganvas": version("ganvas"),

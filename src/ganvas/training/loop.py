@@ -25,6 +25,7 @@ from ganvas.runs import Run
 from ganvas.training import state
 from ganvas.training.best import BestSnapshot
 from ganvas.training.display import Display
+from ganvas.training.loggers import Audience
 from ganvas.training.method import DataSpec, build_method, evaluating
 from ganvas.training.monitor import Monitor
 from ganvas.training.select import likeliest
@@ -49,9 +50,13 @@ class Result:
 class Loop:
     """One training run in one process (or this process's part of it)."""
 
-    def __init__(self, run: Run, dataset: Dataset, display: Display, config: Config | None = None) -> None:
+    def __init__(
+        self, run: Run, dataset: Dataset, display: Display, config: Config | None = None,
+        audience: Audience | None = None,
+    ) -> None:  # fmt: skip
         """Goes on where the run's state is; `config` is the run's own, perhaps with another budget. Writes nothing."""
-        self.run, self.display = run, display
+        self.run, self.display, self.audience = run, display, audience or Audience()
+        self.audience.say = self._say
         self.config = run.config if config is None else config
         self.device = dist.local_device(resolve_device(self.config.training.device))
         self.trained_on, self.held_out = dataset.split(self.config.data.holdout, self.config.data.fold)
@@ -95,6 +100,9 @@ class Loop:
             self.run.rewind_stats(self.engine.images / 1000)
         if dist.rank() == 0:
             self.best = BestSnapshot(self.run, self.dataset, str(self.device))
+        with dist.turn() as first:
+            if first:
+                self.audience.start(self.run, self.engine.steps, verdicts.of(self.memory.records))
         if not self.resumed:
             self._save_reals()
             self._save()
@@ -165,8 +173,8 @@ class Loop:
                 kimg = self.engine.images / 1000
                 factor = self.engine.rate_factor
                 line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."
-                self.run.log(line)
-                self.display.say(line)
+                self._say(line)
+                self.audience.start(self.run, self.engine.steps)
         return True
 
     def _schedule(self) -> float:
@@ -213,6 +221,11 @@ class Loop:
         self.run.append_stats(record)
         for text in self.display.show(record, self.progress, found):
             self.run.log(f"{record['kimg']:.1f} kimg: {text}")
+        self.audience.stats(self.engine.steps, record, found if probe else None)
+
+    def _say(self, line: str) -> None:
+        self.run.log(line)
+        self.display.say(line)
 
     def _fail(self, step: int) -> None:
         snapshots = self.run.snapshots
@@ -268,6 +281,7 @@ class Loop:
         if self.best is not None and "generator" in self.method.exports() and self.best.due(kimg):
             value = self.best.measure(self._model(header), folder)
             self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.best.value:.2f})")
+            self.audience.stats(self.engine.steps, {"frechet": value})
         if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
             state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
 
@@ -276,9 +290,11 @@ class Loop:
             return
         model = self._model({})
         count = PREVIEWS if self.dataset.is_images else 20 * PREVIEWS
-        content = pictures.png(pictures.draw(model.sample(count, seed=self.config.training.seed)))
+        picture = pictures.draw(model.sample(count, seed=self.config.training.seed))
+        content = pictures.png(picture)
         io.write_bytes(self.run.samples_path / f"{name}.png", content)
         self.display.picture(content)
+        self.audience.images(self.engine.steps, samples=picture)
 
     def _model(self, header: io.Json) -> Model:
         generator = self.method.exports()["generator"]
@@ -291,7 +307,9 @@ class Loop:
         count = min(len(self.trained_on), PREVIEWS if self.dataset.is_images else 20 * PREVIEWS)
         chosen = torch.randperm(len(self.trained_on), generator=stream(self.config.training.seed, "reals"))
         reals, _ = self.trained_on.take(chosen[:count])
-        io.write_bytes(self.run.samples_path / "reals.png", pictures.png(pictures.draw(reals)))
+        picture = pictures.draw(reals)
+        io.write_bytes(self.run.samples_path / "reals.png", pictures.png(picture))
+        self.audience.images(self.engine.steps, reals=picture)
 
 
 def streams_of(dataset: Dataset, count: int) -> list[Dataset]:

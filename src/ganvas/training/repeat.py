@@ -1,6 +1,7 @@
 """Train several times and say how much of the result is chance: other seeds, or other parts of the data held out."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from ganvas import io
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
 from ganvas.options import Source, TrainOptions
-from ganvas.training import Result, train
+from ganvas.training import Logger, Result, train
 
 METRICS = ("frechet", "precision-recall", "density-coverage")
 
@@ -46,6 +47,7 @@ def repeat(
     name: str | None = None,
     report: bool = True,
     quiet: bool = False,
+    log: Sequence[str | Logger] = (),
     **overrides: Any,
 ) -> Repeated:
     """Train `seeds` times with seeds counted up from `seed`, or `folds` times, each holding out another 1/folds of the data.
@@ -67,7 +69,7 @@ def repeat(
             seed=seed if folds else seed + i,
             settings={**(wanted.settings or {}), **changes},
         )
-        result = train(data, asked, out=out, name=name, report=report, quiet=quiet)
+        result = train(data, asked, out=out, name=name, report=report, quiet=quiet, log=log)
         if result.stopped == "interrupted":
             done = "".join(f" {each.run.path}" for each in results) or " none"
             raise Interrupted(

@@ -1,0 +1,208 @@
+"""A model as a folder for the Hugging Face hub: card, config, weights, previews; `ganvas.load` opens the folder, too."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ganvas import io, pictures
+from ganvas.config import DataConfig, to_dict
+from ganvas.data import datasets
+from ganvas.errors import GanvasError, counted, printable
+from ganvas.hub import CARD, CONFIG, CRITIC, GENERATOR, LIBRARY, check_name, client, explained
+from ganvas.metrics.rows import Row
+from ganvas.model import Model, ModelInfo
+from ganvas.model_data import class_names
+from ganvas.report import interpolation
+from ganvas.runs import Run
+
+SAMPLES, WALK = "samples.png", "walk.png"
+FILES = (CARD, CONFIG, GENERATOR, CRITIC, SAMPLES, WALK)
+"""All that is ever written, and uploaded."""
+LONGEST = 120
+"""Characters of a name in a card."""
+SHOWN_CLASSES = 40
+
+
+def write(model: Model, folder: Path, *, repo: str = "org/name", license: str | None = None) -> list[Path]:
+    """Write the folder that is uploaded, and return its files.
+
+    Raises `GanvasError` for a folder that holds other files, a module of the user's own, and a name that is none on the hub.
+    """
+    if model.info.architecture is None:
+        raise GanvasError(
+            "This model is a module of your own: a file of it could not be opened without its code."
+        )
+    check_name(repo)
+    if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - set(FILES)):
+        raise GanvasError(f"{folder} holds other files, which nobody asked to share. Give another --out.")
+    header = shared(model.info).header()
+    header.get("data", {}).pop("mark", None)  # of this user
+    parts = {GENERATOR: ("generator", model.generator), CRITIC: ("critic", model.critic)}
+    for name, (kind, network) in parts.items():
+        if network is None:
+            (folder / name).unlink(missing_ok=True)
+            continue
+        with io.atomic(folder / name) as temporary:
+            io.save_tensors(temporary, network.state_dict(), {**header, "kind": kind})
+    about = {"library_name": LIBRARY, "ganvas": version("ganvas"), "critic": model.critic is not None}
+    io.write_json(folder / CONFIG, {**about, "hash": model.hash, **header})
+    io.write_bytes(folder / SAMPLES, pictures.png(pictures.draw(model.sample(64))))
+    if len(model.shape) == 3:
+        io.write_bytes(folder / WALK, pictures.png(interpolation(model)))
+    io.write_bytes(folder / CARD, card(model, measured(model), repo, license).encode())
+    return [folder / name for name in FILES if (folder / name).is_file()]
+
+
+def login(repo: str) -> Any:
+    """The client of whoever is logged in. Raises `GanvasError` where nobody is."""
+    try:
+        hub = client().HfApi()
+        hub.whoami()
+    except GanvasError:
+        raise
+    except Exception as error:  # of several libraries below the client
+        raise explained(error, repo) from error
+    return hub
+
+
+def upload(folder: Path, repo: str, *, public: bool = False) -> tuple[str, str]:
+    """Create the model `repo` where there is none, private unless `public`, and upload the files; its address and the commit.
+
+    Raises `GanvasError` where nobody is logged in, and for what the hub refuses.
+    """
+    hub = login(check_name(repo))
+    try:
+        address = hub.create_repo(repo, private=not public, exist_ok=True)
+        done = hub.upload_folder(
+            repo_id=repo, folder_path=folder, allow_patterns=list(FILES), commit_message="A model of ganvas"
+        )
+    except Exception as error:
+        raise explained(error, repo) from error
+    return str(address), str(done.oid)
+
+
+def shared(info: ModelInfo) -> ModelInfo:
+    """What others may know: without the folders of this machine, which are where the data lie."""
+
+    def plain(config: DataConfig) -> DataConfig:
+        return replace(config, source=_source(config.source), also=tuple(map(_source, config.also)))
+
+    data = info.data and replace(info.data, config=plain(info.data.config), mark="")
+    training = info.training and replace(info.training, data=plain(info.training.data))
+    return replace(info, data=data, training=training)
+
+
+def _source(source: str) -> str:
+    known = source in datasets or source.startswith(("hub:", "toy:"))
+    return source if known else Path(source).name
+
+
+def measured(model: Model) -> list[Row]:
+    """The figures that a run keeps of this snapshot: the last one of each kind, with a floor where one has it."""
+    if model.path is None or model.path.parent.parent.name != "snapshots":
+        return []
+    snapshot, run = model.path.parent, Run(model.path.parents[2])
+    found: dict[str, Row] = {}
+    for line in run.metrics():
+        try:
+            row = Row.from_json(line)
+        except GanvasError:
+            continue
+        of_this = snapshot.name in (Path(row.snapshot).name, Path(row.snapshot).parent.name)
+        before = found.get(row.label)
+        if of_this and (before is None or row.floor is not None or before.floor is None):
+            found[row.label] = row
+    return list(found.values())
+
+
+def plain(text: object) -> str:
+    """A word from a file as a card may have it: no markup, links or lines of its own.
+
+    Whatever is no letter, digit, space, comma or hyphen becomes a character reference.
+    """
+    cut = printable(" ".join(str(text).split()))[:LONGEST]
+    return "".join(each if each.isalnum() or each in " ,-" else f"&#{ord(each)};" for each in cut)
+
+
+def front_matter(fields: Mapping[str, Any]) -> str:
+    """YAML, of which JSON is a part: no word of a file ends a line or begins a field."""
+    lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items() if value]
+    return "\n".join(["---", *lines, "---"])
+
+
+def card(model: Model, rows: list[Row], repo: str, license: str | None) -> str:
+    """README.md: front matter, how to open it, what it draws, what was measured beside its floors."""
+    info, images = model.info, len(model.shape) == 3
+    source = info.data.config.source if info.data else ""
+    parameters = sum(each.numel() for each in model.generator.parameters())
+    fields = {
+        "library_name": LIBRARY,
+        "license": license,
+        "pipeline_tag": "unconditional-image-generation" if images else None,
+        "tags": ["gan", LIBRARY, info.name],
+        "datasets": [source.removeprefix("hub:")] if source.startswith("hub:") else None,
+    }
+    size = " x ".join(map(str, info.shape))
+    trained = f", {info.kimg:,.0f} thousand images" if info.kimg else ""
+    on = plain(info.data.name) if info.data and info.data.name else "data that its file does not name"
+    made = (
+        f"read from a file of {plain(info.source)}"
+        if info.source
+        else f"trained with ganvas on {on}{trained}"
+    )
+    names = class_names(model) if info.num_classes else None
+    shown = f": {', '.join(map(plain, names[:SHOWN_CLASSES]))}" if names else ""
+    parts = [
+        front_matter(fields),
+        f"# {repo.split('/')[1]}",
+        f"A generator of the family {plain(info.name)}: z of {info.latent_dim} numbers -> "
+        f"{'images' if images else 'points'} of {size}, {parameters:,} parameters, {made}.",
+        f"It draws {counted(info.num_classes, 'class', 'classes')}{shown}." if info.num_classes else "",
+        f'```python\nimport ganvas\n\nmodel = ganvas.load("hub:{repo}")\nsamples = model.sample(16, seed=0)\n```',
+        f"![The first samples of seed 0, none chosen]({SAMPLES})",
+        f"![From one latent to another, row by row]({WALK})" if images else "",
+        "## Measured",
+        _table(rows),
+        "## How it was trained",
+        _settings(info),
+        *(f"- {plain(note)}" for note in info.notes),
+        "" if license else "No licence is named: ask its owner before you use it.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(rows: list[Row]) -> str:
+    if not rows:
+        return "Nothing: this snapshot has no figures."
+    lines = [
+        "| metric | value | floor | samples | features | reference |",
+        "| --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    for row in rows:
+        floor = "not measured" if row.floor is None else f"{row.floor:.4g} (N={row.floor_n:,})"
+        reference = f"{plain(Path(row.reference).name)}, {row.reference_n:,} images"
+        lines.append(
+            f"| {plain(row.label)} | {row.value:.4g} | {floor} | {row.n:,} | {plain(row.extractor)} | {reference} |"
+        )
+    lines.append("\nThe floor is what held-out real images score against the same reference, N of them.")
+    return "\n".join(lines)
+
+
+def _settings(info: ModelInfo) -> str:
+    config = info.training
+    if config is None:
+        return "Its file does not say."
+    t, penalties = (
+        config.training,
+        [str(each.get("name")) for each in to_dict(config)["objective"]["penalties"]],
+    )
+    facts = {
+        "preset": config.preset, "loss": config.objective.loss, "penalties": ", ".join(penalties) or "none",
+        "batch": t.batch, "seed": t.seed, "precision": t.precision,
+    }  # fmt: skip
+    return "\n".join(
+        ["| | |", "| --- | --- |", *(f"| {name} | {plain(value)} |" for name, value in facts.items())]
+    )

@@ -1,0 +1,131 @@
+"""Models on the Hugging Face hub: `hub:org/name`, `hub:org/name@revision` (extra `hub`).
+
+The folder is a snapshot's: `generator.safetensors`, perhaps `critic.safetensors`, and `config.json`, which says that ganvas wrote
+it. These names are all that is asked for: nothing in a stranger's folder chooses a file or a path, and nothing of it is run.
+"""
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ganvas import io
+from ganvas.cache import cache_folder
+from ganvas.errors import GanvasError, install, printable
+
+PREFIX = "hub:"
+CONFIG, CARD = "config.json", "README.md"
+GENERATOR, CRITIC = "generator.safetensors", "critic.safetensors"
+LIBRARY = "ganvas"
+LONGEST_CONFIG = 2**20
+"""Bytes of a config.json that is fetched."""
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Whether this names a model on the hub."""
+    return os.fspath(path).startswith(PREFIX)
+
+
+def check_name(repo: str) -> str:
+    """`repo`; raises `GanvasError` unless it is `org/name`."""
+    if not re.fullmatch(f"{NAME}/{NAME}", repo) or ".." in repo or "--" in repo:
+        raise GanvasError(
+            f"{repo!r} is no name on the hub; give org/name, of letters, digits, - _ and single dots."
+        )
+    return repo
+
+
+def parse(address: str) -> tuple[str, str | None]:
+    """`hub:org/name[@revision]` -> the name and the revision. Raises `GanvasError` for anything else."""
+    repo, at, revision = address.removeprefix(PREFIX).partition("@")
+    if at and (not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", revision) or ".." in revision):
+        raise GanvasError(f"{revision!r} is no revision; give a commit, a tag or a branch: hub:{repo}@main.")
+    return check_name(repo), revision or None
+
+
+def client() -> Any:
+    """The hub's own package; raises `GanvasError` that says how to install it."""
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise GanvasError(f"hub: models need an extra package. Type: {install('hub')}") from error
+    return huggingface_hub
+
+
+def explained(error: Exception, repo: str) -> GanvasError:
+    """What went wrong between here and the hub, in words."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    why = printable((str(error).strip() or type(error).__name__).split("\n")[0].rstrip("."))
+    if "RepositoryNotFoundError" in kinds:
+        return GanvasError(
+            f"There is no {repo} on the hub, or it is not open to you. If it is private: hf auth login, or set HF_TOKEN."
+        )
+    if "RevisionNotFoundError" in kinds:
+        return GanvasError(f"{repo} has no such revision. Give a commit, a tag or a branch.")
+    if "RemoteEntryNotFoundError" in kinds:
+        return GanvasError(
+            f"{repo} is not a model that ganvas exported: it holds no {CONFIG} or {GENERATOR}."
+        )
+    if "LocalTokenNotFoundError" in kinds:
+        return GanvasError("Nobody is logged in to the hub. Type: hf auth login, or set HF_TOKEN.")
+    return GanvasError(f"Could not reach {repo} on the hub: {why}.")
+
+
+def fetch(address: str, most: float) -> Path:
+    """The generator's file of a model on the hub, with its critic beside it where there is one; from the cache if it is there.
+
+    Without a revision the commit counts that was the newest when the model was first fetched, until `@main` is asked for.
+    No file above `most` bytes is fetched. Raises `GanvasError` for what cannot be reached, and what ganvas did not export.
+    """
+    repo, revision = parse(address)
+    cache, library = cache_folder() / "hub", client()
+
+    def kept(name: str, at: str | None) -> Path | None:
+        found = library.try_to_load_from_cache(repo, name, cache_dir=cache, revision=at)
+        return Path(found) if isinstance(found, str) else None
+
+    def get(name: str, at: str | None, limit: float) -> Path:
+        where: dict[str, Any] = {"revision": at, "cache_dir": cache}
+        size = library.hf_hub_download(repo, name, dry_run=True, **where).file_size
+        if size is None or size > limit:
+            said = "an unknown size" if size is None else f"{size / 1e9:,.1f} GB"
+            raise GanvasError(
+                f"{name} of {repo} has {said}, more than the {limit / 1e9:g} GB that are fetched. "
+                "If you trust it: set GANVAS_MAX_GB."
+            )
+        return Path(library.hf_hub_download(repo, name, **where))
+
+    def whole(at: str | None) -> Path | None:
+        config, weights = kept(CONFIG, at), kept(GENERATOR, at)
+        if config is None or weights is None or (_has_critic(config, repo) and kept(CRITIC, at) is None):
+            return None
+        return weights
+
+    pinned = revision is None or COMMIT.fullmatch(revision)
+    if pinned and (found := whole(revision)):
+        return found
+    try:
+        config = get(CONFIG, revision, LONGEST_CONFIG)
+        with_critic, commit = _has_critic(config, repo), config.parent.name  # the rest is of the same commit
+        weights = get(GENERATOR, commit, most)
+        if with_critic:
+            get(CRITIC, commit, most)
+    except GanvasError:
+        raise
+    except Exception as error:  # of several libraries below the client
+        with suppress(GanvasError):
+            if not pinned and not hasattr(error, "response") and (found := whole(revision)):
+                return found  # no network: what was fetched for this tag or branch
+        raise explained(error, repo) from error
+    return weights
+
+
+def _has_critic(config: Path, repo: str) -> bool:
+    """What a config.json says of its folder; raises `GanvasError` unless ganvas wrote it."""
+    found = io.read_json(config, longest=LONGEST_CONFIG)
+    if found.get("library_name") != LIBRARY:
+        raise GanvasError(f"{repo} is not a model that ganvas exported: its {CONFIG} does not say so.")
+    return found.get("critic") is True

@@ -1,0 +1,383 @@
+"""Models on the hub: the real client against a server of this machine that keeps folders as the hub does."""
+
+import base64
+import hashlib
+import json
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import ModelCard, constants
+
+import ganvas
+from ganvas import networks
+from ganvas.cli import main
+from ganvas.config import DataConfig
+from ganvas.errors import GanvasError
+from ganvas.export import hub as export
+from ganvas.export.hub import card, measured, plain, write
+from ganvas.model import Model, ModelInfo
+from ganvas.runs import is_run
+from ganvas.training import Result
+from tests.conftest import same_tensors
+
+HUB = constants._HF_DEFAULT_ENDPOINT
+"""Addresses of repositories must begin like this, whoever answers."""
+Commits = dict[str, dict[str, bytes]]
+
+
+class Server(ThreadingHTTPServer):
+    """Repositories by name: commits, oldest first, each with all of its files."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Commits] = {}
+        self.private: dict[str, bool] = {}
+        self.asked: list[str] = []
+        self.user: str | None = "org"
+        self.claims: dict[str, int] = {}
+        """File -> size that it is said to have."""
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def commit(self, repo: str, files: dict[str, bytes]) -> str:
+        commits = self.repos.setdefault(repo, {})
+        known = {**(list(commits.values())[-1] if commits else {}), **files}
+        name = hashlib.sha1(b"".join(known.values()) + str(len(commits)).encode()).hexdigest()
+        commits[name] = known
+        return name
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The few addresses that the client asks for."""
+
+    server: Server
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+    def answer(self, status: int, content: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def say(self, value: object) -> None:
+        self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
+
+    def do_GET(self) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        if self.path == "/api/whoami-v2":
+            return self.say({"name": self.server.user, "orgs": []})
+        repo, _, rest = self.path[1:].partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        commits = self.server.repos.get(repo)
+        if commits is None:
+            return self.answer(404, X_Error_Code="RepoNotFound")
+        commit = list(commits)[-1] if revision == "main" else revision
+        if commit not in commits:
+            return self.answer(404, X_Error_Code="RevisionNotFound")
+        content = commits[commit].get(name)
+        if content is None:
+            return self.answer(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
+        about = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": commit}
+        if self.command == "HEAD" and name in self.server.claims:
+            about["Content-Length"] = str(self.server.claims[name])
+        return self.answer(200, content, **about)
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        self.server.asked.append(f"POST {self.path}")
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/api/repos/create":
+            asked = json.loads(content)
+            repo = f"{asked['organization']}/{asked['name']}"
+            self.server.private.setdefault(
+                repo, asked["visibility"] == "private" if "visibility" in asked else asked["private"]
+            )
+            return self.say({"url": f"{HUB}/{repo}"})
+        if self.path == "/api/validate-yaml":
+            return self.say({"errors": [], "warnings": []})
+        repo = "/".join(self.path.split("/")[3:5])
+        if "/preupload/" in self.path:
+            files = json.loads(content)["files"]
+            return self.say(
+                {"files": [{**each, "uploadMode": "regular", "shouldIgnore": False} for each in files]}
+            )
+        lines = [json.loads(line)["value"] for line in content.splitlines()]
+        files = {each["path"]: base64.b64decode(each["content"]) for each in lines if "path" in each}
+        commit = self.server.commit(repo, files)
+        return self.say({"commitUrl": f"{HUB}/{repo}/commit/{commit}", "commitOid": commit, "success": True})
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """What HF_ENDPOINT names: the client reads it when it is imported."""
+    with Server() as found:
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        address = f"http://127.0.0.1:{found.server_port}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        monkeypatch.setattr(
+            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+            address + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", address)
+        monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def folder(trained: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run as it is shared."""
+    out = tmp_path_factory.mktemp("hub") / "digits"
+    write(ganvas.load(trained.run.path), out, repo="org/digits", license="apache-2.0")
+    return out
+
+
+@pytest.fixture
+def published(server: Server, folder: Path) -> str:
+    """Its commit on the server."""
+    return server.commit("org/digits", {each.name: each.read_bytes() for each in folder.iterdir()})
+
+
+def test_what_is_uploaded_is_what_opens(
+    server: Server, trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command and the real client: a private repository, whose commit draws the same pictures."""
+    out = str(tmp_path / "mine")
+    command = ["export", str(trained.run.path), "--to", "hub", "--out", out, "--repo", "org/mine", "--json"]
+    assert main([*command, "--dry-run"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert not server.asked
+    assert "revision" not in said
+    assert main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert server.private == {"org/mine": True}
+    (commit,) = server.repos["org/mine"]
+    assert said["revision"] == commit
+    assert (
+        set(server.repos["org/mine"][commit])
+        == {Path(each).name for each in said["files"]}
+        == set(hub_files(Path(out)))
+    )
+    model, original = ganvas.load(f"hub:org/mine@{commit}"), ganvas.load(trained.run.path)
+    assert same_tensors(model.generator.state_dict(), original.generator.state_dict())
+    assert model.critic is not None
+    assert original.critic is not None
+    assert same_tensors(model.critic.state_dict(), original.critic.state_dict())
+    assert model.hash == original.hash == said["hash"]
+    assert main([*command, "--public"]) == 0, "another commit; the repository stays private"
+    assert server.private == {"org/mine": True}
+
+
+def hub_files(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir()]
+
+
+def test_a_name_is_pinned_when_it_is_fetched(server: Server, published: str, tmp_path: Path) -> None:
+    """Then it opens without the network, in commands too, and a later commit counts only where it is asked for."""
+    first = ganvas.load("hub:org/digits")
+    assert first.path is not None
+    assert first.path.parent.name == published
+    fetched = {line.split("/resolve/")[1].split("/")[1] for line in server.asked}
+    assert fetched == {"config.json", "generator.safetensors", "critic.safetensors"}, "and nothing else"
+    config = json.loads(server.repos["org/digits"][published]["config.json"])
+    later = server.commit("org/digits", {"config.json": json.dumps({**config, "later": 1}).encode()})
+    server.asked.clear()
+    for address in ("hub:org/digits", f"hub:org/digits@{published}"):
+        again = ganvas.load(address)
+        assert again.path == first.path
+    out = tmp_path / "samples.png"
+    assert main(["sample", "hub:org/digits", "--n", "4", "--device", "cpu", "--out", str(out)]) == 0
+    assert out.is_file()
+    assert not server.asked
+    newest = ganvas.load("hub:org/digits@main")
+    assert newest.path is not None
+    assert newest.path.parent.name == later
+    assert ganvas.load("hub:org/digits").path == newest.path
+
+
+def test_a_branch_opens_from_the_cache_without_a_network(
+    server: Server, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ganvas.load("hub:org/digits@main")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert ganvas.load("hub:org/digits@main").hash
+    with pytest.raises(GanvasError, match="Could not reach org/other"):
+        ganvas.load("hub:org/other")
+
+
+def test_a_changed_byte_is_found(server: Server, folder: Path) -> None:
+    files = {each.name: each.read_bytes() for each in folder.iterdir()}
+    weights = files["generator.safetensors"]
+    server.commit("org/digits", {**files, "generator.safetensors": weights[:-1] + bytes([weights[-1] ^ 1])})
+    with pytest.raises(GanvasError, match="its checksum differs"):
+        ganvas.load("hub:org/digits")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config.json": b"{}"}, "is not a model that ganvas exported: its config.json does not say so"),
+        ({"config.json": b"[" * 100}, "more than 32 levels"),
+        ({"config.json": b" " * (2**20 + 1)}, "config.json of org/digits has 0.0 GB, more than"),
+        ({"generator.safetensors": b"\x80\x04."}, "not a readable safetensors file"),
+    ],
+)
+def test_what_others_put_there(server: Server, folder: Path, change: dict[str, bytes], said: str) -> None:
+    server.commit("org/digits", {**{each.name: each.read_bytes() for each in folder.iterdir()}, **change})
+    with pytest.raises(GanvasError, match=said):
+        ganvas.load("hub:org/digits")
+
+
+def test_sizes_have_a_limit(server: Server, published: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked before anything of it is fetched."""
+    monkeypatch.setenv("GANVAS_MAX_GB", "0.000001")
+    with pytest.raises(GanvasError, match=r"generator.safetensors of org/digits .* set GANVAS_MAX_GB"):
+        ganvas.load("hub:org/digits")
+    assert not [line for line in server.asked if line.startswith("GET") and "generator" in line]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("hub:org/none", "There is no org/none on the hub, or it is not open to you"),
+        ("hub:org/digits@v9", "org/digits has no such revision"),
+        ("hub:org/empty", "it holds no config.json"),
+        ("hub:digits", "'digits' is no name on the hub; give org/name"),
+        ("hub:../../etc", "is no name on the hub"),
+        ("hub:org/..", "is no name on the hub"),
+        ("hub:org/digits@../../x", "is no revision"),
+    ],
+)
+def test_mistakes(server: Server, published: str, address: str, said: str) -> None:
+    server.commit("org/empty", {"weights.bin": b"no"})
+    with pytest.raises(GanvasError, match=said):
+        ganvas.load(address)
+
+
+def test_nobody_is_logged_in(folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.hf_api.get_token", lambda: None)
+    monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: None)
+    with pytest.raises(GanvasError, match="Nobody is logged in to the hub"):
+        export.upload(folder, "org/digits")
+    assert not server.repos
+
+
+def test_a_module_of_ones_own_can_not_be_shared(tmp_path: Path) -> None:
+    mine = ganvas.wrap(
+        torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Unflatten(1, (1, 8, 8)), torch.nn.Tanh()),
+        latent_dim=4,
+        shape=(1, 8, 8),
+    )
+    with pytest.raises(GanvasError, match="a module of your own"):
+        write(mine, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_package_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(GanvasError, match=r"hub: models need an extra package.*pip install"):
+        ganvas.load("hub:org/name")
+
+
+def test_the_hubs_own_reader_reads_the_card(folder: Path) -> None:
+    found = ModelCard((folder / "README.md").read_text())
+    assert found.data.to_dict() == {
+        "library_name": "ganvas", "license": "apache-2.0", "pipeline_tag": "unconditional-image-generation",
+        "tags": ["gan", "ganvas", "dcgan"],
+    }  # fmt: skip
+    for name in ("samples.png", "walk.png"):
+        assert f"]({name})" in found.text
+    assert 'ganvas.load("hub:org/digits")' in found.text
+
+
+def test_figures_stand_beside_their_floors(trained: Result, tmp_path: Path) -> None:
+    """Those of this snapshot alone, the last of each kind."""
+    model = ganvas.load(trained.run.path)
+    run = ganvas.Run(tmp_path / "run")
+    shutil.copytree(trained.run.path, run.path)
+    model.path = run.snapshots[-1] / "generator.safetensors"
+    row = {
+        "metric": "kid", "value": 0.5, "error": None, "error_kind": "", "floor": 0.25, "floor_n": 180, "n": 200,
+        "reference_n": 1617, "seed": 0, "extractor": "classifier|digits", "resize": "", "reference": "/home/me/digits",
+        "fingerprint": "f", "source": "x", "snapshot": str(model.path), "kimg": 0.5,
+    }  # fmt: skip
+    run.append_metrics(
+        [{**row, "value": 9.0}, row, {**row, "metric": "frechet", "snapshot": "000000/generator.safetensors"}]
+    )
+    assert len(measured(model)) == 2, "the tiny run has one snapshot, 000000"
+    (line,) = [each for each in card(model, measured(model), "a/b", None).splitlines() if "kid" in each]
+    assert line == "| kid | 0.5 | 0.25 (N=180) | 200 | classifier&#124;digits | digits, 1,617 images |"
+
+
+def test_nobody_elses_words_become_markup() -> None:
+    evil = (
+        '</td><script>alert(1)</script>\n---\nlicense: mit\n[x](javascript:x) ![](http://e) `a` | www.e.com "'
+    )
+    spelled = plain(evil)
+    assert not set(spelled) & set('<>\n[]()`|"!:/_*.@')
+    config = ganvas.Config(data=DataConfig("hub:org/set\nlicense: mit"))
+    generator = networks.build_generator(config.network, (1, 8, 8), 2)
+    header = {
+        "class_names": [evil, "cat"],
+        "kimg": 1.0,
+        "data": {"name": evil, "fingerprint": "f", "mark": "m"},
+    }
+    info = ModelInfo.of_run(generator, config, header)
+    text = card(Model(generator, None, info), [], "org/name", None)
+    found = ModelCard(text)
+    assert "license" not in found.data.to_dict()
+    assert found.data.to_dict()["datasets"] == ["org/set\nlicense: mit"]
+    assert "<script" not in text
+    assert "javascript:" not in text
+
+
+def test_nothing_of_this_machine_is_shared(trained: Result, tmp_path: Path) -> None:
+    model = ganvas.load(trained.run.path)
+    here = DataConfig(str(tmp_path / "pictures"), also=("digits", str(tmp_path / "more.zip")))
+    assert model.info.data is not None
+    assert model.info.training is not None
+    model.info = replace(
+        model.info,
+        data=replace(model.info.data, config=here, mark="secret"),
+        training=replace(model.info.training, data=here),
+    )
+    files = write(model, tmp_path / "out")
+    for each in files:
+        assert str(tmp_path).encode() not in each.read_bytes()
+        assert b"secret" not in each.read_bytes()
+    opened = ganvas.load(tmp_path / "out")
+    assert opened.info.data is not None
+    assert (opened.info.data.config.source, opened.info.data.config.also) == (
+        "pictures",
+        ("digits", "more.zip"),
+    )
+
+
+def test_a_folder_on_the_disk_is_a_model_and_no_run(folder: Path, trained: Result) -> None:
+    """It has a config.json, as runs have."""
+    assert is_run(trained.run.path)
+    assert not is_run(folder)
+    found = ganvas.evaluate(folder, "digits", "sliced-wasserstein", n=50, device="cpu", floor=False)
+    assert found.rows
+    assert ganvas.load(folder).path == folder / "generator.safetensors"
+
+
+def test_a_folder_with_other_files_is_left_alone(trained: Result, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".env").write_text("SECRET=1")
+    with pytest.raises(GanvasError, match="holds other files, which nobody asked to share"):
+        write(ganvas.load(trained.run.path), tmp_path / "out")
+    assert [each.name for each in (tmp_path / "out").iterdir()] == [".env"]
