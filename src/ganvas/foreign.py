@@ -57,9 +57,9 @@ class WrappedGenerator(GeneratorBase):
         self.module, self.latent_shape, self.prior, self.output = module, latent_shape, prior, output
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        z = self.with_labels(z, labels).reshape(len(z), *self.latent_shape)
+        z = self.with_labels(z, labels).reshape(z.shape[0], *self.latent_shape)
         drawn = _call(self.module, z, labels if self.num_classes else None, self.output)
-        return drawn.reshape(len(z), *self.shape)
+        return drawn.reshape(z.shape[0], *self.shape)
 
 
 class WrappedStyleGenerator(WrappedGenerator):
@@ -76,7 +76,7 @@ class WrappedStyleGenerator(WrappedGenerator):
 
     def mapping(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (B, Z), in whatever shape the module takes latents -> w (B, W)."""
-        z = self.with_labels(z, labels).reshape(len(z), *self.latent_shape)
+        z = self.with_labels(z, labels).reshape(z.shape[0], *self.latent_shape)
         w: Tensor = self.module.mapping(*([z, labels] if self.num_classes else [z]))
         return w
 

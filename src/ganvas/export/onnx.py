@@ -25,6 +25,7 @@ from ganvas.model import Model
 from ganvas.model_data import class_names
 from ganvas.networks import GeneratorBase, StyleBased
 from ganvas.networks.biggan import BigGenerator
+from ganvas.networks.progressive import ProgressiveGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator
 from ganvas.registry import did_you_mean
 
@@ -68,6 +69,16 @@ class Graph(nn.Module):
                     f"This model has no input {name!r}.{did_you_mean(name, known)} It can have: {', '.join(known) or 'none'}."
                 )
         self.optional = [name for name in known if name in (NUMBERS if optional is None else optional)]
+        if isinstance(self.generator, ProgressiveGenerator):  # a number: the graph has no ways to choose from
+            growing: Any = self.generator
+            level = float(growing.level)
+            del growing.level
+            growing.level = level
+        if isinstance(self.generator, BigGenerator) and "truncation" in self.optional:
+            rows = self.generator.rows
+            step = 1 / (rows - 1) if rows > 1 else math.inf
+            self.register_buffer("step", torch.tensor(step, dtype=torch.float64))
+            self.register_buffer("digits", torch.tensor(1e6, dtype=torch.float64))
         if "psi" in self.optional and part == "whole":
             classes = model.generator.num_classes
             labels = torch.arange(classes, device=model.device) if classes else None
@@ -103,7 +114,7 @@ class Graph(nn.Module):
         labels = given.get("labels")
         noise = [maps for name, maps in given.items() if name.startswith("noise_")]
         if "truncation" in given:
-            network.level = _level(given["truncation"], network.rows)
+            network.level = self._level(given["truncation"], network.rows)
         if self.part == "mapping":
             w: Tensor = network.mapping(given["z"], labels)
             return w
@@ -129,14 +140,14 @@ class Graph(nn.Module):
         pulled: Tensor = middle + psi * (w - middle)
         return pulled
 
-
-def _level(truncation: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """The row of BigGAN's statistics and its share, as `BigGenerator.truncation` counts them."""
-    # Six digits of float64: in float32 0.4 / 0.02 is above 20, and this rule would take the row behind it.
-    place = (truncation.double() * 1e6).round() / 1e6 / (1 / (rows - 1) if rows > 1 else math.inf)
-    row = place.floor().clamp(0, rows - 1)
-    share = torch.where((place == row) | (row >= rows - 1), torch.ones_like(place), place - row)
-    return row.long(), share.float()
+    def _level(self, truncation: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+        """The row of BigGAN's statistics and its share, as `BigGenerator.truncation` counts them."""
+        own: Any = self
+        # Six digits of float64: in float32 0.4 / 0.02 is above 20, and this rule would take the row behind it.
+        place = (truncation.double() * own.digits).round() / own.digits / own.step
+        row = place.floor().clamp(0, rows - 1)
+        share = torch.where((place == row) | (row >= rows - 1), torch.ones_like(place), place - row)
+        return row.long(), share.float()
 
 
 def parts_of(model: Model) -> tuple[Part, ...]:
@@ -214,7 +225,7 @@ def difference(model: Model, contents: dict[Part, bytes]) -> float:
         wanted = model.generator(z.to(on), None if labels is None else labels.to(on)).float().cpu()
     low, high = model.generator.value_range
     scale = 255 / (high - low) if len(model.shape) == 3 else 1.0
-    found = []
+    found: list[float] = []
     for rows in (slice(None), slice(1)):
         feeds = {"z": z[rows]} | ({} if labels is None else {"labels": labels[rows]})
         for part, content in contents.items():

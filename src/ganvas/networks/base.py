@@ -129,7 +129,8 @@ class GeneratorBase(nn.Module):
                 if self.embed is not None
                 else "This generator has no vectors of classes that could be mixed."
             )
-        return with_parts(self, embed=Mixed(self.embed, other, share))
+        found: Self = with_parts(self, embed=Mixed(self.embed, other, share))
+        return found
 
     def grow(self, kimg: float) -> float | None:
         """Called before every step with the images seen: families that grow set and return their level."""

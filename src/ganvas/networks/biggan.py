@@ -78,7 +78,8 @@ def _row(table: Any, level: Level) -> Tensor:
     row, share = level
     if isinstance(row, Tensor):
         this, behind = table[torch.stack([row, (row + 1).clamp(max=len(table) - 1)])].unbind()
-        return share * this + (1 - share) * behind
+        mixed: Tensor = share * this + (1 - share) * behind
+        return mixed
     found: Tensor = table[row]
     return found if share == 1 else share * found + (1 - share) * table[row + 1]
 

@@ -93,7 +93,7 @@ def _level(network: nn.Module) -> float:
     """How far a network has grown; a number from a file may be anything."""
     steps: Any = network.steps
     level: Any = network.level
-    return float(steps) if level.is_meta else min(max(float(level), 0.0), float(steps))
+    return float(steps) if getattr(level, "is_meta", False) else min(max(float(level), 0.0), float(steps))
 
 
 def _convolutions(*width: int, gain: float) -> nn.Sequential:

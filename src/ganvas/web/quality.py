@@ -243,18 +243,25 @@ class Gauge:
         self, labels: Tensor | None, rest: Callable[[], None]
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The own samples as they are compared, and what judges say of them; whole pictures are not kept."""
-        views, judged = [], []
+        views: list[Tensor] = []
+        judged: list[tuple[Tensor | None, Tensor | None]] = []
+
+        def drawn(model: Model, first: int, part: Tensor | None) -> Tensor:
+            return model.sample(AT_ONCE, seed=1, first=first, batch=AT_ONCE, labels=part)
+
         for first in range(0, self.known, AT_ONCE):
             rest()
             part = None if labels is None else labels[first : first + AT_ONCE]
-            some = {"seed": 1, "first": first, "batch": AT_ONCE, "labels": part}
-            images = self.model.sample(AT_ONCE, **some) if self.judges or self.coarse is None else None
-            if images is not None:
+            if self.coarse is not None:
+                views.append(drawn(self.coarse, first, part))
+            if self.judges or self.coarse is None:
+                images = drawn(self.model, first, part)
                 judged.append(self._judged(images, part))
-            views.append(images if self.coarse is None else self.coarse.sample(AT_ONCE, **some))
-        scores, logits = zip(*judged, strict=True) if judged else ((None,), (None,))
-        whole = [None if each[0] is None else torch.cat(each) for each in (scores, logits)]
-        return torch.cat(views), whole[0], whole[1]
+                if self.coarse is None:
+                    views.append(images)
+        scores = [each for each, _ in judged if each is not None]
+        logits = [each for _, each in judged if each is not None]
+        return torch.cat(views), torch.cat(scores) if scores else None, torch.cat(logits) if logits else None
 
     @cached_property
     def _real_looks(self) -> tuple[Tensor, Tensor]:

@@ -110,11 +110,8 @@ def build(page: Page) -> None:
             lambda v: replace(session.state, truncation=round(v, 3)),
         )  # fmt: skip
         if isinstance(renderer.model.generator, StyleGAN3Generator):
-            for i, (name, (words, reach, step)) in enumerate(PLACES.items()):
-                _slide(
-                    page, name, words, (-reach, reach, step), lambda state, i=i: state.place[i],
-                    lambda v, i=i: _placed(session.state, i, v),
-                )  # fmt: skip
+            for which in range(len(PLACES)):
+                _place(page, which)
         if renderer.layers:
             _styles(page, fields, number)
 
@@ -136,9 +133,16 @@ def build(page: Page) -> None:
     page.settled.insert(0, show)
 
 
-def _placed(state: State, which: int, value: float) -> State:
-    right, down, turn = (round(value, 3) if i == which else each for i, each in enumerate(state.place))
-    return replace(state, place=(right, down, turn))
+def _place(page: Page, which: int) -> None:
+    """One of the sliders of `PLACES`."""
+    name, (words, reach, step) = list(PLACES.items())[which]
+
+    def placed(value: float) -> State:
+        state = page.session.state
+        right, down, turn = (round(value, 3) if i == which else each for i, each in enumerate(state.place))
+        return replace(state, place=(right, down, turn))
+
+    _slide(page, name, words, (-reach, reach, step), lambda state: state.place[which], placed)
 
 
 def _slide(
