@@ -110,7 +110,7 @@ class Modulated(nn.Module):
             self.register_buffer("noise", torch.randn(size, size))
         nn.Module.register_load_state_dict_post_hook(self, _lay_out)
         self.has_noise = noise
-        self._kept: tuple[Any, dict[str, Tensor]] = (None, {})
+        self._kept = winograd.Kept()
         self.active, own = ACTIVATIONS[activation]
         self.gain = own * gain
         self.clamp = None if clamp is None else clamp * gain
@@ -151,8 +151,10 @@ class Modulated(nn.Module):
 
     def kernels(self, x: Tensor) -> Tensor | None:
         """What `winograd.convolved` takes of frozen weights; None where maps like x do not gain by it."""
-        fits = self.low_pass is None and self._frozen() and winograd.fits(x, self.weight, self.size)
-        return self._once("kernels", lambda: winograd.kernels(self.weight)) if fits else None
+        if self.low_pass is not None or not self._frozen() or not winograd.fits(x, self.weight, self.size):
+            return None
+        found: Tensor = self._kept.once(self.weight, "kernels", lambda: winograd.kernels(self.weight))
+        return found
 
     def strip(
         self, x: Tensor, style: Tensor, weight: Tensor | None, added: tuple[Tensor, Tensor | None],
@@ -188,7 +190,8 @@ class Modulated(nn.Module):
 
     def _factor(self, style: Tensor) -> Tensor:
         """The demodulation by a style (B, I), with the gain (B, O)."""
-        squares = self._once("squares", self._squares)
+        frozen = self._frozen()
+        squares = self._kept.once(self.weight, "squares", self._squares) if frozen else self._squares()
         return self.gain * torch.rsqrt(style.float().square() @ squares + 1e-8)
 
     def _squares(self) -> Tensor:
@@ -201,19 +204,6 @@ class Modulated(nn.Module):
         weight = self.weight
         alone = in_place() and not weight.requires_grad
         return alone and weight.device.type == "cpu" and not weight.is_inference()
-
-    def _once(self, name: str, make: Callable[[], Tensor]) -> Tensor:
-        """What `make` makes of the weights; of frozen ones it is kept until they change."""
-        if not self._frozen():
-            return make()
-        weight = self.weight
-        key = (weight.data_ptr(), weight._version, weight.dtype)
-        if self._kept[0] != key:
-            self._kept = (key, {})
-        held = self._kept[1]
-        if name not in held:
-            held[name] = make()
-        return held[name]
 
     def _end(self, x: Tensor, factor: Tensor | None, added: tuple[Tensor, Tensor | None]) -> Tensor:
         """Demodulation, bias, noise, activation and clamp. The gain is above 0: it is the same in front of the activation."""

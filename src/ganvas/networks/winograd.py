@@ -4,6 +4,9 @@ Of every 4 x 4 pixels sums and differences are taken, 16 products of matrices jo
 pixels. Numbers stay within 1e-5 of the largest. For inference: what is given is written over.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,11 +27,31 @@ def fits(x: Tensor, weight: Tensor, side: int) -> bool:
     return alike and large and torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
 
 
+class Kept:
+    """What was made of weights, until these change. Copies of a network begin anew."""
+
+    def __init__(self) -> None:
+        self.key: object = None
+        self.made: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[type["Kept"], tuple[()]]:
+        return Kept, ()
+
+    def once(self, weight: Tensor, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` makes of a weight, or made of it before."""
+        key = (weight.data_ptr(), weight._version, weight.dtype)
+        if self.key != key:
+            self.key, self.made = key, {}
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
+
+
 def kernels(weight: Tensor) -> Tensor:
-    """Weights (O, I, 3, 3) -> what `convolved` takes instead (16, O, I, 1, 1)."""
+    """Weights (O, I, 3, 3) -> what `convolved` takes instead (4, 4, O, I, 1, 1)."""
     taps = torch.tensor(TAPS, dtype=torch.float64)
     made = torch.einsum("ai,oxij,bj->abox", taps, weight.double(), taps)
-    return made.to(weight.dtype).flatten(0, 1)[..., None, None].contiguous()
+    return made.to(weight.dtype)[..., None, None].contiguous()
 
 
 def convolved(x: Tensor, kernels: Tensor) -> Tensor:
@@ -36,7 +59,7 @@ def convolved(x: Tensor, kernels: Tensor) -> Tensor:
     count, inputs, height, width = x.shape
     high, wide = height // 2 - 1, width // 2 - 1
     found = torch.empty(
-        count, kernels.shape[1], 2 * high, 2 * wide, dtype=x.dtype, memory_format=torch.channels_last
+        count, kernels.shape[2], 2 * high, 2 * wide, dtype=x.dtype, memory_format=torch.channels_last
     )
     given, drawn = x.permute(0, 2, 3, 1), found.permute(0, 2, 3, 1)
     rows = max(1, HELD // (16 * wide * inputs))
@@ -61,12 +84,8 @@ def _tiles(x: Tensor, kernels: Tensor, drawn: Tensor) -> None:
     for j in range(4):
         # The channels of all tiles, as a map of one column. At one thread torch takes a slower library for kernels of
         # 1 x 1, unless they are dilated, which means nothing to them.
-        products = [
-            F.conv2d(
-                both[j, i].reshape(1, -1, 1, inputs).permute(0, 3, 1, 2), kernels[4 * i + j], dilation=2
-            )
-            for i in range(4)
-        ]
+        maps = [both[j, i].reshape(1, -1, 1, inputs).permute(0, 3, 1, 2) for i in range(4)]
+        products = [F.conv2d(each, kernels[i, j], dilation=2) for i, each in enumerate(maps)]
         sums = [each.permute(0, 2, 3, 1).reshape(count, n, m, outputs) for each in products]
         _sums(sums, (columns[0, j], columns[1, j]))
     for i in range(2):
