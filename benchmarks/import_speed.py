@@ -67,7 +67,11 @@ def official(network: str, folder: str) -> Callable[[Tensor], Tensor]:
     module = __import__(f"training.networks_{kind}", fromlist=["Generator"])
     made = module.Generator(WIDTH, 0, WIDTH, side, 3, num_fp16_res=0, **options).eval().requires_grad_(False)
     given = {"noise_mode": "const"} if kind == "stylegan2" else {}
-    drawn: Callable[[Tensor], Tensor] = lambda z: made(z, None, **given)
+
+    def drawn(z: Tensor) -> Tensor:
+        found: Tensor = made(z, None, **given)
+        return found
+
     return drawn
 
 

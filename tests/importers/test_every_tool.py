@@ -24,6 +24,7 @@ from ganvas.latent import directions, dissect, edits, learned, restore, statisti
 from ganvas.latent.arithmetic import arithmetic
 from ganvas.latent.critic import scorer_of
 from ganvas.latent.finders import finders
+from ganvas.latent.hooks import hooked
 from ganvas.latent.likeness import likeness
 from ganvas.latent.map import Method, draw_map
 from ganvas.latent.space import HiddenLayer, open_space, spaces
@@ -96,6 +97,14 @@ def shaped(samples: Tensor, model: Model, count: int) -> None:
     assert tuple(samples.shape) == (count, *model.shape)
 
 
+def rowwise(space: HiddenLayer, z: Tensor, labels: Tensor | None) -> bool:
+    """Whether the layer gives one tensor with a row a sample in one forward pass."""
+    seen: list[Any] = []
+    with hooked(space.module, lambda module, inputs, output: seen.append(output)):
+        space.model.generator(z, labels)
+    return len(seen) == 1 and isinstance(seen[0], Tensor) and len(seen[0]) == len(z)
+
+
 each_family = pytest.mark.parametrize("name", FAMILIES)
 
 
@@ -118,12 +127,12 @@ def test_every_space(name: str) -> None:
         whole = model.generator(z, labels)
         for kind in spaces(model):
             space = open_space(model, kind)
-            try:
-                points = space.of(z, labels)
-            except GanvasError as error:
-                assert isinstance(space, HiddenLayer), error
+            if isinstance(space, HiddenLayer) and not rowwise(space, z, labels):
                 asked.append(kind)
+                with pytest.raises(GanvasError, match="so it is no latent space"):
+                    space.of(z, labels)
                 continue
+            points = space.of(z, labels)
             drawn = space.decode(points, labels)
             assert drawn.shape == whole.shape
             assert drawn.isfinite().all(), kind
@@ -223,14 +232,8 @@ def test_every_inversion(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 drawn = open_space(found.tuned, found_in.name).decode(points, labels)
             torch.testing.assert_close(drawn, found.drawn)
     for task in restore.tasks:
-        try:
-            done = restore.damage(model, task, factor=2)
-            repaired = restore.restore(found_in, images, done, steps=2, start=found_in.numbered(2))
-        except GanvasError as error:
-            assert task == "colorize", error
-            assert "colour" in str(error)
-            assert model.shape[0] == 1
-            continue
+        done = restore.damage(model, task, factor=2)
+        repaired = restore.restore(found_in, images, done, steps=2, start=found_in.numbered(2))
         shaped(repaired.samples, model, 2)
     assert type(model)(model.generator, None, model.info).hash == before
 
