@@ -177,6 +177,7 @@ class Modulated(nn.Module):
             else:
                 x = F.conv2d(x, weight, padding=(0, 1))
         else:
+            assert weight is not None
             # The filter sees these rows of the doubled map, and of zeros around it; they come from these of x.
             top = first - self.pads[0]
             bottom = last + self.low_pass.size - 1 - self.pads[0]
