@@ -323,6 +323,8 @@ class Model:
         if path.suffix != ".safetensors":
             raise GanvasError(f"A model is written as .safetensors, got {path.name!r}.")
         tensors, header = self.generator.state_dict(), self.info.header()
+        if names := self.generator.settings:
+            header["settings"] = {name: getattr(self.generator, name) for name in names}
         if critic and self.critic is not None:
             tensors |= {f"{CRITIC}{name}": tensor for name, tensor in self.critic.state_dict().items()}
             header["with_critic"] = True
@@ -447,10 +449,22 @@ def _own(file: Path, critic: bool) -> Model:
         judge = read_network(beside, "critic", networks.build_critic)[0]
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
+    _set(generator, file, header.get("settings", {}))
     info = ModelInfo.of_run(generator, config, about)
     if "training" not in about["config"]:
         info = replace(info, training=None)
     return Model(generator, judge, info, file)
+
+
+def _set(generator: GeneratorBase, file: Path, given: Any) -> None:
+    """Draw as the file says; files of before say nothing. Raises `GanvasError` for what the generator cannot be set to."""
+    try:
+        for name, value in dict(given).items():
+            if name not in generator.settings:
+                raise GanvasError(f"there is no setting {name!r}")
+            setattr(generator, name, value)
+    except (TypeError, ValueError, GanvasError) as error:
+        raise GanvasError(f"{file} has a damaged header: settings, {error}.") from error
 
 
 def _imported(file: Path, critic: bool) -> Model:

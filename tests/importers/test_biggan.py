@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+import ganvas
+from ganvas import io
 from ganvas.errors import GanvasError
 from ganvas.importers import recognise
 from ganvas.latent import open_space, spaces
@@ -125,3 +127,25 @@ def test_damaged_tensors_are_named(name: str, value: torch.Tensor | None, said: 
     tensors = content(FILE) | {name: value}
     with pytest.raises(GanvasError, match=said):
         recognise(tensors, FILES / "biggan_deep")
+
+
+def test_the_truncation_is_kept_in_the_file(tmp_path: Path) -> None:
+    """A file of before, which says nothing of it, is at 1; what no generator can be set to is refused."""
+    path = tmp_path / "model.safetensors"
+    model = ganvas.load(FILES / "biggan_deep", device="cpu")
+    plain = model.sample(2)
+    generator: Any = model.generator
+    generator.truncation = 0.5
+    model.save(path)
+    again: Any = ganvas.load(path, device="cpu")
+    assert again.generator.truncation == 0.5
+    assert again.info.prior == "truncated 0.5"
+    assert torch.equal(again.sample(2), model.sample(2))
+    assert not torch.equal(again.sample(2), plain)
+    tensors, header = io.load_tensors(path)
+    io.save_tensors(path, tensors, {name: value for name, value in header.items() if name != "settings"})
+    assert torch.equal(ganvas.load(path, device="cpu").sample(2), plain)
+    for wrong in ({"truncation": 7}, {"truncation": "much"}, {"forward": 1}, {"truncation": None}, 5, "ab"):
+        io.save_tensors(path, tensors, {**header, "settings": wrong})
+        with pytest.raises(GanvasError, match="damaged header"):
+            ganvas.load(path, device="cpu")

@@ -142,6 +142,8 @@ def test_commands_take_it(
         "invert images.npy --method optimise --n 1 --steps 3 --restarts 1 --out found.npz",
     ):
         what, *given = command.split()
+        if (name, what) == ("lightweight", "invert"):
+            continue  # begins with 2,048 pictures of 128 px; test_every_tool has a small one
         assert main([what, str(FILES / name), *given, "--device", "cpu"]) == 0, (
             command,
             capsys.readouterr().err,

@@ -1,18 +1,20 @@
 """What the files of tests/importers do not reach: strips, transforms, frozen weights, filters, the critic's heads."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.signal import convolve2d
 
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.jacobian import jacobians
 from ganvas.model import Model, ModelInfo
-from ganvas.networks import stylegan2
+from ganvas.networks import stylegan2, winograd
 from ganvas.networks.layers import MinibatchStd
 from ganvas.networks.stylegan2 import Filter, StyleGAN2Critic, StyleGAN2Generator, halved
 from ganvas.testing import check_style_based
@@ -168,3 +170,44 @@ def test_a_saved_file_draws_the_same(tmp_path: Path) -> None:
     again = ganvas.load(tmp_path / "model.safetensors", device="cpu")
     z = model.latents(3)
     assert torch.equal(again.generator(z), generator(z))
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("count", [1, 3])
+def test_fewer_products_are_the_same_convolution(
+    size: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 3 x 3 pixels, with their border: as torch convolves them in float64; in one part, and in many."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 5, size, size, generator=random)
+    weight = torch.randn(7, 5, 3, 3, generator=random)
+    expected = F.conv2d(x.double(), weight.double(), padding=1)
+    for held in (winograd.HELD, 16 * 5 * size, 1):
+        monkeypatch.setattr(winograd, "HELD", held)
+        padded = F.pad(x, (1, 1, 1, 1)).contiguous(memory_format=torch.channels_last)
+        found = winograd.convolved(padded, winograd.kernels(weight)).double()
+        assert float((found - expected).abs().max()) < 1e-5 * float(expected.abs().max())
+
+
+def test_frozen_layers_take_fewer_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the pictures that a network which learns draws; new weights are seen, and a copy keeps nothing."""
+    monkeypatch.setattr(winograd, "FEWEST", 8)
+    made = StyleGAN2Generator((3, 64, 64), 8, channel_base=512, channel_max=16, output="linear").eval()
+    calls: list[int] = []
+    true = winograd.convolved
+    monkeypatch.setattr(winograd, "convolved", lambda x, k: (calls.append(x.shape[2] - 2), true(x, k))[1])
+    z = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    for large in (stylegan2.LARGE, 1):  # whole, and in strips
+        monkeypatch.setattr(stylegan2, "LARGE", large)
+        for _ in range(2):
+            with torch.no_grad():
+                for weight in made.parameters():
+                    weight.add_(0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+            expected = made.requires_grad_(True)(z).detach()
+            calls.clear()
+            with torch.inference_mode():
+                found = made.requires_grad_(False)(z)
+            assert set(calls) & {32, 64}
+            assert float((found - expected).abs().max()) < 1e-5 * float(expected.abs().max())
+    copied = copy.deepcopy(made)
+    assert not any(layer._kept.made for layer in copied._layers())

@@ -67,6 +67,8 @@ class GeneratorBase(nn.Module):
     """What z is drawn from: `normal`, `uniform` in [-1, 1], `sphere` of length sqrt(latent_dim), `categorical 10 5`, or
     `truncated 0.4` (`to_prior`).
     """
+    settings: tuple[str, ...] = ()
+    """Attributes, numbers, that choose how it draws and can be set; a file of the model keeps them beside the weights."""
 
     def __init__(
         self,

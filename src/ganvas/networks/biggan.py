@@ -146,6 +146,8 @@ class BigGenerator(GeneratorBase):
     has norms by the batch. Spectral normalisation is inside the published weights, and none is added here.
     """
 
+    settings = ("truncation",)
+
     def __init__(
         self,
         shape: Shape,

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
+from ganvas.networks import winograd
 from ganvas.networks.base import CriticBase, Family, families, numpy_normal, square_side
 from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, autocast
 from ganvas.networks.style import StyledGenerator
@@ -109,7 +110,7 @@ class Modulated(nn.Module):
             self.register_buffer("noise", torch.randn(size, size))
         nn.Module.register_load_state_dict_post_hook(self, _lay_out)
         self.has_noise = noise
-        self._kept: tuple[Any, Tensor] | None = None
+        self._kept = winograd.Kept()
         self.active, own = ACTIVATIONS[activation]
         self.gain = own * gain
         self.clamp = None if clamp is None else clamp * gain
@@ -117,12 +118,14 @@ class Modulated(nn.Module):
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
         """x (B, I, h, w), style (B, I), noise (B, 1, H, W) or None for the fixed one -> (B, O, H, W)."""
         weight: Tensor = self.weight
+        if (kernels := self.kernels(x)) is not None:
+            x = F.pad(x, (1, 1, 1, 1)).mul_(style[:, :, None, None])
+            return self._end(winograd.convolved(x, kernels), self._factor(style), self.added(noise))
         factor: Tensor | None = None
         if style.shape[0] == 1 and weight.numel() < x[0].numel():
             weight = self.of_one(style)
         else:
-            squares = self._squares()
-            factor = self.gain * torch.rsqrt(style.float().square() @ squares + 1e-8)
+            factor = self._factor(style)
             x = x * style.to(x.dtype)[:, :, None, None]
         if self.low_pass is None:
             x = F.conv2d(x, weight, padding=1)
@@ -146,19 +149,35 @@ class Modulated(nn.Module):
         fixed: Any = self.noise
         return shift, self.gain * self.strength * (fixed[None, None] if noise is None else noise)
 
+    def kernels(self, x: Tensor) -> Tensor | None:
+        """What `winograd.convolved` takes of frozen weights; None where maps like x do not gain by it."""
+        if self.low_pass is not None or not self._frozen() or not winograd.fits(x, self.weight, self.size):
+            return None
+        found: Tensor = self._kept.once(self.weight, "kernels", lambda: winograd.kernels(self.weight))
+        return found
+
     def strip(
-        self, x: Tensor, weight: Tensor, added: tuple[Tensor, Tensor | None], first: int, last: int
-    ) -> Tensor:
-        """Rows `first` to `last` of what `forward` gives of one sample, by its own `weight`.
+        self, x: Tensor, style: Tensor, weight: Tensor | None, added: tuple[Tensor, Tensor | None],
+        first: int, last: int,
+    ) -> Tensor:  # fmt: skip
+        """Rows `first` to `last` of what `forward` gives of one sample of a `style`, by its own `weight` (or `kernels`).
 
         `x` is the whole input where the size doubles, else the rows of it that these see: one more on each side that has one.
         """
         shift, noise = added
+        factor: Tensor | None = None
         if self.low_pass is None:
-            if first == 0 or last == self.size:
-                x = F.pad(x, (0, 0, int(first == 0), int(last == self.size)))
-            x = F.conv2d(x, weight, padding=(0, 1))
+            wide = int(weight is None)
+            border = (wide, wide, int(first == 0), int(last == self.size))
+            x = F.pad(x, border) if any(border) else x
+            if weight is None:
+                kernels, factor = self.kernels(x), self._factor(style)
+                assert kernels is not None
+                x = winograd.convolved(x.mul_(style[:, :, None, None]), kernels)
+            else:
+                x = F.conv2d(x, weight, padding=(0, 1))
         else:
+            assert weight is not None
             # The filter sees these rows of the doubled map, and of zeros around it; they come from these of x.
             top = first - self.pads[0]
             bottom = last + self.low_pass.size - 1 - self.pads[0]
@@ -168,25 +187,24 @@ class Modulated(nn.Module):
                 :, :, low - 2 * begin : high - 2 * begin
             ]
             x = self.low_pass(x, (*self.pads, low - top, bottom - high), 4.0)
-        return self._end(x, None, (shift, None if noise is None else noise[:, :, first:last]))
+        return self._end(x, factor, (shift, None if noise is None else noise[:, :, first:last]))
+
+    def _factor(self, style: Tensor) -> Tensor:
+        """The demodulation by a style (B, I), with the gain (B, O)."""
+        frozen = self._frozen()
+        squares = self._kept.once(self.weight, "squares", self._squares) if frozen else self._squares()
+        return self.gain * torch.rsqrt(style.float().square() @ squares + 1e-8)
 
     def _squares(self) -> Tensor:
-        """Sums of the squares of each kernel (I, O); of frozen weights on a CPU kept until these change."""
+        """Sums of the squares of each kernel (I, O)."""
+        squares = self.weight.float().square().sum((2, 3))
+        return (squares.t() if self.low_pass is None else squares).contiguous()
+
+    def _frozen(self) -> bool:
+        """Whether what is made of the weights can be kept: nobody learns here, and they say when they change."""
         weight = self.weight
-        frozen = (
-            in_place()
-            and not weight.requires_grad
-            and weight.device.type == "cpu"
-            and not weight.is_inference()
-        )
-        key = (weight.data_ptr(), weight._version, weight.dtype) if frozen else None
-        if key is None or self._kept is None or self._kept[0] != key:
-            squares = weight.float().square().sum((2, 3))
-            found = (squares.t() if self.low_pass is None else squares).contiguous()
-            if key is None:
-                return found
-            self._kept = (key, found)
-        return self._kept[1]
+        alone = in_place() and not weight.requires_grad
+        return alone and weight.device.type == "cpu" and not weight.is_inference()
 
     def _end(self, x: Tensor, factor: Tensor | None, added: tuple[Tensor, Tensor | None]) -> Tensor:
         """Demodulation, bias, noise, activation and clamp. The gain is above 0: it is the same in front of the activation."""
@@ -410,16 +428,19 @@ class StyleGAN2Generator(StyledGenerator):
                 dtype=x.dtype, device=x.device, memory_format=torch.channels_last,
             )  # fmt: skip
         drawn = None if image is None else x.new_empty(len(x), image[0].bias.numel(), size, size)
-        rows = max(8, STRIP // (width * size))
+        rows = max(8, STRIP // (width * size)) // 2 * 2
         both = [layer.added(given) for layer, given in zip((up, level), noise, strict=True)]
         for i in range(len(x)):
             one = slice(i, i + 1)
-            weights = [layer.of_one(style[one]) for layer, style in zip((up, level), styles, strict=True)]
+            own_style = [style[one] for style in styles]
+            raised = up.of_one(own_style[0])
+            weight = level.of_one(own_style[1]) if level.kernels(x) is None else None
             own = [(shift, maps if maps is None or len(maps) == 1 else maps[one]) for shift, maps in both]
             for first in range(0, size, rows):
                 end = min(first + rows, size)
-                hidden = up.strip(x[one], weights[0], own[0], max(first - 1, 0), min(end + 1, size))
-                hidden = level.strip(hidden, weights[1], own[1], first, end)
+                seen = max(first - 1, 0), min(end + 1, size)
+                hidden = up.strip(x[one], own_style[0], raised, own[0], *seen)
+                hidden = level.strip(hidden, own_style[1], weight, own[1], first, end)
                 if image is not None and drawn is not None:
                     drawn[one, :, first:end] = image[0](hidden, image[1][one])
                 if not last:

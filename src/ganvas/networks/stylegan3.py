@@ -211,11 +211,12 @@ class FilteredLayer(nn.Module):
             style = style * style.square().mean(1, keepdim=True).rsqrt()
             rows = gain * torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + 1e-8)
         learns = torch.is_grad_enabled() and any(each.requires_grad for each in (x, style, weight))
-        if learns or x.numel() <= STRIP:
-            x = x * style.to(x.dtype)[:, :, None, None]
-            x = _convolved(x, weight)
-            x = torch.addcmul(self.bias.to(x.dtype)[:, None, None], x, rows.to(x.dtype)[:, :, None, None])
-            return self._active(x)
+        several = max(1, STRIP // x[0].numel())
+        if learns or len(x) <= several:
+            return self._shared(x, weight, style, rows)
+        if several > 1:
+            parts = (each.split(several) for each in (x, style, rows))
+            return torch.cat([self._shared(a, weight, b, c) for a, b, c in zip(*parts, strict=True)])
         # Large maps one by one: the style enters the weights, and no more than one sample's maps are held.
         each = [
             self._active(
@@ -226,6 +227,12 @@ class FilteredLayer(nn.Module):
             for i in range(len(x))
         ]
         return each[0] if len(each) == 1 else torch.cat(each)
+
+    def _shared(self, x: Tensor, weight: Tensor, style: Tensor, rows: Tensor) -> Tensor:
+        """By weights that all samples share: the style scales the maps before them, the demodulation those behind."""
+        x = _convolved(x * style.to(x.dtype)[:, :, None, None], weight)
+        x = torch.addcmul(self.bias.to(x.dtype)[:, None, None], x, rows.to(x.dtype)[:, :, None, None])
+        return self._active(x)
 
     def _active(self, x: Tensor) -> Tensor:
         """Up, leaky ReLU, down. A large map in strips of rows, so that the fine one never exists as a whole."""
