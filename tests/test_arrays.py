@@ -148,6 +148,8 @@ def test_grey_images_without_their_channel() -> None:
         (np.zeros((5, 8, 8, 7), np.uint8), "1 or 3 channels"),
         (IMAGES / 255, "round"),
         (IMAGES.astype(int), r"astype\('uint8'\)"),
+        (IMAGES + 0j, r"complex \(complex128\).*x.real"),
+        (np.ma.masked_less(IMAGES, 9), r"masked.*x.filled\(VALUE\)"),
         (np.zeros((0, 3, 8, 8), np.uint8), "empty"),
         (X.astype(np.uint8), "expected uint8 images"),
         (X.astype(np.int64) + 2**40, "more digits than float32 has"),

@@ -29,13 +29,19 @@ def test_the_likeliest_half_of_a_gaussian_lies_within_its_median_ellipse() -> No
 
 
 WORKER = """
-import sys
+import sys, time
+from datetime import timedelta
+from functools import partial
 import torch
 import ganvas
 from ganvas import dist
 from ganvas.features.base import decoded
+from ganvas.training import select
 from ganvas.training.select import likeliest
 
+td, quick = torch.distributed, select._likeliest
+td.init_process_group = partial(td.init_process_group, timeout=timedelta(seconds=2))
+select._likeliest = lambda *given: (time.sleep(3), quick(*given))[1]  # longer than a collective would wait
 dist.start(torch.device("cpu"))
 points = torch.randn(3000, 2, generator=torch.Generator().manual_seed(0))
 kept = likeliest(ganvas.Dataset("points", points, (2,), "select-two"), 0.1, "cpu")
@@ -45,7 +51,7 @@ dist.stop()
 
 
 def test_of_two_processes_the_first_chooses(tmp_path: Path) -> None:
-    """Both train on the same part, which one of them alone has embedded the data for."""
+    """Both train on the same part, which one of them alone has embedded the data for, however long that takes."""
     (tmp_path / "worker.py").write_text(WORKER)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
