@@ -6,9 +6,10 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/ganvas demo
 
-# A process for each core; the tests of one file stay together and share what took long to make.
+# A process for each core; the tests of one file stay together and share what took long to make. Long files begin
+# (tests/conftest.py): in the order of the numbers of tests, which is the usual one, they would come last.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadscope
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -80,25 +80,24 @@ def test_every_kind_of_step_is_that_of_one_process() -> None:
         assert max(figures["float64"]) < 1e-9, (name, figures)
 
 
-@pytest.mark.parametrize("batch", [5, 12])
-def test_a_batch_that_can_not_be_split_is_refused_before_there_is_a_folder(
-    tmp_path: Path, batch: int
-) -> None:
-    train = [
-        "-m",
-        "ganvas",
-        "train",
-        "digits",
-        "--kimg",
-        "1",
-        "--batch",
-        str(batch),
-        "--out",
-        str(tmp_path / "runs"),
-    ]
-    done = subprocess.run([*TORCHRUN, *train], capture_output=True, text=True, timeout=300)
-    assert "cannot be split over 2 processes" in done.stderr
-    assert "--batch 8" in done.stderr or "--batch 16" in done.stderr
+REFUSED = """
+import sys
+from ganvas.cli import main
+
+for batch in ("5", "12"):
+    assert main(["train", "digits", "--kimg", "1", "--batch", batch, "--out", sys.argv[1]]) == 2
+"""
+
+
+def test_a_batch_that_can_not_be_split_is_refused_before_there_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(REFUSED)
+    command = [*TORCHRUN, str(tmp_path / "worker.py"), str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for batch in (5, 12):
+        assert f"A batch of {batch} cannot be split over 2 processes" in done.stderr
+    for advice in ("--batch 8", "--batch 16"):
+        assert advice in done.stderr
     assert not (tmp_path / "runs").exists()
 
 

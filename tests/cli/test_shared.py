@@ -1,6 +1,7 @@
 """What all commands share: tables, progress where nobody sees a bar, outputs that are checked before the work."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -9,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ganvas.cli import _shared, main
 from ganvas.errors import GanvasError
+from ganvas.networks import GeneratorBase
 from ganvas.training import Result
 
 COLUMNS = [
@@ -103,6 +107,51 @@ def test_walk_and_edit_say_how_far_they_are(
         assert all(n < total for n, total in done)
     if "130" in command:
         assert [n for what, n, _ in told if what == "frames"] == [0, 64, 128]
+
+
+SEARCH = ["digits", "--n", "1", "--steps", "1", "--restarts", "1"]
+QUICK = {
+    "calibrate": ["--critic", "own"], "directions": ["--method", "random", "--count", "1"], "dissect": ["--n", "50"],
+    "edit": ["--arithmetic", "0 + 1"], "eval": ["--n", "50", "--metrics", "frechet", "--extractor", "raw"],
+    "explore": [], "invert": [*SEARCH, "--method", "optimise", "--newton", "0"], "map": ["--n", "60", "--method", "pca", "--data", "none"],
+    "restore": SEARCH, "sample": ["--n", "9"], "statistics": ["--n", "20", "--spaces", "z"], "walk": ["--frames", "3"],
+}  # fmt: skip
+WRITTEN = {"calibrate": ".safetensors", "directions": ".safetensors", "eval": ".json", "invert": ".npz", "restore": ".npz"}
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_nothing_is_drawn_before_it_is_said_what_for(
+    command: str, trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands in a pipe said "starting", and on a large network nothing else for minutes."""
+    for name, few in (
+        ("latent.directions.EFFECT_SAMPLES", 8), ("latent.directions.CONTROLS", 2), ("latent.invert.CANDIDATES", 8),
+        ("web.export.STARTS", 1), ("web.export.DOTS", 9), ("web.export.DIRECTIONS", 1),
+    ):  # fmt: skip
+        monkeypatch.setattr(f"ganvas.{name}", few)
+    told: list[str] = []
+    early: list[str] = []
+
+    @contextmanager
+    def progress() -> Iterator[_shared.Tell]:
+        yield lambda what, done, total: told.append(what)
+
+    def draws(module: nn.Module, given: object) -> None:
+        if isinstance(module, GeneratorBase) and not told:
+            early.append(command)
+
+    monkeypatch.setattr(_shared, "progress", progress)
+    hook = register_module_forward_pre_hook(draws)
+    out = ["--export", "a.html"] if command == "explore" else ["--out", f"a{WRITTEN.get(command, '.png')}"]
+    monkeypatch.chdir(tmp_path)
+    try:
+        run = shutil.copytree(trained.run.path, tmp_path / "run")
+        given = [] if command == "statistics" else out
+        assert main([command, str(run), *QUICK[command], *given, "--device", "cpu"]) == 0
+    finally:
+        hook.remove()
+    assert told
+    assert not early
 
 
 def test_outputs_are_refused_for_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

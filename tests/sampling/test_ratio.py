@@ -409,6 +409,9 @@ def test_one_call_calibrates_and_measures_on_halves_that_share_no_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`improve_model` judges on what `calibrate_model` gave back, by an extractor that did not guide."""
+    train = critics.train_fresh
+    quickly = "ganvas.sampling.ratio.train_fresh"
+    monkeypatch.setattr(quickly, lambda space, real, steps, *more: train(space, real, 60, *more))
     model = album(load_dataset("digits"))
     improved = improve_whole(model, "digits", n=100, budget=2, critic="fresh", extractor="raw", device="cpu")
     ratio, held_out = calibrate_model(model, "digits", critic="fresh", judged=True)

@@ -386,7 +386,7 @@ def test_a_closed_terminal_saves_unless_it_is_ignored(
         process.send_signal(number)
         if not stopped:
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(2)
+                process.wait(0.7)
             process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
     finally:

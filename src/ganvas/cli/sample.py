@@ -102,6 +102,7 @@ def run(
                     chosen = _setting(loaded, sampler, budget, set, truncate, best)
                     judge = _ratio(loaded, chosen, ratio, model)
                     given = None if numbers is None else torch.tensor(numbers)
+                    tell(chosen.label, 0, 1)
                     drawn = chosen.draw(
                         loaded, judge, n, seed=seed, labels=given,
                         callback=lambda done, total: tell(chosen.label, done, total),
@@ -175,6 +176,7 @@ def _ratio(model: "Model", setting: "Setting", given: Path | None, name: Path) -
 def _counted(batches: "Iterable[Tensor]", n: int, tell: "Tell") -> "Iterator[Tensor]":
     """The batches, told to a bar."""
     done = 0
+    tell("samples", done, n)
     for batch in batches:
         done += len(batch)
         tell("samples", done, n)
