@@ -285,12 +285,15 @@ def test_a_device_without_an_end_is_no_file(tmp_path: Path) -> None:
 def test_files_of_tensors_get_the_usual_permissions(tmp_path: Path) -> None:
     """As `open` gives them under the umask of the process; safetensors' own are 0600."""
     script = (
-        "import os, sys, torch, pathlib; from ganvas import io\n"
+        "import os, sys, torch, pathlib\n"
         "for mask in sys.argv[2:]:\n"
-        "    os.umask(int(mask, 8)); folder = pathlib.Path(sys.argv[1], mask); folder.mkdir()\n"
-        "    (folder / 'usual').write_text('')\n"
-        "    with io.atomic(folder / 'w') as t: io.save_tensors(t, {'a': torch.zeros(2)}, {})\n"
-        "    with io.atomic(folder / 'f') as t: t.mkdir(); io.save_tensors(t / 'w', {'a': torch.zeros(2)}, {})\n"
+        "    if not os.fork():\n"
+        "        os.umask(int(mask, 8)); from ganvas import io\n"
+        "        folder = pathlib.Path(sys.argv[1], mask); folder.mkdir(); (folder / 'usual').write_text('')\n"
+        "        with io.atomic(folder / 'w') as t: io.save_tensors(t, {'a': torch.zeros(2)}, {})\n"
+        "        with io.atomic(folder / 'f') as t: t.mkdir(); io.save_tensors(t / 'w', {'a': torch.zeros(2)}, {})\n"
+        "        sys.exit()\n"
+        "    assert os.wait()[1] == 0\n"
     )
     modes = {"022": 0o644, "077": 0o600, "002": 0o664}
     subprocess.run([sys.executable, "-c", script, str(tmp_path), *modes], check=True, timeout=120)
