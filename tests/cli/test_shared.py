@@ -117,12 +117,18 @@ QUICK = {
     "invert": [*SEARCH, "--method", "optimise", "--newton", "0"], "map": ["--n", "60", "--method", "pca", "--data", "none"],
     "restore": SEARCH, "sample": ["--n", "9"], "statistics": ["--n", "20", "--spaces", "z"], "walk": ["--frames", "3"],
 }  # fmt: skip
-WRITTEN = {"calibrate": ".safetensors", "directions": ".safetensors", "eval": ".json", "invert": ".npz", "restore": ".npz"}
+WRITTEN = {
+    "calibrate": ".safetensors",
+    "directions": ".safetensors",
+    "eval": ".json",
+    "invert": ".npz",
+    "restore": ".npz",
+}
 
 
 TEXTS = {
-    "directions": {"-3", "as it is", "+3", "random-0", "random"}, "edit": {"0", "+ 1", "terms, result"}, "invert": {"target", "found"},
-    "restore": {"original", "damaged", "restored"}, "sample": set("012345678"),
+    "directions": {"-3", "as it is", "+3", "random-0", "random"}, "edit": {"0", "+ 1", "terms, result"},
+    "invert": {"target", "found"}, "restore": {"original", "damaged", "restored"}, "sample": set("012345678"),
 }  # fmt: skip
 """Words in the pictures of commands: without them nobody knows which picture is what."""
 

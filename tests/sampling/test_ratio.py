@@ -199,15 +199,24 @@ def test_repair_raises_the_ratio_in_every_space() -> None:
 def test_long_labels_stay_in_the_plot() -> None:
     """A sampler of somebody else has the name and the options that it has; of titles the ends were missing."""
     options = {"candidates": 12.0, "patience": 40.0, "temperature": 0.125}
-    named = [Setting("prior"), Setting("budget", {"budget": 10}), Setting("nearest-of-several-neighbours", options)]
+    named = [
+        Setting("prior"),
+        Setting("budget", {"budget": 10}),
+        Setting("nearest-of-several-neighbours", options),
+    ]
     errors = dict.fromkeys(("precision", "recall", "frechet"), 0.1)
-    rows = [Outcome(e, {"precision": 1 - i, "recall": i, "frechet": 9 - i}, errors, i, {}) for i, e in enumerate(named)]
+    rows = [
+        Outcome(e, {"precision": 1 - i, "recall": i, "frechet": 9 - i}, errors, i, {})
+        for i, e in enumerate(named)
+    ]
     figure = _plot(Improvement(rows, rows[1], rows[0], rows[1], "frechet", True, []), 1000, 2000)
     canvas = FigureCanvasAgg(figure)
     figure.tight_layout()
     canvas.draw()
     left, right = (axes for axes in figure.axes if axes.get_title())
-    ticks = [each for axes in figure.axes for each in axes.get_xticklabels()]  # some lie beyond the axes, unseen
+    ticks = [
+        each for axes in figure.axes for each in axes.get_xticklabels()
+    ]  # some lie beyond the axes, unseen
     for text in set(figure.findobj(Text)) - set(ticks):
         box = text.get_window_extent(canvas.get_renderer())
         whole = left.bbox if text in left.texts else figure.bbox

@@ -261,14 +261,21 @@ def test_the_exported_page_is_as_careful(
     from ganvas.web import export
 
     # One page with all names; how many pictures stand behind each is no matter of names.
-    for constant, value in {"DIRECTIONS": len(PAYLOADS), "STARTS": 2, "DOTS": 30, "STRENGTHS": (-1.0, 1.0)}.items():
+    for constant, value in {
+        "DIRECTIONS": len(PAYLOADS),
+        "STARTS": 2,
+        "DOTS": 30,
+        "STRENGTHS": (-1.0, 1.0),
+    }.items():
         monkeypatch.setattr(export, constant, value)
     found = [direction(renderer, name) for name in PAYLOADS]
     monkeypatch.setattr(renderer, "directions", lambda method: found)
     monkeypatch.setattr(renderer, "name", '@TITLE@ "@DATA@" ' + "".join(PAYLOADS))
     content = export.page(renderer)
     text = content.decode()
-    assert len(re.findall(r"<(?:/?script|!--)", text)) == 2, "its own script begins and ends, nothing else does"
+    assert len(re.findall(r"<(?:/?script|!--)", text)) == 2, (
+        "its own script begins and ends, nothing else does"
+    )
     path = place / "page.html"
     path.write_bytes(content)
     browser.leave()
