@@ -1,8 +1,5 @@
 """Instance selection against the closed form of a Gaussian, and from the command line's settings."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import ganvas
 from ganvas.errors import GanvasError
 from ganvas.training import Result
 from ganvas.training.select import likeliest
+from tests.test_dist import two_processes
 
 
 def test_the_likeliest_half_of_a_gaussian_lies_within_its_median_ellipse() -> None:
@@ -53,11 +51,7 @@ dist.stop()
 def test_of_two_processes_the_first_chooses(tmp_path: Path) -> None:
     """Both train on the same part, which one of them alone has embedded the data for, however long that takes."""
     (tmp_path / "worker.py").write_text(WORKER)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [*launch, str(tmp_path / "worker.py"), str(tmp_path)], check=True, env=environment, timeout=200
-    )
+    two_processes(tmp_path / "worker.py", str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert torch.equal(first[0], second[0])
     assert len(first[0]) == 300

@@ -214,7 +214,7 @@ def chance(space: LatentSpace, see: Perception = pyramid, progress: Progress = s
     progress("effects of random directions", 0, CONTROLS)
     before = see(space.decode(points, labels))
     vectors = torch.randn(CONTROLS, *space.shape, generator=stream(0, "random effects")).to(points)
-    moved = []
+    moved: list[float] = []
     for vector in vectors:
         progress("effects of random directions", len(moved), CONTROLS)
         unit = vector / vector.norm()
