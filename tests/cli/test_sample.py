@@ -72,7 +72,7 @@ import json, resource, sys
 from pathlib import Path
 from ganvas.cli import main
 peaks = []
-for n in (1_000, 12_000):
+for n in (1_000, 6_000):
     for suffix in (".npy", ".npz"):
         out = f"{sys.argv[2]}/{n}{suffix}"
         assert main(["sample", sys.argv[1], "--n", str(n), "--out", out, "--device", "cpu"]) == 0
@@ -84,15 +84,19 @@ print(json.dumps(peaks))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="resource is of Unix")
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
-    """11,000 pictures more are 43 MiB more, wherever they are kept together."""
+    """5,000 pictures more are 20 MiB more, wherever they are kept together.
+
+    C's library learns by itself which pieces of memory it gives back, and what it keeps differs from run to run by as much:
+    here it gives back all from 128 KiB on, and 1 MiB is left.
+    """
     model = saved(tmp_path / "model.safetensors", 64)
     done = subprocess.run(
         [sys.executable, "-c", PEAKS, str(model), str(tmp_path)],
-        capture_output=True, text=True, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**17)},
     )  # fmt: skip
     few, many = json.loads(done.stdout.splitlines()[-1])
-    assert np.load(tmp_path / "12000.npy", mmap_mode="r").nbytes > 45 * 2**20
-    assert many - few < 15, f"{many - few:.0f} MiB more"
+    assert np.load(tmp_path / "6000.npy", mmap_mode="r").nbytes > 20 * 2**20
+    assert many - few < 8, f"{many - few:.0f} MiB more"
 
 
 def test_pictures_carry_the_numbers_of_their_samples(trained: Result, tmp_path: Path) -> None:
