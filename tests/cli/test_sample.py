@@ -92,7 +92,8 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None
     model = saved(tmp_path / "model.safetensors", 64)
     done = subprocess.run(
         [sys.executable, "-c", PEAKS, str(model), str(tmp_path)],
-        capture_output=True, text=True, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**17)},
+        capture_output=True, text=True, check=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**17)},
     )  # fmt: skip
     few, many = json.loads(done.stdout.splitlines()[-1])
     assert np.load(tmp_path / "6000.npy", mmap_mode="r").nbytes > 20 * 2**20
