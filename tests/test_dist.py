@@ -1,8 +1,8 @@
 """Two gloo processes with half a batch each are one process with the whole batch: whole runs, and every kind of step."""
 
 import itertools
-import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -91,17 +91,12 @@ def test_every_kind_of_step_is_that_of_one_process() -> None:
         "small, two classes", "hour with path lengths and style mixing", "small with ada", "small with apa",
         "small with top-k, feature matching, mode seeking", "progressive",
     ]  # fmt: skip
-    benchmark = WORKER.parents[1] / "benchmarks" / "processes.py"
-    done = subprocess.run(
-        [sys.executable, str(benchmark), *names, "--steps", "8", "--json", "--only-double"],
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
-    for name, figures in json.loads(done.stdout).items():
-        assert len(figures["float64"]) == 2
-        assert max(figures["float64"]) < 1e-9, (name, figures)
+    benchmark = runpy.run_path(str(WORKER.parents[1] / "benchmarks" / "processes.py"))
+    found = benchmark["compare"](names, double=True, steps=8)
+    assert list(found) == names
+    for name, figures in found.items():
+        assert len(figures) == 2
+        assert max(figures) < 1e-9, (name, figures)
 
 
 REFUSED = """
