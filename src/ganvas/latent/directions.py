@@ -128,7 +128,9 @@ def find(
     """`count` directions of a space by a method from `finders`, each measured, best first."""
     count = arrays.count(count, "count, the number of directions,")
     progress(f"directions by {method}", 0, 1)
-    return named(space, method, *finders.get(method)(space, count, seed), {"seed": seed}, see, progress=progress)
+    return named(
+        space, method, *finders.get(method)(space, count, seed), {"seed": seed}, see, progress=progress
+    )
 
 
 def named(
