@@ -98,6 +98,7 @@ def test_rows_are_right_or_refused(values: np.ndarray) -> None:
         found = arrays.as_rows(values, "x")
     except GanvasError:
         good = values.ndim == 2 and values.size and values.dtype.kind != "c" and np.isfinite(values).all()
+        good = good and (values.dtype.kind not in "iu" or np.abs(values.astype(float)).max() < 2**53)
         assert not good
         return
     np.testing.assert_array_equal(found.numpy(), values.astype(np.float64))
