@@ -6,9 +6,12 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/ganvas demo
 
-# A process for each core; the tests of one file stay together and share what took long to make.
+# A process for each core and one more, as some wait for browsers and for other processes; the tests of one file stay
+# together and share what took long to make. Long files begin (tests/conftest.py): in the order of the numbers of
+# tests, which is xdist's own, they would come last.
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(9, os.cpu_count() + 1))')
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadscope
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -19,6 +19,7 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from torch.nn.utils import parametrizations
 
 import ganvas
 from ganvas import io
@@ -97,6 +98,20 @@ def _a_bare_machine() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_power_iterations_on_nothing() -> Iterator[None]:
+    """Networks that are built without numbers, to see that they can be: torch is slow there, and nothing comes of it."""
+    iterate = parametrizations._SpectralNorm._power_method
+
+    def where_there_are_numbers(self: Any, weight: torch.Tensor, iterations: int) -> None:
+        if not weight.is_meta:
+            iterate(self, weight, iterations)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parametrizations._SpectralNorm, "_power_method", where_there_are_numbers)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
@@ -168,3 +183,22 @@ def image_folder(tmp_path: Path) -> Path:
 def same_tensors(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     """Bit for bit."""
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+FIRST = (
+    "test_project", "test_dist", "test_shared_work", "web/test_pages", "web/test_page", "web/test_hostile",
+    "training/test_verdicts",
+    "training/test_aae", "training/test_select", "training/test_kill", "training/test_resume", "test_fuzz", "test_readme",
+)  # fmt: skip
+"""Files that take long for the number of their tests. At the end one process would work on them while the others wait."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the order within a file stays."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    folder = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        return places.get(item.path.relative_to(folder).with_suffix("").as_posix(), len(FIRST))
+
+    items.sort(key=place)

@@ -1,6 +1,6 @@
 """Every example runs, shortened, and stays short enough to be read."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -15,13 +15,9 @@ def test_each_has_a_short_way() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_it_runs(path: Path, tmp_path: Path) -> None:
+def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 120
     flags, pictures = SHORT[path.stem]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(path), *flags, "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", [str(path), *flags, "--out", str(tmp_path)])
+    runpy.run_path(str(path), run_name="__main__")
     assert {each.stem for each in tmp_path.glob("*.png")} == set(pictures)

@@ -285,16 +285,21 @@ def test_a_device_without_an_end_is_no_file(tmp_path: Path) -> None:
 def test_files_of_tensors_get_the_usual_permissions(tmp_path: Path) -> None:
     """As `open` gives them under the umask of the process; safetensors' own are 0600."""
     script = (
-        "import os, sys, torch, pathlib; os.umask(int(sys.argv[2], 8)); from ganvas import io\n"
-        "folder = pathlib.Path(sys.argv[1]); (folder / 'usual').write_text('')\n"
-        "with io.atomic(folder / 'w') as t: io.save_tensors(t, {'a': torch.zeros(2)}, {})\n"
-        "with io.atomic(folder / 'f') as t:\n    t.mkdir(); io.save_tensors(t / 'w', {'a': torch.zeros(2)}, {})\n"
+        "import os, sys, torch, pathlib\n"
+        "for mask in sys.argv[2:]:\n"
+        "    if not os.fork():\n"
+        "        os.umask(int(mask, 8)); from ganvas import io\n"
+        "        folder = pathlib.Path(sys.argv[1], mask); folder.mkdir(); (folder / 'usual').write_text('')\n"
+        "        with io.atomic(folder / 'w') as t: io.save_tensors(t, {'a': torch.zeros(2)}, {})\n"
+        "        with io.atomic(folder / 'f') as t: t.mkdir(); io.save_tensors(t / 'w', {'a': torch.zeros(2)}, {})\n"
+        "        sys.exit()\n"
+        "    assert os.wait()[1] == 0\n"
     )
-    for mask, mode in (("022", 0o644), ("077", 0o600), ("002", 0o664)):
-        folder = tmp_path / mask
-        folder.mkdir()
-        subprocess.run([sys.executable, "-c", script, str(folder), mask], check=True, timeout=120)
-        assert [(folder / name).stat().st_mode & 0o777 for name in ("usual", "w", "f/w")] == [mode] * 3
+    modes = {"022": 0o644, "077": 0o600, "002": 0o664}
+    subprocess.run([sys.executable, "-c", script, str(tmp_path), *modes], check=True, timeout=120)
+    for mask, mode in modes.items():
+        names = [tmp_path / mask / name for name in ("usual", "w", "f/w")]
+        assert [name.stat().st_mode & 0o777 for name in names] == [mode] * 3
 
 
 def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:

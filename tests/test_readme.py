@@ -57,6 +57,26 @@ def test_the_first_two_commands_come_first_and_exist() -> None:
     assert re.search(r"^demo:.*\n\t\$\(BIN\)/ganvas demo$", makefile, re.MULTILINE)
     assert re.search(r"^test:.*\n\t\$\(BIN\)/python -m pytest\b", makefile, re.MULTILINE)
     assert (ROOT / ".ci" / "run").read_text().strip().splitlines()[-1] == "make test"
+    assert "After `make demo`, `. .venv/bin/activate` puts `ganvas` on the PATH" in README
+    assert "\nBIN := .venv/bin\n" in makefile
+    assert 'eval "$(ganvas completion bash)"' in README
+
+
+@pytest.mark.parametrize(
+    ("paper", "words"),
+    [
+        ("PacGAN", "counts 1 / pack"), ("StyleGAN2 (Karras et al. 2020), `style`", "[1, 3, 3, 1]"),
+        ("StyleGAN2, `style`", "ends in a tanh"), ("R3GAN (Huang et al. 2024), `r3`", "one bias a block"),
+        ("Progressive growing", "no sqrt(2)"), ("SAGAN", "one spectral norm"), ("BigGAN", "no orthogonal regularisation"),
+        ("ADA", "p stops at 0.8"), ("MIG", "binned by quantiles"), ("MaGNET", "nothing is uniform"),
+        ("GANSpace", "regressed to z"), ("SeFa", "symmetric eigenvectors"), ("PTI", "the locality term"),
+        ("projection (Karras et al. 2020)", "noise maps are not optimised"),
+        ("projection (Karras et al. 2020)", "not of a perceptual network"),
+    ],
+)  # fmt: skip
+def test_what_a_named_paper_has_and_ganvas_lacks_is_said(paper: str, words: str) -> None:
+    table = (ROOT / "docs" / "deviations.md").read_text(encoding="utf-8")
+    assert any(line.startswith(f"| {paper}") and words in line for line in table.splitlines())
 
 
 @pytest.mark.usefixtures("_workplace")

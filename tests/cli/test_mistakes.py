@@ -139,6 +139,12 @@ def test_a_cache_that_can_not_be_written(
     shown = capsys.readouterr()
     assert "frechet" in shown.out
     assert "Set GANVAS_CACHE to a folder of your own" in shown.err
+    for constant in ("STARTS", "DOTS", "DIRECTIONS"):
+        monkeypatch.setattr(f"ganvas.web.export.{constant}", 1)
+    page = tmp_path / "page.html"
+    assert main(["explore", run, "--export", str(page), "--device", "cpu"]) == 0
+    assert b"pca-0" in page.read_bytes()
+    assert "Set GANVAS_CACHE to a folder of your own" in capsys.readouterr().err
     snapshot = str(trained.run.snapshots[-1] / "generator.safetensors")
     lone = tmp_path / "lone.safetensors"
     lone.write_bytes(Path(snapshot).read_bytes())

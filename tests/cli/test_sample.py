@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import ganvas
+import ganvas.sampling.seeds
 from ganvas import pictures
 from ganvas.cli import main
 from ganvas.config import Config, NetworkConfig
@@ -71,7 +72,7 @@ import json, resource, sys
 from pathlib import Path
 from ganvas.cli import main
 peaks = []
-for n in (1_000, 12_000):
+for n in (1_000, 6_000):
     for suffix in (".npy", ".npz"):
         out = f"{sys.argv[2]}/{n}{suffix}"
         assert main(["sample", sys.argv[1], "--n", str(n), "--out", out, "--device", "cpu"]) == 0
@@ -83,15 +84,52 @@ print(json.dumps(peaks))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="resource is of Unix")
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
-    """11,000 pictures more are 43 MiB more, wherever they are kept together."""
+    """5,000 pictures more are 20 MiB more, wherever they are kept together.
+
+    C's library learns by itself which pieces of memory it gives back, and what it keeps differs from run to run by as much:
+    here it gives back all from 128 KiB on, and 1 MiB is left.
+    """
     model = saved(tmp_path / "model.safetensors", 64)
     done = subprocess.run(
         [sys.executable, "-c", PEAKS, str(model), str(tmp_path)],
-        capture_output=True, text=True, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**17)},
     )  # fmt: skip
     few, many = json.loads(done.stdout.splitlines()[-1])
-    assert np.load(tmp_path / "12000.npy", mmap_mode="r").nbytes > 45 * 2**20
-    assert many - few < 15, f"{many - few:.0f} MiB more"
+    assert np.load(tmp_path / "6000.npy", mmap_mode="r").nbytes > 20 * 2**20
+    assert many - few < 8, f"{many - few:.0f} MiB more"
+
+
+def test_pictures_carry_the_numbers_of_their_samples(trained: Result, tmp_path: Path) -> None:
+    """Marks name samples by number, and the sheet that is made for marking had none."""
+    out = tmp_path / "a.png"
+
+    def drawn(*flags: str) -> np.ndarray:
+        assert main(["sample", str(trained.run.path), *flags, "--device", "cpu", "--out", str(out)]) == 0
+        with Image.open(out) as picture:
+            return np.array(picture)
+
+    images = ganvas.load(trained.run.path, device="cpu").sample(121)
+    five, plain = drawn("--n", "5"), drawn("--n", "5", "--plain")
+    numbered = pictures.grid(images[:5], 3, captions=["0", "1", "2", "3", "4"])
+    np.testing.assert_array_equal(five, np.array(numbered))
+    np.testing.assert_array_equal(plain, np.array(pictures.grid(images[:5], 3)))
+    many = pictures.grid(images, 11, names=[str(11 * row) for row in range(11)])
+    np.testing.assert_array_equal(drawn("--n", "121"), np.array(many))
+    seeds = ganvas.sampling.seeds.draw(ganvas.load(trained.run.path, device="cpu"), [41, 7])
+    of_seeds = pictures.grid(torch.cat(list(seeds)), 2, captions=["41", "7"])
+    np.testing.assert_array_equal(drawn("--seeds", "41,7"), np.array(of_seeds))
+
+
+def test_chosen_classes_stand_in_rows_with_their_numbers(tmp_path: Path) -> None:
+    model = saved(tmp_path / "model.safetensors", 8, classes=3)
+    flags = ["--n", "5", "--labels", "2", "0", "--device", "cpu", "--out", str(tmp_path / "a.png")]
+    assert main(["sample", str(model), *flags]) == 0
+    images = ganvas.load(model, device="cpu").sample(5, labels=[2, 0])  # 2, 0, 2, 0, 2
+    rows = [images[[1, 3]], images[[0, 2, 4]]]
+    expected = pictures.sheet(rows, ["0", "2"], captions=[["1", "3"], ["0", "2", "4"]])
+    with Image.open(tmp_path / "a.png") as picture:
+        np.testing.assert_array_equal(np.array(picture), np.array(expected))
 
 
 def test_a_failure_half_way_leaves_nothing(

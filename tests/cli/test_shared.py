@@ -1,6 +1,7 @@
 """What all commands share: tables, progress where nobody sees a bar, outputs that are checked before the work."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -9,9 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
+from ganvas import pictures
 from ganvas.cli import _shared, main
 from ganvas.errors import GanvasError
+from ganvas.networks import GeneratorBase
 from ganvas.training import Result
 
 COLUMNS = [
@@ -103,6 +108,66 @@ def test_walk_and_edit_say_how_far_they_are(
         assert all(n < total for n, total in done)
     if "130" in command:
         assert [n for what, n, _ in told if what == "frames"] == [0, 64, 128]
+
+
+SEARCH = ["digits", "--n", "1", "--steps", "1", "--restarts", "1"]
+QUICK = {
+    "calibrate": ["--critic", "own"], "directions": ["--method", "random", "--count", "1"],
+    "edit": ["--arithmetic", "0 + 1"], "eval": ["--n", "50", "--metrics", "frechet", "--extractor", "raw"],
+    "invert": [*SEARCH, "--method", "optimise", "--newton", "0"], "map": ["--n", "60", "--method", "pca", "--data", "none"],
+    "restore": SEARCH, "sample": ["--n", "9"], "statistics": ["--n", "20", "--spaces", "z"], "walk": ["--frames", "3"],
+}  # fmt: skip
+WRITTEN = {
+    "calibrate": ".safetensors",
+    "directions": ".safetensors",
+    "eval": ".json",
+    "invert": ".npz",
+    "restore": ".npz",
+}
+
+
+TEXTS = {
+    "directions": {"-3", "as it is", "+3", "random-0", "random"}, "edit": {"0", "+ 1", "terms, result"},
+    "invert": {"target", "found"}, "restore": {"original", "damaged", "restored"}, "sample": set("012345678"),
+}  # fmt: skip
+"""Words in the pictures of commands: without them nobody knows which picture is what."""
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_nothing_is_drawn_before_it_is_said_what_for(
+    command: str, trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands in a pipe said "starting", and on a large network nothing else for minutes. Their pictures are labelled."""
+    for name, few in (
+        ("latent.directions.EFFECT_SAMPLES", 8), ("latent.directions.CONTROLS", 2), ("latent.invert.CANDIDATES", 8),
+    ):  # fmt: skip
+        monkeypatch.setattr(f"ganvas.{name}", few)
+    told: list[str] = []
+    early: list[str] = []
+
+    @contextmanager
+    def progress() -> Iterator[_shared.Tell]:
+        yield lambda what, done, total: told.append(what)
+
+    def draws(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if isinstance(module, GeneratorBase) and not given[0].is_meta and not told:
+            early.append(command)
+
+    written: list[str] = []
+    write = pictures._shortened
+    monkeypatch.setattr(pictures, "_shortened", lambda text, room: written.append(text) or write(text, room))
+    monkeypatch.setattr(_shared, "progress", progress)
+    hook = register_module_forward_pre_hook(draws)
+    out = [] if command == "statistics" else ["--out", f"a{WRITTEN.get(command, '.png')}"]
+    monkeypatch.chdir(tmp_path)
+    try:
+        run = shutil.copytree(trained.run.path, tmp_path / "run")
+        assert main([command, str(run), *QUICK[command], *out, "--device", "cpu"]) == 0
+    finally:
+        hook.remove()
+    assert told
+    assert not early
+    assert TEXTS.get(command, set()) <= set(written)
 
 
 def test_outputs_are_refused_for_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

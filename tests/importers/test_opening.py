@@ -11,7 +11,7 @@ import ganvas
 from ganvas import importers, io
 from ganvas.cli import main
 from ganvas.errors import GanvasError
-from ganvas.latent import spaces
+from ganvas.latent import directions, invert, spaces
 from tests.importers.opened import FILES
 
 MODELS = {
@@ -133,6 +133,10 @@ def test_commands_take_it(
 ) -> None:
     """One of each kind through the tools: a sample, directions, a walk, an edit, an inversion."""
     monkeypatch.chdir(tmp_path)
+    # Whether they work, and not how exact their figures are: fewer samples of networks that draw slowly.
+    monkeypatch.setattr(directions, "EFFECT_SAMPLES", 8)
+    monkeypatch.setattr(directions, "CONTROLS", 3)
+    monkeypatch.setattr(invert, "CANDIDATES", 16)
     for command in (
         "sample --n 4 --out images.npy",
         "sample --seeds 1,2 --out seeds.png",

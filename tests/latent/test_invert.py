@@ -200,7 +200,9 @@ def test_tuning_draws_the_target_and_leaves_the_rest() -> None:
     assert moved[1] < moved[0], "locality keeps the other samples where they were"
 
 
-def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_by_command_on_the_packaged_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     images = tmp_path / "own.npz"
     np.savez(images, images=ganvas.load("fashion", device="cpu").sample(4, seed=8).numpy())
     out = tmp_path / "a.npz"
@@ -228,6 +230,7 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out)["residual_median"] < 0.15
     assert np.load(out)["points"].shape[0] == 4
     assert out.with_suffix(".png").is_file()
+    monkeypatch.setattr("ganvas.latent.invert.CANDIDATES", 256)
     for task in tasks:
         flags = ["--task", task, "--steps", "10", "--restarts", "2", "--n", "2"]
         assert (

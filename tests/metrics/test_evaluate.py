@@ -149,8 +149,8 @@ def test_pixels_of_large_images_have_no_covariance() -> None:
 
 
 def test_points_against_their_exact_modes() -> None:
-    points = distribution("toy:grid25").draw(2000, torch.Generator().manual_seed(1))[0]
-    found = evaluate(points, "toy:grid25", device="cpu", n=2000)
+    points = distribution("toy:grid25").draw(800, torch.Generator().manual_seed(1))[0]
+    found = evaluate(points, "toy:grid25", device="cpu", n=800)
     assert found["point-modes"] == 25
     assert found["high-quality"] > 0.99
     assert found.rows[0].extractor == "raw"

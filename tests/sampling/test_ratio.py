@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas import io
 from ganvas.cli import main
+from ganvas.cli.improve import _plot
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier, open_extractor
@@ -35,7 +38,7 @@ from ganvas.sampling import (
 )
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.improve import Evaluator, Outcome, pareto, written
+from ganvas.sampling.improve import Evaluator, Improvement, Outcome, pareto, written
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.settings import Setting, at_budget, settings
@@ -191,6 +194,35 @@ def test_repair_raises_the_ratio_in_every_space() -> None:
         assert (way.diff(dim=0) >= 0).all()
         assert (way[-1] > way[0]).all()
         torch.testing.assert_close(bright(space.decode(moved), None), way[-1])
+
+
+def test_long_labels_stay_in_the_plot() -> None:
+    """A sampler of somebody else has the name and the options that it has; of titles the ends were missing."""
+    options = {"candidates": 12.0, "patience": 40.0, "temperature": 0.125}
+    named = [
+        Setting("prior"),
+        Setting("budget", {"budget": 10}),
+        Setting("nearest-of-several-neighbours", options),
+    ]
+    errors = dict.fromkeys(("precision", "recall", "frechet"), 0.1)
+    rows = [
+        Outcome(e, {"precision": 1 - i, "recall": i, "frechet": 9 - i}, errors, i, {})
+        for i, e in enumerate(named)
+    ]
+    figure = _plot(Improvement(rows, rows[1], rows[0], rows[1], "frechet", True, []), 1000, 2000)
+    canvas = FigureCanvasAgg(figure)
+    figure.tight_layout()
+    canvas.draw()
+    left, right = (axes for axes in figure.axes if axes.get_title())
+    ticks = [
+        each for axes in figure.axes for each in axes.get_xticklabels()
+    ]  # some lie beyond the axes, unseen
+    for text in set(figure.findobj(Text)) - set(ticks):
+        box = text.get_window_extent(canvas.get_renderer())
+        whole = left.bbox if text in left.texts else figure.bbox
+        assert not text.get_text() or whole.x0 <= box.x0 <= box.x1 <= whole.x1, text
+    assert [each.get_text().split() for each in left.texts] == [row.setting.label.split() for row in rows]
+    assert right.bbox.width > figure.bbox.width / 4
 
 
 def test_pareto_and_budgets() -> None:
@@ -386,6 +418,9 @@ def test_one_call_calibrates_and_measures_on_halves_that_share_no_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`improve_model` judges on what `calibrate_model` gave back, by an extractor that did not guide."""
+    train = critics.train_fresh
+    quickly = "ganvas.sampling.ratio.train_fresh"
+    monkeypatch.setattr(quickly, lambda space, real, steps, *more: train(space, real, 60, *more))
     model = album(load_dataset("digits"))
     improved = improve_whole(model, "digits", n=100, budget=2, critic="fresh", extractor="raw", device="cpu")
     ratio, held_out = calibrate_model(model, "digits", critic="fresh", judged=True)

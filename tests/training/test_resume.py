@@ -360,8 +360,8 @@ def test_a_report_without_the_real_pictures(tiny_train: Train) -> None:
 SCRIPT = """
 import sys, ganvas, signal
 {before}
-from tests.conftest import TINY
-print(ganvas.train("digits", kimg=500, batch=32, device="cpu", out=sys.argv[1], quiet=True, report=False, settings=TINY).stopped)
+given = dict(kimg=500, batch=32, device="cpu", out=sys.argv[1], quiet=True, report=False, settings={settings})
+print(ganvas.train("digits", **given).stopped)
 """
 
 
@@ -377,7 +377,9 @@ def test_a_closed_terminal_saves_unless_it_is_ignored(
     tmp_path: Path, before: str, number: int, stopped: bool
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(before=before), str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT.format(before=before, settings=TINY), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         while not list(tmp_path.glob("*/stats.jsonl")):
@@ -386,7 +388,7 @@ def test_a_closed_terminal_saves_unless_it_is_ignored(
         process.send_signal(number)
         if not stopped:
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(2)
+                process.wait(0.7)
             process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
     finally:

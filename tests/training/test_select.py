@@ -1,8 +1,5 @@
 """Instance selection against the closed form of a Gaussian, and from the command line's settings."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import ganvas
 from ganvas.errors import GanvasError
 from ganvas.training import Result
 from ganvas.training.select import likeliest
+from tests.test_dist import two_processes
 
 
 def test_the_likeliest_half_of_a_gaussian_lies_within_its_median_ellipse() -> None:
@@ -29,13 +27,19 @@ def test_the_likeliest_half_of_a_gaussian_lies_within_its_median_ellipse() -> No
 
 
 WORKER = """
-import sys
+import sys, time
+from datetime import timedelta
+from functools import partial
 import torch
 import ganvas
 from ganvas import dist
 from ganvas.features.base import decoded
+from ganvas.training import select
 from ganvas.training.select import likeliest
 
+td, quick = torch.distributed, select._likeliest
+td.init_process_group = partial(td.init_process_group, timeout=timedelta(seconds=2))
+select._likeliest = lambda *given: (time.sleep(3), quick(*given))[1]  # longer than a collective would wait
 dist.start(torch.device("cpu"))
 points = torch.randn(3000, 2, generator=torch.Generator().manual_seed(0))
 kept = likeliest(ganvas.Dataset("points", points, (2,), "select-two"), 0.1, "cpu")
@@ -45,13 +49,9 @@ dist.stop()
 
 
 def test_of_two_processes_the_first_chooses(tmp_path: Path) -> None:
-    """Both train on the same part, which one of them alone has embedded the data for."""
+    """Both train on the same part, which one of them alone has embedded the data for, however long that takes."""
     (tmp_path / "worker.py").write_text(WORKER)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [*launch, str(tmp_path / "worker.py"), str(tmp_path)], check=True, env=environment, timeout=200
-    )
+    two_processes(tmp_path / "worker.py", str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert torch.equal(first[0], second[0])
     assert len(first[0]) == 300

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -150,6 +151,17 @@ def test_resume_with_other_images_is_refused(tiny_train: Train, image_folder: Pa
     (image_folder / "cats" / "0.png").unlink()
     with pytest.raises(GanvasError, match=r"changed since .* data.fingerprint"):
         ganvas.train(resume=result.run.path, quiet=True)
+
+
+def test_resume_with_exchanged_labels_is_refused(tiny_train: Train, tmp_path: Path) -> None:
+    """The same images under other labels went on without a word: the fingerprint was that of the images."""
+    images, labels = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8), np.arange(12) % 2
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    result = tiny_train(str(tmp_path / "a.npz"), batch=4, kimg=0.008, conditional=True)
+    assert ganvas.train(resume=result.run.path, kimg=0.016, quiet=True, report=False).kimg == 0.016
+    np.savez(tmp_path / "a.npz", images=images, labels=1 - labels)
+    with pytest.raises(GanvasError, match=r"changed since .* data.fingerprint"):
+        ganvas.train(resume=result.run.path, kimg=0.024, quiet=True, report=False)
 
 
 def test_non_finite_losses_stop_the_run(

@@ -353,9 +353,11 @@ def test_the_exported_page_works_without_a_server(
     browser: Browser, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     from ganvas.cli import main
-    from ganvas.web.export import DOTS, STARTS
+    from ganvas.web import export
 
     monkeypatch.setenv("GANVAS_CACHE", str(cache))  # the map is there already
+    monkeypatch.setattr(export, "STARTS", 3)
+    monkeypatch.setattr(export, "DOTS", 60)
     path = cache / "page.html"
     assert main(["explore", "--export", str(path), "--device", "cpu"]) == 0
     content = path.read_bytes()
@@ -365,8 +367,8 @@ def test_the_exported_page_works_without_a_server(
     browser.leave()
     browser.driver.get(path.as_uri())
     browser.wait(lambda: browser.script("return document.body.dataset.ready"))
-    assert len(browser.all("#starts button")) == STARTS
-    assert len(browser.all("#map circle")) == DOTS
+    assert len(browser.all("#starts button")) == 3
+    assert len(browser.all("#map circle")) == 60
     picture = "return document.getElementById('big').toDataURL()"
     before, said = browser.script(picture), browser.all("#meters")[0].text
     bar = browser.all("#sliders input")[0]

@@ -90,7 +90,7 @@ class Counted:
         return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
     found = Counted(tmp_path_factory.mktemp("counted"))
     yield found

@@ -75,8 +75,8 @@ def run(
             where, method, count, seed=seed, attribute=attribute, scores=scores, keep=keep, samples=samples,
             steps=steps, state=out.with_suffix(".state.safetensors"), progress=tell,
         )  # fmt: skip
-    control = found_in.find(where, "random", 1, seed)
-    typical = found_in.chance(where)
+        control = found_in.find(where, "random", 1, seed, progress=tell)
+        typical = found_in.chance(where, progress=tell)
     notes = [words for each in found if (words := in_words(each))]
     if method == "pca" and where.name == "z":
         notes.append(

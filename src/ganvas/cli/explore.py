@@ -50,8 +50,9 @@ def run(
 
         _shared.outputs(export, ".html")
         _shared.without_cache()
-        renderer = open_renderer(model, data, device)
         with _shared.progress() as tell:
+            tell("opening the model and its data", 0, 1)
+            renderer = open_renderer(model, data, device)
             content = page(renderer, progress=tell)
         io.write_bytes(export, content)
         if json:

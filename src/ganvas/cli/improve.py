@@ -8,7 +8,10 @@ import tyro
 from ganvas.cli import _shared
 
 if TYPE_CHECKING:
-    from ganvas.sampling.improve import Improvement
+    from ganvas.sampling.improve import Improvement, Outcome
+
+WIDEST = 32
+"""Letters of a line of a label in the plot."""
 
 
 def run(
@@ -97,10 +100,16 @@ def _table(found: "Improvement") -> None:
 
 
 def _plot(found: "Improvement", real: int, n: int) -> Any:
+    from textwrap import fill
+
     from matplotlib.figure import Figure
 
     from ganvas import pictures
     from ganvas.sampling.improve import pareto
+
+    def name(row: "Outcome") -> str:
+        """Its label in lines: a sampler from elsewhere may have many options."""
+        return fill(row.setting.label, WIDEST)
 
     rows = [row for row in found.rows if not row.failed]
     front = pareto(rows)
@@ -113,21 +122,21 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
     figure.colorbar(dots, ax=left, label="forwards a sample")
     labels = [
         left.annotate(
-            row.setting.label, (row.values["recall"], row.values["precision"]), fontsize=7, xytext=(6, 3),
+            name(row), (row.values["recall"], row.values["precision"]), fontsize=7, xytext=(6, 3),
             textcoords="offset points", arrowprops=pictures.LEADER,
         )
         for row in rows
     ]  # fmt: skip
     left.set(
-        title=f"{n:,} against {real:,} held-out; red: none is ahead in both", xlabel="recall (coverage of the data)",
+        title=f"{n:,} against {real:,} held-out\nred: none is ahead in both", xlabel="recall (coverage of the data)",
         ylabel="precision (fidelity)",
     )  # fmt: skip
     order = sorted(rows, key=lambda row: -row.values["frechet"])
     right.barh(
-        [r.setting.label for r in order], [r.values["frechet"] for r in order], xerr=[r.errors["frechet"] for r in order],
+        [name(r) for r in order], [r.values["frechet"] for r in order], xerr=[r.errors["frechet"] for r in order],
         color=["tab:green" if r is found.best else "tab:grey" if r.setting.sampler == "prior" else "tab:blue" for r in order],
     )  # fmt: skip
-    right.set(title="Frechet distance; green: recommended, grey: plain sampling", xlabel="lower is better")
+    right.set(title="Frechet distance\ngreen: recommended, grey: plain sampling", xlabel="lower is better")
     right.tick_params(axis="y", labelsize=8)
     left.margins(x=0.18)  # room for words at the right
     pictures.move_apart(figure, labels, clear=5)

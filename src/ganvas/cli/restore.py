@@ -72,6 +72,7 @@ def run(
     shape = seen_shape(where, done.degrade) if damaged else loaded.shape
     originals = shared.images(images, n, loaded, shape)
     with shared.progress() as tell:
+        tell("starts that look alike", 0, 1)
         made = restore(
             where, originals, done, damaged=damaged, noise=noise, steps=steps, restarts=restarts, seed=seed,
             progress=partial(tell, "descent"),

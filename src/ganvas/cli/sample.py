@@ -3,6 +3,7 @@
 import json as json_module
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ganvas.sampling import LogRatio
     from ganvas.sampling.settings import Setting
 
+MOST_NUMBERS = 100
+"""Pictures with a number each; of more the first of each row has one."""
 MOST_ROWS = 20
 """Of a picture with a row for each class."""
 
@@ -58,7 +61,7 @@ def run(
         ratio: A file of `ganvas calibrate --out`. Default: the one that was kept for this model.
         out: A .png grid; or an .npy or .npz array or a new folder of PNGs, which take any number of samples
             in little memory.
-        plain: No names of classes in the picture, and no row for each.
+        plain: No numbers, seeds or names of classes in the picture, and no row for each class.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
@@ -78,7 +81,7 @@ def run(
         loaded = load(model, device=here, critic=False)
         check_out(out, n, loaded.shape)
         numbers = _shared.classes(labels, loaded)
-        by_class = numbers if out.suffix == ".png" and not plain else None
+        write = partial(_write, n=n, out=out, model=loaded, numbers=numbers, named=named, plain=plain)
         about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info.kimg}
         words = ""
         if named is not None:
@@ -86,13 +89,13 @@ def run(
                 from ganvas.sampling import seeds as by_seeds
 
                 batches = by_seeds.draw(loaded, named, labels=numbers, truncate=truncate)
-                _write(_counted(batches, n, tell), n, out, loaded, by_class)
+                write(_counted(batches, n, tell))
                 about["seeds"] = named
         elif usual:
             mine = loaded.batches(n, seed=seed, labels=numbers, sharded=True)
             batches = dist.collect(mine, everywhere=False)
             if is_first:
-                _write(_counted(batches, n, tell), n, out, loaded, by_class)
+                write(_counted(batches, n, tell))
             else:
                 deque(batches, 0)
         else:
@@ -102,11 +105,12 @@ def run(
                     chosen = _setting(loaded, sampler, budget, set, truncate, best)
                     judge = _ratio(loaded, chosen, ratio, model)
                     given = None if numbers is None else torch.tensor(numbers)
+                    tell(chosen.label, 0, 1)
                     drawn = chosen.draw(
                         loaded, judge, n, seed=seed, labels=given,
                         callback=lambda done, total: tell(chosen.label, done, total),
                     )  # fmt: skip
-                    _write([drawn.samples], n, out, loaded, by_class)
+                    write([drawn.samples])
                     words = f", {chosen.label}: {drawn.cost:.3g} forwards a sample"
                     about |= {"sampler": chosen.label, "cost": drawn.cost, "info": dict(drawn.info)}
                     if judge is not None:
@@ -175,6 +179,7 @@ def _ratio(model: "Model", setting: "Setting", given: Path | None, name: Path) -
 def _counted(batches: "Iterable[Tensor]", n: int, tell: "Tell") -> "Iterator[Tensor]":
     """The batches, told to a bar."""
     done = 0
+    tell("samples", done, n)
     for batch in batches:
         done += len(batch)
         tell("samples", done, n)
@@ -182,31 +187,47 @@ def _counted(batches: "Iterable[Tensor]", n: int, tell: "Tell") -> "Iterator[Ten
 
 
 def _write(
-    batches: "Iterable[Tensor]", n: int, out: Path, model: "Model", numbers: Sequence[int] | None
+    batches: "Iterable[Tensor]",
+    n: int,
+    out: Path,
+    model: "Model",
+    numbers: Sequence[int] | None,
+    named: Sequence[int] | None,
+    plain: bool,
 ) -> None:
-    """Batches of n samples, as they come; a picture of chosen classes has a row for each."""
+    """Batches of n samples, as they come; in a picture with their numbers, or the seeds that were named, and a row a class."""
     import torch
 
     from ganvas.model_data import class_names
     from ganvas.pictures import write_samples
 
-    labels = None if numbers is None else model.labels(n, numbers)
-    if labels is None or len(model.shape) != 3:
+    if plain or out.suffix != ".png" or len(model.shape) != 3:
         write_samples(batches, n, out)
         return
+    labels = None if numbers is None else model.labels(n, numbers)
     samples = torch.cat([batch.cpu() for batch in batches])
-    _shared.write_picture(out, _by_class(samples, labels, class_names(model)))
+    texts = [str(each) for each in named or range(n)]
+    names = () if labels is None else class_names(model)
+    _shared.write_picture(out, _numbered(samples, texts, labels, names))
 
 
-def _by_class(samples: "Tensor", labels: "Tensor", names: Sequence[str]) -> "Image":
-    """A row for each class, as long as there are few enough of them."""
+def _numbered(
+    samples: "Tensor", texts: Sequence[str], labels: "Tensor | None", names: Sequence[str]
+) -> "Image":
+    """Samples with their numbers; a row for each of the chosen classes, as long as there are few enough of them."""
+    from math import ceil
+
     from ganvas import pictures
 
-    found = labels.unique().tolist()
-    if len(found) > MOST_ROWS:
-        return pictures.grid(samples)
-    rows = [samples[labels == number] for number in found]
-    return pictures.sheet(rows, [names[number] if number < len(names) else str(number) for number in found])
+    under = texts if len(texts) <= MOST_NUMBERS else []
+    found = [] if labels is None else labels.unique().tolist()
+    if labels is None or len(found) > MOST_ROWS:
+        columns = ceil(len(texts) ** 0.5)
+        return pictures.grid(samples, columns, captions=under, names=[] if under else texts[::columns])
+    rows = [(labels == number).nonzero()[:, 0] for number in found]
+    captions = [[texts[i] for i in row] for row in rows] if under else []
+    heads = [names[number] if number < len(names) else str(number) for number in found]
+    return pictures.sheet([samples[row] for row in rows], heads, captions=captions)
 
 
 def _options(sampler: str, given: tuple[str, ...]) -> dict[str, object]:

@@ -23,6 +23,7 @@ from ganvas.latent.finders import finders
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace, open_space, spaces
 from ganvas.model import SHOWN_VALUES, Model, known
+from ganvas.types import Progress, silent
 
 EFFECT_SAMPLES = 128
 COST_SIGMAS = 2.0
@@ -117,11 +118,19 @@ def _strip(direction: Direction) -> str:
 
 
 def find(
-    space: LatentSpace, method: str, count: int = 8, seed: int = 0, see: Perception = pyramid
+    space: LatentSpace,
+    method: str,
+    count: int = 8,
+    seed: int = 0,
+    see: Perception = pyramid,
+    progress: Progress = silent,
 ) -> list[Direction]:
     """`count` directions of a space by a method from `finders`, each measured, best first."""
     count = arrays.count(count, "count, the number of directions,")
-    return named(space, method, *finders.get(method)(space, count, seed), {"seed": seed}, see)
+    progress(f"directions by {method}", 0, 1)
+    return named(
+        space, method, *finders.get(method)(space, count, seed), {"seed": seed}, see, progress=progress
+    )
 
 
 def named(
@@ -131,7 +140,8 @@ def named(
     scores: Tensor,
     made: Mapping[str, Any],
     see: Perception = pyramid,
-    samples: int = EFFECT_SAMPLES,
+    samples: int = 0,
+    progress: Progress = silent,
 ) -> list[Direction]:
     """Unit vectors (k, D) and their scores (k,) as measured directions called `method-0`, `method-1`, ..."""
     mark, made = space.model.hash, {"version": version("ganvas"), **made}
@@ -148,8 +158,12 @@ def named(
         )
         for i, (v, s) in enumerate(zip(vectors, scores, strict=True))
     ]
-    start = _unmoved(space, samples)
-    return Directions(measured(space, each, see, start) for each in raw)
+    progress("effects of the directions", 0, len(raw))
+    start, found = _unmoved(space, samples), Directions()
+    for each in raw:
+        progress("effects of the directions", len(found), len(raw))
+        found.append(measured(space, each, see, start))
+    return found
 
 
 class Unmoved(NamedTuple):
@@ -161,8 +175,8 @@ class Unmoved(NamedTuple):
 
 
 @torch.no_grad()
-def _unmoved(space: LatentSpace, samples: int = EFFECT_SAMPLES) -> Unmoved:
-    points = space.known[:samples]
+def _unmoved(space: LatentSpace, samples: int = 0) -> Unmoved:
+    points = space.known[: samples or EFFECT_SAMPLES]
     labels = space.labels(len(points), None)
     return Unmoved(points, labels, space.decode(points, labels))
 
@@ -195,14 +209,16 @@ def measured(
 
 
 @torch.no_grad()
-def chance(space: LatentSpace, see: Perception = pyramid) -> Chance:
+def chance(space: LatentSpace, see: Perception = pyramid, progress: Progress = silent) -> Chance:
     """The effect of random directions: always the same ones of a space, however many directions are compared with them."""
     points = space.known[:EFFECT_SAMPLES]
     labels = space.labels(len(points), None)
+    progress("effects of random directions", 0, CONTROLS)
     before = see(space.decode(points, labels))
     vectors = torch.randn(CONTROLS, *space.shape, generator=stream(0, "random effects")).to(points)
-    moved = []
+    moved: list[float] = []
     for vector in vectors:
+        progress("effects of random directions", len(moved), CONTROLS)
         unit = vector / vector.norm()
         after = see(space.decode(points + space.sigma(unit) * unit, labels))
         moved.append(float((after - before).norm(dim=1).mean()))

@@ -374,12 +374,12 @@ def switch(
     critic that the model has not.
     """
     arrays.count(units, "units")
+    progress(f"maps of {n:,} samples", 0, 1)
     if concept == CRITIC_SCORE and space.scorer is None:
         raise GanvasError(
             "critic-score needs a critic of single samples, and this model has none. Name another concept, "
             "for instance stroke."
         )
-    progress(f"maps of {n:,} samples", 0, 1)
     found = dissect(space, layers or None, n, seed, {} if mask is None else {"mask": mask})
     progress("units switched off one by one", 0, 1)
     ranked = by_effect(space, found.units(concept, CANDIDATES * units), seed=seed + 1)[:units]

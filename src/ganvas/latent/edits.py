@@ -74,6 +74,7 @@ def draw_edit(
     where = open_space(model, space)
     if chosen is not None and not all(0 <= layer < where.shape[0] for layer in chosen.layers):
         raise GanvasError(f"Layers go from 0 to {where.shape[0] - 1}, got {list(chosen.layers)}.")
+    progress("points", 0, 1)
     found = None if expression is None else arithmetic(where, expression, seed)
     points = where.numbered(n, seed) if found is None else found.result[None]
     # One result, one picture, one class.

@@ -183,6 +183,8 @@ def find_directions(
     """
     check_method(method, attribute, scores)
     where = space_of(model, space)
+    if scores is not None or attribute is not None:
+        progress(f"scores of {samples:,} samples", 0, 1)
     if scores is not None:
         return Directions([supervised.from_scores(where, File(scores), keep, samples, seed)])
     if attribute is not None:
@@ -191,8 +193,8 @@ def find_directions(
         path = None if state is None else File(state)
         hear = partial(progress, "learning directions")
         made = learn(where, count, seed, steps=steps, state=path, progress=hear)
-        return directions.named(where, method, *made, {"seed": seed, "steps": steps})
-    return directions.find(where, method, count, seed)
+        return directions.named(where, method, *made, {"seed": seed, "steps": steps}, progress=progress)
+    return directions.find(where, method, count, seed, progress=progress)
 
 
 def edit(
@@ -243,11 +245,13 @@ def invert(
     found = None
     if method != "optimise":
         path = None if encoder is None else File(encoder)
+        progress("encoder", 0, 1)
         trained = train_encoder(where, seed=seed, path=path, progress=partial(progress, "encoder"))
         found = encode(where, trained, targets)
     if method != "encoder":
         if found is not None:
             options["start"] = found.points
+        progress("starts that look alike", 0, 1)
         found = inversion.invert(where, targets, **{"progress": partial(progress, "descent"), **options})
     assert found is not None
     if method == "tune":

@@ -376,6 +376,7 @@ def _keep(stream: Iterator[Tensor], kept: list[Tensor], count: int) -> Iterator[
 
 def _teller(tell: Progress, what: str, total: int) -> Callable[[int], None]:
     done = 0
+    tell(what, done, total)
 
     def advance(more: int) -> None:
         nonlocal done

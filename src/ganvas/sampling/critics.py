@@ -164,6 +164,7 @@ def train_fresh(
     count = min(POOL, max(2000, 2 * len(real)))
     wanted = space.labels(count, real_labels)
     fakes: list[Tensor] = []
+    tell("samples for the critic", 0, count)
     for drawn in dist.collect(
         model.to_data(each).cpu() for each, _ in draw_batches(space, count, random, wanted)
     ):

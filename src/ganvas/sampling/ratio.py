@@ -261,6 +261,7 @@ def fit_ratio(
     else:
         real_labels = _labels(real_labels, real, model)
         train = None if train is None else (train[0], _labels(train[1], train[0], model))
+    tell("scores of the critic", 0, 1)
     own = model.critic is not None and model.critic.pack == 1
     if train is None and (critic in ("fresh", "features") or (critic == "auto" and not own)):
         real, real_labels, train = _halved(real, real_labels, seed)

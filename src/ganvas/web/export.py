@@ -28,6 +28,7 @@ LOSSLESS = 32
 
 def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -> bytes:
     """The page as UTF-8: `STARTS` samples with `DIRECTIONS` sliders each, a map of `DOTS` samples, and the quality of all."""
+    progress("the most real samples", 0, 1)
     starts = _starts(renderer)
     directions = renderer.directions(method)[:DIRECTIONS]
     images, numbers = [], []
