@@ -80,12 +80,20 @@ def real_images_of(
         if data:
             raise
         why = str(error)
+    images = shipped_images(model)
+    if images is None:
+        return None, why
+    images = images[:count]
+    return images, f"{counted(len(images), 'image')} of {data_of(model)} that come along"
+
+
+def shipped_images(model: Model) -> Tensor | None:
+    """The real images that a packaged model brings along, which may be shared as it is: uint8 (n, C, H, W)."""
     shipped = model.path.with_name("real.npz") if model.path is not None and model.is_packaged else None
     if shipped is None or not shipped.is_file():
-        return None, why
+        return None
     with np.load(shipped) as arrays:  # without pickle, which is numpy's default
-        images = torch.from_numpy(arrays["images"])[:count]
-    return images, f"{counted(len(images), 'image')} of {data_of(model)} that come along"
+        return torch.from_numpy(arrays["images"])
 
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:

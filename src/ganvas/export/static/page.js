@@ -1,0 +1,538 @@
+// A generator that runs in this page. Text from the model's file is put in as text, never as markup.
+const $ = (id) => document.getElementById(id);
+const facts = JSON.parse($("facts").textContent);
+const [channels, height, width] = facts.shape;
+const pixels = height * width;
+
+// --- what is inside ---------------------------------------------------------------------------------------------------
+
+async function unpack(name) {
+  const text = $("file-" + name).textContent;
+  const packed = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+const known = {}; // name -> typed array; rows(name, i) is one row of it
+function rows(name, i) {
+  const size = facts.numbers[name].shape.slice(1).reduce((a, b) => a * b, 1);
+  return known[name].subarray(i * size, (i + 1) * size);
+}
+
+let ort;
+const networks = {};
+async function open() {
+  const [runtime, wasm, numbers, ...graphs] = await Promise.all(["runtime", "wasm", "numbers", ...facts.parts].map(unpack));
+  for (const [name, { at, shape, kind }] of Object.entries(facts.numbers)) {
+    const count = shape.reduce((a, b) => a * b, 1);
+    known[name] = kind === "uint8" ? new Uint8Array(numbers, at, count) : new Float32Array(numbers, at, count);
+  }
+  const url = URL.createObjectURL(new Blob([runtime], { type: "text/javascript" }));
+  ort = await import(url);
+  URL.revokeObjectURL(url);
+  ort.env.wasm.numThreads = 1; // a page from a file is not isolated, so there is no memory to share
+  ort.env.wasm.wasmBinary = wasm;
+  for (const [i, part] of facts.parts.entries())
+    networks[part] = await ort.InferenceSession.create(new Uint8Array(graphs[i]), { executionProviders: ["wasm"] });
+}
+
+async function run(part, feeds) {
+  const network = networks[part];
+  return (await network.run(feeds))[network.outputNames[0]].data;
+}
+const floats = (values, shape) => new ort.Tensor("float32", Float32Array.from(values), shape);
+
+// --- the state, and the address that holds it ---------------------------------------------------------------------------
+
+const usual = () => ({ number: facts.start, label: null, psi: 1, moves: facts.directions.map(() => 0), to: -1, place: 0, equal: true });
+let state = usual();
+
+function within(text, low, high, otherwise) {
+  const value = Number(text);
+  return text !== null && text !== "" && Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
+}
+
+function toAddress(of) {
+  const said = [["n", of.number]];
+  if (of.label !== null) said.push(["c", of.label]);
+  if (of.psi !== 1) said.push(["psi", of.psi]);
+  const moved = of.moves.map((by, i) => (by ? `${i}:${by}` : "")).filter(Boolean);
+  if (moved.length) said.push(["d", moved.join(",")]);
+  if (of.to >= 0) said.push(["to", of.to], ["t", of.place]);
+  if (!of.equal) said.push(["equal", 0]);
+  return "#" + said.map((pair) => pair.join("=")).join("&");
+}
+
+function fromAddress(text) {
+  const said = new URLSearchParams(text.replace(/^#/, "")), found = usual(), last = facts.samples - 1;
+  found.number = Math.round(within(said.get("n"), 0, last, found.number));
+  if (facts.classes && said.has("c")) found.label = Math.round(within(said.get("c"), 0, facts.classes.length - 1, 0));
+  found.psi = within(said.get("psi"), 0, 1.5, 1);
+  for (const each of (said.get("d") ?? "").split(",")) {
+    const [i, by] = each.split(":");
+    if (i in facts.directions) found.moves[i] = within(by, -4, 4, 0);
+  }
+  found.to = Math.round(within(said.get("to"), -1, last, -1));
+  found.place = within(said.get("t"), 0, 1, 0);
+  found.equal = said.get("equal") !== "0";
+  return found;
+}
+
+const labelOf = (of) => (facts.classes ? of.label ?? of.number % facts.classes.length : null);
+
+// --- from a state to a picture ------------------------------------------------------------------------------------------
+
+const mapped = new Map(); // of samples: their points
+async function sample(number, label) {
+  const z = rows("latents", number);
+  if (facts.space !== "w") return z;
+  const key = `${number} ${label}`;
+  if (!mapped.has(key)) {
+    const feeds = { z: floats(z, [1, z.length]) };
+    if (label !== null) feeds.labels = new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
+    if (mapped.size > 4096) mapped.clear();
+    mapped.set(key, await run("mapping", feeds));
+  }
+  return mapped.get(key);
+}
+
+const length = (x) => Math.hypot(...x);
+function between(a, b, t) {
+  if (facts.flat) return a.map((value, i) => value + (b[i] - value) * t);
+  // Along the great circle, the length going evenly from one's to the other's (Shoemake 1985).
+  const longA = Math.max(length(a), 1e-12), longB = Math.max(length(b), 1e-12);
+  const cosine = a.reduce((sum, value, i) => sum + (value / longA) * (b[i] / longB), 0);
+  const angle = Math.acos(Math.min(1 - 1e-7, Math.max(-1 + 1e-7, cosine)));
+  const long = (longA + (longB - longA) * t) / Math.sin(angle);
+  const [shareA, shareB] = [Math.sin((1 - t) * angle) / longA, Math.sin(t * angle) / longB];
+  return a.map((value, i) => (shareA * value + shareB * b[i]) * long);
+}
+
+async function pointOf(of, time) {
+  const label = labelOf(of);
+  let point = Float32Array.from(await sample(of.number, label));
+  if (of.to >= 0 && time > 0) point = between(point, await sample(of.to, label), time);
+  const middle = rows("middles", label !== null && facts.numbers.middles.shape[0] > 1 ? label : 0);
+  if (of.psi !== 1) point = point.map((value, i) => middle[i] + of.psi * (value - middle[i]));
+  const layered = of.moves.some((by, i) => by && facts.directions[i].layers.length);
+  const copies = layered ? facts.layers : 1, size = point.length;
+  const all = new Float32Array(copies * size);
+  for (let row = 0; row < copies; row++) all.set(point, row * size);
+  of.moves.forEach((by, i) => {
+    if (!by) return;
+    const { sigma, layers } = facts.directions[i], vector = rows("directions", i);
+    for (let row = 0; row < copies; row++)
+      if (!layers.length || layers.includes(row)) for (let k = 0; k < size; k++) all[row * size + k] += by * sigma * vector[k];
+  });
+  return { point: all, copies, size, label };
+}
+
+async function decode({ point, copies, size, label }, psi) {
+  if (facts.space === "w") return run("synthesis", { w: floats(point, [1, copies, size]) });
+  const feeds = { z: floats(point, [1, size]) };
+  if (label !== null) feeds.labels = new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
+  if (facts.truncation !== null)
+    feeds.truncation = floats([psi === 1 ? facts.truncation : Math.min(1, Math.max(facts.leastTruncation, facts.truncation * psi))], []);
+  return run("whole", feeds);
+}
+
+const [black, white] = facts.range;
+/** What the generator drew as bytes (channels, height, width). */
+function toBytes(drawn) {
+  const found = new Uint8ClampedArray(drawn.length);
+  for (let i = 0; i < drawn.length; i++) {
+    if (!Number.isFinite(drawn[i])) throw new Error("The generator drew NaN or infinity here.");
+    found[i] = Math.round(((drawn[i] - black) / (white - black)) * 255);
+  }
+  return found;
+}
+
+function put(canvas, bytes, [c, h, w]) {
+  canvas.width = w;
+  canvas.height = h;
+  const image = new ImageData(w, h), size = h * w;
+  for (let i = 0; i < size; i++) {
+    for (let k = 0; k < 3; k++) image.data[4 * i + k] = c === 1 ? bytes[i] : k < c ? bytes[k * size + i] : 0;
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** Share of usual points that lie further from the typical shell, as `LatentSpace.typicality` counts it. */
+function typicality({ point, copies, size }) {
+  const lengths = known.lengths, step = new Float64Array(size);
+  for (let k = 0; k < size; k++) {
+    for (let row = 0; row < copies; row++) step[k] += point[row * size + k] / copies;
+    if (known.white) step[k] -= known.middle[k];
+  }
+  let long = 0;
+  const matrix = known.white && facts.numbers.white.shape.length === 2;
+  for (let j = 0; j < size; j++) {
+    let value = matrix ? 0 : step[j] * (known.white ? known.white[j] : 1);
+    if (matrix) for (let k = 0; k < size; k++) value += step[k] * known.white[k * size + j];
+    long += value * value;
+  }
+  let low = 0, high = lengths.length;
+  while (low < high) {
+    const half = (low + high) >> 1;
+    if (lengths[half] < long) low = half + 1;
+    else high = half;
+  }
+  const below = low / lengths.length;
+  return 2 * Math.min(below, 1 - below);
+}
+
+// --- equal steps ----------------------------------------------------------------------------------------------------------
+
+/** A picture averaged over 1, 2, 4, ... pixels, every level weighing the same: what pictures are compared by. */
+function pyramid(bytes, [c, h, w]) {
+  const found = [];
+  let level = Float32Array.from(bytes, (value) => value / 255);
+  for (;;) {
+    const scale = 1 / Math.sqrt(level.length);
+    for (const value of level) found.push(value * scale);
+    if (Math.min(h, w) < 4) return Float32Array.from(found);
+    [level, h, w] = halved(level, c, h, w, 2);
+  }
+}
+function halved(level, c, h, w, by) {
+  const high = Math.floor(h / by), wide = Math.floor(w / by), next = new Float32Array(c * high * wide);
+  for (let k = 0; k < c; k++) for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
+    let sum = 0;
+    for (let dy = 0; dy < by; dy++) for (let dx = 0; dx < by; dx++) sum += level[(k * h + y * by + dy) * w + x * by + dx];
+    next[(k * high + y) * wide + x] = sum / by ** 2;
+  }
+  return [next, high, wide];
+}
+function apart(a, b) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2;
+  return Math.sqrt(sum);
+}
+
+let measured = { key: "", way: null };
+/** The way from sample to sample as shares of the visible change at evenly spaced times. */
+async function wayOf(of) {
+  const key = toAddress({ ...of, place: 0 });
+  if (measured.key === key) return measured.way;
+  const count = cost < 20 ? 64 : 16, way = [0];
+  let before = null;
+  for (let i = 0; i <= count; i++) {
+    const bytes = toBytes(await decode(await pointOf(of, i / count), of.psi));
+    const seen = pyramid(bytes, facts.shape);
+    if (before) way.push(way[i - 1] + apart(before, seen));
+    before = seen;
+    if (i % 8 === 7) await new Promise((done) => setTimeout(done));
+  }
+  measured = { key, way };
+  return way;
+}
+async function timeOf(of) {
+  if (of.to < 0 || !of.equal || of.place === 0 || of.place === 1) return of.place;
+  const way = await wayOf(of), last = way.length - 1, wanted = of.place * way[last];
+  if (!way[last]) return of.place;
+  let i = 1;
+  while (i < last && way[i] < wanted) i++;
+  return (i - 1 + (wanted - way[i - 1]) / Math.max(1e-12, way[i] - way[i - 1])) / last;
+}
+
+// --- drawing, one picture at a time, the newest first -----------------------------------------------------------------------
+
+let cost = 0, wanted = false, busy = null, picture = null, written = 0;
+const times = [];
+
+async function drawOnce() {
+  const of = { ...state, moves: [...state.moves] }, time = await timeOf(of);
+  const begin = performance.now();
+  const place = await pointOf(of, time);
+  const bytes = toBytes(await decode(place, of.psi));
+  put($("picture"), bytes, facts.shape);
+  cost = performance.now() - begin;
+  times.push(cost);
+  if (times.length > 5000) times.shift();
+  picture = bytes;
+  const usualness = typicality(place);
+  $("typicality").value = usualness;
+  $("typical").textContent = Math.round(100 * usualness) + " %";
+  $("say").textContent = words(of) + `, drawn in ${cost.toFixed(cost < 10 ? 1 : 0)} ms`;
+  clearTimeout(written);
+  written = setTimeout(atRest, 250);
+}
+
+function draw() {
+  wanted = true;
+  busy ??= (async () => {
+    try {
+      while (wanted) {
+        wanted = false;
+        await drawOnce();
+        await new Promise((done) => requestAnimationFrame(done));
+      }
+    } catch (error) {
+      $("say").textContent = error.message;
+    } finally {
+      busy = null;
+    }
+  })();
+  return busy;
+}
+
+function words(of) {
+  const moved = of.moves.filter(Boolean).length;
+  const parts = [of.to >= 0 && of.place > 0 ? `between samples ${of.number} and ${of.to}` : `sample ${of.number}`];
+  if (facts.classes) parts.push(facts.classes[labelOf(of)]);
+  if (of.psi !== 1) parts.push(`truncated to ${of.psi}`);
+  if (moved) parts.push(moved === 1 ? "one direction" : `${moved} directions`);
+  return parts.join(", ");
+}
+
+function atRest() {
+  try {
+    history.replaceState(null, "", toAddress(state));
+  } catch { /* some browsers limit how often; the next rest writes it */ }
+  nearest();
+}
+
+function change(by) {
+  state = { ...state, ...by };
+  show();
+  return draw();
+}
+
+// --- the controls -----------------------------------------------------------------------------------------------------------
+
+const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(1);
+const bars = [];
+function show() {
+  $("number").value = $("number-field").value = state.number;
+  $("psi").value = state.psi;
+  $("psi-value").textContent = state.psi.toFixed(2);
+  if (facts.classes) $("class").value = labelOf(state);
+  bars.forEach(({ bar, value }, i) => {
+    bar.value = state.moves[i];
+    value.textContent = state.moves[i] ? signed(state.moves[i]) : "0";
+  });
+  $("to").value = state.to;
+  $("to-value").textContent = state.to < 0 ? "none" : state.to;
+  $("place").value = state.place;
+  $("place").disabled = state.to < 0;
+  $("place-value").textContent = Math.round(100 * state.place) + " %";
+  $("equal").checked = state.equal;
+  for (const tile of $("gallery").children) tile.classList.toggle("here", Number(tile.dataset.number) === state.number);
+  drawMap();
+}
+
+const any = () => Math.floor(Math.random() * facts.samples);
+const actions = {
+  random: () => change({ number: any(), to: -1, place: 0, label: state.label }),
+  reset: () => change({ ...usual(), number: state.number }),
+  save: () => $("picture").toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `sample-${state.number}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }),
+  link: async () => {
+    atRest();
+    try {
+      await navigator.clipboard.writeText(location.href);
+      $("say").textContent = "The link is copied; the part from # on leads here in any copy of this file.";
+    } catch {
+      $("say").textContent = `Copy this: ${location.href}`;
+    }
+  },
+  play: async () => {
+    if (playing) return void (playing = false);
+    playing = true;
+    $("play").textContent = "Stop";
+    if (state.to < 0) await change({ to: any(), place: 0 });
+    const begin = performance.now(), from = state.place < 1 ? state.place : 0;
+    while (playing && state.to >= 0) {
+      const place = Math.min(1, from + (performance.now() - begin) / 4000);
+      await change({ place: Math.round(1000 * place) / 1000 });
+      if (place === 1) break;
+    }
+    playing = false;
+    $("play").textContent = "Walk";
+  },
+};
+let playing = false;
+
+function controls() {
+  for (const id of ["number", "to"]) $(id).max = facts.samples - 1;
+  $("number-field").max = facts.samples - 1;
+  $("number").oninput = () => change({ number: Number($("number").value) });
+  $("number-field").onchange = () => change({ number: Math.round(within($("number-field").value, 0, facts.samples - 1, state.number)) });
+  $("psi").oninput = () => change({ psi: Number($("psi").value) });
+  (facts.classes || []).forEach((name, i) => $("class").add(new Option(name, i)));
+  $("class-row").hidden = !facts.classes;
+  $("class").onchange = () => change({ label: Number($("class").value) });
+  facts.directions.forEach((direction, i) => {
+    const row = document.createElement("label"), name = document.createElement("span");
+    const bar = document.createElement("input"), value = document.createElement("output");
+    row.className = "row";
+    name.textContent = row.title = direction.name;
+    Object.assign(bar, { type: "range", min: -4, max: 4, step: 0.1 });
+    bar.oninput = () => change({ moves: state.moves.map((by, k) => (k === i ? Number(bar.value) : by)) });
+    bar.ondblclick = () => change({ moves: state.moves.map((by, k) => (k === i ? 0 : by)) });
+    row.append(name, bar, value);
+    $("sliders").append(row);
+    bars.push({ bar, value });
+  });
+  $("to").oninput = () => change({ to: Number($("to").value), place: Number($("to").value) < 0 ? 0 : state.place });
+  $("place").oninput = () => change({ place: Number($("place").value) });
+  $("equal").onchange = () => change({ equal: $("equal").checked });
+  for (const [id, act] of Object.entries(actions)) $(id).onclick = act;
+  const keys = { n: "random", r: "reset", s: "save", l: "link", w: "play" };
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.matches("input[type=number], select");
+    if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && keys[event.key]) actions[keys[event.key]]();
+  });
+  addEventListener("hashchange", () => {
+    state = fromAddress(location.hash);
+    show();
+    draw();
+  });
+}
+
+// --- the map ------------------------------------------------------------------------------------------------------------------
+
+const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+function colour(share) {
+  const at = Math.min(share, 0.9999) * (VIRIDIS.length - 1), i = Math.floor(at), t = at - i;
+  return `rgb(${VIRIDIS[i].map((value, k) => Math.round(value + (VIRIDIS[i + 1][k] - value) * t)).join(" ")})`;
+}
+const dots = () => facts.numbers.places.shape[0];
+const spot = (i, side) => [(0.5 + known.places[2 * i] * 0.475) * side, (0.5 - known.places[2 * i + 1] * 0.475) * side];
+
+function drawMap() {
+  const map = $("map"), side = Math.round(map.clientWidth * devicePixelRatio);
+  if (!side || !known.places) return;
+  if (map.width !== side) map.width = map.height = side;
+  const pen = map.getContext("2d"), size = Math.max(1.5, side / 160);
+  pen.clearRect(0, 0, side, side);
+  const circle = (i, radius) => {
+    pen.beginPath();
+    pen.arc(...spot(i, side), radius, 0, 2 * Math.PI);
+  };
+  for (let i = 0; i < dots(); i++) {
+    pen.fillStyle = colour(known.colours[i]);
+    circle(i, size);
+    pen.fill();
+  }
+  const style = getComputedStyle(document.documentElement);
+  const ring = (i, name) => {
+    if (i < 0 || i >= dots()) return;
+    pen.strokeStyle = style.getPropertyValue(name);
+    pen.lineWidth = size * 0.9;
+    circle(i, size * 2.6);
+    pen.stroke();
+  };
+  ring(state.to, "--soft");
+  ring(state.number, "--accent");
+}
+
+function mapControls() {
+  const map = $("map");
+  $("map-words").textContent = `by likeness of the samples, coloured by ${facts.mapColour}; click one`;
+  const go = (number) => change({ number, place: 0 });
+  map.onclick = (event) => {
+    const box = map.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
+    let best = 0, least = Infinity;
+    for (let i = 0; i < dots(); i++) {
+      const [dx, dy] = spot(i, box.width), away = (dx - x) ** 2 + (dy - y) ** 2;
+      if (away < least) [best, least] = [i, away];
+    }
+    go(best);
+  };
+  const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  map.onkeydown = (event) => {
+    const way = ways[event.key];
+    if (!way) return;
+    event.preventDefault();
+    const [x, y] = spot(Math.min(state.number, dots() - 1), 1);
+    let best = -1, least = Infinity;
+    for (let i = 0; i < dots(); i++) {
+      const [dx, dy] = spot(i, 1), along = (dx - x) * way[0] + (dy - y) * way[1];
+      const aside = Math.abs((dx - x) * way[1]) + Math.abs((dy - y) * way[0]);
+      if (i !== state.number && along > 0 && aside <= along && along + aside < least) [best, least] = [i, along + aside];
+    }
+    if (best >= 0) go(best);
+  };
+  new ResizeObserver(drawMap).observe(map);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMap);
+}
+
+// --- samples, real pictures, licences -----------------------------------------------------------------------------------------
+
+async function gallery() {
+  if (cost > 150) return;
+  for (let number = 0; number < Math.min(24, facts.samples); number++) {
+    const of = { ...usual(), number };
+    const tile = document.createElement("button"), canvas = document.createElement("canvas");
+    put(canvas, toBytes(await decode(await pointOf(of, 0), 1)), facts.shape);
+    tile.dataset.number = number;
+    tile.title = `sample ${number}`;
+    tile.setAttribute("aria-label", tile.title);
+    tile.onclick = () => change({ number, to: -1, place: 0 });
+    tile.append(canvas);
+    $("gallery").append(tile);
+    await new Promise((done) => setTimeout(done));
+  }
+  show();
+}
+
+let looks = null;
+function nearest() {
+  if (!known.reals || !picture) return;
+  const [count, c, h, w] = facts.numbers.reals.shape, shape = [c, h, w];
+  looks ??= Array.from({ length: count }, (_, i) => pyramid(rows("reals", i), shape));
+  const by = Math.max(1, Math.floor(Math.max(height, width) / Math.max(h, w)));
+  const small = by === 1 ? picture : halved(picture, channels, height, width, by)[0];
+  const here = pyramid(small, shape);
+  const order = looks.map((each, i) => [apart(each, here), i]).sort((a, b) => a[0] - b[0]);
+  $("reals").replaceChildren(...order.slice(0, 6).map(([, i]) => {
+    const canvas = document.createElement("canvas");
+    put(canvas, rows("reals", i), shape);
+    return canvas;
+  }));
+}
+
+function describe() {
+  document.title = `${facts.name}: a generator that runs in this page`;
+  $("name").textContent = facts.name;
+  $("about").textContent = `a generator (${facts.family}, ${width} x ${height} px) that runs in this page: nothing is loaded, nothing is sent`;
+  $("picture").classList.toggle("large", Math.max(height, width) >= 256);
+  $("walk-words").textContent = "With equal steps every step of the slider changes the picture as much as any other.";
+  $("numbers-words").textContent = `Samples 0 to ${facts.samples - 1} are those of seed 0 in ganvas: their latents are inside, ` +
+    `since a page cannot draw the same random numbers. Model ${facts.hash}.`;
+  if (facts.numbers.reals) {
+    $("reals-box").hidden = false;
+    $("reals-words").textContent = `Of ${facts.numbers.reals.shape[0]} real pictures that are inside, as the eye compares them.`;
+  }
+  $("licences").ontoggle = async () => {
+    $("licence-words").textContent = `onnxruntime-web 1.30.0\n\n${facts.licence}\n\n` + new TextDecoder().decode(await unpack("notices"));
+  };
+}
+
+async function start() {
+  describe();
+  await open();
+  controls();
+  mapControls();
+  state = fromAddress(location.hash);
+  show();
+  await draw();
+  globalThis.ganvas.first = performance.now();
+  document.body.dataset.ready = "yes";
+  await gallery();
+  document.body.dataset.complete = "yes";
+}
+
+// For whoever wants to move it from elsewhere: `await ganvas.change({ number: 7 })`.
+globalThis.ganvas = { change, times, facts, get state() { return state; } };
+start().catch((error) => {
+  $("say").textContent = `This browser cannot run the generator: ${error.message}`;
+  document.body.dataset.failed = error.message;
+});
