@@ -39,7 +39,7 @@ LINES: dict[str, list[str]] = {
     "reference": ["digits", "--extractor", "raw"],
     "extractor": ["train", "digits", "--epochs", "1", "--out", "a.safetensors"],
     "statistics": ["{run}", "--n", "100"],
-    "explore": ["{run}", "--export", "a.html"],
+    "explore": ["{run}", "--static", "a.html"],
     "render": ["{recipe}"],
     "walk": ["{run}", "--keys", "2", "--frames", "4", "--out", "a.png"],
     "directions": ["{run}", "--method", "random", "--count", "2", "--out", "d.safetensors"],

@@ -74,7 +74,12 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["invert", "{run}", NOWHERE], NOWHERE),
     (["statistics", "{run}", "--spaces", "q"], "no space 'q'"),
     (["statistics", "{run}", "--rescore", "width"], "at least two"),
-    (["explore", "{run}", "--json"], "--json says what --export wrote"),
+    (["explore", "{run}", "--json"], "--json says what --export or --static wrote"),
+    (["explore", "{run}", "--export", "a.html", "--static", "b.html"], "give one of them"),
+    (["explore", "{run}", "--static", "page.pdf"], "use .html"),
+    (["export", "{run}", "--to", "page", "--out", "page.pdf"], "use .html"),
+    (["export", "{run}", "--to", "page", "--public"], "not for --to page"),
+    (["export", "{run}", "--share-data"], "not for --to onnx"),
     (["export", "{run}", "--to", "hub"], "Give --repo ORG/NAME, or --dry-run"),
     (["export", "{run}", "--to", "hub", "--repo", "name"], "is no name on the hub"),
     (["export", "{run}", "--to", "hub", "--half", "--dry-run"], "not for --to hub"),
@@ -142,7 +147,7 @@ def test_a_cache_that_can_not_be_written(
     for constant in ("STARTS", "DOTS", "DIRECTIONS"):
         monkeypatch.setattr(f"ganvas.web.export.{constant}", 1)
     page = tmp_path / "page.html"
-    assert main(["explore", run, "--export", str(page), "--device", "cpu"]) == 0
+    assert main(["explore", run, "--static", str(page), "--device", "cpu"]) == 0
     assert b"pca-0" in page.read_bytes()
     assert "Set GANVAS_CACHE to a folder of your own" in capsys.readouterr().err
     snapshot = str(trained.run.snapshots[-1] / "generator.safetensors")

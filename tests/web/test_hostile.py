@@ -255,7 +255,7 @@ def test_chromium_runs_nothing_of_it(
 
 
 @pytest.mark.browser
-def test_the_exported_page_is_as_careful(
+def test_the_static_page_is_as_careful(
     renderer: Renderer, monkeypatch: pytest.MonkeyPatch, browser: Browser, place: Path
 ) -> None:
     from ganvas.web import export

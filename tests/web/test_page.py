@@ -349,7 +349,7 @@ def test_nothing_but_pictures_is_served(url: str) -> None:
         caught.value.close()
 
 
-def test_the_exported_page_works_without_a_server(
+def test_the_static_page_works_without_a_server(
     browser: Browser, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     from ganvas.cli import main
@@ -359,7 +359,7 @@ def test_the_exported_page_works_without_a_server(
     monkeypatch.setattr(export, "STARTS", 3)
     monkeypatch.setattr(export, "DOTS", 60)
     path = cache / "page.html"
-    assert main(["explore", "--export", str(path), "--device", "cpu"]) == 0
+    assert main(["explore", "--static", str(path), "--device", "cpu"]) == 0
     content = path.read_bytes()
     assert b"http://" not in content.replace(b"http://www.w3.org/2000/svg", b"")
     assert b"https://" not in content

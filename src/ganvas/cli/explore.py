@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from ganvas.cli import _shared
+from ganvas.cli import _page, _shared
 
 
 def run(
@@ -19,6 +19,7 @@ def run(
     directions: tuple[Path, ...] = (),
     data: str | None = None,
     export: Path | None = None,
+    static: Path | None = None,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -32,9 +33,10 @@ def run(
         no_browser: Only print the address; do not open it in a browser.
         directions: Files of `ganvas directions`, put first among the sliders.
         data: Real images to compare with. Default: what the model was trained on, where it is at hand.
-        export: Write a self-contained .html for somebody without Python, and stop.
+        export: Write one .html in which the generator itself runs, for somebody without Python, and stop.
+        static: Write one .html with pictures drawn beforehand instead, and stop.
         device: auto, cpu, cuda or mps.
-        json: With --export: print what was written as JSON.
+        json: With --export or --static: print what was written as JSON.
     """
     from ganvas.errors import GanvasError
     from ganvas.runs import is_run, open_run
@@ -42,23 +44,18 @@ def run(
 
     if not 0 <= port < 65536:
         raise GanvasError(f"A port is a number from 0 to 65535, got {port}.")
-    if json and export is None:
-        raise GanvasError("--json says what --export wrote; a page that is served has nothing to say.")
-    if export is not None:
-        from ganvas import io
-        from ganvas.web.export import page
-
-        _shared.outputs(export, ".html")
-        _shared.without_cache()
-        with _shared.progress() as tell:
-            tell("opening the model and its data", 0, 1)
-            renderer = open_renderer(model, data, device)
-            content = page(renderer, progress=tell)
-        io.write_bytes(export, content)
+    if export is not None and static is not None:
+        raise GanvasError("--export and --static write a page each: give one of them.")
+    out = export or static
+    if json and out is None:
+        raise GanvasError("--json says what --export or --static wrote; a page that is served has nothing to say.")
+    if out is not None:
+        if export is not None:
+            _page.write(out, model, data, device, directions, quiet=json)
+        else:
+            _static(out, model, data, device, quiet=json)
         if json:
-            _shared.answer({"model": renderer.name, "out": str(export), "bytes": len(content)})
-            return
-        print(f"{renderer.name} -> {export} ({len(content) / 2**20:.1f} MiB): open it in any browser")
+            _shared.answer({"model": str(model), "out": str(out), "bytes": out.stat().st_size})
         return
     training = open_run(model) if is_run(model) else None
     opened = training.snapshots[-1] if training is not None and training.snapshots else model
@@ -73,6 +70,22 @@ def run(
     renderer.warm()
     serve(source_of(renderer, training, directions), host, port, not no_browser)
     leave()
+
+
+def _static(out: Path, model: Path, data: str | None, device: str, quiet: bool) -> None:
+    from ganvas import io
+    from ganvas.web.export import page
+    from ganvas.web.opening import open_renderer
+
+    _shared.outputs(out, ".html")
+    _shared.without_cache()
+    with _shared.progress() as tell:
+        tell("opening the model and its data", 0, 1)
+        renderer = open_renderer(model, data, device)
+        content = page(renderer, progress=tell)
+    io.write_bytes(out, content)
+    if not quiet:
+        print(f"{renderer.name} -> {out} ({len(content) / 2**20:.1f} MiB): open it in any browser")
 
 
 def leave() -> None:

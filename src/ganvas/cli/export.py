@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ganvas.cli import _shared
+from ganvas.cli import _page, _shared
 
 if TYPE_CHECKING:
     from ganvas.model import Model
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 def run(
     model: Annotated[Path, tyro.conf.Positional],
     *,
-    to: Literal["onnx", "hub"] = "onnx",
+    to: Literal["onnx", "page", "hub"] = "onnx",
     out: Path | None = None,
     half: bool = False,
     parts: bool = False,
     inputs: tuple[str, ...] | None = None,
+    directions: tuple[Path, ...] = (),
+    data: str | None = None,
+    share_data: bool = False,
     repo: Annotated[str | None, tyro.conf.arg(metavar="ORG/NAME")] = None,
     license: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None,
     public: bool = False,
@@ -29,6 +32,8 @@ def run(
 
     onnx: a file for onnxruntime and what else reads ONNX, in any language. It is drawn with before it is kept.
 
+    page: one HTML file in which the generator itself runs, for whoever has a browser and neither Python nor a network.
+
     hub: a folder for the Hugging Face hub: model card, weights, config, pictures. It is uploaded to --repo, where it is private
     unless --public is given; with --dry-run it is written and stays here. `ganvas.load("hub:ORG/NAME")` opens it.
 
@@ -36,10 +41,14 @@ def run(
         model: A run or snapshot folder, a .safetensors file, a file of another toolkit, or a name from `ganvas list models`.
         to: What to write.
         out: Where to. Default: the model's name, here.
-        half: Keep weights as float16: half the size.
+        half: onnx, page: keep weights as float16: half the size.
         parts: onnx: the mapping (z to w) and the synthesis (w to image) of a style-based generator too, in files beside it.
         inputs: onnx: what else can be given, of psi, noise, truncation and transform, as the generator has them. The rest is
             inside. Default: psi and truncation.
+        directions: page: files of `ganvas directions`, put first among the sliders.
+        data: page: real images to compare with, as of `ganvas explore`. They stay here without --share-data.
+        share_data: page: put small copies of up to 1,000 of these real images into the file, for everybody who gets it. Those of the
+            packaged model are inside anyway.
         repo: hub: where to upload to.
         license: hub: the licence that the card names, as the hub spells it: apache-2.0, mit, cc-by-4.0.
         public: hub: create --repo for everybody to see. One that exists stays as it is.
@@ -50,16 +59,29 @@ def run(
     from ganvas.model import load
 
     name = _place(model, "").name.removeprefix("hub:")
-    asked = {"onnx": (half, parts, inputs), "hub": (repo, license, public, dry_run)}
-    if any(value for kind, values in asked.items() if kind != to for value in values):
-        flags = (
-            "--half, --parts and --inputs are"
-            if to == "hub"
-            else "--repo, --license, --public and --dry-run are"
-        )
-        raise GanvasError(f"{flags} not for --to {to}. Leave them out.")
+    asked = {
+        "--half": (half, ("onnx", "page")),
+        "--parts": (parts, ("onnx",)),
+        "--inputs": (inputs, ("onnx",)),
+        "--directions": (directions, ("page",)),
+        "--data": (data, ("page",)),
+        "--share-data": (share_data, ("page",)),
+        "--repo": (repo, ("hub",)),
+        "--license": (license, ("hub",)),
+        "--public": (public, ("hub",)),
+        "--dry-run": (dry_run, ("hub",)),
+    }
+    for flag, (value, kinds) in asked.items():
+        if value and to not in kinds:
+            raise GanvasError(f"{flag} is not for --to {to}. Leave it out.")
     if to == "hub":
         _hub(model, out or Path(f"{name}-hub"), repo, license, public, dry_run, json)
+        return
+    if to == "page":
+        path = out or _place(model, ".html")
+        found = _page.write(path, model, data, "cpu", directions, half=half, share_data=share_data, quiet=json)
+        if json:
+            _shared.answer({"to": to, "hash": found, "files": {str(path): path.stat().st_size}})
         return
     opened = load(model, device="cpu", critic=False)
     said = _onnx(opened, out or _place(model, ".onnx"), half, parts, inputs)

@@ -435,8 +435,8 @@ function drawMap() {
 
 function mapControls() {
   const map = $("map");
-  $("map-words").textContent = `by likeness of the samples, coloured by ${facts.mapColour}; click one`;
-  const go = (number) => change({ number, place: 0 });
+  $("map-words").textContent = `alike samples lie together; colour: ${facts.mapColour}`;
+  const go = (number) => change({ number, label: null, place: 0 });
   map.onclick = (event) => {
     const box = map.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
     let best = 0, least = Infinity;
@@ -475,7 +475,7 @@ async function gallery() {
     tile.dataset.number = number;
     tile.title = `sample ${number}`;
     tile.setAttribute("aria-label", tile.title);
-    tile.onclick = () => change({ number, to: -1, place: 0 });
+    tile.onclick = () => change({ number, label: null, to: -1, place: 0 });
     tile.append(canvas);
     $("gallery").append(tile);
     await new Promise((done) => setTimeout(done));

@@ -1,0 +1,311 @@
+"""The live page in Chromium, from a file and without a network: Python's pixels, links that restore, names that stay names."""
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from selenium.webdriver.common.keys import Keys
+from torch import Tensor
+
+from ganvas import geometry
+from ganvas.cli import main
+from ganvas.config import NetworkConfig
+from ganvas.errors import GanvasError
+from ganvas.export import page as live
+from ganvas.latent.directions import Direction
+from ganvas.latent.paths import pyramid, variation
+from ganvas.model import Model, ModelInfo
+from ganvas.networks import build_generator, families
+from ganvas.web import landscape
+from ganvas.web.opening import open_renderer
+from ganvas.web.quality import Real
+from ganvas.web.renderer import Renderer
+from ganvas.web.state import State, move_of
+from tests.web.test_hostile import HARMLESS, PAYLOADS
+from tools.browser import Browser, chromium
+
+LEVELS = 2
+"""Grey levels of 255 that a pixel may be off."""
+NAME = "@TITLE@ @FACTS@ @FILES@ " + PAYLOADS[3].replace("/", "")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    found = tmp_path_factory.mktemp("live")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANVAS_CACHE", str(found / "cache"))
+        patch.setattr(landscape, "SAMPLES", 100)  # the map's; whose they are is no matter of how many
+        yield found
+
+
+@pytest.fixture(scope="module")
+def fashion(place: Path) -> Renderer:
+    """The packaged model, its page written by the command."""
+    assert main(["explore", "--export", str(place / "fashion.html"), "--device", "cpu", "--json"]) == 0
+    return open_renderer("fashion", device="cpu")
+
+
+def hostile_renderer() -> Renderer:
+    """A conditional BigGAN of 8 px with statistics for truncation, all of whose names want to be code."""
+    options = {**families.get("biggan").tiny, "channels": 2, "rows": 51}
+    config = NetworkConfig("biggan", latent_dim=6, conditional=True, generator=options)
+    generator = build_generator(config, (3, 8, 8), len(PAYLOADS), seed=1).eval().requires_grad_(False)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for part, weight in generator.named_buffers():
+            if part.endswith("means"):
+                weight.copy_(torch.randn(weight.shape, generator=random))
+            elif part.endswith("variances"):
+                weight.copy_(torch.rand(weight.shape, generator=random) + 0.5)
+    info = ModelInfo.of(generator, "biggan", architecture=config, class_names=PAYLOADS)
+    renderer = Renderer(Model(generator, None, info), NAME)
+    vectors = torch.nn.functional.normalize(torch.randn(len(PAYLOADS), 6, generator=random), dim=1)
+    renderer._found["pca"] = [
+        Direction(name, vector, "z", renderer.hash, "random", 1.0)
+        for name, vector in zip(PAYLOADS, vectors, strict=True)
+    ]
+    return renderer
+
+
+@pytest.fixture(scope="module")
+def hostile(place: Path) -> Renderer:
+    renderer = hostile_renderer()
+    (place / "hostile.html").write_bytes(live.page(renderer))
+    return renderer
+
+
+@pytest.fixture(scope="module")
+def browser(place: Path) -> Iterator[Browser]:
+    with chromium(downloads=place) as found:
+        yield found
+
+
+def opened(browser: Browser, file: Path, address: str = "") -> None:
+    browser.leave()
+    browser.driver.get(file.as_uri() + address)
+    browser.wait(lambda: browser.script("return document.body.dataset.complete || document.body.dataset.failed"))
+    assert browser.script("return document.body.dataset.failed ?? null") is None
+
+
+def change(browser: Browser, **state: Any) -> Tensor:
+    """The canvas of a state: uint8 (3, H, W)."""
+    browser.driver.execute_async_script(
+        "const done = arguments[1]; ganvas.change(arguments[0]).then(() => done())", state
+    )
+    return canvas(browser)
+
+
+def canvas(browser: Browser) -> Tensor:
+    width, height, values = browser.script(
+        "const c = document.getElementById('picture');"
+        "return [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]"
+    )
+    return torch.tensor(values, dtype=torch.uint8).reshape(height, width, 4)[..., :3].permute(2, 0, 1)
+
+
+def off(found: Tensor, wanted: Tensor) -> int:
+    """The largest difference in grey levels."""
+    return int((found.int() - wanted.expand(3, -1, -1).int()).abs().max())
+
+
+def moves_of(renderer: Renderer, strengths: list[float]) -> tuple[Any, ...]:
+    found = renderer.directions("pca")
+    return tuple(move_of(d, s) for d, s in zip(found, strengths, strict=False) if s)
+
+
+@pytest.mark.browser
+def test_the_packaged_model_draws_pythons_pixels(browser: Browser, place: Path, fashion: Renderer) -> None:
+    file = place / "fashion.html"
+    assert file.stat().st_size < 16 * 2**20
+    opened(browser, file)
+    assert browser.script("return ganvas.state.number") == fashion.start.number
+    count = len(fashion.directions("pca"))
+    for number, psi, strengths in ((0, 1.0, []), (999, 0.5, []), (40, 1.2, [2.0, 0, -1.5]), (7, 0.0, [-3.0])):
+        moves = strengths + [0.0] * (count - len(strengths))
+        found = change(browser, number=number, psi=psi, moves=moves)
+        state = State(number=number, truncation=psi, moves=moves_of(fashion, strengths))
+        assert off(found, fashion.draw([state])[0]) <= LEVELS
+        said = browser.script("return document.getElementById('typicality').value")
+        space, points = fashion.point(state)
+        assert abs(said - float(space.typicality(points)[0])) < 0.02
+    assert not torch.equal(change(browser, number=1, psi=1, moves=[0] * count), change(browser, number=2))
+    assert browser.errors() == []
+
+
+@pytest.mark.browser
+def test_walks_have_equal_steps(browser: Browser, place: Path, fashion: Renderer) -> None:
+    opened(browser, place / "fashion.html")
+    a, b = fashion.space.at([3, 10])
+    for time in (0.3, 1.0):  # without them, the straight line of w
+        found = change(browser, number=3, to=10, place=time, equal=False)
+        drawn = fashion.model.to_data(fashion.space.decode((a + time * (b - a))[None]))[0]
+        assert off(found, drawn) <= LEVELS
+
+    def uneven(equal: bool) -> float:
+        frames = [change(browser, place=i / 12, equal=equal)[:1] for i in range(13)]
+        looks = pyramid(torch.stack(frames).float() / 255)
+        return variation((looks[1:] - looks[:-1]).norm(dim=1))
+
+    assert uneven(True) < min(0.15, uneven(False) / 2)
+    assert browser.errors() == []
+
+
+@pytest.mark.browser
+def test_a_link_leads_back_and_the_picture_is_saved(browser: Browser, place: Path, fashion: Renderer) -> None:
+    file = place / "fashion.html"
+    opened(browser, file, "#n=12&psi=0.7&d=1:2.5,99:1,x:y&to=5&t=nonsense&c=4")
+    state = browser.script("return ganvas.state")
+    assert (state["number"], state["psi"], state["to"], state["place"]) == (12, 0.7, 5, 0)
+    assert (state["moves"][1], state["label"]) == (2.5, None)
+    wanted = change(browser, number=33, psi=0.8, to=7, place=0.4)
+    browser.wait(lambda: "n=33" in browser.driver.current_url)
+    address = browser.driver.current_url
+    opened(browser, file, "#n=1")
+    assert not torch.equal(canvas(browser), wanted)
+    opened(browser, file, "#" + address.partition("#")[2])
+    assert torch.equal(canvas(browser), wanted)
+    browser.script("document.getElementById('save').click()")
+    saved = browser.wait(lambda: [each for each in place.glob("*.png") if each.stat().st_size])[0]
+    with Image.open(saved) as image:
+        assert torch.equal(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1), wanted)
+    assert browser.errors() == []
+
+
+@pytest.mark.browser
+def test_keys_the_map_real_pictures_and_a_phone(browser: Browser, place: Path, fashion: Renderer) -> None:
+    opened(browser, place / "fashion.html", "#n=5")
+
+    def number() -> int:
+        return int(browser.script("return ganvas.state.number"))
+
+    chart = browser.driver.find_element("id", "map")
+    chart.send_keys(Keys.ARROW_RIGHT)
+    left = number()
+    chart.send_keys(Keys.ARROW_LEFT)
+    assert {5, left, number()} != {5}
+    browser.show(chart)
+    chart.click()
+    places = browser.script("return ganvas.facts.numbers.places.shape[0]")
+    middle = landscape.landscape(fashion).places[:places].square().sum(1).argmin()
+    assert number() == int(middle)
+    before = number()
+    browser.driver.find_element("tag name", "body").send_keys("n")
+    browser.wait(lambda: number() != before)
+    bar = browser.all("#sliders input")[0]
+    bar.send_keys(Keys.ARROW_RIGHT)
+    assert browser.script("return ganvas.state.moves[0]") == pytest.approx(0.1)
+    browser.wait(lambda: len(browser.all("#reals canvas")) == 6)
+    with np.load(Path(fashion.model.path or "").with_name("real.npz")) as arrays:
+        real = torch.from_numpy(arrays["images"])
+    here = change(browser, number=5, moves=[0] * len(browser.all("#sliders input")))[:1]
+    looks = pyramid(torch.cat([here[None], real]).float() / 255)
+    nearest = real[(looks[1:] - looks[0]).norm(dim=1).argmin()]
+
+    def shown() -> bool:
+        values = browser.script(
+            "return [...document.querySelector('#reals canvas').getContext('2d').getImageData(0, 0, 28, 28).data]"
+        )
+        return torch.equal(torch.tensor(values, dtype=torch.uint8).reshape(28, 28, 4)[..., 0], nearest[0])
+
+    browser.wait(shown)
+    for width in (390, 1280):
+        metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+        browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        assert browser.cut() == []
+    browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert browser.errors() == []
+
+
+@pytest.mark.browser
+def test_classes_truncation_and_names_that_want_to_be_code(
+    browser: Browser, place: Path, hostile: Renderer
+) -> None:
+    file = place / "hostile.html"
+    text = file.read_text(encoding="utf-8")
+    assert len(re.findall(r"<script", text)) == len(re.findall(r"</script>", text)) == 7
+    assert "<!--" not in text
+    assert "://" not in text, "no address of anything"
+    opened(browser, file)
+    names = browser.script("return [...document.querySelectorAll('#sliders span')].map(e => e.textContent)")
+    assert names == list(PAYLOADS)
+    options = browser.script("return ganvas.facts.classes")
+    assert options == list(PAYLOADS)
+    assert len(browser.all("#class option")) == len(PAYLOADS)
+    assert browser.all("#name")[0].text == " ".join(NAME.split())
+    for number, label, psi in ((3, None, 1.0), (4, 17, 1.0), (4, 17, 0.4)):
+        moves = [1.5] + [0.0] * (len(PAYLOADS) - 1)
+        found = change(browser, number=number, label=label, psi=psi, moves=moves)
+        state = State(number=number, label=label, truncation=psi, moves=moves_of(hostile, [1.5]))
+        assert off(found, hostile.draw([state])[0]) <= LEVELS
+    found = change(browser, number=2, label=1, psi=1, moves=[0] * len(PAYLOADS), to=9, place=0.3, equal=False)
+    a, b = hostile.model.latents_at([2, 9], 0).split(1)
+    on_way = geometry.slerp(a, b, torch.tensor([[0.3]]))
+    assert off(found, hostile.pictures(hostile.space, on_way, State(label=1))[0]) <= LEVELS
+    assert browser.script(f"return {HARMLESS}")
+    assert browser.errors() == []
+    # Neither scripts nor a network, whoever gets that far.
+    tried = browser.driver.execute_async_script(
+        "const done = arguments[0], script = document.createElement('script');"
+        "script.textContent = 'window.pwned = 1'; document.body.append(script);"
+        "fetch('http://127.0.0.1:9/').then(() => done('loaded'), () => done('refused'))"
+    )
+    assert tried == "refused"
+    assert browser.script(f"return {HARMLESS}")
+    assert all("Content Security Policy" in line or "127.0.0.1:9" in line for line in browser.errors())
+
+
+def facts_of(content: bytes) -> Any:
+    found = re.search(r'id="facts">(.*?)</script>', content.decode())
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_real_pictures_are_inside_only_where_that_was_asked_for(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "to_onnx", lambda *_, **__: b"no matter here")
+    renderer = hostile_renderer()
+    with pytest.raises(GanvasError, match="no real pictures to share.*--data"):
+        live.page(renderer, share_data=True)
+    images = torch.arange(8 * 3 * 8 * 8).reshape(8, 3, 8, 8).to(torch.uint8)
+    renderer.real = Real(images, "private")
+    assert "reals" not in facts_of(live.page(renderer))["numbers"]
+    assert facts_of(live.page(renderer, share_data=True))["numbers"]["reals"]["shape"] == [8, 3, 8, 8]
+    monkeypatch.setattr(live, "MOST_BYTES", 1000)
+    with pytest.raises(GanvasError, match="a page holds at most"):
+        live.page(renderer)
+    numbers = sum(each.numel() for each in renderer.model.generator.state_dict().values())
+    monkeypatch.setattr(live, "MOST_BYTES", 4 * numbers - 1)
+    with pytest.raises(GanvasError, match="Give --half"):
+        live.page(renderer)
+    assert facts_of(live.page(renderer, half=True))["hash"] == renderer.hash
+
+
+def test_folders_of_this_machine_are_not_inside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "to_onnx", lambda *_, **__: b"no matter here")
+    renderer = hostile_renderer()
+    renderer.name = "/home/somebody/secret/model.safetensors"
+    content = live.page(renderer)
+    assert b"somebody" not in content
+    assert facts_of(content)["name"] == "model.safetensors"
+
+
+def test_what_is_bundled_is_what_was_pinned() -> None:
+    lines = (live.RUNTIME / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert set(sums) == {p.name.removesuffix(".gz") for p in live.RUNTIME.iterdir()} - {"SHA256SUMS", "README.md"}
+    for name, digest in sums.items():
+        plain, packed = live.RUNTIME / name, live.RUNTIME / f"{name}.gz"
+        content = plain.read_bytes() if plain.is_file() else gzip.decompress(packed.read_bytes())
+        assert hashlib.sha256(content).hexdigest() == digest, name
+    # Those of the published package, as its registry and its own files have them.
+    assert sums["ort-wasm-simd-threaded.wasm"].startswith("3398c10d07d229bd")
+    assert sums["ort.wasm.bundle.min.mjs"].startswith("11e64bd8ffe11bd1")
