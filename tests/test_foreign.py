@@ -326,8 +326,8 @@ def untold(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("words", "code", "said"),
     [
         ("eval {model} --n 100", 2, "does not say what it was trained on. Give them with --reference"),
-        ("calibrate {model}", 2, "does not say what it was trained on. Compare it with a folder"),
-        ("improve {model}", 2, "does not say what it was trained on. Compare it with a folder"),
+        ("calibrate {model}", 2, "does not say what it was trained on. Give them with --data"),
+        ("improve {model}", 2, "does not say what it was trained on. Give them with --data"),
         ("calibrate {model} --data {real}", 0, "warning: It is not known what this model was trained on"),
         ("sample {model} --n 4 --out {out}/s.png", 0, "4 samples (seed 0, kimg unknown)"),
         ("sample {model} --n 4 --out {out}/s.png --json", 0, '"kimg": null'),
