@@ -368,7 +368,7 @@ def test_the_explorer_says_what_is_not_known(
     )
     assert given.real is not None
     assert file.real is None
-    assert "does not say what it was trained on. Give them with --data" in file.unreal
+    assert "does not say what it was trained on. Compare it with a folder" in file.unreal
 
 
 def test_evaluate_wants_a_reference(model: ganvas.Model, real: Tensor, tmp_path: Path) -> None:

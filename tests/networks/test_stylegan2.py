@@ -192,6 +192,7 @@ def test_fewer_products_are_the_same_convolution(
 def test_frozen_layers_take_fewer_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the pictures that a network which learns draws; new weights are seen, and a copy keeps nothing."""
     monkeypatch.setattr(winograd, "FEWEST", 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     made = StyleGAN2Generator((3, 64, 64), 8, channel_base=512, channel_max=16, output="linear").eval()
     calls: list[int] = []
     true = winograd.convolved

@@ -112,7 +112,8 @@ def test_a_hundred_pages_leave_nothing_behind(counted: Counted) -> None:
     asyncio.run(visit(counted.url, 100))
     after = counted.empty()
     assert after[:2] == (0, 0)
-    assert after[2] - before[2] < 20 * 2**20
+    # 800 MiB where pages stay; what C's library keeps is 7 MiB on a quiet machine and was 21 on a busy one.
+    assert after[2] - before[2] < 40 * 2**20
 
 
 def test_ctrl_c_waits_for_nobody(tmp_path: Path) -> None:

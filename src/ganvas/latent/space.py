@@ -72,7 +72,7 @@ class LatentSpace:
         """What a notebook shows: samples of the model."""
         return notebook.card(f"{self.name}: points {self.shape}", self.model._repr_html_())
 
-    def on(self, model: Model) -> Self:
+    def of_model(self, model: Model) -> Self:
         """The same space, and what is known of it, with another model behind it that has the same points."""
         found = copy.copy(self)
         found.model = model

@@ -21,7 +21,12 @@ SMALLEST = 32
 
 
 def fits(x: Tensor, weight: Tensor, side: int) -> bool:
-    """Whether maps like `x`, of that side, gain by it, convolved with `weight` (O, I, 3, 3)."""
+    """Whether maps like `x`, of that side, gain by it, convolved with `weight` (O, I, 3, 3).
+
+    At one thread alone: with more, they wait for each other after each of its many small sums.
+    """
+    if torch.get_num_threads() > 1:
+        return False
     alike = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
     large = side >= SMALLEST and not side % 2 and min(weight.shape[:2]) >= FEWEST
     return alike and large and torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")

@@ -203,7 +203,7 @@ class Renderer:
         generator = self.generator_of(state)
         if generator is self.model.generator:
             return space
-        return space.on(replace(self.model, generator=generator))
+        return space.of_model(replace(self.model, generator=generator))
 
     def _sample(self, space: LatentSpace, seed: int, number: int, label: Tensor | None) -> Tensor:
         if number > LAST:
@@ -348,7 +348,7 @@ class Renderer:
         if not self.slow:
             return find(self.space, method, SLIDERS)
         # Without the critic, and in z, whose axes come from a layer, from fewer samples.
-        space = self.view.space.on(replace(self.view.model, critic=None))
+        space = self.view.space.of_model(replace(self.view.model, critic=None))
         fewer = {"samples": SEEN} if method in ("pca", "ica") and space.name == "z" else {}
         vectors, scores = finders.get(method)(space, SLIDERS, 0, **fewer)
         return named(space, method, vectors, scores, {"seed": 0, **fewer}, samples=MEASURED)
