@@ -54,9 +54,7 @@ def run(
     size = " x ".join(str(side) for side in info.shape[1:])
     many = f"{parameters / 1e6:,.1f} million" if parameters >= 1e6 else f"{parameters:,}"
     classes = f", {counted(info.num_classes, 'class', 'classes')}" if info.num_classes else ""
-    print(
-        f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {many} parameters"
-    )
+    print(f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {many} parameters")
     for note in info.notes:
         print(f"- {note}")
     if critic:
