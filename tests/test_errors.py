@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.errors import GanvasError, TrainingError, counted, install
+from ganvas.errors import GanvasError, TrainingError, counted, install, size
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,3 +54,17 @@ def test_the_middle_of_a_long_message_is_left_out() -> None:
     assert said.startswith("The tensor 'xxx")
     assert said.endswith("xxx' is missing. Fetch the file again.")
     assert str(GanvasError("y" * 4000)) == "y" * 4000
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (1, "1 byte"),
+        (700, "700 bytes"),
+        (27 * 1024, "27 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (3 << 19, "1.5 MiB"),
+    ],
+)
+def test_a_size_is_never_nothing(count: int, words: str) -> None:
+    assert size(count) == words

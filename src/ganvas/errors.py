@@ -65,6 +65,13 @@ def counted(count: int, thing: str, things: str = "") -> str:
     return f"{count:,} {thing if count == 1 else things or thing + 's'}"
 
 
+def size(count: int) -> str:
+    """What a file of so many bytes has: `700 bytes`, `27 KiB`, `1.4 MiB`."""
+    if count < 1024:
+        return counted(count, "byte")
+    return f"{count / 2**10:.0f} KiB" if count < 2**20 - 2**9 else f"{count / 2**20:.1f} MiB"
+
+
 def install(extra: str) -> str:
     """The command that installs what an extra of ganvas needs, wherever ganvas itself came from: an index, a clone, a wheel.
 

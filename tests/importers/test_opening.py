@@ -32,7 +32,9 @@ def test_a_file_is_a_model(name: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["import", str(FILES / name), "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert model.info.source in said
+    assert f", {sum(each.numel() for each in model.generator.parameters()):,} parameters\n" in said
     assert ("its critic came along" in said) == (name in CRITICS)
+    assert sum("critic" in line for line in said.splitlines()) == 1, "one word on it, not two that disagree"
     again = ganvas.load(out, device="cpu")
     assert torch.equal(again.sample(4, seed=1), model.sample(4, seed=1)), "the same pixels"
     assert (again.hash, again.info.source, again.info.notes) == (

@@ -56,6 +56,7 @@ def run(
         json: Print what was written as JSON.
     """
     from ganvas.errors import GanvasError
+    from ganvas.errors import size as in_words
     from ganvas.model import load
 
     name = _place(model, "").name.removeprefix("hub:")
@@ -89,7 +90,7 @@ def run(
         _shared.answer({"to": to, "hash": opened.hash, **said})
         return
     for file, size in said["files"].items():
-        print(f"Written to {file} ({size / 2**20:.1f} MiB)")
+        print(f"Written to {file} ({in_words(size)})")
     what = "levels of 255" if len(opened.shape) == 3 else "in numbers"
     print(f"onnxruntime's samples and these differ by at most {said['difference']:.2g} {what}.")
 
@@ -112,7 +113,7 @@ def _hub(
     path: Path, out: Path, repo: str | None, license: str | None, public: bool, dry_run: bool, json: bool
 ) -> None:
     from ganvas import hub as address
-    from ganvas.errors import GanvasError
+    from ganvas.errors import GanvasError, size
     from ganvas.export import hub
     from ganvas.model import load
 
@@ -132,7 +133,7 @@ def _hub(
         _shared.answer(said)
         return
     for file in files:
-        print(f"Written to {file} ({file.stat().st_size / 2**20:.1f} MiB)")
+        print(f"Written to {file} ({size(file.stat().st_size)})")
     if "url" in said:
         print(f'Uploaded to {said["url"]}: ganvas.load("hub:{repo}@{said["revision"]}")')
     else:

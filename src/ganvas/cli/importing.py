@@ -52,10 +52,13 @@ def run(
         _shared.answer(about)
         return
     size = " x ".join(str(side) for side in info.shape[1:])
+    many = f"{parameters / 1e6:,.1f} million" if parameters >= 1e6 else f"{parameters:,}"
     classes = f", {counted(info.num_classes, 'class', 'classes')}" if info.num_classes else ""
-    print(
-        f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {parameters / 1e6:.1f} million parameters"
-    )
-    for note in (*info.notes, "its critic came along" if critic else "the file holds no critic"):
+    print(f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {many} parameters")
+    for note in info.notes:
         print(f"- {note}")
+    if critic:
+        print("- its critic came along")
+    elif not any("critic" in note for note in info.notes):  # else they say why there is none
+        print("- the file holds no critic")
     print(f"Written to {out}. Try: ganvas explore {out}")

@@ -146,7 +146,7 @@ def card(model: Model, rows: list[Row], repo: str, license: str | None) -> str:
         "datasets": [source.removeprefix("hub:")] if source.startswith("hub:") else None,
     }
     size = " x ".join(map(str, info.shape))
-    trained = f", {info.kimg:,.0f} thousand images" if info.kimg else ""
+    trained = f", {1000 * info.kimg:,.0f} images" if info.kimg else ""
     on = plain(info.data.name) if info.data and info.data.name else "data that its file does not name"
     made = (
         f"read from a file of {plain(info.source)}"

@@ -65,7 +65,9 @@ def draw(
     if own:
         generator.truncation = truncate
     elif truncate is not None and not hasattr(generator, "truncate"):
-        raise GanvasError("This generator has no w to truncate in. Omit --truncate, or omit --seeds.")
+        raise GanvasError(
+            "This generator has no w to truncate in. Omit --truncate; without --seeds it cuts z."
+        )
     z = latents(model, seeds)
     classes = model.labels(len(seeds), labels)
     step = max(1, AT_ONCE // math.prod(model.shape))
