@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("--half", action="store_true")
     options = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f} before\n")
-    print("| model | page | first picture | drawn, p50 | drawn, p95 | on the screen, p50 | on the screen, p95 |")
+    print(
+        "| model | page | first picture | drawn, p50 | drawn, p95 | on the screen, p50 | on the screen, p95 |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in options.models:
         content = page(open_renderer(name, device="cpu"), half=options.half)
@@ -61,7 +63,9 @@ def main() -> None:
                     drawn, shown = browser.driver.execute_async_script(DRAG, options.pictures)
         times = [statistics.quantiles(each, n=20) for each in (drawn, shown)]
         cells = " | ".join(f"{each[i]:.0f} ms" for each in times for i in (9, 18))
-        print(f"| {Path(name).name} | {len(content) / 2**20:.1f} MiB | {max(firsts) / 1000:.2f} s | {cells} |")
+        print(
+            f"| {Path(name).name} | {len(content) / 2**20:.1f} MiB | {max(firsts) / 1000:.2f} s | {cells} |"
+        )
 
 
 if __name__ == "__main__":

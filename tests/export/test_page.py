@@ -91,7 +91,9 @@ def browser(place: Path) -> Iterator[Browser]:
 def opened(browser: Browser, file: Path, address: str = "") -> None:
     browser.leave()
     browser.driver.get(file.as_uri() + address)
-    browser.wait(lambda: browser.script("return document.body.dataset.complete || document.body.dataset.failed"))
+    browser.wait(
+        lambda: browser.script("return document.body.dataset.complete || document.body.dataset.failed")
+    )
     assert browser.script("return document.body.dataset.failed ?? null") is None
 
 
@@ -301,7 +303,10 @@ def test_folders_of_this_machine_are_not_inside(place: Path, monkeypatch: pytest
 def test_what_is_bundled_is_what_was_pinned() -> None:
     lines = (live.RUNTIME / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    assert set(sums) == {p.name.removesuffix(".gz") for p in live.RUNTIME.iterdir()} - {"SHA256SUMS", "README.md"}
+    assert set(sums) == {p.name.removesuffix(".gz") for p in live.RUNTIME.iterdir()} - {
+        "SHA256SUMS",
+        "README.md",
+    }
     for name, digest in sums.items():
         plain, packed = live.RUNTIME / name, live.RUNTIME / f"{name}.gz"
         content = plain.read_bytes() if plain.is_file() else gzip.decompress(packed.read_bytes())

@@ -48,7 +48,9 @@ def run(
         raise GanvasError("--export and --static write a page each: give one of them.")
     out = export or static
     if json and out is None:
-        raise GanvasError("--json says what --export or --static wrote; a page that is served has nothing to say.")
+        raise GanvasError(
+            "--json says what --export or --static wrote; a page that is served has nothing to say."
+        )
     if out is not None:
         if export is not None:
             _page.write(out, model, data, device, directions, quiet=json)

@@ -80,7 +80,9 @@ def run(
         return
     if to == "page":
         path = out or _place(model, ".html")
-        found = _page.write(path, model, data, "cpu", directions, half=half, share_data=share_data, quiet=json)
+        found = _page.write(
+            path, model, data, "cpu", directions, half=half, share_data=share_data, quiet=json
+        )
         if json:
             _shared.answer({"to": to, "hash": found, "files": {str(path): path.stat().st_size}})
         return

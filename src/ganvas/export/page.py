@@ -82,7 +82,10 @@ def page(
         optional = ("truncation",) if part == "whole" and renderer.has_levels(model.generator) else ()
         files[part] = to_onnx(model, part, half=half, optional=optional)
     progress("the generator as ONNX", len(parts), len(parts))
-    sliders = [*directions, *(d for d in renderer.directions(method) if d.name not in {e.name for e in directions})]
+    sliders = [
+        *directions,
+        *(d for d in renderer.directions(method) if d.name not in {e.name for e in directions}),
+    ]
     facts, numbers = _facts(renderer, sliders, progress)
     if reals is not None:
         numbers["reals"] = reals
@@ -201,7 +204,9 @@ def _reals(renderer: Renderer, share_data: bool) -> Tensor | None:
     found = shipped_images(renderer.model)
     if share_data:
         if renderer.real is None:
-            raise GanvasError(f"There are no real pictures to share: {renderer.unreal} Give --data, or leave out --share-data.")
+            raise GanvasError(
+                f"There are no real pictures to share: {renderer.unreal} Give --data, or leave out --share-data."
+            )
         found = renderer.real.images
     if found is None:
         return None

@@ -8,9 +8,15 @@ const pixels = height * width;
 
 async function unpack(name) {
   const text = $("file-" + name).textContent;
-  const packed = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const packed = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : fromBase64(text);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
+}
+
+function fromBase64(text) {
+  const letters = atob(text), found = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) found[i] = letters.charCodeAt(i);
+  return found;
 }
 
 const known = {}; // name -> typed array; rows(name, i) is one row of it
