@@ -275,7 +275,7 @@ def test_real_pictures_are_inside_only_where_that_was_asked_for(
 ) -> None:
     monkeypatch.setattr(live, "to_onnx", lambda *_, **__: b"no matter here")
     renderer = hostile_renderer()
-    with pytest.raises(GanvasError, match="no real pictures to share.*--data"):
+    with pytest.raises(GanvasError, match=r"no real pictures to share.*--data"):
         live.page(renderer, share_data=True)
     images = torch.arange(8 * 3 * 8 * 8).reshape(8, 3, 8, 8).to(torch.uint8)
     renderer.real = Real(images, "private")

@@ -47,8 +47,8 @@ def run(
             inside. Default: psi and truncation.
         directions: page: files of `ganvas directions`, put first among the sliders.
         data: page: real images to compare with, as of `ganvas explore`. They stay here without --share-data.
-        share_data: page: put small copies of up to 1,000 of these real images into the file, for everybody who gets it. Those of the
-            packaged model are inside anyway.
+        share_data: page: put small copies of up to 1,000 of these real images into the file, for everybody who gets it. Those
+            of the packaged model are inside anyway.
         repo: hub: where to upload to.
         license: hub: the licence that the card names, as the hub spells it: apache-2.0, mit, cc-by-4.0.
         public: hub: create --repo for everybody to see. One that exists stays as it is.

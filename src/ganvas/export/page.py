@@ -25,7 +25,6 @@ from ganvas.latent import LatentSpace
 from ganvas.latent.directions import Direction
 from ganvas.model import Model
 from ganvas.model_data import class_names, shipped_images
-from ganvas.networks import StyleBased
 from ganvas.networks.biggan import BigGenerator
 from ganvas.types import Progress, silent
 from ganvas.web.landscape import SEED, landscape
@@ -50,8 +49,8 @@ WIDEST = 1024
 
 def weight_bytes(model: Model, half: bool) -> int:
     """How much room the weights take. Raises `GanvasError` above `MOST_BYTES`."""
-    numbers = sum(each.numel() for each in model.generator.state_dict().values())
-    found = numbers * (2 if half else 4)
+    numbers: int = sum(each.numel() for each in model.generator.state_dict().values())
+    found: int = numbers * (2 if half else 4)
     if found > MOST_BYTES:
         advice = (
             " Give --half, which halves it." if not half and found <= 2 * MOST_BYTES
@@ -75,7 +74,7 @@ def page(
     model = renderer.model
     weight_bytes(model, half)
     reals = _reals(renderer, share_data)
-    files = {}
+    files: dict[str, bytes] = {}
     parts: tuple[Part, ...] = ("mapping", "synthesis") if renderer.space.name == "w" else ("whole",)
     for i, part in enumerate(parts):
         progress("the generator as ONNX", i, len(parts))
@@ -196,7 +195,8 @@ def _shell(space: LatentSpace) -> tuple[Tensor, Tensor | None]:
 def _shares(values: Tensor) -> Tensor:
     """Values within [0, 1], but for the few at both ends."""
     low, high = torch.quantile(values.float(), torch.tensor([0.02, 0.98])).tolist()
-    return ((values.float() - low) / max(high - low, 1e-9)).clamp(0, 1)
+    shares: Tensor = ((values.float() - low) / max(high - low, 1e-9)).clamp(0, 1)
+    return shares
 
 
 def _reals(renderer: Renderer, share_data: bool) -> Tensor | None:
