@@ -99,6 +99,8 @@ def test_every_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
             at = command.index("--minutes")
             command[at : at + 2] = ["--kimg", str(next(budget))]
             command += ["--device", "cpu"]
+        if command[1] == "map":
+            command += ["--n", "300"]
         if command[1] == "eval":
             command += ["--n", "100", "--device", "cpu"]
         if command[1] == "train" and "fashion-mnist" in command:

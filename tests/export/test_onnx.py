@@ -26,7 +26,7 @@ LEVEL = 1 / 255
 """Of the range: a grey level."""
 SIZES: dict[str, dict[str, Any]] = {
     "biggan": {"channels": 2, "rows": 51},
-    "stylegan3": {"num_layers": 4, "num_critical": 1, "channel_base": 32, "channel_max": 4},
+    "stylegan3": {"num_layers": 2, "num_critical": 1, "channel_base": 32, "channel_max": 4},
 }
 """Options beside the tiny ones of a family: statistics for truncation, few layers."""
 

@@ -9,7 +9,7 @@ import ganvas
 from tests.conftest import TINY, same_tensors
 from tests.training.test_train import weights
 
-KILLS = 25
+KILLS = 16
 SETTINGS = {**TINY, "training.snapshot_kimg": 0.032}  # writes at every step: most kills land in one
 
 
