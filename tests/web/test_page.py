@@ -22,8 +22,11 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("explorer")
+def cache(common: Path) -> Path:
+    """Sliders, the map and the thumbnails of the packaged model are found once for all tests."""
+    found = common / "explored"
+    found.mkdir(exist_ok=True)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +36,13 @@ def url(cache: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(cache: Path) -> Iterator[Browser]:
-    with chromium(downloads=cache) as found:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("explorer")
+
+
+@pytest.fixture(scope="module")
+def browser(place: Path) -> Iterator[Browser]:
+    with chromium(downloads=place) as found:
         yield found
 
 
@@ -213,7 +221,7 @@ def test_a_bad_upload_is_refused_in_words_and_the_page_lives_on(page: Browser, t
     page.differs(before)
 
 
-def test_a_film_and_a_recipe_are_downloaded(page: Browser, cache: Path) -> None:
+def test_a_film_and_a_recipe_are_downloaded(page: Browser, place: Path) -> None:
     page.tab("Timeline")
     page.click("do-key")
     page.settled()
@@ -224,12 +232,12 @@ def test_a_film_and_a_recipe_are_downloaded(page: Browser, cache: Path) -> None:
     page.click("do-preview")
     page.wait(lambda: page.script("return document.querySelector('[data-id=film]').naturalWidth") == 252)
     page.click("export-gif")
-    film = page.wait(lambda: [path for path in cache.glob("walk*.gif") if path.stat().st_size])[0]
+    film = page.wait(lambda: [path for path in place.glob("walk*.gif") if path.stat().st_size])[0]
     with Image.open(film) as image:
         assert getattr(image, "n_frames", 1) >= 40  # equal pictures in a row become one
     page.tab("Recipe")
     page.click("do-recipe")
-    path = page.wait(lambda: [path for path in cache.glob("recipe*.json") if path.stat().st_size])[0]
+    path = page.wait(lambda: [path for path in place.glob("recipe*.json") if path.stat().st_size])[0]
     assert len(json.loads(path.read_text())["timeline"]["keys"]) == 2
     assert np.array_equal(ganvas.replay(path, device="cpu")[0].numpy(), array(page.pixels()))
 
@@ -350,7 +358,7 @@ def test_nothing_but_pictures_is_served(url: str) -> None:
 
 
 def test_the_static_page_works_without_a_server(
-    browser: Browser, cache: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, cache: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     from ganvas.cli import main
     from ganvas.web import export
@@ -358,7 +366,7 @@ def test_the_static_page_works_without_a_server(
     monkeypatch.setenv("GANVAS_CACHE", str(cache))  # the map is there already
     monkeypatch.setattr(export, "STARTS", 3)
     monkeypatch.setattr(export, "DOTS", 60)
-    path = cache / "page.html"
+    path = place / "page.html"
     assert main(["explore", "--static", str(path), "--device", "cpu"]) == 0
     content = path.read_bytes()
     assert b"http://" not in content.replace(b"http://www.w3.org/2000/svg", b"")

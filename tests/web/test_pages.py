@@ -192,8 +192,8 @@ def test_malformed_requests_get_400_from_the_server_itself(served: str, head: by
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server(cache=tmp_path_factory.mktemp("served")) as (url, _):
+def served(common: Path) -> Iterator[str]:
+    with server(cache=common / "explored") as (url, _):
         yield url
 
 
