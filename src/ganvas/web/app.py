@@ -25,6 +25,7 @@ from ganvas.web.guard import LOOPBACK, App, Guard, Receive, Scope, Send
 from ganvas.web.landscape import SAMPLES, SEED
 from ganvas.web.layout import build
 from ganvas.web.opening import DEFAULT, open_renderer
+from ganvas.web.outlet import bound, bound_connections
 from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.serving import run
@@ -158,6 +159,7 @@ def _application() -> FastAPI:
         if len(Client.instances) > MOST_PAGES:
             ui.context.client.delete()
             return Response(f"{MOST_PAGES} pages are open: close some, and come back in a minute.", 503)
+        bound(ui.context.client)
         source = _source(request)
         ui.page_title(f"ganvas: {source.renderer.name}")
         await build(source, r)
@@ -168,6 +170,7 @@ def _application() -> FastAPI:
         # The framework's own makes a page of its own for each, and writes the address to the terminal as it is.
         return Response("There is nothing here.", 404)
 
+    bound_connections()
     ui.run_with(
         server, title="ganvas", favicon=ICON, dark=None, reconnect_timeout=RECONNECT, show_welcome_message=False,
         binding_refresh_interval=None, tailwind=False,

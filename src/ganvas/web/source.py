@@ -11,6 +11,9 @@ from ganvas.web.intake import Intake
 from ganvas.web.landscape import Landscape
 from ganvas.web.renderer import Renderer
 
+JOBS = 2
+"""Of all pages, that are done at a time: a film alone may take 2 GiB."""
+
 
 @dataclass
 class Source:
@@ -24,6 +27,8 @@ class Source:
     landscape: Landscape | None = None
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the map is drawn: the pages wait for one."""
+    jobs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JOBS))
+    """Held by what a page begins and takes a while: the other threads are for pictures."""
     intake: Intake = field(default_factory=Intake)
     """Where files go that the pages are given."""
 
