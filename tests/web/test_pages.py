@@ -227,7 +227,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_polling_and_uploads_ask_where_one_comes_from(served: str) -> None:
-    for path in ("_nicegui_ws/socket.io/?EIO=4&transport=polling", "upload/x", "", "thumb/0.png"):
+    for path in ("_nicegui_ws/socket.io/?EIO=4&transport=polling", "upload/x", "", "thumb/x/0.png"):
         request = Request(
             served + path,
             headers={"Origin": "http://evil.example"},
@@ -254,7 +254,7 @@ def test_what_a_stranger_asks_for_says_nothing_on_the_terminal(tmp_path: Path) -
         "42/x,",
     )
     with server(cache=tmp_path) as (url, process):
-        for path in ("%1b]0;pwned%07", "thumb/0.png/%1b[2J", "_nicegui/x/%0a%1b[2J", "%e2%80%ae"):
+        for path in ("%1b]0;pwned%07", "thumb/x/0.png/%1b[2J", "_nicegui/x/%0a%1b[2J", "%e2%80%ae"):
             with pytest.raises(HTTPError) as caught:
                 urlopen(url + path)
             assert caught.value.code == 404

@@ -137,16 +137,18 @@ def _application() -> FastAPI:
     """What all explorers of a process share: the web framework has one application, and begins once."""
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @server.get("/thumb/{number}.png")
-    def thumb(number: int, request: Request) -> Response:
-        if not 0 <= number < SAMPLES:
+    @server.get("/thumb/{key}/{number}.png")
+    def thumb(key: str, number: int, request: Request) -> Response:
+        source = _source(request)
+        if not (source.knows(key) and 0 <= number < SAMPLES):
             return Response(status_code=404)
-        return _picture(_source(request).renderer.view.draw([State(SEED, number)])[0])
+        return _picture(source.renderer.view.draw([State(SEED, number)])[0])
 
-    @server.get("/real/{number}.png")
-    def real(number: int, request: Request) -> Response:
-        known = _source(request).renderer.real
-        if known is None or not 0 <= number < len(known.images):
+    @server.get("/real/{key}/{number}.png")
+    def real(key: str, number: int, request: Request) -> Response:
+        source = _source(request)
+        known = source.renderer.real
+        if not source.knows(key) or known is None or not 0 <= number < len(known.images):
             return Response(status_code=404)
         return _picture(known.images[number])
 
