@@ -103,8 +103,8 @@ def _lines(
         if name == "energy":  # unbiased, so that it may be negative, which a distance is not
             values = [max(0.0, value) if value == value else value for value in values]
         # What is larger the plots have no ticks for.
-        x, values = (np.clip(each, -LARGEST, LARGEST) for each in (x, values))
-        axes.plot(x, values, label=name.replace("_", " "), linewidth=1.2)
+        across, up = (np.clip(each, -LARGEST, LARGEST) for each in (x, values))
+        axes.plot(across, up, label=name.replace("_", " "), linewidth=1.2)
     axes.set(title=title, xlabel="kimg")
     axes.grid(alpha=0.3)
     if names:
