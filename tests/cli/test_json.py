@@ -151,3 +151,6 @@ def test_every_variable_is_listed(
     assert re.search(r"GANVAS_MAX_GB +3 .*\[16\]", printed)
     assert re.search(r"GANVAS_MAX_FILES +not set .*\[2,000,000\]", printed)
     assert f"cache: {os.environ['GANVAS_CACHE']}" in printed
+    monkeypatch.setenv("GANVAS_CACHE", "\x1b]0;title\x07")
+    assert main(["env"]) == 0
+    assert "cache: \\x1b]0;title\\x07" in capsys.readouterr().out

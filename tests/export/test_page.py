@@ -163,7 +163,7 @@ def test_walks_have_equal_steps(browser: Browser, place: Path, fashion: Renderer
 @pytest.mark.browser
 def test_a_link_leads_back_and_the_picture_is_saved(browser: Browser, place: Path, fashion: Renderer) -> None:
     file = place / "fashion.html"
-    opened(browser, file, "#n=12&psi=0.7&d=1:2.5,99:1,x:y&to=5&t=nonsense&c=4")
+    opened(browser, file, "#n=12&psi=0.7&d=1:2.5,99:1,x:y,length:1.5,map:1&to=5&t=nonsense&c=4")
     state = browser.script("return ganvas.state")
     assert (state["number"], state["psi"], state["to"], state["place"]) == (12, 0.7, 5, 0)
     assert (state["moves"][1], state["label"]) == (2.5, None)

@@ -149,6 +149,19 @@ def test_features_are_kept_and_nothing_is_decoded_twice() -> None:
     np.testing.assert_array_equal(first.features, again.features)
     assert first.logits is not None
     np.testing.assert_array_equal(first.logits, again.logits)
+    path = path_of(train, extractor)
+    kept, header = io.load_tensors(path)
+    del header["format_version"]
+    odd = {name: kept[name][:3] for name in kept} | {
+        "nan": kept["features"] * float("nan"),
+        "flat": kept["features"][0],
+    }
+    for name, tensor in odd.items():
+        where = name if name in kept else "features"
+        io.save_tensors(path, {**kept, where: tensor}, header)
+        np.testing.assert_array_equal(embed_dataset(train, extractor).features, first.features, name)
+    io.save_tensors(path, {name: kept[name] for name in kept if name != "mean"}, header)
+    assert embed_dataset(train, extractor).moments is not None
     places = {path_of(part, e) for part in (train, held_out, digits) for e in (extractor, Raw())}
     assert len(places) == 6, "another part or another extractor is another file"
 

@@ -20,6 +20,7 @@ from ganvas.features import Features, decoded
 from ganvas.features.base import Raw
 from ganvas.metrics import Row, compare, evaluate
 from ganvas.training import Result
+from ganvas.training.best import BestSnapshot
 
 EVERYTHING = list(metrics.registry)
 
@@ -267,6 +268,21 @@ def test_light_evaluation_keeps_the_best_snapshot(tiny_train: Callable[..., Resu
     again = evaluate(kept, metrics=["frechet"], n=200, seed=3, device="cpu", floor=False)
     assert again["frechet"] == pytest.approx(best.value, rel=1e-6)
     assert [p.name for p in result.run.snapshots][-1] != "best"
+    # Killed between the two renames: what stood there has another name, and goes with the leftovers.
+    lowest = BestSnapshot(result.run, load_dataset("digits"), "cpu").value
+    assert lowest == best.value
+    shutil.rmtree(kept.path.parent)  # type: ignore[union-attr]
+    (newest,) = [row for row in rows if row.kimg == 1.28]
+    lines = [row if row.snapshot != newest.snapshot else replace(row, value=1e9) for row in rows]
+    lines[-1] = replace(newest, value=0.5)
+    (result.run.path / "metrics.jsonl").write_text("".join(json.dumps(row.to_json()) + "\n" for row in lines))
+    assert BestSnapshot(result.run, load_dataset("digits"), "cpu").value == 0.5
+    assert ganvas.load(result.run.path / "snapshots" / "best", device="cpu").info.kimg == 1.28
+    shutil.rmtree(result.run.path / "snapshots" / "best")
+    shutil.rmtree(result.run.snapshots[-1])
+    assert BestSnapshot(result.run, load_dataset("digits"), "cpu").value == float("inf"), (
+        "the next one is the best"
+    )
 
 
 class Album(nn.Module):

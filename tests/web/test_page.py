@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from PIL import Image
 import ganvas
 from ganvas.training import Result
 from ganvas.web.state import from_text
-from tools.browser import Browser, chromium, server
+from tools.browser import CHART, Browser, chromium, server
 
 pytestmark = pytest.mark.browser
 
@@ -339,17 +340,25 @@ def test_a_lost_connection_comes_back_where_it_was(page: Browser) -> None:
     page.equals(moved)
 
 
-def test_nothing_but_pictures_is_served(url: str) -> None:
+def test_nothing_but_pictures_is_served(page: Browser, url: str) -> None:
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
-    with urlopen(f"{url}thumb/3.png") as response:
-        assert response.read().startswith(b"\x89PNG")
-    with urlopen(f"{url}real/3.png") as response:
-        assert response.read().startswith(b"\x89PNG")
+    formatter = f"return {CHART}.getOption().tooltip[0].formatter({{value: [0, 0, 0, 3, arguments[0]]}})"
+    page.tab("Map")
+    page.wait(lambda: page.script(f"return Boolean(document.querySelector('.g-map canvas') && {CHART})"))
+    keys = set()
+    for kind, name in ((0, "thumb"), (1, "real")):
+        found = re.search(f'src="/({name}/([\\w-]{{22}})/3.png)"', page.script(formatter, kind))
+        assert found
+        keys.add(found[2])
+        with urlopen(url + found[1]) as response:
+            assert response.read().startswith(b"\x89PNG")
+    (key,) = keys
     for path in (
-        "real/999999999.png", "thumb/-1.png", "thumb/..%2f..%2fpyproject.png", "etc/passwd", "../../etc/passwd", "docs",
-        "openapi.json", "static/page.js", "_nicegui/../../../etc/passwd",
+        f"real/{key}/999999999.png", f"thumb/{key}/-1.png", "thumb/3.png", "real/3.png", f"real/{key[::-1]}/3.png",
+        "thumb/..%2f..%2fpyproject.png", "etc/passwd", "../../etc/passwd", "docs", "openapi.json", "static/page.js",
+        "_nicegui/../../../etc/passwd",
     ):  # fmt: skip
         with pytest.raises(HTTPError) as caught:
             urlopen(url + path)

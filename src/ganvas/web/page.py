@@ -19,6 +19,8 @@ from ganvas.web.state import State, to_text
 
 REST = 0.25
 """Seconds without a move of a slider, after which the whole picture is drawn where that takes long."""
+MOST_JOBS = 4
+"""Of a page, that go on or wait: whoever clicks a hundred times would keep all other pages waiting."""
 LOG = logging.getLogger("ganvas")
 Listener = Callable[[], Awaitable[None]]
 
@@ -66,6 +68,7 @@ class Page:
         self.tray_changed: Callable[[], object] = lambda: None
         """Called when sliders came or went."""
         self._drawing = asyncio.Lock()
+        self._one, self._jobs = asyncio.Lock(), 0
         self._turn = 0
         """Counts the pictures that were asked for: what is drawn for an older one is not wanted any more."""
         self._look, self._settle = Round(self.viewed, self._safely), Round(self.settled, self._safely)
@@ -166,14 +169,27 @@ class Page:
     # --- work ------------------------------------------------------------------------------------------------------
 
     async def work(self, what: str, job: Callable[..., Any], *given: Any) -> Any:
-        """Do something that takes a while without blocking the page; None, and its words on the page, when it fails."""
-        self.call("busy", what)
+        """Do something that takes a while without blocking the page; None, and its words on the page, when it fails.
+
+        One thing at a time, the rest waits; where as many as `MOST_JOBS` do, it is not begun.
+        """
+        if self._jobs >= MOST_JOBS:
+            self.tell(
+                f"Not begun: {what}. {MOST_JOBS} other things of this page are to be done first.", "warning"
+            )
+            return None
+        self._jobs += 1
         try:
-            return await asyncio.to_thread(job, *given)
+            async with self._one, self.source.jobs:
+                if self.client.is_deleted:  # nobody waits for it any more
+                    return None
+                self.call("busy", what)
+                return await asyncio.to_thread(job, *given)
         except Exception as error:
             self.tell(_words(error), "negative")
             return None
         finally:
+            self._jobs -= 1
             self.call("busy", "")
 
     async def follow(self, snapshot: Path, opener: Callable[[Path], Renderer]) -> None:

@@ -76,7 +76,7 @@ function fromAddress(text) {
   found.psi = within(said.get("psi"), 0, 1.5, 1);
   for (const each of (said.get("d") ?? "").split(",")) {
     const [i, by] = each.split(":");
-    if (i in facts.directions) found.moves[i] = within(by, -4, 4, 0);
+    if (/^\d+$/.test(i) && i in facts.directions) found.moves[i] = within(by, -4, 4, 0);
   }
   found.to = Math.round(within(said.get("to"), -1, last, -1));
   found.place = within(said.get("t"), 0, 1, 0);

@@ -1,6 +1,5 @@
 """Mark some samples good or bad, and get the direction that tells them apart."""
 
-import asyncio
 from typing import Any
 
 from nicegui import ui
@@ -70,7 +69,9 @@ def build(page: Page) -> None:
 
     async def sheet() -> None:
         states = [State(at["seed"], number) for number in range(SHEET)]
-        images = await asyncio.to_thread(session.renderer.thumbs, states)
+        images = await page.work("drawing samples", session.renderer.thumbs, states)
+        if images is None:
+            return
         place.clear()
         tiles.clear()
         with place:

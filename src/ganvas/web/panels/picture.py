@@ -45,10 +45,9 @@ def build(page: Page) -> None:
         if "content" not in given:
             page.tell("Choose a picture first.", "warning")
             return
-        try:
-            image = await asyncio.to_thread(read_image, given["content"], model.shape, negative.value)
-        except Exception as error:
-            page.tell(str(error), "negative")
+        content = given["content"]
+        image = await page.work("reading the picture", read_image, content, model.shape, negative.value)
+        if image is None:
             return
         before.props["src"] = image_url(image)
         before.update()
@@ -56,7 +55,8 @@ def build(page: Page) -> None:
         if found is None:
             return
         state, residual = found
-        after.props["src"] = image_url(session.renderer.draw([state])[0])
+        drawn = await asyncio.to_thread(session.renderer.draw, [state])
+        after.props["src"] = image_url(drawn[0])
         after.update()
         unit = "of what was seen, " if task.value != "none" else ""
         words.set_text(
