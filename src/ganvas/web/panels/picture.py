@@ -1,6 +1,5 @@
 """A picture of one's own: find it in the latent space, or repair it, and continue from there."""
 
-import asyncio
 from typing import Any
 
 from nicegui import ui
@@ -46,7 +45,7 @@ def build(page: Page) -> None:
             page.tell("Choose a picture first.", "warning")
             return
         try:
-            image = await asyncio.to_thread(read_image, given["content"], model.shape, negative.value)
+            image = await page.aside(read_image, given["content"], model.shape, negative.value)
         except Exception as error:
             page.tell(str(error), "negative")
             return

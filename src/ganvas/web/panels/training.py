@@ -1,6 +1,5 @@
 """A run that is still training: its newest snapshot, curves and verdicts."""
 
-import asyncio
 from typing import Any
 
 from nicegui import ui
@@ -44,7 +43,7 @@ def build(page: Page) -> None:
             words.set_text(f"This run cannot be read: {type(error).__name__}: {error}")
 
     async def show() -> None:
-        stats = await asyncio.to_thread(folder.stats)
+        stats = await page.aside(folder.stats)
         if len(stats) != seen["lines"]:
             seen["lines"] = len(stats)
             last = stats[-1] if stats else {}
@@ -52,11 +51,11 @@ def build(page: Page) -> None:
                 f"{last.get('kimg', 0):g} kimg after {last.get('seconds', 0) / 60:.1f} minutes; "
                 f"{counted(len(folder.snapshots), 'snapshot')}"
             )
-            drawn = await asyncio.to_thread(curves, folder)
+            drawn = await page.aside(curves, folder)
             if drawn is not None:
                 plot.props["src"] = pictures.data_url(drawn, "image/png")
                 plot.update()
-            found = await asyncio.to_thread(verdicts.of, stats)
+            found = await page.aside(verdicts.of, stats)
             said.clear()
             with said:
                 for each in found:
@@ -64,7 +63,7 @@ def build(page: Page) -> None:
                 if not found:
                     ui.label(verdicts.nothing(stats)).classes("small")
             newest = sorted(folder.samples_path.glob("[0-9]*.png"))[-1:]
-            for content in [await asyncio.to_thread(folder.picture, path) for path in newest]:
+            for content in [await page.aside(folder.picture, path) for path in newest]:
                 if content is not None:
                     samples.props["src"] = pictures.data_url(content, "image/png")
                     samples.update()
