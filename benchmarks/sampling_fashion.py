@@ -1,4 +1,4 @@
-"""Every sampler at ten runs of the network on Fashion-MNIST, in the features of a classifier that guided nothing, over several seeds.
+"""Every sampler at ten runs of the network on Fashion-MNIST, in the features of a classifier that guided nothing, over seeds.
 
     python benchmarks/sampling_fashion.py [--models packaged short] [--seeds 0 1 2] [--n 10000] [--minutes 2]
                                           [--judges benchmark residual]

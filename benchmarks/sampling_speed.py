@@ -1,4 +1,4 @@
-"""How fast the batched samplers are: runs of the network a second beside plain sampling's, and chains side by side beside one after another.
+"""How fast the batched samplers are: runs of the network a second beside plain sampling's, and chains side by side.
 
 python benchmarks/sampling_speed.py [--model fashion] [--device cuda --n 20000]
 """

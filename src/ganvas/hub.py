@@ -129,7 +129,7 @@ def fetch(address: str, most: float) -> Path:
 
 
 def _ask(library: Any, repo: str) -> None:
-    """Raise what the network raises. The client itself asks six times, for 23 seconds, before it says that there is none."""
+    """Raise what the network raises at once: the client asks six times, for 23 seconds, before it says so."""
     library.utils.get_session().head(library.hf_hub_url(repo, CONFIG), timeout=PATIENCE)
 
 

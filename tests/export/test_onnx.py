@@ -113,7 +113,7 @@ def parts() -> dict[Any, bytes]:
 
 
 def test_parts_of_a_generator_without_w_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(GanvasError, match="dcgan has none. Omit --parts"):
+    with pytest.raises(GanvasError, match=r"dcgan has none\. Omit --parts"):
         write(model_of("dcgan"), tmp_path / "x.onnx", parts=True)
     assert not list(tmp_path.iterdir())
 
