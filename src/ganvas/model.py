@@ -402,6 +402,7 @@ def save_network(
 
 PACKAGED = Path(__file__).with_name("models")
 """Trained models that come with ganvas, one folder each: `ganvas.load("fashion")`."""
+PACKAGED_LICENSE = "Apache-2.0"
 
 
 def packaged() -> dict[str, str]:

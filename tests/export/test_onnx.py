@@ -16,7 +16,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
-from ganvas.export.onnx import difference, optional_of, parts_of, run, to_onnx
+from ganvas.export.onnx import difference, optional_of, parts_of, run, to_onnx, write
 from ganvas.latent import open_space
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import StyleBased, build_generator, families
@@ -110,6 +110,12 @@ def test_levels_of_biggans_truncation_are_an_input() -> None:
 @pytest.fixture(scope="module")
 def parts() -> dict[Any, bytes]:
     return {part: to_onnx(model_of("style"), part) for part in parts_of(model_of("style"))}
+
+
+def test_parts_of_a_generator_without_w_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match=r"dcgan has none\. Omit --parts"):
+        write(model_of("dcgan"), tmp_path / "x.onnx", parts=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_mapping_and_synthesis_apart(parts: dict[Any, bytes]) -> None:

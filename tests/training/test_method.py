@@ -12,6 +12,7 @@ from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.presets import presets
 from ganvas.testing import check_method
+from ganvas.training import describe
 from ganvas.training.engine import Engine
 from ganvas.training.gan import GanMethod
 from ganvas.training.loop import streams_of
@@ -36,6 +37,17 @@ def config(method: str, **changes: Any) -> Config:
 @pytest.mark.parametrize("name", list(methods))
 def test_each_method_keeps_the_contract(name: str) -> None:
     check_method(config(name), DATA)
+
+
+def test_only_a_method_with_a_loss_is_said_to_have_one() -> None:
+    """A method of one's own was said to train by hinge loss, the default of every config."""
+
+    assert describe(config("gan"), DATA).split(". ")[1].startswith("dcgan, hinge loss, batch 16")
+    methods.add("mine", Method, "nothing")
+    try:
+        assert describe(config("mine"), DATA).split(". ")[1].startswith("dcgan, method mine, batch 16")
+    finally:
+        del methods._entries["mine"]
 
 
 def test_the_contract_of_a_game_with_classes_and_every_term() -> None:

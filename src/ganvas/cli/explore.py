@@ -26,8 +26,8 @@ def run(
     """Open a page to move through a model's latent space, with the quality shown while you move.
 
     Args:
-        model: A run folder (its newest snapshots are followed), a snapshot folder, a .safetensors file, or a name from
-            `ganvas list models`.
+        model: A run folder (its newest snapshots are followed), a snapshot folder, a .safetensors file, a file of another
+            toolkit, or a name from `ganvas list models`.
         host: Address to listen on. Anything but loopback needs the token that is printed with the address.
         port: Port to listen on; 0 is a free one.
         no_browser: Only print the address; do not open it in a browser.

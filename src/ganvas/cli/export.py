@@ -127,7 +127,7 @@ def _hub(
         hub.login(repo)  # before the work
     _shared.outputs(out / address.CONFIG)
     model = load(path, device="cpu")
-    files = hub.write(model, out, repo=repo or "org/name", license=license)
+    files = hub.write(model, out, repo=repo, license=license)
     said = {"to": "hub", "hash": model.hash, "files": {str(file): file.stat().st_size for file in files}}
     if not dry_run and repo is not None:
         said["url"], said["revision"] = hub.upload(out, repo, public=public)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ganvas import io
 from ganvas.errors import GanvasError, install
 from ganvas.latent import open_space
-from ganvas.model import Model
+from ganvas.model import PACKAGED_LICENSE, Model
 from ganvas.model_data import class_names
 from ganvas.networks import GeneratorBase, StyleBased
 from ganvas.networks.biggan import BigGenerator
@@ -256,7 +256,12 @@ def write(
     """Write the generator to `out`, with `parts` its mapping and synthesis beside it too.
 
     Each is drawn with and compared before it is kept. Returns the files, and `difference`.
+    Raises `GanvasError` for `parts` of a generator without w.
     """
+    if parts and len(parts_of(model)) == 1:
+        raise GanvasError(
+            f"Only a generator with w has a mapping and a synthesis to write apart; {model.info.name} has none. Omit --parts."
+        )
     _library("onnxruntime")
     wanted = parts_of(model) if parts else ("whole",)
     contents = {part: to_onnx(model, part, half=half, optional=optional) for part in wanted}
@@ -284,7 +289,7 @@ def _about(model: Model, part: Part, half: bool) -> dict[str, str]:
         "weights": "float16" if half else "float32",
         "source": info.source or None,
         "kimg": info.kimg,
-        "licence": "Apache-2.0" if model.is_packaged else "not known: that of the weights",
+        "licence": PACKAGED_LICENSE if model.is_packaged else "not known: that of the weights",
     }
     if isinstance(network, StyleBased):
         known |= {"w_dim": network.w_dim, "layers": network.num_layers}

@@ -79,7 +79,7 @@ class Improvement:
             else [row.setting.label, "failed", *[""] * len(MEASURES)]
             for row in self.rows
         ]  # fmt: skip
-        return ["sampler", "forwards", *MEASURES], rows
+        return ["sampler", "runs of the network", *MEASURES], rows
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the recommendation, samples before and after, all settings."""
@@ -273,7 +273,9 @@ def _words(found: Improvement, ratio: LogRatio) -> list[str]:
             *ratio.report.warnings,
         ]
     change = "; ".join(f"{key} {written(b[key])} -> {written(a[key])}" for key in MEASURES)
-    words = [f"Use {found.after.setting.label}: {change}, at {found.after.cost:.3g} forwards a sample."]
+    words = [
+        f"Use {found.after.setting.label}: {change}, at {found.after.cost:.3g} runs of the network a sample."
+    ]
     for key in ("precision", "recall", "coverage"):
         error = 2 * math.hypot(found.before.errors[key], found.after.errors[key])
         if a[key] < b[key] - error:

@@ -160,11 +160,13 @@ def describe(config: Config, dataset: Dataset) -> str:
     t, shape = config.training, " x ".join(map(str, dataset.shape))
     kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     where = "in memory" if dataset.resident else "streamed"
+    method = methods.get(config.method.name)
+    by = f"{config.objective.loss} loss" if method.has_loss else f"method {config.method.name}"
     budgets = ((t.kimg, "kimg"), (t.minutes, "minute" if t.minutes == 1 else "minutes"))
     budget = " or ".join(f"{round(amount, 2) or amount:g} {unit}" for amount, unit in budgets if amount)
     return (
         f"{dataset.name}: {kept:,} samples of {shape} {where}, {held:,} held out. "
-        f"{config.network.name}, {config.objective.loss} loss, batch {t.batch}, {t.precision} on {t.device}, {budget}."
+        f"{config.network.name}, {by}, batch {t.batch}, {t.precision} on {t.device}, {budget}."
     )
 
 

@@ -39,6 +39,8 @@ class AutoencoderMethod(Method):
     pass through the encoder less, and a weight between the two in place of a further rate.
     """
 
+    has_loss = True
+
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
         config, t, o = self.config, self.config.training, self.config.optimizer

@@ -49,7 +49,7 @@ class ActiveTerm:
 class GanMethod(Method):
     """A generator against a critic, both with Adam or RMSprop, the generator averaged."""
 
-    takes_recipes = True
+    has_loss = takes_recipes = True
 
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)

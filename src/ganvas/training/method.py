@@ -65,6 +65,9 @@ class Method(abc.ABC):
     streams: ClassVar[tuple[str, ...]] = ("data",)
     """Where batches come from. With several, stream i holds the samples of label i (`ganvas train FOLDER FOLDER`)."""
 
+    has_loss: ClassVar[bool] = False
+    """Whether it trains by `objective.loss`, which every config names."""
+
     takes_recipes: ClassVar[bool] = False
     """Whether `--network` brings the loss, penalties and rates that suit the family in a game of generator and critic."""
 

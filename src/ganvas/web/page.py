@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nicegui import background_tasks, events, ui
 from torch import Tensor
@@ -23,11 +23,16 @@ MOST_JOBS = 4
 """Of a page, that go on or wait: whoever clicks a hundred times would keep all other pages waiting."""
 LOG = logging.getLogger("ganvas")
 Listener = Callable[[], Awaitable[None]]
+Found = TypeVar("Found")
 
 
 def image_url(image: Tensor) -> str:
     """A uint8 image (C, H, W) as the address of itself."""
     return pictures.data_url(pictures.png(pictures.to_image(image)))
+
+
+class Gone(asyncio.CancelledError):
+    """The page was closed while something was worked out for it: nobody waits, and nothing is to be said."""
 
 
 class Round:
@@ -163,10 +168,21 @@ class Page:
         try:
             with self.client:
                 await listener()
+        except Gone:
+            return
         except Exception as error:
+            if self.client.is_deleted:  # what it wrote to is no more
+                return
             self.tell(_words(error), "negative")
 
     # --- work ------------------------------------------------------------------------------------------------------
+
+    async def aside(self, job: Callable[..., Found], *given: Any) -> Found:
+        """What a job finds, without blocking the page. Ends whoever waits, quietly, where the page was closed meanwhile."""
+        found = await asyncio.to_thread(job, *given)
+        if self.client.is_deleted:
+            raise Gone
+        return found
 
     async def work(self, what: str, job: Callable[..., Any], *given: Any) -> Any:
         """Do something that takes a while without blocking the page; None, and its words on the page, when it fails.
@@ -184,7 +200,7 @@ class Page:
                 if self.client.is_deleted:  # nobody waits for it any more
                     return None
                 self.call("busy", what)
-                return await asyncio.to_thread(job, *given)
+                return await self.aside(job, *given)
         except Exception as error:
             self.tell(_words(error), "negative")
             return None

@@ -487,7 +487,7 @@ class Renderer:
         return self.settle(state, space, self.gauge.repaired(space, points, self.label(state), off, steps))
 
     def drawn_by(self, sampler: str, seed: int, label: int | None = None) -> State:
-        """A new sample of a sampler, at about ten forwards."""
+        """A new sample of a sampler, at about ten runs of the network."""
         if not samplers.get(sampler).blind and self.ratio is None:
             raise GanvasError(
                 f"{sampler} follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"

@@ -135,7 +135,7 @@ def build(page: Page) -> None:
             images = session.renderer.thumbs(trail)
             return found.at(session.renderer.view.gauge.features(images)).tolist()
 
-        shown["way"] = await asyncio.to_thread(places)
+        shown["way"] = await page.aside(places)
         if "chart" in shown:
             where()
 

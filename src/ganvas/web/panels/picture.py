@@ -1,6 +1,5 @@
 """A picture of one's own: find it in the latent space, or repair it, and continue from there."""
 
-import asyncio
 from typing import Any
 
 from nicegui import ui
@@ -55,7 +54,7 @@ def build(page: Page) -> None:
         if found is None:
             return
         state, residual = found
-        drawn = await asyncio.to_thread(session.renderer.draw, [state])
+        drawn = await page.aside(session.renderer.draw, [state])
         after.props["src"] = image_url(drawn[0])
         after.update()
         unit = "of what was seen, " if task.value != "none" else ""

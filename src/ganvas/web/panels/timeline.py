@@ -1,6 +1,5 @@
 """Key frames, and the film between them."""
 
-import asyncio
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -83,7 +82,7 @@ def build(page: Page) -> None:
         found = await page.work("drawing the preview", film, session.renderer, timeline(PREVIEW))
         if found is not None:
             drawn, variation = found
-            content = await asyncio.to_thread(
+            content = await page.aside(
                 pictures.animation, drawn, ".webp", max(4.0, timeline().fps * PREVIEW / timeline().frames)
             )
             preview.props["src"] = pictures.data_url(content, "image/webp")
@@ -119,7 +118,7 @@ def build(page: Page) -> None:
         wanted = list(session.timeline.keys)
         if shown_keys == wanted:
             return
-        images = await asyncio.to_thread(session.renderer.thumbs, wanted)
+        images = await page.aside(session.renderer.thumbs, wanted)
         shown_keys[:] = wanted
         keys.clear()
         with keys:

@@ -1,6 +1,5 @@
 """A run that is still training: its newest snapshot, curves and verdicts."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def build(page: Page) -> None:
     async def show() -> None:
         # Read when it has changed alone: every page looks, and a run from anybody may have 64 MiB of them.
         file = _written(folder.path / "stats.jsonl")
-        stats = [] if file == seen["file"] else await asyncio.to_thread(folder.stats)
+        stats = [] if file == seen["file"] else await page.aside(folder.stats)
         if file != seen["file"] and len(stats) != seen["lines"]:
             seen["lines"] = len(stats)
             last = stats[-1] if stats else {}
@@ -55,11 +54,11 @@ def build(page: Page) -> None:
                 f"{last.get('kimg', 0):g} kimg after {last.get('seconds', 0) / 60:.1f} minutes; "
                 f"{counted(len(folder.snapshots), 'snapshot')}"
             )
-            drawn = await asyncio.to_thread(curves, folder)
+            drawn = await page.aside(curves, folder)
             if drawn is not None:
                 plot.props["src"] = pictures.data_url(drawn, "image/png")
                 plot.update()
-            found = await asyncio.to_thread(verdicts.of, stats)
+            found = await page.aside(verdicts.of, stats)
             said.clear()
             with said:
                 for each in found:
@@ -67,7 +66,7 @@ def build(page: Page) -> None:
                 if not found:
                     ui.label(verdicts.nothing(stats)).classes("small")
             newest = sorted(folder.samples_path.glob("[0-9]*.png"))[-1:]
-            for content in [await asyncio.to_thread(folder.picture, path) for path in newest]:
+            for content in [await page.aside(folder.picture, path) for path in newest]:
                 if content is not None:
                     samples.props["src"] = pictures.data_url(content, "image/png")
                     samples.update()
