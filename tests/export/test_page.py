@@ -78,7 +78,7 @@ def hostile_renderer() -> Renderer:
 @pytest.fixture(scope="module")
 def hostile(place: Path) -> Renderer:
     renderer = hostile_renderer()
-    (place / "hostile.html").write_bytes(live.page(renderer))
+    (place / "hostile.html").write_bytes(live.page(renderer, webgpu=True))
     return renderer
 
 
@@ -140,6 +140,56 @@ def test_the_packaged_model_draws_pythons_pixels(browser: Browser, place: Path, 
         assert abs(said - float(space.typicality(points)[0])) < 0.02
     assert not torch.equal(change(browser, number=1, psi=1, moves=[0] * count), change(browser, number=2))
     assert browser.errors() == []
+
+
+@pytest.mark.browser
+def test_the_page_draws_where_no_worker_starts(
+    browser: Browser, place: Path, fashion: Renderer
+) -> None:
+    opened(browser, place / "fashion.html")
+    before = "globalThis.Worker = class { constructor() { throw new Error('none here'); } }"
+    added = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": before})
+    opened(browser, place / "fashion.html", "#n=21")
+    browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    assert off(canvas(browser), fashion.draw([State(number=21)])[0]) <= LEVELS
+    assert browser.errors() == []
+
+
+@pytest.mark.browser
+def test_a_graphics_card_draws_where_it_draws_the_same(place: Path, hostile: Renderer) -> None:
+    """On the WebGPU that Chromium computes in software: right, never chosen by itself, and given up when it differs."""
+    file = place / "hostile.html"
+
+    def tried(browser: Browser, anyway: bool) -> str:
+        script = "const done = arguments[1]; ganvas.tryGpu(arguments[0]).then(() => done(document.body.dataset.engine))"
+        return str(browser.driver.execute_async_script(script, anyway))
+
+    def words(browser: Browser) -> str:
+        return browser.all("#engine-words")[0].text
+
+    with chromium(flags=("--enable-unsafe-webgpu",)) as browser:
+        opened(browser, file)
+        assert "without a graphics card" in words(browser)
+        assert tried(browser, True) == "webgpu"
+        assert re.search(r"by WebGPU. It takes [\d.]+ ms a picture.* differ by [01] of 255", words(browser))
+        found = change(browser, number=40, psi=0.7)
+        assert off(found, hostile.draw([State(number=40, truncation=0.7)])[0]) <= LEVELS
+        # A device that is lost in the middle: the picture comes all the same.
+        browser.script("ganvas.engines.gpu.call = () => Promise.reject(new Error('the device was lost'))")
+        found = change(browser, number=41)
+        assert off(found, hostile.draw([State(number=41, truncation=0.7)])[0]) <= LEVELS
+        assert "WebGPU stopped: the device was lost" in words(browser)
+        # One whose picture is another, as it seems here, is not used; nor one that is slower.
+        browser.script(
+            "const { cpu } = ganvas.engines, { call } = cpu;"
+            "cpu.call = async (...given) => (await call(...given)).map((value) => value ^ 8)"
+        )
+        assert tried(browser, True) == "wasm"
+        assert "its picture is 8 grey levels off" in words(browser)
+        browser.script("Object.defineProperty(navigator, 'gpu', { value: undefined })")
+        assert tried(browser, False) == "wasm"
+        assert "not there in this browser" in words(browser)
+        assert browser.errors() == []
 
 
 @pytest.mark.browser
@@ -232,7 +282,7 @@ def test_classes_truncation_and_names_that_want_to_be_code(
 ) -> None:
     file = place / "hostile.html"
     text = file.read_text(encoding="utf-8")
-    assert len(re.findall(r"<script", text)) == len(re.findall(r"</script>", text)) == 7
+    assert len(re.findall(r"<script", text)) == len(re.findall(r"</script>", text)) == 9
     assert "<!--" not in text
     assert "://" not in text, "no address of anything"
     opened(browser, file)
@@ -312,5 +362,7 @@ def test_what_is_bundled_is_what_was_pinned() -> None:
         content = plain.read_bytes() if plain.is_file() else gzip.decompress(packed.read_bytes())
         assert hashlib.sha256(content).hexdigest() == digest, name
     # Those of the published package, as its registry and its own files have them.
+    assert sums["ort-wasm-simd-threaded.asyncify.wasm"].startswith("39f9f0894d478800")
+    assert sums["ort.webgpu.bundle.min.mjs"].startswith("0730816731ce2cdf")
     assert sums["ort-wasm-simd-threaded.wasm"].startswith("3398c10d07d229bd")
     assert sums["ort.wasm.bundle.min.mjs"].startswith("11e64bd8ffe11bd1")

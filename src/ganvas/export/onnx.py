@@ -39,6 +39,7 @@ CHECKED = 3
 """Samples that a file draws beside the model."""
 NUMBERS = ("psi", "truncation")
 """Inputs that can be left out of a graph, but are in it if nobody says otherwise."""
+MILLION = 1_000_000
 LONGEST = 2000
 """Characters of a name or list of names in a file."""
 
@@ -74,11 +75,6 @@ class Graph(nn.Module):
             level = float(growing.level)
             del growing.level
             growing.level = level
-        if isinstance(self.generator, BigGenerator) and "truncation" in self.optional:
-            rows = self.generator.rows
-            step = 1 / (rows - 1) if rows > 1 else math.inf
-            self.register_buffer("step", torch.tensor(step, dtype=torch.float64))
-            self.register_buffer("digits", torch.tensor(1e6, dtype=torch.float64))
         if "psi" in self.optional and part == "whole":
             classes = model.generator.num_classes
             labels = torch.arange(classes, device=model.device) if classes else None
@@ -142,12 +138,13 @@ class Graph(nn.Module):
 
     def _level(self, truncation: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         """The row of BigGAN's statistics and its share, as `BigGenerator.truncation` counts them."""
-        own: Any = self
-        # Six digits of float64: in float32 0.4 / 0.02 is above 20, and this rule would take the row behind it.
-        place = (truncation.double() * own.digits).round() / own.digits / own.step
-        row = place.floor().clamp(0, rows - 1)
-        share = torch.where((place == row) | (row >= rows - 1), torch.ones_like(place), place - row)
-        return row.long(), share.float()
+        # In millionths: in float32 0.4 / 0.02 is above 20, and this rule would take the row behind it; and graphics cards have
+        # no float64.
+        place = (truncation * MILLION).round().long() * (rows - 1)
+        row = torch.div(place, MILLION, rounding_mode="trunc").clamp(0, max(rows - 1, 0))
+        rest = (place - row * MILLION).float() / MILLION
+        share = torch.where((rest == 0) | (row >= rows - 1), torch.ones_like(rest), rest)
+        return row, share
 
 
 def parts_of(model: Model) -> tuple[Part, ...]:

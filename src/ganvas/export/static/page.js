@@ -25,28 +25,179 @@ function rows(name, i) {
   return known[name].subarray(i * size, (i + 1) * size);
 }
 
-let ort;
-const networks = {};
+// --- what draws: workers, so that the page answers while a picture takes long ---------------------------------------------
+
+/** Opens networks and runs them, one thing after the other. Its text is a worker's; a page that may start none calls it. */
+function makeEngine() {
+  const networks = {};
+  let ort, last = null;
+  const tensors = (feeds) =>
+    Object.fromEntries(Object.entries(feeds).map(([name, [kind, data, shape]]) => [name, new ort.Tensor(kind, data, shape)]));
+  const acts = {
+    async open({ runtime, wasm, graphs, provider }) {
+      const url = URL.createObjectURL(new Blob([runtime], { type: "text/javascript" }));
+      ort = await import(url);
+      URL.revokeObjectURL(url);
+      ort.env.wasm.numThreads = 1; // a page from a file is not isolated, so there is no memory to share
+      ort.env.wasm.wasmBinary = wasm;
+      const options = { executionProviders: [provider], logSeverityLevel: 3 };
+      for (const [name, graph] of Object.entries(graphs))
+        networks[name] = await ort.InferenceSession.create(new Uint8Array(graph), options);
+    },
+    /** The output of a network: as it is, or as bytes between the ends of a range. */
+    async run({ part, feeds, range }) {
+      const network = networks[part];
+      const drawn = (await network.run(tensors(feeds)))[network.outputNames[0]].data;
+      if (!range) return Float32Array.from(drawn);
+      const bytes = new Uint8ClampedArray(drawn.length), [black, white] = range;
+      for (let i = 0; i < drawn.length; i++) {
+        if (!Number.isFinite(drawn[i])) throw new Error("The generator drew NaN or infinity here.");
+        bytes[i] = Math.round(((drawn[i] - black) / (white - black)) * 255);
+      }
+      return bytes;
+    },
+  };
+  return (act, given) => (last = Promise.resolve(last).catch(() => {}).then(() => acts[act](given)));
+}
+
+/** A worker with an engine in it: `await call(act, given)`; the arrays of `moved` are its own from then on. */
+async function inWorker() {
+  // Not a module of its own: a page from a file may start none. It imports by itself.
+  const source = `const engine = (${makeEngine})();
+    onmessage = async ({ data: { id, act, given } }) => {
+      try {
+        const found = await engine(act, given);
+        postMessage({ id, found }, found ? [found.buffer] : []);
+      } catch (error) {
+        postMessage({ id, error: error.message ?? String(error) });
+      }
+    };
+    postMessage({ id: 0 });`;
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const worker = new Worker(url), waiting = new Map();
+  let calls = 0;
+  try {
+    await new Promise((done, failed) => {
+      waiting.set(0, { done, failed });
+      worker.onmessage = ({ data: { id, found, error } }) => {
+        const each = waiting.get(id);
+        waiting.delete(id);
+        if (error === undefined) each.done(found);
+        else each.failed(new Error(error));
+      };
+      worker.onerror = (event) => {
+        for (const each of waiting.values()) each.failed(new Error(event.message ?? "the worker stopped"));
+        waiting.clear();
+      };
+    });
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+  return {
+    call: (act, given, moved = []) => new Promise((done, failed) => {
+      waiting.set(++calls, { done, failed });
+      worker.postMessage({ id: calls, act, given }, moved);
+    }),
+    end: () => worker.terminate(),
+  };
+}
+
+async function opened(provider, parts) {
+  const [script, binary] = provider === "webgpu" ? ["gpu-runtime", "gpu-wasm"] : ["runtime", "wasm"];
+  const [engine, runtime, wasm, ...graphs] = await Promise.all([
+    inWorker().catch(() => { // some browsers start none from a file
+      const here = makeEngine();
+      return { call: here, end: () => {} };
+    }),
+    ...[script, binary, ...parts].map(unpack),
+  ]);
+  const named = Object.fromEntries(parts.map((part, i) => [part, graphs[i]]));
+  try {
+    await engine.call("open", { runtime, wasm, graphs: named, provider }, [wasm, ...graphs]);
+  } catch (error) {
+    engine.end();
+    throw error;
+  }
+  return engine;
+}
+
+const drawing = facts.parts.at(-1); // the part that gives pictures
+let cpu, gpu = null, gpuWords = "";
 async function open() {
-  const [runtime, wasm, numbers, ...graphs] = await Promise.all(["runtime", "wasm", "numbers", ...facts.parts].map(unpack));
+  const numbers = await unpack("numbers");
   for (const [name, { at, shape, kind }] of Object.entries(facts.numbers)) {
     const count = shape.reduce((a, b) => a * b, 1);
     known[name] = kind === "uint8" ? new Uint8Array(numbers, at, count) : new Float32Array(numbers, at, count);
   }
-  const url = URL.createObjectURL(new Blob([runtime], { type: "text/javascript" }));
-  ort = await import(url);
-  URL.revokeObjectURL(url);
-  ort.env.wasm.numThreads = 1; // a page from a file is not isolated, so there is no memory to share
-  ort.env.wasm.wasmBinary = wasm;
-  for (const [i, part] of facts.parts.entries())
-    networks[part] = await ort.InferenceSession.create(new Uint8Array(graphs[i]), { executionProviders: ["wasm"] });
+  cpu = await opened("wasm", facts.parts);
 }
 
 async function run(part, feeds) {
-  const network = networks[part];
-  return (await network.run(feeds))[network.outputNames[0]].data;
+  if (part !== drawing) return cpu.call("run", { part, feeds });
+  const given = { part, feeds, range: facts.range };
+  if (gpu) {
+    try {
+      return await gpu.call("run", given);
+    } catch (error) { // the device is gone, say
+      without(`stopped: ${error.message}`);
+    }
+  }
+  return cpu.call("run", given);
 }
-const floats = (values, shape) => new ort.Tensor("float32", Float32Array.from(values), shape);
+const floats = (values, shape) => ["float32", Float32Array.from(values), shape];
+const whole = (value) => ["int64", BigInt64Array.of(BigInt(value)), [1]];
+
+// --- WebGPU, where there is one, it draws the same, and it is quicker -------------------------------------------------------
+
+const LEVELS = 2; // of 255, that a pixel may be off
+const TRIED = 3; // pictures
+function without(why) {
+  gpu?.end();
+  gpu = null;
+  gpuWords = `WebGPU ${why}.`;
+  engineWords();
+}
+function engineWords() {
+  $("engine-words").textContent = `Computed by ${gpu ? "WebGPU" : "WebAssembly, on the processor"}. ${gpuWords}`;
+  document.body.dataset.engine = gpu ? "webgpu" : "wasm";
+}
+async function quickest(engine, given) {
+  let least = Infinity, drawn;
+  for (let i = 0; i < TRIED; i++) {
+    const begin = performance.now();
+    drawn = await engine.call("run", given);
+    least = Math.min(least, performance.now() - begin);
+  }
+  return [drawn, least];
+}
+/** Draw with WebGPU from now on, if it gives the picture that WebAssembly gives, in less time. `anyway`: though it is slower. */
+async function tryGpu(anyway = false) {
+  if (!$("file-gpu-runtime")) return engineWords();
+  try {
+    const adapter = await navigator.gpu?.requestAdapter();
+    if (!adapter) return without("is not there in this browser");
+    if (!anyway && (adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)) return without("is there without a graphics card only");
+    const engine = await opened("webgpu", [drawing]);
+    try {
+      const of = { ...usual(), number: state.number };
+      const given = { part: drawing, feeds: feedsOf(await pointOf(of, 0), of.psi), range: facts.range };
+      const [wanted, slow] = await quickest(cpu, given);
+      const [drawn, quick] = await quickest(engine, given);
+      const off = wanted.reduce((most, value, i) => Math.max(most, Math.abs(value - drawn[i])), 0);
+      const times = `${quick.toFixed(1)} ms a picture, WebAssembly ${slow.toFixed(1)} ms`;
+      if (off > LEVELS) throw new Error(`its picture is ${off} grey levels off`);
+      if (quick > slow && !anyway) throw new Error(`it is slower (${times})`);
+      gpuWords = `It takes ${times}; their pictures differ by ${off} of 255 at most.`;
+      gpu = engine;
+    } catch (error) {
+      engine.end();
+      throw error;
+    }
+  } catch (error) {
+    return without(`is not used: ${error.message ?? error}`);
+  }
+  engineWords();
+}
 
 // --- the state, and the address that holds it ---------------------------------------------------------------------------
 
@@ -95,7 +246,7 @@ async function sample(number, label) {
   const key = `${number} ${label}`;
   if (!mapped.has(key)) {
     const feeds = { z: floats(z, [1, z.length]) };
-    if (label !== null) feeds.labels = new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
+    if (label !== null) feeds.labels = whole(label);
     if (mapped.size > 4096) mapped.clear();
     mapped.set(key, await run("mapping", feeds));
   }
@@ -133,25 +284,16 @@ async function pointOf(of, time) {
   return { point: all, copies, size, label };
 }
 
-async function decode({ point, copies, size, label }, psi) {
-  if (facts.space === "w") return run("synthesis", { w: floats(point, [1, copies, size]) });
+function feedsOf({ point, copies, size, label }, psi) {
+  if (facts.space === "w") return { w: floats(point, [1, copies, size]) };
   const feeds = { z: floats(point, [1, size]) };
-  if (label !== null) feeds.labels = new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
+  if (label !== null) feeds.labels = whole(label);
   if (facts.truncation !== null)
     feeds.truncation = floats([psi === 1 ? facts.truncation : Math.min(1, Math.max(facts.leastTruncation, facts.truncation * psi))], []);
-  return run("whole", feeds);
+  return feeds;
 }
-
-const [black, white] = facts.range;
-/** What the generator drew as bytes (channels, height, width). */
-function toBytes(drawn) {
-  const found = new Uint8ClampedArray(drawn.length);
-  for (let i = 0; i < drawn.length; i++) {
-    if (!Number.isFinite(drawn[i])) throw new Error("The generator drew NaN or infinity here.");
-    found[i] = Math.round(((drawn[i] - black) / (white - black)) * 255);
-  }
-  return found;
-}
+/** The picture of a point as bytes (channels, height, width). */
+const decode = (place, psi) => run(drawing, feedsOf(place, psi));
 
 function put(canvas, bytes, [c, h, w]) {
   canvas.width = w;
@@ -224,11 +366,10 @@ async function wayOf(of) {
   const count = height * width <= 64 * 64 ? 64 : 16, way = [0]; // by the size alone: a link leads to one place on every machine
   let before = null;
   for (let i = 0; i <= count; i++) {
-    const bytes = toBytes(await decode(await pointOf(of, i / count), of.psi));
+    const bytes = await decode(await pointOf(of, i / count), of.psi);
     const seen = pyramid(bytes, facts.shape);
     if (before) way.push(way[i - 1] + apart(before, seen));
     before = seen;
-    if (i % 8 === 7) await new Promise((done) => setTimeout(done));
   }
   measured = { key, way };
   return way;
@@ -251,7 +392,7 @@ async function drawOnce() {
   const of = { ...state, moves: [...state.moves] }, time = await timeOf(of);
   const begin = performance.now();
   const place = await pointOf(of, time);
-  const bytes = toBytes(await decode(place, of.psi));
+  const bytes = await decode(place, of.psi);
   put($("picture"), bytes, facts.shape);
   cost = performance.now() - begin;
   times.push(cost);
@@ -477,7 +618,7 @@ async function gallery() {
   for (let number = 0; number < Math.min(24, facts.samples); number++) {
     const of = { ...usual(), number };
     const tile = document.createElement("button"), canvas = document.createElement("canvas");
-    put(canvas, toBytes(await decode(await pointOf(of, 0), 1)), facts.shape);
+    put(canvas, await decode(await pointOf(of, 0), 1), facts.shape);
     tile.dataset.number = number;
     tile.title = `sample ${number}`;
     tile.setAttribute("aria-label", tile.title);
@@ -533,11 +674,12 @@ async function start() {
   globalThis.ganvas.first = performance.now();
   document.body.dataset.ready = "yes";
   await gallery();
+  await tryGpu();
   document.body.dataset.complete = "yes";
 }
 
 // For whoever wants to move it from elsewhere: `await ganvas.change({ number: 7 })`.
-globalThis.ganvas = { change, times, facts, get state() { return state; } };
+globalThis.ganvas = { change, times, facts, tryGpu, get state() { return state; }, get engines() { return { cpu, gpu }; } };
 start().catch((error) => {
   $("say").textContent = `This browser cannot run the generator: ${error.message}`;
   document.body.dataset.failed = error.message;
