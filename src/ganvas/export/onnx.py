@@ -75,6 +75,8 @@ class Graph(nn.Module):
             level = float(growing.level)
             del growing.level
             growing.level = level
+        if isinstance(self.generator, BigGenerator) and "truncation" in self.optional:
+            self.register_buffer("on_rows", torch.tensor(_on_rows(self.generator.rows)))
         if "psi" in self.optional and part == "whole":
             classes = model.generator.num_classes
             labels = torch.arange(classes, device=model.device) if classes else None
@@ -138,13 +140,21 @@ class Graph(nn.Module):
 
     def _level(self, truncation: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         """The row of BigGAN's statistics and its share, as `BigGenerator.truncation` counts them."""
-        # In millionths: in float32 0.4 / 0.02 is above 20, and this rule would take the row behind it; and graphics cards have
-        # no float64.
+        own: Any = self
+        # In millionths, since graphics cards have no float64.
         place = (truncation * MILLION).round().long() * (rows - 1)
-        row = torch.div(place, MILLION, rounding_mode="trunc").clamp(0, max(rows - 1, 0))
+        row = torch.div(place, MILLION, rounding_mode="trunc").clamp(0, rows - 1)
         rest = (place - row * MILLION).float() / MILLION
-        share = torch.where((rest == 0) | (row >= rows - 1), torch.ones_like(rest), rest)
-        return row, share
+        on_row = (rest == 0) | (row >= rows - 1)
+        return torch.where(on_row, own.on_rows[row], row), torch.where(on_row, torch.ones_like(rest), rest)
+
+
+def _on_rows(rows: int) -> list[int]:
+    """The row of BigGAN's statistics that the level of each row gives: its own, or the next where float64 divides to just beside it."""
+    step = 1 / (rows - 1) if rows > 1 else math.inf
+    places = [round(row * step, 6) / step if row else 0.0 for row in range(rows)]
+    # Of what lies a hair above a row the whole share is the next one's, of what lies below it that of the one before.
+    return [min(rows - 1, int(p) if p <= row else row + 1) for row, p in enumerate(places)]
 
 
 def parts_of(model: Model) -> tuple[Part, ...]:
