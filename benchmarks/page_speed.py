@@ -2,8 +2,8 @@
 
     python benchmarks/page_speed.py [--models fashion RUN FILE] [--pictures 500] [--half] [--side 128]
 
-A picture's time is from the change of the state to the second frame after it was put in, by which it is on the screen. Each page is
-opened twice: as it is, and where no worker can be started, so that the page draws by itself. The longest freeze is the longest
+A picture's time is from the change of the state to the second frame after it was put in, by which it is on the screen. Each page
+is opened twice: as it is, and where no worker can be started, so that the page draws by itself. The longest freeze is the longest
 time between two frames meanwhile. `--side` adds an untrained StyleGAN2 of that size.
 """
 
@@ -56,9 +56,7 @@ const frame = () => new Promise(requestAnimationFrame);
 
 def untrained(side: int) -> Renderer:
     """A StyleGAN2 with 128 channels at most."""
-    config = NetworkConfig(
-        "stylegan2", latent_dim=128, generator={"channel_base": 8192, "channel_max": 128}
-    )
+    config = NetworkConfig("stylegan2", latent_dim=128, generator={"channel_base": 8192, "channel_max": 128})
     generator = build_generator(config, (3, side, side), 0).eval().requires_grad_(False)
     info = ModelInfo.of(generator, "stylegan2", architecture=config)
     return Renderer(Model(generator, None, info), f"stylegan2, {side} px")

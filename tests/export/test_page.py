@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from ganvas.web import landscape
 from ganvas.web.opening import open_renderer
 from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
-from ganvas.web.state import State, move_of
+from ganvas.web.state import Mix, State, move_of
+from tests.export.test_onnx import model_of
 from tests.web.test_hostile import HARMLESS, PAYLOADS
 from tools.browser import Browser, chromium
 
@@ -143,9 +145,7 @@ def test_the_packaged_model_draws_pythons_pixels(browser: Browser, place: Path, 
 
 
 @pytest.mark.browser
-def test_the_page_draws_where_no_worker_starts(
-    browser: Browser, place: Path, fashion: Renderer
-) -> None:
+def test_the_page_draws_where_no_worker_starts(browser: Browser, place: Path, fashion: Renderer) -> None:
     opened(browser, place / "fashion.html")
     before = "globalThis.Worker = class { constructor() { throw new Error('none here'); } }"
     added = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": before})
@@ -190,6 +190,90 @@ def test_a_graphics_card_draws_where_it_draws_the_same(place: Path, hostile: Ren
         assert tried(browser, False) == "wasm"
         assert "not there in this browser" in words(browser)
         assert browser.errors() == []
+
+
+def styled_renderer(family: str) -> Renderer:
+    """A conditional style-based model of 8 px with a direction for all layers, and one for the last two."""
+    random = torch.Generator().manual_seed(0)
+    renderer = Renderer(model_of(family), family)
+    vectors = torch.nn.functional.normalize(torch.randn(2, *renderer.space.shape, generator=random), dim=1)
+    last = (renderer.layers - 2, renderer.layers - 1)
+    renderer._found["pca"] = [
+        Direction(name, vector, "w", renderer.hash, "random", 1.0, layers=layers)
+        for name, vector, layers in zip(("whole", "fine"), vectors, ((), last), strict=True)
+    ]
+    return renderer
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("family", ["style", "stylegan3"])
+def test_layers_noise_places_classes_and_seeds(browser: Browser, place: Path, family: str) -> None:
+    renderer = styled_renderer(family)
+    file = place / f"{family}.html"
+    file.write_bytes(live.page(renderer))
+    opened(browser, file)
+    plain = browser.script("return ganvas.state")
+    top = renderer.layers - 1
+
+    def drawn(state: State, moves: list[float], **said: Any) -> Tensor:
+        """The page's picture, which is the explorer's."""
+        found = change(browser, **{**plain, "moves": moves, **said})
+        limited = tuple(range(said.get("first", 0), said.get("last", top) + 1))
+        limited = () if len(limited) == top + 1 else limited
+        made = [replace(m, layers=m.layers or limited) for m in moves_of(renderer, moves)]
+        assert off(found, renderer.draw([replace(state, moves=tuple(made))])[0]) <= LEVELS
+        return found
+
+    first = drawn(State(), [0, 0], number=0)
+    assert renderer.layers == top + 1 > 2
+    for moved in (
+        drawn(State(label=1), [0, 2.0], number=0, label=1),
+        drawn(State(number=4), [1.5, -1.0], number=4, first=0, last=top - 1),
+        drawn(State(seed=7, number=300), [0, 0], seed=7, number=300),
+        drawn(State(number=1, mix=Mix(0, 5, 1, top)), [0, 0], number=1, mix=[5, 1, top]),
+        drawn(State(label=1, other=0, share=0.3, truncation=0.6), [0, 0], number=0, label=1, other=0, share=0.3, psi=0.6),
+    ):  # fmt: skip
+        assert off(moved, first) > 2 * LEVELS
+    if family == "style":
+        assert off(drawn(State(noise=5), [0, 0], number=0, noise=5), first) > 2 * LEVELS
+    else:
+        at = [0.25, -0.1, 30]
+        assert off(drawn(State(place=(0.25, -0.1, 30.0)), [0, 0], number=0, at=at), first) > 2 * LEVELS
+    here = browser.script("return [ganvas.state, document.getElementById('first').max]")
+    assert here[1] == str(top)
+    browser.wait(lambda: ("z=5" if family == "style" else "at=0.25") in browser.driver.current_url)
+    opened(browser, file, "#" + browser.driver.current_url.partition("#")[2])
+    assert browser.script("return ganvas.state") == here[0]
+    fields = {"seed": "3", "mix": "9", "last": "1"} | ({"noise": "8"} if family == "style" else {})
+    for name, typed in fields.items():
+        field = browser.driver.find_element("id", name)
+        browser.show(field)
+        field.send_keys(Keys.CONTROL + "a")
+        field.send_keys(typed, Keys.TAB)
+    found = browser.script("return ganvas.state")
+    assert (found["seed"], found["mix"][0], found["last"]) == (3, 9, 1)
+    assert found["noise"] == (8 if family == "style" else None)
+    assert browser.errors() == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("prior", ["sphere", "uniform", "categorical 3 2", "truncated 0.4"])
+def test_seeds_of_every_prior_are_torchs(
+    browser: Browser, place: Path, hostile: Renderer, prior: str
+) -> None:
+    opened(browser, place / "hostile.html")
+    network = hostile.model.generator
+    usual = network.prior
+    network.prior = prior
+    try:
+        wanted = hostile.model.latents_at([3, 70_000], 2**31 - 1)
+    finally:
+        network.prior = usual
+    script = (
+        "ganvas.facts.prior = arguments[0]; return [3, 70000].map((n) => [...ganvas.latent(n, 2 ** 31 - 1)])"
+    )
+    found = torch.tensor(browser.script(script, prior))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.browser

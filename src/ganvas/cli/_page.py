@@ -26,8 +26,11 @@ def write(
         renderer = open_renderer(model, data, device)
         weights = weight_bytes(renderer.model, half)
         on_cards = {"yes": True, "no": False, "auto": max(renderer.model.shape[1:]) >= LARGE}[webgpu]
-        print(f"{renderer.name}: {weights / 2**20:.1f} MiB of weights, which take up to {weights / 2**20 * 4 / 3:.1f} MiB "
-              f"of a page, beside {15 if on_cards else 6} MiB for what runs them and is known of them", file=sys.stderr)  # fmt: skip
+        print(
+            f"{renderer.name}: {weights / 2**20:.1f} MiB of weights, which take up to "
+            f"{weights / 2**20 * 4 / 3:.1f} MiB of a page, beside {15 if on_cards else 6} MiB for what runs them "
+            "and is known of them", file=sys.stderr,
+        )  # fmt: skip
         found = [each for path in directions for each in renderer.load(path)]
         content = page(
             renderer, half=half, directions=found, share_data=share_data, webgpu=on_cards, progress=tell

@@ -44,8 +44,8 @@ def run(
         out: Where to. Default: the model's name, here.
         half: onnx, page: keep weights as float16: half the size.
         parts: onnx: the mapping (z to w) and the synthesis (w to image) of a style-based generator too, in files beside it.
-        inputs: onnx: what else can be given, of psi, noise, truncation and transform, as the generator has them. The rest is
-            inside. Default: psi and truncation.
+        inputs: onnx: what else can be given, of psi, noise, truncation, transform and other (a class that is
+            mixed in, with its share), as the generator has them. The rest is inside. Default: psi and truncation.
         directions: page: files of `ganvas directions`, put first among the sliders.
         data: page: real images to compare with, as of `ganvas explore`. They stay here without --share-data.
         share_data: page: put small copies of up to 1,000 of these real images into the file, for everybody who gets it. Those

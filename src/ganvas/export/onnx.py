@@ -24,6 +24,7 @@ from ganvas.latent import open_space
 from ganvas.model import Model
 from ganvas.model_data import class_names
 from ganvas.networks import GeneratorBase, StyleBased
+from ganvas.networks.base import Mixed, with_parts
 from ganvas.networks.biggan import BigGenerator
 from ganvas.networks.progressive import ProgressiveGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator
@@ -93,6 +94,9 @@ class Graph(nn.Module):
             found["z"] = Input(torch.randn(2, network.latent_dim), ("batch",))
             if network.num_classes:
                 found["labels"] = Input(torch.arange(2) % network.num_classes, ("batch",))
+            if "other" in self.optional:
+                found["other"] = Input(torch.ones(2, dtype=torch.long), ("batch",))
+                found["share"] = Input(torch.tensor(0.5))
         if self.part == "mapping":
             return found
         if "psi" in self.optional and self.part == "whole":
@@ -111,6 +115,9 @@ class Graph(nn.Module):
         network: Any = self.generator
         labels = given.get("labels")
         noise = [maps for name, maps in given.items() if name.startswith("noise_")]
+        if "other" in given:
+            mixed = Mixed(network.embed, given["other"], given["share"])
+            network = with_parts(network, embed=mixed)
         if "truncation" in given:
             network.level = self._level(given["truncation"], network.rows)
         if self.part == "mapping":
@@ -150,7 +157,7 @@ class Graph(nn.Module):
 
 
 def _on_rows(rows: int) -> list[int]:
-    """The row of BigGAN's statistics that the level of each row gives: its own, or the next where float64 divides to just beside it."""
+    """The row of BigGAN's statistics that each row's level gives: its own, or the next where float64 divides to beside it."""
     step = 1 / (rows - 1) if rows > 1 else math.inf
     places = [round(row * step, 6) / step if row else 0.0 for row in range(rows)]
     # Of what lies a hair above a row the whole share is the next one's, of what lies below it that of the one before.
@@ -167,6 +174,7 @@ def optional_of(model: Model) -> list[str]:
     network = model.generator
     found = ["psi"] if isinstance(network, StyleBased) else []
     found += ["noise"] if getattr(network, "fixed_noise", []) else []
+    found += ["other"] if network.embed is not None and network.num_classes > 1 else []
     found += ["truncation"] if isinstance(network, BigGenerator) and network.rows else []
     return found + (["transform"] if isinstance(network, StyleGAN3Generator) else [])
 
@@ -178,7 +186,8 @@ def to_onnx(
 
     Inputs: `z` (batch, latent_dim) and, with classes, `labels` (batch,) int64; of `synthesis` `w` (batch, 1 or layers, w_dim).
     `optional` (None: the numbers among them) are `psi`, a number that pulls w to its mean, or that of the class; `truncation` of
-    BigGAN, for which z must be drawn; `noise`, maps `noise_0`, ... (1 or batch, 1, H, W); `transform` (3, 3) of StyleGAN3.
+    BigGAN, for which z must be drawn; `noise`, maps `noise_0`, ... (1 or batch, 1, H, W); `transform` (3, 3) of StyleGAN3;
+    `other` (batch,) int64, classes that are mixed in, with `share`, a number from 0 to 1.
     Output: `image` (batch, *shape) in the model's value range, or `w` (batch, w_dim). `half` keeps weights as float16, and
     computes in float32 all the same.
 
@@ -252,6 +261,8 @@ def run(model: Model, content: bytes, feeds: Mapping[str, Tensor]) -> Tensor:
         usual["truncation"] = torch.tensor(network.truncation)
     if isinstance(network, StyleGAN3Generator):
         usual["transform"] = network.transform
+    if network.num_classes and "labels" in feeds:
+        usual |= {"other": feeds["labels"], "share": torch.tensor(0.0)}
     usual |= {f"noise_{i}": maps for i, maps in enumerate(getattr(network, "fixed_noise", []))}
     given = {each.name: (usual | dict(feeds))[each.name].cpu().numpy() for each in opened.get_inputs()}
     return torch.from_numpy(opened.run(None, given)[0])
