@@ -425,6 +425,29 @@ def test_real_pictures_are_inside_only_where_that_was_asked_for(
     assert facts_of(live.page(renderer, half=True))["hash"] == renderer.hash
 
 
+def test_both_commands_write_the_same_page(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(live, "to_onnx", lambda *_, **__: b"no matter here")
+    np.save(place / "data.npy", np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8))
+    given = ["--data", str(place / "data.npy"), "--share-data", "--webgpu", "yes", "--json"]
+    said = []
+    for command in (["explore", "fashion", "--export"], ["export", "fashion", "--to", "page", "--out"]):
+        assert main([*command, str(place / f"{command[0]}.html"), *given]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    first, second = ((place / f"{name}.html").read_bytes() for name in ("explore", "export"))
+    assert first == second
+    assert facts_of(first)["numbers"]["reals"]["shape"] == [20, 1, 28, 28]
+    for each, name in zip(said, ("explore", "export"), strict=True):
+        assert each["to"] == "page"
+        assert each["files"] == {str(place / f"{name}.html"): len(first)}
+        assert each["hash"] == facts_of(first)["hash"]
+    for flags in (["--share-data"], ["--webgpu", "yes"]):
+        assert main(["explore", "fashion", *flags]) == 2
+        assert "for the file of --export" in capsys.readouterr().err
+    assert main(["export", "fashion", "--webgpu", "yes"]) == 2
+
+
 def test_folders_of_this_machine_are_not_inside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "to_onnx", lambda *_, **__: b"no matter here")
     renderer = hostile_renderer()
