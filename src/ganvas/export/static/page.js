@@ -826,8 +826,8 @@ function mapControls() {
 // --- samples, real pictures, licences -----------------------------------------------------------------------------------------
 
 async function gallery() {
-  if (cost > 150) return;
-  for (let number = 0; number < Math.min(24, facts.samples); number++) {
+  const begin = performance.now();
+  for (let number = 0; number < 24 && performance.now() - begin < 4000; number++) {
     const of = { ...usual(), number };
     const tile = document.createElement("button"), canvas = document.createElement("canvas");
     put(canvas, await decode(await pointOf(of, 0), of), facts.shape);
