@@ -136,7 +136,8 @@ def test_what_is_measured_stands_beneath_the_bar_while_it_comes(cells: Cells) ->
 
     measuring()
     assert len(cells.shown) == 4
-    assert "&lt;plain&gt;" in cells.shown[0] and "better" not in cells.shown[0]
+    assert "&lt;plain&gt;" in cells.shown[0]
+    assert "better" not in cells.shown[0]
     assert ["width:100.0%" in cells.shown[2], "width:50.0%" in cells.shown[2]] == [True, True]
     assert "nan" not in cells.shown[2]
     assert "distance" not in cells.shown[3], "what it was for is over"

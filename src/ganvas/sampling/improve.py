@@ -263,7 +263,11 @@ def improve(
 def _bars(rows: Sequence[Outcome], objective: str) -> str:
     """The settings that are measured so far, as bars of the objective."""
     known = [
-        (row.setting.label, row.values[objective], f"{row.values[objective]:.3g} ± {row.errors[objective]:.2g}")
+        (
+            row.setting.label,
+            row.values[objective],
+            f"{row.values[objective]:.3g} ± {row.errors[objective]:.2g}",
+        )
         for row in rows
         if not row.failed
     ]
