@@ -107,6 +107,17 @@ def test_levels_of_biggans_truncation_are_an_input() -> None:
             alike(model, found, model.generator.truncated(level)(level * z, labels))
 
 
+@pytest.mark.parametrize("name", ["biggan", "style"])
+def test_mixed_classes_are_an_input(name: str) -> None:
+    model = model_of(name)
+    z, labels, other = model.latents(2), torch.tensor([0, 1]), torch.tensor([1, 1])
+    given = {"z": z, "labels": labels, "other": other, "share": torch.tensor(0.3)}
+    with torch.no_grad():
+        wanted = model.generator.with_class(1, 0.3)(z, labels)
+        assert not torch.allclose(wanted[0], model.generator(z, labels)[0], atol=0.01)
+    alike(model, run(model, whole(name), given), wanted)
+
+
 @pytest.fixture(scope="module")
 def parts() -> dict[Any, bytes]:
     return {part: to_onnx(model_of("style"), part) for part in parts_of(model_of("style"))}

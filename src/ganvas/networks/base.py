@@ -142,15 +142,14 @@ class GeneratorBase(nn.Module):
 class Mixed(nn.Module):
     """Class vectors, each mixed with that of another class."""
 
-    def __init__(self, embed: nn.Module, other: int, share: float) -> None:
+    def __init__(self, embed: nn.Module, other: int | Tensor, share: float | Tensor) -> None:
         super().__init__()
         self.vectors, self.other, self.share = embed, other, share
 
     def forward(self, labels: Tensor) -> Tensor:
         """Labels (B,) -> vectors (B, C)."""
-        mixed: Tensor = torch.lerp(
-            self.vectors(labels), self.vectors(torch.full_like(labels, self.other)), self.share
-        )
+        other = self.other if isinstance(self.other, Tensor) else torch.full_like(labels, self.other)
+        mixed: Tensor = torch.lerp(self.vectors(labels), self.vectors(other), self.share)
         return mixed
 
 

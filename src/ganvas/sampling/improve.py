@@ -230,7 +230,8 @@ def improve(
         info = {key: value for key, value in drawn.info.items() if isinstance(value, int | float)}
         return Outcome(setting, values, errors, drawn.cost, info), drawn.samples[:64]
 
-    rows = []
+    rows: list[Outcome] = []
+    notebook.beneath(lambda: _bars(rows, objective))
     for setting in chosen:
         try:
             rows.append(measured(setting, seed, n)[0])
@@ -257,6 +258,21 @@ def improve(
     )  # fmt: skip
     found.words = _words(found, ratio)
     return found
+
+
+def _bars(rows: Sequence[Outcome], objective: str) -> str:
+    """The settings that are measured so far, as bars of the objective."""
+    known = [
+        (
+            row.setting.label,
+            row.values[objective],
+            f"{row.values[objective]:.3g} ± {row.errors[objective]:.2g}",
+        )
+        for row in rows
+        if not row.failed
+    ]
+    better = "less is better" if objective == "frechet" else "more is better"
+    return notebook.bars(f"{objective}, {better}:", known) if known else ""
 
 
 def written(value: float) -> str:

@@ -163,7 +163,7 @@ class Renderer:
         else:
             points = self._sample(space, state.seed, state.number, label)
         if state.truncation != 1:
-            middle = space.mean_of(label)
+            middle = self._middle(space, state)
             points = middle + state.truncation * (points - middle)
         per_layer = state.mix is not None or any(move.layers for move in state.moves)
         if per_layer and space.name != "w+":
@@ -176,6 +176,14 @@ class Renderer:
         for move in state.moves:
             points = edit(space, points, self._direction(space, move), move.strength)
         return space, points
+
+    def _middle(self, space: LatentSpace, state: State) -> Tensor:
+        """What truncation pulls to (1, *shape): the mean of the state's class, or the way between those of two."""
+        own = self.spaces[space.name]
+        middle = own.mean_of(self.label(state))
+        if state.other is None or not state.share:
+            return middle
+        return torch.lerp(middle, own.mean_of(torch.tensor([state.other])), state.share)
 
     def generator_of(self, state: State) -> GeneratorBase:
         """The model's generator as a state has it: with a class mixed in, at its truncation, with its picture elsewhere."""
