@@ -38,6 +38,11 @@ class TrainOptions:
     preset: str | None = option(
         None, "From `ganvas list presets`. Default: small for images, toy for points.", "preset"
     )
+    method: str | None = option(
+        None,
+        "How: one of `ganvas list methods`, with the preset of its name unless another is given.",
+        "method.name",
+    )
     size: Literal["xs", "s", "m", "l"] | None = option(
         None, "Width of the networks: half (xs), as in the preset (s), double (m) or four times (l)."
     )

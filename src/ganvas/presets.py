@@ -68,6 +68,30 @@ AAE = presets.add(
     "adversarial autoencoder: an encoder comes with the generator; reconstructs, and draws from a normal z",
 )
 
+# The networks and rates of `aae`. What is drawn is the mixture of ten normals that each snapshot fits to the codes.
+presets.add(
+    "ae",
+    replace(
+        AAE,
+        preset="ae",
+        method=MethodConfig("ae"),
+        network=replace(AAE.network, latent_dim=16, codes={"components": 10}),
+        objective=ObjectiveConfig("non-saturating"),
+    ),
+    "plain autoencoder: reduces the dimension, reconstructs, and draws from a mixture fitted to its codes",
+)
+presets.add(
+    "vae",
+    replace(
+        AAE,
+        preset="vae",
+        method=MethodConfig("vae"),
+        network=replace(AAE.network, latent_dim=16, codes={"components": 10}),
+        objective=ObjectiveConfig("non-saturating"),
+    ),
+    "variational autoencoder: codes near the normal, drawn from a mixture fitted to them",
+)
+
 TOY = presets.add(
     "toy",
     Config(

@@ -54,6 +54,10 @@ class Probe(NamedTuple):
     """Samples that one logit judges."""
     augment_p: Tensor | None = None
     """Probability of the augmentations, when there are some."""
+    learn: Callable[[Tensor], None] | None = None
+    """Training samples (B, ...) in the generator's range: what it draws from is fitted to them first."""
+    signals: Callable[[Tensor], Mapping[str, float]] | None = None
+    """Held-out samples (B, ...) in the generator's range -> what else is worth a line, with the networks in evaluation mode."""
 
 
 class Method(abc.ABC):
@@ -118,6 +122,14 @@ class Method(abc.ABC):
 
     def probe(self) -> Probe | None:
         """What the monitor measures; None: nothing to watch."""
+        return None
+
+    def settle(self, data: Dataset) -> None:
+        """Called before a snapshot is written, by the process that writes: what `exports` has to know of the data."""
+        return
+
+    def reconstruct(self, samples: Tensor) -> Tensor | None:
+        """Samples as the data give them -> what is made of them, as floats in the generator's range, for the previews."""
         return None
 
     def snapshot_figures(self, data: Dataset) -> dict[str, float]:

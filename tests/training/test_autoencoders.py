@@ -1,0 +1,194 @@
+"""Autoencoders on digits: they reconstruct what they have not seen, resume to the bit, and are models like any other."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas import io
+from ganvas.config import DataConfig
+from ganvas.data import load_dataset
+from ganvas.errors import GanvasError
+from ganvas.metrics import evaluate
+from ganvas.model import Model
+from ganvas.networks.coded import Coded
+from ganvas.runs import Run
+from ganvas.training import plan
+from ganvas.training.vae import divergences
+
+METHODS = ("ae", "vae")
+TINY = {
+    "network.latent_dim": 4, "network.generator.channels": 8, "network.critic.channels": 8, "network.codes.components": 2,
+    "training.precision": "fp32", "training.log_kimg": 0.064, "training.snapshot_kimg": 0.256,
+    "training.monitor_kimg": 0.256, "optimizer.schedule": "constant",
+}  # fmt: skip
+
+
+def tiny(method: str, out: Path, kimg: float) -> Run:
+    return ganvas.train(
+        "digits", method=method, kimg=kimg, batch=32, device="cpu", settings=TINY, out=out, quiet=True, report=False
+    ).run  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Some seconds of each."""
+    settings = {
+        **TINY, "network.latent_dim": 8, "network.generator.channels": 16, "network.codes.components": 10,
+        "training.snapshot_kimg": 20.0, "training.log_kimg": 1.0, "training.monitor_kimg": 4.0,
+    }  # fmt: skip
+    return {
+        method: ganvas.train(
+            "digits", method=method, kimg=20, batch=32, device="cpu", quiet=True, settings=settings,
+            out=tmp_path_factory.mktemp(method),
+        ).run
+        for method in METHODS
+    }  # fmt: skip
+
+
+def held_out(run: Run) -> torch.Tensor:
+    _, held = load_dataset(DataConfig("digits")).split(run.config.data.holdout)
+    return held.take(torch.arange(len(held)))[0]
+
+
+def principal(run: Run, dim: int) -> float:
+    """Mean squared error of held-out images by the principal components of the others, the best linear autoencoder."""
+    trained, _ = load_dataset(DataConfig("digits")).split(run.config.data.holdout)
+    x, held = (
+        part.flatten(1).double() for part in (trained.take(torch.arange(len(trained)))[0], held_out(run))
+    )
+    axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)[2][:dim]
+    rest = (held - x.mean(0)) - (held - x.mean(0)) @ axes.T @ axes
+    return float(rest.square().mean())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_reconstructs_what_it_has_not_seen_better_than_half_as_many_components(
+    runs: dict[str, Run], method: str
+) -> None:
+    x = held_out(runs[method])
+    error = float((ganvas.load(runs[method].path).reconstruct(x).double() - x).square().mean())
+    assert error < principal(runs[method], 4), (error, principal(runs[method], 8))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_codes_of_data_have_a_normal_z(runs: dict[str, Run], method: str) -> None:
+    """The mixture is that of the codes: of held-out images as well."""
+    z = ganvas.load(runs[method].path, device="cpu").encode(held_out(runs[method])).double()
+    assert float(z.mean(0).abs().max()) < 0.4
+    assert 0.6 < float(z.std(0).min()) <= float(z.std(0).max()) < 1.4
+
+
+def test_a_fitted_mixture_draws_better_samples_than_the_normal(runs: dict[str, Run]) -> None:
+    model = ganvas.load(runs["ae"].path, device="cpu")
+    assert isinstance(model.generator, Coded)
+    plain = Model(model.generator.decoder, None, replace(model.info, architecture=None))
+    fitted, normal = (
+        evaluate(each, "digits", ["frechet"], n=1000, device="cpu", floor=False)["frechet"] for each in (model, plain)
+    )  # fmt: skip
+    assert fitted < 0.6 * normal
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resumed_equals_left_alone(tmp_path: Path, method: str) -> None:
+    whole = tiny(method, tmp_path / "whole", 0.512)
+    part = tiny(method, tmp_path / "part", 0.256)
+    ganvas.train(resume=part.path, kimg=0.512, quiet=True, report=False)
+    for stem in ("generator", "encoder"):
+        a, b = (io.load_tensors(run.snapshots[-1] / f"{stem}.safetensors")[0] for run in (whole, part))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a), stem
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_file_holds_the_whole_model(runs: dict[str, Run], method: str, tmp_path: Path) -> None:
+    model = ganvas.load(runs[method].path, device="cpu")
+    model.save(tmp_path / "one.safetensors")
+    again, x = ganvas.load(tmp_path / "one.safetensors", device="cpu"), held_out(runs[method])[:5]
+    assert torch.equal(again.sample(4, seed=3), model.sample(4, seed=3))
+    assert torch.equal(again.encode(x), model.encode(x))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_monitor_and_the_report_see_reconstructions(runs: dict[str, Run], method: str) -> None:
+    run = runs[method]
+    last = next(line for line in reversed(run.stats()) if "verdicts" in line)
+    assert {"psnr", "active", "sharpness", "likeness"} <= last.keys()
+    first = next(line for line in run.stats() if "verdicts" in line)
+    assert last["psnr"] > first["psnr"] + 2
+    assert (run.path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("network", ["mlp", "resnet"])
+def test_dense_and_residual_encoders(network: str, tmp_path: Path) -> None:
+    settings = {
+        "network.generator": {},
+        "network.critic": {"hidden": [16]} if network == "mlp" else {"channels": 8},
+    }
+    if network == "resnet":
+        settings["network.generator"] = {"channels": 8}
+    run = ganvas.train(
+        "digits", method="vae", network=network, kimg=0.064, batch=16, device="cpu", out=tmp_path, quiet=True, report=False,
+        settings=settings,
+    ).run  # fmt: skip
+    assert ganvas.load(run.path).reconstruct(held_out(run)[:3]).shape == (3, 1, 8, 8)
+
+
+def test_points_are_encoded_too(tmp_path: Path) -> None:
+    run = ganvas.train(
+        "toy:ring8", method="vae", network="mlp", kimg=2, device="cpu", out=tmp_path, quiet=True, report=False,
+        settings={"network.latent_dim": 2},
+    ).run  # fmt: skip
+    points = torch.randn(7, 2)
+    assert ganvas.load(run.path).encode(points).shape == (7, 2)
+
+
+def test_divergence_is_that_of_torch() -> None:
+    mean, spread = torch.randn(5, 3), torch.randn(5, 3)
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, (spread / 2).exp()), normal(0.0, 1.0))
+    torch.testing.assert_close(divergences(mean, spread), expected.mean(0))
+
+
+def trained_vae(tmp_path: Path, **options: Any) -> dict[str, Any]:
+    settings = {**TINY, "method": {"name": "vae", "options": options}}
+    run = ganvas.train(
+        "digits", method="vae", kimg=3, batch=32, device="cpu", settings=settings, out=tmp_path, quiet=True, report=False
+    ).run  # fmt: skip
+    found: dict[str, Any] = run.stats()[-1]
+    return found
+
+
+def test_beta_collapses_the_posterior_and_free_bits_keep_it(tmp_path: Path) -> None:
+    collapsed = trained_vae(tmp_path, beta=1000.0)["loss_divergence"]
+    kept = trained_vae(tmp_path, beta=1000.0, free_bits=0.5)["loss_divergence"]
+    assert collapsed < 0.1
+    assert 0.4 < kept < 4 * 0.5 + 0.2, (
+        "half a nat for each of four codes is free, and no more is worth its price"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"conditional": True}, "--conditional is not for method vae"),
+        ({"settings": {"method.options": {"betta": 3}}}, "Unknown option 'betta' of method vae. Did you mean 'beta'"),
+        ({"settings": {"method.options": {"beta": -1}}}, "beta is -1; it must be a number of at least 0"),
+        ({"network": "progressive", "resolution": 16}, "grows, which method vae does not"),
+        ({"method": "vea"}, "Unknown method 'vea'. Did you mean"),
+    ],
+)  # fmt: skip
+def test_what_does_not_suit_it_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        plan("digits", **{"method": "vae", "device": "cpu", **given})
+
+
+def test_a_method_takes_the_preset_of_its_name_or_the_one_that_is_given() -> None:
+    assert plan("digits", method="vae", device="cpu")[0].preset == "vae"
+    config = plan("digits", method="ae", preset="vae", device="cpu")[0]
+    assert (config.preset, config.method.name) == ("vae", "ae")
+    assert np.isclose(config.optimizer.lr_generator, 2e-3)
