@@ -297,26 +297,34 @@ class Model:
         classes = self.generator.num_classes
         return torch.as_tensor(numbers, dtype=torch.long).reshape(-1) % classes if classes else None
 
-    @torch.no_grad()
     def encode(self, samples: Tensor, batch: int = BATCH) -> Tensor:
-        """The z (n, latent_dim) of samples: uint8 images (n, C, H, W), floats in the generator's range, or points (n, D).
+        """The z (n, latent_dim) of samples as `codes` takes them: what the generator draws their reconstructions from.
 
-        What the encoder gives, of a posterior its mean, brought to the normal z that the generator takes. Raises `GanvasError`
-        for a model without an encoder.
+        Raises `GanvasError` for a model without an encoder.
+        """
+        codes = self.codes(samples, batch)
+        with torch.no_grad():
+            return self.generator.back(codes) if isinstance(self.generator, Coded) else codes
+
+    @torch.no_grad()
+    def codes(self, samples: Tensor, batch: int = BATCH) -> Tensor:
+        """What the encoder gives of samples (n, D), of a posterior the mean: uint8 images (n, C, H, W), floats in the generator's
+        range, or points (n, D).
+
+        Raises `GanvasError` for a model without an encoder.
         """
         if self.encoder is None:
             raise GanvasError(
-                f"{self.info.name} has no encoder: it is no autoencoder (ganvas train DATA --method vae). "
-                "ganvas invert finds the latents of pictures all the same."
+                f"This model ({self.info.name}) has no encoder: it is no autoencoder. Train one: ganvas train DATA --method vae. "
+                "ganvas invert finds latents of pictures without one."
             )
         self.check_shape(samples, "samples")
-        decoder, found = bare(self.generator), []
-        for part in samples.split(batch):
+        size, found = bare(self.generator).latent_dim, []
+        for part in samples.split(arrays.count(batch, "batch")):
             x = part.to(self.device)
             x = networks.from_uint8(x, self.generator.value_range) if x.dtype == torch.uint8 else x.float()
-            codes = mean_codes(self.encoder, x, decoder.latent_dim)
-            found.append(self.generator.back(codes) if isinstance(self.generator, Coded) else codes)
-        return torch.cat(found) if found else torch.empty(0, self.latent_dim, device=self.device)
+            found.append(mean_codes(self.encoder, x, size))
+        return torch.cat(found) if found else torch.empty(0, size, device=self.device)
 
     @torch.no_grad()
     def reconstruct(self, samples: Tensor, batch: int = BATCH) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 
 import ganvas
 from ganvas import io
+from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
@@ -192,3 +193,91 @@ def test_a_method_takes_the_preset_of_its_name_or_the_one_that_is_given() -> Non
     config = plan("digits", method="ae", preset="vae", device="cpu")[0]
     assert (config.preset, config.method.name) == ("vae", "ae")
     assert np.isclose(config.optimizer.lr_generator, 2e-3)
+
+
+def test_inversion_begins_with_its_own_encoder(runs: dict[str, Run], tmp_path: Path) -> None:
+    """One pass, then a descent: no other encoder is trained, none is written."""
+    model, x = ganvas.load(runs["vae"].path, device="cpu"), held_out(runs["vae"])[:6]
+    first = ganvas.invert(model, x, method="encoder")
+    torch.testing.assert_close(first.points, model.encode(x))
+    found = ganvas.invert(model, x, method="hybrid", steps=20)
+    assert float(found.residual.mean()) < 0.95 * float(first.residual.mean())
+    picture, out = tmp_path / "pictures.npy", tmp_path / "found.npz"
+    np.save(picture, x.permute(0, 2, 3, 1).numpy())
+    where = [
+        str(runs["vae"].path),
+        str(picture),
+        "--out",
+        str(out),
+        "--steps",
+        "2",
+        "--device",
+        "cpu",
+        "--newton",
+        "0",
+    ]
+    assert main(["invert", *where]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.npz", "found.png", "pictures.npy"]
+
+
+def test_commands_of_an_autoencoder(
+    runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`encode` writes what the model draws again; `reconstruct` measures held-out images alone."""
+    run, out = runs["vae"], tmp_path / "z.npz"
+    assert main(["encode", str(run.path), "digits", "--n", "50", "--out", str(out), "--device", "cpu"]) == 0
+    with np.load(out) as found:
+        assert found["z"].shape == found["codes"].shape == (50, 8)
+        assert found["labels"].shape == found["typicality"].shape == (50,)
+        model = ganvas.load(run.path, device="cpu")
+        drawn = model.to_data(model.generator(torch.from_numpy(found["z"])))
+    digits = load_dataset(DataConfig("digits"))
+    assert torch.equal(drawn, model.reconstruct(digits.take(torch.arange(50))[0]))
+    capsys.readouterr()
+    words = [
+        "reconstruct",
+        str(run.path),
+        "digits",
+        "--out",
+        str(tmp_path / "a.png"),
+        "--device",
+        "cpu",
+        "--json",
+        "--quiet",
+    ]
+    assert main(words) == 0
+    figures = io.parse_json(capsys.readouterr().out, "stdout")
+    held = held_out(run)
+    error = float(
+        (model.reconstruct(held).double() - held).square().mean((1, 2, 3)).div(255**2).log10().mean()
+    )
+    assert figures["held_out"]
+    assert (figures["n"], figures["psnr"]) == (180, pytest.approx(-10 * error, abs=1e-6))
+
+
+TOOLS = {
+    "calibrate": ["--critic", "features"],
+    "dissect": ["--concept", "stroke", "--n", "16"],
+    "directions": ["--method", "pca", "--count", "2", "--out", "d.safetensors"],
+    "eval": ["--n", "100", "--metrics", "sliced-wasserstein"],
+    "invert": ["digits", "--n", "1", "--steps", "2", "--newton", "1"],
+    "map": ["--n", "60", "--method", "pca"],
+    "restore": ["digits", "--n", "1", "--steps", "2"],
+    "sample": ["--n", "4", "--truncate", "0.7", "--out", "a.png"],
+    "statistics": ["--n", "100"],
+    "walk": ["--keys", "2", "--frames", "3", "--kind", "geodesic", "--out", "a.png"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return tiny("vae", tmp_path_factory.mktemp("small"), 0.256)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_latent_tool_runs_on_an_autoencoder(
+    small: Run, tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    assert main([tool, str(small.path), *TOOLS[tool], "--device", "cpu", "--quiet"]) == 0
