@@ -32,7 +32,9 @@ def config(method: str, **changes: Any) -> Config:
     return made
 
 
-@pytest.mark.parametrize("name", list(methods))
+@pytest.mark.parametrize(
+    "name", [name for name in methods if name != "latent"]
+)  # it needs an autoencoder: test_latent
 def test_each_method_keeps_the_contract(name: str) -> None:
     check_method(config(name), DATA)
 

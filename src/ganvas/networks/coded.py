@@ -76,6 +76,8 @@ class Mixture(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """z (B, D) -> codes (B, D). Differentiable."""
+        if self.components == 1:
+            return self.means + z @ self.factors[0].t()
         walk = _Walk(self, z)
         for j in range(self.dim):
             middle, width = walk.at(j)
@@ -95,7 +97,7 @@ class Mixture(nn.Module):
             with torch.no_grad():
                 ends = middle + width * z_j
                 low, high = ends.amin(1, keepdim=True), ends.amax(1, keepdim=True)
-                for _ in range(HALVINGS if self.components > 1 else 0):
+                for _ in range(HALVINGS):
                     half = (low + high) / 2
                     below = (tail(half) < target) == lower
                     low, high = torch.where(below, half, low), torch.where(below, high, half)
@@ -109,8 +111,15 @@ class Mixture(nn.Module):
             walk.take(j, x + step - step.detach())
         return walk.codes.to(z.dtype)
 
+    def drawn(self, noise: Tensor, share: Tensor) -> Tensor:
+        """Codes (B, D) of the same distribution for less: a component for each of uniform numbers (B,), a normal in it (B, D)."""
+        chosen = torch.searchsorted(self.weights.cumsum(0)[:-1], share)
+        return self.means[chosen] + (self.factors[chosen] @ noise[:, :, None])[:, :, 0]
+
     def back(self, codes: Tensor) -> Tensor:
         """Codes (B, D) -> the z (B, D) that they come from. Differentiable."""
+        if self.components == 1:
+            return torch.linalg.solve_triangular(self.factors[0], (codes - self.means).t(), upper=False).t()
         walk = _Walk(self, codes)
         found = []
         for j in range(self.dim):
@@ -196,42 +205,24 @@ class Book(nn.Module):
         return codes + (nearest - codes).detach()
 
 
-class Spread(nn.Module):
-    """Numbers of unit spread -> codes: times the spread of the codes, plus their mean. (B, D) -> (B, D)."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mean + self.std * x
-
-    def back(self, codes: Tensor) -> Tensor:
-        """The reverse."""
-        return (codes - self.mean) / self.std
-
-
 class Coded(GeneratorBase):
-    """z -> codes -> sample: a decoder behind what makes its codes. `prior` is normal, whatever the codes are."""
+    """z -> codes -> sample: a decoder behind what makes its codes. `prior` is normal, whatever the codes are.
+
+    With a generator of codes, that takes what the mixture draws, and gives codes whose mean and covariance `scale` restores.
+    """
 
     def __init__(self, decoder: GeneratorBase, codes: Mapping[str, Any]) -> None:
-        given = codes.get("network")
-        maker = None if given is None else build_generator(code_network(given), (decoder.latent_dim,), 0)
-        size = decoder.latent_dim if maker is None else maker.latent_dim
-        super().__init__(decoder.shape, size, 0, decoder.value_range)
+        given, dim = codes.get("network"), decoder.latent_dim
+        super().__init__(decoder.shape, dim, 0, decoder.value_range)
         components = codes.get("components", 0)
-        self.maker = maker
-        self.mixture = Mixture(components, size) if components else None
-        self.scale = None if maker is None else Spread(decoder.latent_dim)
+        self.mixture = Mixture(components, dim) if components else None
+        self.maker = None if given is None else build_generator(code_network(given, dim), (dim,), 0)
+        self.scale = None if given is None else Mixture(1, dim)
         self.book = Book(codes["book"], codes.get("dim", 4)) if codes.get("book") else None
         self.decoder = decoder
 
     def codes(self, z: Tensor) -> Tensor:
-        """z (B, latent_dim) -> what the decoder gets (B, codes)."""
+        """z (B, D) -> what the decoder gets (B, D)."""
         if self.mixture is not None:
             z = self.mixture(z)
         if self.maker is not None and self.scale is not None:
@@ -239,7 +230,7 @@ class Coded(GeneratorBase):
         return z
 
     def back(self, codes: Tensor) -> Tensor:
-        """Codes (B, D) -> their z (B, latent_dim).
+        """Codes (B, D) -> their z (B, D).
 
         Raises `GanvasError` where a generator makes the codes: it has no reverse.
         """
@@ -256,8 +247,8 @@ class Coded(GeneratorBase):
         return drawn
 
 
-def code_network(given: Any) -> NetworkConfig:
-    """The network of a generator of codes, from JSON values."""
+def code_network(given: Any, dim: int) -> NetworkConfig:
+    """The network of a generator of codes of `dim` numbers, from JSON values."""
     made = (
         given
         if isinstance(given, NetworkConfig)
@@ -265,6 +256,8 @@ def code_network(given: Any) -> NetworkConfig:
     )
     if made.codes or made.conditional or made.categorical:
         raise GanvasError("network.codes.network is a plain generator: without codes, labels and categories.")
+    if made.latent_dim != dim:
+        raise GanvasError(f"network.codes.network takes {made.latent_dim} numbers, the decoder {dim}.")
     return made
 
 
@@ -286,8 +279,6 @@ def coded(decoder: GeneratorBase, config: NetworkConfig) -> GeneratorBase:
         raise GanvasError(
             f"network.codes.dim is {codes.get('dim', 4)}: the {config.latent_dim} numbers of a code are not whole groups."
         )
-    if codes.get("network") is not None and codes.get("components"):
-        raise GanvasError("network.codes has components or a network, not both.")
     return Coded(decoder, codes)
 
 

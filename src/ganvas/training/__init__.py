@@ -23,6 +23,7 @@ from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
 from ganvas.training import ae as ae
 from ganvas.training import gan as gan
+from ganvas.training import latent as latent
 from ganvas.training import state
 from ganvas.training import vae as vae
 from ganvas.training.display import Display, open_display

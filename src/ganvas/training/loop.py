@@ -146,9 +146,10 @@ class Loop:
         """The samples of each of the method's streams, from where the training is."""
         t, names = self.config.training, self.method.streams
         by_label = self.config.network.conditional and self.dataset.num_classes > 0
+        taken = self.method.takes(self.trained_on)
         return {
             name: iter(Batches(each, t.batch, t.seed, self.device, self.engine.images, by_label=by_label))
-            for name, each in zip(names, streams_of(self.trained_on, len(names)), strict=True)
+            for name, each in zip(names, streams_of(taken, len(names)), strict=True)
         }
 
     def _next_batch(self, stream: str) -> Batch:

@@ -69,6 +69,9 @@ class Method(abc.ABC):
     streams: ClassVar[tuple[str, ...]] = ("data",)
     """Where batches come from. With several, stream i holds the samples of label i (`ganvas train FOLDER FOLDER`)."""
 
+    frozen: ClassVar[tuple[str, ...]] = ()
+    """Those of its networks that stay as they are."""
+
     takes_recipes: ClassVar[bool] = False
     """Whether `--network` brings the loss, penalties and rates that suit the family in a game of generator and critic."""
 
@@ -77,8 +80,9 @@ class Method(abc.ABC):
     optimizers: dict[str, torch.optim.Optimizer]
     """By name; made by `Engine.optimizer`."""
 
-    def __init__(self, engine: Engine, spec: DataSpec) -> None:
-        self.engine, self.spec, self.config = engine, spec, engine.config
+    def __init__(self, engine: Engine, spec: DataSpec, config: Config | None = None) -> None:
+        """`config`: another one than the run's, for a method inside of one."""
+        self.engine, self.spec, self.config = engine, spec, config or engine.config
         self.networks, self.optimizers = {}, {}
 
     @classmethod
@@ -123,6 +127,10 @@ class Method(abc.ABC):
     def probe(self) -> Probe | None:
         """What the monitor measures; None: nothing to watch."""
         return None
+
+    def takes(self, data: Dataset) -> Dataset:
+        """What batches are drawn from: the data, or what is made of them once, before the first step."""
+        return data
 
     def settle(self, data: Dataset) -> None:
         """Called before a snapshot is written, by the process that writes: what `exports` has to know of the data."""

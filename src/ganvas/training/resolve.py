@@ -28,6 +28,7 @@ from ganvas.losses import augmentations
 from ganvas.networks import families
 from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
+from ganvas.training.latent import in_latent
 from ganvas.training.method import DataSpec, methods
 
 DIFFAUGMENT = ("colour", "translation", "cutout")
@@ -78,12 +79,18 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     where = resolve_device(config.training.device)
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
     config = replace_at(config, "training.device", where.type)
+    if options.in_latent is not None:
+        if config.method.name not in ("gan", "latent"):
+            raise GanvasError(
+                f"--in-latent trains a GAN; method {config.method.name} is none. Omit --method."
+            )
+        config = in_latent(config, options.in_latent, dataset.shape)
     return _check(config, dataset)
 
 
 def _preset(options: TrainOptions, dataset: Dataset) -> str:
     """The preset that was asked for, by its name or by that of a method."""
-    usual = default_preset(dataset.is_images)
+    usual = default_preset(dataset.is_images) if options.in_latent is None else "latent"
     if options.preset is not None or options.method is None:
         return options.preset or usual
     methods.get(options.method)
