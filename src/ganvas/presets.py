@@ -92,6 +92,40 @@ presets.add(
     "variational autoencoder: codes near the normal, drawn from a mixture fitted to them",
 )
 
+presets.add(
+    "vae-gan",
+    replace(
+        AAE,
+        preset="vae-gan",
+        method=MethodConfig("vae-gan"),
+        network=replace(AAE.network, latent_dim=16, codes={"components": 10}),
+        objective=ObjectiveConfig("hinge", penalties=(PenaltyConfig("r1", weight=0.4, interval=8),)),
+    ),
+    "variational autoencoder with a critic of images: sharper reconstructions and samples",
+)
+presets.add(
+    "bigan",
+    replace(
+        SMALL,
+        preset="bigan",
+        method=MethodConfig("bigan"),
+        network=replace(SMALL.network, latent_dim=16, critic={"channels": 32, "minibatch_std": False}),
+        objective=ObjectiveConfig("non-saturating", penalties=(PenaltyConfig("r1", weight=0.4, interval=8),)),
+    ),
+    "a GAN whose encoder is learned with it, by a critic of image and code together",
+)
+presets.add(
+    "vq",
+    replace(
+        AAE,
+        preset="vq",
+        method=MethodConfig("vq"),
+        network=replace(AAE.network, latent_dim=64, codes={"components": 10, "book": 256, "dim": 4}),
+        objective=ObjectiveConfig("non-saturating"),
+    ),
+    "autoencoder with a code book: 16 groups of 4 numbers, each one of 256 vectors",
+)
+
 # The game of `toy` on standardised codes, wider: a step costs a hundredth of one on pixels.
 presets.add(
     "latent",

@@ -20,8 +20,10 @@ from ganvas.networks.coded import Coded
 from ganvas.runs import Run
 from ganvas.training import plan
 from ganvas.training.vae import divergences
+from ganvas.training.vq import Learned
 
 METHODS = ("ae", "vae")
+OTHERS = ("vae-gan", "bigan", "vq")
 TINY = {
     "network.latent_dim": 4, "network.generator.channels": 8, "network.critic.channels": 8, "network.codes.components": 2,
     "training.precision": "fp32", "training.log_kimg": 0.064, "training.snapshot_kimg": 0.256,
@@ -30,8 +32,9 @@ TINY = {
 
 
 def tiny(method: str, out: Path, kimg: float) -> Run:
+    book = {"network.codes.book": 8, "network.codes.dim": 2} if method == "vq" else {}
     return ganvas.train(
-        "digits", method=method, kimg=kimg, batch=32, device="cpu", settings=TINY, out=out, quiet=True, report=False
+        "digits", method=method, kimg=kimg, batch=32, device="cpu", settings={**TINY, **book}, out=out, quiet=True, report=False
     ).run  # fmt: skip
 
 
@@ -94,12 +97,12 @@ def test_a_fitted_mixture_draws_better_samples_than_the_normal(runs: dict[str, R
     assert fitted < 0.6 * normal
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, *OTHERS])
 def test_resumed_equals_left_alone(tmp_path: Path, method: str) -> None:
     whole = tiny(method, tmp_path / "whole", 0.512)
     part = tiny(method, tmp_path / "part", 0.256)
     ganvas.train(resume=part.path, kimg=0.512, quiet=True, report=False)
-    for stem in ("generator", "encoder"):
+    for stem in (path.stem for path in whole.snapshots[-1].iterdir()):
         a, b = (io.load_tensors(run.snapshots[-1] / f"{stem}.safetensors")[0] for run in (whole, part))
         assert a.keys() == b.keys()
         assert all(torch.equal(a[key], b[key]) for key in a), stem
@@ -281,3 +284,97 @@ def test_every_latent_tool_runs_on_an_autoencoder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
     assert main([tool, str(small.path), *TOOLS[tool], "--device", "cpu", "--quiet"]) == 0
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    settings = {
+        **TINY, "network.latent_dim": 16, "network.generator.channels": 16, "network.codes.book": 32, "network.codes.dim": 2,
+        "network.codes.components": 4, "training.snapshot_kimg": 10.0, "training.monitor_kimg": 2.0,
+    }  # fmt: skip
+    return ganvas.train(
+        "digits", method="vq", kimg=8, batch=32, device="cpu", quiet=True, report=False, settings=settings,
+        out=tmp_path_factory.mktemp("vq"),
+    ).run  # fmt: skip
+
+
+def test_codes_of_a_book_are_its_entries(quantised: Run) -> None:
+    model, x = ganvas.load(quantised.path, device="cpu"), held_out(quantised)
+    generator = model.generator
+    assert isinstance(generator, Coded)
+    assert generator.book is not None
+    groups = generator.book(model.codes(x)).unflatten(1, (8, 2))
+    assert (
+        float(torch.cdist(groups.flatten(0, 1).double(), generator.book.vectors.double()).min(1).values.max())
+        < 1e-5
+    )
+    error, mean = (
+        float((x - part.double()).square().mean()) for part in (model.reconstruct(x), x.double().mean(0))
+    )
+    assert error < 0.5 * mean
+    assert generator(torch.randn(2, 16)).shape == (2, 1, 8, 8)
+
+
+def test_dead_entries_begin_anew_where_the_encoder_is() -> None:
+    book = Learned(4, 2)
+    book.vectors.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0], [50.0, 50.0], [60.0, 60.0]]))
+    book.sums.copy_(book.vectors)
+    groups = torch.tensor([[0.0, 0.2], [1.0, 0.8], [1.2, 1.0], [0.2, 0.0]])
+    for _ in range(200):
+        fresh = torch.tensor([[0.0, 0.2], [1.0, 0.8], [1.2, 1.0], [0.2, 0.0]])
+        book.follow(groups, book.numbers(groups.flatten(0)[None])[0], 0.9, fresh)
+    assert float(torch.cdist(groups, book.vectors).min(1).values.max()) < 0.15
+    assert float(book.vectors.abs().max()) < 2
+
+
+def test_a_critic_of_images_makes_reconstructions_sharper(runs: dict[str, Run], tmp_path: Path) -> None:
+    """Differences of neighbouring pixels, over those of the originals: those of a blurred image are smaller."""
+    settings = {**runs["vae"].config.method.options, "weight": 0.5}
+    run = ganvas.train(
+        "digits", method="vae-gan", kimg=10, batch=32, device="cpu", quiet=True, report=False, out=tmp_path,
+        settings={
+            **TINY, "network.latent_dim": 4, "network.generator.channels": 16, "training.snapshot_kimg": 20.0,
+            "training.monitor_kimg": 2.0, "method.options": {**settings, "start_kimg": 1.0},
+        },
+    ).run  # fmt: skip
+    ours = run.stats()[-1]
+    assert {"critic_weight", "loss_generator", "real_logits"} <= ours.keys()
+    plain = ganvas.train(
+        "digits", method="vae", kimg=10, batch=32, device="cpu", quiet=True, report=False, out=tmp_path,
+        settings={
+            **TINY, "network.latent_dim": 4, "network.generator.channels": 16, "training.snapshot_kimg": 20.0,
+            "training.monitor_kimg": 2.0,
+        },
+    ).run  # fmt: skip
+    sharp, blurred = (
+        [line["sharpness"] for line in each.stats() if "sharpness" in line][-1] for each in (run, plain)
+    )
+    assert abs(1 - sharp) < abs(1 - blurred), (sharp, blurred)
+
+
+def test_the_encoder_of_a_bigan_learns_without_a_reconstruction(tmp_path: Path) -> None:
+    """Pairs alone: what it draws again is nearer to the image than what it draws of another image's code."""
+    run = ganvas.train(
+        "digits", method="bigan", kimg=16, batch=32, device="cpu", quiet=True, report=False, out=tmp_path,
+        settings={**TINY, "network.codes": {}, "network.generator.channels": 16, "network.critic.channels": 16,
+                  "training.snapshot_kimg": 20.0, "training.monitor_kimg": 20.0},
+    ).run  # fmt: skip
+    model, x = ganvas.load(run.path, device="cpu"), held_out(run).double()
+    again = model.reconstruct(held_out(run)).double()
+    own, other = ((x - part).square().mean() for part in (again, again.roll(1, 0)))
+    assert own < 0.85 * other
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"method": "vq", "settings": {"network.codes": {}}}, "needs a code book"),
+        ({"method": "vq", "settings": {"method.options": {"decay": 1.0}}}, "must be below 1"),
+        ({"method": "bigan", "penalty": "wgan-gp"}, "Use --penalty r1, r2 or none"),
+        ({"method": "bigan", "settings": {"method.options": {"width": 0}}}, "width is 0; it must be a whole number"),
+        ({"method": "vae-gan", "penalty": "clip"}, "Penalty 'clip' is not for method vae-gan"),
+    ],
+)  # fmt: skip
+def test_what_does_not_suit_the_others_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        plan("digits", device="cpu", **given)

@@ -112,6 +112,16 @@ def test_what_does_not_suit_it_is_refused(autoencoder: Run, given: dict[str, Any
         plan("digits", **{"in_latent": str(autoencoder.path), "device": "cpu", **given})
 
 
+def test_size_and_flags_are_those_of_the_game(autoencoder: Run) -> None:
+    config, _ = plan(
+        "digits", in_latent=str(autoencoder.path), device="cpu", size="m", gamma=0.5, loss="hinge"
+    )
+    assert config.network.codes["network"]["generator"]["hidden"] == [512, 512, 512]
+    assert config.network.generator["channels"] == 16, "the decoder is as it was"
+    assert [p.weight for p in config.objective.penalties] == [0.5, 0.5]
+    assert (config.objective.loss, config.method.name, config.preset) == ("hinge", "latent", "latent")
+
+
 def test_a_model_without_an_encoder_is_no_autoencoder(trained: Run) -> None:
     with pytest.raises(GanvasError, match="has no encoder, so there are no codes to learn"):
         plan("digits", in_latent=str(trained.path), device="cpu")

@@ -3,27 +3,26 @@
 The decoder is a generator like any other: it is sampled, walked and explored. The encoder stands beside it in each snapshot.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas import losses, networks
-from ganvas.config import Config, NetworkConfig
+from ganvas import networks
+from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
-from ganvas.losses.penalties import Batch as PenaltyBatch
 from ganvas.networks import to_prior
 from ganvas.training import ema
-from ganvas.training.autoencoder import EncodingMethod
-from ganvas.training.engine import Engine, cosine
+from ganvas.training.autoencoder import JudgedMethod
+from ganvas.training.engine import Engine
 from ganvas.training.method import DataSpec, methods
 from ganvas.training.monitor import ranked_right
 from ganvas.types import Batch
 
 
-class AutoencoderMethod(EncodingMethod):
+class AutoencoderMethod(JudgedMethod):
     """Encoder and decoder learn to reconstruct, and the encoder to fool a critic that tells its codes from the prior.
 
     The two phases of section 2 are one step down the sum of both losses here, as in algorithm 1 of Tolstikhin et al. 2018: a
@@ -35,46 +34,22 @@ class AutoencoderMethod(EncodingMethod):
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {"hidden": (256, 256), "weight": 0.05, "noise": 0.1}
 
+    judge_name = "code_critic"
+
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
-        config = self.config
-        self.critic = networks.build_critic(
-            code_critic_config(self.options), (self.decoder.latent_dim,), 0, config.training.seed
-        ).to(engine.device)
-        self.loss = losses.losses.get(config.objective.loss)
-        self.penalties = [(losses.penalties.get(p.name), p) for p in config.objective.penalties]
-        self.networks["code_critic"] = self.critic
         self.weight, self.noise = self.options["weight"], self.options["noise"]
-        self.optimizers["optimizer_critic"] = engine.optimizer(self.critic, config.optimizer.lr_critic)
 
-    @classmethod
-    def check(cls, config: Config, spec: DataSpec) -> None:
-        """A loss and penalties by name, too."""
-        super().check(config, spec)
-        losses.losses.get(config.objective.loss)
-        for penalty in config.objective.penalties:
-            if losses.penalties.get(penalty.name).loss is None:
-                raise GanvasError(
-                    f"Penalty {penalty.name!r} is not for method {config.method.name}. Use --penalty r1 or none."
-                )
+    def build_judge(self) -> nn.Module:
+        """The dense critic of codes."""
+        config, size = code_critic_config(self.options), self.decoder.latent_dim
+        return networks.build_critic(config, (size,), 0, self.config.training.seed).to(self.engine.device)
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any], name: str) -> None:
         """Widths of the critic of codes, too."""
         super().check_options(options, name)
         code_critic_config({**cls.OPTIONS, **options})
-
-    def prepare(self, progress: float) -> None:
-        """The averaging, and the weights of the penalties."""
-        super().prepare(progress)
-        self.weights = [
-            self.engine.set_knob(f"penalty {i}", cosine(p.weight, p.weight_end, progress))
-            for i, (_, p) in enumerate(self.penalties)
-        ]
-
-    def kind(self) -> Hashable:
-        """Which penalties are due."""
-        return tuple(self.engine.steps % p.interval == 0 for _, p in self.penalties)
 
     def play(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
         """Judge the codes; then reconstruct and fool the judge."""
@@ -84,7 +59,7 @@ class AutoencoderMethod(EncodingMethod):
         with e.autocast():
             codes = self.encode(self.live, x).codes + self.noise * noise
             reconstruction = F.mse_loss(self.decode(codes), x)
-        loss_critic, real_logits, fake_logits, penalty = self._critic_step(z, codes.detach())
+        judged = self.critic_step(z, codes)
         self.critic.requires_grad_(False)
         with e.autocast():
             logits = self.critic(codes).float()
@@ -93,31 +68,7 @@ class AutoencoderMethod(EncodingMethod):
         e.update(self.optimizers["optimizer_autoencoder"], reconstruction + self.weight * loss_encoder)
         self.critic.requires_grad_(True)
         ema.update(self.average, self.live, self.ema_weight)
-        return {
-            "loss_reconstruction": reconstruction,
-            "loss_encoder": loss_encoder,
-            "loss_critic": loss_critic,
-            "real_logits": real_logits,
-            "fake_logits": fake_logits,
-            "penalty": penalty,
-        }
-
-    def _critic_step(self, z: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        real, fake = (each.clone().requires_grad_(True) for each in (z, codes))
-        with self.engine.autocast():
-            on_real, on_fake = self.critic(real).float(), self.critic(fake).float()
-            loss = self.loss.critic(on_real, on_fake)
-            penalty = torch.zeros((), device=self.engine.device)
-            seen = PenaltyBatch(self.critic, real, fake, on_real, on_fake, None, self.engine.uniform(1))
-            for (function, p), weight in zip(self.penalties, self.weights, strict=True):
-                if function.loss is not None and self.engine.steps % p.interval == 0:
-                    penalty = penalty + weight * p.interval * function.loss(seen)
-        self.engine.update(self.optimizers["optimizer_critic"], loss + penalty)
-        return loss.detach(), on_real.detach().mean(), on_fake.detach().mean(), penalty.detach()
-
-    def exports(self) -> Mapping[str, nn.Module]:
-        """The critic of codes, too."""
-        return {**super().exports(), "code_critic": self.critic}
+        return {"loss_reconstruction": reconstruction, "loss_encoder": loss_encoder, **judged}
 
     def signals(self, held: Tensor) -> dict[str, float]:
         """`code_accuracy` too, the share of pairs of a latent and a code that the critic ranks right, and `code_distance`: the

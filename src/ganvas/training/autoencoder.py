@@ -6,18 +6,19 @@ A method of its own (`ae`, `vae`, ...) adds the loss. The decoder is a generator
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ganvas import networks
+from ganvas import losses, networks
 from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.losses.penalties import Batch as PenaltyBatch
 from ganvas.networks import GeneratorBase
 from ganvas.networks.coded import Coded, encoder_network
 from ganvas.registry import did_you_mean
@@ -124,7 +125,7 @@ class EncodingMethod(Method):
                 raise GanvasError(
                     f"Unknown option {key!r} of method {name}.{did_you_mean(key, list(cls.OPTIONS))} Known: {known}."
                 )
-            if isinstance(cls.OPTIONS[key], int | float) and not (
+            if isinstance(cls.OPTIONS[key], float) and not (
                 type(value) in (int, float) and 0 <= value < math.inf
             ):
                 raise GanvasError(f"method.options.{key} is {value!r}; it must be a number of at least 0.")
@@ -225,3 +226,75 @@ class EncodingMethod(Method):
             blur = [float(sum(x.diff(dim=axis).square().mean() for axis in (2, 3))) for x in (drawn, held)]
             found["sharpness"] = math.sqrt(blur[0] / max(blur[1], 1e-12))
         return found
+
+
+class JudgedMethod(EncodingMethod):
+    """One that a critic teaches, too, by the loss and the penalties of the config."""
+
+    judge_name: ClassVar[str] = "critic"
+    """What the critic's file is called."""
+
+    def __init__(self, engine: Engine, spec: DataSpec) -> None:
+        super().__init__(engine, spec)
+        self.critic = self.build_judge()
+        self.loss = losses.losses.get(self.config.objective.loss)
+        self.penalties = [(losses.penalties.get(p.name), p) for p in self.config.objective.penalties]
+        self.networks[self.judge_name] = self.critic
+        self.optimizers["optimizer_critic"] = engine.optimizer(self.critic, self.config.optimizer.lr_critic)
+
+    @abstractmethod
+    def build_judge(self) -> nn.Module:
+        """The critic, with fresh weights, on the run's device."""
+
+    @classmethod
+    def check(cls, config: Config, spec: DataSpec) -> None:
+        """A loss and penalties by name, too."""
+        super().check(config, spec)
+        losses.losses.get(config.objective.loss)
+        for penalty in config.objective.penalties:
+            if losses.penalties.get(penalty.name).loss is None:
+                raise GanvasError(
+                    f"Penalty {penalty.name!r} is not for method {config.method.name}. Use --penalty r1 or none."
+                )
+
+    def prepare(self, progress: float) -> None:
+        """The averaging, and the weights of the penalties."""
+        super().prepare(progress)
+        self.weights = [
+            self.engine.set_knob(f"penalty {i}", cosine(p.weight, p.weight_end, progress))
+            for i, (_, p) in enumerate(self.penalties)
+        ]
+
+    def kind(self) -> Hashable:
+        """Which penalties are due."""
+        return tuple(self.engine.steps % p.interval == 0 for _, p in self.penalties)
+
+    def critic_step(
+        self, real: Tensor, fake: Tensor, judge: Callable[[Tensor, str], Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """One update of the critic on what is real and what is not, (B, ...) both, and its figures.
+
+        `judge` gives the logits of a batch and hears whether it is the real one or the fake one, for a critic that sees more.
+        """
+        real, fake = (each.detach().clone().requires_grad_(True) for each in (real, fake))
+        judge = judge or (lambda x, which: self.critic(x).float())
+        with self.engine.autocast():
+            on_real, on_fake = judge(real, "real"), judge(fake, "fake")
+            loss = self.loss.critic(on_real, on_fake)
+            penalty = torch.zeros((), device=self.engine.device)
+            mix = self.engine.uniform(*[1] * (real.dim() - 1))
+            seen = PenaltyBatch(self.critic, real, fake, on_real, on_fake, None, mix)
+            for (function, p), weight in zip(self.penalties, self.weights, strict=True):
+                if function.loss is not None and self.engine.steps % p.interval == 0:
+                    penalty = penalty + weight * p.interval * function.loss(seen)
+        self.engine.update(self.optimizers["optimizer_critic"], loss + penalty)
+        return {
+            "loss_critic": loss.detach(),
+            "real_logits": on_real.detach().mean(),
+            "fake_logits": on_fake.detach().mean(),
+            "penalty": penalty.detach(),
+        }
+
+    def exports(self) -> Mapping[str, nn.Module]:
+        """The critic, too."""
+        return {**super().exports(), self.judge_name: self.critic}
