@@ -40,7 +40,8 @@ def test_presets_train(name: str, pictures: Path, tmp_path: Path, autoencoder: s
     critic_steps = presets.get(name).objective.critic_steps
     result = ganvas.train(
         data, preset=name, size="xs", out=tmp_path, quiet=True, report=False, batch=8, kimg=0.016 * critic_steps,
-        device="cpu", in_latent=autoencoder if name == "latent" else None, conditional=name in ("sagan", "r3-paper"), settings=narrow if name == "r3-paper" else None,
+        device="cpu", in_latent=autoencoder if name == "latent" else None,
+        conditional=name in ("sagan", "r3-paper"), settings=narrow if name == "r3-paper" else None,
     )  # fmt: skip
     assert result.stopped == "budget"
     stats = result.run.stats()

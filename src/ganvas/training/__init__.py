@@ -168,9 +168,11 @@ def describe(config: Config, dataset: Dataset) -> str:
     where = "in memory" if dataset.resident else "streamed"
     budgets = ((t.kimg, "kimg"), (t.minutes, "minute" if t.minutes == 1 else "minutes"))
     budget = " or ".join(f"{round(amount, 2) or amount:g} {unit}" for amount, unit in budgets if amount)
+    judged = methods.get(config.method.name).judged
+    learns = f"{config.objective.loss} loss" if judged else f"method {config.method.name}"
     return (
         f"{dataset.name}: {kept:,} samples of {shape} {where}, {held:,} held out. "
-        f"{config.network.name}, {config.objective.loss} loss, batch {t.batch}, {t.precision} on {t.device}, {budget}."
+        f"{config.network.name}, {learns}, batch {t.batch}, {t.precision} on {t.device}, {budget}."
     )
 
 

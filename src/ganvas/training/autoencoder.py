@@ -50,6 +50,7 @@ class EncodingMethod(Method):
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {}
     """Numbers of at least 0 of `method.options`, with their defaults."""
+    judged = False
     spread: ClassVar[bool] = False
     """Whether the encoder gives a log variance beside each code."""
     normal: ClassVar[bool] = True
@@ -231,6 +232,7 @@ class EncodingMethod(Method):
 class JudgedMethod(EncodingMethod):
     """One that a critic teaches, too, by the loss and the penalties of the config."""
 
+    judged = True
     judge_name: ClassVar[str] = "critic"
     """What the critic's file is called."""
 

@@ -69,6 +69,9 @@ class Method(abc.ABC):
     streams: ClassVar[tuple[str, ...]] = ("data",)
     """Where batches come from. With several, stream i holds the samples of label i (`ganvas train FOLDER FOLDER`)."""
 
+    judged: ClassVar[bool] = True
+    """Whether there is a critic, and so a loss of the config."""
+
     frozen: ClassVar[tuple[str, ...]] = ()
     """Those of its networks that stay as they are."""
 

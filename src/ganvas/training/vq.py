@@ -20,9 +20,6 @@ from ganvas.training.engine import Engine
 from ganvas.training.method import DataSpec, methods
 from ganvas.types import Batch
 
-DEAD = 0.03
-"""Share of its fair part of the groups below which an entry begins anew, where the encoder is."""
-
 
 class Learned(Book):
     """A book with what its averages need: how often each entry is used, and the sum of what it stands for."""
@@ -36,25 +33,31 @@ class Learned(Book):
         self.register_buffer("sums", self.vectors.clone())
 
     @torch.no_grad()
-    def follow(self, groups: Tensor, chosen: Tensor, decay: float, fresh: Tensor) -> None:
-        """Move to groups (N, dim) that were given the entries `chosen` (N,); dead entries go to `fresh` (entries, dim)."""
+    def follow(
+        self, groups: Tensor, chosen: Tensor, decay: float, fresh: Tensor, revive: float = 0.03
+    ) -> None:
+        """Move to groups (N, dim) that were given the entries `chosen` (N,).
+
+        Entries that get less than a share `revive` of what is fair go to `fresh` (entries, dim).
+        """
         hot = F.one_hot(chosen, len(self.vectors)).to(groups.dtype)
         self.counts.lerp_(hot.sum(0), 1 - decay)
         self.sums.lerp_(hot.t() @ groups, 1 - decay)
         fair = len(groups) / len(self.vectors)
-        dead = self.counts < DEAD * fair
+        dead = self.counts < revive * fair
         self.counts.copy_(torch.where(dead, fair, self.counts))
         self.sums.copy_(torch.where(dead[:, None], fair * fresh, self.sums))
-        self.vectors.copy_(self.sums / self.counts[:, None])
+        self.vectors.copy_(self.sums / self.counts[:, None].clamp(min=1e-6))
 
 
 class VectorQuantised(EncodingMethod):
     """Mean squared error through the book, and the encoder held to it.
 
-    Options: `commitment`, the weight of that (their beta, 0.25); `decay` of the book's averages in each step.
+    Options: `commitment`, the weight of that (their beta, 0.25); `decay` of the book's averages in each step; `revive`, the share
+    of its fair part of the groups below which an entry begins anew, where the encoder is (0: as published).
     """
 
-    OPTIONS: ClassVar[Mapping[str, Any]] = {"commitment": 0.25, "decay": 0.98}
+    OPTIONS: ClassVar[Mapping[str, Any]] = {"commitment": 0.25, "decay": 0.98, "revive": 0.03}
     normal = False
 
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
@@ -98,7 +101,7 @@ class VectorQuantised(EncodingMethod):
         # The same on every process: numbers of the whole batch pick where dead entries go.
         picked = torch.rand(entries, generator=e.random, device=e.device)
         fresh = groups[(picked * len(groups)).long()]
-        self.book.follow(groups, chosen.flatten(), self.options["decay"], fresh)
+        self.book.follow(groups, chosen.flatten(), self.options["decay"], fresh, self.options["revive"])
         ema.update(self.average, self.live, self.ema_weight)
         shares = self.book.counts / self.book.counts.sum()
         used = (-(shares * shares.clamp(min=1e-12).log()).sum()).exp() / entries
