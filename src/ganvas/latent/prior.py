@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from ganvas import arrays
-from ganvas.errors import GanvasError
 from ganvas.model import Model
-from ganvas.networks.coded import bare, coded
+from ganvas.networks.coded import Coded, bare
 
 
 @torch.no_grad()
@@ -16,26 +15,23 @@ def fit_prior(model: Model, samples: Tensor, components: int = 10, seed: int = 0
     """The same encoder and decoder, drawn from a mixture of so many normals that is fitted to the codes of samples (n, ...).
 
     0: from the standard normal, as the decoder takes it. Of a posterior the codes are its means. Raises `GanvasError` for a model
-    without an encoder, and one whose architecture is not known.
+    without an encoder.
     """
     known, components = model.info.architecture, arrays.count(components, "components", 0)
-    if known is None:
-        raise GanvasError(
-            f"The architecture of {model.info.name} is not known: its prior cannot be kept with it."
-        )
-    codes = {name: each for name, each in known.codes.items() if name in ("book", "dim")}
+    before = {} if known is None else known.codes
+    codes = {name: each for name, each in before.items() if name in ("book", "dim")}
     codes |= {"components": components} if components else {}
-    decoder, found = bare(model.generator), replace(known, codes=codes)
-    generator = coded(decoder, found).to(model.device).eval().requires_grad_(False) if codes else decoder
-    book = getattr(model.generator, "book", None)
-    if codes.get("book"):
-        generator.book = book
-    if components:
-        generator.mixture.fit(model.codes(samples), seed)
-    training = model.info.training
-    info = replace(
-        model.info,
-        architecture=found,
-        training=None if training is None else replace(training, network=found),
-    )
+    generator = bare(model.generator)
+    if codes:
+        whole = Coded(generator, codes).to(model.device).eval().requires_grad_(False)
+        if isinstance(model.generator, Coded):
+            whole.book = model.generator.book
+        if whole.mixture is not None:
+            whole.mixture.fit(model.codes(samples), seed)
+        generator = whole
+    info = replace(model.info, latent_dim=generator.latent_dim)
+    if known is not None:
+        found = replace(known, codes=codes)
+        training = None if info.training is None else replace(info.training, network=found)
+        info = replace(info, architecture=found, training=training)
     return replace(model, generator=generator, info=info, path=None)
