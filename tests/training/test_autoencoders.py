@@ -1,5 +1,6 @@
 """Autoencoders on digits: they reconstruct what they have not seen, resume to the bit, and are models like any other."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -378,3 +379,16 @@ def test_the_encoder_of_a_bigan_learns_without_a_reconstruction(tmp_path: Path) 
 def test_what_does_not_suit_the_others_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(GanvasError, match=said):
         plan("digits", device="cpu", **given)
+
+
+def test_the_page_on_reducing_the_dimension_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example in Python, a little shorter."""
+    page = (Path(__file__).parents[2] / "docs" / "autoencoders.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(code.replace("kimg=2", "kimg=0.064"), scope)
+    assert scope["z"].shape == (500, 16)
+    assert scope["again"].shape == scope["digits"].shape == (500, 1, 8, 8)
+    assert scope["plain"].generator.mixture.components == 1
+    assert scope["found"].points.shape == (4, 16)
