@@ -1,7 +1,7 @@
 """`ganvas encode`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -51,7 +51,8 @@ def run(
     }
     found |= {} if labels is None else {"labels": labels}
     buffer = memory.BytesIO()
-    np.savez_compressed(buffer, **{name: each.cpu().numpy() for name, each in found.items()})
+    held: dict[str, Any] = {name: each.cpu().numpy() for name, each in found.items()}
+    np.savez_compressed(buffer, **held)
     io.write_bytes(out, buffer.getvalue())
     typicality = float(found["typicality"].mean())
     if json:

@@ -106,7 +106,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     def blurred(x: Tensor) -> Tensor:
         flat = x.flatten(0, 1)[:, None]
         once = F.conv2d(flat, bell[None, None, None])
-        return F.conv2d(once, bell[None, None, :, None]).unflatten(0, x.shape[:2])
+        twice: Tensor = F.conv2d(once, bell[None, None, :, None])
+        return twice.unflatten(0, x.shape[:2])
 
     x, y = a.double() / 255, b.double() / 255
     mean_x, mean_y = blurred(x), blurred(y)
@@ -116,7 +117,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     found = (
         (2 * mean_x * mean_y + c1) * (2 * shared + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
     )
-    return found.flatten(1).mean(1)
+    similar: Tensor = found.flatten(1).mean(1)
+    return similar
 
 
 def effective_rank(codes: Tensor) -> float:

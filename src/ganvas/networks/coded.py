@@ -114,12 +114,16 @@ class Mixture(nn.Module):
     def drawn(self, noise: Tensor, share: Tensor) -> Tensor:
         """Codes (B, D) of the same distribution for less: a component for each of uniform numbers (B,), a normal in it (B, D)."""
         chosen = torch.searchsorted(self.weights.cumsum(0)[:-1], share)
-        return self.means[chosen] + (self.factors[chosen] @ noise[:, :, None])[:, :, 0]
+        moved: Tensor = (self.factors[chosen] @ noise[:, :, None])[:, :, 0]
+        return self.means[chosen] + moved
 
     def back(self, codes: Tensor) -> Tensor:
         """Codes (B, D) -> the z (B, D) that they come from. Differentiable."""
         if self.components == 1:
-            return torch.linalg.solve_triangular(self.factors[0], (codes - self.means).t(), upper=False).t()
+            solved: Tensor = torch.linalg.solve_triangular(
+                self.factors[0], (codes - self.means).t(), upper=False
+            )
+            return solved.t()
         walk = _Walk(self, codes)
         found = []
         for j in range(self.dim):
@@ -197,7 +201,8 @@ class Book(nn.Module):
         """Codes (B, D) -> which entries are nearest (B, D / dim)."""
         groups = codes.unflatten(1, (-1, self.vectors.shape[1]))
         lengths = self.vectors.square().sum(1)
-        return (lengths - 2 * groups @ self.vectors.t()).argmin(2)
+        nearest: Tensor = (lengths - 2 * groups @ self.vectors.t()).argmin(2)
+        return nearest
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (B, D) -> the nearest entries (B, D); gradients pass as if nothing had been done."""

@@ -75,7 +75,9 @@ class MlpGenerator(GeneratorBase):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         drawn: Tensor = self.layers(self.with_labels(z, labels))
-        return (drawn + z if self.residual else drawn).unflatten(1, self.shape)
+        if self.residual:
+            drawn = drawn + z
+        return drawn.unflatten(1, self.shape)
 
 
 class MlpCritic(CriticBase):
