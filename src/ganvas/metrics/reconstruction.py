@@ -106,8 +106,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     def blurred(x: Tensor) -> Tensor:
         flat = x.flatten(0, 1)[:, None]
         once = F.conv2d(flat, bell[None, None, None])
-        twice: Tensor = F.conv2d(once, bell[None, None, :, None])
-        return twice.unflatten(0, x.shape[:2])
+        twice: Tensor = F.conv2d(once, bell[None, None, :, None]).unflatten(0, x.shape[:2])
+        return twice
 
     x, y = a.double() / 255, b.double() / 255
     mean_x, mean_y = blurred(x), blurred(y)

@@ -77,7 +77,8 @@ class MlpGenerator(GeneratorBase):
         drawn: Tensor = self.layers(self.with_labels(z, labels))
         if self.residual:
             drawn = drawn + z
-        return drawn.unflatten(1, self.shape)
+        shaped: Tensor = drawn.unflatten(1, self.shape)
+        return shaped
 
 
 class MlpCritic(CriticBase):
