@@ -22,6 +22,7 @@ from ganvas.runs import Run
 from ganvas.training import plan
 from ganvas.training.vae import divergences
 from ganvas.training.vq import Learned
+from ganvas.web.renderer import Renderer
 
 METHODS = ("ae", "vae")
 OTHERS = ("vae-gan", "bigan", "vq")
@@ -229,7 +230,24 @@ def test_commands_of_an_autoencoder(
 ) -> None:
     """`encode` writes what the model draws again; `reconstruct` measures held-out images alone."""
     run, out = runs["vae"], tmp_path / "z.npz"
-    assert main(["encode", str(run.path), "digits", "--n", "50", "--out", str(out), "--device", "cpu"]) == 0
+    words = [
+        "encode",
+        str(run.path),
+        "digits",
+        "--n",
+        "50",
+        "--fit",
+        "1",
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
+    assert main(words) == 0
+    fitted = ganvas.load(tmp_path / "z.safetensors", device="cpu").generator
+    assert isinstance(fitted, Coded)
+    assert fitted.mixture is not None
+    assert fitted.mixture.components == 1
     with np.load(out) as found:
         assert found["z"].shape == found["codes"].shape == (50, 8)
         assert found["labels"].shape == found["typicality"].shape == (50,)
@@ -392,3 +410,9 @@ def test_the_page_on_reducing_the_dimension_is_right(tmp_path: Path, monkeypatch
     assert scope["again"].shape == scope["digits"].shape == (500, 1, 8, 8)
     assert scope["plain"].generator.mixture.components == 1
     assert scope["found"].points.shape == (4, 16)
+
+
+def test_the_explorer_finds_a_picture_by_the_encoder(small: Run) -> None:
+    model = ganvas.load(small.path, device="cpu")
+    image = model.sample(1, seed=5)[0]
+    assert Renderer(model).inverted(image)[1] < 0.1
