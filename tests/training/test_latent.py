@@ -30,7 +30,7 @@ def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "training.precision": "fp32",
     }  # fmt: skip
     return ganvas.train(
-        "digits", method="ae", kimg=16, batch=32, device="cpu", settings=settings, quiet=True, report=False,
+        "digits", method="ae", kimg=9, batch=32, device="cpu", settings=settings, quiet=True, report=False,
         out=tmp_path_factory.mktemp("ae"),
     ).run  # fmt: skip
 
@@ -44,7 +44,7 @@ def game(autoencoder: Run | Path, out: Path, kimg: float, **settings: Any) -> Ru
 
 @pytest.fixture(scope="module")
 def trained(autoencoder: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return game(autoencoder, tmp_path_factory.mktemp("game"), 60, **{"training.snapshot_kimg": 100.0})
+    return game(autoencoder, tmp_path_factory.mktemp("game"), 30, **{"training.snapshot_kimg": 100.0})
 
 
 def test_its_samples_decode_to_pictures_that_are_nearer_to_the_data_than_those_of_a_normal(
@@ -85,7 +85,7 @@ def test_it_goes_on_to_the_same_weights_without_the_autoencoders_file(
 def test_another_autoencoder_in_its_place_is_noticed(autoencoder: Run, tmp_path: Path) -> None:
     shutil.copytree(autoencoder.path, tmp_path / "coder")
     run = game(tmp_path / "coder", tmp_path, 0.64)
-    (snapshot,) = (tmp_path / "coder" / "snapshots").glob("000016")
+    (snapshot,) = (tmp_path / "coder" / "snapshots").glob("000009")
     for stem in ("generator", "encoder"):
         shutil.copy(tmp_path / "coder" / "snapshots" / "000000" / f"{stem}.safetensors", snapshot)
     with pytest.raises(GanvasError, match="holds another autoencoder than this run began with"):
