@@ -75,7 +75,8 @@ presets.add(
         AAE,
         preset="ae",
         method=MethodConfig("ae"),
-        network=replace(AAE.network, latent_dim=16, codes={"components": 10}),
+        # Frechet distance of reconstructions of Fashion-MNIST, one seed: 3.4 of 16 numbers after 198 kimg, 2.5 of 32 after 96.
+        network=replace(AAE.network, latent_dim=32, codes={"components": 10}),
         objective=ObjectiveConfig("non-saturating"),
     ),
     "plain autoencoder: reduces the dimension, reconstructs, and draws from a mixture fitted to its codes",
