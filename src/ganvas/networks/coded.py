@@ -76,8 +76,9 @@ class Mixture(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """z (B, D) -> codes (B, D). Differentiable."""
-        if self.components == 1:
-            return self.means + z @ self.factors[0].t()
+        # On the meta device shapes alone matter: a file is looked at before it is opened.
+        if self.components == 1 or z.is_meta:
+            return self.means[:1] + z @ self.factors[0].t()
         walk = _Walk(self, z)
         for j in range(self.dim):
             middle, width = walk.at(j)
