@@ -32,7 +32,7 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
-        **VariationalAutoencoder.OPTIONS, "weight": 0.5, "features": 0.5, "start_kimg": 4.0,
+        **VariationalAutoencoder.OPTIONS, "weight": 0.25, "features": 0.25, "start_kimg": 4.0,
     }  # fmt: skip
 
     def build_judge(self) -> nn.Module:
@@ -57,33 +57,40 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
         with e.autocast():
             fake = torch.cat([drawn[:half], self.decode_some(z)])
         judged = self.critic_step(x, fake)
+        # Gradients at the images come first: two passes back through the critic give both the weight and the step.
         self.critic.requires_grad_(False)
         judge: Any = self.critic
+        seen = fake.detach().requires_grad_(True)
         with e.autocast():
-            on_fake, on_drawn = judge.answer(fake).float(), judge.answer(drawn).float()
+            on_fake = judge.answer(seen).float()
             with torch.no_grad():
                 on_real = judge.answer(x).float()
             verdict = self.loss.generator(on_real.logits, on_fake.logits)
-        unlike = F.mse_loss(on_drawn.features, on_real.features)
+        unlike = F.mse_loss(on_fake.features[:half], on_real.features[:half])
         likeness = (unlike + 1e-8).log() / 2
-        wanted = loss + self.heard * self.options["features"] * likeness
+        (alike,) = torch.autograd.grad(likeness, seen, retain_graph=True)
+        (push,) = torch.autograd.grad(verdict, seen)
+        pull = self.heard * self.options["features"] * alike
         last = last_layer(self.decoder)
-        pull, push = (
-            torch.autograd.grad(each, last, retain_graph=True)[0].float().norm() for each in (wanted, verdict)
-        )
-        adaptive = (pull / (push + DELTA)).clamp(max=MOST).detach()
-        e.update(
-            self.optimizers["optimizer_autoencoder"],
-            wanted + self.heard * self.options["weight"] * adaptive * verdict,
-        )
+        wanted = _at(loss, last) + _at(fake, last, pull)
+        adaptive = (wanted.norm() / (_at(fake, last, push).norm() + DELTA)).clamp(max=MOST)
+        slope = (pull + self.heard * self.options["weight"] * adaptive * push).detach()
+        e.update(self.optimizers["optimizer_autoencoder"], loss + (fake * slope).sum())
         self.critic.requires_grad_(True)
         ema.update(self.average, self.live, self.ema_weight)
-        return {**figures, "loss_generator": verdict, "critic_weight": adaptive, **judged}
+        verdict = verdict.detach()
+        return {**figures, "loss_generator": verdict, "critic_weight": adaptive.detach(), **judged}
 
     def decode_some(self, codes: Tensor) -> Tensor:
         """A part of a batch, without the random inputs of a whole one."""
         drawn: Tensor = self.decoder(codes, None)
         return drawn.float()
+
+
+def _at(found: Tensor, layer: nn.Parameter, slope: Tensor | None = None) -> Tensor:
+    """Gradient of a loss, or of what has such a `slope`, at the weights of one layer."""
+    (gradient,) = torch.autograd.grad(found, layer, slope, retain_graph=True)
+    return gradient.float()
 
 
 def last_layer(network: nn.Module) -> nn.Parameter:
