@@ -59,6 +59,10 @@ class NetworkConfig:
     """Keyword arguments of the family's critic."""
     critic_name: str = ""
     """Take the critic from another family; empty: from the same one."""
+    codes: Options = field(default_factory=dict)
+    """What stands between z and a decoder: `components` of a mixture that is fitted to the codes of the data; `book` and `dim`,
+    a code book; `network`, a generator of codes.
+    """
 
 
 @dataclass(frozen=True)

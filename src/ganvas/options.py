@@ -38,6 +38,15 @@ class TrainOptions:
     preset: str | None = option(
         None, "From `ganvas list presets`. Default: small for images, toy for points.", "preset"
     )
+    method: str | None = option(
+        None,
+        "How: one of `ganvas list methods`, with the preset of its name unless another is given.",
+        "method.name",
+    )
+    in_latent: str | None = option(
+        None,
+        "Train in the latent space of this autoencoder, a run, snapshot or file: samples decode to pictures.",
+    )
     size: Literal["xs", "s", "m", "l"] | None = option(
         None, "Width of the networks: half (xs), as in the preset (s), double (m) or four times (l)."
     )

@@ -45,6 +45,8 @@ LINES: dict[str, list[str]] = {
     "directions": ["{run}", "--method", "random", "--count", "2", "--out", "d.safetensors"],
     "edit": ["{run}", "--direction", "{directions}", "--n", "2"],
     "invert": ["{run}", *SEARCH, "--method", "optimise", "--newton", "0"],
+    "encode": ["{autoencoder}", "{pictures}"],
+    "reconstruct": ["{autoencoder}", "digits", "--n", "20", "--extractor", "raw"],
     "restore": ["{run}", *SEARCH],
     "map": ["{run}", "--n", "60", "--method", "pca"],
     "dissect": ["fashion", "--n", "16", "--concept", "stroke"],
@@ -67,9 +69,14 @@ def place(trained: Result, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     io.write_json(
         place / "recipe.json", to_json(Recipe("fashion", ganvas.load("fashion", device="cpu").hash))
     )
+    ganvas.train(
+        "digits", method="vae", kimg=0.032, batch=16, device="cpu", out=place, name="vae", quiet=True, report=False,
+        settings=TINY,
+    )  # fmt: skip
     save(place / "directions.safetensors", ganvas.find_directions(model, "random", count=1))
     return {
-        "run": str(place / "run"), "pictures": str(place / "pictures"), "more": str(place / "more.npy"),
+        "run": str(place / "run"), "autoencoder": str(place / "00000-vae"),
+        "pictures": str(place / "pictures"), "more": str(place / "more.npy"),
         "recipe": str(place / "recipe.json"), "directions": str(place / "directions.safetensors"),
     }  # fmt: skip
 

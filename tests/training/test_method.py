@@ -21,11 +21,10 @@ from ganvas.types import Batch
 
 IMAGES = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 DATA = Dataset("noise", IMAGES, (1, 8, 8), "noise", torch.arange(64) % 2, ("a", "b"))
-PRESETS = {"gan": "small", "aae": "aae"}
 
 
 def config(method: str, **changes: Any) -> Config:
-    made = presets.get(PRESETS.get(method, "small"))
+    made = presets.get(method if method in presets else "small")
     for path, value in {
         "network.latent_dim": 4, "network.generator.channels": 4, "network.critic.channels": 4, "training.batch": 16,
         "training.precision": "fp32", "method.name": method, **changes,
@@ -34,7 +33,9 @@ def config(method: str, **changes: Any) -> Config:
     return made
 
 
-@pytest.mark.parametrize("name", list(methods))
+@pytest.mark.parametrize(
+    "name", [name for name in methods if name != "latent"]
+)  # it needs an autoencoder: test_latent
 def test_each_method_keeps_the_contract(name: str) -> None:
     check_method(config(name), DATA)
 

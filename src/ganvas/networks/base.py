@@ -291,6 +291,10 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
             made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
     if sizes:
         made.prior = " ".join([CATEGORICAL, *map(str, sizes)])
+    if config.codes:
+        from ganvas.networks.coded import coded  # which builds a generator itself
+
+        return coded(made, config)
     return made
 
 

@@ -21,8 +21,14 @@ from ganvas.options import RESUMABLE, Source, TrainOptions
 from ganvas.report import write_report
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
+from ganvas.training import ae as ae
+from ganvas.training import bigan as bigan
 from ganvas.training import gan as gan
+from ganvas.training import latent as latent
 from ganvas.training import state
+from ganvas.training import vae as vae
+from ganvas.training import vae_gan as vae_gan
+from ganvas.training import vq as vq
 from ganvas.training.display import Display, open_display
 from ganvas.training.hints import hints
 from ganvas.training.loggers import Audience, Logger, loggers

@@ -51,8 +51,8 @@ class GanMethod(Method):
 
     has_loss = takes_recipes = True
 
-    def __init__(self, engine: Engine, spec: DataSpec) -> None:
-        super().__init__(engine, spec)
+    def __init__(self, engine: Engine, spec: DataSpec, config: Config | None = None) -> None:
+        super().__init__(engine, spec, config)
         config, t = self.config, self.config.training
         self.loss = losses.losses.get(config.objective.loss)
         self.penalties = [(losses.penalties.get(p.name), p) for p in config.objective.penalties]

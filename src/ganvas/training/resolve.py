@@ -11,6 +11,7 @@ from ganvas.config import (
     AugmentConfig,
     Config,
     DataConfig,
+    MethodConfig,
     NetworkConfig,
     ObjectiveConfig,
     PenaltyConfig,
@@ -27,6 +28,7 @@ from ganvas.losses import augmentations
 from ganvas.networks import families
 from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
+from ganvas.training.latent import in_latent
 from ganvas.training.method import DataSpec, methods
 
 DIFFAUGMENT = ("colour", "translation", "cutout")
@@ -42,7 +44,9 @@ RECIPES = {
 
 def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
     """The preset, then the family with its recipe, then the size, then what else was asked for; checks names and ranges."""
-    config = replace(presets.get(options.preset or default_preset(dataset.is_images)), data=data)
+    config = replace(presets.get(_preset(options, dataset)), data=data)
+    if options.method not in (None, config.method.name):
+        config = replace(config, method=MethodConfig(str(options.method)))
     if options.network is not None and options.network != config.network.name:
         config = _with_family(config, options.network, dataset)
     if options.size is not None:
@@ -75,7 +79,22 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     where = resolve_device(config.training.device)
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
     config = replace_at(config, "training.device", where.type)
+    if options.in_latent is not None:
+        if config.method.name not in ("gan", "latent"):
+            raise GanvasError(
+                f"--in-latent trains a GAN; method {config.method.name} is none. Omit --method."
+            )
+        config = in_latent(config, options.in_latent, dataset.shape)
     return _check(config, dataset)
+
+
+def _preset(options: TrainOptions, dataset: Dataset) -> str:
+    """The preset that was asked for, by its name or by that of a method."""
+    usual = default_preset(dataset.is_images) if options.in_latent is None else "latent"
+    if options.preset is not None or options.method is None:
+        return options.preset or usual
+    methods.get(options.method)
+    return options.method if options.method in presets else usual
 
 
 def _objective(config: Config, options: TrainOptions) -> ObjectiveConfig:
@@ -145,10 +164,12 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
     if usual.network.name != name:
         recipe = families.get(name).recipe
         if not recipe:
-            return replace(config, network=NetworkConfig(name, config.network.latent_dim))
+            network = NetworkConfig(name, config.network.latent_dim, codes=config.network.codes)
+            return replace(config, network=network)
         usual = presets.get(recipe)
     if not methods.get(config.method.name).takes_recipes:
-        return replace(config, network=replace(usual.network, latent_dim=config.network.latent_dim))
+        n = config.network
+        return replace(config, network=replace(usual.network, latent_dim=n.latent_dim, codes=n.codes))
     training = replace(
         config.training,
         batch=usual.training.batch,

@@ -19,6 +19,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, open_space, spaces
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.directions import Direction, edit, find, load_directions, named, save, without
+from ganvas.latent.encoder import has_encoder, own_encoder
 from ganvas.latent.finders import finders
 from ganvas.latent.invert import invert, scale_of
 from ganvas.latent.jacobian import MOST, jacobians
@@ -519,9 +520,11 @@ class Renderer:
         given = (half(hidden, *self.model.shape[1:]),) if task == "inpaint" else ()
         degrade = None if task == "none" else tasks.get(task)(*given)
         newton = 10 if self.space.size <= MOST and task == "none" else 0
+        first = task == "none" and has_encoder(self.model)
         found = invert(
             self.space,
             image[None].to(self.model.device),
+            start=own_encoder(self.space, image[None]).points if first else None,
             steps=100,
             restarts=4,
             newton=newton,
