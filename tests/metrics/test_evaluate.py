@@ -246,7 +246,7 @@ def test_bad_input(fake: object, real: str | None, asked: str, message: str) -> 
 def test_light_evaluation_without_an_extractor_leaves_no_folder(
     tiny_train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganvas.features.efficientnet.installed", lambda: False)
+    monkeypatch.setattr("ganvas.networks.efficientnet.installed", lambda: False)
     np.save(tmp_path / "mine.npy", np.zeros((200, 8, 8), np.uint8))
     with pytest.raises(GanvasError, match="ganvas extractor train"):
         tiny_train(str(tmp_path / "mine.npy"), settings={"training.eval_kimg": 0.256})

@@ -14,6 +14,7 @@ from ganvas.features import classifier, dinov2, efficientnet, inception
 from ganvas.features.base import Embedded, Extractor, Features, Wrapped, decoded, embed, extractors
 from ganvas.features.cache import embed_dataset
 from ganvas.features.stats import Moments, RunningMoments, moments
+from ganvas.networks import efficientnet as lite0
 
 __all__ = [
     "Embedded",
@@ -77,7 +78,7 @@ def _suited(name: str, dataset: Dataset | None) -> str:
         and classifier.knows(dataset.name, dataset.shape, dataset.class_names)
     ):
         return f"classifier-{dataset.name}"
-    if name == "auto" and efficientnet.installed():
+    if name == "auto" and lite0.installed():
         return "efficientnet-lite0"
     data = dataset.name if dataset is not None else "this data"
     raise GanvasError(

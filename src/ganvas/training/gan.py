@@ -100,6 +100,7 @@ class GanMethod(Method):
         with torch.device("meta"):
             generator = networks.build_generator(config.network, spec.shape, spec.num_classes)
             critic = networks.build_critic(config.network, spec.shape, spec.num_classes)
+        critic.ready()
         check_augmentation(config, spec)
         codes, sizes = int(config.network.critic.get("codes", 0)), config.network.categorical
         if codes < 0 or codes + sum(sizes) > config.network.latent_dim:
@@ -264,7 +265,7 @@ class GanMethod(Method):
         judge = self._judge_eagerly if due else self._judge
         with self.engine.autocast():
             on_real, on_fake = judge(real, labels), judge(fake, labels)
-            loss = self.loss.critic(on_real.logits, on_fake.logits)
+            loss = self.loss.critic(on_real.judged.flatten(), on_fake.judged.flatten())
             for active in self._due("critic"):
                 view = replace(
                     self._view(batch.z, labels, active),
@@ -302,18 +303,18 @@ class GanMethod(Method):
         self.critic.requires_grad_(False)  # only the path to the images is needed
         with self.engine.autocast():
             on_fake = self._judge(self._augment(batch.fake), labels)
-            on_real, real_logits, fake_logits = None, on_fake.logits, on_fake.logits
+            on_real, real_logits, fake_logits = None, on_fake.judged, on_fake.judged
             if self.loss.pairs or any(a.term.pairs for a in due):
                 with torch.no_grad():
                     on_real = self._judge(self._augment(batch.real), labels)
-                real_logits = on_real.logits
+                real_logits = on_real.judged
             if choosing:
                 real_logits, fake_logits = dist.whole(real_logits), dist.whole(fake_logits)
             for term, share in choosing:
                 assert term.choose is not None
-                chosen = term.choose(fake_logits, share)
+                chosen = term.choose(fake_logits.mean(1), share)
                 real_logits, fake_logits = real_logits[chosen], fake_logits[chosen]
-            loss = self.loss.generator(real_logits, fake_logits)
+            loss = self.loss.generator(real_logits.flatten(), fake_logits.flatten())
             total: Tensor | None = None
             for active in sorted(due, key=lambda a: not a.term.reported):
                 view = replace(
