@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.networks import efficientnet
 from ganvas.networks.base import Answer, CriticBase, Family, families, square_side
@@ -39,7 +40,9 @@ class Backbone:
 
 
 backbones: Registry[Backbone] = Registry("feature network")
-"""Named as the extractors that they are: what has guided a training must not judge it (`ganvas.features.open_extractor`)."""
+"""By the names of the extractors that they are: what has guided a training must not judge it (`ganvas.features.open_extractor`)."""
+
+USUAL = "efficientnet-lite0"
 
 
 class _LiteMaps(nn.Module):
@@ -78,7 +81,7 @@ class _LiteMaps(nn.Module):
 
 
 backbones.add(
-    "efficientnet-lite0",
+    USUAL,
     Backbone(_LiteMaps, lambda network: network.load(), (4, 8, 16, 32), (24, 40, 112, 320), efficientnet.weights_path),
     "EfficientNet-Lite0, trained on ImageNet; offline with the extra `features`",
 )  # fmt: skip
@@ -149,7 +152,7 @@ class ProjectedCritic(CriticBase):
         shape: Shape,
         *,
         num_classes: int = 0,
-        features: str = "efficientnet-lite0",
+        features: str = USUAL,
         side: int = 0,
         channels: int = 32,
         max_channels: int = 256,
@@ -218,8 +221,15 @@ def freeze(network: nn.Module) -> None:
             module.register_buffer(name, weight.detach())
 
 
+def guide_of(config: NetworkConfig | None) -> str:
+    """The name of the network that guides a training with such a critic, and so must not judge it; empty: none does."""
+    if config is None or (config.critic_name or config.name) != "projected":
+        return ""
+    return str(config.critic.get("features", USUAL))
+
+
 families.add(
     "projected",
-    Family(DcganGenerator, ProjectedCritic, "photo", {"channels": 4, "max_channels": 8}),
+    Family(DcganGenerator, ProjectedCritic, "projected", {"channels": 4, "max_channels": 8}),
     "the dcgan generator, and a critic that looks through a frozen pretrained network; 8 to 64 px: for photographs",
 )
