@@ -6,6 +6,7 @@ seen a million photographs. It is the fastest way to pictures that look right, a
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from ganvas.errors import GanvasError
 from ganvas.networks import efficientnet
 from ganvas.networks.base import Answer, CriticBase, Family, families, square_side
 from ganvas.networks.dcgan import DcganGenerator
-from ganvas.networks.layers import activation, maybe_spectral_norm, norm
+from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm, norm
 from ganvas.registry import Registry
 from ganvas.types import Shape
 
@@ -119,7 +120,7 @@ class SmallCritic(nn.Module):
 
     SMALLEST = 4
 
-    def __init__(self, inputs: int, side: int, most: int) -> None:
+    def __init__(self, inputs: int, side: int, most: int, spread: bool) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(max(1, round(math.log2(max(1, side / self.SMALLEST))))):
@@ -130,12 +131,13 @@ class SmallCritic(nn.Module):
             layers += [maybe_spectral_norm(conv, True), norm("batch", outputs), activation("leaky")]
             inputs, side = outputs, max(1, side // 2)
         self.layers = nn.Sequential(*layers)
-        self.last = maybe_spectral_norm(nn.Conv2d(inputs, 1, 3, padding=1), True)
+        self.spread = MinibatchStd() if spread else nn.Identity()
+        self.last = maybe_spectral_norm(nn.Conv2d(inputs + spread, 1, 3, padding=1), True)
         self.width, self.parts = inputs, side**2
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.layers(x)
-        return self.last(hidden).flatten(1), hidden
+        return self.last(self.spread(hidden)).flatten(1), hidden
 
 
 class ProjectedCritic(CriticBase):
@@ -144,7 +146,7 @@ class ProjectedCritic(CriticBase):
     Every small critic says something of every part of the image (`Answer.parts`); the loss judges each of them, and the
     logit of an image is their mean. Labels enter by projection on the mean of the hidden maps. `features` names the frozen
     network; images are brought to `side` pixels for it (0: their own side, 64 at least). `channels` is the width of the largest
-    mixed map, doubled for each smaller one up to `max_channels`.
+    mixed map, doubled for each smaller one up to `max_channels`. `minibatch_std` shows every small critic the spread of the batch.
     """
 
     def __init__(
@@ -156,6 +158,7 @@ class ProjectedCritic(CriticBase):
         side: int = 0,
         channels: int = 32,
         max_channels: int = 256,
+        minibatch_std: bool = False,
         **heads: Any,
     ) -> None:
         square = square_side(shape, "projected", 8, 1024)
@@ -173,7 +176,7 @@ class ProjectedCritic(CriticBase):
             )
         out = [min(max_channels, channels << i) for i in range(len(backbone.widths))]
         critics = [
-            SmallCritic(width, side // stride, max_channels)
+            SmallCritic(width, side // stride, max_channels, minibatch_std)
             for width, stride in zip(out, backbone.strides, strict=True)
         ]
         width = sum(critic.width for critic in critics)
@@ -205,7 +208,11 @@ class ProjectedCritic(CriticBase):
         if x.shape[-1] != self.side:
             smaller = x.shape[-1] > self.side
             x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=smaller)
-        maps = self.mixing(self.frozen(x))
+        # In bf16 a CPU goes back through convolutions of single channels at a third of the speed.
+        slow = x.requires_grad and x.device.type == "cpu"
+        with torch.autocast(x.device.type, enabled=False) if slow else nullcontext():
+            maps = self.frozen(x)
+        maps = self.mixing(maps)
         seen = [critic(each) for critic, each in zip(self.critics, maps, strict=True)]
         return torch.cat([hidden.mean((2, 3)) for _, hidden in seen] + [said for said, _ in seen], 1)
 

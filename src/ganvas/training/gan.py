@@ -61,6 +61,7 @@ class GanMethod(Method):
         self.critic = self.place(networks.build_critic(config.network, spec.shape, classes, t.seed))
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.terms = active_terms(config, self.critic)
+        self.memory = _memory(self.terms).to(engine.device)
         self.optimizer_generator = engine.optimizer(self.generator, config.optimizer.lr_generator)
         self.optimizer_critic = engine.optimizer(self.critic, config.optimizer.lr_critic)
         self.draw: nn.Module = self.generator
@@ -75,6 +76,8 @@ class GanMethod(Method):
             "average": self.average,
             "augment": self.adaptive,
         }
+        if any(active.term.memory for active in self.terms):
+            self.networks["terms"] = self.memory
         self.optimizers = {
             "optimizer_generator": self.optimizer_generator,
             "optimizer_critic": self.optimizer_critic,
@@ -345,6 +348,7 @@ class GanMethod(Method):
             uniform=self.engine.uniform,
             categorical=self.config.network.categorical,
             options=active.options,
+            memory=dict(self.memory.get_submodule(active.name).named_buffers()) if active.term.memory else {},
         )
 
     def _judge(self, x: Tensor, labels: Tensor | None) -> Answer:
@@ -400,6 +404,18 @@ def active_terms(config: Config, critic: nn.Module) -> list[ActiveTerm]:
             options = {**term.options, **settings.options}
             found.append(ActiveTerm(name, term, weight, interval, options))
     return found
+
+
+def _memory(terms: Sequence[ActiveTerm]) -> nn.Module:
+    """What terms keep from step to step, as buffers."""
+    memory = nn.ModuleDict()
+    for active in terms:
+        if active.term.memory:
+            kept = nn.Module()
+            for name, start in active.term.memory.items():
+                kept.register_buffer(name, torch.tensor(float(start)))
+            memory[active.name] = kept
+    return memory
 
 
 HEADS = {"classes": "classify", "codes": "guess", "categories": "guess_categories"}
