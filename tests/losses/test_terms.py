@@ -47,9 +47,7 @@ def test_lecam_is_the_distance_to_the_other_sides_mean() -> None:
     memory = {"real": torch.tensor(0.0), "fake": torch.tensor(0.0)}
     lecam = terms.get("lecam").critic
     assert lecam is not None
-    found = lecam(
-        view(images(1, 3), images(-2, -2), "lecam", options={"decay": 0.5}, memory=memory)
-    )
+    found = lecam(view(images(1, 3), images(-2, -2), "lecam", options={"decay": 0.5}, memory=memory))
     assert float(found) == pytest.approx(10 + 9)
     assert (float(memory["real"]), float(memory["fake"])) == (1, -1)
 

@@ -208,7 +208,9 @@ def test_a_model_says_who_guided_its_training(trained: Result) -> None:
     with pytest.raises(GanvasError, match="guided the training"):
         evaluate(model, metrics=["frechet"], extractor="efficientnet-lite0", device="cpu")
     found = evaluate(model, metrics=["frechet"], n=50, floor=False, device="cpu")
-    assert any("efficientnet-lite0 guided the training and does not judge it" in each for each in found.warnings)
+    assert any(
+        "efficientnet-lite0 guided the training and does not judge it" in each for each in found.warnings
+    )
 
 
 def test_only_inception_is_called_fid() -> None:

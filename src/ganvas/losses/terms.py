@@ -216,7 +216,8 @@ def _latent_consistency(view: StepView) -> Tensor:
 def _latent_difference(view: StepView) -> Tensor:
     """And must not be the same, which the generator sees to: the mean square of the difference, negative (eq. 4)."""
     assert view.fake is not None
-    return -view.options["apart"] * (view.fake - _beside(view)).square().mean()
+    apart: Tensor = (view.fake - _beside(view)).square().mean()
+    return -float(view.options["apart"]) * apart
 
 
 terms.add(

@@ -5,7 +5,7 @@ seen a million photographs. It is the fastest way to pictures that look right, a
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,8 @@ from ganvas.errors import GanvasError
 from ganvas.networks import efficientnet
 from ganvas.networks.base import Answer, CriticBase, Family, families, square_side
 from ganvas.networks.dcgan import DcganGenerator
-from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm, norm
+from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm
+from ganvas.networks.layers import norm as norm_of
 from ganvas.registry import Registry
 from ganvas.types import Shape
 
@@ -30,8 +31,8 @@ class Backbone:
 
     build: Callable[[], nn.Module]
     """Images (B, 3, S, S) in [-1, 1] -> a list of maps (B, C, H, W), from large to small; without its weights."""
-    load: Callable[[nn.Module], None]
-    """Gives it its weights; raises `GanvasError` where they are not installed."""
+    load: Callable[[], Mapping[str, Tensor]]
+    """Its weights by name; raises `GanvasError` where they are not installed."""
     strides: tuple[int, ...]
     """Pixels of the image to one of each of its maps."""
     widths: tuple[int, ...]
@@ -41,7 +42,7 @@ class Backbone:
 
 
 backbones: Registry[Backbone] = Registry("feature network")
-"""By the names of the extractors that they are: what has guided a training must not judge it (`ganvas.features.open_extractor`)."""
+"""By the names of the extractors that they are: what has guided a training must not judge it (`features.open_extractor`)."""
 
 USUAL = "efficientnet-lite0"
 
@@ -52,15 +53,13 @@ class _LiteMaps(nn.Module):
     ENDS = (3, 5, 11, 16)
     """Blocks up to each map."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: efficientnet.EfficientNetLite0 | None = None) -> None:
         super().__init__()
-        network = efficientnet.EfficientNetLite0().eval()
+        network = (network or efficientnet.EfficientNetLite0()).eval()
         network.fuse()
         self.stem = network._conv_stem
         starts = (0, *self.ENDS[:-1])
-        self.parts = nn.ModuleList(
-            network._blocks[a:b] for a, b in zip(starts, self.ENDS, strict=True)
-        )
+        self.parts = nn.ModuleList(network._blocks[a:b] for a, b in zip(starts, self.ENDS, strict=True))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         # 127 and 128: the preprocessing that the Lite weights were trained with.
@@ -71,21 +70,16 @@ class _LiteMaps(nn.Module):
             found.append(x)
         return found
 
-    def load(self) -> None:
-        """The published weights, folded."""
-        network = efficientnet.load_efficientnet().eval()
-        network.fuse()
-        self.stem.load_state_dict(network._conv_stem.state_dict())
-        blocks = [block for part in self.parts for block in part]
-        for mine, theirs in zip(blocks, network._blocks, strict=True):
-            mine.load_state_dict(theirs.state_dict())
+
+def _lite_weights() -> Mapping[str, Tensor]:
+    return _LiteMaps(efficientnet.load_efficientnet()).state_dict()
 
 
 backbones.add(
     USUAL,
-    Backbone(_LiteMaps, lambda network: network.load(), (4, 8, 16, 32), (24, 40, 112, 320), efficientnet.weights_path),
+    Backbone(_LiteMaps, _lite_weights, (4, 8, 16, 32), (24, 40, 112, 320), efficientnet.weights_path),
     "EfficientNet-Lite0, trained on ImageNet; offline with the extra `features`",
-)  # fmt: skip
+)
 
 
 class Mixing(nn.Module):
@@ -101,7 +95,7 @@ class Mixing(nn.Module):
         wider = [*out[1:], out[-1]]
         self.scales = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in zip(out, wider, strict=True))
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
                 nn.init.zeros_(module.bias)
 
@@ -120,15 +114,15 @@ class SmallCritic(nn.Module):
 
     SMALLEST = 4
 
-    def __init__(self, inputs: int, side: int, most: int, spread: bool) -> None:
+    def __init__(self, inputs: int, side: int, most: int, kind: str, spread: bool) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(max(1, round(math.log2(max(1, side / self.SMALLEST))))):
             outputs = min(most, 2 * inputs)
             # Of a map of one pixel nothing is left to be halved.
             kernel, stride, padding = (4, 2, 1) if side > 1 else (1, 1, 0)
-            conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
-            layers += [maybe_spectral_norm(conv, True), norm("batch", outputs), activation("leaky")]
+            conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=kind == "none")
+            layers += [maybe_spectral_norm(conv, True), norm_of(kind, outputs), activation("leaky")]
             inputs, side = outputs, max(1, side // 2)
         self.layers = nn.Sequential(*layers)
         self.spread = MinibatchStd() if spread else nn.Identity()
@@ -146,7 +140,8 @@ class ProjectedCritic(CriticBase):
     Every small critic says something of every part of the image (`Answer.parts`); the loss judges each of them, and the
     logit of an image is their mean. Labels enter by projection on the mean of the hidden maps. `features` names the frozen
     network; images are brought to `side` pixels for it (0: their own side, 64 at least). `channels` is the width of the largest
-    mixed map, doubled for each smaller one up to `max_channels`. `minibatch_std` shows every small critic the spread of the batch.
+    mixed map, doubled for each smaller one up to `max_channels`. `norm` is that of the small critics, and
+    `minibatch_std` shows each of them the spread of the batch.
     """
 
     def __init__(
@@ -158,6 +153,7 @@ class ProjectedCritic(CriticBase):
         side: int = 0,
         channels: int = 32,
         max_channels: int = 256,
+        norm: str = "batch",
         minibatch_std: bool = False,
         **heads: Any,
     ) -> None:
@@ -176,7 +172,7 @@ class ProjectedCritic(CriticBase):
             )
         out = [min(max_channels, channels << i) for i in range(len(backbone.widths))]
         critics = [
-            SmallCritic(width, side // stride, max_channels, minibatch_std)
+            SmallCritic(width, side // stride, max_channels, norm, minibatch_std)
             for width, stride in zip(out, backbone.strides, strict=True)
         ]
         width = sum(critic.width for critic in critics)
@@ -187,7 +183,7 @@ class ProjectedCritic(CriticBase):
         self.mixing = Mixing(backbone.widths, out)
         self.critics = nn.ModuleList(critics)
         if next(self.frozen.parameters()).device.type != "meta":
-            backbone.load(self.frozen)
+            self.frozen.load_state_dict(backbone.load())
         freeze(self.frozen)
         freeze(self.mixing)
 
