@@ -171,6 +171,8 @@ class TrainingConfig:
     """The half-life at the end of the budget, reached by a cosine; None: it stays."""
     ema_rampup: float | None = 0.05
     """The half-life is at most this share of the images seen so far; None: full from the start."""
+    ema_statistics: bool = False
+    """Average the running figures of norms like the weights; off: they are copied."""
     snapshot_kimg: float = 200.0
     """Write a snapshot, a preview and the resume state every so many kimg."""
     log_kimg: float = 2.0

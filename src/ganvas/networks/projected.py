@@ -18,7 +18,7 @@ from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.networks import efficientnet
 from ganvas.networks.base import Answer, CriticBase, Family, families, square_side
-from ganvas.networks.dcgan import DcganGenerator
+from ganvas.networks.dcgan import DcganCritic, DcganGenerator
 from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm
 from ganvas.networks.layers import norm as norm_of
 from ganvas.registry import Registry
@@ -141,7 +141,8 @@ class ProjectedCritic(CriticBase):
     logit of an image is their mean. Labels enter by projection on the mean of the hidden maps. `features` names the frozen
     network; images are brought to `side` pixels for it (0: their own side, 64 at least). `channels` is the width of the largest
     mixed map, doubled for each smaller one up to `max_channels`. `norm` is that of the small critics, and
-    `minibatch_std` shows each of them the spread of the batch.
+    `minibatch_std` shows each of them the spread of the batch. `pixels` is the width of a plain critic of pixels beside
+    them, whose word counts as much as theirs together (Kumari et al. 2022); 0: none.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class ProjectedCritic(CriticBase):
         max_channels: int = 256,
         norm: str = "batch",
         minibatch_std: bool = False,
+        pixels: int = 0,
         **heads: Any,
     ) -> None:
         square = square_side(shape, "projected", 8, 1024)
@@ -175,9 +177,10 @@ class ProjectedCritic(CriticBase):
             SmallCritic(width, side // stride, max_channels, norm, minibatch_std)
             for width, stride in zip(out, backbone.strides, strict=True)
         ]
-        width = sum(critic.width for critic in critics)
-        super().__init__(shape, num_classes, width + sum(critic.parts for critic in critics), **heads)
-        self.width = width
+        width, parts = sum(critic.width for critic in critics), sum(critic.parts for critic in critics)
+        super().__init__(shape, num_classes, width + parts * (2 if pixels else 1), **heads)
+        self.width, self.of_maps = width, parts
+        self.pixels = DcganCritic(shape, channels=pixels) if pixels else None
         self.backbone, self.side = features, side
         self.frozen = backbone.build()
         self.mixing = Mixing(backbone.widths, out)
@@ -200,6 +203,7 @@ class ProjectedCritic(CriticBase):
 
     def features(self, x: Tensor) -> Tensor:
         """Means of the small critics' last hidden maps (B, width), and behind them their logits of each part (B, K)."""
+        beside = [] if self.pixels is None else [self.pixels(x)[:, None].expand(-1, self.of_maps)]
         x = x.expand(-1, 3, -1, -1)
         if x.shape[-1] != self.side:
             smaller = x.shape[-1] > self.side
@@ -210,7 +214,7 @@ class ProjectedCritic(CriticBase):
             maps = self.frozen(x)
         maps = self.mixing(maps)
         seen = [critic(each) for critic, each in zip(self.critics, maps, strict=True)]
-        return torch.cat([hidden.mean((2, 3)) for _, hidden in seen] + [said for said, _ in seen], 1)
+        return torch.cat([hidden.mean((2, 3)) for _, hidden in seen] + [said for said, _ in seen] + beside, 1)
 
     def head(self, features: Tensor) -> Tensor:
         return features[:, self.width :].mean(1, keepdim=True)

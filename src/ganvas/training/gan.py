@@ -193,7 +193,9 @@ class GanMethod(Method):
         # The fakes of the last critic step serve the generator too: one forward pass less in every step.
         figures = self._critic_step(drawn)
         loss_generator = self._generator_step(drawn)
-        ema.update(self.average, self.generator, self.ema_weight)
+        ema.update(
+            self.average, self.generator, self.ema_weight, statistics=self.config.training.ema_statistics
+        )
         return {"loss_generator": loss_generator, **figures}
 
     def exports(self) -> Mapping[str, nn.Module]:
