@@ -22,6 +22,7 @@ from ganvas.training import ema
 from ganvas.training.duality import duality_gap
 from ganvas.training.engine import Engine, cosine
 from ganvas.training.method import DataSpec, Method, Probe, methods
+from ganvas.training.start import freeze_first, freeze_mapping
 from ganvas.types import Batch
 
 
@@ -59,6 +60,9 @@ class GanMethod(Method):
         classes = spec.num_classes
         self.generator = self.place(networks.build_generator(config.network, spec.shape, classes, t.seed))
         self.critic = self.place(networks.build_critic(config.network, spec.shape, classes, t.seed))
+        freeze_first(self.critic, t.freeze_critic)
+        if t.freeze_mapping:
+            freeze_mapping(self.generator)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.terms = active_terms(config, self.critic)
         self.memory = _memory(self.terms).to(engine.device)
@@ -104,6 +108,9 @@ class GanMethod(Method):
             generator = networks.build_generator(config.network, spec.shape, spec.num_classes)
             critic = networks.build_critic(config.network, spec.shape, spec.num_classes)
         critic.ready()
+        freeze_first(critic, config.training.freeze_critic)
+        if config.training.freeze_mapping:
+            freeze_mapping(generator)
         check_augmentation(config, spec)
         codes, sizes = int(config.network.critic.get("codes", 0)), config.network.categorical
         if codes < 0 or codes + sum(sizes) > config.network.latent_dim:
@@ -282,7 +289,7 @@ class GanMethod(Method):
             if due:
                 mix = self.engine.uniform(*[1] * (real.dim() - 1))
                 seen = PenaltyBatch(
-                    self._logits_eagerly, real, fake, on_real.logits, on_fake.logits, labels, mix
+                    self._penalised, real, fake, on_real.penalised, on_fake.penalised, labels, mix
                 )
                 for function, settings, weight in due:
                     assert function.loss is not None
@@ -361,8 +368,8 @@ class GanMethod(Method):
         answer: Answer = self.critic.answer(x, labels)
         return answer.float()
 
-    def _logits_eagerly(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        return self._judge_eagerly(x, labels).logits
+    def _penalised(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        return self._judge_eagerly(x, labels).penalised
 
     def _latents(self) -> Tensor:
         return to_prior(self.generator.prior, self.engine.normal(self.generator.latent_dim))

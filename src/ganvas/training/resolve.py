@@ -28,6 +28,7 @@ from ganvas.networks import families
 from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
 from ganvas.training.method import DataSpec, methods
+from ganvas.training.start import network_of
 
 DIFFAUGMENT = ("colour", "translation", "cutout")
 RECIPES = {
@@ -45,7 +46,9 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     config = replace(presets.get(options.preset or default_preset(dataset.is_images)), data=data)
     if options.network is not None and options.network != config.network.name:
         config = _with_family(config, options.network, dataset)
-    if options.size is not None:
+    if options.start is not None:
+        config = _begun(config, options, dataset)
+    elif options.size is not None:
         config = resized(_spelled_out(config), options.size)
     if options.conditional or data.also:
         if dataset.num_classes < 2:
@@ -76,6 +79,21 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
     config = replace_at(config, "training.device", where.type)
     return _check(config, dataset)
+
+
+def _begun(config: Config, options: TrainOptions, dataset: Dataset) -> Config:
+    """The config with the networks of the model that the training begins with, and the recipe of their family."""
+    assert options.start is not None
+    for name in ("network", "size"):
+        if getattr(options, name) is not None:
+            raise GanvasError(f"--start brings the networks of its model. Omit --{name}.")
+    network = network_of(options.start, config, dataset)
+    if options.preset is None:
+        config = _with_family(config, network.name, dataset)
+        network = network_of(options.start, config, dataset)
+    if options.conditional and not network.conditional:
+        raise GanvasError(f"--start {options.start}: the model draws no classes. Omit --conditional.")
+    return replace(config, network=network, training=replace(config.training, start=options.start))
 
 
 def _objective(config: Config, options: TrainOptions) -> ObjectiveConfig:
