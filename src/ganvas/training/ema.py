@@ -31,11 +31,12 @@ def update(
         torch._foreach_add_(ours, steps)
     else:
         torch._foreach_lerp_(ours, theirs, weight)
-    copied = list(zip(average.buffers(), source.buffers(), strict=True))
+    kept: list[Tensor] = list(average.buffers())
+    live: list[Tensor] = list(source.buffers())
     if statistics:
-        for ours_now, theirs_now in copied:
-            if ours_now.is_floating_point():
-                ours_now.add_((theirs_now - ours_now) * weight)
-        copied = [pair for pair in copied if not pair[0].is_floating_point()]
-    if copied:
-        torch._foreach_copy_(*map(list, zip(*copied, strict=True)))
+        live = [
+            now.lerp(new, weight) if now.is_floating_point() else new
+            for now, new in zip(kept, live, strict=True)
+        ]
+    if kept:
+        torch._foreach_copy_(kept, live)
