@@ -21,6 +21,7 @@ from ganvas.device import resolve_device, stream
 from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.networks.coded import Coded, bare, encoder_network, mean_codes
+from ganvas.networks.projected import guide_of
 from ganvas.registry import did_you_mean
 from ganvas.runs import is_run, open_run
 
@@ -130,6 +131,11 @@ class ModelInfo:
             architecture=config.network,
             training=config,
         )
+
+    @property
+    def guide(self) -> str:
+        """The extractor that guided its training, and so must not judge it; empty: none is known to have."""
+        return guide_of(self.architecture)
 
     @property
     def resize(self) -> Resize | None:

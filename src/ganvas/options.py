@@ -79,6 +79,10 @@ class TrainOptions:
         None,
         "diffaugment, ada, ada-diffaugment, apa, none, or some of `ganvas list augmentations`: for small data.",
     )
+    start: str | None = option(
+        None,
+        "Begin with the weights of a model that opens, its networks instead of the preset's: fine-tuning.",
+    )
     eval_kimg: float | None = option(
         None, "Measure a few samples every so many kimg and keep the best snapshot in snapshots/best."
     )

@@ -349,6 +349,27 @@ presets.add(
     "like hour, with adaptive augmentation: colour folders of 32 or 64 px on a CPU",
 )
 
+# Sauer et al. 2021: hinge loss, no penalty, DiffAugment always, Adam with betas 0 and 0.99. Theirs take batch 64 at rate 2e-4 for
+# days; minutes take smaller steps at five times the rate.
+presets.add(
+    "projected",
+    replace(
+        SMALL,
+        preset="projected",
+        network=NetworkConfig(
+            "projected",
+            latent_dim=64,
+            generator=SMALL.network.generator,
+            critic={"features": "efficientnet-lite0", "channels": 32},
+        ),
+        objective=ObjectiveConfig("hinge"),
+        augment=AugmentConfig(policy=("colour", "translation", "cutout")),
+        optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
+        training=replace(SMALL.training, snapshot_kimg=20.0),
+    ),
+    "projected GAN: the critic looks through a frozen pretrained network (extra features); photographs on a CPU",
+)
+
 # Karras et al. 2020 (limited data), configuration `auto` at 64 px: gamma 0.0002 x 64^2 / 32, with ADA's own
 # augmentations at their published speed.
 presets.add(

@@ -200,6 +200,20 @@ def test_what_can_not_be_compared_is_refused(trained: Result) -> None:
         compare(base, raw)
 
 
+def test_a_model_says_who_guided_its_training(trained: Result) -> None:
+    """The config of its run says it, and so do files of the generator alone."""
+    model = ganvas.load(trained.run.path, critic=False, device="cpu")
+    architecture = replace(trained.run.config.network, critic_name="projected", critic={})
+    model.info = replace(model.info, architecture=architecture)
+    assert model.info.guide == "efficientnet-lite0"
+    with pytest.raises(GanvasError, match="guided the training"):
+        evaluate(model, metrics=["frechet"], extractor="efficientnet-lite0", device="cpu")
+    found = evaluate(model, metrics=["frechet"], n=50, floor=False, device="cpu")
+    assert any(
+        "efficientnet-lite0 guided the training and does not judge it" in each for each in found.warnings
+    )
+
+
 def test_only_inception_is_called_fid() -> None:
     row = Row(
         "frechet", 1.0, None, "", None, 0, 10, 10, 0, "classifier-digits-x", "", "d", "f", "s", "", None
@@ -247,7 +261,7 @@ def test_bad_input(fake: object, real: str | None, asked: str, message: str) -> 
 def test_light_evaluation_without_an_extractor_leaves_no_folder(
     tiny_train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganvas.features.efficientnet.installed", lambda: False)
+    monkeypatch.setattr("ganvas.networks.efficientnet.installed", lambda: False)
     np.save(tmp_path / "mine.npy", np.zeros((200, 8, 8), np.uint8))
     with pytest.raises(GanvasError, match="ganvas extractor train"):
         tiny_train(str(tmp_path / "mine.npy"), settings={"training.eval_kimg": 0.256})

@@ -22,6 +22,7 @@ RECIPE = {
     "dcgan": "small",
     "mlp": "article",
     "progressive": "progressive",
+    "projected": "projected",
     "r3": "r3",
     "resnet": "sngan",
     "style": "hour",

@@ -178,6 +178,21 @@ class Answer(NamedTuple):
     """(B, codes): its guess at the first entries of the latent, behind the categories."""
     categories: Tensor | None = None
     """(B, sum of the sizes): logits of the categories that the latent begins with."""
+    parts: Tensor | None = None
+    """(B, K): logits of K parts of every sample, each of which the loss judges; None: it judges `logits`."""
+
+    smoothed: Tensor | None = None
+    """(B,): logits whose gradient penalties are about; None: `logits`."""
+
+    @property
+    def penalised(self) -> Tensor:
+        """(B,) logits that penalties see."""
+        return self.logits if self.smoothed is None else self.smoothed
+
+    @property
+    def judged(self) -> Tensor:
+        """(B, K) logits that the loss judges, K = 1 for most critics."""
+        return self.logits[:, None] if self.parts is None else self.parts
 
     def float(self) -> "Answer":
         """The same in float32."""
@@ -221,6 +236,9 @@ class CriticBase(nn.Module):
             nn.init.normal_(self.embed.weight, 0.0, 0.02)
         self.guess = nn.Linear(features, codes) if codes else None
         self.guess_categories = nn.Linear(features, sum(categories)) if categories else None
+
+    def ready(self) -> None:
+        """Raise `GanvasError` where something is missing that training needs, and opening a file does not."""
 
     def follow(self, level: float) -> None:
         """Take the level that the generator has grown to."""

@@ -166,7 +166,10 @@ def improve_model(
     _check(budget, n, objective)
     ratio, held_out = calibrate_model(model, data, critic=critic, seed=seed, judged=True, progress=progress)
     evaluator = Evaluator(
-        independent_extractor(ratio, held_out, extractor, device=device, progress=progress), held_out
+        independent_extractor(
+            ratio, held_out, extractor, device=device, guide=model.info.guide, progress=progress
+        ),
+        held_out,
     )
     found = improve(
         model, ratio, evaluator, budget=budget, objective=objective, n=n, seed=seed, progress=progress

@@ -17,6 +17,7 @@ from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
 from ganvas.features import open_extractor
+from ganvas.networks.projected import guide_of
 from ganvas.options import RESUMABLE, Source, TrainOptions
 from ganvas.report import write_report
 from ganvas.runs import Run, command_line, create_run, open_run
@@ -97,7 +98,8 @@ def train(
         config, dataset = plan(data, wanted)
     audience = Audience(log, quiet)
     if config.training.eval_kimg:
-        open_extractor("auto", dataset, "cpu")  # what is missing is said before there is a run folder
+        # What is missing is said before there is a run folder.
+        open_extractor("auto", dataset, "cpu", guide=guide_of(config.network))
     torch_device = resolve_device(config.training.device)
     dist.start(dist.local_device(torch_device))
     result: Result | None = None

@@ -67,7 +67,7 @@ class AutoencoderMethod(JudgedMethod):
             loss_encoder = self.loss.generator(on_prior, logits)
         e.update(self.optimizers["optimizer_autoencoder"], reconstruction + self.weight * loss_encoder)
         self.critic.requires_grad_(True)
-        ema.update(self.average, self.live, self.ema_weight)
+        ema.update(self.average, self.live, self.ema_weight, statistics=self.config.training.ema_statistics)
         return {"loss_reconstruction": reconstruction, "loss_encoder": loss_encoder, **judged}
 
     def signals(self, held: Tensor) -> dict[str, float]:

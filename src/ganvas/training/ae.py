@@ -31,7 +31,7 @@ class PlainAutoencoder(EncodingMethod):
             loss = F.mse_loss(self.decode(codes + self.options["noise"] * e.normal(codes.shape[1])), x)
         pull = codes.square().mean()
         e.update(self.optimizers["optimizer_autoencoder"], loss + self.options["pull"] * pull)
-        ema.update(self.average, self.live, self.ema_weight)
+        ema.update(self.average, self.live, self.ema_weight, statistics=self.config.training.ema_statistics)
         return {"loss_reconstruction": loss, "code_size": pull.sqrt()}
 
 

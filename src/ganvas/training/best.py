@@ -11,6 +11,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import Extractor, open_extractor
 from ganvas.metrics import Row, evaluate
 from ganvas.model import Model
+from ganvas.networks.projected import guide_of
 from ganvas.runs import Run
 
 SOURCE = "training"
@@ -23,7 +24,10 @@ class BestSnapshot:
     def __init__(self, run: Run, dataset: Dataset, device: str) -> None:
         self.run, self.dataset = run, dataset
         self.every = run.config.training.eval_kimg
-        self.extractor: Extractor | None = open_extractor("auto", dataset, device) if self.every else None
+        guide = guide_of(run.config.network)
+        self.extractor: Extractor | None = (
+            open_extractor("auto", dataset, device, guide=guide) if self.every else None
+        )
         measured = []
         for line in run.metrics():
             with suppress(GanvasError):  # whatever else stands there

@@ -101,7 +101,7 @@ class BiGan(JudgedMethod):
                 wanted = wanted + self.options["pixels"] * F.mse_loss(self.decode(codes), x)
         e.update(self.optimizers["optimizer_autoencoder"], wanted)
         self.critic.requires_grad_(True)
-        ema.update(self.average, self.live, self.ema_weight)
+        ema.update(self.average, self.live, self.ema_weight, statistics=self.config.training.ema_statistics)
         return {"loss_generator": fooled, **judged}
 
 

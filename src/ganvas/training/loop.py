@@ -31,6 +31,7 @@ from ganvas.training.loggers import Audience
 from ganvas.training.method import DataSpec, build_method, evaluating
 from ganvas.training.monitor import Monitor
 from ganvas.training.select import likeliest
+from ganvas.training.start import begin
 from ganvas.types import Batch
 
 MAX_ROLLBACKS = 3
@@ -72,6 +73,8 @@ class Loop:
         # Rank 0 says: a slower process may find the state that rank 0 has written in the meantime.
         self.resumed = bool(dist.share("yes" if dist.rank() == 0 and run.started else ""))
         self.memory = state.Memory()
+        if self.config.training.start and not self.resumed:
+            begin(self.method, self.config.training.start)
         if self.resumed:
             self.memory = state.restore(run, self.method, dataset.fingerprint)
         self.started = time.monotonic() - self.memory.seconds

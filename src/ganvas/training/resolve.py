@@ -30,6 +30,7 @@ from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
 from ganvas.training.latent import in_latent
 from ganvas.training.method import DataSpec, methods
+from ganvas.training.start import network_of
 
 DIFFAUGMENT = ("colour", "translation", "cutout")
 RECIPES = {
@@ -49,7 +50,9 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
         config = replace(config, method=MethodConfig(str(options.method)))
     if options.network is not None and options.network != config.network.name:
         config = _with_family(config, options.network, dataset)
-    if options.size is not None:
+    if options.start is not None:
+        config = _begun(config, options, dataset)
+    elif options.size is not None:
         config = resized(_spelled_out(config), options.size)
     if options.conditional or data.also:
         if dataset.num_classes < 2:
@@ -95,6 +98,21 @@ def _preset(options: TrainOptions, dataset: Dataset) -> str:
         return options.preset or usual
     methods.get(options.method)
     return options.method if options.method in presets else usual
+
+
+def _begun(config: Config, options: TrainOptions, dataset: Dataset) -> Config:
+    """The config with the networks of the model that the training begins with, and the recipe of their family."""
+    assert options.start is not None
+    for name in ("network", "size"):
+        if getattr(options, name) is not None:
+            raise GanvasError(f"--start brings the networks of its model. Omit --{name}.")
+    network = network_of(options.start, config, dataset)
+    if options.preset is None:
+        config = _with_family(config, network.name, dataset)
+        network = network_of(options.start, config, dataset)
+    if options.conditional and not network.conditional:
+        raise GanvasError(f"--start {options.start}: the model draws no classes. Omit --conditional.")
+    return replace(config, network=network, training=replace(config.training, start=options.start))
 
 
 def _objective(config: Config, options: TrainOptions) -> ObjectiveConfig:

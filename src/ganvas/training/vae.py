@@ -27,7 +27,7 @@ class VariationalAutoencoder(EncodingMethod):
         """One step down the negative lower bound on the likelihood, in nats for each number of a sample."""
         loss, figures, _, _ = self.bound(self.real(batches[0]))
         self.engine.update(self.optimizers["optimizer_autoencoder"], loss)
-        ema.update(self.average, self.live, self.ema_weight)
+        ema.update(self.average, self.live, self.ema_weight, statistics=self.config.training.ema_statistics)
         return figures
 
     def bound(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:

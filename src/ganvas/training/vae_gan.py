@@ -77,7 +77,7 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
         slope = (pull + self.heard * self.options["weight"] * adaptive * push).detach()
         e.update(self.optimizers["optimizer_autoencoder"], loss + (fake * slope).sum())
         self.critic.requires_grad_(True)
-        ema.update(self.average, self.live, self.ema_weight)
+        ema.update(self.average, self.live, self.ema_weight, statistics=self.config.training.ema_statistics)
         verdict = verdict.detach()
         return {**figures, "loss_generator": verdict, "critic_weight": adaptive.detach(), **judged}
 

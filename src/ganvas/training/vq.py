@@ -102,7 +102,7 @@ class VectorQuantised(EncodingMethod):
         picked = torch.rand(entries, generator=e.random, device=e.device)
         fresh = groups[(picked * len(groups)).long()]
         self.book.follow(groups, chosen.flatten(), self.options["decay"], fresh, self.options["revive"])
-        ema.update(self.average, self.live, self.ema_weight)
+        ema.update(self.average, self.live, self.ema_weight, statistics=self.config.training.ema_statistics)
         shares = self.book.counts / self.book.counts.sum()
         used = (-(shares * shares.clamp(min=1e-12).log()).sum()).exp() / entries
         return {"loss_reconstruction": loss, "loss_commitment": commitment, "book_used": used}
