@@ -181,6 +181,8 @@ class TrainingConfig:
     """So many of the critic's first layers are not trained (freeze-D): for fine-tuning."""
     freeze_mapping: bool = False
     """Keep the mapping network of a style-based generator as it is."""
+    ema_also_kimg: tuple[float, ...] = ()
+    """Half-lives of further averages, kept as generator-ema2.safetensors of a snapshot: choose after the run."""
     ema_statistics: bool = False
     """Average the running figures of norms like the weights; off: they are copied."""
     snapshot_kimg: float = 200.0
@@ -385,6 +387,12 @@ def validate(config: Config) -> Config:
     ):
         if share is not None and not 0 <= share <= 1:
             raise GanvasError(f"{path} is {share}; it must be between 0 and 1.")
+    if len({f"{kimg:g}" for kimg in t.ema_also_kimg}) < len(t.ema_also_kimg) or not all(
+        kimg > 0 for kimg in t.ema_also_kimg
+    ):
+        raise GanvasError(
+            f"training.ema_also_kimg is {list(t.ema_also_kimg)}; it must be different lengths above 0, for instance [2, 40]."
+        )
     if t.ema_end_kimg is not None and not t.ema_end_kimg >= 0:
         raise GanvasError(f"training.ema_end_kimg is {t.ema_end_kimg}; it must be at least 0.")
     if config.augment.p_end is not None and config.augment.target is not None:

@@ -445,3 +445,20 @@ def test_what_a_term_remembers_is_part_of_the_state() -> None:
     assert float(kept["lecam.real"]) == pytest.approx(0.01 * figures["real_logits"], rel=1e-4)
     assert float(kept["lecam.fake"]) == pytest.approx(0.01 * figures["fake_logits"], rel=1e-4)
     assert "terms" not in players().networks
+
+
+def test_averages_of_other_lengths_are_kept_beside() -> None:
+    """After one step of 8 images from equal weights each has gone 1 - 2^(-8 / half-life) of the way of the live ones."""
+    p = players(training__ema_kimg=0.008, training__ema_also_kimg=[0.004, 0.016], training__ema_rampup=None)
+    before = [q.detach().clone() for q in p.generator.parameters()]
+    p.step(stream(), 0.0)
+    assert list(p.exports()) == ["generator", "critic", "generator-ema0.004", "generator-ema0.016"]
+    for name, share in (
+        ("generator", 0.5), ("generator-ema0.004", 0.75), ("generator-ema0.016", 1 - 0.5**0.5),
+    ):  # fmt: skip
+        average = p.exports()[name]
+        for old, new, live in zip(before, average.parameters(), p.generator.parameters(), strict=True):
+            torch.testing.assert_close(new, old + share * (live - old), atol=1e-6, rtol=1e-5)
+    for wrong in ([0.0], [2.0, 2.0]):
+        with pytest.raises(GanvasError, match="different lengths above 0"):
+            validate(config(training__ema_also_kimg=wrong))

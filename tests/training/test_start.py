@@ -25,7 +25,12 @@ def files(result: Result, index: int) -> dict[str, dict[str, torch.Tensor]]:
 
 def test_a_run_begins_where_a_model_is_and_keeps_what_is_frozen(trained: Result, tmp_path: Any) -> None:
     """The first snapshot is the model. Then all but the critic's first layer moves; a resumed run ends in the same weights."""
-    settings = {**BRIEF, "training.freeze_critic": 1, "training.monitor_kimg": 0}
+    settings = {
+        **BRIEF,
+        "training.freeze_critic": 1,
+        "training.monitor_kimg": 0,
+        "training.ema_also_kimg": [0.005],
+    }
 
     def tuned(kimg: float, **more: Any) -> Result:
         return ganvas.train(
@@ -42,6 +47,10 @@ def test_a_run_begins_where_a_model_is_and_keeps_what_is_frozen(trained: Result,
     assert kept == {"layers.0.weight", "layers.0.bias"}
     assert whole.run.config.network == trained.run.config.network
     assert whole.run.config.training.start == str(trained.run.path)
+    folder = whole.run.snapshots[-1]
+    other = ganvas.load(folder / "generator-ema0.005.safetensors", device="cpu")
+    assert other.hash != ganvas.load(folder, device="cpu").hash
+    assert other.critic is not None
     half = tuned(0.512)
     again = ganvas.train(resume=half.run.path, kimg=1.024, quiet=True, report=False)
     for kind, tensors in files(again, -1).items():

@@ -80,6 +80,10 @@ class GanMethod(Method):
             "average": self.average,
             "augment": self.adaptive,
         }
+        self.averages = {
+            f"generator-ema{kimg:g}": (kimg, copy.deepcopy(self.average)) for kimg in t.ema_also_kimg
+        }
+        self.networks |= {name: average for name, (_, average) in self.averages.items()}
         if any(active.term.memory for active in self.terms):
             self.networks["terms"] = self.memory
         self.optimizers = {
@@ -171,6 +175,12 @@ class GanMethod(Method):
         half_life = ema.half_life_images(kimg, t.ema_rampup, engine.images)
         images = t.batch * self.batches_per_step
         self.ema_weight = engine.set_knob("ema", ema.weight(images, half_life))
+        self.ema_weights = {
+            name: engine.set_knob(
+                name, ema.weight(images, ema.half_life_images(kimg, t.ema_rampup, engine.images))
+            )
+            for name, (kimg, _) in self.averages.items()
+        }
 
     @property
     def images_before(self) -> int:
@@ -200,14 +210,16 @@ class GanMethod(Method):
         # The fakes of the last critic step serve the generator too: one forward pass less in every step.
         figures = self._critic_step(drawn)
         loss_generator = self._generator_step(drawn)
-        ema.update(
-            self.average, self.generator, self.ema_weight, statistics=self.config.training.ema_statistics
-        )
+        statistics = self.config.training.ema_statistics
+        ema.update(self.average, self.generator, self.ema_weight, statistics=statistics)
+        for name, (_, average) in self.averages.items():
+            ema.update(average, self.generator, self.ema_weights[name], statistics=statistics)
         return {"loss_generator": loss_generator, **figures}
 
     def exports(self) -> Mapping[str, nn.Module]:
-        """The averaged generator, and the critic."""
-        return {"generator": self.average, "critic": self.critic}
+        """The averaged generator, and the critic; the averages of other lengths."""
+        others = {name: average for name, (_, average) in self.averages.items()}
+        return {"generator": self.average, "critic": self.critic, **others}
 
     def probe(self) -> Probe:
         """Both networks as they are."""

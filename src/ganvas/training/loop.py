@@ -275,13 +275,16 @@ class Loop:
         if folder.exists():  # the same kimg twice: replace the files one by one, each atomically
             for kind, network in files:
                 with io.atomic(folder / f"{kind}.safetensors") as temporary:
-                    save_network(temporary, network, self.config, {"kind": kind, **header})
+                    save_network(temporary, network, self.config, {"kind": kind.partition("-")[0], **header})
         else:
             with io.atomic(folder) as temporary:
                 temporary.mkdir()
                 for kind, network in files:
                     save_network(
-                        temporary / f"{kind}.safetensors", network, self.config, {"kind": kind, **header}
+                        temporary / f"{kind}.safetensors",
+                        network,
+                        self.config,
+                        {"kind": kind.partition("-")[0], **header},
                     )
         self._save_preview(name)
         kimg = self.engine.images / 1000

@@ -49,8 +49,9 @@ def begin(method: Method, place: str) -> None:
         raise GanvasError(
             f"--start {place}: the settings ask for another generator than the model has. Omit --set network..."
         )
-    for name in ("generator", "average"):
-        method.networks[name].load_state_dict(model.generator.state_dict())
+    for name in method.networks:
+        if name in ("generator", "average") or name.startswith("generator-"):
+            method.networks[name].load_state_dict(model.generator.state_dict())
     if model.critic is not None and _fits(method.networks["critic"], model.critic):
         method.networks["critic"].load_state_dict(model.critic.state_dict())
 
