@@ -54,6 +54,9 @@ LIGHTWEIGHT = """
 import sys, time, torch, numpy
 folder, size, seconds, count, seed, out, work = sys.argv[1:]
 torch.manual_seed(int(seed))
+library = torch.library.Library("torchvision", "DEF")  # its wheels of GPUs cannot load their operations here; none is used
+for name in ("nms", "qnms"):
+    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 torch.cuda.is_available = lambda: True
 torch.Tensor.cuda = lambda self, *a, **k: self
 torch.nn.Module.cuda = lambda self, *a, **k: self
@@ -62,7 +65,8 @@ class OnCpu:
     def __getattr__(self, name):
         return (lambda *a: torch.empty(0).device) if name == "device" else getattr(torch, name)
 package.torch = OnCpu()
-trainer = package.Trainer(name="peer", base_dir=work, image_size=int(size), batch_size=32, use_aim=False, num_workers=0,
+trainer = package.Trainer(name="peer", base_dir=work, image_size=int(size), batch_size=10,
+                          gradient_accumulate_every=4, use_aim=False, num_workers=0,
                           attn_res_layers=[32], save_every=10**9, evaluate_every=10**9)
 trainer.evaluate = lambda *a, **k: None
 trainer.set_data_src(folder)
@@ -76,7 +80,7 @@ with torch.no_grad():
         drawn.append(trainer.GAN.GE(torch.randn(100, 256)).clamp(0, 1).mul(255).round().byte())
 numpy.savez(out, images=torch.cat(drawn)[: int(count)].numpy(), steps=trainer.steps)
 """
-"""Run in the peer's own Python: its Trainer as it comes, batch 32 in one piece, its augmentation as it sets it by itself."""
+"""Run in the peer's own Python: its Trainer with the settings of its command line, its augmentation as it sets it by itself."""
 
 
 def main() -> None:
@@ -184,9 +188,7 @@ def as_folder(training: Dataset, count: int | None, resolution: int | None) -> P
         with io.atomic_folder(folder) as temporary:
             temporary.mkdir()
             for i, image in enumerate(training.take(chosen)[0]):
-                io.write_bytes(
-                    temporary / f"{i:06d}.png", pictures.png(image.permute(1, 2, 0).numpy().squeeze())
-                )
+                io.write_bytes(temporary / f"{i:06d}.png", pictures.png(pictures.to_image(image)))
     return folder
 
 

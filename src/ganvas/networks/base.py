@@ -181,14 +181,6 @@ class Answer(NamedTuple):
     parts: Tensor | None = None
     """(B, K): logits of K parts of every sample, each of which the loss judges; None: it judges `logits`."""
 
-    smoothed: Tensor | None = None
-    """(B,): logits whose gradient penalties are about; None: `logits`."""
-
-    @property
-    def penalised(self) -> Tensor:
-        """(B,) logits that penalties see."""
-        return self.logits if self.smoothed is None else self.smoothed
-
     @property
     def judged(self) -> Tensor:
         """(B, K) logits that the loss judges, K = 1 for most critics."""

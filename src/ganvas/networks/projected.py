@@ -199,9 +199,7 @@ class ProjectedCritic(CriticBase):
         found = super().answer(x, labels)
         said = found.features[:, self.width :]
         # What labels add to the logit of an image they add to each of its parts.
-        parts = said + (found.logits - said.mean(1))[:, None]
-        # A frozen network's gradients are not the critic's to smooth, and second derivatives of it take longer than all the rest.
-        return found._replace(parts=parts, smoothed=None if self.pixels is None else said[:, -1])
+        return found._replace(parts=said + (found.logits - said.mean(1))[:, None])
 
     def features(self, x: Tensor) -> Tensor:
         """Means of the small critics' last hidden maps (B, width), and behind them their logits of each part (B, K)."""

@@ -301,7 +301,7 @@ class GanMethod(Method):
             if due:
                 mix = self.engine.uniform(*[1] * (real.dim() - 1))
                 seen = PenaltyBatch(
-                    self._penalised, real, fake, on_real.penalised, on_fake.penalised, labels, mix
+                    self._logits_eagerly, real, fake, on_real.logits, on_fake.logits, labels, mix
                 )
                 for function, settings, weight in due:
                     assert function.loss is not None
@@ -380,8 +380,8 @@ class GanMethod(Method):
         answer: Answer = self.critic.answer(x, labels)
         return answer.float()
 
-    def _penalised(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        return self._judge_eagerly(x, labels).penalised
+    def _logits_eagerly(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        return self._judge_eagerly(x, labels).logits
 
     def _latents(self) -> Tensor:
         return to_prior(self.generator.prior, self.engine.normal(self.generator.latent_dim))
