@@ -43,6 +43,17 @@ ABLATION: dict[str, dict[str, Any]] = {
     "projected with ada": {"preset": "projected", "augment": ["ada-diffaugment"]},
     "projected with lecam": {"preset": "projected", "term": ["lecam"]},
     "projected with bcr": {"preset": "projected", "term": ["bcr"]},
+    "projected as published": {
+        "preset": "projected",
+        "penalty": ["none"],
+        "augment": ["diffaugment"],
+        "settings": {
+            "network.critic": {"features": "efficientnet-lite0"},
+            "optimizer.lr_generator": 2e-4,
+            "optimizer.lr_critic": 2e-4,
+        },
+    },
+    "projected without a critic of pixels": {"preset": "projected", "settings": {"network.critic.pixels": 0}},
     "projected, features of 64 px": {"preset": "projected", "settings": {"network.critic.side": 64}},
     "projected, ema 2 kimg": {"preset": "projected", "settings": {"training.ema_kimg": 2.0}},
     "projected, ema 40 kimg": {"preset": "projected", "settings": {"training.ema_kimg": 40.0}},

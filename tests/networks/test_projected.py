@@ -1,6 +1,8 @@
 """The projected critic: what it sees, what it keeps fixed, and how its parts are judged."""
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,11 +10,14 @@ import torch.nn.functional as F
 from sklearn.datasets import load_sample_image
 from torch import nn
 
+import ganvas
+from ganvas.checkpoint import hash_of
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.losses import losses
 from ganvas.networks import build_critic, efficientnet
 from ganvas.networks.projected import Mixing, ProjectedCritic, SmallCritic, backbones, freeze, guide_of
+from ganvas.training import Result
 
 TINY = {"channels": 4, "max_channels": 8}
 
@@ -96,7 +101,7 @@ def test_the_loss_judges_every_part(critic: ProjectedCritic) -> None:
     x = torch.rand(2, 3, 32, 32) * 2 - 1
     found = copy.deepcopy(critic).eval().answer(x)
     assert found.parts is not None
-    assert found.parts.shape == (2, 16 + 16 + 4 + 1)
+    assert found.parts.shape == (2, 16 + 4 + 1 + 1)
     torch.testing.assert_close(found.logits, found.parts.mean(1))
     assert found.judged is found.parts
     parts = torch.tensor([[3.0, -3.0]])
@@ -114,8 +119,31 @@ def test_a_critic_of_pixels_has_half_of_the_word() -> None:
     with torch.no_grad():
         found, alone = critic.answer(x), critic.pixels(x)
         assert found.parts is not None
-        torch.testing.assert_close(found.parts[:, 37:], alone[:, None].expand(-1, 37))
-        torch.testing.assert_close(found.logits, (found.parts[:, :37].mean(1) + alone) / 2)
+        torch.testing.assert_close(found.parts[:, 22:], alone[:, None].expand(-1, 22))
+        torch.testing.assert_close(found.logits, (found.parts[:, :22].mean(1) + alone) / 2)
+
+
+def test_a_run_goes_on_to_the_same_weights_and_says_who_guided_it(tmp_path: Path) -> None:
+    def trained(kimg: float, **asked: Any) -> Result:
+        settings = {
+            "optimizer.schedule": "constant", "training.monitor_kimg": 0, "network.critic.channels": 4,
+            "network.critic.max_channels": 8, "network.critic.pixels": 4, "network.generator.channels": 4,
+        }  # fmt: skip
+        return ganvas.train(
+            "digits", preset="projected", kimg=kimg, batch=8, device="cpu", precision="fp32", out=tmp_path, quiet=True,
+            report=False, settings=settings, **asked,
+        )  # fmt: skip
+
+    whole, half = trained(0.032), trained(0.016)
+    again = ganvas.train(resume=half.run.path, kimg=0.032, quiet=True, report=False)
+    model, other = (ganvas.load(each.run.path, device="cpu") for each in (whole, again))
+    assert model.hash == other.hash
+    assert model.critic is not None
+    assert other.critic is not None
+    assert hash_of(model.critic) == hash_of(other.critic)
+    assert model.info.guide == "efficientnet-lite0"
+    model.save(tmp_path / "alone.safetensors")
+    assert ganvas.load(tmp_path / "alone.safetensors").info.guide == "efficientnet-lite0"
 
 
 def test_labels_move_all_parts_alike() -> None:

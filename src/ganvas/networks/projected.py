@@ -139,7 +139,7 @@ class ProjectedCritic(CriticBase):
 
     Every small critic says something of every part of the image (`Answer.parts`); the loss judges each of them, and the
     logit of an image is their mean. Labels enter by projection on the mean of the hidden maps. `features` names the frozen
-    network; images are brought to `side` pixels for it (0: their own side, 64 at least). `channels` is the width of the largest
+    network; images are brought to `side` pixels for it (0: their own side, 32 at least). `channels` is the width of the largest
     mixed map, doubled for each smaller one up to `max_channels`. `norm` is that of the small critics, and
     `minibatch_std` shows each of them the spread of the batch. `pixels` is the width of a plain critic of pixels beside
     them, whose word counts as much as theirs together (Kumari et al. 2022); 0: none.
@@ -167,7 +167,7 @@ class ProjectedCritic(CriticBase):
             )
         backbone = backbones.get(features)
         smallest = backbone.strides[-1]
-        side = side or max(64, square)
+        side = side or -(-square // smallest) * smallest
         if side < smallest or side > 1024 or side % smallest:
             raise GanvasError(
                 f"network.critic.side is {side}; {features} takes multiples of {smallest} up to 1024."
