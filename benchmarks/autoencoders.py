@@ -43,6 +43,8 @@ SHARE = 0.6
 """Of the minutes of a GAN in a latent space that its autoencoder gets."""
 SAMPLES = 5000
 HELD = 5000
+INVERTED = 200
+"""Held-out images whose codes are looked for."""
 TRAINED = ("vae", "ae", "vae-gan", "aae", "bigan", "vq", "latent", "small")
 SAMPLERS: dict[str, tuple[int, ...]] = {"vae": (0, 1, 10), "ae": (1, 10), "vae-gan": (0, 10)}
 """Components of the priors that are fitted to one trained model, each a row; 0 is the standard normal. Others are as trained."""
@@ -125,6 +127,10 @@ def measured(name: str, minutes: float, seed: int) -> list[dict[str, Any]]:
             "psnr": found.psnr, "ssim": found.ssim, "reconstruction_frechet": found.frechet, "rank": found.rank,
             "active": found.active, "same_class": float((seen[0].argmax(1) == seen[1].argmax(1)).mean()),
         }  # fmt: skip
+    if name == "bigan":  # beside an encoder that is trained afterwards on the generator's own samples
+        for kind, file in (("own", None), ("later", FOLDER / f"encoder-{minutes:g}-{seed}.safetensors")):
+            found_by = ganvas.invert(model, held[:INVERTED], method="encoder", encoder=file, seed=seed)
+            common[f"residual_{kind}"] = float(found_by.residual.mean())
     whole = load_dataset(DataConfig(DATA))
     known = whole.split(0.1)[0].take(
         torch.randperm(len(whole) - len(data), generator=torch.Generator().manual_seed(seed))[:5000]
