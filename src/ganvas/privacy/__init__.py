@@ -1,6 +1,6 @@
 """What a generator gives away of what it was trained on, and training that bounds it."""
 
-from ganvas.privacy.audit import Audit, audit
+from ganvas.privacy.auditing import Audit, audit
 from ganvas.privacy.copies import Copies, find_copies
 from ganvas.privacy.scores import Attack, Estimate, attack
 

@@ -100,14 +100,16 @@ def tail_chance(values: Tensor, known: Tensor) -> tuple[Tensor, float]:
     """P(one like `known` (m,) is at most each of `values` (n,)), all at least 0; and the exponent of the tail near 0.
 
     Above the k smallest of the known, k the root of m, it is (1 + how many are at most so large) / (m + 1). Below, that share
-    times (value / k-th)^D with D = (k - 1) / sum log(k-th / smaller) (Hill 1975), less 1.645 standard errors D / k^(1/2).
+    times (value / k-th)^D with D = (k - 2) / sum log(k-th / smaller) (Hill 1975, without bias), less 1.645 standard errors
+    D / (k - 1)^(1/2); and never less than the share of the known that are at most so large.
     """
     ordered = known.double().sort().values
     m = len(ordered)
     k = max(10, int(m**0.5))
-    counted = (1 + torch.searchsorted(ordered, values.double(), right=True)) / (m + 1)
+    below = torch.searchsorted(ordered, values.double(), right=True) / (m + 1)
+    counted = below + 1 / (m + 1)
     edge = ordered[k - 1].clamp_min(1e-300)
     logs = (edge / ordered[: k - 1].clamp_min(1e-12 * float(edge))).log()
     exponent = float((k - 2) / logs.sum().clamp_min(1e-9)) * max(0.0, 1 - 1.645 * (k - 1) ** -0.5)
-    below = (k + 1) / (m + 1) * (values.double() / edge).clamp(0, 1) ** exponent
-    return torch.where(values.double() < edge, below, counted).clamp(0, 1), exponent
+    tail = (k + 1) / (m + 1) * (values.double() / edge).clamp(0, 1) ** exponent
+    return torch.where(values.double() < edge, tail.maximum(below), counted).clamp(0, 1), exponent

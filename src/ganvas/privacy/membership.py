@@ -37,10 +37,8 @@ def monte_carlo(x: Array, fake: Array, radius: float | None = None) -> Tensor:
     The radius is by default the median distance of the samples to their nearest fake, their median heuristic (section 3.2).
     """
     (a, b), unit = arrays.apart(*arrays.as_pair(x, fake, names=("x", "fake")))
-    if radius is None:
-        reach = float(nearest_distances(a, b)[0].median())
-    else:
-        reach = arrays.number(radius, "radius", above=0) / unit
+    chosen = None if radius is None else arrays.number(radius, "radius", above=0) / unit
+    reach = chosen or float(nearest_distances(a, b)[0].median())
     return torch.cat([(torch.cdist(rows, b) <= reach).double().mean(1) for rows in a.split(BLOCK)])
 
 
@@ -59,12 +57,13 @@ def domias(x: Array, fake: Array, reference: Array, dim: int = 16) -> Tensor:
 
     Both densities are taken on the principal components of the reference.
     """
-    (a, b), _ = arrays.apart(*arrays.as_pair(x, reference, least=2, names=("x", "reference")))
-    (_, c), _ = arrays.apart(*arrays.as_pair(x, fake, least=2, names=("x", "fake")))
+    a, b = arrays.as_pair(x, reference, least=2, names=("x", "reference"))
+    _, c = arrays.as_pair(x, fake, least=2, names=("x", "fake"))
+    (a, c, b), _ = arrays.apart(a, c.to(a), b)
     if len(c) != len(b):
         few = min(len(b), len(c))  # with equal numbers the widths agree, and the ratio is of densities alone
         b, c = b[:few], c[:few]
-    rows, around = _whitened(torch.cat([a, c.to(a)]), b, arrays.count(dim, "dim"))
+    rows, around = _whitened(torch.cat([a, c]), b, arrays.count(dim, "dim"))
     return _kernels(rows[: len(a)], rows[len(a) :]) - _kernels(rows[: len(a)], around)
 
 

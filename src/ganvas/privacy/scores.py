@@ -61,12 +61,8 @@ def attack(members: Array, non_members: Array, *, draws: int = DRAWS, seed: int 
         weights = [np.bincount(rng.integers(n, size=n), minlength=n) for n in (len(inside), len(outside))]
         spread.append(curve.figures(*weights))
     low, high = np.quantile(np.asarray(spread), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    auc, *rates = (
-        Estimate(float(v), float(a), float(b)) for v, a, b in zip(found, low, high, strict=True)
-    )
-    hits = {
-        rate: each if len(outside) * rate >= 1 else None for rate, each in zip(RATES, rates, strict=True)
-    }
+    auc, *rates = (Estimate(float(v), float(a), float(b)) for v, a, b in zip(found, low, high, strict=True))
+    hits = {rate: each if len(outside) * rate >= 1 else None for rate, each in zip(RATES, rates, strict=True)}
     return Attack(auc, hits, _chance(inside, outside), len(inside), len(outside))
 
 

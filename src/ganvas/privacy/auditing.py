@@ -1,11 +1,13 @@
 """What a generator gives away of its training data: copies, membership, extraction, each beside a planted control."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from ganvas import arrays, notebook
@@ -23,9 +25,9 @@ from ganvas.metrics.resample import pick
 from ganvas.model import Model
 from ganvas.model_data import load_data_of
 from ganvas.notebook import shown
-from ganvas.pictures import grid
+from ganvas.pictures import sheet
 from ganvas.privacy import membership
-from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances
+from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
 from ganvas.privacy.scores import Attack, attack
 from ganvas.types import Progress, silent
 
@@ -87,6 +89,8 @@ class Audit:
     """That a generator which copies nothing shows so near a copy (`find_copies`)."""
     suspects: int
     """Training samples said to be reproduced, at most a tenth of them wrongly."""
+    drawn: int | None
+    """Of the `SHOWN` that come nearest, those that the generator draws when it is searched; None where it was not."""
     duplicates: float
     """Share of the samples that some earlier sample repeats exactly."""
     copying: tuple[float, float] | None
@@ -123,8 +127,13 @@ class Audit:
         if self.chance <= ALARM:
             lines.append(
                 f"Copies: {counted(self.suspects, 'training sample')} of {self.train:,} lie nearer to a sample than chance "
-                f"allows (p = {self.chance:.2g} for all together). Look at the pairs; train longer on more data, with "
-                "augmentation, or with --private."
+                f"allows (p {written(self.chance)} for all together)"
+                + (
+                    f", and a search makes the generator draw {self.drawn} of the {SHOWN} nearest"
+                    if self.drawn
+                    else ""
+                )
+                + ". Look at the pairs; train on more data, for a shorter time, with augmentation, or with --private."
             )
         if told:
             best = max(told, key=lambda name: self.attacks[name].auc.value)
@@ -143,7 +152,9 @@ class Audit:
         blind = [control for control in self.controls if control.chance > ALARM]
         if blind:
             rates = ", ".join(f"{control.rate:.1%}" for control in blind)
-            lines.append(f"The copying test does not notice planted copies at {rates}: below that it can not tell.")
+            lines.append(
+                f"The copying test does not notice planted copies at {rates}: below that it can not tell."
+            )
         deaf = [name for name in self.attacks if any(name in c.noticed for c in self.controls)]
         deaf = [name for name in deaf if not any(c.noticed.get(name) for c in self.controls)]
         if deaf:
@@ -181,10 +192,26 @@ class Audit:
         return ["attack", "needs", "AUC", "hits at 1 % false", "at 0.1 %", "members / others"], rows
 
     def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, the closest pairs, the attacks."""
         parts = [notebook.line(each) for each in (*self.verdict(), *self.warnings)]
-        if self.pictures is not None:
-            parts.append(notebook.picture(grid(self.pictures.flatten(0, 1), columns=SHOWN), "closest pairs"))
+        if (shown := picture(self)) is not None:
+            parts.append(notebook.picture(shown, "closest pairs"))
         return notebook.card("Audit", *parts, notebook.table(*self.cells()))
+
+
+def written(p: float) -> str:
+    """A p-value: nobody believes the digits of a very small one."""
+    return f"= {p:.2g}" if p >= 1e-6 else "< 1e-6"
+
+
+def picture(found: Audit) -> Image.Image | None:
+    """The training samples that come nearest to samples, beside held-out ones that do; None of points."""
+    if found.pictures is None:
+        return None
+    p = [f"p {written(pair.p)}" for pair in found.pairs]
+    names = ("trained on", "nearest sample", "never seen", "nearest sample")
+    title = "The closest pairs: what a copy looks like, and what chance looks like"
+    return sheet(tuple(found.pictures), names, captions=([], p, [], []), title=title)
 
 
 @shown
@@ -231,7 +258,7 @@ def audit(
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
     outside, apart = order[: len(z) // 2].sort().values, order[len(z) // 2 :].sort().values
     inside = pick(len(x), min(ASKED, len(x)), seed).sort().values
-    outside = outside[: ASKED]
+    outside = outside[:ASKED]
     reference = z[apart]
     if against is not None:
         other, others, _ = open_fakes(against, device)
@@ -244,13 +271,25 @@ def audit(
     found = distances.copies(near)
     tell("copies", 1, 1)
     attacks = _black_box(x[inside], z[outside], f, reference, seed, tell)
-    attacks |= _white_box(model, train, unseen, inside, outside, reconstruct, seed, tell)
-    controls = tuple(
-        _control(rate, distances, near, x, z, f, reference, inside, outside, seed) for rate in PLANTED
-    )
+    searched, drawn = min(reconstruct, len(inside), len(outside)), None
+    if model is not None and model.generator.num_classes in (0, train.num_classes):
+        by_critic = _by_critic(model, train, unseen, inside, outside, seed)
+        attacks |= {} if by_critic is None else {"critic": by_critic}
+        if searched >= 10 and train.is_images:
+            few, rest = (
+                places[torch.linspace(0, len(places) - 1, searched).long()] for places in (inside, outside)
+            )
+            asked = few, rest, found.p.argsort(stable=True)[:SHOWN]
+            attacks["reconstruction"], drawn = _by_search(model, train, unseen, asked, seed, tell)
+    controls = []
+    for done, rate in enumerate(PLANTED):
+        tell("planted copies", done, len(PLANTED))
+        controls.append(_control(rate, distances, near, x, z, f, reference, inside, outside, seed))
+    tell("planted copies", len(PLANTED), len(PLANTED))
     copying = None
     if min(len(f), len(z)) >= 60:
-        copying = tuple(copying_test(f, x, z, seed=seed))
+        score, error = copying_test(f, x, z, seed=seed)
+        copying = score, error
     if twins := int((distances.held_room < 1.01 * distances.held_room.min()).sum()) - 1:
         warnings += (
             (f"{counted(twins, 'held-out sample')} nearly repeat others: such data have twins, and so may samples.",)
@@ -261,13 +300,15 @@ def audit(
         for place in found.p.argsort(stable=True)[:SHOWN]
     )
     return Audit(
-        source, train.name, len(samples), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()),
-        1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x), controls, pairs,
+        source, train.name, len(samples), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), drawn,
+        1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x), tuple(controls), pairs,
         tuple(warnings), _pictures(found, train, unseen, samples),
     )  # fmt: skip
 
 
-def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+def _real(
+    model: Model | None, data: str | None, held_out: str | None
+) -> tuple[Dataset, Dataset, tuple[str, ...]]:
     """What was seen and what was not, and what is in doubt about that."""
     if model is None and data is None:
         raise GanvasError("Samples of unknown origin need what they were made from: --data TRAINING_IMAGES.")
@@ -337,7 +378,7 @@ def _black_box(
     """Of members x and others z, by samples alone."""
     asked = torch.cat([x, z])
     radius = float(-membership.distance(asked, fake).median())
-    scores = {
+    scores: dict[str, Callable[[], Tensor]] = {
         "distance": lambda: membership.distance(asked, fake),
         "monte-carlo": lambda: membership.monte_carlo(asked, fake, max(radius, 1e-12)),
         "density": lambda: membership.density(asked, fake),
@@ -353,38 +394,47 @@ def _black_box(
     return found
 
 
-def _white_box(
-    model: Model | None, train: Dataset, unseen: Dataset, inside: Tensor, outside: Tensor, reconstruct: int, seed: int,
-    tell: Progress,
-) -> dict[str, Attack]:  # fmt: skip
-    """By the critic's score (LOGAN, Hayes et al. 2019) and by how well the generator can draw a sample (Chen et al. 2020)."""
-    found: dict[str, Attack] = {}
-    if model is None:
-        return found
+def _by_critic(
+    model: Model, train: Dataset, unseen: Dataset, inside: Tensor, outside: Tensor, seed: int
+) -> Attack | None:
+    """By the critic's score (LOGAN, Hayes et al. 2019, white-box); None where there is no critic, or of several samples."""
     scorer = scorer_of(model)
-    conditional = bool(model.generator.num_classes)
-    if conditional and train.num_classes != model.generator.num_classes:
-        return found
-    if scorer is not None:
-        scores = []
-        for part, places in ((train, inside), (unseen, outside)):
-            images, labels = part.take(places)
-            scores.append(scorer.scores(images, labels if conditional else None))
-        found["critic"] = attack(*scores, seed=seed)
-    few = min(reconstruct, len(inside), len(outside))
-    if few < 2 or not train.is_images:
-        return found
+    if scorer is None:
+        return None
+    scores = []
+    for part, places in ((train, inside), (unseen, outside)):
+        images, labels = part.take(places)
+        scores.append(scorer.scores(images, labels if model.generator.num_classes else None))
+    return attack(*scores, seed=seed)
+
+
+def _by_search(
+    model: Model,
+    train: Dataset,
+    unseen: Dataset,
+    asked: tuple[Tensor, Tensor, Tensor],
+    seed: int,
+    tell: Progress,
+) -> tuple[Attack, int]:
+    """By how well the generator can draw a sample (GAN-Leaks, Chen et al. 2020, white-box), and how many suspects it draws.
+
+    `asked`: members, others and suspects. A suspect counts as drawn where one that was never seen is hit so well in one of 100
+    such audits at most (`tail_chance`).
+    """
     space = LatentZ(model)
-    residuals = []
-    for what, part, places in (("members", train, inside), ("others", unseen, outside)):
-        images, labels = part.take(places[torch.linspace(0, len(places) - 1, few).long()])
+    found = []
+    for what, places, part in zip(
+        ("members", "others", "suspects"), asked, (train, unseen, train), strict=True
+    ):
+        images, labels = part.take(places)
         searched = invert(
-            space, images.to(model.device), labels=labels if conditional else None, restarts=2, steps=100, seed=seed,
-            progress=lambda done, total, what=what: tell(f"reconstruction of {what}", done, total),
+            space, images.to(model.device), labels=labels if model.generator.num_classes else None, restarts=2, steps=100,
+            seed=seed, progress=partial(tell, f"search for {what}"),
         )  # fmt: skip
-        residuals.append(-searched.residual.detach().double().cpu())
-    found["reconstruction"] = attack(*residuals, seed=seed)
-    return found
+        found.append(searched.residual.detach().double().cpu())
+    members, others, suspects = found
+    p, _ = tail_chance(suspects, others)
+    return attack(-members, -others, seed=seed), int((p * len(p) <= ALARM).sum())
 
 
 def _control(
