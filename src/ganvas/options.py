@@ -70,6 +70,11 @@ class TrainOptions:
         None,
         "diffaugment, ada, ada-diffaugment, apa, none, or some of `ganvas list augmentations`: for small data.",
     )
+    private: bool = option(
+        False, "The critic learns with noise, so that no single sample can be told from the model; preset private."
+    )
+    epsilon: float | None = option(None, "Of --private: how much a sample may show; smaller is safer. 10 by default.")
+    delta: float | None = option(None, "Of --private: chance that epsilon does not hold. 1e-5 by default.")
     eval_kimg: float | None = option(
         None, "Measure a few samples every so many kimg and keep the best snapshot in snapshots/best."
     )

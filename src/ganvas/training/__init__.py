@@ -22,6 +22,7 @@ from ganvas.report import write_report
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
 from ganvas.training import gan as gan
+from ganvas.training import private as private
 from ganvas.training import state
 from ganvas.training.display import Display, open_display
 from ganvas.training.hints import hints

@@ -11,6 +11,7 @@ from ganvas.config import (
     AugmentConfig,
     Config,
     DataConfig,
+    MethodConfig,
     NetworkConfig,
     ObjectiveConfig,
     PenaltyConfig,
@@ -42,7 +43,9 @@ RECIPES = {
 
 def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
     """The preset, then the family with its recipe, then the size, then what else was asked for; checks names and ranges."""
-    config = replace(presets.get(options.preset or default_preset(dataset.is_images)), data=data)
+    usual = "private" if options.private else default_preset(dataset.is_images)
+    config = replace(presets.get(options.preset or usual), data=data)
+    config = _in_private(config, options)
     if options.network is not None and options.network != config.network.name:
         config = _with_family(config, options.network, dataset)
     if options.size is not None:
@@ -76,6 +79,18 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
     config = replace_at(config, "training.device", where.type)
     return _check(config, dataset)
+
+
+def _in_private(config: Config, options: TrainOptions) -> Config:
+    """With --private the game of a preset is played in private, if nothing in it stands against that."""
+    if options.private and config.method.name == "gan":
+        config = replace(config, method=MethodConfig("private"))
+    asked = {name: value for name in ("epsilon", "delta") if (value := getattr(options, name)) is not None}
+    if not asked and config.method.name != "private":
+        return config
+    if config.method.name != "private":
+        raise GanvasError(f"--{next(iter(asked))} belongs to private training. Add --private.")
+    return replace(config, method=replace(config.method, options={**config.method.options, **asked}))
 
 
 def _objective(config: Config, options: TrainOptions) -> ObjectiveConfig:
@@ -216,8 +231,9 @@ def _weighted(penalties: Sequence[PenaltyConfig], gamma: float) -> tuple[Penalty
 def _check(config: Config, dataset: Dataset) -> Config:
     """Names, ranges, and whether the networks fit the data: everything that would fail later fails here."""
     validate(config)
-    check_batch(config.training.batch, dataset.split(config.data.holdout, config.data.fold)[0])
-    spec = DataSpec(dataset.shape, dataset.num_classes)
+    trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
+    check_batch(config.training.batch, trained_on)
+    spec = DataSpec(dataset.shape, dataset.num_classes, len(trained_on))
     methods.get(config.method.name).check(config, spec)
     if config.data.balance:
         balanced(dataset)
