@@ -1,4 +1,4 @@
-"""Every sampler at ten forwards on Fashion-MNIST, in the features of a classifier that guided nothing, over several seeds.
+"""Every sampler at ten runs of the network on Fashion-MNIST, in the features of a classifier that guided nothing, over seeds.
 
     python benchmarks/sampling_fashion.py [--models packaged short] [--seeds 0 1 2] [--n 10000] [--minutes 2]
                                           [--judges benchmark residual]
@@ -122,7 +122,7 @@ def main() -> None:
 
 def table(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
     """Mean and spread of each row, and its change against the prior of the same seed."""
-    print(f"\n| {title} | forwards | {' | '.join(MEASURES)} | Frechet, change |")
+    print(f"\n| {title} | runs | {' | '.join(MEASURES)} | Frechet, change |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for label, found in rows.items():
         cells = []

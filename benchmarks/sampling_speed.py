@@ -1,4 +1,4 @@
-"""How fast the batched samplers are: forwards a second beside plain sampling's, and chains side by side beside one after another.
+"""How fast the batched samplers are: runs of the network a second beside plain sampling's, and chains side by side.
 
 python benchmarks/sampling_speed.py [--model fashion] [--device cuda --n 20000]
 """
@@ -54,9 +54,11 @@ def main() -> None:
     n = options.n
     plain = n / seconds(lambda: samplers.get("prior")(space, ratio, n))
     print(
-        f"{model.device}, {torch.get_num_threads()} threads; plain sampling, judged: {plain:.0f} forwards a second\n"
+        f"{model.device}, {torch.get_num_threads()} threads; plain sampling, judged: {plain:.0f} runs of the network a second\n"
     )
-    print("| sampler | forwards a second | of plain sampling's (target: 80 %) |\n| --- | --- | --- |")
+    print(
+        "| sampler | runs of the network a second | of plain sampling's (target: 80 %) |\n| --- | --- | --- |"
+    )
     for name in ("budget", "metropolis", "resample"):
         took = seconds(lambda: samplers.get(name)(space, ratio, n, **at_budget(name, 10).options))  # noqa: B023
         print(f"| {name} 10 | {10 * n / took:.0f} | {10 * n / took / plain:.0%} |", flush=True)

@@ -72,9 +72,7 @@ def main() -> None:
         floor = 1000 * sliced_wasserstein(
             exact.draw(SAMPLES, torch.Generator().manual_seed(7))[0].numpy(), fresh.double().numpy()
         )
-        print(
-            f"\n| {name}, {len(options.seeds)} seeds | forwards | good | distance |\n| --- | --- | --- | --- |"
-        )
+        print(f"\n| {name}, {len(options.seeds)} seeds | runs | good | distance |\n| --- | --- | --- | --- |")
         print(f"| true points | | 0.990 | {floor:.2f} |")
         for sampler, found in rows.items():
             cells = [

@@ -1,10 +1,19 @@
-"""Run by tests/test_dist.py under torchrun, and in one process as the reference."""
+"""Run by tests/test_dist.py under torchrun, and in one process as the reference.
+
+Two processes first ask for what can not be split over them.
+"""
 
 import os
 import sys
 from pathlib import Path
 
 import ganvas
+from ganvas.cli import main
+
+if os.environ.get("WORLD_SIZE") == "2":
+    for batch in ("5", "12"):
+        refused = ["train", "digits", "--kimg", "1", "--batch", batch, "--out", f"{sys.argv[1]}-refused"]
+        assert main(refused) == 2
 
 
 class Ear(ganvas.Logger):

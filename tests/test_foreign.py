@@ -19,6 +19,7 @@ from ganvas.latent import open_space
 from ganvas.latent.dissect import dissect
 from ganvas.latent.invert import invert, tune
 from ganvas.latent.map import draw_map
+from ganvas.latent.prior import fit_prior
 from ganvas.model import Model, ModelInfo
 from ganvas.model_data import load_data_of
 from ganvas.networks import build_critic, build_generator
@@ -498,3 +499,55 @@ def test_arrays_as_people_have_them(model: ganvas.Model, real: Tensor) -> None:
     assert fit_ratio(space, real[:, 0].numpy()[::-1].copy()[::-1], steps=5).report.log_loss == plain
     with pytest.raises(GanvasError, match=r"real has shape .*astype\('uint8'\)"):
         fit_ratio(space, real.float())
+
+
+class Affine(nn.Module):
+    """Numbers in two maps -> grey pictures, each pixel of the upper half one of them; and back."""
+
+    def __init__(self, back: bool = False) -> None:
+        super().__init__()
+        self.back = back
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.back:
+            return x[:, :, :4].atanh().reshape(len(x), 2, 4, 4)
+        upper = x.reshape(len(x), 1, 4, 8).tanh()
+        return torch.cat([upper, torch.zeros_like(upper)], 2)
+
+
+def test_a_decoder_with_its_encoder_is_an_autoencoder() -> None:
+    model = ganvas.wrap(
+        Affine(), latent_dim=32, latent_shape=(2, 4, 4), value_range=(-1, 1), encoder=Affine(back=True)
+    )
+    z = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model.encode(model.generator(z)), z, atol=1e-3, rtol=1e-3)
+    images = model.sample(300, seed=1)
+    assert torch.equal(model.reconstruct(images[:4]), images[:4])
+    found = ganvas.invert(model, images[:2], method="encoder")
+    assert float(found.residual.max()) < 0.02
+    shifted = 0.3 + 0.1 * torch.randn(300, 32, generator=torch.Generator().manual_seed(2))
+    fitted = fit_prior(model, model.to_data(model.generator(shifted)), 1)
+    codes = torch.atanh(fitted.generator(torch.randn(500, 32))[:, 0, :4].flatten(1))
+    assert float(codes.mean()) == pytest.approx(0.3, abs=0.02), "drawn from where the codes are"
+    assert float(codes.std()) == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "output", "said"),
+    [
+        (nn.Flatten(), None, "Flatten gives 64 numbers for a sample, and the module takes 32"),
+        (nn.Linear(3, 2), None, r"Linear cannot encode samples of shape \('B', 1, 8, 8\): RuntimeError"),
+        (Affine(back=True), lambda found: {"z": found}, r"gave a dict .* Of an encoder: by encoder_output="),
+        (lambda x: x, None, "encoder is a function; it must be a torch.nn.Module"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_named(encoder: Any, output: Any, said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        ganvas.wrap(
+            Affine(),
+            latent_dim=32,
+            latent_shape=(2, 4, 4),
+            value_range=(-1, 1),
+            encoder=encoder,
+            encoder_output=output,
+        )

@@ -122,6 +122,29 @@ def test_a_bar_is_drawn_twice_a_second_and_ends_with_the_time_that_it_took(cells
     assert not cells.shown, "over before anybody waits"
 
 
+def test_what_is_measured_stands_beneath_the_bar_while_it_comes(cells: Cells) -> None:
+    rows = [("<plain>", 8.0, "8.00 ± .1"), ("better", 4.0, "4.00"), ("broken", float("nan"), "failed")]
+    known: list[tuple[str, float, str]] = []
+
+    @notebook.shown
+    def measuring(progress: Progress = silent) -> None:
+        notebook.beneath(lambda: notebook.bars("distance", known))
+        for row in rows:
+            known.append(row)
+            cells.now += 2
+            progress("drawing", 0, 1)
+
+    measuring()
+    assert len(cells.shown) == 4
+    assert "&lt;plain&gt;" in cells.shown[0]
+    assert "better" not in cells.shown[0]
+    assert ["width:100.0%" in cells.shown[2], "width:50.0%" in cells.shown[2]] == [True, True]
+    assert "nan" not in cells.shown[2]
+    assert "distance" not in cells.shown[3], "what it was for is over"
+    job(cells, 5, 1.0)
+    assert "distance" not in cells.shown[-2], "nor beneath the next one"
+
+
 def test_nothing_is_shown_to_who_hears_it_from_threads_and_inside_of_what_shows_itself(cells: Cells) -> None:
     heard: list[int] = []
     job(cells, 5, 1.0, progress=lambda what, done, total: heard.append(done))

@@ -1,14 +1,26 @@
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 
 from ganvas import io
 from ganvas.config import Config, to_dict
 from ganvas.errors import GanvasError
-from ganvas.runs import Run, command_line, create_run, open_run
+from ganvas.report.page import curves, signals
+from ganvas.runs import (
+    LONGEST_VERDICT,
+    MOST_FIGURES,
+    MOST_VERDICTS,
+    Run,
+    command_line,
+    create_run,
+    open_run,
+)
 
 CONTENT = {"format_version": 1, "config": to_dict(Config())}
 
@@ -65,6 +77,49 @@ def test_a_command_with_names_that_are_no_text_can_be_read_again(
     monkeypatch.setattr("sys.argv", ["ganvas", "train", "digits", "--out", os.fsdecode(b"out\xff")])
     run = create_run(tmp_path, "a", {"command": command_line()})
     assert io.read_json(run.path / "config.json")["command"] == "ganvas train digits --out out\\udcff"
+
+
+def test_a_strangers_lines_of_statistics_cost_no_more_than_a_runs_own(tmp_path: Path) -> None:
+    """Each name was a curve, looked for in every line: 2 MB took two minutes in a notebook, and more in a report."""
+    run = create_run(tmp_path, "a", CONTENT)
+    lines: list[io.Json] = [{"kimg": i, f"loss_{i}": 1.0, "diversity": 0.5} for i in range(3000)]
+    lines += [
+        {
+            "kimg": 3000,
+            "verdicts": [f"{i:0999}" for i in range(100)],
+            "diversity": 0.5,
+            **dict.fromkeys(map(str, lines), 1),
+        }
+    ]
+    (run.path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = run.stats()
+    assert len(found) == 3001
+    assert len({name for line in found for name in line if name != "verdicts"}) == MOST_FIGURES
+    assert len(found[-1]["verdicts"]) == MOST_VERDICTS
+    assert max(map(len, found[-1]["verdicts"])) == LONGEST_VERDICT
+    assert found[199] == {"kimg": 199, "diversity": 0.5}
+    assert run._repr_html_().count("<polyline") < MOST_FIGURES
+    for draw in (curves, signals):
+        assert (draw(run) or b"").startswith(b"\x89PNG")
+
+
+def test_a_plot_has_as_many_points_as_pixels_and_no_figure_is_too_large_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(tmp_path, "a", CONTENT)
+    largest = 1.7e308
+    lines = [{"kimg": i, **{f"loss_{k}": largest * (-1) ** i for k in range(100)}} for i in range(4001)]
+    (run.path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    drawn = []
+
+    def kept(axes: Axes, x: Any, y: Any, **options: Any) -> Any:
+        drawn.append((len(x), x[-1], abs(y).max()))
+        return plot(axes, x, y, **options)
+
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", kept)
+    assert (curves(run) or b"").startswith(b"\x89PNG")
+    assert drawn == [(1334, 4000, 1e30)] * 20
 
 
 @pytest.mark.parametrize("name", ["log.txt", "stats.jsonl", "metrics.jsonl"])

@@ -58,11 +58,13 @@ def server(*arguments: str, cache: Path) -> Iterator[tuple[str, "subprocess.Pope
 
 
 @contextmanager
-def chromium(width: int = 1280, height: int = 1000, downloads: Path | None = None) -> Iterator["Browser"]:
+def chromium(
+    width: int = 1280, height: int = 1000, downloads: Path | None = None, flags: tuple[str, ...] = ()
+) -> Iterator["Browser"]:
     """A browser without a window."""
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--window-size={width},{height}"):
+    for flag in (*FLAGS, *flags, f"--window-size={width},{height}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     if downloads is not None:

@@ -296,7 +296,7 @@ class Chaos:
         target, headers = self.chance.choice(
             [
                 (f"/?s={plain}", {}), (f"/?s={hidden}", {}), (f"/?token={plain}", {}), (f"/{plain[:2000]}", {}),
-                (f"/real/{plain}.png", {}),
+                (f"/real/x/{plain}.png", {}),
                 ("/", {"Host": "[::1"}), ("/", {"Host": "evil.example"}), ("/", {"Origin": "http://evil.example"}),
                 (f"/_nicegui_ws/socket.io/?client_id={plain}&EIO=4&transport=polling", {"Origin": "http://evil.example"}),
             ]

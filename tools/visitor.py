@@ -4,6 +4,7 @@ Speaks as much of the page's own protocol (Engine.IO 4 with Socket.IO over a web
 """
 
 import asyncio
+import html
 import json
 import re
 import time
@@ -30,7 +31,7 @@ class Visitor:
         self.url = url
         self.messages: list[tuple[str, Any]] = []
         """What the server said: (kind, data)."""
-        self.client = ""
+        self.client = self.plain = ""
         self._socket: ClientConnection | None = None
 
     async def open(self) -> "Visitor":
@@ -38,7 +39,7 @@ class Visitor:
         plain = await asyncio.to_thread(get, self.url)
         found = re.search(r"client_id['\"]: ['\"]([0-9a-f-]{36})", plain)
         assert found, plain[:500]
-        self.client = found[1]
+        self.client, self.plain = found[1], plain
         place = urlsplit(self.url).netloc
         query = (
             f"client_id={self.client}&next_message_id=0&implicit_handshake=true&document_id={uuid.uuid4()}"
@@ -50,6 +51,16 @@ class Visitor:
         )  # type: ignore[arg-type]  # fmt: skip
         await self._socket.send("40")
         return self
+
+    def listens(self, name: str) -> dict[str, Any]:
+        """Which element of the page is called `name`, and by what its clicks are known."""
+        found = re.search(r"parseElements\(String\.raw`(.*?)`\)", self.plain, re.DOTALL)
+        assert found
+        for number, each in json.loads(html.unescape(found[1])).items():
+            if each.get("props", {}).get("data-id") == name:
+                click = next(event for event in each["events"] if event["type"] == "click")
+                return {"id": int(number), "listener_id": click["listener_id"]}
+        raise AssertionError(f"no {name} on the page")
 
     async def until(self, word: str, patience: float = 60) -> float:
         """Listen until the server has sent something with this word; seconds that it took from now."""

@@ -59,6 +59,10 @@ class NetworkConfig:
     """Keyword arguments of the family's critic."""
     critic_name: str = ""
     """Take the critic from another family; empty: from the same one."""
+    codes: Options = field(default_factory=dict)
+    """What stands between z and a decoder: `components` of a mixture that is fitted to the codes of the data; `book` and `dim`,
+    a code book; `network`, a generator of codes.
+    """
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,14 @@ class TrainingConfig:
     """The half-life at the end of the budget, reached by a cosine; None: it stays."""
     ema_rampup: float | None = 0.05
     """The half-life is at most this share of the images seen so far; None: full from the start."""
+    start: str = ""
+    """The model whose weights a new run begins with; empty: random ones."""
+    freeze_critic: int = 0
+    """So many of the critic's first layers are not trained (freeze-D): for fine-tuning."""
+    freeze_mapping: bool = False
+    """Keep the mapping network of a style-based generator as it is."""
+    ema_statistics: bool = False
+    """Average the running figures of norms like the weights; off: they are copied."""
     snapshot_kimg: float = 200.0
     """Write a snapshot, a preview and the resume state every so many kimg."""
     log_kimg: float = 2.0

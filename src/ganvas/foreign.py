@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
 from ganvas.model import Model, ModelInfo, draw_prior
-from ganvas.networks import GeneratorBase, StyleBased
+from ganvas.networks import Answer, CriticBase, GeneratorBase, StyleBased
 
 Prior = Literal["normal", "uniform", "sphere"]
 Output = Callable[[Any], Tensor]
@@ -105,6 +105,8 @@ def wrap(
     value_range: tuple[float, float] | None = None,
     prior: Prior = "normal",
     output: Output | None = None,
+    encoder: nn.Module | None = None,
+    encoder_output: Output | None = None,
 ) -> Model:
     """A `Model` around any module that maps latents (B, latent_dim) to samples.
 
@@ -112,6 +114,11 @@ def wrap(
     its samples, `value_range` (-1, 1) or (0, 1) by the values that it draws. With `num_classes` it gets labels (B,) too.
     `output` takes the samples out of what else it gives: `lambda found: found["image"]`, or brings them to channels first:
     `lambda x: x.permute(0, 3, 1, 2)`.
+
+    `encoder` maps samples, as the module draws them, to their latents, in any shape of as many numbers: the model then
+    encodes, reconstructs and inverts with it. `encoder_output` takes them out of what else it gives:
+    `lambda found: found.latent_dist.mode()`. Codes of most decoders are not normal: `ganvas.latent.prior.fit_prior`
+    fits what they are drawn from to images.
 
     The module is put into evaluation mode and its weights are frozen; half and double precision work, samples are float32.
     A module that is `ganvas.networks.StyleBased` keeps its w, w+ and styles.
@@ -179,7 +186,50 @@ def wrap(
     if dtype := _dtype(module):
         notes.append(f"it computes in {dtype}, its samples are float32") if dtype != torch.float32 else None
     notes += [each.text for each in findings.values() if not each.passed or "clipped" in each.text]
-    return Model(generator, None, ModelInfo.of(generator, name, notes=tuple(notes)))
+    coder = None if encoder is None else _encoder(encoder, encoder_output, generator)
+    return Model(generator, None, ModelInfo.of(generator, name, notes=tuple(notes)), encoder=coder)
+
+
+class WrappedEncoder(CriticBase):
+    """A foreign module behind the interface of our encoders: `answer(x).codes`."""
+
+    def __init__(self, module: nn.Module, shape: tuple[int, ...], output: Output | None) -> None:
+        super().__init__(shape)
+        self.module, self.output = module, output
+
+    def answer(self, x: Tensor, labels: Tensor | None = None) -> Answer:
+        """Samples (B, *shape) -> codes (B, latent_dim), and nothing else."""
+        codes = _call(self.module, x, None, self.output).flatten(1)
+        return Answer(codes.new_zeros(len(codes)), codes, None, codes)
+
+
+def _encoder(module: nn.Module, output: Output | None, generator: GeneratorBase) -> WrappedEncoder:
+    """The encoder, tried on what the generator draws. Raises `GanvasError` for one that does not fit it."""
+    name = type(module).__name__
+    if not isinstance(module, nn.Module):
+        raise GanvasError(f"encoder is {_kind(module)}; it must be a torch.nn.Module.")
+    found = WrappedEncoder(module.eval().requires_grad_(False), generator.shape, output).eval()
+    if generator.num_classes:
+        raise GanvasError("A generator that takes labels has no encoder here: give one without num_classes.")
+    drawn = _tried(generator, 4)
+    try:
+        codes = found.answer(drawn).codes
+    except _NotSamples as error:
+        raise GanvasError(f"{error} Of an encoder: by encoder_output=.") from error
+    except Exception as error:  # whatever a foreign module raises
+        words = (str(error).splitlines() or [""])[0]
+        raise GanvasError(
+            f"{name} cannot encode samples of shape {('B', *generator.shape)}: {type(error).__name__}: {words}"
+        ) from error
+    assert codes is not None
+    if codes.shape != (4, generator.latent_dim):
+        raise GanvasError(
+            f"{name} gives {codes[0].numel() if len(codes) == 4 else tuple(codes.shape)} numbers for a sample, and the module "
+            f"takes {generator.latent_dim}. Take the latents alone out by encoder_output=, of a posterior its mean."
+        )
+    if not torch.isfinite(codes).all():
+        raise GanvasError(f"{name} encodes samples as NaN or infinite numbers.")
+    return found
 
 
 def verify(generator: GeneratorBase) -> list[Finding]:

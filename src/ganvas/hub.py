@@ -20,6 +20,8 @@ GENERATOR, CRITIC = "generator.safetensors", "critic.safetensors"
 LIBRARY = "ganvas"
 LONGEST_CONFIG = 2**20
 """Bytes of a config.json that is fetched."""
+PATIENCE = 5.0
+"""Seconds in which the hub must answer at all."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -71,7 +73,9 @@ def explained(error: Exception, repo: str) -> GanvasError:
         )
     if "LocalTokenNotFoundError" in kinds:
         return GanvasError("Nobody is logged in to the hub. Type: hf auth login, or set HF_TOKEN.")
-    return GanvasError(f"Could not reach {repo} on the hub: {why}.")
+    return GanvasError(
+        f"Could not reach {repo} on the hub: {why}. A model that was fetched before opens without a network."
+    )
 
 
 def fetch(address: str, most: float) -> Path:
@@ -108,6 +112,7 @@ def fetch(address: str, most: float) -> Path:
     if pinned and (found := whole(revision)):
         return found
     try:
+        _ask(library, repo)
         config = get(CONFIG, revision, LONGEST_CONFIG)
         with_critic, commit = _has_critic(config, repo), config.parent.name  # the rest is of the same commit
         weights = get(GENERATOR, commit, most)
@@ -121,6 +126,11 @@ def fetch(address: str, most: float) -> Path:
                 return found  # no network: what was fetched for this tag or branch
         raise explained(error, repo) from error
     return weights
+
+
+def _ask(library: Any, repo: str) -> None:
+    """Raise what the network raises at once: the client asks six times, for 23 seconds, before it says so."""
+    library.utils.get_session().head(library.hf_hub_url(repo, CONFIG), timeout=PATIENCE)
 
 
 def _has_critic(config: Path, repo: str) -> bool:

@@ -20,6 +20,8 @@ from ganvas.data.limits import limit
 from ganvas.device import resolve_device, stream
 from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
+from ganvas.networks.coded import Coded, bare, encoder_network, mean_codes
+from ganvas.networks.projected import guide_of
 from ganvas.registry import did_you_mean
 from ganvas.runs import is_run, open_run
 
@@ -30,8 +32,8 @@ MOST_CLASSES = 2**16
 MOST_NOTES = 64
 LONGEST_WORDS = 1000
 """Letters of a name or a note in a header that are shown."""
-CRITIC = "critic."
-"""Begins the names of the critic's tensors in a file that holds both."""
+CRITIC, ENCODER = "critic.", "encoder."
+"""Begin the names of the critic's and the encoder's tensors in a file that holds them beside the generator's."""
 SHOWN = 16
 """Samples that a notebook shows."""
 SHOWN_VALUES = SHOWN * 3 * 64 * 64
@@ -131,6 +133,11 @@ class ModelInfo:
         )
 
     @property
+    def guide(self) -> str:
+        """The extractor that guided its training, and so must not judge it; empty: none is known to have."""
+        return guide_of(self.architecture)
+
+    @property
     def resize(self) -> Resize | None:
         """How its own data were brought to its size, and others are; None: not known, or not needed."""
         return None if self.data is None else self.data.config.resize
@@ -172,6 +179,8 @@ class Model:
     info: ModelInfo
     path: Path | None = None
     """The generator's file."""
+    encoder: CriticBase | None = None
+    """Of an autoencoder: its `answer(x).codes` begin with the codes (B, D) of samples in the generator's range."""
 
     @classmethod
     def of_run(
@@ -294,6 +303,41 @@ class Model:
         classes = self.generator.num_classes
         return torch.as_tensor(numbers, dtype=torch.long).reshape(-1) % classes if classes else None
 
+    def encode(self, samples: Tensor, batch: int = BATCH) -> Tensor:
+        """The z (n, latent_dim) of samples as `codes` takes them: what the generator draws their reconstructions from.
+
+        Raises `GanvasError` for a model without an encoder.
+        """
+        codes = self.codes(samples, batch)
+        with torch.no_grad():
+            return self.generator.back(codes) if isinstance(self.generator, Coded) else codes
+
+    @torch.no_grad()
+    def codes(self, samples: Tensor, batch: int = BATCH) -> Tensor:
+        """What the encoder gives of samples (n, D), of a posterior the mean: uint8 images (n, C, H, W), floats in the generator's
+        range, or points (n, D).
+
+        Raises `GanvasError` for a model without an encoder.
+        """
+        if self.encoder is None:
+            raise GanvasError(
+                f"This model ({self.info.name}) has no encoder: it is no autoencoder. Train one: ganvas train DATA --method vae. "
+                "ganvas invert finds latents of pictures without one."
+            )
+        self.check_shape(samples, "samples")
+        size, found = bare(self.generator).latent_dim, []
+        for part in samples.split(arrays.count(batch, "batch")):
+            x = part.to(self.device)
+            x = networks.from_uint8(x, self.generator.value_range) if x.dtype == torch.uint8 else x.float()
+            found.append(mean_codes(self.encoder, x, size))
+        return torch.cat(found) if found else torch.empty(0, size, device=self.device)
+
+    @torch.no_grad()
+    def reconstruct(self, samples: Tensor, batch: int = BATCH) -> Tensor:
+        """Samples as `encode` takes them -> what the generator draws of their codes, as `sample` gives it."""
+        drawn = [self.to_data(self.generator(self.encode(part), None)).cpu() for part in samples.split(batch)]
+        return torch.cat(drawn) if drawn else torch.empty(0, *self.shape)
+
     def check_shape(self, samples: Tensor, what: str) -> None:
         """Raise `GanvasError` unless samples (n, ...) are of the shape that the model draws; `what` names them."""
         if tuple(samples.shape[1:]) != tuple(self.shape):
@@ -306,7 +350,8 @@ class Model:
         return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn
 
     def save(self, path: str | os.PathLike[str], *, critic: bool = False) -> None:
-        """Write the generator, and with `critic` the critic, as one .safetensors file that `load` opens.
+        """Write the generator, its encoder where there is one, and with `critic` the critic, as one .safetensors file that `load`
+        opens.
 
         Raises `GanvasError` for a generator that it could not.
         """
@@ -328,6 +373,9 @@ class Model:
         if critic and self.critic is not None:
             tensors |= {f"{CRITIC}{name}": tensor for name, tensor in self.critic.state_dict().items()}
             header["with_critic"] = True
+        if self.encoder is not None:
+            tensors |= {f"{ENCODER}{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+            header["with_encoder"] = True
         with io.atomic(path) as temporary:
             io.save_tensors(temporary, tensors, header)
 
@@ -339,6 +387,7 @@ class Model:
         source = f", {self.info.source}" if self.info.source else ""
         source += f", {self.place}" if self.path else ""
         critic = ", with its critic" if self.critic is not None else ""
+        critic += ", with its encoder" if self.encoder is not None else ""
         notes = "".join(f"; {note}" for note in self.info.notes)
         drawn = f"{self.info.name}: z {self.latent_dim} -> {self.shape}"
         return f"Model({drawn}{classes}{trained}{critic}{source}{notes})"
@@ -402,6 +451,7 @@ def save_network(
 
 PACKAGED = Path(__file__).with_name("models")
 """Trained models that come with ganvas, one folder each: `ganvas.load("fashion")`."""
+PACKAGED_LICENSE = "Apache-2.0"
 
 
 def packaged() -> dict[str, str]:
@@ -428,7 +478,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
     theirs = importers.find(Path(path))
     found = _own(find_generator(Path(path)), critic) if theirs is None else _imported(theirs, critic)
     where = resolve_device(device)
-    for network in (found.generator, found.critic):
+    for network in (found.generator, found.critic, found.encoder):
         if network is not None:
             network.eval().requires_grad_(False).to(where)
     return found
@@ -437,13 +487,11 @@ def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = T
 def _own(file: Path, critic: bool) -> Model:
     """A model that ganvas wrote, on the CPU."""
     tensors, header = io.load_tensors(file)
-    inside = (
-        {name for name in tensors if name.startswith(CRITIC)} if header.get("with_critic") is True else set()
-    )
-    its_own = {name.removeprefix(CRITIC): tensors.pop(name) for name in inside}
+    its_own = _inside(tensors, CRITIC, header.get("with_critic"))
+    coder = _inside(tensors, ENCODER, header.get("with_encoder"))
     generator, config, about = _network(file, tensors, header, "generator", networks.build_generator)
     beside, judge = file.with_name("critic.safetensors"), None
-    if critic and inside:
+    if critic and its_own:
         judge = _network(file, its_own, {**header, "kind": "critic"}, "critic", networks.build_critic)[0]
     elif critic and beside.is_file():
         judge = read_network(beside, "critic", networks.build_critic)[0]
@@ -453,7 +501,37 @@ def _own(file: Path, critic: bool) -> Model:
     info = ModelInfo.of_run(generator, config, about)
     if "training" not in about["config"]:
         info = replace(info, training=None)
-    return Model(generator, judge, info, file)
+    return Model(generator, judge, info, file, _encoder(file, coder, header, bare(generator).latent_dim))
+
+
+def _inside(tensors: dict[str, Tensor], prefix: str, there: object) -> dict[str, Tensor]:
+    """The tensors of another network in the generator's file, taken out."""
+    names = [name for name in tensors if name.startswith(prefix)] if there is True else []
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
+
+
+def _encoder(file: Path, inside: dict[str, Tensor], header: io.Json, size: int) -> CriticBase | None:
+    """The encoder of an autoencoder, from the generator's file or beside it; None where there is none."""
+    beside = file.with_name("encoder.safetensors")
+    if inside:
+        tensors, about = inside, {**header, "kind": "encoder"}
+    elif file.name == "generator.safetensors" and beside.is_file():
+        file = beside
+        tensors, about = io.load_tensors(beside)
+        if "job" in about:  # one that `ganvas invert` trained and kept here
+            return None
+    else:
+        return None
+    # A code and, of a posterior, its log variance.
+    count = len(tensors.get("guess.bias", ()))
+    if count not in (size, 2 * size):
+        raise GanvasError(f"{file} gives {count} numbers, and its decoder takes {size}.")
+    found, _, _ = _network(
+        file, tensors, about, "encoder",
+        lambda config, shape, classes: networks.build_critic(encoder_network(config, count), shape, 0),
+    )  # fmt: skip
+    assert isinstance(found, CriticBase)
+    return found
 
 
 def _set(generator: GeneratorBase, file: Path, given: Any) -> None:

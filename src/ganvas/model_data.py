@@ -87,6 +87,18 @@ def real_images_of(
     return images, f"{counted(len(images), 'image')} of {data_of(model)} that come along"
 
 
+def unseen(model: Model, source: str) -> tuple[Dataset, bool]:
+    """A source of images brought to the model's shape, and whether it is the part of the model's own data that was held out.
+
+    Other data are taken whole.
+    """
+    data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(model.shape))
+    known = model.info.data
+    if known is None or data.fingerprint != known.fingerprint or not known.config.holdout:
+        return data, False
+    return data.split(known.config.holdout, known.config.fold)[1], True
+
+
 def shipped_images(model: Model) -> Tensor | None:
     """The real images that a packaged model brings along, which may be shared as it is: uint8 (n, C, H, W)."""
     shipped = model.path.with_name("real.npz") if model.path is not None and model.is_packaged else None

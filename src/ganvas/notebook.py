@@ -30,6 +30,8 @@ MOST_PIXELS = 10_000_000
 """Of one that is read."""
 COLORS = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2")
 FONT = "font:13px/1.5 system-ui,sans-serif"
+_beneath: Callable[[], str] = str
+"""What stands beneath the bar of the job that a cell shows."""
 _busy = False
 """Whether a cell shows already what is being done: what that calls shows nothing of its own."""
 
@@ -96,10 +98,17 @@ def shown(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def beneath(content: Callable[[], str]) -> None:
+    """Show HTML beneath the bar of what is being done, from its next drawing to its end; nothing where there is no bar."""
+    global _beneath
+    _beneath = content
+
+
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar for what is being done; in the end how long it took."""
-    began, piece, drawn = time.monotonic(), Piece(), False
+    global _beneath
+    began, piece, drawn, _beneath = time.monotonic(), Piece(), False, str
 
     def tell(what: str, done: int, total: int) -> None:
         nonlocal drawn
@@ -108,9 +117,12 @@ def _bar(name: str) -> Iterator[Callable[[str, int, int], None]]:
             drawn = True
             share = f": {done:,} of {total:,}" if total > 1 else ""
             words = f"{html.escape(what)}{share} {seconds(gone)}"
-            piece.show(bar(done / total if total > 1 else None, words))
+            piece.show(bar(done / total if total > 1 else None, words) + _beneath())
 
-    yield tell
+    try:
+        yield tell
+    finally:
+        _beneath = str
     if drawn:
         words = html.escape(name.replace("_", " "))
         piece.show(bar(1.0, f"{words} {seconds(time.monotonic() - began)}"))
@@ -131,6 +143,22 @@ def bar(share: float | None, words: str) -> str:
         f'<span style="display:block;height:8px;width:{width};background:{COLORS[0]}"></span></span>'
         f"<span>{words}</span></div>"
     )
+
+
+def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:
+    """Numbers by name as bars from 0, each with its text beside it."""
+    most = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0) or 1.0
+
+    def row(name: str, value: float, words: str) -> str:
+        width = 100 * min(max(value / most, 0), 1) if math.isfinite(value) else 0
+        return (
+            f'<tr><td style="padding:0 10px 0 0">{html.escape(name)}</td><td style="width:200px">'
+            f'<span style="display:block;height:8px;border-radius:4px;width:{width:.1f}%;background:{COLORS[0]}">'
+            f'</span></td><td style="padding:0 0 0 10px">{html.escape(words)}</td></tr>'
+        )
+
+    body = "".join(row(*each) for each in rows)
+    return f'<div style="{FONT}">{html.escape(title)}<table style="border-collapse:collapse">{body}</table></div>'
 
 
 def picture(image: "Image | bytes", words: str = "", widest: int = WIDEST) -> str:

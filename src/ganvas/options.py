@@ -38,6 +38,15 @@ class TrainOptions:
     preset: str | None = option(
         None, "From `ganvas list presets`. Default: small for images, toy for points.", "preset"
     )
+    method: str | None = option(
+        None,
+        "How: one of `ganvas list methods`, with the preset of its name unless another is given.",
+        "method.name",
+    )
+    in_latent: str | None = option(
+        None,
+        "Train in the latent space of this autoencoder, a run, snapshot or file: samples decode to pictures.",
+    )
     size: Literal["xs", "s", "m", "l"] | None = option(
         None, "Width of the networks: half (xs), as in the preset (s), double (m) or four times (l)."
     )
@@ -71,10 +80,17 @@ class TrainOptions:
         "diffaugment, ada, ada-diffaugment, apa, none, or some of `ganvas list augmentations`: for small data.",
     )
     private: bool = option(
-        False, "The critic learns with noise, so that no single sample can be told from the model; preset private."
+        False,
+        "The critic learns with noise, so that no single sample can be told from the model; preset private.",
     )
-    epsilon: float | None = option(None, "Of --private: how much a sample may show; smaller is safer. 10 by default.")
+    epsilon: float | None = option(
+        None, "Of --private: how much a sample may show; smaller is safer. 10 by default."
+    )
     delta: float | None = option(None, "Of --private: chance that epsilon does not hold. 1e-5 by default.")
+    start: str | None = option(
+        None,
+        "Begin with the weights of a model that opens, its networks instead of the preset's: fine-tuning.",
+    )
     eval_kimg: float | None = option(
         None, "Measure a few samples every so many kimg and keep the best snapshot in snapshots/best."
     )

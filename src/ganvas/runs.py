@@ -36,6 +36,11 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Tells one start of a machine from all others, where there is such a file; containers of one machine share it."""
 LARGEST_PICTURE = 2**28
 """Bytes of a picture in a run that a report or a page shows."""
+MOST_FIGURES, MOST_VERDICTS = 200, 50
+"""Names in all lines of statistics, and in the list of verdicts of one, that are read: a run has some 30 and 10, and each is a
+curve in its report."""
+LONGEST_VERDICT = 100
+"""Characters of the name of one."""
 LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
 
@@ -291,17 +296,21 @@ def curves(found: Sequence[io.Json]) -> str:
 
 
 def records(lines: Iterable[Any]) -> list[io.Json]:
-    """Lines of statistics as `Run.stats` gives them, of whatever was read."""
-    found = [
-        {key: value for key, value in line.items() if _is_number(value) or key == "verdicts"}
-        for line in lines
-        if isinstance(line, dict)
-    ]
-    for record in found:
-        if "verdicts" in record:
-            names = record["verdicts"] if isinstance(record["verdicts"], list) else []
-            record["verdicts"] = [printable(name) for name in names if isinstance(name, str)]
-    return [record for record in found if "kimg" in record]
+    """Lines of statistics as `Run.stats` gives them, of whatever was read: the first `MOST_FIGURES` names that occur."""
+    found, names = [], {"kimg"}
+    for line in lines:
+        if not isinstance(line, dict) or not _is_number(line.get("kimg")):
+            continue
+        record = {}
+        for key, value in line.items():
+            if key == "verdicts":
+                said = value[:MOST_VERDICTS] if isinstance(value, list) else []
+                record[key] = [printable(name[:LONGEST_VERDICT]) for name in said if isinstance(name, str)]
+            elif _is_number(value) and (key in names or len(names) < MOST_FIGURES):
+                names.add(key)
+                record[key] = value
+        found.append(record)
+    return found
 
 
 def _is_number(value: Any) -> bool:

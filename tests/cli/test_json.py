@@ -46,6 +46,8 @@ LINES: dict[str, list[str]] = {
     "directions": ["{run}", "--method", "random", "--count", "2", "--out", "d.safetensors"],
     "edit": ["{run}", "--direction", "{directions}", "--n", "2"],
     "invert": ["{run}", *SEARCH, "--method", "optimise", "--newton", "0"],
+    "encode": ["{autoencoder}", "{pictures}"],
+    "reconstruct": ["{autoencoder}", "digits", "--n", "20", "--extractor", "raw"],
     "restore": ["{run}", *SEARCH],
     "map": ["{run}", "--n", "60", "--method", "pca"],
     "dissect": ["fashion", "--n", "16", "--concept", "stroke"],
@@ -68,9 +70,14 @@ def place(trained: Result, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     io.write_json(
         place / "recipe.json", to_json(Recipe("fashion", ganvas.load("fashion", device="cpu").hash))
     )
+    ganvas.train(
+        "digits", method="vae", kimg=0.032, batch=16, device="cpu", out=place, name="vae", quiet=True, report=False,
+        settings=TINY,
+    )  # fmt: skip
     save(place / "directions.safetensors", ganvas.find_directions(model, "random", count=1))
     return {
-        "run": str(place / "run"), "pictures": str(place / "pictures"), "more": str(place / "more.npy"),
+        "run": str(place / "run"), "autoencoder": str(place / "00000-vae"),
+        "pictures": str(place / "pictures"), "more": str(place / "more.npy"),
         "recipe": str(place / "recipe.json"), "directions": str(place / "directions.safetensors"),
     }  # fmt: skip
 
@@ -152,3 +159,6 @@ def test_every_variable_is_listed(
     assert re.search(r"GANVAS_MAX_GB +3 .*\[16\]", printed)
     assert re.search(r"GANVAS_MAX_FILES +not set .*\[2,000,000\]", printed)
     assert f"cache: {os.environ['GANVAS_CACHE']}" in printed
+    monkeypatch.setenv("GANVAS_CACHE", "\x1b]0;title\x07")
+    assert main(["env"]) == 0
+    assert "cache: \\x1b]0;title\\x07" in capsys.readouterr().out

@@ -205,3 +205,25 @@ def test_completion_completes() -> None:
     )
     done = subprocess.run(["bash", "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["dissect"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (
+            ["sample", "fashion", "--seeds", "1", "2", "3"],
+            "--seeds takes its values with commas and no spaces: --seeds 1,2,3",
+        ),
+        (["sample", "fashion", "--seeds", "1,", "2-4"], "--seeds 1,2-4"),
+        (["eval", "fashion", "--metrics", "frechet", "kid"], "--metrics frechet,kid"),
+        (["train", "digits", "--seeds", "1", "2", "3"], "--seeds takes one value, got 3: 1 2 3"),
+        (["walk", "fashion", "--keys", "1", "2"], "--keys takes one value, got 2: 1 2"),
+    ],
+)
+def test_lists_with_spaces_are_told_how_to_write_them(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(argv)
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err

@@ -23,28 +23,56 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def autoencoder(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the preset `latent` trains in."""
+    result = ganvas.train(
+        str(pictures), method="ae", size="xs", out=tmp_path_factory.mktemp("ae"), quiet=True, report=False, batch=8,
+        kimg=0.016, device="cpu",
+    )  # fmt: skip
+    return str(result.run.path)
+
+
 @pytest.mark.parametrize("name", list(presets))
-def test_presets_train(name: str, pictures: Path, tmp_path: Path) -> None:
+def test_presets_train(name: str, pictures: Path, tmp_path: Path, autoencoder: str) -> None:
     data = "toy:ring8" if name == "toy" else str(pictures)
     narrow = {f"network.{n}.{w}": 32 for n in ("generator", "critic") for w in ("channels", "max_channels")}
     critic_steps = presets.get(name).objective.critic_steps
     result = ganvas.train(
         data, preset=name, size="xs", out=tmp_path, quiet=True, report=False, batch=8, kimg=0.016 * critic_steps,
-        device="cpu", conditional=name in ("sagan", "r3-paper"), settings=narrow if name == "r3-paper" else None,
+        device="cpu", in_latent=autoencoder if name == "latent" else None,
+        conditional=name in ("sagan", "r3-paper"), settings=narrow if name == "r3-paper" else None,
     )  # fmt: skip
     assert result.stopped == "budget"
     stats = result.run.stats()
     assert all(np.isfinite(value) for value in stats[-1].values() if isinstance(value, float))
     model = ganvas.load(result.run.path)
-    assert (model.critic is not None) == (result.run.config.method.name == "gan")
+    assert (model.critic is not None) == (result.run.config.method.name in ("gan", "vae-gan", "private"))
     assert model.sample(3).shape == (3, *model.shape)
 
 
 @pytest.mark.parametrize("name", list(presets))
-def test_presets_dry_run(name: str, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_presets_dry_run(
+    name: str, pictures: Path, autoencoder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = "toy:ring8" if name == "toy" else str(pictures)
+    within = ["--in-latent", autoencoder] if name == "latent" else []
     assert (
-        main(["train", data, "--preset", name, "--batch", "16", "--dry-run", "--json", "--device", "cpu"])
+        main(
+            [
+                "train",
+                data,
+                *within,
+                "--preset",
+                name,
+                "--batch",
+                "16",
+                "--dry-run",
+                "--json",
+                "--device",
+                "cpu",
+            ]
+        )
         == 0
     )
     config = from_dict(Config, json.loads(capsys.readouterr().out))
@@ -56,7 +84,7 @@ def test_presets_dry_run(name: str, pictures: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("name", list(presets))
 def test_sizes_scale_the_networks(name: str, size: str) -> None:
     config = resized(presets.get(name), size)
-    shape = (2,) if name == "toy" else (3, 32, 32)
+    shape = {"toy": (2,), "latent": (64,)}.get(name, (3, 32, 32))
     with torch.device("meta"):
         counts = [
             sum(p.numel() for p in network.parameters())

@@ -170,6 +170,11 @@ def test_a_mark_is_of_its_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     key = cache_folder() / "key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert key.stat().st_size == 32
+    monkeypatch.chdir(tmp_path)
+    assert origin.is_marked(config, made)
+    monkeypatch.setattr("os.getuid", lambda: key.stat().st_uid + 1)
+    assert not origin.is_marked(config, made), "whoever put the key there can make every mark"
+    assert origin.mark(config) == ""
 
 
 def test_without_a_place_for_the_key_nothing_is_marked(

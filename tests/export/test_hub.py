@@ -189,7 +189,9 @@ def test_a_name_is_pinned_when_it_is_fetched(server: Server, published: str, tmp
     first = ganvas.load("hub:org/digits")
     assert first.path is not None
     assert first.path.parent.name == published
-    fetched = {line.split("/resolve/")[1].split("/")[1] for line in server.asked}
+    # The first request of a process asks for a list of its own, /api/agent-harnesses: the client's, no file.
+    files = [line.split("/resolve/")[1] for line in server.asked if "/resolve/" in line]
+    fetched = {each.split("/")[1] for each in files}
     assert fetched == {"config.json", "generator.safetensors", "critic.safetensors"}, "and nothing else"
     config = json.loads(server.repos["org/digits"][published]["config.json"])
     later = server.commit("org/digits", {"config.json": json.dumps({**config, "later": 1}).encode()})
@@ -301,6 +303,36 @@ def test_the_hubs_own_reader_reads_the_card(folder: Path) -> None:
     for name in ("samples.png", "walk.png"):
         assert f"]({name})" in found.text
     assert 'ganvas.load("hub:org/digits")' in found.text
+
+
+def test_without_a_name_on_the_hub_the_card_has_its_place(trained: Result) -> None:
+    lines = card(ganvas.load(trained.run.path), [], None, None).splitlines()
+    assert "# dcgan, trained on digits" in lines
+    assert 'model = ganvas.load("hub:ORG/NAME")' in lines
+
+
+def test_the_packaged_model_has_the_licence_of_ganvas(tmp_path: Path) -> None:
+    """As its ONNX file says."""
+    write(ganvas.load("fashion", device="cpu"), tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert ModelCard(text).data.license == "apache-2.0"
+    assert "No licence is named" not in text
+
+
+def test_without_a_network_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client alone would ask six times, and sleep for 23 seconds between."""
+
+    def asleep(seconds: float) -> None:
+        raise AssertionError(f"slept for {seconds} s")
+
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", asleep)
+    monkeypatch.setattr(
+        "huggingface_hub.file_download.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
+    )
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(GanvasError, match=r"Could not reach org/far on the hub: .*refused"):
+        ganvas.load("hub:org/far")
 
 
 def test_figures_stand_beside_their_floors(trained: Result, tmp_path: Path) -> None:

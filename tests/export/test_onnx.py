@@ -16,7 +16,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
-from ganvas.export.onnx import difference, optional_of, parts_of, run, to_onnx
+from ganvas.export.onnx import difference, optional_of, parts_of, run, to_onnx, write
 from ganvas.latent import open_space
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import StyleBased, build_generator, families
@@ -107,9 +107,26 @@ def test_levels_of_biggans_truncation_are_an_input() -> None:
             alike(model, found, model.generator.truncated(level)(level * z, labels))
 
 
+@pytest.mark.parametrize("name", ["biggan", "style"])
+def test_mixed_classes_are_an_input(name: str) -> None:
+    model = model_of(name)
+    z, labels, other = model.latents(2), torch.tensor([0, 1]), torch.tensor([1, 1])
+    given = {"z": z, "labels": labels, "other": other, "share": torch.tensor(0.3)}
+    with torch.no_grad():
+        wanted = model.generator.with_class(1, 0.3)(z, labels)
+        assert not torch.allclose(wanted[0], model.generator(z, labels)[0], atol=0.01)
+    alike(model, run(model, whole(name), given), wanted)
+
+
 @pytest.fixture(scope="module")
 def parts() -> dict[Any, bytes]:
     return {part: to_onnx(model_of("style"), part) for part in parts_of(model_of("style"))}
+
+
+def test_parts_of_a_generator_without_w_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match=r"dcgan has none\. Omit --parts"):
+        write(model_of("dcgan"), tmp_path / "x.onnx", parts=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_mapping_and_synthesis_apart(parts: dict[Any, bytes]) -> None:

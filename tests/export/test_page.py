@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from ganvas.web import landscape
 from ganvas.web.opening import open_renderer
 from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
-from ganvas.web.state import State, move_of
+from ganvas.web.state import Mix, State, move_of
+from tests.export.test_onnx import model_of
 from tests.web.test_hostile import HARMLESS, PAYLOADS
 from tools.browser import Browser, chromium
 
@@ -78,7 +80,7 @@ def hostile_renderer() -> Renderer:
 @pytest.fixture(scope="module")
 def hostile(place: Path) -> Renderer:
     renderer = hostile_renderer()
-    (place / "hostile.html").write_bytes(live.page(renderer))
+    (place / "hostile.html").write_bytes(live.page(renderer, webgpu=True))
     return renderer
 
 
@@ -143,6 +145,138 @@ def test_the_packaged_model_draws_pythons_pixels(browser: Browser, place: Path, 
 
 
 @pytest.mark.browser
+def test_the_page_draws_where_no_worker_starts(browser: Browser, place: Path, fashion: Renderer) -> None:
+    opened(browser, place / "fashion.html")
+    before = "globalThis.Worker = class { constructor() { throw new Error('none here'); } }"
+    added = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": before})
+    opened(browser, place / "fashion.html", "#n=21")
+    browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    assert off(canvas(browser), fashion.draw([State(number=21)])[0]) <= LEVELS
+    assert browser.errors() == []
+
+
+@pytest.mark.browser
+def test_a_graphics_card_draws_where_it_draws_the_same(place: Path, hostile: Renderer) -> None:
+    """On the WebGPU that Chromium computes in software: right, never chosen by itself, and given up when it differs."""
+    file = place / "hostile.html"
+
+    def tried(browser: Browser, anyway: bool) -> str:
+        script = "const done = arguments[1]; ganvas.tryGpu(arguments[0]).then(() => done(document.body.dataset.engine))"
+        return str(browser.driver.execute_async_script(script, anyway))
+
+    def words(browser: Browser) -> str:
+        return browser.all("#engine-words")[0].text
+
+    with chromium(flags=("--enable-unsafe-webgpu",)) as browser:
+        opened(browser, file)
+        assert "without a graphics card" in words(browser)
+        assert tried(browser, True) == "webgpu"
+        assert re.search(r"by WebGPU. It takes [\d.]+ ms a picture.* differ by [01] of 255", words(browser))
+        found = change(browser, number=40, psi=0.7)
+        assert off(found, hostile.draw([State(number=40, truncation=0.7)])[0]) <= LEVELS
+        # A device that is lost in the middle: the picture comes all the same.
+        browser.script("ganvas.engines.gpu.call = () => Promise.reject(new Error('the device was lost'))")
+        found = change(browser, number=41)
+        assert off(found, hostile.draw([State(number=41, truncation=0.7)])[0]) <= LEVELS
+        assert "WebGPU stopped: the device was lost" in words(browser)
+        # One whose picture is another, as it seems here, is not used; nor one that is slower.
+        browser.script(
+            "const { cpu } = ganvas.engines, { call } = cpu;"
+            "cpu.call = async (...given) => (await call(...given)).map((value) => value ^ 8)"
+        )
+        assert tried(browser, True) == "wasm"
+        assert "its picture is 8 grey levels off" in words(browser)
+        browser.script("Object.defineProperty(navigator, 'gpu', { value: undefined })")
+        assert tried(browser, False) == "wasm"
+        assert "not there in this browser" in words(browser)
+        assert browser.errors() == []
+
+
+def styled_renderer(family: str) -> Renderer:
+    """A conditional style-based model of 8 px with a direction for all layers, and one for the last two."""
+    random = torch.Generator().manual_seed(0)
+    renderer = Renderer(model_of(family), family)
+    vectors = torch.nn.functional.normalize(torch.randn(2, *renderer.space.shape, generator=random), dim=1)
+    last = (renderer.layers - 2, renderer.layers - 1)
+    renderer._found["pca"] = [
+        Direction(name, vector, "w", renderer.hash, "random", 1.0, layers=layers)
+        for name, vector, layers in zip(("whole", "fine"), vectors, ((), last), strict=True)
+    ]
+    return renderer
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("family", ["style", "stylegan3"])
+def test_layers_noise_places_classes_and_seeds(browser: Browser, place: Path, family: str) -> None:
+    renderer = styled_renderer(family)
+    file = place / f"{family}.html"
+    file.write_bytes(live.page(renderer))
+    opened(browser, file)
+    plain = browser.script("return ganvas.state")
+    top = renderer.layers - 1
+
+    def drawn(state: State, moves: list[float], **said: Any) -> Tensor:
+        """The page's picture, which is the explorer's."""
+        found = change(browser, **{**plain, "moves": moves, **said})
+        limited = tuple(range(said.get("first", 0), said.get("last", top) + 1))
+        limited = () if len(limited) == top + 1 else limited
+        made = [replace(m, layers=m.layers or limited) for m in moves_of(renderer, moves)]
+        assert off(found, renderer.draw([replace(state, moves=tuple(made))])[0]) <= LEVELS
+        return found
+
+    first = drawn(State(), [0, 0], number=0)
+    assert renderer.layers == top + 1 > 2
+    for moved in (
+        drawn(State(label=1), [0, 2.0], number=0, label=1),
+        drawn(State(number=4), [1.5, -1.0], number=4, first=0, last=top - 1),
+        drawn(State(seed=7, number=300), [0, 0], seed=7, number=300),
+        drawn(State(number=1, mix=Mix(0, 5, 1, top)), [0, 0], number=1, mix=[5, 1, top]),
+        drawn(State(label=1, other=0, share=0.3, truncation=0.6), [0, 0], number=0, label=1, other=0, share=0.3, psi=0.6),
+    ):  # fmt: skip
+        assert off(moved, first) > 2 * LEVELS
+    if family == "style":
+        assert off(drawn(State(noise=5), [0, 0], number=0, noise=5), first) > 2 * LEVELS
+    else:
+        at = [0.25, -0.1, 30]
+        assert off(drawn(State(place=(0.25, -0.1, 30.0)), [0, 0], number=0, at=at), first) > 2 * LEVELS
+    here = browser.script("return [ganvas.state, document.getElementById('first').max]")
+    assert here[1] == str(top)
+    browser.wait(lambda: ("z=5" if family == "style" else "at=0.25") in browser.driver.current_url)
+    opened(browser, file, "#" + browser.driver.current_url.partition("#")[2])
+    assert browser.script("return ganvas.state") == here[0]
+    fields = {"seed": "3", "mix": "9", "last": "1"} | ({"noise": "8"} if family == "style" else {})
+    for name, typed in fields.items():
+        field = browser.driver.find_element("id", name)
+        browser.show(field)
+        field.send_keys(Keys.CONTROL + "a")
+        field.send_keys(typed, Keys.TAB)
+    found = browser.script("return ganvas.state")
+    assert (found["seed"], found["mix"][0], found["last"]) == (3, 9, 1)
+    assert found["noise"] == (8 if family == "style" else None)
+    assert browser.errors() == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("prior", ["sphere", "uniform", "categorical 3 2", "truncated 0.4"])
+def test_seeds_of_every_prior_are_torchs(
+    browser: Browser, place: Path, hostile: Renderer, prior: str
+) -> None:
+    opened(browser, place / "hostile.html")
+    network = hostile.model.generator
+    usual = network.prior
+    network.prior = prior
+    try:
+        wanted = hostile.model.latents_at([3, 70_000], 2**31 - 1)
+    finally:
+        network.prior = usual
+    script = (
+        "ganvas.facts.prior = arguments[0]; return [3, 70000].map((n) => [...ganvas.latent(n, 2 ** 31 - 1)])"
+    )
+    found = torch.tensor(browser.script(script, prior))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.browser
 def test_walks_have_equal_steps(browser: Browser, place: Path, fashion: Renderer) -> None:
     opened(browser, place / "fashion.html")
     a, b = fashion.space.at([3, 10])
@@ -163,7 +297,7 @@ def test_walks_have_equal_steps(browser: Browser, place: Path, fashion: Renderer
 @pytest.mark.browser
 def test_a_link_leads_back_and_the_picture_is_saved(browser: Browser, place: Path, fashion: Renderer) -> None:
     file = place / "fashion.html"
-    opened(browser, file, "#n=12&psi=0.7&d=1:2.5,99:1,x:y&to=5&t=nonsense&c=4")
+    opened(browser, file, "#n=12&psi=0.7&d=1:2.5,99:1,x:y,length:1.5,map:1&to=5&t=nonsense&c=4")
     state = browser.script("return ganvas.state")
     assert (state["number"], state["psi"], state["to"], state["place"]) == (12, 0.7, 5, 0)
     assert (state["moves"][1], state["label"]) == (2.5, None)
@@ -232,7 +366,7 @@ def test_classes_truncation_and_names_that_want_to_be_code(
 ) -> None:
     file = place / "hostile.html"
     text = file.read_text(encoding="utf-8")
-    assert len(re.findall(r"<script", text)) == len(re.findall(r"</script>", text)) == 7
+    assert len(re.findall(r"<script", text)) == len(re.findall(r"</script>", text)) == 9
     assert "<!--" not in text
     assert "://" not in text, "no address of anything"
     opened(browser, file)
@@ -291,6 +425,29 @@ def test_real_pictures_are_inside_only_where_that_was_asked_for(
     assert facts_of(live.page(renderer, half=True))["hash"] == renderer.hash
 
 
+def test_both_commands_write_the_same_page(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(live, "to_onnx", lambda *_, **__: b"no matter here")
+    np.save(place / "data.npy", np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8))
+    given = ["--data", str(place / "data.npy"), "--share-data", "--webgpu", "yes", "--json"]
+    said = []
+    for command in (["explore", "fashion", "--export"], ["export", "fashion", "--to", "page", "--out"]):
+        assert main([*command, str(place / f"{command[0]}.html"), *given]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    first, second = ((place / f"{name}.html").read_bytes() for name in ("explore", "export"))
+    assert first == second
+    assert facts_of(first)["numbers"]["reals"]["shape"] == [20, 1, 28, 28]
+    for each, name in zip(said, ("explore", "export"), strict=True):
+        assert each["to"] == "page"
+        assert each["files"] == {str(place / f"{name}.html"): len(first)}
+        assert each["hash"] == facts_of(first)["hash"]
+    for flags in (["--share-data"], ["--webgpu", "yes"]):
+        assert main(["explore", "fashion", *flags]) == 2
+        assert "for the file of --export" in capsys.readouterr().err
+    assert main(["export", "fashion", "--webgpu", "yes"]) == 2
+
+
 def test_folders_of_this_machine_are_not_inside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "to_onnx", lambda *_, **__: b"no matter here")
     renderer = hostile_renderer()
@@ -312,5 +469,7 @@ def test_what_is_bundled_is_what_was_pinned() -> None:
         content = plain.read_bytes() if plain.is_file() else gzip.decompress(packed.read_bytes())
         assert hashlib.sha256(content).hexdigest() == digest, name
     # Those of the published package, as its registry and its own files have them.
+    assert sums["ort-wasm-simd-threaded.asyncify.wasm"].startswith("39f9f0894d478800")
+    assert sums["ort.webgpu.bundle.min.mjs"].startswith("0730816731ce2cdf")
     assert sums["ort-wasm-simd-threaded.wasm"].startswith("3398c10d07d229bd")
     assert sums["ort.wasm.bundle.min.mjs"].startswith("11e64bd8ffe11bd1")

@@ -77,6 +77,35 @@ def test_names_and_what_fits_the_data(tmp_path: Path) -> None:
         assert open_extractor("auto", other, "cpu").id.startswith("efficientnet-lite0-")
 
 
+def test_the_pyramid_in_numbers() -> None:
+    """Level 51 of 255 everywhere has no detail: a grey level at each scale. A checkerboard of 0 and 255 has half of all range
+    around its mean at the finest scale, and none at the next ones."""
+    see = open_extractor("pyramid")
+    plain = see(torch.full((1, 3, 64, 64), 51, dtype=torch.uint8)).features
+    assert plain.shape == (1, 3 * 64 + 3 * 16)
+    torch.testing.assert_close(plain[0, :192], torch.full((192,), 0.2))
+    torch.testing.assert_close(plain[0, 192:], torch.full((48,), -np.log10(255)).float())
+    board = (torch.arange(32)[:, None] + torch.arange(32)) % 2 * 255
+    found = see(board.to(torch.uint8)[None, None]).features
+    assert found.shape == (1, 64 + 2 * 16)
+    torch.testing.assert_close(found[0, :64], torch.full((64,), 0.5))
+    torch.testing.assert_close(found[0, 64:80], torch.full((16,), np.log10(0.5 + 1 / 255)).float())
+    torch.testing.assert_close(found[0, 80:], torch.full((16,), -np.log10(255)).float())
+    with pytest.raises(GanvasError, match="Use raw"):
+        see(torch.zeros(3, 2))
+
+
+def test_what_has_guided_a_training_does_not_judge_it() -> None:
+    mine = replace(load_dataset("digits"), name="mine")
+    assert open_extractor("auto", mine).id.startswith("efficientnet-lite0")
+    assert open_extractor("auto", mine, guide="efficientnet-lite0").id == "pyramid-1"
+    digits = open_extractor("auto", load_dataset("digits"), guide="efficientnet-lite0")
+    assert digits.id.startswith("classifier-digits")
+    for choice in ("efficientnet-lite0", open_extractor("efficientnet-lite0")):
+        with pytest.raises(GanvasError, match="efficientnet-lite0 guided the training of this model"):
+            open_extractor(choice, mine, guide="efficientnet-lite0")
+
+
 def test_labels_with_a_gap_make_no_million_classes() -> None:
     images = torch.zeros(20, 1, 8, 8, dtype=torch.uint8)
     labels = torch.tensor([1, 1_000_000]).repeat(10)
@@ -149,6 +178,19 @@ def test_features_are_kept_and_nothing_is_decoded_twice() -> None:
     np.testing.assert_array_equal(first.features, again.features)
     assert first.logits is not None
     np.testing.assert_array_equal(first.logits, again.logits)
+    path = path_of(train, extractor)
+    kept, header = io.load_tensors(path)
+    del header["format_version"]
+    odd = {name: kept[name][:3] for name in kept} | {
+        "nan": kept["features"] * float("nan"),
+        "flat": kept["features"][0],
+    }
+    for name, tensor in odd.items():
+        where = name if name in kept else "features"
+        io.save_tensors(path, {**kept, where: tensor}, header)
+        np.testing.assert_array_equal(embed_dataset(train, extractor).features, first.features, name)
+    io.save_tensors(path, {name: kept[name] for name in kept if name != "mean"}, header)
+    assert embed_dataset(train, extractor).moments is not None
     places = {path_of(part, e) for part in (train, held_out, digits) for e in (extractor, Raw())}
     assert len(places) == 6, "another part or another extractor is another file"
 

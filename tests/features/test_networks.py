@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from sklearn.datasets import load_sample_image
 
 from ganvas.errors import GanvasError
-from ganvas.features import efficientnet, inception, open_extractor
+from ganvas.features import inception, open_extractor
 from ganvas.features.dinov2 import Dinov2, build
+from ganvas.networks import efficientnet
 from tools import peers
 
 CPU = torch.device("cpu")

@@ -231,7 +231,7 @@ def test_by_command(capsys: pytest.CaptureFixture[str]) -> None:
         )
     _show_matrix(found)
     assert "leakage" in capsys.readouterr().out
-    assert main(["statistics", "fashion", *flags[:-3]]) == 0
+    assert main(["statistics", "fashion", "--spaces", "w", *flags[3:-3]]) == 0
     assert "linear separability" in capsys.readouterr().out
     assert main(["statistics", "fashion", *flags[:-1]]) == 2
     assert "name at least two" in capsys.readouterr().err

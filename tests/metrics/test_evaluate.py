@@ -20,6 +20,7 @@ from ganvas.features import Features, decoded
 from ganvas.features.base import Raw
 from ganvas.metrics import Row, compare, evaluate
 from ganvas.training import Result
+from ganvas.training.best import BestSnapshot
 
 EVERYTHING = list(metrics.registry)
 
@@ -199,6 +200,20 @@ def test_what_can_not_be_compared_is_refused(trained: Result) -> None:
         compare(base, raw)
 
 
+def test_a_model_says_who_guided_its_training(trained: Result) -> None:
+    """The config of its run says it, and so do files of the generator alone."""
+    model = ganvas.load(trained.run.path, critic=False, device="cpu")
+    architecture = replace(trained.run.config.network, critic_name="projected", critic={})
+    model.info = replace(model.info, architecture=architecture)
+    assert model.info.guide == "efficientnet-lite0"
+    with pytest.raises(GanvasError, match="guided the training"):
+        evaluate(model, metrics=["frechet"], extractor="efficientnet-lite0", device="cpu")
+    found = evaluate(model, metrics=["frechet"], n=50, floor=False, device="cpu")
+    assert any(
+        "efficientnet-lite0 guided the training and does not judge it" in each for each in found.warnings
+    )
+
+
 def test_only_inception_is_called_fid() -> None:
     row = Row(
         "frechet", 1.0, None, "", None, 0, 10, 10, 0, "classifier-digits-x", "", "d", "f", "s", "", None
@@ -246,7 +261,7 @@ def test_bad_input(fake: object, real: str | None, asked: str, message: str) -> 
 def test_light_evaluation_without_an_extractor_leaves_no_folder(
     tiny_train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganvas.features.efficientnet.installed", lambda: False)
+    monkeypatch.setattr("ganvas.networks.efficientnet.installed", lambda: False)
     np.save(tmp_path / "mine.npy", np.zeros((200, 8, 8), np.uint8))
     with pytest.raises(GanvasError, match="ganvas extractor train"):
         tiny_train(str(tmp_path / "mine.npy"), settings={"training.eval_kimg": 0.256})
@@ -267,6 +282,21 @@ def test_light_evaluation_keeps_the_best_snapshot(tiny_train: Callable[..., Resu
     again = evaluate(kept, metrics=["frechet"], n=200, seed=3, device="cpu", floor=False)
     assert again["frechet"] == pytest.approx(best.value, rel=1e-6)
     assert [p.name for p in result.run.snapshots][-1] != "best"
+    # Killed between the two renames: what stood there has another name, and goes with the leftovers.
+    lowest = BestSnapshot(result.run, load_dataset("digits"), "cpu").value
+    assert lowest == best.value
+    shutil.rmtree(kept.path.parent)  # type: ignore[union-attr]
+    (newest,) = [row for row in rows if row.kimg == 1.28]
+    lines = [row if row.snapshot != newest.snapshot else replace(row, value=1e9) for row in rows]
+    lines[-1] = replace(newest, value=0.5)
+    (result.run.path / "metrics.jsonl").write_text("".join(json.dumps(row.to_json()) + "\n" for row in lines))
+    assert BestSnapshot(result.run, load_dataset("digits"), "cpu").value == 0.5
+    assert ganvas.load(result.run.path / "snapshots" / "best", device="cpu").info.kimg == 1.28
+    shutil.rmtree(result.run.path / "snapshots" / "best")
+    shutil.rmtree(result.run.snapshots[-1])
+    assert BestSnapshot(result.run, load_dataset("digits"), "cpu").value == float("inf"), (
+        "the next one is the best"
+    )
 
 
 class Album(nn.Module):

@@ -392,8 +392,32 @@ def test_numbers_of_samples(n: Any) -> None:
 
 
 def test_a_gamma_that_accepts_nothing_is_refused_at_once() -> None:
-    with pytest.raises(GanvasError, match="accepts less than one of 100,000 candidates"):
+    with pytest.raises(GanvasError, match="accepts less than one of 10,000 candidates"):
         samplers.get("reject")(identity(), log_ratio, 10, gamma=60.0)
+
+
+def test_rejection_ends_when_it_costs_far_more_than_its_budget() -> None:
+    """Nothing is accepted after the pilot: it drew for hours."""
+    calls: list[int] = []
+
+    def fading(samples: Tensor, labels: Tensor | None = None) -> Tensor:
+        calls.append(len(samples))
+        return torch.full((len(samples),), -1e4 if sum(calls) > 5000 else 0.0)
+
+    with pytest.raises(
+        GanvasError, match=r"Rejection accepted .* of the 5,000 samples asked for, and gave up"
+    ):
+        samplers.get("reject")(identity(), fading, 5000, budget=2.0)
+    assert sum(calls) < 5000 + 5 * 2 * 5000 + 100_000
+
+
+@pytest.mark.parametrize("spread", [1e3, 1e5])
+def test_a_budget_holds_whatever_the_spread_of_the_ratio(spread: float) -> None:
+    """Of a poor generator log ratios lie thousands apart."""
+    drawn = samplers.get("reject")(
+        identity(), lambda samples, labels=None: spread * samples[:, 0], 4000, budget=4.0
+    )
+    assert drawn.info["acceptance"] == pytest.approx(1 / 4, rel=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name in samplers if samplers.get(name).gradient])

@@ -23,7 +23,7 @@ from ganvas.metrics import evaluate
 from ganvas.networks import build_generator, from_uint8, to_uint8
 from ganvas.runs import Run, open_run
 from ganvas.training import plan
-from ganvas.training.aae import AutoencoderMethod, load_encoder
+from ganvas.training.aae import AutoencoderMethod
 from ganvas.training.engine import Engine
 from ganvas.training.method import DataSpec, build_method, evaluating
 
@@ -72,12 +72,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def seen(run: Run) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Images that were never trained on, their codes and what is drawn from these."""
-    model, encoder = ganvas.load(run.path, device="cpu"), load_encoder(run.snapshots[-1])
+    model = ganvas.load(run.path, device="cpu")
     _, held_out = load_dataset(DataConfig("digits")).split(run.config.data.holdout)
     x = from_uint8(held_out.take(torch.arange(len(held_out)))[0], model.generator.value_range)
     with torch.no_grad():
-        codes = encoder.answer(x).codes
-        assert codes is not None
+        codes = model.encode(x)
         return x, codes, model.generator(codes)
 
 
@@ -243,13 +242,15 @@ def test_the_code_of_a_sample_is_its_own(network: str) -> None:
     method = AutoencoderMethod(Engine(config, torch.device("cpu")), DataSpec(data.shape))
     x = method.floats(data.take(torch.arange(8))[0])
     with evaluating(method.live), torch.no_grad():
-        alone = torch.cat([method.encode(method.live, each[None]) for each in x])
-        torch.testing.assert_close(method.encode(method.live, x), alone)
+        alone = torch.cat([method.encode(method.live, each[None]).codes for each in x])
+        torch.testing.assert_close(method.encode(method.live, x).codes, alone)
 
 
 def test_an_encoder_that_is_none_is_refused(trained: Run, tmp_path: Path) -> None:
-    with pytest.raises(GanvasError, match=r"holds no encoder.safetensors"):
-        load_encoder(tmp_path)
-    shutil.copy(trained.snapshots[-1] / "generator.safetensors", tmp_path / "encoder.safetensors")
-    with pytest.raises(GanvasError, match="holds a generator, expected a encoder"):
-        load_encoder(tmp_path)
+    shutil.copytree(trained.snapshots[-1], tmp_path / "copy")
+    shutil.copy(tmp_path / "copy" / "code_critic.safetensors", tmp_path / "copy" / "encoder.safetensors")
+    with pytest.raises(GanvasError, match="gives 0 numbers, and its decoder takes 8"):
+        ganvas.load(tmp_path / "copy")
+    (tmp_path / "copy" / "encoder.safetensors").unlink()
+    with pytest.raises(GanvasError, match="has no encoder"):
+        ganvas.load(tmp_path / "copy").encode(torch.zeros(1, 1, 8, 8))

@@ -32,6 +32,18 @@ def test_zero_copies_and_buffers_follow() -> None:
     assert average.weight is not source.weight
 
 
+@pytest.mark.parametrize("weight", [0.25, torch.tensor(0.25)])
+def test_running_figures_are_averaged_when_asked_for(weight: float | torch.Tensor) -> None:
+    """From mean 0 and variance 1 a quarter of the way to 8 and 9: 2 and 3. Counts are no figures, and are copied."""
+    average, source = constant(0.0), constant(1.0)
+    source.running_mean.fill_(8)  # type: ignore[union-attr]
+    source.running_var.fill_(9)  # type: ignore[union-attr]
+    source.num_batches_tracked.fill_(5)  # type: ignore[union-attr]
+    ema.update(average, source, weight, statistics=True)
+    assert (average.weight.item(), average.running_mean.item(), average.running_var.item()) == (0.25, 2, 3)  # type: ignore[union-attr, operator]
+    assert average.num_batches_tracked.item() == 5  # type: ignore[union-attr, operator]
+
+
 def test_rampup_forgets_the_start() -> None:
     assert ema.half_life_images(10, 0.05, 1000) == 50
     assert ema.half_life_images(10, 0.05, 10**6) == 10_000

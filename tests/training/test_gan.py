@@ -434,3 +434,14 @@ def test_all_of_training_draws_from_the_prior(prior: str, monkeypatch: pytest.Mo
             torch.testing.assert_close(z.norm(dim=1), torch.full((len(z),), expected))
         else:
             assert float(length(z)) > 0.5
+
+
+def test_what_a_term_remembers_is_part_of_the_state() -> None:
+    """LeCam's running means after one step are a hundredth of the mean logits; a game without such a term keeps no more."""
+    p = players(objective__terms=[{"name": "lecam"}])
+    p.step(stream(), 0.0)
+    kept = p.networks["terms"].state_dict()
+    figures = p.engine.read_figures()
+    assert float(kept["lecam.real"]) == pytest.approx(0.01 * figures["real_logits"], rel=1e-4)
+    assert float(kept["lecam.fake"]) == pytest.approx(0.01 * figures["fake_logits"], rel=1e-4)
+    assert "terms" not in players().networks

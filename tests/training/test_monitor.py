@@ -10,7 +10,7 @@ import ganvas
 from ganvas.config import replace_at
 from ganvas.presets import presets
 from ganvas.training.gan import GanMethod
-from ganvas.training.monitor import Monitor, _ranked_right, sketch
+from ganvas.training.monitor import Monitor, ranked_right, sketch
 from tests.training.games import gan
 
 
@@ -31,7 +31,7 @@ def test_accuracy_is_the_area_under_the_curve() -> None:
     real, fake = torch.randn(50) + 0.5, torch.randn(40)
     fake[:5] = real[:5]
     truth = [1] * 50 + [0] * 40
-    assert _ranked_right(real, fake) == pytest.approx(roc_auc_score(truth, torch.cat([real, fake]).numpy()))
+    assert ranked_right(real, fake) == pytest.approx(roc_auc_score(truth, torch.cat([real, fake]).numpy()))
 
 
 def test_real_samples_score_like_real_samples(players: GanMethod) -> None:

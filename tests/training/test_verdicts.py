@@ -53,7 +53,7 @@ def seen(run: Run) -> set[str]:
 
 PROBLEMS = {
     "mode collapse", "critic over-fitting", "critic too strong", "critic too weak", "oscillation", "non-finite soon",
-    "memorising",
+    "memorising", "posterior collapse", "blurry decoder", "critic of codes too strong", "dead codes",
 }  # fmt: skip
 
 
@@ -69,6 +69,28 @@ def test_a_healthy_run_has_no_problem(healthy: Run) -> None:
     assert 0.5 < last["accuracy_held"] < 0.95
     assert last["modes"] == 1
     assert last["diversity"] > 0.7
+
+
+CODERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "posterior collapse": ({"method": "vae"}, {"method.options": {"beta": 300.0}}),
+    "blurry decoder": ({"method": "ae"}, {"network.latent_dim": 1}),
+    # Codes of no weight in the loss drift away from the normal, and the critic always tells them from it.
+    "critic of codes too strong": ({"method": "aae"}, {"method.options": {"weight": 0.0, "noise": 0.0}}),
+    "dead codes": (
+        {"method": "vq"}, {"network.codes.book": 512, "network.codes.dim": 8, "method.options": {"revive": 0.0}},
+    ),
+}  # fmt: skip
+SMALL_CODER = {"network.generator.channels": 8, "network.critic.channels": 8, "training.snapshot_kimg": 100.0}
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_an_autoencoder_that_is_made_to_fail_and_one_that_is_not(
+    run_of: Callable[..., Run], name: str
+) -> None:
+    given, settings = CODERS[name]
+    failing = run_of("digits", {**SMALL_CODER, **settings}, kimg=7, **given)
+    assert name in seen(failing)
+    assert name not in seen(run_of("digits", SMALL_CODER, kimg=7, **given))
 
 
 COLLAPSING = {
@@ -187,7 +209,8 @@ def line(**changes: float) -> dict[str, Any]:
     good = {
         "kimg": 1.0, "real_logits": 0.5, "fake_logits": -0.5, "loss_critic": 1.0, "loss_generator": 1.0, "gradient_critic": 1.0,
         "gradient_generator": 1.0, "accuracy_train": 0.8, "accuracy_held": 0.8, "overfit": 0.0, "diversity": 1.0, "spread": 1.0,
-        "modes": 1.0, "energy": 0.01, "nearest": 1.0, "movement": 0.1,
+        "modes": 1.0, "energy": 0.01, "nearest": 1.0, "movement": 0.1, "active": 1.0, "sharpness": 0.9, "code_accuracy": 0.6,
+        "code_distance": 0.02, "book_used": 0.6,
     }  # fmt: skip
     return {**good, **changes}
 
@@ -203,6 +226,10 @@ def line(**changes: float) -> dict[str, Any]:
         ({"accuracy_held": 0.5, "energy": 0.5}, "critic too weak"),
         ({"fake_logits": 1e5}, "non-finite soon"),
         ({"movement": 0.9}, "oscillation"),
+        ({"active": 0.1}, "posterior collapse"),
+        ({"sharpness": 0.4}, "blurry decoder"),
+        ({"code_accuracy": 0.99, "code_distance": 0.5}, "critic of codes too strong"),
+        ({"book_used": 0.05}, "dead codes"),
     ],
 )
 def test_each_rule_alone(changes: dict[str, float], name: str) -> None:
@@ -262,6 +289,9 @@ def test_a_slowing_fall_in_noise_changes_its_verdict_once(seed: int) -> None:
         ("modes", 0.65, "mode collapse"),
         ("nearest", 0.65, "memorising"),
         ("movement", 0.6, "oscillation"),
+        ("active", 0.25, "posterior collapse"),
+        ("sharpness", 0.55, "blurry decoder"),
+        ("book_used", 0.15, "dead codes"),
     ],
 )
 def test_a_signal_on_its_threshold_does_not_flicker(signal: str, threshold: float, name: str) -> None:

@@ -22,9 +22,11 @@ from ganvas.web.serving import server_of
 from tools.browser import Browser, chromium
 
 SCRIPT = """
+import gc
 import sys
 import torch
 import ganvas
+from ganvas.web.source import Source
 
 torch.manual_seed(0)
 module = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.Tanh(), torch.nn.Unflatten(1, (1, 8, 8)))
@@ -32,8 +34,10 @@ mine = ganvas.wrap(module, latent_dim=8)
 images = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
 first = ganvas.explore(mine, wait=False)
 second = ganvas.explore(mine, real=images, wait=False)
+source = next(each for each in gc.get_objects() if isinstance(each, Source) and each.renderer.real is not None)
 for each in (first, second):
     print(repr(each), each._repr_html_().replace("\\n", " "), sep="\\n", flush=True)
+print(source.key, flush=True)
 sys.stdin.readline()
 with second:
     pass
@@ -76,6 +80,8 @@ class Served(NamedTuple):
     process: "subprocess.Popen[str]"
     urls: list[str]
     cells: list[str]
+    keys: list[str]
+    """In the addresses of the pictures of the second."""
 
     def line(self) -> str:
         assert self.process.stdout is not None
@@ -95,7 +101,7 @@ def served() -> Iterator[Served]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    found = Served(process, [], [])
+    found = Served(process, [], [], [])
     try:
         for _ in range(2):
             said = re.fullmatch(
@@ -104,6 +110,7 @@ def served() -> Iterator[Served]:
             assert said
             found.urls.append(said[1])
             found.cells.append(found.line())
+        found.keys.append(found.line().strip())
         yield found
     finally:
         process.kill()
@@ -186,8 +193,18 @@ def test_several_are_served_beside_each_other_until_they_are_closed(served: Serv
     for url in (first, second):
         with urlopen(url) as answer:
             assert "<title>ganvas: your model" in answer.read().decode()
-    assert status(f"{base}real/49.png") == 200
-    assert status(f"{first.split('?')[0]}real/49.png") == 404, "the other was given no images"
+    assert status(f"{base}real/{served.keys[0]}/49.png") == 200
+    for path in (
+        "real/49.png",
+        f"real/{'A' * 22}/49.png",
+        "real/%C3%A9/49.png",
+        f"thumb/{'A' * 22}/0.png",
+        "thumb/0.png",
+    ):
+        assert status(base + path) == 404, "others of this machine have no page that tells the key"
+    assert status(f"{first.split('?')[0]}real/{served.keys[0]}/49.png") == 404, (
+        "the other was given no images"
+    )
     assert status(base) == 403, "the page wants its token"
     served.next()
     assert served.line() == "Explorer(your model, closed) Explorer(your model, closed)\n"

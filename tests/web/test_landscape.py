@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ganvas import io
 from ganvas.web import landscape as module
 from ganvas.web.landscape import landscape
 from ganvas.web.renderer import Renderer
@@ -40,7 +41,17 @@ def test_the_map_is_kept_and_says_what_is_where(fashion: Renderer, monkeypatch: 
     monkeypatch.setattr(module, "_draw", never)
     again = landscape(fashion, 500)
     assert torch.equal(again.places, found.places)
-    (fashion.cache / "landscape.safetensors").write_bytes(b"damaged")
+    path = fashion.cache / "landscape.safetensors"
+    kept, header = io.load_tensors(path)
+    del header["format_version"]
+    for name, tensor in (
+        ("places", kept["places"][:9]), ("places", kept["places"] * float("nan")), ("features", kept["features"][:9]),
+        ("value.density", kept["value.density"][:9]), ("value.density", torch.tensor(1.0)), ("real_places", torch.zeros(3)),
+    ):  # fmt: skip
+        io.save_tensors(path, {**kept, name: tensor}, header)
+        with pytest.raises(AssertionError, match="drawn again"):
+            landscape(fashion, 500)
+    path.write_bytes(b"damaged")
     with pytest.raises(AssertionError, match="drawn again"):
         landscape(fashion, 500)
 

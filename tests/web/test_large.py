@@ -244,8 +244,10 @@ def test_classes_are_mixed_by_their_vectors(biggan: Renderer) -> None:
 def test_classes_of_a_style_based_generator_are_mixed_in_front_of_its_mapping(stylegan3: Renderer) -> None:
     if not stylegan3.classes:
         pytest.fail("the file has classes")
-    whole = stylegan3.draw([State(label=0, other=1, share=1.0)])
-    assert whole.equal(stylegan3.draw([State(label=1)]))
+    for psi in (1.0, 0.5):  # truncation pulls to where the mixed class is
+        stylegan3.draw([State(label=0, truncation=psi)])
+        whole = stylegan3.draw([State(label=0, other=1, share=1.0, truncation=psi)])
+        assert whole.equal(stylegan3.draw([State(label=1, truncation=psi)]))
 
 
 def test_a_film_goes_from_place_to_place(stylegan3: Renderer) -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +17,17 @@ from PIL import Image
 import ganvas
 from ganvas.training import Result
 from ganvas.web.state import from_text
-from tools.browser import Browser, chromium, server
+from tools.browser import CHART, Browser, chromium, server
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("explorer")
+def cache(common: Path) -> Path:
+    """Sliders, the map and the thumbnails of the packaged model are found once for all tests."""
+    found = common / "explored"
+    found.mkdir(exist_ok=True)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +37,13 @@ def url(cache: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(cache: Path) -> Iterator[Browser]:
-    with chromium(downloads=cache) as found:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("explorer")
+
+
+@pytest.fixture(scope="module")
+def browser(place: Path) -> Iterator[Browser]:
+    with chromium(downloads=place) as found:
         yield found
 
 
@@ -213,7 +222,7 @@ def test_a_bad_upload_is_refused_in_words_and_the_page_lives_on(page: Browser, t
     page.differs(before)
 
 
-def test_a_film_and_a_recipe_are_downloaded(page: Browser, cache: Path) -> None:
+def test_a_film_and_a_recipe_are_downloaded(page: Browser, place: Path) -> None:
     page.tab("Timeline")
     page.click("do-key")
     page.settled()
@@ -224,12 +233,12 @@ def test_a_film_and_a_recipe_are_downloaded(page: Browser, cache: Path) -> None:
     page.click("do-preview")
     page.wait(lambda: page.script("return document.querySelector('[data-id=film]').naturalWidth") == 252)
     page.click("export-gif")
-    film = page.wait(lambda: [path for path in cache.glob("walk*.gif") if path.stat().st_size])[0]
+    film = page.wait(lambda: [path for path in place.glob("walk*.gif") if path.stat().st_size])[0]
     with Image.open(film) as image:
         assert getattr(image, "n_frames", 1) >= 40  # equal pictures in a row become one
     page.tab("Recipe")
     page.click("do-recipe")
-    path = page.wait(lambda: [path for path in cache.glob("recipe*.json") if path.stat().st_size])[0]
+    path = page.wait(lambda: [path for path in place.glob("recipe*.json") if path.stat().st_size])[0]
     assert len(json.loads(path.read_text())["timeline"]["keys"]) == 2
     assert np.array_equal(ganvas.replay(path, device="cpu")[0].numpy(), array(page.pixels()))
 
@@ -331,17 +340,25 @@ def test_a_lost_connection_comes_back_where_it_was(page: Browser) -> None:
     page.equals(moved)
 
 
-def test_nothing_but_pictures_is_served(url: str) -> None:
+def test_nothing_but_pictures_is_served(page: Browser, url: str) -> None:
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
-    with urlopen(f"{url}thumb/3.png") as response:
-        assert response.read().startswith(b"\x89PNG")
-    with urlopen(f"{url}real/3.png") as response:
-        assert response.read().startswith(b"\x89PNG")
+    formatter = f"return {CHART}.getOption().tooltip[0].formatter({{value: [0, 0, 0, 3, arguments[0]]}})"
+    page.tab("Map")
+    page.wait(lambda: page.script(f"return Boolean(document.querySelector('.g-map canvas') && {CHART})"))
+    keys = set()
+    for kind, name in ((0, "thumb"), (1, "real")):
+        found = re.search(f'src="/({name}/([\\w-]{{22}})/3.png)"', page.script(formatter, kind))
+        assert found
+        keys.add(found[2])
+        with urlopen(url + found[1]) as response:
+            assert response.read().startswith(b"\x89PNG")
+    (key,) = keys
     for path in (
-        "real/999999999.png", "thumb/-1.png", "thumb/..%2f..%2fpyproject.png", "etc/passwd", "../../etc/passwd", "docs",
-        "openapi.json", "static/page.js", "_nicegui/../../../etc/passwd",
+        f"real/{key}/999999999.png", f"thumb/{key}/-1.png", "thumb/3.png", "real/3.png", f"real/{key[::-1]}/3.png",
+        "thumb/..%2f..%2fpyproject.png", "etc/passwd", "../../etc/passwd", "docs", "openapi.json", "static/page.js",
+        "_nicegui/../../../etc/passwd",
     ):  # fmt: skip
         with pytest.raises(HTTPError) as caught:
             urlopen(url + path)
@@ -350,7 +367,7 @@ def test_nothing_but_pictures_is_served(url: str) -> None:
 
 
 def test_the_static_page_works_without_a_server(
-    browser: Browser, cache: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, cache: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     from ganvas.cli import main
     from ganvas.web import export
@@ -358,7 +375,7 @@ def test_the_static_page_works_without_a_server(
     monkeypatch.setenv("GANVAS_CACHE", str(cache))  # the map is there already
     monkeypatch.setattr(export, "STARTS", 3)
     monkeypatch.setattr(export, "DOTS", 60)
-    path = cache / "page.html"
+    path = place / "page.html"
     assert main(["explore", "--static", str(path), "--device", "cpu"]) == 0
     content = path.read_bytes()
     assert b"http://" not in content.replace(b"http://www.w3.org/2000/svg", b"")

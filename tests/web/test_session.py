@@ -1,11 +1,14 @@
 """What one page keeps: sliders, locks, marks, key frames."""
 
+import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from ganvas.errors import GanvasError
+from ganvas.web.page import Gone, Page
 from ganvas.web.renderer import SLIDERS, Renderer
 from ganvas.web.session import Session
 from ganvas.web.state import Recipe, State, from_text, to_text
@@ -134,3 +137,20 @@ def test_a_direction_that_was_made_for_some_layers_keeps_them(fashion: Renderer)
     session.add([replace(fashion.directions("pca")[0], name="fine", layers=(4,))])
     session.commit("a", session.dragged("fine", 2.0))
     assert session.limit(0, 1).moves[0].layers == (4,)
+
+
+def test_what_comes_after_a_page_was_closed_is_not_written_to_it() -> None:
+    """On a busy machine pages went while their thumbnails were drawn, and a traceback came on the terminal."""
+    page, client, written = Page.__new__(Page), SimpleNamespace(is_deleted=False), list[int]()
+    vars(page)["client"] = client
+
+    def job() -> int:
+        client.is_deleted = True
+        return 1
+
+    async def listener() -> None:
+        written.append(await page.aside(job))
+
+    with pytest.raises(Gone):
+        asyncio.run(listener())
+    assert not written

@@ -94,6 +94,14 @@ GROUPS = {
         "invert": Command(
             "invert", "find the latents of pictures", "ganvas invert fashion pictures/ --n 8 --out found.npz"
         ),
+        "encode": Command(
+            "encode", "encode pictures with a trained autoencoder",
+            "ganvas encode runs/00000-digits-vae digits --out z.npz",
+        ),
+        "reconstruct": Command(
+            "reconstruct", "draw pictures again from their codes, and measure how like them they are",
+            "ganvas reconstruct runs/00000-digits-vae digits --out sheet.png",
+        ),
         "restore": Command(
             "restore", "repair pictures by a search in the latent space",
             "ganvas restore fashion pictures/ --task inpaint --hidden left",

@@ -3,9 +3,10 @@
 import dataclasses
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -17,6 +18,8 @@ from ganvas.errors import GanvasError
 
 MARKERS = (tyro.conf.FlagCreatePairsOff,)
 QUIET = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+COMMAS = ("metrics", "seeds")
+"""Flags of one word that hold a list; others take their values one after another."""
 Run = Callable[..., int | None]
 Reader = Callable[[tuple[Any, ...]], Any]
 METAVARS: dict[Any, str] = {str: "NAME", Path: "PATH", int: "N", float: "X", bool: ""}
@@ -32,9 +35,31 @@ def call(run: Run, argv: Sequence[str], name: str, example: str) -> int:
     # tyro joins lines that begin with a letter.
     paragraphs = (fill(part, 80, subsequent_indent="  ") for part in about.split("\n\n"))
     text = "\n\n".join([*paragraphs, f"Example: {example}"])
-    return (
-        tyro.cli(prepared(run, name), args=argv, prog=f"ganvas {name}", description=text, config=MARKERS) or 0
-    )
+    command = prepared(run, name)
+    try:
+        return tyro.cli(command, args=argv, prog=f"ganvas {name}", description=text, config=MARKERS) or 0
+    except SystemExit as stopped:
+        if stopped.code == 2 and (words := spaced(run, argv)):
+            print(words, file=sys.stderr)
+        raise
+
+
+def spaced(run: Run, argv: Sequence[str]) -> str:
+    """What to type instead of `--seeds 1 2 3`, where a flag of one value was given several; empty if none was."""
+    single = {
+        f"--{each.name.replace('_', '-')}": each
+        for each in parameters_of(run)
+        if get_origin(each.annotation) is not tuple and each.annotation is not bool
+    }
+    for i, flag in enumerate(argv):
+        if flag not in single:
+            continue
+        values = list(takewhile(lambda word: not word.startswith("-"), argv[i + 1 :]))
+        if len(values) > 1 and single[flag].name in COMMAS and "str" in str(single[flag].annotation):
+            return f"{flag} takes its values with commas and no spaces: {flag} {','.join(each.strip(',') for each in values)}"
+        if len(values) > 1 and all(re.fullmatch(r"[\d.]+,?", each) for each in values):
+            return f"{flag} takes one value, got {len(values)}: {' '.join(values)}"
+    return ""
 
 
 def prepared(run: Run, name: str) -> Run:

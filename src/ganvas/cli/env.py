@@ -22,7 +22,7 @@ def run(*, json: bool = False) -> None:
     print(f"{found['platform']}, {found['program']}")
     name = f" ({found['device_name']})" if found["device_name"] else ""
     print(f"device: {found['device']}{name}, {counted(found['threads'], 'CPU thread')}")
-    print(f"cache: {found['cache']}{'' if found['cache_writable'] else ' (cannot be written)'}\n")
+    print(f"cache: {printable(found['cache'])}{'' if found['cache_writable'] else ' (cannot be written)'}\n")
     for variable, about in found["variables"].items():
         value = "not set" if about["value"] is None else printable(about["value"])
         default = f" [{about['default']}]" if about["default"] else ""

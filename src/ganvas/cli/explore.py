@@ -20,14 +20,16 @@ def run(
     data: str | None = None,
     export: Path | None = None,
     static: Path | None = None,
+    share_data: bool = False,
+    webgpu: _page.Webgpu = "auto",
     device: str = "auto",
     json: bool = False,
 ) -> None:
     """Open a page to move through a model's latent space, with the quality shown while you move.
 
     Args:
-        model: A run folder (its newest snapshots are followed), a snapshot folder, a .safetensors file, or a name from
-            `ganvas list models`.
+        model: A run folder (its newest snapshots are followed), a snapshot folder, a .safetensors file, a file of another
+            toolkit, or a name from `ganvas list models`.
         host: Address to listen on. Anything but loopback needs the token that is printed with the address.
         port: Port to listen on; 0 is a free one.
         no_browser: Only print the address; do not open it in a browser.
@@ -35,6 +37,8 @@ def run(
         data: Real images to compare with. Default: what the model was trained on, where it is at hand.
         export: Write one .html in which the generator itself runs, for somebody without Python, and stop.
         static: Write one .html with pictures drawn beforehand instead, and stop.
+        share_data: With --export: put small copies of the real images into the file, as `ganvas export --to page` does.
+        webgpu: With --export: put in what draws on graphics cards too. auto: for pictures of 128 px and more.
         device: auto, cpu, cuda or mps.
         json: With --export or --static: print what was written as JSON.
     """
@@ -46,18 +50,24 @@ def run(
         raise GanvasError(f"A port is a number from 0 to 65535, got {port}.")
     if export is not None and static is not None:
         raise GanvasError("--export and --static write a page each: give one of them.")
+    if export is None and (share_data or webgpu != "auto"):
+        raise GanvasError("--share-data and --webgpu are for the file of --export. Leave them out.")
     out = export or static
     if json and out is None:
         raise GanvasError(
             "--json says what --export or --static wrote; a page that is served has nothing to say."
         )
     if out is not None:
+        said: dict[str, object] = {}
         if export is not None:
-            _page.write(out, model, data, device, directions, quiet=json)
+            found = _page.write(
+                out, model, data, device, directions, share_data=share_data, webgpu=webgpu, quiet=json
+            )
+            said = _page.answer(out, found)
         else:
             _static(out, model, data, device, quiet=json)
         if json:
-            _shared.answer({"model": str(model), "out": str(out), "bytes": out.stat().st_size})
+            _shared.answer({"model": str(model), "out": str(out), "bytes": out.stat().st_size, **said})
         return
     training = open_run(model) if is_run(model) else None
     opened = training.snapshots[-1] if training is not None and training.snapshots else model

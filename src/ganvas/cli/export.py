@@ -22,6 +22,7 @@ def run(
     directions: tuple[Path, ...] = (),
     data: str | None = None,
     share_data: bool = False,
+    webgpu: _page.Webgpu = "auto",
     repo: Annotated[str | None, tyro.conf.arg(metavar="ORG/NAME")] = None,
     license: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None,
     public: bool = False,
@@ -43,12 +44,13 @@ def run(
         out: Where to. Default: the model's name, here.
         half: onnx, page: keep weights as float16: half the size.
         parts: onnx: the mapping (z to w) and the synthesis (w to image) of a style-based generator too, in files beside it.
-        inputs: onnx: what else can be given, of psi, noise, truncation and transform, as the generator has them. The rest is
-            inside. Default: psi and truncation.
+        inputs: onnx: what else can be given, of psi, noise, truncation, transform and other (a class that is
+            mixed in, with its share), as the generator has them. The rest is inside. Default: psi and truncation.
         directions: page: files of `ganvas directions`, put first among the sliders.
         data: page: real images to compare with, as of `ganvas explore`. They stay here without --share-data.
         share_data: page: put small copies of up to 1,000 of these real images into the file, for everybody who gets it. Those
             of the packaged model are inside anyway.
+        webgpu: page: put in what draws on graphics cards too, 8.4 MiB more. auto: for pictures of 128 px and more.
         repo: hub: where to upload to.
         license: hub: the licence that the card names, as the hub spells it: apache-2.0, mit, cc-by-4.0.
         public: hub: create --repo for everybody to see. One that exists stays as it is.
@@ -67,6 +69,7 @@ def run(
         "--directions": (directions, ("page",)),
         "--data": (data, ("page",)),
         "--share-data": (share_data, ("page",)),
+        "--webgpu": (webgpu != "auto", ("page",)),
         "--repo": (repo, ("hub",)),
         "--license": (license, ("hub",)),
         "--public": (public, ("hub",)),
@@ -81,10 +84,10 @@ def run(
     if to == "page":
         path = out or _place(model, ".html")
         found = _page.write(
-            path, model, data, "cpu", directions, half=half, share_data=share_data, quiet=json
+            path, model, data, "cpu", directions, half=half, share_data=share_data, webgpu=webgpu, quiet=json
         )
         if json:
-            _shared.answer({"to": to, "hash": found, "files": {str(path): path.stat().st_size}})
+            _shared.answer(_page.answer(path, found))
         return
     opened = load(model, device="cpu", critic=False)
     said = _onnx(opened, out or _place(model, ".onnx"), half, parts, inputs)
@@ -127,7 +130,7 @@ def _hub(
         hub.login(repo)  # before the work
     _shared.outputs(out / address.CONFIG)
     model = load(path, device="cpu")
-    files = hub.write(model, out, repo=repo or "org/name", license=license)
+    files = hub.write(model, out, repo=repo, license=license)
     said = {"to": "hub", "hash": model.hash, "files": {str(file): file.stat().st_size for file in files}}
     if not dry_run and repo is not None:
         said["url"], said["revision"] = hub.upload(out, repo, public=public)

@@ -119,7 +119,7 @@ def _plot(found: "Improvement", real: int, n: int) -> Any:
         [r.values["recall"] for r in rows], [r.values["precision"] for r in rows], c=[r.cost for r in rows], s=70,
         cmap="viridis", edgecolors=["red" if f else "none" for f in front], linewidths=1.5,
     )  # fmt: skip
-    figure.colorbar(dots, ax=left, label="forwards a sample")
+    figure.colorbar(dots, ax=left, label="runs of the network a sample")
     labels = [
         left.annotate(
             name(row), (row.values["recall"], row.values["precision"]), fontsize=7, xytext=(6, 3),

@@ -21,7 +21,7 @@ def run(
     steps: int = 100,
     newton: int = 10,
     restarts: int = 4,
-    encoder: Path = Path("encoder.safetensors"),
+    encoder: Path | None = None,
     seed: int = 0,
     out: Path = Path("inverted.npz"),
     plain: bool = False,
@@ -33,14 +33,16 @@ def run(
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
         images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's.
-        method: optimise descends from several starts; encoder is one pass of a network trained on the model's own samples; hybrid
-            descends from what the encoder says; tune then changes the generator until it draws the pictures, and writes it.
+        method: optimise descends from several starts; encoder is one pass of the model's encoder, or of one trained on its
+            samples; hybrid descends from what the encoder says; tune then changes the generator until it draws the pictures, and
+            writes it.
         space: z, w, w+ or styles. Default: w where there is one, else z.
         n: How many of the images, the first ones.
         steps: Of the descent, and of the tuning.
         newton: Most Gauss-Newton steps after the descent; spaces of more than 512 numbers take none.
         restarts: Starts for each image; their spread tells how far the picture decides its latent.
-        encoder: Where the encoder is kept; it is trained when there is none, and an interrupted training resumes.
+        encoder: Where a trained encoder is kept; it is trained when there is none, and an interrupted training resumes. Default:
+            the model's own encoder, where it is an autoencoder, else encoder.safetensors.
         seed: Of the starts.
         out: Latents, residuals and drawn images as an .npz; a picture beside it with targets above what was drawn.
         plain: No text in the picture.
@@ -51,15 +53,18 @@ def run(
     from ganvas.cli import _shared as shared
     from ganvas.errors import counted
     from ganvas.latent import tools
+    from ganvas.latent.encoder import has_encoder
     from ganvas.latent.jacobian import MOST
     from ganvas.model import load
 
     picture, tuned_to = out.with_suffix(".png"), out.with_suffix(".safetensors")
     written = [out, picture, *([tuned_to] if method == "tune" else [])]
     shared.outputs(out, ".npz", beside=written[1:])
-    if method != "optimise" and not encoder.is_file():
-        shared.outputs(encoder, ".safetensors")
     loaded = load(model, device=device, critic=False)
+    if encoder is None and method != "optimise" and not has_encoder(loaded):
+        encoder = Path("encoder.safetensors")
+    if encoder is not None and method != "optimise" and not encoder.is_file():
+        shared.outputs(encoder, ".safetensors")
     where = latent.open_space(loaded, space)
     targets = shared.images(images, n, loaded)
     with shared.progress() as tell:
@@ -94,5 +99,5 @@ def run(
         f"of the distance of two samples (worst {figures['residual_worst']:.1%}), "
         f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) "
         f"-> {', '.join(map(str, written))}"
-        + (f"; the encoder is kept in {encoder}" if method != "optimise" else "")
+        + (f"; the encoder is kept in {encoder}" if encoder is not None and method != "optimise" else "")
     )

@@ -75,8 +75,10 @@ def _key(make: bool) -> bytes | None:
         if make and not (path.is_file() and path.stat().st_size == KEY_BYTES):
             _make_key(path)
         with path.open("rb") as file:
+            own = not hasattr(os, "getuid") or os.fstat(file.fileno()).st_uid == os.getuid()
             key = file.read(KEY_BYTES + 1)
-        return key if len(key) == KEY_BYTES else None
+        # In a cache that several people share somebody else may have put one there, which he knows.
+        return key if own and len(key) == KEY_BYTES else None
     return None
 
 

@@ -13,7 +13,7 @@ from ganvas.data import datasets
 from ganvas.errors import GanvasError, counted, printable
 from ganvas.hub import CARD, CONFIG, CRITIC, GENERATOR, LIBRARY, check_name, client, explained
 from ganvas.metrics.rows import Row
-from ganvas.model import Model, ModelInfo
+from ganvas.model import PACKAGED_LICENSE, Model, ModelInfo
 from ganvas.model_data import class_names
 from ganvas.report import interpolation
 from ganvas.runs import Run
@@ -21,13 +21,17 @@ from ganvas.runs import Run
 SAMPLES, WALK = "samples.png", "walk.png"
 FILES = (CARD, CONFIG, GENERATOR, CRITIC, SAMPLES, WALK)
 """All that is ever written, and uploaded."""
+PLACE = "ORG/NAME"
+"""In a card that was written before its name on the hub is known."""
 LONGEST = 120
 """Characters of a name in a card."""
 SHOWN_CLASSES = 40
 
 
-def write(model: Model, folder: Path, *, repo: str = "org/name", license: str | None = None) -> list[Path]:
-    """Write the folder that is uploaded, and return its files.
+def write(model: Model, folder: Path, *, repo: str | None = None, license: str | None = None) -> list[Path]:
+    """Write the folder that is uploaded, and return its files; without a `repo` its card has `PLACE` there.
+
+    Without a `license` the card says that there is none; the packaged model's is that of ganvas.
 
     Raises `GanvasError` for a folder that holds other files, a module of the user's own, and a name that is none on the hub.
     """
@@ -35,7 +39,9 @@ def write(model: Model, folder: Path, *, repo: str = "org/name", license: str | 
         raise GanvasError(
             "This model is a module of your own: a file of it could not be opened without its code."
         )
-    check_name(repo)
+    if repo is not None:
+        check_name(repo)
+    license = license or (PACKAGED_LICENSE.lower() if model.is_packaged else None)
     if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - set(FILES)):
         raise GanvasError(f"{folder} holds other files, which nobody asked to share. Give another --out.")
     header = shared(model.info).header()
@@ -133,7 +139,7 @@ def front_matter(fields: Mapping[str, Any]) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def card(model: Model, rows: list[Row], repo: str, license: str | None) -> str:
+def card(model: Model, rows: list[Row], repo: str | None, license: str | None) -> str:
     """README.md: front matter, how to open it, what it draws, what was measured beside its floors."""
     info, images = model.info, len(model.shape) == 3
     source = info.data.config.source if info.data else ""
@@ -157,11 +163,11 @@ def card(model: Model, rows: list[Row], repo: str, license: str | None) -> str:
     shown = f": {', '.join(map(plain, names[:SHOWN_CLASSES]))}" if names else ""
     parts = [
         front_matter(fields),
-        f"# {repo.split('/')[1]}",
+        f"# {repo.split('/')[1] if repo else _title(info)}",
         f"A generator of the family {plain(info.name)}: z of {info.latent_dim} numbers -> "
         f"{'images' if images else 'points'} of {size}, {parameters:,} parameters, {made}.",
         f"It draws {counted(info.num_classes, 'class', 'classes')}{shown}." if info.num_classes else "",
-        f'```python\nimport ganvas\n\nmodel = ganvas.load("hub:{repo}")\nsamples = model.sample(16, seed=0)\n```',
+        f'```python\nimport ganvas\n\nmodel = ganvas.load("hub:{repo or PLACE}")\nsamples = model.sample(16, seed=0)\n```',
         f"![The first samples of seed 0, none chosen]({SAMPLES})",
         f"![From one latent to another, row by row]({WALK})" if images else "",
         "## Measured",
@@ -172,6 +178,12 @@ def card(model: Model, rows: list[Row], repo: str, license: str | None) -> str:
         "" if license else "No licence is named: ask its owner before you use it.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _title(info: ModelInfo) -> str:
+    """Of a card that has no name on the hub yet."""
+    data = info.data.name if info.data else ""
+    return plain(f"{info.name}, trained on {data}" if data else info.name)
 
 
 def _table(rows: list[Row]) -> str:

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from ganvas import io
 from ganvas.errors import GanvasError, install
 from ganvas.latent import open_space
-from ganvas.model import Model
+from ganvas.model import PACKAGED_LICENSE, Model
 from ganvas.model_data import class_names
 from ganvas.networks import GeneratorBase, StyleBased
+from ganvas.networks.base import Mixed, with_parts
 from ganvas.networks.biggan import BigGenerator
 from ganvas.networks.progressive import ProgressiveGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator
@@ -39,6 +40,7 @@ CHECKED = 3
 """Samples that a file draws beside the model."""
 NUMBERS = ("psi", "truncation")
 """Inputs that can be left out of a graph, but are in it if nobody says otherwise."""
+MILLION = 1_000_000
 LONGEST = 2000
 """Characters of a name or list of names in a file."""
 
@@ -75,10 +77,7 @@ class Graph(nn.Module):
             del growing.level
             growing.level = level
         if isinstance(self.generator, BigGenerator) and "truncation" in self.optional:
-            rows = self.generator.rows
-            step = 1 / (rows - 1) if rows > 1 else math.inf
-            self.register_buffer("step", torch.tensor(step, dtype=torch.float64))
-            self.register_buffer("digits", torch.tensor(1e6, dtype=torch.float64))
+            self.register_buffer("on_rows", torch.tensor(_on_rows(self.generator.rows)))
         if "psi" in self.optional and part == "whole":
             classes = model.generator.num_classes
             labels = torch.arange(classes, device=model.device) if classes else None
@@ -95,6 +94,9 @@ class Graph(nn.Module):
             found["z"] = Input(torch.randn(2, network.latent_dim), ("batch",))
             if network.num_classes:
                 found["labels"] = Input(torch.arange(2) % network.num_classes, ("batch",))
+            if "other" in self.optional:
+                found["other"] = Input(torch.ones(2, dtype=torch.long), ("batch",))
+                found["share"] = Input(torch.tensor(0.5))
         if self.part == "mapping":
             return found
         if "psi" in self.optional and self.part == "whole":
@@ -113,6 +115,9 @@ class Graph(nn.Module):
         network: Any = self.generator
         labels = given.get("labels")
         noise = [maps for name, maps in given.items() if name.startswith("noise_")]
+        if "other" in given:
+            mixed = Mixed(network.embed, given["other"], given["share"])
+            network = with_parts(network, embed=mixed)
         if "truncation" in given:
             network.level = self._level(given["truncation"], network.rows)
         if self.part == "mapping":
@@ -143,11 +148,20 @@ class Graph(nn.Module):
     def _level(self, truncation: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         """The row of BigGAN's statistics and its share, as `BigGenerator.truncation` counts them."""
         own: Any = self
-        # Six digits of float64: in float32 0.4 / 0.02 is above 20, and this rule would take the row behind it.
-        place = (truncation.double() * own.digits).round() / own.digits / own.step
-        row = place.floor().clamp(0, rows - 1)
-        share = torch.where((place == row) | (row >= rows - 1), torch.ones_like(place), place - row)
-        return row.long(), share.float()
+        # In millionths, since graphics cards have no float64.
+        place = (truncation * MILLION).round().long() * (rows - 1)
+        row = torch.div(place, MILLION, rounding_mode="trunc").clamp(0, rows - 1)
+        rest = (place - row * MILLION).float() / MILLION
+        on_row = (rest == 0) | (row >= rows - 1)
+        return torch.where(on_row, own.on_rows[row], row), torch.where(on_row, torch.ones_like(rest), rest)
+
+
+def _on_rows(rows: int) -> list[int]:
+    """The row of BigGAN's statistics that each row's level gives: its own, or the next where float64 divides to beside it."""
+    step = 1 / (rows - 1) if rows > 1 else math.inf
+    places = [round(row * step, 6) / step if row else 0.0 for row in range(rows)]
+    # Of what lies a hair above a row the whole share is the next one's, of what lies below it that of the one before.
+    return [min(rows - 1, int(p) if p <= row else row + 1) for row, p in enumerate(places)]
 
 
 def parts_of(model: Model) -> tuple[Part, ...]:
@@ -160,6 +174,7 @@ def optional_of(model: Model) -> list[str]:
     network = model.generator
     found = ["psi"] if isinstance(network, StyleBased) else []
     found += ["noise"] if getattr(network, "fixed_noise", []) else []
+    found += ["other"] if network.embed is not None and network.num_classes > 1 else []
     found += ["truncation"] if isinstance(network, BigGenerator) and network.rows else []
     return found + (["transform"] if isinstance(network, StyleGAN3Generator) else [])
 
@@ -171,7 +186,8 @@ def to_onnx(
 
     Inputs: `z` (batch, latent_dim) and, with classes, `labels` (batch,) int64; of `synthesis` `w` (batch, 1 or layers, w_dim).
     `optional` (None: the numbers among them) are `psi`, a number that pulls w to its mean, or that of the class; `truncation` of
-    BigGAN, for which z must be drawn; `noise`, maps `noise_0`, ... (1 or batch, 1, H, W); `transform` (3, 3) of StyleGAN3.
+    BigGAN, for which z must be drawn; `noise`, maps `noise_0`, ... (1 or batch, 1, H, W); `transform` (3, 3) of StyleGAN3;
+    `other` (batch,) int64, classes that are mixed in, with `share`, a number from 0 to 1.
     Output: `image` (batch, *shape) in the model's value range, or `w` (batch, w_dim). `half` keeps weights as float16, and
     computes in float32 all the same.
 
@@ -245,6 +261,8 @@ def run(model: Model, content: bytes, feeds: Mapping[str, Tensor]) -> Tensor:
         usual["truncation"] = torch.tensor(network.truncation)
     if isinstance(network, StyleGAN3Generator):
         usual["transform"] = network.transform
+    if network.num_classes and "labels" in feeds:
+        usual |= {"other": feeds["labels"], "share": torch.tensor(0.0)}
     usual |= {f"noise_{i}": maps for i, maps in enumerate(getattr(network, "fixed_noise", []))}
     given = {each.name: (usual | dict(feeds))[each.name].cpu().numpy() for each in opened.get_inputs()}
     return torch.from_numpy(opened.run(None, given)[0])
@@ -256,7 +274,12 @@ def write(
     """Write the generator to `out`, with `parts` its mapping and synthesis beside it too.
 
     Each is drawn with and compared before it is kept. Returns the files, and `difference`.
+    Raises `GanvasError` for `parts` of a generator without w.
     """
+    if parts and len(parts_of(model)) == 1:
+        raise GanvasError(
+            f"Only a generator with w has a mapping and a synthesis to write apart; {model.info.name} has none. Omit --parts."
+        )
     _library("onnxruntime")
     wanted = parts_of(model) if parts else ("whole",)
     contents = {part: to_onnx(model, part, half=half, optional=optional) for part in wanted}
@@ -284,7 +307,7 @@ def _about(model: Model, part: Part, half: bool) -> dict[str, str]:
         "weights": "float16" if half else "float32",
         "source": info.source or None,
         "kimg": info.kimg,
-        "licence": "Apache-2.0" if model.is_packaged else "not known: that of the weights",
+        "licence": PACKAGED_LICENSE if model.is_packaged else "not known: that of the weights",
     }
     if isinstance(network, StyleBased):
         known |= {"w_dim": network.w_dim, "layers": network.num_layers}

@@ -1,7 +1,7 @@
 """The live page: one HTML file that holds a generator and what runs it, and needs neither Python nor a network.
 
-The generator is inside as ONNX, beside onnxruntime-web (WebAssembly), directions, a map, and the latents of the first samples of
-seed 0: a page cannot draw torch's random numbers, so sample numbers mean what they mean here.
+The generator is inside as ONNX, beside onnxruntime-web, directions and a map. The page draws torch's random numbers itself, so
+that seeds and numbers of samples mean what they mean here.
 """
 
 import base64
@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import html
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,22 +21,22 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from ganvas.errors import GanvasError
-from ganvas.export.onnx import Part, to_onnx
+from ganvas.export.onnx import Part, optional_of, to_onnx
 from ganvas.latent import LatentSpace
 from ganvas.latent.directions import Direction
-from ganvas.model import Model
+from ganvas.model import BLOCK, Model
 from ganvas.model_data import class_names, shipped_images
 from ganvas.networks.biggan import BigGenerator
 from ganvas.types import Progress, silent
-from ganvas.web.landscape import SEED, landscape
-from ganvas.web.renderer import LEAST_TRUNCATION, Renderer
+from ganvas.web.landscape import landscape
+from ganvas.web.renderer import LAST, LEAST_TRUNCATION, Renderer
 
 STATIC = Path(__file__).parent / "static"
 RUNTIME = STATIC / "onnxruntime-web"
 SAMPLES = 1024
-"""Whose latents are inside."""
-MOST_NUMBERS = 2**19
-"""Of all latents together: 2 MiB."""
+"""That the slider and the map reach; others are asked for by their number."""
+LEAST_NOISE = 16
+"""Numbers in a noise map: fewer are drawn by another rule."""
 REALS = 1000
 REAL_SIDE = 64
 """Real pictures are shown, and compared, at no more pixels than this a side."""
@@ -64,9 +65,11 @@ def weight_bytes(model: Model, half: bool) -> int:
 
 def page(
     renderer: Renderer, *, half: bool = False, directions: Sequence[Direction] = (), share_data: bool = False,
-    method: str = "pca", progress: Progress = silent,
+    webgpu: bool = False, method: str = "pca", progress: Progress = silent,
 ) -> bytes:  # fmt: skip
     """The page as UTF-8. `directions` come before those of `method`.
+
+    `webgpu` puts in what computes on graphics cards, 8.4 MiB: the page uses it where it draws the same in less time.
 
     Real pictures are inside where they are the packaged model's own, and else only with `share_data`: those of the renderer.
     Raises `GanvasError` for weights above `MOST_BYTES`, what ONNX cannot hold, and `share_data` without real pictures.
@@ -78,8 +81,7 @@ def page(
     parts: tuple[Part, ...] = ("mapping", "synthesis") if renderer.space.name == "w" else ("whole",)
     for i, part in enumerate(parts):
         progress("the generator as ONNX", i, len(parts))
-        optional = ("truncation",) if part == "whole" and renderer.has_levels(model.generator) else ()
-        files[part] = to_onnx(model, part, half=half, optional=optional)
+        files[part] = to_onnx(model, part, half=half, optional=_inputs(renderer))
     progress("the generator as ONNX", len(parts), len(parts))
     sliders = [
         *directions,
@@ -93,9 +95,21 @@ def page(
     blobs = {name: gzip.compress(content, 9, mtime=0) for name, content in files.items()}
     blobs["runtime"] = (RUNTIME / "ort.wasm.bundle.min.mjs.gz").read_bytes()
     blobs["wasm"] = (RUNTIME / "ort-wasm-simd-threaded.wasm.gz").read_bytes()
+    if webgpu:
+        blobs["gpu-runtime"] = (RUNTIME / "ort.webgpu.bundle.min.mjs.gz").read_bytes()
+        blobs["gpu-wasm"] = (RUNTIME / "ort-wasm-simd-threaded.asyncify.wasm.gz").read_bytes()
     blobs["notices"] = (RUNTIME / "ThirdPartyNotices.txt.gz").read_bytes()
     licence = (RUNTIME / "LICENSE").read_text(encoding="utf-8")
     return _written({**facts, "numbers": index, "parts": parts, "licence": licence}, blobs)
+
+
+def _inputs(renderer: Renderer) -> list[str]:
+    """What the networks are given beside latents and labels: what the explorer changes, too."""
+    network: Any = renderer.model.generator
+    found = set(optional_of(renderer.model)) - {"psi"}
+    if "noise" in found and min(math.prod(each) for each in network.noise_shapes) < LEAST_NOISE:
+        found.remove("noise")
+    return [name for name in optional_of(renderer.model) if name in found]
 
 
 def _written(facts: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes:
@@ -134,16 +148,15 @@ def _facts(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What the page knows beside the networks: JSON, and tensors by name."""
     model, space = renderer.model, renderer.space
-    network = model.generator
-    count = max(1, min(SAMPLES, MOST_NUMBERS // model.latent_dim))
+    network: Any = model.generator
     found = landscape(renderer, progress=progress)
-    dots = min(count, len(found.places))
+    dots = min(SAMPLES, len(found.places))
     colour = next(name for name in ("realism", "density") if name in found.values)
-    progress("latents", 0, 1)
+    inputs = _inputs(renderer)
+    maps = network.fixed_noise if "noise" in inputs else []
     lengths, white = _shell(space)
     labels = torch.arange(network.num_classes, device=model.device) if network.num_classes else None
     numbers = {
-        "latents": model.latents(count, SEED),
         "middles": space.mean_of(labels).flatten(1),
         "directions": torch.stack([d.vector.flatten() for d in directions]),
         "middle": space.mean.flatten(),
@@ -151,8 +164,8 @@ def _facts(
         "places": found.places[:dots],
         "colours": _shares(found.values[colour])[:dots],
     } | ({} if white is None else {"white": white})
+    numbers |= {f"noise_{i}": each.expand(1, -1, -1, -1) for i, each in enumerate(maps)}
     names = class_names(model)
-    start = renderer.start.number
     facts = {
         "name": Path(renderer.name).name,
         "family": model.info.name,
@@ -162,8 +175,16 @@ def _facts(
         "space": space.name,
         "flat": space.flat,
         "layers": renderer.layers,
-        "samples": count,
-        "start": start if start < count else 0,
+        "samples": SAMPLES,
+        "last": LAST,
+        "block": BLOCK,
+        "prior": network.prior,
+        "latents": model.latent_dim,
+        "start": renderer.start.number,
+        "mixes": "other" in inputs,
+        "noise": len(maps),
+        "uniformNoise": getattr(network, "uniform_noise", False),
+        "transform": network.transform.tolist() if "transform" in inputs else None,
         "classes": network.num_classes and [
             names[i] if names else f"class {i}" for i in range(network.num_classes)
         ],

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from ganvas.data import Dataset
@@ -14,6 +15,7 @@ from ganvas.features import classifier, dinov2, efficientnet, inception
 from ganvas.features.base import Embedded, Extractor, Features, Wrapped, decoded, embed, extractors
 from ganvas.features.cache import embed_dataset
 from ganvas.features.stats import Moments, RunningMoments, moments
+from ganvas.networks import efficientnet as lite0
 
 __all__ = [
     "Embedded",
@@ -37,15 +39,26 @@ Choice = str | os.PathLike[str] | Extractor | nn.Module | Callable[[Tensor], Ten
 
 
 def open_extractor(
-    choice: Choice = "auto", dataset: Dataset | None = None, device: str = "auto"
+    choice: Choice = "auto", dataset: Dataset | None = None, device: str = "auto", *, guide: str = ""
 ) -> Extractor:
     """An extractor from its name, a file of `ganvas extractor train`, a module or a function on uint8 images.
 
     `auto` looks at the data: points are taken raw, data that ganvas carries a classifier for get it, everything else
     gets `efficientnet-lite0` when its weights are installed. `classifier` is the bundled one for the data.
+    `guide` names the network that has guided the training of what is judged (`networks.projected.guide_of`): `auto` takes
+    another one, at last `pyramid`, and whoever names it is refused.
     Raises `GanvasError` for an unknown name, missing weights, or data that no bundled classifier knows.
     """
-    where = resolve_device(device)
+    found = _open(choice, dataset, resolve_device(device), guide)
+    if guide and found.id.startswith(guide):
+        raise GanvasError(
+            f"{guide} guided the training of this model, and what has guided samples calls them better than they are. "
+            "Judge them by another network: one of your data's labels (ganvas extractor train DATA), or pyramid."
+        )
+    return found
+
+
+def _open(choice: Choice, dataset: Dataset | None, where: torch.device, guide: str) -> Extractor:
     if not isinstance(choice, str | os.PathLike):
         if hasattr(choice, "id") and hasattr(choice, "resize"):
             return cast(Extractor, choice)
@@ -59,7 +72,7 @@ def open_extractor(
         return Wrapped(choice, where)
     name = os.fspath(choice)
     if name in ("auto", "classifier"):
-        name = _suited(name, dataset)
+        name = _suited(name, dataset, guide)
     path = Path(name)
     if path.suffix in (".safetensors", ".pth") or path.is_file():
         if path.suffix == ".pth":
@@ -68,7 +81,7 @@ def open_extractor(
     return extractors.get(name)(where)
 
 
-def _suited(name: str, dataset: Dataset | None) -> str:
+def _suited(name: str, dataset: Dataset | None, guide: str) -> str:
     if dataset is not None and not dataset.is_images and name == "auto":
         return "raw"
     if (
@@ -77,8 +90,8 @@ def _suited(name: str, dataset: Dataset | None) -> str:
         and classifier.knows(dataset.name, dataset.shape, dataset.class_names)
     ):
         return f"classifier-{dataset.name}"
-    if name == "auto" and efficientnet.installed():
-        return "efficientnet-lite0"
+    if name == "auto" and lite0.installed():
+        return "pyramid" if guide == "efficientnet-lite0" else "efficientnet-lite0"
     data = dataset.name if dataset is not None else "this data"
     raise GanvasError(
         f"There is no bundled classifier for {data} (bundled, for these data at their own size: "

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import dist
@@ -63,6 +64,36 @@ class Raw:
 def open_raw(device: torch.device) -> Extractor:
     """no network: points as they are, pixels flattened"""
     return Raw()
+
+
+class Pyramid:
+    """What needs no network: averages over 8 x 8 parts, and how much detail of each scale lies in 4 x 4 parts.
+
+    Images (B, C, H, W) -> (B, 64 C + 16 scales): means of the pixels from 0 to 1; for each halving down to 8 px the
+    decimal logarithm of the mean absolute difference, in grey, between the image and its neighbours' average, and a grey level.
+    """
+
+    id, resize, cacheable = "pyramid-1", "none", True
+
+    def __call__(self, samples: Tensor) -> Embedded:
+        if samples.dim() != 4:
+            raise GanvasError("The extractor pyramid is for images, and these are points. Use raw.")
+        x = samples.float() / 255
+        found = [F.adaptive_avg_pool2d(x, 8).flatten(1)]
+        grey = x.mean(1, keepdim=True)
+        while min(grey.shape[2:]) >= 16:
+            coarse = F.avg_pool2d(grey, 2)
+            even = grey[:, :, : 2 * coarse.shape[2], : 2 * coarse.shape[3]]
+            detail = (even - F.interpolate(coarse, scale_factor=2.0)).abs()
+            found.append((F.adaptive_avg_pool2d(detail, 4) + 1 / 255).log10().flatten(1))
+            grey = coarse
+        return Embedded(torch.cat(found, 1))
+
+
+@extractors.register("pyramid")
+def open_pyramid(device: torch.device) -> Extractor:
+    """no network: averages of images, and how much detail of each scale they have"""
+    return Pyramid()
 
 
 class Wrapped:

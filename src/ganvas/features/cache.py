@@ -1,7 +1,7 @@
 """Features of reference data kept on the disk, so that sweeping ten samplers embeds the reference once."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +36,18 @@ def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[T
         yield dataset.take(torch.arange(start, min(start + size, len(dataset))))[0]
 
 
+def _fits(tensors: Mapping[str, Tensor], n: int) -> bool:
+    """Whether a file of the cache holds what its name says."""
+    features, logits = tensors.get("features"), tensors.get("logits")
+    if features is None or features.ndim != 2 or len(features) != n or not features.isfinite().all():
+        return False
+    if logits is not None and (logits.ndim != 2 or len(logits) != n or not logits.isfinite().all()):
+        return False
+    kept, d = [tensors.get(name) for name in ("mean", "cov")], features.shape[1]
+    shapes = [None if each is None else tuple(each.shape) for each in kept]
+    return shapes in ([None, None], [(d,), (d, d)])
+
+
 def embed_dataset(
     dataset: Dataset, extractor: Extractor, *, batch: int = 256, advance: Callable[[int], None] | None = None
 ) -> Features:
@@ -49,6 +61,7 @@ def embed_dataset(
     if extractor.cacheable and path.is_file():
         with suppress(GanvasError):  # a damaged file of the cache is made anew
             tensors, _ = io.load_tensors(path)
+            tensors = tensors if _fits(tensors, len(dataset)) else {}
     lacking = torch.tensor("features" not in tensors)
     if not dist.total(lacking):  # machines may have caches of their own
         if advance is not None:

@@ -13,6 +13,8 @@ from ganvas.latent.fit import Advance, fit
 from ganvas.latent.invert import Inversion, Search, as_floats, choose, scale_of
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace
+from ganvas.model import Model
+from ganvas.networks.coded import Coded
 
 
 class Encoder(nn.Module):
@@ -89,6 +91,22 @@ def train_encoder(
 def encode(space: LatentSpace, encoder: Encoder, targets: Tensor, see: Perception = pyramid) -> Inversion:
     """One pass of the encoder, no optimisation."""
     wanted = as_floats(space, targets)
-    points = encoder(wanted)
+    return _found(space, encoder(wanted), wanted, see)
+
+
+def has_encoder(model: Model) -> bool:
+    """Whether it came with an encoder that leads to its z."""
+    maker = model.generator.maker if isinstance(model.generator, Coded) else None
+    return model.encoder is not None and maker is None
+
+
+@torch.no_grad()
+def own_encoder(space: LatentSpace, targets: Tensor, see: Perception = pyramid) -> Inversion:
+    """One pass of the encoder that an autoencoder came with: to z, and on to the points of the space."""
+    wanted = as_floats(space, targets)
+    return _found(space, space.of(space.model.encode(wanted)), wanted, see)
+
+
+def _found(space: LatentSpace, points: Tensor, wanted: Tensor, see: Perception) -> Inversion:
     search = Search(space, see(wanted), space.labels(len(points), None), None, see, scale_of(space, see))
     return choose(search, points, search.error(points), len(points), 1)

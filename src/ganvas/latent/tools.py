@@ -20,7 +20,7 @@ from ganvas.latent import directions, supervised
 from ganvas.latent import invert as inversion
 from ganvas.latent import map as maps
 from ganvas.latent.directions import Direction, Directions
-from ganvas.latent.encoder import encode, train_encoder
+from ganvas.latent.encoder import encode, has_encoder, own_encoder, train_encoder
 from ganvas.latent.invert import Inversion
 from ganvas.latent.learned import learn
 from ganvas.latent.map import Map
@@ -227,9 +227,9 @@ def invert(
     """The points whose samples look most like `images`: uint8, one or several, channels first or last, array or tensor; or
     floats (n, C, H, W) in the generator's range.
 
-    `optimise` descends from several starts; `encoder` is one pass of a network that is trained on the
-    model's own samples, or opened from the file `encoder` and kept there; `hybrid` descends from what the
-    encoder says; `tune` then changes a copy of the generator until it draws the images, which is the
+    `optimise` descends from several starts; `encoder` is one pass of the model's own encoder or, without one or
+    with a file `encoder`, of a network that is trained on the model's own samples and kept in the file; `hybrid`
+    descends from what the encoder says; `tune` then changes a copy of the generator until it draws the images, which is the
     result's `tuned`. `options` are those of `ganvas.latent.invert.invert`: steps, restarts, newton, labels,
     seed ... `progress` hears what is being done, how much of it is done, and of how much.
     """
@@ -246,8 +246,11 @@ def invert(
     if method != "optimise":
         path = None if encoder is None else File(encoder)
         progress("encoder", 0, 1)
-        trained = train_encoder(where, seed=seed, path=path, progress=partial(progress, "encoder"))
-        found = encode(where, trained, targets)
+        if path is None and has_encoder(where.model):
+            found = own_encoder(where, targets)
+        else:
+            trained = train_encoder(where, seed=seed, path=path, progress=partial(progress, "encoder"))
+            found = encode(where, trained, targets)
     if method != "encoder":
         if found is not None:
             options["start"] = found.points

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganvas import dist
 from ganvas.losses import auxiliary
+from ganvas.losses.augment import augment
 from ganvas.registry import Registry
 
 
@@ -23,6 +24,10 @@ class Output(Protocol):
     @property
     def logits(self) -> Tensor:
         """(B,)"""
+
+    @property
+    def judged(self) -> Tensor:
+        """(B, K): what the loss judges, K = 1 for most critics."""
 
     @property
     def features(self) -> Tensor:
@@ -65,6 +70,8 @@ class StepView:
     on_fake: Output | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """`TermConfig.options`."""
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    """`Term.memory` as it is now, to be changed in place."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ class Term:
     """Counts in `loss_generator`; a regulariser does not."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Name -> default of what `TermConfig.options` may hold."""
+    memory: Mapping[str, float] = field(default_factory=dict)
+    """Name -> start of the numbers that it keeps from step to step; part of the state of a run."""
 
 
 terms: Registry[Term] = Registry("term")
@@ -164,6 +173,53 @@ def _towards_real(view: StepView, step: float) -> Tensor:
     return (view.z + moved).detach()
 
 
+def _lecam(view: StepView) -> Tensor:
+    """Squared distance of the real logits to the fakes' running mean, and the other way round (Tseng et al. 2021, eq. 5)."""
+    assert view.on_real is not None
+    assert view.on_fake is not None
+    real, fake = view.on_real.judged, view.on_fake.judged
+    for name, logits in (("real", real), ("fake", fake)):
+        mean = dist.mean(logits.detach().mean())
+        view.memory[name].lerp_(mean, 1 - view.options["decay"])
+    of_real: Tensor = (real - view.memory["fake"]).square().mean()
+    return of_real + (fake - view.memory["real"]).square().mean()
+
+
+def _balanced_consistency(view: StepView) -> Tensor:
+    """Shifted and mirrored images must have the logits that they had, real and drawn ones (Zhao et al. 2021, eq. 1 and 2)."""
+    assert view.real is not None
+    assert view.fake is not None
+    assert view.on_real is not None
+    assert view.on_fake is not None
+    total = torch.zeros((), device=view.z.device)
+    for samples, before in ((view.real, view.on_real), (view.fake, view.on_fake)):
+        moved = augment(samples, ("flip", "translation"), 1.0, view.uniform, view.generator.value_range)
+        total = total + (before.judged - view.critic(moved, view.labels).judged).square().mean()
+    return total
+
+
+def _beside(view: StepView) -> Tensor:
+    """(B, Z) near z, drawn from."""
+    near = view.z + view.options["sigma"] * view.normal(view.z.shape[1])
+    drawn: Tensor = view.generator(near, view.labels).float()
+    return drawn
+
+
+def _latent_consistency(view: StepView) -> Tensor:
+    """What is drawn from near latents must have logits near those of the fakes (Zhao et al. 2021, eq. 3)."""
+    assert view.on_fake is not None
+    with torch.no_grad():
+        near = _beside(view)
+    return (view.on_fake.judged - view.critic(near, view.labels).judged).square().mean()
+
+
+def _latent_difference(view: StepView) -> Tensor:
+    """And must not be the same, which the generator sees to: the mean square of the difference, negative (eq. 4)."""
+    assert view.fake is not None
+    apart: Tensor = (view.fake - _beside(view)).square().mean()
+    return -float(view.options["apart"]) * apart
+
+
 terms.add(
     "auxiliary",
     Term(
@@ -187,6 +243,21 @@ terms.add(
     "feature-matching",
     Term(_feature_matching, pairs=True),
     "mean features of the critic must agree (Salimans et al. 2016)",
+)
+terms.add(
+    "lecam",
+    Term(critic=_lecam, weight=0.1, memory={"real": 0.0, "fake": 0.0}, options={"decay": 0.99}),
+    "logits stay near the other side's running mean, for little data (Tseng et al. 2021)",
+)
+terms.add(
+    "bcr",
+    Term(critic=_balanced_consistency, weight=10.0),
+    "shifted and mirrored images, real and drawn, keep their logits (balanced consistency, Zhao et al. 2021)",
+)
+terms.add(
+    "zcr",
+    Term(_latent_difference, _latent_consistency, weight=5.0, options={"sigma": 0.05, "apart": 0.1}),
+    "near latents give other images with near logits (latent consistency, Zhao et al. 2021)",
 )
 terms.add(
     "mode-seeking",

@@ -137,7 +137,7 @@ def evaluate(
     trained = model.info.data if model else None
     data = trained.config if trained else DataConfig()
     reference, held_out = dataset.split(data.holdout, data.fold)
-    chosen = open_extractor(extractor, dataset, device)
+    chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
     tell = progress or (lambda what, done, total: None)
 
     count = n or min(SMALL_N, max(LEAST_N, len(reference)))
@@ -179,6 +179,8 @@ def evaluate(
     )
     values, skipped = _compute(inputs, names, partial(tell, "metrics of the samples"))
     warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
+    if model is not None and model.info.guide:
+        warnings.append(f"{model.info.guide} guided the training and does not judge it; {chosen.id} does.")
     if model is not None and trained is None and OF_COPIES & {value.name for value in values}:
         warnings.append(
             "It is not known what this model was trained on: "

@@ -142,15 +142,14 @@ class GeneratorBase(nn.Module):
 class Mixed(nn.Module):
     """Class vectors, each mixed with that of another class."""
 
-    def __init__(self, embed: nn.Module, other: int, share: float) -> None:
+    def __init__(self, embed: nn.Module, other: int | Tensor, share: float | Tensor) -> None:
         super().__init__()
         self.vectors, self.other, self.share = embed, other, share
 
     def forward(self, labels: Tensor) -> Tensor:
         """Labels (B,) -> vectors (B, C)."""
-        mixed: Tensor = torch.lerp(
-            self.vectors(labels), self.vectors(torch.full_like(labels, self.other)), self.share
-        )
+        other = self.other if isinstance(self.other, Tensor) else torch.full_like(labels, self.other)
+        mixed: Tensor = torch.lerp(self.vectors(labels), self.vectors(other), self.share)
         return mixed
 
 
@@ -179,6 +178,21 @@ class Answer(NamedTuple):
     """(B, codes): its guess at the first entries of the latent, behind the categories."""
     categories: Tensor | None = None
     """(B, sum of the sizes): logits of the categories that the latent begins with."""
+    parts: Tensor | None = None
+    """(B, K): logits of K parts of every sample, each of which the loss judges; None: it judges `logits`."""
+
+    smoothed: Tensor | None = None
+    """(B,): logits whose gradient penalties are about; None: `logits`."""
+
+    @property
+    def penalised(self) -> Tensor:
+        """(B,) logits that penalties see."""
+        return self.logits if self.smoothed is None else self.smoothed
+
+    @property
+    def judged(self) -> Tensor:
+        """(B, K) logits that the loss judges, K = 1 for most critics."""
+        return self.logits[:, None] if self.parts is None else self.parts
 
     def float(self) -> "Answer":
         """The same in float32."""
@@ -191,8 +205,8 @@ class CriticBase(nn.Module):
     Labels enter by projection (Miyato and Koyama 2018, eq. 3), or not at all when `auxiliary`: then a second head names the class
     (AC-GAN, Odena et al. 2017). `codes` adds a head that guesses the first entries of z, `categories` one for the one-hot blocks
     in front of them (InfoGAN, Chen et al. 2016).
-    `label_maps` shows the class beside the picture instead, a map of ones or zeros for each (Mirza and Osindero 2014), in families
-    that make room for them.
+    `label_maps` shows the class beside the picture instead, a map of ones or zeros for each (Mirza and Osindero 2014), in
+    families that make room for them.
     `spectral_heads` divides the projection's embedding and the class head by their largest singular value too, as
     Miyato and Koyama 2018 and Zhang et al. 2019 do; the projection then enters as it is, no longer than the features.
     """
@@ -228,6 +242,9 @@ class CriticBase(nn.Module):
         self.guess = nn.Linear(features, codes) if codes else None
         self.guess_categories = nn.Linear(features, sum(categories)) if categories else None
 
+    def ready(self) -> None:
+        """Raise `GanvasError` where something is missing that training needs, and opening a file does not."""
+
     def follow(self, level: float) -> None:
         """Take the level that the generator has grown to."""
 
@@ -259,7 +276,9 @@ class CriticBase(nn.Module):
         if self.num_classes and labels is None:
             raise GanvasError("This critic is conditional: give labels, a long tensor of shape (B,).")
         if self.label_maps and labels is not None:
-            maps = (labels[:, None] == torch.arange(self.num_classes, device=x.device))[:, :, None, None].to(x.dtype)
+            maps = (labels[:, None] == torch.arange(self.num_classes, device=x.device))[:, :, None, None].to(
+                x.dtype
+            )
             x = torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], 1)
         features = self.features(x)
         logits = self.score(features, labels)
@@ -300,6 +319,10 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
             made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
     if sizes:
         made.prior = " ".join([CATEGORICAL, *map(str, sizes)])
+    if config.codes:
+        from ganvas.networks.coded import coded  # which builds a generator itself
+
+        return coded(made, config)
     return made
 
 

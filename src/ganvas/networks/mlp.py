@@ -36,7 +36,10 @@ class Fourier(nn.Module):
 
 
 class MlpGenerator(GeneratorBase):
-    """z -> hidden layers -> sample. Defaults are the article's: 100-128-128-784, ReLU, sigmoid."""
+    """z -> hidden layers -> sample. Defaults are the article's: 100-128-128-784, ReLU, sigmoid.
+
+    `residual` adds z to what the layers give, which begin at 0: points of as many numbers as z, which are z before training.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class MlpGenerator(GeneratorBase):
         act: str = "relu",
         output: str = "sigmoid",
         fourier: int = 0,
+        residual: bool = False,
     ) -> None:
         if output not in OUTPUTS:
             raise GanvasError(f"Unknown output {output!r}. Known: {', '.join(OUTPUTS)}.")
@@ -58,11 +62,23 @@ class MlpGenerator(GeneratorBase):
         for size in hidden:
             layers += [nn.Linear(width, size), activation(act)]
             width = size
-        self.layers = nn.Sequential(*layers, nn.Linear(width, prod(shape)), last())
+        final = nn.Linear(width, prod(shape))
+        self.residual = residual
+        if residual:
+            if prod(shape) != latent_dim or output != "linear":
+                raise GanvasError(
+                    f"residual draws as many numbers as z has, with output linear; got {prod(shape)}, {latent_dim} and {output}."
+                )
+            nn.init.zeros_(final.weight)
+            nn.init.zeros_(final.bias)
+        self.layers = nn.Sequential(*layers, final, last())
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        drawn: Tensor = self.layers(self.with_labels(z, labels)).unflatten(1, self.shape)
-        return drawn
+        drawn: Tensor = self.layers(self.with_labels(z, labels))
+        if self.residual:
+            drawn = drawn + z
+        shaped: Tensor = drawn.unflatten(1, self.shape)
+        return shaped
 
 
 class MlpCritic(CriticBase):

@@ -55,8 +55,12 @@ class Kept:
 def kernels(weight: Tensor) -> Tensor:
     """Weights (O, I, 3, 3) -> what `convolved` takes instead (4, 4, O, I, 1, 1)."""
     taps = torch.tensor(TAPS, dtype=torch.float64)
-    made = torch.einsum("ai,oxij,bj->abox", taps, weight.double(), taps)
-    return made.to(weight.dtype)[..., None, None].contiguous()
+    made = weight.new_empty(4, 4, *weight.shape[:2])
+    for some, part in zip(
+        made.split(64, 2), weight.split(64), strict=True
+    ):  # little is held in double precision
+        some.copy_(torch.einsum("ai,oxij,bj->abox", taps, part.double(), taps))
+    return made[..., None, None]
 
 
 def convolved(x: Tensor, kernels: Tensor) -> Tensor:

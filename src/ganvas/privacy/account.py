@@ -37,14 +37,18 @@ def epsilon(noise: float, rate: float, steps: int, delta: float) -> float:
     each = _of_one_step(noise, rate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an order at the end of the list: the bound holds, if not as tightly
-        found, _ = analysis.get_privacy_spent(orders=ORDERS, rdp=[steps * value for value in each], delta=delta)
+        found, _ = analysis.get_privacy_spent(
+            orders=ORDERS, rdp=[steps * value for value in each], delta=delta
+        )
     return float(found)
 
 
 @lru_cache(maxsize=8)
 def _of_one_step(noise: float, rate: float) -> tuple[float, ...]:
     analysis = _opacus().accountants.analysis.rdp
-    return tuple(float(each) for each in analysis.compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=ORDERS))
+    return tuple(
+        float(each) for each in analysis.compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=ORDERS)
+    )
 
 
 def noise_for(target: float, rate: float, steps: int, delta: float) -> float:
@@ -54,7 +58,9 @@ def noise_for(target: float, rate: float, steps: int, delta: float) -> float:
     while epsilon(high, rate, steps, delta) > target:
         low, high = high, 2 * high
         if high > 1e4:
-            raise GanvasError(f"No noise gives epsilon {target:g} within {steps:,} steps. Train for fewer, or allow more.")
+            raise GanvasError(
+                f"No noise gives epsilon {target:g} within {steps:,} steps. Train for fewer, or allow more."
+            )
     while high / low > 1.0001:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if epsilon(middle, rate, steps, delta) <= target else (middle, high)

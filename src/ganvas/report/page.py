@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -28,6 +29,12 @@ figcaption{color:#aaa}img{border-color:#333}img.plot{background:#fff}}
 """
 
 
+MOST_POINTS, MOST_LINES = 2000, 20
+"""Of a plot, whose pixels show no more: a run from anybody may have half a million lines of statistics."""
+LARGEST = 1e30
+"""Figure that is plotted as it is."""
+
+
 def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1) -> Image.Image:
     """Each row walks from one latent to another along the sphere, which keeps the length typical of a normal latent."""
     start, stop = model.latents(2 * rows, seed).repeat_interleave(columns, 0).chunk(2)
@@ -45,7 +52,7 @@ def curves(run: Run) -> bytes | None:
     """Losses and logits over kimg as PNG bytes; None before the first line of statistics."""
     from matplotlib.figure import Figure
 
-    stats = run.stats()
+    stats = _thinned(run.stats())
     if len(stats) < 2:
         return None
     figure = Figure(figsize=(9, 3), dpi=110)
@@ -62,7 +69,7 @@ def signals(run: Run) -> bytes | None:
     """What the monitor measured over kimg as PNG bytes; None before its second measurement."""
     from matplotlib.figure import Figure
 
-    probes = verdicts.probes(run.stats())
+    probes = _thinned(verdicts.probes(run.stats()))
     if len(probes) < 2:
         return None
     figure = Figure(figsize=(9, 5.5), dpi=110)
@@ -82,12 +89,22 @@ def signals(run: Run) -> bytes | None:
     return pictures.plot_png(figure)
 
 
-def _lines(axes: Any, title: str, x: list[float], records: list[io.Json], names: Sequence[str]) -> None:
-    for name in names:
+def _thinned(records: list[io.Json]) -> list[io.Json]:
+    """At most `MOST_POINTS` of them, the last one too."""
+    step = -(-len(records) // MOST_POINTS)
+    return records[::-1][::step][::-1] if step > 1 else records
+
+
+def _lines(
+    axes: Any, title: str, x: Sequence[float], records: list[io.Json], names: Sequence[str]
+) -> None:  # fmt: skip
+    for name in names[:MOST_LINES]:
         values = [record.get(name, float("nan")) for record in records]
         if name == "energy":  # unbiased, so that it may be negative, which a distance is not
             values = [max(0.0, value) if value == value else value for value in values]
-        axes.plot(x, values, label=name.replace("_", " "), linewidth=1.2)
+        # What is larger the plots have no ticks for.
+        across, up = (np.clip(each, -LARGEST, LARGEST) for each in (x, values))
+        axes.plot(across, up, label=name.replace("_", " "), linewidth=1.2)
     axes.set(title=title, xlabel="kimg")
     axes.grid(alpha=0.3)
     if names:

@@ -153,6 +153,55 @@ def critic_too_weak(probes: Sequence[Json], stands: bool) -> Verdict | None:
     )  # fmt: skip
 
 
+def posterior_collapse(probes: Sequence[Json], stands: bool) -> Verdict | None:
+    """An encoder most of whose codes are the same for every sample: the decoder draws without them."""
+    active = _last(probes, "active")
+    if active is None or active > (0.35 if stands else 0.25):
+        return None
+    return Verdict(
+        "posterior collapse", "problem",
+        f"{active:.0%} of the codes tell held-out samples apart; the others say nothing of them.",
+        "Lower method.options.beta, set method.options.free_bits=0.1, or take a smaller network.latent_dim.",
+    )  # fmt: skip
+
+
+def blurry_decoder(probes: Sequence[Json], stands: bool) -> Verdict | None:
+    """Reconstructions of held-out images without the detail of the images."""
+    sharpness = _last(probes, "sharpness")
+    if sharpness is None or sharpness > (0.65 if stands else 0.55):
+        return None
+    return Verdict(
+        "blurry decoder", "problem",
+        f"neighbouring pixels of reconstructions differ {sharpness:.0%} as much as those of the images.",
+        "Take a larger network.latent_dim, a smaller method.options.beta or sigma, a longer training, or --method vae-gan.",
+    )  # fmt: skip
+
+
+def critic_of_codes_too_strong(probes: Sequence[Json], stands: bool) -> Verdict | None:
+    """The critic of codes is hardly ever wrong, and the codes are not what latents are drawn from."""
+    accuracy, distance = _last(probes, "code_accuracy"), _last(probes, "code_distance")
+    least, far = (0.92, 0.15) if stands else (0.95, 0.3)
+    if accuracy is None or distance is None or accuracy < least or distance < far:
+        return None
+    return Verdict(
+        "critic of codes too strong", "problem",
+        f"{accuracy:.0%} of pairs of a latent and a code are ranked right, and the codes are not normal "
+        f"(distance {distance:.2f} for each number; 0 is normal, codes of no spread are 1 away).",
+        "Raise method.options.weight, lower optimizer.lr_critic, a stronger --gamma, or fewer numbers in network.latent_dim.",
+    )  # fmt: skip
+
+
+def dead_codes(probes: Sequence[Json], stands: bool) -> Verdict | None:
+    """A code book most of whose entries stand for nothing."""
+    used = _last(probes, "book_used")
+    if used is None or used > (0.25 if stands else 0.15):
+        return None
+    return Verdict(
+        "dead codes", "problem", f"held-out samples use {used:.0%} of the code book as if evenly.",
+        "Take a smaller network.codes.book, raise method.options.revive, or a faster method.options.decay.",
+    )  # fmt: skip
+
+
 def oscillation(probes: Sequence[Json], stands: bool) -> Verdict | None:
     """The same latents keep being drawn as something else, late in the run."""
     recent = [probe["movement"] for probe in probes[-WARM_UP:] if "movement" in probe]
@@ -269,6 +318,10 @@ RULES: dict[str, Rule] = {
     "memorising": memorising,
     "critic too strong": critic_too_strong,
     "critic too weak": critic_too_weak,
+    "posterior collapse": posterior_collapse,
+    "blurry decoder": blurry_decoder,
+    "critic of codes too strong": critic_of_codes_too_strong,
+    "dead codes": dead_codes,
     "oscillation": oscillation,
     "far from the data": far_from_the_data,
     "still improving": still_improving,

@@ -101,15 +101,16 @@ def independent_extractor(
     name: str = "auto",
     *,
     device: str = "auto",
+    guide: str = "",
     progress: Progress | None = None,
 ) -> Extractor:
     """An extractor that the ratio was not made with, to judge what the ratio guides.
 
     `auto` is that of `evaluate` unless the ratio's critic sees by it: then a classifier of another kind is
-    trained once on what was not held out, and kept in the user's cache.
+    trained once on what was not held out, and kept in the user's cache. `guide` has guided the model's training (`Model.info`).
     Raises `GanvasError` when an extractor was named and it is the guide.
     """
-    usual = open_extractor(name, held_out, device)
+    usual = open_extractor(name, held_out, device, guide=guide)
     if not guided_by(ratio, usual):
         return usual
     if name != "auto":

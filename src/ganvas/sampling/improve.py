@@ -79,7 +79,7 @@ class Improvement:
             else [row.setting.label, "failed", *[""] * len(MEASURES)]
             for row in self.rows
         ]  # fmt: skip
-        return ["sampler", "forwards", *MEASURES], rows
+        return ["sampler", "runs of the network", *MEASURES], rows
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the recommendation, samples before and after, all settings."""
@@ -166,7 +166,10 @@ def improve_model(
     _check(budget, n, objective)
     ratio, held_out = calibrate_model(model, data, critic=critic, seed=seed, judged=True, progress=progress)
     evaluator = Evaluator(
-        independent_extractor(ratio, held_out, extractor, device=device, progress=progress), held_out
+        independent_extractor(
+            ratio, held_out, extractor, device=device, guide=model.info.guide, progress=progress
+        ),
+        held_out,
     )
     found = improve(
         model, ratio, evaluator, budget=budget, objective=objective, n=n, seed=seed, progress=progress
@@ -230,7 +233,8 @@ def improve(
         info = {key: value for key, value in drawn.info.items() if isinstance(value, int | float)}
         return Outcome(setting, values, errors, drawn.cost, info), drawn.samples[:64]
 
-    rows = []
+    rows: list[Outcome] = []
+    notebook.beneath(lambda: _bars(rows, objective))
     for setting in chosen:
         try:
             rows.append(measured(setting, seed, n)[0])
@@ -259,6 +263,21 @@ def improve(
     return found
 
 
+def _bars(rows: Sequence[Outcome], objective: str) -> str:
+    """The settings that are measured so far, as bars of the objective."""
+    known = [
+        (
+            row.setting.label,
+            row.values[objective],
+            f"{row.values[objective]:.3g} ± {row.errors[objective]:.2g}",
+        )
+        for row in rows
+        if not row.failed
+    ]
+    better = "less is better" if objective == "frechet" else "more is better"
+    return notebook.bars(f"{objective}, {better}:", known) if known else ""
+
+
 def written(value: float) -> str:
     """A measure as its table has it: 0.880, and 36.0 where there is more before the point."""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
@@ -273,7 +292,9 @@ def _words(found: Improvement, ratio: LogRatio) -> list[str]:
             *ratio.report.warnings,
         ]
     change = "; ".join(f"{key} {written(b[key])} -> {written(a[key])}" for key in MEASURES)
-    words = [f"Use {found.after.setting.label}: {change}, at {found.after.cost:.3g} forwards a sample."]
+    words = [
+        f"Use {found.after.setting.label}: {change}, at {found.after.cost:.3g} runs of the network a sample."
+    ]
     for key in ("precision", "recall", "coverage"):
         error = 2 * math.hypot(found.before.errors[key], found.after.errors[key])
         if a[key] < b[key] - error:

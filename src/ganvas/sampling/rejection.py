@@ -12,13 +12,14 @@ from ganvas.sampling.base import Callback, Candidates, Drawn, Ratio, Target, sam
 
 PILOT = 2000
 EPSILON = 1e-6
-MOST_ROUNDS = 10_000
-RAREST = 1e-5
+RAREST = 1e-4
 """Acceptance below which rejection is refused: it would draw for hours."""
-MOST_REFUSED = 1_000_000
+MOST_REFUSED = 100_000
 """Candidates after which a sampler that has accepted none gives up."""
+OVER = 5
+"""Times its budget: rejection that needs more gives up, and so does one without a budget that accepts less than `RAREST`."""
 MOST_BUDGET = 1_000_000
-"""Forwards a sample that may be asked for."""
+"""Runs of the network a sample that may be asked for."""
 AT_ONCE = 100_000
 """Candidates of the budgeted sampler that are in memory together."""
 
@@ -39,12 +40,12 @@ def reject(
 
     Accepts with probability sigmoid(F), F = u - log(1 - exp(u - epsilon)) - gamma with u the log ratio less its largest value
     (Azadi et al. 2019). `gamma` 0 is exact rejection, as far as the largest value of the pilot is the true one; a lower gamma
-    accepts more and shifts the distribution back towards the prior. `budget` picks gamma so that a sample costs so
-    many forwards.
+    accepts more and shifts the distribution back towards the prior. `budget` picks gamma so that a sample costs about so
+    many runs of the network, and `OVER` times as many at most. Raises `GanvasError` where that is not enough.
     """
     gamma = arrays.number(gamma, "gamma")
     if budget is not None:
-        budget = arrays.number(budget, "budget, forwards a sample,", least=1, most=MOST_BUDGET)
+        budget = arrays.number(budget, "budget, candidates a sample,", least=1, most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
     pool = target.draw(max(PILOT, n), target.labels)
     top = float(pool.log_ratio.max())
@@ -58,7 +59,8 @@ def reject(
     waiting = torch.arange(n, device=pool.noise.device)
     slots: list[tuple[Tensor, Candidates]] = []
     accepted = seen = raised = 0
-    for _ in range(MOST_ROUNDS):
+    most = max(MOST_REFUSED // 10, OVER * n * budget) if budget is not None else max(MOST_REFUSED, n / RAREST)
+    while True:
         if float(pool.log_ratio.max()) > top:
             top, raised = float(pool.log_ratio.max()), raised + 1
             if budget is not None:  # relative to a higher bound the same gamma would accept less
@@ -71,17 +73,14 @@ def reject(
             callback(n - len(waiting), n)
         if not len(waiting):
             break
-        if not accepted and seen > MOST_REFUSED:
+        if seen >= most or (not accepted and seen >= MOST_REFUSED):
             raise GanvasError(
-                f"Rejection accepted none of {seen:,} candidates and gave up. Use --sampler budget, or a lower gamma."
+                f"Rejection accepted {accepted:,} of {seen:,} candidates, {n - len(waiting):,} of the {n:,} samples asked for, "
+                "and gave up. Use --sampler budget, or a lower gamma."
             )
         rate = max(accepted / seen, 1e-4)
         count = min(AT_ONCE, max(256, math.ceil(1.1 * len(waiting) / rate)))
         pool = target.draw(count, None if target.labels is None else target.labels[waiting])
-    else:
-        raise GanvasError(
-            f"Rejection accepted {accepted} of {seen:,} candidates and gave up. Use --sampler budget, or a lower gamma."
-        )
     order = torch.cat([rows for rows, _ in slots]).argsort()
     found = Candidates.join([state for _, state in slots]).take(order)
     return target.drawn(
@@ -100,7 +99,7 @@ def _accept(log_ratio: Tensor, top: float, gamma: float) -> Tensor:
 
 def _gamma(log_ratio: Tensor, top: float, budget: float) -> float:
     """The shift at which one of `budget` candidates is accepted."""
-    low, high = -50.0, 50.0
+    low, high = float((log_ratio - top).clamp(min=-1e6).min()) - 50, 50.0
     for _ in range(60):
         middle = (low + high) / 2
         if float(_accept(log_ratio, top, middle).mean()) * budget > 1:

@@ -74,7 +74,7 @@ def reweight(
                 break
         else:
             raise GanvasError(
-                "The learned weights accept almost nothing. Give a larger --most, or fit the ratio again."
+                "The learned weights accept almost nothing. Give a larger most (--set most=10), or fit the ratio again."
             )
     state = target.at(u, target.labels)
     return target.drawn(

@@ -17,13 +17,20 @@ from ganvas.data import Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
 from ganvas.features import open_extractor
+from ganvas.networks.projected import guide_of
 from ganvas.options import RESUMABLE, Source, TrainOptions
 from ganvas.report import write_report
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
+from ganvas.training import ae as ae
+from ganvas.training import bigan as bigan
 from ganvas.training import gan as gan
+from ganvas.training import latent as latent
 from ganvas.training import private as private
 from ganvas.training import state
+from ganvas.training import vae as vae
+from ganvas.training import vae_gan as vae_gan
+from ganvas.training import vq as vq
 from ganvas.training.display import Display, open_display
 from ganvas.training.hints import hints
 from ganvas.training.loggers import Audience, Logger, loggers
@@ -92,7 +99,8 @@ def train(
         config, dataset = plan(data, wanted)
     audience = Audience(log, quiet)
     if config.training.eval_kimg:
-        open_extractor("auto", dataset, "cpu")  # what is missing is said before there is a run folder
+        # What is missing is said before there is a run folder.
+        open_extractor("auto", dataset, "cpu", guide=guide_of(config.network))
     torch_device = resolve_device(config.training.device)
     dist.start(dist.local_device(torch_device))
     result: Result | None = None
@@ -161,11 +169,13 @@ def describe(config: Config, dataset: Dataset) -> str:
     t, shape = config.training, " x ".join(map(str, dataset.shape))
     kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     where = "in memory" if dataset.resident else "streamed"
+    method = methods.get(config.method.name)
+    by = f"{config.objective.loss} loss" if method.has_loss else f"method {config.method.name}"
     budgets = ((t.kimg, "kimg"), (t.minutes, "minute" if t.minutes == 1 else "minutes"))
     budget = " or ".join(f"{round(amount, 2) or amount:g} {unit}" for amount, unit in budgets if amount)
     return (
         f"{dataset.name}: {kept:,} samples of {shape} {where}, {held:,} held out. "
-        f"{config.network.name}, {config.objective.loss} loss, batch {t.batch}, {t.precision} on {t.device}, {budget}."
+        f"{config.network.name}, {by}, batch {t.batch}, {t.precision} on {t.device}, {budget}."
     )
 
 

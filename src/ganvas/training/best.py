@@ -11,6 +11,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import Extractor, open_extractor
 from ganvas.metrics import Row, evaluate
 from ganvas.model import Model
+from ganvas.networks.projected import guide_of
 from ganvas.runs import Run
 
 SOURCE = "training"
@@ -23,13 +24,19 @@ class BestSnapshot:
     def __init__(self, run: Run, dataset: Dataset, device: str) -> None:
         self.run, self.dataset = run, dataset
         self.every = run.config.training.eval_kimg
-        self.extractor: Extractor | None = open_extractor("auto", dataset, device) if self.every else None
+        guide = guide_of(run.config.network)
+        self.extractor: Extractor | None = (
+            open_extractor("auto", dataset, device, guide=guide) if self.every else None
+        )
         measured = []
         for line in run.metrics():
             with suppress(GanvasError):  # whatever else stands there
                 measured += [Row.from_json(line)] if line.get("source") == SOURCE else []
         self.value = min((row.value for row in measured), default=float("inf"))
         self.last = max((row.kimg or 0.0 for row in measured), default=0.0)
+        if self.every and measured and not (run.path / "snapshots" / "best").exists():
+            # A kill may fall between the two renames that replace it, and no later one would be better than what is gone.
+            self._bring_back(min(measured, key=lambda row: row.value))
 
     def due(self, kimg: float) -> bool:
         """True when the next snapshot should be measured."""
@@ -54,6 +61,20 @@ class BestSnapshot:
         self.last = kimg
         if row.value < self.value:
             self.value = row.value
-            with io.atomic_folder(snapshot.with_name("best")) as temporary:
-                shutil.copytree(snapshot, temporary)
+            self._keep(snapshot)
         return row.value
+
+    def _keep(self, snapshot: Path) -> None:
+        with io.atomic_folder(snapshot.with_name("best")) as temporary:
+            shutil.copytree(snapshot, temporary)
+
+    def _bring_back(self, best: Row) -> None:
+        self.value = float("inf")
+        for path in self.run.snapshots:
+            with suppress(GanvasError):
+                if (
+                    path.name == best.snapshot
+                    and io.read_header(path / "generator.safetensors").get("kimg") == best.kimg
+                ):
+                    self._keep(path)
+                    self.value = best.value

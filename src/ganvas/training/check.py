@@ -30,7 +30,7 @@ def check_method(config: Config, dataset: Dataset, steps: int = 4) -> None:
         method = build_method(config, spec, device)
         t = config.training
         batches = {
-            name: iter(Batches(part, t.batch, t.seed, device))
+            name: iter(Batches(method.takes(part), t.batch, t.seed, device))
             for name, part in zip(method.streams, parts, strict=True)
         }
 
@@ -54,7 +54,7 @@ def check_method(config: Config, dataset: Dataset, steps: int = 4) -> None:
     still = [
         name
         for name in method.networks
-        if name != "augment"
+        if name not in ("augment", *method.frozen)
         and all(torch.equal(before[k], after[k]) for k in before if k.startswith(f"{name}."))
     ]
     if still:

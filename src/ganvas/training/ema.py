@@ -16,8 +16,13 @@ def weight(batch: int, half_life: float) -> float:
 
 
 @torch.no_grad()
-def update(average: nn.Module, source: nn.Module, weight: float | Tensor) -> None:
-    """Move `average` towards `source` by `weight`; copies buffers."""
+def update(
+    average: nn.Module, source: nn.Module, weight: float | Tensor, *, statistics: bool = False
+) -> None:
+    """Move `average` towards `source` by `weight`. Buffers are copied; with `statistics`, those of floats are averaged, too.
+
+    The running figures of a norm belong to the weights of their time: those of averaged weights are nearer to their average.
+    """
     ours: list[Tensor] = list(average.parameters())
     theirs: list[Tensor] = list(source.parameters())
     if isinstance(weight, Tensor):
@@ -26,6 +31,12 @@ def update(average: nn.Module, source: nn.Module, weight: float | Tensor) -> Non
         torch._foreach_add_(ours, steps)
     else:
         torch._foreach_lerp_(ours, theirs, weight)
-    buffers = list(average.buffers())
-    if buffers:
-        torch._foreach_copy_(buffers, list(source.buffers()))
+    kept: list[Tensor] = list(average.buffers())
+    live: list[Tensor] = list(source.buffers())
+    if statistics:
+        live = [
+            now.lerp(new, weight) if now.is_floating_point() else new
+            for now, new in zip(kept, live, strict=True)
+        ]
+    if kept:
+        torch._foreach_copy_(kept, live)

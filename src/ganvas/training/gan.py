@@ -22,6 +22,7 @@ from ganvas.training import ema
 from ganvas.training.duality import duality_gap
 from ganvas.training.engine import Engine, cosine
 from ganvas.training.method import DataSpec, Method, Probe, methods
+from ganvas.training.start import freeze_first, freeze_mapping
 from ganvas.types import Batch
 
 
@@ -49,18 +50,22 @@ class ActiveTerm:
 class GanMethod(Method):
     """A generator against a critic, both with Adam or RMSprop, the generator averaged."""
 
-    takes_recipes = True
+    has_loss = takes_recipes = True
 
-    def __init__(self, engine: Engine, spec: DataSpec) -> None:
-        super().__init__(engine, spec)
+    def __init__(self, engine: Engine, spec: DataSpec, config: Config | None = None) -> None:
+        super().__init__(engine, spec, config)
         config, t = self.config, self.config.training
         self.loss = losses.losses.get(config.objective.loss)
         self.penalties = [(losses.penalties.get(p.name), p) for p in config.objective.penalties]
         classes = spec.num_classes
         self.generator = self.place(networks.build_generator(config.network, spec.shape, classes, t.seed))
         self.critic = self.place(networks.build_critic(config.network, spec.shape, classes, t.seed))
+        freeze_first(self.critic, t.freeze_critic)
+        if t.freeze_mapping:
+            freeze_mapping(self.generator)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.terms = active_terms(config, self.critic)
+        self.memory = _memory(self.terms).to(engine.device)
         self.optimizer_generator = engine.optimizer(self.generator, config.optimizer.lr_generator)
         self.optimizer_critic = engine.optimizer(self.critic, config.optimizer.lr_critic)
         self.draw: nn.Module = self.generator
@@ -75,6 +80,8 @@ class GanMethod(Method):
             "average": self.average,
             "augment": self.adaptive,
         }
+        if any(active.term.memory for active in self.terms):
+            self.networks["terms"] = self.memory
         self.optimizers = {
             "optimizer_generator": self.optimizer_generator,
             "optimizer_critic": self.optimizer_critic,
@@ -100,6 +107,10 @@ class GanMethod(Method):
         with torch.device("meta"):
             generator = networks.build_generator(config.network, spec.shape, spec.num_classes)
             critic = networks.build_critic(config.network, spec.shape, spec.num_classes)
+        critic.ready()
+        freeze_first(critic, config.training.freeze_critic)
+        if config.training.freeze_mapping:
+            freeze_mapping(generator)
         check_augmentation(config, spec)
         codes, sizes = int(config.network.critic.get("codes", 0)), config.network.categorical
         if codes < 0 or codes + sum(sizes) > config.network.latent_dim:
@@ -189,7 +200,9 @@ class GanMethod(Method):
         # The fakes of the last critic step serve the generator too: one forward pass less in every step.
         figures = self._critic_step(drawn)
         loss_generator = self._generator_step(drawn)
-        ema.update(self.average, self.generator, self.ema_weight)
+        ema.update(
+            self.average, self.generator, self.ema_weight, statistics=self.config.training.ema_statistics
+        )
         return {"loss_generator": loss_generator, **figures}
 
     def exports(self) -> Mapping[str, nn.Module]:
@@ -264,7 +277,7 @@ class GanMethod(Method):
         judge = self._judge_eagerly if due else self._judge
         with self.engine.autocast():
             on_real, on_fake = judge(real, labels), judge(fake, labels)
-            loss = self.loss.critic(on_real.logits, on_fake.logits)
+            loss = self.loss.critic(on_real.judged.flatten(), on_fake.judged.flatten())
             for active in self._due("critic"):
                 view = replace(
                     self._view(batch.z, labels, active),
@@ -276,7 +289,7 @@ class GanMethod(Method):
             if due:
                 mix = self.engine.uniform(*[1] * (real.dim() - 1))
                 seen = PenaltyBatch(
-                    self._logits_eagerly, real, fake, on_real.logits, on_fake.logits, labels, mix
+                    self._penalised, real, fake, on_real.penalised, on_fake.penalised, labels, mix
                 )
                 for function, settings, weight in due:
                     assert function.loss is not None
@@ -302,18 +315,18 @@ class GanMethod(Method):
         self.critic.requires_grad_(False)  # only the path to the images is needed
         with self.engine.autocast():
             on_fake = self._judge(self._augment(batch.fake), labels)
-            on_real, real_logits, fake_logits = None, on_fake.logits, on_fake.logits
+            on_real, real_logits, fake_logits = None, on_fake.judged, on_fake.judged
             if self.loss.pairs or any(a.term.pairs for a in due):
                 with torch.no_grad():
                     on_real = self._judge(self._augment(batch.real), labels)
-                real_logits = on_real.logits
+                real_logits = on_real.judged
             if choosing:
                 real_logits, fake_logits = dist.whole(real_logits), dist.whole(fake_logits)
             for term, share in choosing:
                 assert term.choose is not None
-                chosen = term.choose(fake_logits, share)
+                chosen = term.choose(fake_logits.mean(1), share)
                 real_logits, fake_logits = real_logits[chosen], fake_logits[chosen]
-            loss = self.loss.generator(real_logits, fake_logits)
+            loss = self.loss.generator(real_logits.flatten(), fake_logits.flatten())
             total: Tensor | None = None
             for active in sorted(due, key=lambda a: not a.term.reported):
                 view = replace(
@@ -344,6 +357,7 @@ class GanMethod(Method):
             uniform=self.engine.uniform,
             categorical=self.config.network.categorical,
             options=active.options,
+            memory=dict(self.memory.get_submodule(active.name).named_buffers()) if active.term.memory else {},
         )
 
     def _judge(self, x: Tensor, labels: Tensor | None) -> Answer:
@@ -354,8 +368,8 @@ class GanMethod(Method):
         answer: Answer = self.critic.answer(x, labels)
         return answer.float()
 
-    def _logits_eagerly(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        return self._judge_eagerly(x, labels).logits
+    def _penalised(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        return self._judge_eagerly(x, labels).penalised
 
     def _latents(self) -> Tensor:
         return to_prior(self.generator.prior, self.engine.normal(self.generator.latent_dim))
@@ -399,6 +413,18 @@ def active_terms(config: Config, critic: nn.Module) -> list[ActiveTerm]:
             options = {**term.options, **settings.options}
             found.append(ActiveTerm(name, term, weight, interval, options))
     return found
+
+
+def _memory(terms: Sequence[ActiveTerm]) -> nn.Module:
+    """What terms keep from step to step, as buffers."""
+    memory = nn.ModuleDict()
+    for active in terms:
+        if active.term.memory:
+            kept = nn.Module()
+            for name, start in active.term.memory.items():
+                kept.register_buffer(name, torch.tensor(float(start)))
+            memory[active.name] = kept
+    return memory
 
 
 HEADS = {"classes": "classify", "codes": "guess", "categories": "guess_categories"}

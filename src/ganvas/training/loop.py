@@ -11,6 +11,8 @@ from types import FrameType
 from typing import Any
 
 import torch
+from PIL.Image import Image
+from torch import Tensor
 
 from ganvas import dist, io, pictures
 from ganvas.config import Config
@@ -29,6 +31,7 @@ from ganvas.training.loggers import Audience
 from ganvas.training.method import DataSpec, build_method, evaluating
 from ganvas.training.monitor import Monitor
 from ganvas.training.select import likeliest
+from ganvas.training.start import begin
 from ganvas.types import Batch
 
 MAX_ROLLBACKS = 3
@@ -71,6 +74,8 @@ class Loop:
         # Rank 0 says: a slower process may find the state that rank 0 has written in the meantime.
         self.resumed = bool(dist.share("yes" if dist.rank() == 0 and run.started else ""))
         self.memory = state.Memory()
+        if self.config.training.start and not self.resumed:
+            begin(self.method, self.config.training.start)
         if self.resumed:
             self.memory = state.restore(run, self.method, dataset.fingerprint)
         self.started = time.monotonic() - self.memory.seconds
@@ -145,14 +150,20 @@ class Loop:
         """The samples of each of the method's streams, from where the training is."""
         t, names = self.config.training, self.method.streams
         by_label = self.config.network.conditional and self.dataset.num_classes > 0
+        taken = self.method.takes(self.trained_on)
         return {
             name: iter(
                 Batches(
-                    each, t.batch, t.seed, self.device, self.engine.images, by_label=by_label,
+                    each,
+                    t.batch,
+                    t.seed,
+                    self.device,
+                    self.engine.images,
+                    by_label=by_label,
                     positions=self.method.positions(len(each)),
                 )
             )
-            for name, each in zip(names, streams_of(self.trained_on, len(names)), strict=True)
+            for name, each in zip(names, streams_of(taken, len(names)), strict=True)
         }
 
     def _next_batch(self, stream: str) -> Batch:
@@ -270,6 +281,7 @@ class Loop:
             "class_names": list(self.dataset.class_names),
             **self.method.about(),
         }
+        self.method.settle(self.trained_on)
         files = self.method.exports().items()
         folder = self.run.path / "snapshots" / name
         if folder.exists():  # the same kimg twice: replace the files one by one, each atomically
@@ -297,11 +309,25 @@ class Loop:
             return
         model = self._model({})
         count = PREVIEWS if self.dataset.is_images else 20 * PREVIEWS
-        picture = pictures.draw(model.sample(count, seed=self.config.training.seed))
+        picture = self._preview(model.sample(count, seed=self.config.training.seed))
         content = pictures.png(picture)
         io.write_bytes(self.run.samples_path / f"{name}.png", content)
         self.display.picture(content)
         self.audience.images(self.engine.steps, samples=picture)
+
+    def _preview(self, samples: Tensor) -> Image:
+        """Samples; of an autoencoder held-out originals and their reconstructions above them."""
+        columns = round(PREVIEWS**0.5)
+        pool = self.held_out if len(self.held_out) >= 2 * columns else self.trained_on
+        originals, _ = pool.take(torch.arange(min(2 * columns, len(pool))))
+        drawn = self.method.reconstruct(originals) if self.dataset.is_images else None
+        if drawn is None:
+            return pictures.draw(samples)
+        again = self._model({}).to_data(drawn).cpu()
+        pairs = zip(originals.split(columns), again.split(columns), strict=True)
+        rows = [*(row for pair in pairs for row in pair), *samples[: PREVIEWS // 2].split(columns)]
+        names = ["original", "reconstruction"] * -(-len(originals) // columns) + ["sample"] * (columns // 2)
+        return pictures.sheet(rows, names)
 
     def _model(self, header: io.Json) -> Model:
         generator = self.method.exports()["generator"]

@@ -56,6 +56,10 @@ class Probe(NamedTuple):
     """Samples that one logit judges."""
     augment_p: Tensor | None = None
     """Probability of the augmentations, when there are some."""
+    learn: Callable[[Tensor], None] | None = None
+    """Training samples (B, ...) in the generator's range: what it draws from is fitted to them first."""
+    signals: Callable[[Tensor], Mapping[str, float]] | None = None
+    """Held-out samples (B, ...) in the generator's range -> what else is worth a line, with the networks in evaluation mode."""
 
 
 class Method(abc.ABC):
@@ -67,6 +71,12 @@ class Method(abc.ABC):
     streams: ClassVar[tuple[str, ...]] = ("data",)
     """Where batches come from. With several, stream i holds the samples of label i (`ganvas train FOLDER FOLDER`)."""
 
+    has_loss: ClassVar[bool] = False
+    """Whether it trains by `objective.loss`, which every config names."""
+
+    frozen: ClassVar[tuple[str, ...]] = ()
+    """Those of its networks that stay as they are."""
+
     takes_recipes: ClassVar[bool] = False
     """Whether `--network` brings the loss, penalties and rates that suit the family in a game of generator and critic."""
 
@@ -75,8 +85,9 @@ class Method(abc.ABC):
     optimizers: dict[str, torch.optim.Optimizer]
     """By name; made by `Engine.optimizer`."""
 
-    def __init__(self, engine: Engine, spec: DataSpec) -> None:
-        self.engine, self.spec, self.config = engine, spec, engine.config
+    def __init__(self, engine: Engine, spec: DataSpec, config: Config | None = None) -> None:
+        """`config`: another one than the run's, for a method inside of one."""
+        self.engine, self.spec, self.config = engine, spec, config or engine.config
         self.networks, self.optimizers = {}, {}
 
     @classmethod
@@ -120,6 +131,18 @@ class Method(abc.ABC):
 
     def probe(self) -> Probe | None:
         """What the monitor measures; None: nothing to watch."""
+        return None
+
+    def takes(self, data: Dataset) -> Dataset:
+        """What batches are drawn from: the data, or what is made of them once, before the first step."""
+        return data
+
+    def settle(self, data: Dataset) -> None:
+        """Called before a snapshot is written, by the process that writes: what `exports` has to know of the data."""
+        return
+
+    def reconstruct(self, samples: Tensor) -> Tensor | None:
+        """Samples as the data give them -> what is made of them, as floats in the generator's range, for the previews."""
         return None
 
     def snapshot_figures(self, data: Dataset) -> dict[str, float]:

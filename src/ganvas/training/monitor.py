@@ -42,6 +42,7 @@ class Monitor:
     one another's nearest neighbours;
     `modes`, classes hit over classes that as many real samples hit, by the label of the nearest training sample;
     `movement`, how far the same latents moved since the last measurement, over the mean distance of real samples.
+    reconstructions of held-out samples, of autoencoders: `psnr`, `sharpness`, `active` and what else the method shows.
     averaging: `ema_drift`, distance of the averaged weights to the live ones over their length. augmentation: `augment_p`.
     """
 
@@ -90,10 +91,14 @@ class Monitor:
         probe = method.probe()
         assert probe is not None
         with evaluating(probe.generator, *probe.networks.values()), method.engine.autocast():
+            if probe.learn is not None:
+                probe.learn(self.train[0])
             fake = probe.generator(self.z, self.labels).float()
             found = self._samples(sketch(fake))
             if probe.critic is not None:
                 found = self._judged(probe, fake) | found
+            if probe.signals is not None and len(self.held[0]) > 1:
+                found |= probe.signals(self.held[0])
         found |= _gradients(probe.networks)
         if self.real_roughness:
             found["roughness"] = _roughness(fake) / self.real_roughness
@@ -118,12 +123,12 @@ class Monitor:
         found = {
             "logits_fake": float(on_fake.mean()),
             "logits_train": float(on_train.mean()),
-            "accuracy_train": _ranked_right(on_train, on_fake),
+            "accuracy_train": ranked_right(on_train, on_fake),
         }
         if on_held is not None:
             gap = found["logits_train"] - found["logits_fake"]
             found["logits_held"] = float(on_held.mean())
-            found["accuracy_held"] = _ranked_right(on_held, on_fake)
+            found["accuracy_held"] = ranked_right(on_held, on_fake)
             found["overfit"] = (found["logits_train"] - found["logits_held"]) / gap if gap > 1e-6 else 0.0
             if gap > 1e-6 and min(len(on_train), len(on_held)) > 1:
                 squares = on_train.var() / len(on_train) + on_held.var() / len(on_held)
@@ -182,7 +187,7 @@ def _spread(x: Tensor) -> float:
     return float(x.var(0).mean().sqrt())
 
 
-def _ranked_right(real: Tensor, fake: Tensor) -> float:
+def ranked_right(real: Tensor, fake: Tensor) -> float:
     """Share of pairs with the real logit above the fake one, ties count half: the area under the ROC curve."""
     above = real[:, None] - fake[None, :]
     return float((above > 0).float().mean() + 0.5 * (above == 0).float().mean())

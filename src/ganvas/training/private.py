@@ -30,9 +30,9 @@ from ganvas.types import Batch
 OPTIONS: dict[str, Any] = {
     "epsilon": 10.0, "delta": 1e-5, "clip": 1.0, "noise": None, "ahead": 0.6, "most": 100, "chunk": 64
 }  # fmt: skip
-"""Of `method.options`: the guarantee; the largest length of a sample's gradient; the standard deviation of the noise over it (None:
-the smallest that lasts for the budget in kimg); the share of fresh fakes that the critic must know before the generator moves, and
-its steps after which the generator moves anyhow; samples whose gradients are held at a time."""
+"""Of `method.options`: the guarantee; the largest length of a sample's gradient; the standard deviation of the noise over it
+(None: the smallest that lasts for the budget in kimg); the share of fresh fakes that the critic must know before the generator
+moves, and its steps after which the generator moves anyhow; samples whose gradients are held at a time."""
 USUAL_NOISE = 1.0
 """Where the budget is in minutes, and nobody knows how many steps these are."""
 MEMORY = 0.95
@@ -77,16 +77,10 @@ class PrivateGan(GanMethod):
         self.delta, self.clip = self.settings["delta"], self.settings["clip"]
         self.sigma = noise_of(self.config, spec)
         self.allowed = account.steps_within(self.settings["epsilon"], self.sigma, self.rate, self.delta)
-        if not self.allowed:
-            raise GanvasError(
-                f"One step with noise {self.sigma:g} costs more than epsilon {self.settings['epsilon']:g}. "
-                "Raise method.options.noise, or omit it and give --kimg."
-            )
         seed = dist.share(str(secrets.randbits(63)) if dist.rank() == 0 else "")
         self.account = Account(int(seed), engine.device)
         self.networks["account"] = self.account
         self._last_loss = torch.zeros((), device=engine.device)
-        check_alone(self.critic, spec, engine.device)
 
     @classmethod
     def check(cls, config: Config, spec: DataSpec) -> None:
@@ -105,7 +99,13 @@ class PrivateGan(GanMethod):
                 f"delta is {settings['delta']:g} and there are {spec.count:,} samples: to publish one of them whole would "
                 f"satisfy it. Use at most 1 / samples: --delta {0.1 / spec.count:.1g}."
             )
-        noise_of(config, spec)
+        noise, rate = noise_of(config, spec), sampling_rate(config, spec)
+        if spec.count and account.epsilon(noise, rate, 1, settings["delta"]) > settings["epsilon"]:
+            raise GanvasError(
+                f"One step with noise {noise:g} costs more than epsilon {settings['epsilon']:g}. "
+                "Raise method.options.noise, or omit it and give --kimg."
+            )
+        check_alone(networks.build_critic(config.network, spec.shape, spec.num_classes), spec)
 
     def positions(self, size: int) -> Iterator[Tensor]:
         """Each sample is in a step with the same chance, whatever the others are: what the accountant counts on (Poisson)."""
@@ -174,7 +174,9 @@ class PrivateGan(GanMethod):
         share = ema.weight(t.batch * waited, half_life)
         ema.update(self.average, self.generator, share, statistics=t.ema_statistics)
 
-    def _private_step(self, real: Tensor, labels: Tensor | None, fake: Tensor, fake_labels: Tensor | None) -> dict[str, Tensor]:
+    def _private_step(
+        self, real: Tensor, labels: Tensor | None, fake: Tensor, fake_labels: Tensor | None
+    ) -> dict[str, Tensor]:
         """Real and fake samples in one sum of clipped gradients, with noise on it once; then the optimiser's step.
 
         A real sample more or less changes the sum by at most `clip`. Fakes know of the data only what the generator does, which
@@ -188,7 +190,12 @@ class PrivateGan(GanMethod):
         with self.engine.autocast():
             for rows in torch.arange(len(x), device=x.device).split(self.settings["chunk"]):
                 gradients, outputs = clipped(
-                    self.critic, self.loss, x[rows], None if known is None else known[rows], is_real[rows], self.clip
+                    self.critic,
+                    self.loss,
+                    x[rows],
+                    None if known is None else known[rows],
+                    is_real[rows],
+                    self.clip,
                 )
                 for name, gradient in gradients.items():
                     total[name] += gradient
@@ -215,9 +222,14 @@ class PrivateGan(GanMethod):
         """As in any game, but that mirroring is drawn from what nobody knows: how many there are is a secret, too."""
         samples, labels = batch
         if self.spec.kind == "images" and self.config.data.mirror:
-            flip = torch.rand(len(samples), 1, 1, 1, generator=self.account.generator, device=samples.device) < 0.5
+            flip = (
+                torch.rand(len(samples), 1, 1, 1, generator=self.account.generator, device=samples.device)
+                < 0.5
+            )
             samples = torch.where(flip, samples.flip(3), samples)
-        return self.floats(samples, self.generator.value_range), labels if self.generator.num_classes else None
+        return self.floats(
+            samples, self.generator.value_range
+        ), labels if self.generator.num_classes else None
 
     def _some_labels(self) -> Tensor | None:
         """Classes of fakes, each as often: the shares of the data are nobody's business."""
@@ -236,7 +248,11 @@ def clipped(
     apart = torch.zeros(1, device=x.device)
 
     def of_one(weights: dict[str, Tensor], x: Tensor, label: Tensor | None, real: Tensor) -> Any:
-        logit = functional_call(critic, weights, (x[None], None if label is None else label[None])).float().reshape(1)
+        logit = (
+            functional_call(critic, weights, (x[None], None if label is None else label[None]))
+            .float()
+            .reshape(1)
+        )
         half = loss.critic(apart, apart) / 2  # what the absent side adds
         value = torch.where(real, loss.critic(logit, apart), loss.critic(apart, logit)) - half
         return value, (value.detach(), logit.detach()[0])
@@ -279,13 +295,12 @@ def refuse(config: Config) -> None:
     """Raise `GanvasError` for what breaks the guarantee, or would be paid for without being counted."""
     n, o, t, a, d = config.network, config.objective, config.training, config.augment, config.data
     unclipped = [p.name for p in o.penalties if losses.penalties.get(p.name).loss is not None]
-    looking = [
-        each.name for each in o.terms if each.weight != 0 and (losses.terms.get(each.name).critic or losses.terms.get(each.name).pairs)
-    ]
+    terms = [losses.terms.get(each.name) for each in o.terms if each.weight != 0]
+    looking = any(term.critic or term.pairs for term in terms)
     reasons = (
         (unclipped, f"penalty {', '.join(unclipped)}", "its gradient is of several samples, or cannot be clipped for each",
          "--penalty none"),
-        (looking, f"term {', '.join(looking)}", "it shows the critic's view of real samples past the clipping", "omit --term"),
+        (looking, "terms that look at real samples", "what they show of them is not clipped", "omit --term"),
         (n.pack > 1, "network.pack", "a packed sample is judged beside others", "omit it"),
         (a.policy or a.pseudo or a.target is not None, "augmentation",
          "it is drawn for whole batches, and adapts to the real samples", "--augment none"),
@@ -299,6 +314,7 @@ def refuse(config: Config) -> None:
         (t.duality_steps, "training.duality_steps", "it trains on the data without noise", "omit it"),
         (t.on_collapse != "warn", "--on-collapse", "to stop or go back when samples differ from the data tells of them",
          "omit it"),
+        (t.start, "--start", "what the weights of that model know of the data is not counted", "omit it"),
         (t.compile, "training.compile", "gradients are taken for each sample", "omit it"),
     )  # fmt: skip
     for holds, what, why, instead in reasons:
@@ -319,7 +335,7 @@ def _adds_up(loss: AdversarialLoss) -> bool:
     return bool(crossed & torch.isclose(loss.critic(r, f), (each[0] + each[3]) / 2, rtol=1e-5, atol=1e-6))
 
 
-def check_alone(critic: nn.Module, spec: DataSpec, device: torch.device) -> None:
+def check_alone(critic: nn.Module, spec: DataSpec) -> None:
     """Raise `GanvasError` for a critic in whose verdict on a sample others have a part."""
     for module in critic.modules():
         if isinstance(module, BatchNorm | nn.modules.batchnorm._BatchNorm | MinibatchStd):
@@ -334,13 +350,15 @@ def check_alone(critic: nn.Module, spec: DataSpec, device: torch.device) -> None
                 "Private training cannot have a critic with spectral norm: its weights depend on each other past the clipping. "
                 "--set network.critic.spectral_norm=false."
             )
-    x = torch.rand(4, *spec.shape, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
-    labels = torch.zeros(4, dtype=torch.int64, device=device) if getattr(critic, "num_classes", 0) else None
+    x = torch.rand(4, *spec.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    labels = torch.zeros(4, dtype=torch.int64) if getattr(critic, "num_classes", 0) else None
     with torch.no_grad():
         together = critic(x, labels)
         alone = critic(x[:1], None if labels is None else labels[:1])
     if not torch.allclose(together[:1], alone, rtol=1e-3, atol=1e-4):
-        raise GanvasError("Private training cannot have this critic: its verdict on a sample changes with those beside it.")
+        raise GanvasError(
+            "Private training cannot have this critic: its verdict on a sample changes with those beside it."
+        )
 
 
 def config_of_game(config: Config) -> Config:
@@ -348,4 +366,6 @@ def config_of_game(config: Config) -> Config:
     return replace(config, method=replace(config.method, options={}))
 
 
-methods.add("private", PrivateGan, "a game whose critic learns by DP-SGD: bounds what a model knows of any one sample")
+methods.add(
+    "private", PrivateGan, "a game whose critic learns by DP-SGD: bounds what a model knows of any one sample"
+)

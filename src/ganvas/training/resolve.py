@@ -28,7 +28,9 @@ from ganvas.losses import augmentations
 from ganvas.networks import families
 from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
+from ganvas.training.latent import in_latent
 from ganvas.training.method import DataSpec, methods
+from ganvas.training.start import network_of
 
 DIFFAUGMENT = ("colour", "translation", "cutout")
 RECIPES = {
@@ -43,12 +45,15 @@ RECIPES = {
 
 def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
     """The preset, then the family with its recipe, then the size, then what else was asked for; checks names and ranges."""
-    usual = "private" if options.private else default_preset(dataset.is_images)
-    config = replace(presets.get(options.preset or usual), data=data)
+    config = replace(presets.get(_preset(options, dataset)), data=data)
+    if options.method not in (None, config.method.name):
+        config = replace(config, method=MethodConfig(str(options.method)))
     config = _in_private(config, options)
     if options.network is not None and options.network != config.network.name:
         config = _with_family(config, options.network, dataset)
-    if options.size is not None:
+    if options.start is not None:
+        config = _begun(config, options, dataset)
+    elif options.size is not None:
         config = resized(_spelled_out(config), options.size)
     if options.conditional or data.also:
         if dataset.num_classes < 2:
@@ -78,11 +83,21 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     where = resolve_device(config.training.device)
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
     config = replace_at(config, "training.device", where.type)
+    if options.in_latent is not None:
+        if config.method.name not in ("gan", "latent"):
+            raise GanvasError(
+                f"--in-latent trains a GAN; method {config.method.name} is none. Omit --method."
+            )
+        config = in_latent(config, options.in_latent, dataset.shape)
     return _check(config, dataset)
 
 
 def _in_private(config: Config, options: TrainOptions) -> Config:
     """With --private the game of a preset is played in private, if nothing in it stands against that."""
+    if options.private and config.method.name not in ("gan", "private"):
+        raise GanvasError(
+            f"--private is for games of generator and critic; method {config.method.name!r} is none."
+        )
     if options.private and config.method.name == "gan":
         config = replace(config, method=MethodConfig("private"))
     asked = {name: value for name in ("epsilon", "delta") if (value := getattr(options, name)) is not None}
@@ -91,6 +106,31 @@ def _in_private(config: Config, options: TrainOptions) -> Config:
     if config.method.name != "private":
         raise GanvasError(f"--{next(iter(asked))} belongs to private training. Add --private.")
     return replace(config, method=replace(config.method, options={**config.method.options, **asked}))
+
+
+def _preset(options: TrainOptions, dataset: Dataset) -> str:
+    """The preset that was asked for, by its name or by that of a method."""
+    usual = default_preset(dataset.is_images) if options.in_latent is None else "latent"
+    usual = "private" if options.private else usual
+    if options.preset is not None or options.method is None:
+        return options.preset or usual
+    methods.get(options.method)
+    return options.method if options.method in presets else usual
+
+
+def _begun(config: Config, options: TrainOptions, dataset: Dataset) -> Config:
+    """The config with the networks of the model that the training begins with, and the recipe of their family."""
+    assert options.start is not None
+    for name in ("network", "size"):
+        if getattr(options, name) is not None:
+            raise GanvasError(f"--start brings the networks of its model. Omit --{name}.")
+    network = network_of(options.start, config, dataset)
+    if options.preset is None:
+        config = _with_family(config, network.name, dataset)
+        network = network_of(options.start, config, dataset)
+    if options.conditional and not network.conditional:
+        raise GanvasError(f"--start {options.start}: the model draws no classes. Omit --conditional.")
+    return replace(config, network=network, training=replace(config.training, start=options.start))
 
 
 def _objective(config: Config, options: TrainOptions) -> ObjectiveConfig:
@@ -160,10 +200,12 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
     if usual.network.name != name:
         recipe = families.get(name).recipe
         if not recipe:
-            return replace(config, network=NetworkConfig(name, config.network.latent_dim))
+            network = NetworkConfig(name, config.network.latent_dim, codes=config.network.codes)
+            return replace(config, network=network)
         usual = presets.get(recipe)
     if not methods.get(config.method.name).takes_recipes:
-        return replace(config, network=replace(usual.network, latent_dim=config.network.latent_dim))
+        n = config.network
+        return replace(config, network=replace(usual.network, latent_dim=n.latent_dim, codes=n.codes))
     training = replace(
         config.training,
         batch=usual.training.batch,

@@ -25,6 +25,7 @@ from ganvas.web.guard import LOOPBACK, App, Guard, Receive, Scope, Send
 from ganvas.web.landscape import SAMPLES, SEED
 from ganvas.web.layout import build
 from ganvas.web.opening import DEFAULT, open_renderer
+from ganvas.web.outlet import bound, bound_connections
 from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.serving import run
@@ -136,16 +137,18 @@ def _application() -> FastAPI:
     """What all explorers of a process share: the web framework has one application, and begins once."""
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @server.get("/thumb/{number}.png")
-    def thumb(number: int, request: Request) -> Response:
-        if not 0 <= number < SAMPLES:
+    @server.get("/thumb/{key}/{number}.png")
+    def thumb(key: str, number: int, request: Request) -> Response:
+        source = _source(request)
+        if not (source.knows(key) and 0 <= number < SAMPLES):
             return Response(status_code=404)
-        return _picture(_source(request).renderer.view.draw([State(SEED, number)])[0])
+        return _picture(source.renderer.view.draw([State(SEED, number)])[0])
 
-    @server.get("/real/{number}.png")
-    def real(number: int, request: Request) -> Response:
-        known = _source(request).renderer.real
-        if known is None or not 0 <= number < len(known.images):
+    @server.get("/real/{key}/{number}.png")
+    def real(key: str, number: int, request: Request) -> Response:
+        source = _source(request)
+        known = source.renderer.real
+        if not source.knows(key) or known is None or not 0 <= number < len(known.images):
             return Response(status_code=404)
         return _picture(known.images[number])
 
@@ -158,6 +161,7 @@ def _application() -> FastAPI:
         if len(Client.instances) > MOST_PAGES:
             ui.context.client.delete()
             return Response(f"{MOST_PAGES} pages are open: close some, and come back in a minute.", 503)
+        bound(ui.context.client)
         source = _source(request)
         ui.page_title(f"ganvas: {source.renderer.name}")
         await build(source, r)
@@ -168,6 +172,7 @@ def _application() -> FastAPI:
         # The framework's own makes a page of its own for each, and writes the address to the terminal as it is.
         return Response("There is nothing here.", 404)
 
+    bound_connections()
     ui.run_with(
         server, title="ganvas", favicon=ICON, dark=None, reconnect_timeout=RECONNECT, show_welcome_message=False,
         binding_refresh_interval=None, tailwind=False,

@@ -76,10 +76,14 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     try:
         tensors, header = io.load_tensors(path)
         if header.get("kind") == "landscape" and header.get("made_of") == made_of:
-            values = {k.removeprefix("value."): v for k, v in tensors.items() if k.startswith("value.")}
-            return Landscape(
+            values = {
+                k.removeprefix("value."): v.float() for k, v in tensors.items() if k.startswith("value.")
+            }
+            kept = Landscape(
                 tensors["places"], values, tensors.get("real_places"), tensors["features"].float()
             )
+            if _fits(kept, n):
+                return kept
     except (GanvasError, KeyError):
         pass
     found = _draw(renderer, n, progress)
@@ -91,6 +95,17 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     with suppress(GanvasError), io.atomic(path) as temporary:
         io.save_tensors(temporary, tensors, {"kind": "landscape", "made_of": made_of})
     return found
+
+
+def _fits(kept: Landscape, n: int) -> bool:
+    """Whether a map of the cache is a whole one."""
+    real = kept.real_places
+    return (
+        tuple(kept.places.shape) == (n, 2) and bool(kept.places.isfinite().all()) and "density" in kept.values
+        and all(tuple(each.shape) == (n,) for each in kept.values.values())
+        and kept.features.ndim == 2 and len(kept.features) == n
+        and (real is None or (real.ndim == 2 and real.shape[1] == 2))
+    )  # fmt: skip
 
 
 def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:

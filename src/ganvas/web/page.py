@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nicegui import background_tasks, events, ui
 from torch import Tensor
@@ -19,13 +19,20 @@ from ganvas.web.state import State, to_text
 
 REST = 0.25
 """Seconds without a move of a slider, after which the whole picture is drawn where that takes long."""
+MOST_JOBS = 4
+"""Of a page, that go on or wait: whoever clicks a hundred times would keep all other pages waiting."""
 LOG = logging.getLogger("ganvas")
 Listener = Callable[[], Awaitable[None]]
+Found = TypeVar("Found")
 
 
 def image_url(image: Tensor) -> str:
     """A uint8 image (C, H, W) as the address of itself."""
     return pictures.data_url(pictures.png(pictures.to_image(image)))
+
+
+class Gone(asyncio.CancelledError):
+    """The page was closed while something was worked out for it: nobody waits, and nothing is to be said."""
 
 
 class Round:
@@ -66,6 +73,7 @@ class Page:
         self.tray_changed: Callable[[], object] = lambda: None
         """Called when sliders came or went."""
         self._drawing = asyncio.Lock()
+        self._one, self._jobs = asyncio.Lock(), 0
         self._turn = 0
         """Counts the pictures that were asked for: what is drawn for an older one is not wanted any more."""
         self._look, self._settle = Round(self.viewed, self._safely), Round(self.settled, self._safely)
@@ -160,20 +168,44 @@ class Page:
         try:
             with self.client:
                 await listener()
+        except Gone:
+            return
         except Exception as error:
+            if self.client.is_deleted:  # what it wrote to is no more
+                return
             self.tell(_words(error), "negative")
 
     # --- work ------------------------------------------------------------------------------------------------------
 
+    async def aside(self, job: Callable[..., Found], *given: Any) -> Found:
+        """What a job finds, without blocking the page. Ends whoever waits, quietly, where the page was closed meanwhile."""
+        found = await asyncio.to_thread(job, *given)
+        if self.client.is_deleted:
+            raise Gone
+        return found
+
     async def work(self, what: str, job: Callable[..., Any], *given: Any) -> Any:
-        """Do something that takes a while without blocking the page; None, and its words on the page, when it fails."""
-        self.call("busy", what)
+        """Do something that takes a while without blocking the page; None, and its words on the page, when it fails.
+
+        One thing at a time, the rest waits; where as many as `MOST_JOBS` do, it is not begun.
+        """
+        if self._jobs >= MOST_JOBS:
+            self.tell(
+                f"Not begun: {what}. {MOST_JOBS} other things of this page are to be done first.", "warning"
+            )
+            return None
+        self._jobs += 1
         try:
-            return await asyncio.to_thread(job, *given)
+            async with self._one, self.source.jobs:
+                if self.client.is_deleted:  # nobody waits for it any more
+                    return None
+                self.call("busy", what)
+                return await self.aside(job, *given)
         except Exception as error:
             self.tell(_words(error), "negative")
             return None
         finally:
+            self._jobs -= 1
             self.call("busy", "")
 
     async def follow(self, snapshot: Path, opener: Callable[[Path], Renderer]) -> None:

@@ -19,6 +19,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, open_space, spaces
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.directions import Direction, edit, find, load_directions, named, save, without
+from ganvas.latent.encoder import has_encoder, own_encoder
 from ganvas.latent.finders import finders
 from ganvas.latent.invert import invert, scale_of
 from ganvas.latent.jacobian import MOST, jacobians
@@ -163,7 +164,7 @@ class Renderer:
         else:
             points = self._sample(space, state.seed, state.number, label)
         if state.truncation != 1:
-            middle = space.mean_of(label)
+            middle = self._middle(space, state)
             points = middle + state.truncation * (points - middle)
         per_layer = state.mix is not None or any(move.layers for move in state.moves)
         if per_layer and space.name != "w+":
@@ -176,6 +177,14 @@ class Renderer:
         for move in state.moves:
             points = edit(space, points, self._direction(space, move), move.strength)
         return space, points
+
+    def _middle(self, space: LatentSpace, state: State) -> Tensor:
+        """What truncation pulls to (1, *shape): the mean of the state's class, or the way between those of two."""
+        own = self.spaces[space.name]
+        middle = own.mean_of(self.label(state))
+        if state.other is None or not state.share:
+            return middle
+        return torch.lerp(middle, own.mean_of(torch.tensor([state.other])), state.share)
 
     def generator_of(self, state: State) -> GeneratorBase:
         """The model's generator as a state has it: with a class mixed in, at its truncation, with its picture elsewhere."""
@@ -487,7 +496,7 @@ class Renderer:
         return self.settle(state, space, self.gauge.repaired(space, points, self.label(state), off, steps))
 
     def drawn_by(self, sampler: str, seed: int, label: int | None = None) -> State:
-        """A new sample of a sampler, at about ten forwards."""
+        """A new sample of a sampler, at about ten runs of the network."""
         if not samplers.get(sampler).blind and self.ratio is None:
             raise GanvasError(
                 f"{sampler} follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"
@@ -511,9 +520,11 @@ class Renderer:
         given = (half(hidden, *self.model.shape[1:]),) if task == "inpaint" else ()
         degrade = None if task == "none" else tasks.get(task)(*given)
         newton = 10 if self.space.size <= MOST and task == "none" else 0
+        first = task == "none" and has_encoder(self.model)
         found = invert(
             self.space,
             image[None].to(self.model.device),
+            start=own_encoder(self.space, image[None]).points if first else None,
             steps=100,
             restarts=4,
             newton=newton,

@@ -1,6 +1,7 @@
 """What all pages of a server share."""
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,9 @@ from ganvas.runs import Run
 from ganvas.web.intake import Intake
 from ganvas.web.landscape import Landscape
 from ganvas.web.renderer import Renderer
+
+JOBS = 2
+"""Of all pages, that are done at a time: a film alone may take 2 GiB."""
 
 
 @dataclass
@@ -24,8 +28,16 @@ class Source:
     landscape: Landscape | None = None
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the map is drawn: the pages wait for one."""
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    """In the addresses of its pictures: its pages alone know it, where others of this machine may ask for pictures, too."""
+    jobs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JOBS))
+    """Held by what a page begins and takes a while: the other threads are for pictures."""
     intake: Intake = field(default_factory=Intake)
     """Where files go that the pages are given."""
+
+    def knows(self, key: str) -> bool:
+        """Whether somebody has an address of its pictures."""
+        return secrets.compare_digest(key.encode(), self.key.encode())
 
 
 def source_of(renderer: Renderer, run: Run | None, files: Sequence[Path]) -> Source:

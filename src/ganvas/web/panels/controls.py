@@ -65,7 +65,7 @@ def build(page: Page) -> None:
                 if not samplers.get(name).bank and (renderer.ratio is not None or samplers.get(name).blind)
             ]
             chosen = ui.select(usable, value="prior", label="sampler").props("dense outlined").classes("sel")
-            chosen.tooltip("what new samples are drawn with, at about ten forwards")
+            chosen.tooltip("what new samples are drawn with, at about ten runs of the network")
 
             async def new() -> None:
                 seed = session.state.seed + 1

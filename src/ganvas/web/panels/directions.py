@@ -1,6 +1,5 @@
 """At most ten sliders, each with what it does; locks that keep an attribute where it is."""
 
-import asyncio
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +100,7 @@ def build(page: Page) -> None:
 
     async def thumbnails() -> None:
         moves = [move for name in session.tray if (move := _move(page, name)) is not None]
-        drawn = await asyncio.to_thread(session.renderer.strips, session.state, moves)
+        drawn = await page.aside(session.renderer.strips, session.state, moves)
         for move, images in zip(moves, drawn, strict=True):
             if move.name in strips:
                 strips[move.name].props["src"] = _strip(images)

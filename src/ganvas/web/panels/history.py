@@ -1,7 +1,5 @@
 """Every step as a tree, and bookmarks."""
 
-import asyncio
-
 from nicegui import ui
 
 from ganvas.errors import GanvasError
@@ -43,7 +41,7 @@ def build(page: Page) -> None:
         await page.changed()
 
     async def show_bookmarks(bookmarks: list[tuple[str, State]]) -> None:
-        images = await asyncio.to_thread(session.renderer.thumbs, [state for _, state in bookmarks])
+        images = await page.aside(session.renderer.thumbs, [state for _, state in bookmarks])
         shown_bookmarks[:] = bookmarks
         kept.clear()
         with kept:
@@ -67,7 +65,7 @@ def build(page: Page) -> None:
         history = session.history
         wanted = history.steps[-SHOWN:]
         missing = [step for step in wanted if step.number not in page.thumbs]
-        images = await asyncio.to_thread(session.renderer.thumbs, [step.state for step in missing])
+        images = await page.aside(session.renderer.thumbs, [step.state for step in missing])
         shown = {step.number for step in wanted}
         page.thumbs = {number: image for number, image in page.thumbs.items() if number in shown}
         page.thumbs |= {step.number: image_url(image) for step, image in zip(missing, images, strict=True)}

@@ -1,6 +1,5 @@
 """Mark some samples good or bad, and get the direction that tells them apart."""
 
-import asyncio
 from typing import Any
 
 from nicegui import ui
@@ -10,6 +9,9 @@ from ganvas.web.page import Page, image_url, picture
 from ganvas.web.session import MARKS_WANTED, SHEET
 from ganvas.web.state import State
 
+CHANCE = 0.5
+"""Of two kinds, each counted alike, a guess gets so many right."""
+GUESS = "That is no better than a guess: mark more, or by something that can be seen."
 FIRST_SEED = 100
 """Of the sheet: other samples than those that are looked at first."""
 
@@ -31,14 +33,16 @@ def build(page: Page) -> None:
             found = await page.work("learning from the marks", session.learn, name.value)
             if found is not None:
                 page.tray_changed()
-                page.tell(
-                    f"{found.name}: {found.score:.0%} of held-out marks right. It is the first slider now.",
-                    "positive",
+                better = found.score > CHANCE
+                words = (
+                    f"{found.name}: {found.score:.0%} of held-out marks right. It is the first slider now."
                 )
+                page.tell(words if better else f"{words} {GUESS}", "positive" if better else "warning")
                 result.set_text(
                     f"{found.name}: accuracy {found.score:.0%} on held-out marks, effect {found.effect:.2f}, "
-                    f"from {counted(len(session.marks), 'mark')}"
+                    f"from {counted(len(session.marks), 'mark')}" + ("" if better else f". {GUESS}")
                 )
+                result.classes(replace="fine" if better else "warning")
                 await page.refresh()
 
         async def more() -> None:
@@ -70,7 +74,9 @@ def build(page: Page) -> None:
 
     async def sheet() -> None:
         states = [State(at["seed"], number) for number in range(SHEET)]
-        images = await asyncio.to_thread(session.renderer.thumbs, states)
+        images = await page.work("drawing samples", session.renderer.thumbs, states)
+        if images is None:
+            return
         place.clear()
         tiles.clear()
         with place:

@@ -32,7 +32,8 @@ RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 WAY, SAMPLE, REAL = -1, 0, 1
 """What a dot is, the last of its numbers: names belong to the data."""
 TIP = """p => p.value[4] < 0 ? '' :
-`<img style="width:84px;image-rendering:pixelated" src="/${p.value[4] ? 'real' : 'thumb'}/${p.value[3]}.png">`"""
+`<img style="width:84px;image-rendering:pixelated" src="/${p.value[4] ? 'real' : 'thumb'}/KEY/${p.value[3]}.png">`"""
+"""KEY is that of the source."""
 
 
 def build(page: Page) -> None:
@@ -80,6 +81,7 @@ def build(page: Page) -> None:
         place.clear()
         with place:
             options = _options(found, str(colour.value), reals.value, colour_names(session.renderer))
+            options["tooltip"][":formatter"] = TIP.replace("KEY", source.key)
             for series, data in zip(options["series"][-2:], way(), strict=True):
                 series |= data
             chart = ui.echart(options, on_point_click=go)
@@ -133,7 +135,7 @@ def build(page: Page) -> None:
             images = session.renderer.thumbs(trail)
             return found.at(session.renderer.view.gauge.features(images)).tolist()
 
-        shown["way"] = await asyncio.to_thread(places)
+        shown["way"] = await page.aside(places)
         if "chart" in shown:
             where()
 
@@ -163,7 +165,7 @@ def _options(found: Landscape, colour: str, reals: bool, names: tuple[str, ...])
     axis = {"show": False, "min": -1.05, "max": 1.05}
     options: dict[str, Any] = {
         "animation": False, "grid": {"left": 0, "right": 0, "top": 30, "bottom": 0}, "xAxis": axis, "yAxis": axis,
-        "tooltip": {":formatter": TIP, "padding": 3, "confine": True},
+        "tooltip": {"padding": 3, "confine": True},
         "dataZoom": [{"type": "inside", "xAxisIndex": 0}, {"type": "inside", "yAxisIndex": 0}],
     }  # fmt: skip
     dots = {"type": "scatter", "symbolSize": 4, "itemStyle": {"opacity": 0.8}}

@@ -1,6 +1,5 @@
 """A picture of one's own: find it in the latent space, or repair it, and continue from there."""
 
-import asyncio
 from typing import Any
 
 from nicegui import ui
@@ -45,10 +44,9 @@ def build(page: Page) -> None:
         if "content" not in given:
             page.tell("Choose a picture first.", "warning")
             return
-        try:
-            image = await asyncio.to_thread(read_image, given["content"], model.shape, negative.value)
-        except Exception as error:
-            page.tell(str(error), "negative")
+        content = given["content"]
+        image = await page.work("reading the picture", read_image, content, model.shape, negative.value)
+        if image is None:
             return
         before.props["src"] = image_url(image)
         before.update()
@@ -56,7 +54,8 @@ def build(page: Page) -> None:
         if found is None:
             return
         state, residual = found
-        after.props["src"] = image_url(session.renderer.draw([state])[0])
+        drawn = await page.aside(session.renderer.draw, [state])
+        after.props["src"] = image_url(drawn[0])
         after.update()
         unit = "of what was seen, " if task.value != "none" else ""
         words.set_text(

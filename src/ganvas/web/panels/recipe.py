@@ -1,6 +1,5 @@
 """The whole page as a file, as an address, and as Python."""
 
-import asyncio
 import json
 
 from nicegui import ui
@@ -30,7 +29,7 @@ def build(page: Page) -> None:
 
     async def opened(content: bytes) -> None:
         try:
-            found = await asyncio.to_thread(from_bytes, content)
+            found = await page.aside(from_bytes, content)
             if not is_hash(found.hash, session.renderer.hash):
                 raise GanvasError(
                     f"That recipe is of a model with weights {found.hash}; this one has {session.renderer.hash}."

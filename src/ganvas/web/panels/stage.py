@@ -32,10 +32,10 @@ def build(page: Page) -> None:
         a = page.session.pinned
         other.set_visibility(a is not None)
         if a is not None:
-            image = await asyncio.to_thread(page.session.renderer.draw, [a])
+            image = await page.aside(page.session.renderer.draw, [a])
             pinned.props["src"] = image_url(image[0])
             pinned.update()
-            found = await asyncio.to_thread(page.session.renderer.quality, a)
+            found = await page.aside(page.session.renderer.quality, a)
             about.set_text(f"A: realism {found.realism:.0%}, manifold {found.manifold:.0%}")
 
     page.settled.append(compare)
@@ -118,7 +118,7 @@ def _quality(page: Page) -> None:
             )
             verdict.classes(replace="small")
         try:
-            found = await asyncio.to_thread(renderer.quality, page.session.state)
+            found = await page.aside(renderer.quality, page.session.state)
         except GanvasError as error:
             verdict.set_text(str(error))
             verdict.classes(replace="warning")
@@ -176,12 +176,12 @@ def _neighbours(page: Page) -> None:
         session = page.session
         state = session.state
         try:
-            found = await asyncio.to_thread(session.renderer.neighbours, state)
+            found = await page.aside(session.renderer.neighbours, state)
         except GanvasError as error:
             note.set_text(str(error))
             return
         states = [*found[:HERE], state, *found[HERE:]]
-        images = await asyncio.to_thread(session.renderer.thumbs, states)
+        images = await page.aside(session.renderer.thumbs, states)
         around[:] = states
         for (_, image), drawn in zip(tiles, images, strict=True):
             image.props["src"] = image_url(drawn)

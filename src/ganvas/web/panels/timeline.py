@@ -1,16 +1,15 @@
 """Key frames, and the film between them."""
 
-import asyncio
 from dataclasses import replace
 from importlib.util import find_spec
 
-import torch
 from nicegui import ui
 
 from ganvas import pictures
 from ganvas.errors import GanvasError, install
 from ganvas.web.film import film
 from ganvas.web.page import Page, image_url, picture
+from ganvas.web.renderer import Renderer
 from ganvas.web.state import LONGEST_FILM, State, Timeline
 
 PREVIEW = 24
@@ -83,7 +82,7 @@ def build(page: Page) -> None:
         found = await page.work("drawing the preview", film, session.renderer, timeline(PREVIEW))
         if found is not None:
             drawn, variation = found
-            content = await asyncio.to_thread(
+            content = await page.aside(
                 pictures.animation, drawn, ".webp", max(4.0, timeline().fps * PREVIEW / timeline().frames)
             )
             preview.props["src"] = pictures.data_url(content, "image/webp")
@@ -91,11 +90,12 @@ def build(page: Page) -> None:
             note.set_text(f"steps vary by {variation:.1%} of their mean")
 
     async def export(suffix: str) -> None:
-        found = await page.work(f"drawing {timeline().frames} frames", film, session.renderer, timeline())
-        if found is not None:
-            content = await page.work("writing the film", _content, found[0], suffix, timeline().fps)
-            if content is not None:
-                ui.download.content(content, f"walk{suffix}")
+        wanted = timeline()
+        content = await page.work(
+            f"drawing {wanted.frames} frames", _content, session.renderer, wanted, suffix
+        )
+        if content is not None:
+            ui.download.content(content, f"walk{suffix}")
 
     with ui.element("div").classes("g-line"):
         ui.button("Preview", icon="play_arrow", on_click=look).props("dense flat no-caps data-id=do-preview")
@@ -118,7 +118,7 @@ def build(page: Page) -> None:
         wanted = list(session.timeline.keys)
         if shown_keys == wanted:
             return
-        images = await asyncio.to_thread(session.renderer.thumbs, wanted)
+        images = await page.aside(session.renderer.thumbs, wanted)
         shown_keys[:] = wanted
         keys.clear()
         with keys:
@@ -140,7 +140,9 @@ def build(page: Page) -> None:
     page.settled.append(show)
 
 
-def _content(frames: torch.Tensor, suffix: str, fps: float) -> bytes:
+def _content(renderer: Renderer, wanted: Timeline, suffix: str) -> bytes:
+    """The file of a film; its frames are not kept while something else has its turn."""
+    frames = film(renderer, wanted)[0]
     if suffix == ".png":
         return pictures.png(pictures.grid(frames, columns=min(12, len(frames))))
-    return pictures.animation(frames, suffix, fps)
+    return pictures.animation(frames, suffix, wanted.fps)

@@ -1,6 +1,6 @@
 """A run that is still training: its newest snapshot, curves and verdicts."""
 
-import asyncio
+from pathlib import Path
 from typing import Any
 
 from nicegui import ui
@@ -20,7 +20,7 @@ def build(page: Page) -> None:
     source = page.source
     assert source.run is not None
     folder = source.run
-    seen: dict[str, Any] = {"snapshot": folder.snapshots[-1], "lines": -1}
+    seen: dict[str, Any] = {"snapshot": folder.snapshots[-1], "file": -1, "lines": -1}
     with ui.element("div").classes("g-line"):
         follow = ui.switch("follow the newest snapshot", value=True)
         words = ui.label("").props("data-id=training-words").classes("soft")
@@ -44,19 +44,21 @@ def build(page: Page) -> None:
             words.set_text(f"This run cannot be read: {type(error).__name__}: {error}")
 
     async def show() -> None:
-        stats = await asyncio.to_thread(folder.stats)
-        if len(stats) != seen["lines"]:
+        # Read when it has changed alone: every page looks, and a run from anybody may have 64 MiB of them.
+        file = _written(folder.path / "stats.jsonl")
+        stats = [] if file == seen["file"] else await page.aside(folder.stats)
+        if file != seen["file"] and len(stats) != seen["lines"]:
             seen["lines"] = len(stats)
             last = stats[-1] if stats else {}
             words.set_text(
                 f"{last.get('kimg', 0):g} kimg after {last.get('seconds', 0) / 60:.1f} minutes; "
                 f"{counted(len(folder.snapshots), 'snapshot')}"
             )
-            drawn = await asyncio.to_thread(curves, folder)
+            drawn = await page.aside(curves, folder)
             if drawn is not None:
                 plot.props["src"] = pictures.data_url(drawn, "image/png")
                 plot.update()
-            found = await asyncio.to_thread(verdicts.of, stats)
+            found = await page.aside(verdicts.of, stats)
             said.clear()
             with said:
                 for each in found:
@@ -64,13 +66,23 @@ def build(page: Page) -> None:
                 if not found:
                     ui.label(verdicts.nothing(stats)).classes("small")
             newest = sorted(folder.samples_path.glob("[0-9]*.png"))[-1:]
-            for content in [await asyncio.to_thread(folder.picture, path) for path in newest]:
+            for content in [await page.aside(folder.picture, path) for path in newest]:
                 if content is not None:
                     samples.props["src"] = pictures.data_url(content, "image/png")
                     samples.update()
+        seen["file"] = file
         snapshots = folder.snapshots
         if follow.value and snapshots and snapshots[-1] != seen["snapshot"]:
             seen["snapshot"] = snapshots[-1]
             await page.follow(snapshots[-1], open_renderer)
 
     ui.timer(EVERY, look)
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    """What another writing of a file changes."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

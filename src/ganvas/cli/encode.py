@@ -1,0 +1,74 @@
+"""`ganvas encode`"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ganvas.cli import _shared
+
+
+def run(
+    model: Annotated[str, tyro.conf.Positional],
+    images: Annotated[str, tyro.conf.Positional],
+    *,
+    n: int = 1000,
+    fit: int | None = None,
+    out: Path = Path("z.npz"),
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Encode pictures with a trained autoencoder.
+
+    Args:
+        model: A run or snapshot folder, or a .safetensors file, of a training with an encoder (--method vae, ae, aae ...).
+        images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's.
+        n: How many of the images at most, the first ones.
+        fit: Fit a mixture of so many normals to the codes, 0 for the standard normal, and write a model that is drawn from it
+            beside `out`, as .safetensors.
+        out: An .npz: `z`, the latents that the model draws from; `codes`, what its decoder gets of them; `typicality` of each
+            among the model's own samples; `labels`, where the data have them.
+        device: auto, cpu, cuda or mps.
+        json: Print the figures as JSON.
+    """
+    import io as memory
+
+    import numpy as np
+    import torch
+
+    from ganvas import io, latent
+    from ganvas.config import DataConfig
+    from ganvas.data import load_dataset
+    from ganvas.errors import counted
+    from ganvas.latent.prior import fit_prior
+    from ganvas.model import load
+
+    refitted = out.with_suffix(".safetensors")
+    _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
+    loaded = load(model, device=device, critic=False)
+    data = load_dataset(DataConfig(images, resize=loaded.info.resize), tuple(loaded.shape))
+    samples, labels = data.take(torch.arange(min(n, len(data))))
+    z = loaded.encode(samples)
+    found = {
+        "z": z,
+        "codes": loaded.codes(samples),
+        "typicality": latent.open_space(loaded, "z").typicality(z),
+    }
+    found |= {} if labels is None else {"labels": labels}
+    buffer = memory.BytesIO()
+    held: dict[str, Any] = {name: each.cpu().numpy() for name, each in found.items()}
+    np.savez_compressed(buffer, **held)
+    io.write_bytes(out, buffer.getvalue())
+    typicality = float(found["typicality"].mean())
+    if fit is not None:
+        fit_prior(loaded, samples, fit).save(refitted)
+    if json:
+        said = {} if fit is None else {"model": str(refitted)}
+        _shared.answer(
+            {"n": len(z), "latent_dim": z.shape[1], "typicality": typicality, "out": str(out), **said}
+        )
+        return
+    print(
+        f"{counted(len(z), 'image')} as {z.shape[1]} numbers each, typicality {typicality:.0%} (50% for samples of the "
+        f"model itself) -> {out}" + ("" if fit is None else f", {refitted}")
+    )

@@ -1,0 +1,37 @@
+"""What an autoencoder's codes are drawn from: the normal that training aimed at, or a mixture fitted to the codes of images."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ganvas import arrays
+from ganvas.model import Model
+from ganvas.networks.coded import Coded, bare
+
+
+@torch.no_grad()
+def fit_prior(model: Model, samples: Tensor, components: int = 10, seed: int = 0) -> Model:
+    """The same encoder and decoder, drawn from a mixture of so many normals that is fitted to the codes of samples (n, ...).
+
+    0: from the standard normal, as the decoder takes it. Of a posterior the codes are its means. Raises `GanvasError` for a model
+    without an encoder.
+    """
+    known, components = model.info.architecture, arrays.count(components, "components", 0)
+    before = {} if known is None else known.codes
+    codes = {name: each for name, each in before.items() if name in ("book", "dim")}
+    codes |= {"components": components} if components else {}
+    generator = bare(model.generator)
+    if codes:
+        whole = Coded(generator, codes).to(model.device).eval().requires_grad_(False)
+        if isinstance(model.generator, Coded):
+            whole.book = model.generator.book
+        if whole.mixture is not None:
+            whole.mixture.fit(model.codes(samples), seed)
+        generator = whole
+    info = replace(model.info, latent_dim=generator.latent_dim)
+    if known is not None:
+        found = replace(known, codes=codes)
+        training = None if info.training is None else replace(info.training, network=found)
+        info = replace(info, architecture=found, training=training)
+    return replace(model, generator=generator, info=info, path=None)

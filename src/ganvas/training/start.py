@@ -1,0 +1,84 @@
+"""Training that begins with the weights of a model instead of random ones: fine-tuning."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from ganvas.config import Config, NetworkConfig
+from ganvas.data import Dataset
+from ganvas.errors import GanvasError
+from ganvas.model import load
+from ganvas.networks.projected import freeze, guide_of
+from ganvas.training.method import Method
+
+
+def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
+    """The networks of a training that begins with the model at `place`: its generator; its critic where it has one.
+
+    A preset whose critic looks through a pretrained network keeps that one, and a model without a critic gets the preset's.
+    Raises `GanvasError` for a model that draws something else, or cannot be built anew.
+    """
+    model = load(place, device="cpu")
+    own = model.info.architecture
+    if own is None or config.method.name != "gan":
+        why = "is a module of your own" if own is None else f"is no pair for method {config.method.name!r}"
+        raise GanvasError(
+            f"--start {place}: this model {why}. Give a run, a snapshot or a .safetensors file."
+        )
+    if tuple(model.shape) != tuple(dataset.shape):
+        wanted, side = " x ".join(map(str, model.shape)), model.shape[-1]
+        raise GanvasError(
+            f"--start {place}: the model draws {wanted}, the data have {' x '.join(map(str, dataset.shape))}. "
+            f"Add --resolution {side} --resize crop, or start from another model."
+        )
+    if model.generator.num_classes not in (0, dataset.num_classes):
+        raise GanvasError(
+            f"--start {place}: the model draws {model.generator.num_classes} classes, {dataset.name} has {dataset.num_classes}."
+        )
+    found = replace(own, conditional=model.generator.num_classes > 0)
+    if model.critic is None or guide_of(config.network):
+        mine = config.network
+        found = replace(found, pack=mine.pack, critic=mine.critic, critic_name=mine.critic_name or mine.name)
+    return found
+
+
+def begin(method: Method, place: str) -> None:
+    """Give the networks of a new training the weights of the model at `place`; a critic of another kind stays as it is."""
+    model = load(place, device="cpu")
+    if not _fits(method.networks["generator"], model.generator):
+        raise GanvasError(
+            f"--start {place}: the settings ask for another generator than the model has. Omit --set network..."
+        )
+    for name in ("generator", "average"):
+        method.networks[name].load_state_dict(model.generator.state_dict())
+    if model.critic is not None and _fits(method.networks["critic"], model.critic):
+        method.networks["critic"].load_state_dict(model.critic.state_dict())
+
+
+def _fits(mine: nn.Module, theirs: nn.Module) -> bool:
+    ours, given = mine.state_dict(), theirs.state_dict()
+    return ours.keys() == given.keys() and all(ours[k].shape == given[k].shape for k in ours)
+
+
+def freeze_first(critic: nn.Module, layers: int) -> None:
+    """The first `layers` layers with weights, from the image on, are not trained (freeze-D, Mo et al. 2020).
+
+    Raises `GanvasError` where fewer than one would be left.
+    """
+    found = [module for module in critic.modules() if any(True for _ in module.parameters(recurse=False))]
+    if not 0 <= layers < len(found):
+        raise GanvasError(
+            f"training.freeze_critic is {layers}; this critic has {len(found)} layers, of which at least one must learn."
+        )
+    for module in found[:layers]:
+        freeze(module)
+
+
+def freeze_mapping(generator: nn.Module) -> None:
+    """Keep the mapping network of a style-based generator. Raises `GanvasError` for one that has none."""
+    mapping = getattr(generator, "map", None)
+    if not isinstance(mapping, nn.Module):
+        raise GanvasError(
+            "training.freeze_mapping keeps a mapping network, and this generator has none. Leave it out."
+        )
+    freeze(mapping)

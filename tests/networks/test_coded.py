@@ -1,0 +1,144 @@
+"""What stands between a normal z and the codes: quantiles, densities and slopes against closed forms and other libraries."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.mixture import GaussianMixture
+
+from ganvas.config import NetworkConfig
+from ganvas.errors import GanvasError
+from ganvas.networks import build_generator
+from ganvas.networks.coded import Book, Coded, Mixture
+
+
+def mixture(weights: list[float], means: list[list[float]], factors: list[list[list[float]]]) -> Mixture:
+    made = Mixture(len(weights), len(means[0]))
+    for name, values in (("weights", weights), ("means", means), ("factors", factors)):
+        getattr(made, name).copy_(torch.tensor(values))
+    return made
+
+
+@pytest.fixture(scope="module")
+def two() -> Mixture:
+    """Two normals in three dimensions, apart and oblique."""
+    return mixture(
+        [0.25, 0.75], [[-3.0, 0.5, 1.0], [2.0, -1.0, 0.0]],
+        [[[1.0, 0, 0], [0.5, 0.5, 0], [0.25, 0, 2.0]], [[0.5, 0, 0], [-1.0, 1.0, 0], [0, 0.5, 0.25]]],
+    )  # fmt: skip
+
+
+def test_one_component_is_linear() -> None:
+    one = mixture([1.0], [[3.0, -1.0]], [[[2.0, 0.0], [0.5, 0.25]]])
+    z = torch.tensor([[1.0, 2.0], [-4.0, 0.0]])
+    expected = torch.tensor([[5.0, 0.0], [-5.0, -3.0]])
+    torch.testing.assert_close(one(z), expected)
+    torch.testing.assert_close(one.back(expected), z)
+
+
+def test_the_first_number_is_the_quantile_of_its_marginal(two: Mixture) -> None:
+    z = torch.linspace(-4, 4, 9, dtype=torch.float64)[:, None].expand(-1, 3)
+    x = two(z)[:, 0].numpy()
+    below = 0.25 * stats.norm.cdf(x, -3, 1) + 0.75 * stats.norm.cdf(x, 2, 0.5)
+    np.testing.assert_allclose(below, stats.norm.cdf(z[:, 0].numpy()), rtol=1e-9)
+
+
+def test_there_and_back(two: Mixture) -> None:
+    z = 2 * torch.randn(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(two.back(two(z)), z, atol=1e-7, rtol=1e-7)
+
+
+def test_what_is_drawn_component_by_component_has_the_same_distribution(two: Mixture) -> None:
+    random = torch.Generator().manual_seed(0)
+    drawn = two.drawn(torch.randn(2000, 3, generator=random), torch.rand(2000, generator=random))
+    for number in two.back(drawn.double()).T:
+        assert stats.kstest(number.numpy(), "norm").statistic < 1.63 / 2000**0.5
+
+
+def test_density_is_that_of_scipy_and_of_the_change_of_variables(two: Mixture) -> None:
+    z = torch.tensor([[0.3, -1.2, 0.7]], dtype=torch.float64)
+    x = two(z)
+    log_density = two.log_density(x)
+    covariances = two.factors @ two.factors.transpose(1, 2)
+    parts = [
+        float(w) * stats.multivariate_normal.pdf(x[0].numpy(), m.numpy(), c.numpy())
+        for w, m, c in zip(two.weights, two.means, covariances, strict=True)
+    ]
+    assert float(log_density) == pytest.approx(np.log(sum(parts)), abs=1e-6)
+    slopes = torch.autograd.functional.jacobian(lambda a: two(a[None])[0], z[0])
+    normal = stats.norm.logpdf(z.numpy()).sum()
+    assert float(log_density) == pytest.approx(float(normal - torch.linalg.slogdet(slopes)[1]), abs=1e-6)
+
+
+def test_slopes_are_those_of_differences(two: Mixture) -> None:
+    z = torch.tensor([[0.3, -0.2, 0.7]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(two, (z,), eps=1e-6, atol=1e-4)
+    assert torch.autograd.gradcheck(two.back, (two(z).detach().requires_grad_(),), eps=1e-6, atol=1e-4)
+
+
+def test_what_is_fitted_is_what_scikit_learn_finds(two: Mixture) -> None:
+    z = torch.randn(1500, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    codes = two(z)
+    found = Mixture(2, 3)
+    found.fit(codes)
+    theirs = GaussianMixture(2, random_state=0).fit(codes.numpy())
+    ours = float(found.log_density(codes).mean())
+    assert ours == pytest.approx(theirs.score(codes.numpy()), abs=2e-3)
+    back = found.back(codes)
+    for (
+        number
+    ) in back.T:  # normal again: 1.63 / sqrt(n) is the 1 % point of Kolmogorov and Smirnov's distance
+        assert stats.kstest(number.numpy(), "norm").statistic < 1.63 / 1500**0.5
+
+
+def test_too_few_codes_are_refused() -> None:
+    with pytest.raises(GanvasError, match=r"mixture of 3 needs more than 3 codes.* got 2"):
+        Mixture(3, 2).fit(torch.zeros(2, 2))
+
+
+def test_a_book_gives_the_nearest_entries_and_passes_gradients() -> None:
+    book = Book(3, 2)
+    book.vectors.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0], [5.0, -5.0]]))
+    codes = torch.tensor([[0.4, 0.4, 0.7, 0.7], [9.0, -9.0, -1.0, -1.0]], requires_grad=True)
+    assert book.numbers(codes).tolist() == [[0, 1], [2, 0]]
+    found = book(codes)
+    assert found.tolist() == [[0, 0, 1, 1], [5, -5, 0, 0]]
+    found.sum().backward()
+    assert codes.grad is not None
+    assert (codes.grad == 1).all()
+
+
+def test_a_decoder_behind_a_mixture_is_a_generator() -> None:
+    config = NetworkConfig("mlp", 4, codes={"components": 2}, generator={"hidden": [8]})
+    made = build_generator(config, (1, 8, 8), 0)
+    assert isinstance(made, Coded)
+    assert (made.latent_dim, made.prior, made.shape) == (4, "normal", (1, 8, 8))
+    z = torch.randn(3, 4)
+    torch.testing.assert_close(made.back(made.codes(z)), z, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(made(z), made.decoder(made.codes(z)))
+
+
+def test_a_generator_of_codes_has_no_way_back() -> None:
+    inner = {"name": "mlp", "latent_dim": 4, "generator": {"hidden": [8], "output": "linear"}}
+    made = build_generator(NetworkConfig("mlp", 4, codes={"network": inner}), (1, 8, 8), 0)
+    assert isinstance(made, Coded)
+    assert made.latent_dim == 4
+    assert made(torch.randn(2, 4)).shape == (2, 1, 8, 8)
+    with pytest.raises(GanvasError, match="drawn by a generator"):
+        made.back(torch.randn(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ({"component": 3}, r"Unknown setting network.codes.component\. Did you mean 'components'"),
+        ({"components": 65}, "components is 65; it must be a whole number from 0 to 64"),
+        ({"components": 2.0}, "components is 2.0"),
+        ({"book": 8, "dim": 3}, "4 numbers of a code are not whole groups"),
+        ({"network": {"name": "mlp", "latent_dim": 6}}, "takes 6 numbers, the decoder 4"),
+        ({"network": {"name": "mlp", "latent_dim": 4, "conditional": True}}, "is a plain generator"),
+    ],
+)
+def test_what_cannot_stand_there_is_refused(codes: dict[str, object], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        build_generator(NetworkConfig("mlp", 4, codes=codes), (1, 8, 8), 0)

@@ -1,0 +1,417 @@
+"""Autoencoders on digits: they reconstruct what they have not seen, resume to the bit, and are models like any other."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas import io
+from ganvas.cli import main
+from ganvas.config import DataConfig
+from ganvas.data import load_dataset
+from ganvas.errors import GanvasError
+from ganvas.metrics import evaluate
+from ganvas.model import Model
+from ganvas.networks.coded import Coded
+from ganvas.runs import Run
+from ganvas.training import plan
+from ganvas.training.vae import divergences
+from ganvas.training.vq import Learned
+from ganvas.web.renderer import Renderer
+
+METHODS = ("ae", "vae")
+OTHERS = ("vae-gan", "bigan", "vq")
+TINY = {
+    "network.latent_dim": 4, "network.generator.channels": 8, "network.critic.channels": 8, "network.codes.components": 2,
+    "training.precision": "fp32", "training.log_kimg": 0.064, "training.snapshot_kimg": 0.256,
+    "training.monitor_kimg": 0.256, "optimizer.schedule": "constant",
+}  # fmt: skip
+
+
+def tiny(method: str, out: Path, kimg: float) -> Run:
+    book = {"network.codes.book": 8, "network.codes.dim": 2} if method == "vq" else {}
+    return ganvas.train(
+        "digits", method=method, kimg=kimg, batch=32, device="cpu", settings={**TINY, **book}, out=out, quiet=True, report=False
+    ).run  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Some seconds of each."""
+    settings = {
+        **TINY, "network.latent_dim": 8, "network.generator.channels": 16, "network.codes.components": 10,
+        "training.snapshot_kimg": 20.0, "training.log_kimg": 1.0, "training.monitor_kimg": 4.0,
+    }  # fmt: skip
+    return {
+        method: ganvas.train(
+            "digits", method=method, kimg=12, batch=32, device="cpu", quiet=True, settings=settings,
+            out=tmp_path_factory.mktemp(method),
+        ).run
+        for method in METHODS
+    }  # fmt: skip
+
+
+def held_out(run: Run) -> torch.Tensor:
+    _, held = load_dataset(DataConfig("digits")).split(run.config.data.holdout)
+    return held.take(torch.arange(len(held)))[0]
+
+
+def principal(run: Run, dim: int) -> float:
+    """Mean squared error of held-out images by the principal components of the others, the best linear autoencoder."""
+    trained, _ = load_dataset(DataConfig("digits")).split(run.config.data.holdout)
+    x, held = (
+        part.flatten(1).double() for part in (trained.take(torch.arange(len(trained)))[0], held_out(run))
+    )
+    axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)[2][:dim]
+    rest = (held - x.mean(0)) - (held - x.mean(0)) @ axes.T @ axes
+    return float(rest.square().mean())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_reconstructs_what_it_has_not_seen_better_than_half_as_many_components(
+    runs: dict[str, Run], method: str
+) -> None:
+    x = held_out(runs[method])
+    error = float((ganvas.load(runs[method].path).reconstruct(x).double() - x).square().mean())
+    assert error < principal(runs[method], 4), (error, principal(runs[method], 8))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_codes_of_data_have_a_normal_z(runs: dict[str, Run], method: str) -> None:
+    """The mixture is that of the codes: of held-out images as well."""
+    z = ganvas.load(runs[method].path, device="cpu").encode(held_out(runs[method])).double()
+    assert float(z.mean(0).abs().max()) < 0.4
+    assert 0.6 < float(z.std(0).min()) <= float(z.std(0).max()) < 1.4
+
+
+def test_a_fitted_mixture_draws_better_samples_than_the_normal(runs: dict[str, Run]) -> None:
+    model = ganvas.load(runs["ae"].path, device="cpu")
+    assert isinstance(model.generator, Coded)
+    plain = Model(model.generator.decoder, None, replace(model.info, architecture=None))
+    fitted, normal = (
+        evaluate(each, "digits", ["frechet"], n=1000, device="cpu", floor=False)["frechet"] for each in (model, plain)
+    )  # fmt: skip
+    assert fitted < 0.6 * normal
+
+
+@pytest.mark.parametrize("method", [*METHODS, *OTHERS])
+def test_resumed_equals_left_alone(tmp_path: Path, method: str) -> None:
+    whole = tiny(method, tmp_path / "whole", 0.512)
+    part = tiny(method, tmp_path / "part", 0.256)
+    ganvas.train(resume=part.path, kimg=0.512, quiet=True, report=False)
+    for stem in (path.stem for path in whole.snapshots[-1].iterdir()):
+        a, b = (io.load_tensors(run.snapshots[-1] / f"{stem}.safetensors")[0] for run in (whole, part))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a), stem
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_file_holds_the_whole_model(runs: dict[str, Run], method: str, tmp_path: Path) -> None:
+    model = ganvas.load(runs[method].path, device="cpu")
+    model.save(tmp_path / "one.safetensors")
+    again, x = ganvas.load(tmp_path / "one.safetensors", device="cpu"), held_out(runs[method])[:5]
+    assert torch.equal(again.sample(4, seed=3), model.sample(4, seed=3))
+    assert torch.equal(again.encode(x), model.encode(x))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_monitor_and_the_report_see_reconstructions(runs: dict[str, Run], method: str) -> None:
+    run = runs[method]
+    last = next(line for line in reversed(run.stats()) if "verdicts" in line)
+    assert {"psnr", "active", "sharpness", "likeness"} <= last.keys()
+    first = next(line for line in run.stats() if "verdicts" in line)
+    assert last["psnr"] > first["psnr"] + 1
+    assert (run.path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("network", ["mlp", "resnet"])
+def test_dense_and_residual_encoders(network: str, tmp_path: Path) -> None:
+    settings = {
+        "network.generator": {},
+        "network.critic": {"hidden": [16]} if network == "mlp" else {"channels": 8},
+    }
+    if network == "resnet":
+        settings["network.generator"] = {"channels": 8}
+    run = ganvas.train(
+        "digits", method="vae", network=network, kimg=0.064, batch=16, device="cpu", out=tmp_path, quiet=True, report=False,
+        settings=settings,
+    ).run  # fmt: skip
+    assert ganvas.load(run.path).reconstruct(held_out(run)[:3]).shape == (3, 1, 8, 8)
+
+
+def test_points_are_encoded_too(tmp_path: Path) -> None:
+    run = ganvas.train(
+        "toy:ring8", method="vae", network="mlp", kimg=2, device="cpu", out=tmp_path, quiet=True, report=False,
+        settings={"network.latent_dim": 2},
+    ).run  # fmt: skip
+    points = torch.randn(7, 2)
+    assert ganvas.load(run.path).encode(points).shape == (7, 2)
+
+
+def test_divergence_is_that_of_torch() -> None:
+    mean, spread = torch.randn(5, 3), torch.randn(5, 3)
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, (spread / 2).exp()), normal(0.0, 1.0))
+    torch.testing.assert_close(divergences(mean, spread), expected.mean(0))
+
+
+def trained_vae(tmp_path: Path, **options: Any) -> dict[str, Any]:
+    settings = {**TINY, "method": {"name": "vae", "options": options}}
+    run = ganvas.train(
+        "digits", method="vae", kimg=2, batch=32, device="cpu", settings=settings, out=tmp_path, quiet=True, report=False
+    ).run  # fmt: skip
+    found: dict[str, Any] = run.stats()[-1]
+    return found
+
+
+def test_beta_collapses_the_posterior_and_free_bits_keep_it(tmp_path: Path) -> None:
+    collapsed = trained_vae(tmp_path, beta=1000.0)["loss_divergence"]
+    kept = trained_vae(tmp_path, beta=1000.0, free_bits=0.5)["loss_divergence"]
+    assert collapsed < 0.1
+    assert 0.4 < kept < 4 * 0.5 + 0.2, (
+        "half a nat for each of four codes is free, and no more is worth its price"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"conditional": True}, "--conditional is not for method vae"),
+        ({"settings": {"method.options": {"betta": 3}}}, "Unknown option 'betta' of method vae. Did you mean 'beta'"),
+        ({"settings": {"method.options": {"beta": -1}}}, "beta is -1; it must be a number of at least 0"),
+        ({"network": "progressive", "resolution": 16}, "grows, which method vae does not"),
+        ({"method": "vea"}, "Unknown method 'vea'. Did you mean"),
+    ],
+)  # fmt: skip
+def test_what_does_not_suit_it_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        plan("digits", **{"method": "vae", "device": "cpu", **given})
+
+
+def test_a_method_takes_the_preset_of_its_name_or_the_one_that_is_given() -> None:
+    assert plan("digits", method="vae", device="cpu")[0].preset == "vae"
+    config = plan("digits", method="ae", preset="vae", device="cpu")[0]
+    assert (config.preset, config.method.name) == ("vae", "ae")
+    assert np.isclose(config.optimizer.lr_generator, 2e-3)
+
+
+def test_inversion_begins_with_its_own_encoder(runs: dict[str, Run], tmp_path: Path) -> None:
+    """One pass, then a descent: no other encoder is trained, none is written."""
+    model, x = ganvas.load(runs["vae"].path, device="cpu"), held_out(runs["vae"])[:6]
+    first = ganvas.invert(model, x, method="encoder")
+    torch.testing.assert_close(first.points, model.encode(x))
+    found = ganvas.invert(model, x, method="hybrid", steps=20)
+    assert float(found.residual.mean()) < 0.95 * float(first.residual.mean())
+    picture, out = tmp_path / "pictures.npy", tmp_path / "found.npz"
+    np.save(picture, x.permute(0, 2, 3, 1).numpy())
+    where = [
+        str(runs["vae"].path),
+        str(picture),
+        "--out",
+        str(out),
+        "--steps",
+        "2",
+        "--device",
+        "cpu",
+        "--newton",
+        "0",
+    ]
+    assert main(["invert", *where]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.npz", "found.png", "pictures.npy"]
+
+
+def test_commands_of_an_autoencoder(
+    runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`encode` writes what the model draws again; `reconstruct` measures held-out images alone."""
+    run, out = runs["vae"], tmp_path / "z.npz"
+    words = [
+        "encode",
+        str(run.path),
+        "digits",
+        "--n",
+        "50",
+        "--fit",
+        "1",
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
+    assert main(words) == 0
+    fitted = ganvas.load(tmp_path / "z.safetensors", device="cpu").generator
+    assert isinstance(fitted, Coded)
+    assert fitted.mixture is not None
+    assert fitted.mixture.components == 1
+    with np.load(out) as found:
+        assert found["z"].shape == found["codes"].shape == (50, 8)
+        assert found["labels"].shape == found["typicality"].shape == (50,)
+        model = ganvas.load(run.path, device="cpu")
+        drawn = model.to_data(model.generator(torch.from_numpy(found["z"])))
+    digits = load_dataset(DataConfig("digits"))
+    assert torch.equal(drawn, model.reconstruct(digits.take(torch.arange(50))[0]))
+    capsys.readouterr()
+    words = [
+        "reconstruct",
+        str(run.path),
+        "digits",
+        "--out",
+        str(tmp_path / "a.png"),
+        "--device",
+        "cpu",
+        "--json",
+        "--quiet",
+    ]
+    assert main(words) == 0
+    figures = io.parse_json(capsys.readouterr().out, "stdout")
+    held = held_out(run)
+    error = float(
+        (model.reconstruct(held).double() - held).square().mean((1, 2, 3)).div(255**2).log10().mean()
+    )
+    assert figures["held_out"]
+    assert (figures["n"], figures["psnr"]) == (180, pytest.approx(-10 * error, abs=1e-6))
+
+
+TOOLS = {
+    "dissect": ["--concept", "stroke", "--n", "16"],
+    "directions": ["--method", "pca", "--count", "2", "--out", "d.safetensors"],
+    "eval": ["--n", "100", "--metrics", "sliced-wasserstein"],
+    "invert": ["digits", "--n", "1", "--steps", "2", "--newton", "1"],
+    "map": ["--n", "60", "--method", "pca"],
+    "restore": ["digits", "--n", "1", "--steps", "2"],
+    "sample": ["--n", "4", "--truncate", "0.7", "--out", "a.png"],
+    "statistics": ["--n", "100"],
+    "walk": ["--keys", "2", "--frames", "3", "--kind", "geodesic", "--out", "a.png"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return tiny("vae", tmp_path_factory.mktemp("small"), 0.256)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_latent_tool_runs_on_an_autoencoder(
+    small: Run, tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    assert main([tool, str(small.path), *TOOLS[tool], "--device", "cpu", "--quiet"]) == 0
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    settings = {
+        **TINY, "network.latent_dim": 16, "network.generator.channels": 16, "network.codes.book": 32, "network.codes.dim": 2,
+        "network.codes.components": 4, "training.snapshot_kimg": 10.0, "training.monitor_kimg": 2.0,
+    }  # fmt: skip
+    return ganvas.train(
+        "digits", method="vq", kimg=8, batch=32, device="cpu", quiet=True, report=False, settings=settings,
+        out=tmp_path_factory.mktemp("vq"),
+    ).run  # fmt: skip
+
+
+def test_codes_of_a_book_are_its_entries(quantised: Run) -> None:
+    model, x = ganvas.load(quantised.path, device="cpu"), held_out(quantised)
+    generator = model.generator
+    assert isinstance(generator, Coded)
+    assert generator.book is not None
+    groups = generator.book(model.codes(x)).unflatten(1, (8, 2))
+    assert (
+        float(torch.cdist(groups.flatten(0, 1).double(), generator.book.vectors.double()).min(1).values.max())
+        < 1e-5
+    )
+    error, mean = (
+        float((x - part.double()).square().mean()) for part in (model.reconstruct(x), x.double().mean(0))
+    )
+    assert error < 0.5 * mean
+    assert generator(torch.randn(2, 16)).shape == (2, 1, 8, 8)
+
+
+def test_dead_entries_begin_anew_where_the_encoder_is() -> None:
+    book = Learned(4, 2)
+    book.vectors.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0], [50.0, 50.0], [60.0, 60.0]]))
+    book.sums.copy_(book.vectors)
+    groups = torch.tensor([[0.0, 0.2], [1.0, 0.8], [1.2, 1.0], [0.2, 0.0]])
+    for _ in range(200):
+        fresh = torch.tensor([[0.0, 0.2], [1.0, 0.8], [1.2, 1.0], [0.2, 0.0]])
+        book.follow(groups, book.numbers(groups.flatten(0)[None])[0], 0.9, fresh)
+    assert float(torch.cdist(groups, book.vectors).min(1).values.max()) < 0.15
+    assert float(book.vectors.abs().max()) < 2
+
+
+def test_a_critic_of_images_makes_reconstructions_sharper(runs: dict[str, Run], tmp_path: Path) -> None:
+    """Differences of neighbouring pixels, over those of the originals: those of a blurred image are smaller."""
+    settings = {**runs["vae"].config.method.options, "weight": 0.5}
+    run = ganvas.train(
+        "digits", method="vae-gan", kimg=6, batch=32, device="cpu", quiet=True, report=False, out=tmp_path,
+        settings={
+            **TINY, "network.latent_dim": 4, "network.generator.channels": 16, "training.snapshot_kimg": 20.0,
+            "training.monitor_kimg": 2.0, "method.options": {**settings, "start_kimg": 1.0},
+        },
+    ).run  # fmt: skip
+    ours = run.stats()[-1]
+    assert {"critic_weight", "loss_generator", "real_logits"} <= ours.keys()
+    plain = ganvas.train(
+        "digits", method="vae", kimg=6, batch=32, device="cpu", quiet=True, report=False, out=tmp_path,
+        settings={
+            **TINY, "network.latent_dim": 4, "network.generator.channels": 16, "training.snapshot_kimg": 20.0,
+            "training.monitor_kimg": 2.0,
+        },
+    ).run  # fmt: skip
+    sharp, blurred = (
+        [line["sharpness"] for line in each.stats() if "sharpness" in line][-1] for each in (run, plain)
+    )
+    assert abs(1 - sharp) < abs(1 - blurred), (sharp, blurred)
+
+
+def test_the_encoder_of_a_bigan_learns_without_a_reconstruction(tmp_path: Path) -> None:
+    """Pairs alone: what it draws again is nearer to the image than what it draws of another image's code."""
+    run = ganvas.train(
+        "digits", method="bigan", kimg=9, batch=32, device="cpu", quiet=True, report=False, out=tmp_path,
+        settings={**TINY, "network.codes": {}, "network.generator.channels": 16, "network.critic.channels": 16,
+                  "training.snapshot_kimg": 20.0, "training.monitor_kimg": 20.0},
+    ).run  # fmt: skip
+    model, x = ganvas.load(run.path, device="cpu"), held_out(run).double()
+    again = model.reconstruct(held_out(run)).double()
+    own, other = ((x - part).square().mean() for part in (again, again.roll(1, 0)))
+    assert own < 0.85 * other
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"method": "vq", "settings": {"network.codes": {}}}, "needs a code book"),
+        ({"method": "vq", "settings": {"method.options": {"decay": 1.0}}}, "must be below 1"),
+        ({"method": "bigan", "penalty": "wgan-gp"}, "Use --penalty r1, r2 or none"),
+        ({"method": "bigan", "settings": {"method.options": {"width": 0}}}, "width is 0; it must be a whole number"),
+        ({"method": "vae-gan", "penalty": "clip"}, "Penalty 'clip' is not for method vae-gan"),
+    ],
+)  # fmt: skip
+def test_what_does_not_suit_the_others_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        plan("digits", device="cpu", **given)
+
+
+def test_the_page_on_reducing_the_dimension_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example in Python, a little shorter."""
+    page = (Path(__file__).parents[2] / "docs" / "autoencoders.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(code.replace("kimg=2", "kimg=0.064"), scope)
+    assert scope["z"].shape == (500, 16)
+    assert scope["again"].shape == scope["digits"].shape == (500, 1, 8, 8)
+    assert scope["plain"].generator.mixture.components == 1
+    assert scope["found"].points.shape == (4, 16)
+
+
+def test_the_explorer_finds_a_picture_by_the_encoder(small: Run) -> None:
+    model = ganvas.load(small.path, device="cpu")
+    image = model.sample(1, seed=5)[0]
+    assert Renderer(model).inverted(image)[1] < 0.1

@@ -1,0 +1,127 @@
+"""A GAN in the latent space of an autoencoder: one model, resumed without the autoencoder, refused where it cannot be."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ganvas
+from ganvas import io
+from ganvas.errors import GanvasError
+from ganvas.latent.prior import fit_prior
+from ganvas.metrics import evaluate
+from ganvas.networks.coded import Coded
+from ganvas.runs import Run
+from ganvas.testing import check_method
+from ganvas.training import plan
+
+NARROW = {
+    "network.generator.hidden": [64, 64], "network.critic.hidden": [64, 64],
+    "training.precision": "fp32", "training.log_kimg": 0.64, "training.snapshot_kimg": 2.56, "training.monitor_kimg": 2.56,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    settings = {
+        "network.latent_dim": 8, "network.generator.channels": 16, "network.critic.channels": 8, "training.snapshot_kimg": 20.0,
+        "training.precision": "fp32",
+    }  # fmt: skip
+    return ganvas.train(
+        "digits", method="ae", kimg=9, batch=32, device="cpu", settings=settings, quiet=True, report=False,
+        out=tmp_path_factory.mktemp("ae"),
+    ).run  # fmt: skip
+
+
+def game(autoencoder: Run | Path, out: Path, kimg: float, **settings: Any) -> Run:
+    path = autoencoder.path if isinstance(autoencoder, Run) else autoencoder
+    return ganvas.train(
+        "digits", in_latent=str(path), kimg=kimg, device="cpu", settings={**NARROW, **settings}, out=out, quiet=True, report=False
+    ).run  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(autoencoder: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return game(autoencoder, tmp_path_factory.mktemp("game"), 30, **{"training.snapshot_kimg": 100.0})
+
+
+def test_its_samples_decode_to_pictures_that_are_nearer_to_the_data_than_those_of_a_normal(
+    trained: Run, autoencoder: Run
+) -> None:
+    model, coder = ganvas.load(trained.path, device="cpu"), ganvas.load(autoencoder.path, device="cpu")
+    assert isinstance(model.generator, Coded)
+    assert model.latent_dim == model.generator.decoder.latent_dim == 8
+    assert model.sample(3).shape == (3, 1, 8, 8)
+    normal = fit_prior(coder, torch.zeros(1, 1, 8, 8), 0)
+    ours, theirs = (
+        evaluate(each, "digits", ["frechet"], n=1000, device="cpu", floor=False)["frechet"] for each in (model, normal)
+    )  # fmt: skip
+    assert ours < 0.5 * theirs, (ours, theirs)
+
+
+def test_the_decoder_is_that_of_the_autoencoder(trained: Run, autoencoder: Run) -> None:
+    ours, theirs = ganvas.load(trained.path, device="cpu"), ganvas.load(autoencoder.path, device="cpu")
+    codes = torch.randn(3, 8)
+    assert isinstance(ours.generator, Coded)
+    assert isinstance(theirs.generator, Coded)
+    assert torch.equal(ours.generator.decoder(codes), theirs.generator.decoder(codes))
+
+
+def test_it_goes_on_to_the_same_weights_without_the_autoencoders_file(
+    autoencoder: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(autoencoder.path, tmp_path / "coder")
+    whole = game(tmp_path / "coder", tmp_path / "whole", 5.12, **{"optimizer.schedule": "constant"})
+    part = game(tmp_path / "coder", tmp_path / "part", 2.56, **{"optimizer.schedule": "constant"})
+    shutil.rmtree(tmp_path / "coder")
+    ganvas.train(resume=part.path, kimg=5.12, quiet=True, report=False)
+    a, b = (io.load_tensors(run.snapshots[-1] / "generator.safetensors")[0] for run in (whole, part))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_another_autoencoder_in_its_place_is_noticed(autoencoder: Run, tmp_path: Path) -> None:
+    shutil.copytree(autoencoder.path, tmp_path / "coder")
+    run = game(tmp_path / "coder", tmp_path, 0.64)
+    (snapshot,) = (tmp_path / "coder" / "snapshots").glob("000009")
+    for stem in ("generator", "encoder"):
+        shutil.copy(tmp_path / "coder" / "snapshots" / "000000" / f"{stem}.safetensors", snapshot)
+    with pytest.raises(GanvasError, match="holds another autoencoder than this run began with"):
+        ganvas.train(resume=run.path, kimg=1.28, quiet=True)
+
+
+def test_it_keeps_the_contract_of_a_method(autoencoder: Run) -> None:
+    check_method(*plan("digits", in_latent=str(autoencoder.path), device="cpu", settings=NARROW, batch=16))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"resolution": 16}, r"draws \(1, 8, 8\), the data are \(1, 16, 16\)\. Add --resolution 8"),
+        ({"mirror": True}, "--mirror is not for a GAN in a latent space"),
+        ({"conditional": True}, "--conditional is not for|is a plain generator"),
+        ({"method": "vae"}, "--in-latent trains a GAN; method vae is none"),
+        ({"in_latent": "digits-of-nobody"}, "No such model: digits-of-nobody"),
+        ({"in_latent": None, "method": "latent"}, "Which latent space.*--in-latent RUN"),
+    ],
+)
+def test_what_does_not_suit_it_is_refused(autoencoder: Run, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        plan("digits", **{"in_latent": str(autoencoder.path), "device": "cpu", **given})
+
+
+def test_size_and_flags_are_those_of_the_game(autoencoder: Run) -> None:
+    config, _ = plan(
+        "digits", in_latent=str(autoencoder.path), device="cpu", size="m", gamma=0.5, loss="hinge"
+    )
+    assert config.network.codes["network"]["generator"]["hidden"] == [512, 512, 512]
+    assert config.network.generator["channels"] == 16, "the decoder is as it was"
+    assert [p.weight for p in config.objective.penalties] == [0.5, 0.5]
+    assert (config.objective.loss, config.method.name, config.preset) == ("hinge", "latent", "latent")
+
+
+def test_a_model_without_an_encoder_is_no_autoencoder(trained: Run) -> None:
+    with pytest.raises(GanvasError, match="has no encoder, so there are no codes to learn"):
+        plan("digits", in_latent=str(trained.path), device="cpu")

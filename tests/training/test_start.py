@@ -1,0 +1,82 @@
+"""Fine-tuning: what a training that begins with a model takes from it, and what it leaves alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import ganvas
+from ganvas import io
+from ganvas.config import NetworkConfig
+from ganvas.errors import GanvasError
+from ganvas.training import Result, plan
+from ganvas.training.start import freeze_first, freeze_mapping
+from tests.conftest import same_tensors
+
+Train = Callable[..., Result]
+BRIEF = {"training.snapshot_kimg": 1.024, "training.log_kimg": 0.512}
+
+
+def files(result: Result, index: int) -> dict[str, dict[str, torch.Tensor]]:
+    folder = result.run.snapshots[index]
+    return {kind: io.load_tensors(folder / f"{kind}.safetensors")[0] for kind in ("generator", "critic")}
+
+
+def test_a_run_begins_where_a_model_is_and_keeps_what_is_frozen(trained: Result, tmp_path: Any) -> None:
+    """The first snapshot is the model. Then all but the critic's first layer moves; a resumed run ends in the same weights."""
+    settings = {**BRIEF, "training.freeze_critic": 1, "training.monitor_kimg": 0}
+
+    def tuned(kimg: float, **more: Any) -> Result:
+        return ganvas.train(
+            "digits", start=str(trained.run.path), kimg=kimg, batch=16, device="cpu", precision="fp32", out=tmp_path,
+            quiet=True, report=False, settings={**settings, "optimizer.schedule": "constant"}, **more,
+        )  # fmt: skip
+
+    whole = tuned(1.024)
+    source = files(trained, -1)
+    for kind, tensors in files(whole, 0).items():
+        assert same_tensors(tensors, source[kind])
+    last = files(whole, -1)["critic"]
+    kept = {name for name in last if torch.equal(last[name], source["critic"][name])}
+    assert kept == {"layers.0.weight", "layers.0.bias"}
+    assert whole.run.config.network == trained.run.config.network
+    assert whole.run.config.training.start == str(trained.run.path)
+    half = tuned(0.512)
+    again = ganvas.train(resume=half.run.path, kimg=1.024, quiet=True, report=False)
+    for kind, tensors in files(again, -1).items():
+        assert same_tensors(tensors, files(whole, -1)[kind])
+
+
+def test_a_preset_with_a_projected_critic_keeps_it(trained: Result) -> None:
+    config, _ = plan("digits", preset="projected", start=str(trained.run.path), device="cpu")
+    assert config.network.generator == trained.run.config.network.generator
+    assert config.network.critic_name == "projected"
+
+
+def test_what_cannot_be_begun_with(trained: Result, tmp_path: Any) -> None:
+    place = str(trained.run.path)
+    for asked, message in (
+        ({"resolution": 16}, "the data have 1 x 16 x 16. Add --resolution 8"),
+        ({"network": "style"}, "Omit --network"),
+        ({"conditional": True}, "draws no classes. Omit --conditional"),
+        ({"preset": "aae"}, "no pair for method 'aae'"),
+        ({"settings": {"training.freeze_critic": 40}}, "at least one must learn"),
+        ({"settings": {"training.freeze_mapping": True}}, "this generator has none"),
+    ):
+        with pytest.raises(GanvasError, match=message):
+            plan("digits", start=place, device="cpu", **asked)  # type: ignore[arg-type]
+
+
+def test_a_mapping_is_kept_and_layers_are_counted_from_the_image() -> None:
+    style = NetworkConfig("style", latent_dim=4, generator={"channels": 4}, critic={"channels": 4})
+    generator = ganvas.networks.build_generator(style, (1, 8, 8), 0)
+    names = {name for name, _ in generator.named_parameters()}
+    freeze_mapping(generator)
+    kept = names - {name for name, _ in generator.named_parameters()}
+    assert kept
+    assert kept == {name for name in names if name.startswith("map.")}
+    critic = ganvas.networks.build_critic(NetworkConfig("dcgan", critic={"channels": 4}), (1, 8, 8), 0)
+    before = [name for name, _ in critic.named_parameters()]
+    freeze_first(critic, 1)
+    assert [name for name, _ in critic.named_parameters()] == before[2:], "a weight and a bias"
