@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ganvas.metrics.evaluate import evaluate
     from ganvas.model import Model, load
     from ganvas.options import TrainOptions
+    from ganvas.privacy import audit
     from ganvas.runs import Run, open_run
     from ganvas.sampling import fit_ratio
     from ganvas.training import Logger, Result, train
@@ -39,6 +40,7 @@ _HOMES = {
     "TrainOptions": "ganvas.options",
     "TrainingError": "ganvas.errors",
     "Walk": "ganvas.latent.tools",
+    "audit": "ganvas.privacy",
     "edit": "ganvas.latent.tools",
     "evaluate": "ganvas.metrics.evaluate",
     "explore": "ganvas.web.app",
@@ -67,6 +69,7 @@ __all__ = [
     "TrainOptions",
     "TrainingError",
     "Walk",
+    "audit",
     "edit",
     "evaluate",
     "explore",

@@ -79,6 +79,14 @@ class TrainOptions:
         None,
         "diffaugment, ada, ada-diffaugment, apa, none, or some of `ganvas list augmentations`: for small data.",
     )
+    private: bool = option(
+        False,
+        "The critic learns with noise, so that no single sample can be told from the model; preset private.",
+    )
+    epsilon: float | None = option(
+        None, "Of --private: how much a sample may show; smaller is safer. 10 by default."
+    )
+    delta: float | None = option(None, "Of --private: chance that epsilon does not hold. 1e-5 by default.")
     start: str | None = option(
         None,
         "Begin with the weights of a model that opens, its networks instead of the preset's: fine-tuning.",

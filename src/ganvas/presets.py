@@ -68,6 +68,24 @@ AAE = presets.add(
     "adversarial autoencoder: an encoder comes with the generator; reconstructs, and draws from a normal z",
 )
 
+PRIVATE = presets.add(
+    "private",
+    Config(
+        preset="private",
+        method=MethodConfig("private"),
+        network=NetworkConfig(
+            "dcgan",
+            latent_dim=32,
+            generator={"channels": 32},
+            critic={"channels": 16, "minibatch_std": False, "last_conv": False, "label_maps": True},
+        ),
+        objective=ObjectiveConfig("non-saturating"),
+        optimizer=OptimizerConfig("adam", 5e-4, 5e-4, beta1=0.5, beta2=0.99),
+        training=TrainingConfig(kimg=1000.0, batch=256, ema_kimg=50.0, ema_rampup=0.05, snapshot_kimg=200.0),
+    ),
+    "a critic that learns with noise: bounds what the model knows of any one image (--private)",
+)
+
 # The networks and rates of `aae`. What is drawn is the mixture of ten normals that each snapshot fits to the codes.
 presets.add(
     "ae",

@@ -35,6 +35,7 @@ LINES: dict[str, list[str]] = {
     "sample": ["{run}", "--n", "4", "--out", "a.png"],
     "calibrate": ["{run}", "--critic", "own"],
     "improve": ["{run}", "--critic", "own", "--n", "100", "--budget", "1", "--extractor", "raw", "--data", "{more}"],
+    "audit": ["{run}", "--n", "100", "--reconstruct", "0"],
     "eval": ["{run}", "--n", "100", "--metrics", "sliced-wasserstein"],
     "reference": ["digits", "--extractor", "raw"],
     "extractor": ["train", "digits", "--epochs", "1", "--out", "a.safetensors"],

@@ -47,7 +47,7 @@ def test_presets_train(name: str, pictures: Path, tmp_path: Path, autoencoder: s
     stats = result.run.stats()
     assert all(np.isfinite(value) for value in stats[-1].values() if isinstance(value, float))
     model = ganvas.load(result.run.path)
-    assert (model.critic is not None) == (result.run.config.method.name in ("gan", "vae-gan"))
+    assert (model.critic is not None) == (result.run.config.method.name in ("gan", "vae-gan", "private"))
     assert model.sample(3).shape == (3, *model.shape)
 
 

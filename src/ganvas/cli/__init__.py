@@ -54,6 +54,10 @@ GROUPS = {
             "evaluate", "measure a model or images of any origin against real data",
             "ganvas eval made/ --reference photographs/ --metrics frechet,kid",
         ),
+        "audit": Command(
+            "audit", "find what a generator gives away of its training data: copies, and who was among them",
+            "ganvas audit fashion --data fashion-mnist",
+        ),
         "reference": Command(
             "reference", "embed real data once and keep the features", "ganvas reference digits"
         ),
@@ -131,7 +135,7 @@ GROUPS = {
 }  # fmt: skip
 EXIT_CODES = {
     0: "done",
-    1: "a run failed; its last good state is kept",
+    1: "a run failed, and its last good state is kept; or an audit found more than --fail-above",
     2: "the command or the data have to change",
     130: "stopped by Ctrl-C, SIGTERM or SIGHUP",
     141: "whoever read the output went away",

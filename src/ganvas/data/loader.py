@@ -28,7 +28,8 @@ class Batches:
 
     A resident data set is gathered where it lies, with no worker processes. A larger one streams through a
     `DataLoader` whose workers read ahead. Under several processes each one gets its part of every batch. `by_label` puts
-    the classes of a batch side by side, so that minibatch std compares samples of one class.
+    the classes of a batch side by side, so that minibatch std compares samples of one class. `positions` says itself which
+    samples each batch has.
     """
 
     def __init__(
@@ -40,23 +41,25 @@ class Batches:
         start: int = 0,
         workers: int | None = None,
         by_label: bool = False,
+        positions: Iterator[Tensor] | None = None,
     ) -> None:
         check_batch(batch, dataset)
         self.dataset = dataset.to(device) if _fits(dataset, device) else dataset
         self.batch, self.seed, self.device, self.position = batch, seed, device, start
         self.by_label = by_label and dataset.labels is not None
+        self.chosen = positions
         self.workers = min(4, os.cpu_count() or 1) if workers is None else workers
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         if self.dataset.resident:
-            for positions in self._positions():
+            for positions in self.chosen or self._positions():
                 samples, labels = self.dataset.take(positions)
                 yield samples.to(self.device), None if labels is None else labels.to(self.device)
             return
         loader = DataLoader(
             _AsTorch(self.dataset),
             batch_size=None,
-            sampler=self._positions(),
+            sampler=self.chosen or self._positions(),
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
         )

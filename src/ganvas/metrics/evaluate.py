@@ -132,7 +132,7 @@ def evaluate(
     arrays.seed(seed)
     if labels not in ("data", "uniform"):
         raise GanvasError(f"Unknown labels {labels!r}. Use data (the reference's shares) or uniform.")
-    model, given, source = _open_fake(fake, device, resolution, resize)
+    model, given, source = open_fakes(fake, device, resolution, resize)
     dataset = _open_real(real, model, resolution, resize)
     trained = model.info.data if model else None
     data = trained.config if trained else DataConfig()
@@ -291,9 +291,15 @@ def _compute(
     return values, skipped
 
 
-def _open_fake(
-    fake: Fakes, device: str, resolution: int | None, resize: Resize | None
+def open_fakes(
+    fake: Fakes,
+    device: str = "auto",
+    resolution: int | None = None,
+    resize: Resize | None = None,
+    *,
+    critic: bool = False,
 ) -> tuple[Model | None, Dataset | None, str]:
+    """What `evaluate` takes as its fakes: (the model, or None; else the samples; where they come from)."""
     if isinstance(fake, Model):
         return fake, None, str(fake.path or "model")
     if isinstance(fake, Dataset):
@@ -309,7 +315,7 @@ def _open_fake(
         or any((path / name).is_file() for name in ("config.json", "generator.safetensors"))
     )
     if is_model:
-        return load(path, device=device, critic=False), None, str(fake)
+        return load(path, device=device, critic=critic), None, str(fake)
     if not path.exists():
         raise GanvasError(
             f"No model or images at {str(fake)!r}. Give a run or snapshot folder, a .safetensors file, or images as a "

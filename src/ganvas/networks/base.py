@@ -197,6 +197,8 @@ class CriticBase(nn.Module):
     Labels enter by projection (Miyato and Koyama 2018, eq. 3), or not at all when `auxiliary`: then a second head names the class
     (AC-GAN, Odena et al. 2017). `codes` adds a head that guesses the first entries of z, `categories` one for the one-hot blocks
     in front of them (InfoGAN, Chen et al. 2016).
+    `label_maps` shows the class beside the picture instead, a map of ones or zeros for each (Mirza and Osindero 2014), in
+    families that make room for them.
     `spectral_heads` divides the projection's embedding and the class head by their largest singular value too, as
     Miyato and Koyama 2018 and Zhang et al. 2019 do; the projection then enters as it is, no longer than the features.
     """
@@ -211,13 +213,16 @@ class CriticBase(nn.Module):
         codes: int = 0,
         categories: tuple[int, ...] = (),
         spectral_heads: bool = False,
+        label_maps: bool = False,
     ) -> None:
         super().__init__()
         self.shape = shape
         self.num_classes = num_classes
         self.pack = 1
         self.auxiliary = auxiliary and num_classes > 0
-        self.embed = nn.Embedding(num_classes, features) if num_classes and not auxiliary else None
+        self.label_maps = label_maps and num_classes > 0
+        projects = num_classes and not auxiliary and not label_maps
+        self.embed = nn.Embedding(num_classes, features) if projects else None
         self.classify = nn.Linear(features, num_classes) if self.auxiliary else None
         self.spectral_heads = spectral_heads
         for head in (self.embed, self.classify):
@@ -262,6 +267,11 @@ class CriticBase(nn.Module):
             x = x.unflatten(0, (-1, self.pack)).flatten(1, 2)
         if self.num_classes and labels is None:
             raise GanvasError("This critic is conditional: give labels, a long tensor of shape (B,).")
+        if self.label_maps and labels is not None:
+            maps = (labels[:, None] == torch.arange(self.num_classes, device=x.device))[:, :, None, None].to(
+                x.dtype
+            )
+            x = torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], 1)
         features = self.features(x)
         logits = self.score(features, labels)
         classes = None if self.classify is None else self.classify(features)

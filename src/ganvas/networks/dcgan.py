@@ -84,15 +84,16 @@ class DcganCritic(CriticBase):
         last_conv: bool = True,
         spectral_norm: bool = False,
         init_std: float | None = None,
+        label_maps: bool = False,
         **heads: Any,
     ) -> None:
         steps = halvings(square_side(shape, "dcgan", 8, 64))
         side = shape[1] >> steps
         widths = doubled(channels, steps, max_channels)
         last = widths[-1] if last_conv else widths[-2]
-        super().__init__(shape, num_classes, last * side * side, **heads)
+        super().__init__(shape, num_classes, last * side * side, label_maps=label_maps, **heads)
         layers: list[nn.Module] = []
-        inputs = shape[0]
+        inputs = shape[0] + (num_classes if self.label_maps else 0)
         for i, outputs in enumerate(widths[:-1]):
             # No norm on the first layer: it would hide the contrast of the image (Radford et al. 2016, section 3).
             plain = norm == "none" or i == 0

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ganvas import io, pictures
+from ganvas.errors import GanvasError
 from ganvas.metrics import Evaluation, Row
 from ganvas.runs import Run
 
@@ -65,6 +66,29 @@ def section(run: Run) -> list[str]:
         parts.append(
             f"<tr><td>{html.escape(row.label)}<td>{row.value:.4g}<td>{error}<td>{floor}<td>{html.escape(row.better)}</tr>"
         )
+    return [*parts, "</table>"]
+
+
+def leaks(run: Run) -> list[str]:
+    """The HTML of what `ganvas audit` found; empty before the first. A run may come from anybody: all of it is text."""
+    path = run.path / "evaluation" / "audit.json"
+    if not path.is_file() or not path.resolve().is_relative_to(run.path.resolve()):
+        return []
+    try:
+        found = io.read_json(path)
+        lines = [str(line) for line in found["verdict"]]
+        rows = [
+            (str(name), str(each["needs"]), [float(each["auc"][key]) for key in ("value", "low", "high")])
+            for name, each in found["attacks"].items()
+        ]
+    except (GanvasError, KeyError, TypeError, ValueError, AttributeError):
+        return [f"<p>{html.escape(path.name)} is damaged. Make it anew: ganvas audit.</p>"]
+    parts = [f"<p>{html.escape(line)}</p>" for line in lines]
+    parts.append("<table><tr><th>attack<th>needs<th>AUC<th>from<th>to</tr>")
+    parts += [
+        f"<tr><td>{html.escape(name)}<td>{html.escape(needs)}{''.join(f'<td>{figure:.3f}' for figure in figures)}</tr>"
+        for name, needs, figures in rows
+    ]
     return [*parts, "</table>"]
 
 

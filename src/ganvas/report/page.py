@@ -167,6 +167,10 @@ def write_report(run: Run) -> Path:
     if quality := artifacts.section(run):
         parts += ["<h2>Quality</h2>", *quality]
         parts += [_figure(content, caption) for content, caption in artifacts.saved_pictures(run)]
+    if found := artifacts.leaks(run):
+        parts += ["<h2>What it gives away</h2>", *found]
+        content = run.picture(run.path / "evaluation" / "audit.png")
+        parts += [] if content is None else [_figure(content, "the closest pairs")]
     if (plot := artifacts.curve(run)) is not None:
         parts += ["<h2>Quality over training</h2>", _figure(plot, "", "plot")]
     if found := diagnosis(run):

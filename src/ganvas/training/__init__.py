@@ -26,6 +26,7 @@ from ganvas.training import ae as ae
 from ganvas.training import bigan as bigan
 from ganvas.training import gan as gan
 from ganvas.training import latent as latent
+from ganvas.training import private as private
 from ganvas.training import state
 from ganvas.training import vae as vae
 from ganvas.training import vae_gan as vae_gan

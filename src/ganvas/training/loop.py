@@ -68,7 +68,8 @@ class Loop:
         if self.config.data.balance:
             self.trained_on = balanced(self.trained_on)
         self.dataset = dataset
-        self.method = build_method(self.config, DataSpec(dataset.shape, dataset.num_classes), self.device)
+        spec = DataSpec(dataset.shape, dataset.num_classes, len(self.trained_on))
+        self.method = build_method(self.config, spec, self.device)
         self.engine = self.method.engine
         # Rank 0 says: a slower process may find the state that rank 0 has written in the meantime.
         self.resumed = bool(dist.share("yes" if dist.rank() == 0 and run.started else ""))
@@ -92,11 +93,11 @@ class Loop:
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is used, 0 to 1: of images or of minutes, whichever is further."""
+        """Share of the budget that is used, 0 to 1: of images, of minutes or of what the method counts, whichever is furthest."""
         t = self.config.training
         by_images = self.engine.images / (t.kimg * 1000) if t.kimg else 0.0
         by_time = (time.monotonic() - self.started) / (t.minutes * 60) if t.minutes else 0.0
-        return min(1.0, max(by_images, by_time))
+        return min(1.0, max(by_images, by_time, self.method.used))
 
     def __call__(self) -> Result:
         t = self.config.training
@@ -151,7 +152,17 @@ class Loop:
         by_label = self.config.network.conditional and self.dataset.num_classes > 0
         taken = self.method.takes(self.trained_on)
         return {
-            name: iter(Batches(each, t.batch, t.seed, self.device, self.engine.images, by_label=by_label))
+            name: iter(
+                Batches(
+                    each,
+                    t.batch,
+                    t.seed,
+                    self.device,
+                    self.engine.images,
+                    by_label=by_label,
+                    positions=self.method.positions(len(each)),
+                )
+            )
             for name, each in zip(names, streams_of(taken, len(names)), strict=True)
         }
 
@@ -195,7 +206,7 @@ class Loop:
 
     def _log(self, speed: float, probe: bool, snapshot: bool) -> None:
         """Write a line of statistics, and stop the run when a figure was not finite."""
-        figures = self.engine.read_figures()
+        figures = self.engine.read_figures() | self.method.log_figures()
         bad_step = int(figures.pop("bad_step"))
         if dist.agree(bad_step >= 0, self.device):
             self._fail(bad_step)
@@ -268,6 +279,7 @@ class Loop:
                 "mark": mark(self.config.data),
             },
             "class_names": list(self.dataset.class_names),
+            **self.method.about(),
         }
         self.method.settle(self.trained_on)
         files = self.method.exports().items()

@@ -32,6 +32,8 @@ class DataSpec:
 
     shape: Shape
     num_classes: int = 0
+    count: int = 0
+    """How many samples are trained on; 0: not known yet."""
 
     @property
     def kind(self) -> Literal["images", "points"]:
@@ -145,6 +147,23 @@ class Method(abc.ABC):
 
     def snapshot_figures(self, data: Dataset) -> dict[str, float]:
         """Slow figures of a snapshot, for a line of statistics."""
+        return {}
+
+    def positions(self, size: int) -> Iterator[Tensor] | None:
+        """Which of `size` samples each next batch of a stream has (int64), this process's part; None: the usual shuffled ones."""
+        return None
+
+    @property
+    def used(self) -> float:
+        """Share of a budget of the method's own that is used; the run ends at 1."""
+        return 0.0
+
+    def about(self) -> dict[str, Any]:
+        """What the files of a snapshot say besides what all do."""
+        return {}
+
+    def log_figures(self) -> dict[str, float]:
+        """Figures of the host for a line of statistics."""
         return {}
 
     def step(self, next_batch: NextBatch, progress: float) -> None:

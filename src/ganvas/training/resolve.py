@@ -48,6 +48,7 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     config = replace(presets.get(_preset(options, dataset)), data=data)
     if options.method not in (None, config.method.name):
         config = replace(config, method=MethodConfig(str(options.method)))
+    config = _in_private(config, options)
     if options.network is not None and options.network != config.network.name:
         config = _with_family(config, options.network, dataset)
     if options.start is not None:
@@ -91,9 +92,26 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     return _check(config, dataset)
 
 
+def _in_private(config: Config, options: TrainOptions) -> Config:
+    """With --private the game of a preset is played in private, if nothing in it stands against that."""
+    if options.private and config.method.name not in ("gan", "private"):
+        raise GanvasError(
+            f"--private is for games of generator and critic; method {config.method.name!r} is none."
+        )
+    if options.private and config.method.name == "gan":
+        config = replace(config, method=MethodConfig("private"))
+    asked = {name: value for name in ("epsilon", "delta") if (value := getattr(options, name)) is not None}
+    if not asked and config.method.name != "private":
+        return config
+    if config.method.name != "private":
+        raise GanvasError(f"--{next(iter(asked))} belongs to private training. Add --private.")
+    return replace(config, method=replace(config.method, options={**config.method.options, **asked}))
+
+
 def _preset(options: TrainOptions, dataset: Dataset) -> str:
     """The preset that was asked for, by its name or by that of a method."""
     usual = default_preset(dataset.is_images) if options.in_latent is None else "latent"
+    usual = "private" if options.private else usual
     if options.preset is not None or options.method is None:
         return options.preset or usual
     methods.get(options.method)
@@ -255,8 +273,9 @@ def _weighted(penalties: Sequence[PenaltyConfig], gamma: float) -> tuple[Penalty
 def _check(config: Config, dataset: Dataset) -> Config:
     """Names, ranges, and whether the networks fit the data: everything that would fail later fails here."""
     validate(config)
-    check_batch(config.training.batch, dataset.split(config.data.holdout, config.data.fold)[0])
-    spec = DataSpec(dataset.shape, dataset.num_classes)
+    trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
+    check_batch(config.training.batch, trained_on)
+    spec = DataSpec(dataset.shape, dataset.num_classes, len(trained_on))
     methods.get(config.method.name).check(config, spec)
     if config.data.balance:
         balanced(dataset)

@@ -1,0 +1,108 @@
+"""`ganvas audit`"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from ganvas.cli import _shared
+
+if TYPE_CHECKING:
+    from ganvas.privacy import Audit
+
+
+def run(
+    model: Annotated[Path, tyro.conf.Positional],
+    *,
+    data: str | None = None,
+    held_out: str | None = None,
+    against: Path | None = None,
+    n: int = 10_000,
+    extractor: str = "raw",
+    reconstruct: int = 64,
+    seed: int = 0,
+    fail_above: float | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """Find what a generator gives away of its training data: copies, and who was among them.
+
+    Every test runs again with copies of training images planted among the samples, which says what it would have noticed.
+
+    Args:
+        model: A run folder, snapshot, .safetensors file or packaged name; or samples: a folder, .zip, .npy or .npz.
+        data: What it was trained on. Default: as the model says.
+        held_out: Samples of the same kind that it has not seen. Default: the part that ganvas holds out of every training.
+        against: Another model or samples, trained on other data of the kind: the reference of the attacks that take one.
+        n: Samples to draw.
+        extractor: What pictures are compared by; raw is pixels, which no training has bent.
+        reconstruct: Members, and as many others, that are searched for in the latent space; 0 for none.
+        seed: Of the samples and of every choice.
+        fail_above: Exit with code 1 when the AUC of an attack is above this.
+        out: Picture of the closest pairs (.png). Default: evaluation/audit.png in a run, else none.
+        device: auto, cpu, cuda or mps.
+        json: Print everything as JSON.
+    """
+    from ganvas import io
+    from ganvas.arrays import number
+    from ganvas.privacy import audit
+    from ganvas.privacy.auditing import picture
+    from ganvas.runs import is_run, open_run
+
+    if fail_above is not None:
+        number(fail_above, "--fail-above", least=0, most=1)
+    kept = open_run(model) if is_run(model) and io.writable(model) else None
+    if kept is not None:
+        kept.check_folders()
+        out = out or kept.path / "evaluation" / "audit.png"
+    if out is not None:
+        _shared.outputs(out, ".png")
+    with _shared.progress() as tell:
+        found = audit(
+            model, data, held_out=held_out, against=against, n=n, extractor=extractor, reconstruct=reconstruct, seed=seed,
+            device=device, progress=tell,
+        )  # fmt: skip
+    document = found.to_json()
+    if out is not None and (shown := picture(found)) is not None:
+        _shared.write_picture(out, shown)
+    if kept is not None:
+        from ganvas.report import write_report
+
+        io.write_json(kept.path / "evaluation" / "audit.json", document)
+        write_report(kept)
+    failed = fail_above is not None and found.largest > fail_above
+    if json:
+        _shared.answer(document)
+    else:
+        _show(found)
+        if found.pictures is not None and out is not None:
+            print(f"-> {out}")
+    if failed:
+        print(f"The best attack has an AUC of {found.largest:.3f}, above {fail_above:g}.", file=sys.stderr)
+    return int(failed)
+
+
+def _show(found: "Audit") -> None:
+    """A table and a verdict for people."""
+    from ganvas.cli._shared import Column, table
+    from ganvas.privacy.auditing import written
+
+    print(
+        f"{found.source}: {found.samples:,} samples beside {found.train:,} of {found.data} and {found.held_out:,} it has "
+        f"not seen, compared by {found.view}"
+    )
+    heads, rows = found.cells()
+    table([Column(head, index < 2, (0, 2, 0, 0, 1, 2)[index]) for index, head in enumerate(heads)], rows)
+    for control in found.controls:
+        noticed = ", ".join(name for name, heard in control.noticed.items() if heard) or "none of the attacks"
+        print(
+            f"planted {control.rate:.1%} copies: {control.found:,} of {control.planted:,} found (p {written(control.chance)}); "
+            f"noticed by {noticed}"
+        )
+    if found.copying is not None:
+        print(f"C_T {found.copying[0]:.2f} ± {found.copying[1]:.2f}, authenticity {found.authenticity:.2f}")
+    for line in found.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    print("\n".join(found.verdict()))

@@ -1,0 +1,467 @@
+"""What a generator gives away of its training data: copies, membership, extraction, each beside a planted control."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ganvas import arrays, notebook
+from ganvas.config import DataConfig
+from ganvas.data import Dataset, load_dataset
+from ganvas.errors import GanvasError, counted
+from ganvas.features import Choice, Extractor, embed, open_extractor
+from ganvas.features.cache import batches
+from ganvas.latent import LatentZ
+from ganvas.latent.critic import scorer_of
+from ganvas.latent.invert import invert
+from ganvas.metrics.evaluate import Fakes, open_fakes
+from ganvas.metrics.memorisation import authenticity, copying_test
+from ganvas.metrics.resample import pick
+from ganvas.model import Model
+from ganvas.model_data import load_data_of
+from ganvas.notebook import shown
+from ganvas.pictures import sheet
+from ganvas.privacy import membership
+from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
+from ganvas.privacy.scores import Attack, attack
+from ganvas.types import Progress, silent
+
+SIDE = 32
+"""Pixels that pictures are compared at, at most: copies show there, and more cost more."""
+PLANTED = (0.001, 0.01, 0.1)
+"""Shares of the samples that the control adds as copies of training images."""
+ASKED = 5000
+"""Members and non-members that an attack is judged by, at most."""
+SHOWN = 10
+"""Closest pairs that are kept as pictures."""
+NEEDS = {
+    "distance": "samples", "monte-carlo": "samples", "density": "samples", "calibrated": "samples and a reference",
+    "domias": "samples and a reference", "critic": "the critic", "reconstruction": "the generator",
+}  # fmt: skip
+"""Attack -> what the attacker must have."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """What the tests say of the same samples with copies of training images among them."""
+
+    rate: float
+    """Copies over samples."""
+    planted: int
+    found: int
+    """Of the planted ones, those among the suspects of the copying test."""
+    chance: float
+    """Of the copying test."""
+    noticed: Mapping[str, bool]
+    """Attack -> whether it tells anything now. Judged by members of whom few were planted."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sample and the real one that it comes nearest to."""
+
+    place: int
+    """Among the training samples."""
+    sample: int
+    """Among the generated ones."""
+    p: float
+    ratio: float
+
+
+@dataclass(frozen=True, repr=False)
+class Audit:
+    """What `audit` found."""
+
+    source: str
+    data: str
+    samples: int
+    train: int
+    held_out: int
+    view: str
+    """What samples are compared by."""
+    attacks: Mapping[str, Attack]
+    chance: float
+    """That a generator which copies nothing shows so near a copy (`find_copies`)."""
+    suspects: int
+    """Training samples said to be reproduced, at most a tenth of them wrongly."""
+    drawn: int | None
+    """Of the `SHOWN` that come nearest, those that the generator draws when it is searched; None where it was not."""
+    duplicates: float
+    """Share of the samples that some earlier sample repeats exactly."""
+    copying: tuple[float, float] | None
+    """C_T and its error; None with too few samples."""
+    authenticity: float
+    controls: tuple[Control, ...]
+    pairs: tuple[Pair, ...]
+    warnings: tuple[str, ...]
+    pictures: Tensor | None = field(default=None)
+    """uint8 (4, SHOWN, C, H, W): suspects, their samples; held-out samples nearest to some sample, those samples."""
+
+    def __repr__(self) -> str:
+        return f"Audit({self.verdict()[0]})"
+
+    @property
+    def largest(self) -> float:
+        """AUC of the best attack."""
+        return max(found.auc.value for found in self.attacks.values())
+
+    @property
+    def telling(self) -> list[str]:
+        """The attacks that beat chance; on a model that gives nothing away there is one in at most `ALARM` of the audits."""
+        return [name for name, found in self.attacks.items() if found.chance * len(self.attacks) <= ALARM]
+
+    @property
+    def leaks(self) -> bool:
+        """Whether anything was found."""
+        return self.chance <= ALARM or bool(self.telling)
+
+    def verdict(self) -> list[str]:
+        """In words: what was found, how sure that is, what to do."""
+        told = self.telling
+        lines = []
+        if self.chance <= ALARM:
+            lines.append(
+                f"Copies: {counted(self.suspects, 'training sample')} of {self.train:,} lie nearer to a sample than chance "
+                f"allows (p {written(self.chance)} for all together)"
+                + (
+                    f", and a search makes the generator draw {self.drawn} of the {SHOWN} nearest"
+                    if self.drawn
+                    else ""
+                )
+                + ". Look at the pairs; train on more data, for a shorter time, with augmentation, or with --private."
+            )
+        if told:
+            best = max(told, key=lambda name: self.attacks[name].auc.value)
+            auc = self.attacks[best].auc
+            lines.append(
+                f"Membership: {', '.join(told)} tell members from others; the best, {best}, with an AUC of {auc.value:.3f} "
+                f"({auc.low:.3f} to {auc.high:.3f}). Whoever has {NEEDS[best]} can guess who was in the data that much "
+                "better than by chance."
+            )
+        if not lines:
+            worst = max(found.auc.high for found in self.attacks.values())
+            lines.append(
+                f"Nothing found: no attack beats chance, and an AUC above {worst:.3f} is ruled out for these attacks at 95 %. "
+                "Other attacks may do better: only training with --private bounds them all."
+            )
+        blind = [control for control in self.controls if control.chance > ALARM]
+        if blind:
+            rates = ", ".join(f"{control.rate:.1%}" for control in blind)
+            lines.append(
+                f"The copying test does not notice planted copies at {rates}: below that it can not tell."
+            )
+        deaf = [name for name in self.attacks if any(name in c.noticed for c in self.controls)]
+        deaf = [name for name in deaf if not any(c.noticed.get(name) for c in self.controls)]
+        if deaf:
+            most = f"{self.controls[-1].rate:.0%}"
+            lines.append(
+                f"{', '.join(deaf)} {'does' if len(deaf) == 1 else 'do'} not notice copies planted at {most} of the samples: "
+                "that nothing was found by them says nothing of copies."
+            )
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the pictures."""
+        document = asdict(replace(self, pictures=None, attacks={}))
+        del document["pictures"]
+        document["attacks"] = {
+            name: {
+                "auc": found.auc._asdict(), "needs": NEEDS[name], "members": found.members,
+                "non_members": found.non_members, "tells": name in self.telling, "chance": found.chance,
+                "hits": {f"{rate:g}": None if hit is None else hit._asdict() for rate, hit in found.hits.items()},
+            }
+            for name, found in self.attacks.items()
+        }  # fmt: skip
+        return {**document, "largest": self.largest, "leaks": self.leaks, "verdict": self.verdict()}
+
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and rows of a table of the attacks."""
+        rows = []
+        for name, found in self.attacks.items():
+            hits = [
+                "too few" if hit is None else f"{hit.value:.2%} ({hit.low:.2%} to {hit.high:.2%})"
+                for hit in found.hits.values()
+            ]
+            auc = f"{found.auc.value:.3f} ({found.auc.low:.3f} to {found.auc.high:.3f})"
+            rows.append([name, NEEDS[name], auc, *hits, f"{found.members:,} / {found.non_members:,}"])
+        return ["attack", "needs", "AUC", "hits at 1 % false", "at 0.1 %", "members / others"], rows
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, the closest pairs, the attacks."""
+        parts = [notebook.line(each) for each in (*self.verdict(), *self.warnings)]
+        if (shown := picture(self)) is not None:
+            parts.append(notebook.picture(shown, "closest pairs"))
+        return notebook.card("Audit", *parts, notebook.table(*self.cells()))
+
+
+def written(p: float) -> str:
+    """A p-value: nobody believes the digits of a very small one."""
+    return f"= {p:.2g}" if p >= 1e-6 else "< 1e-6"
+
+
+def picture(found: Audit) -> Image.Image | None:
+    """The training samples that come nearest to samples, beside held-out ones that do; None of points."""
+    if found.pictures is None:
+        return None
+    p = [f"p {written(pair.p)}" for pair in found.pairs]
+    names = ("trained on", "nearest sample", "never seen", "nearest sample")
+    title = "The closest pairs: what a copy looks like, and what chance looks like"
+    return sheet(tuple(found.pictures), names, captions=([], p, [], []), title=title)
+
+
+@shown
+def audit(
+    fake: Fakes,
+    data: str | None = None,
+    *,
+    held_out: str | None = None,
+    against: Fakes | None = None,
+    n: int = 10_000,
+    extractor: Choice = "raw",
+    reconstruct: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Audit:
+    """What does a generator give away of what it was trained on?
+
+    `fake` is a model or its path, or samples that any program made (array, folder, .zip, .npy, .npz). `data` is what it was
+    trained on, by default as the model says; the part that ganvas holds out of every training has not been seen. Of samples
+    whose training is not known, give others that it has not seen with `held_out`. Half of them answer as non-members, half
+    are the reference, unless samples of another generator are (`against`).
+
+    Pictures are compared as pixels, at a side of at most 32: a network that was trained on the same data would itself give
+    them away. `extractor` chooses another view. `reconstruct` members and as many others are searched for in the latent
+    space (0 for none). Everything is a figure with its error; `Audit.verdict` says it in words.
+    Raises `GanvasError` where it is not known what was seen, or the held-out samples are too few.
+    """
+    tell = progress or silent
+    arrays.count(n, "n", 100)
+    arrays.count(reconstruct, "reconstruct", 0)
+    arrays.seed(seed)
+    model, given, source = open_fakes(fake, device, critic=True)
+    train, unseen, warnings = _real(model, data, held_out)
+    if len(unseen) < 2 * LEAST:
+        raise GanvasError(
+            f"An audit needs {2 * LEAST} samples that the generator has not seen; of {unseen.name} there are {len(unseen)}. "
+            "Give others with --held-out, or train with --set data.holdout=0.5."
+        )
+    look = _View(open_extractor(extractor, train, device), extractor == "raw" and train.is_images)
+    samples = _samples(model, given, n, seed)
+    x, z = look.of(train, tell, "training data"), look.of(unseen, tell, "held-out data")
+    f = look.rows(samples)
+    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
+    outside, apart = order[: len(z) // 2].sort().values, order[len(z) // 2 :].sort().values
+    inside = pick(len(x), min(ASKED, len(x)), seed).sort().values
+    outside = outside[:ASKED]
+    reference = z[apart]
+    if against is not None:
+        other, others, _ = open_fakes(against, device)
+        reference = look.rows(_samples(other, others, n, seed + 1))
+        outside = order[:ASKED].sort().values
+
+    distances = Distances(x, z)
+    tell("copies", 0, 1)
+    near = distances.nearest(f)
+    found = distances.copies(near)
+    tell("copies", 1, 1)
+    attacks = _black_box(x[inside], z[outside], f, reference, seed, tell)
+    searched, drawn = min(reconstruct, len(inside), len(outside)), None
+    if model is not None and model.generator.num_classes in (0, train.num_classes):
+        by_critic = _by_critic(model, train, unseen, inside, outside, seed)
+        attacks |= {} if by_critic is None else {"critic": by_critic}
+        if searched >= 10 and train.is_images:
+            few, rest = (
+                places[torch.linspace(0, len(places) - 1, searched).long()] for places in (inside, outside)
+            )
+            asked = few, rest, found.p.argsort(stable=True)[:SHOWN]
+            attacks["reconstruction"], drawn = _by_search(model, train, unseen, asked, seed, tell)
+    controls = []
+    for done, rate in enumerate(PLANTED):
+        tell("planted copies", done, len(PLANTED))
+        controls.append(_control(rate, distances, near, x, z, f, reference, inside, outside, seed))
+    tell("planted copies", len(PLANTED), len(PLANTED))
+    copying = None
+    if min(len(f), len(z)) >= 60:
+        score, error = copying_test(f, x, z, seed=seed)
+        copying = score, error
+    if twins := int((distances.held_room < 1.01 * distances.held_room.min()).sum()) - 1:
+        warnings += (
+            (f"{counted(twins, 'held-out sample')} nearly repeat others: such data have twins, and so may samples.",)
+            if twins > 0.01 * len(z) else ()
+        )  # fmt: skip
+    pairs = tuple(
+        Pair(int(place), int(found.nearest[place]), float(found.p[place]), float(found.ratio[place]))
+        for place in found.p.argsort(stable=True)[:SHOWN]
+    )
+    return Audit(
+        source, train.name, len(samples), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), drawn,
+        1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x), tuple(controls), pairs,
+        tuple(warnings), _pictures(found, train, unseen, samples),
+    )  # fmt: skip
+
+
+def _real(
+    model: Model | None, data: str | None, held_out: str | None
+) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+    """What was seen and what was not, and what is in doubt about that."""
+    if model is None and data is None:
+        raise GanvasError("Samples of unknown origin need what they were made from: --data TRAINING_IMAGES.")
+    known = None if model is None else model.info.data
+    if model is not None:
+        dataset, config = load_data_of(model, data)
+    else:
+        config = DataConfig(str(data))
+        dataset = load_dataset(config)
+    own = known is not None and config.source == known.config.source
+    if held_out is not None:
+        resize = config.resize if model is None else model.info.resize
+        other = load_dataset(DataConfig(held_out, resize=resize), dataset.shape)
+        seen = dataset.split(config.holdout, config.fold)[0] if own else dataset
+        return seen, other, ()
+    if not own:
+        raise GanvasError(
+            f"It is not known which part of {dataset.name} was trained on. Give samples that the generator has not seen, "
+            "of the same kind, with --held-out."
+        )
+    seen, unseen = dataset.split(config.holdout, config.fold)
+    doubt = () if config.holdout else ("The model was trained on all of its data: nothing was held out.",)
+    return seen, unseen, doubt
+
+
+def _samples(model: Model | None, given: Dataset | None, n: int, seed: int) -> Tensor:
+    if model is not None:
+        return torch.cat([each.cpu() for each in model.batches(n, seed=seed, labels=model.labels(n))])
+    assert given is not None
+    return given.take(pick(len(given), min(n, len(given)), seed).sort().values)[0]
+
+
+class _View:
+    """What samples are compared by: an extractor's features, of pictures brought to `SIDE` before where pixels are taken."""
+
+    def __init__(self, extractor: Extractor, pixels: bool) -> None:
+        self.extractor, self.pixels = extractor, pixels
+        self.words = f"pixels, side at most {SIDE}" if pixels else extractor.id
+
+    def _small(self, samples: Tensor) -> Tensor:
+        side = max(samples.shape[2:]) if self.pixels else 0
+        if side <= SIDE:
+            return samples
+        size = [max(1, round(each * SIDE / side)) for each in samples.shape[2:]]
+        small = F.interpolate(samples.float(), size, mode="bilinear", antialias=True, align_corners=False)
+        return small.round().clamp(0, 255).to(torch.uint8)
+
+    def rows(self, samples: Tensor) -> Tensor:
+        parts = (self._small(each) for each in samples.split(256))
+        return torch.from_numpy(embed(self.extractor, parts).features)
+
+    def of(self, dataset: Dataset, tell: Progress, what: str) -> Tensor:
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            tell(what, done, len(dataset))
+
+        parts = (self._small(each) for each in batches(dataset, 256))
+        return torch.from_numpy(embed(self.extractor, parts, advance).features)
+
+
+def _black_box(
+    x: Tensor, z: Tensor, fake: Tensor, reference: Tensor, seed: int, tell: Progress = silent
+) -> dict[str, Attack]:
+    """Of members x and others z, by samples alone."""
+    asked = torch.cat([x, z])
+    radius = float(-membership.distance(asked, fake).median())
+    scores: dict[str, Callable[[], Tensor]] = {
+        "distance": lambda: membership.distance(asked, fake),
+        "monte-carlo": lambda: membership.monte_carlo(asked, fake, max(radius, 1e-12)),
+        "density": lambda: membership.density(asked, fake),
+        "calibrated": lambda: membership.calibrated(asked, fake, reference),
+        "domias": lambda: membership.domias(asked, fake, reference),
+    }
+    found = {}
+    for done, (name, score) in enumerate(scores.items()):
+        tell("attacks", done, len(scores))
+        values = score()
+        found[name] = attack(values[: len(x)], values[len(x) :], seed=seed)
+    tell("attacks", len(scores), len(scores))
+    return found
+
+
+def _by_critic(
+    model: Model, train: Dataset, unseen: Dataset, inside: Tensor, outside: Tensor, seed: int
+) -> Attack | None:
+    """By the critic's score (LOGAN, Hayes et al. 2019, white-box); None where there is no critic, or of several samples."""
+    scorer = scorer_of(model)
+    if scorer is None:
+        return None
+    scores = []
+    for part, places in ((train, inside), (unseen, outside)):
+        images, labels = part.take(places)
+        scores.append(scorer.scores(images, labels if model.generator.num_classes else None))
+    return attack(*scores, seed=seed)
+
+
+def _by_search(
+    model: Model,
+    train: Dataset,
+    unseen: Dataset,
+    asked: tuple[Tensor, Tensor, Tensor],
+    seed: int,
+    tell: Progress,
+) -> tuple[Attack, int]:
+    """By how well the generator can draw a sample (GAN-Leaks, Chen et al. 2020, white-box), and how many suspects it draws.
+
+    `asked`: members, others and suspects. A suspect counts as drawn where one that was never seen is hit so well in one of 100
+    such audits at most (`tail_chance`).
+    """
+    space = LatentZ(model)
+    found = []
+    for what, places, part in zip(
+        ("members", "others", "suspects"), asked, (train, unseen, train), strict=True
+    ):
+        images, labels = part.take(places)
+        searched = invert(
+            space, images.to(model.device), labels=labels if model.generator.num_classes else None, restarts=2, steps=100,
+            seed=seed, progress=partial(tell, f"search for {what}"),
+        )  # fmt: skip
+        found.append(searched.residual.detach().double().cpu())
+    members, others, suspects = found
+    p, _ = tail_chance(suspects, others)
+    return attack(-members, -others, seed=seed), int((p * len(p) <= ALARM).sum())
+
+
+def _control(
+    rate: float, distances: Distances, near: list[tuple[Tensor, Tensor]], x: Tensor, z: Tensor, fake: Tensor,
+    reference: Tensor, inside: Tensor, outside: Tensor, seed: int,
+) -> Control:  # fmt: skip
+    """The same tests, with copies of random training samples added to the fakes."""
+    count = max(1, round(rate * len(fake)))
+    places = pick(len(x), min(count, len(x)), seed + 2)
+    copies = x[places]
+    both = [
+        (torch.minimum(old, new), torch.where(new < old, which + len(fake), place))
+        for (old, place), (new, which) in zip(near, distances.nearest(copies), strict=True)
+    ]
+    test = distances.copies(both)
+    found = int(torch.isin(places, test.suspects()).sum())
+    attacks = _black_box(x[inside], z[outside], torch.cat([fake, copies]), reference, seed)
+    noticed = {name: each.chance * len(attacks) <= ALARM for name, each in attacks.items()}
+    return Control(rate, len(places), found, test.chance, noticed)
+
+
+def _pictures(found: Copies, train: Dataset, unseen: Dataset, samples: Tensor) -> Tensor | None:
+    if not train.is_images or samples.shape[1:] != torch.Size(train.shape):
+        return None
+    first, second = found.p.argsort(stable=True)[:SHOWN], found.held_ratio.argsort()[:SHOWN]
+    rows = [
+        train.take(first)[0], samples[found.nearest[first]],
+        unseen.take(second)[0], samples[found.held_nearest[second]],
+    ]  # fmt: skip
+    return torch.stack([each.cpu() for each in rows]) if min(map(len, rows)) == SHOWN else None

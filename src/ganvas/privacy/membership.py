@@ -1,0 +1,86 @@
+"""Scores of membership: which real samples were among the training data? Higher says rather that they were.
+
+All are functions of feature rows: x (N, D) are the samples in question, `fake` (M, D) what the generator draws, and `reference`
+(R, D) what nobody trained on and nobody asks about, or samples of a generator that was trained on other data.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ganvas import arrays
+from ganvas.arrays import Array
+from ganvas.errors import GanvasError
+from ganvas.metrics.manifold import nearest_distances
+
+BLOCK = 512
+
+
+def distance(x: Array, fake: Array) -> Tensor:
+    """Minus the distance to the nearest fake (GAN-Leaks, Chen et al. 2020, full black-box). float64 (N,)."""
+    (a, b), unit = arrays.apart(*arrays.as_pair(x, fake, names=("x", "fake")))
+    return -nearest_distances(a, b)[0].double() * unit
+
+
+def calibrated(x: Array, fake: Array, reference: Array) -> Tensor:
+    """How much nearer the fakes come than the reference does: `distance` to both, subtracted (Chen et al. 2020, section 5.4).
+
+    What is near to everything is no member for it. float64 (N,)
+    """
+    return distance(x, fake) - distance(x, reference)
+
+
+def monte_carlo(x: Array, fake: Array, radius: float | None = None) -> Tensor:
+    """Share of the fakes within a radius of each sample (Hilprecht et al. 2019, equation 2). float64 (N,), 0 to 1.
+
+    The radius is by default the median distance of the samples to their nearest fake, their median heuristic (section 3.2).
+    """
+    (a, b), unit = arrays.apart(*arrays.as_pair(x, fake, names=("x", "fake")))
+    chosen = None if radius is None else arrays.number(radius, "radius", above=0) / unit
+    reach = chosen or float(nearest_distances(a, b)[0].median())
+    return torch.cat([(torch.cdist(rows, b) <= reach).double().mean(1) for rows in a.split(BLOCK)])
+
+
+def density(x: Array, samples: Array, dim: int = 16) -> Tensor:
+    """Log density of x by Gaussian kernels around samples (M, D), up to a constant of the set. float64 (N,)
+
+    On the `dim` largest principal components of the samples, each of variance 1, with Scott's width M^(-1 / (dim + 4)).
+    """
+    (a, b), _ = arrays.apart(*arrays.as_pair(x, samples, least=2, names=("x", "samples")))
+    rows, around = _whitened(a, b, arrays.count(dim, "dim"))
+    return _kernels(rows, around)
+
+
+def domias(x: Array, fake: Array, reference: Array, dim: int = 16) -> Tensor:
+    """log p_fake(x) - log p_reference(x), both by kernels (DOMIAS, van Breugel et al. 2023, equation 2). float64 (N,)
+
+    Both densities are taken on the principal components of the reference.
+    """
+    a, b = arrays.as_pair(x, reference, least=2, names=("x", "reference"))
+    _, c = arrays.as_pair(x, fake, least=2, names=("x", "fake"))
+    (a, c, b), _ = arrays.apart(a, c.to(a), b)
+    if len(c) != len(b):
+        few = min(len(b), len(c))  # with equal numbers the widths agree, and the ratio is of densities alone
+        b, c = b[:few], c[:few]
+    rows, around = _whitened(torch.cat([a, c]), b, arrays.count(dim, "dim"))
+    return _kernels(rows[: len(a)], rows[len(a) :]) - _kernels(rows[: len(a)], around)
+
+
+def _whitened(x: Tensor, around: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    mean = around.mean(0)
+    values, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(around.double().T)))
+    kept = values[-dim:] > 1e-9 * values[-1].clamp_min(1e-300)
+    if not bool(kept.any()):
+        raise GanvasError("All samples are the same: they have no density.")
+    basis = (vectors[:, -dim:] / values[-dim:].clamp_min(1e-300).sqrt())[:, kept]
+    return (x - mean).double() @ basis, (around - mean).double() @ basis
+
+
+def _kernels(x: Tensor, around: Tensor) -> Tensor:
+    width = len(around) ** (-1 / (x.shape[1] + 4))
+    parts = [
+        torch.logsumexp(torch.cdist(rows, around).square_().mul_(-0.5 / width**2), 1)
+        for rows in x.split(BLOCK)
+    ]
+    return torch.cat(parts) - math.log(len(around)) - x.shape[1] * math.log(width)

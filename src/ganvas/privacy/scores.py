@@ -1,0 +1,99 @@
+"""How well a score tells the data that a generator was trained on from data it never saw: with its error, and what it needs."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ganvas import arrays
+from ganvas.arrays import Array
+from ganvas.errors import GanvasError
+from ganvas.metrics.memorisation import mann_whitney_z
+
+RATES = (0.01, 0.001)
+"""False alarms at which an attack's hits are stated (Carlini et al. 2022): what an attacker would be sure of."""
+DRAWS = 500
+"""Bootstrap draws behind an interval."""
+LEVEL = 0.95
+"""Of all intervals."""
+
+
+class Estimate(NamedTuple):
+    """A figure with the bootstrap interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Attack(NamedTuple):
+    """What one score gives away of who was in the training data."""
+
+    auc: Estimate
+    """Chance that a member scores above a non-member, ties by half: 0.5 gives nothing away, 1 everything."""
+    hits: dict[float, Estimate | None]
+    """False-positive rate -> true-positive rate there; None where the non-members are fewer than 1 / rate."""
+    chance: float
+    """Of figures so high where members and non-members are alike: the smallest p-value of AUC and hits, times their number."""
+    members: int
+    non_members: int
+
+
+def attack(members: Array, non_members: Array, *, draws: int = DRAWS, seed: int = 0) -> Attack:
+    """Judge a membership score: numbers (n,) of members and (m,) of non-members, higher said to be a member.
+
+    Intervals are the 2.5 and 97.5 % quantiles of `draws` bootstrap draws of both sets. The p-value of the AUC is that of the
+    rank sum test; that of the hits is exact: members before the (k + 1)-th non-member in a random order follow the negative
+    hypergeometric distribution, k the false alarms allowed.
+    Raises `GanvasError` for fewer than two of either, and for NaN.
+    """
+    inside, outside = (
+        arrays.as_floats(arrays.as_tensor(values, name), name).double().cpu().numpy()
+        for values, name in ((members, "members"), (non_members, "non_members"))
+    )
+    for name, values in (("members", inside), ("non_members", outside)):
+        if values.ndim != 1 or len(values) < 2:
+            raise GanvasError(f"{name} has shape {values.shape}; expected scores (N,) of at least two.")
+    draws = arrays.count(draws, "draws", 20)
+    curve = _Curve(inside, outside)
+    rng = np.random.default_rng(arrays.seed(seed))
+    found, spread = curve.figures(np.ones(len(inside)), np.ones(len(outside))), []
+    for _ in range(draws):
+        weights = [np.bincount(rng.integers(n, size=n), minlength=n) for n in (len(inside), len(outside))]
+        spread.append(curve.figures(*weights))
+    low, high = np.quantile(np.asarray(spread), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    auc, *rates = (Estimate(float(v), float(a), float(b)) for v, a, b in zip(found, low, high, strict=True))
+    hits = {rate: each if len(outside) * rate >= 1 else None for rate, each in zip(RATES, rates, strict=True)}
+    return Attack(auc, hits, _chance(inside, outside), len(inside), len(outside))
+
+
+def _chance(inside: np.ndarray, outside: np.ndarray) -> float:
+    from scipy.stats import nhypergeom, norm  # slow to import
+
+    found = [float(norm.sf(mann_whitney_z(inside, outside)))]
+    ordered = np.sort(outside)[::-1]
+    for rate in RATES:
+        allowed = int(rate * len(outside) + 1e-9)
+        if allowed:
+            above = int((inside > ordered[allowed]).sum())
+            among = nhypergeom(len(inside) + len(outside), len(inside), allowed + 1)
+            found.append(float(among.sf(above - 1)))
+    return min(1.0, min(found) * len(found))
+
+
+class _Curve:
+    """The ROC curve of two sets of scores, for any weights of the scores: sorted once."""
+
+    def __init__(self, inside: np.ndarray, outside: np.ndarray) -> None:
+        values = np.unique(np.concatenate([inside, outside]))[::-1]
+        self.places = [len(values) - 1 - np.searchsorted(values[::-1], each) for each in (inside, outside)]
+        self.count = len(values)
+
+    def figures(self, inside: np.ndarray, outside: np.ndarray) -> list[float]:
+        """AUC, and the true-positive rates at `RATES`, for weights of the scores."""
+        true, false = (
+            np.cumsum(np.bincount(place, weights, self.count)) / weights.sum()
+            for place, weights in zip(self.places, (inside, outside), strict=True)
+        )
+        auc = float(np.trapezoid(np.r_[0, true], np.r_[0, false]))
+        reached = [np.searchsorted(false, rate + 1e-12, "right") - 1 for rate in RATES]
+        return [auc, *(float(true[at]) if at >= 0 else 0.0 for at in reached)]

@@ -1,0 +1,131 @@
+"""The audit end to end: a model that gives nothing away, one that gives out its data, samples from elsewhere."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas import io
+from ganvas.cli import main
+from ganvas.config import DataConfig
+from ganvas.data import load_dataset
+from ganvas.errors import GanvasError
+from ganvas.privacy import audit
+from ganvas.report import write_report
+from ganvas.runs import open_run
+from ganvas.training import Result
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[torch.Tensor, torch.Tensor]:
+    """Digits that were trained on, and others."""
+    seen, unseen = load_dataset(DataConfig("digits")).split(0.4)
+    return seen.take(torch.arange(len(seen)))[0], unseen.take(torch.arange(len(unseen)))[0]
+
+
+@pytest.fixture(scope="module")
+def files(parts: tuple[torch.Tensor, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audit")
+    for name, images in zip(("seen", "unseen"), parts, strict=True):
+        np.save(folder / f"{name}.npy", images.numpy())
+    return folder
+
+
+def test_a_generator_that_gives_out_its_data(parts: tuple[torch.Tensor, torch.Tensor], files: Path) -> None:
+    """Half of what was trained on comes back with a little noise: everything that sees samples must tell."""
+    seen, _ = parts
+    noise = torch.randint(-4, 5, seen[::2].shape, generator=torch.Generator().manual_seed(0))
+    copies = (seen[::2].int() + noise).clamp(0, 255).to(torch.uint8)
+    found = audit(copies, str(files / "seen.npy"), held_out=str(files / "unseen.npy"), n=500)
+    assert found.leaks
+    assert found.chance < 1e-3
+    assert {"distance", "calibrated"} <= set(found.telling)
+    # Half of the members are told for sure, of the others nothing: 0.5 x 1 + 0.5 x 0.5.
+    assert found.attacks["distance"].auc.value == pytest.approx(0.75, abs=0.06)
+    assert found.verdict()[0].startswith("Copies: ")
+    assert found.pairs[0].ratio < 0.3
+
+
+def test_others_of_the_same_kind_give_nothing_away(
+    parts: tuple[torch.Tensor, torch.Tensor], files: Path
+) -> None:
+    """Samples that nobody trained on: no alarm, and planted copies are noticed."""
+    _, unseen = parts
+    np.save(files / "rest.npy", unseen[::2].numpy())  # every second: they lie in the order of their writers
+    found = audit(unseen[1::2], str(files / "seen.npy"), held_out=str(files / "rest.npy"), n=1000)
+    assert not found.leaks, found.verdict()
+    assert found.verdict()[0].startswith("Nothing found")
+    assert [control.found for control in found.controls[1:]] == [
+        control.planted for control in found.controls[1:]
+    ]
+    assert found.controls[-1].chance < 1e-6
+
+
+def test_a_run_by_command(trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The critic and the search answer too; the report has a section; --fail-above says what it is for."""
+    run = shutil.copytree(trained.run.path, tmp_path / "run")
+    asked = ["audit", str(run), "--n", "200", "--reconstruct", "10", "--device", "cpu"]
+    assert main([*asked, "--json", "--quiet", "--fail-above", "0.1"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["attacks"]) == {
+        "distance", "monte-carlo", "density", "calibrated", "domias", "critic", "reconstruction",
+    }  # fmt: skip
+    assert found == io.read_json(run / "evaluation" / "audit.json")
+    assert (run / "evaluation" / "audit.png").read_bytes().startswith(b"\x89PNG")
+    page = (run / "report.html").read_text()
+    assert "What it gives away" in page
+    assert found["verdict"][0].split("'")[0][:40] in page
+    assert main([*asked, "--fail-above", "1.5"]) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ['{"verdict": ["<script>alert(1)</script>"], "attacks": {}}', "[1]", '{"verdict": 3}', "{"]
+)
+def test_an_audit_of_a_stranger(text: str, trained: Result, tmp_path: Path) -> None:
+    run = shutil.copytree(trained.run.path, tmp_path / "run")
+    (run / "evaluation").mkdir(exist_ok=True)
+    (run / "evaluation" / "audit.json").write_text(text)
+    page = write_report(open_run(run)).read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;" in page or "audit.json is damaged" in page
+
+
+def test_what_was_seen_must_be_known(
+    files: Path, parts: tuple[torch.Tensor, torch.Tensor], trained: Result
+) -> None:
+    samples = parts[1]
+    with pytest.raises(GanvasError, match="--data"):
+        audit(samples)
+    with pytest.raises(GanvasError, match="--held-out"):
+        audit(samples, str(files / "seen.npy"))
+    with pytest.raises(GanvasError, match="--held-out"):
+        audit(trained.run.path, str(files / "seen.npy"))
+    np.save(files / "few.npy", samples[:99].numpy())
+    with pytest.raises(GanvasError, match=r"needs 100 samples .* there are 99"):
+        audit(samples, str(files / "seen.npy"), held_out=str(files / "few.npy"))
+
+
+def test_against_another_generator(parts: tuple[torch.Tensor, torch.Tensor], files: Path) -> None:
+    """All unseen samples answer then, and the other generator's are the reference."""
+    seen, unseen = parts
+    found = audit(
+        seen[:300], str(files / "seen.npy"), held_out=str(files / "unseen.npy"), against=unseen[:300], n=300
+    )
+    assert found.attacks["calibrated"].non_members == len(unseen)
+    assert found.attacks["calibrated"].auc.value > 0.6
+
+
+def test_points(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    train, unseen = rng.normal(size=(500, 2)).astype("float32"), rng.normal(size=(200, 2)).astype("float32")
+    np.save(tmp_path / "train.npy", train)
+    np.save(tmp_path / "unseen.npy", unseen)
+    found = audit(train[:200], str(tmp_path / "train.npy"), held_out=str(tmp_path / "unseen.npy"))
+    assert found.leaks
+    assert found.pictures is None
+    assert isinstance(found._repr_html_(), str)
+    assert ganvas.audit is audit

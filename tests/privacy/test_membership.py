@@ -1,0 +1,51 @@
+"""Scores of membership: closed forms, and scipy's kernel densities as judges."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import gaussian_kde
+
+from ganvas.errors import GanvasError
+from ganvas.privacy import membership
+
+X = torch.tensor([[0.0, 0.0], [3.0, 4.0], [10.0, 0.0]])
+FAKE = torch.tensor([[0.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
+
+
+def test_closed_forms() -> None:
+    assert membership.distance(X, FAKE).tolist() == [0, -4, -7]
+    reference = torch.tensor([[3.0, 4.0], [10.0, 3.0]])
+    assert membership.calibrated(X, FAKE, reference).tolist() == [5, -4, -4]
+    assert membership.monte_carlo(X, FAKE, 1.0).tolist() == [pytest.approx(2 / 3), 0, 0]
+    # The median distance to the nearest fake is 4.
+    assert membership.monte_carlo(X, FAKE).tolist() == [1, pytest.approx(1 / 3), 0]
+
+
+def whiten(rows: np.ndarray, around: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(np.cov(around.T))
+    return (rows - around.mean(0)) @ vectors / np.sqrt(values)
+
+
+def test_densities_are_those_of_scipy() -> None:
+    """Up to a constant: scipy's kernels have the covariance of the samples, which is 1 on their principal components."""
+    rng = np.random.default_rng(0)
+    around, x = rng.normal(size=(200, 3)) * [1, 2, 3], rng.normal(size=(20, 3))
+    ours = membership.density(x, around).numpy()
+    theirs = gaussian_kde(whiten(around, around).T, "scott").logpdf(whiten(x, around).T)
+    assert np.ptp(ours - theirs) < 1e-6
+    fake = rng.normal(size=(300, 3)) + 0.5
+    ratio = membership.domias(x, fake, around).numpy()
+    few = fake[:200]
+    width = 200 ** (-1 / 7)
+    kernels = [
+        np.log(
+            np.exp(-0.5 * ((whiten(x, around)[:, None] - whiten(s, around)) ** 2).sum(2) / width**2).mean(1)
+        )
+        for s in (few, around)
+    ]
+    assert np.abs(ratio - (kernels[0] - kernels[1])).max() < 1e-6
+
+
+def test_samples_without_spread() -> None:
+    with pytest.raises(GanvasError, match="same"):
+        membership.density(X, torch.zeros(5, 2))

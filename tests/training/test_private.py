@@ -1,0 +1,208 @@
+"""Private training: the clipping, the noise, the account, and everything that would break the guarantee."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import ganvas
+from ganvas import io, losses
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.networks.dcgan import DcganCritic
+from ganvas.privacy import account
+from ganvas.training import Result, private
+from ganvas.training.method import DataSpec, build_method
+
+QUICK = {
+    "network.latent_dim": 8, "network.generator.channels": 4, "network.critic.channels": 4,
+    "training.monitor_kimg": 0, "training.log_kimg": 0.128, "training.snapshot_kimg": 0.256,
+}  # fmt: skip
+
+
+def train(tmp_path: Any, **changes: Any) -> Result:
+    settings = {**QUICK, **changes.pop("settings", {})}
+    usual: dict[str, Any] = {
+        "private": True, "kimg": 0.512, "batch": 64, "seed": 1, "device": "cpu", "quiet": True, "report": False,
+    }  # fmt: skip
+    return ganvas.train("digits", out=tmp_path, settings=settings, **{**usual, **changes})
+
+
+@pytest.mark.parametrize("loss", ["non-saturating", "hinge", "wasserstein", "least-squares"])
+@pytest.mark.parametrize("clip", [0.05, 1e9])
+def test_gradients_are_clipped_one_by_one(loss: str, clip: float) -> None:
+    """As a loop over samples gives them."""
+    torch.manual_seed(0)
+    critic = DcganCritic((1, 8, 8), num_classes=3, channels=4, minibatch_std=False, label_maps=True)
+    x, labels, real = torch.randn(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]), torch.arange(6) < 3
+    found, (_, logits) = private.clipped(critic, losses.losses.get(loss), x, labels, real, clip)
+    wanted = {name: torch.zeros_like(p) for name, p in critic.named_parameters()}
+    formula = {
+        "non-saturating": lambda logit, real: F.softplus(-logit if real else logit),
+        "hinge": lambda logit, real: F.relu(1 - logit if real else 1 + logit),
+        "wasserstein": lambda logit, real: -logit if real else logit,
+        "least-squares": lambda logit, real: 0.5 * (logit - float(real)) ** 2,
+    }[loss]
+    for i in range(6):
+        critic.zero_grad()
+        logit = critic(x[i : i + 1], labels[i : i + 1]).squeeze()
+        assert logits[i] == pytest.approx(float(logit.detach()), abs=1e-5)
+        formula(logit, bool(real[i])).backward()
+        length = sum(float(p.grad.square().sum()) for p in critic.parameters()) ** 0.5
+        for name, p in critic.named_parameters():
+            wanted[name] += p.grad * min(1.0, clip / max(length, 1e-12))
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-4, atol=1e-6)
+
+
+def method_of(sigma: float = 2.0, **settings: Any) -> private.PrivateGan:
+    config, _ = ganvas.training.plan(
+        "digits", private=True, batch=64, device="cpu", precision="fp32",
+        settings={**QUICK, "method.options": {"noise": sigma, "clip": 0.5}, **settings},
+    )  # fmt: skip
+    made = build_method(config, DataSpec((1, 8, 8), 0, 1617), torch.device("cpu"))
+    assert isinstance(made, private.PrivateGan)
+    return made
+
+
+def test_the_noise_has_its_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without samples the critic's gradient is noise of sigma x clip / batch, laid out like the weight it belongs to."""
+    made = method_of()
+    seen: list[torch.Tensor] = []
+
+    def look() -> None:
+        for p in made.critic.parameters():
+            assert p.grad.stride() == p.stride()
+            seen.append(p.grad.flatten().clone())
+
+    monkeypatch.setattr(made.optimizer_critic, "step", look)
+    nothing = torch.empty(0, 1, 8, 8)
+    monkeypatch.setattr(private, "clipped", lambda critic, *_: (
+        {name: torch.zeros_like(p) for name, p in critic.named_parameters()}, (torch.zeros(64), torch.zeros(64))
+    ))  # fmt: skip
+    for _ in range(100):
+        made._private_step(nothing, None, torch.zeros(64, 1, 8, 8), None)
+    noise = torch.cat(seen)
+    assert len(noise) > 5_000
+    assert float(noise.std()) == pytest.approx(2.0 * 0.5 / 64, rel=0.03)
+    assert abs(float(noise.mean())) < 4 * float(noise.std()) / len(noise) ** 0.5
+    assert not torch.equal(seen[0], seen[len(seen) // 2])
+
+
+def test_every_sample_has_the_same_chance() -> None:
+    """Batches differ in size, as the account of sampled steps wants it: mean N q, variance N q (1 - q)."""
+    positions = method_of().positions(1617)
+    drawn = [next(positions) for _ in range(400)]
+    counts = torch.tensor([float(len(each)) for each in drawn])
+    assert float(counts.mean()) == pytest.approx(64, abs=4 * (64 * 0.96 / 400) ** 0.5)
+    assert float(counts.var()) == pytest.approx(64 * (1 - 64 / 1617), rel=0.3)
+    assert all(len(each.unique()) == len(each) for each in drawn)
+    assert len(torch.cat(drawn).unique()) == 1617
+
+
+def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(tmp_path, epsilon=3.0, conditional=True).run
+    last = run.stats()[-1]
+    rate, noise = 64 / 1617, account.noise_for(3.0, 64 / 1617, 8, 1e-5)
+    assert last["epsilon"] == pytest.approx(account.epsilon(noise, rate, 8, 1e-5), abs=1e-4)
+    assert 2.9 < last["epsilon"] <= 3.0
+    header = io.read_header(run.snapshots[-1] / "generator.safetensors")
+    assert header["privacy"] == {"epsilon": pytest.approx(last["epsilon"], abs=1e-4), "delta": 1e-5}
+    tensors = io.load_tensors(run.snapshots[-1] / "critic.safetensors")[0]
+    assert not any("random" in name or "account" in name for name in tensors), "the secret stays in the state"
+    assert ganvas.load(run.path, device="cpu").sample(4, labels=[1]).shape == (4, 1, 8, 8)
+
+
+def test_it_ends_where_the_guarantee_does(tmp_path: Any) -> None:
+    result = train(
+        tmp_path, kimg=100.0, epsilon=2.0, settings={"method.options": {"noise": 3.0, "epsilon": 2.0}}
+    )
+    steps = account.steps_within(2.0, 3.0, 64 / 1617, 1e-5)
+    assert result.kimg == pytest.approx(steps * 0.064)
+    assert result.run.stats()[-1]["epsilon"] <= 2.0
+
+
+def test_a_resumed_run_keeps_the_account(tmp_path: Any) -> None:
+    """Half of the steps are half of the steps, whoever makes them; and the noise goes on where it was."""
+    options = {"noise": 3.0, "epsilon": 50.0}
+    whole = train(tmp_path / "a", settings={"method.options": options})
+    half = train(tmp_path / "b", kimg=0.256, settings={"method.options": options})
+    spent = half.run.stats()[-1]["epsilon"]
+    assert 0 < spent < whole.run.stats()[-1]["epsilon"]
+    ganvas.train(resume=half.run.path, kimg=0.512, device="cpu", quiet=True, report=False)
+    assert half.run.stats()[-1]["epsilon"] == whole.run.stats()[-1]["epsilon"]
+    state = io.load_tensors(half.run.state_path)[0]
+    assert int(state["account.steps"]) == 8
+    weights = [io.load_tensors(each.run.snapshots[-1] / "critic.safetensors")[0] for each in (whole, half)]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0]), (
+        "seeds do not give the noise away"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"penalty": ("r1",)}, "penalty r1"),
+        ({"penalty": ("wgan-gp",)}, "penalty wgan-gp"),
+        ({"augment": ("ada",)}, "augmentation"),
+        ({"augment": ("apa",)}, "augmentation"),
+        ({"term": ("feature-matching",)}, "real samples"),
+        ({"loss": "relativistic"}, "compares real samples with fakes"),
+        ({"balance": True, "conditional": True}, "--balance"),
+        ({"eval_kimg": 0.256}, "--eval-kimg"),
+        ({"on_collapse": "rollback"}, "--on-collapse"),
+        ({"settings": {"network.pack": 2}}, "network.pack"),
+        ({"settings": {"network.critic.minibatch_std": True}}, "minibatch std"),
+        ({"settings": {"network.critic.spectral_norm": True}}, "spectral norm"),
+        ({"settings": {"objective.critic_steps": 2}}, "critic_steps"),
+        ({"settings": {"objective.instance_noise": 0.1}}, "instance_noise"),
+        ({"settings": {"training.duality_steps": 5}}, "duality_steps"),
+        ({"settings": {"data.select": 0.5}}, "data.select"),
+        ({"settings": {"method.options": {"sigma": 1.0}}}, "no option 'sigma'"),
+        ({"delta": 0.01}, "delta"),
+        ({"epsilon": 0.0}, "epsilon"),
+        ({"preset": "small"}, "Private training cannot have"),
+        ({"preset": "vae"}, "--private is for games"),
+        ({"settings": {"method.options": {"noise": 0.2, "epsilon": 0.1}}}, "One step with noise"),
+    ],
+)  # fmt: skip
+def test_what_breaks_the_guarantee_is_refused(changes: dict[str, Any], words: str, tmp_path: Any) -> None:
+    with pytest.raises(GanvasError) as caught:
+        train(tmp_path / "runs", **changes)
+    assert words in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_epsilon_belongs_to_private_training(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "digits", "--epsilon", "1", "--kimg", "0.1", "--out", str(tmp_path)]) == 2
+    assert "Add --private" in capsys.readouterr().err
+    assert main(["train", "digits", "--private", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["method"]["name"] == "private"
+
+
+def test_a_critic_that_compares_samples_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is made of: its verdict on a sample changes with those beside it."""
+
+    class Comparing(DcganCritic):
+        def score(self, features: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+            return super().score(features - features.mean(0), labels)
+
+    normed = DcganCritic((1, 16, 16), channels=4, minibatch_std=False, norm="batch")
+    with pytest.raises(GanvasError, match="batch norm"):
+        private.check_alone(normed, DataSpec((1, 16, 16)))
+    critic = Comparing((1, 8, 8), channels=4, minibatch_std=False)
+    with pytest.raises(GanvasError, match="changes with those beside it"):
+        private.check_alone(critic, DataSpec((1, 8, 8)))
+
+
+def test_without_opacus_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for name in [each for each in sys.modules if each.split(".")[0] == "opacus"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    account._of_one_step.cache_clear()
+    with pytest.raises(GanvasError, match="pip install"):
+        account.epsilon(1.0, 0.1, 1, 1e-5)
