@@ -2,6 +2,7 @@
 
 from ganvas.networks import (
     biggan,
+    coded,
     dcgan,
     lightweight,
     lucidrains,

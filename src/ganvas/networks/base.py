@@ -293,6 +293,8 @@ class Family:
 
 
 families: Registry[Family] = Registry("network")
+wrappers: list[Callable[[GeneratorBase, NetworkConfig], GeneratorBase]] = []
+"""What stands around the generator of a config with `codes`: `networks.coded`, which builds generators itself, puts it here."""
 
 
 def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed: int = 0) -> GeneratorBase:
@@ -311,10 +313,8 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
             made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
     if sizes:
         made.prior = " ".join([CATEGORICAL, *map(str, sizes)])
-    if config.codes:
-        from ganvas.networks.coded import coded  # which builds a generator itself
-
-        return coded(made, config)
+    for wrap in wrappers if config.codes else ():
+        made = wrap(made, config)
     return made
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganvas.config import NetworkConfig, from_dict
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, GeneratorBase, build_generator, families
+from ganvas.networks.base import CriticBase, GeneratorBase, build_generator, families, wrappers
 from ganvas.registry import did_you_mean
 
 KEYS = ("components", "book", "dim", "network")
@@ -286,6 +286,9 @@ def coded(decoder: GeneratorBase, config: NetworkConfig) -> GeneratorBase:
             f"network.codes.dim is {codes.get('dim', 4)}: the {config.latent_dim} numbers of a code are not whole groups."
         )
     return Coded(decoder, codes)
+
+
+wrappers.append(coded)
 
 
 def bare(generator: GeneratorBase) -> GeneratorBase:
