@@ -165,6 +165,9 @@ def test_a_resumed_run_keeps_the_account(tmp_path: Any) -> None:
         ({"epsilon": 0.0}, "epsilon"),
         ({"preset": "small"}, "Private training cannot have"),
         ({"preset": "vae"}, "--private is for games"),
+        ({"network": "sngan-like", "preset": "small"}, "sngan-like"),
+        ({"network": "resnet", "settings": {"training.monitor_kimg": 0}}, "Private training cannot have"),
+        ({"network": "style", "settings": {"training.monitor_kimg": 0}}, "minibatch std"),
         ({"settings": {"method.options": {"noise": 0.2, "epsilon": 0.1}}}, "One step with noise"),
     ],
 )  # fmt: skip
