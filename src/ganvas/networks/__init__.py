@@ -41,6 +41,7 @@ __all__ = [
     "build_critic",
     "build_generator",
     "categories_of",
+    "coded",
     "dcgan",
     "families",
     "from_uint8",
