@@ -48,7 +48,9 @@ def scaled(options: Any, factor: float) -> dict[str, Any]:
     return {k: wider(v) if k in WIDTHS else v for k, v in options.items()}
 
 
-@pytest.mark.parametrize("preset", [name for name in presets if name not in ("latent", "private")])  # in their own
+@pytest.mark.parametrize(
+    "preset", [name for name in presets if name not in ("latent", "private")]
+)  # in their own
 def test_every_preset_with_every_network_size_and_gamma(preset: str, pictures: str) -> None:
     points = preset == "toy"
     own = presets.get(preset)
