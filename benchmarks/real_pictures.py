@@ -227,7 +227,7 @@ def tutorial(
     """The DCGAN of the PyTorch tutorial: z of 100, 64 maps, batch norm, cross-entropy, Adam 2e-4 and beta1 0.5, batch 128."""
     torch.manual_seed(seed)
     channels, side = data.shape[0], data.shape[-1]
-    widths = [64 << i for i in range(side.bit_length() - 4)][::-1]
+    widths = [64 << i for i in range(side.bit_length() - 3)][::-1]
     up: list[nn.Module] = [nn.ConvTranspose2d(100, widths[0], 4, 1, 0, bias=False)]
     for inputs, outputs in zip(widths, [*widths[1:], None], strict=True):
         up += [nn.BatchNorm2d(inputs), nn.ReLU(True)]

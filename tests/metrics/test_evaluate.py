@@ -250,12 +250,14 @@ def test_the_expected_bias_is_close_to_the_bias() -> None:
             "Type --metrics frechet, with --extractor inception-2015",
         ),
         (torch.zeros(50, 1, 8, 8, dtype=torch.uint8), "digits", "frechett", "Did you mean 'frechet'"),
+        (torch.zeros(50, 1, 32, 32, dtype=torch.uint8), "digits", "pyramid", "Add --resolution 8"),
         (torch.zeros(50, 1, 8, 8, dtype=torch.uint8), "digts", "all", "Did you mean 'digits'"),
     ],
 )
 def test_bad_input(fake: object, real: str | None, asked: str, message: str) -> None:
+    asked, extractor = ("frechet", asked) if asked == "pyramid" else (asked, "auto")
     with pytest.raises(GanvasError, match=message):
-        evaluate(fake, real, asked, device="cpu")  # type: ignore[arg-type]
+        evaluate(fake, real, asked, extractor=extractor, device="cpu")  # type: ignore[arg-type]
 
 
 def test_light_evaluation_without_an_extractor_leaves_no_folder(

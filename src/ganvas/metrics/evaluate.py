@@ -160,6 +160,11 @@ def evaluate(
     real_features = embed_dataset(
         reference, chosen, batch=batch, advance=_teller(tell, "reference", len(reference))
     )
+    if fakes.features.shape[1:] != real_features.features.shape[1:]:
+        raise GanvasError(
+            f"The extractor {chosen.id} takes pictures as they are, and the samples have another size than {dataset.name}. "
+            f"Add --resolution {dataset.shape[-1]} --resize stretch, or take another extractor."
+        )
     held = None
     if len(held_out) > 1:
         held = embed_dataset(held_out, chosen, batch=batch, advance=_teller(tell, "held out", len(held_out)))
