@@ -28,6 +28,7 @@ def direction(model: ganvas.Model) -> Direction:
 
 
 FIRST: dict[str, Callable[[Any], object]] = {
+    "audit": lambda wrong: ganvas.audit(wrong, "digits"),
     "load": ganvas.load,
     "load_dataset": ganvas.load_dataset,
     "open_run": ganvas.open_run,

@@ -174,7 +174,7 @@ def optional_of(model: Model) -> list[str]:
     network = model.generator
     found = ["psi"] if isinstance(network, StyleBased) else []
     found += ["noise"] if getattr(network, "fixed_noise", []) else []
-    found += ["other"] if network.embed is not None and network.num_classes > 1 else []
+    found += ["other"] if getattr(network, "embed", None) is not None and network.num_classes > 1 else []
     found += ["truncation"] if isinstance(network, BigGenerator) and network.rows else []
     return found + (["transform"] if isinstance(network, StyleGAN3Generator) else [])
 

@@ -55,15 +55,15 @@ class Account(nn.Module):
         self.generator = torch.Generator(device).manual_seed(seed)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("random", self.generator.get_state())
-        self.register_buffer("ahead", torch.full((), 0.5, dtype=torch.float64))
+        self.register_buffer("ahead", torch.ones((), dtype=torch.float64))
         self.register_buffer("waited", torch.zeros((), dtype=torch.int64))
 
     def keep(self) -> None:
-        """Before the state is written."""
+        """After numbers were drawn: a state that is written then goes on with others."""
         self.random.copy_(self.generator.get_state())
 
     def take_up(self) -> None:
-        """After the state was read."""
+        """Before numbers are drawn."""
         self.generator.set_state(self.random.cpu())
 
 
@@ -111,10 +111,10 @@ class PrivateGan(GanMethod):
 
     def positions(self, size: int) -> Iterator[Tensor]:
         """Each sample is in a step with the same chance, whatever the others are: what the accountant counts on (Poisson)."""
-        if self.account.steps:
-            self.account.take_up()
         while True:
+            self.account.take_up()
             chance = torch.rand(size, generator=self.account.generator, device=self.engine.device)
+            self.account.keep()
             yield (chance < self.rate).nonzero()[:, 0].cpu()[dist.rank() :: dist.world_size()]
 
     @property
@@ -143,6 +143,7 @@ class PrivateGan(GanMethod):
     def play(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
         """One step of the critic; one of the generator where the critic is ahead, or has taken many without."""
         ((samples, labels),) = batches
+        self.account.take_up()
         real, labels = self._real((samples, labels))
         fake_labels = self._some_labels()
         with torch.no_grad():
