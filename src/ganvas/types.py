@@ -17,6 +17,19 @@ def silent(what: str, done: int, total: int) -> None:
     """A `Progress` that nobody hears."""
 
 
+def counting(tell: Progress, what: str, total: int) -> Callable[[int], None]:
+    """Tells `tell` how much is done whenever it hears how much more is; begins with nothing."""
+    done = 0
+    tell(what, done, total)
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(what, done, total)
+
+    return advance
+
+
 @runtime_checkable
 class Generator(Protocol):
     """Draws samples from latents. Every network in `ganvas.networks` has these."""

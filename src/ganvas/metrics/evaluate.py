@@ -28,7 +28,7 @@ from ganvas.metrics.rows import Row, cells
 from ganvas.model import SHOWN, Model, is_packaged, load
 from ganvas.model_data import load_data_of
 from ganvas.notebook import shown
-from ganvas.types import Progress
+from ganvas.types import Progress, counting
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
 Reals = Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -155,10 +155,10 @@ def evaluate(
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
     kept: list[Tensor] = []
-    fakes = embed(chosen, _keep(stream, kept, count), _teller(tell, "samples", count), sharded=True)
+    fakes = embed(chosen, _keep(stream, kept, count), counting(tell, "samples", count), sharded=True)
     kept = list(dist.collect(kept, everywhere=False))
     real_features = embed_dataset(
-        reference, chosen, batch=batch, advance=_teller(tell, "reference", len(reference))
+        reference, chosen, batch=batch, advance=counting(tell, "reference", len(reference))
     )
     if fakes.features.shape[1:] != real_features.features.shape[1:]:
         raise GanvasError(
@@ -167,7 +167,7 @@ def evaluate(
         )
     held = None
     if len(held_out) > 1:
-        held = embed_dataset(held_out, chosen, batch=batch, advance=_teller(tell, "held out", len(held_out)))
+        held = embed_dataset(held_out, chosen, batch=batch, advance=counting(tell, "held out", len(held_out)))
 
     inputs = Inputs(
         fakes,
@@ -387,18 +387,6 @@ def _keep(stream: Iterator[Tensor], kept: list[Tensor], count: int) -> Iterator[
         yield batch
 
 
-def _teller(tell: Progress, what: str, total: int) -> Callable[[int], None]:
-    done = 0
-    tell(what, done, total)
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        tell(what, done, total)
-
-    return advance
-
-
 def _known_modes(dataset: Dataset) -> tuple[Tensor, float] | None:
     exact = dataset.log_density
     return (exact.centres, exact.sigma) if isinstance(exact, toy.Mixture) else None
@@ -430,6 +418,6 @@ def embed_reference(
     tell = progress or (lambda what, done, total: None)
     sizes = []
     for what, part in zip(("reference", "held out"), dataset.split(DataConfig().holdout), strict=True):
-        embed_dataset(part, extractor, batch=batch, advance=_teller(tell, what, len(part)))
+        embed_dataset(part, extractor, batch=batch, advance=counting(tell, what, len(part)))
         sizes.append(len(part))
     return sizes[0], sizes[1]

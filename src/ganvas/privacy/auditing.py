@@ -29,7 +29,7 @@ from ganvas.pictures import sheet
 from ganvas.privacy import membership
 from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
 from ganvas.privacy.scores import Attack, attack
-from ganvas.types import Progress, silent
+from ganvas.types import Progress, counting, silent
 
 SIDE = 32
 """Pixels that pictures are compared at, at most: copies show there, and more cost more."""
@@ -245,7 +245,7 @@ def audit(
     arrays.count(reconstruct, "reconstruct", 0)
     arrays.seed(seed)
     model, given, source = open_fakes(fake, device, critic=True)
-    train, unseen, warnings = _real(model, data, held_out)
+    train, unseen = _real(model, data, held_out)
     if len(unseen) < 2 * LEAST:
         raise GanvasError(
             f"An audit needs {2 * LEAST} samples that the generator has not seen; of {unseen.name} there are {len(unseen)}. "
@@ -269,6 +269,7 @@ def audit(
     tell("copies", 0, 1)
     near = distances.nearest(f)
     found = distances.copies(near)
+    closest = found.p.argsort(stable=True)[:SHOWN]
     tell("copies", 1, 1)
     attacks = _black_box(x[inside], z[outside], f, reference, seed, tell)
     searched, drawn = min(reconstruct, len(inside), len(outside)), None
@@ -279,7 +280,7 @@ def audit(
             few, rest = (
                 places[torch.linspace(0, len(places) - 1, searched).long()] for places in (inside, outside)
             )
-            asked = few, rest, found.p.argsort(stable=True)[:SHOWN]
+            asked = few, rest, closest
             attacks["reconstruction"], drawn = _by_search(model, train, unseen, asked, seed, tell)
     controls = []
     for done, rate in enumerate(PLANTED):
@@ -290,26 +291,24 @@ def audit(
     if min(len(f), len(z)) >= 60:
         score, error = copying_test(f, x, z, seed=seed)
         copying = score, error
-    if twins := int((distances.held_room < 1.01 * distances.held_room.min()).sum()) - 1:
-        warnings += (
-            (f"{counted(twins, 'held-out sample')} nearly repeat others: such data have twins, and so may samples.",)
-            if twins > 0.01 * len(z) else ()
-        )  # fmt: skip
+    warnings = []
+    twins = int((distances.held_room < 1.01 * distances.held_room.min()).sum()) - 1
+    if twins > 0.01 * len(z):
+        words = counted(twins, "held-out sample")
+        warnings.append(f"{words} nearly repeat others: such data have twins, and so may samples.")
     pairs = tuple(
         Pair(int(place), int(found.nearest[place]), float(found.p[place]), float(found.ratio[place]))
-        for place in found.p.argsort(stable=True)[:SHOWN]
+        for place in closest
     )
     return Audit(
         source, train.name, len(samples), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), drawn,
         1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x), tuple(controls), pairs,
-        tuple(warnings), _pictures(found, train, unseen, samples),
+        tuple(warnings), _pictures(found, closest, train, unseen, samples),
     )  # fmt: skip
 
 
-def _real(
-    model: Model | None, data: str | None, held_out: str | None
-) -> tuple[Dataset, Dataset, tuple[str, ...]]:
-    """What was seen and what was not, and what is in doubt about that."""
+def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[Dataset, Dataset]:
+    """What was seen and what was not."""
     if model is None and data is None:
         raise GanvasError("Samples of unknown origin need what they were made from: --data TRAINING_IMAGES.")
     known = None if model is None else model.info.data
@@ -323,15 +322,13 @@ def _real(
         resize = config.resize if model is None else model.info.resize
         other = load_dataset(DataConfig(held_out, resize=resize), dataset.shape)
         seen = dataset.split(config.holdout, config.fold)[0] if own else dataset
-        return seen, other, ()
+        return seen, other
     if not own:
         raise GanvasError(
             f"It is not known which part of {dataset.name} was trained on. Give samples that the generator has not seen, "
             "of the same kind, with --held-out."
         )
-    seen, unseen = dataset.split(config.holdout, config.fold)
-    doubt = () if config.holdout else ("The model was trained on all of its data: nothing was held out.",)
-    return seen, unseen, doubt
+    return dataset.split(config.holdout, config.fold)
 
 
 def _samples(model: Model | None, given: Dataset | None, n: int, seed: int) -> Tensor:
@@ -361,15 +358,8 @@ class _View:
         return torch.from_numpy(embed(self.extractor, parts).features)
 
     def of(self, dataset: Dataset, tell: Progress, what: str) -> Tensor:
-        done = 0
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            tell(what, done, len(dataset))
-
         parts = (self._small(each) for each in batches(dataset, 256))
-        return torch.from_numpy(embed(self.extractor, parts, advance).features)
+        return torch.from_numpy(embed(self.extractor, parts, counting(tell, what, len(dataset))).features)
 
 
 def _black_box(
@@ -456,10 +446,12 @@ def _control(
     return Control(rate, len(places), found, test.chance, noticed)
 
 
-def _pictures(found: Copies, train: Dataset, unseen: Dataset, samples: Tensor) -> Tensor | None:
+def _pictures(
+    found: Copies, first: Tensor, train: Dataset, unseen: Dataset, samples: Tensor
+) -> Tensor | None:
     if not train.is_images or samples.shape[1:] != torch.Size(train.shape):
         return None
-    first, second = found.p.argsort(stable=True)[:SHOWN], found.held_ratio.argsort()[:SHOWN]
+    second = found.held_ratio.argsort()[:SHOWN]
     rows = [
         train.take(first)[0], samples[found.nearest[first]],
         unseen.take(second)[0], samples[found.held_nearest[second]],
