@@ -115,6 +115,15 @@ def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureF
     assert ganvas.load(run.path, device="cpu").sample(4, labels=[1]).shape == (4, 1, 8, 8)
 
 
+def test_averages_of_other_lengths_move_too() -> None:
+    made = method_of(**{"training.ema_also_kimg": [0.01]})
+    ((_, average),) = made.averages.values()
+    before = [p.clone() for p in average.parameters()]
+    made.prepare(0.0)
+    made._move(3)
+    assert any(not torch.equal(old, new) for old, new in zip(before, average.parameters(), strict=True))
+
+
 def test_it_ends_where_the_guarantee_does(tmp_path: Any) -> None:
     result = train(
         tmp_path, kimg=100.0, epsilon=2.0, settings={"method.options": {"noise": 3.0, "epsilon": 2.0}}

@@ -171,16 +171,8 @@ class GanMethod(Method):
             engine.set_knob(f"penalty {i}", cosine(penalty.weight, penalty.weight_end, progress))
             for i, (_, penalty) in enumerate(self.penalties)
         ]
-        kimg = cosine(t.ema_kimg, t.ema_end_kimg, progress)
-        half_life = ema.half_life_images(kimg, t.ema_rampup, engine.images)
-        images = t.batch * self.batches_per_step
-        self.ema_weight = engine.set_knob("ema", ema.weight(images, half_life))
-        self.ema_weights = {
-            name: engine.set_knob(
-                name, ema.weight(images, ema.half_life_images(kimg, t.ema_rampup, engine.images))
-            )
-            for name, (kimg, _) in self.averages.items()
-        }
+        self.ema_kimg = cosine(t.ema_kimg, t.ema_end_kimg, progress)
+        self._set_averaging(t.batch * self.batches_per_step)
 
     @property
     def images_before(self) -> int:
@@ -210,10 +202,7 @@ class GanMethod(Method):
         # The fakes of the last critic step serve the generator too: one forward pass less in every step.
         figures = self._critic_step(drawn)
         loss_generator = self._generator_step(drawn)
-        statistics = self.config.training.ema_statistics
-        ema.update(self.average, self.generator, self.ema_weight, statistics=statistics)
-        for name, (_, average) in self.averages.items():
-            ema.update(average, self.generator, self.ema_weights[name], statistics=statistics)
+        self._average()
         return {"loss_generator": loss_generator, **figures}
 
     def exports(self) -> Mapping[str, nn.Module]:
@@ -239,11 +228,33 @@ class GanMethod(Method):
         z, fake = self._fake(labels)
         return StepBatch(real, fake, z, labels)
 
+    def _set_averaging(self, images: int) -> None:
+        """How far all averages move with the next step of the generator, which `images` led to."""
+        engine, rampup = self.engine, self.config.training.ema_rampup
+
+        def weight(kimg: float) -> float:
+            return ema.weight(images, ema.half_life_images(kimg, rampup, engine.images))
+
+        self.ema_weight = engine.set_knob("ema", weight(self.ema_kimg))
+        self.ema_weights = {
+            name: engine.set_knob(name, weight(kimg)) for name, (kimg, _) in self.averages.items()
+        }
+
+    def _average(self) -> None:
+        """Move all averages towards the generator."""
+        statistics = self.config.training.ema_statistics
+        ema.update(self.average, self.generator, self.ema_weight, statistics=statistics)
+        for name, (_, average) in self.averages.items():
+            ema.update(average, self.generator, self.ema_weights[name], statistics=statistics)
+
+    def _chances(self, samples: Tensor) -> Tensor:
+        """A number in [0, 1) for each sample (B, 1, 1, 1), by which it is mirrored."""
+        return self.engine.uniform(1, 1, 1)
+
     def _real(self, batch: Batch) -> Batch:
         samples, labels = batch
         if self.spec.kind == "images" and self.config.data.mirror:
-            flip = self.engine.uniform(1, 1, 1) < 0.5
-            samples = torch.where(flip, samples.flip(3), samples)
+            samples = torch.where(self._chances(samples) < 0.5, samples.flip(3), samples)
         known = labels if self.generator.num_classes else None
         return self.floats(samples, self.generator.value_range), known
 

@@ -21,7 +21,6 @@ from ganvas.losses import AdversarialLoss
 from ganvas.networks.layers import BatchNorm, MinibatchStd
 from ganvas.privacy import account
 from ganvas.registry import did_you_mean
-from ganvas.training import ema
 from ganvas.training.engine import Engine
 from ganvas.training.gan import GanMethod
 from ganvas.training.method import DataSpec, methods
@@ -172,10 +171,8 @@ class PrivateGan(GanMethod):
         self.engine.update(self.optimizer_generator, loss)
         self.critic.requires_grad_(True)
         self._last_loss = loss.detach()
-        t = self.config.training
-        half_life = ema.half_life_images(t.ema_kimg, t.ema_rampup, self.engine.images)
-        share = ema.weight(t.batch * waited, half_life)
-        ema.update(self.average, self.generator, share, statistics=t.ema_statistics)
+        self._set_averaging(self.config.training.batch * waited)
+        self._average()
 
     def _private_step(
         self, real: Tensor, labels: Tensor | None, fake: Tensor, fake_labels: Tensor | None
@@ -221,18 +218,9 @@ class PrivateGan(GanMethod):
             "fake_logits_of_each": logits[len(real) :],
         }
 
-    def _real(self, batch: Batch) -> Batch:
-        """As in any game, but that mirroring is drawn from what nobody knows: how many there are is a secret, too."""
-        samples, labels = batch
-        if self.spec.kind == "images" and self.config.data.mirror:
-            flip = (
-                torch.rand(len(samples), 1, 1, 1, generator=self.account.generator, device=samples.device)
-                < 0.5
-            )
-            samples = torch.where(flip, samples.flip(3), samples)
-        return self.floats(
-            samples, self.generator.value_range
-        ), labels if self.generator.num_classes else None
+    def _chances(self, samples: Tensor) -> Tensor:
+        """Drawn from what nobody knows: how many there are is a secret, too."""
+        return torch.rand(len(samples), 1, 1, 1, generator=self.account.generator, device=samples.device)
 
     def _some_labels(self) -> Tensor | None:
         """Classes of fakes, each as often: the shares of the data are nobody's business."""
