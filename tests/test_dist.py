@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,27 +16,23 @@ from torch.distributed import TCPStore
 from ganvas import dist, io
 from ganvas.networks import build_critic, build_generator
 from ganvas.runs import Run, open_run
+from tests.forked import Process
 
 WORKER = Path(__file__).with_name("dist_worker.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def two_processes(script: Path, *arguments: str) -> list[str]:
-    """What two processes say on stderr, started as torchrun does it, but without its own, which would import torch too."""
+def two_processes(script: Path, *arguments: str, **given: Any) -> list[tuple[str, str]]:
+    """What two processes say on stdout and on stderr, started as torchrun does it; `given`: `env` and `cwd`."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     environment = {
-        **os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
+        **given.pop("env", os.environ), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
     }  # fmt: skip
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(script), *arguments], stderr=subprocess.PIPE, text=True,
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
+    ranks = [{**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    started = [Process(str(script), *arguments, env=each, **given) for each in ranks]
     try:
-        said = [process.communicate(timeout=300)[1] for process in started]
+        said = [process.communicate(timeout=300) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -47,13 +44,14 @@ def two_processes(script: Path, *arguments: str) -> list[str]:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """The same run by one process and by two."""
     out = tmp_path_factory.mktemp("pair")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for command, name in (([*TORCHRUN, str(WORKER)], "two"), ([sys.executable, str(WORKER)], "one")):
-        done = subprocess.run(
-            [*command, str(out / name)], stderr=subprocess.PIPE, text=True, env=environment, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        (out / f"said by {name}").write_text(done.stderr)
+    launched = subprocess.run(
+        [*TORCHRUN, str(WORKER), str(out / "two")], stderr=subprocess.PIPE, text=True, timeout=300
+    )
+    assert launched.returncode == 0, launched.stderr
+    (out / "said by two").write_text(launched.stderr)
+    alone = Process(str(WORKER), str(out / "one"))
+    said = alone.communicate(timeout=300)
+    assert alone.returncode == 0, said
     one, two = (open_run(next((out / name).iterdir())) for name in ("one", "two"))
     return one, two
 

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ import torch
 from ganvas import io
 from ganvas.training import Result
 from tests.conftest import once
-from tests.test_dist import TORCHRUN
+from tests.forked import Process
+from tests.test_dist import two_processes
 
 WORKER = Path(__file__).with_name("shared_work_worker.py")
 METRICS = (
@@ -48,14 +47,15 @@ def done(common: Path, trained: Result) -> dict[str, Path]:
             commands = [
                 [word.replace("RUN", "run") for word in [*command, "--device", "cpu"]] for command in COMMANDS
             ]
-            launcher = [sys.executable] if name == "one" else TORCHRUN
-            finished = subprocess.run(
-                [*launcher, str(WORKER), json.dumps(commands)],
-                cwd=own, capture_output=True, text=True, timeout=300,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "GANVAS_CACHE": "cache"},
-            )  # fmt: skip
-            assert finished.returncode == 0, finished.stderr
-            (own / "said.txt").write_text(finished.stdout)
+            words, given = json.dumps(commands), {"cwd": own, "env": {**os.environ, "GANVAS_CACHE": "cache"}}
+            if name == "two":
+                (said, _), (silence, _) = two_processes(WORKER, words, **given)
+                assert silence == "", "rank 0 alone prints"
+            else:
+                alone = Process(str(WORKER), words, **given)
+                said, wrong = alone.communicate(timeout=300)
+                assert alone.returncode == 0, wrong
+            (own / "said.txt").write_text(said)
 
     folder = once(common / "shared-work", make)
     return {name: folder / name for name in ("one", "two")}

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,18 @@ NARROWEST = 500
 CHART = "getElement(Number(document.querySelector('.g-map').id.slice(1))).chart"
 
 
+def python(*words: str, env: Mapping[str, str]) -> "subprocess.Popen[str]":
+    """`python words...`, whose errors are among what it says."""
+    return subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+    )
+
+
 @contextmanager
-def server(*arguments: str, cache: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def server(*arguments: str, cache: Path, start: Callable[..., Any] = python) -> Iterator[tuple[str, Any]]:
     """`ganvas explore` in a process of its own: its address and the process."""
     environment = {**os.environ, "GANVAS_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ganvas", "explore", *arguments, "--no-browser"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
-    )  # fmt: skip
+    process = start("-m", "ganvas", "explore", *arguments, "--no-browser", env=environment)
     try:
         assert process.stdout is not None
         said = ""

@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from ganvas.training import plan
 from ganvas.training.aae import AutoencoderMethod
 from ganvas.training.engine import Engine
 from ganvas.training.method import DataSpec, build_method, evaluating
+from tests.forked import Process
 
 TINY = {
     "network.latent_dim": 4, "network.generator.channels": 8, "network.critic.channels": 8, "training.precision": "fp32",
@@ -163,10 +162,10 @@ def test_with_every_loss_the_encoder_learns_from_the_critic(loss: str) -> None:
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "ganvas", "train", "digits", "--preset", "aae", "--kimg", "200", "--batch", "32", "--device",
+        "-m", "ganvas", "train", "digits", "--preset", "aae", "--kimg", "200", "--batch", "32", "--device",
         "cpu", "--out", str(tmp_path), "--set", *(f"{key}={value}" for key, value in TINY.items()),
     ]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with Process(*command, together=True) as process:
         for _ in range(600):
             if list(tmp_path.glob("*/snapshots/000001")):
                 break

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from ganvas.runs import Run
 from ganvas.training import Result, describe, plan, state
 from ganvas.training.gan import GanMethod
 from tests.conftest import TINY, same_tensors
+from tests.forked import Process
 from tests.training.test_loggers import Ear
 from tests.training.test_train import stop_at, weights
 
@@ -376,11 +376,7 @@ print(ganvas.train("digits", **given).stopped)
 def test_a_closed_terminal_saves_unless_it_is_ignored(
     tmp_path: Path, before: str, number: int, stopped: bool
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(before=before, settings=TINY), str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = Process("-c", SCRIPT.format(before=before, settings=TINY), str(tmp_path))
     try:
         while not list(tmp_path.glob("*/stats.jsonl")):
             assert process.poll() is None

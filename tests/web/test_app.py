@@ -3,8 +3,6 @@
 import asyncio
 import re
 import signal
-import subprocess
-import sys
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -16,6 +14,7 @@ from ganvas.errors import GanvasError
 from ganvas.web.app import serve
 from ganvas.web.renderer import Renderer
 from ganvas.web.source import Source
+from tests.forked import Process
 
 SCRIPT = """
 import torch
@@ -35,10 +34,7 @@ except ganvas.GanvasError as error:
 
 
 def test_a_module_of_ones_own_is_served_until_ctrl_c() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
+    process = Process("-c", SCRIPT, together=True)
     try:
         found = re.search(r"http://\S+", first := process.stdout.readline())
         assert found, first

@@ -2,7 +2,6 @@
 
 import html
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 
 from ganvas.web.beside import Explorer
 from ganvas.web.serving import server_of
+from tests.forked import Process
 from tools.browser import Browser, chromium
 
 SCRIPT = """
@@ -77,30 +77,23 @@ def test_colab_is_asked_for_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 class Served(NamedTuple):
     """A process with explorers."""
 
-    process: "subprocess.Popen[str]"
+    process: Process
     urls: list[str]
     cells: list[str]
     keys: list[str]
     """In the addresses of the pictures of the second."""
 
     def line(self) -> str:
-        assert self.process.stdout is not None
         return self.process.stdout.readline()
 
     def next(self) -> None:
-        assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SCRIPT],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = Process("-c", 'import warnings; warnings.simplefilter("error")' + SCRIPT)
     found = Served(process, [], [], [])
     try:
         for _ in range(2):

@@ -20,7 +20,8 @@ from ganvas.latent.directions import Direction, save
 from ganvas.web.opening import open_renderer
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import LONGEST_WORDS, Recipe, State, Timeline, move_of, to_json, to_text
-from tools.browser import Browser, chromium, server
+from tests.forked import server
+from tools.browser import Browser, chromium
 
 LANGUAGES = (
     "props", "style", "classes", "html", "run_javascript", "markdown", "add_head_html", "add_body_html", "add_css", "add_slot",

@@ -21,7 +21,8 @@ from ganvas.web.landscape import landscape
 from ganvas.web.quality import FEW
 from ganvas.web.renderer import Renderer, Superseded
 from ganvas.web.state import State, Timeline, from_text
-from tools.browser import chromium, server
+from tests.forked import server
+from tools.browser import chromium
 
 FILES = Path(__file__).parents[1] / "importers" / "files"
 

@@ -17,7 +17,8 @@ from PIL import Image
 import ganvas
 from ganvas.training import Result
 from ganvas.web.state import from_text
-from tools.browser import CHART, Browser, chromium, server
+from tests.forked import server
+from tools.browser import CHART, Browser, chromium
 
 pytestmark = pytest.mark.browser
 
@@ -101,7 +102,7 @@ def test_the_address_gives_the_same_pixels_in_python_and_in_the_browser(page: Br
     page.open(url)
     page.differs(pixels)
     page.open(address)
-    assert page.pixels() == pixels
+    page.equals(pixels)
     recipe = from_text(address.partition("r=")[2])
     assert recipe.state.truncation < 1
     assert np.array_equal(ganvas.replay(recipe, device="cpu")[0].numpy(), array(pixels))

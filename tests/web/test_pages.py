@@ -6,8 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +20,7 @@ from torch import nn
 import ganvas
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import MOST, Move, Recipe, State, pack, to_json, to_text
-from tools.browser import server
+from tests.forked import Process, server
 from tools.visitor import Visitor, get
 
 COUNTING = """
@@ -65,21 +63,16 @@ class Counted:
     """A server that says how many pages it holds."""
 
     def __init__(self, cache: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "-c", COUNTING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "GANVAS_CACHE": str(cache)},
-        )  # fmt: skip
+        self.process = Process("-c", COUNTING, env={**os.environ, "GANVAS_CACHE": str(cache)}, together=True)
         found = re.search(r"http://\S+", said := self.line())
         assert found, said
         self.url = found[0]
 
     def line(self) -> str:
-        assert self.process.stdout is not None
         return self.process.stdout.readline()
 
     def count(self) -> tuple[int, int, int]:
         """Pages, sessions, bytes."""
-        assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         _, *numbers = self.line().split()

@@ -4,12 +4,11 @@ import io
 import logging
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
 
 from ganvas.web import serving
+from tests.forked import Process
 
 SERVER = """
 import asyncio, socket
@@ -30,10 +29,7 @@ run(app, listener, lambda: print(listener.getsockname()[1], flush=True))
 
 
 def test_what_is_cut_off_by_the_end_is_no_error() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
+    process = Process("-c", SERVER, together=True)
     port = int(process.stdout.readline())
     with socket.create_connection(("127.0.0.1", port)) as waiting:
         waiting.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -69,11 +65,7 @@ def test_errors_are_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_logs_of_the_server_have_the_filter() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER.replace("        await asyncio.sleep(60)", FORGED)], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
+    process = Process("-c", SERVER.replace("        await asyncio.sleep(60)", FORGED), together=True)
     port = int(process.stdout.readline())
     with socket.create_connection(("127.0.0.1", port)) as asking:
         asking.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
