@@ -201,7 +201,7 @@ def discriminative(
     """
     both = pair(fake, real, lengths, groups, least=LEAST)
     if legacy:
-        if groups != (None, None):
+        if any(each is not None for each in groups):
             raise GanvasError(
                 "The published protocol splits at random, over overlapping windows: omit groups."
             )
@@ -344,11 +344,11 @@ def transfer(
 
 
 def _transfer(train: Sample, test: Sample, seed: int) -> float:
-    assert train.labels is not None
-    assert test.labels is not None
     for each, name in ((train, "train"), (test, "test")):
-        if len(each.labels or ()) != len(each):
-            raise GanvasError(f"{name} has {len(each)} series and {len(each.labels or ())} labels.")
+        assert each.labels is not None
+        if len(each.labels) != len(each):
+            raise GanvasError(f"{name} has {len(each)} series and {len(each.labels)} labels.")
+    assert train.labels is not None
     classes = np.unique(train.labels)
     if len(classes) == 1:
         return float((test.labels == classes[0]).mean())

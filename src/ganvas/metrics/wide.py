@@ -127,18 +127,23 @@ class Ridge:
         x = (features - centre) / spread
         offset = targets.mean(0)
         y = targets - offset
-        values, vectors = np.linalg.eigh(x.T @ x)
-        values = np.maximum(values, 0)
-        turned = x @ vectors
-        told = turned.T @ y
-        best, weight = np.full(y.shape[1], np.inf), np.zeros(told.shape)
+        wide = x.shape[1] > len(x)
+        # The singular vectors of x, by the smaller of x x^T and x^T x.
+        values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
+        kept = values > 1e-10 * values[-1]
+        values, vectors = values[kept], vectors[:, kept]
+        left = vectors if wide else x @ vectors / np.sqrt(values)
+        told = left.T @ y
+        best, shrunk = np.full(y.shape[1], np.inf), np.zeros(told.shape)
         for ridge in RIDGES * len(x):
-            shrunk = told / (values + ridge)[:, None]
-            leverage = np.minimum(turned**2 @ (1 / (values + ridge)) + 1 / len(x), 1 - 1e-9)
-            error = (((y - turned @ shrunk) / (1 - leverage)[:, None]) ** 2).mean(0)
+            share = values / (values + ridge)
+            leverage = np.minimum(left**2 @ share + 1 / len(x), 1 - 1e-9)
+            error = (((y - left @ (share[:, None] * told)) / (1 - leverage)[:, None]) ** 2).mean(0)
             better = error < best
-            best[better], weight[:, better] = error[better], shrunk[:, better]
-        return Ridge(vectors @ weight, centre, spread, offset)
+            best[better] = error[better]
+            shrunk[:, better] = told[:, better] * (np.sqrt(values) / (values + ridge))[:, None]
+        right = x.T @ vectors / np.sqrt(values) if wide else vectors
+        return Ridge(right @ shrunk, centre, spread, offset)
 
     def __call__(self, features: Floats) -> Floats:
         """(M, F) -> (M, P)."""
