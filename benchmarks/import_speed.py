@@ -1,13 +1,14 @@
 """Generators of other toolkits at their real sizes: images/s and memory of ganvas, and of the official code beside it.
 
-    python benchmarks/import_speed.py [--official FOLDER] [--networks stylegan2-256 ...] [--rounds 3] [--json FILE]
+    python benchmarks/import_speed.py [--official FOLDER] [--networks stylegan2-256 ...] [--device cuda] [--rounds 3] [--json F]
 
 Random weights, which cost what others do, with channel_base 32768 (R: 65536, and a kernel of 1), noise const. Every row is a
 process of its own: it builds the network, draws once, then for `--seconds`. FOLDER is a checkout of the official StyleGAN3
 repository (github.com/NVlabs/stylegan3), whose CPU path of reference, in float32, is measured in turn with ganvas. Images a
 second are by the wall clock, medians of the rounds; the ratio is that of CPU seconds, which other work on the machine disturbs
 less. Memory is what the process held at most above what it had before the network was built. Targets: twice the images, and
-no more memory.
+no more memory. On a GPU ganvas draws as it does for `sample`, by CUDA graphs, the official code with its own operations (they
+are compiled at first, which needs nvcc); there the ratio is that of the images a second, and memory that of the GPU.
 """
 
 import argparse
@@ -27,8 +28,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvas.device import has_fast_bf16
 from ganvas.networks.stylegan2 import StyleGAN2Generator
 from ganvas.networks.stylegan3 import StyleGAN3Generator
+from ganvas.replay import Replay
 
 BASE = {"channel_base": 32768, "channel_max": 512}
 WIDE = {"channel_base": 65536, "channel_max": 1024, "conv_kernel": 1, "use_radial_filters": True}
@@ -42,15 +45,16 @@ WIDTH = 512
 """Numbers of z and of w."""
 
 
-def ours(network: str) -> Callable[[Tensor], Tensor]:
+def ours(network: str, device: str) -> Callable[[Tensor], Tensor]:
     kind, side, options = NETWORKS[network]
     made = (StyleGAN2Generator if kind == "stylegan2" else StyleGAN3Generator)(
         (3, side, side), WIDTH, output="linear", **options
     )
-    return made.eval().requires_grad_(False)
+    replay = Replay(made.eval().requires_grad_(False).to(device))
+    return lambda z: replay(z, None)
 
 
-def official(network: str, folder: str) -> Callable[[Tensor], Tensor]:
+def official(network: str, folder: str, device: str) -> Callable[[Tensor], Tensor]:
     kind, side, options = NETWORKS[network]
     sys.path.insert(0, folder)
     if not (Path(folder) / "training" / "networks_stylegan3.py").is_file():
@@ -65,7 +69,8 @@ def official(network: str, folder: str) -> Callable[[Tensor], Tensor]:
         )
         sys.modules.setdefault(name, stand_in)
     module = __import__(f"training.networks_{kind}", fromlist=["Generator"])
-    made = module.Generator(WIDTH, 0, WIDTH, side, 3, num_fp16_res=0, **options).eval().requires_grad_(False)
+    made = module.Generator(WIDTH, 0, WIDTH, side, 3, num_fp16_res=0, **options)
+    made = made.eval().requires_grad_(False).to(device)
     given = {"noise_mode": "const"} if kind == "stylegan2" else {}
 
     def drawn(z: Tensor) -> Tensor:
@@ -81,27 +86,34 @@ def held(what: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 
 
-def child(network: str, batch: int, threads: int, precision: str, folder: str, seconds: float) -> None:
+def child(
+    network: str, batch: int, threads: int, precision: str, folder: str, seconds: float, device: str
+) -> None:
     """Measure one, and print it."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    z = torch.randn(batch, WIDTH)
+    z = torch.randn(batch, WIDTH, device=device)
+    finished = torch.cuda.synchronize if device == "cuda" else lambda: None
     torch.nn.functional.conv2d(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 3, 3))
     before = held("VmRSS")
-    draw = official(network, folder) if folder else ours(network)
-    lower = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
+    draw = official(network, folder, device) if folder else ours(network, device)
+    lower = torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext()
     with torch.inference_mode(), lower:
-        draw(z)
+        for _ in range(5 if device == "cuda" else 1):  # until its graph is captured
+            draw(z)
+        finished()
         wall, busy, calls = time.perf_counter(), time.process_time(), 0
         while calls < 2 or time.perf_counter() - wall < seconds:
             draw(z)
+            finished()
             calls += 1
         wall, busy = time.perf_counter() - wall, time.process_time() - busy
     images = calls * batch
-    print(json.dumps({"rate": images / wall, "cpu": busy / images, "memory": held("VmHWM") - before}))
+    most = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else held("VmHWM") - before
+    print(json.dumps({"rate": images / wall, "cpu": busy / images, "memory": most}))
 
 
-def measured(row: tuple[Any, ...], folder: str, seconds: float) -> dict[str, float]:
+def measured(row: tuple[Any, ...], folder: str, seconds: float, device: str) -> dict[str, float]:
     network, batch, threads, precision = row
     command = [
         sys.executable,
@@ -113,6 +125,7 @@ def measured(row: tuple[Any, ...], folder: str, seconds: float) -> dict[str, flo
         precision,
         folder,
         str(seconds),
+        device,
     ]
     kept = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, capture_output=True, text=True, env=kept, check=False)
@@ -136,13 +149,14 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--seconds", type=float, default=3.0, help="how long each process draws; twice at least"
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    precisions = ["fp32"] + ["bf16"] * torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    precisions = ["fp32"] + ["bf16"] * has_fast_bf16(torch.device(options.device))
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {', '.join(precisions)}\n"
     )
@@ -160,13 +174,15 @@ def main() -> None:
                     beside = options.official if precision == "fp32" else ""
                     mine, other = [], []
                     for _ in range(options.rounds):
-                        mine.append(measured(row, "", options.seconds))
-                        other += [measured(row, beside, options.seconds)] if beside else []
+                        mine.append(measured(row, "", options.seconds, options.device))
+                        other += [measured(row, beside, options.seconds, options.device)] if beside else []
                     own, theirs = middle(mine), middle(other) if other else theirs
                     words = ["-"] * 4
                     if theirs:
                         words = [f"{theirs['rate']:.2f}", f"{theirs['cpu']:.3f}", f"{theirs['memory']:.0f}"]
-                        words.append(f"{theirs['cpu'] / own['cpu']:.2f} x")
+                        by_images = own["rate"] / theirs["rate"]
+                        ratio = by_images if options.device == "cuda" else theirs["cpu"] / own["cpu"]
+                        words.append(f"{ratio:.2f} x")
                     found.append(
                         {
                             "network": network,
@@ -188,7 +204,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        name, count, cores, kind, folder, duration = sys.argv[2:]
-        child(name, int(count), int(cores), kind, folder, float(duration))
+        name, count, cores, kind, folder, duration, where = sys.argv[2:]
+        child(name, int(count), int(cores), kind, folder, float(duration), where)
     else:
         main()

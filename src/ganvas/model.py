@@ -23,6 +23,7 @@ from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.networks.coded import Coded, bare, encoder_network, mean_codes
 from ganvas.networks.projected import guide_of
 from ganvas.registry import did_you_mean
+from ganvas.replay import Replay
 from ganvas.runs import is_run, open_run
 
 MOST_SIDE = 2**16
@@ -288,6 +289,8 @@ class Model:
         wanted = None if labels is None else self._classes(labels)
         batch -= batch % ROWS if batch >= ROWS else 0
         starts = range(0, n, batch)
+        # A module that somebody wrapped may decide from call to call what it does.
+        draw = self.generator if self.info.architecture is None else Replay(self.generator)
         for start in dist.shard(starts) if sharded else starts:
             count = min(batch, n - start)
             # The last rows are repeated until the batch is whole, and cut off again.
@@ -295,7 +298,7 @@ class Model:
             numbers = (first + rows).tolist()
             chosen = self.labels_at(numbers) if wanted is None else wanted[rows % len(wanted)]
             z = self.latents_at(numbers, seed).to(self.device)
-            drawn = self.generator(z, None if chosen is None else chosen.to(self.device))
+            drawn = draw(z, None if chosen is None else chosen.to(self.device))
             yield self.to_data(drawn[:count])
 
     def labels_at(self, numbers: Sequence[int]) -> Tensor | None:

@@ -1,0 +1,74 @@
+"""Drawing as a CUDA graph gives the pictures of drawing plainly."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ganvas.config import NetworkConfig
+from ganvas.networks import build_generator
+from ganvas.replay import WARM_UP, Replay
+
+SIZES = [4, 4, 4, 4, 4, 4, 2, 4]
+"""Of batches: the last but one is drawn plainly, and the graph stays."""
+
+
+class Counted:
+    """How often a network was called from Python."""
+
+    def __init__(self, network: Any) -> None:
+        self.network, self.calls = network, 0
+
+    def __call__(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        self.calls += 1
+        drawn: Tensor = self.network(z, labels)
+        return drawn
+
+
+def drawn_of(network: Any, device: str, classes: int) -> tuple[list[Tensor], list[Tensor], int]:
+    """Batches by `Replay`, plainly, and the calls of Python that the first took."""
+    torch.manual_seed(0)
+    network = network.to(device).eval()
+    batches = [
+        (torch.randn(n, 8, device=device), torch.arange(n, device=device) % classes if classes else None)
+        for n in SIZES
+    ]
+    counted = Counted(network)
+    replay = Replay(counted)
+    with torch.inference_mode():
+        replayed = [replay(*batch) for batch in batches]
+        return replayed, [network(*batch) for batch in batches], counted.calls
+
+
+def network(name: str, classes: int) -> Any:
+    torch.manual_seed(0)
+    return build_generator(NetworkConfig(name, 8, conditional=bool(classes)), (3, 32, 32), classes)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_without_cuda_it_is_the_network(classes: int) -> None:
+    replayed, plain, calls = drawn_of(network("dcgan", classes), "cpu", classes)
+    assert all(torch.equal(a, b) for a, b in zip(replayed, plain, strict=True))
+    assert calls == len(SIZES)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("name", ["dcgan", "style", "stylegan2", "stylegan3"])
+def test_the_pictures_are_those_of_the_network(name: str, classes: int) -> None:
+    replayed, plain, calls = drawn_of(network(name, classes), "cuda", classes)
+    for ours, theirs in zip(replayed, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert calls == WARM_UP + 1 + 1, "plain, captured, and one of another size"
+
+
+@pytest.mark.gpu
+def test_what_asks_the_device_for_a_number_is_drawn_plainly() -> None:
+    class Asking(torch.nn.Module):
+        def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+            return z * 2 if z.sum().item() > 0 else z * 3
+
+    replayed, plain, calls = drawn_of(Asking(), "cuda", 0)
+    assert all(torch.equal(a, b) for a, b in zip(replayed, plain, strict=True))
+    assert calls == len(SIZES) + 1
