@@ -18,7 +18,7 @@ from huggingface_hub import ModelCard, constants
 import ganvas
 from ganvas import networks
 from ganvas.cli import main
-from ganvas.config import DataConfig
+from ganvas.config import DataConfig, replace_at
 from ganvas.errors import GanvasError
 from ganvas.export import hub as export
 from ganvas.export.hub import card, measured, plain, write
@@ -374,6 +374,15 @@ def test_nobody_elses_words_become_markup() -> None:
     assert found.data.to_dict()["datasets"] == ["org/set\nlicense: mit"]
     assert "<script" not in text
     assert "javascript:" not in text
+
+
+@pytest.mark.parametrize(("method", "loss"), [("gan", True), ("ae", False)])
+def test_settings_are_those_that_the_method_has(method: str, loss: bool) -> None:
+    config = replace_at(ganvas.Config(), "method.name", method)
+    generator = networks.build_generator(config.network, (1, 8, 8), 0)
+    text = card(Model(generator, None, ModelInfo.of_run(generator, config, {})), [], None, None)
+    assert f"| method | {method} |" in text
+    assert ("| loss |" in text) == ("| penalties |" in text) == loss
 
 
 def test_nothing_of_this_machine_is_shared(trained: Result, tmp_path: Path) -> None:

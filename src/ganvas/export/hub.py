@@ -17,6 +17,7 @@ from ganvas.model import PACKAGED_LICENSE, Model, ModelInfo
 from ganvas.model_data import class_names
 from ganvas.report import interpolation
 from ganvas.runs import Run
+from ganvas.training import methods
 
 SAMPLES, WALK = "samples.png", "walk.png"
 FILES = (CARD, CONFIG, GENERATOR, CRITIC, SAMPLES, WALK)
@@ -207,14 +208,12 @@ def _settings(info: ModelInfo) -> str:
     config = info.training
     if config is None:
         return "Its file does not say."
-    t, penalties = (
-        config.training,
-        [str(each.get("name")) for each in to_dict(config)["objective"]["penalties"]],
-    )
-    facts = {
-        "preset": config.preset, "loss": config.objective.loss, "penalties": ", ".join(penalties) or "none",
-        "batch": t.batch, "seed": t.seed, "precision": t.precision,
-    }  # fmt: skip
+    t, method = config.training, config.method.name
+    facts: dict[str, object] = {"preset": config.preset, "method": method}
+    if method not in methods or methods.get(method).has_loss:
+        penalties = [str(each.get("name")) for each in to_dict(config)["objective"]["penalties"]]
+        facts |= {"loss": config.objective.loss, "penalties": ", ".join(penalties) or "none"}
+    facts |= {"batch": t.batch, "seed": t.seed, "precision": t.precision}
     return "\n".join(
         ["| | |", "| --- | --- |", *(f"| {name} | {plain(value)} |" for name, value in facts.items())]
     )
