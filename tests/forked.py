@@ -11,13 +11,15 @@ import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
+from unittest import mock
 
 from tools import browser
 
@@ -26,9 +28,11 @@ PRELOADED = ["ganvas.training", "ganvas.web.app", "sklearn.datasets", "tests.for
 
 
 def _play(
-    words: Sequence[str], environment: Mapping[str, str], folder: str, *streams: Connection
+    words: Sequence[str], environment: Mapping[str, str], folder: str, alone: bool, *streams: Connection
 ) -> None:  # pragma: no cover
     """In the child: be `python words`."""
+    if alone:
+        os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream.fileno(), number)
     for stream in {*streams}:
@@ -55,19 +59,36 @@ def server(*arguments: str, cache: Path) -> AbstractContextManager[tuple[str, An
     return browser.server(*arguments, cache=cache, start=partial(Process, together=True))
 
 
+@contextlib.contextmanager
+def kernels() -> Iterator[None]:
+    """Inside, the kernels of notebooks are such processes, too."""
+
+    def launched(command: list[str], *, env: Mapping[str, str], cwd: str, **_: object) -> "Process":
+        words = [word for word in command[1:] if not word.startswith("-X")]
+        kernel = Process(*words, env=env, cwd=cwd, together=True, alone=True)
+        while os.getpgid(kernel.pid) != kernel.pid:  # it is ended with all of its group
+            time.sleep(0.01)
+        return kernel
+
+    with mock.patch("jupyter_client.provisioning.local_provisioner.launch_kernel", launched):
+        yield
+
+
 class Process:
-    """`python words...`, with pipes for what is said and asked; `together`: errors among what is said."""
+    """`python words...`, with pipes for what is said and asked; `together`: errors among what is said; `alone`: in a session of
+    its own."""
 
     def __init__(
-        self, *words: str, env: Mapping[str, str] | None = None, cwd: str | Path = ".", together: bool = False
-    ) -> None:
+        self, *words: str, env: Mapping[str, str] | None = None, cwd: str | Path = ".", together: bool = False,
+        alone: bool = False,
+    ) -> None:  # fmt: skip
         SERVER.set_forkserver_preload(PRELOADED)
         asked, self._ask = SERVER.Pipe(duplex=False)
         self._said, say = SERVER.Pipe(duplex=False)
         self._wrong, complain = (self._said, say) if together else SERVER.Pipe(duplex=False)
         whole = dict(os.environ if env is None else env)
         self._process = SERVER.Process(
-            target=_play, args=(words, whole, str(Path(cwd).resolve()), asked, say, complain)
+            target=_play, args=(words, whole, str(Path(cwd).resolve()), alone, asked, say, complain)
         )
         self._process.start()
         for end in {asked, say, complain}:
@@ -126,6 +147,9 @@ class Process:
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
             os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self._process.kill()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from nbformat import NotebookNode
 
+from tests import forked
 from tools import notebooks
 
 NOTEBOOKS = sorted(notebooks.EXAMPLES.glob("*.ipynb"))
@@ -27,7 +28,8 @@ def test_there_are_four() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_a_clean_kernel(path: Path, tmp_path: Path) -> None:
     kept = notebooks.read(path)
-    found = notebooks.clean(notebooks.execute(notebooks.read(path), tmp_path))
+    with forked.kernels():
+        found = notebooks.clean(notebooks.execute(notebooks.read(path), tmp_path))
     outputs = [output for cell in found.cells for output in cell.get("outputs", [])]
     assert [o.text for o in outputs if o.output_type == "stream"] == [], "a warning"
     assert kinds(found) == kinds(kept), "python tools/notebooks.py"
