@@ -150,6 +150,37 @@ def test_a_resumed_run_keeps_the_account(tmp_path: Any) -> None:
     )
 
 
+def test_another_budget_leaves_the_noise_of_the_steps_made(tmp_path: Any) -> None:
+    """Noise chosen anew for a longer budget would make what was spent look like less."""
+    run = train(tmp_path, kimg=0.128, epsilon=3.0).run
+    spent = run.stats()[-1]["epsilon"]
+    rate = 64 / 1617
+    noise = account.noise_for(3.0, rate, 2, 1e-5)
+    assert run.config.method.options["noise"] == noise
+    again = ganvas.train(resume=run.path, kimg=20.0, device="cpu", quiet=True, report=False)
+    assert again.kimg == pytest.approx(0.064 * account.steps_within(3.0, noise, rate, 1e-5))
+    found = [line["epsilon"] for line in run.stats()]
+    assert found == sorted(found) and spent <= found[-1] <= 3.0
+    assert "start a new run" in (run.path / "log.txt").read_text()
+
+
+def test_a_run_whose_noise_follows_from_its_budget_keeps_that(tmp_path: Any) -> None:
+    """Runs from before the noise was written into them; and whoever edits the budget of one."""
+    run = train(tmp_path, kimg=0.256, settings={"method.options": {"noise": 3.0}}).run
+    config = io.read_json(run.config_path)
+    config["config"]["method"]["options"] = {}
+    io.write_json(run.config_path, config)
+    tensors, header = io.load_tensors(run.state_path)
+    header["config"]["method"]["options"] = {}
+    io.save_tensors(run.state_path, tensors, header)
+    with pytest.raises(GanvasError, match="chosen for its budget"):
+        ganvas.train(resume=run.path, kimg=20.0, device="cpu", quiet=True)
+    config["config"]["training"]["kimg"] = 20.0
+    io.write_json(run.config_path, config)
+    with pytest.raises(GanvasError, match="other settings"):
+        ganvas.train(resume=run.path, device="cpu", quiet=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

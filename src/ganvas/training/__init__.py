@@ -251,6 +251,11 @@ def _resumed(
         if not more > 0:
             raise GanvasError(f"--more is {more:g} minutes; it must be above 0.")
         budget = {"minutes": seconds / 60 + more}
+    if budget and methods.get(config.method.name).follows_budget(config):
+        raise GanvasError(
+            f"The noise of {run.path} was chosen for its budget, and epsilon counts on it: it cannot go on with another budget. "
+            "Start a new run."
+        )
     if budget:
         config = replace(
             config, training=replace(config.training, kimg=budget.get("kimg"), minutes=budget.get("minutes"))
@@ -272,7 +277,9 @@ def _opening(loop: Loop) -> list[str]:
     lines = [f"Run folder: {loop.run.path}"]
     if loop.resumed:
         lines.append(f"Resumed at {loop.engine.images / 1000:.1f} kimg.")
-    if loop.progress >= 1:
+    if loop.method.used >= 1:
+        lines.append("The budget that its method counts is used up: start a new run.")
+    elif loop.progress >= 1:
         lines.append(f"Its budget is used up. To train on: ganvas train --resume {loop.run.path} --more 10")
     because = loop.engine.eager_because
     if loop.device.type == "cuda" and because and loop.config.training.capture != "off":

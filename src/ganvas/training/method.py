@@ -96,6 +96,16 @@ class Method(abc.ABC):
         """Raise `GanvasError` for what would fail later: names, ranges, networks that do not fit the data."""
 
     @classmethod
+    def spelled_out(cls, config: Config, spec: DataSpec) -> Config:
+        """The config of a new run with what the method makes of it at the start, and must keep when it goes on."""
+        return config
+
+    @classmethod
+    def follows_budget(cls, config: Config) -> bool:
+        """Whether something follows from the budget, so that a run cannot go on with another one."""
+        return False
+
+    @classmethod
     def unit(cls, config: Config, spec: DataSpec) -> int:
         """How many neighbours in a batch belong together and stay in one process."""
         return 1

@@ -108,6 +108,19 @@ class PrivateGan(GanMethod):
             )
         check_alone(networks.build_critic(config.network, spec.shape, spec.num_classes), spec)
 
+    @classmethod
+    def spelled_out(cls, config: Config, spec: DataSpec) -> Config:
+        """With the noise that follows from the budget: another budget must not change that of the steps already made."""
+        if not cls.follows_budget(config) or not spec.count:
+            return config
+        options = {**config.method.options, "noise": noise_of(config, spec)}
+        return replace(config, method=replace(config.method, options=options))
+
+    @classmethod
+    def follows_budget(cls, config: Config) -> bool:
+        """Of runs from before the noise was spelled out."""
+        return options_of(config)["noise"] is None
+
     def positions(self, size: int) -> Iterator[Tensor]:
         """Each sample is in a step with the same chance, whatever the others are: what the accountant counts on (Poisson)."""
         while True:

@@ -276,10 +276,11 @@ def _check(config: Config, dataset: Dataset) -> Config:
     trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
     check_batch(config.training.batch, trained_on)
     spec = DataSpec(dataset.shape, dataset.num_classes, len(trained_on))
-    methods.get(config.method.name).check(config, spec)
+    method = methods.get(config.method.name)
+    method.check(config, spec)
     if config.data.balance:
         balanced(dataset)
-    return config
+    return method.spelled_out(config, spec)
 
 
 def data_config(

@@ -10,13 +10,15 @@ from ganvas.checkpoint import pack, unpack
 from ganvas.config import Config, differences, read_config, to_dict
 from ganvas.errors import GanvasError
 from ganvas.runs import Run, records
-from ganvas.training.method import Method
+from ganvas.training.method import Method, methods
 
 MAY_CHANGE = (
     "kimg", "minutes", "device", "log_kimg", "snapshot_kimg", "eval_kimg", "eval_samples", "monitor_kimg", "duality_steps",
     "on_collapse", "compile", "capture",
 )  # fmt: skip
 """Settings of `training` with which a state may go on that was written with others."""
+BUDGET = ("kimg", "minutes")
+"""Those of them that a method may have taken something from (`Method.follows_budget`)."""
 
 
 LONGEST = 2.0**53
@@ -65,7 +67,8 @@ def check(run: Run, config: Config, fingerprint: str) -> io.Json:
             raise GanvasError(f"{run.state_path} is damaged: its {name!r} is {header.get(name)!r}.")
     if "config" in header:
         written = read_config(header["config"], header["format_version"], "the state's config")
-        now = {name: getattr(config.training, name) for name in MAY_CHANGE}
+        kept = BUDGET if methods.get(written.method.name).follows_budget(written) else ()
+        now = {name: getattr(config.training, name) for name in MAY_CHANGE if name not in kept}
         written = replace(written, training=replace(written.training, **now))
         if found := differences(written, config):
             raise GanvasError(
