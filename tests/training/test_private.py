@@ -91,6 +91,24 @@ def test_the_noise_has_its_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not torch.equal(seen[0], seen[len(seen) // 2])
 
 
+def test_processes_with_other_numbers_of_samples_go_on_with_the_same_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two of them share batches of 33 samples: noise of their own would be less by the root of two."""
+    made = method_of()
+    start = made.account.random.clone()
+    monkeypatch.setattr(private.dist, "world_size", lambda: 2)
+    ends, chances = [], []
+    for rank in range(2):
+        monkeypatch.setattr(private.dist, "rank", lambda rank=rank: rank)
+        made.account.generator.set_state(start)
+        chances.append(made._chances(torch.zeros(17 - rank, 1, 8, 8)))
+        ends.append(made.account.generator.get_state())
+    assert torch.equal(*ends)
+    assert [each.shape for each in chances] == [(17, 1, 1, 1), (16, 1, 1, 1)]
+    assert not torch.equal(chances[0][:16], chances[1]), "each sample has a number of its own"
+
+
 def test_every_sample_has_the_same_chance() -> None:
     """Batches differ in size, as the account of sampled steps wants it: mean N q, variance N q (1 - q)."""
     positions = method_of().positions(1617)

@@ -232,8 +232,15 @@ class PrivateGan(GanMethod):
         }
 
     def _chances(self, samples: Tensor) -> Tensor:
-        """Drawn from what nobody knows: how many there are is a secret, too."""
-        return torch.rand(len(samples), 1, 1, 1, generator=self.account.generator, device=samples.device)
+        """Drawn from what nobody knows: how many there are is a secret, too.
+
+        Every process draws for as many as there could be: all must go on with the same numbers, or their noise would differ
+        and cancel out in part.
+        """
+        chances = torch.rand(
+            max(self.spec.count, len(samples)), generator=self.account.generator, device=samples.device
+        )
+        return chances[dist.rank() :: dist.world_size()][: len(samples), None, None, None]
 
     def _some_labels(self) -> Tensor | None:
         """Classes of fakes, each as often: the shares of the data are nobody's business."""
