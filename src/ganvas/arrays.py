@@ -242,7 +242,7 @@ def channels_first(tensor: Tensor, name: str) -> Tensor:
 def count(value: Any, name: str, least: int = 1, most: int = MOST) -> int:
     """A whole number from `least` to `most`. Raises `GanvasError` for anything else."""
     try:
-        number = operator.index(value)
+        number = operator.index(None if isinstance(value, bool) else value)
     except TypeError as error:
         raise GanvasError(f"{name} is {value!r}; it must be a whole number.") from error
     if not least <= number <= most:

@@ -61,7 +61,7 @@ def unpack(
     tensors: Mapping[str, Tensor], random: torch.Generator, modules: Named, optimizers: Optimizers
 ) -> None:
     """The reverse of `pack`. Raises KeyError, RuntimeError, ValueError or TypeError when the tensors do not fit."""
-    _set_random(random, tensors["random"])
+    set_random(random, tensors["random"])
     for name, module in modules:
         # copy_ inside keeps each tensor's memory format, on which the last bits of a result may depend.
         module.load_state_dict(_part(tensors, name))
@@ -69,7 +69,7 @@ def unpack(
         _restore_optimizer(optimizer, _part(tensors, name))
 
 
-def _set_random(random: torch.Generator, state: Tensor) -> None:
+def set_random(random: torch.Generator, state: Tensor) -> None:
     """Raises `ValueError` for a state that no generator has been in: torch would read on past the end of its numbers."""
     if random.device.type == "cpu" and state.dtype == torch.uint8 and state.numel() == _MERSENNE_BYTES:
         values = state.contiguous().reshape(-1)

@@ -199,6 +199,22 @@ def test_a_run_whose_noise_follows_from_its_budget_keeps_that(tmp_path: Any) -> 
         ganvas.train(resume=run.path, device="cpu", quiet=True)
 
 
+def test_an_account_that_no_training_has_kept_is_refused(tmp_path: Any) -> None:
+    run = train(tmp_path, kimg=0.128).run
+    tensors, header = io.load_tensors(run.state_path)
+    beyond = tensors["account.random"].clone()
+    beyond[8:24] = torch.tensor([600, 1, 2**20, 0], dtype=torch.int32).view(torch.uint8)
+    for name, value in (
+        ("random", beyond),
+        ("steps", torch.tensor(-5)),
+        ("waited", torch.tensor(-5)),
+        ("ahead", torch.tensor(float("nan"), dtype=torch.float64)),
+    ):
+        io.save_tensors(run.state_path, {**tensors, f"account.{name}": value}, header)
+        with pytest.raises(GanvasError, match="does not fit"):
+            ganvas.train(resume=run.path, device="cpu", quiet=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -207,6 +223,15 @@ def test_a_run_whose_noise_follows_from_its_budget_keeps_that(tmp_path: Any) -> 
         ({"augment": ("ada",)}, "augmentation"),
         ({"augment": ("apa",)}, "augmentation"),
         ({"term": ("feature-matching",)}, "real samples"),
+        ({"penalty": ("clip",)}, "penalty clip"),
+        ({"term": ("mode-seeking",)}, "term mode-seeking"),
+        ({"term": ("top-k=0.5",)}, "term top-k"),
+        ({"settings": {"network.critic.codes": 2}}, "term codes"),
+        ({"settings": {"network.critic.auxiliary": True}, "conditional": True}, "term auxiliary"),
+        ({"settings": {"training.freeze_critic": 1}}, "training.freeze_critic"),
+        ({"settings": {"method.options": {"noise": 1e300}}}, "at most 1e+06"),
+        ({"settings": {"method.options": {"clip": 1e300}}}, "at most 1e+06"),
+        ({"settings": {"method.options": {"chunk": True}}}, "whole number"),
         ({"loss": "relativistic"}, "compares real samples with fakes"),
         ({"balance": True, "conditional": True}, "--balance"),
         ({"eval_kimg": 0.256}, "--eval-kimg"),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ganvas import arrays, dist, losses, networks
+from ganvas.checkpoint import set_random
 from ganvas.config import Config
 from ganvas.errors import GanvasError
 from ganvas.losses import AdversarialLoss
@@ -22,7 +23,7 @@ from ganvas.networks.layers import BatchNorm, MinibatchStd
 from ganvas.privacy import account
 from ganvas.registry import did_you_mean
 from ganvas.training.engine import Engine
-from ganvas.training.gan import GanMethod
+from ganvas.training.gan import GanMethod, active_terms
 from ganvas.training.method import DataSpec, methods
 from ganvas.types import Batch
 
@@ -56,6 +57,15 @@ class Account(nn.Module):
         self.register_buffer("random", self.generator.get_state())
         self.register_buffer("ahead", torch.ones((), dtype=torch.float64))
         self.register_buffer("waited", torch.zeros((), dtype=torch.int64))
+        self.register_load_state_dict_post_hook(Account._check)
+
+    def _check(self, keys: object) -> None:
+        """Raise `ValueError` for numbers of a file that no training has counted."""
+        set_random(self.generator, self.random)
+        if int(self.steps) < 0 or int(self.waited) < 0 or not 0 <= float(self.ahead) <= 1:
+            raise ValueError(
+                f"its account is {int(self.steps)} steps, {int(self.waited)} waited, {float(self.ahead):g} ahead"
+            )
 
     def keep(self) -> None:
         """After numbers were drawn: a state that is written then goes on with others."""
@@ -91,7 +101,7 @@ class PrivateGan(GanMethod):
         refuse(config)
         arrays.number(settings["epsilon"], "method.options.epsilon", above=0)
         arrays.number(settings["delta"], "method.options.delta", above=0, most=0.1)
-        arrays.number(settings["clip"], "method.options.clip", above=0)
+        arrays.number(settings["clip"], "method.options.clip", least=1e-6, most=1e6)
         arrays.number(settings["ahead"], "method.options.ahead", least=0, most=1)
         arrays.count(settings["most"], "method.options.most")
         arrays.count(settings["chunk"], "method.options.chunk")
@@ -106,7 +116,13 @@ class PrivateGan(GanMethod):
                 f"One step with noise {noise:g} costs more than epsilon {settings['epsilon']:g}. "
                 "Raise method.options.noise, or omit it and give --kimg."
             )
-        check_alone(networks.build_critic(config.network, spec.shape, spec.num_classes), spec)
+        critic = networks.build_critic(config.network, spec.shape, spec.num_classes)
+        if idle := [each.name for each in active_terms(config, critic) if each.term.latents is None]:
+            raise GanvasError(
+                f"Private training cannot have term {', '.join(idle)}: both networks learn by the loss alone. Omit --term, and "
+                "what gives the critic a head (network.critic.auxiliary, network.critic.codes, network.categorical)."
+            )
+        check_alone(critic, spec)
 
     @classmethod
     def spelled_out(cls, config: Config, spec: DataSpec) -> Config:
@@ -295,7 +311,7 @@ def noise_of(config: Config, spec: DataSpec) -> float:
     """The noise that was asked for, or the smallest that lasts for the budget."""
     settings, t = options_of(config), config.training
     if settings["noise"] is not None:
-        return arrays.number(settings["noise"], "method.options.noise", above=0)
+        return arrays.number(settings["noise"], "method.options.noise", above=0, most=1e6)
     if t.kimg is None or not spec.count:
         return USUAL_NOISE
     steps = max(1, math.ceil(t.kimg * 1000 / t.batch))
@@ -306,11 +322,15 @@ def refuse(config: Config) -> None:
     """Raise `GanvasError` for what breaks the guarantee, or would be paid for without being counted."""
     n, o, t, a, d = config.network, config.objective, config.training, config.augment, config.data
     unclipped = [p.name for p in o.penalties if losses.penalties.get(p.name).loss is not None]
+    projecting = [p.name for p in o.penalties if p.name not in unclipped]
     terms = [losses.terms.get(each.name) for each in o.terms if each.weight != 0]
     looking = any(term.critic or term.pairs for term in terms)
     reasons = (
         (unclipped, f"penalty {', '.join(unclipped)}", "its gradient is of several samples, or cannot be clipped for each",
          "--penalty none"),
+        (projecting, f"penalty {', '.join(projecting)}", "the lengths of gradients are bounded, the weights are not",
+         "--penalty none"),
+        (t.freeze_critic, "training.freeze_critic", "noise reaches all of the critic's layers", "omit it"),
         (looking, "terms that look at real samples", "what they show of them is not clipped", "omit --term"),
         (n.pack > 1, "network.pack", "a packed sample is judged beside others", "omit it"),
         (a.policy or a.pseudo or a.target is not None, "augmentation",
