@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.errors import GanvasError, counted
@@ -148,6 +149,20 @@ def _scaled(sets: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], float]:
     exponent = math.frexp(largest)[1] - 1
     half = exponent // 2  # in two steps, so that neither power leaves a float's range
     return tuple(rows * 2.0**-half * 2.0 ** (half - exponent) for rows in sets), 2.0**exponent
+
+
+def leading(rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues (k,) of the rows' products, rising, and their vectors (D, k), of rows (N, D); float64.
+
+    k is `most`, N or D, whichever is least. Of few rows with many numbers no D x D matrix is made.
+    """
+    wide = rows.double()
+    if rows.shape[1] <= len(rows):
+        values, vectors = torch.linalg.eigh(wide.T @ wide)
+        return values[-most:], vectors[:, -most:]
+    values, sides = torch.linalg.eigh(wide @ wide.T)
+    values, sides = values[-most:], sides[:, -most:] * (values[-most:] > 1e-12 * values[-1])
+    return values, F.normalize(wide.T @ sides, dim=0)
 
 
 def finite(value: float, name: str) -> float:

@@ -119,6 +119,20 @@ def test_against_another_generator(parts: tuple[torch.Tensor, torch.Tensor], fil
     assert found.attacks["calibrated"].auc.value > 0.6
 
 
+@pytest.mark.parametrize("against", [False, True])
+@pytest.mark.parametrize("shape", [(2,), (3, 8, 8), (1, 4, 16)])
+def test_samples_of_another_shape(
+    shape: tuple[int, ...], against: bool, parts: tuple[torch.Tensor, torch.Tensor], files: Path
+) -> None:
+    """Points, other channels, another form with as many pixels: none of them tells anything of the data."""
+    other = torch.rand(60, *shape) if len(shape) == 1 else torch.zeros(60, *shape, dtype=torch.uint8)
+    with pytest.raises(GanvasError, match="cannot be compared"):
+        audit(
+            parts[0][:60] if against else other, str(files / "seen.npy"), held_out=str(files / "unseen.npy"),
+            against=other if against else None, n=100,
+        )  # fmt: skip
+
+
 def test_points(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     train, unseen = rng.normal(size=(500, 2)).astype("float32"), rng.normal(size=(200, 2)).astype("float32")

@@ -46,6 +46,18 @@ def test_densities_are_those_of_scipy() -> None:
     assert np.abs(ratio - (kernels[0] - kernels[1])).max() < 1e-6
 
 
+def test_more_numbers_than_samples() -> None:
+    """No more components than samples, and the densities on them; 30,000 numbers take no square of that."""
+    rng = np.random.default_rng(0)
+    around, x = rng.normal(size=(9, 40)), rng.normal(size=(5, 40))
+    found = membership.density(x, around, 6).numpy()
+    _, lengths, axes = np.linalg.svd(around - around.mean(0), full_matrices=False)
+    a, b = ((rows - around.mean(0)) @ axes[:6].T / lengths[:6] * 8**0.5 for rows in (x, around))
+    theirs = gaussian_kde(b.T, "scott").logpdf(a.T)
+    assert np.ptp(found - theirs) < 1e-6
+    assert torch.isfinite(membership.density(torch.rand(3, 30_000), torch.rand(10, 30_000))).all()
+
+
 def test_samples_without_spread() -> None:
     with pytest.raises(GanvasError, match="same"):
         membership.density(X, torch.zeros(5, 2))

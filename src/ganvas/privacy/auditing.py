@@ -29,7 +29,7 @@ from ganvas.pictures import sheet
 from ganvas.privacy import membership
 from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
 from ganvas.privacy.scores import Attack, attack
-from ganvas.types import Progress, counting, silent
+from ganvas.types import Progress, Shape, counting, silent
 
 SIDE = 32
 """Pixels that pictures are compared at, at most: copies show there, and more cost more."""
@@ -252,7 +252,7 @@ def audit(
             "Give others with --held-out, or train with --set data.holdout=0.5."
         )
     look = _View(open_extractor(extractor, train, device), extractor == "raw" and train.is_images)
-    samples = _samples(model, given, n, seed)
+    samples = look.check(_samples(model, given, n, seed), train)
     x, z = look.of(train, tell, "training data"), look.of(unseen, tell, "held-out data")
     f = look.rows(samples)
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
@@ -262,7 +262,7 @@ def audit(
     reference = z[apart]
     if against is not None:
         other, others, _ = open_fakes(against, device)
-        reference = look.rows(_samples(other, others, n, seed + 1))
+        reference = look.rows(look.check(_samples(other, others, n, seed + 1), train))
         outside = order[:ASKED].sort().values
 
     distances = Distances(x, z)
@@ -345,12 +345,31 @@ class _View:
         self.extractor, self.pixels = extractor, pixels
         self.words = f"pixels, side at most {SIDE}" if pixels else extractor.id
 
-    def _small(self, samples: Tensor) -> Tensor:
-        side = max(samples.shape[2:]) if self.pixels else 0
+    def check(self, samples: Tensor, real: Dataset) -> Tensor:
+        """The samples (N, ...). Raises `GanvasError` for such as cannot be compared with the real ones."""
+        shape = tuple(samples.shape[1:])
+        one_kind = len(shape) == len(real.shape)
+        if not one_kind or (not real.is_images or self.pixels) and self._size(shape) != self._size(real.shape):
+            theirs, ours = (" x ".join(map(str, each)) for each in (shape, real.shape))
+            raise GanvasError(
+                f"The samples are {theirs}, {real.name} is {ours}: they cannot be compared. Give pictures of one shape and as "
+                "many channels, or points of as many numbers."
+            )
+        return samples
+
+    def _size(self, shape: Shape) -> Shape:
+        """Of what samples of a shape are compared by."""
+        side = max(shape[1:]) if self.pixels else 0
         if side <= SIDE:
+            return shape
+        return (shape[0], *(max(1, round(each * SIDE / side)) for each in shape[1:]))
+
+    def _small(self, samples: Tensor) -> Tensor:
+        shape = tuple(samples.shape[1:])
+        size = self._size(shape)[1:]
+        if size == shape[1:]:
             return samples
-        size = [max(1, round(each * SIDE / side)) for each in samples.shape[2:]]
-        small = F.interpolate(samples.float(), size, mode="bilinear", antialias=True, align_corners=False)
+        small = F.interpolate(samples.float(), list(size), mode="bilinear", antialias=True, align_corners=False)
         return small.round().clamp(0, 255).to(torch.uint8)
 
     def rows(self, samples: Tensor) -> Tensor:

@@ -69,11 +69,12 @@ def domias(x: Array, fake: Array, reference: Array, dim: int = 16) -> Tensor:
 
 def _whitened(x: Tensor, around: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     mean = around.mean(0)
-    values, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(around.double().T)))
-    kept = values[-dim:] > 1e-9 * values[-1].clamp_min(1e-300)
+    values, vectors = arrays.leading((around - mean).double(), dim)
+    values = values / (len(around) - 1)
+    kept = values > 1e-9 * values[-1].clamp_min(1e-300)
     if not bool(kept.any()):
         raise GanvasError("All samples are the same: they have no density.")
-    basis = (vectors[:, -dim:] / values[-dim:].clamp_min(1e-300).sqrt())[:, kept]
+    basis = (vectors / values.clamp_min(1e-300).sqrt())[:, kept]
     return (x - mean).double() @ basis, (around - mean).double() @ basis
 
 
