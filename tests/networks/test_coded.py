@@ -94,6 +94,8 @@ def test_what_is_fitted_is_what_scikit_learn_finds(two: Mixture) -> None:
 def test_too_few_codes_are_refused() -> None:
     with pytest.raises(GanvasError, match=r"mixture of 3 needs more than 3 codes.* got 2"):
         Mixture(3, 2).fit(torch.zeros(2, 2))
+    with pytest.raises(GanvasError, match="2,048 numbers at most; these have 65,536"):
+        Mixture(10, 2**16)  # of a code book, or an autoencoder at 1024 px: 172 GB
 
 
 def test_a_book_gives_the_nearest_entries_and_passes_gradients() -> None:

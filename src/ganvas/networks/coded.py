@@ -20,6 +20,8 @@ from ganvas.registry import did_you_mean
 
 KEYS = ("components", "book", "dim", "network")
 MOST_COMPONENTS = 64
+MOST_NUMBERS = 2048
+"""Of a code that a mixture is fitted to: the square of it is kept for each component, and number follows number."""
 HALVINGS = 40
 """Of the interval that a quantile is looked for in: as close as float64 has digits."""
 STEEPEST = 1e3
@@ -40,6 +42,11 @@ class Mixture(nn.Module):
 
     def __init__(self, components: int, dim: int) -> None:
         super().__init__()
+        if dim > MOST_NUMBERS:
+            raise GanvasError(
+                f"A mixture of normals is fitted to codes of {MOST_NUMBERS:,} numbers at most; these have {dim:,}. Take a smaller "
+                "network.latent_dim, or side, or no components."
+            )
         self.components, self.dim = components, dim
         self.register_buffer("weights", torch.full((components,), 1 / components))
         self.register_buffer("means", torch.zeros(components, dim))
