@@ -1,9 +1,10 @@
-"""Build the models that ganvas carries: python tools/package_model.py fashion [--run RUN] [--kimg 2000] [--extras | --header]
+"""Build the models that ganvas carries: python tools/package_model.py fashion [--run RUN] [--kimg 2000]
 
 Without `--run` it trains first, by the command that the model card names; with it, an existing run is packaged. The newest
 snapshot's averaged generator and its critic are stored in bf16, measured as they are stored, and the card is written beside
 them, with the calibrated ratio and a few real images for the explorer (`--extras`: these two alone). `--header` only writes
-the files of a packaged model anew, with the names of its classes and the checksums of its tensors; the weights stay as they are.
+the files of a packaged model anew, with the names of its classes and the checksums of its tensors; `--audit` measures what it
+gives away of its data, for header and card; the weights stay as they are.
 The judge of the benchmarks is trained on the first call.
 """
 
@@ -12,6 +13,7 @@ import io as memory
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from ganvas.data import load_dataset
 from ganvas.data.idx import CLASSES
 from ganvas.metrics import evaluate
 from ganvas.model import PACKAGED, save_network
+from ganvas.privacy import Audit
 from ganvas.runs import open_run
 from ganvas.sampling import calibrate_model
 
@@ -31,6 +34,8 @@ from judge import features, frechet, load_judge, splits
 MODELS = {"fashion": ("fashion-mnist", "hour", 2000.0, "Fashion-MNIST, 28 px grey, style-based")}
 SAMPLES = 10_000
 REALS = 1000
+GIVES_AWAY = "## What it gives away of its data"
+"""Begins the last part of a card."""
 
 
 def extras(folder: Path, data: str) -> None:
@@ -48,14 +53,41 @@ def extras(folder: Path, data: str) -> None:
     io.write_bytes(folder / "real.npz", buffer.getvalue())
 
 
-def header(folder: Path) -> None:
-    """The same tensors under a header with the names of the classes."""
+def header(folder: Path, **said: Any) -> None:
+    """The same tensors under a header with the names of the classes, and what else is said."""
     for kind in ("generator", "critic"):
         path = folder / f"{kind}.safetensors"
         tensors, about = io.load_tensors(path)
         about["class_names"] = list(CLASSES[about["data"]["name"]])
         with io.atomic(path) as temporary:
-            io.save_tensors(temporary, tensors, about)
+            io.save_tensors(temporary, tensors, {**about, **said})
+
+
+def audit(folder: Path, data: str) -> None:
+    """What `ganvas audit` finds, in the headers of both networks and at the end of the card."""
+    found = ganvas.audit(folder, data, device="cpu")
+    header(folder, audit={**found.brief._asdict()})
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8").partition(f"\n{GIVES_AWAY}")[0]
+    io.write_bytes(card, f"{text}\n{gives_away(found, folder.name, data)}".encode())
+
+
+def gives_away(found: Audit, name: str, data: str) -> str:
+    """The last part of a card."""
+    heads, rows = found.cells()
+    controls = [
+        f"Of {each.planted:,} training images planted among the samples ({each.rate:.1%}) the test of copies finds {each.found:,}."
+        for each in found.controls
+    ]
+    table = [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)]
+    seen = f"{found.samples:,} samples, {found.train:,} images seen and {found.held_out:,} not"
+    parts = [
+        GIVES_AWAY,
+        f"By `ganvas audit {name} --data {data}`: {seen}, compared by {found.view}; AUC 0.5 gives nothing away.",
+        "\n".join(table),
+        "\n".join([*found.verdict(), *controls]),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
@@ -65,10 +97,14 @@ def main() -> None:
     parser.add_argument("--kimg", type=float)
     parser.add_argument("--extras", action="store_true")
     parser.add_argument("--header", action="store_true")
+    parser.add_argument("--audit", action="store_true")
     options = parser.parse_args()
     data, preset, kimg, line = MODELS[options.name]
     if options.header:
         header(PACKAGED / options.name)
+        return
+    if options.audit:
+        audit(PACKAGED / options.name, data)
         return
     if options.extras:
         extras(PACKAGED / options.name, data)
@@ -131,7 +167,8 @@ are Fashion-MNIST (Xiao et al. 2017, MIT licence); the weights have the licence 
 """
     io.write_bytes(folder / "README.md", card.encode())
     extras(folder, data)
-    print(card)
+    audit(folder, data)
+    print((folder / "README.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

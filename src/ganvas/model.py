@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import torch
@@ -25,6 +25,7 @@ from ganvas.networks.projected import guide_of
 from ganvas.registry import did_you_mean
 from ganvas.replay import Replay
 from ganvas.runs import is_run, open_run
+from ganvas.types import Guarantee
 
 MOST_SIDE = 2**16
 MOST_VALUES = 2**26
@@ -72,6 +73,23 @@ class DataReference:
     """Tells `ganvas.data.origin` that this user trained on them; of no meaning in anybody else's file."""
 
 
+class Audited(NamedTuple):
+    """What `ganvas audit` found, as the file of a model holds it."""
+
+    samples: int
+    """That were drawn."""
+    attacks: Mapping[str, tuple[float, float, float]]
+    """Name -> AUC and its interval of 95 %."""
+    suspects: int
+    """Training samples said to be reproduced."""
+
+    def __str__(self) -> str:
+        name = max(self.attacks, key=lambda each: self.attacks[each][0])
+        auc, low, high = self.attacks[name]
+        copies = f"{self.suspects:,} suspected copies" if self.suspects else "no copy found"
+        return f"the best attack, {name}, has an AUC of {auc:.3f} ({low:.3f} to {high:.3f}); {copies}"
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What is known of a model. What nobody knows is None, and whatever needs it says so."""
@@ -100,6 +118,10 @@ class ModelInfo:
     """What was found out about a wrapped module or another toolkit's file, and done to it."""
     source: str = ""
     """The toolkit that made it; empty for ganvas' own and for wrapped modules."""
+    privacy: Guarantee | None = None
+    """What bounds its knowledge of any one training sample, by its file's word; None: nothing that is known."""
+    audit: Audited | None = None
+    """What an audit found, by its file's word; None: none that is known."""
 
     @classmethod
     def of(cls, generator: GeneratorBase, name: str, **known: Any) -> "ModelInfo":
@@ -126,6 +148,8 @@ class ModelInfo:
             config.network.name,
             notes=tuple(notes),
             source=header.get("source", ""),
+            privacy=_guarantee(header.get("privacy")),
+            audit=_audited(header.get("audit")),
             class_names=None if names is None else tuple(names),
             kimg=None if kimg is None else float(kimg),
             data=DataReference(config.data, *words) if config.data.source else None,
@@ -153,6 +177,11 @@ class ModelInfo:
             found["config"] |= {} if self.data is None else {"data": to_dict(self.data.config)}
         if self.source:
             found |= {"source": self.source, "notes": list(self.notes)}
+        if self.privacy is not None:
+            found["privacy"] = self.privacy._asdict()
+        if self.audit is not None:
+            attacks = {name: list(figures) for name, figures in self.audit.attacks.items()}
+            found["audit"] = {**self.audit._asdict(), "attacks": attacks}
         if self.kimg is not None:
             found["kimg"] = self.kimg
         if self.class_names is not None:
@@ -392,6 +421,7 @@ class Model:
         critic = ", with its critic" if self.critic is not None else ""
         critic += ", with its encoder" if self.encoder is not None else ""
         notes = "".join(f"; {note}" for note in self.info.notes)
+        notes += f"; private, {self.info.privacy}" if self.info.privacy else ""
         drawn = f"{self.info.name}: z {self.latent_dim} -> {self.shape}"
         return f"Model({drawn}{classes}{trained}{critic}{source}{notes})"
 
@@ -664,6 +694,8 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         data = dict(header.get("data") or {})
         # Only what was imported has notes.
         notes = list(header.get("notes", [])) if header.get("source") else []
+        _guarantee(header.get("privacy"))
+        _audited(header.get("audit"))
     except (KeyError, TypeError, ValueError, GanvasError) as error:
         raise GanvasError(f"{path} has a damaged header: {error}.") from error
     kimg, classes, side = header.get("kimg", 0.0), header.get("num_classes"), found.data.resolution
@@ -687,6 +719,34 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         header = {**header, "class_names": [_words(name) for name in names]}
     words = {"notes": [_words(note) for note in notes], "source": _words(header.get("source", ""))}
     return found, {**header, **words, "data": data}
+
+
+def _guarantee(said: Any) -> Guarantee | None:
+    """Of a header; raises `ValueError` or `TypeError` for what is none."""
+    if said is None:
+        return None
+    found = Guarantee(*(_figure(said[name], "privacy") for name in ("epsilon", "delta")))
+    if found.epsilon < 0 or not 0 < found.delta < 1:
+        raise ValueError(f"privacy {found}")
+    return found
+
+
+def _audited(said: Any) -> Audited | None:
+    """Of a header; raises `ValueError` or `TypeError` for what is none."""
+    if said is None:
+        return None
+    attacks = {str(name): tuple(_figure(each, "audit") for each in figures) for name, figures in dict(said["attacks"]).items()}
+    samples, suspects = said["samples"], said["suspects"]
+    fits = all(len(figures) == 3 and all(0 <= each <= 1 for each in figures) for figures in attacks.values())
+    if not attacks or len(attacks) > MOST_NOTES or not fits or not all(_whole(n, 0, 2**53) for n in (samples, suspects)):
+        raise ValueError("audit")
+    return Audited(samples, {_words(name): (a, b, c) for name, (a, b, c) in attacks.items()}, suspects)
+
+
+def _figure(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{what} {value!r}")
+    return float(value)
 
 
 def _words(text: str) -> str:

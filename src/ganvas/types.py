@@ -1,7 +1,7 @@
 """What the parts expect of each other. `B` is the batch size, `C H W` an image, `Z` the latent length."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -11,6 +11,16 @@ Batch = tuple[Tensor, Tensor | None]
 """Samples (B, ...) and labels (B,) or None."""
 Progress = Callable[[str, int, int], None]
 """Hears (what is being done, how much of it is done, of how much): `progress` of every function that takes long."""
+
+
+class Guarantee(NamedTuple):
+    """(epsilon, delta)-differential privacy of what was trained, for one sample more or less in the data."""
+
+    epsilon: float
+    delta: float
+
+    def __str__(self) -> str:
+        return f"epsilon {self.epsilon:.3g} at delta {self.delta:.1g}"
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -52,6 +52,7 @@ LINES: dict[str, list[str]] = {
     "map": ["{run}", "--n", "60", "--method", "pca"],
     "dissect": ["fashion", "--n", "16", "--concept", "stroke"],
     "export": ["{run}", "--to", "hub", "--dry-run"],
+    "info": ["{run}"],
     "list": [],
     "env": [],
 }  # fmt: skip

@@ -122,6 +122,9 @@ GROUPS = {
         ),
     },
     "other": {
+        "info": Command(
+            "info", "say what a model is, what it was trained on, and what it gives away of that", "ganvas info fashion"
+        ),
         # Not `list.py`: importing it would hide the builtin of that name here.
         "list": Command("listing", "show data sets, networks, losses, penalties and presets", "ganvas list presets"),
         "env": Command(

@@ -173,6 +173,7 @@ def card(model: Model, rows: list[Row], repo: str | None, license: str | None) -
         f"![From one latent to another, row by row]({WALK})" if images else "",
         "## Measured",
         _table(rows),
+        *_gives_away(info),
         "## How it was trained",
         _settings(info),
         *(f"- {plain(note)}" for note in info.notes),
@@ -202,6 +203,23 @@ def _table(rows: list[Row]) -> str:
         )
     lines.append("\nThe floor is what held-out real images score against the same reference, N of them.")
     return "\n".join(lines)
+
+
+def _gives_away(info: ModelInfo) -> list[str]:
+    """What bounds its knowledge of a sample, and what an audit found; nothing where neither is known."""
+    lines = []
+    if info.privacy is not None:
+        lines.append(
+            f"Trained with a guarantee: {info.privacy} for any one sample of the data. Choosing it among others by the data "
+            "is not counted."
+        )
+    if info.audit is not None:
+        rows = [f"| {plain(name)} | {a:.3f} | {b:.3f} | {c:.3f} |" for name, (a, b, c) in info.audit.attacks.items()]
+        lines += [
+            f"`ganvas audit` on {info.audit.samples:,} samples: {plain(info.audit)}.",
+            "\n".join(["| attack | AUC | from | to |", "| --- | ---: | ---: | ---: |", *rows]),
+        ]
+    return ["## What it gives away of its data", *lines] if lines else []
 
 
 def _settings(info: ModelInfo) -> str:

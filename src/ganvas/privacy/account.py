@@ -3,23 +3,13 @@
 import math
 import warnings
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from ganvas import arrays
 from ganvas.errors import GanvasError, install
 
 ORDERS = (*(1 + x / 10 for x in range(1, 100)), *range(11, 64), 80, 96, 128, 192, 256, 512)
 """Of Renyi's divergence; the best of them gives epsilon."""
-
-
-class Guarantee(NamedTuple):
-    """(epsilon, delta)-differential privacy of what was trained, for one sample more or less in the data."""
-
-    epsilon: float
-    delta: float
-
-    def __str__(self) -> str:
-        return f"epsilon {self.epsilon:.3g} at delta {self.delta:.1g}"
 
 
 def epsilon(noise: float, rate: float, steps: int, delta: float) -> float:

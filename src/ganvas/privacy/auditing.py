@@ -22,7 +22,7 @@ from ganvas.latent.invert import invert
 from ganvas.metrics.evaluate import Fakes, open_fakes
 from ganvas.metrics.memorisation import authenticity, copying_test
 from ganvas.metrics.resample import pick
-from ganvas.model import Model
+from ganvas.model import Audited, Model
 from ganvas.model_data import load_data_of
 from ganvas.notebook import shown
 from ganvas.pictures import sheet
@@ -119,6 +119,15 @@ class Audit:
     def leaks(self) -> bool:
         """Whether anything was found."""
         return self.chance <= ALARM or bool(self.telling)
+
+    @property
+    def brief(self) -> Audited:
+        """What the file of a model holds of it."""
+        attacks = {}
+        for name, found in self.attacks.items():
+            auc, low, high = (round(figure, 4) for figure in found.auc)
+            attacks[name] = auc, low, high
+        return Audited(self.samples, attacks, self.suspects)
 
     def verdict(self) -> list[str]:
         """In words: what was found, how sure that is, what to do."""

@@ -25,7 +25,7 @@ from ganvas.registry import did_you_mean
 from ganvas.training.engine import Engine
 from ganvas.training.gan import GanMethod, active_terms
 from ganvas.training.method import DataSpec, methods
-from ganvas.types import Batch
+from ganvas.types import Batch, Guarantee
 
 OPTIONS: dict[str, Any] = {
     "epsilon": 10.0, "delta": 1e-5, "clip": 1.0, "noise": None, "ahead": 0.6, "most": 100, "chunk": 64
@@ -154,9 +154,9 @@ class PrivateGan(GanMethod):
         """What the snapshot's files say."""
         return {"privacy": self.spent()._asdict()}
 
-    def spent(self) -> account.Guarantee:
+    def spent(self) -> Guarantee:
         """What has been spent so far."""
-        return account.Guarantee(
+        return Guarantee(
             account.epsilon(self.sigma, self.rate, int(self.account.steps), self.delta), self.delta
         )
 
