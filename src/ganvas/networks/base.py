@@ -21,6 +21,8 @@ from ganvas.types import Shape
 
 CATEGORICAL = "categorical"
 TRUNCATED = "truncated"
+TEMPLATE = 16
+"""Pixels a side of the picture of a class, at most (`CriticBase`)."""
 CUT = 2.0
 """Where the truncated prior ends, before it is scaled (Brock et al. 2019, section 3.1 and their published code)."""
 
@@ -199,6 +201,8 @@ class CriticBase(nn.Module):
     in front of them (InfoGAN, Chen et al. 2016).
     `label_maps` shows the class beside the picture instead, a map of ones or zeros for each (Mirza and Osindero 2014), in
     families that make room for them.
+    `templates` learns a picture for each class besides, at most `TEMPLATE` px a side, whose scalar product with the sample adds to
+    the logit: nothing has to be found first for classes to count, which matters where steps are few or noisy.
     `spectral_heads` divides the projection's embedding and the class head by their largest singular value too, as
     Miyato and Koyama 2018 and Zhang et al. 2019 do; the projection then enters as it is, no longer than the features.
     """
@@ -214,6 +218,7 @@ class CriticBase(nn.Module):
         categories: tuple[int, ...] = (),
         spectral_heads: bool = False,
         label_maps: bool = False,
+        templates: bool = False,
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -231,6 +236,11 @@ class CriticBase(nn.Module):
         if self.embed is not None and not spectral_heads:
             # Nearly nothing at first: random projections of a wide layer would drown what the critic sees.
             nn.init.normal_(self.embed.weight, 0.0, 0.02)
+        self.templates: nn.Embedding | None = None
+        if templates and num_classes:
+            size = self._coarse(torch.empty(1, *shape, device="meta")).shape[1]
+            self.templates = nn.Embedding(num_classes, size)
+            nn.init.zeros_(self.templates.weight)
         self.guess = nn.Linear(features, codes) if codes else None
         self.guess_categories = nn.Linear(features, sum(categories)) if categories else None
 
@@ -257,6 +267,13 @@ class CriticBase(nn.Module):
         projected: Tensor = (self.embed(labels) * features).sum(1) / length
         return logits + projected
 
+    @staticmethod
+    def _coarse(x: Tensor) -> Tensor:
+        """What templates are compared with: points, or means of pixels, flat."""
+        if x.dim() == 4 and max(x.shape[2:]) > TEMPLATE:
+            x = F.avg_pool2d(x, -(-max(x.shape[2:]) // TEMPLATE), ceil_mode=True)
+        return x.flatten(1)
+
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.answer(x, labels).logits
 
@@ -267,6 +284,7 @@ class CriticBase(nn.Module):
             x = x.unflatten(0, (-1, self.pack)).flatten(1, 2)
         if self.num_classes and labels is None:
             raise GanvasError("This critic is conditional: give labels, a long tensor of shape (B,).")
+        sample = x
         if self.label_maps and labels is not None:
             maps = (labels[:, None] == torch.arange(self.num_classes, device=x.device))[:, :, None, None].to(
                 x.dtype
@@ -274,6 +292,8 @@ class CriticBase(nn.Module):
             x = torch.cat([x, maps.expand(-1, -1, *x.shape[2:])], 1)
         features = self.features(x)
         logits = self.score(features, labels)
+        if self.templates is not None:
+            logits = logits + (self.templates(labels) * self._coarse(sample)).sum(1)
         classes = None if self.classify is None else self.classify(features)
         codes = None if self.guess is None else self.guess(features)
         categories = None if self.guess_categories is None else self.guess_categories(features)
@@ -364,7 +384,7 @@ def _classes(config: NetworkConfig, num_classes: int) -> int:
 def _check_options(build: Callable[..., Any], options: Mapping[str, Any], what: str) -> dict[str, Any]:
     known = list(inspect.signature(build).parameters)
     if "heads" in known:  # passed on to CriticBase
-        known = [name for name in known if name != "heads"] + ["auxiliary", "codes", "spectral_heads"]
+        known = [name for name in known if name != "heads"] + ["auxiliary", "codes", "spectral_heads", "templates"]
     known = [name for name in known if name not in ("self", "shape", "latent_dim", "num_classes")]
     for name in options:
         if name not in known:
