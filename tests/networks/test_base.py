@@ -74,3 +74,21 @@ def test_options_that_make_no_network_are_a_sentence(name: str, options: dict[st
     """Of a file, and of --set."""
     with pytest.raises(GanvasError, match=said):
         build_generator(NetworkConfig(name, 4, generator=options), (3, 32, 32), 0)
+
+
+@pytest.mark.parametrize(("family", "shape", "side"), [("dcgan", (1, 28, 28), 14), ("mlp", (2, 8, 8), 8), ("mlp", (3,), 0)])
+def test_templates_add_their_product_with_the_coarse_sample(family: str, shape: tuple[int, ...], side: int) -> None:
+    """Nothing at first; then the scalar product with means of pixels, or with the point itself."""
+    critic = build_critic(
+        NetworkConfig(family, conditional=True, critic={"templates": True}), shape, 2, seed=0
+    )
+    x, labels = torch.randn(4, *shape), torch.tensor([0, 1, 1, 0])
+    assert critic.templates is not None
+    assert not critic.templates.weight.any()
+    with torch.no_grad():
+        before = critic(x, labels)
+        pictures = torch.randn(2, *shape) if not side else torch.randn(2, shape[0], side, side)
+        critic.templates.weight.copy_(pictures.flatten(1))
+        coarse = x if not side else x.unflatten(3, (side, -1)).unflatten(2, (side, -1)).mean((3, 5))
+        wanted = (pictures[labels] * coarse).flatten(1).sum(1)
+        torch.testing.assert_close(critic(x, labels) - before, wanted, rtol=1e-4, atol=1e-4)
