@@ -16,6 +16,28 @@ def build(
     return build_generator(config, shape, classes, seed), build_critic(config, shape, classes, seed)
 
 
+OBLONG = ("dcgan", "progressive", "projected", "r3", "resnet", "style")
+"""Families that draw images with other sides than equal ones."""
+
+
+@pytest.mark.parametrize("name", OBLONG)
+def test_oblong_images_with_four_channels_are_drawn_and_judged(name: str) -> None:
+    options = families.get(name).tiny
+    seeing = {**options, **({"pixels": 4} if name == "projected" else {})}
+    config = NetworkConfig(name, latent_dim=6, generator=options, critic=seeing)
+    generator, critic = build_generator(config, (4, 16, 24), 0), build_critic(config, (4, 16, 24), 0)
+    drawn = generator(torch.randn(4, 6))
+    assert drawn.shape == (4, 4, 16, 24)
+    answer = critic.answer(drawn)
+    assert answer.logits.shape == (4,)
+    # Every column of the picture is drawn from z and seen by the critic.
+    assert (drawn.var(0).amin((0, 1)) > 0).all()
+    (slopes,) = torch.autograd.grad(answer.logits.sum(), drawn)
+    assert (slopes.abs().amax((0, 1, 2)) > 0).all()
+    for side in generator.coarse_sides:
+        assert generator.at(side)(torch.randn(1, 6)).shape == (1, 4, side, side * 24 // 16)
+
+
 @pytest.mark.parametrize("name", list(families))
 def test_weights_depend_on_the_seed_alone(name: str) -> None:
     torch.manual_seed(0)
@@ -41,7 +63,8 @@ def test_impossible_sizes_say_what_to_type(name: str) -> None:
         return  # it draws every size
     except GanvasError:
         pass
-    for shape in ((1, 9, 9), (1, 28, 32), (3, 8192, 8192), (1, 4, 4)):
+    oblong = [] if name in OBLONG else [(1, 28, 32)]
+    for shape in ((1, 9, 9), *oblong, (1, 9, 32), (1, 28, 8192), (3, 8192, 8192), (1, 4, 4)):
         with pytest.raises(GanvasError, match=r"--resolution \d+"):
             build(name, shape)
     with pytest.raises(GanvasError, match="--network mlp"):

@@ -89,7 +89,7 @@ def test_mixing_keeps_the_variance_and_lets_small_maps_reach_the_large_ones() ->
 
 @pytest.mark.parametrize(("side", "parts"), [(16, 16), (8, 16), (4, 4), (2, 1), (1, 1)])
 def test_small_critics_end_at_four_pixels(side: int, parts: int) -> None:
-    small = SmallCritic(4, side, 8, "none", spread=True)
+    small = SmallCritic(4, (side, side), 8, "none", spread=True)
     said, hidden = small(torch.randn(2, 4, side, side))
     assert said.shape == (2, parts)
     assert small.parts == parts

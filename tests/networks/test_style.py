@@ -24,7 +24,7 @@ def generator(shape: tuple[int, int, int] = (1, 16, 16), **options: object) -> S
 def test_modulation_is_a_convolution_with_weights_of_its_own_for_each_sample(up: bool) -> None:
     """Equations 1 and 3 of StyleGAN2: scale the weights by the style, divide by their norm, convolve sample by sample."""
     torch.manual_seed(0)
-    layer = Modulated(3, 5, 6, size=8, up=up)
+    layer = Modulated(3, 5, 6, size=(8, 8), up=up)
     x, style = torch.randn(4, 3, 4 if up else 8, 4 if up else 8), torch.randn(4, 3)
     with torch.no_grad():
         layer.strength.fill_(0.7)
@@ -49,7 +49,7 @@ def test_the_variance_stays_near_one_through_the_layers() -> None:
     torch.manual_seed(0)
     x = torch.randn(16, 32, 8, 8)
     for up in (False, True, False):
-        layer = Modulated(32, 32, 8, size=x.shape[2] * (2 if up else 1), up=up)
+        layer = Modulated(32, 32, 8, size=(x.shape[2] * (2 if up else 1),) * 2, up=up)
         x = layer(x, torch.ones(16, 32) + 0.3 * torch.randn(16, 32))
         # The mean square of sqrt(2) leaky(y, 0.2) of a unit normal y is 1.04.
         assert x.square().mean().item() == pytest.approx(1.04, rel=0.25)
@@ -125,7 +125,7 @@ def test_training_inputs_mix_as_often_as_asked() -> None:
     share = (inputs["cut"] < g.num_layers).float().mean().item()
     assert share == pytest.approx(0.9, abs=0.02)
     assert inputs["cut"].min() == 1
-    assert [n.shape[1:] for n in inputs["noise"]] == [(1, layer.size, layer.size) for layer in g.layers]
+    assert [n.shape[1:] for n in inputs["noise"]] == [(1, *layer.size) for layer in g.layers]
     assert "mix" not in generator(style_mixing=0.0).training_inputs(
         lambda *s: torch.zeros(2, *s), lambda *s: torch.zeros(2, *s)
     )

@@ -111,7 +111,7 @@ class GeneratorBase(nn.Module):
 
     @property
     def coarse_sides(self) -> tuple[int, ...]:
-        """Sides below its own, small to large, of the pictures that it draws on its way; none for most networks."""
+        """Heights below its own, small to large, of the pictures that it draws on its way; none for most networks."""
         return ()
 
     def at(self, side: int) -> Self:
@@ -121,7 +121,7 @@ class GeneratorBase(nn.Module):
                 f"This generator draws no picture of {side} px on its way, but of {list(self.coarse_sides) or 'none'}."
             )
         found = copy.copy(self)  # not the weights: both hold the same
-        found.shape = (self.shape[0], side, side)
+        found.shape = (self.shape[0], side, side * self.shape[2] // self.shape[1])
         return found
 
     def with_class(self, other: int, share: float) -> Self:
@@ -409,6 +409,36 @@ def _usual(build: Callable[..., Any]) -> dict[str, Any]:
     return {each.name: None if each.default is each.empty else each.default for each in parameters}
 
 
+class Start(NamedTuple):
+    """How an image is drawn from small maps."""
+
+    steps: int
+    """How often they are doubled."""
+    rows: int
+    columns: int
+    """Of the smallest maps."""
+
+
+def start_of(shape: Shape, family: str, low: int, high: int) -> Start:
+    """The maps that a square or oblong image begins with; raises `GanvasError` saying which sizes `family` can draw.
+
+    Both sides are halved equally often, as often as the one that ends first.
+    """
+    if len(shape) != 3 or shape[1] == shape[2]:
+        side = square_side(shape, family, low, high)
+        steps = halvings(side)
+        return Start(steps, side >> steps, side >> steps)
+    height, width = shape[1:]
+    if not all(low <= side <= high and side % 2 == 0 for side in (height, width)):
+        fitting = [min(high, max(low, 8 * round(side / 8))) for side in (width, height)]
+        raise GanvasError(
+            f"Network {family!r} draws images with even sides of {low} to {high} px, the data has {height} x {width}. "
+            f"Add --resolution {fitting[0]} --height {fitting[1]} --resize crop."
+        )
+    steps = min(halvings(height), halvings(width))
+    return Start(steps, height >> steps, width >> steps)
+
+
 def square_side(shape: Shape, family: str, low: int, high: int) -> int:
     """The side of a square image that `family` can draw; raises `GanvasError` saying which sizes it can."""
     if len(shape) != 3:
@@ -418,6 +448,11 @@ def square_side(shape: Shape, family: str, low: int, high: int) -> int:
         raise GanvasError(
             f"Network {family!r} draws square images of {low} to {high} px with an even side, the data has {shape[1]} x "
             f"{shape[2]}. Add --resolution {min(high, max(low, 2 ** round(math.log2(side))))} --resize crop."
+            + (
+                ""
+                if shape[1] == shape[2]
+                else " Other shapes are drawn by --network dcgan, style, r3 and others."
+            )
         )
     return side
 

@@ -1,4 +1,4 @@
-"""Plain strided convolutions, 8 to 64 px: the default for small images, and the tutorial's pair (Radford et al. 2016)."""
+"""Plain strided convolutions, 8 to 256 px: the default for small images, and the tutorial's pair (Radford et al. 2016)."""
 
 from itertools import pairwise
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, start_of
 from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm, norm
 from ganvas.types import Shape
 
@@ -36,11 +36,10 @@ class DcganGenerator(GeneratorBase):
         init_std: float | None = None,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes)
-        steps = halvings(square_side(shape, "dcgan", 8, 64))
-        side = shape[1] >> steps
+        steps, rows, columns = start_of(shape, "dcgan", 8, 256)
         ups = steps - last_up
         widths = doubled(channels, ups, max_channels)[::-1]
-        self.start = (widths[0], side, side)
+        self.start = (widths[0], rows, columns)
         bias = norm == "none"
 
         def finish(width: int) -> list[nn.Module]:
@@ -60,7 +59,7 @@ class DcganGenerator(GeneratorBase):
             layers += [nn.ConvTranspose2d(widths[-1], shape[0], 4, 2, 1)]
         else:
             layers += [nn.Conv2d(widths[-1], shape[0], 3, padding=1)]
-        self.first = nn.Linear(self.input_dim, widths[0] * side * side, bias=bias)
+        self.first = nn.Linear(self.input_dim, widths[0] * rows * columns, bias=bias)
         self.layers = nn.Sequential(*layers, nn.Tanh())
         _initialise(self, init_std)
 
@@ -87,11 +86,10 @@ class DcganCritic(CriticBase):
         label_maps: bool = False,
         **heads: Any,
     ) -> None:
-        steps = halvings(square_side(shape, "dcgan", 8, 64))
-        side = shape[1] >> steps
+        steps, rows, columns = start_of(shape, "dcgan", 8, 256)
         widths = doubled(channels, steps, max_channels)
         last = widths[-1] if last_conv else widths[-2]
-        super().__init__(shape, num_classes, last * side * side, label_maps=label_maps, **heads)
+        super().__init__(shape, num_classes, last * rows * columns, label_maps=label_maps, **heads)
         layers: list[nn.Module] = []
         inputs = shape[0] + (num_classes if self.label_maps else 0)
         for i, outputs in enumerate(widths[:-1]):
@@ -112,7 +110,7 @@ class DcganCritic(CriticBase):
                 activation("leaky"),
             ]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        width = (last if last_conv else inputs) * side * side
+        width = (last if last_conv else inputs) * rows * columns
         self.last = maybe_spectral_norm(nn.Linear(width, 1), spectral_norm)
         _initialise(self, init_std)
 
@@ -143,5 +141,5 @@ _norm = norm  # the keyword argument of both networks has the same name
 families.add(
     "dcgan",
     Family(DcganGenerator, DcganCritic, "small", {"channels": 4}),
-    "plain strided convolutions, 8 to 64 px: the default for small images",
+    "plain strided convolutions, 8 to 256 px: the default for small images",
 )

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, start_of
 from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, PixelNorm
 from ganvas.types import Shape
 
@@ -47,18 +47,19 @@ class ProgressiveGenerator(GeneratorBase):
         published: bool = False,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes)
-        self.steps = halvings(square_side(shape, "progressive", 8, 256))
+        self.steps, rows, columns = start_of(shape, "progressive", 8, 256)
         if stable_kimg < 0 or fade_kimg <= 0:
             raise GanvasError(
                 "The progressive generator needs stable_kimg of at least 0 and fade_kimg above 0."
             )
         self.stable_kimg, self.fade_kimg = stable_kimg, fade_kimg
-        side = shape[1] >> self.steps
         width = doubled(channels, self.steps, max_channels)[::-1]
-        self.start = (width[0], side, side)
+        self.start = (width[0], rows, columns)
         self.published = published
         gain = math.sqrt(2) if published else 1.0
-        self.first = EqualLinear(self.input_dim, width[0] * side * side, gain=gain / 4 if published else 1.0)
+        self.first = EqualLinear(
+            self.input_dim, width[0] * rows * columns, gain=gain / 4 if published else 1.0
+        )
         self.first_norm = PixelNorm() if published else nn.Identity()
         self.blocks = nn.ModuleList([_convolutions(width[0], width[0], gain=gain)])
         for inputs, outputs in pairwise(width):
@@ -116,8 +117,7 @@ class ProgressiveCritic(CriticBase):
         published: bool = False,
         **heads: Any,
     ) -> None:
-        steps = halvings(square_side(shape, "progressive", 8, 256))
-        side = shape[1] >> steps
+        steps, rows, columns = start_of(shape, "progressive", 8, 256)
         width = doubled(channels, steps, max_channels)[::-1]
         super().__init__(shape, num_classes, width[0], **heads)
         self.steps = steps
@@ -139,7 +139,7 @@ class ProgressiveCritic(CriticBase):
             EqualConv2d(width[0] + 1, width[0], 3, gain=gain),
             nn.LeakyReLU(0.2),
             nn.Flatten(),
-            EqualLinear(width[0] * side * side, width[0], gain=gain),
+            EqualLinear(width[0] * rows * columns, width[0], gain=gain),
             nn.LeakyReLU(0.2),
         )
         self.last = EqualLinear(width[0], 1)

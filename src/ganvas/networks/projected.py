@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.networks import efficientnet
-from ganvas.networks.base import Answer, CriticBase, Family, families, square_side
+from ganvas.networks.base import Answer, CriticBase, Family, families, start_of
 from ganvas.networks.dcgan import DcganCritic, DcganGenerator
 from ganvas.networks.layers import MinibatchStd, activation, maybe_spectral_norm
 from ganvas.networks.layers import norm as norm_of
@@ -114,9 +114,11 @@ class SmallCritic(nn.Module):
 
     SMALLEST = 4
 
-    def __init__(self, inputs: int, side: int, most: int, kind: str, spread: bool) -> None:
+    def __init__(self, inputs: int, sides: tuple[int, int], most: int, kind: str, spread: bool) -> None:
         super().__init__()
         layers: list[nn.Module] = []
+        rows, columns = sides
+        side = min(sides)
         for _ in range(max(1, round(math.log2(max(1, side / self.SMALLEST))))):
             outputs = min(most, 2 * inputs)
             # Of a map of one pixel nothing is left to be halved.
@@ -124,10 +126,11 @@ class SmallCritic(nn.Module):
             conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=kind == "none")
             layers += [maybe_spectral_norm(conv, True), norm_of(kind, outputs), activation("leaky")]
             inputs, side = outputs, max(1, side // 2)
+            rows, columns = rows // stride, columns // stride
         self.layers = nn.Sequential(*layers)
         self.spread = MinibatchStd() if spread else nn.Identity()
         self.last = maybe_spectral_norm(nn.Conv2d(inputs + spread, 1, 3, padding=1), True)
-        self.width, self.parts = inputs, side**2
+        self.width, self.parts = inputs, rows * columns
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.layers(x)
@@ -139,7 +142,8 @@ class ProjectedCritic(CriticBase):
 
     Every small critic says something of every part of the image (`Answer.parts`); the loss judges each of them, and the
     logit of an image is their mean. Labels enter by projection on the mean of the hidden maps. `features` names the frozen
-    network; images are brought to `side` pixels for it (0: their own side, 32 at least). `channels` is the width of the largest
+    network; the longer side of images is brought to `side` pixels for it
+    (0: as it is), both to multiples of 32. `channels` is the width of the largest
     mixed map, doubled for each smaller one up to `max_channels`. `norm` is that of the small critics, and
     `minibatch_std` shows each of them the spread of the batch. `pixels` is the width of a plain critic of pixels beside
     them, whose word counts as much as theirs together (Kumari et al. 2022); 0: none.
@@ -159,29 +163,33 @@ class ProjectedCritic(CriticBase):
         pixels: int = 0,
         **heads: Any,
     ) -> None:
-        square = square_side(shape, "projected", 8, 1024)
-        if shape[0] not in (1, 3):
+        start_of(shape, "projected", 8, 1024)
+        if shape[0] not in (1, 3, 4) or (shape[0] == 4 and not pixels):
             raise GanvasError(
                 f"The projected critic looks at grey and colour images, the data has {shape[0]} channels. "
-                "Use --network dcgan."
+                + (
+                    "What is transparent is seen by a critic of pixels alone: --set network.critic.pixels=16."
+                    if shape[0] == 4
+                    else "Use --network dcgan."
+                )
             )
         backbone = backbones.get(features)
-        smallest = backbone.strides[-1]
-        side = side or -(-square // smallest) * smallest
-        if side < smallest or side > 1024 or side % smallest:
+        smallest, longest = backbone.strides[-1], max(shape[1:])
+        if side and (side < smallest or side > 1024 or side % smallest):
             raise GanvasError(
                 f"network.critic.side is {side}; {features} takes multiples of {smallest} up to 1024."
             )
+        seen = [-(-(side or longest) * each // (longest * smallest)) * smallest for each in shape[1:]]
         out = [min(max_channels, channels << i) for i in range(len(backbone.widths))]
         critics = [
-            SmallCritic(width, side // stride, max_channels, norm, minibatch_std)
+            SmallCritic(width, (seen[0] // stride, seen[1] // stride), max_channels, norm, minibatch_std)
             for width, stride in zip(out, backbone.strides, strict=True)
         ]
         width, parts = sum(critic.width for critic in critics), sum(critic.parts for critic in critics)
         super().__init__(shape, num_classes, width + parts * (2 if pixels else 1), **heads)
         self.width, self.of_maps = width, parts
         self.pixels = DcganCritic(shape, channels=pixels) if pixels else None
-        self.backbone, self.side = features, side
+        self.backbone, self.seen = features, (seen[0], seen[1])
         self.frozen = backbone.build()
         self.mixing = Mixing(backbone.widths, out)
         self.critics = nn.ModuleList(critics)
@@ -204,10 +212,11 @@ class ProjectedCritic(CriticBase):
     def features(self, x: Tensor) -> Tensor:
         """Means of the small critics' last hidden maps (B, width), and behind them their logits of each part (B, K)."""
         beside = [] if self.pixels is None else [self.pixels(x)[:, None].expand(-1, self.of_maps)]
-        x = x.expand(-1, 3, -1, -1)
-        if x.shape[-1] != self.side:
-            smaller = x.shape[-1] > self.side
-            x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=smaller)
+        # The frozen network has seen pictures of three colours: what is transparent is shown on white.
+        x = on_white(x) if x.shape[1] == 4 else x.expand(-1, 3, -1, -1)
+        if x.shape[2:] != self.seen:
+            smaller = x.shape[-1] > self.seen[-1]
+            x = F.interpolate(x, self.seen, mode="bilinear", antialias=smaller)
         # In bf16 a CPU goes back through convolutions of single channels at a third of the speed.
         slow = x.requires_grad and x.device.type == "cpu"
         with torch.autocast(x.device.type, enabled=False) if slow else nullcontext():
@@ -218,6 +227,12 @@ class ProjectedCritic(CriticBase):
 
     def head(self, features: Tensor) -> Tensor:
         return features[:, self.width :].mean(1, keepdim=True)
+
+
+def on_white(images: Tensor) -> Tensor:
+    """Images (B, 4, H, W) in [-1, 1], the last channel how solid they are -> (B, 3, H, W) before a white wall."""
+    solid = (images[:, 3:] + 1) / 2
+    return images[:, :3] * solid + (1 - solid)
 
 
 def freeze(network: nn.Module) -> None:
@@ -238,5 +253,5 @@ def guide_of(config: NetworkConfig | None) -> str:
 families.add(
     "projected",
     Family(DcganGenerator, ProjectedCritic, "projected", {"channels": 4, "max_channels": 8}),
-    "the dcgan generator, and a critic that looks through a frozen pretrained network; 8 to 64 px: for photographs",
+    "the dcgan generator, and a critic that looks through a frozen pretrained network; 8 to 256 px: for photographs",
 )

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, halvings, square_side
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, doubled, families, start_of
 from ganvas.networks.layers import bilinear_down, bilinear_up
 from ganvas.types import Shape
 
@@ -135,11 +135,10 @@ class R3Generator(GeneratorBase):
         self.published = published
         if published and self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, num_classes**-0.5)
-        steps = halvings(square_side(shape, "r3", 8, 1024))
-        side = shape[1] >> steps
+        steps, rows, columns = start_of(shape, "r3", 8, 1024)
         stages = _stages(doubled(channels, steps, max_channels), blocks, group, widths, counts, groups)[::-1]
         width = [each for each, _, _ in stages]
-        self.basis = nn.Parameter(torch.randn(width[0], side, side))
+        self.basis = nn.Parameter(torch.randn(width[0], rows, columns))
         self.first = nn.Linear(self.input_dim, width[0], bias=False)
         nn.init.normal_(self.first.weight, 0.0, self.input_dim**-0.5)
         layers = _blocks(stages, 0, expansion, published)
@@ -178,8 +177,7 @@ class R3Critic(CriticBase):
         class_dim: int = 0,
         **heads: Any,
     ) -> None:
-        steps = halvings(square_side(shape, "r3", 8, 1024))
-        side = shape[1] >> steps
+        steps, rows, columns = start_of(shape, "r3", 8, 1024)
         stages = _stages(doubled(channels, steps, max_channels), blocks, group, widths, counts, groups)
         width = [each for each, _, _ in stages]
         super().__init__(shape, num_classes, width[-1], **heads)
@@ -203,8 +201,8 @@ class R3Critic(CriticBase):
                 Resample(inputs, outputs, up=False, zeros=published),
                 *_blocks(stages, i, expansion, published),
             ]
-        gather = nn.Conv2d(width[-1], width[-1], side, groups=width[-1], bias=False)
-        nn.init.normal_(gather.weight, 0.0, 1 / side)
+        gather = nn.Conv2d(width[-1], width[-1], (rows, columns), groups=width[-1], bias=False)
+        nn.init.normal_(gather.weight, 0.0, 1 / math.sqrt(rows * columns))
         self.layers = nn.Sequential(*layers, gather, nn.Flatten())
         self.last = nn.Linear(width[-1], (class_dim or width[-1]) if self.compares else 1, bias=False)
         nn.init.normal_(self.last.weight, 0.0, width[-1] ** -0.5)

@@ -5,7 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, halvings, square_side
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, start_of
 from ganvas.networks.layers import ConditionalBatchNorm, SelfAttention, maybe_spectral_norm, norm
 from ganvas.types import Shape
 
@@ -89,15 +89,12 @@ class ResnetGenerator(GeneratorBase):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, embed=norm != "conditional")
-        side = square_side(shape, "resnet", 8, 64)
-        steps = halvings(side)
-        self.start = (channels, side >> steps, side >> steps)
-        self.first = maybe_spectral_norm(
-            nn.Linear(self.input_dim, channels * (side >> steps) ** 2), spectral_norm
-        )
+        steps, rows, columns = start_of(shape, "resnet", 8, 64)
+        self.start = (channels, rows, columns)
+        self.first = maybe_spectral_norm(nn.Linear(self.input_dim, channels * rows * columns), spectral_norm)
         self.blocks = nn.ModuleList()
         for step in range(steps + 1):
-            if attention == side >> (steps - step):
+            if attention == shape[1] >> (steps - step):
                 self.blocks.append(SelfAttention(channels, spectral_norm))
             if step < steps:
                 self.blocks.append(GeneratorBlock(channels, channels, norm, num_classes, spectral_norm))
@@ -127,7 +124,7 @@ class ResnetCritic(CriticBase):
         **heads: Any,
     ) -> None:
         super().__init__(shape, num_classes, channels, **heads)
-        steps = min(halvings(square_side(shape, "resnet", 8, 64)), blocks)
+        steps = min(start_of(shape, "resnet", 8, 64).steps, blocks)
         down = [i < max(2, steps - 1) and i < steps for i in range(blocks)]
         layers: list[nn.Module] = []
         side = shape[1]

@@ -21,8 +21,7 @@ from ganvas.networks.base import (
     GeneratorBase,
     doubled,
     families,
-    halvings,
-    square_side,
+    start_of,
     to_prior,
 )
 from ganvas.networks.layers import EqualConv2d, EqualLinear, MinibatchStd, SelfAttention, autocast
@@ -41,8 +40,16 @@ class Modulated(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, w_dim: int, *, size: int, up: bool = False, image: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        w_dim: int,
+        *,
+        size: tuple[int, int],
+        up: bool = False,
+        image: bool = False,
     ) -> None:
+        """`size` is (H, W) of what comes out."""
         super().__init__()
         self.size, self.up, self.image = size, up, image
         kernel = 4 if up else (1 if image else 3)
@@ -54,7 +61,7 @@ class Modulated(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         if not image:
             self.strength = nn.Parameter(torch.zeros(()))
-            self.register_buffer("noise", torch.randn(size, size))
+            self.register_buffer("noise", torch.randn(size))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
         """x (B, I, h, w), style (B, I), noise (B, 1, H, W) or None for the fixed one -> (B, O, H, W)."""
@@ -204,7 +211,7 @@ class StyleGenerator(StyledGenerator):
         output: str = "tanh",
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, w_dim, style_mixing)
-        steps = halvings(square_side(shape, "style", 8, 256))
+        steps, rows, columns = start_of(shape, "style", 8, 256)
         if not 0 <= style_mixing <= 1 or convs < 1 or mapping_layers < 1:
             raise GanvasError(
                 "The style generator needs style_mixing from 0 to 1, convs and mapping_layers from 1."
@@ -214,9 +221,9 @@ class StyleGenerator(StyledGenerator):
         self.output = output
         widths = [self.input_dim, *[self.w_dim] * mapping_layers]
         self.map = nn.ModuleList(EqualLinear(a, b, rate=mapping_rate) for a, b in pairwise(widths))
-        sizes = [shape[1] >> (steps - i) for i in range(steps + 1)]
+        sizes = [(rows << i, columns << i) for i in range(steps + 1)]
         channel = doubled(channels, steps, max_channels)[::-1]
-        self.constant = nn.Parameter(torch.randn(channel[0], sizes[0], sizes[0]))
+        self.constant = nn.Parameter(torch.randn(channel[0], rows, columns))
         self.layers = nn.ModuleList()
         self.to_image = nn.ModuleList()
         # Number of convolutions that have run when each image is drawn.
@@ -241,12 +248,12 @@ class StyleGenerator(StyledGenerator):
     @property
     def coarse_sides(self) -> tuple[int, ...]:
         """Of the images that are summed."""
-        return tuple(image.size for image in self._images() if image.size < self.shape[1])
+        return tuple(image.size[0] for image in self._images() if image.size[0] < self.shape[1])
 
     @property
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """Of the noise of each convolution: (1, H, W)."""
-        return [(1, layer.size, layer.size) for layer in self._layers()]
+        return [(1, *layer.size) for layer in self._layers()]
 
     @property
     def style_layers(self) -> list[nn.Module]:
@@ -284,7 +291,7 @@ class StyleGenerator(StyledGenerator):
                 done += 1
             new = image(x, style)
             if drawn is not None:
-                new = new + F.interpolate(drawn, size=new.shape[-1], mode="bilinear", align_corners=False)
+                new = new + F.interpolate(drawn, size=new.shape[2:], mode="bilinear", align_corners=False)
             drawn = new
             if drawn.shape[-1] == self.shape[-1]:
                 break
@@ -334,7 +341,7 @@ class StyleCritic(CriticBase):
         attention: int = 0,
         **heads: Any,
     ) -> None:
-        steps = halvings(square_side(shape, "style", 8, 256))
+        steps, rows, columns = start_of(shape, "style", 8, 256)
         width = doubled(channels, steps, max_channels)
         super().__init__(shape, num_classes, width[-1], **heads)
         layers: list[nn.Module] = []
@@ -349,7 +356,7 @@ class StyleCritic(CriticBase):
         if minibatch_std:
             layers.append(MinibatchStd())
         layers += [EqualConv2d(width[-1] + minibatch_std, width[-1], 3), _Active(), nn.Flatten()]
-        layers += [EqualLinear(width[-1] * (shape[1] >> steps) ** 2, width[-1]), _Active()]
+        layers += [EqualLinear(width[-1] * rows * columns, width[-1]), _Active()]
         self.layers = nn.Sequential(*layers)
         self.last = EqualLinear(width[-1], 1)
 
