@@ -19,14 +19,17 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import io, pictures
+from ganvas import io, pictures, training
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.data.loader import Batches
@@ -57,14 +60,25 @@ ABLATION: dict[str, dict[str, Any]] = {
     "projected, features of 64 px": {"preset": "projected", "settings": {"network.critic.side": 64}},
     "projected, ema 2 kimg": {"preset": "projected", "settings": {"training.ema_kimg": 2.0}},
     "projected, ema 40 kimg": {"preset": "projected", "settings": {"training.ema_kimg": 40.0}},
+    "projected, r1 in every step": {
+        "preset": "projected",
+        "settings": {"objective.penalties": [{"name": "r1", "weight": 0.4, "interval": 1}]},
+    },
+    "projected, gamma 0.1": {"preset": "projected", "gamma": 0.1},
+    "photo, gamma 0.1": {"preset": "photo", "gamma": 0.1},
+    "photo, batch 64": {"preset": "photo", "batch": 64},
+    "photo without augmentation": {"preset": "photo", "augment": ["none"]},
     "photo-hour without augmentation": {"preset": "photo-hour", "augment": ["none"]},
 }
 """Rows that change one thing."""
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
+"""What minutes are: of the day, or of the process on all cores."""
 PEERS = ("dcgan-tutorial", "lightweight-gan")
 LIGHTWEIGHT = """
 import sys, time, torch, numpy
-folder, size, seconds, count, seed, out, work = sys.argv[1:]
+folder, size, seconds, count, seed, out, work, which, threads = sys.argv[1:]
 torch.manual_seed(int(seed))
+torch.set_num_threads(int(threads))
 library = torch.library.Library("torchvision", "DEF")  # its wheels of GPUs cannot load their operations here; none is used
 for name in ("nms", "qnms"):
     library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -81,14 +95,17 @@ trainer = package.Trainer(name="peer", base_dir=work, image_size=int(size), batc
                           attn_res_layers=[32], save_every=10**9, evaluate_every=10**9)
 trainer.evaluate = lambda *a, **k: None
 trainer.set_data_src(folder)
-started = time.monotonic()
-while time.monotonic() - started < float(seconds):
+clock = time.process_time if which == "cpu" else time.monotonic
+started = clock()
+while clock() - started < float(seconds):
     trainer.train()
 trainer.GAN.eval()
+# It averages from step 20,001 on, and until then GE is what G was at the last step of the form 1000 k + 2.
+network = trainer.GAN.G if trainer.steps <= 20000 else trainer.GAN.GE
 drawn = []
 with torch.no_grad():
     for start in range(0, int(count), 100):
-        drawn.append(trainer.GAN.GE(torch.randn(100, 256)).clamp(0, 1).mul(255).round().byte())
+        drawn.append(network(torch.randn(100, 256)).clamp(0, 1).mul(255).round().byte())
 numpy.savez(out, images=torch.cat(drawn)[: int(count)].numpy(), steps=trainer.steps)
 """
 """Run in the peer's own Python: its Trainer with the settings of its command line, its augmentation as it sets it by itself."""
@@ -104,6 +121,9 @@ def main() -> None:
     run.add_argument("--resolution", type=int)
     run.add_argument("--count", type=int, help="train on so many pictures only, chosen by chance")
     run.add_argument("--seed", type=int, nargs="+", default=[0])
+    run.add_argument(
+        "--clock", choices=list(CLOCKS), default="wall", help="what --minutes are: `cpu` on a busy machine"
+    )
     run.add_argument("--threads", type=int, default=1)
     run.add_argument("--device", default="cpu")
     run.add_argument("--samples", type=int, default=10_000)
@@ -119,6 +139,8 @@ def main() -> None:
         print("\n".join([*presets, *ABLATION, *PEERS]))
     else:
         torch.set_num_threads(options.threads)
+        # A budget of minutes is one of processor time: other work on the machine then takes nothing from a row.
+        training.loop.time = SimpleNamespace(monotonic=CLOCKS[options.clock])  # type: ignore[assignment]
         for seed in options.seed:
             for name in options.row:
                 one_row(options, name, seed)
@@ -128,19 +150,20 @@ def one_row(options: argparse.Namespace, name: str, seed: int) -> None:
     """Train, draw, measure, and add a line to `ROWS`."""
     source = DataConfig(options.data, options.resolution)
     whole = load_dataset(source)
-    training, held_out = whole.split(source.holdout)
+    trained_on, held_out = whole.split(source.holdout)
     key = {
-        "data": whole.name, "side": whole.shape[-1], "pictures": options.count or len(training), "row": name,
+        "data": whole.name, "side": whole.shape[-1], "pictures": options.count or len(trained_on), "row": name,
         "minutes": options.minutes, "seed": seed, "threads": options.threads, "device": options.device,
+        "clock": options.clock,
     }  # fmt: skip
     if not options.again and any(all(row.get(k) == v for k, v in key.items()) for row in rows()):
         print(f"there already: {key}")
         return
-    folder = as_folder(training, options.count, options.resolution)
+    folder = as_folder(trained_on, options.count, options.resolution)
     started = time.process_time()
     samples, more = draw(options, name, seed, folder, whole)
     found: dict[str, Any] = {**key, **more, "cpu_seconds": round(time.process_time() - started)}
-    for judge in judges(whole, training, held_out, options):
+    for judge in judges(whole, trained_on, held_out, options):
         which = "pyramid" if judge.id.startswith("pyramid") else "judge"
         measured = evaluate(samples, whole, METRICS, n=len(samples), extractor=judge, device=options.device)
         for row in measured.rows:
@@ -158,7 +181,8 @@ def draw(
     """Samples uint8 (n, C, H, W) of a row, and what is known of its training."""
     count, side = min(options.samples, max(1000, len(whole))), whole.shape[-1]
     if name == "dcgan-tutorial":
-        return tutorial(load_dataset(DataConfig(str(folder))), options.minutes, count, seed, options.device)
+        data = load_dataset(DataConfig(str(folder)))
+        return tutorial(data, options.minutes, count, seed, options.device, CLOCKS[options.clock])
     if name == "lightweight-gan":
         out = OUT / f"lightweight-{whole.name}-{seed}.npz"
         work = OUT / f"lightweight-{whole.name}-{seed}-{int(time.time())}"
@@ -171,10 +195,13 @@ def draw(
             str(seed),
             str(out),
             str(work),
+            options.clock,
+            str(options.threads),
         ]
         subprocess.run([options.python, "-c", LIGHTWEIGHT, *arguments], check=True)
         made = load_dataset(DataConfig(str(out)))
-        return made.take(torch.arange(len(made)))[0], {}
+        steps = int(np.load(out)["steps"])
+        return made.take(torch.arange(len(made)))[0], {"kimg": round(steps * 0.04, 1)}
     asked = ABLATION.get(name, {"preset": name})
     result = ganvas.train(
         folder, out=OUT / "real_pictures", name=f"{whole.name}-{name.replace(' ', '_')}-{seed}", seed=seed,
@@ -222,7 +249,7 @@ def judges(
 
 
 def tutorial(
-    data: Dataset, minutes: float, count: int, seed: int, device: str
+    data: Dataset, minutes: float, count: int, seed: int, device: str, clock: Callable[[], float]
 ) -> tuple[Tensor, dict[str, Any]]:
     """The DCGAN of the PyTorch tutorial: z of 100, 64 maps, batch norm, cross-entropy, Adam 2e-4 and beta1 0.5, batch 128."""
     torch.manual_seed(seed)
@@ -248,7 +275,7 @@ def tutorial(
             nn.init.normal_(module.weight, 1.0, 0.02)
     optimizers = [torch.optim.Adam(each.parameters(), 2e-4, (0.5, 0.999)) for each in (critic, generator)]
     wrong = nn.functional.binary_cross_entropy_with_logits
-    started, seen = time.monotonic(), 0
+    started, seen = clock(), 0
     for images, _ in Batches(data, 128, seed, torch.device(device)):
         real = images.float() / 127.5 - 1
         fake = generator(torch.randn(len(real), 100, 1, 1, device=device))
@@ -258,7 +285,7 @@ def tutorial(
         on_fake = critic(fake)
         step(optimizers[1], wrong(on_fake, torch.ones_like(on_fake)))
         seen += len(real)
-        if time.monotonic() - started > 60 * minutes:
+        if clock() - started > 60 * minutes:
             break
     generator.eval()
     with torch.no_grad():
@@ -297,7 +324,13 @@ def table(found: list[dict[str, Any]]) -> str:
 
     order = sorted(
         found,
-        key=lambda r: (r["data"], r["pictures"], r["minutes"], r.get("judge frechet", r["pyramid frechet"])),
+        key=lambda r: (
+            r["data"],
+            r["side"],
+            r["pictures"],
+            r["minutes"],
+            r.get("judge frechet", r["pyramid frechet"]),
+        ),
     )
     for row in order:
         cells = [str(row.get(k, "")) for k in heads]
