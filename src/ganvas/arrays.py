@@ -186,11 +186,18 @@ def as_whole(values: Any, name: str, classes: int | None = None) -> Tensor:
     return tensor.long().cpu()
 
 
-def as_samples(values: Any, name: str) -> Tensor:
+COLOURS = (1, 3)
+"""Channels of pictures from outside."""
+ALPHA = (1, 3, 4)
+"""Channels where a model decides: it may draw what is transparent."""
+
+
+def as_samples(values: Any, name: str, channels: tuple[int, ...] = COLOURS) -> Tensor:
     """uint8 images (N, C, H, W) or float32 points (N, D), as a `Dataset` holds them.
 
-    Images may be (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels. Raises `GanvasError` for floats that are no
-    points, points that float32 cannot tell apart, four channels, one picture without its N, and anything empty.
+    Images may be (N, C, H, W), (N, H, W, C) or (N, H, W) with one of these numbers of `channels`. Raises `GanvasError` for
+    floats that are no points, points that float32 cannot tell apart, other numbers of channels, one picture without its N,
+    and anything empty.
     """
     tensor = as_tensor(values, name)
     wanted = (
@@ -211,7 +218,7 @@ def as_samples(values: Any, name: str) -> Tensor:
             else "If they go from 0 to 255, write x.astype('uint8')."
         )
         raise GanvasError(f"{got} {how}")
-    return channels_first(tensor, name)
+    return channels_first(tensor, name, channels)
 
 
 def as_points(values: Any, name: str) -> Tensor:
@@ -230,8 +237,11 @@ def as_points(values: Any, name: str) -> Tensor:
     return found
 
 
-def channels_first(tensor: Tensor, name: str) -> Tensor:
-    """Images (N, C, H, W), (N, H, W, C) or (N, H, W) -> (N, C, H, W). Raises `GanvasError` where that cannot be told."""
+def channels_first(tensor: Tensor, name: str, channels: tuple[int, ...] = COLOURS) -> Tensor:
+    """Images (N, C, H, W), (N, H, W, C) or (N, H, W) -> (N, C, H, W). Raises `GanvasError` where that cannot be told.
+
+    `channels`: how many there may be.
+    """
     if tensor.dim() == 3:
         if tensor.shape[2] in (3, 4) and tensor.shape[1] > 4:
             raise GanvasError(
@@ -239,11 +249,11 @@ def channels_first(tensor: Tensor, name: str) -> Tensor:
                 f"{tensor.shape[2]} px wide. Write {name}[None] for the one, {name}[:, None] for the many."
             )
         return tensor[:, None]
-    first, last = tensor.shape[1] in (1, 3), tensor.shape[3] in (1, 3)
-    if first:
-        return tensor
-    if last:
-        return tensor.permute(0, 3, 1, 2).contiguous()
+    for usual in (COLOURS, channels):
+        if tensor.shape[1] in usual:
+            return tensor
+        if tensor.shape[3] in usual:
+            return tensor.permute(0, 3, 1, 2).contiguous()
     if 4 in (tensor.shape[1], tensor.shape[3]):
         raise GanvasError(
             f"{name} has shape {tuple(tensor.shape)}: four channels, red, green, blue and how solid. Omit the last: "

@@ -22,7 +22,7 @@ class DataConfig:
     source: str = ""
     """`digits`, `fashion-mnist`, a folder, a .zip, a .npy/.npz, `toy:...` or `hub:org/name`."""
     resolution: int | None = None
-    """Side of the square images in pixels; None keeps the size of the source."""
+    """Side of the square images in pixels, or the width beside `height`; None keeps the size of the source."""
     resize: Resize | None = None
     """How other sizes get there: `crop` the centre, `fit` with black bars, or `stretch`."""
     mirror: bool = False
@@ -37,6 +37,10 @@ class DataConfig:
     """Train on this share of the images only: the likeliest under a Gaussian in feature space (instance selection)."""
     balance: bool = False
     """Show every class (or data set) equally often: the smaller ones repeat."""
+    height: int | None = None
+    """Height of images that are not square; `resolution` is then their width."""
+    alpha: bool = False
+    """Keep what is transparent as a fourth channel, invisible parts being black; else transparent parts become white."""
 
 
 @dataclass(frozen=True)
@@ -410,6 +414,10 @@ def validate(config: Config) -> Config:
             raise GanvasError(f"training.{name} is {budget}; it must be more than 0, and finite.")
     if config.data.resolution is not None and config.data.resolution < 4:
         raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
+    if config.data.height is not None and (config.data.resolution is None or config.data.height < 4):
+        raise GanvasError(
+            f"--height is {config.data.height}; it must be at least 4, with the width as --resolution beside it."
+        )
     if not 0 < config.data.select <= 1:
         raise GanvasError(f"data.select is {config.data.select}; it must be above 0 and at most 1.")
     named = set[str]()

@@ -698,11 +698,15 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         _audited(header.get("audit"))
     except (KeyError, TypeError, ValueError, GanvasError) as error:
         raise GanvasError(f"{path} has a damaged header: {error}.") from error
-    kimg, classes, side = header.get("kimg", 0.0), header.get("num_classes"), found.data.resolution
+    kimg, classes, wide = header.get("kimg", 0.0), header.get("num_classes"), found.data.resolution
+    high = wide if found.data.height is None else found.data.height
     sizes = len(shape) in (1, 3) and all(_whole(size, 1, MOST_SIDE) for size in shape)
     for fits, what in (
         (sizes and math.prod(shape) <= MOST_VALUES, f"shape {shape}"),
-        (not sizes or len(shape) == 1 or side in (None, shape[1]), f"shape {shape} of images of {side} px"),
+        (
+            not sizes or len(shape) == 1 or wide is None or (high, wide) == tuple(shape[1:]),
+            f"shape {shape} of images of {wide} x {high} px",
+        ),
         (_whole(classes, 0, MOST_CLASSES), f"num_classes {classes!r}"),
         (isinstance(kimg, int | float) and 0 <= kimg < 2**53, f"kimg {kimg!r}"),
         (len(names) <= MOST_CLASSES and all(isinstance(name, str) for name in names), "class_names"),

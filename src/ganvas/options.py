@@ -60,6 +60,10 @@ class TrainOptions:
     )
     resolution: int | None = option(None, "Side of the images in pixels.")
     resize: Resize | None = option(None, "How images of other sizes get there.")  # noqa: RUF009
+    height: int | None = option(
+        None, "Height of images that are not square; --resolution is then their width."
+    )
+    alpha: bool = option(False, "Keep transparent parts as a fourth channel; else they become white.")
     mirror: bool = option(False, "Flip half of the images left-right.")
     balance: bool = option(False, "Show every class or data set equally often.")
     network: str | None = option(

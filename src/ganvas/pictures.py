@@ -28,9 +28,16 @@ if TYPE_CHECKING:
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """One uint8 image (C, H, W) with 1 or 3 channels as a PIL image."""
+    """One uint8 image (C, H, W) with 1, 3 or 4 channels (the last how solid it is) as a PIL image."""
     array = pixels.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def opaque(picture: Image.Image) -> Image.Image:
+    """A picture without transparent parts: they are white."""
+    if picture.mode != "RGBA":
+        return picture
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 GAP = 2
@@ -65,10 +72,14 @@ def grid(
         scale = max(scale, min(int(np.ceil(room / width)), WIDEST // (columns * width)))
     height, width = height * scale + gap, width * scale + gap
     canvas = torch.full((rows * columns, channels, height, width), 128, dtype=torch.uint8)
+    canvas[:, 3:] = 255  # the lines between transparent pictures are solid
     canvas[:n, :, gap:, gap:] = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     tiled = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
     tiled = tiled.reshape(channels, rows * height, columns * width)
-    picture = to_image(F.pad(tiled, (0, gap, 0, gap), value=128))
+    edges = (
+        F.pad(part, (0, gap, 0, gap), value=value) for part, value in ((tiled[:3], 128), (tiled[3:], 255))
+    )
+    picture = to_image(torch.cat(list(edges)))
     if not (texts or any(names) or title):
         return picture
     under = [list(captions[row * columns : (row + 1) * columns]) for row in range(rows)]
@@ -116,6 +127,7 @@ def _lettered(
         margin + picture.width, min(ceil(font().getlength(title[:MOST_LETTERS])) + 12 if title else 0, WIDEST)
     )
     whole = Image.new("RGB", (wide, top + picture.height + sum(below)), "white")
+    picture = opaque(picture)
     pen = ImageDraw.Draw(whole)
 
     def write(text: str, x: float, y: float, anchor: str = "mm", room: float = width - gap) -> None:
@@ -269,7 +281,10 @@ def _check_fps(suffix: str, fps: float) -> None:
 
 
 def save_animation(frames: Tensor, out: Path, fps: float = 24.0) -> None:
-    """Write uint8 frames (T, C, H, W) as an endless .gif or .webp or an .mp4 (H.264), small ones enlarged by a whole factor."""
+    """Write uint8 frames (T, C, H, W) as an endless .gif or .webp or an .mp4 (H.264).
+
+    Small ones are enlarged by a whole factor; what is transparent becomes white.
+    """
     check_film(out, fps)
     io.write_bytes(out, animation(frames, out.suffix, fps))
 
@@ -284,7 +299,9 @@ def animation(frames: Tensor, suffix: str, fps: float = 24.0) -> bytes:
     """The bytes of such a file."""
     _check_fps(suffix, fps)
     scale = max(1, round(256 / frames.shape[3]))
-    images = [to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2)) for frame in frames]
+    images = [
+        opaque(to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2))) for frame in frames
+    ]
     buffer = memory.BytesIO()
     if suffix == ".mp4":
         _encode(images, buffer, fps)

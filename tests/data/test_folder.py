@@ -511,7 +511,10 @@ def test_a_colour_that_means_transparent_becomes_white(tmp_path: Path, mode: str
     data = load_dataset(str(tmp_path))
     pixels = data.take(torch.tensor([0]))[0][0]
     assert pixels[:, 5, 5].tolist() == [255] * len(pixels)
-    assert any(note == "1 image with transparent parts, which become white." for note in data.notes)
+    assert any(
+        note == "1 image with transparent parts, which become white (--alpha keeps them)."
+        for note in data.notes
+    )
 
 
 def test_broken_pictures_are_named_in_words(image_folder: Path) -> None:

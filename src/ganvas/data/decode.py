@@ -157,13 +157,19 @@ def white_of(largest: float) -> float:
 def to_mode(
     picture: Image.Image, mode: str, white: float = 65535.0, background: str = "white"
 ) -> Image.Image:
-    """Grey (`L`) or `RGB`; transparent parts become the background, the value `white` of a deep picture becomes 255."""
+    """Grey (`L`) or `RGB`, transparent parts become the background; or `RGBA`, where what cannot be seen becomes black.
+
+    The value `white` of a deep picture becomes 255.
+    """
     if is_deep(picture):
         values = np.asarray(picture).astype(np.float64)
         key = picture.info.get("transparency")
         picture = Image.fromarray((values * (255 / white)).clip(0, 255).round().astype(np.uint8))
         if isinstance(key, int):
             picture.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    if mode == "RGBA":
+        # There and back again: a colour that cannot be seen may be anything, and would have to be learnt.
+        return picture.convert("RGBA").convert("RGBa").convert("RGBA")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         flat = Image.new("RGBA", picture.size, background)

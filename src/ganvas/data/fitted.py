@@ -7,10 +7,14 @@ from torch import Tensor
 
 from ganvas.config import Resize
 from ganvas.data.base import Dataset, Items, fingerprint
+from ganvas.data.decode import to_mode
 from ganvas.data.limits import memory_limit
 from ganvas.data.resize import WORDS, from_tensor, resize, to_tensor
 from ganvas.errors import GanvasError
 from ganvas.types import Shape
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+WORDS_OF_MODE = {"L": "grey", "RGB": "RGB", "RGBA": "RGB with alpha"}
 
 
 class FittedItems:
@@ -23,7 +27,7 @@ class FittedItems:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor:
-        picture = from_tensor(self.items[index].cpu()).convert("L" if self.shape[0] == 1 else "RGB")
+        picture = to_mode(from_tensor(self.items[index].cpu()), MODES[self.shape[0]])
         return to_tensor(resize(picture, (self.shape[2], self.shape[1]), self.how))
 
 
@@ -44,7 +48,7 @@ def fit(dataset: Dataset, shape: Shape, how: Resize = "crop") -> Dataset:
     if dataset.shape[1:] != shape[1:]:
         notes += (f"All images of {dataset.name} brought to {shape[2]} x {shape[1]} px, {WORDS[how]}.",)
     if dataset.shape[0] != shape[0]:
-        notes += (f"All images of {dataset.name} made {'grey' if shape[0] == 1 else 'RGB'}.",)
+        notes += (f"All images of {dataset.name} made {WORDS_OF_MODE[MODES[shape[0]]]}.",)
     items: Tensor | FittedItems = FittedItems(dataset.items, shape, how)
     if dataset.resident and len(items) * shape[0] * shape[1] * shape[2] <= memory_limit():
         items = torch.stack([items[i] for i in range(len(items))])

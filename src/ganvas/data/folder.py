@@ -108,8 +108,9 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         good = list(facts)
         size, how, said = plan([fact.size for fact in facts.values()], config, shape)
         grey = shape[0] == 1 if shape else all(fact.grey for fact in facts.values())
-        mode = "L" if grey else "RGB"
-        if shape and (other := sum(fact.grey != grey for fact in facts.values())):
+        alpha = shape[0] == 4 if shape else config.alpha
+        mode = "RGBA" if alpha else "L" if grey else "RGB"
+        if shape and not alpha and (other := sum(fact.grey != grey for fact in facts.values())):
             said += (f"{other:,} of {counted(len(facts), 'image')} made {'grey' if grey else 'RGB'}.",)
         white, marks = 65535.0, [f"{size} {how} {mode}"]
         if deepest := max(fact.deep for fact in facts.values()):
@@ -119,8 +120,8 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         marks += [marked] if marked else []
         files = FolderItems(path, good, mode, size if how else None, how, white)
         items: FolderItems | Tensor = files
-        shape = (1 if grey else 3, size[1], size[0])
-        notes += said + _remarks(list(facts.values()), white)
+        shape = (len(mode), size[1], size[0])
+        notes += said + _remarks(list(facts.values()), white, alpha)
         if len(good) * shape[0] * shape[1] * shape[2] <= memory_limit():
             items = _gather(files, shape)
         else:
@@ -158,11 +159,18 @@ def _number(labelling: Labelling, good: list[str]) -> tuple[Tensor | None, tuple
     return labels, classes, fingerprint(repr(classes), labels.numpy().tobytes()) if labelling.mark else ""
 
 
-def _remarks(facts: list[Facts], white: float) -> tuple[str, ...]:
+def _remarks(facts: list[Facts], white: float, alpha: bool) -> tuple[str, ...]:
     """What was done to the pixels, of how many pictures."""
     notes = []
-    if transparent := sum(fact.transparent for fact in facts):
-        notes.append(f"{counted(transparent, 'image')} with transparent parts, which become white.")
+    transparent = sum(fact.transparent for fact in facts)
+    if transparent and not alpha:
+        notes.append(
+            f"{counted(transparent, 'image')} with transparent parts, which become white (--alpha keeps them)."
+        )
+    elif alpha:
+        notes.append(
+            f"{transparent:,} of {counted(len(facts), 'image')} with transparent parts, kept as a fourth channel."
+        )
     if several := sum(fact.several for fact in facts):
         notes.append(
             f"{counted(several, 'file')} with several pictures (frames or pages), of which the first is taken."

@@ -49,7 +49,8 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(f"{config.source} has no image column; its columns are {', '.join(features)}.")
     first = table[0][image]
     grey = shape[0] == 1 if shape else first.mode in ("1", "L")
-    mode = "L" if grey else "RGB"
+    alpha = shape[0] == 4 if shape else config.alpha
+    mode = "RGBA" if alpha else "L" if grey else "RGB"
     sizes = [table[i][image].size for i in range(len(table))]
     size, how, notes = plan(sizes, config, shape)
     items: Any = HubItems(table, image, mode, size if how else None, how)
@@ -65,7 +66,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         name=name.split("/")[-1],
         items=items,
         shape=shape,
-        fingerprint=fingerprint(str(table._fingerprint), f"{size} {how}"),
+        fingerprint=fingerprint(str(table._fingerprint), f"{size} {how}", *(["RGBA"] if alpha else [])),
         labels=labels,
         class_names=tuple(features[label].names) if label else (),
         notes=notes,

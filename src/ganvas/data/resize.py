@@ -18,10 +18,10 @@ Size = tuple[int, int]
 
 
 def resize(picture: Image.Image, target: Size, how: Resize) -> Image.Image:
-    """To (width, height): `crop` the middle, `fit` with black bars, or `stretch`."""
+    """To (width, height): `crop` the middle, `fit` with black bars (transparent ones where there is alpha), or `stretch`."""
     if picture.size == target:
         return picture
-    # LANCZOS averages over the whole footprint when shrinking; it needs grey or RGB, which the callers ensure.
+    # LANCZOS averages over the whole footprint when shrinking; it needs grey, RGB or RGBA, which the callers ensure.
     if how == "crop":
         return ImageOps.fit(picture, target, Image.Resampling.LANCZOS)
     if how == "fit":
@@ -30,6 +30,7 @@ def resize(picture: Image.Image, target: Size, how: Resize) -> Image.Image:
 
 
 WORDS = {"crop": "cropped to the middle", "fit": "fitted with black bars", "stretch": "stretched"}
+CLEAR = WORDS | {"fit": "fitted with transparent bars"}
 
 
 def plan(
@@ -47,6 +48,10 @@ def plan(
     widths, heights = [s[0] for s in sizes], [s[1] for s in sizes]
     same = len(set(sizes)) == 1
     side, how = config.resolution, config.resize
+    if config.height is not None and side is None:
+        raise GanvasError(
+            f"--height {config.height} alone does not say how wide. Add --resolution, the width."
+        )
     if not same and how is None:
         raise GanvasError(
             f"The images have {len(set(sizes))} different sizes, from {min(widths)} x {min(heights)} to "
@@ -61,16 +66,31 @@ def plan(
         hint = " (chosen by ganvas; change it with --resolution)"
     else:
         hint = ""
+    target = (side, side if config.height is None else config.height)
     if how is None:
-        if widths[0] != heights[0]:
+        if widths[0] * target[1] != heights[0] * target[0]:
+            if config.height is None:
+                shape_is, asked = "square", f"--resolution {side}"
+                keeps = f", or --height {round(side * heights[0] / widths[0])} to keep them whole"
+            else:
+                shape_is, asked, keeps = "of that shape", f"--resolution {side} --height {config.height}", ""
             raise GanvasError(
-                f"The images are {widths[0]} x {heights[0]} px, not square: --resolution {side} alone does not say how. "
-                "Add --resize crop, fit or stretch."
+                f"The images are {widths[0]} x {heights[0]} px, not {shape_is}: {asked} alone does not say how. "
+                f"Add --resize crop, fit or stretch{keeps}."
             )
-        how = "stretch"  # square to square: the three are the same
-    changed = sum(size != (side, side) for size in sizes)
-    note = f"{changed:,} of {counted(len(sizes), 'image')} resized to {side} x {side} px{hint}, {WORDS[how]} (--resize {how})."
-    return (side, side), how, (note,) if changed or hint else ()
+        how = "stretch"  # to the same shape: the three are the same
+    changed = sum(size != target for size in sizes)
+    note = (
+        f"{changed:,} of {counted(len(sizes), 'image')} resized to {target[0]} x {target[1]} px{hint}, "
+        f"{(CLEAR if config.alpha else WORDS)[how]} (--resize {how})."
+    )
+    return target, how, (note,) if changed or hint else ()
+
+
+def flags(shape: Shape) -> str:
+    """What brings pictures to a shape (C, H, W) on the command line."""
+    height = "" if shape[1] == shape[2] else f" --height {shape[1]}"
+    return f"--resolution {shape[2]}{height}{' --alpha' if shape[0] == 4 else ''}"
 
 
 def _plan_for(
@@ -88,13 +108,13 @@ def _plan_for(
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
-    """A grey or RGB picture as uint8 (C, H, W)."""
+    """A grey, RGB or RGBA picture as uint8 (C, H, W)."""
     array = np.array(picture)
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
 
 def from_tensor(image: Tensor) -> Image.Image:
-    """uint8 (C, H, W) with 1 or 3 channels as a picture."""
+    """uint8 (C, H, W) with 1, 3 or 4 channels as a picture."""
     array = image.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
@@ -112,6 +132,10 @@ def from_arrays(
 
     `own_labels`: the labels are somebody's own and may change without the images, so that they belong into the fingerprint.
     """
+    if config.alpha:
+        raise GanvasError(
+            f"{name} holds no picture with transparent parts: --alpha is for a folder or .zip. Omit it."
+        )
     content = fingerprint(images.numpy().tobytes())
     size, how, said = plan([(images.shape[3], images.shape[2])] * len(images), config)
     if how is not None and size != (images.shape[3], images.shape[2]):

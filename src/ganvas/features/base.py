@@ -41,7 +41,18 @@ extractors: Registry[Opener] = Registry("extractor")
 
 
 def grey_or_rgb(images: Tensor, channels: int) -> Tensor:
-    """Images (B, C, H, W) with 1 or 3 channels brought to `channels`: grey is repeated, colour is averaged as luma."""
+    """Images (B, C, H, W) with 1, 3 or 4 channels brought to `channels`, 1, 3 or 4.
+
+    Grey is repeated, colour is averaged as luma, what is transparent lies on white, and what has no alpha is solid.
+    """
+    if images.shape[1] == channels:
+        return images
+    if channels == 4:
+        return torch.cat([grey_or_rgb(images, 3), torch.full_like(images[:, :1], 255)], 1)
+    if images.shape[1] == 4:
+        solid = images[:, 3:].float() / 255
+        flat = images[:, :3].float() * solid + 255 * (1 - solid)
+        images = flat.round().to(images.dtype)
     if images.shape[1] == channels:
         return images
     if channels == 3:

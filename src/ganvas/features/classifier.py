@@ -76,9 +76,9 @@ def build(spec: io.Json) -> Classifier:
     if body not in get_args(Body):
         raise ValueError(f"an unknown body {body!r}")
     shape = tuple(int(size) for size in spec["shape"])
-    if len(shape) != 3 or shape[0] not in (1, 3) or not all(1 <= side <= MOST_SIDE for side in shape[1:]):
+    if len(shape) != 3 or shape[0] not in (1, 3, 4) or not all(1 <= side <= MOST_SIDE for side in shape[1:]):
         raise ValueError(
-            f"a shape of {list(shape)}: expected 1 or 3 channels and sides of up to {MOST_SIDE} px"
+            f"a shape of {list(shape)}: expected 1, 3 or 4 channels and sides of up to {MOST_SIDE} px"
         )
     return Classifier(shape, int(spec["classes"]), int(spec["channels"]), int(spec["width"]), body)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
+from ganvas.features.base import grey_or_rgb
 from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.hooks import hooked
@@ -257,7 +258,7 @@ def where_on(
         at = F.interpolate(strength[rows, None], size, mode="bilinear", align_corners=False) > _quantile(
             strength, 1 - TOP
         )
-        picture = images[rows].float().expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[rows].float()
+        picture = grey_or_rgb(images[rows], 3).float()
         lit = 0.6 * picture + 0.4 * torch.tensor(LIT)[:, None, None]
         found.append(torch.where(at, lit, picture / 3).round().to(torch.uint8))
     return torch.stack(found)
@@ -269,9 +270,10 @@ def _pixel_masks(images: Tensor) -> dict[str, Tensor]:
     down = F.pad(light[:, 1:] - light[:, :-1], (0, 0, 0, 1))
     right = F.pad(light[:, :, 1:] - light[:, :, :-1], (0, 1))
     found = {"stroke": light > 127, "edge": (down.square() + right.square()).sqrt() > 64}
-    if images.shape[1] == 3:
-        strongest, value = images.argmax(1), images.amax(1)
-        coloured = (value.float() - images.amin(1).float()) > 64
+    if images.shape[1] >= 3:
+        colours = images[:, :3]
+        strongest, value = colours.argmax(1), colours.amax(1)
+        coloured = (value.float() - colours.amin(1).float()) > 64
         found |= {name: coloured & (strongest == i) for i, name in enumerate(("red", "green", "blue"))}
     return found
 

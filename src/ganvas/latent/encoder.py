@@ -1,5 +1,6 @@
 """An encoder of a generator: from a picture to its point in one pass, trained on the generator's own samples."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -22,12 +23,11 @@ class Encoder(nn.Module):
 
     def __init__(self, space: LatentSpace, channels: int = 32) -> None:
         super().__init__()
-        size, inputs, layers = space.model.shape[1], space.model.shape[0], []
-        width = channels
-        while size > 4:
+        (inputs, *size), layers, width = space.model.shape, [], channels
+        while min(size) > 4:
             layers += [nn.Conv2d(inputs, width, 3, 2, 1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
-            inputs, width, size = width, min(256, 2 * width), (size + 1) // 2
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * size * size, space.size))
+            inputs, width, size = width, min(256, 2 * width), [(side + 1) // 2 for side in size]
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * math.prod(size), space.size))
         self.shape = space.shape
         self.register_buffer("mean", space.mean.detach().clone())
         self.register_buffer("std", space.std.detach().clamp(min=1e-6).clone())

@@ -26,7 +26,9 @@ DRAWS = 28
 
 
 def bgc(x: Tensor, numbers: Tensor, p: Tensor | float, *, colour: float = 1.0) -> Tensor:
-    """Images (B, C, H, W) in [-1, 1], C 1 or 3, and (B, 28) uniform numbers -> images, each transform with probability `p`.
+    """Images (B, C, H, W) in [-1, 1], C 1, 3 or 4, and (B, 28) uniform numbers -> images, each transform with probability `p`.
+
+    Changes of colour leave the fourth channel, how solid the picture is, as it is.
 
     `colour` multiplies the probability of the colour transforms (R3GAN: 0.5).
     """
@@ -34,7 +36,8 @@ def bgc(x: Tensor, numbers: Tensor, p: Tensor | float, *, colour: float = 1.0) -
         drawn = _Numbers(iter(numbers.to(x.dtype).unbind(1)), p)
         moved = warp(x, geometry(drawn, x.shape[2], x.shape[3]))
         drawn.p = colour * p
-        return recolour(moved, colours(drawn, x.shape[1]))
+        matrix = colours(drawn, min(3, x.shape[1]))
+        return torch.cat([recolour(moved[:, :3], matrix), moved[:, 3:]], 1)
 
 
 class _Numbers:

@@ -27,6 +27,8 @@ class Augmentation(NamedTuple):
     """Several transforms with a chance each: `apply` takes p as its third argument."""
     channels: tuple[int, ...] = ()
     """The numbers of channels that it is for; empty: any."""
+    square: bool = False
+    """For square images alone."""
 
 
 augmentations: Registry[Augmentation] = Registry("augmentation")
@@ -37,7 +39,9 @@ def _column(numbers: Tensor, index: int) -> Tensor:
 
 
 def colour(x: Tensor, numbers: Tensor) -> Tensor:
-    """Brightness +-0.5, saturation x 0 to 2, contrast x 0.5 to 1.5 (DiffAugment, section 4.1)."""
+    """Brightness +-0.5, saturation x 0 to 2, contrast x 0.5 to 1.5 (DiffAugment, section 4.1); alpha stays."""
+    if x.shape[1] == 4:
+        return torch.cat([colour(x[:, :3], numbers), x[:, 3:]], 1)
     x = x + (_column(numbers, 0) - 0.5)
     grey = x.mean(1, keepdim=True)
     x = grey + (x - grey) * (2 * _column(numbers, 1))
@@ -77,7 +81,7 @@ def flip(x: Tensor, numbers: Tensor) -> Tensor:
 
 
 def rotate90(x: Tensor, numbers: Tensor) -> Tensor:
-    """By 0, 90, 180 or 270 degrees; square images."""
+    """By 0, 90, 180 or 270 degrees; for square images."""
     turns = (numbers[:, 0] * 4).long()[:, None, None, None]
     for turn in (1, 2, 3):
         x = torch.where(turns == turn, torch.rot90(x, turn, (2, 3)), x)
@@ -90,17 +94,19 @@ augmentations.add(
 )
 augmentations.add("cutout", Augmentation(cutout, 2), "a grey square of half the side (DiffAugment)")
 augmentations.add("flip", Augmentation(flip, 1), "left-right (ADA's pixel blitting)")
-augmentations.add("rotate90", Augmentation(rotate90, 1), "by multiples of 90 degrees (ADA's pixel blitting)")
+augmentations.add(
+    "rotate90", Augmentation(rotate90, 1, square=True), "by multiples of 90 degrees (ADA's pixel blitting)"
+)
 
 
 augmentations.add(
     "bgc",
-    Augmentation(ada.bgc, ada.DRAWS, by_itself=True, channels=(1, 3)),
+    Augmentation(ada.bgc, ada.DRAWS, by_itself=True, channels=(1, 3, 4)),
     "ADA's pipeline: flips, turns, shifts, scales, stretching, and five changes of colour",
 )
 augmentations.add(
     "bgc-r3",
-    Augmentation(partial(ada.bgc, colour=0.5), ada.DRAWS, by_itself=True, channels=(1, 3)),
+    Augmentation(partial(ada.bgc, colour=0.5), ada.DRAWS, by_itself=True, channels=(1, 3, 4)),
     "the same with changes of colour half as often (R3GAN)",
 )
 

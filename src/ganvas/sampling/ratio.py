@@ -196,7 +196,7 @@ def _report(values: io.Json) -> Report:
 
 def _samples(samples: Tensor, name: str, model: Model) -> Tensor:
     """uint8 images or float points of the model's shape. Raises `GanvasError` for others."""
-    found = arrays.as_samples(samples, name)
+    found = arrays.as_samples(samples, name, arrays.ALPHA)
     model.check_shape(found, f"{name} samples")
     return found
 

@@ -51,6 +51,9 @@ __all__ = [
     "write_report",
 ]
 
+OF_DATA = ("resolution", "resize", "mirror", "balance", "height", "alpha")
+"""What one asks of the data: options, and fields of their config."""
+
 
 def train(
     data: Source | None = None,
@@ -159,7 +162,7 @@ def _close(result: Result, display: Display, report: bool) -> None:
 def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) -> tuple[Config, Dataset]:
     """The resolved config and the opened data of `train` with the same arguments; writes nothing."""
     wanted = TrainOptions.of(options, overrides)
-    source = data_config(data, wanted.resolution, wanted.resize, wanted.mirror, wanted.balance)
+    source = data_config(data, **{name: getattr(wanted, name) for name in OF_DATA})
     dataset = load_dataset(source)
     return resolve(source, dataset, wanted), dataset
 
@@ -209,16 +212,9 @@ def _resumed(
 ) -> tuple[Config, Dataset]:
     """The config of a run to resume. Raises `GanvasError` naming each field that does not agree with it."""
     config, given = run.config, wanted.given()
-    asked_of_data = {
-        key: given.pop(key) for key in ("resolution", "resize", "mirror", "balance") if key in given
-    }
-    source = data_config(
-        data or (config.data.source, *config.data.also),
-        asked_of_data.get("resolution", config.data.resolution),
-        asked_of_data.get("resize", config.data.resize),
-        config.data.mirror or wanted.mirror,
-        config.data.balance or wanted.balance,
-    )
+    asked_of_data = {key: given.pop(key) for key in OF_DATA if key in given}
+    had = {key: getattr(config.data, key) for key in OF_DATA}
+    source = data_config(data or (config.data.source, *config.data.also), **(had | asked_of_data))
     source = replace(source, holdout=config.data.holdout, fold=config.data.fold)
     dataset = load_dataset(source)
     budget: dict[str, float] = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}

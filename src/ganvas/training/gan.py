@@ -463,11 +463,16 @@ HOW = {
 def check_augmentation(config: Config, spec: DataSpec) -> None:
     """Raise `GanvasError` for augmentations that are unknown or not for such samples."""
     for name in config.augment.policy:
-        channels = augmentations.get(name).channels
+        found = augmentations.get(name)
+        channels = found.channels
         if spec.kind == "points":
             raise GanvasError("--augment is for images, and the data set has points. Omit it.")
         if channels and spec.shape[0] not in channels:
             raise GanvasError(
                 f"--augment {name} is for grey or colour images, and the data set has {spec.shape[0]} channels. "
                 "Use --augment ada-diffaugment."
+            )
+        if found.square and spec.shape[1] != spec.shape[2]:
+            raise GanvasError(
+                f"--augment {name} is for square images, and these are {spec.shape[2]} x {spec.shape[1]} px. Leave it out."
             )

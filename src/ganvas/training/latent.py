@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ganvas import networks
 from ganvas.config import Config, MethodConfig, to_dict
 from ganvas.data import Dataset
+from ganvas.data.resize import flags
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.model import Model, load
@@ -179,7 +180,7 @@ def opened_autoencoder(path: str, shape: Shape) -> Model:
     if isinstance(found.generator, Coded) and found.generator.maker is not None:
         raise GanvasError(f"{path} is a GAN in a latent space itself. Give its autoencoder.")
     if tuple(found.shape) != tuple(shape):
-        size = f" Add --resolution {found.shape[1]}." if len(found.shape) == 3 else ""
+        size = f" Add {flags(tuple(found.shape))}." if len(found.shape) == 3 else ""
         raise GanvasError(f"The autoencoder draws {tuple(found.shape)}, the data are {tuple(shape)}.{size}")
     return found
 

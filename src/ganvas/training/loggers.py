@@ -17,6 +17,7 @@ import numpy as np
 from ganvas import io
 from ganvas.config import to_dict
 from ganvas.errors import GanvasError, install, printable
+from ganvas.pictures import opaque
 from ganvas.registry import Registry, did_you_mean
 from ganvas.report.verdicts import Verdict
 from ganvas.runs import Run
@@ -82,7 +83,7 @@ class TensorBoard(Logger):
 
     def on_images(self, step: int, images: Mapping[str, "Image"]) -> None:
         for name, image in images.items():
-            self.writer.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+            self.writer.add_image(name, np.asarray(opaque(image).convert("RGB")), step, dataformats="HWC")
         self.writer.flush()
 
     def on_verdict(self, step: int, verdict: Verdict, began: bool) -> None:

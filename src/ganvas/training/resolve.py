@@ -289,6 +289,8 @@ def data_config(
     resize: Resize | None = None,
     mirror: bool = False,
     balance: bool = False,
+    height: int | None = None,
+    alpha: bool = False,
 ) -> DataConfig:
     """The data part of a config, checked. Several sources are trained on together, the source being the label."""
     wanted = "a name of `ganvas list datasets`, a path, or a list of several"
@@ -301,4 +303,17 @@ def data_config(
         raise GanvasError(f"Unknown --resize {resize!r}. Use crop, fit or stretch.")
     if resolution is not None and not 4 <= resolution <= 1024:
         raise GanvasError(f"--resolution is {resolution}; it must be between 4 and 1024.")
-    return DataConfig(names[0], resolution, resize, mirror, also=tuple(names[1:]), balance=balance)
+    if height is not None and not (resolution is not None and 4 <= height <= 1024):
+        raise GanvasError(
+            f"--height is {height}; it must be between 4 and 1024, with the width as --resolution beside it."
+        )
+    return DataConfig(
+        names[0],
+        resolution,
+        resize,
+        mirror,
+        also=tuple(names[1:]),
+        balance=balance,
+        height=height,
+        alpha=alpha,
+    )

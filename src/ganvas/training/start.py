@@ -6,6 +6,7 @@ from torch import nn
 
 from ganvas.config import Config, NetworkConfig
 from ganvas.data import Dataset
+from ganvas.data.resize import flags
 from ganvas.errors import GanvasError
 from ganvas.model import load
 from ganvas.networks.projected import freeze, guide_of
@@ -26,10 +27,10 @@ def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
             f"--start {place}: this model {why}. Give a run, a snapshot or a .safetensors file."
         )
     if tuple(model.shape) != tuple(dataset.shape):
-        wanted, side = " x ".join(map(str, model.shape)), model.shape[-1]
+        wanted = " x ".join(map(str, model.shape))
         raise GanvasError(
             f"--start {place}: the model draws {wanted}, the data have {' x '.join(map(str, dataset.shape))}. "
-            f"Add --resolution {side} --resize crop, or start from another model."
+            f"Add {flags(tuple(model.shape))} --resize crop, or start from another model."
         )
     if model.generator.num_classes not in (0, dataset.num_classes):
         raise GanvasError(

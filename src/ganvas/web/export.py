@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from torch import Tensor
 
-from ganvas.pictures import data_url, grid
+from ganvas.pictures import data_url, grid, opaque
 from ganvas.types import Progress, silent
 from ganvas.web import STATIC
 from ganvas.web.landscape import SEED, landscape
@@ -97,5 +97,5 @@ def _sprite(images: Tensor, columns: int) -> str:
     """Pictures (n, C, H, W) side by side and below each other as one."""
     buffer = memory.BytesIO()
     options = {"lossless": True} if max(images.shape[2:]) <= LOSSLESS else {"quality": 90}
-    grid(images, columns, min_width=1, gap=0).convert("RGB").save(buffer, "WEBP", **options)
+    opaque(grid(images, columns, min_width=1, gap=0)).convert("RGB").save(buffer, "WEBP", **options)
     return data_url(buffer.getvalue(), "image/webp")

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ganvas.data.decode import decode, to_mode, white_in, why
+from ganvas.data.fitted import MODES
 from ganvas.data.resize import resize, to_tensor
 from ganvas.errors import GanvasError
 from ganvas.types import Shape
@@ -27,6 +28,6 @@ def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
     except Exception as error:  # Pillow raises many kinds for broken files
         raise GanvasError(f"This cannot be read as a picture: {why(error)}.") from error
     # Transparent is background: black, as in the data that small generators are trained on.
-    wanted = to_mode(picture, "L" if shape[0] == 1 else "RGB", white_in(picture), "black")
+    wanted = to_mode(picture, MODES[shape[0]], white_in(picture), "black")
     pixels = to_tensor(resize(wanted, (shape[2], shape[1]), "crop"))
-    return 255 - pixels if negative else pixels.to(torch.uint8)
+    return torch.cat([255 - pixels[:3], pixels[3:]]) if negative else pixels

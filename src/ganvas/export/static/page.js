@@ -457,7 +457,7 @@ function put(canvas, bytes, [c, h, w]) {
   const image = new ImageData(w, h), size = h * w;
   for (let i = 0; i < size; i++) {
     for (let k = 0; k < 3; k++) image.data[4 * i + k] = c === 1 ? bytes[i] : k < c ? bytes[k * size + i] : 0;
-    image.data[4 * i + 3] = 255;
+    image.data[4 * i + 3] = c === 4 ? bytes[3 * size + i] : 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }

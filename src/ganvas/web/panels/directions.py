@@ -113,10 +113,8 @@ def _strip(images: Tensor) -> str:
     """Thumbnails (5, C, H, W) side by side, each above its place on the slider, nothing between them."""
     count, channels, height, width = images.shape
     tiles = torch.zeros(4, height, count, 2 * width, dtype=torch.uint8)
-    tiles[:3, :, :, :width] = (
-        images.expand(-1, 3, -1, -1).permute(1, 2, 0, 3) if channels == 1 else images.permute(1, 2, 0, 3)
-    )
     tiles[3, :, :, :width] = 255
+    tiles[: max(3, channels), :, :, :width] = images.permute(1, 2, 0, 3)  # grey fills all three
     flat = tiles.reshape(4, height, -1)[:, :, : (2 * count - 1) * width]
     return data_url(png(Image.fromarray(flat.permute(1, 2, 0).contiguous().numpy())), "image/png")
 
