@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 
 from ganvas.device import has_fast_bf16
+from ganvas.graph import Replay
 from ganvas.networks.stylegan2 import StyleGAN2Generator
 from ganvas.networks.stylegan3 import StyleGAN3Generator
-from ganvas.replay import Replay
 
 BASE = {"channel_base": 32768, "channel_max": 512}
 WIDE = {"channel_base": 65536, "channel_max": 1024, "conv_kernel": 1, "use_radial_filters": True}

@@ -19,11 +19,11 @@ from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config
 from ganvas.data.limits import limit
 from ganvas.device import resolve_device, stream
 from ganvas.errors import PATH, GanvasError, counted, expect, printable
+from ganvas.graph import Replay
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.networks.coded import Coded, bare, encoder_network, mean_codes
 from ganvas.networks.projected import guide_of
 from ganvas.registry import did_you_mean
-from ganvas.replay import Replay
 from ganvas.runs import is_run, open_run
 from ganvas.types import Guarantee
 

@@ -204,7 +204,7 @@ def test_by_command(capsys: pytest.CaptureFixture[str]) -> None:
                 "--spaces",
                 "w",
                 "--n",
-                "100",
+                "50",
                 "--rca",
                 "2",
                 "--device",

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ganvas.config import NetworkConfig
+from ganvas.graph import WARM_UP, Replay
 from ganvas.networks import build_generator
-from ganvas.replay import WARM_UP, Replay
 
 SIZES = [4, 4, 4, 4, 4, 4, 2, 4]
 """Of batches: the last but one is drawn plainly, and the graph stays."""
