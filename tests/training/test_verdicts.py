@@ -166,14 +166,18 @@ def test_roll_back_gives_up(run_of: Callable[..., Run], tmp_path: Path) -> None:
 
 
 def test_two_hundred_images_over_fit(run_of: Callable[..., Run], few_images: Callable[[int], str]) -> None:
-    run = run_of(few_images(220), {"network.critic.channels": 32}, kimg=36, penalty="none")
+    settings = {"network.critic.channels": 32, "optimizer.schedule": "constant"}
+    run = run_of(few_images(220), settings, kimg=28, penalty="none")
     assert "critic over-fitting" in seen(run)
     assert not seen(run) & {"mode collapse", "critic too weak"}
 
 
 def test_a_few_images_are_memorised(run_of: Callable[..., Run], few_images: Callable[[int], str]) -> None:
-    settings = {"data.holdout": 0.4, "network.critic.channels": 32, "network.generator.channels": 32}
-    run = run_of(few_images(45), settings, kimg=36, batch=16)
+    settings = {
+        "data.holdout": 0.4, "network.critic.channels": 32, "network.generator.channels": 32,
+        "optimizer.schedule": "constant",
+    }  # fmt: skip
+    run = run_of(few_images(45), settings, kimg=25, batch=16)
     assert "memorising" in seen(run)
 
 
@@ -194,7 +198,7 @@ def test_high_rates_with_momentum_oscillate(run_of: Callable[..., Run]) -> None:
     run = run_of(
         "digits",
         {**fast, "optimizer.lr_generator": 1e-2, "optimizer.lr_critic": 1e-2},
-        kimg=20,
+        kimg=14,
         penalty="none",
     )
     assert "oscillation" in seen(run)
