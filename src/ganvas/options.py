@@ -23,9 +23,12 @@ SIMPLE: dict[Any, tuple[type, str]] = {
 """Types of options -> what is taken for one, and how a message calls it."""
 
 
-def option(default: Any, text: str, resumable: str = "") -> Any:
-    """A field with the text of its help. `resumable`: the path in a run's config with which it must agree beside `resume`."""
-    return field(default=default, metadata={"help": text, "resumable": resumable})
+def option(default: Any, text: str, resumable: str = "", also: str = "") -> Any:
+    """A field with the text of its help.
+
+    `resumable`: the path in a run's config with which it must agree beside `resume`; `also`: a second name of its flag.
+    """
+    return field(default=default, metadata={"help": text, "resumable": resumable, "also": also})
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class TrainOptions:
     start: str | None = option(
         None,
         "Begin with the weights of a model that opens, its networks instead of the preset's: fine-tuning.",
+        also="--from",
     )
     eval_kimg: float | None = option(
         None, "Measure a few samples every so many kimg and keep the best snapshot in snapshots/best."

@@ -1,18 +1,22 @@
 """Fine-tuning: what a training that begins with a model takes from it, and what it leaves alone."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import ganvas
 from ganvas import io
+from ganvas.cli import main
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.training import Result, plan
 from ganvas.training.start import freeze_first, freeze_mapping
 from tests.conftest import same_tensors
+from tests.importers.opened import FILES
 
 Train = Callable[..., Result]
 BRIEF = {"training.snapshot_kimg": 1.024, "training.log_kimg": 0.512}
@@ -61,6 +65,46 @@ def test_a_preset_with_a_projected_critic_keeps_it(trained: Result) -> None:
     config, _ = plan("digits", preset="projected", start=str(trained.run.path), device="cpu")
     assert config.network.generator == trained.run.config.network.generator
     assert config.network.critic_name == "projected"
+
+
+def test_a_file_of_another_toolkit_is_gone_on_with(tmp_path: Path) -> None:
+    """One step of Adam without momentum moves each weight by the rate at most; the mapping stays to the bit."""
+    place = FILES / "stylegan2_ada.pkl"
+    model = ganvas.load(place, device="cpu")
+    images = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(32) % model.generator.num_classes)
+    command = [
+        "train",
+        str(tmp_path / "data.npz"),
+        "--from",
+        str(place),
+        "--kimg",
+        "0.008",
+        "--batch",
+        "8",
+        "--quiet",
+    ]
+    command += [
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--out",
+        str(tmp_path),
+        "--set",
+        "training.freeze_mapping=true",
+    ]
+    assert (
+        main([*command, "training.monitor_kimg=0", "training.ema_kimg=0", "optimizer.lr_generator=0.01"]) == 0
+    )
+    (run,) = tmp_path.glob("00000-*")
+    last = ganvas.load(run, device="cpu").generator.state_dict()
+    moved = {}
+    for name, before in model.generator.state_dict().items():
+        moved[name] = float((last[name] - before).abs().max())
+    assert [name for name, by in moved.items() if by and name.startswith("map.")] == []
+    assert sum(by > 0.009 for by in moved.values()) > len(moved) / 2
+    assert max(moved.values()) < 0.0101
 
 
 def test_what_cannot_be_begun_with(trained: Result, tmp_path: Any) -> None:

@@ -125,9 +125,14 @@ def _is_request(parameter: inspect.Parameter) -> bool:
 def _flags(request: type[Any]) -> dict["dataclasses.Field[Any]", inspect.Parameter]:
     """The fields of a request that a command line can say, each with its parameter."""
     hints = get_type_hints(request)
+
+    def annotation(each: "dataclasses.Field[Any]") -> Any:
+        also = each.metadata.get("also")
+        return Annotated[hints[each.name], tyro.conf.arg(aliases=[also])] if also else hints[each.name]
+
     return {
         each: inspect.Parameter(
-            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=annotation(each)
         )
         for each in dataclasses.fields(request)
         if not str(hints[each.name]).startswith("collections.abc.Mapping")
