@@ -3,6 +3,7 @@
     python benchmarks/presets.py run digits small --minutes 5      # one row: train, measure, keep in benchmarks/presets.json
     python benchmarks/presets.py write                             # docs/presets.md from the rows and the presets themselves
     python benchmarks/presets.py emoji FONT.ttf                    # a colour folder: Noto's emoji, drawn at 136 px
+    python benchmarks/presets.py speed photo 32 --steps 64         # images a second, memory and what waits for data
 
 A row is one run: kimg, seconds, peak memory of the process, and Frechet distance, precision and recall of 10,000 samples
 against the training part, in the features that `ganvas eval` takes for that data.
@@ -12,14 +13,24 @@ import argparse
 import json
 import resource
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
+import numpy as np
 import torch
+from PIL import Image
 
 import ganvas
 from ganvas import io
+from ganvas.config import AugmentConfig, DataConfig
+from ganvas.data import load_dataset
+from ganvas.data.loader import Batches
 from ganvas.metrics import evaluate
 from ganvas.presets import SIZES, presets, resized
+from ganvas.training.method import DataSpec, build_method
 from judge import OUT
 
 ROWS = Path(__file__).with_name("presets.json")
@@ -60,11 +71,19 @@ def main() -> None:
     run.add_argument("--device", default="cpu")
     run.add_argument("--resume", help="measure this finished run instead of training")
     commands.add_parser("write")
+    speed = commands.add_parser("speed")
+    speed.add_argument("preset", choices=list(presets))
+    speed.add_argument("side", type=int)
+    speed.add_argument("--steps", type=int, default=16, help="of which one in eight or sixteen has a penalty")
+    speed.add_argument("--plain", action="store_true", help="without augmentation")
+    speed.add_argument("--device", default="cpu")
     emoji = commands.add_parser("emoji")
     emoji.add_argument("font")
     options = parser.parse_args()
     if options.command == "emoji":
         draw_emoji(options.font)
+    elif options.command == "speed":
+        pace(options)
     elif options.command == "write":
         write()
     else:
@@ -107,12 +126,61 @@ def measure(options: argparse.Namespace) -> None:
         for old in _rows()
         if (old["data"], old["preset"], old["size"]) != (name, options.preset, options.size)
     ]
-    io.write_json(ROWS, {"rows": [*rows, row]})
+    io.write_json(ROWS, {"rows": [*rows, row], "speed": _rows("speed")})
     print(json.dumps(row, indent=2))
 
 
-def _rows() -> list[dict[str, object]]:
-    return list(io.read_json(ROWS)["rows"]) if ROWS.is_file() else []
+def pace(options: argparse.Namespace) -> None:
+    """Steps of a preset on PNG files of twice the side, which are read and made smaller while it trains; after a step to warm up.
+
+    Augmentation is applied to half of the pictures. Images a second are of the processor's time where there is no GPU: other
+    work on the machine does not count.
+    """
+    device, side, preset = torch.device(options.device), options.side, presets.get(options.preset)
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    augmented = replace(preset.augment, p=0.5, target=None)
+    config = replace(preset, augment=AugmentConfig() if options.plain else augmented)
+    with TemporaryDirectory() as folder, patch.dict("os.environ", {"GANVAS_RESIDENT_MB": "0.001"}):
+        random = np.random.default_rng(0)
+        for i in range(256):
+            soft = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+            soft.resize((2 * side, 2 * side), Image.Resampling.BICUBIC).save(f"{folder}/{i}.png")
+        data = load_dataset(DataConfig(folder, side, "stretch"))
+        batches = iter(Batches(data, config.training.batch, 0, device))
+        method = build_method(config, DataSpec(data.shape), device)
+        waited = 0.0
+
+        def following(_: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+            nonlocal waited
+            began = time.perf_counter()
+            found = next(batches)
+            waited += time.perf_counter() - began
+            return found
+
+        method.step(following, 0.0)
+        waited, began, of_clock = 0.0, time.perf_counter(), clock()
+        for _ in range(options.steps):
+            method.step(following, 0.0)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        whole, used = time.perf_counter() - began, clock() - of_clock
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated() / 2**30
+    row = {
+        "preset": options.preset, "side": side, "augmentation": "no" if options.plain else "yes", "steps": options.steps,
+        "batch": config.training.batch, "images a second": round(options.steps * config.training.batch / used, 1),
+        "memory": round(memory, 2), "waits for data": f"{waited / whole:.1%}",
+        "on": torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} thread",
+    }  # fmt: skip
+    same = ("preset", "side", "augmentation", "on")
+    others = [old for old in _rows("speed") if any(old[key] != row[key] for key in same)]
+    io.write_json(ROWS, {"rows": _rows(), "speed": [*others, row]})
+    print(json.dumps(row))
+
+
+def _rows(kind: str = "rows") -> list[dict[str, object]]:
+    return list(io.read_json(ROWS).get(kind, [])) if ROWS.is_file() else []
 
 
 def write() -> None:
@@ -139,6 +207,17 @@ def write() -> None:
     measured = {str(row["preset"]) for row in _rows()}
     missing = [name for name in presets if name not in measured]
     parts += ["\nNot measured yet: " + ", ".join(f"`{name}`" for name in missing) + ".\n"]
+    if paces := _rows("speed"):
+        parts += [
+            "## Speed and memory\n\n`python benchmarks/presets.py speed PRESET SIDE`: steps on PNG files of twice the side, read "
+            "while it trains. Images a second are per second of processor time of one core, other work taking most of the "
+            "machine; memory is the peak of the process in GiB; the last column is the share of the time that steps wait for "
+            "data. Rows of few steps have fewer penalties than a run.\n",
+            f"| {' | '.join(paces[0])} |",
+            "| " + " | ".join("---" for _ in paces[0]) + " |",
+            *(f"| {' | '.join(str(value) for value in pace.values())} |" for pace in paces),
+            "",
+        ]
     parts += [
         "## All presets\n",
         "| preset | for | network | loss, penalties | rates | batch | weights at 32 px |",
