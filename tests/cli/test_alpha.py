@@ -169,6 +169,7 @@ def test_onnx_draws_the_same(place: Path, tmp_path: Path, capsys: pytest.Capture
 
 def test_the_explorer_shows_what_is_transparent(place: Path) -> None:
     renderer = Renderer(ganvas.load(place / "00000-run", device="cpu"), "sprites")
+    assert "sprites, 24 x 16 px" in renderer.title
     drawn = renderer.model.sample(5)
     strip = Image.open(io.BytesIO(base64.b64decode(_strip(drawn).split(",")[1])))
     assert (strip.mode, strip.size) == ("RGBA", (9 * 24, 16))

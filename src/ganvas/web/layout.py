@@ -28,6 +28,8 @@ async def build(source: Source, text: str) -> None:
         page.session.add(source.loaded)
     ui.colors(primary="#4f46e5")
     ui.add_css(STATIC / "page.css")
+    height, width = source.renderer.model.shape[1:] or (1, 1)
+    ui.add_css(f":root {{ --shape: {width} / {height}; }}")
     ui.add_body_html(SCRIPT)
     lay_out(page)
     await page.client.connected()
