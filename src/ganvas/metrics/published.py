@@ -3,8 +3,8 @@
 What it does, read in the code: classifier and predictor are one GRU each, of int(D / 2) units: two on its sines. Series are
 scaled to [0, 1] by the least and largest value of the original data, all of them. The classifier is tested on a random fifth
 of windows that overlap with those it was trained on; the predictor is tested on the data that the generator was trained on.
-There is no test of significance. The paper reports means of ten trainings. The cells are those of Keras, as in the newest version of
-the code; TensorFlow 1's, which it began with, apply the reset gate before the matrix and start its biases at 1.
+There is no test of significance. The paper reports means of ten trainings. The cells are those of Keras, as in the newest
+version of the code; TensorFlow 1's, which it began with, apply the reset gate before the matrix and start its biases at 1.
 """
 
 from collections.abc import Callable
