@@ -15,6 +15,7 @@ from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
+from ganvas.latent.prior import fit_prior
 from ganvas.metrics import evaluate
 from ganvas.model import Model
 from ganvas.networks.coded import Coded
@@ -243,6 +244,11 @@ def test_commands_of_an_autoencoder(
         "--device",
         "cpu",
     ]
+    many = ["65" if word == "1" else word for word in words]
+    assert main(many) == 2, "of more normals than a file may have"
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(GanvasError, match="components is 65; it must be at most 64"):
+        fit_prior(ganvas.load(run.path, device="cpu"), torch.zeros(70, 1, 8, 8), 65)
     assert main(words) == 0
     fitted = ganvas.load(tmp_path / "z.safetensors", device="cpu").generator
     assert isinstance(fitted, Coded)

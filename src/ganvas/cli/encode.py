@@ -37,12 +37,16 @@ def run(
     import torch
 
     from ganvas import io, latent
+    from ganvas.arrays import count
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.errors import counted
     from ganvas.latent.prior import fit_prior
     from ganvas.model import load
+    from ganvas.networks.coded import MOST_COMPONENTS
 
+    if fit is not None:
+        count(fit, "--fit", 0, MOST_COMPONENTS)
     refitted = out.with_suffix(".safetensors")
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
     loaded = load(model, device=device, critic=False)

@@ -7,17 +7,17 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.model import Model
-from ganvas.networks.coded import Coded, bare
+from ganvas.networks.coded import MOST_COMPONENTS, Coded, bare
 
 
 @torch.no_grad()
 def fit_prior(model: Model, samples: Tensor, components: int = 10, seed: int = 0) -> Model:
     """The same encoder and decoder, drawn from a mixture of so many normals that is fitted to the codes of samples (n, ...).
 
-    0: from the standard normal, as the decoder takes it. Of a posterior the codes are its means. Raises `GanvasError` for a model
+    At most 64; 0: from the standard normal, as the decoder takes it. Of a posterior the codes are its means. Raises `GanvasError` for a model
     without an encoder.
     """
-    known, components = model.info.architecture, arrays.count(components, "components", 0)
+    known, components = model.info.architecture, arrays.count(components, "components", 0, MOST_COMPONENTS)
     before = {} if known is None else known.codes
     codes = {name: each for name, each in before.items() if name in ("book", "dim")}
     codes |= {"components": components} if components else {}
