@@ -24,7 +24,7 @@ from unittest import mock
 from tools import browser
 
 SERVER = multiprocessing.get_context("forkserver")
-PRELOADED = ["ganvas.training", "ganvas.web.app", "sklearn.datasets", "tests.forked"]
+PRELOADED = ["ganvas.training", "ganvas.web.app", "sklearn.datasets", "torch._dynamo", "tests.forked"]
 
 
 def _play(

@@ -1,6 +1,8 @@
 """What drawing one sample takes is known before it is drawn, and bounded by the size of the file."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,6 +26,24 @@ def test_operations_are_counted_by_hand() -> None:
     maps, dense = 2 * 8 * 16 * 16, 2 * 5
     # Multiplications and additions; then what is written, by convolution and ReLU, and by the dense layer.
     assert found.work == 2 * maps * 27 + 2 * dense * 2048 + effort.TOUCHED * (2 * maps + dense)
+
+
+def test_whatever_else_the_compiler_is_asked_for_is_asked_of_the_real_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = ModuleType(effort.DYNAMO)
+    real.graph_break = "of the real one"  # type: ignore[attr-defined]
+    monkeypatch.delitem(sys.modules, effort.DYNAMO, raising=False)
+    monkeypatch.setattr(effort.importlib, "import_module", lambda name: real)
+
+    def function() -> None: ...
+
+    with effort.without_dynamo():
+        stand_in = sys.modules[effort.DYNAMO]
+        function.__dynamo_disable = stand_in.disable(function, True, wrapping=False)  # type: ignore[attr-defined]
+        assert stand_in.graph_break == "of the real one"
+        assert effort.DYNAMO not in sys.modules
+    assert not vars(function)
 
 
 def saved(path: Path, name: str, side: int, **options: Any) -> Path:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ganvas import io
-from ganvas.effort import check_effort
+from ganvas.effort import check_effort, without_dynamo
 from ganvas.errors import GanvasError
 
 LARGEST_NUMBER = 2**16
@@ -149,7 +149,12 @@ def rebuild(
     try:
         check_numbers(spec, "its header")
         # A parametrised weight is registered twice. Layers of no width warn; their shapes are refused below.
-        with torch.device("meta"), _at_most(2 * len(tensors) + 16), warnings.catch_warnings():
+        with (
+            without_dynamo(),
+            torch.device("meta"),
+            _at_most(2 * len(tensors) + 16),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", UserWarning)
             network = build()
     except GanvasError as error:

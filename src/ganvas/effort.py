@@ -1,8 +1,12 @@
 """What a network takes to run once, found without running it: its operations are followed by the sizes of their results."""
 
+import importlib
 import math
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -67,7 +71,7 @@ def check_effort(what: str, network: nn.Module, run: Callable[[], object], rows:
     weights = sum(math.prod(each.shape) for each in network.state_dict().values())
     effort = _Effort(WORK + WORK_EACH * weights, (NUMBERS + NUMBERS_EACH * weights) / rows)
     try:
-        with torch.no_grad(), _evaluated(network), effort:
+        with without_dynamo(), torch.no_grad(), _evaluated(network), effort:
             run()
     except GanvasError as error:
         raise GanvasError(f"{what}: {error}") from error
@@ -77,6 +81,46 @@ def check_effort(what: str, network: nn.Module, run: Callable[[], object], rows:
         if "meta tensor" in str(error):
             return
         raise GanvasError(f"{what}: its parts do not fit each other ({str(error)[:200]}).") from error
+
+
+DYNAMO = "torch._dynamo"
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def without_dynamo() -> Iterator[None]:
+    """Inside, operations on torch's meta device do not import torch's compiler, which takes longer than to open a small model.
+
+    They ask it for one function alone, `disable`, and keep what it gives back: that is taken from them again. Whatever else is
+    asked for is asked of the real one.
+    """
+    with _one_at_a_time:
+        if DYNAMO in sys.modules:
+            yield
+            return
+        asked: list[Any] = []
+        stand_in: Any = ModuleType(DYNAMO)
+        stand_in.disable = lambda function, *_, **__: asked.append(function) or function
+        stand_in.__getattr__ = lambda name: getattr(_real(stand_in), name)
+        sys.modules[DYNAMO] = stand_in
+        try:
+            yield
+        finally:
+            _drop(stand_in)
+            for function in asked:
+                vars(function).pop("__dynamo_disable", None)
+
+
+def _drop(stand_in: ModuleType) -> None:
+    if sys.modules.get(DYNAMO) is stand_in:
+        del sys.modules[DYNAMO]
+    if vars(torch).get("_dynamo") is stand_in:
+        delattr(torch, "_dynamo")
+
+
+def _real(stand_in: ModuleType) -> ModuleType:
+    _drop(stand_in)
+    return importlib.import_module(DYNAMO)
 
 
 @contextmanager

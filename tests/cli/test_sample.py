@@ -170,13 +170,19 @@ def test_numbers_of_samples_are_held_to() -> None:
         pictures._write_array(memory.BytesIO(), [torch.zeros(3, 2)], 4)
 
 
-def test_drawing_imports_neither_metrics_nor_training(tmp_path: Path) -> None:
+def test_drawing_imports_neither_metrics_nor_training_nor_compilers(tmp_path: Path) -> None:
+    """What stood in for the compiler while the model was checked is gone without a trace: it compiles."""
     code = (
         "import sys; from ganvas.cli import main\n"
         "assert main(['sample', 'fashion', '--n', '2', '--sampler', 'budget', '--budget', '2', '--out', sys.argv[1]]) == 0\n"
-        "print({name for name in sys.modules if name.startswith(('ganvas.metrics', 'ganvas.training', 'matplotlib'))})"
+        "others = ('ganvas.metrics', 'ganvas.training', 'matplotlib', 'torch._dynamo')\n"
+        "print({name for name in sys.modules if name.startswith(others)})\n"
+        "import torch; assert torch._dynamo.config.suppress_errors is False\n"
+        "torch.empty(2, device='meta') * 2\n"
+        "assert torch.compile(lambda x: x * 2, backend='eager')(torch.ones(1)) == 2"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "two.npz")], capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.config import NetworkConfig, is_like
+from ganvas.effort import without_dynamo
 from ganvas.errors import GanvasError
 from ganvas.networks.layers import maybe_spectral_norm
 from ganvas.registry import Registry, did_you_mean
@@ -238,7 +239,8 @@ class CriticBase(nn.Module):
             nn.init.normal_(self.embed.weight, 0.0, 0.02)
         self.templates: nn.Embedding | None = None
         if templates and num_classes:
-            size = self._coarse(torch.empty(1, *shape, device="meta")).shape[1]
+            with without_dynamo():
+                size = self._coarse(torch.empty(1, *shape, device="meta")).shape[1]
             self.templates = nn.Embedding(num_classes, size)
             nn.init.zeros_(self.templates.weight)
         self.guess = nn.Linear(features, codes) if codes else None
