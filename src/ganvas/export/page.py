@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import chi2
 from torch import Tensor
 
 from ganvas.errors import GanvasError
@@ -204,8 +203,11 @@ def _shell(space: LatentSpace) -> tuple[Tensor, Tensor | None]:
     """What `LatentSpace.typicality` counts with: sorted squared lengths of usual points, and what makes steps white: a matrix
     (D, D), a factor for each coordinate (D,), or nothing."""
     if space.name == "z" and space.model.generator.prior in ("normal", "sphere"):
+        from scipy.special import gammaincinv  # slow to import
+
+        # Squared lengths are chi-squared; its quantiles.
         shares = (torch.arange(4096, dtype=torch.float64) + 0.5) / 4096
-        return torch.from_numpy(chi2.ppf(shares.numpy(), space.size)), None
+        return torch.from_numpy(2 * gammaincinv(space.size / 2, shares.numpy())), None
     steps = (space.known - space.mean).flatten(1)
     lengths = space.whiten(steps).square().sum(1).sort().values
     if space.size > WIDEST:

@@ -5,7 +5,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from ganvas import arrays
@@ -36,6 +35,8 @@ def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = 
         keys = torch.cat([keys, keys[:1]])
     flat, last = keys.flatten(1), len(keys) - 1
     if chosen == "spline":
+        from scipy.interpolate import CubicSpline  # slow to import
+
         boundary = "periodic" if loop else "natural"
         spline = CubicSpline(range(last + 1), flat.detach().double().cpu().numpy(), bc_type=boundary)
 

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Self
 
 import torch
-from scipy.stats import chi2
 from torch import Tensor, nn
 
 from ganvas import arrays, notebook
@@ -354,7 +353,10 @@ class LatentZ(LatentSpace):
             length = points.norm(dim=1, keepdim=True).clamp(min=1e-12)
             on_sphere: Tensor = points / length * math.sqrt(points.shape[1])
             return on_sphere
-        low, high = (float(chi2.ppf(q, points.shape[1])) ** 0.5 for q in (least / 2, 1 - least / 2))
+        from scipy.special import gammaincinv  # slow to import
+
+        # Quantiles of the chi-squared distribution of squared lengths.
+        low, high = (float(2 * gammaincinv(points.shape[1] / 2, q)) ** 0.5 for q in (least / 2, 1 - least / 2))
         lengths = points.norm(dim=1, keepdim=True).clamp(min=1e-12)
         shell: Tensor = points / lengths * lengths.clamp(low, high)
         return shell
