@@ -100,7 +100,8 @@ def fetch(address: str, most: float) -> Path:
                 f"{name} of {repo} has {said}, more than the {limit / 1e9:g} GB that are fetched. "
                 "If you trust it: set GANVAS_MAX_GB."
             )
-        return Path(library.hf_hub_download(repo, name, **where))
+        bar = _stopping(library.utils.tqdm, f"{name} of {repo}", size)
+        return Path(library.hf_hub_download(repo, name, tqdm_class=bar, **where))
 
     def whole(at: str | None) -> Path | None:
         config, weights = kept(CONFIG, at), kept(GENERATOR, at)
@@ -126,6 +127,21 @@ def fetch(address: str, most: float) -> Path:
                 return found  # no network: what was fetched for this tag or branch
         raise explained(error, repo) from error
     return weights
+
+
+def _stopping(bar: Any, name: str, size: int) -> Any:
+    """The client's bar of progress, which ends a download of more than `size` bytes: the client itself looks at the end."""
+
+    had = 0
+
+    def update(self: Any, n: int) -> Any:
+        nonlocal had
+        had += n
+        if had > size:
+            raise GanvasError(f"{name} goes on after the {size:,} bytes that were announced.")
+        return bar.update(self, n)
+
+    return type("Stopping", (bar,), {"update": update})
 
 
 def _ask(library: Any, repo: str) -> None:

@@ -242,6 +242,19 @@ def test_what_others_put_there(server: Server, folder: Path, change: dict[str, b
         ganvas.load("hub:org/digits")
 
 
+def test_more_than_was_announced_is_not_fetched(
+    server: Server, published: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without end would fill the disk."""
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    commit = server.repos["org/digits"][published]
+    server.claims["generator.safetensors"] = len(commit["generator.safetensors"])
+    commit["generator.safetensors"] += bytes(25_000_000)
+    with pytest.raises(GanvasError, match="goes on after the"):
+        ganvas.load("hub:org/digits", device="cpu")
+    assert max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 25_000_000
+
+
 def test_sizes_have_a_limit(server: Server, published: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked before anything of it is fetched."""
     monkeypatch.setenv("GANVAS_MAX_GB", "0.000001")

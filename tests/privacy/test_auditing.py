@@ -82,8 +82,19 @@ def test_a_run_by_command(trained: Result, tmp_path: Path, capsys: pytest.Captur
     assert main([*asked, "--fail-above", "1.5"]) == 2
 
 
+AUC = {"needs": "samples", "auc": dict.fromkeys(("value", "low", "high"), 1e308)}
+MANY = {"verdict": ["<script>" * 10_000] * 50, "attacks": {str(i): AUC for i in range(1000)}}
+
+
 @pytest.mark.parametrize(
-    "text", ['{"verdict": ["<script>alert(1)</script>"], "attacks": {}}', "[1]", '{"verdict": 3}', "{"]
+    "text",
+    [
+        '{"verdict": ["<script>alert(1)</script>"], "attacks": {}}',
+        "[1]",
+        '{"verdict": 3}',
+        "{",
+        json.dumps(MANY),
+    ],
 )
 def test_an_audit_of_a_stranger(text: str, trained: Result, tmp_path: Path) -> None:
     run = shutil.copytree(trained.run.path, tmp_path / "run")
@@ -91,6 +102,9 @@ def test_an_audit_of_a_stranger(text: str, trained: Result, tmp_path: Path) -> N
     (run / "evaluation" / "audit.json").write_text(text)
     page = write_report(open_run(run)).read_text()
     assert "<script>alert" not in page
+    assert page.count("&lt;script&gt;") <= 20 * 250
+    assert page.count("1e+308") <= 20 * 3
+    assert "0" * 300 not in page
     assert "&lt;script&gt;" in page or "audit.json is damaged" in page
 
 

@@ -1,6 +1,7 @@
 """What an evaluation leaves in the run folder for the report: pictures, a table, the curve over snapshots."""
 
 import html
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from ganvas.metrics import Evaluation, Row
 from ganvas.runs import Run
 
 SHOWN = 10
+MOST_LINES, LONGEST_LINE = 20, 2000
+"""Of an audit.json."""
 
 
 def save_artifacts(run: Run, found: Evaluation) -> None:
@@ -76,17 +79,17 @@ def leaks(run: Run) -> list[str]:
         return []
     try:
         found = io.read_json(path)
-        lines = [str(line) for line in found["verdict"]]
+        lines = [str(line)[:LONGEST_LINE] for line in found["verdict"][:MOST_LINES]]
         rows = [
-            (str(name), str(each["needs"]), [float(each["auc"][key]) for key in ("value", "low", "high")])
-            for name, each in found["attacks"].items()
+            (name[:100], str(each["needs"])[:100], [float(each["auc"][key]) for key in ("value", "low", "high")])
+            for name, each in islice(found["attacks"].items(), MOST_LINES)
         ]
     except (GanvasError, KeyError, TypeError, ValueError, AttributeError):
         return [f"<p>{html.escape(path.name)} is damaged. Make it anew: ganvas audit.</p>"]
     parts = [f"<p>{html.escape(line)}</p>" for line in lines]
     parts.append("<table><tr><th>attack<th>needs<th>AUC<th>from<th>to</tr>")
     parts += [
-        f"<tr><td>{html.escape(name)}<td>{html.escape(needs)}{''.join(f'<td>{figure:.3f}' for figure in figures)}</tr>"
+        f"<tr><td>{html.escape(name)}<td>{html.escape(needs)}{''.join(f'<td>{figure:.4g}' for figure in figures)}</tr>"
         for name, needs, figures in rows
     ]
     return [*parts, "</table>"]
