@@ -109,6 +109,31 @@ def with_header(run: Run, tensors: dict[str, torch.Tensor], **fields: Any) -> No
 
 
 @pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("data",), [1], "its 'data' is no object"),
+        (("config", "method", "name"), "vq", "does not fit its own method 'vq'"),
+    ],
+)
+def test_a_config_that_nobody_wrote_is_refused(
+    tiny_train: Train, place: tuple[str, ...], value: Any, words: str
+) -> None:
+    """With a state that agrees with it."""
+    run = tiny_train().run
+    info = json.loads(run.config_path.read_text())
+    tensors, header = io.load_tensors(run.state_path)
+    for each in (info, header):
+        inner = each
+        for name in place[:-1]:
+            inner = inner[name]
+        inner[place[-1]] = value
+    run.config_path.write_text(json.dumps(info))
+    io.save_tensors(run.state_path, tensors, header)
+    with pytest.raises(GanvasError, match=words):
+        ganvas.train(resume=run.path, kimg=1.0, device="cpu", quiet=True)
+
+
+@pytest.mark.parametrize(
     ("tensors", "fields"),
     [
         *(({}, {name: value}) for name in ("images", "steps", "seconds") for value in (-1, 1e300, float("nan"))),

@@ -69,7 +69,16 @@ class Loop:
             self.trained_on = balanced(self.trained_on)
         self.dataset = dataset
         spec = DataSpec(dataset.shape, dataset.num_classes, len(self.trained_on))
-        self.method = build_method(self.config, spec, self.device)
+        try:
+            self.method = build_method(self.config, spec, self.device)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+            # A new one was checked before there was a run; a resumed one is what its file says.
+            if not self.run.state_path.is_file():
+                raise
+            raise GanvasError(
+                f"{self.run.config_path} does not fit its own method {self.config.method.name!r}: nothing can be built of it "
+                f"({error!r})."
+            ) from error
         self.engine = self.method.engine
         # Rank 0 says: a slower process may find the state that rank 0 has written in the meantime.
         self.resumed = bool(dist.share("yes" if dist.rank() == 0 and run.started else ""))
