@@ -11,6 +11,7 @@ import ganvas
 from ganvas import io, losses
 from ganvas.cli import main
 from ganvas.errors import GanvasError
+from ganvas.model_data import unseen
 from ganvas.networks.dcgan import DcganCritic
 from ganvas.privacy import account
 from ganvas.training import Result, private
@@ -128,6 +129,9 @@ def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureF
     assert 2.9 < last["epsilon"] <= 3.0
     header = io.read_header(run.snapshots[-1] / "generator.safetensors")
     assert header["privacy"] == {"epsilon": pytest.approx(last["epsilon"], abs=1e-4), "delta": 1e-5}
+    content = (run.snapshots[-1] / "generator.safetensors").read_bytes()
+    assert run.info["data"]["fingerprint"].encode() not in content, "whoever knows all samples but one finds that"
+    assert unseen(ganvas.load(run.path, device="cpu"), "digits")[1]
     tensors = io.load_tensors(run.snapshots[-1] / "critic.safetensors")[0]
     assert not any("random" in name or "account" in name for name in tensors), "the secret stays in the state"
     assert ganvas.load(run.path, device="cpu").sample(4, labels=[1]).shape == (4, 1, 8, 8)

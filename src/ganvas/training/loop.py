@@ -284,7 +284,7 @@ class Loop:
             "kimg": self.engine.images / 1000,
             "data": {
                 "name": self.dataset.name,
-                "fingerprint": self.dataset.fingerprint,
+                "fingerprint": self.dataset.fingerprint if self.method.tells_of_data else "",
                 "mark": mark(self.config.data),
             },
             "class_names": list(self.dataset.class_names),

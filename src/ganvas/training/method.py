@@ -80,6 +80,9 @@ class Method(abc.ABC):
     takes_recipes: ClassVar[bool] = False
     """Whether `--network` brings the loss, penalties and rates that suit the family in a game of generator and critic."""
 
+    tells_of_data: ClassVar[bool] = True
+    """Whether the files of a snapshot hold the fingerprint of the data, by which whoever has most of them can find the rest."""
+
     networks: dict[str, nn.Module]
     """Everything with weights or running figures, by name: what the state keeps. Set by `__init__`."""
     optimizers: dict[str, torch.optim.Optimizer]

@@ -80,6 +80,7 @@ class PrivateGan(GanMethod):
     """`GanMethod` with a critic that learns in private. A step is one of the critic's, and at times one of the generator's."""
 
     takes_recipes = False  # most recipes hold what breaks the guarantee
+    tells_of_data = False
 
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
