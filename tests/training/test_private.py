@@ -36,7 +36,9 @@ def train(tmp_path: Any, **changes: Any) -> Result:
 def test_gradients_are_clipped_one_by_one(loss: str, clip: float) -> None:
     """As a loop over samples gives them."""
     torch.manual_seed(0)
-    critic = DcganCritic((1, 8, 8), num_classes=3, channels=4, minibatch_std=False, label_maps=True, templates=True)
+    critic = DcganCritic(
+        (1, 8, 8), num_classes=3, channels=4, minibatch_std=False, label_maps=True, templates=True
+    )
     x, labels, real = torch.randn(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]), torch.arange(6) < 3
     found, (_, logits) = private.clipped(critic, losses.losses.get(loss), x, labels, real, clip)
     wanted = {name: torch.zeros_like(p) for name, p in critic.named_parameters()}
@@ -130,7 +132,9 @@ def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureF
     header = io.read_header(run.snapshots[-1] / "generator.safetensors")
     assert header["privacy"] == {"epsilon": pytest.approx(last["epsilon"], abs=1e-4), "delta": 1e-5}
     content = (run.snapshots[-1] / "generator.safetensors").read_bytes()
-    assert run.info["data"]["fingerprint"].encode() not in content, "whoever knows all samples but one finds that"
+    assert run.info["data"]["fingerprint"].encode() not in content, (
+        "whoever knows all samples but one finds that"
+    )
     assert unseen(ganvas.load(run.path, device="cpu"), "digits")[1]
     tensors = io.load_tensors(run.snapshots[-1] / "critic.safetensors")[0]
     assert not any("random" in name or "account" in name for name in tensors), "the secret stays in the state"
@@ -182,7 +186,8 @@ def test_another_budget_leaves_the_noise_of_the_steps_made(tmp_path: Any) -> Non
     again = ganvas.train(resume=run.path, kimg=20.0, device="cpu", quiet=True, report=False)
     assert again.kimg == pytest.approx(0.064 * account.steps_within(3.0, noise, rate, 1e-5))
     found = [line["epsilon"] for line in run.stats()]
-    assert found == sorted(found) and spent <= found[-1] <= 3.0
+    assert found == sorted(found)
+    assert spent <= found[-1] <= 3.0
     assert "start a new run" in (run.path / "log.txt").read_text()
 
 

@@ -44,8 +44,8 @@ class Mixture(nn.Module):
         super().__init__()
         if dim > MOST_NUMBERS:
             raise GanvasError(
-                f"A mixture of normals is fitted to codes of {MOST_NUMBERS:,} numbers at most; these have {dim:,}. Take a smaller "
-                "network.latent_dim, or side, or no components."
+                f"A mixture of normals is fitted to codes of {MOST_NUMBERS:,} numbers at most; these have {dim:,}. "
+                "Take a smaller network.latent_dim, or side, or no components."
             )
         self.components, self.dim = components, dim
         self.register_buffer("weights", torch.full((components,), 1 / components))

@@ -357,8 +357,8 @@ class _View:
     def check(self, samples: Tensor, real: Dataset) -> Tensor:
         """The samples (N, ...). Raises `GanvasError` for such as cannot be compared with the real ones."""
         shape = tuple(samples.shape[1:])
-        one_kind = len(shape) == len(real.shape)
-        if not one_kind or (not real.is_images or self.pixels) and self._size(shape) != self._size(real.shape):
+        by_size = not real.is_images or self.pixels
+        if len(shape) != len(real.shape) or (by_size and self._size(shape) != self._size(real.shape)):
             theirs, ours = (" x ".join(map(str, each)) for each in (shape, real.shape))
             raise GanvasError(
                 f"The samples are {theirs}, {real.name} is {ours}: they cannot be compared. Give pictures of one shape and as "
@@ -378,7 +378,9 @@ class _View:
         size = self._size(shape)[1:]
         if size == shape[1:]:
             return samples
-        small = F.interpolate(samples.float(), list(size), mode="bilinear", antialias=True, align_corners=False)
+        small = F.interpolate(
+            samples.float(), list(size), mode="bilinear", antialias=True, align_corners=False
+        )
         return small.round().clamp(0, 255).to(torch.uint8)
 
     def rows(self, samples: Tensor) -> Tensor:

@@ -81,7 +81,11 @@ def leaks(run: Run) -> list[str]:
         found = io.read_json(path)
         lines = [str(line)[:LONGEST_LINE] for line in found["verdict"][:MOST_LINES]]
         rows = [
-            (name[:100], str(each["needs"])[:100], [float(each["auc"][key]) for key in ("value", "low", "high")])
+            (
+                name[:100],
+                str(each["needs"])[:100],
+                [float(each["auc"][key]) for key in ("value", "low", "high")],
+            )
             for name, each in islice(found["attacks"].items(), MOST_LINES)
         ]
     except (GanvasError, KeyError, TypeError, ValueError, AttributeError):
