@@ -434,7 +434,7 @@ def start_of(shape: Shape, family: str, low: int, high: int) -> Start:
     if not all(low <= side <= high and side % 2 == 0 for side in (height, width)):
         fitting = [min(high, max(low, 8 * round(side / 8))) for side in (width, height)]
         raise GanvasError(
-            f"Network {family!r} draws images with even sides of {low} to {high} px, the data has {height} x {width}. "
+            f"Network {family!r} draws images with even sides of {low} to {high} px, the data has {width} x {height}. "
             f"Add --resolution {fitting[0]} --height {fitting[1]} --resize crop."
         )
     steps = min(halvings(height), halvings(width))
@@ -448,8 +448,8 @@ def square_side(shape: Shape, family: str, low: int, high: int) -> int:
     side = shape[1]
     if shape[1] != shape[2] or not low <= side <= high or (side > 7 and side % 2):
         raise GanvasError(
-            f"Network {family!r} draws square images of {low} to {high} px with an even side, the data has {shape[1]} x "
-            f"{shape[2]}. Add --resolution {min(high, max(low, 2 ** round(math.log2(side))))} --resize crop."
+            f"Network {family!r} draws square images of {low} to {high} px with an even side, the data has {shape[2]} x "
+            f"{shape[1]}. Add --resolution {min(high, max(low, 2 ** round(math.log2(side))))} --resize crop."
             + (
                 ""
                 if shape[1] == shape[2]

@@ -16,7 +16,7 @@ def build(page: Page) -> None:
     session, model = page.session, page.session.renderer.model
     given: dict[str, Any] = {}
     ui.label(
-        f"The middle square of the picture is brought to {model.shape[2]} x {model.shape[1]} px and looked for in "
+        f"The middle of the picture is brought to {model.shape[2]} x {model.shape[1]} px and looked for in "
         f"{session.renderer.space.name}; then it is edited like any other point."
     ).classes("small soft")
     with ui.element("div").classes("g-line"):
