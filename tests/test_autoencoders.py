@@ -1,5 +1,6 @@
 """Autoencoders of other toolkits: random weights against forward passes that are written out here, tensor by tensor."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ganvas import io
 from ganvas.autoencoders import open_autoencoder
 from ganvas.errors import GanvasError
 from ganvas.latent.prior import fit_prior
+from ganvas.types import Guarantee
 
 RANDOM = torch.Generator().manual_seed(0)
 Tensors = dict[str, Tensor]
@@ -230,7 +232,9 @@ def test_the_tiny_one_is_the_written_out_pass(tmp_path: Path, raw: bool) -> None
 def test_it_is_a_model_like_any_other(folder: Path) -> None:
     model = open_autoencoder(folder, side=8, device="cpu")
     images = torch.randint(0, 256, (80, 3, 8, 8), dtype=torch.uint8, generator=RANDOM)
+    model.info = replace(model.info, privacy=Guarantee(1.0, 1e-5))
     fitted = fit_prior(model, images, 1)
+    assert fitted.info.privacy is None, "nothing bounds what the mixture knows of the images"
     assert fitted.sample(2).shape == model.reconstruct(images[:2]).shape == (2, 3, 8, 8)
     found = ganvas.invert(fitted, images[:1], method="hybrid", steps=2)
     assert torch.isfinite(found.residual).all()

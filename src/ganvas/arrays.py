@@ -267,7 +267,9 @@ def channels_first(tensor: Tensor, name: str, channels: tuple[int, ...] = COLOUR
 def count(value: Any, name: str, least: int = 1, most: int = MOST) -> int:
     """A whole number from `least` to `most`. Raises `GanvasError` for anything else."""
     try:
-        number = operator.index(None if isinstance(value, bool) else value)
+        if isinstance(value, bool):
+            raise TypeError  # Python counts with it
+        number = operator.index(value)
     except TypeError as error:
         raise GanvasError(f"{name} is {value!r}; it must be a whole number.") from error
     if not least <= number <= most:

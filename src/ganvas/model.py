@@ -167,6 +167,10 @@ class ModelInfo:
         """How its own data were brought to its size, and others are; None: not known, or not needed."""
         return None if self.data is None else self.data.config.resize
 
+    def changed(self) -> "ModelInfo":
+        """Of a generator that has been changed by pictures since: nothing bounds what it knows of them, and nobody audited it."""
+        return replace(self, privacy=None, audit=None)
+
     def header(self) -> io.Json:
         """What a file of the generator says beside its weights; what is not known is left out."""
         found: io.Json = {"kind": "generator", "shape": list(self.shape), "num_classes": self.num_classes}

@@ -1,6 +1,7 @@
 """Inversion and restoration where the answer is known: the generator's own samples."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ganvas.latent.invert import invert, tune
 from ganvas.latent.restore import colorize, deblur, inpaint, psnr, superres, tasks
 from ganvas.networks import to_uint8
 from ganvas.networks.style import StyleGenerator
+from ganvas.types import Guarantee
 from tests.latent.test_space import Decoder, ours, plain_dcgan
 
 _keep = Checkpoint.keep
@@ -181,6 +183,7 @@ def _every_step(self: Checkpoint, step: int, *what: Any) -> None:
 
 def test_tuning_draws_the_target_and_leaves_the_rest() -> None:
     model = ours()
+    model = replace(model, info=replace(model.info, privacy=Guarantee(1.0, 1e-5)))
     space = open_space(model, "w")
     targets = (
         torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -192,6 +195,7 @@ def test_tuning_draws_the_target_and_leaves_the_rest() -> None:
     assert torch.equal(there.points, found.points)
     assert torch.equal(model.sample(8, seed=2), before), "the model itself is not touched"
     assert not torch.equal(tuned.sample(8, seed=2), before)
+    assert tuned.info.privacy is None, "nothing bounds what it knows of the targets"
     held, _ = tune(space, found, targets, steps=60, locality=10.0)
     moved = [
         (each.sample(32, seed=2).float() - model.sample(32, seed=2).float()).abs().mean()

@@ -360,7 +360,9 @@ def tune(
     locality = arrays.number(locality, "locality", least=0)
     wanted, random = as_floats(space, targets), stream(seed, "tune")
     tuned = replace(
-        space.model, generator=copy.deepcopy(space.model.generator).train(False).requires_grad_(True)
+        space.model,
+        generator=copy.deepcopy(space.model.generator).train(False).requires_grad_(True),
+        info=space.model.info.changed(),
     )
     there, scale = open_space(tuned, space.name), scale_of(space, see)
     weights = [p for p in tuned.generator.parameters() if p.requires_grad]

@@ -29,7 +29,7 @@ def fit_prior(model: Model, samples: Tensor, components: int = 10, seed: int = 0
         if whole.mixture is not None:
             whole.mixture.fit(model.codes(samples), seed)
         generator = whole
-    info = replace(model.info, latent_dim=generator.latent_dim)
+    info = replace(model.info.changed(), latent_dim=generator.latent_dim)
     if known is not None:
         found = replace(known, codes=codes)
         training = None if info.training is None else replace(info.training, network=found)

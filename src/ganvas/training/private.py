@@ -57,15 +57,18 @@ class Account(nn.Module):
         self.register_buffer("random", self.generator.get_state())
         self.register_buffer("ahead", torch.ones((), dtype=torch.float64))
         self.register_buffer("waited", torch.zeros((), dtype=torch.int64))
-        self.register_load_state_dict_post_hook(Account._check)
 
-    def _check(self, keys: object) -> None:
-        """Raise `ValueError` for numbers of a file that no training has counted."""
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Raises `ValueError` for numbers of a file that no training has counted."""
+        found = super().load_state_dict(state_dict, strict, assign)
         set_random(self.generator, self.random)
         if int(self.steps) < 0 or int(self.waited) < 0 or not 0 <= float(self.ahead) <= 1:
             raise ValueError(
                 f"its account is {int(self.steps)} steps, {int(self.waited)} waited, {float(self.ahead):g} ahead"
             )
+        return found
 
     def keep(self) -> None:
         """After numbers were drawn: a state that is written then goes on with others."""
