@@ -81,8 +81,6 @@ class Run:
             )
         if version is None or not isinstance(value.get("config"), dict):
             raise GanvasError(f"{self.config_path} is damaged: it holds no 'format_version' or no 'config'.")
-        if not isinstance(value.get("data", {}), dict):
-            raise GanvasError(f"{self.config_path} is damaged: its 'data' is no object.")
         return value
 
     @property

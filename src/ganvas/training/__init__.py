@@ -231,7 +231,10 @@ def _resumed(
             f"{run.path} was trained with other settings: {'; '.join(differing)} (run -> asked). "
             "Omit them, or start a new run without --resume."
         )
-    expected = run.info.get("data", {}).get("fingerprint")
+    about = run.info.get("data", {})
+    if not isinstance(about, dict):
+        raise GanvasError(f"{run.config_path} is damaged: its 'data' is no object.")
+    expected = about.get("fingerprint")
     if expected != dataset.fingerprint:
         raise GanvasError(
             f"The data at {source.source!r} changed since {run.path} was started: data.fingerprint is "
