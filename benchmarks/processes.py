@@ -13,6 +13,7 @@ import argparse
 import functools
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ FURTHER = {
             {"name": "top-k"}, {"name": "feature-matching"}, {"name": "mode-seeking"},
         ],
     },
+    "private, two classes, mirrored": {"preset": "private", "network.conditional": True, "data.mirror": True},
     "hour with path lengths and style mixing": {
         "preset": "hour", "objective.terms": [{"name": "path-length"}], "network.generator.style_mixing": 0.9,
     },
@@ -90,12 +92,16 @@ def work(names: list[str], out: Path, double: bool, steps: int) -> None:
         torch.set_default_dtype(torch.float64)
         # What the code brings to float32 stays as it is.
         torch.Tensor.float = lambda self, *a, **k: self.double()
+    secrets.randbits = lambda bits: bits  # of private trainings, which else never repeat
     dist.start(torch.device("cpu"))
     for name in names:
         made = config(name)
         dataset = data(made.network.name != "mlp" or made.preset == "article")
-        method = build_method(made, DataSpec(dataset.shape, dataset.num_classes), torch.device("cpu"))
-        batches = iter(Batches(dataset, 16, 0, torch.device("cpu"), by_label=made.network.conditional))
+        here, by_label = torch.device("cpu"), made.network.conditional
+        spec = DataSpec(dataset.shape, dataset.num_classes, len(dataset))
+        method = build_method(made, spec, here)
+        positions = method.positions(len(dataset))
+        batches = iter(Batches(dataset, 16, 0, here, by_label=by_label, positions=positions))
         following = functools.partial(_next, batches)
         for step in range(steps + 1):
             if step in (0, *STEPS) and dist.rank() == 0:

@@ -88,10 +88,12 @@ def test_monitor_and_evaluation_of_two_processes_write_what_one_writes(pair: tup
 
 
 def test_every_kind_of_step_is_that_of_one_process() -> None:
-    """In float64 nothing but rounding is left: batch norm (also per class, sorted by label), w_mean, path lengths, ranks, ADA."""
+    """In float64 nothing but rounding is left: batch norm (also per class, sorted by label), w_mean, path lengths, ranks, ADA;
+    samples drawn one by one, gradients clipped, one noise for all."""
     names = [
         "small, two classes", "hour with path lengths and style mixing", "small with ada", "small with apa",
         "small with top-k, feature matching, mode seeking", "progressive",
+        "private, two classes, mirrored",
     ]  # fmt: skip
     benchmark = runpy.run_path(str(WORKER.parents[1] / "benchmarks" / "processes.py"))
     found = benchmark["compare"](names, double=True, steps=8)

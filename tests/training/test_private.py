@@ -1,6 +1,7 @@
 """Private training: the clipping, the noise, the account, and everything that would break the guarantee."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.model_data import unseen
 from ganvas.networks.dcgan import DcganCritic
-from ganvas.privacy import account
+from ganvas.privacy import account, attack
 from ganvas.training import Result, private
 from ganvas.training.method import DataSpec, build_method
 
@@ -110,6 +111,36 @@ def test_processes_with_other_numbers_of_samples_go_on_with_the_same_noise(
     assert torch.equal(*ends)
     assert [each.shape for each in chances] == [(17, 1, 1, 1), (16, 1, 1, 1)]
     assert not torch.equal(chances[0][:16], chances[1]), "each sample has a number of its own"
+
+
+@pytest.mark.parametrize(("share", "found"), [(1.0, False), (0.4, True)])
+def test_a_canary_is_hidden_as_epsilon_says(
+    share: float, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees the noisy gradient, knows the canary and asks whether it was in the step.
+
+    Hits are at most e^epsilon times the false alarms and delta, and so are misses by correct rejections (Wasserman and Zhou 2010,
+    theorem 2.4): the area under that curve is 1 - (1 - delta)^2 / (1 + e^epsilon). With less noise than is paid for it is more.
+    """
+    made, delta = method_of(sigma=1.0), 0.1
+    bound = 1 - (1 - delta) ** 2 / (1 + math.exp(account.epsilon(1.0, 1.0, 1, delta)))
+    made.sigma *= share
+    made.account.generator.manual_seed(0)
+    canary, fakes = torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+    direction, _ = private.clipped(made.critic, made.loss, canary, None, torch.tensor([True]), made.clip)
+    scores: list[float] = []
+
+    def look() -> None:
+        parts = (float((p.grad * direction[name]).sum()) for name, p in made.critic.named_parameters())
+        scores.append(sum(parts))
+
+    monkeypatch.setattr(made.optimizer_critic, "step", look)
+    for real in (canary, canary[:0]):
+        for _ in range(150):
+            made._private_step(real, None, fakes, None)
+    auc = attack(scores[:150], scores[150:]).auc
+    assert auc.low > 0.6, "the attack is a good one"
+    assert (auc.low > bound) if found else (auc.high < bound), (auc, bound)
 
 
 def test_every_sample_has_the_same_chance() -> None:
@@ -252,6 +283,7 @@ def test_an_account_that_no_training_has_kept_is_refused(tmp_path: Any) -> None:
         ({"settings": {"objective.instance_noise": 0.1}}, "instance_noise"),
         ({"settings": {"training.duality_steps": 5}}, "duality_steps"),
         ({"settings": {"data.select": 0.5}}, "data.select"),
+        ({"settings": {"training.freeze_critic": 1}}, "freeze_critic"),
         ({"settings": {"method.options": {"sigma": 1.0}}}, "no option 'sigma'"),
         ({"delta": 0.01}, "delta"),
         ({"epsilon": 0.0}, "epsilon"),
