@@ -76,7 +76,7 @@ def gives_away(found: Audit, name: str, data: str) -> str:
     """The last part of a card."""
     heads, rows = found.cells()
     controls = [
-        f"Of {each.planted:,} training images planted among the samples ({each.rate:.1%}) the test of copies finds {each.found:,}."
+        f"Of {each.planted:,} training images planted among the samples ({each.rate:.1%}) the test finds {each.found:,}."
         for each in found.controls
     ]
     table = [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)]

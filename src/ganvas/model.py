@@ -743,10 +743,18 @@ def _audited(said: Any) -> Audited | None:
     """Of a header; raises `ValueError` or `TypeError` for what is none."""
     if said is None:
         return None
-    attacks = {str(name): tuple(_figure(each, "audit") for each in figures) for name, figures in dict(said["attacks"]).items()}
+    attacks = {
+        str(name): tuple(_figure(each, "audit") for each in figures)
+        for name, figures in dict(said["attacks"]).items()
+    }
     samples, suspects = said["samples"], said["suspects"]
     fits = all(len(figures) == 3 and all(0 <= each <= 1 for each in figures) for figures in attacks.values())
-    if not attacks or len(attacks) > MOST_NOTES or not fits or not all(_whole(n, 0, 2**53) for n in (samples, suspects)):
+    if (
+        not attacks
+        or len(attacks) > MOST_NOTES
+        or not fits
+        or not all(_whole(n, 0, 2**53) for n in (samples, suspects))
+    ):
         raise ValueError("audit")
     return Audited(samples, {_words(name): (a, b, c) for name, (a, b, c) in attacks.items()}, suspects)
 

@@ -76,8 +76,12 @@ def test_options_that_make_no_network_are_a_sentence(name: str, options: dict[st
         build_generator(NetworkConfig(name, 4, generator=options), (3, 32, 32), 0)
 
 
-@pytest.mark.parametrize(("family", "shape", "side"), [("dcgan", (1, 28, 28), 14), ("mlp", (2, 8, 8), 8), ("mlp", (3,), 0)])
-def test_templates_add_their_product_with_the_coarse_sample(family: str, shape: tuple[int, ...], side: int) -> None:
+@pytest.mark.parametrize(
+    ("family", "shape", "side"), [("dcgan", (1, 28, 28), 14), ("mlp", (2, 8, 8), 8), ("mlp", (3,), 0)]
+)
+def test_templates_add_their_product_with_the_coarse_sample(
+    family: str, shape: tuple[int, ...], side: int
+) -> None:
     """Nothing at first; then the scalar product with means of pixels, or with the point itself."""
     critic = build_critic(
         NetworkConfig(family, conditional=True, critic={"templates": True}), shape, 2, seed=0

@@ -61,10 +61,8 @@ def _lines(model: "Model") -> list[tuple[str, str]]:
     networks = [f"generator of {said['parameters']:,} weights", *others]
     data = said["data"] and said["data"]["name"]
     trained = f", {1000 * info.kimg:,.0f} images long" if info.kimg else ""
-    if info.source:
-        origin = f"read from a file of {info.source}"
-    else:
-        origin = f"{data or 'data that its file does not name'}{trained}"
+    trained = f"{data or 'data that its file does not name'}{trained}"
+    origin = f"read from a file of {info.source}" if info.source else trained
     how = f" (preset {said['preset']}, method {said['method']})" if info.training else ""
     lines = [
         ("model", f"{model.place or 'a module'}, weights {said['hash']}"),
@@ -73,7 +71,9 @@ def _lines(model: "Model") -> list[tuple[str, str]]:
         ("trained on", f"{origin}{how}"),
         (
             "privacy",
-            f"{info.privacy}: what it can know of any one sample" if info.privacy else "nothing bounds what it knows",
+            f"{info.privacy}: what it can know of any one sample"
+            if info.privacy
+            else "nothing bounds what it knows",
         ),
         (
             "audit",

@@ -214,7 +214,10 @@ def _gives_away(info: ModelInfo) -> list[str]:
             "is not counted."
         )
     if info.audit is not None:
-        rows = [f"| {plain(name)} | {a:.3f} | {b:.3f} | {c:.3f} |" for name, (a, b, c) in info.audit.attacks.items()]
+        rows = [
+            f"| {plain(name)} | {a:.3f} | {b:.3f} | {c:.3f} |"
+            for name, (a, b, c) in info.audit.attacks.items()
+        ]
         lines += [
             f"`ganvas audit` on {info.audit.samples:,} samples: {plain(info.audit)}.",
             "\n".join(["| attack | AUC | from | to |", "| --- | ---: | ---: | ---: |", *rows]),

@@ -202,8 +202,8 @@ class CriticBase(nn.Module):
     in front of them (InfoGAN, Chen et al. 2016).
     `label_maps` shows the class beside the picture instead, a map of ones or zeros for each (Mirza and Osindero 2014), in
     families that make room for them.
-    `templates` learns a picture for each class besides, at most `TEMPLATE` px a side, whose scalar product with the sample adds to
-    the logit: nothing has to be found first for classes to count, which matters where steps are few or noisy.
+    `templates` learns a picture for each class besides, at most `TEMPLATE` px a side, whose scalar product with the sample
+    adds to the logit: no feature has to be found first for classes to count, which matters where steps are few or noisy.
     `spectral_heads` divides the projection's embedding and the class head by their largest singular value too, as
     Miyato and Koyama 2018 and Zhang et al. 2019 do; the projection then enters as it is, no longer than the features.
     """
@@ -386,7 +386,12 @@ def _classes(config: NetworkConfig, num_classes: int) -> int:
 def _check_options(build: Callable[..., Any], options: Mapping[str, Any], what: str) -> dict[str, Any]:
     known = list(inspect.signature(build).parameters)
     if "heads" in known:  # passed on to CriticBase
-        known = [name for name in known if name != "heads"] + ["auxiliary", "codes", "spectral_heads", "templates"]
+        known = [name for name in known if name != "heads"] + [
+            "auxiliary",
+            "codes",
+            "spectral_heads",
+            "templates",
+        ]
     known = [name for name in known if name not in ("self", "shape", "latent_dim", "num_classes")]
     for name in options:
         if name not in known:

@@ -147,8 +147,9 @@ class Audit:
         if told:
             best = max(told, key=lambda name: self.attacks[name].auc.value)
             auc = self.attacks[best].auc
+            tell = "tells" if len(told) == 1 else "tell"
             lines.append(
-                f"Membership: {', '.join(told)} tell{'s' if len(told) == 1 else ''} members from others; the best, {best}, with an AUC of {auc.value:.3f} "
+                f"Membership: {', '.join(told)} {tell} members from others; the best, {best}, with an AUC of {auc.value:.3f} "
                 f"({auc.low:.3f} to {auc.high:.3f}). Whoever has {NEEDS[best]} can guess who was in the data that much "
                 "better than by chance."
             )
