@@ -14,6 +14,7 @@ from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
+from ganvas.export import hub
 from ganvas.privacy import audit
 from ganvas.report import write_report
 from ganvas.runs import open_run
@@ -157,3 +158,18 @@ def test_points(tmp_path: Path) -> None:
     assert found.pictures is None
     assert isinstance(found._repr_html_(), str)
     assert ganvas.audit is audit
+
+
+def test_the_packaged_model_says_what_its_audit_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """File, card and documentation agree; `ganvas info` and a card for the hub show it."""
+    model = ganvas.load("fashion", device="cpu")
+    found = model.info.audit
+    assert found is not None
+    assert model.path is not None
+    pages = [model.path.with_name("README.md"), Path(__file__).parents[2] / "docs" / "leaks.md"]
+    for text in (page.read_text(encoding="utf-8").lower().replace("*", "") for page in pages):
+        for name, (auc, low, high) in found.attacks.items():
+            assert f"| {auc:.3f} ({low:.3f} to {high:.3f}) |" in text.split(f"\n| {name} |")[-1].split("\n")[0]
+    assert main(["info", "fashion"]) == 0
+    assert f"the best attack, critic, has an AUC of {found.attacks['critic'][0]:.3f}" in capsys.readouterr().out
+    assert "## What it gives away of its data" in hub.card(model, [], None, None)

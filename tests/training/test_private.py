@@ -13,10 +13,12 @@ from ganvas import io, losses
 from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.model_data import unseen
+from ganvas.export import hub
 from ganvas.networks.dcgan import DcganCritic
 from ganvas.privacy import account, attack
 from ganvas.training import Result, private
 from ganvas.training.method import DataSpec, build_method
+from ganvas.types import Guarantee
 
 QUICK = {
     "network.latent_dim": 8, "network.generator.channels": 4, "network.critic.channels": 4,
@@ -169,7 +171,18 @@ def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureF
     assert unseen(ganvas.load(run.path, device="cpu"), "digits")[1]
     tensors = io.load_tensors(run.snapshots[-1] / "critic.safetensors")[0]
     assert not any("random" in name or "account" in name for name in tensors), "the secret stays in the state"
-    assert ganvas.load(run.path, device="cpu").sample(4, labels=[1]).shape == (4, 1, 8, 8)
+    model = ganvas.load(run.path, device="cpu")
+    assert model.sample(4, labels=[1]).shape == (4, 1, 8, 8)
+    assert model.info.privacy == Guarantee(**header["privacy"])
+    model.save(tmp_path / "kept.safetensors")
+    assert ganvas.load(tmp_path / "kept.safetensors", device="cpu").info == model.info
+    said = str(model.info.privacy)
+    assert said.startswith("epsilon 3 at") or said.startswith("epsilon 2.9")
+    assert said in repr(model)
+    assert f"Trained with a guarantee: {said}" in hub.card(model, [], None, None)
+    capsys.readouterr()
+    assert main(["info", str(run.path)]) == 0
+    assert said in capsys.readouterr().out
 
 
 def test_averages_of_other_lengths_move_too() -> None:
