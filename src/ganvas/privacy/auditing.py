@@ -125,7 +125,7 @@ class Audit:
         """What the file of a model holds of it."""
         attacks = {}
         for name, found in self.attacks.items():
-            auc, low, high = (round(figure, 4) for figure in found.auc)
+            auc, low, high = (round(figure, 3) for figure in found.auc)
             attacks[name] = auc, low, high
         return Audited(self.samples, attacks, self.suspects)
 
