@@ -76,12 +76,12 @@ PRIVATE = presets.add(
         network=NetworkConfig(
             "dcgan",
             latent_dim=32,
-            generator={"channels": 32},
-            critic={"channels": 16, "minibatch_std": False, "last_conv": False, "label_maps": True},
+            generator={"channels": 16, "last_up": True},
+            critic={"channels": 8, "minibatch_std": False, "last_conv": False, "templates": True},
         ),
         objective=ObjectiveConfig("non-saturating"),
-        optimizer=OptimizerConfig("adam", 5e-4, 5e-4, beta1=0.5, beta2=0.99),
-        training=TrainingConfig(kimg=1000.0, batch=256, ema_kimg=50.0, ema_rampup=0.05, snapshot_kimg=200.0),
+        optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.5, beta2=0.99),
+        training=TrainingConfig(kimg=1000.0, batch=256, ema_kimg=10.0, ema_rampup=0.05, snapshot_kimg=200.0),
     ),
     "a critic that learns with noise: bounds what the model knows of any one image (--private)",
 )

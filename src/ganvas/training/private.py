@@ -28,11 +28,13 @@ from ganvas.training.method import DataSpec, methods
 from ganvas.types import Batch, Guarantee
 
 OPTIONS: dict[str, Any] = {
-    "epsilon": 10.0, "delta": 1e-5, "clip": 1.0, "noise": None, "ahead": 0.6, "most": 100, "chunk": 64
+    "epsilon": 10.0, "delta": 1e-5, "clip": 1.0, "noise": None, "ahead": 0.6, "least": 3, "most": 100, "chunk": None
 }  # fmt: skip
 """Of `method.options`: the guarantee; the largest length of a sample's gradient; the standard deviation of the noise over it
 (None: the smallest that lasts for the budget in kimg); the share of fresh fakes that the critic must know before the generator
-moves, and its steps after which the generator moves anyhow; samples whose gradients are held at a time."""
+moves, its steps before that at least, and those after which the generator moves anyhow; samples whose gradients are held at a
+time (None: as many as make `HELD` numbers)."""
+HELD = 2**24
 USUAL_NOISE = 1.0
 """Where the budget is in minutes, and nobody knows how many steps these are."""
 MEMORY = 0.95
@@ -95,6 +97,8 @@ class PrivateGan(GanMethod):
         seed = dist.share(str(secrets.randbits(63)) if dist.rank() == 0 else "")
         self.account = Account(int(seed), engine.device)
         self.networks["account"] = self.account
+        weights = sum(p.numel() for p in self.critic.parameters())
+        self.chunk = self.settings["chunk"] or max(1, HELD // weights)
         self._last_loss = torch.zeros((), device=engine.device)
 
     @classmethod
@@ -107,8 +111,10 @@ class PrivateGan(GanMethod):
         arrays.number(settings["delta"], "method.options.delta", above=0, most=0.1)
         arrays.number(settings["clip"], "method.options.clip", least=1e-6, most=1e6)
         arrays.number(settings["ahead"], "method.options.ahead", least=0, most=1)
-        arrays.count(settings["most"], "method.options.most")
-        arrays.count(settings["chunk"], "method.options.chunk")
+        arrays.count(settings["least"], "method.options.least")
+        arrays.count(settings["most"], "method.options.most", settings["least"])
+        if settings["chunk"] is not None:
+            arrays.count(settings["chunk"], "method.options.chunk")
         if spec.count and settings["delta"] * spec.count > 1:
             raise GanvasError(
                 f"delta is {settings['delta']:g} and there are {spec.count:,} samples: to publish one of them whole would "
@@ -186,8 +192,9 @@ class PrivateGan(GanMethod):
         a.ahead.lerp_(known.cpu(), 1 - MEMORY)
         a.waited += 1
         a.steps += 1
-        if float(a.ahead) >= self.settings["ahead"] or int(a.waited) >= self.settings["most"]:
-            self._move(int(a.waited))
+        waited, s = int(a.waited), self.settings
+        if waited >= s["most"] or (waited >= s["least"] and float(a.ahead) >= s["ahead"]):
+            self._move(waited)
             a.waited.zero_()
         a.keep()
         del figures["fake_logits_of_each"]
@@ -221,7 +228,7 @@ class PrivateGan(GanMethod):
         total = {name: torch.zeros_like(p) for name, p in self.critic.named_parameters()}
         parts = []
         with self.engine.autocast():
-            for rows in torch.arange(len(x), device=x.device).split(self.settings["chunk"]):
+            for rows in torch.arange(len(x), device=x.device).split(self.chunk):
                 gradients, outputs = clipped(
                     self.critic,
                     self.loss,
