@@ -74,9 +74,10 @@ PRIVATE = presets.add(
         preset="private",
         method=MethodConfig("private"),
         network=NetworkConfig(
-            "dcgan",
+            "mlp",
             latent_dim=32,
-            generator={"channels": 16, "last_up": True},
+            critic_name="dcgan",
+            generator={"hidden": [256, 256], "output": "tanh"},
             critic={"channels": 8, "minibatch_std": False, "last_conv": False, "templates": True},
         ),
         objective=ObjectiveConfig("non-saturating"),
