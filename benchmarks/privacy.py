@@ -1,6 +1,7 @@
 """Does the audit find what it must, how much do generators give away, and what does training with a guarantee cost?
 
     python benchmarks/privacy.py copies                      # planted copies, and alarms on generators that copy nothing
+    python benchmarks/privacy.py alarms                      # whole audits of the same generators
     python benchmarks/privacy.py attacks --sizes 200 1000    # GANs that were trained on few images, on purpose for long
     python benchmarks/privacy.py private --data digits --epsilon 10 3 1 0 --seeds 3        # 0: the same without privacy
     python benchmarks/privacy.py show                        # the tables
@@ -11,6 +12,7 @@ benchmarks/out/privacy.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -30,7 +32,7 @@ import ganvas
 from ganvas import io, pictures
 from ganvas.data import load_dataset
 from ganvas.metrics import evaluate
-from ganvas.privacy.copies import ALARM, Distances
+from ganvas.privacy.copies import Distances
 from ganvas.runs import open_run
 from ganvas.training import loop
 from judge import OUT, splits
@@ -43,13 +45,15 @@ SAMPLES = 10_000
 SEEN, UNSEEN = 10_000, 3000
 """Images in the trials of `copies`: those that the generator is said to have been trained on, and those that it was not."""
 CLEAN = 20
-ALTERED: Mapping[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+RATES = (0.001, 0.01, 0.1)
+PLANTED: Mapping[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "copies": lambda x, random: x,
     "noise of 8 grey levels": lambda x, random: x + 8 * torch.randn(x.shape, generator=random),
     "noise of 32 grey levels": lambda x, random: x + 32 * torch.randn(x.shape, generator=random),
     "moved by a pixel": lambda x, random: x.roll((1, 1), (2, 3)),
     "mirrored": lambda x, random: x.flip(3),
 }
-"""What is done to planted copies besides: uint8 as float in, float out."""
+"""What is done to planted copies: grey levels in, grey levels out."""
 MINUTES = 2.0
 """Of CPU time, of the GANs of `attacks`."""
 KIMG = {"digits": 150.0, "fashion-mnist": 384.0}
@@ -67,7 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     planted = commands.add_parser("copies")
-    planted.add_argument("--clean", type=int, default=CLEAN)
+    whole = commands.add_parser("alarms")
+    for each in (planted, whole):
+        each.add_argument("--clean", type=int, default=CLEAN)
     attacked = commands.add_parser("attacks")
     attacked.add_argument("--sizes", type=int, nargs="+", default=[200, 1000, 5000])
     attacked.add_argument("--minutes", type=float, default=MINUTES)
@@ -77,15 +83,15 @@ def main() -> None:
     guaranteed.add_argument("--epsilon", type=float, nargs="+", default=[10.0, 3.0, 1.0, 0.0])
     guaranteed.add_argument("--seeds", type=int, default=3)
     commands.add_parser("show")
-    for each in (planted, attacked, guaranteed):
+    for each in (planted, whole, attacked, guaranteed):
         each.add_argument("--nice", type=int, default=10, help="added to the niceness of this process")
     options = parser.parse_args()
     os.nice(getattr(options, "nice", 0))
     if options.command == "show":
         show()
-    elif options.command == "copies":
+    elif options.command in ("copies", "alarms"):
         for seed in range(options.clean):
-            once({"part": "copies", "seed": seed}, copies)
+            once({"part": options.command, "seed": seed}, copies if options.command == "copies" else alarms)
     elif options.command == "attacks":
         for seed in range(options.seeds):
             for size in options.sizes:
@@ -141,24 +147,52 @@ def gaussian(images: Tensor, random: torch.Generator, components: int = 50) -> T
     return (mean + codes @ vectors[:, -components:].T).unflatten(1, images.shape[1:])
 
 
-def copies(seed: int) -> dict[str, Any]:
-    """A generator that copies nothing, by turns: real images that nobody trained on (a perfect one), the same blurred, the same
-    with noise, and a Gaussian on 50 principal components. The audit plants its own copies; altered ones are planted here."""
+def clean(seed: int) -> tuple[str, Tensor, Tensor, Tensor]:
+    """A generator that copies nothing, its samples, what it is said to have seen, and what not.
+
+    By turns: real images that nobody trained on (a perfect generator), the same blurred, the same with noise, and a Gaussian on
+    principal components of others.
+    """
     random = torch.Generator().manual_seed(seed)
     images = everything()
-    order = torch.randperm(len(images), generator=random)
-    seen, unseen, drawn = images[order].split([SEEN, UNSEEN, len(images) - SEEN - UNSEEN])[:3]
-    kinds: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
-        ("unseen images", lambda x: x[:SAMPLES]),
-        ("unseen images, blurred", lambda x: as_images(F.avg_pool2d(x[:SAMPLES].float(), 3, 1, 1))),
-        (
-            "unseen images with noise",
-            lambda x: as_images(x[:SAMPLES].float() + 16 * torch.randn(x[:SAMPLES].shape, generator=random)),
-        ),
-        ("a Gaussian of 50 components", lambda x: as_images(gaussian(x[SAMPLES:], random))),
+    images = images[torch.randperm(len(images), generator=random)]
+    seen, unseen, rest = images.split([SEEN, UNSEEN, len(images) - SEEN - UNSEEN])
+    drawn, others = rest[:SAMPLES], rest[SAMPLES:]
+    kinds: tuple[tuple[str, Callable[[], Tensor]], ...] = (
+        ("unseen images", lambda: drawn),
+        ("unseen images, blurred", lambda: F.avg_pool2d(drawn.float(), 3, 1, 1)),
+        ("unseen images with noise", lambda: drawn + 16 * torch.randn(drawn.shape, generator=random)),
+        ("a Gaussian of 50 components", lambda: gaussian(others, random)),
     )
     kind, make = kinds[seed % len(kinds)]
-    samples = make(drawn)
+    return kind, as_images(make()), seen, unseen
+
+
+def copies(seed: int) -> dict[str, Any]:
+    """What the test of copies says of such a generator as it is, and with copies of seen images among its samples."""
+    kind, samples, seen, unseen = clean(seed)
+    x, z, f = (part.flatten(1).float() for part in (seen, unseen, samples))
+    distances = Distances(x, z)
+    near = distances.nearest(f)
+    plain = distances.copies(near)
+    random = torch.Generator().manual_seed(seed)
+    planted = []
+    for (what, alter), rate in itertools.product(PLANTED.items(), RATES):
+        count = round(rate * SAMPLES)
+        new = as_images(alter(seen[:count].float(), random)).flatten(1).float()
+        both = [
+            (torch.minimum(old, other), torch.where(other < old, len(f) + which, place))
+            for (old, place), (other, which) in zip(near, distances.nearest(new), strict=True)
+        ]
+        test = distances.copies(both)
+        found = int((test.suspects() < count).sum()) / count
+        planted.append({"what": what, "rate": rate, "alarm": test.alarm(), "found": found})
+    return {"kind": kind, "alarm": plain.alarm(), "chance": plain.chance, "planted": planted}
+
+
+def alarms(seed: int) -> dict[str, Any]:
+    """What the whole audit says of such a generator, and which attacks notice the copies that it plants itself."""
+    kind, samples, seen, unseen = clean(seed)
     found = ganvas.audit(
         samples,
         saved("seen", seen),
@@ -168,32 +202,16 @@ def copies(seed: int) -> dict[str, Any]:
         seed=seed,
         device="cpu",
     )
-    x, z, f = (part.flatten(1).float() for part in (seen, unseen, samples))
-    distances = Distances(x, z)
-    near = distances.nearest(f)
-    altered = {}
-    for name, alter in ALTERED.items():
-        for rate in (0.001, 0.01):
-            count = round(rate * SAMPLES)
-            new = as_images(alter(seen[:count].float(), random)).flatten(1).float()
-            both = [
-                (torch.minimum(old, other), torch.where(other < old, len(f) + which, place))
-                for (old, place), (other, which) in zip(near, distances.nearest(new), strict=True)
-            ]
-            test = distances.copies(both)
-            suspects = int((test.suspects() < count).sum())
-            altered[f"{name}, {rate:.1%}"] = {"alarm": test.chance <= ALARM, "found": suspects / count}
+    noticed = {
+        f"{each.rate:g}": [name for name, heard in each.noticed.items() if heard] for each in found.controls
+    }
     return {
-        "kind": kind, "alarm": found.leaks, "chance": found.chance, "telling": found.telling, "suspects": found.suspects,
-        "controls": [
-            {
-                "rate": each.rate, "alarm": each.chance <= ALARM, "found": each.found / each.planted,
-                "noticed": [name for name, heard in each.noticed.items() if heard],
-            }
-            for each in found.controls
-        ],
-        "altered": altered,
-    }  # fmt: skip
+        "kind": kind,
+        "alarm": found.leaks,
+        "chance": found.chance,
+        "telling": found.telling,
+        "noticed": noticed,
+    }
 
 
 def trained(data: str, label: str, minutes: float | None = None, **given: Any) -> Path:
@@ -291,26 +309,27 @@ def taught(images: Tensor, labels: Tensor, tests: Tensor, answers: Tensor, epoch
 
 def show() -> None:
     """The tables of docs/leaks.md."""
-    found = rows("copies")
-    if found:
-        print(
-            f"copies: {sum(row['alarm'] for row in found)} alarms on {len(found)} generators that copy nothing\n"
-        )
+    if found := rows("copies"):
+        print(f"{sum(row['alarm'] for row in found)} alarms on {len(found)} generators that copy nothing\n")
         print("| planted | rate | noticed in | share of them found |\n| --- | ---: | ---: | ---: |")
-        controls = [{"what": "copies", **each} for row in found for each in row["controls"]]
-        altered = [
-            {"what": name.rpartition(", ")[0], "rate": float(name.rpartition(", ")[2][:-1]) / 100, **each}
-            for row in found
-            for name, each in row["altered"].items()
-        ]
-        for what, rate in dict.fromkeys((each["what"], each["rate"]) for each in controls + altered):
-            those = [each for each in controls + altered if (each["what"], each["rate"]) == (what, rate)]
+        planted = [each for row in found for each in row["planted"]]
+        for what, rate in dict.fromkeys((each["what"], each["rate"]) for each in planted):
+            those = [each for each in planted if (each["what"], each["rate"]) == (what, rate)]
             noticed = f"{sum(each['alarm'] for each in those)} of {len(those)}"
             print(
                 f"| {what} | {rate:.1%} | {noticed} | {statistics.mean(each['found'] for each in those):.0%} |"
             )
-    found = rows("attacks")
-    if found:
+    if found := rows("alarms"):
+        print(
+            f"\n{sum(row['alarm'] for row in found)} alarms of whole audits on {len(found)} generators that copy nothing"
+        )
+        for rate in found[0]["noticed"]:
+            heard = [name for row in found for name in row["noticed"][rate]]
+            counts = (
+                ", ".join(f"{name} in {heard.count(name)}" for name in dict.fromkeys(heard)) or "no attack"
+            )
+            print(f"{float(rate):.1%} planted: noticed by {counts}")
+    if found := rows("attacks"):
         names = list(found[0]["attacks"])
         print(f"\n| images | minutes | seen each | copies | {' | '.join(names)} | m^(-1/4) |")
         print(f"| ---: | ---: | ---: | ---: |{' ---: |' * (len(names) + 1)}")
@@ -321,8 +340,7 @@ def show() -> None:
                 f"| {row['size']:,} | {row['minutes']:g} | {row['times']:,} times | {row['suspects']} | {' | '.join(cells)} | "
                 f"{bound:.2f} |"
             )
-    found = rows("private")
-    if found:
+    if found := rows("private"):
         print("\n| data | epsilon | seeds | accuracy | of real images | Frechet distance | CPU minutes |")
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
         order = sorted({(row["data"], -(row["epsilon"] or 1e9)) for row in found})
