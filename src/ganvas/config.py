@@ -41,6 +41,18 @@ class DataConfig:
     """Height of images that are not square; `resolution` is then their width."""
     alpha: bool = False
     """Keep what is transparent as a fourth channel, invisible parts being black; else transparent parts become white."""
+    window: int | None = None
+    """Steps of the windows that series are cut into; None keeps whole sequences, and takes 24 of one long one."""
+    columns: tuple[str, ...] = ()
+    """Columns of a table that are drawn; none: all of them."""
+    time: str = ""
+    """Its column of time; empty: the first one with rising dates, if any."""
+    by: str = ""
+    """The column that tells one sequence of a table from another."""
+    static: tuple[str, ...] = ()
+    """Columns that are constant in a sequence, drawn once beside it."""
+    label: str = ""
+    """The column with the class of a sequence."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,10 @@ from ganvas.graph import Replay
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.networks.coded import Coded, bare, encoder_network, mean_codes
 from ganvas.networks.projected import guide_of
+from ganvas.networks.series import SeriesGenerator
 from ganvas.registry import did_you_mean
 from ganvas.runs import is_run, open_run
+from ganvas.series import Schema, Series, read_schema
 from ganvas.types import Guarantee
 
 MOST_SIDE = 2**16
@@ -97,7 +99,7 @@ class ModelInfo:
     name: str
     """The family of the networks, or the class of a module that ganvas did not make."""
     shape: tuple[int, ...]
-    """(C, H, W) of an image or (D,) of a point."""
+    """(C, H, W) of an image, (C, T) of a series or (D,) of a point."""
     latent_dim: int
     num_classes: int = 0
     """That the generator takes labels of; 0: none."""
@@ -122,6 +124,8 @@ class ModelInfo:
     """What bounds its knowledge of any one training sample, by its file's word; None: nothing that is known."""
     audit: Audited | None = None
     """What an audit found, by its file's word; None: none that is known."""
+    series: Schema | None = None
+    """What the channels of its series are; None for other samples, and where nobody knows."""
 
     @classmethod
     def of(cls, generator: GeneratorBase, name: str, **known: Any) -> "ModelInfo":
@@ -155,6 +159,7 @@ class ModelInfo:
             data=DataReference(config.data, *words) if config.data.source else None,
             architecture=config.network,
             training=config,
+            series=header.get("series"),
         )
 
     @property
@@ -190,6 +195,8 @@ class ModelInfo:
             found["kimg"] = self.kimg
         if self.class_names is not None:
             found["class_names"] = list(self.class_names)
+        if self.series is not None:
+            found["series"] = to_dict(self.series)
         if self.data is not None:
             about = {"name": self.data.name, "fingerprint": self.data.fingerprint, "mark": self.data.mark}
             found["data"] = {name: value for name, value in about.items() if value}
@@ -231,7 +238,7 @@ class Model:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of an image or (D,) of a point."""
+        """(C, H, W) of an image, (C, T) of a series or (D,) of a point."""
         return self.generator.shape
 
     @property
@@ -373,6 +380,42 @@ class Model:
         """Samples as `encode` takes them -> what the generator draws of their codes, as `sample` gives it."""
         drawn = [self.to_data(self.generator(self.encode(part), None)).cpu() for part in samples.split(batch)]
         return torch.cat(drawn) if drawn else torch.empty(0, *self.shape)
+
+    def series(
+        self,
+        n: int = 64,
+        *,
+        length: int | None = None,
+        seed: int = 0,
+        labels: Sequence[int] | Tensor | None = None,
+    ) -> Series:
+        """Draw n series in their own units, of `length` steps where the network can go on: values (n, T, D), lengths (n,).
+
+        Sample i is the one that `sample` draws. Raises `GanvasError` for a model of other samples.
+        """
+        model = self if length is None else self.over(length)
+        drawn = model.sample(n, seed=seed, labels=labels)
+        return self.decode(drawn)
+
+    def decode(self, samples: Tensor) -> Series:
+        """Series (n, C, T) that the model has drawn, in their own units."""
+        if self.info.series is None:
+            raise GanvasError(
+                f"This model ({self.info.name}) does not say what its samples {tuple(self.shape)} stand for."
+            )
+        return self.info.series.decode(samples)
+
+    def over(self, steps: int) -> "Model":
+        """This model of series of another length, shorter or longer than trained. Raises `GanvasError` where there is no such thing."""
+        steps = arrays.count(steps, "length", 1, MOST_SIDE)
+        if steps == self.shape[-1] and len(self.shape) == 2:
+            return self
+        if not isinstance(self.generator, SeriesGenerator):
+            raise GanvasError(
+                f"This model ({self.info.name}) draws samples {tuple(self.shape)} and no others. Other lengths are drawn by the "
+                "networks recurrent, tcn and transformer-small."
+            )
+        return replace(self, generator=self.generator.over(steps), critic=None)
 
     def check_shape(self, samples: Tensor, what: str) -> None:
         """Raise `GanvasError` unless samples (n, ...) are of the shape that the model draws; `what` names them."""
@@ -700,15 +743,17 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         notes = list(header.get("notes", [])) if header.get("source") else []
         _guarantee(header.get("privacy"))
         _audited(header.get("audit"))
+        if header.get("series") is not None:
+            header = {**header, "series": read_schema(header["series"], shape)}
     except (KeyError, TypeError, ValueError, GanvasError) as error:
         raise GanvasError(f"{path} has a damaged header: {error}.") from error
     kimg, classes, wide = header.get("kimg", 0.0), header.get("num_classes"), found.data.resolution
     high = wide if found.data.height is None else found.data.height
-    sizes = len(shape) in (1, 3) and all(_whole(size, 1, MOST_SIDE) for size in shape)
+    sizes = len(shape) in (1, 2, 3) and all(_whole(size, 1, MOST_SIDE) for size in shape)
     for fits, what in (
         (sizes and math.prod(shape) <= MOST_VALUES, f"shape {shape}"),
         (
-            not sizes or len(shape) == 1 or wide is None or (high, wide) == tuple(shape[1:]),
+            not sizes or len(shape) != 3 or wide is None or (high, wide) == tuple(shape[1:]),
             f"shape {shape} of images of {wide} x {high} px",
         ),
         (_whole(classes, 0, MOST_CLASSES), f"num_classes {classes!r}"),

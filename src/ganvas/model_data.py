@@ -37,7 +37,7 @@ def load_data_of(
         config = known.config
     else:  # a header's further sets were not asked for
         config = DataConfig(source=data, resize=model.info.resize)
-    return load_dataset(config, model.shape), config
+    return load_dataset(config, model.shape, model.info.series), config
 
 
 def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:
@@ -92,7 +92,7 @@ def unseen(model: Model, source: str) -> tuple[Dataset, bool]:
 
     Other data are taken whole.
     """
-    data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(model.shape))
+    data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(model.shape), model.info.series)
     known = model.info.data
     # A model that was trained in private does not say what was in its data, where they were alone.
     own = known is not None and (

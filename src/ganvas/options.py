@@ -39,7 +39,9 @@ class TrainOptions:
     """
 
     preset: str | None = option(
-        None, "From `ganvas list presets`. Default: small for images, toy for points.", "preset"
+        None,
+        "From `ganvas list presets`. Default: small for images, series for series, toy for points.",
+        "preset",
     )
     method: str | None = option(
         None,
@@ -69,6 +71,16 @@ class TrainOptions:
     alpha: bool = option(False, "Keep transparent parts as a fourth channel; else they become white.")
     mirror: bool = option(False, "Flip half of the images left-right.")
     balance: bool = option(False, "Show every class or data set equally often.")
+    window: int | None = option(None, "Steps of the windows that series are cut into; 24 of one long series.")
+    columns: tuple[str, ...] | None = option(
+        None, "Columns of a table of series that are drawn; default: all."
+    )
+    time: str | None = option(None, "Its column of time; default: the first one of rising ISO dates.")
+    by: str | None = option(None, "Its column that tells one sequence from another.")
+    static: tuple[str, ...] | None = option(
+        None, "Columns that are constant in a sequence, drawn once beside it."
+    )
+    label: str | None = option(None, "The column with the class of a sequence, for --conditional.")
     network: str | None = option(
         None,
         "From `ganvas list networks`; brings the widths, loss and rates of its own preset.",
@@ -121,7 +133,7 @@ class TrainOptions:
             taken, wanted = SIMPLE[kind]
             expect(value, () if isinstance(value, bool) and kind is not bool else taken, name, wanted)
             object.__setattr__(self, name, kind(value))
-        for name in ("penalty", "term", "augment"):
+        for name in ("penalty", "term", "augment", "columns", "static"):
             value = getattr(self, name)
             if value is None:
                 continue

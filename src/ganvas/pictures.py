@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.errors import GanvasError, install
+from ganvas.series import Schema, Series, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -184,6 +185,98 @@ def scatter(points: Tensor, size: int = 512, title: str = "") -> Image.Image:
     return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
 
 
+MOST_PANELS = 4
+"""Panels of one series in a picture: columns of one range share one."""
+PANEL = (2.3, 1.3)
+"""Inches."""
+ACROSS = 6
+"""Series side by side."""
+
+
+def curves(series: Series, title: str = "", names: Sequence[str] = ()) -> Image.Image:
+    """Series in their own units: each a little stack of panels, `ACROSS` side by side; `names` stand above them."""
+    from matplotlib.figure import Figure
+
+    groups = panels(series.schema)
+    count = len(series.values)
+    across = min(ACROSS, count)
+    rows = -(-count // across)
+    height = PANEL[1] * rows * len(groups) + 0.35 * rows + (0.3 if title else 0)
+    figure = Figure(figsize=(PANEL[0] * across, height), dpi=90)
+    axes = figure.subplots(rows * len(groups), across, squeeze=False)
+    for i in range(rows * across):
+        for k, group in enumerate(groups):
+            panel = axes[i // across * len(groups) + k, i % across]
+            if i >= count:
+                panel.axis("off")
+                continue
+            _plot(panel, series, i, group)
+            if k == 0 and i < len(names):
+                panel.set_title(literal(names[i]), fontsize=8)
+            if i % across == 0:
+                panel.set_ylabel(_called(series, group), fontsize=7)
+    figure.suptitle(literal(title), fontsize=10) if title else None
+    return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
+
+
+def fans(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Image:
+    """Sets of series in their own units, by name: of each the 5, 25, 50, 75 and 95 % quantiles at every step, panel by panel."""
+    from matplotlib.figure import Figure
+
+    groups = [group[:1] for group in panels(series[0][1].schema)]
+    figure = Figure(figsize=(4 * len(series), 2.2 * len(groups)), dpi=90)
+    axes = figure.subplots(len(groups), len(series), squeeze=False, sharey="row")
+    for column, (name, each) in enumerate(series):
+        for panel, group in zip(axes[:, column], groups, strict=True):
+            values = each.values[:, :, group[0]].copy()
+            values[np.arange(values.shape[1])[None] >= each.lengths[:, None]] = np.nan
+            there = ~np.isnan(values).all(0)
+            levels = np.nanquantile(values[:, there], (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
+            steps = np.arange(values.shape[1])[there]
+            for outer in (0, 1):
+                panel.fill_between(
+                    steps, levels[outer], levels[4 - outer], color="C0", alpha=0.25, linewidth=0
+                )
+            panel.plot(steps, levels[2], color="C0", linewidth=1)
+            panel.set_title(literal(name), fontsize=8)
+            panel.tick_params(labelsize=6)
+            if column == 0:
+                panel.set_ylabel(_called(each, group), fontsize=7)
+    figure.suptitle(literal(title), fontsize=10) if title else None
+    return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
+
+
+def panels(schema: Schema) -> list[list[int]]:
+    """Numbers of the columns that are drawn together, at most `MOST_PANELS` panels of them."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i, column in enumerate(schema.columns):
+        own = (
+            schema.columns[[c.name for c in schema.columns].index(column.same_as)]
+            if column.same_as
+            else column
+        )
+        size = max(abs(own.low), abs(own.high), 1e-30)
+        key = (own.kind, own.frame) if own.frame >= 0 else (own.kind, -1, own.log, round(np.log10(size)))
+        key = (own.name,) if own.categories else key
+        groups.setdefault(key, []).append(i)
+    return list(groups.values())[:MOST_PANELS]
+
+
+def _plot(panel: Any, series: Series, i: int, group: Sequence[int]) -> None:
+    length = int(series.lengths[i])
+    for column in group[:MOST_LINES]:
+        kind = "steps-mid" if series.schema.columns[column].categories else "default"
+        panel.plot(series.values[i, :length, column], linewidth=0.9, drawstyle=kind)
+    panel.set_xlim(0, max(1, series.values.shape[1] - 1))
+    panel.tick_params(labelsize=6, pad=1)
+    panel.grid(alpha=0.3)
+
+
+def _called(series: Series, group: Sequence[int]) -> str:
+    names = ", ".join(series.names[i] for i in group)
+    return literal(names if len(names) <= 24 else f"{names[:23]}…")
+
+
 def literal(text: str) -> str:
     """A name as matplotlib shows it letter by letter: what stands between two dollars is mathematics to it."""
     return text.replace("$", r"\$")
@@ -238,8 +331,10 @@ def move_apart(figure: "Figure", labels: "Sequence[Annotation]", clear: float = 
         others.append(here)
 
 
-def draw(samples: Tensor, title: str = "") -> Image.Image:
-    """A grid of images or a scatter of points: whatever fits the samples."""
+def draw(samples: Tensor, title: str = "", schema: Schema | None = None) -> Image.Image:
+    """A grid of images, curves of series (in their own units with `schema`) or a scatter of points: whatever fits the samples."""
+    if samples.dim() == 3:
+        return curves((schema or plain(samples.shape[1], samples.shape[2])).decode(samples), title)
     return grid(samples, title=title) if samples.dim() == 4 else scatter(samples, title=title)
 
 
@@ -255,6 +350,8 @@ def data_url(content: bytes, media: str = "image/png") -> str:
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
+MOST_LINES = 20
+"""Of a panel."""
 FILMS = (".gif", ".webp", ".mp4")
 DELAYS = {".gif": 10, ".webp": 1}
 """Milliseconds that delays between pictures are counted in."""

@@ -17,6 +17,7 @@ from ganvas.config import (
 )
 from ganvas.errors import GanvasError
 from ganvas.registry import Registry
+from ganvas.types import Kind
 
 presets: Registry[Config] = Registry("preset")
 
@@ -197,6 +198,20 @@ TOY = presets.add(
         ),
     ),
     "default for 2-D points: dense pair, relativistic with R1 + R2, sines in the critic",
+)
+
+presets.add(
+    "series",
+    Config(
+        preset="series",
+        network=NetworkConfig("recurrent", latent_dim=32),
+        objective=ObjectiveConfig("hinge", penalties=(PenaltyConfig("r1", weight=0.4, interval=8),)),
+        optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
+        training=TrainingConfig(
+            kimg=600.0, batch=64, ema_kimg=10.0, snapshot_kimg=50.0, log_kimg=5.0, monitor_kimg=10.0
+        ),
+    ),
+    "default for series: recurrent pair, chunks of steps, each window with its own centre and half-range",
 )
 
 # The seed article's pair and figures, to the letter; batch 32 for 100 epochs of 60,000 images.
@@ -541,6 +556,6 @@ def resized(config: Config, size: str) -> Config:
     return replace(config, network=network)
 
 
-def default_preset(is_images: bool) -> str:
+def default_preset(kind: Kind) -> str:
     """The preset that `ganvas train DATA` takes when none is named."""
-    return "small" if is_images else "toy"
+    return {"images": "small", "series": "series", "points": "toy"}[kind]

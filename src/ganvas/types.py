@@ -1,12 +1,20 @@
 """What the parts expect of each other. `B` is the batch size, `C H W` an image, `Z` the latent length."""
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
 Shape = tuple[int, ...]
-"""(C, H, W) of an image or (D,) of a point."""
+"""(C, H, W) of an image, (C, T) of a series or (D,) of a point."""
+Kind = Literal["images", "series", "points"]
+
+
+def kind_of(shape: Sequence[int]) -> Kind:
+    """What samples of a shape are."""
+    return {3: "images", 2: "series"}.get(len(shape), "points")  # type: ignore[return-value]
+
+
 Batch = tuple[Tensor, Tensor | None]
 """Samples (B, ...) and labels (B,) or None."""
 Progress = Callable[[str, int, int], None]

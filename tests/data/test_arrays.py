@@ -265,7 +265,7 @@ def test_other_problems(tmp_path: Path) -> None:
     for name, message in (
         ("two.npz", "expected an array named"),
         ("cut.npy", "cannot be read"),
-        ("a.csv", "Do not know"),
+        ("a.xyz", "Do not know"),
     ):
         with pytest.raises(GanvasError, match=message):
             load_dataset(str(tmp_path / name))

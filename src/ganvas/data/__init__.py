@@ -4,13 +4,15 @@ import os
 from dataclasses import replace
 
 from ganvas.config import DataConfig
-from ganvas.data import arrays, digits, folder, hub, idx, origin, shapes, toy
+from ganvas.data import arrays, digits, folder, hub, idx, origin, series, shapes, tables, toy
 from ganvas.data.base import Dataset, datasets, find_path
 from ganvas.data.decode import SUFFIXES
 from ganvas.data.fitted import fit
 from ganvas.data.joined import balanced, join
 from ganvas.data.loader import Batches
+from ganvas.data.series import Table
 from ganvas.errors import PATH, GanvasError, expect
+from ganvas.series import Schema
 from ganvas.types import Shape
 
 __all__ = [
@@ -27,17 +29,24 @@ __all__ = [
     "join",
     "load_dataset",
     "origin",
+    "series",
     "shapes",
+    "tables",
     "toy",
 ]
 
-WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, or a folder of IDX files"
+WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, a folder of IDX files, or series as .csv, .parquet or .ts"
+OF_SERIES = ("window", "columns", "time", "by", "static", "label")
+"""Settings of the data that only series have."""
 
 
-def load_dataset(config: DataConfig | str | os.PathLike[str], shape: Shape | None = None) -> Dataset:
+def load_dataset(
+    config: DataConfig | str | os.PathLike[str], shape: Shape | None = None, schema: Schema | None = None
+) -> Dataset:
     """Open the data of a config or of a plain name or path.
 
-    `shape`, of a model, is what images of any size and colour are brought to, in place of the config's resolution.
+    `shape`, of a model, is what images of any size and colour are brought to, in place of the config's resolution; `schema`, of
+    a model of series, says what the channels of series then are.
     Raises `GanvasError` for everything that is wrong with the data.
     """
     expect(config, (DataConfig, *PATH), "data", "a name of `ganvas list datasets` or a path")
@@ -46,19 +55,27 @@ def load_dataset(config: DataConfig | str | os.PathLike[str], shape: Shape | Non
         each = (replace(config, source=source, also=()) for source in (config.source, *config.also))
         return join([load_dataset(one, shape) for one in each])
     found = _open(config, shape)
+    if isinstance(found, Table):
+        return series.make(found, config, schema)
+    if found.kind != "series" and (stray := [name for name in OF_SERIES if getattr(config, name)]):
+        raise GanvasError(f"--{stray[0]} is for series, and {found.name} holds {found.kind}. Omit it.")
     return found if shape is None else fit(found, shape, config.resize or "crop")
 
 
-def _open(config: DataConfig, shape: Shape | None) -> Dataset:
+def _open(config: DataConfig, shape: Shape | None) -> Dataset | Table:
     # Pictures are brought to a shape while they are decoded; everything else has one size and is fitted afterwards.
     source, plain = config.source, config
     if shape is not None and config.resolution is None:
         plain = replace(config, resize=None)
+    if source in series.TABLES:
+        return series.TABLES[source]()
     if source in datasets or source.startswith("toy:"):
         return datasets.get(source)(plain)
     path = None if source.startswith("hub:") else find_path(source, WANTED)
     if path is not None and path.is_dir() and idx.is_idx_folder(path):
         return idx.load_folder(path, plain)
+    if path is not None and not path.is_dir() and path.suffix.lower() in tables.SUFFIXES:
+        return tables.load(path, plain)
     if path is not None and not path.is_dir() and path.suffix.lower() not in (".zip", *SUFFIXES):
         return arrays.load(path, plain)
     if shape is not None and len(shape) != 3:

@@ -1,4 +1,4 @@
-"""Images or points from an .npy or .npz file. Object arrays are refused: they are pickles."""
+"""Images, series or points from an .npy or .npz file. Object arrays are refused: they are pickles."""
 
 import hashlib
 import math
@@ -19,10 +19,14 @@ from ganvas.data.labels import number
 from ganvas.data.limits import check_growth, check_memory, memory_limit
 from ganvas.data.listing import open_zip, show
 from ganvas.data.resize import from_arrays, plan
+from ganvas.data.series import Table
+from ganvas.data.tables import of_arrays
 from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
-WANTED = "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, or float points (N, D)."
+WANTED = "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, float series (N, T, D), or float points (N, D)."
+BESIDE = ("labels", "lengths", "static")
+"""What may stand beside the samples of an .npz."""
 LONGEST_HEADER = 10_000
 """Bytes before an array, as numpy has it; those of images have 128."""
 BLOCK = 2**26
@@ -66,8 +70,9 @@ class Header:
     nbytes: int
 
 
-def load(path: Path, config: DataConfig) -> Dataset:
-    """The array in an .npy file, or `images` (or `points`, or the only array) and `labels` in an .npz.
+def load(path: Path, config: DataConfig) -> Dataset | Table:
+    """The array in an .npy file, or `images` (or `points`, `series`, or the only array) and `labels` in an .npz; series may have
+    `lengths` and `static` beside them.
 
     Labels are whole numbers from 0 or names. Raises `GanvasError` for everything else, and for arrays that say they are
     larger than the file, than memory or than `ganvas.data.limits` allow, before they are read.
@@ -84,7 +89,7 @@ def load(path: Path, config: DataConfig) -> Dataset:
             return _load_npz(path, config)
         with open(path, "rb") as file:
             header = _read_header(file, path.stat().st_size, str(path))
-        _check(header, path)
+        _check(header, path, config)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except GanvasError:
         raise
@@ -93,27 +98,29 @@ def load(path: Path, config: DataConfig) -> Dataset:
     if header.nbytes > memory_limit() and array.ndim > 2:
         return _streamed(path, array, config)
     check_memory(header.nbytes, str(path), "Take a part of it")
-    return _resident(path, array, None, config)
+    return _resident(path, {"": array}, config)
 
 
-def _load_npz(path: Path, config: DataConfig) -> Dataset:
+def _load_npz(path: Path, config: DataConfig) -> Dataset | Table:
     with open_zip(path) as file:
         members = {member.filename.removesuffix(".npy"): member for member in file.infolist()}
-        names = [name for name in members if name != "labels"]
-        name = next((n for n in ("images", "points") if n in names), names[0] if len(names) == 1 else None)
+        names = [name for name in members if name not in BESIDE]
+        name = next(
+            (n for n in ("images", "points", "series") if n in names), names[0] if len(names) == 1 else None
+        )
         if name is None:
             raise GanvasError(
-                f"{path} holds {sorted(members)[:20]}; expected an array named 'images' or 'points'."
+                f"{path} holds {sorted(members)[:20]}; expected an array named 'images', 'series' or 'points'."
             )
         headers = {}
-        for each in (name, "labels") if "labels" in members else (name,):
+        for each in (name, *(other for other in BESIDE if other in members)):
             with file.open(members[each]) as stream:
                 headers[each] = _read_header(stream, members[each].file_size, f"{each} in {path}")
             check_growth(members[each].compress_size, headers[each].nbytes, f"{each} in {path}")
             check_memory(
                 headers[each].nbytes, f"{each} in {path}", "Save it as .npy, which can stay on the disk"
             )
-    _check(headers[name], path)
+    _check(headers[name], path, config)
     count = headers[name].shape[0]
     if "labels" in headers and headers["labels"].shape != (count,):
         raise GanvasError(
@@ -125,7 +132,7 @@ def _load_npz(path: Path, config: DataConfig) -> Dataset:
             # The very members that were looked at: np.load takes `images` where that and `images.npy` are there.
             with file.open(members[each]) as stream:
                 found[each] = np.lib.format.read_array(stream, allow_pickle=False)
-    return _resident(path, found[name], found.get("labels"), config)
+    return _resident(path, {"": found.pop(name), **found}, config)
 
 
 def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
@@ -160,12 +167,18 @@ def _is_points(header: Header | np.ndarray) -> bool:
     return len(header.shape) == 2 and np.issubdtype(header.dtype, np.floating)
 
 
-def _check(header: Header, path: Path) -> None:
-    """Raise `GanvasError` with what to write unless these are images or points."""
+def _is_series(header: Header | np.ndarray, config: DataConfig) -> bool:
+    """Floats (N, T, D), or one long series (L, D) that is to be cut."""
+    wanted = (2, 3) if config.window else (3,)
+    return len(header.shape) in wanted and np.issubdtype(header.dtype, np.floating)
+
+
+def _check(header: Header, path: Path, config: DataConfig) -> None:
+    """Raise `GanvasError` with what to write unless these are images, series or points."""
     shape, dtype = header.shape, header.dtype
     if 0 in shape:
         raise GanvasError(f"{path} holds an empty array of shape {shape}. {WANTED}")
-    if _is_points(header):
+    if _is_points(header) or _is_series(header, config):
         return
     hint = ""
     if len(shape) == 1 and np.issubdtype(dtype, np.floating):
@@ -189,11 +202,15 @@ def _channels_last(array: np.ndarray) -> bool:
     return array.ndim == 4 and array.shape[1] not in (1, 3)
 
 
-def _resident(path: Path, array: np.ndarray, given: np.ndarray | None, config: DataConfig) -> Dataset:
+def _resident(path: Path, arrays: dict[str, np.ndarray], config: DataConfig) -> Dataset | Table:
+    array, given = arrays[""], arrays.get("labels")
     name, names, notes = show(path.stem), tuple[str, ...](), tuple[str, ...]()
     labels: Tensor | None = None
     if given is not None:
         labels, names, notes = number(given, str(path))
+    if _is_series(array, config):
+        given_too = {each: arrays[each] for each in ("lengths", "static") if each in arrays}
+        return of_arrays(name, {"series": array, **given_too}, labels, names)
     if _is_points(array):
         return _points(name, path, array, labels, names, notes, config)
     images = torch.from_numpy(np.array(array))

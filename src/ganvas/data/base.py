@@ -12,7 +12,8 @@ from torch import Tensor
 from ganvas.config import DataConfig
 from ganvas.errors import GanvasError, printable
 from ganvas.registry import Registry, did_you_mean
-from ganvas.types import Shape
+from ganvas.series import Schema
+from ganvas.types import Kind, Shape, kind_of
 
 MAX_HOLDOUT = 10_000
 
@@ -28,7 +29,7 @@ class Items(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images (uint8, N C H W) or points (float32, N D), with labels if any."""
+    """Images (uint8, N C H W), series (float32, N C T) or points (float32, N D), with labels if any."""
 
     name: str
     items: Tensor | Items = field(repr=False)
@@ -45,6 +46,10 @@ class Dataset:
     """Exact log density of points (N, D) -> (N,), for the toys."""
     indices: Tensor | None = field(default=None, repr=False)
     """The part that this object stands for; None is all of it."""
+    series: Schema | None = field(default=None, repr=False)
+    """What the channels of series (C, T) are."""
+    spans: Tensor | None = field(default=None, repr=False)
+    """Of windows that may overlap, (N, 3): the sequence that each is cut from, and where in it, from 0 to 1, it begins and ends."""
 
     def __post_init__(self) -> None:
         """Names of files are in both, and go to terminals: in an archive from anybody they may be anything."""
@@ -61,6 +66,11 @@ class Dataset:
     @property
     def is_images(self) -> bool:
         return len(self.shape) == 3
+
+    @property
+    def kind(self) -> Kind:
+        """`images`, `series` or `points`."""
+        return kind_of(self.shape)
 
     @property
     def resident(self) -> bool:
@@ -98,14 +108,36 @@ class Dataset:
     def split(self, share: float, fold: int = 0) -> tuple["Dataset", "Dataset"]:
         """(training part, held-out part): the same for every run on this data, whatever its seed.
 
-        Another `fold` holds another part out, disjoint from the others as long as (fold + 1) * share is at most 1.
+        Another `fold` holds another part out, disjoint from the others as long as (fold + 1) * share is at most 1. Of windows that
+        may overlap a stretch of time is held out, the last one first, and those that reach over its edge are in neither part.
         """
+        if self.spans is not None:
+            return self._split_in_time(self.spans, share, fold)
         count = min(round(len(self) * share), MAX_HOLDOUT, len(self) - 1)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0)).roll(-fold * count)
         return (
             replace(self, indices=order[count:].sort().values),
             replace(self, indices=order[:count].sort().values),
         )
+
+    def _split_in_time(self, spans: Tensor, share: float, fold: int) -> tuple["Dataset", "Dataset"]:
+        owner, start, end = spans.unbind(1)
+        sequences = int(owner.max()) + 1
+        if sequences < FEW_SEQUENCES:
+            low, high = 1 - share * (fold + 1), 1 - share * fold
+            slack = 1e-9
+            held = (start >= low - slack) & (end <= high + slack) & (share > 0)
+            kept = (end <= low + slack) | (start >= high - slack) if share > 0 else ~held
+        else:
+            count = max(1, round(sequences * share)) if share > 0 else 0
+            order = torch.randperm(sequences, generator=torch.Generator().manual_seed(0)).roll(-fold * count)
+            held = torch.isin(owner.long(), order[:count])
+            kept = ~held
+        return tuple(replace(self, indices=each.nonzero().flatten()) for each in (kept, held))  # type: ignore[return-value]
+
+
+FEW_SEQUENCES = 20
+"""Below so many sequences each is cut in time; of more some are held out as a whole."""
 
 
 Loader = Callable[[DataConfig], Dataset]

@@ -11,7 +11,7 @@ from ganvas.data.decode import to_mode
 from ganvas.data.limits import memory_limit
 from ganvas.data.resize import WORDS, from_tensor, resize, to_tensor
 from ganvas.errors import GanvasError
-from ganvas.types import Shape
+from ganvas.types import Shape, kind_of
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 WORDS_OF_MODE = {"L": "grey", "RGB": "RGB", "RGBA": "RGB with alpha"}
@@ -40,7 +40,7 @@ def fit(dataset: Dataset, shape: Shape, how: Resize = "crop") -> Dataset:
     if tuple(dataset.shape) == shape:
         return dataset
     if not dataset.is_images or len(shape) != 3:
-        kinds = ["images" if len(each) == 3 else "points" for each in (dataset.shape, shape)]
+        kinds = [kind_of(each) for each in (dataset.shape, shape)]
         raise GanvasError(
             f"{dataset.name} holds {kinds[0]} of shape {tuple(dataset.shape)}, and {kinds[1]} of shape {shape} are wanted."
         )

@@ -28,7 +28,7 @@ from ganvas.metrics.rows import Row, cells
 from ganvas.model import SHOWN, Model, is_packaged, load
 from ganvas.model_data import load_data_of
 from ganvas.notebook import shown
-from ganvas.types import Progress, counting
+from ganvas.types import Progress, counting, kind_of
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
 Reals = Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -357,7 +357,9 @@ def _open_real(
         if known is not None and source == known.config.source and not known.config.also:
             return load_dataset(known.config)
         if model is not None and resolution is None:  # any images, brought to what the model draws
-            return load_dataset(DataConfig(source, resize=resize or model.info.resize), model.shape)
+            return load_dataset(
+                DataConfig(source, resize=resize or model.info.resize), model.shape, model.info.series
+            )
         return load_dataset(DataConfig(source, resolution, resize))
     if model is None:
         raise GanvasError("Images of unknown origin need real data to compare with: --reference DATA.")
@@ -365,12 +367,12 @@ def _open_real(
 
 
 def _check_kind(fake: tuple[int, ...], real: Dataset) -> None:
-    if (len(fake) == 3) != real.is_images:
-        kinds = [("images" if is_images else "points") for is_images in (len(fake) == 3, real.is_images)]
-        raise GanvasError(f"The samples are {kinds[0]} and the reference {real.name} is {kinds[1]}.")
-    if not real.is_images and fake != real.shape:
+    if kind_of(fake) != real.kind:
+        raise GanvasError(f"The samples are {kind_of(fake)} and the reference {real.name} is {real.kind}.")
+    if not real.is_images and tuple(fake) != tuple(real.shape):
+        shapes = [" x ".join(map(str, shape)) for shape in (fake, real.shape)]
         raise GanvasError(
-            f"The samples have {fake[0]} numbers each and the reference {real.name} {real.shape[0]}."
+            f"The samples have {shapes[0]} numbers each and the reference {real.name} {shapes[1]}."
         )
 
 

@@ -13,7 +13,7 @@ import torch
 
 from ganvas import dist, io
 from ganvas.config import Config, differences, replace_at, to_dict, validate
-from ganvas.data import Dataset, load_dataset
+from ganvas.data import OF_SERIES, Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
 from ganvas.features import open_extractor
@@ -51,7 +51,7 @@ __all__ = [
     "write_report",
 ]
 
-OF_DATA = ("resolution", "resize", "mirror", "balance", "height", "alpha")
+OF_DATA = ("resolution", "resize", "mirror", "balance", "height", "alpha", *OF_SERIES)
 """What one asks of the data: options, and fields of their config."""
 
 
@@ -163,6 +163,10 @@ def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) ->
     """The resolved config and the opened data of `train` with the same arguments; writes nothing."""
     wanted = TrainOptions.of(options, overrides)
     source = data_config(data, **{name: getattr(wanted, name) for name in OF_DATA})
+    # What is held out decides how series are scaled.
+    for path, value in (wanted.settings or {}).items():
+        if path in ("data.holdout", "data.fold"):
+            source = replace_at(Config(data=source), path, value).data
     dataset = load_dataset(source)
     return resolve(source, dataset, wanted), dataset
 

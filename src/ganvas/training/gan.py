@@ -465,8 +465,8 @@ def check_augmentation(config: Config, spec: DataSpec) -> None:
     for name in config.augment.policy:
         found = augmentations.get(name)
         channels = found.channels
-        if spec.kind == "points":
-            raise GanvasError("--augment is for images, and the data set has points. Omit it.")
+        if spec.kind != "images":
+            raise GanvasError(f"--augment is for images, and the data set has {spec.kind}. Omit it.")
         if channels and spec.shape[0] not in channels:
             raise GanvasError(
                 f"--augment {name} is for grey or colour images, and the data set has {spec.shape[0]} channels. "

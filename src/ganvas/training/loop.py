@@ -15,7 +15,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from ganvas import dist, io, pictures
-from ganvas.config import Config
+from ganvas.config import Config, to_dict
 from ganvas.data import Batches, Dataset, balanced
 from ganvas.data.origin import mark
 from ganvas.device import resolve_device, stream
@@ -36,7 +36,8 @@ from ganvas.types import Batch
 
 MAX_ROLLBACKS = 3
 PREVIEWS = 64
-"""Pictures of a preview grid; twenty times as many points for 2-D data."""
+"""Pictures of a preview grid."""
+PREVIEWED = {"images": PREVIEWS, "series": 12, "points": 20 * PREVIEWS}
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,7 @@ class Loop:
                 "mark": mark(self.config.data),
             },
             "class_names": list(self.dataset.class_names),
+            **({} if self.dataset.series is None else {"series": to_dict(self.dataset.series)}),
             **self.method.about(),
         }
         self.method.settle(self.trained_on)
@@ -320,7 +322,7 @@ class Loop:
         if "generator" not in self.method.exports():
             return
         model = self._model({})
-        count = PREVIEWS if self.dataset.is_images else 20 * PREVIEWS
+        count = PREVIEWED[self.dataset.kind]
         picture = self._preview(model.sample(count, seed=self.config.training.seed))
         content = pictures.png(picture)
         io.write_bytes(self.run.samples_path / f"{name}.png", content)
@@ -334,7 +336,7 @@ class Loop:
         originals, _ = pool.take(torch.arange(min(2 * columns, len(pool))))
         drawn = self.method.reconstruct(originals) if self.dataset.is_images else None
         if drawn is None:
-            return pictures.draw(samples)
+            return pictures.draw(samples, schema=self.dataset.series)
         again = self._model({}).to_data(drawn).cpu()
         pairs = zip(originals.split(columns), again.split(columns), strict=True)
         rows = [*(row for pair in pairs for row in pair), *samples[: PREVIEWS // 2].split(columns)]
@@ -344,15 +346,15 @@ class Loop:
     def _model(self, header: io.Json) -> Model:
         generator = self.method.exports()["generator"]
         assert isinstance(generator, GeneratorBase)
-        return Model.of_run(generator, None, self.config, header)
+        return Model.of_run(generator, None, self.config, {**header, "series": self.dataset.series})
 
     def _save_reals(self) -> None:
         if dist.rank() != 0:
             return
-        count = min(len(self.trained_on), PREVIEWS if self.dataset.is_images else 20 * PREVIEWS)
+        count = min(len(self.trained_on), PREVIEWED[self.dataset.kind])
         chosen = torch.randperm(len(self.trained_on), generator=stream(self.config.training.seed, "reals"))
         reals, _ = self.trained_on.take(chosen[:count])
-        picture = pictures.draw(reals)
+        picture = pictures.draw(reals, schema=self.dataset.series)
         io.write_bytes(self.run.samples_path / "reals.png", pictures.png(picture))
         self.audience.images(self.engine.steps, reals=picture)
 

@@ -8,7 +8,7 @@ import abc
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from ganvas.errors import GanvasError
 from ganvas.networks import GeneratorBase, from_uint8
 from ganvas.registry import Registry
 from ganvas.training.engine import Engine
-from ganvas.types import Batch, Shape
+from ganvas.types import Batch, Kind, Shape, kind_of
 
 NextBatch = Callable[[str], Batch]
 """The name of a stream -> its next samples and labels."""
@@ -36,9 +36,9 @@ class DataSpec:
     """How many samples are trained on; 0: not known yet."""
 
     @property
-    def kind(self) -> Literal["images", "points"]:
-        """Images (C, H, W) come as uint8, points (D,) as floats."""
-        return "images" if len(self.shape) == 3 else "points"
+    def kind(self) -> Kind:
+        """Images (C, H, W) come as uint8, series (C, T) and points (D,) as floats."""
+        return kind_of(self.shape)
 
 
 class Probe(NamedTuple):
@@ -194,7 +194,7 @@ class Method(abc.ABC):
 
     def floats(self, samples: Tensor, value_range: tuple[float, float] = (-1.0, 1.0)) -> Tensor:
         """uint8 images -> floats within `value_range`, in the run's memory format; points stay as they are."""
-        if self.spec.kind == "points":
+        if self.spec.kind != "images":
             return samples
         found = from_uint8(samples, value_range)
         last = self.config.training.channels_last

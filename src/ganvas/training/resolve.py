@@ -28,6 +28,7 @@ from ganvas.losses import augmentations
 from ganvas.networks import families
 from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
+from ganvas.series import MOST_STEPS
 from ganvas.training.latent import in_latent
 from ganvas.training.method import DataSpec, methods
 from ganvas.training.start import network_of
@@ -55,6 +56,8 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
         config = _begun(config, options, dataset)
     elif options.size is not None:
         config = resized(_spelled_out(config), options.size)
+    if dataset.series is not None:
+        config = replace(config, network=_of_series(config.network, dataset))
     if options.conditional or data.also:
         if dataset.num_classes < 2:
             raise GanvasError(
@@ -73,7 +76,8 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     asked: dict[str, Any] = {
         "training.batch": options.batch,
         "training.seed": options.seed,
-        "training.precision": options.precision or "auto",
+        # Small recurrent networks gain nothing from bf16, and a series of prices needs its digits.
+        "training.precision": options.precision or ("fp32" if dataset.kind == "series" else "auto"),
         "training.eval_kimg": options.eval_kimg,
         "training.on_collapse": options.on_collapse,
     }
@@ -110,7 +114,7 @@ def _in_private(config: Config, options: TrainOptions) -> Config:
 
 def _preset(options: TrainOptions, dataset: Dataset) -> str:
     """The preset that was asked for, by its name or by that of a method."""
-    usual = default_preset(dataset.is_images) if options.in_latent is None else "latent"
+    usual = default_preset(dataset.kind) if options.in_latent is None else "latent"
     usual = "private" if options.private else usual
     if options.preset is not None or options.method is None:
         return options.preset or usual
@@ -196,7 +200,7 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
 
     A recipe is that of a game: other methods take the networks alone.
     """
-    usual = presets.get(default_preset(dataset.is_images))
+    usual = presets.get(default_preset(dataset.kind))
     if usual.network.name != name:
         recipe = families.get(name).recipe
         if not recipe:
@@ -220,6 +224,21 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
         objective=usual.objective,
         optimizer=usual.optimizer,
         training=training,
+    )
+
+
+def _of_series(network: NetworkConfig, dataset: Dataset) -> NetworkConfig:
+    """The network with the layout of the channels, and with room in z for what each chunk of steps has for itself."""
+    known = inspect.signature(families.get(network.name).generator).parameters
+    if "layout" not in known or "layout" in network.generator:
+        return network
+    assert dataset.series is not None
+    chunk, noise = (int(network.generator.get(name, known[name].default)) for name in ("chunk", "noise"))
+    extra = -(-dataset.series.length // max(1, chunk)) * noise
+    return replace(
+        network,
+        latent_dim=network.latent_dim + extra,
+        generator={**network.generator, "layout": dataset.series.layout},
     )
 
 
@@ -291,8 +310,9 @@ def data_config(
     balance: bool = False,
     height: int | None = None,
     alpha: bool = False,
+    **of_series: Any,
 ) -> DataConfig:
-    """The data part of a config, checked. Several sources are trained on together, the source being the label."""
+    """The data part of a config, checked; `of_series`: window, columns, time, by, static and label, None where nobody says them. Several sources are trained on together, the source being the label."""
     wanted = "a name of `ganvas list datasets`, a path, or a list of several"
     names = list[str]()
     several: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
@@ -307,6 +327,10 @@ def data_config(
         raise GanvasError(
             f"--height is {height}; it must be between 4 and 1024, with the width as --resolution beside it."
         )
+    window = of_series.get("window")
+    if window is not None and not 2 <= window <= MOST_STEPS:
+        raise GanvasError(f"--window is {window}; it must be between 2 and {MOST_STEPS:,}.")
+    said = {name: value for name, value in of_series.items() if value is not None}
     return DataConfig(
         names[0],
         resolution,
@@ -316,4 +340,5 @@ def data_config(
         balance=balance,
         height=height,
         alpha=alpha,
+        **said,
     )

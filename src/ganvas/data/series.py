@@ -1,0 +1,233 @@
+"""Series: windows cut from tables, whole sequences, and what both become as samples.
+
+Windows that overlap share rows, so the held-out part is a stretch of time, and windows that reach into it from the training part
+are left out of both. The schema (`ganvas.series`) is fitted to what is trained on alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.config import DataConfig, to_dict
+from ganvas.data.base import Dataset, datasets, fingerprint
+from ganvas.data.limits import check_memory
+from ganvas.errors import GanvasError, counted
+from ganvas.series import MOST_STEPS, Column, Schema, fit
+
+WINDOW = 24
+"""Steps of a window where nobody says another number."""
+
+
+@dataclass
+class Table:
+    """Sequences with named columns, in their own units."""
+
+    name: str
+    columns: list[Column]
+    """Name, kind, unit and categories."""
+    sequences: list[np.ndarray]
+    """Each (L, D) float64: categories are their numbers, NaN is missing."""
+    static_columns: list[Column] = field(default_factory=list)
+    static: np.ndarray | None = None
+    """(sequences, A)."""
+    labels: Tensor | None = None
+    """(sequences,)."""
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    time: str = ""
+    unit: str = ""
+    times: list[np.ndarray] = field(default_factory=list)
+    """Of each sequence (L,), in `unit` from 1970; none: steps are counted."""
+
+
+def make(table: Table, config: DataConfig, model: Schema | None = None) -> Dataset:
+    """The data set of a table: windows of `config.window` steps, or the sequences as they are.
+
+    `model`: the schema of a model, whose channels the samples then have. Raises `GanvasError` for what cannot be cut or scaled.
+    """
+    if config.resolution or config.resize or config.mirror:
+        raise GanvasError(f"{table.name} holds series; --resolution, --resize and --mirror are for images.")
+    if model is not None:
+        table = _as_model(table, model)
+    longest = max(len(sequence) for sequence in table.sequences)
+    usual = WINDOW if len(table.sequences) == 1 else 0
+    window = config.window or usual if model is None else model.length
+    steps = min(window, MOST_STEPS) if window else longest
+    if longest < 2 or (window and longest < window and len(table.sequences) == 1):
+        raise GanvasError(
+            f"{table.name} has {counted(longest, 'row')}; a window of {window or 2} steps needs as many. Give a shorter --window."
+        )
+    starts = [range(max(1, len(sequence) - steps + 1)) for sequence in table.sequences]
+    count = sum(map(len, starts))
+    check_memory(
+        16 * count * steps * len(table.columns),
+        f"{table.name}, cut into {count:,} windows of {steps} steps,",
+        "Take fewer rows or columns, or a shorter --window",
+    )
+    values = np.zeros((count, steps, len(table.columns)))
+    lengths, owners, spans, row = np.zeros(count, dtype=int), np.zeros(count, dtype=int), [], 0
+    for owner, (sequence, places) in enumerate(zip(table.sequences, starts, strict=True)):
+        for start in places:
+            part = sequence[start : start + steps]
+            values[row, : len(part)] = part
+            lengths[row], owners[row] = len(part), owner
+            spans.append((owner, start / len(sequence), (start + len(part)) / len(sequence)))
+            row += 1
+    cut = count > len(table.sequences)
+    made = Dataset(
+        table.name, torch.empty(count), (1, steps), "",
+        None if table.labels is None else table.labels[torch.from_numpy(owners)], table.class_names, table.notes,
+        spans=torch.tensor(spans, dtype=torch.float64) if cut else None,
+    )  # fmt: skip
+    static = None if table.static is None else table.static[owners]
+    if model is None:
+        trained = made.split(config.holdout, config.fold)[0].indices
+        own = np.arange(count) if trained is None else trained.numpy()
+        if len(own) < 2:
+            raise GanvasError(
+                f"{table.name} gives {counted(len(own), 'window')} of {steps} steps to train on. Give more rows or a shorter "
+                "--window."
+            )
+        known = _time(table) | {"unit": table.unit, "time": table.time}
+        of_own = None if static is None else static[own]
+        schema = fit(table.columns, values[own], lengths[own], table.static_columns, of_own, **known)
+        schema = _complete(schema, values, lengths)
+    else:
+        schema = model
+    items = schema.encode(values, lengths, static)
+    told = f"{schema.layout} {to_dict(schema)}"
+    mark = fingerprint(
+        items.numpy().tobytes(), told, *([] if made.labels is None else [made.labels.numpy().tobytes()])
+    )
+    return replace(
+        made,
+        items=items,
+        shape=schema.shape,
+        fingerprint=mark,
+        series=schema,
+        notes=(*table.notes, *_said(schema, cut, count)),
+    )
+
+
+def _complete(schema: Schema, values: np.ndarray, lengths: np.ndarray) -> Schema:
+    """The schema with the channels that held-out series need as well: a mask, an end, a column that differs there after all."""
+    alive = np.arange(values.shape[1])[None] < lengths[:, None]
+    place = {column.name: i for i, column in enumerate(schema.columns)}
+    columns = []
+    for i, column in enumerate(schema.columns):
+        row = values[:, :, i][alive]
+        twin = place.get(column.same_as)
+        if twin is not None and not np.array_equal(row, values[:, :, twin][alive], equal_nan=True):
+            column = replace(schema.columns[twin], name=column.name)
+        columns.append(replace(column, gaps=bool(np.isnan(row).any()) and not column.categories))
+    return replace(schema, columns=tuple(columns), ends=bool((lengths < values.shape[1]).any()))
+
+
+def _time(table: Table) -> dict[str, object]:
+    """Where drawn series begin in time, and how far their rows are apart."""
+    gaps = [np.diff(each) for each in table.times if len(each) > 1]
+    if not gaps:
+        return {"start": 0.0, "step": 1.0}
+    step, last = float(np.median(np.concatenate(gaps))), max(float(each.max()) for each in table.times)
+    days = np.concatenate(table.times)
+    weekdays = table.unit == "D" and step == 1.0 and bool(np.is_busday(days.astype("M8[D]")).all())
+    return {"start": last + step, "step": step, "weekdays": weekdays}
+
+
+def _said(schema: Schema, cut: bool, count: int) -> tuple[str, ...]:
+    """Lines for the log on what the columns were taken for."""
+    words = []
+    if cut:
+        words.append(
+            f"{count:,} windows of {schema.length} steps; what is held out is a stretch of time of its own."
+        )
+    numbers = [c.name for c in schema.columns if c.frame >= 0]
+    if numbers:
+        words.append(
+            f"Each window has its own centre and half-range, which are drawn with it: {', '.join(numbers)}."
+        )
+    if logs := [c.name for c in schema.columns if c.log]:
+        words.append(f"Scaled by their logarithm: {', '.join(logs)}.")
+    words += [
+        f"{c.name} equals {c.same_as} everywhere and is copied from it." for c in schema.columns if c.same_as
+    ]
+    return tuple(words)
+
+
+def _as_model(table: Table, model: Schema) -> Table:
+    """The columns of a table in the order, with the categories, of a model's. Raises `GanvasError` where one is missing."""
+
+    def chosen(wanted: Sequence[Column], there: Sequence[Column], what: str) -> list[int]:
+        names = [column.name for column in there]
+        if len(wanted) == len(there) and not set(names) & {column.name for column in wanted}:
+            return list(range(len(there)))
+        for column in wanted:
+            if column.name not in names:
+                raise GanvasError(
+                    f"{table.name} lacks the {what} {column.name!r} of the model; it has {', '.join(names[:20])}."
+                )
+        return [names.index(column.name) for column in wanted]
+
+    order = chosen(model.columns, table.columns, "column")
+    sequences = [sequence[:, order] for sequence in table.sequences]
+    renamed = [_renumber(table.columns[i], column) for i, column in zip(order, model.columns, strict=True)]
+    for sequence in sequences:
+        for i, numbers in enumerate(renamed):
+            if numbers is not None:
+                sequence[:, i] = numbers[sequence[:, i].astype(int)]
+    static, once = table.static, chosen(model.static, table.static_columns, "static column")
+    if static is not None:
+        static = static[:, once]
+        for i, (place, column) in enumerate(zip(once, model.static, strict=True)):
+            numbers = _renumber(table.static_columns[place], column)
+            if numbers is not None:
+                static[:, i] = numbers[static[:, i].astype(int)]
+    return replace(
+        table,
+        columns=list(model.columns),
+        sequences=sequences,
+        static_columns=list(model.static),
+        static=static,
+    )
+
+
+def _renumber(have: Column, want: Column) -> np.ndarray | None:
+    """Numbers of one's categories as those of the other; None for numbers."""
+    if bool(have.categories) != bool(want.categories):
+        raise GanvasError(
+            f"Column {want.name!r} is of another kind than in the model: {have.kind} instead of {want.kind}."
+        )
+    if not want.categories:
+        return None
+    for name in have.categories:
+        if name not in want.categories:
+            raise GanvasError(
+                f"Column {want.name!r} holds {name!r}, which the model does not know: {', '.join(want.categories[:20])}."
+            )
+    return np.array([want.categories.index(name) for name in have.categories])
+
+
+def goog() -> Table:
+    """1,047 days of Google's share, August 2004 to October 2008, from matplotlib's own sample data: open, high, low, close,
+    volume, adj_close."""
+    from matplotlib import cbook
+
+    rows = cbook.get_sample_data("goog.npz")["price_data"]
+    names = [name for name in rows.dtype.names if name != "date"]
+    sequence = np.stack([rows[name].astype(float) for name in names], 1)
+    days = rows["date"].astype("M8[D]").astype(float)
+    return Table("goog", [Column(name) for name in names], [sequence], time="date", unit="D", times=[days])
+
+
+TABLES: dict[str, Callable[[], Table]] = {"goog": goog}
+"""The embedded ones."""
+
+
+def _opener(name: str) -> Callable[[DataConfig], Dataset]:
+    return lambda config: make(TABLES[name](), config)
+
+
+datasets.add("goog", _opener("goog"), "series: 1,047 days of a share's prices, embedded in matplotlib")

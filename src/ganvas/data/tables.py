@@ -1,0 +1,435 @@
+"""Files of series: CSV, Parquet and aeon's .ts, read into a `ganvas.data.series.Table`."""
+
+import csv
+import itertools
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ganvas.config import DataConfig
+from ganvas.data.labels import natural, number
+from ganvas.data.limits import check_memory
+from ganvas.data.listing import show
+from ganvas.data.series import Table
+from ganvas.errors import GanvasError, counted, install
+from ganvas.registry import did_you_mean
+from ganvas.series import MOST_CATEGORIES, MOST_COLUMNS, MOST_STEPS, Column
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".ts")
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
+"""Texts, in small letters, that stand for no value."""
+SHOWN = 20
+
+
+@dataclass
+class Values:
+    """A column as it was read."""
+
+    kind: str
+    """number, date, category; or text, of which there are too many kinds."""
+    numbers: np.ndarray
+    """(rows,) float64; NaN is missing."""
+    names: tuple[str, ...] = ()
+    """Of the categories."""
+    unit: str = ""
+
+
+@dataclass
+class Sniffed:
+    """What the texts of a column may be."""
+
+    number: bool = True
+    date: bool = True
+    days: bool = True
+    missing: bool = False
+    """Whether some are missing."""
+    texts: set[str] = field(default_factory=set)
+
+    def see(self, text: str) -> None:
+        """One more text."""
+        if text.lower() in MISSING:
+            self.missing = True
+            return
+        if self.number and _number(text) is None:
+            self.number = False
+        if self.date:
+            moment = _date(text)
+            self.date = moment is not None
+            self.days = self.days and moment is not None and moment % 86_400 == 0
+        if not self.number and not self.date and len(self.texts) <= MOST_CATEGORIES:
+            self.texts.add(text)
+
+
+def load(path: Path, config: DataConfig) -> Table:
+    """The table of a .csv, .tsv, .parquet or .ts file. Raises `GanvasError` for what cannot be read."""
+    if not path.is_file():
+        raise GanvasError(f"{path} is no file.")
+    check_memory(path.stat().st_size, str(path), "Take a part of it")
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".ts":
+            return _ts(path, config)
+        columns = _parquet(path, config) if suffix == ".parquet" else _csv(path, config)
+    except UnicodeDecodeError as error:
+        raise GanvasError(f"{path} is no UTF-8 text (byte {error.start:,}). Save it as UTF-8.") from error
+    except (csv.Error, OSError) as error:
+        raise GanvasError(f"{path} cannot be read as {suffix}: {error}.") from error
+    return _table(show(path.stem), columns, config)
+
+
+def _number(text: str) -> float | None:
+    """A finite number, with a decimal point or comma; None for other texts."""
+    try:
+        value = float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and "_" not in text else None
+
+
+def _date(text: str) -> float | None:
+    """Seconds from 1970 of a date or time as ISO 8601 writes it; None for other texts."""
+    if len(text) < 8 or text.count("-") < 2:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line of a table of text."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline(2**20)
+        file.seek(0)
+        marks = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+        for row in (reader := csv.reader(file, delimiter=marks)):
+            if row:
+                yield reader.line_num, [text.strip() for text in row]
+
+
+def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
+    """Columns by name; read twice, so that no text is kept in memory: once for what they are, once for their values."""
+    rows = _rows(path)
+    _, head = next(rows, (0, []))
+    named = any(_number(text) is None for text in head)
+    names = head if named else [str(i) for i in range(len(head))]
+    _check_names(path, names)
+    sniffed = [Sniffed() for _ in names]
+    for line, row in rows if named else itertools.chain([(1, head)], rows):
+        if len(row) != len(names):
+            raise GanvasError(
+                f"{path}, line {line:,}: {counted(len(row), 'field')}, and there are {counted(len(names), 'column')}."
+            )
+        for each, text in zip(sniffed, row, strict=True):
+            each.see(text)
+    values = [array("d") for _ in names]
+    keys = [dict[str, int]() for _ in names]
+    again = _rows(path)
+    if named:
+        next(again)
+    roles = (config.by, config.label)
+    kinds = ["text" if name in roles else _kind(each) for name, each in zip(names, sniffed, strict=True)]
+    for _, row in again:
+        for kind, each, key, into, text in zip(kinds, sniffed, keys, values, row, strict=True):
+            missing = text.lower() in MISSING
+            if kind == "number":
+                into.append(math.nan if missing else _number(text) or 0.0)
+            elif kind == "date":
+                into.append(math.nan if missing else (_date(text) or 0.0) / (86_400 if each.days else 1))
+            else:
+                into.append(key.setdefault("" if missing else text, len(key)))
+    found = {}
+    for name, kind, each, key, into in zip(names, kinds, sniffed, keys, values, strict=True):
+        unit = ("D" if each.days else "s") if kind == "date" else ""
+        found[name] = _named(kind, np.asarray(into), list(key), unit)
+    return found
+
+
+def _kind(sniffed: Sniffed) -> str:
+    if sniffed.number:
+        return "number"
+    if sniffed.date:
+        return "date"
+    return "category" if len(sniffed.texts) + sniffed.missing <= MOST_CATEGORIES else "text"
+
+
+def _named(kind: str, numbers: np.ndarray, keys: Sequence[str], unit: str = "") -> Values:
+    """Values whose texts are numbered as they came -> numbered in natural order."""
+    if kind in ("number", "date"):
+        return Values(kind, numbers, unit=unit)
+    order = sorted(range(len(keys)), key=lambda i: natural(keys[i]))
+    place = np.empty(max(1, len(keys)))
+    place[order] = np.arange(len(order))
+    return Values(kind, place[numbers.astype(int)], tuple(keys[i] for i in order))
+
+
+def _parquet(path: Path, config: DataConfig) -> dict[str, Values]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise GanvasError(
+            f"A .parquet file needs PyArrow: {install('parquet')}. Or save it as .csv."
+        ) from error
+    try:
+        file = parquet.ParquetFile(path)
+        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        check_memory(
+            max(size, 8 * file.metadata.num_rows * file.metadata.num_columns), str(path), "Take a part of it"
+        )
+        names = list(file.schema_arrow.names)
+        _check_names(path, names)
+        table = file.read()
+    except ArrowException as error:
+        raise GanvasError(f"{path} cannot be read as .parquet: {str(error)[:200]}") from error
+    return {
+        name: _of_arrow(name, table.column(name), name in (config.by, config.label), path) for name in names
+    }
+
+
+def _of_arrow(name: str, column: Any, as_text: bool, path: Path) -> Values:
+    """A column of Arrow's."""
+    from pyarrow import types
+
+    kind = column.type
+    if not as_text and (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        numbers = np.array([math.nan if v is None else float(v) for v in column.to_pylist()])
+        if np.isinf(numbers).any():
+            raise GanvasError(f"{path}: column {name!r} holds infinity. Remove it first.")
+        return Values("number", numbers)
+    if not as_text and (types.is_timestamp(kind) or types.is_date(kind)):
+        unit = "D" if types.is_date(kind) else "s"
+        moments = [None if v is None else _date(v.isoformat()) for v in column.to_pylist()]
+        numbers = np.array([math.nan if v is None else v for v in moments]) / (86_400 if unit == "D" else 1)
+        return Values("date", numbers, unit=unit)
+    if as_text or types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind):
+        keys = dict[str, int]()
+        texts = ("" if v is None else str(v) for v in column.to_pylist())
+        numbers = np.array([keys.setdefault(text, len(keys)) for text in texts], dtype=float)
+        return _named("category" if len(keys) <= MOST_CATEGORIES else "text", numbers, list(keys))
+    raise GanvasError(f"{path}: column {name!r} is of Arrow's type {kind}. Name the others with --columns.")
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if not names:
+        raise GanvasError(f"{path} is empty.")
+    if len(names) > MOST_COLUMNS:
+        raise GanvasError(f"{path} has {len(names):,} columns; {MOST_COLUMNS:,} are taken at most.")
+    if twice := [name for name in names if names.count(name) > 1 or not name]:
+        raise GanvasError(
+            f"{path}: every column needs a name of its own, and there is {twice[0]!r} twice or without."
+        )
+
+
+def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
+    """A table of the columns that were asked for, a sequence for each value of `config.by`."""
+    rows = len(next(iter(found.values())).numbers)
+    if rows < 2:
+        raise GanvasError(f"{name} has {counted(rows, 'row')}; series need more.")
+    for flag, wanted in (
+        ("columns", config.columns), ("static", config.static), ("time", (config.time,)), ("by", (config.by,)),
+        ("label", (config.label,)),
+    ):  # fmt: skip
+        for each in wanted:
+            if each and each not in found:
+                raise GanvasError(
+                    f"{name} has no column {each!r} (--{flag}).{did_you_mean(each, list(found))} "
+                    f"It has {', '.join(list(found)[:SHOWN])}."
+                )
+    if (config.static or config.label) and not config.by:
+        flag = "static" if config.static else "label"
+        raise GanvasError(
+            f"--{flag} names what is constant in a sequence: say with --by which column tells one from another."
+        )
+    time = config.time or _time_of(found, config)
+    taken = {time, config.by, config.label, *config.static}
+    names = list(config.columns) or [each for each in found if each not in taken]
+    notes = []
+    for each in [*names, *config.static]:
+        values = found[each]
+        if values.kind == "text":
+            said = f"{each} holds more than {MOST_CATEGORIES} different texts, which are neither numbers nor ISO dates"
+            if each in config.columns or each in config.static:
+                raise GanvasError(f"{name}: {said}.")
+            names.remove(each)
+            notes.append(f"Left out: {said}.")
+    if not names:
+        raise GanvasError(f"{name} has no column of numbers or categories to draw.")
+    owners = found[config.by].numbers if config.by else np.zeros(rows)
+    order = np.arange(rows)
+    if time:
+        moments = found[time].numbers
+        if found[time].kind not in ("number", "date") or np.isnan(moments).any():
+            raise GanvasError(
+                f"{name}: the column of time {time!r} must have a number or an ISO date in every row."
+            )
+        order = np.lexsort((order, moments))
+        if (np.diff(order) < 0).any() and not config.by:
+            notes.append(f"The rows were sorted by {time}.")
+    order = order[np.argsort(owners[order], kind="stable")]
+    edges = np.flatnonzero(np.diff(owners[order])) + 1
+    parts = np.split(order, edges)
+    values = np.stack([found[each].numbers for each in names], 1)
+    firsts = np.array([part[0] for part in parts])
+    for each in (*config.static, *([config.label] if config.label else [])):
+        own = found[each].numbers
+        for part in parts:
+            if not np.array_equal(own[part], np.full(len(part), own[part[0]]), equal_nan=True):
+                whose = found[config.by].names[int(owners[part[0]])]
+                raise GanvasError(
+                    f"{name}: column {each!r} changes within the sequence {whose!r}; it must be constant in each."
+                )
+    static = np.stack([found[each].numbers[firsts] for each in config.static], 1) if config.static else None
+    if static is not None and np.isnan(static).any():
+        missing = config.static[int(np.isnan(static).any(0).argmax())]
+        raise GanvasError(
+            f"{name}: the static column {missing!r} has missing values. Fill them in, or leave it out."
+        )
+    labels, class_names = _labels(name, found, config, firsts)
+    return Table(
+        name, [_column(each, found[each]) for each in names], [values[part] for part in parts],
+        [_column(each, found[each]) for each in config.static], static, labels, class_names, tuple(notes), time,
+        found[time].unit if time else "", [found[time].numbers[part] for part in parts] if time else [],
+    )  # fmt: skip
+
+
+def _labels(
+    name: str, found: dict[str, Values], config: DataConfig, firsts: np.ndarray
+) -> tuple[Tensor | None, tuple[str, ...]]:
+    if not config.label:
+        return None, ()
+    own = found[config.label]
+    numbers, names, _ = number([own.names[int(i)] for i in own.numbers[firsts]], name)
+    return numbers, names
+
+
+def _column(name: str, values: Values) -> Column:
+    kinds = {"number": "number", "date": "date"}
+    return Column(name, kinds.get(values.kind, "category"), unit=values.unit, categories=values.names)  # type: ignore[arg-type]
+
+
+def _time_of(found: dict[str, Values], config: DataConfig) -> str:
+    """The first column of dates that never fall, within each sequence; empty where there is none."""
+    named = {*config.columns, *config.static, config.by, config.label}
+    owners = found[config.by].numbers if config.by else None
+    for name, values in found.items():
+        if values.kind == "date" and name not in named and not np.isnan(values.numbers).any():
+            order = np.arange(len(values.numbers)) if owners is None else np.argsort(owners, kind="stable")
+            same = np.ones(len(order) - 1, dtype=bool) if owners is None else np.diff(owners[order]) == 0
+            if (np.diff(values.numbers[order])[same] >= 0).all():
+                return name
+    return ""
+
+
+def _ts(path: Path, config: DataConfig) -> Table:
+    """aeon's and sktime's text format of the UEA and UCR archives: a case a line, its dimensions between colons."""
+    if config.columns or config.time or config.by or config.static or config.label:
+        raise GanvasError(
+            f"{path}: a .ts file has no names of columns. Omit --columns, --time, --by, --static and --label."
+        )
+    classes, sequences, labels, data = False, list[np.ndarray](), list[str](), False
+    with path.open(encoding="utf-8-sig") as file:
+        for line, text in enumerate(file, 1):
+            text = text.strip()
+            if not text or text.startswith(("#", "%")):
+                continue
+            if not data:
+                words = text.lower().split()
+                data = words[0] == "@data"
+                classes = (words[1:2] == ["true"]) if words[0] == "@classlabel" else classes
+                if words[:2] == ["@timestamps", "true"] or (
+                    words[0] == "@targetlabel" and words[1:2] == ["true"]
+                ):
+                    raise GanvasError(
+                        f"{path} has {words[0][1:]}, which are not read. Save the values as .npz or .csv."
+                    )
+                continue
+            parts = text.split(":")
+            if classes:
+                labels.append(parts.pop().strip())
+            sequences.append(_case(path, line, parts))
+    if not sequences:
+        raise GanvasError(f"{path} holds no series behind a line @data.")
+    if len({sequence.shape[1] for sequence in sequences}) > 1:
+        raise GanvasError(f"{path}: the series differ in their number of dimensions.")
+    found, names = None, tuple[str, ...]()
+    if classes:
+        found, names, _ = number(labels, str(path))
+    columns = [Column(str(i)) for i in range(sequences[0].shape[1])]
+    return Table(show(path.stem), columns, sequences, labels=found, class_names=names)
+
+
+def _case(path: Path, line: int, parts: Iterable[str]) -> np.ndarray:
+    """The dimensions of a case (L, D); those that end earlier are missing behind it."""
+    found = []
+    for part in parts:
+        try:
+            found.append(
+                [math.nan if v.strip() in ("?", "NaN", "nan") else float(v) for v in part.split(",")]
+            )
+        except ValueError as error:
+            raise GanvasError(
+                f"{path}, line {line:,}: {str(error)[:80]}; expected numbers with commas, dimensions with colons."
+            ) from error
+    longest = max(map(len, found), default=0)
+    if not 0 < longest <= MOST_STEPS or len(found) > MOST_COLUMNS:
+        raise GanvasError(f"{path}, line {line:,}: {len(found)} dimensions of {longest:,} steps.")
+    case = np.full((longest, len(found)), math.nan)
+    for i, values in enumerate(found):
+        case[: len(values), i] = values
+    if np.isinf(case).any():
+        raise GanvasError(f"{path}, line {line:,} holds infinity. Remove it first.")
+    return case
+
+
+def of_arrays(
+    name: str, given: dict[str, np.ndarray], labels: Tensor | None, class_names: tuple[str, ...]
+) -> Table:
+    """The table of an array (N, T, D), with `lengths` (N,) and `static` (N, A) where they are given, or of one series (L, D).
+
+    NaN is missing; steps at the end without any value are none. Raises `GanvasError` for what does not fit.
+    """
+    values = np.asarray(given["series"], dtype=np.float64)
+    values = values[None] if values.ndim == 2 else values
+    if (
+        np.isinf(values).any()
+        or not values.size
+        or values.shape[2] > MOST_COLUMNS
+        or values.shape[1] > MOST_STEPS
+    ):
+        what = "infinity" if values.size and np.isinf(values).any() else f"an array of shape {values.shape}"
+        raise GanvasError(
+            f"{name} holds {what}; series are finite floats (N, T, D), NaN where a value is missing."
+        )
+    there = ~np.isnan(values).all(2)
+    lengths = given.get("lengths")
+    if lengths is None:
+        lengths = np.where(there.any(1), values.shape[1] - there[:, ::-1].argmax(1), 0)
+    lengths = np.asarray(lengths)
+    if lengths.shape != (len(values),) or lengths.dtype.kind not in "iu":
+        raise GanvasError(
+            f"{name}: lengths are {lengths.dtype} of shape {lengths.shape}; expected whole numbers ({len(values)},)."
+        )
+    if lengths.min() < 1 or lengths.max() > values.shape[1]:
+        raise GanvasError(
+            f"{name}: lengths go from {lengths.min()} to {lengths.max()}; expected 1 to {values.shape[1]}."
+        )
+    static = given.get("static")
+    if static is not None:
+        static = np.asarray(static, dtype=np.float64)
+        if static.ndim != 2 or len(static) != len(values) or not np.isfinite(static).all():
+            raise GanvasError(
+                f"{name}: static values have shape {static.shape}; expected finite numbers ({len(values)}, A)."
+            )
+    sequences = [row[:length] for row, length in zip(values, lengths, strict=True)]
+    return Table(
+        name, [Column(str(i)) for i in range(values.shape[2])], sequences,
+        [] if static is None else [Column(f"static {i}") for i in range(static.shape[1])], static, labels, class_names,
+    )  # fmt: skip

@@ -1,0 +1,372 @@
+"""Series (C, T): a recurrent pair, one of dilated causal convolutions, and a small transformer.
+
+All three read and write a series in chunks of steps (chunked emission: Lin et al. 2020, DoppelGANger, section 4.1.1), and draw
+first what is constant in time, which every chunk then sees (section 4.2). z holds some numbers for the whole series and
+some for each chunk. What they are made of is plain torch: it can be differentiated twice on every device, which cuDNN's
+GRU and fused attention cannot.
+"""
+
+import copy
+import math
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganvas.errors import GanvasError
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, families
+from ganvas.networks.layers import MinibatchStd, maybe_spectral_norm
+from ganvas.series import Part, read_layout
+from ganvas.types import Shape
+
+FLAT = 1e-3
+"""Half-range below which a drawn window is not stretched any further."""
+
+
+def check_shape(shape: Shape, family: str) -> None:
+    """Raise `GanvasError` unless the samples are series (C, T)."""
+    if len(shape) == 3:
+        raise GanvasError(
+            f"Network {family!r} draws series, not images of shape {tuple(shape)}. Use --network dcgan."
+        )
+    if len(shape) != 2:
+        raise GanvasError(
+            f"Network {family!r} draws series, not points of shape {tuple(shape)}. Use --network mlp."
+        )
+
+
+class Gru(nn.Module):
+    """Gated recurrent unit (Cho et al. 2014) in plain torch: (B, L, I) -> its states (B, L, H), which begin at 0.
+
+    `backwards` reads from the end. torch's own runs in cuDNN on a GPU, whose gradient cannot be differentiated again.
+    """
+
+    def __init__(self, inputs: int, hidden: int, backwards: bool = False) -> None:
+        super().__init__()
+        self.read = nn.Linear(inputs, 3 * hidden)
+        self.recur = nn.Linear(hidden, 3 * hidden)
+        nn.init.orthogonal_(self.recur.weight)
+        self.hidden, self.backwards = hidden, backwards
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = self.read(x).unbind(1)
+        state, states = x.new_zeros(len(x), self.hidden), []
+        for now in reversed(given) if self.backwards else given:
+            old = self.recur(state)
+            reset, keep = torch.sigmoid(now[:, : 2 * self.hidden] + old[:, : 2 * self.hidden]).chunk(2, 1)
+            new = torch.tanh(now[:, 2 * self.hidden :] + reset * old[:, 2 * self.hidden :])
+            state = torch.lerp(new, state, keep)
+            states.append(state)
+        return torch.stack(states[::-1] if self.backwards else states, 1)
+
+
+class Recurrent(nn.Module):
+    """`depth` layers of GRUs; those of a critic read in both directions. (B, L, W) -> (B, L, W)."""
+
+    def __init__(self, width: int, depth: int, causal: bool) -> None:
+        super().__init__()
+        ways = [False] if causal else [False, True]
+        self.layers = nn.ModuleList(
+            nn.ModuleList(Gru(width, width // len(ways), way) for way in ways) for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            assert isinstance(layer, nn.ModuleList)
+            x = torch.cat([gru(x) for gru in layer], 2)
+        return x
+
+
+class Convolutions(nn.Module):
+    """`depth` residual blocks of causal convolutions of 3, dilated by 1, 2, 4, ... (Bai et al. 2018, section 3)."""
+
+    def __init__(self, width: int, depth: int, causal: bool) -> None:
+        super().__init__()
+        self.first = nn.ModuleList(nn.Conv1d(width, width, 3, dilation=2**i) for i in range(depth))
+        self.second = nn.ModuleList(nn.Conv1d(width, width, 1) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        for i, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
+            seen = first(F.pad(F.leaky_relu(x, 0.2), (2 * 2**i, 0)))
+            x = (x + second(F.leaky_relu(seen, 0.2))) * 0.5**0.5
+        return x.transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """`depth` blocks of a transformer with the norm in front (Xiong et al. 2020); in a generator no step sees later ones."""
+
+    HEADS = 4
+
+    def __init__(self, width: int, depth: int, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.causal = math.gcd(self.HEADS, width), causal
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "norm": nn.LayerNorm(width),
+                    "ask": nn.Linear(width, 3 * width),
+                    "give": nn.Linear(width, width),
+                    "next": nn.LayerNorm(width),
+                    "up": nn.Linear(width, 2 * width),
+                    "down": nn.Linear(2 * width, width),
+                }
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, steps, width = x.shape
+        x = x + positions(steps, width, x)
+        later = torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1)
+        for block in self.blocks:
+            assert isinstance(block, nn.ModuleDict)
+            parts = block["ask"](block["norm"](x)).view(count, steps, 3, self.heads, width // self.heads)
+            query, key, value = parts.permute(2, 0, 3, 1, 4)
+            # Not torch's fused attention, whose gradient cannot be differentiated again.
+            scores = query @ key.transpose(2, 3) * (width // self.heads) ** -0.5
+            scores = scores.masked_fill(later, -math.inf) if self.causal else scores
+            seen = (scores.softmax(3) @ value).transpose(1, 2).reshape(count, steps, width)
+            x = x + block["give"](seen)
+            x = x + block["down"](F.gelu(block["up"](block["next"](x))))
+        return x
+
+
+def positions(steps: int, width: int, like: Tensor) -> Tensor:
+    """Sines and cosines (steps, width) that tell a step's place (Vaswani et al. 2017, section 3.5); they go on for ever."""
+    place = torch.arange(steps, device=like.device, dtype=like.dtype)[:, None]
+    rates = 10_000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=like.dtype) / width)
+    return torch.stack([(place * rates).sin(), (place * rates).cos()], 2).flatten(1)[:, :width]
+
+
+class SeriesGenerator(GeneratorBase):
+    """z -> what is constant in time -> one chunk of `chunk` steps after another -> series (C, T).
+
+    `layout` says what the channels are (`ganvas.series.Schema.layout`): numbers end in a hyperbolic tangent, those of a frame
+    are brought to reach from -1 to 1 in every window, categories end in a softmax; what is missing, and what lies
+    behind the end, is 0. Of z each chunk has `noise` numbers of its own, the first ones are for the whole series.
+    """
+
+    body: ClassVar[type[nn.Module]]
+    family: ClassVar[str]
+
+    def __init__(
+        self,
+        shape: Shape,
+        latent_dim: int,
+        *,
+        num_classes: int = 0,
+        layout: str = "",
+        chunk: int = 3,
+        noise: int = 8,
+        channels: int = 96,
+        depth: int = 1,
+    ) -> None:
+        check_shape(shape, self.family)
+        super().__init__(shape, latent_dim, num_classes)
+        self.chunk = chunk
+        self.chunks = -(-shape[1] // chunk)
+        self.trained = shape[1]
+        """Steps of a frame."""
+        # As much as there is for each chunk, and at least half of z for the whole.
+        self.noise = min(noise, latent_dim // 2 // self.chunks)
+        self.whole = latent_dim - self.chunks * self.noise
+        self.parts, self.once = read_layout(layout, shape[0])
+        if any(part.frame >= len(self.once) // 2 and part.frame >= 0 for part in self.parts):
+            raise GanvasError(f"The layout {layout[:80]!r} has no centre and half-range of a frame.")
+        fixed = sum(part.size for part in self.once)
+        width = channels
+        inputs = self.whole + self.input_dim - latent_dim
+        self.start = nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, width))
+        self.attributes = (
+            nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, fixed))
+            if fixed
+            else None
+        )
+        self.join = nn.Linear(width + fixed + self.noise, width)
+        self.steps = self.body(width, depth, True)
+        self.emit = nn.Sequential(
+            nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, chunk * (shape[0] - fixed))
+        )
+
+    def over(self, steps: int) -> Self:
+        """This generator of series of another length: the same weights and the same points.
+
+        Frames stay those of the length that was trained, and chunks beyond have z's own numbers again, in another order.
+        """
+        found = copy.copy(self)
+        found.shape = (self.shape[0], steps)
+        found.chunks = -(-steps // self.chunk)
+        return found
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        given = self.with_labels(z, labels)
+        whole = torch.cat([given[:, : self.whole], given[:, self.latent_dim :]], 1)
+        once = [] if self.attributes is None else [_ended(self.attributes(whole)[:, :, None], self.once)]
+        told = torch.cat([F.leaky_relu(self.start(whole), 0.2), *(x[:, :, 0] for x in once)], 1)
+        noise = self._noise(z)
+        hidden = self.steps(self.join(torch.cat([told[:, None].expand(-1, self.chunks, -1), noise], 2)))
+        drawn = self.emit(hidden).unflatten(2, (self.chunk, -1)).flatten(1, 2)[:, : self.shape[1]]
+        series = _ended(drawn.transpose(1, 2), self.parts, self.trained)
+        return torch.cat([series, *(x.expand(-1, -1, self.shape[1]) for x in once)], 1)
+
+    def _noise(self, z: Tensor) -> Tensor:
+        """What each chunk has of z (B, chunks, noise)."""
+        own = z[:, self.whole : self.latent_dim]
+        found = [own]
+        for again in range(1, -(-self.chunks * self.noise // max(1, own.shape[1]))):
+            # Beyond the trained length the same numbers come in another order with other signs, still independent normal ones.
+            random = torch.Generator().manual_seed(again)
+            order = torch.randperm(own.shape[1], generator=random).to(z.device)
+            signs = (torch.randint(2, order.shape, generator=random) * 2 - 1).to(z)
+            found.append(own[:, order] * signs)
+        return torch.cat(found, 1)[:, : self.chunks * self.noise].unflatten(1, (self.chunks, self.noise))
+
+
+def _ended(x: Tensor, parts: list[Part], frame: int = 0) -> Tensor:
+    """What a network draws of channels (B, C, T) -> the values that they may have. Windows of a frame have `frame` steps."""
+    pieces = list(x.split([part.size for part in parts], 1))
+    alive = next((_lasting(p) for p, part in zip(pieces, parts, strict=True) if part.kind == "e"), None)
+    there: Tensor | None = None
+    found, masks = [], list[Tensor | None]()
+    for piece, part in zip(pieces, parts, strict=True):
+        mask, there = there, None
+        if part.kind == "m":
+            piece = there = torch.sigmoid(piece)
+        elif part.kind == "c":
+            piece = piece.softmax(1)
+        elif part.kind == "e":
+            assert alive is not None
+            piece = alive
+        elif part.frame < 0:
+            piece = torch.tanh(piece)
+        masks.append(mask)
+        found.append(piece)
+    for number in sorted({part.frame for part in parts if part.frame >= 0}):
+        own = [i for i, part in enumerate(parts) if part.frame == number]
+        for i, piece in zip(own, _framed(found, masks, alive, own, frame), strict=True):
+            found[i] = piece
+    shown = []
+    for piece, mask, part in zip(found, masks, parts, strict=True):
+        piece = piece if mask is None else piece * mask
+        shown.append(piece if alive is None or part.kind == "e" else piece * alive)
+    return torch.cat(shown, 1)
+
+
+def _framed(
+    found: list[Tensor], masks: list[Tensor | None], alive: Tensor | None, own: list[int], frame: int
+) -> tuple[Tensor, ...]:
+    """The channels `own`, stretched together: what counts of their first `frame` steps reaches from -1 to 1."""
+    x = torch.cat([found[i] for i in own], 1)
+    hidden = torch.zeros_like(x, dtype=torch.bool)
+    for row, i in enumerate(own):
+        mask = masks[i]
+        if mask is not None:
+            hidden[:, row] |= mask[:, 0] < 0.5
+    if alive is not None:
+        hidden |= alive < 0.5
+    first, hidden = x[:, :, :frame], hidden[:, :, :frame]
+    hidden &= ~hidden.flatten(1).all(1)[:, None, None]
+    high = first.masked_fill(hidden, -math.inf).amax((1, 2), keepdim=True)
+    low = first.masked_fill(hidden, math.inf).amin((1, 2), keepdim=True)
+    return ((x - (high + low) / 2) / ((high - low) / 2).clamp(min=FLAT)).split(1, 1)
+
+
+def _lasting(x: Tensor) -> Tensor:
+    """Whether a series still goes on at each step (B, 1, T), 1 to 0: it never begins again, and the first step is one."""
+    on = torch.sigmoid(x + 3.0)[:, :, 1:].cumprod(2)
+    return torch.cat([torch.ones_like(x[:, :, :1]), on], 2)
+
+
+class SeriesCritic(CriticBase):
+    """Series (C, T) in chunks of `chunk` steps -> the body's states -> first, last and mean of them -> logit."""
+
+    body: ClassVar[type[nn.Module]]
+    family: ClassVar[str]
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        num_classes: int = 0,
+        chunk: int = 3,
+        channels: int = 96,
+        depth: int = 1,
+        minibatch_std: bool = True,
+        spectral_norm: bool = False,
+        **heads: Any,
+    ) -> None:
+        check_shape(shape, self.family)
+        width = channels
+        super().__init__(shape, num_classes, width, **heads)
+        self.chunk = chunk
+        self.read = maybe_spectral_norm(nn.Linear(shape[0] * chunk, width), spectral_norm)
+        self.steps = self.body(width, depth, False)
+        self.judge = maybe_spectral_norm(nn.Linear(3 * width, width), spectral_norm)
+        self.minibatch_std = MinibatchStd() if minibatch_std else nn.Identity()
+        self.last = maybe_spectral_norm(nn.Linear(width + minibatch_std, 1), spectral_norm)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (0, -x.shape[2] % self.chunk)).transpose(1, 2).unflatten(1, (-1, self.chunk)).flatten(2)
+        hidden = self.steps(F.leaky_relu(self.read(x), 0.2))
+        pooled = torch.cat([hidden[:, 0], hidden[:, -1], hidden.mean(1)], 1)
+        return F.leaky_relu(self.judge(pooled), 0.2)
+
+    def head(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.minibatch_std(features))
+        return logits
+
+
+class RecurrentGenerator(SeriesGenerator):
+    """A GRU that emits a chunk of steps at a time."""
+
+    body, family = Recurrent, "recurrent"
+
+
+class RecurrentCritic(SeriesCritic):
+    """A GRU that reads in both directions."""
+
+    body, family = Recurrent, "recurrent"
+
+
+class TcnGenerator(SeriesGenerator):
+    """Dilated causal convolutions over the chunks."""
+
+    body, family = Convolutions, "tcn"
+
+
+class TcnCritic(SeriesCritic):
+    """Dilated causal convolutions over the chunks."""
+
+    body, family = Convolutions, "tcn"
+
+
+class TransformerGenerator(SeriesGenerator):
+    """Causal attention over the chunks."""
+
+    body, family = Attention, "transformer-small"
+
+
+class TransformerCritic(SeriesCritic):
+    """Attention over all chunks."""
+
+    body, family = Attention, "transformer-small"
+
+
+TINY = {"channels": 8}
+families.add(
+    "recurrent",
+    Family(RecurrentGenerator, RecurrentCritic, "series", TINY),
+    "series: a GRU that emits chunks of steps, and one that reads in both directions",
+)
+families.add(
+    "tcn",
+    Family(TcnGenerator, TcnCritic, "", TINY),
+    "series: dilated causal convolutions",
+)
+families.add(
+    "transformer-small",
+    Family(TransformerGenerator, TransformerCritic, "", TINY),
+    "series: a small causal transformer",
+)

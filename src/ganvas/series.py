@@ -1,0 +1,426 @@
+"""Series as samples: what the columns of a table mean, and how a window of them becomes the channels that networks see.
+
+A `Schema` is fitted to the training part and goes with the model. It turns values in their own units into one tensor
+(N, C, T) and back: numbers are scaled, categories are one-hot, missing values and ends have channels of their own, and
+what is said once of a whole series is repeated over its steps.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.config import from_dict
+from ganvas.errors import GanvasError
+
+SPREAD = 3.0
+"""Numbers above 0 of which the largest is so many times the least are scaled by their logarithm: prices, volumes."""
+TOGETHER = 0.99
+"""Correlation over the training part from which columns share their frame."""
+NARROW = 0.5
+"""Share of the whole range: windows that are mostly narrower are scaled each by its own centre and half-range."""
+FLATTEST = 1e-4
+"""Half-range of a window that never moves, as a share of the whole range."""
+MOST_CATEGORIES = 256
+MOST_COLUMNS = 1024
+MOST_STEPS = 2**16
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: what it holds, and how it is scaled."""
+
+    name: str
+    kind: Literal["number", "category", "date"] = "number"
+    low: float = 0.0
+    high: float = 1.0
+    """What -1 and 1 stand for, of the logarithm where `log` is set; dates are counted in `unit` from 1970."""
+    log: bool = False
+    whole: bool = False
+    """Whether all of its numbers are whole: then those drawn are rounded."""
+    unit: str = ""
+    """Of a date: what numpy calls it, D or s."""
+    gaps: bool = False
+    """Whether some values are missing: then a channel says which are there."""
+    frame: int = -1
+    """Number of the frame that scales it; -1: `low` and `high` do."""
+    categories: tuple[str, ...] = ()
+    same_as: str = ""
+    """The column that it equals in every row: it has no channel of its own."""
+
+    @property
+    def channels(self) -> int:
+        """How many channels hold it."""
+        return 0 if self.same_as else len(self.categories) or 1 + self.gaps
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Columns whose windows are scaled each by its own centre and half-range (per-sample normalisation, Lin et al. 2020,
+    DoppelGANger, section 4.1.3). Both are attributes of a window: centre and logarithm of the half-range, from -1 to 1."""
+
+    low: float
+    high: float
+    least: float
+    most: float
+    """Of the logarithm of the half-range."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the channels of a series are. Channels of the steps come first: column by column, then whether the series still goes
+    on; then what is said once of a series and repeated: static columns, centre and half-range of each frame."""
+
+    length: int
+    """Steps T."""
+    columns: tuple[Column, ...]
+    static: tuple[Column, ...] = ()
+    frames: tuple[Frame, ...] = ()
+    ends: bool = False
+    """Whether series differ in length."""
+    time: str = ""
+    """Name of the column of time; empty: steps are counted."""
+    unit: str = ""
+    """Of the time: D, s; empty: a plain number."""
+    start: float = 0.0
+    """Where the time of a drawn series begins: one step behind the last row of the data."""
+    step: float = 1.0
+    """Between two rows, the median."""
+    weekdays: bool = False
+    """Whether the days of the data are working days alone."""
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        of_steps = sum(column.channels for column in self.columns) + self.ends
+        return of_steps + sum(column.channels for column in self.static) + 2 * len(self.frames)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(C, T) of a sample."""
+        return self.channels, self.length
+
+    @property
+    def layout(self) -> str:
+        """What a generator has to know of the channels: `n` a number, `n0` one of frame 0, `m` whether the number behind it is
+        there, `c4` a category of four, `e` whether the series goes on; behind the stroke what is constant in time."""
+        words = []
+        for column in self.columns:
+            if column.channels:
+                words += [f"c{len(column.categories)}"] if column.categories else ["m"] * column.gaps
+                words += [] if column.categories else ["n" if column.frame < 0 else f"n{column.frame}"]
+        words += ["e"] * self.ends
+        once = [f"c{len(c.categories)}" if c.categories else "n" for c in self.static if c.channels]
+        return " ".join([*words, *(["/"] if once or self.frames else []), *once, *["n n"] * len(self.frames)])
+
+    def encode(self, values: np.ndarray, lengths: np.ndarray, static: np.ndarray | None = None) -> Tensor:
+        """Values (N, T, D), lengths (N,) and static values (N, A) in their own units -> (N, C, T) float32.
+
+        Categories are whole numbers, dates numbers of `unit`; NaN is missing.
+        """
+        count, steps, _ = values.shape
+        alive = np.arange(steps)[None] < lengths[:, None]
+        scaled = np.stack([_scaled(c, values[:, :, i]) for i, c in enumerate(self.columns)], 2)
+        scaled[~alive] = np.nan
+        parts, once = [], []
+        members = [np.array([c.frame for c in self.columns]) == i for i in range(len(self.frames))]
+        edges = [_edges(scaled[:, :, own], frame) for own, frame in zip(members, self.frames, strict=True)]
+        for i, column in enumerate(self.columns):
+            if not column.channels:
+                continue
+            if column.categories:
+                parts += _one_hot(scaled[:, :, i], column)
+                continue
+            there = ~np.isnan(scaled[:, :, i])
+            parts += [there] if column.gaps else []
+            if column.frame < 0:
+                x = _between(scaled[:, :, i], column.low, column.high)
+            else:
+                centre, half = edges[column.frame]
+                x = (scaled[:, :, i] - centre[:, None]) / half[:, None]
+            parts.append(np.where(there, x, 0.0))
+        parts += [alive] if self.ends else []
+        for i, column in enumerate(self.static):
+            assert static is not None
+            x = _scaled(column, static[:, i])
+            if column.channels:
+                once += _one_hot(x, column) if column.categories else [_between(x, column.low, column.high)]
+        for frame, (centre, half) in zip(self.frames, edges, strict=True):
+            once.append(_between(centre, frame.low, frame.high))
+            once.append(_between(np.log(half), frame.least, frame.most))
+        parts += [np.repeat(np.asarray(x, dtype=float)[:, None], steps, 1) for x in once]
+        return torch.from_numpy(np.stack(parts, 1).astype(np.float32)).reshape(count, self.channels, steps)
+
+    def decode(self, samples: Tensor) -> "Series":
+        """Samples (N, C, T), of any number of steps, in their own units."""
+        x = samples.detach().cpu().double().numpy()
+        place, columns, masks = 0, [], []
+        for column in self.columns:
+            masks.append(x[:, place] > 0.5 if column.gaps and column.channels else None)
+            columns.append(x[:, place + (column.gaps and not column.categories) : place + column.channels])
+            place += column.channels
+        steps = x.shape[2]
+        lengths = np.full(len(x), steps)
+        if self.ends:  # the first step always is one
+            lengths = np.maximum(1, np.cumprod(x[:, place] > 0.5, 1).sum(1))
+            place += 1
+        once = x[:, place:].mean(2)
+        static, place = [], 0
+        for column in self.static:
+            static.append(_restored(column, once[:, place : place + column.channels, None])[:, 0])
+            place += column.channels
+        edges = []
+        for i, frame in enumerate(self.frames):
+            centre = _outside(once[:, place + 2 * i], frame.low, frame.high)
+            half = np.exp(_outside(once[:, place + 2 * i + 1], frame.least, frame.most))
+            edges.append((centre[:, None], half[:, None]))
+        found: dict[str, np.ndarray] = {}
+        for column, of_it, there in zip(self.columns, columns, masks, strict=True):
+            if column.same_as:
+                found[column.name] = found[column.same_as]
+                continue
+            edge = None if column.frame < 0 else edges[column.frame]
+            values = _restored(column, of_it, edge)
+            found[column.name] = values if there is None else np.where(there, values, np.nan)
+        values = np.stack([found[column.name] for column in self.columns], 2)
+        values[np.arange(steps)[None] >= lengths[:, None]] = 0.0
+        shown = np.stack(static, 1) if static else np.zeros((len(x), 0))
+        return Series(values, lengths, shown, self)
+
+    def times(self, steps: int) -> np.ndarray:
+        """The time of each of so many steps of a drawn series: dates, or numbers (steps,)."""
+        if not self.unit:
+            return self.start + self.step * np.arange(steps)
+        first = np.datetime64(round(self.start), self.unit)
+        if self.weekdays:
+            return np.busday_offset(first, np.arange(steps), roll="forward")
+        return first + np.round(self.step * np.arange(steps)).astype(f"m8[{self.unit}]")
+
+
+def plain(channels: int, steps: int) -> Schema:
+    """The schema of series whose channels are numbers as they are."""
+    return Schema(steps, tuple(Column(str(i), low=-1.0, high=1.0) for i in range(channels)))
+
+
+class Series(NamedTuple):
+    """Series in their own units: what `Schema.decode` gives."""
+
+    values: np.ndarray
+    """(N, T, D) float64; categories are their numbers, NaN is missing, 0 behind the end."""
+    lengths: np.ndarray
+    """(N,)."""
+    static: np.ndarray
+    """(N, A)."""
+    schema: Schema
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return [column.name for column in self.schema.columns]
+
+
+def spelled(column: Column, values: np.ndarray) -> list[str]:
+    """Values (n,) of a column as a table of text has them: names of categories, dates, numbers; empty where missing."""
+    if column.categories:
+        return [column.categories[int(value)] for value in values]
+    if column.kind == "date":
+        return ["" if np.isnan(v) else str(np.datetime64(round(v), column.unit)) for v in values]
+    form = "{:.0f}" if column.whole else "{:.7g}"
+    return ["" if np.isnan(value) else form.format(value) for value in values]
+
+
+def fit(
+    columns: Sequence[Column],
+    values: np.ndarray,
+    lengths: np.ndarray,
+    static_columns: Sequence[Column] = (),
+    static: np.ndarray | None = None,
+    **known: object,
+) -> Schema:
+    """The schema of series (N, T, D) with so many steps each; `known` are further fields of it.
+
+    Of the columns name, kind, unit and categories are read; the rest is found in the values, which are those that are trained on.
+    """
+    alive = np.arange(values.shape[1])[None] < lengths[:, None]
+    rows = [values[:, :, i][alive] for i in range(len(columns))]
+    found: list[Column] = []
+    for i, (column, row) in enumerate(zip(columns, rows, strict=True)):
+        twin = next((c for c, r in zip(found, rows, strict=False) if not c.same_as and _equal(r, row)), None)
+        if twin is not None and twin.kind == column.kind and twin.categories == column.categories and i:
+            found.append(replace(column, same_as=twin.name))
+        else:
+            found.append(_fitted(column, row))
+    once = [_fitted(column, static[:, i]) for i, column in enumerate(static_columns) if static is not None]
+    framed, frames = _frames(found, values, alive)
+    ends = bool((lengths < values.shape[1]).any())
+    return Schema(values.shape[1], tuple(framed), tuple(once), frames, ends, **known)  # type: ignore[arg-type]
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=True))
+
+
+def _fitted(column: Column, row: np.ndarray) -> Column:
+    if column.categories:
+        return column
+    there = row[~np.isnan(row)]
+    if not len(there):
+        raise GanvasError(
+            f"Column {column.name!r} has no value in the part that is trained on. Leave it out: --columns."
+        )
+    low, high = float(there.min()), float(there.max())
+    log = column.kind == "number" and low > 0 and high / low >= SPREAD
+    whole = column.kind == "date" or bool((there == np.round(there)).all())
+    if log:
+        low, high = math.log(low), math.log(high)
+    return replace(column, low=low, high=high, log=log, whole=whole, gaps=len(there) < len(row))
+
+
+def _frames(
+    columns: list[Column], values: np.ndarray, alive: np.ndarray
+) -> tuple[list[Column], tuple[Frame, ...]]:
+    """The columns with their frames: those that move together share one, and narrow windows have one at all."""
+    scaled = {
+        i: np.where(alive, _scaled(c, values[:, :, i]), np.nan)
+        for i, c in enumerate(columns)
+        if c.channels and not c.categories and c.high > c.low
+    }
+    groups: list[list[int]] = []
+    for i, own in scaled.items():
+        for group in groups:
+            other = scaled[group[0]]
+            near = columns[i].log == columns[group[0]].log and _overlap(columns[i], columns[group[0]]) > 0.8
+            if near and _correlation(own[alive], other[alive]) > TOGETHER:
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    frames = list[Frame]()
+    for group in groups:
+        together = np.stack([scaled[i] for i in group], 2)
+        whole = max(columns[i].high for i in group) - min(columns[i].low for i in group)
+        frame = Frame(0.0, 1.0, math.log(FLATTEST * whole), math.log(whole))
+        centre, half = _edges(together, frame)
+        if len(centre) < 2 or not np.median(half) < NARROW * whole / 2:
+            continue
+        least, most = float(np.log(half).min()), float(np.log(half).max())
+        for i in group:
+            columns[i] = replace(columns[i], frame=len(frames))
+        frames.append(Frame(float(centre.min()), float(centre.max()), least, most))
+    return columns, tuple(frames)
+
+
+def _overlap(a: Column, b: Column) -> float:
+    return (min(a.high, b.high) - max(a.low, b.low)) / max(a.high - a.low, b.high - b.low)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    both = ~(np.isnan(a) | np.isnan(b))
+    if both.sum() < 2 or not a[both].std() or not b[both].std():
+        return 0.0
+    return float(np.corrcoef(a[both], b[both])[0, 1])
+
+
+def _edges(scaled: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and half-range (N,) of windows (N, T, K); a window without a value lies in the middle of all."""
+    empty = np.isnan(scaled).all((1, 2))
+    known = np.where(empty[:, None, None], (frame.low + frame.high) / 2, scaled)
+    low, high = np.nanmin(known, (1, 2)), np.nanmax(known, (1, 2))
+    return (low + high) / 2, np.maximum((high - low) / 2, math.exp(frame.least))
+
+
+def _scaled(column: Column, values: np.ndarray) -> np.ndarray:
+    """Values with the logarithm taken where the column says so; what has none is missing."""
+    if not column.log:
+        return values.astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(values > 0, np.log(values), np.nan)
+
+
+def _between(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """low to high -> -1 to 1."""
+    return (x - low) * (2 / (high - low)) - 1 if high > low else np.zeros_like(x)
+
+
+def _outside(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """-1 to 1 -> low to high."""
+    return low + (x + 1) * ((high - low) / 2)
+
+
+def _one_hot(x: np.ndarray, column: Column) -> list[np.ndarray]:
+    return [x == number for number in range(len(column.categories))]
+
+
+def _restored(column: Column, x: np.ndarray, edge: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+    """Channels (N, K, T) of a column -> its values (N, T)."""
+    if column.categories:
+        return x.argmax(1).astype(float)
+    values = _outside(x[:, 0], column.low, column.high) if edge is None else edge[0] + edge[1] * x[:, 0]
+    values = np.exp(np.minimum(values, 80.0)) if column.log else values
+    return np.round(values) if column.whole else values
+
+
+def read_schema(values: object, shape: Sequence[int]) -> Schema:
+    """A schema from a file's header, of samples of a shape. Raises `GanvasError` where it is none, or is for others."""
+    found = from_dict(Schema, values, "series")
+    every = (*found.columns, *found.static)
+    known = [column.name for column in found.columns if not column.same_as]
+    for fits, what in (
+        (len(found.columns) >= 1 and len(every) <= MOST_COLUMNS, f"{len(every)} columns"),
+        (1 <= found.length <= MOST_STEPS, f"{found.length} steps"),
+        (
+            all(len(column.categories) <= MOST_CATEGORIES for column in every),
+            "more categories than there may be",
+        ),
+        (all(column.frame < len(found.frames) for column in every), "a frame that is not there"),
+        (all(column.same_as in ("", *known) for column in every), "a column like one that is not there"),
+        (all(unit in ("", "D", "s") for unit in (found.unit, *(c.unit for c in every))), "an unknown unit"),
+        (all((c.kind == "category") == bool(c.categories) for c in every), "a category without names"),
+        (all(max(abs(c.low), abs(c.high)) < 1e18 for c in every), "a range beyond all numbers"),
+        (all(abs(edge) < 700 for f in found.frames for edge in (f.least, f.most)), "an endless frame"),
+        (max(abs(found.start), abs(found.step) * MOST_STEPS) < 1e14, "a time beyond all calendars"),
+    ):
+        if not fits:
+            raise GanvasError(f"series: {what}")
+    if tuple(shape) != found.shape:
+        raise GanvasError(f"series: channels and steps {found.shape} of samples {tuple(shape)}")
+    return found
+
+
+WORD = re.compile(r"n\d*|m|e|c\d+|/")
+
+
+class Part(NamedTuple):
+    """One word of a layout."""
+
+    kind: str
+    """n, m, c or e."""
+    size: int
+    """Channels."""
+    frame: int = -1
+
+
+def read_layout(text: str, channels: int) -> tuple[list[Part], list[Part]]:
+    """What a layout says of the channels: those of the steps, and those that are constant in time. Empty: all are numbers.
+
+    Raises `GanvasError` for a word that is none, or another number of channels.
+    """
+    found: tuple[list[Part], list[Part]] = ([], [])
+    side = 0
+    for word in text.split() if text else ["n"] * channels:
+        if not WORD.fullmatch(word) or len(word) > 6 or (word == "/" and side):
+            raise GanvasError(f"The layout of a series has no word {word[:20]!r}. It is written by ganvas.")
+        if word == "/":
+            side = 1
+            continue
+        number = int(word[1:]) if word[1:] else -1
+        found[side].append(Part(word[0], number if word[0] == "c" else 1, number if word[0] == "n" else -1))
+    count = sum(part.size for parts in found for part in parts)
+    if count != channels or not found[0] or any(part.size < 1 for part in found[0] + found[1]):
+        raise GanvasError(f"The layout {text[:80]!r} is of {count} channels, the series have {channels}.")
+    return found
