@@ -1,6 +1,7 @@
 """Samples on disk: a PNG grid, a folder of PNGs, an .npy or .npz; and a scatter plot for 2-D points."""
 
 import base64
+import csv
 import io as memory
 import zipfile
 from bisect import bisect_right
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.errors import GanvasError, install
-from ganvas.series import Schema, Series, plain
+from ganvas.series import Schema, Series, plain, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,6 +247,26 @@ def fans(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Image:
     return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
 
 
+def spectra(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Image:
+    """The mean power at each frequency of sets of series, by name: how much they move slowly, and how much from step to step."""
+    from matplotlib.figure import Figure
+
+    groups = [group[:1] for group in panels(series[0][1].schema)]
+    figure = Figure(figsize=(4 * len(groups), 2.6), dpi=90)
+    for k, panel in enumerate(figure.subplots(1, len(groups), squeeze=False)[0]):
+        for name, each in series:
+            values = np.nan_to_num(each.values[:, :, groups[k][0]])
+            power = np.abs(np.fft.rfft(values - values.mean(1, keepdims=True), axis=1))[:, 1:] ** 2
+            across = np.arange(1, power.shape[1] + 1) / values.shape[1]
+            panel.plot(across, np.maximum(power.mean(0), 1e-30), label=literal(name), linewidth=1.2)
+        panel.set(yscale="log", xlabel="cycles a step", title=_called(series[0][1], groups[k]))
+        panel.tick_params(labelsize=7)
+        panel.grid(alpha=0.3)
+        panel.legend(frameon=False, fontsize=7)
+    figure.suptitle(literal(title), fontsize=10) if title else None
+    return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
+
+
 def panels(schema: Schema) -> list[list[int]]:
     """Numbers of the columns that are drawn together, at most `MOST_PANELS` panels of them."""
     groups: dict[tuple[object, ...], list[int]] = {}
@@ -352,6 +373,8 @@ def data_url(content: bytes, media: str = "image/png") -> str:
 
 MOST_LINES = 20
 """Of a panel."""
+MOST_SERIES = 96
+"""Of a picture."""
 FILMS = (".gif", ".webp", ".mp4")
 DELAYS = {".gif": 10, ".webp": 1}
 """Milliseconds that delays between pictures are counted in."""
@@ -433,10 +456,15 @@ def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> No
 
 def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
     """Raise `GanvasError` when `write_samples` could not write there, before any work is done."""
-    if out.suffix not in (".png", ".npy", ".npz", ""):
+    if out.suffix not in (".png", ".npy", ".npz", ".csv", ""):
         raise GanvasError(
-            f"Cannot write {out.suffix} files; use a .png grid, an .npy or .npz array, or a folder name."
+            f"Cannot write {out.suffix} files; use a .png grid, an .npy or .npz array, a folder name, or .csv for series."
         )
+    if out.suffix == ".csv" and shape and len(shape) != 2:
+        raise GanvasError("A .csv is for series, and the samples are none. Use a .npy or .npz array.")
+    if len(shape) == 2 and (out.suffix == "" or (out.suffix == ".png" and n > MOST_SERIES)):
+        what = "a folder of images" if out.suffix == "" else f"a picture, which has room for {MOST_SERIES}"
+        raise GanvasError(f"{n:,} series do not go into {what}. Use --out {out.with_suffix('.csv')}, an .npz or .npy.")
     if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")
     if out.suffix == "" and len(shape) == 1:
@@ -455,16 +483,22 @@ def save_samples(samples: Tensor, out: Path) -> None:
     write_samples([samples], len(samples), out)
 
 
-def write_samples(batches: Iterable[Tensor], n: int, out: Path) -> None:
+def write_samples(
+    batches: Iterable[Tensor], n: int, out: Path, schema: Schema | None = None, classes: Sequence[str] = ()
+) -> None:
     """Write n samples as they come: a batch is in memory at a time.
 
     `.npy` and `.npz` are arrays, a name without suffix is a new folder of PNGs, and `.png` is a grid, which
-    is drawn of all of them at once. Nothing is there before it is whole.
+    is drawn of all of them at once. Series are written in the own units of their `schema`, the names of their `classes`
+    beside them; a `.csv` has a row for each step. Nothing is there before it is whole.
     """
     some = iter(batches)
     first = next(some)
     check_out(out, n, first.shape[1:])
     parts = chain([first.cpu()], (batch.cpu() for batch in some))
+    if first.dim() == 3:
+        _write_series(parts, out, schema or plain(first.shape[1], first.shape[2]), classes)
+        return
     if out.suffix == ".png":
         io.write_bytes(out, png(draw(torch.cat(list(parts)))))
     elif out.suffix == ".npy":
@@ -487,6 +521,33 @@ def write_samples(batches: Iterable[Tensor], n: int, out: Path) -> None:
             digits = len(str(n - 1))
             for i, image in enumerate(chain.from_iterable(parts)):
                 (temporary / f"{i:0{digits}d}.png").write_bytes(png(to_image(image)))
+
+
+def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: Sequence[str]) -> None:
+    """Series (n, C, T) as curves, arrays or a table."""
+    if out.suffix == ".csv":
+        with io.atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            done = 0
+            for part in parts:
+                names = classes[done : done + len(part)]
+                csv.writer(file).writerows(table(schema.decode(part), done, names))
+                done += len(part)
+        return
+    found = schema.decode(torch.cat(list(parts)))
+    if out.suffix == ".png":
+        io.write_bytes(out, png(curves(found, names=classes or [str(i) for i in range(len(found.values))])))
+        return
+    buffer = memory.BytesIO()
+    if out.suffix == ".npy":
+        np.save(buffer, found.values.astype(np.float32))
+    else:
+        times = schema.times(found.values.shape[1])
+        known = {"labels": np.array(classes)} if classes else {}
+        known |= {"static": found.static, "static_columns": np.array([c.name for c in schema.static])} if schema.static else {}
+        np.savez_compressed(
+            buffer, series=found.values, lengths=found.lengths, columns=np.array(found.names), time=times, **known
+        )  # fmt: skip
+    io.write_bytes(out, buffer.getvalue())
 
 
 def _write_array(file: IO[bytes], parts: Iterable[Tensor], n: int) -> None:

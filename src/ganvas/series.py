@@ -7,7 +7,7 @@ what is said once of a whole series is repeated over its steps.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -222,6 +222,30 @@ class Series(NamedTuple):
     def names(self) -> list[str]:
         """Of the columns."""
         return [column.name for column in self.schema.columns]
+
+
+def table(found: Series, first: int = 0, classes: Sequence[str] = ()) -> Iterator[list[str]]:
+    """Series as rows of a table of text, the head in front where `first` is 0: number of the series, time, static columns, columns.
+
+    `classes` are the names of the classes of the series, where they have some.
+    """
+    schema = found.schema
+    every = [*schema.static, *schema.columns]
+    names = [column.name for column in every]
+    if not first:
+        yield [
+            "series" if "series" not in names else "number of series",
+            schema.time or ("step" if "step" not in names else "number of step"),
+            *(["class" if "class" not in names else "class of series"] if classes else []),
+            *names,
+        ]
+    times = [str(time) if schema.unit else f"{time:.10g}" for time in schema.times(found.values.shape[1])]
+    for i, length in enumerate(found.lengths.tolist()):
+        once = [spelled(column, found.static[i, k : k + 1])[0] for k, column in enumerate(schema.static)]
+        once = [classes[i], *once] if classes else once
+        texts = [spelled(column, found.values[i, :length, k]) for k, column in enumerate(schema.columns)]
+        for time, *row in zip(times, *texts, strict=False):
+            yield [str(first + i), time, *once, *row]
 
 
 def spelled(column: Column, values: np.ndarray) -> list[str]:

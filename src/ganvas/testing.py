@@ -33,7 +33,7 @@ __all__ = [
     "check_style_based",
 ]
 
-SHAPES = ((2,), (1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64))
+SHAPES = ((2,), (3, 10), (1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64))
 GROWTH = (0.0, 900.0, 2100.0, 3300.0, 4500.0, 6000.0)
 """kimg in the default schedule of progressive growing: in the middle of each fade."""
 CENTRES, SIGMA = torch.tensor([[-0.9, 0.0], [0.9, 0.5]]), 0.45

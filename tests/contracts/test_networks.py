@@ -38,12 +38,20 @@ def test_oblong_images_with_four_channels_are_drawn_and_judged(name: str) -> Non
         assert generator.at(side)(torch.randn(1, 6)).shape == (1, 4, side, side * 24 // 16)
 
 
+SERIES = ("recurrent", "tcn", "transformer-small")
+
+
+def small(name: str) -> tuple[int, ...]:
+    """A shape that the family draws."""
+    return (2, 8) if name in SERIES else (1, 8, 8)
+
+
 @pytest.mark.parametrize("name", list(families))
 def test_weights_depend_on_the_seed_alone(name: str) -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    first, again, other = (build(name, (1, 8, 8), seed=s)[0].state_dict() for s in (1, 1, 2))
+    first, again, other = (build(name, small(name), seed=s)[0].state_dict() for s in (1, 1, 2))
     torch.testing.assert_close(torch.rand(3), expected, msg="the global random stream was touched")
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
@@ -53,7 +61,7 @@ def test_weights_depend_on_the_seed_alone(name: str) -> None:
 def test_unknown_options_are_named(name: str) -> None:
     config = NetworkConfig(name, generator={"chanels": 4, "hiden": 4})
     with pytest.raises(GanvasError, match=rf"Unknown option 'chanels' of the {name} generator"):
-        build_generator(config, (1, 8, 8), 0)
+        build_generator(config, small(name), 0)
 
 
 @pytest.mark.parametrize("name", list(families))
@@ -64,8 +72,11 @@ def test_impossible_sizes_say_what_to_type(name: str) -> None:
     except GanvasError:
         pass
     oblong = [] if name in OBLONG else [(1, 28, 32)]
-    for shape in ((1, 9, 9), *oblong, (1, 9, 32), (1, 28, 8192), (3, 8192, 8192), (1, 4, 4)):
+    shapes = ((1, 9, 9), *oblong, (1, 9, 32), (1, 28, 8192), (3, 8192, 8192), (1, 4, 4))
+    for shape in shapes if name not in SERIES else ():
         with pytest.raises(GanvasError, match=r"--resolution \d+"):
             build(name, shape)
-    with pytest.raises(GanvasError, match="--network mlp"):
-        build(name, (2,))
+    other = {2: "dcgan" if name in SERIES else "recurrent", 1: "mlp"}
+    for shape in ((2,), (3, 8, 8) if name in SERIES else (2, 8)):
+        with pytest.raises(GanvasError, match=f"--network {other[min(2, len(shape))]}"):
+            build(name, shape)

@@ -15,6 +15,10 @@ from ganvas.networks import build_critic, build_generator
 from ganvas.presets import SIZES, presets, resized
 
 
+OTHER = {"toy": "toy:ring8", "series": "goog"}
+"""Preset -> what it is for, of those that are not for images."""
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
@@ -35,7 +39,7 @@ def autoencoder(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> str
 
 @pytest.mark.parametrize("name", list(presets))
 def test_presets_train(name: str, pictures: Path, tmp_path: Path, autoencoder: str) -> None:
-    data = "toy:ring8" if name == "toy" else str(pictures)
+    data = OTHER.get(name, str(pictures))
     narrow = {f"network.{n}.{w}": 32 for n in ("generator", "critic") for w in ("channels", "max_channels")}
     critic_steps = presets.get(name).objective.critic_steps
     result = ganvas.train(
@@ -55,7 +59,7 @@ def test_presets_train(name: str, pictures: Path, tmp_path: Path, autoencoder: s
 def test_presets_dry_run(
     name: str, pictures: Path, autoencoder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = "toy:ring8" if name == "toy" else str(pictures)
+    data = OTHER.get(name, str(pictures))
     within = ["--in-latent", autoencoder] if name == "latent" else []
     assert (
         main(
@@ -84,7 +88,7 @@ def test_presets_dry_run(
 @pytest.mark.parametrize("name", list(presets))
 def test_sizes_scale_the_networks(name: str, size: str) -> None:
     config = resized(presets.get(name), size)
-    shape = {"toy": (2,), "latent": (64,)}.get(name, (3, 32, 32))
+    shape = {"toy": (2,), "latent": (64,), "series": (3, 10)}.get(name, (3, 32, 32))
     with torch.device("meta"):
         counts = [
             sum(p.numel() for p in network.parameters())

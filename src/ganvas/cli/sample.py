@@ -38,6 +38,7 @@ def run(
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
     truncate: float | None = None,
     best: bool = False,
+    length: int | None = None,
     ratio: Path | None = None,
     out: Path = Path("samples.png"),
     plain: bool = False,
@@ -58,9 +59,10 @@ def run(
         set: Any option of the sampler, say rejections=4.
         truncate: Draw from a truncated space first: psi in w, a threshold in z.
         best: Use what `ganvas improve` recommended for this model.
+        length: Steps of series, more or fewer than trained: networks recurrent, tcn and transformer-small go on.
         ratio: A file of `ganvas calibrate --out`. Default: the one that was kept for this model.
         out: A .png grid; or an .npy or .npz array or a new folder of PNGs, which take any number of samples
-            in little memory.
+            in little memory. Of series a .png of curves, a .csv, .npz or .npy, in their own units.
         plain: No numbers, seeds or names of classes in the picture, and no row for each class.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
@@ -74,11 +76,12 @@ def run(
 
     check_out(out)
     _shared.outputs(out / "0.png" if out.suffix == "" else out)
-    named = _checked(seeds, sampler, set, truncate, best)
+    named = _checked(seeds, sampler, set, truncate, best, length)
     n = n if named is None else len(named)
     usual = not best and sampler == "prior" and truncate is None and named is None
     with _shared.together(device) as (here, is_first), _shared.progress() as tell:
         loaded = load(model, device=here, critic=False)
+        loaded = loaded if length is None else loaded.over(length)
         check_out(out, n, loaded.shape)
         numbers = _shared.classes(labels, loaded)
         write = partial(_write, n=n, out=out, model=loaded, numbers=numbers, named=named, plain=plain)
@@ -126,7 +129,7 @@ def run(
 
 
 def _checked(
-    seeds: str | None, sampler: str, options: tuple[str, ...], truncate: float | None, best: bool
+    seeds: str | None, sampler: str, options: tuple[str, ...], truncate: float | None, best: bool, length: int | None
 ) -> list[int] | None:
     """The seeds that are named, if any. Raises `GanvasError` for flags that exclude each other."""
     from ganvas.errors import GanvasError
@@ -135,6 +138,8 @@ def _checked(
         raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
     if options and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
+    if length is not None and (best or sampler != "prior" or seeds is not None):
+        raise GanvasError("--length draws as the model does: samplers and seeds know the trained length alone. Omit it.")
     if seeds is None:
         return None
     if best or sampler != "prior":
@@ -201,10 +206,12 @@ def _write(
     from ganvas.model_data import class_names
     from ganvas.pictures import write_samples
 
+    labels = None if numbers is None and len(model.shape) == 3 else model.labels(n, numbers)
     if plain or out.suffix != ".png" or len(model.shape) != 3:
-        write_samples(batches, n, out)
+        known = class_names(model)
+        names = [] if labels is None or len(model.shape) != 2 else [known[i] if known else str(i) for i in labels.tolist()]
+        write_samples(batches, n, out, model.info.series, names)
         return
-    labels = None if numbers is None else model.labels(n, numbers)
     samples = torch.cat([batch.cpu() for batch in batches])
     texts = [str(each) for each in named or range(n)]
     names = () if labels is None else class_names(model)

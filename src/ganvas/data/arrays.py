@@ -25,7 +25,7 @@ from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
 WANTED = "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, float series (N, T, D), or float points (N, D)."
-BESIDE = ("labels", "lengths", "static")
+BESIDE = ("labels", "lengths", "static", "columns", "static_columns")
 """What may stand beside the samples of an .npz."""
 LONGEST_HEADER = 10_000
 """Bytes before an array, as numpy has it; those of images have 128."""
@@ -104,7 +104,7 @@ def load(path: Path, config: DataConfig) -> Dataset | Table:
 def _load_npz(path: Path, config: DataConfig) -> Dataset | Table:
     with open_zip(path) as file:
         members = {member.filename.removesuffix(".npy"): member for member in file.infolist()}
-        names = [name for name in members if name not in BESIDE]
+        names = [name for name in members if name not in (*BESIDE, "time")]
         name = next(
             (n for n in ("images", "points", "series") if n in names), names[0] if len(names) == 1 else None
         )
@@ -209,8 +209,7 @@ def _resident(path: Path, arrays: dict[str, np.ndarray], config: DataConfig) -> 
     if given is not None:
         labels, names, notes = number(given, str(path))
     if _is_series(array, config):
-        given_too = {each: arrays[each] for each in ("lengths", "static") if each in arrays}
-        return of_arrays(name, {"series": array, **given_too}, labels, names)
+        return of_arrays(name, {**arrays, "series": array}, labels, names)
     if _is_points(array):
         return _points(name, path, array, labels, names, notes, config)
     images = torch.from_numpy(np.array(array))

@@ -430,6 +430,17 @@ def of_arrays(
             )
     sequences = [row[:length] for row, length in zip(values, lengths, strict=True)]
     return Table(
-        name, [Column(str(i)) for i in range(values.shape[2])], sequences,
-        [] if static is None else [Column(f"static {i}") for i in range(static.shape[1])], static, labels, class_names,
+        name, _columns(name, given.get("columns"), values.shape[2], ""), sequences,
+        [] if static is None else _columns(name, given.get("static_columns"), static.shape[1], "static "),
+        static, labels, class_names,
     )  # fmt: skip
+
+
+def _columns(name: str, given: np.ndarray | None, count: int, prefix: str) -> list[Column]:
+    """Columns of numbers with the names that are given, or their numbers."""
+    if given is None:
+        return [Column(f"{prefix}{i}") for i in range(count)]
+    names = [str(each) for each in given] if given.dtype.kind == "U" and given.ndim == 1 else []
+    if len(set(names)) != count or len(names) != count:
+        raise GanvasError(f"{name}: columns must be {count} different names, got {given.dtype} of shape {given.shape}.")
+    return [Column(each) for each in names]

@@ -18,7 +18,7 @@ from ganvas.effort import without_dynamo
 from ganvas.errors import GanvasError
 from ganvas.networks.layers import maybe_spectral_norm
 from ganvas.registry import Registry, did_you_mean
-from ganvas.types import Shape
+from ganvas.types import Shape, kind_of
 
 CATEGORICAL = "categorical"
 TRUNCATED = "truncated"
@@ -449,7 +449,10 @@ def start_of(shape: Shape, family: str, low: int, high: int) -> Start:
 def square_side(shape: Shape, family: str, low: int, high: int) -> int:
     """The side of a square image that `family` can draw; raises `GanvasError` saying which sizes it can."""
     if len(shape) != 3:
-        raise GanvasError(f"Network {family!r} draws images, not points of shape {shape}. Use --network mlp.")
+        other = "recurrent" if len(shape) == 2 else "mlp"
+        raise GanvasError(
+            f"Network {family!r} draws images, not {kind_of(shape)} of shape {shape}. Use --network {other}."
+        )
     side = shape[1]
     if shape[1] != shape[2] or not low <= side <= high or (side > 7 and side % 2):
         raise GanvasError(

@@ -20,6 +20,8 @@ from ganvas.networks.layers import MinibatchStd, maybe_spectral_norm
 from ganvas.series import Part, read_layout
 from ganvas.types import Shape
 
+BLEND = 5
+"""Steps that are seen together before chunks are cut, and after they are put together."""
 FLAT = 1e-3
 """Half-range below which a drawn window is not stretched any further."""
 
@@ -66,9 +68,9 @@ class Recurrent(nn.Module):
 
     def __init__(self, width: int, depth: int, causal: bool) -> None:
         super().__init__()
-        ways = [False] if causal else [False, True]
+        ways = [(width, False)] if causal else [(width - width // 2, False), (width // 2, True)]
         self.layers = nn.ModuleList(
-            nn.ModuleList(Gru(width, width // len(ways), way) for way in ways) for _ in range(depth)
+            nn.ModuleList(Gru(width, own, backwards) for own, backwards in ways) for _ in range(depth)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -186,9 +188,10 @@ class SeriesGenerator(GeneratorBase):
         )
         self.join = nn.Linear(width + fixed + self.noise, width)
         self.steps = self.body(width, depth, True)
-        self.emit = nn.Sequential(
-            nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, chunk * (shape[0] - fixed))
-        )
+        self.emit = nn.Linear(width, chunk * (width // 2))
+        # Steps of a chunk come out at once; without a look at those before them its edge is seen in the spectrum.
+        self.blend = nn.Conv1d(width // 2, width // 2, BLEND)
+        self.last = nn.Conv1d(width // 2, shape[0] - fixed, 1)
 
     def over(self, steps: int) -> Self:
         """This generator of series of another length: the same weights and the same points.
@@ -207,8 +210,10 @@ class SeriesGenerator(GeneratorBase):
         told = torch.cat([F.leaky_relu(self.start(whole), 0.2), *(x[:, :, 0] for x in once)], 1)
         noise = self._noise(z)
         hidden = self.steps(self.join(torch.cat([told[:, None].expand(-1, self.chunks, -1), noise], 2)))
-        drawn = self.emit(hidden).unflatten(2, (self.chunk, -1)).flatten(1, 2)[:, : self.shape[1]]
-        series = _ended(drawn.transpose(1, 2), self.parts, self.trained)
+        steps = F.leaky_relu(self.emit(hidden), 0.2).unflatten(2, (self.chunk, -1)).flatten(1, 2).transpose(1, 2)
+        blended = F.leaky_relu(self.blend(F.pad(steps, (BLEND - 1, 0))), 0.2)
+        drawn = self.last(blended + steps)[:, :, : self.shape[1]]
+        series = _ended(drawn, self.parts, self.trained)
         return torch.cat([series, *(x.expand(-1, -1, self.shape[1]) for x in once)], 1)
 
     def _noise(self, z: Tensor) -> Tensor:
@@ -301,14 +306,16 @@ class SeriesCritic(CriticBase):
         width = channels
         super().__init__(shape, num_classes, width, **heads)
         self.chunk = chunk
-        self.read = maybe_spectral_norm(nn.Linear(shape[0] * chunk, width), spectral_norm)
+        near = max(2, width // 2)
+        self.look = maybe_spectral_norm(nn.Conv1d(shape[0], near, BLEND, padding=BLEND // 2), spectral_norm)
+        self.read = maybe_spectral_norm(nn.Linear(near * chunk, width), spectral_norm)
         self.steps = self.body(width, depth, False)
         self.judge = maybe_spectral_norm(nn.Linear(3 * width, width), spectral_norm)
         self.minibatch_std = MinibatchStd() if minibatch_std else nn.Identity()
         self.last = maybe_spectral_norm(nn.Linear(width + minibatch_std, 1), spectral_norm)
 
     def features(self, x: Tensor) -> Tensor:
-        x = F.pad(x, (0, -x.shape[2] % self.chunk)).transpose(1, 2).unflatten(1, (-1, self.chunk)).flatten(2)
+        x = F.pad(F.leaky_relu(self.look(x), 0.2), (0, -x.shape[2] % self.chunk)).transpose(1, 2).unflatten(1, (-1, self.chunk)).flatten(2)
         hidden = self.steps(F.leaky_relu(self.read(x), 0.2))
         pooled = torch.cat([hidden[:, 0], hidden[:, -1], hidden.mean(1)], 1)
         return F.leaky_relu(self.judge(pooled), 0.2)

@@ -15,6 +15,7 @@ from ganvas.config import to_dict
 from ganvas.errors import GanvasError
 from ganvas.geometry import slerp
 from ganvas.model import Model, load
+from ganvas.model_data import load_data_of
 from ganvas.report import artifacts, verdicts
 from ganvas.runs import Run
 
@@ -31,6 +32,8 @@ figcaption{color:#aaa}img{border-color:#333}img.plot{background:#fff}}
 
 MOST_POINTS, MOST_LINES = 2000, 20
 """Of a plot, whose pixels show no more: a run from anybody may have half a million lines of statistics."""
+COMPARED = 500
+"""Series, drawn and real, of the fans and spectra."""
 LARGEST = 1e30
 """Figure that is plotted as it is."""
 
@@ -45,6 +48,8 @@ def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1)
         labels = labels.to(model.device)
     with torch.inference_mode():
         drawn = model.generator(walk.to(model.device), labels)
+    if len(model.shape) == 2:
+        return pictures.draw(drawn, schema=model.info.series)
     return pictures.grid(model.to_data(drawn).cpu(), columns=columns)
 
 
@@ -157,13 +162,14 @@ def write_report(run: Run) -> Path:
     ):
         if (content := run.picture(path)) is not None:
             parts.append(_figure(content, caption))
-    if len(model.shape) == 3:
+    if len(model.shape) > 1:
+        walk = interpolation(model) if len(model.shape) == 3 else interpolation(model, 2, pictures.ACROSS)
         parts += [
             "<h2>A walk through the latent space</h2>",
-            _figure(
-                pictures.png(interpolation(model)), "each row goes from one latent (left) to another (right)"
-            ),
+            _figure(pictures.png(walk), "each row goes from one latent (left) to another (right)"),
         ]
+    if model.info.series is not None:
+        parts += ["<h2>Beside the data</h2>", *_of_series(model)]
     if quality := artifacts.section(run):
         parts += ["<h2>Quality</h2>", *quality]
         parts += [_figure(content, caption) for content, caption in artifacts.saved_pictures(run)]
@@ -202,6 +208,24 @@ def write_report(run: Run) -> Path:
     path = run.path / "report.html"
     io.write_bytes(path, page.encode())
     return path
+
+
+def _of_series(model: Model) -> list[str]:
+    """Fans and spectra of as many drawn and real series; of the drawn ones alone where the data are not at hand."""
+    drawn = model.series(COMPARED)
+    sets = [("drawn", drawn)]
+    try:
+        data, config = load_data_of(model, download=False)
+        train, _ = data.split(config.holdout, config.fold)
+        rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:COMPARED]
+        sets.append(("real", model.decode(train.take(rows)[0])))
+    except GanvasError:
+        pass
+    said = "the middle 50 and 90 % of the values at every step, and the median"
+    return [
+        _figure(pictures.png(pictures.fans(sets)), said, "plot"),
+        _figure(pictures.png(pictures.spectra(sets)), "mean power at each frequency", "plot"),
+    ]
 
 
 def _figure(content: bytes, caption: str, kind: str = "") -> str:
