@@ -204,7 +204,9 @@ presets.add(
     "series",
     Config(
         preset="series",
-        network=NetworkConfig("recurrent", latent_dim=32),
+        network=NetworkConfig(
+            "recurrent", latent_dim=32, generator={"channels": 96}, critic={"channels": 96}
+        ),
         objective=ObjectiveConfig("hinge", penalties=(PenaltyConfig("r1", weight=0.4, interval=8),)),
         optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
         training=TrainingConfig(

@@ -24,7 +24,7 @@ from ganvas.series import MOST_CATEGORIES, MOST_COLUMNS, MOST_STEPS, Column
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".ts")
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
-"""Texts, in small letters, that stand for no value."""
+"""Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
 SHOWN = 20
 
 
@@ -48,14 +48,13 @@ class Sniffed:
     number: bool = True
     date: bool = True
     days: bool = True
-    missing: bool = False
-    """Whether some are missing."""
     texts: set[str] = field(default_factory=set)
 
     def see(self, text: str) -> None:
         """One more text."""
+        if len(self.texts) <= MOST_CATEGORIES:
+            self.texts.add(text)
         if text.lower() in MISSING:
-            self.missing = True
             return
         if self.number and _number(text) is None:
             self.number = False
@@ -63,8 +62,6 @@ class Sniffed:
             moment = _date(text)
             self.date = moment is not None
             self.days = self.days and moment is not None and moment % 86_400 == 0
-        if not self.number and not self.date and len(self.texts) <= MOST_CATEGORIES:
-            self.texts.add(text)
 
 
 def load(path: Path, config: DataConfig) -> Table:
@@ -145,7 +142,7 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
             elif kind == "date":
                 into.append(math.nan if missing else (_date(text) or 0.0) / (86_400 if each.days else 1))
             else:
-                into.append(key.setdefault("" if missing else text, len(key)))
+                into.append(key.setdefault(text, len(key)))
     found = {}
     for name, kind, each, key, into in zip(names, kinds, sniffed, keys, values, strict=True):
         unit = ("D" if each.days else "s") if kind == "date" else ""
@@ -158,7 +155,7 @@ def _kind(sniffed: Sniffed) -> str:
         return "number"
     if sniffed.date:
         return "date"
-    return "category" if len(sniffed.texts) + sniffed.missing <= MOST_CATEGORIES else "text"
+    return "category" if len(sniffed.texts) <= MOST_CATEGORIES else "text"
 
 
 def _named(kind: str, numbers: np.ndarray, keys: Sequence[str], unit: str = "") -> Values:
