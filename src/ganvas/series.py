@@ -52,6 +52,8 @@ class Column:
     categories: tuple[str, ...] = ()
     same_as: str = ""
     """The column that it equals in every row: it has no channel of its own."""
+    above: tuple[str, ...] = ()
+    """Columns of its frame that it is never less than: the highest price of a day is none below the last one."""
 
     @property
     def channels(self) -> int:
@@ -180,13 +182,16 @@ class Schema:
             half = np.exp(_outside(once[:, place + 2 * i + 1], frame.least, frame.most))
             edges.append((centre[:, None], half[:, None]))
         found: dict[str, np.ndarray] = {}
-        for column, of_it, there in zip(self.columns, columns, masks, strict=True):
+        every = list(zip(self.columns, columns, masks, strict=True))
+        for column, of_it, there in sorted(every, key=lambda each: len(each[0].above)):
             if column.same_as:
-                found[column.name] = found[column.same_as]
                 continue
             edge = None if column.frame < 0 else edges[column.frame]
             values = _restored(column, of_it, edge)
+            for other in column.above:
+                values = np.fmax(values, found[other])
             found[column.name] = values if there is None else np.where(there, values, np.nan)
+        found |= {column.name: found[column.same_as] for column in self.columns if column.same_as}
         values = np.stack([found[column.name] for column in self.columns], 2)
         values[np.arange(steps)[None] >= lengths[:, None]] = 0.0
         shown = np.stack(static, 1) if static else np.zeros((len(x), 0))
@@ -281,8 +286,17 @@ def fit(
             found.append(_fitted(column, row))
     once = [_fitted(column, static[:, i]) for i, column in enumerate(static_columns) if static is not None]
     framed, frames = _frames(found, values, alive)
+    framed = [replace(c, above=_above(i, framed, rows)) for i, c in enumerate(framed)]
     ends = bool((lengths < values.shape[1]).any())
     return Schema(values.shape[1], tuple(framed), tuple(once), frames, ends, **known)  # type: ignore[arg-type]
+
+
+def _above(i: int, columns: Sequence[Column], rows: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """Names of the columns of its frame that a column is less than in no row, and more in some. Those with gaps have no order."""
+    own = columns[i].frame
+    others = [k for k, c in enumerate(columns) if c.frame == own >= 0 and not c.gaps and not columns[i].gaps]
+    below = [k for k in others if (rows[i] >= rows[k]).all() and (rows[i] > rows[k]).any()]
+    return tuple(columns[k].name for k in below)
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
@@ -403,6 +417,10 @@ def read_schema(values: object, shape: Sequence[int]) -> Schema:
         ),
         (all(column.frame < len(found.frames) for column in every), "a frame that is not there"),
         (all(column.same_as in ("", *known) for column in every), "a column like one that is not there"),
+        (
+            all(set(c.above) <= {o.name for o in every if len(o.above) < len(c.above)} for c in every),
+            "columns above each other",
+        ),
         (all(unit in ("", "D", "s") for unit in (found.unit, *(c.unit for c in every))), "an unknown unit"),
         (all((c.kind == "category") == bool(c.categories) for c in every), "a category without names"),
         (all(max(abs(c.low), abs(c.high)) < 1e18 for c in every), "a range beyond all numbers"),
