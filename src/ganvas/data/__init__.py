@@ -36,7 +36,9 @@ __all__ = [
 ]
 
 WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, a folder of IDX files, or series as .csv, .parquet or .ts"
-OF_SERIES = ("window", "columns", "time", "by", "static", "label")
+OF_TABLES = ("time", "by", "static", "label")
+"""Settings of the data that say what columns of a file are."""
+OF_SERIES = ("window", "columns", *OF_TABLES)
 """Settings of the data that only series have."""
 
 
@@ -56,6 +58,8 @@ def load_dataset(
         return join([load_dataset(one, shape) for one in each])
     found = _open(config, shape)
     if isinstance(found, Table):
+        if not config.source.lower().endswith(tables.NAMED) and (stray := [name for name in OF_TABLES if getattr(config, name)]):
+            raise GanvasError(f"--{stray[0]} names a column of a .csv, and {found.name} has its own. Omit it.")
         return series.make(found, config, schema)
     if found.kind != "series" and (stray := [name for name in OF_SERIES if getattr(config, name)]):
         raise GanvasError(f"--{stray[0]} is for series, and {found.name} holds {found.kind}. Omit it.")

@@ -15,6 +15,7 @@ from ganvas.config import DataConfig, to_dict
 from ganvas.data.base import Dataset, datasets, fingerprint
 from ganvas.data.limits import check_memory
 from ganvas.errors import GanvasError, counted
+from ganvas.registry import did_you_mean
 from ganvas.series import MOST_STEPS, Column, Schema, fit
 
 WINDOW = 24
@@ -50,6 +51,8 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
     """
     if config.resolution or config.resize or config.mirror:
         raise GanvasError(f"{table.name} holds series; --resolution, --resize and --mirror are for images.")
+    if config.columns and config.columns != tuple(column.name for column in table.columns):
+        table = _chosen(table, config.columns)
     if model is not None:
         table = _as_model(table, model)
     longest = max(len(sequence) for sequence in table.sequences)
@@ -110,6 +113,19 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
         series=schema,
         notes=(*table.notes, *_said(schema, cut, count)),
     )
+
+
+def _chosen(table: Table, names: Sequence[str]) -> Table:
+    """A table with some of its columns alone."""
+    there = [column.name for column in table.columns]
+    for name in names:
+        if name not in there:
+            raise GanvasError(
+                f"{table.name} has no column {name!r} (--columns).{did_you_mean(name, there)} It has {', '.join(there[:20])}."
+            )
+    order = [there.index(name) for name in names]
+    sequences = [sequence[:, order] for sequence in table.sequences]
+    return replace(table, columns=[table.columns[i] for i in order], sequences=sequences)
 
 
 def _complete(schema: Schema, values: np.ndarray, lengths: np.ndarray) -> Schema:

@@ -23,6 +23,8 @@ from ganvas.registry import did_you_mean
 from ganvas.series import MOST_CATEGORIES, MOST_COLUMNS, MOST_STEPS, Column
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".ts")
+NAMED = (".csv", ".tsv", ".parquet")
+"""Those whose columns have names."""
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
 SHOWN = 20
@@ -72,7 +74,7 @@ def load(path: Path, config: DataConfig) -> Table:
     suffix = path.suffix.lower()
     try:
         if suffix == ".ts":
-            return _ts(path, config)
+            return _ts(path)
         columns = _parquet(path, config) if suffix == ".parquet" else _csv(path, config)
     except UnicodeDecodeError as error:
         raise GanvasError(f"{path} is no UTF-8 text (byte {error.start:,}). Save it as UTF-8.") from error
@@ -325,12 +327,8 @@ def _time_of(found: dict[str, Values], config: DataConfig) -> str:
     return ""
 
 
-def _ts(path: Path, config: DataConfig) -> Table:
+def _ts(path: Path) -> Table:
     """aeon's and sktime's text format of the UEA and UCR archives: a case a line, its dimensions between colons."""
-    if config.columns or config.time or config.by or config.static or config.label:
-        raise GanvasError(
-            f"{path}: a .ts file has no names of columns. Omit --columns, --time, --by, --static and --label."
-        )
     classes, sequences, labels, data = False, list[np.ndarray](), list[str](), False
     with path.open(encoding="utf-8-sig") as file:
         for line, text in enumerate(file, 1):

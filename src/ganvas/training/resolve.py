@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,13 +56,11 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
         config = _begun(config, options, dataset)
     elif options.size is not None:
         config = resized(_spelled_out(config), options.size)
-    if dataset.series is not None:
-        config = replace(config, network=_of_series(config.network, dataset))
     if options.conditional or data.also:
         if dataset.num_classes < 2:
-            raise GanvasError(
-                f"--conditional needs labels, and {dataset.name} has none. Put images in one sub-folder a class."
-            )
+            how = "Put images in one sub-folder a class."
+            how = how if dataset.series is None else "Name the column of the classes with --label."
+            raise GanvasError(f"--conditional needs labels, and {dataset.name} has none. {how}")
         config = replace(config, network=replace(config.network, conditional=True))
     config = replace(config, objective=_objective(config, options))
     if options.augment is not None:
@@ -82,7 +80,10 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
         "training.on_collapse": options.on_collapse,
     }
     settings = {path: value for path, value in asked.items() if value is not None}
-    for path, value in (settings | dict(options.settings or {})).items():
+    settings |= options.settings or {}
+    if dataset.series is not None:
+        config = _of_series(config, dataset, settings)
+    for path, value in settings.items():
         config = replace_at(config, path, value)
     where = resolve_device(config.training.device)
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
@@ -227,19 +228,24 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
     )
 
 
-def _of_series(network: NetworkConfig, dataset: Dataset) -> NetworkConfig:
-    """The network with the layout of the channels, and with room in z for what each chunk of steps has for itself."""
-    known = inspect.signature(families.get(network.name).generator).parameters
-    if "layout" not in known or "layout" in network.generator:
-        return network
+def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) -> Config:
+    """The config with the layout of the channels, with room in z for what each chunk of steps has for itself, and with a batch
+    that few series fill."""
     assert dataset.series is not None
-    chunk, noise = (int(network.generator.get(name, known[name].default)) for name in ("chunk", "noise"))
-    extra = -(-dataset.series.length // max(1, chunk)) * noise
-    return replace(
-        network,
-        latent_dim=network.latent_dim + extra,
-        generator={**network.generator, "layout": dataset.series.layout},
-    )
+    training, network = config.training, config.network
+    trained = len(dataset.split(config.data.holdout, config.data.fold)[0])
+    if trained < training.batch:
+        training = replace(training, batch=max(2, 2 ** (trained.bit_length() - 1)))
+    known = inspect.signature(families.get(network.name).generator).parameters
+    if "layout" in known and "layout" not in network.generator:
+        chunk, noise = (
+            settings.get(f"network.generator.{name}", network.generator.get(name, known[name].default))
+            for name in ("chunk", "noise")
+        )
+        extra = -(-dataset.series.length // max(1, int(chunk))) * int(noise)
+        layout = {**network.generator, "layout": dataset.series.layout}
+        network = replace(network, latent_dim=network.latent_dim + extra, generator=layout)
+    return replace(config, training=training, network=network)
 
 
 def _spelled_out(config: Config) -> Config:
