@@ -14,6 +14,7 @@ from ganvas.features.stats import Moments, RunningMoments, moments
 from ganvas.metrics.manifold import Neighbourhood, neighbourhood
 from ganvas.metrics.memorisation import NearestTraining, nearest_training
 from ganvas.metrics.resample import parts, pick
+from ganvas.metrics.sequences import Figure
 from ganvas.registry import Registry
 
 K_PRECISION, K_DENSITY = 3, 5
@@ -49,6 +50,10 @@ class Inputs:
     """Known centres (K, D) and the standard deviation around them."""
     path: Callable[[], tuple[float, float]] | None = None
     """Perceptual path length of the model, when there is one."""
+    series: Callable[[bool], tuple[list[Figure], int]] | None = None
+    """The measures of series, with or without the published scores, and how many series were compared; for series alone."""
+    figures: dict[str, tuple[Figure, int]] = field(default_factory=dict)
+    """Those that were computed, by name: they bring their own floors."""
 
     @cached_property
     def fake_blocks(self) -> list[RunningMoments]:

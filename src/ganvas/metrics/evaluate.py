@@ -20,11 +20,14 @@ from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
 from ganvas.latent.space import LatentZ
+from ganvas.metrics import of_series
 from ganvas.metrics.base import Inputs, Value, better, metrics
 from ganvas.metrics.frechet import frechet
 from ganvas.metrics.path_length import PairedSpace, path_length
 from ganvas.metrics.resample import in_shares, pick
 from ganvas.metrics.rows import Row, cells
+from ganvas.metrics.sequences import Figure
+from ganvas.metrics.standard import SERIES
 from ganvas.model import SHOWN, Model, is_packaged, load
 from ganvas.model_data import load_data_of
 from ganvas.notebook import shown
@@ -136,6 +139,10 @@ def evaluate(
     dataset = _open_real(real, model, resolution, resize)
     trained = model.info.data if model else None
     data = trained.config if trained else DataConfig()
+    if metrics == "all":
+        names = [each for each in names if (each == SERIES) == (dataset.series is not None)]
+    if dataset.series is not None and given is not None and isinstance(fake, PATH) and given.series != dataset.series:
+        given = load_dataset(DataConfig(os.fspath(fake)), schema=dataset.series)
     reference, held_out = dataset.split(data.holdout, data.fold)
     chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
     tell = progress or (lambda what, done, total: None)
@@ -156,7 +163,7 @@ def evaluate(
             asked = part.take_labels()
     kept: list[Tensor] = []
     fakes = embed(chosen, _keep(stream, kept, count), counting(tell, "samples", count), sharded=True)
-    kept = list(dist.collect(kept, everywhere=False))
+    kept = list(dist.collect(kept, everywhere=dataset.series is not None))
     real_features = embed_dataset(
         reference, chosen, batch=batch, advance=counting(tell, "reference", len(reference))
     )
@@ -181,6 +188,9 @@ def evaluate(
         path=None
         if model is None
         else (lambda: path_length(PairedSpace(LatentZ(model)), n=min(count, 2000), seed=seed)),
+        series=None
+        if dataset.series is None or not kept
+        else (lambda legacy: of_series.figures(torch.cat(kept), asked, reference, held_out, seed, legacy)),
     )
     values, skipped = _compute(inputs, names, partial(tell, "metrics of the samples"))
     warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
@@ -195,7 +205,9 @@ def evaluate(
     floors: dict[str, float] = {}
     beside: dict[str, float] = {}
     floor_n = 0
-    if floor and len(held_out) < LEAST_FLOOR:
+    if inputs.figures and len(inputs.figures) == len(values):
+        pass  # they bring their own floors
+    elif floor and len(held_out) < LEAST_FLOOR:
         warnings.append(
             f"No floor: {len(held_out)} held-out samples say too little about their own figures, it needs {LEAST_FLOOR}. "
             "Compare models by equal N."
@@ -221,9 +233,18 @@ def evaluate(
         )
         for value in values
     ]  # fmt: skip
+    rows = [_beside_floor(row, *inputs.figures[row.metric]) if row.metric in inputs.figures else row for row in rows]
     samples = torch.cat(kept) if kept else None
     notes = (*(given.notes if given else ()), *dataset.notes)
     return Evaluation(rows, skipped, warnings, inputs, samples, reference, len(held_out), notes)
+
+
+def _beside_floor(row: Row, figure: Figure, count: int) -> Row:
+    """A row of a measure of series with what the measure says of it."""
+    return replace(
+        row, floor=figure.floor, floor_n=count, better=figure.better, p_value=figure.p_value, floor_p=figure.floor_p,
+        note=figure.note,
+    )  # fmt: skip
 
 
 def _by_name(values: Sequence[Value]) -> dict[str, float]:

@@ -43,6 +43,10 @@ class Row:
     """The figure of `floor_n` of the samples: what the floor is to be compared with."""
     split: str = ""
     """Which part of the data is the reference; empty in files from before this was kept."""
+    p_value: float | None = None
+    """Of a test of series: chance of such a figure for samples from the data's own distribution."""
+    floor_p: float | None = None
+    """That of the held-out real samples."""
     labels: str = ""
     """How the classes of a conditional model's samples were chosen: `data` or `uniform`; empty where nobody chose."""
 
@@ -67,7 +71,7 @@ class Row:
         """The row that `to_json` wrote. Raises `GanvasError` for anything else."""
         try:
             fixed: Json = {
-                k: float(v) if k in ("value", "error", "floor", "at_floor_n") and isinstance(v, str) else v
+                k: float(v) if k in ("value", "error", "floor", "at_floor_n", "p_value", "floor_p") and isinstance(v, str) else v
                 for k, v in values.items()
             }
             return from_dict(Row, {"better": better(str(fixed.get("metric"))), **fixed}, "row")
@@ -82,16 +86,19 @@ def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         return "" if value is None else f"{value:.{digits}g}"
 
     floor_n = max(row.floor_n for row in rows)
-    beside = 0 < floor_n < rows[0].n
-    heads = ["metric", "value", "±", f"at N={floor_n:,}", f"floor (N={floor_n:,})", "better"]
-    kept = [True, True, True, beside, bool(floor_n), True]
+    beside = 0 < floor_n < rows[0].n and any(row.at_floor_n is not None for row in rows)
+    tests = any(row.p_value is not None for row in rows)
+    heads = ["metric", "value", "±", "p", f"at N={floor_n:,}", f"floor (N={floor_n:,})", "its p", "better"]
+    kept = [True, True, True, tests, beside, bool(floor_n), tests, True]
     found = [
         [
             row.label,
             written(row.value),
             written(row.error, 2),
+            written(row.p_value, 2),
             written(row.at_floor_n),
             written(row.floor),
+            written(row.floor_p, 2),
             row.better,
         ]
         for row in rows

@@ -17,6 +17,8 @@ MIN_KID = 100
 KID_SUBSETS = 50
 """Half of the usual number: with many features they cost more than all other metrics together."""
 PROJECTIONS = 256
+SERIES = "series"
+"""The metric that stands for all measures of series."""
 
 
 def _frechet(inputs: Inputs) -> list[Value]:
@@ -227,6 +229,32 @@ def _needs_path(inputs: Inputs) -> str:
 
 
 LOWER, HIGHER = "lower", "higher"
+def _needs_series(inputs: Inputs) -> str:
+    return "" if inputs.series is not None else "the samples are no series, or not known as such"
+
+
+OF_SERIES = {
+    "discriminative": "near 0", "predictive": LOWER, "tstr": HIGHER, "trts": HIGHER, "autocorrelation": LOWER, "spectrum": LOWER,
+    "marginals": LOWER, "cross-correlation": LOWER, "frechet-encoder": LOWER, "lengths": LOWER,
+    "near-training": "near 0.05", "nearer-than-held-out": "near 0.5",
+}  # fmt: skip
+
+
+def _series(inputs: Inputs) -> list[Value]:
+    return _of_series(inputs, legacy=False)
+
+
+def _series_legacy(inputs: Inputs) -> list[Value]:
+    return [value for value in _of_series(inputs, legacy=True) if value.name.endswith("-legacy")]
+
+
+def _of_series(inputs: Inputs, legacy: bool) -> list[Value]:
+    assert inputs.series is not None
+    found, count = inputs.series(legacy)
+    inputs.figures |= {each.name: (each, count) for each in found}
+    return [Value(f.name, f.value, f.error, "" if f.error is None else "samples") for f in found]
+
+
 metrics.add(
     "frechet",
     Metric(_frechet, _needs_covariance, better={"frechet": LOWER}),
@@ -296,4 +324,16 @@ metrics.add(
     "path-length",
     Metric(_path_length, _needs_path, False, {"path-length": LOWER}),
     "how far pictures move with the latent",
+)
+metrics.add(
+    SERIES,
+    Metric(_series, _needs_series, better=OF_SERIES),
+    "series: a classifier's test, prediction, order, spectrum, copies",
+)
+metrics.add(
+    "series-legacy",
+    Metric(
+        _series_legacy, _needs_series, False, {"discriminative-legacy": LOWER, "predictive-legacy": LOWER}
+    ),
+    "series: the published two scores, which are easily fooled",
 )

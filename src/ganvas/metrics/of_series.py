@@ -1,0 +1,88 @@
+"""The measures of series for `evaluate`: samples (C, T) in the numbers that `ganvas.metrics.sequences` compares."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.data import Dataset
+from ganvas.errors import GanvasError
+from ganvas.metrics import sequences
+from ganvas.metrics.sequences import LEAST, Figure, Sample
+from ganvas.processes import Wholes
+from ganvas.series import Schema
+
+PARTS = 10
+"""Stretches of time that windows of few sequences are grouped by."""
+
+
+def measured(schema: Schema, samples: Tensor, groups: Wholes | None, labels: Tensor | None) -> Sample:
+    """Series (N, C, T) as numbers (N, T, D): in their own units, categories one-hot, and each value that may be missing beside
+    whether it is there; what is constant in a series is a column, too."""
+    found = schema.decode(samples)
+    alive = np.arange(found.values.shape[1])[None] < found.lengths[:, None]
+    columns = list[np.ndarray]()
+    constant = np.repeat(found.static[:, None], found.values.shape[1], 1)
+    for column, values in zip(
+        (*schema.columns, *schema.static), [*np.moveaxis(found.values, 2, 0), *np.moveaxis(constant, 2, 0)], strict=True
+    ):
+        if column.categories:
+            columns += [values == number for number in range(len(column.categories))]
+            continue
+        there = ~np.isnan(values)
+        columns.append(np.where(there, values, 0.0))
+        if column.gaps:
+            columns.append(there)
+    series = np.stack([column * alive for column in columns], 2).astype(np.float64)
+    kinds = None if labels is None else labels.cpu().numpy()
+    return Sample.of(series, "series", found.lengths, groups, kinds)
+
+
+def real(part: Dataset, parts: int = PARTS) -> Sample:
+    """The series of a part of the data, windows of one stretch of time in a group."""
+    assert part.series is not None
+    items, labels = part.take(torch.arange(len(part)))
+    groups = None if part.spans is None else _groups(part, parts)
+    return measured(part.series, items, groups, labels)
+
+
+def _groups(part: Dataset, parts: int) -> Wholes:
+    """Numbers of the stretches of time that windows lie in, -1 where they reach over an edge; of many sequences their numbers."""
+    assert part.spans is not None
+    spans = part.spans if part.indices is None else part.spans[part.indices]
+    owner, start, end = (column.numpy() for column in spans.double().unbind(1))
+    found = np.full(len(owner), -1, dtype=np.int64)
+    owners = np.unique(owner)
+    if len(owners) >= parts:
+        found[:] = np.searchsorted(owners, owner)
+        return found
+    for number, one in enumerate(owners):
+        own = np.flatnonzero(owner == one)
+        low, high, window = start[own].min(), end[own].max(), (end[own] - start[own]).max()
+        pieces = int(max(1, min(parts, (high - low) / window / 2)))
+        first = np.floor((start[own] - low) / (high - low) * pieces + 1e-9)
+        last = np.ceil((end[own] - low) / (high - low) * pieces - 1e-9) - 1
+        found[own] = np.where(first == last, number * parts + first, -1)
+    return found
+
+
+def figures(
+    samples: Tensor, labels: Tensor | None, train: Dataset, held_out: Dataset, seed: int, legacy: bool = False
+) -> tuple[list[Figure], int]:
+    """All measures of drawn series (N, C, T), and how many of them were compared with as many real ones.
+
+    Raises `GanvasError` where there are too few to say anything.
+    """
+    assert train.series is not None
+    if labels is None:
+        train, held_out = (replace(each, labels=None, class_names=()) for each in (train, held_out))
+    fake, known, unseen = measured(train.series, samples, None, labels), real(train), real(held_out)
+    for each, what in ((fake, "samples"), (known, "training series"), (unseen, "held-out series")):
+        if len(each) < LEAST:
+            raise GanvasError(
+                f"There are {len(each)} {what} to measure, and it takes {LEAST}: windows that reach over an edge between stretches "
+                "of time do not count. Hold out a larger share, --set data.holdout=0.3, or train with a shorter --window."
+            )
+    found = sequences.measure(fake, known, unseen, legacy=legacy, seed=seed)
+    return found, min(len(fake), len(known), len(unseen))
