@@ -19,7 +19,7 @@ from ganvas.config import from_dict
 from ganvas.errors import GanvasError
 
 SPREAD = 3.0
-"""Numbers above 0 of which the largest is so many times the least are scaled by their logarithm: prices, volumes."""
+"""Numbers above 0 of which the largest is so many times the least may be scaled by their logarithm: prices, volumes."""
 TOGETHER = 0.99
 """Correlation over the training part from which columns share their frame."""
 NARROW = 0.5
@@ -277,18 +277,29 @@ def fit(
     """
     alive = np.arange(values.shape[1])[None] < lengths[:, None]
     rows = [values[:, :, i][alive] for i in range(len(columns))]
+    held = np.where(alive[:, :, None], values, np.nan)
     found: list[Column] = []
     for i, (column, row) in enumerate(zip(columns, rows, strict=True)):
         twin = next((c for c, r in zip(found, rows, strict=False) if not c.same_as and _equal(r, row)), None)
         if twin is not None and twin.kind == column.kind and twin.categories == column.categories and i:
             found.append(replace(column, same_as=twin.name))
         else:
-            found.append(_fitted(column, row))
-    once = [_fitted(column, static[:, i]) for i, column in enumerate(static_columns) if static is not None]
+            found.append(_fitted(column, row, held[:, :, i]))
+    once = [_fitted(column, static[:, i], static[:, i : i + 1]) for i, column in enumerate(static_columns) if static is not None]
     framed, frames = _frames(found, values, alive)
     framed = [replace(c, above=_above(i, framed, rows)) for i, c in enumerate(framed)]
     ends = bool((lengths < values.shape[1]).any())
     return Schema(values.shape[1], tuple(framed), tuple(once), frames, ends, **known)  # type: ignore[arg-type]
+
+
+def _grows(series: np.ndarray) -> bool:
+    """Whether the steps of series (N, T) above 0 depend less on their level where the logarithm is taken: prices, but no sines."""
+
+    def depend(x: np.ndarray) -> float:
+        steps = np.abs(np.diff(x, axis=1)).ravel()
+        return abs(_correlation(steps, x[:, :-1].ravel()))
+
+    return series.shape[1] < 2 or depend(np.log(series)) < depend(series)
 
 
 def _above(i: int, columns: Sequence[Column], rows: Sequence[np.ndarray]) -> tuple[str, ...]:
@@ -303,7 +314,8 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.array_equal(a, b, equal_nan=True))
 
 
-def _fitted(column: Column, row: np.ndarray) -> Column:
+def _fitted(column: Column, row: np.ndarray, series: np.ndarray) -> Column:
+    """The column with what its values (n,), and the series (N, T) of them, say of it."""
     if column.categories:
         return column
     there = row[~np.isnan(row)]
@@ -312,7 +324,7 @@ def _fitted(column: Column, row: np.ndarray) -> Column:
             f"Column {column.name!r} has no value in the part that is trained on. Leave it out: --columns."
         )
     low, high = float(there.min()), float(there.max())
-    log = column.kind == "number" and low > 0 and high / low >= SPREAD
+    log = column.kind == "number" and low > 0 and high / low >= SPREAD and _grows(series)
     whole = column.kind == "date" or bool((there == np.round(there)).all())
     if log:
         low, high = math.log(low), math.log(high)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganvas import processes
 from ganvas.config import DataConfig, to_dict
 from ganvas.data.base import Dataset, datasets, fingerprint
 from ganvas.data.limits import check_memory
@@ -226,7 +227,7 @@ def _renumber(have: Column, want: Column) -> np.ndarray | None:
     return np.array([want.categories.index(name) for name in have.categories])
 
 
-def goog() -> Table:
+def goog(window: int | None = None) -> Table:
     """1,047 days of Google's share, August 2004 to October 2008, from matplotlib's own sample data: open, high, low, close,
     volume, adj_close."""
     from matplotlib import cbook
@@ -238,12 +239,33 @@ def goog() -> Table:
     return Table("goog", [Column(name) for name in names], [sequence], time="date", unit="D", times=[days])
 
 
-TABLES: dict[str, Callable[[], Table]] = {"goog": goog}
+def sines(window: int | None = None) -> Table:
+    """`DRAWN` series of five sines (`ganvas.processes.sines`), as TimeGAN's paper has them."""
+    series = processes.sines(DRAWN, window or WINDOW, random=np.random.default_rng(0))
+    return Table("sines", [Column(f"sine {i}") for i in range(series.shape[2])], list(series))
+
+
+def regimes(window: int | None = None) -> Table:
+    """`DRAWN` series of the process of three regimes whose likelihood is known exactly (`ganvas.processes.three_regimes`)."""
+    series, _ = processes.three_regimes().draw(DRAWN, window or REGIME_STEPS, np.random.default_rng(0))
+    return Table("regimes", [Column(f"x {i}") for i in range(series.shape[2])], list(series))
+
+
+DRAWN = 10_000
+"""Series of an embedded process."""
+REGIME_STEPS = 48
+"""Of each, where nobody says another number."""
+TABLES: dict[str, Callable[[int | None], Table]] = {"goog": goog, "sines": sines, "regimes": regimes}
 """The embedded ones."""
 
 
 def _opener(name: str) -> Callable[[DataConfig], Dataset]:
-    return lambda config: make(TABLES[name](), config)
+    return lambda config: make(TABLES[name](config.window), config)
 
 
-datasets.add("goog", _opener("goog"), "series: 1,047 days of a share's prices, embedded in matplotlib")
+for _name, _about in (
+    ("goog", "series: 1,047 days of a share's prices, embedded in matplotlib"),
+    ("sines", "series: 10,000 of five sines, of which all is known"),
+    ("regimes", "series: 10,000 that switch between three regimes, with exact likelihood"),
+):
+    datasets.add(_name, _opener(_name), _about)
