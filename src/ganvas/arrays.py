@@ -192,12 +192,12 @@ ALPHA = (1, 3, 4)
 """Channels where a model decides: it may draw what is transparent."""
 
 
-def as_samples(values: Any, name: str, channels: tuple[int, ...] = COLOURS) -> Tensor:
-    """uint8 images (N, C, H, W) or float32 points (N, D), as a `Dataset` holds them.
+def as_samples(values: Any, name: str, channels: tuple[int, ...] = COLOURS, series: bool = False) -> Tensor:
+    """uint8 images (N, C, H, W), float32 series (N, C, T) or float32 points (N, D), as a `Dataset` holds them.
 
     Images may be (N, C, H, W), (N, H, W, C) or (N, H, W) with one of these numbers of `channels`. Raises `GanvasError` for
     floats that are no points, points that float32 cannot tell apart, other numbers of channels, one picture without its N,
-    and anything empty.
+    and anything empty. Floats of three dimensions are series where these are asked for.
     """
     tensor = as_tensor(values, name)
     wanted = (
@@ -210,6 +210,8 @@ def as_samples(values: Any, name: str, channels: tuple[int, ...] = COLOURS) -> T
         return as_points(tensor, name)
     if tensor.dim() not in (3, 4):
         raise GanvasError(got)
+    if tensor.dim() == 3 and tensor.is_floating_point() and series:
+        return as_points(tensor.flatten(1), name).reshape(tensor.shape)
     if tensor.dtype != torch.uint8:
         how = (
             "Floats in [0, 1] become bytes by (x * 255).round(), those in [-1, 1] by ((x + 1) * 127.5).round(), then "

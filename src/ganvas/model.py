@@ -428,6 +428,10 @@ class Model:
         """What the generator draws -> uint8 images; points stay as they are."""
         return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn
 
+    def shown(self, samples: Tensor) -> Tensor:
+        """Samples (n, ...) as pictures for a sheet, uint8: images as they are, series as small curves."""
+        return pictures.shown(samples, self.info.series)
+
     def save(self, path: str | os.PathLike[str], *, critic: bool = False) -> None:
         """Write the generator, its encoder where there is one, and with `critic` the critic, as one .safetensors file that `load`
         opens.
@@ -475,9 +479,9 @@ class Model:
     def _repr_html_(self) -> str:
         """What a notebook shows: the first samples, fewer of large ones."""
         parts = [notebook.line(repr(self))]
-        if len(self.shape) == 3:
+        if len(self.shape) > 1:
             count = max(1, min(SHOWN, SHOWN_VALUES // math.prod(self.shape)))
-            drawn = pictures.grid(self.sample(count), columns=min(count, SHOWN // 2))
+            drawn = pictures.grid(self.shown(self.sample(count)), columns=min(count, SHOWN // 2))
             parts.append(notebook.picture(drawn, "samples"))
         return notebook.card(self.info.name, *parts)
 

@@ -220,6 +220,87 @@ def curves(series: Series, title: str = "", names: Sequence[str] = ()) -> Image.
     return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
 
 
+ROOM = (96, 144)
+"""Height and width in pixels of a series that is drawn without axes."""
+INKS = (
+    (0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74), (0.55, 0.34, 0.29),
+    (0.89, 0.47, 0.76), (0.5, 0.5, 0.5), (0.74, 0.74, 0.13), (0.09, 0.75, 0.81),
+)  # fmt: skip
+"""Red, green and blue of the lines, in turn."""
+
+
+def lines(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] = ROOM) -> Tensor:
+    """Series (n, C, T) -> small pictures without axes (n, 3, H, W), -1 to 1, that gradients go through.
+
+    Each panel of `panels` is a strip; lines go from the least that its channels may be to the most, in windows of their own frame
+    from the least to the most of the window.
+    """
+    schema = schema or plain(samples.shape[1], samples.shape[2])
+    groups, (height, width) = panels(schema), size
+    starts = dict(zip((c.name for c in schema.columns), _starts(schema), strict=True))
+    ends = sum(column.channels for column in schema.columns) if schema.ends else None
+    across = torch.linspace(0, samples.shape[2] - 1, width, device=samples.device)
+    found = []
+    for k, group in enumerate(groups):
+        rows = height * (k + 1) // len(groups) - height * k // len(groups)
+        strip = samples.new_ones(len(samples), 3, rows, width)
+        places = torch.arange(rows, device=samples.device)[:, None]
+        for i, number in enumerate(group[:MOST_LINES]):
+            column = schema.columns[number]
+            if column.same_as in [schema.columns[other].name for other in group]:
+                continue
+            own = next(c for c in schema.columns if c.name == (column.same_as or column.name))
+            first = starts[own.name]
+            if own.categories:
+                levels = torch.linspace(-1, 1, len(own.categories), device=samples.device)
+                value = (samples[:, first : first + own.channels] * levels[:, None]).sum(1)
+            else:
+                value = samples[:, first + own.gaps]
+            y = (1 - _at(value, across)) / 2 * (rows - 5) + 2
+            slope = torch.gradient(y.detach(), dim=1)[0]
+            ink = (1.5 - (places - y[:, None]).abs() / (1 + slope.square()).sqrt()[:, None]).clamp(0, 1)
+            if own.gaps and not own.categories:
+                ink = ink * (_at(samples[:, first], across) > 0.5)[:, None]
+            if ends is not None:
+                ink = ink * (_at(samples[:, ends], across) > 0.5)[:, None]
+            colour = samples.new_tensor(INKS[i % len(INKS)])[:, None, None] * 2 - 1
+            strip = strip + (colour - strip) * ink[:, None]
+        if k:
+            strip = torch.cat([strip.new_full((len(strip), 3, 1, width), 0.6), strip[:, :, 1:]], 2)
+        found.append(strip)
+    return torch.cat(found, 2)
+
+
+def _starts(schema: Schema) -> list[int]:
+    """The first channel of each column."""
+    return [sum(column.channels for column in schema.columns[:i]) for i in range(len(schema.columns))]
+
+
+def _at(values: Tensor, places: Tensor) -> Tensor:
+    """Values (n, T) between their steps at places (W,) -> (n, W)."""
+    before = places.floor().long().clamp(max=values.shape[1] - 1)
+    after = (before + 1).clamp(max=values.shape[1] - 1)
+    return torch.lerp(values[:, before], values[:, after], (places - before).expand(len(values), -1))
+
+
+def shown(samples: Tensor, schema: Schema | None = None) -> Tensor:
+    """What stands in a sheet for samples: images as they are, series as `lines` draws them, uint8 (n, 3, H, W)."""
+    if samples.dim() != 3:
+        return samples
+    return ((lines(samples.float(), schema) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def beside(sets: Sequence[tuple[str, Series]], count: int) -> Image.Image:
+    """The first `count` series of sets that differ in some steps, by name: a picture of each set below the other."""
+    found = [
+        curves(each._replace(values=each.values[:count], lengths=each.lengths[:count]), name) for name, each in sets
+    ]
+    sheet = Image.new("RGB", (max(each.width for each in found), sum(each.height for each in found)), "white")
+    for i, each in enumerate(found):
+        sheet.paste(each, (0, sum(other.height for other in found[:i])))
+    return sheet
+
+
 def fans(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Image:
     """Sets of series in their own units, by name: of each the 5, 25, 50, 75 and 95 % quantiles at every step, panel by panel."""
     from matplotlib.figure import Figure

@@ -197,6 +197,39 @@ class Schema:
         shown = np.stack(static, 1) if static else np.zeros((len(x), 0))
         return Series(values, lengths, shown, self)
 
+    def seen(self, samples: Tensor, mask: Tensor) -> Tensor:
+        """Samples (N, C, T) as they would be encoded if only the steps were there where the mask (..., T) is 1; differentiable.
+
+        Frames are those of what is seen, so that nothing of the hidden steps is left; hidden values are 0.
+        """
+        mask = mask.to(samples).expand(len(samples), self.channels, -1)
+        found, place = list(samples.unbind(1)), 0
+        own: dict[int, list[int]] = {}
+        for column in self.columns:
+            if column.frame >= 0 and column.channels:
+                own.setdefault(column.frame, []).append(place + column.gaps)
+            place += column.channels
+        fixed = self.channels - 2 * len(self.frames)
+        once = fixed - sum(column.channels for column in self.static)
+        for number, frame in enumerate(self.frames):
+            at = fixed + 2 * number
+            centre = frame.low + (samples[:, at, 0] + 1) * ((frame.high - frame.low) / 2)
+            half = (frame.least + (samples[:, at + 1, 0] + 1) * ((frame.most - frame.least) / 2)).exp()
+            values = centre[:, None, None] + half[:, None, None] * samples[:, own[number]]
+            there = mask[:, own[number]] > 0.5
+            low = values.masked_fill(~there, math.inf).amin((1, 2))
+            high = values.masked_fill(~there, -math.inf).amax((1, 2))
+            middle, reach = (low + high) / 2, ((high - low) / 2).clamp(min=math.exp(frame.least) / 4)
+            for channel, value in zip(own[number], values.unbind(1), strict=True):
+                found[channel] = (value - middle[:, None]) / reach[:, None]
+            for channel, value, least, most in (
+                (at, middle, frame.low, frame.high), (at + 1, reach.log(), frame.least, frame.most)
+            ):  # fmt: skip
+                scaled = (value - least) * (2 / (most - least)) - 1 if most > least else torch.zeros_like(value)
+                found[channel] = scaled[:, None].expand(-1, samples.shape[2])
+        steps = [x * mask[:, i] if i < once else x for i, x in enumerate(found)]
+        return torch.stack(steps, 1)
+
     def times(self, steps: int) -> np.ndarray:
         """The time of each of so many steps of a drawn series: dates, or numbers (steps,)."""
         if not self.unit:

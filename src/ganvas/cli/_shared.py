@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.latent.invert import Inversion
+    from ganvas.series import Schema
     from ganvas.model import Model
 
 Tell = Callable[[str, int, int], None]
@@ -83,7 +84,9 @@ def without_cache() -> None:
         )  # fmt: skip
 
 
-def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None) -> "Tensor":
+def images(
+    source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None, schema: "Schema | None" = None
+) -> "Tensor":
     """The first n images of a source, uint8 (n, *shape): of any size and colour, brought to the model's as its own data were.
 
     What was done to them is reported on stderr.
@@ -93,7 +96,7 @@ def images(source: str, n: int, model: "Model", shape: tuple[int, ...] | None = 
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
 
-    data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(shape or model.shape))
+    data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(shape or model.shape), schema or model.info.series)
     for note in data.notes:
         print(note, file=sys.stderr)
     return data.take(torch.arange(min(n, len(data))))[0]
@@ -254,17 +257,21 @@ def write_picture(out: Path, picture: "Image") -> None:
     io.write_bytes(out, pictures.png(picture))
 
 
-def save(out: Path, found: "Inversion") -> None:
-    """Latents, residuals and drawn images as an .npz."""
+def save(out: Path, *several: "Inversion") -> None:
+    """Latents, residuals and drawn samples as an .npz."""
     import numpy as np
+    import torch
 
     from ganvas import io
 
     buffer = memory.BytesIO()
     np.savez_compressed(
-        buffer, points=found.points.cpu().numpy(), residual=found.residual.cpu().numpy(), ambiguity=found.ambiguity.cpu().numpy(),
-        typicality=found.typicality.cpu().numpy(), drawn=found.drawn.cpu().numpy(),
-    )  # fmt: skip
+        buffer,
+        **{
+            name: torch.cat([getattr(each, name) for each in several]).cpu().numpy()
+            for name in ("points", "residual", "ambiguity", "typicality", "drawn")
+        },
+    )
     io.write_bytes(out, buffer.getvalue())
 
 

@@ -83,7 +83,7 @@ def run(
             f"z has no principal axes of its own: these are those of {early_layer(where)}, regressed to z."
         )
     found_in.save(out, found)
-    if len(loaded.shape) == 3:
+    if len(loaded.shape) > 1:
         _shared.write_picture(drawn_to, _drawn(where, [*found, control[0]], reach, seed, plain))
     if json:
         document = {
@@ -111,7 +111,8 @@ def _drawn(where: "LatentSpace", found: "list[Direction]", reach: float, seed: i
     amounts = torch.linspace(-reach, reach, 9, device=where.model.device)
     with torch.no_grad():
         start = where.numbered(1, seed).expand(9, *where.shape)
-        rows = [where.model.to_data(where.decode(edit(where, start, each, amounts))).cpu() for each in found]
+        drawn = [where.model.to_data(where.decode(edit(where, start, each, amounts))) for each in found]
+        rows = [where.model.shown(each.cpu()) for each in drawn]
     heads = [f"{amount:+.3g}" if amount else "as it is" for amount in amounts.tolist()]
     names = [*(each.name for each in found[:-1]), "random"]
     title = f"Sample 0 of seed {seed} moved along directions of {where.name}, strength in sigmas"

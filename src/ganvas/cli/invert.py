@@ -75,8 +75,8 @@ def run(
     if found.tuned is not None:
         found.tuned.save(tuned_to)
     shared.save(out, found)
-    drawn = loaded.to_data(found.drawn).cpu()
-    pairs = list(zip(targets.split(MOST_COLUMNS), drawn.split(MOST_COLUMNS), strict=True))
+    drawn, shown = loaded.shown(loaded.to_data(found.drawn).cpu()), loaded.shown(targets)
+    pairs = list(zip(shown.split(MOST_COLUMNS), drawn.split(MOST_COLUMNS), strict=True))
     residuals = [[f"{value:.0%}" for value in part] for part in found.residual.split(MOST_COLUMNS)]
     sheet = pictures.sheet(
         [row for pair in pairs for row in pair], ["target", "found"] * len(pairs),

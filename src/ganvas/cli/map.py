@@ -59,6 +59,8 @@ def run(
         json: Print the figures as JSON.
     """
 
+    from dataclasses import replace
+
     from ganvas import io, latent, pictures
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes
@@ -96,7 +98,10 @@ def run(
             )
     io.write_bytes(out, pictures.plot_png(_scatter(found, shown, method, class_names(loaded))))
     written = [str(out)]
-    if found.samples.dim() == 4:
+    if found.samples.dim() > 2:
+        found = replace(
+            found, samples=loaded.shown(found.samples), real=None if found.real is None else loaded.shown(found.real)
+        )
         title = "" if plain else f"{len(found.places):,} samples on the map, one shown at each place"
         _shared.write_picture(atlas, pictures.atlas(found.samples, found.places, title=title))
         _shared.write_picture(sheet, _clusters(found, plain))

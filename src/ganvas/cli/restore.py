@@ -18,7 +18,7 @@ def run(
     *,
     task: str = "inpaint",
     damaged: bool = False,
-    hidden: Literal["left", "right", "top", "bottom", "middle"] = "bottom",
+    hidden: Literal["left", "right", "top", "bottom", "middle"] | None = None,
     factor: int = 4,
     noise: float = 0.3,
     space: str | None = None,
@@ -31,7 +31,7 @@ def run(
     device: str = "auto",
     json: bool = False,
 ) -> None:
-    """Repair pictures by searching the latent space for one that fits what is left of them.
+    """Repair pictures or series by searching the latent space for one that fits what is left of them.
 
     The images are damaged first, so that the result can be judged: original, damaged and restored are drawn one below the other.
     With --damaged they are so already.
@@ -42,7 +42,7 @@ def run(
             --factor for superres --damaged).
         task: inpaint, superres, denoise, deblur, colorize, or an image of a mask: white was seen, black is to be filled in.
         damaged: The images are damaged already; there is nothing to judge the result by.
-        hidden: The half (or middle) that inpaint has to fill.
+        hidden: The half (or middle) that inpaint has to fill. Default: bottom; of series right, which is a forecast.
         factor: Of superres, and the width of the blur.
         noise: Standard deviation that denoise has to remove, in units of half the range.
         space: z, w, w+ or styles. Default: w where there is one, else z.
@@ -68,7 +68,9 @@ def run(
     shared.outputs(out, ".npz", beside=[picture])
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
-    done = _damage(task, loaded, hidden, factor)
+    if len(loaded.shape) == 2:
+        return _series(loaded, images, task, hidden or "right", damaged, space, n, steps, restarts, seed, out, json)
+    done = _damage(task, loaded, hidden or "bottom", factor)
     shape = seen_shape(where, done.degrade) if damaged else loaded.shape
     originals = shared.images(images, n, loaded, shape)
     with shared.progress() as tell:
@@ -103,6 +105,51 @@ def run(
     for note in found.notes:
         print(f"Note: {note}.")
     print(f"{counted(len(originals), 'image')}: {text} -> {out}, {picture}")
+
+
+def _series(
+    model: "Model", source: str, task: str, hidden: str, damaged: bool, space: str | None, n: int, steps: int, restarts: int,
+    seed: int, out: Path, json: bool,
+) -> None:  # fmt: skip
+    """Steps of series that were not seen: those of a half of them, or with --damaged those without a value."""
+    from functools import partial
+
+    from ganvas import latent, pictures
+    from ganvas.errors import GanvasError, counted
+    from ganvas.latent.impute import gaps_of, hide, impute, without_gaps
+
+    if task != "inpaint":
+        raise GanvasError(f"Series are restored by inpaint alone, which fills in hidden steps; {task} is for pictures.")
+    schema, shape = model.info.series, tuple(model.shape)
+    if damaged and schema is not None:
+        gaps = gaps_of(schema)
+        samples, mask = without_gaps(_shared.images(source, n, model, gaps.shape, gaps), schema)
+    else:
+        samples = _shared.images(source, n, model)
+        mask = hide(hidden, shape[1])  # type: ignore[arg-type]
+    where = latent.open_space(model, space)
+    with _shared.progress() as tell:
+        made = impute(
+            where, samples, mask, damaged=damaged, seed=seed, steps=steps, restarts=restarts,
+            progress=partial(tell, "descent"),
+        )  # fmt: skip
+    table = out.with_suffix(".csv")
+    pictures.write_samples([made.samples], len(made.samples), table, schema)
+    _shared.save(out, *made.found)
+    first = min(len(samples), pictures.ACROSS)
+    parts = [("damaged", made.damaged), ("restored", made.series)]
+    _shared.write_picture(out.with_suffix(".png"), pictures.beside(parts, first))
+    figures: dict[str, Any] = {
+        "n": len(samples), "task": task, "residual": sum(float(each.residual) for each in made.found) / len(made.found),
+        "error": made.error, "naive": made.naive, "out": str(out),
+    }  # fmt: skip
+    if json:
+        _shared.answer(figures)
+        return
+    text = f"residual {figures['residual']:.1%} on what was seen"
+    if made.error is not None:
+        text += f"; hidden values are off by {made.error:.2f} of their spread, straight lines by {made.naive:.2f}"
+    print(f"{counted(len(samples), 'series', 'series')}: {text} -> {out}, {out.with_suffix('.png')}, {table}")
 
 
 def _damage(

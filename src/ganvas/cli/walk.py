@@ -51,7 +51,7 @@ def run(
         layers: Layers that mixing takes from the row.
         seed: Of the key points.
         fps: Pictures a second of a film.
-        out: .gif, .webp or .mp4 for a film, .png for a strip; .png or .npz for points.
+        out: .gif, .webp or .mp4 for a film, .png for a strip; .csv or .npz for series, .png or .npz for points.
         plain: No text in the pictures.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
@@ -92,8 +92,8 @@ def run(
         outcome |= {"rows": keys // 2, "columns": keys - keys // 2, "layers": layers}
         sources = loaded.sample(keys, seed=seed, labels=classes)
         _shared.write_picture(out, _mixed(sources, samples, layers, seed, plain))
-    elif out.suffix == ".png" and samples.dim() == 4:
-        rows = samples.split(COLUMNS)
+    elif out.suffix == ".png" and samples.dim() > 2:
+        rows = loaded.shown(samples).split(COLUMNS)
         names = [f"{i * COLUMNS + 1} to {i * COLUMNS + len(row)}" for i, row in enumerate(rows)]
         on_the_way = 2 if kind == "geodesic" else keys
         title = f"{len(samples)} steps through {on_the_way} samples of seed {seed} in {found.space}" + (

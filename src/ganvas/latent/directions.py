@@ -18,7 +18,7 @@ from ganvas import arrays, io, notebook, pictures
 from ganvas.checkpoint import is_hash
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import attributes
+from ganvas.latent.attributes import attributes_of
 from ganvas.latent.finders import finders
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace, open_space, spaces
@@ -105,14 +105,14 @@ def _strip(direction: Direction) -> str:
     model = known(direction.model)
     if model is None:
         return notebook.line(f"of a model that is not open here ({direction.model})")
-    if len(model.shape) != 3 or len(STRENGTHS) * math.prod(model.shape) > SHOWN_VALUES:
+    if len(model.shape) == 1 or len(STRENGTHS) * math.prod(model.shape) > SHOWN_VALUES:
         return notebook.line("its samples are too large to be drawn here: ganvas.edit draws them")
     space = open_space(model, direction.space)
     points = space.numbered(1).expand(len(STRENGTHS), *space.shape)
     moved = edit(space, points, direction, torch.tensor(STRENGTHS))
     labels = space.labels(1, None)
     drawn = space.decode(moved, None if labels is None else labels.expand(len(STRENGTHS)))
-    picture = pictures.grid(model.to_data(drawn).cpu(), columns=len(STRENGTHS), min_width=STRIP)
+    picture = pictures.grid(model.shown(model.to_data(drawn).cpu()), columns=len(STRENGTHS), min_width=STRIP)
     heads = ", ".join(f"{strength:g}" for strength in STRENGTHS)
     return notebook.line(f"at {heads} sigmas:") + notebook.picture(picture, direction.name)
 
@@ -191,10 +191,9 @@ def measured(
     points, labels, before = _unmoved(space) if start is None else start
     after = space.decode(edit(space, points, direction, 1.0), labels)
     effects = {}
-    if before.dim() == 4:
-        for name in attributes:
-            first, then = (attributes.get(name)(space.model.to_data(each)) for each in (before, after))
-            effects[name] = float((then - first).mean() / first.std().clamp(min=1e-9))
+    for name, attribute in attributes_of(space.model).items():
+        first, then = (attribute(space.model.to_data(each)) for each in (before, after))
+        effects[name] = float((then - first).mean() / first.std().clamp(min=1e-9))
     cost = None
     if space.scorer is not None:
         real = space.scorer.logits(before, labels)

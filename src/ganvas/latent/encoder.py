@@ -19,13 +19,16 @@ from ganvas.networks.coded import Coded
 
 
 class Encoder(nn.Module):
-    """Image -> the point of a space that draws it: strided convolutions and a dense layer."""
+    """Image or series -> the point of a space that draws it: strided convolutions and a dense layer."""
 
     def __init__(self, space: LatentSpace, channels: int = 32) -> None:
         super().__init__()
-        (inputs, *size), layers, width = space.model.shape, [], channels
+        (inputs, *size), layers, width = space.model.shape, list[nn.Module](), channels
+        oblong = len(size) == 2
         while min(size) > 4:
-            layers += [nn.Conv2d(inputs, width, 3, 2, 1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
+            fold = nn.Conv2d(inputs, width, 3, 2, 1) if oblong else nn.Conv1d(inputs, width, 3, 2, 1)
+            norm = nn.BatchNorm2d(width) if oblong else nn.BatchNorm1d(width)
+            layers += [fold, norm, nn.LeakyReLU(0.2)]
             inputs, width, size = width, min(256, 2 * width), [(side + 1) // 2 for side in size]
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * math.prod(size), space.size))
         self.shape = space.shape

@@ -4,6 +4,7 @@ Voynov and Babenko 2020: an orthonormal matrix and a reconstructor learn togethe
 can say which direction was taken and how far. With the directions frozen, the reconstructor's accuracy is the score RCA.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ TEST_BATCHES = 100
 
 
 class Reconstructor(nn.Module):
-    """Two samples -> logits of the directions (B, K) and the shift (B,): a LeNet on both images as channels; dense for points."""
+    """Two samples -> logits of the directions (B, K) and the shift (B,): a LeNet on both images as channels; dense for others."""
 
     def __init__(self, shape: tuple[int, ...], count: int, width: int = 32) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class Reconstructor(nn.Module):
                 inputs = outputs
             layers += [nn.Flatten(), nn.Linear(inputs * size * size, 4 * width)]
         else:
-            layers += [nn.Linear(2 * shape[0], 4 * width), nn.ReLU(), nn.Linear(4 * width, 4 * width)]
+            layers += [nn.Flatten(), nn.Linear(2 * math.prod(shape), 4 * width), nn.ReLU(), nn.Linear(4 * width, 4 * width)]
         self.layers = nn.Sequential(*layers, nn.BatchNorm1d(4 * width), nn.ReLU())
         self.which, self.far = nn.Linear(4 * width, count), nn.Linear(4 * width, 1)
 

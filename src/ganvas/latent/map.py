@@ -17,7 +17,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.errors import GanvasError, counted, install
 from ganvas.features.base import Extractor, Raw, Wrapped, embed
-from ganvas.latent.attributes import attributes
+from ganvas.latent.attributes import attributes_of
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.jacobian import spectrum
 from ganvas.latent.paths import pyramid
@@ -149,7 +149,7 @@ def draw_map(
     """
     model = space.model
     n, seed = arrays.count(n, "n, the number of samples of a map,", FEWEST), arrays.seed(seed)
-    real = None if real is None else arrays.as_samples(real, "real", arrays.ALPHA)
+    real = None if real is None else arrays.as_samples(real, "real", arrays.ALPHA, len(model.shape) == 2)
     if real is not None:
         model.check_shape(real, "real images")
     progress("samples", 0, 1)
@@ -170,8 +170,7 @@ def draw_map(
     classes = None if found.logits is None else found.logits.argmax(1)
     if classes is not None:
         values["class"] = classes.astype(np.float64)
-    if samples.dim() == 4:
-        values |= {name: attributes.get(name)(samples).double().numpy() for name in attributes}
+    values |= {name: each(samples).double().cpu().numpy() for name, each in attributes_of(model).items()}
     cluster_of, centres = _cluster(features, seed)
     nearest_real = real_places = real_cluster = None
     holes: Holes | None = None

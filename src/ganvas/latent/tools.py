@@ -28,6 +28,7 @@ from ganvas.latent.paths import equal_steps, geodesic, step_lengths, style_mixin
 from ganvas.latent.space import LatentSpace, open_space
 from ganvas.model import Model
 from ganvas.notebook import shown
+from ganvas.series import Schema
 from ganvas.types import Progress, silent
 
 Kind = Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"]
@@ -43,25 +44,27 @@ class Walk:
     """Samples on a way through a space."""
 
     samples: Tensor
-    """uint8 (T, C, H, W), or points (T, D)."""
+    """uint8 (T, C, H, W), series (T, C, steps), or points (T, D)."""
     points: Tensor
     """(T, *shape) of the space."""
     space: str
     figures: Mapping[str, float]
     """How evenly the pictures change (coefficient of variation of their steps), or the energy of a geodesic."""
     columns: int
+    schema: Schema | None = None
+    """Of series: what their channels are."""
 
     def save(self, out: str | File, fps: float = 24.0) -> None:
-        """Write a film (.gif, .webp, .mp4), a strip (.png), or points as `pictures.save_samples` does."""
+        """Write a film (.gif, .webp, .mp4), a strip (.png); series, as `pictures.write_samples` does, or points as arrays."""
         expect(out, PATH, "out", "the name of a .gif, .webp, .mp4 or .png")
         out = File(out)
-        if self.samples.dim() != 4:
-            pictures.save_samples(self.samples, out)
+        if self.samples.dim() == 2 or (self.samples.dim() == 3 and out.suffix in (".csv", ".npz", ".npy")):
+            pictures.write_samples([self.samples], len(self.samples), out, self.schema)
         elif out.suffix == ".png":
             io.write_bytes(out, self._repr_png_() or b"")
         else:
             pictures.check_film(out, fps)
-            pictures.save_animation(self.samples, out, fps)
+            pictures.save_animation(pictures.shown(self.samples, self.schema), out, fps)
 
     def __repr__(self) -> str:
         figures = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in self.figures.items())
@@ -69,9 +72,9 @@ class Walk:
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows: the strip."""
-        if self.samples.dim() != 4:
+        if self.samples.dim() == 2:
             return None
-        return pictures.png(pictures.grid(self.samples, columns=self.columns))
+        return pictures.png(pictures.grid(pictures.shown(self.samples, self.schema), columns=self.columns))
 
 
 def space_of(model: Model | LatentSpace, space: str | None = None) -> LatentSpace:
@@ -145,15 +148,15 @@ def walk(
         for part, label in zip(way.split(BATCH), parts, strict=False):
             progress("frames", len(drawn) * BATCH, len(way))
             drawn.append(owner.to_data(where.decode(part, label)).cpu())
-    return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)))
+    return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)), owner.info.series)
 
 
 def check_method(method: str, attribute: str | None, scores: str | File | None) -> None:
     """Raise `GanvasError` unless an attribute, or scores, come with the method `attribute` and no other."""
     if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
         raise GanvasError(
-            "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME) or "
-            "--scores FILE, and no other method takes them."
+            "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME; of series "
+            "trend, volatility, period, amplitude or level) or --scores FILE, and no other method takes them."
         )
 
 

@@ -1,0 +1,148 @@
+"""Series with steps that nobody has seen: gaps that are filled in, and futures that are drawn, by inversion.
+
+A series is searched in the latent space that agrees with what was seen, as in `ganvas.latent.restore`. The frame of a window
+(its centre and half-range) is taken of what was seen alone, so that the answer is not in the question.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.errors import GanvasError
+from ganvas.latent.invert import Inversion, invert
+from ganvas.latent.restore import PRIOR
+from ganvas.latent.space import LatentSpace
+from ganvas.series import Schema, Series
+
+Hidden = Literal["left", "right", "middle"]
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """What `impute` made of n series."""
+
+    found: tuple[Inversion, ...]
+    """One a series."""
+    damaged: Series
+    """What was seen, in its own units, NaN elsewhere."""
+    series: Series
+    """What was seen stays; the rest is drawn."""
+    error: float | None = None
+    """Mean distance of the hidden values to the true ones, in spreads of their column; None where the truth is not known."""
+    naive: float | None = None
+    """That of straight lines between the nearest steps that were seen, and of the last one at an end."""
+    samples: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+    """The restored series as the model has them (n, C, T)."""
+
+
+def hide(hidden: Hidden, steps: int) -> Tensor:
+    """A mask (T,): 0 in the half, or the middle, that is hidden."""
+    edges = {"left": (0, steps // 2), "right": (steps // 2, steps), "middle": (steps // 4, steps * 3 // 4)}
+    if hidden not in edges:
+        raise GanvasError(f"Of a series left, right or middle can be hidden, not {hidden!r}: right is a forecast.")
+    mask = torch.ones(steps)
+    mask[slice(*edges[hidden])] = 0
+    return mask
+
+
+def gaps_of(schema: Schema) -> Schema:
+    """The schema with a channel beside every number that says whether it is there: what series with gaps are read by."""
+    columns = (replace(c, gaps=c.kind != "category" and not c.same_as) for c in schema.columns)
+    return replace(schema, columns=tuple(columns))
+
+
+def without_gaps(samples: Tensor, schema: Schema) -> tuple[Tensor, Tensor]:
+    """Series that were read by `gaps_of(schema)` as those of the schema (n, C, T), and which of their values are there."""
+    kept, masks, place = [], [], 0
+    for column in gaps_of(schema).columns:
+        there = samples[:, place] if column.gaps else torch.ones_like(samples[:, 0])
+        own = list(range(place + column.gaps, place + column.channels))
+        old = next(c for c in schema.columns if c.name == column.name)
+        if old.gaps:
+            kept.append(place)
+            masks.append(torch.ones_like(there))
+        kept += own
+        masks += [there] * len(own)
+        place += column.channels
+    rest = list(range(place, samples.shape[1]))
+    masks += [torch.ones_like(samples[:, 0])] * len(rest)
+    return samples[:, kept + rest], torch.stack(masks, 1)
+
+
+def impute(
+    space: LatentSpace, samples: Tensor, mask: Tensor, *, damaged: bool = False, seed: int = 0, **options: Any
+) -> Imputed:
+    """Fill in what the mask (T,) or (n, C, T) hides of series (n, C, T), encoded by the model's schema.
+
+    Whole series are hidden there first, so that the result can be measured; with `damaged` they are encoded by what was
+    seen alone. `options` are those of `invert`. Raises `GanvasError` for models without a schema, and where nothing was seen.
+    """
+    model, schema = space.model, space.model.info.series
+    if schema is None:
+        raise GanvasError("This model does not say what its series stand for, so gaps in them cannot be filled.")
+    model.check_shape(samples, "series")
+    samples = samples.to(model.device).float()
+    mask = mask.to(samples).expand(samples.shape)
+    if not bool((mask.flatten(1).amin(1) < 1).all()):
+        raise GanvasError("Nothing is hidden in some of these series: every value is there.")
+    steps = [i for i, column in _channels(schema)]
+    if not bool((mask[:, steps].flatten(1).amax(1) > 0).all()):
+        raise GanvasError("Nothing was seen of some of these series.")
+    found = []
+    for row, there in zip(samples, mask, strict=True):
+
+        def degrade(x: Tensor, there: Tensor = there) -> Tensor:
+            return schema.seen(x, there[None])
+
+        seen = row[None].clamp(-1, 1) if damaged else row[None]
+        found.append(invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **{"keep": PRIOR, **options}))
+    drawn = schema.decode(torch.cat([each.drawn for each in found]))
+    true = schema.decode(samples)
+    there = _of_columns(schema, mask)
+    values = np.where(there, true.values, drawn.values)
+    seen_values = np.where(there, true.values, np.nan)
+    filled = Series(values, true.lengths, true.static, schema)
+    again = schema.encode(np.where(np.isnan(values), np.nan, values), true.lengths, true.static if schema.static else None)
+    figures = (None, None) if damaged else _errors(schema, true.values, drawn.values, there)
+    return Imputed(tuple(found), Series(seen_values, true.lengths, true.static, schema), filled, *figures, again)
+
+
+def _channels(schema: Schema) -> list[tuple[int, int]]:
+    """(channel of its values, number) of each column that has channels."""
+    found, place = [], 0
+    for number, column in enumerate(schema.columns):
+        if column.channels:
+            found.append((place + (column.gaps and not column.categories), number))
+        place += column.channels
+    return found
+
+
+def _of_columns(schema: Schema, mask: Tensor) -> np.ndarray:
+    """Which values of columns are there (n, T, D), of a mask of channels (n, C, T)."""
+    own = {number: channel for channel, number in _channels(schema)}
+    names = [column.name for column in schema.columns]
+    rows = [own.get(i, own.get(names.index(c.same_as) if c.same_as else -1, 0)) for i, c in enumerate(schema.columns)]
+    found: np.ndarray = (mask[:, rows] > 0.5).permute(0, 2, 1).cpu().numpy()
+    return found
+
+
+def _errors(schema: Schema, true: np.ndarray, drawn: np.ndarray, there: np.ndarray) -> tuple[float, float]:
+    """Mean distances of hidden numbers, drawn and by straight lines, in spreads of the column over these series."""
+    ours, lines = [], []
+    for i, column in enumerate(schema.columns):
+        if column.categories or column.same_as:
+            continue
+        x, y = (np.log(np.maximum(each[:, :, i], 1e-300)) if column.log else each[:, :, i] for each in (true, drawn))
+        spread = max(float(np.nanmean(np.nanstd(x, 1))), 1e-12)
+        for row, guess, seen in zip(x, y, there[:, :, i], strict=True):
+            known = seen & ~np.isnan(row)
+            hidden = ~seen & ~np.isnan(row)
+            if not hidden.any() or not known.any():
+                continue
+            straight = np.interp(np.flatnonzero(hidden), np.flatnonzero(known), row[known])
+            ours.append(np.nanmean(np.abs(guess[hidden] - row[hidden])) / spread)
+            lines.append(np.abs(straight - row[hidden]).mean() / spread)
+    return float(np.mean(ours)), float(np.mean(lines))
