@@ -283,11 +283,12 @@ def _at(values: Tensor, places: Tensor) -> Tensor:
     return torch.lerp(values[:, before], values[:, after], (places - before).expand(len(values), -1))
 
 
-def shown(samples: Tensor, schema: Schema | None = None) -> Tensor:
+def shown(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] = ROOM) -> Tensor:
     """What stands in a sheet for samples: images as they are, series as `lines` draws them, uint8 (n, 3, H, W)."""
     if samples.dim() != 3:
         return samples
-    return ((lines(samples.float(), schema) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+    parts = (lines(part.float(), schema, size) for part in samples.split(256))
+    return torch.cat([((part + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu() for part in parts])
 
 
 def beside(sets: Sequence[tuple[str, Series]], count: int) -> Image.Image:

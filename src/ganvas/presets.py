@@ -207,7 +207,9 @@ presets.add(
         network=NetworkConfig(
             "recurrent", latent_dim=32, generator={"channels": 96}, critic={"channels": 96}
         ),
-        objective=ObjectiveConfig("hinge", penalties=(PenaltyConfig("r1", weight=0.4, interval=8),)),
+        objective=ObjectiveConfig(
+            "relativistic", penalties=(PenaltyConfig("r1", weight=0.3), PenaltyConfig("r2", weight=0.3))
+        ),
         optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
         training=TrainingConfig(
             kimg=600.0, batch=64, ema_kimg=10.0, snapshot_kimg=50.0, log_kimg=5.0, monitor_kimg=10.0

@@ -96,7 +96,10 @@ def images(
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
 
-    data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(shape or model.shape), schema or model.info.series)
+    known, config = model.info.data, DataConfig(source, resize=model.info.resize)
+    if len(model.shape) == 2 and known is not None and Path(known.config.source).resolve() == Path(source).resolve():
+        config = known.config  # which columns are what was said then
+    data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     for note in data.notes:
         print(note, file=sys.stderr)
     return data.take(torch.arange(min(n, len(data))))[0]

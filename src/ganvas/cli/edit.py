@@ -52,6 +52,8 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
+    from dataclasses import replace
+
     from ganvas.errors import GanvasError, counted
     from ganvas.latent.directions import load_directions
     from ganvas.latent.edits import draw_edit
@@ -82,7 +84,10 @@ def run(
         part for part in (arithmetic or counted(n, "sample"), used.name if used else "") if part
     )
     unit = f", strength in sigmas of {edit.space.name}" if used else f" in {edit.space.name}"
-    _shared.write_picture(out, _sheet(edit, what + unit, plain))
+    shown = replace(
+        edit, samples=tuple(map(loaded.shown, edit.samples)), terms=None if edit.terms is None else loaded.shown(edit.terms)
+    )
+    _shared.write_picture(out, _sheet(shown, what + unit, plain))
     outcome = {
         "direction": used.name if used else None, "arithmetic": arithmetic, "kept": list(keep),
         "strength": edit.strengths, "typicality": edit.typicality, "cost": used.cost if used else None,

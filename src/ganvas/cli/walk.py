@@ -63,12 +63,14 @@ def run(
 
     if kind == "mixing" and out.suffix != ".png":
         raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
-    if out.suffix not in (".png", ".npz"):
+    if out.suffix not in (".png", ".npz", ".csv"):
         pictures.check_film(out, fps)
     _shared.outputs(out)
     loaded = load(model, device=device, critic=False)
     if len(loaded.shape) == 1 and out.suffix not in (".png", ".npz"):
         raise GanvasError(f"This model draws points: use --out {out.with_suffix('.png')} or .npz.")
+    if len(loaded.shape) != 2 and out.suffix == ".csv":
+        raise GanvasError("A .csv is for series, and the samples are none. Use a .png.")
     if len(loaded.shape) == 3 and out.suffix == ".npz":
         raise GanvasError(
             f"Pictures are written as a film or a strip: use --out {out.with_suffix('.gif')} or .png."

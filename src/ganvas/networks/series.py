@@ -53,7 +53,7 @@ class Gru(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         given = self.read(x).unbind(1)
-        state, states = x.new_zeros(len(x), self.hidden), []
+        state, states = x.new_zeros(x.shape[0], self.hidden), []
         for now in reversed(given) if self.backwards else given:
             old = self.recur(state)
             reset, keep = torch.sigmoid(now[:, : 2 * self.hidden] + old[:, : 2 * self.hidden]).chunk(2, 1)

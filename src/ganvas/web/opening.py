@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from ganvas import pictures
 from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
 from ganvas.model import Model, is_packaged, load
@@ -11,6 +12,7 @@ from ganvas.model_data import real_images_of
 from ganvas.sampling import LogRatio
 from ganvas.sampling.store import kept_ratio
 from ganvas.web.film import Advance, film
+from ganvas.web.plotted import SIZE
 from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import FROM_PYTHON, Recipe, from_json, is_own, read
@@ -32,6 +34,8 @@ def open_renderer(model: str | Path = DEFAULT, data: str | None = None, device: 
             "No nearest real image: this model does not say what it was trained on. Compare it with a folder of such images: "
             "ganvas explore MODEL --data FOLDER"
         )
+    if images is not None and len(loaded.shape) == 2:
+        images = pictures.shown(images, loaded.info.series, SIZE)
     return Renderer(loaded, str(model), ratio, None if images is None else Real(images, line), line)
 
 

@@ -33,6 +33,7 @@ from ganvas.networks.biggan import BigGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator, placement
 from ganvas.sampling import LogRatio, samplers
 from ganvas.sampling.settings import at_budget
+from ganvas.web.plotted import plotted
 from ganvas.web.quality import Gauge, Quality, Real, shrunk
 from ganvas.web.state import Mix, Move, State, pack, unpack
 
@@ -74,6 +75,8 @@ class Renderer:
         self, model: Model, name: str = "model", ratio: LogRatio | None = None, real: Real | None = None,
         unreal: str = "",
     ) -> None:  # fmt: skip
+        if len(model.shape) == 2:  # series: their curves are pictures, which no ratio of series judges
+            model, ratio = plotted(model), None
         if len(model.shape) != 3:
             raise GanvasError(
                 f"The explorer shows pictures; this model draws points of {model.shape[0]} numbers. Use ganvas sample."

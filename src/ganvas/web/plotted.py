@@ -1,0 +1,43 @@
+"""A model of series as one of pictures: what the explorer draws, moves and compares are its curves."""
+
+import copy
+from dataclasses import replace
+from typing import Any, Self
+
+from torch import Tensor
+
+from ganvas import pictures
+from ganvas.model import Model
+from ganvas.networks import GeneratorBase
+from ganvas.series import Schema
+
+SIZE = (256, 384)
+"""Height and width of the picture."""
+
+
+class Plotted(GeneratorBase):
+    """Latents -> the curves of a generator of series, (B, 3, H, W) from -1 to 1. Its weights are those of that generator."""
+
+    def __init__(self, inner: GeneratorBase, schema: Schema | None) -> None:
+        super().__init__((3, *SIZE), inner.latent_dim, inner.num_classes, embed=False)
+        self.inner, self.schema, self.prior = inner, schema, inner.prior
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return pictures.lines(self.inner(z, labels), self.schema, SIZE)
+
+    def with_class(self, other: int, share: float) -> Self:
+        found = copy.copy(self)
+        found._modules = {**self._modules, "inner": self.inner.with_class(other, share)}
+        return found
+
+    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """The generator's own, so that directions and recipes of the model are those of its curves."""
+        found: dict[str, Any] = self.inner.state_dict(*arguments, **options)
+        return found
+
+
+def plotted(model: Model) -> Model:
+    """The same model, of whose samples the curves are what it draws. Its critic, which judges series, is left out."""
+    generator = Plotted(model.generator, model.info.series).to(model.device).eval().requires_grad_(False)
+    info = replace(model.info, shape=generator.shape, series=None)
+    return replace(model, generator=generator, critic=None, info=info)
