@@ -406,7 +406,7 @@ class Model:
         return self.info.series.decode(samples)
 
     def over(self, steps: int) -> "Model":
-        """This model of series of another length, shorter or longer than trained. Raises `GanvasError` where there is no such thing."""
+        """This model of series of another length than trained. Raises `GanvasError` where there is no such thing."""
         steps = arrays.count(steps, "length", 1, MOST_SIDE)
         if steps == self.shape[-1] and len(self.shape) == 2:
             return self

@@ -294,7 +294,8 @@ def shown(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] =
 def beside(sets: Sequence[tuple[str, Series]], count: int) -> Image.Image:
     """The first `count` series of sets that differ in some steps, by name: a picture of each set below the other."""
     found = [
-        curves(each._replace(values=each.values[:count], lengths=each.lengths[:count]), name) for name, each in sets
+        curves(each._replace(values=each.values[:count], lengths=each.lengths[:count]), name)
+        for name, each in sets
     ]
     sheet = Image.new("RGB", (max(each.width for each in found), sum(each.height for each in found)), "white")
     for i, each in enumerate(found):
@@ -546,7 +547,9 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
         raise GanvasError("A .csv is for series, and the samples are none. Use a .npy or .npz array.")
     if len(shape) == 2 and (out.suffix == "" or (out.suffix == ".png" and n > MOST_SERIES)):
         what = "a folder of images" if out.suffix == "" else f"a picture, which has room for {MOST_SERIES}"
-        raise GanvasError(f"{n:,} series do not go into {what}. Use --out {out.with_suffix('.csv')}, an .npz or .npy.")
+        raise GanvasError(
+            f"{n:,} series do not go into {what}. Use --out {out.with_suffix('.csv')}, an .npz or .npy."
+        )
     if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")
     if out.suffix == "" and len(shape) == 1:
@@ -625,7 +628,11 @@ def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: S
     else:
         times = schema.times(found.values.shape[1])
         known = {"labels": np.array(classes)} if classes else {}
-        known |= {"static": found.static, "static_columns": np.array([c.name for c in schema.static])} if schema.static else {}
+        known |= (
+            {"static": found.static, "static_columns": np.array([c.name for c in schema.static])}
+            if schema.static
+            else {}
+        )
         np.savez_compressed(
             buffer, series=found.values, lengths=found.lengths, columns=np.array(found.names), time=times, **known
         )  # fmt: skip

@@ -225,7 +225,9 @@ class Schema:
             for channel, value, least, most in (
                 (at, middle, frame.low, frame.high), (at + 1, reach.log(), frame.least, frame.most)
             ):  # fmt: skip
-                scaled = (value - least) * (2 / (most - least)) - 1 if most > least else torch.zeros_like(value)
+                scaled = (
+                    (value - least) * (2 / (most - least)) - 1 if most > least else torch.zeros_like(value)
+                )
                 found[channel] = scaled[:, None].expand(-1, samples.shape[2])
         steps = [x * mask[:, i] if i < once else x for i, x in enumerate(found)]
         return torch.stack(steps, 1)
@@ -263,7 +265,7 @@ class Series(NamedTuple):
 
 
 def table(found: Series, first: int = 0, classes: Sequence[str] = ()) -> Iterator[list[str]]:
-    """Series as rows of a table of text, the head in front where `first` is 0: number of the series, time, static columns, columns.
+    """Series as rows of a table of text, the head in front where `first` is 0: number of the series, time, static ones, columns.
 
     `classes` are the names of the classes of the series, where they have some.
     """
@@ -318,7 +320,11 @@ def fit(
             found.append(replace(column, same_as=twin.name))
         else:
             found.append(_fitted(column, row, held[:, :, i]))
-    once = [_fitted(column, static[:, i], static[:, i : i + 1]) for i, column in enumerate(static_columns) if static is not None]
+    once = [
+        _fitted(column, static[:, i], static[:, i : i + 1])
+        for i, column in enumerate(static_columns)
+        if static is not None
+    ]
     framed, frames = _frames(found, values, alive)
     framed = [replace(c, above=_above(i, framed, rows)) for i, c in enumerate(framed)]
     ends = bool((lengths < values.shape[1]).any())
@@ -326,7 +332,7 @@ def fit(
 
 
 def _grows(series: np.ndarray) -> bool:
-    """Whether the steps of series (N, T) above 0 depend less on their level where the logarithm is taken: prices, but no sines."""
+    """Whether the steps of series (N, T) above 0 depend less on their level once the logarithm is taken: those of prices do."""
 
     def depend(x: np.ndarray) -> float:
         steps = np.abs(np.diff(x, axis=1)).ravel()

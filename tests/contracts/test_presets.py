@@ -14,7 +14,6 @@ from ganvas.errors import GanvasError
 from ganvas.networks import build_critic, build_generator
 from ganvas.presets import SIZES, presets, resized
 
-
 OTHER = {"toy": "toy:ring8", "series": "goog"}
 """Preset -> what it is for, of those that are not for images."""
 

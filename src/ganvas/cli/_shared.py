@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganvas.latent.invert import Inversion
-    from ganvas.series import Schema
     from ganvas.model import Model
+    from ganvas.series import Schema
 
 Tell = Callable[[str, int, int], None]
 """(what is being done, how much of it is done, of how much)"""
@@ -97,7 +97,11 @@ def images(
     from ganvas.data import load_dataset
 
     known, config = model.info.data, DataConfig(source, resize=model.info.resize)
-    if len(model.shape) == 2 and known is not None and Path(known.config.source).resolve() == Path(source).resolve():
+    if (
+        len(model.shape) == 2
+        and known is not None
+        and Path(known.config.source).resolve() == Path(source).resolve()
+    ):
         config = known.config  # which columns are what was said then
     data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     for note in data.notes:

@@ -85,7 +85,9 @@ def run(
     )
     unit = f", strength in sigmas of {edit.space.name}" if used else f" in {edit.space.name}"
     shown = replace(
-        edit, samples=tuple(map(loaded.shown, edit.samples)), terms=None if edit.terms is None else loaded.shown(edit.terms)
+        edit,
+        samples=tuple(map(loaded.shown, edit.samples)),
+        terms=None if edit.terms is None else loaded.shown(edit.terms),
     )
     _shared.write_picture(out, _sheet(shown, what + unit, plain))
     outcome = {

@@ -100,7 +100,9 @@ def run(
     written = [str(out)]
     if found.samples.dim() > 2:
         found = replace(
-            found, samples=loaded.shown(found.samples), real=None if found.real is None else loaded.shown(found.real)
+            found,
+            samples=loaded.shown(found.samples),
+            real=None if found.real is None else loaded.shown(found.real),
         )
         title = "" if plain else f"{len(found.places):,} samples on the map, one shown at each place"
         _shared.write_picture(atlas, pictures.atlas(found.samples, found.places, title=title))

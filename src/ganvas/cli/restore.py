@@ -69,7 +69,9 @@ def run(
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
     if len(loaded.shape) == 2:
-        return _series(loaded, images, task, hidden or "right", damaged, space, n, steps, restarts, seed, out, json)
+        asked = (task, hidden or "right", damaged, space, n, steps, restarts, seed, out, json)
+        _series(loaded, images, *asked)
+        return
     done = _damage(task, loaded, hidden or "bottom", factor)
     shape = seen_shape(where, done.degrade) if damaged else loaded.shape
     originals = shared.images(images, n, loaded, shape)
@@ -119,7 +121,9 @@ def _series(
     from ganvas.latent.impute import gaps_of, hide, impute, without_gaps
 
     if task != "inpaint":
-        raise GanvasError(f"Series are restored by inpaint alone, which fills in hidden steps; {task} is for pictures.")
+        raise GanvasError(
+            f"Series are restored by inpaint alone, which fills in hidden steps; {task} is for pictures."
+        )
     schema, shape = model.info.series, tuple(model.shape)
     if damaged and schema is not None:
         gaps = gaps_of(schema)
@@ -148,7 +152,9 @@ def _series(
         return
     text = f"residual {figures['residual']:.1%} on what was seen"
     if made.error is not None:
-        text += f"; hidden values are off by {made.error:.2f} of their spread, straight lines by {made.naive:.2f}"
+        text += (
+            f"; hidden values are off by {made.error:.2f} of their spread, straight lines by {made.naive:.2f}"
+        )
     print(f"{counted(len(samples), 'series', 'series')}: {text} -> {out}, {out.with_suffix('.png')}, {table}")
 
 

@@ -129,7 +129,12 @@ def run(
 
 
 def _checked(
-    seeds: str | None, sampler: str, options: tuple[str, ...], truncate: float | None, best: bool, length: int | None
+    seeds: str | None,
+    sampler: str,
+    options: tuple[str, ...],
+    truncate: float | None,
+    best: bool,
+    length: int | None,
 ) -> list[int] | None:
     """The seeds that are named, if any. Raises `GanvasError` for flags that exclude each other."""
     from ganvas.errors import GanvasError
@@ -139,7 +144,9 @@ def _checked(
     if options and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
     if length is not None and (best or sampler != "prior" or seeds is not None):
-        raise GanvasError("--length draws as the model does: samplers and seeds know the trained length alone. Omit it.")
+        raise GanvasError(
+            "--length draws as the model does: samplers and seeds know the trained length alone. Omit it."
+        )
     if seeds is None:
         return None
     if best or sampler != "prior":
@@ -209,7 +216,11 @@ def _write(
     labels = None if numbers is None and len(model.shape) == 3 else model.labels(n, numbers)
     if plain or out.suffix != ".png" or len(model.shape) != 3:
         known = class_names(model)
-        names = [] if labels is None or len(model.shape) != 2 else [known[i] if known else str(i) for i in labels.tolist()]
+        names = (
+            []
+            if labels is None or len(model.shape) != 2
+            else [known[i] if known else str(i) for i in labels.tolist()]
+        )
         write_samples(batches, n, out, model.info.series, names)
         return
     samples = torch.cat([batch.cpu() for batch in batches])

@@ -58,8 +58,12 @@ def load_dataset(
         return join([load_dataset(one, shape) for one in each])
     found = _open(config, shape)
     if isinstance(found, Table):
-        if not config.source.lower().endswith(tables.NAMED) and (stray := [name for name in OF_TABLES if getattr(config, name)]):
-            raise GanvasError(f"--{stray[0]} names a column of a .csv, and {found.name} has its own. Omit it.")
+        if not config.source.lower().endswith(tables.NAMED) and (
+            stray := [name for name in OF_TABLES if getattr(config, name)]
+        ):
+            raise GanvasError(
+                f"--{stray[0]} names a column of a .csv, and {found.name} has its own. Omit it."
+            )
         return series.make(found, config, schema)
     if found.kind != "series" and (stray := [name for name in OF_SERIES if getattr(config, name)]):
         raise GanvasError(f"--{stray[0]} is for series, and {found.name} holds {found.kind}. Omit it.")

@@ -24,7 +24,10 @@ from ganvas.data.tables import of_arrays
 from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
-WANTED = "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, float series (N, T, D), or float points (N, D)."
+WANTED = (
+    "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, float series (N, T, D), "
+    "or float points (N, D)."
+)
 BESIDE = ("labels", "lengths", "static", "columns", "static_columns")
 """What may stand beside the samples of an .npz."""
 LONGEST_HEADER = 10_000

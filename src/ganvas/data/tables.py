@@ -437,5 +437,7 @@ def _columns(name: str, given: np.ndarray | None, count: int, prefix: str) -> li
         return [Column(f"{prefix}{i}") for i in range(count)]
     names = [str(each) for each in given] if given.dtype.kind == "U" and given.ndim == 1 else []
     if len(set(names)) != count or len(names) != count:
-        raise GanvasError(f"{name}: columns must be {count} different names, got {given.dtype} of shape {given.shape}.")
+        raise GanvasError(
+            f"{name}: columns must be {count} different names, got {given.dtype} of shape {given.shape}."
+        )
     return [Column(each) for each in names]

@@ -139,7 +139,9 @@ def _open_of_series(name: str, model: Model) -> Attribute:
     measure, _, column = name.partition(":")
     chosen, schema = _columns(model), model.info.series
     if schema is None or not chosen:
-        raise GanvasError("This model draws series without a column of numbers, which attributes are measured on.")
+        raise GanvasError(
+            "This model draws series without a column of numbers, which attributes are measured on."
+        )
     names = [schema.columns[i].name for i in chosen]
     if column and column not in names:
         raise GanvasError(f"There is no column of numbers {column!r}. Use one of: {', '.join(names[:20])}.")

@@ -42,7 +42,9 @@ def hide(hidden: Hidden, steps: int) -> Tensor:
     """A mask (T,): 0 in the half, or the middle, that is hidden."""
     edges = {"left": (0, steps // 2), "right": (steps // 2, steps), "middle": (steps // 4, steps * 3 // 4)}
     if hidden not in edges:
-        raise GanvasError(f"Of a series left, right or middle can be hidden, not {hidden!r}: right is a forecast.")
+        raise GanvasError(
+            f"Of a series left, right or middle can be hidden, not {hidden!r}: right is a forecast."
+        )
     mask = torch.ones(steps)
     mask[slice(*edges[hidden])] = 0
     return mask
@@ -82,7 +84,9 @@ def impute(
     """
     model, schema = space.model, space.model.info.series
     if schema is None:
-        raise GanvasError("This model does not say what its series stand for, so gaps in them cannot be filled.")
+        raise GanvasError(
+            "This model does not say what its series stand for, so gaps in them cannot be filled."
+        )
     model.check_shape(samples, "series")
     samples = samples.to(model.device).float()
     mask = mask.to(samples).expand(samples.shape)
@@ -98,16 +102,22 @@ def impute(
             return schema.seen(x, there[None])
 
         seen = row[None].clamp(-1, 1) if damaged else row[None]
-        found.append(invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **{"keep": PRIOR, **options}))
+        found.append(
+            invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **{"keep": PRIOR, **options})
+        )
     drawn = schema.decode(torch.cat([each.drawn for each in found]))
     true = schema.decode(samples)
     there = _of_columns(schema, mask)
     values = np.where(there, true.values, drawn.values)
     seen_values = np.where(there, true.values, np.nan)
     filled = Series(values, true.lengths, true.static, schema)
-    again = schema.encode(np.where(np.isnan(values), np.nan, values), true.lengths, true.static if schema.static else None)
+    again = schema.encode(
+        np.where(np.isnan(values), np.nan, values), true.lengths, true.static if schema.static else None
+    )
     figures = (None, None) if damaged else _errors(schema, true.values, drawn.values, there)
-    return Imputed(tuple(found), Series(seen_values, true.lengths, true.static, schema), filled, *figures, again)
+    return Imputed(
+        tuple(found), Series(seen_values, true.lengths, true.static, schema), filled, *figures, again
+    )
 
 
 def _channels(schema: Schema) -> list[tuple[int, int]]:
@@ -124,7 +134,10 @@ def _of_columns(schema: Schema, mask: Tensor) -> np.ndarray:
     """Which values of columns are there (n, T, D), of a mask of channels (n, C, T)."""
     own = {number: channel for channel, number in _channels(schema)}
     names = [column.name for column in schema.columns]
-    rows = [own.get(i, own.get(names.index(c.same_as) if c.same_as else -1, 0)) for i, c in enumerate(schema.columns)]
+    rows = [
+        own.get(i, own.get(names.index(c.same_as) if c.same_as else -1, 0))
+        for i, c in enumerate(schema.columns)
+    ]
     found: np.ndarray = (mask[:, rows] > 0.5).permute(0, 2, 1).cpu().numpy()
     return found
 
@@ -135,7 +148,10 @@ def _errors(schema: Schema, true: np.ndarray, drawn: np.ndarray, there: np.ndarr
     for i, column in enumerate(schema.columns):
         if column.categories or column.same_as:
             continue
-        x, y = (np.log(np.maximum(each[:, :, i], 1e-300)) if column.log else each[:, :, i] for each in (true, drawn))
+        x, y = (
+            np.log(np.maximum(each[:, :, i], 1e-300)) if column.log else each[:, :, i]
+            for each in (true, drawn)
+        )
         spread = max(float(np.nanmean(np.nanstd(x, 1))), 1e-12)
         for row, guess, seen in zip(x, y, there[:, :, i], strict=True):
             known = seen & ~np.isnan(row)

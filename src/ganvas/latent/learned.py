@@ -42,7 +42,12 @@ class Reconstructor(nn.Module):
                 inputs = outputs
             layers += [nn.Flatten(), nn.Linear(inputs * size * size, 4 * width)]
         else:
-            layers += [nn.Flatten(), nn.Linear(2 * math.prod(shape), 4 * width), nn.ReLU(), nn.Linear(4 * width, 4 * width)]
+            layers += [
+                nn.Flatten(),
+                nn.Linear(2 * math.prod(shape), 4 * width),
+                nn.ReLU(),
+                nn.Linear(4 * width, 4 * width),
+            ]
         self.layers = nn.Sequential(*layers, nn.BatchNorm1d(4 * width), nn.ReLU())
         self.which, self.far = nn.Linear(4 * width, count), nn.Linear(4 * width, 1)
 

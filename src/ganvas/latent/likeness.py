@@ -71,7 +71,10 @@ def likeness(
     pictures of the right colours for good ones. Raises `GanvasError` for real images of another size, and for
     fewer than `LEAST`.
     """
-    n, real = arrays.count(n, "n, the number of samples,"), arrays.as_samples(real, "real", arrays.ALPHA, len(model.shape) == 2)
+    n, real = (
+        arrays.count(n, "n, the number of samples,"),
+        arrays.as_samples(real, "real", arrays.ALPHA, len(model.shape) == 2),
+    )
     model.check_shape(real, "real images")
     n = min(n, len(real))
     if n < LEAST:

@@ -141,7 +141,12 @@ def evaluate(
     data = trained.config if trained else DataConfig()
     if metrics == "all":
         names = [each for each in names if (each == SERIES) == (dataset.series is not None)]
-    if dataset.series is not None and given is not None and isinstance(fake, PATH) and given.series != dataset.series:
+    if (
+        dataset.series is not None
+        and given is not None
+        and isinstance(fake, PATH)
+        and given.series != dataset.series
+    ):
         given = load_dataset(DataConfig(os.fspath(fake)), schema=dataset.series)
     reference, held_out = dataset.split(data.holdout, data.fold)
     chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
@@ -233,7 +238,10 @@ def evaluate(
         )
         for value in values
     ]  # fmt: skip
-    rows = [_beside_floor(row, *inputs.figures[row.metric]) if row.metric in inputs.figures else row for row in rows]
+    rows = [
+        _beside_floor(row, *inputs.figures[row.metric]) if row.metric in inputs.figures else row
+        for row in rows
+    ]
     samples = torch.cat(kept) if kept else None
     notes = (*(given.notes if given else ()), *dataset.notes)
     return Evaluation(rows, skipped, warnings, inputs, samples, reference, len(held_out), notes)

@@ -25,7 +25,9 @@ def measured(schema: Schema, samples: Tensor, groups: Wholes | None, labels: Ten
     columns = list[np.ndarray]()
     constant = np.repeat(found.static[:, None], found.values.shape[1], 1)
     for column, values in zip(
-        (*schema.columns, *schema.static), [*np.moveaxis(found.values, 2, 0), *np.moveaxis(constant, 2, 0)], strict=True
+        (*schema.columns, *schema.static),
+        [*np.moveaxis(found.values, 2, 0), *np.moveaxis(constant, 2, 0)],
+        strict=True,
     ):
         if column.categories:
             columns += [values == number for number in range(len(column.categories))]
@@ -81,8 +83,8 @@ def figures(
     for each, what in ((fake, "samples"), (known, "training series"), (unseen, "held-out series")):
         if len(each) < LEAST:
             raise GanvasError(
-                f"There are {len(each)} {what} to measure, and it takes {LEAST}: windows that reach over an edge between stretches "
-                "of time do not count. Hold out a larger share, --set data.holdout=0.3, or train with a shorter --window."
+                f"There are {len(each)} {what} to measure, and it takes {LEAST}: windows that reach over an edge between "
+                "stretches of time do not count. Hold out a larger share, --set data.holdout=0.3, or train with a shorter --window."
             )
     found = sequences.measure(fake, known, unseen, legacy=legacy, seed=seed)
     return found, min(len(fake), len(known), len(unseen))

@@ -71,7 +71,9 @@ class Row:
         """The row that `to_json` wrote. Raises `GanvasError` for anything else."""
         try:
             fixed: Json = {
-                k: float(v) if k in ("value", "error", "floor", "at_floor_n", "p_value", "floor_p") and isinstance(v, str) else v
+                k: float(v)
+                if k in ("value", "error", "floor", "at_floor_n", "p_value", "floor_p") and isinstance(v, str)
+                else v
                 for k, v in values.items()
             }
             return from_dict(Row, {"better": better(str(fixed.get("metric"))), **fixed}, "row")

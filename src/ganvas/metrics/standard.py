@@ -229,6 +229,8 @@ def _needs_path(inputs: Inputs) -> str:
 
 
 LOWER, HIGHER = "lower", "higher"
+
+
 def _needs_series(inputs: Inputs) -> str:
     return "" if inputs.series is not None else "the samples are no series, or not known as such"
 

@@ -210,7 +210,9 @@ class SeriesGenerator(GeneratorBase):
         told = torch.cat([F.leaky_relu(self.start(whole), 0.2), *(x[:, :, 0] for x in once)], 1)
         noise = self._noise(z)
         hidden = self.steps(self.join(torch.cat([told[:, None].expand(-1, self.chunks, -1), noise], 2)))
-        steps = F.leaky_relu(self.emit(hidden), 0.2).unflatten(2, (self.chunk, -1)).flatten(1, 2).transpose(1, 2)
+        steps = (
+            F.leaky_relu(self.emit(hidden), 0.2).unflatten(2, (self.chunk, -1)).flatten(1, 2).transpose(1, 2)
+        )
         blended = F.leaky_relu(self.blend(F.pad(steps, (BLEND - 1, 0))), 0.2)
         drawn = self.last(blended + steps)[:, :, : self.shape[1]]
         series = _ended(drawn, self.parts, self.trained)
@@ -315,7 +317,12 @@ class SeriesCritic(CriticBase):
         self.last = maybe_spectral_norm(nn.Linear(width + minibatch_std, 1), spectral_norm)
 
     def features(self, x: Tensor) -> Tensor:
-        x = F.pad(F.leaky_relu(self.look(x), 0.2), (0, -x.shape[2] % self.chunk)).transpose(1, 2).unflatten(1, (-1, self.chunk)).flatten(2)
+        x = (
+            F.pad(F.leaky_relu(self.look(x), 0.2), (0, -x.shape[2] % self.chunk))
+            .transpose(1, 2)
+            .unflatten(1, (-1, self.chunk))
+            .flatten(2)
+        )
         hidden = self.steps(F.leaky_relu(self.read(x), 0.2))
         pooled = torch.cat([hidden[:, 0], hidden[:, -1], hidden.mean(1)], 1)
         return F.leaky_relu(self.judge(pooled), 0.2)

@@ -318,7 +318,10 @@ def data_config(
     alpha: bool = False,
     **of_series: Any,
 ) -> DataConfig:
-    """The data part of a config, checked; `of_series`: window, columns, time, by, static and label, None where nobody says them. Several sources are trained on together, the source being the label."""
+    """The data part of a config, checked. Several sources are trained on together, the source being the label.
+
+    `of_series`: window, columns, time, by, static and label, None where nobody says them.
+    """
     wanted = "a name of `ganvas list datasets`, a path, or a list of several"
     names = list[str]()
     several: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
