@@ -627,15 +627,11 @@ def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: S
         np.save(buffer, found.values.astype(np.float32))
     else:
         times = schema.times(found.values.shape[1])
-        known = {"labels": np.array(classes)} if classes else {}
-        known |= (
-            {"static": found.static, "static_columns": np.array([c.name for c in schema.static])}
-            if schema.static
-            else {}
-        )
-        np.savez_compressed(
-            buffer, series=found.values, lengths=found.lengths, columns=np.array(found.names), time=times, **known
-        )  # fmt: skip
+        known: dict[str, Any] = {"labels": np.array(classes)} if classes else {}
+        if schema.static:
+            known |= {"static": found.static, "static_columns": np.array([c.name for c in schema.static])}
+        known |= {"lengths": found.lengths, "columns": np.array(found.names), "time": times}
+        np.savez_compressed(buffer, series=found.values, **known)
     io.write_bytes(out, buffer.getvalue())
 
 

@@ -31,12 +31,15 @@ MOST_COLUMNS = 1024
 MOST_STEPS = 2**16
 
 
+Kind = Literal["number", "category", "date"]
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table: what it holds, and how it is scaled."""
 
     name: str
-    kind: Literal["number", "category", "date"] = "number"
+    kind: Kind = "number"
     low: float = 0.0
     high: float = 1.0
     """What -1 and 1 stand for, of the logarithm where `log` is set; dates are counted in `unit` from 1970."""
@@ -236,10 +239,11 @@ class Schema:
         """The time of each of so many steps of a drawn series: dates, or numbers (steps,)."""
         if not self.unit:
             return self.start + self.step * np.arange(steps)
-        first = np.datetime64(round(self.start), self.unit)
+        first = np.array(round(self.start)).astype(f"M8[{self.unit}]")
         if self.weekdays:
-            return np.busday_offset(first, np.arange(steps), roll="forward")
-        return first + np.round(self.step * np.arange(steps)).astype(f"m8[{self.unit}]")
+            days: np.ndarray = np.busday_offset(first.astype("M8[D]"), np.arange(steps), roll="forward")
+            return days
+        return np.asarray(first + np.round(self.step * np.arange(steps)).astype(f"m8[{self.unit}]"))
 
 
 def plain(channels: int, steps: int) -> Schema:
@@ -304,9 +308,13 @@ def fit(
     lengths: np.ndarray,
     static_columns: Sequence[Column] = (),
     static: np.ndarray | None = None,
-    **known: object,
+    time: str = "",
+    unit: str = "",
+    start: float = 0.0,
+    step: float = 1.0,
+    weekdays: bool = False,
 ) -> Schema:
-    """The schema of series (N, T, D) with so many steps each; `known` are further fields of it.
+    """The schema of series (N, T, D) with so many steps each; `time` and what follows are fields of it.
 
     Of the columns name, kind, unit and categories are read; the rest is found in the values, which are those that are trained on.
     """
@@ -328,7 +336,8 @@ def fit(
     framed, frames = _frames(found, values, alive)
     framed = [replace(c, above=_above(i, framed, rows)) for i, c in enumerate(framed)]
     ends = bool((lengths < values.shape[1]).any())
-    return Schema(values.shape[1], tuple(framed), tuple(once), frames, ends, **known)  # type: ignore[arg-type]
+    size = values.shape[1]
+    return Schema(size, tuple(framed), tuple(once), frames, ends, time, unit, start, step, weekdays)
 
 
 def _grows(series: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ Kind = Literal["images", "series", "points"]
 
 def kind_of(shape: Sequence[int]) -> Kind:
     """What samples of a shape are."""
-    return {3: "images", 2: "series"}.get(len(shape), "points")  # type: ignore[return-value]
+    return "images" if len(shape) == 3 else "series" if len(shape) == 2 else "points"
 
 
 Batch = tuple[Tensor, Tensor | None]

@@ -261,7 +261,7 @@ def test_labels_that_do_not_fit(tmp_path: Path, labels: np.ndarray, message: str
 def test_other_problems(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", a=IMAGES, b=IMAGES)
     (tmp_path / "cut.npy").write_bytes(Path(saved(tmp_path, IMAGES)).read_bytes()[:300])
-    (tmp_path / "a.csv").write_text("1,2")
+    (tmp_path / "a.xyz").write_text("1,2")
     for name, message in (
         ("two.npz", "expected an array named"),
         ("cut.npy", "cannot be read"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -272,13 +272,11 @@ def save(out: Path, *several: "Inversion") -> None:
     from ganvas import io
 
     buffer = memory.BytesIO()
-    np.savez_compressed(
-        buffer,
-        **{
-            name: torch.cat([getattr(each, name) for each in several]).cpu().numpy()
-            for name in ("points", "residual", "ambiguity", "typicality", "drawn")
-        },
-    )
+    names = ("points", "residual", "ambiguity", "typicality", "drawn")
+    arrays: dict[str, Any] = {
+        n: torch.cat([getattr(each, n) for each in several]).cpu().numpy() for n in names
+    }
+    np.savez_compressed(buffer, **arrays)
     io.write_bytes(out, buffer.getvalue())
 
 

@@ -130,7 +130,7 @@ def _series(
         samples, mask = without_gaps(_shared.images(source, n, model, gaps.shape, gaps), schema)
     else:
         samples = _shared.images(source, n, model)
-        mask = hide(hidden, shape[1])  # type: ignore[arg-type]
+        mask = hide(hidden, shape[1])
     where = latent.open_space(model, space)
     with _shared.progress() as tell:
         made = impute(

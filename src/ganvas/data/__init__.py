@@ -35,7 +35,7 @@ __all__ = [
     "toy",
 ]
 
-WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, a folder of IDX files, or series as .csv, .parquet or .ts"
+WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, a folder of IDX files, or series as .csv or .ts"
 OF_TABLES = ("time", "by", "static", "label")
 """Settings of the data that say what columns of a file are."""
 OF_SERIES = ("window", "columns", *OF_TABLES)

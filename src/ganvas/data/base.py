@@ -49,7 +49,7 @@ class Dataset:
     series: Schema | None = field(default=None, repr=False)
     """What the channels of series (C, T) are."""
     spans: Tensor | None = field(default=None, repr=False)
-    """Of windows that may overlap, (N, 3): the sequence that each is cut from, and where in it it begins and ends, from 0 to 1."""
+    """Of windows that may overlap, (N, 3): the sequence that each is cut from, and where in it it begins and ends, 0 to 1."""
 
     def __post_init__(self) -> None:
         """Names of files are in both, and go to terminals: in an archive from anybody they may be anything."""
@@ -108,8 +108,8 @@ class Dataset:
     def split(self, share: float, fold: int = 0) -> tuple["Dataset", "Dataset"]:
         """(training part, held-out part): the same for every run on this data, whatever its seed.
 
-        Another `fold` holds another part out, disjoint from the others as long as (fold + 1) * share is at most 1. Of windows
-        that may overlap a stretch of time is held out, the last one first, and those that reach over its edge are in neither part.
+        Another `fold` holds another part out, disjoint from the others as long as (fold + 1) * share is at most 1.
+        Of windows that may overlap a stretch of time is held out, the last one first, and those that reach over its edge are in neither part.
         """
         if self.spans is not None:
             return self._split_in_time(self.spans, share, fold)
@@ -133,7 +133,8 @@ class Dataset:
             order = torch.randperm(sequences, generator=torch.Generator().manual_seed(0)).roll(-fold * count)
             held = torch.isin(owner.long(), order[:count])
             kept = ~held
-        return tuple(replace(self, indices=each.nonzero().flatten()) for each in (kept, held))  # type: ignore[return-value]
+        indices = [each.nonzero().flatten() for each in (kept, held)]
+        return replace(self, indices=indices[0]), replace(self, indices=indices[1])
 
 
 FEW_SEQUENCES = 20

@@ -95,9 +95,20 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
                 f"{table.name} gives {counted(len(own), 'window')} of {steps} steps to train on. Give more rows or a shorter "
                 "--window."
             )
-        known = _time(table) | {"unit": table.unit, "time": table.time}
+        start, step, weekdays = _time(table)
         of_own = None if static is None else static[own]
-        schema = fit(table.columns, values[own], lengths[own], table.static_columns, of_own, **known)
+        schema = fit(
+            table.columns,
+            values[own],
+            lengths[own],
+            table.static_columns,
+            of_own,
+            table.time,
+            table.unit,
+            start,
+            step,
+            weekdays,
+        )
         schema = _complete(schema, values, lengths)
     else:
         schema = model
@@ -143,15 +154,15 @@ def _complete(schema: Schema, values: np.ndarray, lengths: np.ndarray) -> Schema
     return replace(schema, columns=tuple(columns), ends=bool((lengths < values.shape[1]).any()))
 
 
-def _time(table: Table) -> dict[str, object]:
-    """Where drawn series begin in time, and how far their rows are apart."""
+def _time(table: Table) -> tuple[float, float, bool]:
+    """Where drawn series begin in time, how far their rows are apart, and whether all are working days."""
     gaps = [np.diff(each) for each in table.times if len(each) > 1]
     if not gaps:
-        return {"start": 0.0, "step": 1.0}
+        return 0.0, 1.0, False
     step, last = float(np.median(np.concatenate(gaps))), max(float(each.max()) for each in table.times)
     days = np.concatenate(table.times)
     weekdays = table.unit == "D" and step == 1.0 and bool(np.is_busday(days.astype("M8[D]")).all())
-    return {"start": last + step, "step": step, "weekdays": weekdays}
+    return last + step, step, weekdays
 
 
 def _said(schema: Schema, cut: bool, count: int) -> tuple[str, ...]:
@@ -232,8 +243,9 @@ def goog(window: int | None = None) -> Table:
     volume, adj_close."""
     from matplotlib import cbook
 
-    rows = cbook.get_sample_data("goog.npz")["price_data"]
-    names = [name for name in rows.dtype.names if name != "date"]
+    with np.load(cbook.get_sample_data("goog.npz", asfileobj=False)) as found:
+        rows: np.ndarray = found["price_data"]
+    names = [name for name in rows.dtype.names or () if name != "date"]
     sequence = np.stack([rows[name].astype(float) for name in names], 1)
     days = rows["date"].astype("M8[D]").astype(float)
     return Table("goog", [Column(name) for name in names], [sequence], time="date", unit="D", times=[days])

@@ -1,4 +1,4 @@
-"""Files of series: CSV, Parquet and aeon's .ts, read into a `ganvas.data.series.Table`."""
+"""Files of series: CSV and aeon's .ts, read into a `ganvas.data.series.Table`."""
 
 import csv
 import itertools
@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -18,12 +17,12 @@ from ganvas.data.labels import natural, number
 from ganvas.data.limits import check_memory
 from ganvas.data.listing import show
 from ganvas.data.series import Table
-from ganvas.errors import GanvasError, counted, install
+from ganvas.errors import GanvasError, counted
 from ganvas.registry import did_you_mean
-from ganvas.series import MOST_CATEGORIES, MOST_COLUMNS, MOST_STEPS, Column
+from ganvas.series import MOST_CATEGORIES, MOST_COLUMNS, MOST_STEPS, Column, Kind
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".ts")
-NAMED = (".csv", ".tsv", ".parquet")
+NAMED = (".csv", ".tsv")
 """Those whose columns have names."""
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
@@ -67,15 +66,20 @@ class Sniffed:
 
 
 def load(path: Path, config: DataConfig) -> Table:
-    """The table of a .csv, .tsv, .parquet or .ts file. Raises `GanvasError` for what cannot be read."""
+    """The table of a .csv, .tsv or .ts file. Raises `GanvasError` for what cannot be read."""
     if not path.is_file():
         raise GanvasError(f"{path} is no file.")
-    check_memory(path.stat().st_size, str(path), "Take a part of it")
     suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        raise GanvasError(
+            f"{path}: .parquet is not read. Convert it to .csv: pandas.read_parquet({path.name!r}).to_csv({path.stem + '.csv'!r}, "
+            "index=False)"
+        )
+    check_memory(path.stat().st_size, str(path), "Take a part of it")
     try:
         if suffix == ".ts":
             return _ts(path)
-        columns = _parquet(path, config) if suffix == ".parquet" else _csv(path, config)
+        columns = _csv(path, config)
     except UnicodeDecodeError as error:
         raise GanvasError(f"{path} is no UTF-8 text (byte {error.start:,}). Save it as UTF-8.") from error
     except (csv.Error, OSError) as error:
@@ -170,52 +174,6 @@ def _named(kind: str, numbers: np.ndarray, keys: Sequence[str], unit: str = "") 
     return Values(kind, place[numbers.astype(int)], tuple(keys[i] for i in order))
 
 
-def _parquet(path: Path, config: DataConfig) -> dict[str, Values]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise GanvasError(
-            f"A .parquet file needs PyArrow: {install('parquet')}. Or save it as .csv."
-        ) from error
-    try:
-        file = parquet.ParquetFile(path)
-        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-        check_memory(
-            max(size, 8 * file.metadata.num_rows * file.metadata.num_columns), str(path), "Take a part of it"
-        )
-        names = list(file.schema_arrow.names)
-        _check_names(path, names)
-        table = file.read()
-    except ArrowException as error:
-        raise GanvasError(f"{path} cannot be read as .parquet: {str(error)[:200]}") from error
-    return {
-        name: _of_arrow(name, table.column(name), name in (config.by, config.label), path) for name in names
-    }
-
-
-def _of_arrow(name: str, column: Any, as_text: bool, path: Path) -> Values:
-    """A column of Arrow's."""
-    from pyarrow import types
-
-    kind = column.type
-    if not as_text and (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-        numbers = np.array([math.nan if v is None else float(v) for v in column.to_pylist()])
-        if np.isinf(numbers).any():
-            raise GanvasError(f"{path}: column {name!r} holds infinity. Remove it first.")
-        return Values("number", numbers)
-    if not as_text and (types.is_timestamp(kind) or types.is_date(kind)):
-        unit = "D" if types.is_date(kind) else "s"
-        moments = [None if v is None else _date(v.isoformat()) for v in column.to_pylist()]
-        numbers = np.array([math.nan if v is None else v for v in moments]) / (86_400 if unit == "D" else 1)
-        return Values("date", numbers, unit=unit)
-    if as_text or types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind):
-        keys = dict[str, int]()
-        texts = ("" if v is None else str(v) for v in column.to_pylist())
-        numbers = np.array([keys.setdefault(text, len(keys)) for text in texts], dtype=float)
-        return _named("category" if len(keys) <= MOST_CATEGORIES else "text", numbers, list(keys))
-    raise GanvasError(f"{path}: column {name!r} is of Arrow's type {kind}. Name the others with --columns.")
-
-
 def _check_names(path: Path, names: Sequence[str]) -> None:
     if not names:
         raise GanvasError(f"{path} is empty.")
@@ -252,8 +210,7 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
     names = list(config.columns) or [each for each in found if each not in taken]
     notes = []
     for each in [*names, *config.static]:
-        values = found[each]
-        if values.kind == "text":
+        if found[each].kind == "text":
             said = f"{each} holds more than {MOST_CATEGORIES} different texts, which are neither numbers nor ISO dates"
             if each in config.columns or each in config.static:
                 raise GanvasError(f"{name}: {said}.")
@@ -278,7 +235,7 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
     values = np.stack([found[each].numbers for each in names], 1)
     firsts = np.array([part[0] for part in parts])
     for each in (*config.static, *([config.label] if config.label else [])):
-        own = found[each].numbers
+        own: np.ndarray = found[each].numbers
         for part in parts:
             if not np.array_equal(own[part], np.full(len(part), own[part[0]]), equal_nan=True):
                 whose = found[config.by].names[int(owners[part[0]])]
@@ -287,7 +244,7 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
                 )
     static = np.stack([found[each].numbers[firsts] for each in config.static], 1) if config.static else None
     if static is not None and np.isnan(static).any():
-        missing = config.static[int(np.isnan(static).any(0).argmax())]
+        missing = config.static[int(np.isnan(static).sum(0).argmax())]
         raise GanvasError(
             f"{name}: the static column {missing!r} has missing values. Fill them in, or leave it out."
         )
@@ -310,8 +267,8 @@ def _labels(
 
 
 def _column(name: str, values: Values) -> Column:
-    kinds = {"number": "number", "date": "date"}
-    return Column(name, kinds.get(values.kind, "category"), unit=values.unit, categories=values.names)  # type: ignore[arg-type]
+    kind: Kind = "number" if values.kind == "number" else "date" if values.kind == "date" else "category"
+    return Column(name, kind, unit=values.unit, categories=values.names)
 
 
 def _time_of(found: dict[str, Values], config: DataConfig) -> str:
@@ -406,7 +363,7 @@ def of_arrays(
     there = ~np.isnan(values).all(2)
     lengths = given.get("lengths")
     if lengths is None:
-        lengths = np.where(there.any(1), values.shape[1] - there[:, ::-1].argmax(1), 0)
+        lengths = np.where(there.sum(1) > 0, values.shape[1] - there[:, ::-1].argmax(1), 0)
     lengths = np.asarray(lengths)
     if lengths.shape != (len(values),) or lengths.dtype.kind not in "iu":
         raise GanvasError(

@@ -76,7 +76,8 @@ def trend(series: Tensor) -> Tensor:
     step = torch.arange(series.shape[1], device=series.device, dtype=series.dtype).expand_as(series)
     count = there.sum(1, keepdim=True).clamp(min=1)
     step = torch.where(there, step - (step * there).sum(1, keepdim=True) / count, 0.0)
-    return (step * series.nan_to_num()).sum(1) / step.square().sum(1).clamp(min=1e-9) * series.shape[1]
+    slope: Tensor = (step * series.nan_to_num()).sum(1) / step.square().sum(1).clamp(min=1e-9)
+    return slope * series.shape[1]
 
 
 @of_series.register("volatility")

@@ -5,7 +5,7 @@ A series is searched in the latent space that agrees with what was seen, as in `
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +16,6 @@ from ganvas.latent.invert import Inversion, invert
 from ganvas.latent.restore import PRIOR
 from ganvas.latent.space import LatentSpace
 from ganvas.series import Schema, Series
-
-Hidden = Literal["left", "right", "middle"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Imputed:
     """The restored series as the model has them (n, C, T)."""
 
 
-def hide(hidden: Hidden, steps: int) -> Tensor:
+def hide(hidden: str, steps: int) -> Tensor:
     """A mask (T,): 0 in the half, or the middle, that is hidden."""
     edges = {"left": (0, steps // 2), "right": (steps // 2, steps), "middle": (steps // 4, steps * 3 // 4)}
     if hidden not in edges:
@@ -111,13 +109,10 @@ def impute(
     values = np.where(there, true.values, drawn.values)
     seen_values = np.where(there, true.values, np.nan)
     filled = Series(values, true.lengths, true.static, schema)
-    again = schema.encode(
-        np.where(np.isnan(values), np.nan, values), true.lengths, true.static if schema.static else None
-    )
-    figures = (None, None) if damaged else _errors(schema, true.values, drawn.values, there)
-    return Imputed(
-        tuple(found), Series(seen_values, true.lengths, true.static, schema), filled, *figures, again
-    )
+    again = schema.encode(values, true.lengths, true.static if schema.static else None)
+    error, naive = (None, None) if damaged else _errors(schema, true.values, drawn.values, there)
+    seen_series = Series(seen_values, true.lengths, true.static, schema)
+    return Imputed(tuple(found), seen_series, filled, error, naive, again)
 
 
 def _channels(schema: Schema) -> list[tuple[int, int]]:

@@ -144,7 +144,7 @@ def evaluate(
     if (
         dataset.series is not None
         and given is not None
-        and isinstance(fake, PATH)
+        and isinstance(fake, str | os.PathLike)
         and given.series != dataset.series
     ):
         given = load_dataset(DataConfig(os.fspath(fake)), schema=dataset.series)

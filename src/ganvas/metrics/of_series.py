@@ -43,7 +43,8 @@ def measured(schema: Schema, samples: Tensor, groups: Wholes | None, labels: Ten
 
 def real(part: Dataset, parts: int = PARTS) -> Sample:
     """The series of a part of the data, windows of one stretch of time in a group."""
-    assert part.series is not None
+    if part.series is None:
+        raise GanvasError(f"{part.name} holds no series.")
     items, labels = part.take(torch.arange(len(part)))
     groups = None if part.spans is None else _groups(part, parts)
     return measured(part.series, items, groups, labels)
@@ -76,15 +77,17 @@ def figures(
 
     Raises `GanvasError` where there are too few to say anything.
     """
-    assert train.series is not None
+    schema = train.series
+    if schema is None:
+        raise GanvasError(f"{train.name} holds no series.")
     if labels is None:
         train, held_out = (replace(each, labels=None, class_names=()) for each in (train, held_out))
-    fake, known, unseen = measured(train.series, samples, None, labels), real(train), real(held_out)
+    fake, known, unseen = measured(schema, samples, None, labels), real(train), real(held_out)
     for each, what in ((fake, "samples"), (known, "training series"), (unseen, "held-out series")):
         if len(each) < LEAST:
             raise GanvasError(
-                f"There are {len(each)} {what} to measure, and it takes {LEAST}: windows that reach over an edge between "
-                "stretches of time do not count. Hold out a larger share, --set data.holdout=0.3, or train with a shorter --window."
+                f"There are {len(each)} {what} to measure, and it takes {LEAST}: windows that reach over an edge "
+                "between stretches of time do not count. Hold out a larger share, --set data.holdout=0.3, or train with a shorter --window."
             )
     found = sequences.measure(fake, known, unseen, legacy=legacy, seed=seed)
     return found, min(len(fake), len(known), len(unseen))

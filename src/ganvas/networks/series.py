@@ -228,7 +228,8 @@ class SeriesGenerator(GeneratorBase):
             order = torch.randperm(own.shape[1], generator=random).to(z.device)
             signs = (torch.randint(2, order.shape, generator=random) * 2 - 1).to(z)
             found.append(own[:, order] * signs)
-        return torch.cat(found, 1)[:, : self.chunks * self.noise].unflatten(1, (self.chunks, self.noise))
+        numbers = torch.cat(found, 1)[:, : self.chunks * self.noise]
+        return numbers.reshape(-1, self.chunks, self.noise)
 
 
 def _ended(x: Tensor, parts: list[Part], frame: int = 0) -> Tensor:
@@ -277,7 +278,7 @@ def _framed(
     hidden &= ~hidden.flatten(1).all(1)[:, None, None]
     high = first.masked_fill(hidden, -math.inf).amax((1, 2), keepdim=True)
     low = first.masked_fill(hidden, math.inf).amin((1, 2), keepdim=True)
-    return ((x - (high + low) / 2) / ((high - low) / 2).clamp(min=FLAT)).split(1, 1)
+    return torch.split((x - (high + low) / 2) / ((high - low) / 2).clamp(min=FLAT), 1, 1)
 
 
 def _lasting(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor
 
@@ -20,24 +20,25 @@ class Plotted(GeneratorBase):
 
     def __init__(self, inner: GeneratorBase, schema: Schema | None) -> None:
         super().__init__((3, *SIZE), inner.latent_dim, inner.num_classes, embed=False)
-        self.inner, self.schema, self.prior = inner, schema, inner.prior
+        self.schema, self.prior = schema, inner.prior
+        self._hold(inner)
+
+    def _hold(self, inner: GeneratorBase) -> None:
+        # Not as a module below it, whose weights would have other names: directions and recipes know a model by a hash of them.
+        self.held = (inner,)
+        self._modules, self._parameters, self._buffers = inner._modules, inner._parameters, inner._buffers
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return pictures.lines(self.inner(z, labels), self.schema, SIZE)
+        return pictures.lines(self.held[0](z, labels), self.schema, SIZE)
 
     def with_class(self, other: int, share: float) -> Self:
         found = copy.copy(self)
-        found._modules = {**self._modules, "inner": self.inner.with_class(other, share)}
-        return found
-
-    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """The generator's own, so that directions and recipes of the model are those of its curves."""
-        found: dict[str, Any] = self.inner.state_dict(*arguments, **options)
+        found._hold(self.held[0].with_class(other, share))
         return found
 
 
 def plotted(model: Model) -> Model:
     """The same model, of whose samples the curves are what it draws. Its critic, which judges series, is left out."""
-    generator = Plotted(model.generator, model.info.series).to(model.device).eval().requires_grad_(False)
+    generator = Plotted(model.generator, model.info.series).eval()
     info = replace(model.info, shape=generator.shape, series=None)
     return replace(model, generator=generator, critic=None, info=info)
