@@ -40,6 +40,7 @@ FURTHER = {
             {"name": "top-k"}, {"name": "feature-matching"}, {"name": "mode-seeking"},
         ],
     },
+    "series": {"preset": "series", "network.generator.chunk": 2, "network.generator.layout": "n0 m n0 / n n"},
     "private, two classes, mirrored": {"preset": "private", "network.conditional": True, "data.mirror": True},
     "hour with path lengths and style mixing": {
         "preset": "hour", "objective.terms": [{"name": "path-length"}], "network.generator.style_mixing": 0.9,
@@ -48,10 +49,13 @@ FURTHER = {
 """Name -> settings beside those of `small` or of the preset named there."""
 
 
-def data(image: bool, size: int = 16) -> Dataset:
-    """Two classes: dark and bright random pictures; or points."""
+def data(image: bool, size: int = 16, series: bool = False) -> Dataset:
+    """Two classes: dark and bright random pictures; or points; or series of five channels."""
     random = torch.Generator().manual_seed(0)
     labels = torch.arange(512) % 2
+    if series:
+        walks = torch.randn(512, 5, 8, generator=random).cumsum(2).tanh()
+        return Dataset("series", walks, (5, 8), "series", labels, ("a", "b"))
     if not image:
         return Dataset("points", torch.randn(512, 2, generator=random), (2,), "points", labels, ("a", "b"))
     pictures = torch.randint(0, 128, (512, 1, size, size), dtype=torch.uint8, generator=random)
@@ -96,7 +100,7 @@ def work(names: list[str], out: Path, double: bool, steps: int) -> None:
     dist.start(torch.device("cpu"))
     for name in names:
         made = config(name)
-        dataset = data(made.network.name != "mlp" or made.preset == "article")
+        dataset = data(made.network.name != "mlp" or made.preset == "article", series=made.preset == "series")
         here, by_label = torch.device("cpu"), made.network.conditional
         spec = DataSpec(dataset.shape, dataset.num_classes, len(dataset))
         method = build_method(made, spec, here)

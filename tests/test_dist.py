@@ -92,7 +92,7 @@ def test_every_kind_of_step_is_that_of_one_process() -> None:
     samples drawn one by one, gradients clipped, one noise for all."""
     names = [
         "small, two classes", "hour with path lengths and style mixing", "small with ada", "small with apa",
-        "small with top-k, feature matching, mode seeking", "progressive",
+        "small with top-k, feature matching, mode seeking", "progressive", "series",
         "private, two classes, mirrored",
     ]  # fmt: skip
     benchmark = runpy.run_path(str(WORKER.parents[1] / "benchmarks" / "processes.py"))

@@ -360,8 +360,8 @@ def panels(schema: Schema) -> list[list[int]]:
             else column
         )
         size = max(abs(own.low), abs(own.high), 1e-30)
-        key = (own.kind, own.frame) if own.frame >= 0 else (own.kind, -1, own.log, round(np.log10(size)))
-        key = (own.name,) if own.categories else key
+        scale = 0 if own.frame >= 0 or own.categories else round(np.log10(size))
+        key = (own.kind, own.frame, own.log, scale, own.name if own.categories else "")
         groups.setdefault(key, []).append(i)
     return list(groups.values())[:MOST_PANELS]
 

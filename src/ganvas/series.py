@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -222,7 +222,7 @@ class Schema:
             there = mask[:, own[number]] > 0.5
             low = values.masked_fill(~there, math.inf).amin((1, 2))
             high = values.masked_fill(~there, -math.inf).amax((1, 2))
-            middle, reach = (low + high) / 2, ((high - low) / 2).clamp(min=math.exp(frame.least) / 4)
+            middle, reach = (low + high) / 2, ((high - low) / 2).clamp(min=math.exp(frame.least))
             for channel, value in zip(own[number], values.unbind(1), strict=True):
                 found[channel] = (value - middle[:, None]) / reach[:, None]
             for channel, value, least, most in (
@@ -297,7 +297,8 @@ def spelled(column: Column, values: np.ndarray) -> list[str]:
     if column.categories:
         return [column.categories[int(value)] for value in values]
     if column.kind == "date":
-        return ["" if np.isnan(v) else str(np.datetime64(round(v), column.unit)) for v in values]
+        moments = np.nan_to_num(values).round().astype("i8").astype(f"M8[{column.unit}]")
+        return ["" if np.isnan(v) else str(moment) for v, moment in zip(values, moments, strict=True)]
     form = "{:.0f}" if column.whole else "{:.7g}"
     return ["" if np.isnan(value) else form.format(value) for value in values]
 
@@ -457,13 +458,13 @@ def _one_hot(x: np.ndarray, column: Column) -> list[np.ndarray]:
 def _restored(column: Column, x: np.ndarray, edge: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
     """Channels (N, K, T) of a column -> its values (N, T)."""
     if column.categories:
-        return x.argmax(1).astype(float)
+        return np.asarray(x.argmax(1), dtype=float)
     values = _outside(x[:, 0], column.low, column.high) if edge is None else edge[0] + edge[1] * x[:, 0]
     values = np.exp(np.minimum(values, 80.0)) if column.log else values
-    return np.round(values) if column.whole else values
+    return np.asarray(np.round(values) if column.whole else values)
 
 
-def read_schema(values: object, shape: Sequence[int]) -> Schema:
+def read_schema(values: Any, shape: Sequence[int]) -> Schema:
     """A schema from a file's header, of samples of a shape. Raises `GanvasError` where it is none, or is for others."""
     found = from_dict(Schema, values, "series")
     every = (*found.columns, *found.static)
@@ -483,7 +484,10 @@ def read_schema(values: object, shape: Sequence[int]) -> Schema:
         ),
         (all(unit in ("", "D", "s") for unit in (found.unit, *(c.unit for c in every))), "an unknown unit"),
         (all((c.kind == "category") == bool(c.categories) for c in every), "a category without names"),
-        (all(max(abs(c.low), abs(c.high)) < 1e18 for c in every), "a range beyond all numbers"),
+        (
+            all(max(abs(c.low), abs(c.high)) < (1e11 if c.kind == "date" else 1e18) for c in every),
+            "a range beyond all numbers",
+        ),
         (all(abs(edge) < 700 for f in found.frames for edge in (f.least, f.most)), "an endless frame"),
         (max(abs(found.start), abs(found.step) * MOST_STEPS) < 1e14, "a time beyond all calendars"),
     ):

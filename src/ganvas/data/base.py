@@ -109,7 +109,8 @@ class Dataset:
         """(training part, held-out part): the same for every run on this data, whatever its seed.
 
         Another `fold` holds another part out, disjoint from the others as long as (fold + 1) * share is at most 1.
-        Of windows that may overlap a stretch of time is held out, the last one first, and those that reach over its edge are in neither part.
+        Of windows that may overlap a stretch of time is held out, the last one first, and those that reach over its edge are
+        in neither part.
         """
         if self.spans is not None:
             return self._split_in_time(self.spans, share, fold)

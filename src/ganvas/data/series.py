@@ -95,7 +95,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
                 f"{table.name} gives {counted(len(own), 'window')} of {steps} steps to train on. Give more rows or a shorter "
                 "--window."
             )
-        start, step, weekdays = _time(table)
+        begin, step, weekdays = _time(table)
         of_own = None if static is None else static[own]
         schema = fit(
             table.columns,
@@ -105,7 +105,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             of_own,
             table.time,
             table.unit,
-            start,
+            begin,
             step,
             weekdays,
         )

@@ -5,7 +5,7 @@ import itertools
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,8 @@ NAMED = (".csv", ".tsv")
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
 SHOWN = 20
+SERIES = "series"
+"""The first column of a table that ganvas wrote."""
 
 
 @dataclass
@@ -72,8 +74,8 @@ def load(path: Path, config: DataConfig) -> Table:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         raise GanvasError(
-            f"{path}: .parquet is not read. Convert it to .csv: pandas.read_parquet({path.name!r}).to_csv({path.stem + '.csv'!r}, "
-            "index=False)"
+            f"{path}: .parquet is not read. Convert it to .csv: pandas.read_parquet({path.name!r}).to_csv("
+            f"{path.stem + '.csv'!r}, index=False)"
         )
     check_memory(path.stat().st_size, str(path), "Take a part of it")
     try:
@@ -186,7 +188,10 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 
 
 def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
-    """A table of the columns that were asked for, a sequence for each value of `config.by`."""
+    """A table of the columns that were asked for, a sequence for each value of `config.by`: of `series`, as ganvas writes it,
+    where that is the first column and nobody says another one."""
+    if not config.by and next(iter(found)) == SERIES and not {SERIES} & {*config.columns, *config.static}:
+        config = replace(config, by=SERIES)
     rows = len(next(iter(found.values())).numbers)
     if rows < 2:
         raise GanvasError(f"{name} has {counted(rows, 'row')}; series need more.")
@@ -360,7 +365,7 @@ def of_arrays(
         raise GanvasError(
             f"{name} holds {what}; series are finite floats (N, T, D), NaN where a value is missing."
         )
-    there = ~np.isnan(values).all(2)
+    there = np.asarray(np.isfinite(values).sum(2) > 0)
     lengths = given.get("lengths")
     if lengths is None:
         lengths = np.where(there.sum(1) > 0, values.shape[1] - there[:, ::-1].argmax(1), 0)

@@ -93,8 +93,8 @@ def period(series: Tensor) -> Tensor:
     x = (series - series.nanmean(1, keepdim=True)).nan_to_num()
     power = torch.fft.rfft(x).abs().square()[:, 1:]
     frequency = torch.arange(1, power.shape[1] + 1, device=x.device, dtype=x.dtype) / x.shape[1]
-    mean = (power * frequency).sum(1) / power.sum(1).clamp(min=1e-30)
-    return 1 / mean.clamp(min=0.5 / x.shape[1])
+    mean: Tensor = (power * frequency).sum(1) / power.sum(1).clamp(min=1e-30)
+    return mean.clamp(min=0.5 / x.shape[1]).reciprocal()
 
 
 @of_series.register("amplitude")

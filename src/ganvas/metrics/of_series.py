@@ -87,7 +87,8 @@ def figures(
         if len(each) < LEAST:
             raise GanvasError(
                 f"There are {len(each)} {what} to measure, and it takes {LEAST}: windows that reach over an edge "
-                "between stretches of time do not count. Hold out a larger share, --set data.holdout=0.3, or train with a shorter --window."
+                "between stretches of time do not count. Hold out a larger share, --set data.holdout=0.3, or "
+                "train with a shorter --window."
             )
     found = sequences.measure(fake, known, unseen, legacy=legacy, seed=seed)
     return found, min(len(fake), len(known), len(unseen))

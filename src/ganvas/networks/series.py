@@ -271,7 +271,7 @@ def _framed(
     for row, i in enumerate(own):
         mask = masks[i]
         if mask is not None:
-            hidden[:, row] |= mask[:, 0] < 0.5
+            hidden[:, row] |= (mask if alive is None else mask * alive)[:, 0] < 0.5
     if alive is not None:
         hidden |= alive < 0.5
     first, hidden = x[:, :, :frame], hidden[:, :, :frame]

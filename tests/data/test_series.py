@@ -1,0 +1,207 @@
+"""Series: tables that are read and written back, windows that share nothing with what is held out, channels and what they mean."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas.config import DataConfig, from_dict, to_dict
+from ganvas.data import load_dataset
+from ganvas.errors import GanvasError
+from ganvas.series import Schema, read_schema, table
+
+MIXED = """patient,day,heart,drug,visits,sex,age,outcome
+b,2024-02-03,70.5,none,3,f,41,well
+a,2024-01-02,61.25,beta,2,m,30,ill
+a,2024-01-01,,none,1,m,30,ill
+b,2024-02-01,64.0,aspirin,0,f,41,well
+b,2024-02-02,,beta,7,f,41,well
+c,2024-03-01,80.0,beta,5,m,55,ill
+c,2024-03-02,81.0,beta,6,m,55,ill
+d,2024-03-05,60.0,beta,4,f,33,well
+d,2024-03-06,62.0,none,4,f,33,well
+"""
+BY_PATIENT = {"by": "patient", "time": "day", "static": ("sex", "age"), "label": "outcome"}
+
+
+def saved(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_mixed_table_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Dates sort and are no column, gaps stay gaps, categories keep their names, series their lengths and what is said once."""
+    data = load_dataset(DataConfig(saved(tmp_path / "m.csv", MIXED), **BY_PATIENT))
+    assert data.series is not None
+    found = data.series.decode(data.items)
+    assert found.names == ["heart", "drug", "visits"]
+    assert found.lengths.tolist() == [2, 3, 2, 2]
+    heart = [[np.nan, 61.25], [64.0, np.nan, 70.5], [80.0, 81.0], [60.0, 62.0]]
+    for row, wanted in zip(found.values[:, :, 0], heart, strict=True):
+        np.testing.assert_allclose(row[: len(wanted)], wanted, rtol=1e-6)
+    drugs, visits = found.schema.columns[1].categories, [[1, 2], [0, 7, 3], [5, 6], [4, 4]]
+    assert drugs == ("aspirin", "beta", "none")
+    names = [[drugs[int(v)] for v in row[:n]] for row, n in zip(found.values[:, :, 1], found.lengths, strict=True)]
+    assert names == [["none", "beta"], ["aspirin", "beta", "none"], ["beta", "beta"], ["beta", "none"]]
+    assert [row[:n].tolist() for row, n in zip(found.values[:, :, 2], found.lengths, strict=True)] == visits
+    assert [found.schema.static[0].categories[int(v)] for v in found.static[:, 0]] == ["m", "f", "m", "f"]
+    np.testing.assert_allclose(found.static[:, 1], [30, 41, 55, 33], atol=1e-4)
+    assert data.class_names == ("ill", "well")
+    assert data.take_labels().tolist() == [0, 1, 0, 1]
+    # What is trained on alone says what -1 and 1 are; written as a table, days go on behind the last one of the file.
+    kept = found.values[data.split(0.1)[0].indices]
+    hearts = kept[:, :, 0][kept[:, :, 0] > 0]
+    heart = found.schema.columns[0]
+    np.testing.assert_allclose((heart.low, heart.high), (hearts.min(), hearts.max()), rtol=1e-6)
+    rows = list(table(found, classes=["ill", "well", "ill", "well"]))
+    assert rows[:3] == [
+        ["series", "day", "class", "sex", "age", "heart", "drug", "visits"],
+        ["0", "2024-03-07", "ill", "m", "30", "", "none", "1"],
+        ["0", "2024-03-08", "ill", "m", "30", "61.25", "beta", "2"],
+    ]
+
+
+@pytest.mark.parametrize("fold", [0, 3])
+def test_no_row_of_a_held_out_window_is_trained_on(tmp_path: Path, fold: int) -> None:
+    np.save(tmp_path / "rows.npy", np.arange(200.0)[:, None] + [[0.0, 1000.0]])
+    data = load_dataset(DataConfig(str(tmp_path / "rows.npy"), window=7, fold=fold))
+    assert len(data) == 194
+    assert data.series is not None
+    train, held = (
+        {round(v) for v in data.series.decode(part.take(torch.arange(len(part)))[0]).values[:, :, 0].flat}
+        for part in data.split(0.1, fold)
+    )
+    last = 200 - 20 * fold
+    assert held == set(range(last - 20, last))
+    assert not train & held
+    assert train | held == set(range(200))
+    assert (data.series.columns[0].low, data.series.columns[0].high) == (min(train), max(train))
+
+
+def test_few_sequences_are_cut_in_time_and_many_kept_whole(tmp_path: Path) -> None:
+    x = np.arange(600.0).reshape(30, 20, 1)
+    for count, name in ((30, "many.npy"), (3, "few.npy")):
+        np.save(tmp_path / name, x[:count])
+        data = load_dataset(DataConfig(str(tmp_path / name), window=5))
+        assert data.series is not None
+        train, held = (
+            {round(v) for v in data.series.decode(part.take(torch.arange(len(part)))[0]).values.flat}
+            for part in data.split(0.5)
+        )
+        assert not train & held
+        owners = [{row // 20 for row in rows} for rows in (train, held)]
+        assert bool(owners[0] & owners[1]) == (count == 3)
+
+
+def test_aeon_files_and_arrays_with_ends_gaps_and_attributes(tmp_path: Path) -> None:
+    text = "#c\n@univariate false\n@classLabel true up down\n@data\n1,2,3:7,8,9:up\n3,2:9,8:down\n0,?,1,4:5,6,7,8:up\n"
+    data = load_dataset(DataConfig(saved(tmp_path / "a.ts", text), holdout=0.0))
+    assert data.series is not None
+    found = data.series.decode(data.items)
+    assert found.lengths.tolist() == [3, 2, 4]
+    np.testing.assert_allclose(found.values[2], [[0, 5], [np.nan, 6], [1, 7], [4, 8]], atol=1e-5)
+    assert (data.class_names, data.take_labels().tolist()) == (("down", "up"), [1, 0, 1])
+    values = np.stack([np.linspace(0, 1, 6), np.linspace(5, 3, 6)], 1)[None] * np.arange(1, 5)[:, None, None]
+    np.savez(
+        tmp_path / "b.npz", series=values, lengths=np.array([6, 4, 6, 5]), static=np.arange(8.0).reshape(4, 2),
+        labels=np.array(["x", "y", "x", "y"]), columns=np.array(["u", "v"]),
+    )  # fmt: skip
+    data = load_dataset(DataConfig(str(tmp_path / "b.npz"), holdout=0.0))
+    assert data.series is not None
+    found = data.series.decode(data.items)
+    assert (found.names, found.lengths.tolist(), data.class_names) == (["u", "v"], [6, 4, 6, 5], ("x", "y"))
+    np.testing.assert_allclose(found.static, np.arange(8.0).reshape(4, 2), atol=1e-5)
+    np.testing.assert_allclose(found.values[3, :5], values[3, :5], atol=1e-5)
+    assert not found.values[3, 5].any()
+
+
+def test_prices_have_frames_logarithms_an_order_and_working_days() -> None:
+    data = load_dataset("goog")
+    assert data.series is not None
+    schema = data.series
+    prices = ["open", "high", "low", "close"]
+    assert [c.name for c in schema.columns if c.frame == 0] == prices
+    assert {c.name: c.above for c in schema.columns if c.above} == {
+        "open": ("low",), "high": ("open", "low", "close"), "close": ("low",),
+    }  # fmt: skip
+    assert schema.columns[5].same_as == "close"
+    assert all(c.log for c in schema.columns[:5])
+    # In every window the prices reach from -1 to 1, and what is drawn keeps the order whatever the channels say.
+    x, _ = data.take(torch.arange(0, len(data), 50))
+    torch.testing.assert_close(x[:, :4].amax((1, 2)), torch.ones(len(x)))
+    torch.testing.assert_close(x[:, :4].amin((1, 2)), -torch.ones(len(x)))
+    values = schema.decode(torch.rand(20, *schema.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1).values
+    assert (values[..., 1:2] >= values[..., [0, 2, 3, 5]]).all()
+    assert (values[..., 2:3] <= values[..., [0, 1, 3, 5]]).all()
+    days = schema.times(6).astype(str).tolist()
+    assert days == [f"2008-10-{d}" for d in (15, 16, 17, 20, 21, 22)], "the file ends on Tuesday the 14th"
+
+
+def test_what_is_seen_says_nothing_of_what_is_hidden(tmp_path: Path) -> None:
+    """The encoding of a half is that of the half alone: equal for two futures, and that of a table where the rest is missing."""
+    random = np.random.default_rng(0)
+    past = random.normal(0, 1, (40, 6, 2)).cumsum(1) + random.normal(0, 30, (40, 1, 2))
+    futures = [past[:, -1:] + random.normal(0, s, (40, 6, 2)) for s in (1, 9)]
+    mask = torch.ones(12)
+    mask[6:] = 0
+    np.save(tmp_path / "x.npy", np.concatenate([past, futures[0]], 1))
+    schema = load_dataset(DataConfig(str(tmp_path / "x.npy"))).series
+    assert schema is not None
+    assert schema.frames, "windows that are narrow beside the whole range have frames"
+    full = [np.concatenate([past, future], 1) for future in (*futures, np.full((40, 6, 2), np.nan))]
+    one, other, alone = (schema.encode(x, np.full(40, 12)).double() for x in full)
+    torch.testing.assert_close(schema.seen(one, mask), schema.seen(other, mask), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(schema.seen(one, mask), alone, atol=1e-4, rtol=1e-4)
+
+
+def test_a_schema_survives_its_file_and_forged_ones_are_refused() -> None:
+    schema = load_dataset("goog").series
+    assert schema is not None
+    values = to_dict(schema)
+    assert read_schema(values, schema.shape) == schema == from_dict(Schema, values, "series")
+    columns = values["columns"]
+    for broken in (
+        {"length": 10**9}, {"length": 25}, {"unit": "Y"}, {"columns": []}, {"start": 1e300},
+        {"columns": [{**columns[0], "frame": 7}, *columns[1:]]},
+        {"columns": [{**columns[0], "same_as": "nobody"}, *columns[1:]]},
+        {"columns": [{**columns[0], "above": ["high"]}, *columns[1:]]},
+        {"columns": [{**columns[0], "high": 1e300}, *columns[1:]]},
+        {"frames": [{**frame, "most": 1e6} for frame in values["frames"]]},
+    ):  # fmt: skip
+        with pytest.raises(GanvasError, match="series"):
+            read_schema({**values, **broken}, schema.shape)
+
+
+def test_mistakes_say_what_to_type(tmp_path: Path) -> None:
+    mixed = saved(tmp_path / "m.csv", MIXED)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    for source, given, message in (
+        (mixed, {"columns": ("hart",)}, "Did you mean 'heart'"),
+        (mixed, {"static": ("sex",)}, "say with --by"),
+        (mixed, {"by": "patient", "static": ("visits",)}, "changes within the sequence"),
+        (mixed, {"time": "drug"}, "must have a number or an ISO date"),
+        (mixed, {"resolution": 8}, "for images"),
+        ("goog", {"window": 5000}, "shorter --window"),
+        ("goog", {"by": "open"}, "names a column of a .csv"),
+        ("digits", {"window": 5}, "is for series"),
+        (str(tmp_path / "a.parquet"), {}, r"read_parquet\('a.parquet'\)"),
+        (saved(tmp_path / "b.csv", "a,b\n1,2\n3\n"), {}, "line 3"),
+        (saved(tmp_path / "c.csv", "a,a\n1,2\n3,4\n"), {}, "a name of its own"),
+        (saved(tmp_path / "d.ts", "@data\n1,x:2\n"), {}, "line 2"),
+        (saved(tmp_path / "e.ts", "@timestamps true\n@data\n1\n"), {}, "timestamps"),
+    ):  # fmt: skip
+        with pytest.raises(GanvasError, match=message):
+            load_dataset(DataConfig(source, **given))
+
+
+def test_what_ganvas_wrote_can_be_trained_on(tmp_path: Path) -> None:
+    """A table of drawn series is read as series of their own: the first column says which."""
+    data = load_dataset(DataConfig(saved(tmp_path / "m.csv", MIXED), **BY_PATIENT))
+    assert data.series is not None
+    with (tmp_path / "again.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(table(data.series.decode(data.items)))
+    again = load_dataset(DataConfig(str(tmp_path / "again.csv"), columns=("heart", "visits")))
+    assert again.series is not None
+    assert again.series.decode(again.items).lengths.tolist() == [2, 3, 2, 2]

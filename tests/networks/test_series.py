@@ -1,0 +1,99 @@
+"""Networks of series: the cell is torch's, its gradient has one of its own, and what is drawn is what the layout says."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ganvas
+from ganvas.config import NetworkConfig
+from ganvas.errors import GanvasError
+from ganvas.networks import build_critic, build_generator
+from ganvas.networks.series import Gru, SeriesGenerator
+
+FAMILIES = ["recurrent", "tcn", "transformer-small"]
+LAYOUT = "n0 m n0 c3 n e / c2 n n n"
+"""Two numbers of a frame, the second with gaps; a category; a number; the end; and of the whole a category, a number, the frame."""
+SHAPE = (13, 10)
+
+
+def made(family: str, layout: str = LAYOUT, shape: tuple[int, int] = SHAPE, **options: int) -> SeriesGenerator:
+    config = NetworkConfig(family, latent_dim=48, generator={"channels": 16, "layout": layout, **options})
+    generator = build_generator(config, shape, 0, seed=3)
+    assert isinstance(generator, SeriesGenerator)
+    return generator
+
+
+def z(count: int, seed: int = 0) -> Tensor:
+    return torch.randn(count, 48, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_cell_is_that_of_torch(backwards: bool) -> None:
+    torch.manual_seed(0)
+    ours, theirs = Gru(5, 7, backwards).double(), nn.GRU(5, 7, batch_first=True).double()
+    theirs.load_state_dict(
+        {
+            "weight_ih_l0": ours.read.weight, "bias_ih_l0": ours.read.bias,
+            "weight_hh_l0": ours.recur.weight, "bias_hh_l0": ours.recur.bias,
+        }
+    )  # fmt: skip
+    x = torch.randn(3, 6, 5, dtype=torch.double)
+    expected = theirs(x.flip(1))[0].flip(1) if backwards else theirs(x)[0]
+    torch.testing.assert_close(ours(x), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_critics_can_be_differentiated_twice(family: str) -> None:
+    """What R1 and WGAN-GP need: the gradient of the squared gradient is that of finite differences."""
+    critic = build_critic(NetworkConfig(family, critic={"channels": 8}), (2, 6), 0, seed=1).double()
+    x = torch.randn(2, 2, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradgradcheck(critic, (x,), fast_mode=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_past_knows_nothing_of_the_future(family: str) -> None:
+    generator, points = made(family, "n n", (2, 10), chunk=2), z(4)
+    other = points.clone()
+    other[:, -2 * generator.noise :] = z(4, 1)[:, -2 * generator.noise :]  # the last two of five chunks
+    first, second = generator(points), generator(other)
+    torch.testing.assert_close(first[:, :, :6], second[:, :, :6], atol=1e-6, rtol=0)
+    assert (first[:, :, 6:] - second[:, :, 6:]).abs().amin(0).max() > 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_longer_series_begin_as_those_of_the_trained_length(family: str) -> None:
+    generator = made(family)
+    short, long = generator(z(4)), generator.over(23)(z(4))
+    assert long.shape == (4, 13, 23)
+    torch.testing.assert_close(long[:, :, :10], short, atol=1e-5, rtol=0)
+    assert len({round(float(v), 5) for v in long[0, 3].detach()}) > 15, "it does not repeat itself"
+
+
+def test_drawn_series_are_what_the_layout_says() -> None:
+    x = made("recurrent")(5 * z(200))
+    first, there, second, kinds, number, alive, fixed = x[:, :1], x[:, 1:2], x[:, 2:3], x[:, 3:6], x[:, 6:7], x[:, 7:8], x[:, 8:]
+    torch.testing.assert_close(alive.cummin(2).values, alive)
+    assert (alive[:, :, 0] == 1).all()
+    going = (alive > 0.5).expand(-1, 2, -1)
+    framed = torch.cat([first, second], 1)
+    seen = going & torch.cat([torch.ones_like(there), there], 1).gt(0.5)
+    # Channels are those of the steps times whether the series goes on. A hidden value and one behind the end is nearly 0 times what it would be; those that count reach from -1 to 1.
+    high = framed.div(torch.cat([alive, there], 1)).masked_fill(~seen, -2).amax((1, 2))
+    low = framed.div(torch.cat([alive, there], 1)).masked_fill(~seen, 2).amin((1, 2))
+    many = seen.flatten(1).sum(1) > 3
+    torch.testing.assert_close(high[many], torch.ones_like(high[many]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(low[many], -torch.ones_like(low[many]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(kinds.sum(1, keepdim=True), alive)
+    assert (number.abs() <= 1).all()
+    torch.testing.assert_close(fixed, fixed[:, :, :1].expand_as(fixed))
+    torch.testing.assert_close(fixed[:, :2].sum(1), torch.ones(200, 10))
+
+
+
+def test_layouts_and_shapes_that_do_not_fit() -> None:
+    for layout, message in (("n n", "13"), ("n9 " * 12 + "n", "frame"), ("q", "layout")):
+        with pytest.raises(GanvasError, match=message):
+            made("recurrent", layout)
+    model = ganvas.wrap(nn.Linear(3, 2), latent_dim=3)
+    with pytest.raises(GanvasError, match="recurrent, tcn and transformer-small"):
+        model.over(5)
