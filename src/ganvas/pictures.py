@@ -315,6 +315,8 @@ def fans(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Image:
             values = each.values[:, :, group[0]].copy()
             values[np.arange(values.shape[1])[None] >= each.lengths[:, None]] = np.nan
             there = ~np.isnan(values).all(0)
+            if not there.any():
+                continue
             levels = np.nanquantile(values[:, there], (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
             steps = np.arange(values.shape[1])[there]
             for outer in (0, 1):

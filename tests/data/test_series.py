@@ -1,4 +1,4 @@
-"""Series: tables that are read and written back, windows that share nothing with what is held out, channels and what they mean."""
+"""Series: tables that are read and written back, windows that share nothing with what is held out, what channels mean."""
 
 import csv
 from pathlib import Path
@@ -43,7 +43,9 @@ def test_a_mixed_table_comes_back_as_it_was(tmp_path: Path) -> None:
         np.testing.assert_allclose(row[: len(wanted)], wanted, rtol=1e-6)
     drugs, visits = found.schema.columns[1].categories, [[1, 2], [0, 7, 3], [5, 6], [4, 4]]
     assert drugs == ("aspirin", "beta", "none")
-    names = [[drugs[int(v)] for v in row[:n]] for row, n in zip(found.values[:, :, 1], found.lengths, strict=True)]
+    names = [
+        [drugs[int(v)] for v in row[:n]] for row, n in zip(found.values[:, :, 1], found.lengths, strict=True)
+    ]
     assert names == [["none", "beta"], ["aspirin", "beta", "none"], ["beta", "beta"], ["beta", "none"]]
     assert [row[:n].tolist() for row, n in zip(found.values[:, :, 2], found.lengths, strict=True)] == visits
     assert [found.schema.static[0].categories[int(v)] for v in found.static[:, 0]] == ["m", "f", "m", "f"]
@@ -132,7 +134,9 @@ def test_prices_have_frames_logarithms_an_order_and_working_days() -> None:
     x, _ = data.take(torch.arange(0, len(data), 50))
     torch.testing.assert_close(x[:, :4].amax((1, 2)), torch.ones(len(x)))
     torch.testing.assert_close(x[:, :4].amin((1, 2)), -torch.ones(len(x)))
-    values = schema.decode(torch.rand(20, *schema.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1).values
+    values = schema.decode(
+        torch.rand(20, *schema.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    ).values
     assert (values[..., 1:2] >= values[..., [0, 2, 3, 5]]).all()
     assert (values[..., 2:3] <= values[..., [0, 1, 3, 5]]).all()
     days = schema.times(6).astype(str).tolist()

@@ -12,11 +12,13 @@ from ganvas.networks.series import Gru, SeriesGenerator
 
 FAMILIES = ["recurrent", "tcn", "transformer-small"]
 LAYOUT = "n0 m n0 c3 n e / c2 n n n"
-"""Two numbers of a frame, the second with gaps; a category; a number; the end; and of the whole a category, a number, the frame."""
+"""Two numbers of a frame, the second with gaps; a category; a number; the end; once a category, a number, the frame."""
 SHAPE = (13, 10)
 
 
-def made(family: str, layout: str = LAYOUT, shape: tuple[int, int] = SHAPE, **options: int) -> SeriesGenerator:
+def made(
+    family: str, layout: str = LAYOUT, shape: tuple[int, int] = SHAPE, **options: int
+) -> SeriesGenerator:
     config = NetworkConfig(family, latent_dim=48, generator={"channels": 16, "layout": layout, **options})
     generator = build_generator(config, shape, 0, seed=3)
     assert isinstance(generator, SeriesGenerator)
@@ -71,13 +73,13 @@ def test_longer_series_begin_as_those_of_the_trained_length(family: str) -> None
 
 def test_drawn_series_are_what_the_layout_says() -> None:
     x = made("recurrent")(5 * z(200))
-    first, there, second, kinds, number, alive, fixed = x[:, :1], x[:, 1:2], x[:, 2:3], x[:, 3:6], x[:, 6:7], x[:, 7:8], x[:, 8:]
+    first, there, second, kinds, number, alive, fixed = x.split([1, 1, 1, 3, 1, 1, 5], 1)
     torch.testing.assert_close(alive.cummin(2).values, alive)
     assert (alive[:, :, 0] == 1).all()
     going = (alive > 0.5).expand(-1, 2, -1)
     framed = torch.cat([first, second], 1)
     seen = going & torch.cat([torch.ones_like(there), there], 1).gt(0.5)
-    # Channels are those of the steps times whether the series goes on. A hidden value and one behind the end is nearly 0 times what it would be; those that count reach from -1 to 1.
+    # Channels are those of the steps times whether the series goes on; what is hidden, or behind the end, is nearly 0.
     high = framed.div(torch.cat([alive, there], 1)).masked_fill(~seen, -2).amax((1, 2))
     low = framed.div(torch.cat([alive, there], 1)).masked_fill(~seen, 2).amin((1, 2))
     many = seen.flatten(1).sum(1) > 3
@@ -87,7 +89,6 @@ def test_drawn_series_are_what_the_layout_says() -> None:
     assert (number.abs() <= 1).all()
     torch.testing.assert_close(fixed, fixed[:, :, :1].expand_as(fixed))
     torch.testing.assert_close(fixed[:, :2].sum(1), torch.ones(200, 10))
-
 
 
 def test_layouts_and_shapes_that_do_not_fit() -> None:

@@ -147,13 +147,19 @@ def _errors(schema: Schema, true: np.ndarray, drawn: np.ndarray, there: np.ndarr
             np.log(np.maximum(each[:, :, i], 1e-300)) if column.log else each[:, :, i]
             for each in (true, drawn)
         )
-        spread = max(float(np.nanmean(np.nanstd(x, 1))), 1e-12)
+        centred = x - np.nan_to_num(x).sum(1, keepdims=True) / np.maximum(
+            (~np.isnan(x)).sum(1, keepdims=True), 1
+        )
+        spread = max(float(np.nan_to_num(centred).std()), 1e-12)
         for row, guess, seen in zip(x, y, there[:, :, i], strict=True):
             known = seen & ~np.isnan(row)
             hidden = ~seen & ~np.isnan(row)
             if not hidden.any() or not known.any():
                 continue
             straight = np.interp(np.flatnonzero(hidden), np.flatnonzero(known), row[known])
-            ours.append(np.nanmean(np.abs(guess[hidden] - row[hidden])) / spread)
+            off = np.abs(guess[hidden] - row[hidden])
+            ours.append(
+                np.where(np.isnan(off), spread, off).mean() / spread
+            )  # drawn as missing: as far as the mean
             lines.append(np.abs(straight - row[hidden]).mean() / spread)
-    return float(np.mean(ours)), float(np.mean(lines))
+    return (float(np.mean(ours)), float(np.mean(lines))) if ours else (0.0, 0.0)

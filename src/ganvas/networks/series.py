@@ -22,6 +22,8 @@ from ganvas.types import Shape
 
 BLEND = 5
 """Steps that are seen together before chunks are cut, and after they are put together."""
+PRESENT = 2.0
+"""Logit of a value that may be missing, before anything is learned: most are there."""
 FLAT = 1e-3
 """Half-range below which a drawn window is not stretched any further."""
 
@@ -241,7 +243,7 @@ def _ended(x: Tensor, parts: list[Part], frame: int = 0) -> Tensor:
     for piece, part in zip(pieces, parts, strict=True):
         mask, there = there, None
         if part.kind == "m":
-            piece = there = torch.sigmoid(piece)
+            piece = there = torch.sigmoid(piece + PRESENT)
         elif part.kind == "c":
             piece = piece.softmax(1)
         elif part.kind == "e":

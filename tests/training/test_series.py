@@ -1,0 +1,252 @@
+"""Series from a table to a report: training, previews, resuming, samples of any length, measures, latent tools, the explorer."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganvas
+from ganvas import io, pictures
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.latent.attributes import attributes_of, of_series, open_attribute
+from ganvas.latent.impute import impute
+from ganvas.metrics import of_series as measures
+from ganvas.model_data import load_data_of
+from ganvas.runs import Run
+from ganvas.series import plain
+from ganvas.web.plotted import plotted
+from ganvas.web.renderer import Renderer
+from ganvas.web.state import State
+
+SMALL = {
+    "network.latent_dim": 8, "network.generator.noise": 2, "network.generator.channels": 12, "network.critic.channels": 12,
+    "training.log_kimg": 0.064, "training.snapshot_kimg": 1.0, "training.monitor_kimg": 0.128,
+    "data.holdout": 0.3, "optimizer.schedule": "constant",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of visits by day: rising and falling, of 5 to 8 days, with gaps, a category and an attribute."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("series") / "visits.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["who", "day", "kind", "size", "heart", "drug"])
+        for who in range(80):
+            kind, level = who % 2, random.normal(60, 8)
+            for day in range(random.integers(5, 9)):
+                level += (2 * kind - 1) * random.uniform(1, 3)
+                shown = "" if day == 3 and who % 5 == 0 else f"{level:.2f}"
+                rows.writerow(
+                    [f"p{who}", f"2024-01-{day + 1:02}", ["down", "up"][kind], who % 7, shown, "ab"[day % 2]]
+                )
+    return path
+
+
+def train(source: Path, out: Path, kimg: float = 0.256, **given: object) -> Run:
+    settings = SMALL | dict(given.pop("settings", {}))  # type: ignore[call-overload]
+    return ganvas.train(
+        str(source), by="who", static=("size",), label="kind", conditional=True, kimg=kimg, batch=16, out=out, quiet=True,
+        settings=settings, **{"report": False, **given},
+    ).run  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(source, tmp_path_factory.mktemp("runs"), report=True)
+
+
+def test_a_run_has_previews_a_report_and_figures_of_the_monitor(run: Run) -> None:
+    assert {"reals.png"} < {path.name for path in (run.path / "samples").iterdir()}
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "the middle 50 and 90 %" in page
+    assert "mean power at each frequency" in page
+    assert any("energy" in record or "diversity" in record for record in run.stats())
+    assert run.config.training.precision == "fp32"
+
+
+def test_resumed_equals_left_alone(run: Run, source: Path, tmp_path: Path) -> None:
+    part = train(source, tmp_path, 0.128)
+    ganvas.train(resume=part.path, kimg=0.256, quiet=True, report=False)
+    for name in ("generator", "critic"):
+        a, b = (io.load_tensors(each.snapshots[-1] / f"{name}.safetensors")[0] for each in (run, part))
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_the_penalty_of_wgan_goes_through_a_recurrent_critic(source: Path, tmp_path: Path) -> None:
+    penalty = {"objective.loss": "wasserstein", "objective.penalties": [{"name": "wgan-gp", "weight": 10.0}]}
+    found = train(source, tmp_path, 0.032, network="recurrent", settings=penalty)
+    assert ganvas.load(found.path, device="cpu").series(4, length=30).values.shape == (4, 30, 2)
+
+
+def test_samples_are_tables_arrays_and_pictures(run: Run, tmp_path: Path) -> None:
+    for name, given in (
+        ("a.csv", ["--length", "20"]), ("a.npz", ["--length", "20"]), ("a.npy", []), ("a.png", ["--labels", "up"])
+    ):  # fmt: skip
+        assert main(["sample", str(run.path), "--n", "6", *given, "--out", str(tmp_path / name)]) == 0
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    arrays = np.load(tmp_path / "a.npz")
+    assert list(rows[0]) == [
+        "series",
+        "day",
+        "kind" if "kind" in rows[0] else "class",
+        "size",
+        "heart",
+        "drug",
+    ]
+    assert arrays["series"].shape == (6, 20, 2)
+    assert [sum(row["series"] == str(i) for row in rows) for i in range(6)] == arrays["lengths"].tolist()
+    first = [row for row in rows if row["series"] == "0"]
+    np.testing.assert_allclose(
+        [float(r["heart"] or "nan") for r in first], arrays["series"][0, : len(first), 0], rtol=1e-5
+    )
+    assert {row["drug"] for row in rows} <= {"a", "b"}
+    assert {row["class"] for row in rows} == set(arrays["labels"]) == {"down", "up"}
+    assert [row["day"] for row in first][:2] == ["2024-01-09", "2024-01-10"], (
+        "the day after the last of the data"
+    )
+    assert np.load(tmp_path / "a.npy").shape == (6, 8, 2)
+
+
+def test_mistakes_end_with_a_sentence(
+    run: Run, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = str(run.path), str(tmp_path / "x.npz")
+    for line, said in (
+        (["sample", model, "--length", "0", "--out", out], "at least 1"),
+        (["sample", model, "--n", "500", "--out", out[:-3] + "png"], "room for 96"),
+        (["sample", model, "--length", "9", "--seeds", "1", "--out", out], "Omit it"),
+        (["restore", model, str(source), "--task", "superres", "--out", out], "for pictures"),
+        (["restore", model, str(source), "--hidden", "top", "--out", out], "right is a forecast"),
+        (["dissect", model], "generators of images"),
+        (["train", str(source), "--network", "dcgan", "--dry-run"], "--network recurrent"),
+        (["train", str(source), "--augment", "ada", "--dry-run"], "has series"),
+        (["train", str(source), "--conditional", "--dry-run"], "--label"),
+    ):
+        assert main(line) == 2
+        assert said in capsys.readouterr().err, line
+
+
+def test_measures_stand_beside_their_floors(run: Run, source: Path) -> None:
+    """Real series in the place of the fakes: no classifier tells them from real ones, and their order is right."""
+    found = ganvas.evaluate(run.path, str(source), n=60)
+    rows = {row.metric: row for row in found.rows}
+    assert {
+        "discriminative",
+        "predictive",
+        "tstr",
+        "trts",
+        "autocorrelation",
+        "lengths",
+        "near-training",
+    } <= set(rows)
+    assert all(row.floor is not None for row in rows.values())
+    assert rows["discriminative"].value > 0.2, "ten steps of training are told at sight"
+    assert rows["discriminative"].p_value == pytest.approx(0.005)
+    floor_p = rows["discriminative"].floor_p
+    assert floor_p is not None
+    assert floor_p > 0.05
+    dataset, _ = load_data_of(ganvas.load(run.path, device="cpu"), str(source))
+    few = dataset.take(torch.arange(30))[0]
+    with pytest.raises(GanvasError, match=r"data\.holdout"):
+        measures.figures(few, None, *dataset.split(0.1), 0)
+
+
+def test_windows_of_one_series_are_grouped_by_time() -> None:
+    data = ganvas.data.load_dataset("goog")
+    train_part, held = data.split(0.1)
+    together = measures.real(train_part), measures.real(held)
+    for part, sample in zip((train_part, held), together, strict=True):
+        values = part.series.decode(part.take(torch.arange(len(part)))[0]).values  # type: ignore[union-attr]
+        rows = {tuple(row) for window in values for row in window[:, [0, 3]].round(4)}
+        of_group = [
+            {tuple(row) for window in sample.series[sample.groups == g] for row in window[:, [0, 3]].round(4)}
+            for g in np.unique(sample.groups)
+        ]
+        assert len(of_group) > 1
+        assert sum(map(len, of_group)) == len(set.union(*of_group)) <= len(rows), "no row is in two groups"
+
+
+def test_attributes_are_what_they_say() -> None:
+    steps = torch.arange(24.0, dtype=torch.double)
+    line, wave = 3.0 + 0.5 * steps, 2 * torch.sin(2 * torch.pi * steps / 6)
+    x = torch.stack([line, wave, torch.full_like(line, 7.0)])
+    assert of_series.get("trend")(x)[[0, 2]].tolist() == pytest.approx([12.0, 0.0])
+    assert of_series.get("volatility")(x)[[0, 2]].tolist() == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert of_series.get("volatility")(wave[None] * 3).item() == pytest.approx(
+        3 * of_series.get("volatility")(wave[None]).item()
+    )
+    assert of_series.get("period")(x)[1].item() == pytest.approx(6.0)
+    assert of_series.get("amplitude")(x).tolist() == pytest.approx([5.75, 2 * np.sin(np.pi / 3), 0.0])
+    assert of_series.get("level")(x).tolist() == pytest.approx([8.75, 0.0, 7.0])
+    x[:, 20:] = torch.nan
+    assert of_series.get("trend")(x)[0].item() == pytest.approx(12.0), "the slope, for as many steps"
+
+
+def test_gaps_are_filled_by_what_the_model_can_draw(run: Run) -> None:
+    """The model's own series, half hidden: what was seen stays to the digit, and the search beats what it starts from."""
+    model = ganvas.load(run.path, device="cpu")
+    own = model.sample(3, seed=1)
+    mask = torch.ones(8)
+    mask[3:5] = 0
+    with torch.no_grad():
+        space = ganvas.latent.open_space(model)
+    found = impute(space, own, mask, steps=60, restarts=2)
+    before, after = model.decode(own), found.series
+    np.testing.assert_allclose(after.values[:, [0, 1, 2, 5, 6, 7]], before.values[:, [0, 1, 2, 5, 6, 7]])
+    assert np.isnan(found.damaged.values[:, 3:5]).all()
+    assert all(float(each.residual) < 0.1 for each in found.found)
+    with pytest.raises(GanvasError, match="Nothing was seen"):
+        impute(space, own, torch.zeros(8))
+    with pytest.raises(GanvasError, match="every value is there"):
+        impute(space, own, torch.ones(8))
+
+
+def test_latent_tools_draw_curves(run: Run, source: Path, tmp_path: Path) -> None:
+    model = str(run.path)
+    for line in (
+        ["walk", model, "--keys", "2", "--frames", "4", "--out", "w.gif"],
+        ["walk", model, "--keys", "2", "--frames", "4", "--out", "w.csv"],
+        ["directions", model, "--method", "attribute", "--attribute", "volatility:heart", "--samples", "60", "--out",
+         "d.safetensors"],
+        ["edit", model, "--direction", "d.safetensors", "--n", "2", "--out", "e.png"],
+        ["map", model, "--n", "60", "--method", "pca", "--out", "m.png"],
+        ["invert", model, str(source), "--n", "2", "--method", "optimise", "--steps", "2", "--newton", "0", "--out", "i.npz"],
+        ["restore", model, str(source), "--n", "2", "--steps", "2", "--restarts", "1", "--out", "r.npz"],
+    ):  # fmt: skip
+        line = [str(tmp_path / each) if each[1:2] == "." else each for each in line]
+        assert main(line) == 0, line
+    assert {"w.gif", "w.csv", "d.png", "e.png", "m-atlas.png", "i.png", "r.png", "r.csv"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+    loaded = ganvas.load(run.path, device="cpu")
+    assert set(attributes_of(loaded)) == {"trend", "volatility", "period", "amplitude", "level"}
+    with pytest.raises(GanvasError, match="Use one of: heart"):
+        open_attribute("trend:drug", loaded)
+
+
+def test_the_explorer_shows_curves(run: Run) -> None:
+    model = ganvas.load(run.path, device="cpu")
+    renderer = Renderer(model)
+    picture = renderer.draw([State()])[0]
+    assert (picture.shape, picture.dtype) == ((3, 256, 384), torch.uint8)
+    assert renderer.hash == model.hash, "directions of the model are those of its curves"
+    drawn = pictures.shown(model.sample(1, seed=4, labels=[1]), model.info.series, (256, 384))
+    assert torch.equal(plotted(model).sample(1, seed=4, labels=[1]), drawn)
+
+
+def test_lines_lie_where_the_values_are() -> None:
+    """A constant of 0 is a line in the middle row, 1 at the top and -1 at the bottom; gradients pull it up."""
+    values = torch.tensor([[0.0], [0.9], [-0.9]])[:, :, None].expand(3, 1, 12).clone().requires_grad_()
+    drawn = pictures.lines(values, plain(1, 12), (41, 60))
+    dark = (drawn.detach().mean(1) < 0).float()
+    rows = [float((each.sum(1) * torch.arange(41.0)).sum() / each.sum()) for each in dark]
+    assert rows == pytest.approx([20.0, 20 - 0.9 * 18, 20 + 0.9 * 18], abs=0.6)
+    (drawn[:, :, :20].mean()).backward()
+    assert values.grad is not None
+    assert values.grad.abs().sum() > 0
