@@ -144,9 +144,11 @@ def _series(
     parts = [("damaged", made.damaged), ("restored", made.series)]
     _shared.write_picture(out.with_suffix(".png"), pictures.beside(parts, first))
     figures: dict[str, Any] = {
-        "n": len(samples), "task": task, "residual": sum(float(each.residual) for each in made.found) / len(made.found),
-        "error": made.error, "naive": made.naive, "out": str(out),
-    }  # fmt: skip
+        name: sum(float(getattr(each, name)) for each in made.found) / len(made.found)
+        for name in ("residual", "ambiguity", "typicality")
+    }
+    figures |= {"n": len(samples), "task": task, "notes": sorted({note for each in made.found for note in each.notes})}
+    figures |= {"error": made.error, "naive": made.naive, "out": str(out)}
     if json:
         _shared.answer(figures)
         return
