@@ -169,7 +169,11 @@ def test_the_packaged_model_says_what_its_audit_found(capsys: pytest.CaptureFixt
     pages = [model.path.with_name("README.md"), Path(__file__).parents[2] / "docs" / "leaks.md"]
     for text in (page.read_text(encoding="utf-8").lower().replace("*", "") for page in pages):
         for name, (auc, low, high) in found.attacks.items():
-            assert f"| {auc:.3f} ({low:.3f} to {high:.3f}) |" in text.split(f"\n| {name} |")[-1].split("\n")[0]
+            assert (
+                f"| {auc:.3f} ({low:.3f} to {high:.3f}) |" in text.split(f"\n| {name} |")[-1].split("\n")[0]
+            )
     assert main(["info", "fashion"]) == 0
-    assert f"the best attack, critic, has an AUC of {found.attacks['critic'][0]:.3f}" in capsys.readouterr().out
+    assert (
+        f"the best attack, critic, has an AUC of {found.attacks['critic'][0]:.3f}" in capsys.readouterr().out
+    )
     assert "## What it gives away of its data" in hub.card(model, [], None, None)

@@ -147,7 +147,11 @@ def _series(
         name: sum(float(getattr(each, name)) for each in made.found) / len(made.found)
         for name in ("residual", "ambiguity", "typicality")
     }
-    figures |= {"n": len(samples), "task": task, "notes": sorted({note for each in made.found for note in each.notes})}
+    figures |= {
+        "n": len(samples),
+        "task": task,
+        "notes": sorted({note for each in made.found for note in each.notes}),
+    }
     figures |= {"error": made.error, "naive": made.naive, "out": str(out)}
     if json:
         _shared.answer(figures)

@@ -356,7 +356,9 @@ class LatentZ(LatentSpace):
         from scipy.special import gammaincinv  # slow to import
 
         # Quantiles of the chi-squared distribution of squared lengths.
-        low, high = (float(2 * gammaincinv(points.shape[1] / 2, q)) ** 0.5 for q in (least / 2, 1 - least / 2))
+        low, high = (
+            float(2 * gammaincinv(points.shape[1] / 2, q)) ** 0.5 for q in (least / 2, 1 - least / 2)
+        )
         lengths = points.norm(dim=1, keepdim=True).clamp(min=1e-12)
         shell: Tensor = points / lengths * lengths.clamp(low, high)
         return shell

@@ -51,7 +51,7 @@ class Inputs:
     path: Callable[[], tuple[float, float]] | None = None
     """Perceptual path length of the model, when there is one."""
     series: Callable[[bool], tuple[list[Figure], int]] | None = None
-    """The measures of series, with or without the published scores, and how many series were compared; for series alone."""
+    """The measures of series, or with True the published scores, and how many series were compared; for series alone."""
     figures: dict[str, tuple[Figure, int]] = field(default_factory=dict)
     """Those that were computed, by name: they bring their own floors."""
 

@@ -73,7 +73,7 @@ def _groups(part: Dataset, parts: int) -> Wholes:
 def figures(
     samples: Tensor, labels: Tensor | None, train: Dataset, held_out: Dataset, seed: int, legacy: bool = False
 ) -> tuple[list[Figure], int]:
-    """All measures of drawn series (N, C, T), and how many of them were compared with as many real ones.
+    """All measures of drawn series (N, C, T), or the `legacy` scores, and how many of them were compared with as many real ones.
 
     Raises `GanvasError` where there are too few to say anything.
     """
@@ -90,5 +90,6 @@ def figures(
                 "between stretches of time do not count. Hold out a larger share, --set data.holdout=0.3, or "
                 "train with a shorter --window."
             )
-    found = sequences.measure(fake, known, unseen, legacy=legacy, seed=seed)
+    scores = sequences.measure_legacy if legacy else sequences.measure
+    found = scores(fake, known, unseen, seed=seed)
     return found, min(len(fake), len(known), len(unseen))

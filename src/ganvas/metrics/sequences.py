@@ -711,12 +711,7 @@ def measure(
     As many fakes, training series and held-out ones are compared. TSTR and TRTS are there where all have labels, the test of
     lengths where they differ, cross-correlation with several columns. `legacy` adds the published scores.
     """
-    for each, name in ((fake, "fake"), (train, "train"), (held_out, "held_out")):
-        if len(each) < LEAST:
-            raise GanvasError(f"{name} has {len(each)} series; measuring needs at least {LEAST}.")
-    x, y = _equal_steps(fake, train)
-    z, y = _equal_steps(held_out, y)
-    x, y = _equal_steps(x, y)
+    x, y, z = _three(fake, train, held_out)
     count = min(len(x), len(y), len(z))
     ours, reference, floor = (each.first(count, seed) for each in (x, y, z))
     found: list[Figure] = []
@@ -746,16 +741,33 @@ def measure(
     same = _copies(x, y, z)
     found.append(Figure("near-training", same.share, CLOSE, "near 0.05"))
     found.append(Figure("nearer-than-held-out", same.nearer, 0.5, "near 0.5", error=same.error))
-    if legacy and x.series.shape[2] > 1:
-        add("discriminative-legacy", lambda each: _told(each, reference, seed), "lower", note=PUBLISHED)
-        add(
-            "predictive-legacy",
-            lambda each: _taught(each, reference, seed),
-            "lower",
-            against=reference,
-            note=PUBLISHED,
-        )
-    return found
+    return [*found, *measure_legacy(fake, train, held_out, seed=seed)] if legacy else found
+
+
+def measure_legacy(fake: Sample, train: Sample, held_out: Sample, *, seed: int = 0) -> list[Figure]:
+    """The published two scores, for series of several columns, beside their floors; they are compared as `measure` does."""
+    x, y, z = _three(fake, train, held_out)
+    if x.series.shape[2] < 2:
+        return []
+    count = min(len(x), len(y), len(z))
+    ours, reference, floor = (each.first(count, seed) for each in (x, y, z))
+    told = [_told(each, reference, seed) for each in (ours, floor)]
+    taught = [_taught(each, reference, seed) for each in (ours, reference)]
+    return [
+        Figure("discriminative-legacy", *told, "lower", note=PUBLISHED),
+        Figure("predictive-legacy", *taught, "lower", note=PUBLISHED),
+    ]
+
+
+def _three(fake: Sample, train: Sample, held_out: Sample) -> tuple[Sample, Sample, Sample]:
+    """The sets filled up to equal steps. Raises `GanvasError` for sets that are too small."""
+    for each, name in ((fake, "fake"), (train, "train"), (held_out, "held_out")):
+        if len(each) < LEAST:
+            raise GanvasError(f"{name} has {len(each)} series; measuring needs at least {LEAST}.")
+    x, y = _equal_steps(fake, train)
+    z, y = _equal_steps(held_out, y)
+    x, y = _equal_steps(x, y)
+    return x, y, z
 
 
 TAUGHT, PUBLISHED = "floor: trained on real", "published protocol"

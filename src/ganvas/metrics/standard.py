@@ -247,7 +247,7 @@ def _series(inputs: Inputs) -> list[Value]:
 
 
 def _series_legacy(inputs: Inputs) -> list[Value]:
-    return [value for value in _of_series(inputs, legacy=True) if value.name.endswith("-legacy")]
+    return _of_series(inputs, legacy=True)
 
 
 def _of_series(inputs: Inputs, legacy: bool) -> list[Value]:

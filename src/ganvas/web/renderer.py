@@ -144,7 +144,9 @@ class Renderer:
     @property
     def title(self) -> str:
         """What is looked at, in a line."""
-        return f"{self.name}, {' x '.join(str(side) for side in self.model.shape[:0:-1])} px, {self.space.name}"
+        return (
+            f"{self.name}, {' x '.join(str(side) for side in self.model.shape[:0:-1])} px, {self.space.name}"
+        )
 
     # --- the point -------------------------------------------------------------------------------------------------
 

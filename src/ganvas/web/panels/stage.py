@@ -78,9 +78,7 @@ def _quality(page: Page) -> None:
         )
         absolute = ui.label("").classes("small").props("data-id=likeness")
         with ui.element("div").classes("g-line"):
-            nearest = (
-                ui.element("img").classes("pixel").props('width=56 alt="the nearest real image"')
-            )
+            nearest = ui.element("img").classes("pixel").props('width=56 alt="the nearest real image"')
             nearest_words = ui.label("").classes("small soft").props("data-id=nearest")
         nearest.set_visibility(False)
         if page.session.renderer.ratio is None:
