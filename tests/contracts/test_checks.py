@@ -33,7 +33,8 @@ def test_samplers(name: str) -> None:
     check_sampler(name)
 
 
-@pytest.mark.parametrize("name", list(metrics))
+# Those of series see no points; planted cheats of tests/metrics/test_sequences.py say which way they get better.
+@pytest.mark.parametrize("name", [name for name in metrics if not name.startswith("series")])
 def test_metrics(name: str) -> None:
     check_metric(name)
 

@@ -18,7 +18,7 @@ from ganvas.data.toy import distribution
 from ganvas.errors import GanvasError
 from ganvas.features import Features, decoded
 from ganvas.features.base import Raw
-from ganvas.metrics import Row, compare, evaluate
+from ganvas.metrics import Row, compare, evaluate, published
 from ganvas.training import Result
 from ganvas.training.best import BestSnapshot
 
@@ -63,14 +63,15 @@ def test_metrics_are_told_as_they_are_computed() -> None:
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_contract_of_every_metric(name: str, trained: Result) -> None:
+def test_contract_of_every_metric(name: str, trained: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     """Finite figures with a direction and a floor, the same ones for the same seed, or a reason why not."""
-    data = "toy:grid25" if name == "points" else None
-    fake = (
-        distribution("toy:grid25").draw(300, torch.Generator().manual_seed(0))[0]
-        if data
-        else trained.run.path
-    )
+    data = {"points": "toy:grid25", "series": "goog", "series-legacy": "goog"}.get(name)
+    fake: object = trained.run.path
+    if name == "points":
+        fake = distribution("toy:grid25").draw(300, torch.Generator().manual_seed(0))[0]
+    elif data:
+        fake, fit = load_dataset("goog"), published._fit
+        monkeypatch.setattr(published, "_fit", lambda network, loss, iterations: fit(network, loss, 2))
     first, second = (evaluate(fake, data, [name], n=300, device="cpu", extractor="auto") for _ in range(2))
     assert first.rows
     assert [r.to_json() for r in first.rows] == [r.to_json() for r in second.rows]

@@ -745,14 +745,18 @@ def measure(
 
 
 def measure_legacy(fake: Sample, train: Sample, held_out: Sample, *, seed: int = 0) -> list[Figure]:
-    """The published two scores, for series of several columns, beside their floors; they are compared as `measure` does."""
+    """The published two scores, for series of several columns, beside their floors.
+
+    As in the published code all fakes and all training series are compared, or as many of one as there are of the other.
+    """
     x, y, z = _three(fake, train, held_out)
     if x.series.shape[2] < 2:
         return []
-    count = min(len(x), len(y), len(z))
-    ours, reference, floor = (each.first(count, seed) for each in (x, y, z))
-    told = [_told(each, reference, seed) for each in (ours, floor)]
-    taught = [_taught(each, reference, seed) for each in (ours, reference)]
+    told = []
+    for each in (x, z):
+        count = min(len(each), len(y))
+        told.append(_told(each.first(count, seed), y.first(count, seed), seed))
+    taught = [_taught(each, y, seed) for each in (x, y)]
     return [
         Figure("discriminative-legacy", *told, "lower", note=PUBLISHED),
         Figure("predictive-legacy", *taught, "lower", note=PUBLISHED),

@@ -231,7 +231,7 @@ class SeriesGenerator(GeneratorBase):
             signs = (torch.randint(2, order.shape, generator=random) * 2 - 1).to(z)
             found.append(own[:, order] * signs)
         numbers = torch.cat(found, 1)[:, : self.chunks * self.noise]
-        return numbers.reshape(-1, self.chunks, self.noise)
+        return numbers.reshape(numbers.shape[0], self.chunks, self.noise)
 
 
 def _ended(x: Tensor, parts: list[Part], frame: int = 0) -> Tensor:
