@@ -357,7 +357,6 @@ def refuse(config: Config) -> None:
         (t.on_collapse != "warn", "--on-collapse", "to stop or go back when samples differ from the data tells of them",
          "omit it"),
         (t.start, "--start", "what the weights of that model know of the data is not counted", "omit it"),
-        (t.freeze_critic, "training.freeze_critic", "the account clips the gradients of all layers together", "omit it"),
         (t.compile, "training.compile", "gradients are taken for each sample", "omit it"),
     )  # fmt: skip
     for holds, what, why, instead in reasons:
