@@ -75,10 +75,9 @@ PRIVATE = presets.add(
         preset="private",
         method=MethodConfig("private"),
         network=NetworkConfig(
-            "mlp",
+            "dcgan",
             latent_dim=32,
-            critic_name="dcgan",
-            generator={"hidden": [256, 256], "output": "tanh"},
+            generator={"channels": 16, "last_up": True},
             critic={"channels": 8, "minibatch_std": False, "last_conv": False, "templates": True},
         ),
         objective=ObjectiveConfig("non-saturating"),

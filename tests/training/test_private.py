@@ -21,15 +21,13 @@ from ganvas.training.method import DataSpec, build_method
 from ganvas.types import Guarantee
 
 QUICK = {
-    "network.latent_dim": 8, "network.generator.hidden": [8], "network.critic.channels": 4,
+    "network.latent_dim": 8, "network.generator.channels": 4, "network.critic.channels": 4,
     "training.monitor_kimg": 0, "training.log_kimg": 0.128, "training.snapshot_kimg": 0.256,
 }  # fmt: skip
 
 
 def train(tmp_path: Any, **changes: Any) -> Result:
-    other = changes.keys() & {"network", "preset"}  # whose generators have other widths
-    quick = {name: value for name, value in QUICK.items() if not (other and "generator" in name)}
-    settings = {**quick, **changes.pop("settings", {})}
+    settings = {**QUICK, **changes.pop("settings", {})}
     usual: dict[str, Any] = {
         "private": True, "kimg": 0.512, "batch": 64, "seed": 1, "device": "cpu", "quiet": True, "report": False,
     }  # fmt: skip
