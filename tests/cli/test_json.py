@@ -102,9 +102,8 @@ def test_json(
     """One document, nothing beside it; with --quiet nothing on stderr."""
     monkeypatch.chdir(tmp_path)
     words = [word.format_map(place) if "{" in word else word for word in LINES[command]]
-    device = (
-        ["--device", "cpu"] if command not in ("demo", "diagnose", "import", "export", "list", "env") else []
-    )
+    without = ("demo", "diagnose", "import", "export", "info", "list", "env")
+    device = ["--device", "cpu"] if command not in without else []
     assert main([command, *words, *device, "--json", "--quiet"]) == 0
     out, err = capfd.readouterr()
     assert err == ""

@@ -61,6 +61,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["walk", "{run}", "--labels", "dress"], "without labels"),
     (["directions", "{run}", "--method", "attribute"], "--attribute NAME"),
     (["import", NOWHERE], NOWHERE),
+    (["info", NOWHERE], NOWHERE),
     (["audit", "{run}", "--fail-above", "2"], "--fail-above is 2; it must be at least 0 and at most 1"),
     (["encode", "{run}", "{images}"], "has no encoder"),
     (["reconstruct", "{run}", "{images}"], "has no encoder"),

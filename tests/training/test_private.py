@@ -12,8 +12,8 @@ import ganvas
 from ganvas import io, losses
 from ganvas.cli import main
 from ganvas.errors import GanvasError
-from ganvas.model_data import unseen
 from ganvas.export import hub
+from ganvas.model_data import unseen
 from ganvas.networks.dcgan import DcganCritic
 from ganvas.privacy import account, attack
 from ganvas.training import Result, private
@@ -177,7 +177,7 @@ def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureF
     model.save(tmp_path / "kept.safetensors")
     assert ganvas.load(tmp_path / "kept.safetensors", device="cpu").info == model.info
     said = str(model.info.privacy)
-    assert said.startswith("epsilon 3 at") or said.startswith("epsilon 2.9")
+    assert said.startswith(("epsilon 3 at", "epsilon 2.9"))
     assert said in repr(model)
     assert f"Trained with a guarantee: {said}" in hub.card(model, [], None, None)
     capsys.readouterr()
