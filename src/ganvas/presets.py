@@ -401,7 +401,7 @@ presets.add(
         ),
         augment=ADA,
     ),
-    "like photo, the critic looking through a frozen pretrained network as well (extra features); 8 to 64 px",
+    "like photo, the critic looking through a frozen pretrained network as well (extra features); 8 to 256 px",
 )
 
 # Karras et al. 2020 (limited data), configuration `auto` at 64 px: gamma 0.0002 x 64^2 / 32, with ADA's own
