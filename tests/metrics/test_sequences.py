@@ -116,6 +116,15 @@ def test_published_predictor_finds_the_median_of_what_cannot_be_predicted() -> N
     assert [published.units(columns) for columns in (5, 6)] == [2, 3]
 
 
+def test_published_scores_scale_prices_and_leave_sines() -> None:
+    series = 0.5 + 0.5 * sines(50, 8, 2, random=RNG(0))
+    assert np.allclose(published._scaled(series, series)[0], series)
+    prices = 100 + 60 * RNG(1).uniform(size=(50, 8, 2))
+    fake, real = published._scaled(2 * prices, prices)
+    assert np.allclose([real.min(), real.max()], [0, 1])
+    assert fake.min() > 0.5
+
+
 def test_autocorrelation_of_known_series() -> None:
     # Of steps in random order: the mean is that of the same T steps, so that any two correlate by -1 / (T - 1).
     order = sequences.autocorrelation(RNG(0).normal(size=(20_000, 6, 1)), 5)[:, 0]

@@ -1,6 +1,6 @@
 """The two scores of TimeGAN's published code (Yoon et al. 2019), as it computes them, for comparison with figures of others.
 
-What it does, read in the code: classifier and predictor are one GRU each, of int(D / 2) units: two on its sines. Series are
+What it does, read in the code: classifier and predictor are one GRU each, of int(D / 2) units: two on its sines. Prices are
 scaled to [0, 1] by the least and largest value of the original data, all of them. The classifier is tested on a random fifth
 of windows that overlap with those it was trained on; the predictor is tested on the data that the generator was trained on.
 There is no test of significance. The paper reports means of ten trainings. The cells are those of Keras, as in the newest
@@ -125,9 +125,11 @@ def _fit(network: nn.Module, loss: Callable[[], Tensor], iterations: int) -> Non
 
 
 def _scaled(fake: Floats, real: Floats) -> tuple[Tensor, Tensor]:
+    """Both in units of the real ones, which then lie within [0, 1]. What lies there stays: the published sines are not scaled."""
     low, high = real.min((0, 1)), real.max((0, 1))
-    x, y = ((each - low) / (high - low + 1e-7) for each in (fake, real))
-    return torch.from_numpy(x).float(), torch.from_numpy(y).float()
+    if low.min() < 0 or high.max() > 1:
+        fake, real = ((each - low) / (high - low + 1e-7) for each in (fake, real))
+    return torch.from_numpy(fake).float(), torch.from_numpy(real).float()
 
 
 def _split(x: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
