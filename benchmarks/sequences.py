@@ -1,6 +1,6 @@
 """Drawn series by the published protocol and by an honest one, beside the floors of real series.
 
-    python benchmarks/sequences.py                           # floors of all tasks: 5 CPU minutes
+    python benchmarks/sequences.py                           # floors of all tasks: 3 CPU minutes
     python benchmarks/sequences.py --write FOLDER            # the training parts as FOLDER/TASK.npz, for what is to learn them
     python benchmarks/sequences.py goog --fakes FOLDER       # beside what lies in FOLDER/goog-*.npz, one file a seed
 
