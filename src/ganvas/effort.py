@@ -99,8 +99,13 @@ def without_dynamo() -> Iterator[None]:
             yield
             return
         asked: list[Any] = []
+
+        def disable(function: Any, *_: Any, **__: Any) -> Any:
+            asked.append(function)
+            return function
+
         stand_in: Any = ModuleType(DYNAMO)
-        stand_in.disable = lambda function, *_, **__: asked.append(function) or function
+        stand_in.disable = disable
         stand_in.__getattr__ = lambda name: getattr(_real(stand_in), name)
         sys.modules[DYNAMO] = stand_in
         try:
