@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))  # Opacus installs a package of this name
 
-from benchmarks.processes import FURTHER, config, data
+from processes import FURTHER, config, data
 from ganvas import io
 from ganvas.config import replace_at, to_dict
 from ganvas.presets import presets

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ganvas.latent.map import Map
+    from ganvas.model import Model
 
 
 MEANING = {
@@ -59,8 +60,6 @@ def run(
         json: Print the figures as JSON.
     """
 
-    from dataclasses import replace
-
     from ganvas import io, latent, pictures
     from ganvas.errors import GanvasError
     from ganvas.latent.attributes import attributes
@@ -99,14 +98,7 @@ def run(
     io.write_bytes(out, pictures.plot_png(_scatter(found, shown, method, class_names(loaded))))
     written = [str(out)]
     if found.samples.dim() > 2:
-        found = replace(
-            found,
-            samples=loaded.shown(found.samples),
-            real=None if found.real is None else loaded.shown(found.real),
-        )
-        title = "" if plain else f"{len(found.places):,} samples on the map, one shown at each place"
-        _shared.write_picture(atlas, pictures.atlas(found.samples, found.places, title=title))
-        _shared.write_picture(sheet, _clusters(found, plain))
+        _write_pictures(found, loaded, atlas, sheet, plain)
         written += [str(atlas), str(sheet)]
     document: dict[str, Any] = {
         "model": model, "n": n, "method": method, "seed": seed, "words": words, "dimension": found.dimension,
@@ -124,6 +116,18 @@ def run(
         return
     print("\n".join(words))
     print(f"-> {', '.join(written)}, {figures}")
+
+
+def _write_pictures(found: "Map", model: "Model", atlas: Path, sheet: Path, plain: bool) -> None:
+    from dataclasses import replace
+
+    from ganvas import pictures
+
+    real = None if found.real is None else model.shown(found.real)
+    found = replace(found, samples=model.shown(found.samples), real=real)
+    title = "" if plain else f"{len(found.places):,} samples on the map, one shown at each place"
+    _shared.write_picture(atlas, pictures.atlas(found.samples, found.places, title=title))
+    _shared.write_picture(sheet, _clusters(found, plain))
 
 
 def _clusters(found: "Map", plain: bool) -> "Image":
