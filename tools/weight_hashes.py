@@ -18,6 +18,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))  # Opacus installs a package of this name
 
 from processes import FURTHER, config, data
+
 from ganvas import io
 from ganvas.config import replace_at, to_dict
 from ganvas.presets import presets
