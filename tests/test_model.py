@@ -249,7 +249,7 @@ def rewrite(
         ),
         ({"config.data.holdout": float("nan")}, "holdout is nan"),
         ({"config.training.kimg": float("inf")}, "kimg is inf"),
-        ({"config.data.resolution": 10**6}, "of 1000000 px"),
+        ({"config.data.resolution": 10**6}, "of 1000000 x 1000000 px"),
         ({"config": None}, "damaged header"),
         ({"shape": [1, 8, float("inf")]}, "damaged header"),
         ({"shape": [1, 8.0, 8]}, "damaged header"),

@@ -17,7 +17,6 @@ from ganvas.config import (
 )
 from ganvas.errors import GanvasError
 from ganvas.registry import Registry
-from ganvas.types import Kind
 
 presets: Registry[Config] = Registry("preset")
 
@@ -559,6 +558,6 @@ def resized(config: Config, size: str) -> Config:
     return replace(config, network=network)
 
 
-def default_preset(kind: Kind) -> str:
-    """The preset that `ganvas train DATA` takes when none is named."""
+def default_preset(kind: str) -> str:
+    """The preset that `ganvas train DATA` takes for images, series or points when none is named."""
     return {"images": "small", "series": "series", "points": "toy"}[kind]

@@ -49,13 +49,13 @@ def scaled(options: Any, factor: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "preset", [name for name in presets if name not in ("latent", "private")]
+    "preset", [name for name in presets if name not in ("latent", "private", "series")]
 )  # in their own
 def test_every_preset_with_every_network_size_and_gamma(preset: str, pictures: str) -> None:
     points = preset == "toy"
     own = presets.get(preset)
     takes_recipes = methods.get(own.method.name).takes_recipes
-    recipes = [name for name in families if families.get(name).recipe]
+    recipes = [name for name in families if families.get(name).recipe not in ("", "series")]
     for network in (None, *(["mlp"] if points else recipes)):
         recipe = own
         if network not in (None, own.network.name):
@@ -95,6 +95,20 @@ def test_every_preset_with_every_network_size_and_gamma(preset: str, pictures: s
                         assert (found.weight, found.weight_end) == (gamma, end)
                     else:
                         assert found == before
+
+
+def test_series_have_room_in_z_for_every_chunk_and_a_batch_that_they_fill(tmp_path: Path) -> None:
+    """32 numbers for the whole and 8 for each of the chunks of three steps; of 60 series 54 are trained on."""
+    config, dataset = plan("goog", size="l", device="cpu")
+    network = config.network
+    assert (network.latent_dim, network.generator["channels"]) == (32 + 8 * 8, 384)
+    assert network.generator["layout"] == dataset.series.layout  # type: ignore[union-attr]
+    assert (config.preset, config.training.precision) == ("series", "fp32")
+    config, _ = plan("goog", network="tcn", device="cpu", settings={"network.generator.chunk": 2})
+    assert (config.network.name, config.network.latent_dim) == ("tcn", 32 + 12 * 8)
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(60, 10, 2)))
+    assert plan(str(tmp_path / "few.npy"), device="cpu")[0].training.batch == 32
+    assert plan(str(tmp_path / "few.npy"), device="cpu", batch=8)[0].training.batch == 8
 
 
 def test_a_preset_of_another_family_than_the_data_asks_for_names_the_recipe(pictures: str) -> None:

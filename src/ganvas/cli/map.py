@@ -62,7 +62,7 @@ def run(
 
     from ganvas import io, latent, pictures
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes
+    from ganvas.latent.attributes import attributes, of_series
     from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.map import NEIGHBOURS, draw_map
     from ganvas.model import load
@@ -73,7 +73,7 @@ def run(
         out.with_name(f"{out.stem}{end}") for end in ("-atlas.png", "-clusters.png", ".json")
     )
     _shared.outputs(out, ".png", beside=[atlas, sheet, figures])
-    known = ["density", CRITIC_SCORE, "class", *attributes]
+    known = ["density", CRITIC_SCORE, "class", *attributes, *of_series]
     if colour is not None and colour not in known and not colour.startswith("class:"):
         raise GanvasError(
             f"There is nothing called {colour!r} to colour by.{did_you_mean(colour, known)} Use one of {', '.join(known)}."
