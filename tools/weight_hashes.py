@@ -15,7 +15,9 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))  # Opacus installs a package of this name
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1] / "benchmarks")
+)  # Opacus installs a package of this name
 
 from processes import FURTHER, config, data
 
