@@ -655,6 +655,14 @@ def test_files_that_are_cut_are_refused(tmp_path: Path, content: bytes) -> None:
             inert.read(path)
 
 
+def test_nobody_is_warned_of_escapes_in_text(tmp_path: Path) -> None:
+    """By Python, which reads them for us and does not know this one."""
+    with pytest.raises(GanvasError, match="holds no tensor"):
+        inert.read(written(tmp_path, b"(dS'\\o'\nI1\ns."))
+    with pytest.raises(GanvasError, match="holds no tensor"):
+        inert.read(written(tmp_path, b"c\\o\nx\n."))
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_files_give_data_or_a_sentence(

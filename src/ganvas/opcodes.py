@@ -10,6 +10,7 @@ import pickletools
 import re
 import struct
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Never
@@ -206,8 +207,27 @@ _KINDS = {
     "NOTHING": "PROTO FRAME",
 }
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+
+
+def _quiet(reader: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A reader of lines of text: Python warns of escapes in them that it does not know, which is nobody's business here."""
+
+    def read(window: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return reader(window)
+
+    return read
+
+
+def _reader(operation: pickletools.OpcodeInfo) -> Callable[[Any], Any] | None:
+    if operation.arg is None:
+        return None
+    return _quiet(operation.arg.reader) if "stringnl" in operation.arg.name else operation.arg.reader
+
+
 _OPERATIONS: dict[int, tuple[str, str, Any]] = {
-    ord(each.code): (each.name, _KIND.get(each.name, each.name), each.arg and each.arg.reader)
+    ord(each.code): (each.name, _KIND.get(each.name, each.name), _reader(each))
     for each in pickletools.opcodes
 }
 """Byte -> name, name of those that do the same, reader of its argument."""

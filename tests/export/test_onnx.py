@@ -21,6 +21,7 @@ from ganvas.latent import open_space
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import StyleBased, build_generator, families
 from ganvas.networks.stylegan3 import placement
+from tests.contracts.test_networks import SERIES
 
 LEVEL = 1 / 255
 """Of the range: a grey level."""
@@ -33,10 +34,11 @@ SIZES: dict[str, dict[str, Any]] = {
 
 @cache
 def model_of(name: str) -> Model:
-    """A random model of 8 px with two classes, whose noise shows."""
+    """A random model of 8 px, or 8 steps, with two classes, whose noise shows."""
     options = {**families.get(name).tiny, **SIZES.get(name, {})}
     config = NetworkConfig(name, latent_dim=6, conditional=True, generator=options)
-    generator = build_generator(config, (3, 8, 8), 2, seed=1).eval().requires_grad_(False)
+    shape = (2, 8) if name in SERIES else (3, 8, 8)
+    generator = build_generator(config, shape, 2, seed=1).eval().requires_grad_(False)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for part, weight in [*generator.named_parameters(), *generator.named_buffers()]:

@@ -31,6 +31,8 @@ LANGUAGES = (
 KNOWN = {
     ("layout.py", "ui.add_body_html(SCRIPT)"),
     ("layout.py", "ui.add_css(STATIC / 'page.css')"),
+    # Two whole numbers of the model's shape, which were checked when its file was opened.
+    ("layout.py", "ui.add_css(f':root {{ --shape: {width} / {height}; }}')"),
     # The name is one of this package (below), what is given is JSON.
     (
         "page.py",
