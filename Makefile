@@ -6,10 +6,10 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/ganvas demo
 
-# A process for each core and two more, as some wait for browsers and for other processes; the tests of one file stay
+# A process for each core and one more, as some wait for browsers and for other processes; the tests of one file stay
 # together and share what took long to make. Long files begin (tests/conftest.py): in the order of the numbers of
 # tests, which is xdist's own, they would come last.
-PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(10, os.cpu_count() + 2))')
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(9, os.cpu_count() + 1))')
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 

@@ -1,6 +1,7 @@
 """Small things that many tests need. Every run here is tiny: seconds on one core."""
 
 import os
+import signal
 import shutil
 import urllib.request
 
@@ -193,6 +194,13 @@ FIRST = (
     "training/test_select", "training/test_kill", "training/test_resume", "test_fuzz", "test_readme",
 )  # fmt: skip
 """Files that take long for the number of their tests. At the end one process would work on them while the others wait."""
+
+
+def pytest_configure() -> None:
+    """A suite that a shell started in the background would ignore the signals that its tests send."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

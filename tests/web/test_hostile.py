@@ -189,6 +189,13 @@ def test_chromium_runs_nothing_of_it(
     )
     with server(str(run), "--directions", str(files[0]), cache=place / "cache") as (url, _):
 
+        def shown() -> set[str]:
+            """The names of the sliders."""
+            found = browser.script(
+                "return [...document.querySelectorAll('.slide .name')].map(e => e.textContent)"
+            )
+            return set(found)
+
         def click_through() -> None:
             """Everything that shows a name, moves it, or goes to it."""
             for tab in ("Map", "Label", "Timeline", "Image", "History", "Recipe", "Training"):
@@ -216,10 +223,7 @@ def test_chromium_runs_nothing_of_it(
 
         browser.open(f"{url}?r={to_text(recipe)}")
         assert browser.script(f"return {HARMLESS}")
-        shown = browser.script(
-            "return [...document.querySelectorAll('.slide .name')].map(e => e.textContent)"
-        )
-        assert set(PAYLOADS) <= set(shown), "and every name is shown as it is"
+        browser.wait(lambda: set(PAYLOADS) <= shown())  # every name as it is
         browser.tab("History")
         browser.wait(lambda: browser.all("[data-id=bookmarks] .step"))
         marks = browser.script(
@@ -236,10 +240,7 @@ def test_chromium_runs_nothing_of_it(
         for path in files[1:]:  # by upload
             browser.all(".q-uploader input[type=file]")[0].send_keys(str(path))
             browser.settled()
-        shown = browser.script(
-            "return [...document.querySelectorAll('.slide .name')].map(e => e.textContent)"
-        )
-        assert set(PAYLOADS[18:]) <= set(shown)
+        browser.wait(lambda: set(PAYLOADS[18:]) <= shown())
         browser.tab("Recipe")
         browser.all("[data-id=open-recipe] input[type=file]")[0].send_keys(str(uploaded))
         browser.tab("History")

@@ -63,7 +63,7 @@ class Counted:
     """A server that says how many pages it holds."""
 
     def __init__(self, cache: Path) -> None:
-        self.process = Process("-c", COUNTING, env={**os.environ, "GANVAS_CACHE": str(cache)}, together=True)
+        self.process = Process("-c", COUNTING, env={**os.environ, "GANVAS_CACHE": str(cache)})
         found = re.search(r"http://\S+", said := self.line())
         assert found, said
         self.url = found[0]
