@@ -1,8 +1,8 @@
 """Small things that many tests need. Every run here is tiny: seconds on one core."""
 
 import os
-import signal
 import shutil
+import signal
 import urllib.request
 
 os.environ.setdefault(
