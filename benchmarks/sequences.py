@@ -27,8 +27,11 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import ks_2samp
-from series_measures import prices, taught, told
+from series_measures import taught, told
 
+from ganvas.config import DataConfig
+from ganvas.data import tables
+from ganvas.data.series import goog
 from ganvas.metrics import sequences
 from ganvas.metrics.sequences import Sample
 from ganvas.processes import durations, sines, three_regimes
@@ -86,7 +89,7 @@ def of_sines() -> Task:
 
 
 def of_prices() -> Task:
-    long = prices()
+    long = goog(DataConfig()).sequences[0]
     cut = np.lib.stride_tricks.sliding_window_view(long, STEPS, 0).transpose(0, 2, 1)
     groups = sequences.blocks(len(cut), STEPS, PARTS)
     held = groups % 3 == 2
@@ -113,15 +116,12 @@ def of_archive(name: str, folder: Path) -> Task:
 
 
 def read_ts(path: Path) -> Sample:
-    """Series with classes of a .ts file: a line each, columns and class parted by colons."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    first = next(i for i, line in enumerate(lines) if line.strip().lower() == "@data") + 1
-    rows = [line.strip().split(":") for line in lines[first:] if line.strip()]
-    each = [np.array([[float(x) for x in column.split(",")] for column in row[:-1]]).T for row in rows]
-    lengths = np.array([len(x) for x in each])
-    series = np.stack([np.pad(x, ((0, lengths.max() - len(x)), (0, 0))) for x in each])
-    names = sorted({row[-1] for row in rows})
-    return Sample.of(series, path.name, lengths, labels=np.array([names.index(row[-1]) for row in rows]))
+    """Series with classes of a .ts file."""
+    table = tables.load(path, DataConfig(str(path)))
+    assert table.labels is not None
+    lengths = np.array([len(x) for x in table.sequences])
+    series = np.stack([np.pad(x, ((0, lengths.max() - len(x)), (0, 0))) for x in table.sequences])
+    return Sample.of(series, path.name, lengths, labels=table.labels.numpy())
 
 
 def archive() -> Path | None:

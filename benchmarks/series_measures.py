@@ -19,19 +19,13 @@ from statistics import fmean
 
 import numpy as np
 
+from ganvas.config import DataConfig
+from ganvas.data.series import goog
 from ganvas.metrics import sequences
 from ganvas.metrics.sequences import Figure, Sample
 from ganvas.processes import sines
 
 STEPS, PARTS, COUNT, RUNS = 24, 20, 300, 3
-
-
-def prices() -> np.ndarray:
-    """Days of Google's share (1047, 6), from matplotlib."""
-    from matplotlib import cbook
-
-    rows = cbook.get_sample_data("goog.npz")["price_data"]
-    return np.stack([rows[name].astype(float) for name in rows.dtype.names if name != "date"], 1)
 
 
 def parts(long: np.ndarray) -> tuple[Sample, Sample]:
@@ -102,7 +96,9 @@ def cell(figure: Figure) -> str:
 
 def table(name: str, runs: int) -> None:
     random = np.random.default_rng(0)
-    train, held = parts(prices()) if name == "prices" else (drawn(random), drawn(random))
+    train, held = (
+        parts(goog(DataConfig()).sequences[0]) if name == "prices" else (drawn(random), drawn(random))
+    )
     fakes = {} if name == "prices" else {"fresh draws": drawn(random).series}
     fakes |= cheats(train.series, random)
     # Of real series: the held-out ones told apart, the training ones taught by.

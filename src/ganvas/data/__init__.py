@@ -75,8 +75,6 @@ def _open(config: DataConfig, shape: Shape | None) -> Dataset | Table:
     source, plain = config.source, config
     if shape is not None and config.resolution is None:
         plain = replace(config, resize=None)
-    if source in series.TABLES:
-        return series.TABLES[source](config.window)
     if source in datasets or source.startswith("toy:"):
         return datasets.get(source)(plain)
     path = None if source.startswith("hub:") else find_path(source, WANTED)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from ganvas.errors import GanvasError, printable
 from ganvas.registry import Registry, did_you_mean
 from ganvas.series import Schema
 from ganvas.types import Kind, Shape, kind_of
+
+if TYPE_CHECKING:
+    from ganvas.data.series import Table
 
 MAX_HOLDOUT = 10_000
 
@@ -142,7 +145,8 @@ FEW_SEQUENCES = 20
 """Below so many sequences each is cut in time; of more some are held out as a whole."""
 
 
-Loader = Callable[[DataConfig], Dataset]
+Loader = Callable[[DataConfig], "Dataset | Table"]
+"""Opens a data set; of series as the table that windows are cut from."""
 datasets: Registry[Loader] = Registry("data set")
 
 

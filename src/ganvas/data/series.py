@@ -4,7 +4,7 @@ Windows that overlap share rows, so the held-out part is a stretch of time, and 
 are left out of both. The schema (`ganvas.series`) is fitted to what is trained on alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -238,7 +238,7 @@ def _renumber(have: Column, want: Column) -> np.ndarray | None:
     return np.array([want.categories.index(name) for name in have.categories])
 
 
-def goog(window: int | None = None) -> Table:
+def goog(config: DataConfig) -> Table:
     """1,047 days of Google's share, August 2004 to October 2008, from matplotlib's own sample data: open, high, low, close,
     volume, adj_close."""
     from matplotlib import cbook
@@ -251,15 +251,15 @@ def goog(window: int | None = None) -> Table:
     return Table("goog", [Column(name) for name in names], [sequence], time="date", unit="D", times=[days])
 
 
-def sines(window: int | None = None) -> Table:
+def sines(config: DataConfig) -> Table:
     """`DRAWN` series of five sines (`ganvas.processes.sines`), as TimeGAN's paper has them."""
-    series = processes.sines(DRAWN, window or WINDOW, random=np.random.default_rng(0))
+    series = processes.sines(DRAWN, config.window or WINDOW, random=np.random.default_rng(0))
     return Table("sines", [Column(f"sine {i}") for i in range(series.shape[2])], list(series))
 
 
-def regimes(window: int | None = None) -> Table:
+def regimes(config: DataConfig) -> Table:
     """`DRAWN` series of the process of three regimes whose likelihood is known exactly (`ganvas.processes.three_regimes`)."""
-    series, _ = processes.three_regimes().draw(DRAWN, window or REGIME_STEPS, np.random.default_rng(0))
+    series, _ = processes.three_regimes().draw(DRAWN, config.window or REGIME_STEPS, np.random.default_rng(0))
     return Table("regimes", [Column(f"x {i}") for i in range(series.shape[2])], list(series))
 
 
@@ -267,17 +267,6 @@ DRAWN = 10_000
 """Series of an embedded process."""
 REGIME_STEPS = 48
 """Of each, where nobody says another number."""
-TABLES: dict[str, Callable[[int | None], Table]] = {"goog": goog, "sines": sines, "regimes": regimes}
-"""The embedded ones."""
-
-
-def _opener(name: str) -> Callable[[DataConfig], Dataset]:
-    return lambda config: make(TABLES[name](config.window), config)
-
-
-for _name, _about in (
-    ("goog", "series: 1,047 days of a share's prices, embedded in matplotlib"),
-    ("sines", "series: 10,000 of five sines, of which all is known"),
-    ("regimes", "series: 10,000 that switch between three regimes, with exact likelihood"),
-):
-    datasets.add(_name, _opener(_name), _about)
+datasets.add("goog", goog, "series: 1,047 days of a share's prices, embedded in matplotlib")
+datasets.add("sines", sines, "series: 10,000 of five sines, of which all is known")
+datasets.add("regimes", regimes, "series: 10,000 that switch between three regimes, with exact likelihood")
