@@ -152,8 +152,8 @@ class ModelInfo:
             config.network.name,
             notes=tuple(notes),
             source=header.get("source", ""),
-            privacy=_guarantee(header.get("privacy")),
-            audit=_audited(header.get("audit")),
+            privacy=header.get("privacy"),
+            audit=header.get("audit"),
             class_names=None if names is None else tuple(names),
             kimg=None if kimg is None else float(kimg),
             data=DataReference(config.data, *words) if config.data.source else None,
@@ -745,10 +745,12 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
         data = dict(header.get("data") or {})
         # Only what was imported has notes.
         notes = list(header.get("notes", [])) if header.get("source") else []
-        _guarantee(header.get("privacy"))
-        _audited(header.get("audit"))
-        if header.get("series") is not None:
-            header = {**header, "series": read_schema(header["series"], shape)}
+        said = header.get("series")
+        known = {
+            "privacy": _guarantee(header.get("privacy")),
+            "audit": _audited(header.get("audit")),
+            "series": None if said is None else read_schema(said, shape),
+        }
     except (KeyError, TypeError, ValueError, GanvasError) as error:
         raise GanvasError(f"{path} has a damaged header: {error}.") from error
     kimg, classes, wide = header.get("kimg", 0.0), header.get("num_classes"), found.data.resolution
@@ -775,7 +777,7 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
     if header.get("class_names") is not None:
         header = {**header, "class_names": [_words(name) for name in names]}
     words = {"notes": [_words(note) for note in notes], "source": _words(header.get("source", ""))}
-    return found, {**header, **words, "data": data}
+    return found, {**header, **words, **known, "data": data}
 
 
 def _guarantee(said: Any) -> Guarantee | None:
