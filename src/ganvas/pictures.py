@@ -35,11 +35,11 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def opaque(picture: Image.Image) -> Image.Image:
-    """A picture without transparent parts: they are white."""
+def opaque(picture: Image.Image, background: str = "white") -> Image.Image:
+    """A picture without transparent parts: they are as the background."""
     if picture.mode != "RGBA":
         return picture
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, background), picture).convert("RGB")
 
 
 GAP = 2
@@ -183,6 +183,13 @@ def scatter(points: Tensor, size: int = 512, title: str = "") -> Image.Image:
     axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=3, alpha=0.5, linewidths=0)
     reach = max(1.0, float(points.abs().quantile(0.999)) * 1.1)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=literal(title))
+    return _plotted(figure)
+
+
+def _plotted(figure: "Figure", title: str = "") -> Image.Image:
+    """A figure of matplotlib as a picture, with a title over all of its panels."""
+    if title:
+        figure.suptitle(literal(title), fontsize=10)
     return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
 
 
@@ -216,8 +223,7 @@ def curves(series: Series, title: str = "", names: Sequence[str] = ()) -> Image.
                 panel.set_title(literal(names[i]), fontsize=8)
             if i % across == 0:
                 panel.set_ylabel(_called(series, group), fontsize=7)
-    figure.suptitle(literal(title), fontsize=10) if title else None
-    return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
+    return _plotted(figure, title)
 
 
 ROOM = (96, 144)
@@ -237,7 +243,7 @@ def lines(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] =
     """
     schema = schema or plain(samples.shape[1], samples.shape[2])
     groups, (height, width) = panels(schema), size
-    starts = dict(zip((c.name for c in schema.columns), _starts(schema), strict=True))
+    starts = dict(zip((c.name for c in schema.columns), schema.places, strict=True))
     ends = sum(column.channels for column in schema.columns) if schema.ends else None
     across = torch.linspace(0, samples.shape[2] - 1, width, device=samples.device)
     found = []
@@ -249,7 +255,7 @@ def lines(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] =
             column = schema.columns[number]
             if column.same_as in [schema.columns[other].name for other in group]:
                 continue
-            own = next(c for c in schema.columns if c.name == (column.same_as or column.name))
+            own = schema.own(column)
             first = starts[own.name]
             if own.categories:
                 levels = torch.linspace(-1, 1, len(own.categories), device=samples.device)
@@ -269,11 +275,6 @@ def lines(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] =
             strip = torch.cat([strip.new_full((len(strip), 3, 1, width), 0.6), strip[:, :, 1:]], 2)
         found.append(strip)
     return torch.cat(found, 2)
-
-
-def _starts(schema: Schema) -> list[int]:
-    """The first channel of each column."""
-    return [sum(column.channels for column in schema.columns[:i]) for i in range(len(schema.columns))]
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:
@@ -328,8 +329,7 @@ def fans(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Image:
             panel.tick_params(labelsize=6)
             if column == 0:
                 panel.set_ylabel(_called(each, group), fontsize=7)
-    figure.suptitle(literal(title), fontsize=10) if title else None
-    return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
+    return _plotted(figure, title)
 
 
 def spectra(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Image:
@@ -348,19 +348,14 @@ def spectra(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Imag
         panel.tick_params(labelsize=7)
         panel.grid(alpha=0.3)
         panel.legend(frameon=False, fontsize=7)
-    figure.suptitle(literal(title), fontsize=10) if title else None
-    return Image.open(memory.BytesIO(plot_png(figure))).convert("RGB")
+    return _plotted(figure, title)
 
 
 def panels(schema: Schema) -> list[list[int]]:
     """Numbers of the columns that are drawn together, at most `MOST_PANELS` panels of them."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, column in enumerate(schema.columns):
-        own = (
-            schema.columns[[c.name for c in schema.columns].index(column.same_as)]
-            if column.same_as
-            else column
-        )
+        own = schema.own(column)
         size = max(abs(own.low), abs(own.high), 1e-30)
         scale = 0 if own.frame >= 0 or own.categories else round(np.log10(size))
         key = (own.kind, own.frame, own.log, scale, own.name if own.categories else "")

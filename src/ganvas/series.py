@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -109,6 +110,15 @@ class Schema:
     def shape(self) -> tuple[int, int]:
         """(C, T) of a sample."""
         return self.channels, self.length
+
+    @property
+    def places(self) -> list[int]:
+        """The first channel of each column."""
+        return list(accumulate((column.channels for column in self.columns[:-1]), initial=0))
+
+    def own(self, column: Column) -> Column:
+        """The column that a column is copied from, or itself."""
+        return next(c for c in self.columns if c.name == (column.same_as or column.name))
 
     @property
     def layout(self) -> str:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ganvas.data.limits import limit
 from ganvas.data.resize import Size
+from ganvas.pictures import opaque
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
@@ -171,7 +172,5 @@ def to_mode(
         # There and back again: a colour that cannot be seen may be anything, and would have to be learnt.
         return picture.convert("RGBA").convert("RGBa").convert("RGBA")
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        flat = Image.new("RGBA", picture.size, background)
-        picture = Image.alpha_composite(flat, picture)
+        picture = opaque(picture.convert("RGBA"), background)
     return picture.convert(mode)

@@ -9,8 +9,9 @@ from ganvas.config import Resize
 from ganvas.data.base import Dataset, Items, fingerprint
 from ganvas.data.decode import to_mode
 from ganvas.data.limits import memory_limit
-from ganvas.data.resize import WORDS, from_tensor, resize, to_tensor
+from ganvas.data.resize import WORDS, resize, to_tensor
 from ganvas.errors import GanvasError
+from ganvas.pictures import to_image
 from ganvas.types import Shape, kind_of
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -27,7 +28,7 @@ class FittedItems:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor:
-        picture = to_mode(from_tensor(self.items[index].cpu()), MODES[self.shape[0]])
+        picture = to_mode(to_image(self.items[index].cpu()), MODES[self.shape[0]])
         return to_tensor(resize(picture, (self.shape[2], self.shape[1]), self.how))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint
 from ganvas.errors import GanvasError, counted
+from ganvas.pictures import to_image
 from ganvas.types import Shape
 
 Size = tuple[int, int]
@@ -113,12 +114,6 @@ def to_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
 
-def from_tensor(image: Tensor) -> Image.Image:
-    """uint8 (C, H, W) with 1, 3 or 4 channels as a picture."""
-    array = image.permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-
-
 def from_arrays(
     name: str,
     images: Tensor,
@@ -139,7 +134,7 @@ def from_arrays(
     content = fingerprint(images.numpy().tobytes())
     size, how, said = plan([(images.shape[3], images.shape[2])] * len(images), config)
     if how is not None and size != (images.shape[3], images.shape[2]):
-        images = torch.stack([to_tensor(resize(from_tensor(image), size, how)) for image in images])
+        images = torch.stack([to_tensor(resize(to_image(image), size, how)) for image in images])
     marks: list[bytes | str] = []
     if own_labels and labels is not None:
         marks = [repr(class_names), labels.numpy().tobytes()]

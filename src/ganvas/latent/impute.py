@@ -117,12 +117,11 @@ def impute(
 
 def _channels(schema: Schema) -> list[tuple[int, int]]:
     """(channel of its values, number) of each column that has channels."""
-    found, place = [], 0
-    for number, column in enumerate(schema.columns):
-        if column.channels:
-            found.append((place + (column.gaps and not column.categories), number))
-        place += column.channels
-    return found
+    return [
+        (place + (column.gaps and not column.categories), number)
+        for number, (place, column) in enumerate(zip(schema.places, schema.columns, strict=True))
+        if column.channels
+    ]
 
 
 def _of_columns(schema: Schema, mask: Tensor) -> np.ndarray:
