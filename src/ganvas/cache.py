@@ -1,10 +1,14 @@
 """The user's cache folder, and what is downloaded into it."""
 
 import os
+import time
 import urllib.request
 from pathlib import Path
 
 from ganvas.errors import GanvasError
+
+PAUSE, SLOWEST = 60.0, 20_000
+"""Seconds that a download may take whatever its size; bytes a second, below which it is not waited for longer."""
 
 
 def cache_folder() -> Path:
@@ -16,8 +20,12 @@ def cache_folder() -> Path:
 def fetch(url: str, otherwise: str) -> bytes:
     """What lies at `url`; raises `GanvasError` that ends with `otherwise`, the way without a download."""
     try:
-        with urllib.request.urlopen(url, timeout=60) as response:
-            content: bytes = response.read()
+        with urllib.request.urlopen(url, timeout=PAUSE) as response:
+            begun, content = time.monotonic(), bytearray()
+            while piece := response.read1(2**20):
+                content += piece
+                if time.monotonic() - begun > PAUSE + len(content) / SLOWEST:
+                    raise TimeoutError(f"{len(content):,} bytes in {time.monotonic() - begun:.0f} s")
     except OSError as error:
         raise GanvasError(f"Could not download {url}: {error}. {otherwise}") from error
-    return content
+    return bytes(content)

@@ -6,12 +6,15 @@ it. These names are all that is asked for: nothing in a stranger's folder choose
 
 import os
 import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ganvas import io
-from ganvas.cache import cache_folder
+from ganvas.cache import PAUSE, SLOWEST, cache_folder
 from ganvas.errors import GanvasError, install, printable
 
 PREFIX = "hub:"
@@ -93,7 +96,7 @@ def fetch(address: str, most: float) -> Path:
 
     def get(name: str, at: str | None, limit: float) -> Path:
         where: dict[str, Any] = {"revision": at, "cache_dir": cache}
-        size = library.hf_hub_download(repo, name, dry_run=True, **where).file_size
+        size = _within(PAUSE, lambda: library.hf_hub_download(repo, name, dry_run=True, **where)).file_size
         if size is None or size > limit:
             said = "an unknown size" if size is None else f"{size / 1e9:,.1f} GB"
             raise GanvasError(
@@ -101,7 +104,8 @@ def fetch(address: str, most: float) -> Path:
                 "If you trust it: set GANVAS_MAX_GB."
             )
         bar = _stopping(library.utils.tqdm, f"{name} of {repo}", size)
-        return Path(library.hf_hub_download(repo, name, tqdm_class=bar, **where))
+        last = PAUSE + size / SLOWEST
+        return Path(_within(last, lambda: library.hf_hub_download(repo, name, tqdm_class=bar, **where)))
 
     def whole(at: str | None) -> Path | None:
         config, weights = kept(CONFIG, at), kept(GENERATOR, at)
@@ -146,7 +150,30 @@ def _stopping(bar: Any, name: str, size: int) -> Any:
 
 def _ask(library: Any, repo: str) -> None:
     """Raise what the network raises at once: the client asks six times, for 23 seconds, before it says so."""
-    library.utils.get_session().head(library.hf_hub_url(repo, CONFIG), timeout=PATIENCE)
+    url = library.hf_hub_url(repo, CONFIG)
+    _within(3 * PATIENCE, lambda: library.utils.get_session().head(url, timeout=PATIENCE))
+
+
+def _within(seconds: float, job: Callable[[], Any]) -> Any:
+    """What `job` returns or raises. After `seconds` it is left behind, and TimeoutError raised.
+
+    The client counts its seconds from byte to byte: a server that sends one now and then would be waited for all day.
+    """
+    done: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(job())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()  # no pool: its threads are waited for when Python ends
+    try:
+        return done.result(timeout=seconds)
+    except TimeoutError as error:
+        if done.done():
+            raise  # of the job itself
+        raise TimeoutError(f"it did not send what was asked for in {seconds:.0f} s") from error
 
 
 def _has_critic(config: Path, repo: str) -> bool:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,6 +43,9 @@ class Server(ThreadingHTTPServer):
         self.user: str | None = "org"
         self.claims: dict[str, int] = {}
         """File -> size that it is said to have."""
+        self.slow: str | None = None
+        """File of which a byte comes now and then."""
+        self.over = threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
 
     def commit(self, repo: str, files: dict[str, bytes]) -> str:
@@ -89,6 +93,12 @@ class Handler(BaseHTTPRequestHandler):
         about = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": commit}
         if self.command == "HEAD" and name in self.server.claims:
             about["Content-Length"] = str(self.server.claims[name])
+        if self.command == "GET" and name == self.server.slow:
+            self.answer(200, **{**about, "Content-Length": str(len(content))})
+            with suppress(OSError):  # the client left
+                while not self.server.over.wait(0.02):
+                    self.wfile.write(content[:1])
+            return None
         return self.answer(200, content, **about)
 
     do_HEAD = do_GET
@@ -132,6 +142,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", address)
         monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
         yield found
+        found.over.set()
         found.shutdown()
         thread.join()
 
@@ -253,6 +264,20 @@ def test_more_than_was_announced_is_not_fetched(
     with pytest.raises(GanvasError, match="goes on after the"):
         ganvas.load("hub:org/digits", device="cpu")
     assert max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 25_000_000
+
+
+@pytest.mark.parametrize("file", ["config.json", "generator.safetensors"])
+def test_a_byte_now_and_then_is_not_waited_for(
+    server: Server, published: str, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """The client's own limit begins anew with each byte."""
+    server.slow = file
+    monkeypatch.setattr("ganvas.hub.PAUSE", 0.5)
+    monkeypatch.setattr("ganvas.hub.SLOWEST", 1e9)
+    with pytest.raises(
+        GanvasError, match=r"Could not reach org/digits .* did not send what was asked for in"
+    ):
+        ganvas.load("hub:org/digits", device="cpu")
 
 
 def test_sizes_have_a_limit(server: Server, published: str, monkeypatch: pytest.MonkeyPatch) -> None:
