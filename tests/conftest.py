@@ -1,5 +1,6 @@
 """Small things that many tests need. Every run here is tiny: seconds on one core."""
 
+import gc
 import os
 import shutil
 import signal
@@ -201,6 +202,14 @@ def pytest_configure() -> None:
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
+
+
+def pytest_collection_finish() -> None:
+    """What five thousand tests are made of stays until the end: the collector of garbage need not look at it again and again."""
+    import hypothesis  # noqa: F401  # it looks for the owners of random numbers, and would not find what is frozen
+
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

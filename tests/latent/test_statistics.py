@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from ganvas.latent.statistics import (
     participation,
     sap,
 )
+from tests.export.test_onnx import model_of
 from tests.latent.test_space import ours, plain_dcgan
 
 FACTS = draw_factors(3000, 5).numpy()
@@ -195,31 +197,18 @@ def test_factors_can_be_read_again() -> None:
     assert reader.read(render(draw_factors(10))).shape == (10, 6)
 
 
-def test_by_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main(
-            [
-                "statistics",
-                "fashion",
-                "--spaces",
-                "w",
-                "--n",
-                "50",
-                "--rca",
-                "2",
-                "--device",
-                "cpu",
-                "--json",
-            ]
-        )
-        == 0
-    )
+def test_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(tmp_path / "style.safetensors")
+    model_of("style").save(Path(model))
+    flags = ["--spaces", "w", "--n", "50", "--rca", "2", "--device", "cpu", "--json"]
+    assert main(["statistics", model, *flags]) == 0
     row = json.loads(capsys.readouterr().out)["spaces"]["w"]
     assert row["path length (pixels)"] > 0
     assert 1 <= row["linear separability"] < 2**10
-    assert 0 <= row["discovery of 16 random"] <= 1
+    size = open_space(model_of("style"), "w").size
+    assert 0 <= row[f"discovery of {size} random"] <= 1
     flags = ["--spaces", "z", "w", "--n", "50", "--device", "cpu", "--rescore", "brightness", "slant"]
-    assert main(["statistics", "fashion", *flags, "--json"]) == 0
+    assert main(["statistics", model, *flags, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["rescored"]
     assert found["space"] == "w"
     for i in range(2):
@@ -231,8 +220,8 @@ def test_by_command(capsys: pytest.CaptureFixture[str]) -> None:
         )
     _show_matrix(found)
     assert "leakage" in capsys.readouterr().out
-    assert main(["statistics", "fashion", "--spaces", "w", *flags[3:-3]]) == 0
+    assert main(["statistics", model, "--spaces", "w", *flags[3:-3]]) == 0
     assert "linear separability" in capsys.readouterr().out
-    assert main(["statistics", "fashion", *flags[:-1]]) == 2
+    assert main(["statistics", model, *flags[:-1]]) == 2
     assert "name at least two" in capsys.readouterr().err
-    assert main(["statistics", "fashion", "--spaces", "v"]) == 2
+    assert main(["statistics", model, "--spaces", "v"]) == 2
