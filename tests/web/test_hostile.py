@@ -238,15 +238,17 @@ def test_chromium_runs_nothing_of_it(
 
         browser.open(url)
         for path in files[1:]:  # by upload
-            browser.all(".q-uploader input[type=file]")[0].send_keys(str(path))
+            browser.wait(lambda: browser.all(".q-uploader input[type=file]"))[0].send_keys(str(path))
             browser.settled()
         browser.wait(lambda: set(PAYLOADS[18:]) <= shown())
         browser.tab("Recipe")
-        browser.all("[data-id=open-recipe] input[type=file]")[0].send_keys(str(uploaded))
+        browser.wait(lambda: browser.all("[data-id=open-recipe] input[type=file]"))[0].send_keys(
+            str(uploaded)
+        )
         browser.tab("History")
         browser.wait(lambda: "opened a recipe" in browser.text("steps"))
         browser.wait(lambda: len(browser.all("[data-id=bookmarks] .step")) == len(PAYLOADS))
-        name = browser.all("input[aria-label='name of a bookmark']")[0]
+        name = browser.wait(lambda: browser.all("input[aria-label='name of a bookmark']"))[0]
         browser.script(
             "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))",
             name,

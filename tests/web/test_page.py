@@ -374,8 +374,8 @@ def test_the_static_page_works_without_a_server(
     from ganvas.web import export
 
     monkeypatch.setenv("GANVAS_CACHE", str(cache))  # the map is there already
-    monkeypatch.setattr(export, "STARTS", 3)
-    monkeypatch.setattr(export, "DOTS", 60)
+    for constant, value in {"FIRST": 8, "STARTS": 3, "DIRECTIONS": 2, "DOTS": 60}.items():
+        monkeypatch.setattr(export, constant, value)
     path = place / "page.html"
     assert main(["explore", "--static", str(path), "--device", "cpu"]) == 0
     content = path.read_bytes()

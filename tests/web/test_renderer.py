@@ -1,6 +1,7 @@
 """A state in, the right pixels out: judged by the model's own samples and by the formulas of the edits."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -83,6 +84,25 @@ def test_many_thumbnails_are_the_pictures(fashion: Renderer) -> None:
     assert apart.abs().max() <= 1, "a batch may round otherwise"
     assert len(fashion.together([])) == 0
     assert len(fashion.together([State(), State(noise=2), State(mix=Mix(3, 0, 0, 1))])) == 3
+
+
+def test_thumbnails_of_several_classes_are_drawn_in_one_batch(
+    small: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with its own class; one by one they took a conditional model as many calls as there are pictures."""
+    states = [State(1, 0, label=0), State(1, 0, label=1), State(1, 4), State(2, 5, label=1)]
+    apart = small.draw(states)
+    assert not torch.equal(apart[0], apart[1])
+    drawn: list[int] = []
+    draw = Renderer.pictures
+
+    def counted(self: Renderer, space: Any, points: torch.Tensor, *more: Any) -> torch.Tensor:
+        drawn.append(len(points))
+        return draw(self, space, points, *more)
+
+    monkeypatch.setattr(Renderer, "pictures", counted)
+    assert (small.together(states).int() - apart.int()).abs().max() <= 1
+    assert drawn == [4]
 
 
 def test_at_most_ten_directions_found_once_and_kept(fashion: Renderer) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganvas import latent
 from ganvas.errors import GanvasError
-from ganvas.web.renderer import Renderer, drawn_with
+from ganvas.web.renderer import Renderer, alike
 from ganvas.web.state import State, Timeline
 
 Advance = Callable[[int, int], None]
@@ -63,8 +63,8 @@ def film(
         for start in range(0, len(times), BATCH):
             stop = min(start + BATCH, len(times))
             rows = [_between(keys, which[i], float(times[i]) * spans) for i in range(start, stop)]
-            if len({drawn_with(row) for row in rows}) == 1 and not renderer.classes:
-                frames.append(renderer.pictures(space, points[start:stop], rows[0]))
+            if alike(rows):
+                frames.append(renderer.pictures(space, points[start:stop], rows[0], renderer.labels(rows)))
             else:
                 frames += [
                     renderer.pictures(space, points[start + i : start + i + 1], row)

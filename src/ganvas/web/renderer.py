@@ -159,6 +159,11 @@ class Renderer:
             raise GanvasError(f"Classes go from 0 to {self.classes - 1}, got {wanted}.")
         return torch.tensor([wanted], device=self.model.device)
 
+    def labels(self, states: Sequence[State]) -> Tensor | None:
+        """The class of each state (n,), or None without classes."""
+        found = [label for state in states if (label := self.label(state)) is not None]
+        return torch.cat(found) if found else None
+
     @torch.no_grad()
     def point(self, state: State) -> tuple[LatentSpace, Tensor]:
         """The point of a state (1, *shape) and the space it lies in: the model's usual one, or w+ where layers differ."""
@@ -273,10 +278,13 @@ class Renderer:
         self._asked = time.monotonic()
         return self.view.draw([state])[0]
 
-    def pictures(self, space: LatentSpace, points: Tensor, state: State) -> Tensor:
-        """Points (n, *shape) with the class and the noise of a state: uint8 (n, C, H, W)."""
+    def pictures(
+        self, space: LatentSpace, points: Tensor, state: State, labels: Tensor | None = None
+    ) -> Tensor:
+        """Points (n, *shape) with the noise of a state, and its class unless `labels` (n,) are given: uint8 (n, C, H, W)."""
         label, space = self.label(state), self._as(space, state)
-        labels = None if label is None else label.expand(len(points))
+        if labels is None and label is not None:
+            labels = label.expand(len(points))
         drawn = (
             space.decode(points, labels)
             if state.noise is None
@@ -300,14 +308,14 @@ class Renderer:
 
     @torch.no_grad()
     def together(self, states: Sequence[State]) -> Tensor:
-        """Thumbnails of many states, in one batch where they are alike in noise and layers: uint8 (n, C, H, W)."""
+        """Thumbnails of many states, in one batch where they are alike but for their points and classes: uint8 (n, C, H, W)."""
         if not states:
             return torch.empty(0, *self.model.shape, dtype=torch.uint8)
         found = [self.point(state) for state in states]
-        alike = len({(space.name, *drawn_with(s)) for (space, _), s in zip(found, states, strict=True)}) == 1
-        if not alike or self.classes:
+        if len({space.name for space, _ in found}) > 1 or not alike(states):
             return torch.cat([self.pictures(*each, state) for each, state in zip(found, states, strict=True)])
-        return self.pictures(found[0][0], torch.cat([points for _, points in found]), states[0])
+        together = torch.cat([points for _, points in found])
+        return self.pictures(found[0][0], together, states[0], self.labels(states))
 
     def thumbs(self, states: Sequence[State]) -> Tensor:
         """`together`, small where pictures take long, and then a few at a time between what somebody waits for."""
@@ -545,9 +553,9 @@ class Renderer:
         return replace(state, mix=mix)
 
 
-def drawn_with(state: State) -> tuple[object, ...]:
-    """What pictures must have in common to be drawn in one batch, beside the space."""
-    return state.noise, state.label, state.other, state.share, state.truncation, state.place
+def alike(states: Sequence[State]) -> bool:
+    """Whether states can be drawn in one batch: all but their points and classes is the same."""
+    return len({(s.noise, s.other, s.share, s.truncation, s.place) for s in states}) == 1
 
 
 def _seconds(model: Model) -> float:
