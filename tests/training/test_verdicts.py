@@ -59,7 +59,7 @@ PROBLEMS = {
 
 @pytest.fixture(scope="module")
 def healthy(run_of: Callable[..., Run]) -> Run:
-    return run_of("digits", {}, kimg=40)
+    return run_of("digits", {}, kimg=36)
 
 
 def test_a_healthy_run_has_no_problem(healthy: Run) -> None:
@@ -88,9 +88,9 @@ def test_an_autoencoder_that_is_made_to_fail_and_one_that_is_not(
     run_of: Callable[..., Run], name: str
 ) -> None:
     given, settings = CODERS[name]
-    failing = run_of("digits", {**SMALL_CODER, **settings}, kimg=7, **given)
+    failing = run_of("digits", {**SMALL_CODER, **settings}, kimg=6, **given)
     assert name in seen(failing)
-    assert name not in seen(run_of("digits", SMALL_CODER, kimg=7, **given))
+    assert name not in seen(run_of("digits", SMALL_CODER, kimg=6, **given))
 
 
 COLLAPSING = {
@@ -100,7 +100,7 @@ COLLAPSING = {
 
 
 def test_a_generator_made_to_collapse(run_of: Callable[..., Run]) -> None:
-    run = run_of("digits", COLLAPSING, kimg=12, loss="minimax", penalty="none", seed=1)
+    run = run_of("digits", COLLAPSING, kimg=9, loss="minimax", penalty="none", seed=1)
     assert "mode collapse" in seen(run)
     assert "critic over-fitting" not in seen(run)
     samples = ganvas.load(run.path, device="cpu").sample(256)
@@ -167,7 +167,7 @@ def test_roll_back_gives_up(run_of: Callable[..., Run], tmp_path: Path) -> None:
 
 def test_two_hundred_images_over_fit(run_of: Callable[..., Run], few_images: Callable[[int], str]) -> None:
     settings = {"network.critic.channels": 32, "optimizer.schedule": "constant"}
-    run = run_of(few_images(220), settings, kimg=28, penalty="none")
+    run = run_of(few_images(220), settings, kimg=24, penalty="none")
     assert "critic over-fitting" in seen(run)
     assert not seen(run) & {"mode collapse", "critic too weak"}
 
@@ -177,18 +177,18 @@ def test_a_few_images_are_memorised(run_of: Callable[..., Run], few_images: Call
         "data.holdout": 0.4, "network.critic.channels": 32, "network.generator.channels": 32,
         "optimizer.schedule": "constant",
     }  # fmt: skip
-    run = run_of(few_images(45), settings, kimg=25, batch=16)
+    run = run_of(few_images(45), settings, kimg=22, batch=16)
     assert "memorising" in seen(run)
 
 
 def test_a_starved_critic_is_too_weak(run_of: Callable[..., Run]) -> None:
-    run = run_of("digits", {"optimizer.lr_critic": 1e-7}, kimg=9)
+    run = run_of("digits", {"optimizer.lr_critic": 1e-7}, kimg=7)
     assert "critic too weak" in seen(run)
     assert "critic too strong" not in seen(run)
 
 
 def test_a_starved_generator_faces_a_critic_too_strong(run_of: Callable[..., Run]) -> None:
-    run = run_of("digits", {"optimizer.lr_generator": 1e-6}, kimg=9)
+    run = run_of("digits", {"optimizer.lr_generator": 1e-6}, kimg=7)
     assert "critic too strong" in seen(run)
     assert not seen(run) & {"critic too weak", "critic over-fitting"}
 
@@ -198,14 +198,14 @@ def test_high_rates_with_momentum_oscillate(run_of: Callable[..., Run]) -> None:
     run = run_of(
         "digits",
         {**fast, "optimizer.lr_generator": 1e-2, "optimizer.lr_critic": 1e-2},
-        kimg=14,
+        kimg=12,
         penalty="none",
     )
     assert "oscillation" in seen(run)
 
 
 def test_logits_without_bounds_are_noticed(run_of: Callable[..., Run]) -> None:
-    run = run_of("digits", {"optimizer.lr_critic": 1e-1}, kimg=8, loss="wasserstein", penalty="none")
+    run = run_of("digits", {"optimizer.lr_critic": 1e-1}, kimg=7, loss="wasserstein", penalty="none")
     assert "non-finite soon" in seen(run)
 
 
