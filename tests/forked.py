@@ -21,8 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 from unittest import mock
 
+from ganvas.web import landscape
 from tools import browser
 
+MAPPED = 300
+"""Samples on the map of an explorer: each draws one while its page is tested, and thousands take ten seconds."""
 SERVER = multiprocessing.get_context("forkserver")
 PRELOADED = ["ganvas.training", "ganvas.web.app", "sklearn.datasets", "torch._dynamo", "tests.forked"]
 
@@ -43,6 +46,7 @@ def _play(
     os.environ.update(environment)
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    landscape.SAMPLES = MAPPED
     kind, *rest = words
     sys.argv = [kind, *rest[1:]] if kind in ("-c", "-m") else [*words]
     if kind == "-c":
