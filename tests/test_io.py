@@ -408,3 +408,9 @@ def test_lines_are_counted_before_they_are_read(
     monkeypatch.setattr(io, "parse_json", None)
     with pytest.raises(GanvasError, match="more than 500,000 lines"):
         io.read_json_lines(path)
+
+
+def test_no_header_is_written_that_could_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match="16,777,216 are read at most"):
+        io.save_tensors(tmp_path / "a.safetensors", {"x": torch.ones(1)}, {"names": "n" * 2**24})
+    assert not list(tmp_path.iterdir())

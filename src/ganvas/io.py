@@ -34,6 +34,8 @@ LONGEST = 16 * 2**20
 """Bytes of one JSON document that is read, unless its reader sets a lower limit."""
 LONGEST_HEADER = 2**24
 """Bytes of the header of a file of tensors; 150 a tensor are usual, and what ganvas adds is one JSON document."""
+BYTES_OF_TENSOR = 200
+"""Of a header, that the place of one of our tensors takes."""
 MOST_TENSORS = 16_384
 """In one file of tensors; the largest network here has some 300, its state with the optimisers' six times as many."""
 LONGEST_LINES = 64 * 2**20
@@ -281,6 +283,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Json) -> Non
         "ganvas": json.dumps({"format_version": FORMAT_VERSION, **header}),
         "checksums": json.dumps({name: _checksum(tensor) for name, tensor in dense.items()}),
     }
+    if (size := len(json.dumps(metadata)) + BYTES_OF_TENSOR * len(dense)) > LONGEST_HEADER:
+        raise GanvasError(
+            f"{path.name} would have a header of {size:,} bytes, and {LONGEST_HEADER:,} are read at most. Shorten the names of "
+            "classes, columns or notes."
+        )
     try:
         safetensors.torch.save_file(dense, path, metadata)
     except safetensors.SafetensorError as error:

@@ -5,9 +5,11 @@ A `Schema` is fitted to the training part and goes with the model. It turns valu
 what is said once of a whole series is repeated over its steps.
 """
 
+import hashlib
+import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
@@ -27,9 +29,21 @@ NARROW = 0.5
 """Share of the whole range: windows that are mostly narrower are scaled each by its own centre and half-range."""
 FLATTEST = 1e-4
 """Half-range of a window that never moves, as a share of the whole range."""
+MOST_ORDERED = 64
+"""Columns of a frame that an order is looked for in: each is held against each."""
 MOST_CATEGORIES = 256
 MOST_COLUMNS = 1024
 MOST_STEPS = 2**16
+LONGEST_NAME = 1000
+"""Letters of the name of a column, a category or a class."""
+MOST_LETTERS = 6 * 2**20
+"""Bytes of all such names together, as JSON: they stand in the header of every file of a model."""
+MOST_CHANNELS, MOST_VALUES = 2**16, 2**26
+"""Of a sample."""
+LARGEST = 1e18
+"""Number in a column."""
+LATEST = 1e12
+"""Of a date, in its unit: year 9999, which databases write for an end that is not known, is 2.5e11 s."""
 
 
 Kind = Literal["number", "category", "date"]
@@ -333,12 +347,11 @@ def fit(
     rows = [values[:, :, i][alive] for i in range(len(columns))]
     held = np.where(alive[:, :, None], values, np.nan)
     found: list[Column] = []
+    twins: dict[tuple[object, ...], str] = {}
     for i, (column, row) in enumerate(zip(columns, rows, strict=True)):
-        twin = next((c for c, r in zip(found, rows, strict=False) if not c.same_as and _equal(r, row)), None)
-        if twin is not None and twin.kind == column.kind and twin.categories == column.categories and i:
-            found.append(replace(column, same_as=twin.name))
-        else:
-            found.append(_fitted(column, row, held[:, :, i]))
+        twin = twins.setdefault((_told(row), column.kind, column.unit, column.categories), column.name)
+        same = twin != column.name
+        found.append(replace(column, same_as=twin) if same else _fitted(column, row, held[:, :, i]))
     once = [
         _fitted(column, static[:, i], static[:, i : i + 1])
         for i, column in enumerate(static_columns)
@@ -362,15 +375,19 @@ def _grows(series: np.ndarray) -> bool:
 
 
 def _above(i: int, columns: Sequence[Column], rows: Sequence[np.ndarray]) -> tuple[str, ...]:
-    """Names of the columns of its frame that a column is less than in no row, and more in some. Those with gaps have no order."""
+    """Names of the columns of its frame that a column is less than in no row, and more in some. Those with gaps have no order,
+    nor have those of a frame of more than `MOST_ORDERED`."""
     own = columns[i].frame
     others = [k for k, c in enumerate(columns) if c.frame == own >= 0 and not c.gaps and not columns[i].gaps]
+    if len(others) > MOST_ORDERED:
+        return ()
     below = [k for k in others if (rows[i] >= rows[k]).all() and (rows[i] > rows[k]).any()]
     return tuple(columns[k].name for k in below)
 
 
-def _equal(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.array_equal(a, b, equal_nan=True))
+def _told(row: np.ndarray) -> bytes:
+    """What tells values (n,) from others, as if there were one NaN and one zero."""
+    return hashlib.sha256(np.where(np.isnan(row), np.nan, row + 0.0).tobytes()).digest()
 
 
 def _fitted(column: Column, row: np.ndarray, series: np.ndarray) -> Column:
@@ -400,21 +417,25 @@ def _frames(
         if c.channels and not c.categories and c.high > c.low
     }
     groups: list[list[int]] = []
-    for i, own in scaled.items():
+    row = {i: k for k, i in enumerate(scaled)}
+    together = (
+        _correlations(np.stack([own[alive] for own in scaled.values()])) if scaled else np.empty((0, 0))
+    )
+    for i in scaled:
         for group in groups:
-            other = scaled[group[0]]
-            near = columns[i].log == columns[group[0]].log and _overlap(columns[i], columns[group[0]]) > 0.8
-            if near and _correlation(own[alive], other[alive]) > TOGETHER:
+            first = group[0]
+            near = columns[i].log == columns[first].log and _overlap(columns[i], columns[first]) > 0.8
+            if near and together[row[i], row[first]] > TOGETHER:
                 group.append(i)
                 break
         else:
             groups.append([i])
     frames = list[Frame]()
     for group in groups:
-        together = np.stack([scaled[i] for i in group], 2)
+        windows = np.stack([scaled[i] for i in group], 2)
         whole = max(columns[i].high for i in group) - min(columns[i].low for i in group)
         frame = Frame(0.0, 1.0, math.log(FLATTEST * whole), math.log(whole))
-        centre, half = _edges(together, frame)
+        centre, half = _edges(windows, frame)
         if len(centre) < 2 or not np.median(half) < NARROW * whole / 2:
             continue
         least, most = float(np.log(half).min()), float(np.log(half).max())
@@ -433,6 +454,24 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     if both.sum() < 2 or not a[both].std() or not b[both].std():
         return 0.0
     return float(np.corrcoef(a[both], b[both])[0, 1])
+
+
+def _correlations(rows: np.ndarray) -> np.ndarray:
+    """Of rows (D, n) with each other (D, D), each pair where both have a value; 0 where one does not move.
+
+    By products of matrices: a thousand columns have half a million pairs.
+    """
+    there = ~np.isnan(rows)
+    x = np.where(there, rows, 0.0)
+    middle = x.sum(1, keepdims=True) / np.maximum(there.sum(1, keepdims=True), 1)
+    x = np.where(there, x - middle, 0.0)
+    x /= np.maximum(np.abs(x).max(1, keepdims=True), 1e-300)
+    known = there.astype(float)
+    both, sums, squares, products = known @ known.T, x @ known.T, np.square(x) @ known.T, x @ x.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = both * squares - np.square(sums)
+        found = (both * products - sums * sums.T) / np.sqrt(spread * spread.T)
+    return np.where((spread > 0) & (spread.T > 0) & (both > 1), found, 0.0)
 
 
 def _edges(scaled: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
@@ -477,35 +516,95 @@ def _restored(column: Column, x: np.ndarray, edge: tuple[np.ndarray, np.ndarray]
 def read_schema(values: Any, shape: Sequence[int]) -> Schema:
     """A schema from a file's header, of samples of a shape. Raises `GanvasError` where it is none, or is for others."""
     found = from_dict(Schema, values, "series")
-    every = (*found.columns, *found.static)
-    known = [column.name for column in found.columns if not column.same_as]
-    for fits, what in (
-        (len(found.columns) >= 1 and len(every) <= MOST_COLUMNS, f"{len(every)} columns"),
-        (1 <= found.length <= MOST_STEPS, f"{found.length} steps"),
-        (
-            all(len(column.categories) <= MOST_CATEGORIES for column in every),
-            "more categories than there may be",
-        ),
-        (all(column.frame < len(found.frames) for column in every), "a frame that is not there"),
-        (all(column.same_as in ("", *known) for column in every), "a column like one that is not there"),
-        (
-            all(set(c.above) <= {o.name for o in every if len(o.above) < len(c.above)} for c in every),
-            "columns above each other",
-        ),
-        (all(unit in ("", "D", "s") for unit in (found.unit, *(c.unit for c in every))), "an unknown unit"),
-        (all((c.kind == "category") == bool(c.categories) for c in every), "a category without names"),
-        (
-            all(max(abs(c.low), abs(c.high)) < (1e11 if c.kind == "date" else 1e18) for c in every),
-            "a range beyond all numbers",
-        ),
-        (all(abs(edge) < 700 for f in found.frames for edge in (f.least, f.most)), "an endless frame"),
-        (max(abs(found.start), abs(found.step) * MOST_STEPS) < 1e14, "a time beyond all calendars"),
-    ):
-        if not fits:
-            raise GanvasError(f"series: {what}")
+    check_schema(found)
     if tuple(shape) != found.shape:
         raise GanvasError(f"series: channels and steps {found.shape} of samples {tuple(shape)}")
     return found
+
+
+def check_names(names: Sequence[str], what: str) -> None:
+    """Raise `GanvasError` for names that the header of a model's file has no room for; `what` begins the message."""
+    longest = max(map(len, names), default=0)
+    if longest > LONGEST_NAME:
+        raise GanvasError(
+            f"{what} have up to {longest:,} letters; {LONGEST_NAME:,} are taken at most. Shorten them."
+        )
+    if (size := sum(len(json.dumps(name)) for name in names)) > MOST_LETTERS:
+        raise GanvasError(
+            f"{what} take {size / 2**20:.0f} MiB, and {MOST_LETTERS >> 20} are taken at most. Shorten them, or take fewer."
+        )
+
+
+def check_schema(schema: Schema) -> None:
+    """Raise `GanvasError` for what no series are written and read by: in a header from anybody, or of data that are beyond it."""
+    columns, static, frames = schema.columns, schema.static, schema.frames
+    every = (*columns, *static)
+    own = {column.name: column for column in columns if not column.same_as}
+    check_names(
+        [word for c in every for word in (c.name, *c.categories, *c.above, c.same_as)],
+        "series: the names of columns and categories",
+    )
+    numbers = [edge for frame in frames for edge in (frame.low, frame.high)]
+    numbers += [edge for c in every for edge in (c.low, c.high)]
+    for fits, what in (
+        (len(columns) >= 1 and len(every) <= MOST_COLUMNS, f"{len(every):,} columns"),
+        (1 <= schema.length <= MOST_STEPS, f"{schema.length:,} steps"),
+        (all(len(column.categories) <= MOST_CATEGORIES for column in every), "more categories than there may be"),
+        (
+            schema.channels <= MOST_CHANNELS and schema.channels * schema.length <= MOST_VALUES,
+            f"{schema.channels:,} channels of {schema.length:,} steps: {MOST_CHANNELS:,} and {MOST_VALUES:,} numbers are drawn "
+            "at most. Leave out columns with many categories: --columns",
+        ),
+        (all(len({c.name for c in some}) == len(some) for some in (columns, static)), "two columns of one name"),
+        (all((c.kind == "category") == bool(c.categories) for c in every), "a category without names"),
+        (
+            all(unit in ("", "D", "s") for unit in (schema.unit, *(c.unit for c in every)))
+            and all(bool(c.unit) == (c.kind == "date") for c in every),
+            "an unknown unit",
+        ),
+        (not any(c.log and c.kind != "number" for c in every), "a logarithm of what is no number"),
+        (not any(c.gaps and c.categories for c in columns), "gaps where missing is a category of its own"),
+        (all(_is_copy(c, own) for c in columns if c.same_as), "a column like one that it is not like"),
+        (not any(c.same_as or c.gaps or c.above or c.frame != -1 for c in static), "a static column that changes"),
+        (
+            all(-1 <= c.frame < len(frames) and not (c.frame >= 0 and c.categories) for c in columns)
+            and {c.frame for c in own.values()} >= set(range(len(frames))),
+            "a frame that is not there",
+        ),
+        (all(_is_above(c, own) for c in columns), "columns above each other"),
+        (
+            all(max(abs(c.low), abs(c.high)) < LATEST for c in every if c.kind == "date")
+            and all(abs(number) < LARGEST for number in numbers),
+            f"a range beyond all numbers: they are drawn up to {LARGEST:.0e}",
+        ),
+        (
+            all(c.low <= c.high for c in every) and all(f.low <= f.high and f.least <= f.most for f in frames),
+            "a range that ends before it begins",
+        ),
+        (all(abs(edge) < 700 for f in frames for edge in (f.least, f.most)), "an endless frame"),
+        (max(abs(schema.start), abs(schema.step) * MOST_STEPS) < 1e14, "a time beyond all calendars"),
+    ):  # fmt: skip
+        if not fits:
+            raise GanvasError(f"series: {what}")
+
+
+def _is_copy(column: Column, own: Mapping[str, Column]) -> bool:
+    """Whether the column that one is copied from is there, and of its kind."""
+    twin = own.get(column.same_as)
+    return twin is not None and (twin.kind, twin.unit, twin.categories) == (
+        column.kind,
+        column.unit,
+        column.categories,
+    )
+
+
+def _is_above(column: Column, own: Mapping[str, Column]) -> bool:
+    """Whether all that a column is never less than are others of its frame, that are found before it."""
+    found = [own.get(name) for name in column.above]
+    return len(set(column.above)) == len(found) and all(
+        other is not None and other.frame == column.frame >= 0 and len(other.above) < len(found)
+        for other in found
+    )
 
 
 WORD = re.compile(r"n\d*|m|e|c\d+|/")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, arrays, limits, load_dataset
+from ganvas.data.labels import natural
 from ganvas.errors import GanvasError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
@@ -317,3 +318,14 @@ def test_the_header_of_an_array_is_bounded_before_it_is_read(tmp_path: Path, ins
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5_000_000
+
+
+def test_names_of_classes_are_bounded(tmp_path: Path) -> None:
+    """A compressed array of long names took 8 GB to sort; a model's file has no room for them."""
+    labels = np.array(["a", "1a" * 501] * 2 + ["b"])
+    with pytest.raises(GanvasError, match="names of classes have up to 1,002 letters; 1,000 are taken"):
+        load_dataset(saved(tmp_path, IMAGES, "a.npz", labels=labels))
+    assert len(natural("1a" * 500)) < 8 * 1000
+    assert sorted(["b", "a10", "a2", "a02", "10", "2", "a", "a2b"], key=natural) == [
+        "2", "10", "a", "a02", "a2", "a2b", "a10", "b",
+    ]  # fmt: skip

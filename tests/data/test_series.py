@@ -1,16 +1,20 @@
 """Series: tables that are read and written back, windows that share nothing with what is held out, what channels mean."""
 
 import csv
+import json
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from ganvas import pictures, series
 from ganvas.config import DataConfig, from_dict, to_dict
-from ganvas.data import load_dataset
+from ganvas.data import limits, load_dataset
 from ganvas.errors import GanvasError
-from ganvas.series import Schema, read_schema, table
+from ganvas.series import Schema, check_names, read_schema, table
 
 MIXED = """patient,day,heart,drug,visits,sex,age,outcome
 b,2024-02-03,70.5,none,3,f,41,well
@@ -209,3 +213,130 @@ def test_what_ganvas_wrote_can_be_trained_on(tmp_path: Path) -> None:
     again = load_dataset(DataConfig(str(tmp_path / "again.csv"), columns=("heart", "visits")))
     assert again.series is not None
     assert again.series.decode(again.items).lengths.tolist() == [2, 3, 2, 2]
+
+
+def mutated(values: dict[str, Any], random: Random) -> dict[str, Any]:
+    """A schema with a few settings of its columns, static columns and frames replaced by odd ones, or one of them gone."""
+    found = json.loads(json.dumps(values))
+    numbers, texts = (
+        [0, -1, 2, -7, 1e12, 9e17, 700, -699, 1e308],
+        ["", "heart", "drug", "sex", "age", "D", "date", "category"],
+    )
+    for _ in range(random.randint(1, 4)):
+        part = random.choice(["columns", "columns", "static", "frames"])
+        if not found[part] or random.random() < 0.1:
+            found["frames"].append({"low": 0.0, "high": 1.0, "least": 0.0, "most": 1.0})
+            continue
+        one = random.choice(found[part])
+        name, old = random.choice(list(one.items()))
+        new: Any = random.choice(texts)
+        if isinstance(old, bool):
+            new = not old
+        elif name == "frame":
+            new = random.choice([-7, -1, 0, 1])
+        elif isinstance(old, int | float):
+            new = random.choice(numbers)
+        elif isinstance(old, list):
+            new = random.choices(texts, k=random.randint(0, 3))
+        one[name] = new
+    return found
+
+
+def test_with_any_schema_that_is_read_series_are_written_and_read(tmp_path: Path) -> None:
+    """Whoever forges a header gets a sentence or series, and no error of a library."""
+    schema = load_dataset(DataConfig(saved(tmp_path / "m.csv", MIXED), **BY_PATIENT)).series
+    assert schema is not None
+    plain, taken = to_dict(schema), 0
+    for seed in range(400):
+        values = mutated(plain, Random(seed))
+        try:
+            shape = from_dict(Schema, values, "series").shape
+            found = read_schema(values, shape)
+        except GanvasError:
+            continue
+        taken += 1
+        samples = torch.rand(3, *shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        series = found.decode(samples)
+        assert len(list(table(series))) > 3
+        again = found.encode(series.values, series.lengths, series.static if found.static else None)
+        assert again.shape == found.seen(samples, torch.ones(1, *shape)).shape == samples.shape
+        assert pictures.lines(samples, found).isfinite().all()
+    assert taken > 40
+
+
+def test_what_the_file_of_a_model_could_not_say_again_is_not_trained_on(tmp_path: Path) -> None:
+    """The last day that databases know can be; numbers beyond float32, and names that fill a header, are refused at once."""
+    rows = [f"{i},{'9999-12-31T00:00:00' if i % 3 else '2020-01-01T10:30:00'}" for i in range(60)]
+    schema = load_dataset(saved(tmp_path / "far.csv", "\n".join(["x,until", *rows]))).series
+    assert schema is not None
+    assert schema.columns[1].kind == "date"
+    assert read_schema(to_dict(schema), schema.shape) == schema
+    rows = [f"{i}e300,{i % 5}" for i in range(1, 60)]
+    with pytest.raises(GanvasError, match="Column 'x' of large holds numbers of 1e\\+18 and more"):
+        load_dataset(saved(tmp_path / "large.csv", "\n".join(["x,y", *rows])))
+    wide = np.random.default_rng(0).random((60, 2))
+    np.savez(tmp_path / "a.npz", series=wide[None], columns=np.array(["a", "b" * 1001]))
+    for source, message in (
+        (tmp_path / "a.npz", "names of columns have up to 1,001 letters"),
+        (
+            saved(tmp_path / "b.csv", f"a,{'b' * 1001}\n1,2\n3,4\n"),
+            "names of columns have up to 1,001 letters",
+        ),
+    ):
+        with pytest.raises(GanvasError, match=message):
+            load_dataset(DataConfig(str(source), window=5))
+    with pytest.raises(GanvasError, match="take 7 MiB"):
+        check_names([f"{i:0999}" for i in range(7000)], "names")
+
+
+def test_tables_take_no_more_memory_than_they_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a few bytes stand for is counted before it is there: a dimension that is filled up, a category's channels, windows."""
+    monkeypatch.setattr(limits, "ALWAYS", 2**20)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "2")
+    case = ",".join(["1"] * 2000) + ":1" * 100
+    names = ",".join(f"c{i}" for i in range(40))
+    kinds = "\n".join(",".join(f"k{(7 * i + j) % 97}" for j in range(40)) for i in range(40))
+    for name, text, given, message in (
+        ("a.ts", f"@data\n{case}\n{case}\n", {}, "a.ts up to line 3 holds 3 MB"),
+        ("b.ts", f"@data\n{'1:' * 2000}1\n", {}, "1,026 dimensions"),
+        ("c.ts", f"@data\n{'1,' * 70_000}1\n", {}, "70,001 steps"),
+        ("d.csv", f"{names}\n{kinds}\n", {}, "cut into 17 windows"),
+        ("e.csv", "a\n" + "1\n" * 100_000, {}, "e.csv of 100,000 rows holds 2 MB"),
+        ("g.csv", "a,b\n" + "".join(f"{i},{'x' * 1001}{i % 9}\n" for i in range(50)), {"by": "b"}, "up to 1,002 letters"),
+        ("h.csv", "a,b\n" + "1,2\n" * 50, {"columns": ("a", "a")}, "names a column twice"),
+        ("i.csv", "a,b\n" + "1,2\n" * 50, {"columns": ("",)}, "no column ''"),
+    ):  # fmt: skip
+        with pytest.raises(GanvasError, match=message):
+            load_dataset(DataConfig(saved(tmp_path / name, text), **given))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "500")
+    with pytest.raises(GanvasError, match="line 2 has more than 4,194,304 letters"):
+        load_dataset(saved(tmp_path / "f.csv", "a,b\n" + "," * (2**22 + 1)))
+    for source in ("regimes", "sines"):
+        with pytest.raises(GanvasError, match="60,000 steps holds"):
+            load_dataset(DataConfig(source, window=60_000))
+    held = load_dataset(
+        saved(tmp_path / "j.csv", "a,b\n" + "".join(f"{i % 7},{'x' * 1001}{i % 9}\n" for i in range(50)))
+    )
+    assert held.series is not None
+    assert [column.name for column in held.series.columns] == ["a"], "texts that are long are no categories"
+
+
+def test_a_thousand_columns_are_held_against_each_other_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a million pairs, one after another, took two minutes of a table of 4 MB."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(30, 50)) + random.normal(size=(1, 50))
+    rows[3] = rows[2] * 2 + 1
+    rows[random.random(rows.shape) < 0.1] = np.nan
+    rows[5], rows[6, 2:] = 4.0, np.nan
+    found = series._correlations(rows)
+    for i in range(30):
+        for k in range(30):
+            np.testing.assert_allclose(found[i, k], series._correlation(rows[i], rows[k]), atol=1e-9)
+    asked: list[None] = []
+    monkeypatch.setattr(series, "_correlation", lambda a, b: asked.append(None) or 0.0)
+    walk = np.cumsum(random.normal(size=(80, 1)), 0) + 100 + 0.01 * random.random((80, 70))
+    schema = series.fit([series.Column(str(i)) for i in range(70)], walk[None], np.array([80]))
+    assert len(asked) <= 2 * 70
+    assert not any(column.above for column in schema.columns), (
+        "an order of more columns than 64 is not looked for"
+    )

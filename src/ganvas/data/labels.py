@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganvas.data.limits import limit
 from ganvas.errors import GanvasError, counted, printable
+from ganvas.series import check_names
 
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 """Folders of these names hold parts of one set, and the classes lie below them."""
@@ -31,13 +32,14 @@ class Labelling:
     """True when the labels do not follow from the names of the files alone, and belong into the fingerprint."""
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts 2 before 10."""
-    key = []
-    for part in re.findall(r"[0-9]+|[^0-9]+", name):
-        digits = part.lstrip("0") if part[0] in "0123456789" else ""
-        key.append((0, len(digits), digits) if part[0] in "0123456789" else (1, 0, part))
-    return [*key, (-1, 0, name)]
+def natural(name: str) -> str:
+    """Sort key that puts 2 before 10: the text with the length of each number before it, numbers before other text."""
+
+    def told(part: re.Match[str]) -> str:
+        digits = (part[1] or "").lstrip("0")
+        return f"\1{len(digits):06}{digits}" if part[1] else f"\2{part[0]}"
+
+    return re.sub("([0-9]+)|[^0-9]+", told, name) + f"\0{name}"
 
 
 def number(
@@ -58,13 +60,15 @@ def number(
     found, inverse = np.unique(
         array.astype(np.uint64) if array.dtype.kind == "b" else array, return_inverse=True
     )
-    names = [printable(str(value)).replace("\n", "\\n") for value in found.tolist()]
     most = limit("GANVAS_MAX_CLASSES")
-    if len(names) > most:
+    if len(found) > most:
         raise GanvasError(
-            f"{where}: {array.size:,} labels of {len(names):,} different values, more than {most:,.0f} classes. Are these "
-            f"measurements? Bin them, omit them, or set GANVAS_MAX_CLASSES={len(names)}."
+            f"{where}: {array.size:,} labels of {len(found):,} different values, more than {most:,.0f} classes. Are these "
+            f"measurements? Bin them, omit them, or set GANVAS_MAX_CLASSES={len(found)}."
         )
+    values = [str(value) for value in found.tolist()]
+    check_names(values, f"{where}: the names of classes")
+    names = [printable(value).replace("\n", "\\n") for value in values]
     order = sorted(range(len(names)), key=lambda i: natural(names[i]))
     place = torch.empty(len(names), dtype=torch.int64)
     place[torch.tensor(order, dtype=torch.int64)] = torch.arange(len(names))

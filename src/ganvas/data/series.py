@@ -11,16 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import processes
+from ganvas import arrays, processes
 from ganvas.config import DataConfig, to_dict
 from ganvas.data.base import Dataset, datasets, fingerprint
 from ganvas.data.limits import check_memory
 from ganvas.errors import GanvasError, counted
 from ganvas.registry import did_you_mean
-from ganvas.series import MOST_STEPS, Column, Schema, fit
+from ganvas.series import LARGEST, MOST_STEPS, Column, Schema, check_schema, fit
 
 WINDOW = 24
 """Steps of a window where nobody says another number."""
+BYTES, BYTES_EACH = 40, 8
+"""That a number of all windows takes while they are cut and scaled, and a number of a channel."""
 
 
 @dataclass
@@ -66,8 +68,9 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
         )
     starts = [range(max(1, len(sequence) - steps + 1)) for sequence in table.sequences]
     count = sum(map(len, starts))
+    channels = sum(len(column.categories) or 1 for column in (*table.columns, *table.static_columns))
     check_memory(
-        16 * count * steps * len(table.columns),
+        (BYTES * len(table.columns) + BYTES_EACH * channels) * count * steps,
         f"{table.name}, cut into {count:,} windows of {steps} steps,",
         "Take fewer rows or columns, or a shorter --window",
     )
@@ -80,6 +83,12 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             lengths[row], owners[row] = len(part), owner
             spans.append((owner, start / len(sequence), (start + len(part)) / len(sequence)))
             row += 1
+    for i, column in enumerate(table.columns):
+        if np.nanmax(np.abs(values[:, :, i]), initial=0.0) >= LARGEST:
+            raise GanvasError(
+                f"Column {column.name!r} of {table.name} holds numbers of {LARGEST:.0e} and more. Scale them, or leave it out: "
+                "--columns."
+            )
     cut = count > len(table.sequences)
     made = Dataset(
         table.name, torch.empty(count), (1, steps), "",
@@ -110,6 +119,10 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             weekdays,
         )
         schema = _complete(schema, values, lengths)
+        try:  # what the file of a model could not say again is told before anything is trained
+            check_schema(schema)
+        except GanvasError as error:
+            raise GanvasError(f"{table.name} cannot be drawn: {error}.") from error
     else:
         schema = model
     items = schema.encode(values, lengths, static)
@@ -253,14 +266,24 @@ def goog(config: DataConfig) -> Table:
 
 def sines(config: DataConfig) -> Table:
     """`DRAWN` series of five sines (`ganvas.processes.sines`), as TimeGAN's paper has them."""
-    series = processes.sines(DRAWN, config.window or WINDOW, random=np.random.default_rng(0))
+    series = processes.sines(DRAWN, _steps(config, WINDOW, 5), random=np.random.default_rng(0))
     return Table("sines", [Column(f"sine {i}") for i in range(series.shape[2])], list(series))
 
 
 def regimes(config: DataConfig) -> Table:
     """`DRAWN` series of the process of three regimes whose likelihood is known exactly (`ganvas.processes.three_regimes`)."""
-    series, _ = processes.three_regimes().draw(DRAWN, config.window or REGIME_STEPS, np.random.default_rng(0))
+    process = processes.three_regimes()
+    steps = _steps(config, REGIME_STEPS, process.mean.shape[1])
+    series, _ = process.draw(DRAWN, steps, np.random.default_rng(0))
     return Table("regimes", [Column(f"x {i}") for i in range(series.shape[2])], list(series))
+
+
+def _steps(config: DataConfig, usual: int, columns: int) -> int:
+    """Of each series of an embedded process, once they are found to fit into memory."""
+    steps = arrays.count(usual if config.window is None else config.window, "--window", 2, MOST_STEPS)
+    wanted = (BYTES + BYTES_EACH) * DRAWN * steps * columns
+    check_memory(wanted, f"{config.source} of {steps:,} steps", "Give a shorter --window")
+    return steps
 
 
 DRAWN = 10_000

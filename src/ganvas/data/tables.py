@@ -4,10 +4,11 @@ import csv
 import itertools
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from torch import Tensor
@@ -19,7 +20,7 @@ from ganvas.data.listing import show
 from ganvas.data.series import Table
 from ganvas.errors import GanvasError, counted
 from ganvas.registry import did_you_mean
-from ganvas.series import MOST_CATEGORIES, MOST_COLUMNS, MOST_STEPS, Column, Kind
+from ganvas.series import LONGEST_NAME, MOST_CATEGORIES, MOST_COLUMNS, MOST_STEPS, Column, Kind, check_names
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".ts")
 NAMED = (".csv", ".tsv")
@@ -27,6 +28,10 @@ NAMED = (".csv", ".tsv")
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
 SHOWN = 20
+LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
+"""Letters of a line of a .csv, and of a .ts."""
+BYTES, BYTES_OF_NAME = 24, 200
+"""That a field of a table takes while it is read, and a text that tells sequences or classes apart."""
 SERIES = "series"
 """The first column of a table that ganvas wrote."""
 
@@ -52,10 +57,12 @@ class Sniffed:
     date: bool = True
     days: bool = True
     texts: set[str] = field(default_factory=set)
+    longest: int = 0
 
     def see(self, text: str) -> None:
         """One more text."""
-        if len(self.texts) <= MOST_CATEGORIES:
+        self.longest = max(self.longest, len(text))
+        if len(self.texts) <= MOST_CATEGORIES and self.longest <= LONGEST_NAME:
             self.texts.add(text)
         if text.lower() in MISSING:
             return
@@ -115,9 +122,21 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         first = file.readline(2**20)
         file.seek(0)
         marks = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-        for row in (reader := csv.reader(file, delimiter=marks)):
+        for row in (reader := csv.reader(lines(file, path, LONGEST_ROW), delimiter=marks)):
             if row:
                 yield reader.line_num, [text.strip() for text in row]
+
+
+def lines(file: IO[str], path: Path, longest: int) -> Iterator[str]:
+    """The lines of a file of text. Raises `GanvasError` for one of more letters: its fields would take many times as much."""
+    for line in itertools.count(1):
+        if not (text := file.readline(longest + 1)):
+            return
+        if len(text) > longest:
+            raise GanvasError(
+                f"{path}, line {line:,} has more than {longest:,} letters, which are read at most."
+            )
+        yield text
 
 
 def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
@@ -127,20 +146,29 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
     named = any(_number(text) is None for text in head)
     names = head if named else [str(i) for i in range(len(head))]
     _check_names(path, names)
-    sniffed = [Sniffed() for _ in names]
+    roles = (config.by, config.label)
+    sniffed, count = [Sniffed() for _ in names], 0
     for line, row in rows if named else itertools.chain([(1, head)], rows):
+        count += 1
         if len(row) != len(names):
             raise GanvasError(
                 f"{path}, line {line:,}: {counted(len(row), 'field')}, and there are {counted(len(names), 'column')}."
             )
         for each, text in zip(sniffed, row, strict=True):
             each.see(text)
+    wanted = BYTES * len(names) + BYTES_OF_NAME * sum(name in roles for name in names)
+    check_memory(wanted * count, f"{path} of {count:,} rows", "Take a part of it")
     values = [array("d") for _ in names]
     keys = [dict[str, int]() for _ in names]
     again = _rows(path)
     if named:
         next(again)
-    roles = (config.by, config.label)
+    for name, each in zip(names, sniffed, strict=True):
+        if name in roles and each.longest > LONGEST_NAME:
+            raise GanvasError(
+                f"{path}: column {name!r} tells sequences or classes apart by texts of up to {each.longest:,} letters; "
+                f"{LONGEST_NAME:,} are taken at most."
+            )
     kinds = ["text" if name in roles else _kind(each) for name, each in zip(names, sniffed, strict=True)]
     for _, row in again:
         for kind, each, key, into, text in zip(kinds, sniffed, keys, values, row, strict=True):
@@ -163,7 +191,8 @@ def _kind(sniffed: Sniffed) -> str:
         return "number"
     if sniffed.date:
         return "date"
-    return "category" if len(sniffed.texts) <= MOST_CATEGORIES else "text"
+    few = len(sniffed.texts) <= MOST_CATEGORIES and sniffed.longest <= LONGEST_NAME
+    return "category" if few else "text"
 
 
 def _named(kind: str, numbers: np.ndarray, keys: Sequence[str], unit: str = "") -> Values:
@@ -181,6 +210,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         raise GanvasError(f"{path} is empty.")
     if len(names) > MOST_COLUMNS:
         raise GanvasError(f"{path} has {len(names):,} columns; {MOST_COLUMNS:,} are taken at most.")
+    check_names(names, f"{path}: the names of columns")
     if twice := [name for name in names if names.count(name) > 1 or not name]:
         raise GanvasError(
             f"{path}: every column needs a name of its own, and there is {twice[0]!r} twice or without."
@@ -195,12 +225,14 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
     rows = len(next(iter(found.values())).numbers)
     if rows < 2:
         raise GanvasError(f"{name} has {counted(rows, 'row')}; series need more.")
+    roles = {"time": config.time, "by": config.by, "label": config.label}
     for flag, wanted in (
-        ("columns", config.columns), ("static", config.static), ("time", (config.time,)), ("by", (config.by,)),
-        ("label", (config.label,)),
+        ("columns", config.columns), ("static", config.static), *((role, (each,)) for role, each in roles.items() if each),
     ):  # fmt: skip
+        if len(set(wanted)) < len(wanted):
+            raise GanvasError(f"--{flag} names a column twice: {', '.join(wanted[:SHOWN])}.")
         for each in wanted:
-            if each and each not in found:
+            if each not in found:
                 raise GanvasError(
                     f"{name} has no column {each!r} (--{flag}).{did_you_mean(each, list(found))} "
                     f"It has {', '.join(list(found)[:SHOWN])}."
@@ -216,7 +248,10 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
     notes = []
     for each in [*names, *config.static]:
         if found[each].kind == "text":
-            said = f"{each} holds more than {MOST_CATEGORIES} different texts, which are neither numbers nor ISO dates"
+            said = (
+                f"{each} holds more than {MOST_CATEGORIES} different texts, or some of more than {LONGEST_NAME:,} letters, which "
+                "are neither numbers nor ISO dates"
+            )
             if each in config.columns or each in config.static:
                 raise GanvasError(f"{name}: {said}.")
             names.remove(each)
@@ -291,9 +326,9 @@ def _time_of(found: dict[str, Values], config: DataConfig) -> str:
 
 def _ts(path: Path) -> Table:
     """aeon's and sktime's text format of the UEA and UCR archives: a case a line, its dimensions between colons."""
-    classes, sequences, labels, data = False, list[np.ndarray](), list[str](), False
+    classes, sequences, labels, data, held = False, list[np.ndarray](), list[str](), False, 0
     with path.open(encoding="utf-8-sig") as file:
-        for line, text in enumerate(file, 1):
+        for line, text in enumerate(lines(file, path, LONGEST_CASE), 1):
             text = text.strip()
             if not text or text.startswith(("#", "%")):
                 continue
@@ -308,10 +343,12 @@ def _ts(path: Path) -> Table:
                         f"{path} has {words[0][1:]}, which are not read. Save the values as .npz or .csv."
                     )
                 continue
-            parts = text.split(":")
+            parts = text.split(":", MOST_COLUMNS + 1)
             if classes:
                 labels.append(parts.pop().strip())
             sequences.append(_case(path, line, parts))
+            held += sequences[-1].nbytes
+            check_memory(held, f"{path} up to line {line:,}", "Take a part of it")
     if not sequences:
         raise GanvasError(f"{path} holds no series behind a line @data.")
     if len({sequence.shape[1] for sequence in sequences}) > 1:
@@ -323,8 +360,11 @@ def _ts(path: Path) -> Table:
     return Table(show(path.stem), columns, sequences, labels=found, class_names=names)
 
 
-def _case(path: Path, line: int, parts: Iterable[str]) -> np.ndarray:
+def _case(path: Path, line: int, parts: Sequence[str]) -> np.ndarray:
     """The dimensions of a case (L, D); those that end earlier are missing behind it."""
+    longest = max((part.count(",") + 1 for part in parts), default=0)
+    if not 0 < longest <= MOST_STEPS or len(parts) > MOST_COLUMNS:
+        raise GanvasError(f"{path}, line {line:,}: {len(parts):,} dimensions of {longest:,} steps.")
     found = []
     for part in parts:
         try:
@@ -335,9 +375,6 @@ def _case(path: Path, line: int, parts: Iterable[str]) -> np.ndarray:
             raise GanvasError(
                 f"{path}, line {line:,}: {str(error)[:80]}; expected numbers with commas, dimensions with colons."
             ) from error
-    longest = max(map(len, found), default=0)
-    if not 0 < longest <= MOST_STEPS or len(found) > MOST_COLUMNS:
-        raise GanvasError(f"{path}, line {line:,}: {len(found)} dimensions of {longest:,} steps.")
     case = np.full((longest, len(found)), math.nan)
     for i, values in enumerate(found):
         case[: len(values), i] = values
@@ -381,9 +418,11 @@ def of_arrays(
     static = given.get("static")
     if static is not None:
         static = np.asarray(static, dtype=np.float64)
-        if static.ndim != 2 or len(static) != len(values) or not np.isfinite(static).all():
+        fits = static.ndim == 2 and len(static) == len(values) and static.shape[1] <= MOST_COLUMNS
+        if not fits or not np.isfinite(static).all():
             raise GanvasError(
-                f"{name}: static values have shape {static.shape}; expected finite numbers ({len(values)}, A)."
+                f"{name}: static values have shape {static.shape}; expected finite numbers ({len(values)}, A), A at most "
+                f"{MOST_COLUMNS:,}."
             )
     sequences = [row[:length] for row, length in zip(values, lengths, strict=True)]
     return Table(
@@ -402,4 +441,5 @@ def _columns(name: str, given: np.ndarray | None, count: int, prefix: str) -> li
         raise GanvasError(
             f"{name}: columns must be {count} different names, got {given.dtype} of shape {given.shape}."
         )
+    check_names(names, f"{name}: the names of columns")
     return [Column(each) for each in names]
