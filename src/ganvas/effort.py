@@ -24,6 +24,9 @@ GROUPED = 8
 """Operations of a convolution in groups take so many times longer than those of others."""
 TOUCHED = 16
 """Operations that stand for writing one number."""
+BEGUN = 2**19
+"""Operations that stand for beginning one of torch's, however few numbers it writes: a network that goes step by step through
+a long series takes its time for them, and so does whoever follows it here."""
 
 
 class _Effort(TorchDispatchMode):
@@ -41,6 +44,7 @@ class _Effort(TorchDispatchMode):
         if count := flop_registry.get(function._overloadpacket):
             grouped = function is torch.ops.aten.convolution.default and args[8] > 1
             self.work += count(*args, **(kwargs or {}), out_val=found) * (GROUPED if grouped else 1)
+        self._works(BEGUN)
         seen = any(each.alias_info and not each.alias_info.is_write for each in function._schema.returns)
         for each in found if isinstance(found, tuple | list) else [found]:
             if isinstance(each, Tensor) and not seen:
@@ -48,12 +52,15 @@ class _Effort(TorchDispatchMode):
         return found
 
     def _made(self, numbers: int) -> None:
-        self.work += TOUCHED * numbers
         if numbers > self.largest:
             raise GanvasError(
                 f"it takes {numbers:,} numbers at a time for one sample, and a file of this size may take "
                 f"{int(self.largest):,}."
             )
+        self._works(TOUCHED * numbers)
+
+    def _works(self, operations: float) -> None:
+        self.work += operations
         if self.work > self.most:
             raise GanvasError(
                 f"it takes more than {self.most:.1e} operations for one sample, which are as many as a file of this "

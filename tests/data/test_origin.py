@@ -14,7 +14,7 @@ import torch
 import ganvas
 from ganvas.cache import cache_folder
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, arrays, idx, origin
+from ganvas.data import Dataset, arrays, idx, limits, load_dataset, origin
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import open_attribute
 from ganvas.model_data import class_names, data_config_of, load_data_of, real_images_of
@@ -190,6 +190,21 @@ def test_a_known_set_is_not_blown_up_for_a_stranger() -> None:
     assert origin.at_hand(DataConfig("digits", resolution=128))
     assert not origin.at_hand(DataConfig("digits", resolution=129))
     assert not origin.at_hand(DataConfig("digits", also=("digits",) * 100))
+    assert not origin.at_hand(DataConfig("digits", also=("shapes", "shapes")))
+    assert origin.at_hand(DataConfig("digits", resolution=128, height=128))
+    assert not origin.at_hand(DataConfig("digits", resolution=128, height=10**9, resize="crop"))
+    assert origin.at_hand(DataConfig("regimes", window=48))
+    assert not origin.at_hand(DataConfig("regimes", window=10**7))
+
+
+def test_sizes_are_counted_before_pictures_are_brought_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header names them beside data that somebody gives."""
+    with pytest.raises(GanvasError, match="more than the 64 megapixels"):
+        load_dataset(DataConfig("digits", resolution=128, height=10**9, resize="crop"))
+    monkeypatch.setattr(limits, "ALWAYS", 2**20)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "2")
+    with pytest.raises(GanvasError, match="digits, brought to 64 x 64 px, holds 7 MB"):
+        load_dataset(DataConfig("digits", resolution=64))
 
 
 def test_no_source_is_no_folder(monkeypatch: pytest.MonkeyPatch, image_folder: Path) -> None:

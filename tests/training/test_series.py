@@ -1,6 +1,7 @@
 """Series from a table to a report: training, previews, resuming, samples of any length, measures, latent tools, the explorer."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 import ganvas
 from ganvas import io, pictures
 from ganvas.cli import main
+from ganvas.cli._shared import images
+from ganvas.config import DataConfig
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes_of, of_series, open_attribute
 from ganvas.latent.impute import impute
@@ -17,6 +20,7 @@ from ganvas.metrics import of_series as measures
 from ganvas.model_data import load_data_of
 from ganvas.runs import Run
 from ganvas.series import plain
+from ganvas.web import export
 from ganvas.web.plotted import plotted
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State
@@ -250,3 +254,37 @@ def test_lines_lie_where_the_values_are() -> None:
     (drawn[:, :, :20].mean()).backward()
     assert values.grad is not None
     assert values.grad.abs().sum() > 0
+
+
+def test_the_header_of_a_model_chooses_nothing_beside_the_data_that_are_given(
+    run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns are read as they were where the data have the name that the header says; no path in it is looked at."""
+    model = ganvas.load(run.path, device="cpu")
+    assert model.info.data is not None
+    known, opened = model.info.data.config, list[DataConfig]()
+
+    def open_it(config: DataConfig, *given: object) -> None:
+        opened.append(config)
+        raise GanvasError("opened")
+
+    monkeypatch.setattr("ganvas.data.load_dataset", open_it)
+    (tmp_path / "loop").symlink_to("loop")
+    for change in (
+        {}, {"also": (str(tmp_path), "hub:somebody/data")}, {"source": "a\0b"}, {"source": str(tmp_path / "loop")},
+    ):  # fmt: skip
+        info = replace(model.info, data=replace(model.info.data, config=replace(known, **change)))
+        with pytest.raises(GanvasError, match="opened"):
+            images(str(source), 2, replace(model, info=info))
+    assert opened == [known, *[DataConfig(str(source))] * 3]
+
+
+def test_the_explorer_compares_curves_at_a_small_size(run: Run) -> None:
+    """5,000 of them for the map, whole, were 8 GB."""
+    renderer = Renderer(ganvas.load(run.path, device="cpu"))
+    images = renderer.draw([State(), State(1)])
+    assert renderer.gauge.features(images).shape[1] < images[0].numel() / 20
+    assert renderer.gauge._looks(images).shape[1] < images[0].numel() / 20
+    large = torch.arange(2 * 3 * 8 * 9000, dtype=torch.uint8).reshape(2, 3, 8, 9000)
+    assert export._smaller(large, 2).shape == (2, 3, 4, 4500)
+    assert export._sprite(export._smaller(large, 2), 2).startswith("data:image/webp")

@@ -93,16 +93,19 @@ def images(
     """
     import torch
 
+    from ganvas.arrays import count
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
+    from ganvas.errors import GanvasError
 
+    n = count(n, "--n")
+    if len(model.shape) == 1:
+        raise GanvasError("This model draws points; pictures and series are what is searched for here.")
     known, config = model.info.data, DataConfig(source, resize=model.info.resize)
-    if (
-        len(model.shape) == 2
-        and known is not None
-        and Path(known.config.source).resolve() == Path(source).resolve()
-    ):
-        config = known.config  # which columns are what was said then
+    if len(model.shape) == 2 and known is not None and not known.config.also:
+        # What a header names is compared, not looked at; which columns are what was said then.
+        same = os.path.abspath(known.config.source) == os.path.abspath(source)
+        config = known.config if same else config
     data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     for note in data.notes:
         print(note, file=sys.stderr)

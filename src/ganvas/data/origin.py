@@ -19,7 +19,8 @@ from ganvas.data import idx
 from ganvas.data.base import datasets
 
 MOST = 128
-"""Side in pixels that a file without the mark may have a known set brought to: at 70,000 grey images a gigabyte."""
+"""Side in pixels, or steps of a window, that a file without the mark may have a known set brought to: at 70,000 grey images a
+gigabyte."""
 KEY_BYTES = 32
 
 
@@ -56,8 +57,9 @@ def needs_network(config: DataConfig) -> bool:
 def at_hand(config: DataConfig) -> bool:
     """Whether these are known sets, of a bounded size, that need no download."""
     sources = (config.source, *config.also)
-    small = (config.resolution or 0) <= MOST and len(sources) <= len(list(datasets))
-    return small and all(each in datasets for each in sources) and not needs_network(config)
+    small = all((size or 0) <= MOST for size in (config.resolution, config.height, config.window))
+    once = len(set(sources)) == len(sources)
+    return small and once and all(each in datasets for each in sources) and not needs_network(config)
 
 
 def _said(config: DataConfig) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint
+from ganvas.data.limits import check_memory, limit
 from ganvas.errors import GanvasError, counted
 from ganvas.pictures import to_image
 from ganvas.types import Shape
@@ -68,6 +69,11 @@ def plan(
     else:
         hint = ""
     target = (side, side if config.height is None else config.height)
+    if target[0] * target[1] > limit("GANVAS_MAX_MEGAPIXELS") * 1e6:
+        raise GanvasError(
+            f"Images of {target[0]:,} x {target[1]:,} px have more than the {limit('GANVAS_MAX_MEGAPIXELS'):g} megapixels that "
+            "one may have (GANVAS_MAX_MEGAPIXELS). Give a smaller --resolution."
+        )
     if how is None:
         if widths[0] * target[1] != heights[0] * target[0]:
             if config.height is None:
@@ -134,6 +140,8 @@ def from_arrays(
     content = fingerprint(images.numpy().tobytes())
     size, how, said = plan([(images.shape[3], images.shape[2])] * len(images), config)
     if how is not None and size != (images.shape[3], images.shape[2]):
+        held = len(images) * images.shape[1] * size[0] * size[1]
+        check_memory(held, f"{name}, brought to {size[0]} x {size[1]} px,", "Give a smaller --resolution")
         images = torch.stack([to_tensor(resize(to_image(image), size, how)) for image in images])
     marks: list[bytes | str] = []
     if own_labels and labels is not None:

@@ -20,7 +20,7 @@ from ganvas.features.base import Extractor, Raw, Wrapped, embed
 from ganvas.latent.attributes import attributes_of
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.jacobian import spectrum
-from ganvas.latent.paths import pyramid
+from ganvas.latent.paths import small_pyramid
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.statistics import intrinsic_dimension, participation
 from ganvas.model import Model
@@ -105,7 +105,7 @@ def extractor_of(model: Model) -> Extractor:
         return Raw()
 
     def image_pyramid(samples: Tensor) -> Tensor:
-        return pyramid(from_uint8(samples, model.generator.value_range))
+        return small_pyramid(from_uint8(samples, model.generator.value_range))
 
     return classifier_of(model) or Wrapped(image_pyramid, model.device)
 

@@ -5,6 +5,7 @@ import io as memory
 import json
 
 import torch
+import torch.nn.functional as F
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from torch import Tensor
@@ -22,8 +23,12 @@ STRENGTHS = tuple(s / 2 for s in range(-6, 7))
 """Of every direction: a slider of 13 places."""
 DOTS = 900
 """Samples on the map."""
+ACROSS = 30
+"""Of them side by side."""
 LOSSLESS = 32
 """Side up to which pictures are kept to the pixel."""
+WIDEST = 16_383
+"""Pixels of a side of a .webp."""
 
 
 def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -> bytes:
@@ -43,17 +48,18 @@ def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -
     thumbs = renderer.together([State(SEED, int(i)) for i in rows])
     progress("map", 1, 1)
     columns = len(directions) * len(STRENGTHS)
+    moved, thumbs = (_smaller(each, max(columns, ACROSS)) for each in (torch.cat(images), thumbs))
     name, values = next((n, found.values[n]) for n in ("realism", "density") if n in found.values)
     data = {
-        "side": renderer.model.shape[1:],
+        "side": list(thumbs.shape[2:]),
         "directions": [{"name": d.name, "effect": round(d.effect, 3)} for d in directions],
         "strengths": STRENGTHS,
         "starts": len(starts),
         "likeness": "" if renderer.likeness is None else renderer.likeness.words,
         "numbers": numbers,
-        "sprite": {"url": _sprite(torch.cat(images), columns), "columns": columns},
+        "sprite": {"url": _sprite(moved, columns), "columns": columns},
         "map": {
-            "url": _sprite(thumbs, 30), "columns": 30, "by": name,
+            "url": _sprite(thumbs, ACROSS), "columns": ACROSS, "by": name,
             "dots": [
                 [round(x, 3), round(y, 3), colour]
                 for (x, y), colour in zip(found.places[rows].tolist(), _colours(values[rows]), strict=True)
@@ -91,6 +97,12 @@ def _colours(values: Tensor) -> list[str]:
     low, high = torch.quantile(values, torch.tensor([0.02, 0.98])).tolist()
     share = ((values - low) / max(high - low, 1e-9)).clamp(0, 1)
     return [to_hex(colormaps["viridis"](float(each))) for each in share]
+
+
+def _smaller(images: Tensor, columns: int) -> Tensor:
+    """Pictures (n, C, H, W), so many side by side and below each other, at a size that a .webp of them may have."""
+    factor = -(-columns * max(images.shape[2:]) // WIDEST)
+    return images if factor == 1 else F.avg_pool2d(images.float(), factor).round().to(torch.uint8)
 
 
 def _sprite(images: Tensor, columns: int) -> str:

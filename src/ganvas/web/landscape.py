@@ -11,6 +11,7 @@ from ganvas import io
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes
 from ganvas.latent.map import place
+from ganvas.latent.paths import LARGE, SMALL
 from ganvas.model_data import class_names
 from ganvas.types import Progress, silent
 from ganvas.web.renderer import Renderer
@@ -72,6 +73,8 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     }  # fmt: skip
     if renderer.small is not None:
         made_of["side"] = renderer.small.model.shape[1]
+    if max(renderer.view.model.shape[1:]) >= LARGE:  # before, they were compared pixel by pixel
+        made_of["seen"] = SMALL
     path = renderer.cache / "landscape.safetensors"
     try:
         tensors, header = io.load_tensors(path)

@@ -14,7 +14,7 @@ from ganvas.latent import LatentSpace
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.likeness import LEAST, Likeness, likeness
 from ganvas.latent.map import extractor_of
-from ganvas.latent.paths import pyramid
+from ganvas.latent.paths import small_pyramid
 from ganvas.model import Model
 from ganvas.model_data import classifier_of
 from ganvas.networks import from_uint8
@@ -208,7 +208,7 @@ class Gauge:
         return from_uint8(images.to(self.model.device), self.model.generator.value_range)
 
     def _looks(self, images: Tensor) -> Tensor:
-        return pyramid(self._floats(images)).cpu()
+        return torch.cat([small_pyramid(self._floats(part)).cpu() for part in images.split(256)])
 
     def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
         assert self._critic is not None
