@@ -52,6 +52,15 @@ def explain_os_error(error: OSError, doing: str) -> GanvasError:
     return GanvasError(f"Could not finish {doing}{where}: {error.strerror or error}.")
 
 
+def is_of_memory(error: Exception) -> bool:
+    """Whether an error says that there was not enough memory: Python's, NumPy's and torch's own, of which one is plain."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "allocate memory" in str(error)
+    )
+
+
 def printable(text: str) -> str:
     """Text from a file as a terminal may have it: what is no visible character, and could rewrite the screen, is spelled out."""
     return "".join(

@@ -215,6 +215,15 @@ def test_eval_of_a_folder(trained: Result, tmp_path: Path, capsys: pytest.Captur
     assert document["rows"][0]["n"] == 120
 
 
+def test_names_are_no_markup_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an archive calls its folders ended in a traceback: to the library that prints, [/bold] closes what was not open."""
+    path = tmp_path / "made[" / "bold].npy"
+    path.parent.mkdir()
+    np.save(path, np.random.default_rng(0).integers(0, 256, (120, 8, 8), dtype=np.uint8))
+    assert main(["eval", str(path), "--reference", "digits", "--metrics", "frechet"]) == 0
+    assert "made[/bold].npy" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_extractor_and_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mine.safetensors"
     assert main(["extractor", "train", "digits", "--epochs", "4", "--out", str(out), "--device", "cpu"]) == 0

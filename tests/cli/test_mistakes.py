@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import ganvas
 from ganvas.cli import COMMANDS, main
 from ganvas.training import Result
 
@@ -75,6 +76,9 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["dissect", "{run}", "--units", "0"], "at least 1"),
     (["restore", "{run}", "{images}", "--task", "inpiant"], "Did you mean 'inpaint'?"),
     (["restore", "{run}", NOWHERE], NOWHERE),
+    (["restore", "{run}", "{images}", "--n", "0"], "--n is 0; it must be at least 1"),
+    (["invert", "{run}", "{images}", "--n", "-3"], "--n is -3; it must be at least 1"),
+    (["restore", "{run}", "{images}", "--restarts", "3000"], "at most 2,048"),
     (["invert", "{run}", NOWHERE], NOWHERE),
     (["statistics", "{run}", "--spaces", "q"], "no space 'q'"),
     (["statistics", "{run}", "--rescore", "width"], "at least two"),
@@ -163,3 +167,28 @@ def test_a_cache_that_can_not_be_written(
         assert "set GANVAS_CACHE" in shown.err
     assert main(["reference", "digits", "--device", "cpu"]) == 2
     assert "set GANVAS_CACHE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
+)
+def test_too_little_memory_is_said_in_words(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(*given: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ganvas.model.load", load)
+    assert main(["info", "fashion"]) == 2
+    assert capsys.readouterr().err.startswith("error: There is not enough memory")
+    monkeypatch.setattr("ganvas.model.load", lambda *given, **more: int("x"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        main(["info", "fashion"])
+
+
+def test_points_are_not_searched_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to show of them."""
+    toy = ganvas.train("toy:ring8", kimg=0.064, out=tmp_path, quiet=True, report=False).run.path
+    for command in ("restore", "invert"):
+        assert main([command, str(toy), "toy:ring8", "--out", str(tmp_path / "a.npz")]) == 2
+        assert "draws points" in capsys.readouterr().err

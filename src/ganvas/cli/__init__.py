@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
-from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error, printable
+from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error, is_of_memory, printable
 from ganvas.registry import did_you_mean
 
 
@@ -173,6 +173,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         return _failed(str(explain_os_error(error, f"ganvas {name}")), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not is_of_memory(error):
+            raise
+        return _failed(
+            f"There is not enough memory for this ({str(error)[-200:]}). Ask for less at a time: fewer or smaller samples, a "
+            "shorter --length, a smaller --batch.", 2,
+        )  # fmt: skip
     except KeyboardInterrupt:
         print(
             "interrupted; where a job keeps its state, the same command resumes from there", file=sys.stderr

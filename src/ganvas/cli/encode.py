@@ -51,7 +51,7 @@ def run(
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
     loaded = load(model, device=device, critic=False)
     data = load_dataset(DataConfig(images, resize=loaded.info.resize), tuple(loaded.shape))
-    samples, labels = data.take(torch.arange(min(n, len(data))))
+    samples, labels = data.take(torch.arange(min(count(n, "--n"), len(data))))
     z = loaded.encode(samples)
     found = {
         "z": z,

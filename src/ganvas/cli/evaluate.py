@@ -118,7 +118,7 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
     console = Console()
     if not found.rows:
         for name, why in found.skipped.items():
-            console.print(f"{name} left out: {why}", highlight=False, soft_wrap=True)
+            console.print(f"{name} left out: {why}", markup=False, highlight=False, soft_wrap=True)
         return
     first = found.rows[0]
     kimg = f" at {first.kimg:,.1f} kimg" if first.kimg is not None else ""
@@ -126,7 +126,7 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
         f"{first.source}{kimg}: {first.n:,} samples (seed {first.seed}) against {first.reference_n:,} of "
         f"{first.reference} ({first.fingerprint}), features {first.extractor}, resize {first.resize}"
         + (f", classes: {first.labels}" if first.labels else ""),
-        highlight=False, soft_wrap=True,
+        markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
     shares = {
         "data": "classes in the reference's shares", "uniform": "as many samples of each class", "": "",
@@ -137,7 +137,7 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
             f"{found.held_out:,} of {first.reference} are kept out of the reference: they score the floor"
         )
     if notes:
-        console.print("; ".join(notes), highlight=False, style="dim", soft_wrap=True)
+        console.print("; ".join(notes), markup=False, highlight=False, style="dim", soft_wrap=True)
     heads, rows = cells(found.rows)
     drops = {"metric": 0, "value": 0, "±": 2, "better": 3}
     columns = [Column(head, head in ("metric", "better"), drops.get(head, 1)) for head in heads]
@@ -147,6 +147,6 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
         rows = [[*row, "" if value is None else f"{value:.4g}"] for row, value in zip(rows, old, strict=True)]
     table(columns, rows)
     for name, why in found.skipped.items():
-        console.print(f"{name} left out: {why}", highlight=False, style="dim", soft_wrap=True)
+        console.print(f"{name} left out: {why}", markup=False, highlight=False, style="dim", soft_wrap=True)
     for warning in found.warnings:
-        console.print(f"warning: {warning}", highlight=False, style="yellow", soft_wrap=True)
+        console.print(f"warning: {warning}", markup=False, highlight=False, style="yellow", soft_wrap=True)

@@ -116,7 +116,7 @@ def invert(
     finite stop where they were best. Raises `GanvasError` for targets of another size or range.
     """
     steps, newton = arrays.count(steps, "steps", 0), arrays.count(newton, "newton", 0)
-    restarts, rate = arrays.count(restarts, "restarts"), arrays.number(rate, "rate", above=0)
+    restarts, rate = arrays.count(restarts, "restarts", 1, CANDIDATES), arrays.number(rate, "rate", above=0)
     keep = arrays.number(keep, "keep", least=0)
     if damaged and degrade is not None:
         wanted = as_floats(space, targets, seen_shape(space, degrade))

@@ -16,6 +16,7 @@ from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.model_data import classifier_of
 from ganvas.registry import Registry
+from ganvas.types import kind_of
 
 tasks: Registry[Callable[..., Degrade]] = Registry("task")
 
@@ -102,6 +103,8 @@ def damage(
     `superres`, and the width of `deblur`. Raises `GanvasError` for an unknown task, and for a factor beyond
     half the height.
     """
+    if len(model.shape) != 3:
+        raise GanvasError(f"Pictures are restored, and this model draws {kind_of(model.shape)}.")
     _, height, width = model.shape
     if task in ("superres", "deblur") and not 2 <= factor <= height // 2:
         raise GanvasError(f"--factor is {factor}; it must lie from 2 to {height // 2}.")
