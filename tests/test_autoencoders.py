@@ -4,15 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 import ganvas
 from ganvas import io
 from ganvas.autoencoders import open_autoencoder
+from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent.prior import fit_prior
 from ganvas.types import Guarantee
@@ -219,6 +222,12 @@ def test_the_tiny_one_is_the_written_out_pass(tmp_path: Path, raw: bool) -> None
                     renamed[f"{int(number) + shift}.{rest}"] = each
             save_file(renamed, tmp_path / f"taesd_{part}.safetensors")
         model = open_autoencoder(tmp_path, side=16, device="cpu")
+        (half := tmp_path / "half").mkdir()
+        save_file(renamed, half / "taesd_decoder.safetensors")
+        with pytest.raises(
+            GanvasError, match=r"half holds one half of TAESD; put taesd_encoder\.safetensors and"
+        ):
+            open_autoencoder(half / "taesd_decoder.safetensors", side=16)
     else:
         save_file(tensors, tmp_path / "tiny.safetensors")
         model = open_autoencoder(tmp_path / "tiny.safetensors", side=16, device="cpu")
@@ -227,6 +236,40 @@ def test_the_tiny_one_is_the_written_out_pass(tmp_path: Path, raw: bool) -> None
     torch.testing.assert_close(model.encode(2 * x - 1), expected, atol=1e-5, rtol=1e-4)
     drawn = 2 * tiny_pass(tensors, z.reshape(2, 4, 2, 2), "decoder") - 1
     torch.testing.assert_close(model.generator(z), drawn, atol=1e-5, rtol=1e-4)
+
+
+def test_commands_take_a_file_of_another_toolkit(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they write is what the written-out pass gives; what cannot be done with it is said before any work."""
+    monkeypatch.chdir(folder)
+    pictures = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8, generator=RANDOM)
+    np.save("pictures.npy", pictures.numpy())
+    given = [str(folder), "pictures.npy", "--device", "cpu", "--quiet"]
+    assert main(["encode", *given, "--side", "16"]) == 0
+    expected = 0.25 * Written(TENSORS).encode(pictures.permute(0, 3, 1, 2) / 127.5 - 1).flatten(1)
+    with np.load("z.npz") as found:
+        torch.testing.assert_close(torch.from_numpy(found["z"]), expected, atol=1e-4, rtol=1e-4)
+    assert main(["reconstruct", *given, "--side", "16", "--extractor", "none", "--plain"]) == 0
+    with Image.open("reconstructed.png") as sheet:
+        assert sheet.width >= 3 * 16
+    capsys.readouterr()
+    file = "diffusion_pytorch_model.safetensors"
+    for words, said in (
+        (
+            ["encode", *given, "--fit", "2"],
+            "--fit writes a model, and of another toolkit's AutoencoderKL none",
+        ),
+        (["encode", *given, "--side", "15"], "multiples of 2"),
+        (["encode", "fashion", *given[1:], "--side", "16"], "--side is for autoencoders of other toolkits"),
+        (["import", file, "--out", "a.safetensors"], "ganvas encode and ganvas reconstruct take such a file"),
+        (
+            ["import", str(folder), "--out", "a.safetensors"],
+            "ganvas encode and ganvas reconstruct take such a file",
+        ),
+    ):
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_it_is_a_model_like_any_other(folder: Path) -> None:
@@ -248,6 +291,7 @@ def test_it_is_a_model_like_any_other(folder: Path) -> None:
         ({"decoder.conv_out.bias": None}, 16, "tensor 'decoder.conv_out.bias' is missing, expected"),
         ({"encoder.conv_in.weight": None}, 16, "is no autoencoder in the layout of AutoencoderKL"),
         ({"more.weight": torch.zeros(2)}, 16, "tensor 'more.weight' is"),
+        ({"encoder.down.0.block.0.norm1.weight": torch.zeros(2)}, 16, "AutoencoderKL.from_single_file"),
         (
             {"encoder.down_blocks.0.resnets.0.conv1.weight": torch.zeros(3, 32, 3, 3)},
             16,

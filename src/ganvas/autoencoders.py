@@ -28,10 +28,11 @@ OLD = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.
 """Names of the attention's layers in files of before."""
 TINY_STAGES = (1, 3, 3, 3)
 """Blocks of the encoder at each size of the tiny one; the decoder has them the other way round."""
-LARGEST_SIDE = 1024
+SIDE, LARGEST_SIDE = 64, 1024
+"""Of the pictures, where none is asked for, and at most."""
 
 
-def open_autoencoder(path: str | Path, *, side: int = 64, device: str = "auto") -> Model:
+def open_autoencoder(path: str | Path, *, side: int = SIDE, device: str = "auto") -> Model:
     """A model of an autoencoder's file: its decoder draws pictures of `side` px, its encoder gives their codes.
 
     `path` is a file in the layout of AutoencoderKL, or a folder with diffusion_pytorch_model.safetensors (config.json beside it
@@ -67,24 +68,31 @@ def open_autoencoder(path: str | Path, *, side: int = 64, device: str = "auto") 
     return Model(generator.eval(), None, info, encoder=encoder.eval())
 
 
+def is_autoencoder(path: Path) -> bool:
+    """Whether a path is for `open_autoencoder`: its file or folder, and any .safetensors that ganvas did not write."""
+    if path.is_dir():
+        return any((path / name).is_file() for name in (KL_FILE, *TINY_FILES.values()))
+    return path.suffix == ".safetensors" and path.is_file() and not io.is_own(path)
+
+
 def _read(path: Path) -> tuple[type["Autoencoder"], dict[str, Tensor], float]:
     """The kind of network, its tensors by the names that it has here, and what codes are multiplied by."""
-    pair = {part: path / name for part, name in TINY_FILES.items()}
-    if all(each.is_file() for each in pair.values()):
-        found = {}
-        for part, file in pair.items():
-            for name, tensor in io.load_foreign(file).items():
-                number, _, rest = name.partition(".")
-                # The decoder's first layer squashes and has no weights: its numbers begin at 1.
-                place = (
-                    int(number) - (part == "decoder") if number.isdecimal() and len(number) < 4 else number
-                )
-                found[f"{part}.layers.{place}.{rest}"] = tensor
-        return TinyAutoencoder, found, 1.0
+    folder = path.parent if path.name in TINY_FILES.values() else path
+    pair = {part: folder / name for part, name in TINY_FILES.items()}
+    there = [each.is_file() for each in pair.values()]
+    if all(there):
+        return TinyAutoencoder, _of_its_author(pair), 1.0
+    if any(there):
+        raise GanvasError(f"{folder} holds one half of TAESD; put {' and '.join(TINY_FILES.values())} there.")
     file = path / KL_FILE if path.is_dir() else path
     tensors = io.load_foreign(file)
     if "encoder.layers.0.weight" in tensors:
         return TinyAutoencoder, tensors, 1.0
+    if any(name.startswith(("encoder.down.0.", "first_stage_model.")) for name in tensors):
+        raise GanvasError(
+            f"{file} is an AutoencoderKL with the names of CompVis' code, and those of diffusers are read here. Write it anew "
+            "with diffusers: AutoencoderKL.from_single_file(FILE).save_pretrained(FOLDER)."
+        )
     if "encoder.conv_in.weight" not in tensors:
         raise GanvasError(
             f"{file} is no autoencoder in the layout of AutoencoderKL, AutoencoderTiny or TAESD: no encoder.conv_in.weight. "
@@ -100,6 +108,18 @@ def _read(path: Path) -> tuple[type["Autoencoder"], dict[str, Tensor], float]:
     if type(scale) not in (int, float) or not 0 < scale < 1e3:
         raise GanvasError(f"{config}: scaling_factor is {scale!r}; it must be a number above 0.")
     return KlAutoencoder, found, float(scale)
+
+
+def _of_its_author(pair: dict[str, Path]) -> dict[str, Tensor]:
+    """The tensors of TAESD's two files by the names of diffusers."""
+    found = {}
+    for part, file in pair.items():
+        for name, tensor in io.load_foreign(file).items():
+            number, _, rest = name.partition(".")
+            # The decoder's first layer squashes and has no weights: its numbers begin at 1.
+            place = int(number) - (part == "decoder") if number.isdecimal() and len(number) < 4 else number
+            found[f"{part}.layers.{place}.{rest}"] = tensor
+    return found
 
 
 class Autoencoder(nn.Module):

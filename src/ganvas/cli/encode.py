@@ -14,6 +14,7 @@ def run(
     *,
     n: int = 1000,
     fit: int | None = None,
+    side: int | None = None,
     out: Path = Path("z.npz"),
     device: str = "auto",
     json: bool = False,
@@ -21,11 +22,13 @@ def run(
     """Encode pictures with a trained autoencoder.
 
     Args:
-        model: A run or snapshot folder, or a .safetensors file, of a training with an encoder (--method vae, ae, aae ...).
+        model: A run or snapshot folder, or a .safetensors file, of a training with an encoder (--method vae, ae, aae ...); or
+            another toolkit's autoencoder: a .safetensors or a folder in the layout of AutoencoderKL, AutoencoderTiny or TAESD.
         images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's.
         n: How many of the images at most, the first ones.
         fit: Fit a mixture of so many normals to the codes, 0 for the standard normal, and write a model that is drawn from it
             beside `out`, as .safetensors.
+        side: Pixels of a side of the pictures that another toolkit's autoencoder takes. Default: 64.
         out: An .npz: `z`, the latents that the model draws from; `codes`, what its decoder gets of them; `typicality` of each
             among the model's own samples; `labels`, where the data have them.
         device: auto, cpu, cuda or mps.
@@ -40,16 +43,20 @@ def run(
     from ganvas.arrays import count
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
-    from ganvas.errors import counted
+    from ganvas.errors import GanvasError, counted
     from ganvas.latent.prior import fit_prior
-    from ganvas.model import load
     from ganvas.networks.coded import MOST_COMPONENTS
 
     if fit is not None:
         count(fit, "--fit", 0, MOST_COMPONENTS)
     refitted = out.with_suffix(".safetensors")
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
-    loaded = load(model, device=device, critic=False)
+    loaded = _shared.open_coder(model, side, device)
+    if fit is not None and loaded.info.architecture is None:
+        raise GanvasError(
+            f"--fit writes a model, and of another toolkit's {loaded.info.name} none can be written. Omit it; in Python "
+            "ganvas.latent.prior.fit_prior(ganvas.autoencoders.open_autoencoder(FILE), images) gives one."
+        )
     data = load_dataset(DataConfig(images, resize=loaded.info.resize), tuple(loaded.shape))
     samples, labels = data.take(torch.arange(min(count(n, "--n"), len(data))))
     z = loaded.encode(samples)

@@ -21,6 +21,7 @@ def run(
     *,
     n: int = 2000,
     extractor: str = "auto",
+    side: int | None = None,
     out: Path = Path("reconstructed.png"),
     plain: bool = False,
     device: str = "auto",
@@ -31,10 +32,12 @@ def run(
     Of the data that the model was trained on, only images are taken that were held out of the training.
 
     Args:
-        model: A run or snapshot folder, or a .safetensors file, of a training with an encoder (--method vae, ae, aae ...).
+        model: A run or snapshot folder, or a .safetensors file, of a training with an encoder (--method vae, ae, aae ...); or
+            another toolkit's autoencoder: a .safetensors or a folder in the layout of AutoencoderKL, AutoencoderTiny or TAESD.
         images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's.
         n: How many of the images at most, the first ones.
         extractor: For distances between features: auto, a name or file as of `ganvas eval`, or none.
+        side: Pixels of a side of the pictures that another toolkit's autoencoder takes. Default: 64.
         out: A .png, originals above their reconstructions.
         plain: No text in the picture.
         device: auto, cpu, cuda or mps.
@@ -46,11 +49,10 @@ def run(
     from ganvas.errors import GanvasError, counted
     from ganvas.features import open_extractor
     from ganvas.metrics.reconstruction import measure
-    from ganvas.model import load
     from ganvas.model_data import unseen
 
     _shared.outputs(out, ".png")
-    loaded = load(model, device=device, critic=False)
+    loaded = _shared.open_coder(model, side, device)
     data, held_out = unseen(loaded, images)
     samples = data.take(_first(n, len(data)))[0]
     judge = None

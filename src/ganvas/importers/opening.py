@@ -9,7 +9,7 @@ from ganvas.importers.base import Imported, importers
 from ganvas.importers.unsupported import unsupported
 
 SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
-IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
+IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")
 """What Hugging Face calls the weights beside a config.json."""
 
 
