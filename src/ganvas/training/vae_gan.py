@@ -1,10 +1,10 @@
 """VAE-GAN (Larsen et al. 2016): a variational autoencoder that a critic teaches what images look like.
 
 What the critic sees of an image is a measure of likeness as well. Its weight follows the gradients at the decoder's last layer,
-as in VQGAN (Esser et al. 2021, eq. 6-7), and it begins late.
+as in VQGAN (Esser et al. 2021, eq. 6-7), and it begins late: reconstructions are good when it comes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -21,18 +21,20 @@ from ganvas.types import Batch
 
 DELTA, MOST = 1e-4, 1e4
 """Of the adaptive weight, as published."""
+FIGURES = ("loss_generator", "critic_weight", "loss_critic", "real_logits", "fake_logits", "penalty")
+"""What a step with a critic says besides one of `vae`."""
 
 
 class VaeGan(JudgedMethod, VariationalAutoencoder):
     """Half of the fakes are reconstructions, half are samples of the prior. Encoder and decoder learn from the critic.
 
     Options beside those of `vae`: `weight`, of the critic's verdict, as a share of the reconstruction's gradient at the last
-    layer; `features`, the weight of likeness as the critic sees it, whose deviation is the best one as well; `start_kimg`, when
-    the critic begins to be heard.
+    layer; `features`, the weight of likeness as the critic sees it, whose deviation is the best one as well; `start`, the share
+    of the budget after which there is a critic: before it a step is one of `vae`, and costs a third.
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
-        **VariationalAutoencoder.OPTIONS, "weight": 0.25, "features": 0.25, "start_kimg": 4.0,
+        **VariationalAutoencoder.OPTIONS, "weight": 0.25, "features": 0.25, "start": 0.5,
     }  # fmt: skip
 
     def build_judge(self) -> nn.Module:
@@ -43,16 +45,30 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
         return found
 
     def prepare(self, progress: float) -> None:
-        """Whether the critic is heard, too."""
+        """Whether there is a critic yet; a run that goes on with a longer budget keeps the one that it has."""
         super().prepare(progress)
-        heard = self.engine.images >= 1000 * self.options["start_kimg"]
-        self.heard = self.engine.set_knob("heard", float(heard))
+        self.begun = progress >= self.options["start"] or bool(self.optimizers["optimizer_critic"].state)
+
+    def kind(self) -> Hashable:
+        """Whether there is a critic, and which penalties are due."""
+        return self.begun and super().kind()
 
     def play(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
         """Draw; judge; then a step down bound, likeness and the critic's verdict."""
-        x, e = self.real(batches[0]), self.engine
+        x = self.real(batches[0])
         loss, figures, drawn, _ = self.bound(x)
-        half = len(x) // 2
+        if self.begun:
+            taught, found = self.taught(x, drawn, loss)
+            loss = loss + taught
+        else:
+            found = dict.fromkeys(FIGURES, torch.zeros((), device=x.device))
+        self.engine.update(self.optimizers["optimizer_autoencoder"], loss)
+        ema.update(self.average, self.live, self.ema_weight, statistics=self.config.training.ema_statistics)
+        return {**figures, **found}
+
+    def taught(self, x: Tensor, drawn: Tensor, bound: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of the critic; what has the gradient of likeness and verdict, with its figures."""
+        half, e = len(x) // 2, self.engine
         z = to_prior(self.decoder.prior, e.normal(self.decoder.latent_dim))[half:]
         with e.autocast():
             fake = torch.cat([drawn[:half], self.decode_some(z)])
@@ -70,16 +86,14 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
         likeness = (unlike + 1e-8).log() / 2
         (alike,) = torch.autograd.grad(likeness, seen, retain_graph=True)
         (push,) = torch.autograd.grad(verdict, seen)
-        pull = self.heard * self.options["features"] * alike
-        last = last_layer(self.decoder)
-        wanted = _at(loss, last) + _at(fake, last, pull)
-        adaptive = (wanted.norm() / (_at(fake, last, push).norm() + DELTA)).clamp(max=MOST)
-        slope = (pull + self.heard * self.options["weight"] * adaptive * push).detach()
-        e.update(self.optimizers["optimizer_autoencoder"], loss + (fake * slope).sum())
         self.critic.requires_grad_(True)
-        ema.update(self.average, self.live, self.ema_weight, statistics=self.config.training.ema_statistics)
-        verdict = verdict.detach()
-        return {**figures, "loss_generator": verdict, "critic_weight": adaptive.detach(), **judged}
+        pull = self.options["features"] * alike
+        last = last_layer(self.decoder)
+        wanted = _at(bound, last) + _at(fake, last, pull)
+        adaptive = (wanted.norm() / (_at(fake, last, push).norm() + DELTA)).clamp(max=MOST)
+        slope = (pull + self.options["weight"] * adaptive * push).detach()
+        found = {"loss_generator": verdict.detach(), "critic_weight": adaptive.detach(), **judged}
+        return (fake * slope).sum(), found
 
     def decode_some(self, codes: Tensor) -> Tensor:
         """A part of a batch, without the random inputs of a whole one."""
