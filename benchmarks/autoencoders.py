@@ -4,6 +4,7 @@
     python benchmarks/autoencoders.py run --rows vae latent --seeds 1     # some of them
     python benchmarks/autoencoders.py show                                # the table, means over the seeds
     python benchmarks/autoencoders.py picture                             # docs/images/reduce.png: digits in two numbers
+    python benchmarks/autoencoders.py factors --minutes 1.5 --seeds 1     # disentanglement on `shapes`, whose factors are known
 
 Minutes are of the process's CPU time, which other work on the machine does not lengthen: set OMP_NUM_THREADS=1. A GAN in a
 latent space shares them with its autoencoder (`SHARE`). Rows are kept in benchmarks/autoencoders.json by name, minutes and
@@ -25,9 +26,11 @@ import ganvas
 from ganvas import io
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
+from ganvas.data.shapes import draw_factors, render
 from ganvas.features import open_extractor
 from ganvas.features.base import embed
 from ganvas.latent.prior import fit_prior
+from ganvas.latent.statistics import dci, factor_vae_score, mig, sap
 from ganvas.metrics import evaluate
 from ganvas.metrics.reconstruction import measure
 from ganvas.model import Model
@@ -45,11 +48,20 @@ SAMPLES = 5000
 HELD = 5000
 INVERTED = 200
 """Held-out images whose codes are looked for."""
-TRAINED = ("vae", "ae", "vae-gan", "aae", "bigan", "vq", "latent", "small")
+TRAINED = ("vae", "ae", "vae-gan", "aae", "bigan", "bigan-pixels", "vq", "latent", "small")
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {"bigan-pixels": ("bigan", {"pixels": 5.0})}
+"""Rows of a preset with other options of its method than its own."""
 SAMPLERS: dict[str, tuple[int, ...]] = {"vae": (0, 1, 10), "ae": (1, 10), "vae-gan": (0, 10)}
 """Components of the priors that are fitted to one trained model, each a row; 0 is the standard normal. Others are as trained."""
 SIDE = 11
 """Of the lattice of the picture."""
+FACTORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vae": ("vae", {}),
+    "beta-vae, beta 4": ("vae", {"beta": 4.0}),
+    "aae": ("aae", {}),
+}
+"""Rows of `factors`: the method and its options, with ten codes each."""
+FACTOR_COLUMNS = ("FactorVAE", "DCI", "SAP", "MIG", "completeness", "informativeness", "PSNR", "active")
 COLUMNS = ("frechet", "psnr", "ssim", "reconstruction_frechet", "same_class", "rank", "active", "kimg")
 
 
@@ -63,11 +75,16 @@ def main() -> None:
     commands.add_parser("show")
     picture = commands.add_parser("picture")
     picture.add_argument("--minutes", type=float, default=1.0)
+    known = commands.add_parser("factors")
+    known.add_argument("--minutes", type=float, default=1.5)
+    known.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     if options.command == "show":
         show()
     elif options.command == "picture":
         draw(options.minutes)
+    elif options.command == "factors":
+        factors(options.minutes, options.seeds)
     else:
         for seed in range(options.seeds):
             for name in options.rows:
@@ -99,7 +116,10 @@ def trained(name: str, minutes: float, seed: int, data: str = DATA, **given: Any
         coder = trained("ae", SHARE * minutes, seed, data)
         minutes, given = (1 - SHARE) * minutes, {"in_latent": str(coder), **given}
     else:
-        given = {"preset": name, **given}
+        preset, options = OPTIONS.get(name, (name, {}))
+        given = {"preset": preset, **given}
+        if options:
+            given["settings"] = {"method.options": options}
     return ganvas.train(
         data, minutes=minutes, seed=seed, device="cpu", precision="fp32", out=FOLDER, name=label, report=False,
         quiet=True, **given,
@@ -164,6 +184,30 @@ def show() -> None:
             spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3g}{spread}" if values else "")
         print(f"| {name} | {minutes:g} | {len(those)} | {' | '.join(cells)} |")
+
+
+def factors(minutes: float, seeds: int) -> None:
+    """How disentangled the codes of freshly drawn shapes are."""
+    print(
+        f"| `shapes`, {seeds} seeds | {' | '.join(FACTOR_COLUMNS)} |\n| --- |{' ---: |' * len(FACTOR_COLUMNS)}"
+    )
+    for row, (method, options) in FACTORS.items():
+        found = []
+        for seed in range(seeds):
+            settings = {"network.latent_dim": 10, "method.options": options}
+            model = ganvas.load(trained(method, minutes, seed, "shapes", settings=settings), device="cpu")
+            values = draw_factors(HELD, 1_000 + seed)
+            images = torch.cat([render(part) for part in values.split(500)])
+            codes, known = model.codes(images).double().numpy(), values.numpy()
+            separate, complete, told = dci(codes, known, seed)
+            like = measure(model, images, None)
+            scores = (factor_vae_score(codes, known, seed), separate, sap(codes, known), mig(codes, known))
+            found.append((*scores, complete, told, like.psnr, float(like.active)))
+        cells = [
+            f"{statistics.mean(each):.3g}" + (f" ± {statistics.stdev(each):.2g}" if seeds > 1 else "")
+            for each in zip(*found, strict=True)
+        ]
+        print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 
 def draw(minutes: float) -> None:

@@ -242,7 +242,10 @@ def write() -> None:
 def _weights(name: str) -> str:
     from ganvas.networks import build_critic, build_generator
 
-    network, shape = presets.get(name).network, {"toy": (2,), "latent": (64,)}.get(name, (3, 32, 32))
+    network, shape = (
+        presets.get(name).network,
+        {"toy": (2,), "latent": (64,), "series": (6, 24)}.get(name, (3, 32, 32)),
+    )
     with torch.device("meta"):
         pair = (build_generator(network, shape, 0), build_critic(network, shape, 0))
     return " + ".join(f"{sum(p.numel() for p in each.parameters()) / 1e6:.2f} M" for each in pair)

@@ -116,8 +116,8 @@ presets.add(
     replace(
         AAE,
         preset="vae-gan",
-        method=MethodConfig("vae-gan"),
-        network=replace(AAE.network, latent_dim=16, codes={"components": 10}),
+        method=MethodConfig("vae-gan", options={"beta": 0.3}),
+        network=replace(AAE.network, latent_dim=24, codes={"components": 10}),
         objective=ObjectiveConfig("hinge", penalties=(PenaltyConfig("r1", weight=0.4, interval=8),)),
     ),
     "variational autoencoder with a critic of images: sharper reconstructions and samples",

@@ -21,7 +21,9 @@ from ganvas.model import Model
 from ganvas.networks.coded import Coded
 from ganvas.runs import Run
 from ganvas.training import plan
+from ganvas.training.method import DataSpec, build_method
 from ganvas.training.vae import divergences
+from ganvas.training.vae_gan import VaeGan
 from ganvas.training.vq import Learned
 from ganvas.web.renderer import Renderer
 
@@ -289,6 +291,7 @@ def test_commands_of_an_autoencoder(
 TOOLS = {
     "dissect": ["--concept", "stroke", "--n", "16"],
     "directions": ["--method", "pca", "--count", "2", "--out", "d.safetensors"],
+    "edit": ["--arithmetic", "1 - 2"],
     "eval": ["--n", "100", "--metrics", "sliced-wasserstein"],
     "invert": ["digits", "--n", "1", "--steps", "2", "--newton", "1"],
     "map": ["--n", "60", "--method", "pca"],
@@ -377,6 +380,29 @@ def test_a_critic_of_images_makes_reconstructions_sharper(runs: dict[str, Run], 
         [line["sharpness"] for line in each.stats() if "sharpness" in line][-1] for each in (run, plain)
     )
     assert abs(1 - sharp) < abs(1 - blurred), (sharp, blurred)
+
+
+def test_the_critic_sees_samples_as_they_will_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the mixture that is fitted to the codes, wherever that lies."""
+    config = plan(
+        "digits", method="vae-gan", device="cpu", settings={**TINY, "method.options": {"start": 0}}
+    )[0]
+    method = build_method(config, DataSpec((1, 8, 8)), torch.device("cpu"))
+    assert isinstance(method, VaeGan)
+    assert method.seen is not None
+    method.seen.mixture.means.fill_(50.0)
+    drawn: list[torch.Tensor] = []
+
+    def watched(codes: torch.Tensor) -> torch.Tensor:
+        drawn.append(codes)
+        found: torch.Tensor = method.decoder(codes, None)
+        return found
+
+    monkeypatch.setattr(method, "decode_some", watched)
+    batch = torch.zeros(config.training.batch, 1, 8, 8, dtype=torch.uint8)
+    method.step(lambda _: (batch, None), 0.5)
+    (codes,) = drawn
+    assert float(codes.mean()) == pytest.approx(50, abs=1)
 
 
 def test_a_run_that_goes_on_keeps_its_critic(tmp_path: Path) -> None:

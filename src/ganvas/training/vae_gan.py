@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas import networks
+from ganvas import dist, networks
 from ganvas.networks import to_prior
+from ganvas.networks.coded import Mixture
 from ganvas.training import ema
 from ganvas.training.autoencoder import JudgedMethod
-from ganvas.training.method import methods
+from ganvas.training.engine import Engine
+from ganvas.training.method import DataSpec, methods
 from ganvas.training.vae import VariationalAutoencoder
 from ganvas.types import Batch
 
@@ -25,8 +27,28 @@ FIGURES = ("loss_generator", "critic_weight", "loss_critic", "real_logits", "fak
 """What a step with a critic says besides one of `vae`."""
 
 
+RECENT, FIT_STEPS = 2000, 500
+"""Codes that the mixture is fitted to, and steps between two fits."""
+
+
+class Seen(nn.Module):
+    """The codes of the last images, and the mixture of normals that was fitted to them."""
+
+    codes: Tensor
+
+    def __init__(self, components: int, dim: int) -> None:
+        super().__init__()
+        self.mixture = Mixture(components, dim)
+        self.register_buffer("codes", torch.zeros(RECENT, dim))
+
+    def take(self, codes: Tensor) -> None:
+        """Codes (B, D) for the oldest ones."""
+        self.codes.copy_(torch.cat([self.codes, dist.whole(codes.detach().float())])[-RECENT:])
+
+
 class VaeGan(JudgedMethod, VariationalAutoencoder):
-    """Half of the fakes are reconstructions, half are samples of the prior. Encoder and decoder learn from the critic.
+    """Half of the fakes are reconstructions, half samples as the model will draw them: of a mixture that is fitted to the codes
+    (`network.codes`), without one of the normal. Encoder and decoder learn from the critic.
 
     Options beside those of `vae`: `weight`, of the critic's verdict, as a share of the reconstruction's gradient at the last
     layer; `features`, the weight of likeness as the critic sees it, whose deviation is the best one as well; `start`, the share
@@ -34,8 +56,15 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
-        **VariationalAutoencoder.OPTIONS, "weight": 0.25, "features": 0.25, "start": 0.5,
+        **VariationalAutoencoder.OPTIONS, "weight": 0.1, "features": 0.1, "start": 0.4,
     }  # fmt: skip
+
+    def __init__(self, engine: Engine, spec: DataSpec) -> None:
+        super().__init__(engine, spec)
+        components = self.config.network.codes.get("components", 0)
+        self.seen = Seen(components, self.decoder.latent_dim).to(engine.device) if components else None
+        if self.seen is not None:
+            self.networks["seen"] = self.seen
 
     def build_judge(self) -> nn.Module:
         """The family's critic."""
@@ -47,7 +76,11 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
     def prepare(self, progress: float) -> None:
         """Whether there is a critic yet; a run that goes on with a longer budget keeps the one that it has."""
         super().prepare(progress)
-        self.begun = progress >= self.options["start"] or bool(self.optimizers["optimizer_critic"].state)
+        judged = bool(self.optimizers["optimizer_critic"].state)
+        self.begun = judged or progress >= self.options["start"]
+        due = self.begun and (not judged or self.engine.steps % FIT_STEPS == 0)
+        if due and self.seen is not None and self.engine.images > RECENT:
+            self.seen.mixture.fit(self.seen.codes, self.config.training.seed)
 
     def kind(self) -> Hashable:
         """Whether there is a critic, and which penalties are due."""
@@ -56,7 +89,9 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
     def play(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
         """Draw; judge; then a step down bound, likeness and the critic's verdict."""
         x = self.real(batches[0])
-        loss, figures, drawn, _ = self.bound(x)
+        loss, figures, drawn, codes = self.bound(x)
+        if self.seen is not None:
+            self.seen.take(codes)
         if self.begun:
             taught, found = self.taught(x, drawn, loss)
             loss = loss + taught
@@ -69,9 +104,11 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
     def taught(self, x: Tensor, drawn: Tensor, bound: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the critic; what has the gradient of likeness and verdict, with its figures."""
         half, e = len(x) // 2, self.engine
-        z = to_prior(self.decoder.prior, e.normal(self.decoder.latent_dim))[half:]
+        noise = e.normal(self.decoder.latent_dim)
+        prior = to_prior(self.decoder.prior, noise)
+        z = prior if self.seen is None else self.seen.mixture.drawn(noise, e.uniform())
         with e.autocast():
-            fake = torch.cat([drawn[:half], self.decode_some(z)])
+            fake = torch.cat([drawn[:half], self.decode_some(z[half:])])
         judged = self.critic_step(x, fake)
         # Gradients at the images come first: two passes back through the critic give both the weight and the step.
         self.critic.requires_grad_(False)
@@ -82,9 +119,11 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
             with torch.no_grad():
                 on_real = judge.answer(x).float()
             verdict = self.loss.generator(on_real.logits, on_fake.logits)
-        unlike = F.mse_loss(on_fake.features[:half], on_real.features[:half])
-        likeness = (unlike + 1e-8).log() / 2
-        (alike,) = torch.autograd.grad(likeness, seen, retain_graph=True)
+        alike = torch.zeros_like(seen)
+        if self.options["features"]:
+            unlike = F.mse_loss(on_fake.features[:half], on_real.features[:half])
+            likeness = (unlike + 1e-8).log() / 2
+            (alike,) = torch.autograd.grad(likeness, seen, retain_graph=True)
         (push,) = torch.autograd.grad(verdict, seen)
         self.critic.requires_grad_(True)
         pull = self.options["features"] * alike
