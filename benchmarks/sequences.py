@@ -3,6 +3,7 @@
     python benchmarks/sequences.py                           # floors of all tasks: 3 CPU minutes
     python benchmarks/sequences.py --write FOLDER            # the training parts as FOLDER/TASK.npz, for what is to learn them
     python benchmarks/sequences.py goog --fakes FOLDER       # beside what lies in FOLDER/goog-*.npz, one file a seed
+    python benchmarks/sequences.py goog --train --minutes 5 --seeds 3 [--preset series]    # trains ganvas, then measures it
 
     sines       2,000 series of 24 steps and 5 columns, as the published code of TimeGAN draws them
     goog        windows of 24 days of matplotlib's share prices; every third stretch of 50 days is held out
@@ -14,28 +15,35 @@ that holds NAME/NAME_TRAIN.ts by --archive. A .npz of fakes holds `series` (N, T
 them `labels` and `lengths` where the training part has such.
 
 The published scores are those of `ganvas.metrics.published`, means of three trainings, on what was trained on. The others are
-those of `ganvas.metrics.sequences.measure`.
+those of `ganvas.metrics.sequences.measure`. Minutes of a training are those of the processor, so that other work on the machine
+takes nothing from a model. It sees the training part alone, with labels where there are any, and nothing is held out of that.
 """
 
 import argparse
 import importlib.util
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from scipy.stats import ks_2samp
 from series_measures import taught, told
 
+import ganvas
 from ganvas.config import DataConfig
 from ganvas.data import tables
 from ganvas.data.series import goog
 from ganvas.metrics import sequences
 from ganvas.metrics.sequences import Sample
 from ganvas.processes import durations, sines, three_regimes
+from ganvas.training import loop
+from judge import OUT
 
+FOLDER = OUT / "sequences"
 STEPS = 24
 PARTS = 21
 """Stretches of the prices, of which every third is held out."""
@@ -130,6 +138,32 @@ def archive() -> Path | None:
     return None if found is None or found.origin is None else Path(found.origin).parent / "datasets" / "data"
 
 
+def write(task: Task, path: Path) -> None:
+    """The training part as a file for any program."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = {"lengths": task.train.lengths} if np.ptp(task.train.lengths) else {}
+    beside |= {} if task.train.labels is None else {"labels": task.train.labels}
+    np.savez(path, series=task.train.series, **beside)
+
+
+def train(name: str, task: Task, seed: int, options: argparse.Namespace) -> None:
+    """Train ganvas for so many minutes of CPU time, and keep what it draws as FOLDER/NAME-SEED.npz."""
+    loop.time = SimpleNamespace(monotonic=time.process_time)  # the clock that budgets are counted by
+    data = FOLDER / f"{name}.npz"
+    write(task, data)
+    run = ganvas.train(
+        str(data), minutes=options.minutes, seed=seed, device="cpu", precision="fp32", out=FOLDER / "runs", name=name,
+        conditional=task.train.labels is not None, preset=options.preset, report=False, quiet=True,
+        settings={"data.holdout": 0.0, "training.monitor_kimg": 0, "training.snapshot_kimg": 1e6},
+    ).run  # fmt: skip
+    model, count = ganvas.load(run.path, device="cpu"), max(len(task.train), len(task.held))
+    labels = None if task.train.labels is None else np.resize(task.train.labels, count).tolist()
+    drawn = model.series(count, seed=seed, labels=labels)
+    beside = {} if labels is None else {"labels": np.array(labels)}
+    np.savez(FOLDER / f"{name}-{seed}.npz", series=drawn.values, lengths=drawn.lengths, **beside)
+    print(f"{run.path.name}: {model.info.kimg:.0f} kimg", file=sys.stderr)
+
+
 ARCHIVED = ("ItalyPowerDemand", "BasicMotions", "JapaneseVowels")
 TASKS = {"sines": of_sines, "goog": of_prices, "regimes": of_regimes}
 
@@ -182,7 +216,16 @@ def main() -> None:
     parser.add_argument("--fakes", type=Path, help="folder of TASK-SEED.npz")
     parser.add_argument("--write", type=Path, help="folder for the training parts")
     parser.add_argument("--archive", type=Path, default=archive(), help="folder of NAME/NAME_TRAIN.ts")
+    parser.add_argument("--train", action="store_true", help="train ganvas first, and measure what it draws")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of processor time, each training")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument(
+        "--first", type=int, default=0, help="the first of the seeds; others that are there count, too"
+    )
+    parser.add_argument("--preset", default="series")
     options = parser.parse_args()
+    if options.train:
+        options.fakes = FOLDER
     names = options.tasks or [*TASKS, *(ARCHIVED if options.archive else ())]
     for name in names:
         if name not in TASKS and options.archive is None:
@@ -191,11 +234,11 @@ def main() -> None:
             )
         task = TASKS[name]() if name in TASKS else of_archive(name, options.archive)
         if options.write:
-            options.write.mkdir(parents=True, exist_ok=True)
-            beside = {"lengths": task.train.lengths} if np.ptp(task.train.lengths) else {}
-            beside |= {} if task.train.labels is None else {"labels": task.train.labels}
-            np.savez(options.write / f"{name}.npz", series=task.train.series, **beside)
+            write(task, options.write / f"{name}.npz")
             continue
+        if options.train:
+            for seed in range(options.first, options.first + options.seeds):
+                train(name, task, seed, options)
         paths = sorted(options.fakes.glob(f"{name}-*.npz")) if options.fakes else []
         report(name, task, [read_fakes(path) for path in paths])
     print(f"\n{time.process_time() / 60:.1f} CPU minutes")

@@ -206,7 +206,11 @@ presets.add(
             "recurrent", latent_dim=32, generator={"channels": 96}, critic={"channels": 96}
         ),
         objective=ObjectiveConfig(
-            "relativistic", penalties=(PenaltyConfig("r1", weight=0.3), PenaltyConfig("r2", weight=0.3))
+            "relativistic",
+            penalties=(
+                PenaltyConfig("r1", weight=0.1, weight_end=0.01, interval=2),
+                PenaltyConfig("r2", weight=0.1, weight_end=0.01, interval=2),
+            ),
         ),
         optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
         training=TrainingConfig(
