@@ -28,6 +28,8 @@ from ganvas import io
 from ganvas.data.idx import SYSTEM_FOLDERS, is_idx_folder
 from ganvas.runs import open_run
 from ganvas.training import Result
+from ganvas.web import landscape
+from tests.forked import MAPPED
 from tools import browser
 
 TINY = {
@@ -97,6 +99,14 @@ def _a_bare_machine() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(SYSTEM_FOLDERS, "fashion-mnist")
         patch.setattr("urllib.request.urlopen", near)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _small_maps() -> Iterator[None]:
+    """Of explorers and pages, in this process as in those that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landscape, "SAMPLES", MAPPED)
         yield
 
 

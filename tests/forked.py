@@ -25,7 +25,7 @@ from ganvas.web import landscape
 from tools import browser
 
 MAPPED = 300
-"""Samples on the map of an explorer: each draws one while its page is tested, and thousands take ten seconds."""
+"""Samples on the map of an explorer or a page: each draws one beside what is tested, and thousands take ten seconds."""
 SERVER = multiprocessing.get_context("forkserver")
 PRELOADED = ["ganvas.training", "ganvas.web.app", "sklearn.datasets", "torch._dynamo", "tests.forked"]
 

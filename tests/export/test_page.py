@@ -44,7 +44,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     found = tmp_path_factory.mktemp("live")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANVAS_CACHE", str(found / "cache"))
-        patch.setattr(landscape, "SAMPLES", 100)  # the map's; whose they are is no matter of how many
         yield found
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 import ganvas
 from ganvas.training import Result
 from ganvas.web.state import from_text
-from tests.forked import MAPPED, server
+from tests.forked import server
 from tools.browser import CHART, Browser, chromium
 
 pytestmark = pytest.mark.browser
@@ -371,10 +371,9 @@ def test_the_static_page_works_without_a_server(
     browser: Browser, cache: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     from ganvas.cli import main
-    from ganvas.web import export, landscape
+    from ganvas.web import export
 
     monkeypatch.setenv("GANVAS_CACHE", str(cache))  # the map is there already
-    monkeypatch.setattr(landscape, "SAMPLES", MAPPED)
     for constant, value in {"FIRST": 8, "STARTS": 3, "DIRECTIONS": 2, "DOTS": 60}.items():
         monkeypatch.setattr(export, constant, value)
     path = place / "page.html"
