@@ -293,11 +293,13 @@ def test_tables_take_no_more_memory_than_they_may(tmp_path: Path, monkeypatch: p
     """What a few bytes stand for is counted before it is there: a dimension that is filled up, a category's channels, windows."""
     monkeypatch.setattr(limits, "ALWAYS", 2**20)
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "2")
-    case = ",".join(["1"] * 2000) + ":1" * 100
+    case = ":".join([",".join(["1"] * 2000)] * 7 + ["1"] * 93)
+    long = ",".join(["1"] * 2000) + ":1" * 100
     names = ",".join(f"c{i}" for i in range(40))
     kinds = "\n".join(",".join(f"k{(7 * i + j) % 97}" for j in range(40)) for i in range(40))
     for name, text, given, message in (
         ("a.ts", f"@data\n{case}\n{case}\n", {}, "a.ts up to line 3 holds 3 MB"),
+        ("aa.ts", f"@data\n{long}\n", {}, "line 2: dimensions of 1 to 2,000 steps; filled up"),
         ("b.ts", f"@data\n{'1:' * 2000}1\n", {}, "1,026 dimensions"),
         ("c.ts", f"@data\n{'1,' * 70_000}1\n", {}, "70,001 steps"),
         ("d.csv", f"{names}\n{kinds}\n", {}, "cut into 17 windows"),

@@ -30,6 +30,8 @@ MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 SHOWN = 20
 LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
 """Letters of a line of a .csv, and of a .ts."""
+FILLED = 16
+"""Numbers of a case with its dimensions filled up, over those that its line holds, at most."""
 BYTES, BYTES_OF_NAME = 24, 200
 """That a field of a table takes while it is read, and a text that tells sequences or classes apart."""
 SERIES = "series"
@@ -362,9 +364,15 @@ def _ts(path: Path) -> Table:
 
 def _case(path: Path, line: int, parts: Sequence[str]) -> np.ndarray:
     """The dimensions of a case (L, D); those that end earlier are missing behind it."""
-    longest = max((part.count(",") + 1 for part in parts), default=0)
+    counts = [part.count(",") + 1 for part in parts]
+    longest = max(counts, default=0)
     if not 0 < longest <= MOST_STEPS or len(parts) > MOST_COLUMNS:
         raise GanvasError(f"{path}, line {line:,}: {len(parts):,} dimensions of {longest:,} steps.")
+    if longest * len(parts) > FILLED * sum(counts):
+        raise GanvasError(
+            f"{path}, line {line:,}: dimensions of {min(counts):,} to {longest:,} steps; filled up to the longest they would be "
+            f"more than {FILLED} times as many numbers as there are."
+        )
     found = []
     for part in parts:
         try:
