@@ -437,6 +437,7 @@ def test_the_encoder_of_a_bigan_learns_without_a_reconstruction(tmp_path: Path) 
         ({"method": "vq", "settings": {"method.options": {"decay": 1.0}}}, "must be below 1"),
         ({"method": "bigan", "penalty": "wgan-gp"}, "Use --penalty r1, r2 or none"),
         ({"method": "bigan", "settings": {"method.options": {"width": 0}}}, "width is 0; it must be a whole number"),
+        ({"method": "vae-gan", "settings": {"method.options": {"start": 2}}}, "start is 2; it must be a share of the budget"),
         ({"method": "vae-gan", "penalty": "clip"}, "Penalty 'clip' is not for method vae-gan"),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import dist, networks
+from ganvas.errors import GanvasError
 from ganvas.networks import to_prior
 from ganvas.networks.coded import Mixture
 from ganvas.training import ema
@@ -52,12 +53,21 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
 
     Options beside those of `vae`: `weight`, of the critic's verdict, as a share of the reconstruction's gradient at the last
     layer; `features`, the weight of likeness as the critic sees it, whose deviation is the best one as well; `start`, the share
-    of the budget after which there is a critic: before it a step is one of `vae`, and costs a third.
+    of the budget after which there is a critic: before it a step is one of `vae`, at less than half the cost.
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
         **VariationalAutoencoder.OPTIONS, "weight": 0.1, "features": 0.1, "start": 0.4,
     }  # fmt: skip
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any], name: str) -> None:
+        """A share of the budget, too."""
+        super().check_options(options, name)
+        if options.get("start", 0) > 1:
+            raise GanvasError(
+                f"method.options.start is {options['start']!r}; it must be a share of the budget, from 0 to 1."
+            )
 
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
