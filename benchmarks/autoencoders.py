@@ -120,10 +120,13 @@ def trained(name: str, minutes: float, seed: int, data: str = DATA, **given: Any
         given = {"preset": preset, **given}
         if options:
             given["settings"] = {"method.options": options}
-    return ganvas.train(
+    result = ganvas.train(
         data, minutes=minutes, seed=seed, device="cpu", precision="fp32", out=FOLDER, name=label, report=False,
         quiet=True, **given,
-    ).run.path  # fmt: skip
+    )  # fmt: skip
+    if result.stopped != "budget":
+        raise SystemExit(f"{label} was {result.stopped}: no row.")
+    return result.run.path
 
 
 def measured(name: str, minutes: float, seed: int) -> list[dict[str, Any]]:
