@@ -28,7 +28,7 @@ from ganvas.web.state import State
 SMALL = {
     "network.latent_dim": 8, "network.generator.noise": 2, "network.generator.channels": 12, "network.critic.channels": 12,
     "training.log_kimg": 0.064, "training.snapshot_kimg": 1.0, "training.monitor_kimg": 0.128,
-    "data.holdout": 0.3, "optimizer.schedule": "constant",
+    "data.holdout": 0.3, "optimizer.schedule": "constant", "objective.penalties": [{"name": "r1"}, {"name": "r2"}],
 }  # fmt: skip
 
 
