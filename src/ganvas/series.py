@@ -215,8 +215,10 @@ class Schema:
                 continue
             edge = None if column.frame < 0 else edges[column.frame]
             values = _restored(column, of_it, edge)
-            for other in column.above:
-                values = np.fmax(values, found[other])
+            if column.above:
+                # As far above the others as it was drawn from them: cut off, a third of drawn days would end at their highest price.
+                most = np.max([found[other] for other in column.above], 0)
+                values = most + np.abs(values - most)
             found[column.name] = values if there is None else np.where(there, values, np.nan)
         found |= {column.name: found[column.same_as] for column in self.columns if column.same_as}
         values = np.stack([found[column.name] for column in self.columns], 2)

@@ -141,8 +141,9 @@ def test_prices_have_frames_logarithms_an_order_and_working_days() -> None:
     values = schema.decode(
         torch.rand(20, *schema.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     ).values
-    assert (values[..., 1:2] >= values[..., [0, 2, 3, 5]]).all()
-    assert (values[..., 2:3] <= values[..., [0, 1, 3, 5]]).all()
+    # Cut off at the others, every third day would end at its highest price; of real ones one in fifty does.
+    assert (values[..., 1:2] > values[..., [0, 2, 3, 5]]).all()
+    assert (values[..., 2:3] < values[..., [0, 1, 3, 5]]).all()
     days = schema.times(6).astype(str).tolist()
     assert days == [f"2008-10-{d}" for d in (15, 16, 17, 20, 21, 22)], "the file ends on Tuesday the 14th"
 
