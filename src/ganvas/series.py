@@ -216,7 +216,7 @@ class Schema:
             edge = None if column.frame < 0 else edges[column.frame]
             values = _restored(column, of_it, edge)
             if column.above:
-                # As far above the others as it was drawn from them: cut off, a third of drawn days would end at their highest price.
+                # As far above the others as it was drawn from them: cut off, a third of drawn days would end at their highest.
                 most = np.max([found[other] for other in column.above], 0)
                 values = most + np.abs(values - most)
             found[column.name] = values if there is None else np.where(there, values, np.nan)
