@@ -37,6 +37,7 @@ import ganvas
 from ganvas.config import DataConfig
 from ganvas.data import tables
 from ganvas.data.series import goog
+from ganvas.errors import counted
 from ganvas.metrics import sequences
 from ganvas.metrics.sequences import Sample
 from ganvas.processes import durations, sines, three_regimes
@@ -193,7 +194,7 @@ def report(name: str, task: Task, fakes: list[Sample]) -> None:
     print(
         f"\n**{name}**: {len(task.train)} series, {len(task.held)} held out, {tuple(task.train.series.shape[1:])}. {task.told}\n"
     )
-    print("| | floor |" + (f" {len(fakes)} models |" if fakes else ""))
+    print("| | floor |" + (f" {counted(len(fakes), 'model')} |" if fakes else ""))
     print("| --- | --- |" + (" --- |" if fakes else ""))
     for row, floor in floors.items():
         cells = [column[row] for column in columns if row in column]
@@ -204,8 +205,8 @@ def spread(values: list[float], name: str) -> str:
     """Mean and standard deviation; p-values one by one."""
     if name.endswith(" p"):
         return ", ".join(f"{value:.3f}" for value in values)
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.3f} ± {deviation:.3f}"
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{deviation}"
 
 
 def main() -> None:
