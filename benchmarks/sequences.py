@@ -21,6 +21,7 @@ takes nothing from a model. It sees the training part alone, with labels where t
 
 import argparse
 import importlib.util
+import json
 import statistics
 import sys
 import time
@@ -155,7 +156,10 @@ def train(name: str, task: Task, seed: int, options: argparse.Namespace) -> None
     run = ganvas.train(
         str(data), minutes=options.minutes, seed=seed, device="cpu", precision="fp32", out=FOLDER / "runs", name=name,
         conditional=task.train.labels is not None, preset=options.preset, report=False, quiet=True,
-        settings={"data.holdout": 0.0, "training.monitor_kimg": 0, "training.snapshot_kimg": 1e6},
+        settings={
+            "data.holdout": 0.0, "training.monitor_kimg": 0, "training.snapshot_kimg": 1e6,
+            **{path: json.loads(value) for path, value in (each.split("=", 1) for each in options.set)},
+        },
     ).run  # fmt: skip
     model, count = ganvas.load(run.path, device="cpu"), max(len(task.train), len(task.held))
     labels = None if task.train.labels is None else np.resize(task.train.labels, count).tolist()
@@ -224,6 +228,7 @@ def main() -> None:
         "--first", type=int, default=0, help="the first of the seeds; others that are there count, too"
     )
     parser.add_argument("--preset", default="series")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the config")
     options = parser.parse_args()
     if options.train:
         options.fakes = FOLDER
