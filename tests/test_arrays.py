@@ -144,9 +144,7 @@ def test_grey_images_without_their_channel() -> None:
     ("values", "message"),
     [
         (IMAGES[0].transpose(1, 2, 0), r"x\[None\] for the one"),
-        (np.zeros((5, 8, 8, 4), np.uint8), r"x\[\.\.\., :3\]"),
-        (np.zeros((5, 4, 8, 8), np.uint8), r"x\[:, :3\]"),
-        (np.zeros((5, 8, 8, 7), np.uint8), "1 or 3 channels"),
+        (np.zeros((5, 8, 8, 7), np.uint8), "1, 3 or 4 channels"),
         (IMAGES / 255, "round"),
         (IMAGES.astype(int), r"astype\('uint8'\)"),
         (IMAGES + 0j, r"complex \(complex128\).*x.real"),

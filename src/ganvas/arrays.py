@@ -187,21 +187,21 @@ def as_whole(values: Any, name: str, classes: int | None = None) -> Tensor:
 
 
 COLOURS = (1, 3)
-"""Channels of pictures from outside."""
+"""Channels of what is solid."""
 ALPHA = (1, 3, 4)
-"""Channels where a model decides: it may draw what is transparent."""
+"""Those that pictures may have: the fourth says how solid they are."""
 
 
-def as_samples(values: Any, name: str, channels: tuple[int, ...] = COLOURS, series: bool = False) -> Tensor:
+def as_samples(values: Any, name: str, series: bool = False) -> Tensor:
     """uint8 images (N, C, H, W), float32 series (N, C, T) or float32 points (N, D), as a `Dataset` holds them.
 
-    Images may be (N, C, H, W), (N, H, W, C) or (N, H, W) with one of these numbers of `channels`. Raises `GanvasError` for
+    Images may be (N, C, H, W), (N, H, W, C) or (N, H, W) with 1, 3 or 4 channels. Raises `GanvasError` for
     floats that are no points, points that float32 cannot tell apart, other numbers of channels, one picture without its N,
     and anything empty. Floats of three dimensions are series where these are asked for.
     """
     tensor = as_tensor(values, name)
     wanted = (
-        "uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, or float points (N, D)"
+        "uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1, 3 or 4 channels, or float points (N, D)"
     )
     got = f"{name} has shape {tuple(tensor.shape)} and type {_word(tensor)}; expected {wanted}."
     if tensor.numel() == 0:
@@ -220,7 +220,7 @@ def as_samples(values: Any, name: str, channels: tuple[int, ...] = COLOURS, seri
             else "If they go from 0 to 255, write x.astype('uint8')."
         )
         raise GanvasError(f"{got} {how}")
-    return channels_first(tensor, name, channels)
+    return channels_first(tensor, name)
 
 
 def as_points(values: Any, name: str) -> Tensor:
@@ -239,11 +239,8 @@ def as_points(values: Any, name: str) -> Tensor:
     return found
 
 
-def channels_first(tensor: Tensor, name: str, channels: tuple[int, ...] = COLOURS) -> Tensor:
-    """Images (N, C, H, W), (N, H, W, C) or (N, H, W) -> (N, C, H, W). Raises `GanvasError` where that cannot be told.
-
-    `channels`: how many there may be.
-    """
+def channels_first(tensor: Tensor, name: str) -> Tensor:
+    """Images (N, C, H, W), (N, H, W, C) or (N, H, W) -> (N, C, H, W). Raises `GanvasError` where that cannot be told."""
     if tensor.dim() == 3:
         if tensor.shape[2] in (3, 4) and tensor.shape[1] > 4:
             raise GanvasError(
@@ -251,18 +248,13 @@ def channels_first(tensor: Tensor, name: str, channels: tuple[int, ...] = COLOUR
                 f"{tensor.shape[2]} px wide. Write {name}[None] for the one, {name}[:, None] for the many."
             )
         return tensor[:, None]
-    for usual in (COLOURS, channels):
+    for usual in (COLOURS, ALPHA):
         if tensor.shape[1] in usual:
             return tensor
         if tensor.shape[3] in usual:
             return tensor.permute(0, 3, 1, 2).contiguous()
-    if 4 in (tensor.shape[1], tensor.shape[3]):
-        raise GanvasError(
-            f"{name} has shape {tuple(tensor.shape)}: four channels, red, green, blue and how solid. Omit the last: "
-            f"{name}{'[:, :3]' if tensor.shape[1] == 4 else '[..., :3]'}."
-        )
     raise GanvasError(
-        f"{name} has shape {tuple(tensor.shape)}; expected images with 1 or 3 channels, (N, C, H, W) or (N, H, W, C)."
+        f"{name} has shape {tuple(tensor.shape)}; expected images with 1, 3 or 4 channels, (N, C, H, W) or (N, H, W, C)."
     )
 
 

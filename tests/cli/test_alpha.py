@@ -158,6 +158,147 @@ def test_the_commands_that_look_at_pictures(
     assert 0 < row["value"] < 1000
 
 
+def test_samples_are_measured_as_the_model_is(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As an .npz and as a folder, with their alpha; what cannot be seen is all that may differ from the model's own figure."""
+    run, source = str(place / "00000-run"), str(place / "sprites")
+    for out in ("drawn.npz", "drawn"):
+        assert main(["sample", run, "--n", "40", "--out", str(tmp_path / out)]) == 0
+
+    def figure(samples: str, *words: str) -> dict[str, float | str]:
+        capsys.readouterr()
+        asked = ["--metrics", "frechet", "--extractor", "pyramid", "--n", "40", "--json"]
+        assert main(["eval", samples, "--reference", source, *asked, *words]) == 0
+        found: dict[str, float | str] = json.loads(capsys.readouterr().out)["rows"][0]
+        return found
+
+    of_model = figure(run)
+    array, folder = (figure(str(tmp_path / out), "--alpha") for out in ("drawn.npz", "drawn"))
+    assert array["value"] == folder["value"] == pytest.approx(of_model["value"], rel=0.02)
+    assert array["fingerprint"] == of_model["fingerprint"], "the same reference"
+    on_white = figure(str(tmp_path / "drawn.npz"))
+    assert on_white["fingerprint"] != array["fingerprint"]
+    assert on_white["value"] == figure(str(tmp_path / "drawn"))["value"]
+    small = ["--resolution", "12", "--height", "8", "--alpha"]
+    assert (
+        figure(str(tmp_path / "drawn"), *small)["value"]
+        == figure(str(tmp_path / "drawn.npz"), *small)["value"]
+    )
+    assert main(["eval", "fashion", "--reference", source, "--alpha"]) == 2
+    assert "draws nothing transparent" in capsys.readouterr().err
+    assert main(["reference", source, "--extractor", "raw", *small, "--json"]) == 0
+
+
+def test_what_is_transparent_in_memory_is_measured(place: Path) -> None:
+    """Four channels beside three lie on white; beside four they stay."""
+    data = load_dataset(ganvas.config.DataConfig(str(place / "sprites"), alpha=True))
+    images = data.take(torch.arange(40))[0]
+    white = grey_or_rgb(images, 3)
+
+    def distance(fake: torch.Tensor, real: torch.Tensor) -> float:
+        return ganvas.evaluate(fake, real, "frechet", extractor="raw", floor=False, device="cpu")["frechet"]
+
+    assert distance(images, white) == distance(white, white)
+    assert distance(white, images) > distance(images, images) + 10, "solid"
+
+
+def test_arrays_of_four_channels_are_trained_on(place: Path, tmp_path: Path) -> None:
+    """First or last; the same pixels as the files have; on white without --alpha."""
+    wanted = load_dataset(ganvas.config.DataConfig(str(place / "sprites"), alpha=True))
+    raw = np.stack([np.array(sprite(i)) for i in range(40)])
+    order = sorted(range(40), key=lambda i: f"{i}.png")
+    np.savez(tmp_path / "last.npz", images=raw[order])
+    np.save(tmp_path / "first.npy", raw[order].transpose(0, 3, 1, 2))
+    for name in ("last.npz", "first.npy"):
+        data = load_dataset(ganvas.config.DataConfig(str(tmp_path / name), alpha=True))
+        assert torch.equal(data.take(torch.arange(40))[0], wanted.take(torch.arange(40))[0])
+        white = load_dataset(str(tmp_path / name))
+        assert torch.equal(
+            white.take(torch.arange(9))[0], load_dataset(str(place / "sprites")).take(torch.arange(9))[0]
+        )
+        assert "which become white (--alpha keeps them)" in white.notes[0]
+        assert load_dataset(str(tmp_path / name), (4, 16, 24)).shape == (4, 16, 24), (
+            "for a model that draws it"
+        )
+        assert (
+            load_dataset(str(tmp_path / name), (4, 16, 24))
+            .take(torch.arange(1))[0]
+            .equal(data.take(torch.arange(1))[0])
+        )
+    small = ganvas.config.DataConfig(str(tmp_path / "last.npz"), 12, height=8, alpha=True)
+    files = ganvas.config.DataConfig(str(place / "sprites"), 12, height=8, alpha=True)
+    assert torch.equal(*(load_dataset(each).take(torch.arange(40))[0] for each in (small, files)))
+
+
+def test_a_large_array_keeps_its_alpha_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "a.npy", np.stack([np.array(sprite(i)) for i in range(700)]))
+    config = ganvas.config.DataConfig(str(tmp_path / "a.npy"), alpha=True)
+    inside = load_dataset(config)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "1")
+    streamed = load_dataset(config)
+    assert (inside.resident, streamed.resident) == (True, False)
+    assert streamed.shape == (4, 16, 24)
+    assert streamed.fingerprint == inside.fingerprint
+    assert torch.equal(*(each.take(torch.tensor([3, 699]))[0] for each in (streamed, inside)))
+
+
+def test_a_judge_sees_what_is_transparent(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two classes that differ in nothing but where they can be seen through, and a network that tells them apart."""
+    for i in range(80):
+        pixels = np.full((16, 24, 4), 90, np.uint8)
+        pixels[:8, :, 3] = 255 * (i % 2)
+        pixels[8:, :, 3] = 255 * (1 - i % 2)
+        (tmp_path / "two" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "two" / "ab"[i % 2] / f"{i}.png")
+    judge = str(tmp_path / "judge.safetensors")
+    command = [
+        "extractor",
+        "train",
+        str(tmp_path / "two"),
+        "--alpha",
+        "--epochs",
+        "12",
+        "--out",
+        judge,
+        "--json",
+    ]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == 1
+    network = ganvas.features.open_extractor(judge, device="cpu")
+    assert network.resize == "bilinear to 24 x 16 px"
+    assert network.network.shape == (4, 16, 24)
+    words = [
+        "--reference",
+        str(place / "sprites"),
+        "--alpha",
+        "--extractor",
+        judge,
+        "--metrics",
+        "frechet",
+        "--n",
+        "40",
+    ]
+    assert main(["eval", str(place / "sprites"), *words, "--json"]) == 0
+
+
+@pytest.mark.parametrize("command", [["extractor", "train"], ["reference"], ["eval"], ["train"]])
+def test_sides_are_checked_in_every_command(
+    command: list[str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(place / "sprites")
+    more = ["--reference", source] if command == ["eval"] else []
+    for sizes, message in (
+        (["--resolution", "0", "--resize", "crop"], "--resolution is 0; it must be between 4 and 1024"),
+        (["--resolution", "16", "--height", "-1", "--resize", "crop"], "--height is -1; it must be"),
+        (["--height", "16"], "with the width as --resolution"),
+    ):
+        assert main([*command, source, *more, *sizes]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
 def test_onnx_draws_the_same(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(place / "00000-run"), "--out", str(tmp_path / "a.onnx"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["difference"] < 1

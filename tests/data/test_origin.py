@@ -19,6 +19,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.attributes import open_attribute
 from ganvas.model_data import class_names, data_config_of, load_data_of, real_images_of
 from ganvas.training import Result
+from ganvas.types import Shape
 from ganvas.web.opening import open_renderer
 from tests.test_model import rewrite
 
@@ -87,9 +88,9 @@ def test_a_model_from_outside_chooses_no_path(
     opened: list[object] = []
     real = arrays.load
 
-    def noted(path: Path, config: DataConfig) -> Dataset:
+    def noted(path: Path, config: DataConfig, shape: Shape | None) -> Dataset:
         opened.append(path)
-        return real(path, config)
+        return real(path, config, shape)
 
     monkeypatch.setattr(arrays, "load", noted)
     good = trained.run.snapshots[-1] / "generator.safetensors"

@@ -25,6 +25,8 @@ def run(
     device: str = "auto",
     resolution: int | None = None,
     resize: Literal["crop", "fit", "stretch"] | None = None,
+    height: int | None = None,
+    alpha: bool = False,
     snapshots: bool = False,
     against: Path | None = None,
     json: bool = False,
@@ -44,6 +46,8 @@ def run(
         device: auto, cpu, cuda or mps.
         resolution: Side in pixels that folders of mixed sizes are brought to.
         resize: How they get there.
+        height: Height of pictures that are not square; --resolution is then their width.
+        alpha: Keep transparent parts as a fourth channel, in samples and reference; else they become white.
         snapshots: Measure every snapshot of the run, for the curve in its report.
         against: Figures saved with --out before, shown beside these; refused when they cannot be compared.
         json: Print the figures as JSON.
@@ -74,7 +78,7 @@ def run(
         for subject in subjects:
             found = evaluate(
                 subject, reference, metrics, n=n, labels=labels, extractor=extractor, seed=seed, batch=batch,
-                device=here, resolution=resolution, resize=resize, progress=tell,
+                device=here, resolution=resolution, resize=resize, height=height, alpha=alpha, progress=tell,
             )  # fmt: skip
             if kept_in_run and first:
                 open_run(samples).append_metrics([row.to_json() for row in found.rows])

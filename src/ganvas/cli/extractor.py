@@ -19,6 +19,8 @@ def run(
     device: str = "auto",
     resolution: int | None = None,
     resize: Literal["crop", "fit", "stretch"] | None = None,
+    height: int | None = None,
+    alpha: bool = False,
     json: bool = False,
 ) -> None:
     """Train a small classifier on labelled data; its last hidden layer gives features made for that data.
@@ -32,6 +34,8 @@ def run(
         device: auto, cpu, cuda or mps.
         resolution: Side of the images in pixels.
         resize: How images of other sizes get there.
+        height: Height of images that are not square; --resolution is then their width.
+        alpha: Keep transparent parts as a fourth channel; else they become white.
         json: Print the outcome as JSON.
     """
     import torch
@@ -41,7 +45,7 @@ def run(
     from ganvas.device import resolve_device
     from ganvas.features import classifier
 
-    dataset = load_dataset(DataConfig(data, resolution, resize))
+    dataset = load_dataset(DataConfig(data, resolution, resize, height=height, alpha=alpha))
     if not dataset.is_images or dataset.num_classes < 2:
         raise GanvasError(
             f"{dataset.name} has no labels of two or more classes. Put images in one sub-folder a class, or use "

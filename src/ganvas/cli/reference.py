@@ -15,6 +15,8 @@ def run(
     device: str = "auto",
     resolution: int | None = None,
     resize: Literal["crop", "fit", "stretch"] | None = None,
+    height: int | None = None,
+    alpha: bool = False,
     json: bool = False,
 ) -> None:
     """Embed real data once and keep the features; `ganvas eval` then never decodes them again.
@@ -26,6 +28,8 @@ def run(
         device: auto, cpu, cuda or mps.
         resolution: Side of the images in pixels: that of the models to be measured.
         resize: How images of other sizes get there.
+        height: Height of images that are not square; --resolution is then their width.
+        alpha: Keep transparent parts as a fourth channel; else they become white.
         json: Print the outcome as JSON.
     """
 
@@ -35,7 +39,7 @@ def run(
     from ganvas.features.cache import path_of
     from ganvas.metrics import embed_reference
 
-    dataset = load_dataset(DataConfig(data, resolution, resize))
+    dataset = load_dataset(DataConfig(data, resolution, resize, height=height, alpha=alpha))
     with _shared.together(device) as (here, first), _shared.progress() as tell:
         chosen = open_extractor(extractor, dataset, here)
         path = path_of(dataset.split(0.1)[0], chosen)

@@ -53,6 +53,7 @@ def load_dataset(
     """
     expect(config, (DataConfig, *PATH), "data", "a name of `ganvas list datasets` or a path")
     config = config if isinstance(config, DataConfig) else DataConfig(source=os.fspath(config))
+    _check_size(config)
     if config.also:
         each = (replace(config, source=source, also=()) for source in (config.source, *config.also))
         return join([load_dataset(one, shape) for one in each])
@@ -70,6 +71,16 @@ def load_dataset(
     return found if shape is None else fit(found, shape, config.resize or "crop")
 
 
+def _check_size(config: DataConfig) -> None:
+    sides, (width, height) = range(4, 1025), (config.resolution, config.height)
+    if width is not None and width not in sides:
+        raise GanvasError(f"--resolution is {width}; it must be between 4 and 1024.")
+    if height is not None and (width is None or height not in sides):
+        raise GanvasError(
+            f"--height is {height}; it must be between 4 and 1024, with the width as --resolution beside it."
+        )
+
+
 def _open(config: DataConfig, shape: Shape | None) -> Dataset | Table:
     # Pictures are brought to a shape while they are decoded; everything else has one size and is fitted afterwards.
     source, plain = config.source, config
@@ -83,7 +94,7 @@ def _open(config: DataConfig, shape: Shape | None) -> Dataset | Table:
     if path is not None and not path.is_dir() and path.suffix.lower() in tables.SUFFIXES:
         return tables.load(path, plain)
     if path is not None and not path.is_dir() and path.suffix.lower() not in (".zip", *SUFFIXES):
-        return arrays.load(path, plain)
+        return arrays.load(path, plain, shape)
     if shape is not None and len(shape) != 3:
         raise GanvasError(f"{source} holds pictures, and points of shape {tuple(shape)} are wanted.")
     return hub.load(config, shape) if path is None else folder.load(path, config, shape)

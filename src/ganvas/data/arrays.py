@@ -10,22 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.arrays import as_points
+from ganvas.arrays import ALPHA, COLOURS, as_points
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import KINDS
-from ganvas.data.fitted import FittedItems
+from ganvas.data.fitted import as_config, from_arrays
 from ganvas.data.labels import number
 from ganvas.data.limits import check_growth, check_memory, memory_limit
 from ganvas.data.listing import open_zip, show
-from ganvas.data.resize import from_arrays, plan
 from ganvas.data.series import Table
 from ganvas.data.tables import of_arrays
 from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
 WANTED = (
-    "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1 or 3 channels, float series (N, T, D), "
+    "Expected uint8 images (N, C, H, W), (N, H, W, C) or (N, H, W) with 1, 3 or 4 channels, float series (N, T, D), "
     "or float points (N, D)."
 )
 BESIDE = ("labels", "lengths", "static", "columns", "static_columns")
@@ -73,12 +72,13 @@ class Header:
     nbytes: int
 
 
-def load(path: Path, config: DataConfig) -> Dataset | Table:
+def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset | Table:
     """The array in an .npy file, or `images` (or `points`, `series`, or the only array) and `labels` in an .npz; series may have
     `lengths` and `static` beside them.
 
-    Labels are whole numbers from 0 or names. Raises `GanvasError` for everything else, and for arrays that say they are
-    larger than the file, than memory or than `ganvas.data.limits` allow, before they are read.
+    Labels are whole numbers from 0 or names. `shape`, of a model, decides whether a fourth channel is kept. Raises
+    `GanvasError` for everything else, and for arrays that say they are larger than the file, than memory or than
+    `ganvas.data.limits` allow, before they are read.
     """
     if path.suffix not in (".npy", ".npz"):
         raise GanvasError(
@@ -89,7 +89,7 @@ def load(path: Path, config: DataConfig) -> Dataset | Table:
         raise GanvasError(f"{path} is no file.")
     try:
         if path.suffix == ".npz":
-            return _load_npz(path, config)
+            return _load_npz(path, config, shape)
         with open(path, "rb") as file:
             header = _read_header(file, path.stat().st_size, str(path))
         _check(header, path, config)
@@ -99,12 +99,12 @@ def load(path: Path, config: DataConfig) -> Dataset | Table:
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise GanvasError(f"{path} cannot be read as {path.suffix}: {error}") from error
     if header.nbytes > memory_limit() and array.ndim > 2:
-        return _streamed(path, array, config)
+        return _streamed(path, array, config, shape)
     check_memory(header.nbytes, str(path), "Take a part of it")
-    return _resident(path, {"": array}, config)
+    return _resident(path, {"": array}, config, shape)
 
 
-def _load_npz(path: Path, config: DataConfig) -> Dataset | Table:
+def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | Table:
     with open_zip(path) as file:
         members = {member.filename.removesuffix(".npy"): member for member in file.infolist()}
         names = [name for name in members if name not in (*BESIDE, "time")]
@@ -135,7 +135,7 @@ def _load_npz(path: Path, config: DataConfig) -> Dataset | Table:
             # The very members that were looked at: np.load takes `images` where that and `images.npy` are there.
             with file.open(members[each]) as stream:
                 found[each] = np.lib.format.read_array(stream, allow_pickle=False)
-    return _resident(path, {"": found.pop(name), **found}, config)
+    return _resident(path, {"": found.pop(name), **found}, config, shape)
 
 
 def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
@@ -190,22 +190,26 @@ def _check(header: Header, path: Path, config: DataConfig) -> None:
         hint = " Points are floats: x.astype('float32'). One grey image is x[None]."
     elif len(shape) == 3 and (shape[2] in (1, 3) or (shape[2] == 4 and shape[1] >= 16)):
         hint = f" One image of {shape[1]} x {shape[0]} px is x[None]."
-    elif len(shape) == 4 and 4 in (shape[1], shape[3]):
-        hint = f" Take the colours without alpha: x{'[:, :3]' if shape[1] == 4 else '[..., :3]'}."
     elif len(shape) > 2 and dtype.kind == "f":
         hint = " Convert floats in [0, 1] with (x * 255).round().astype('uint8')."
     elif len(shape) > 2 and dtype.kind in "iu" and dtype != np.uint8:
         hint = " Convert 0 to 255 with x.astype('uint8'), 16 bits with (x / 257).round().astype('uint8')."
-    good = (len(shape) == 3 and not hint) or (len(shape) == 4 and (shape[1] in (1, 3) or shape[3] in (1, 3)))
+    good = (len(shape) == 3 and not hint) or (len(shape) == 4 and (shape[1] in ALPHA or shape[3] in ALPHA))
     if not good or dtype != np.uint8:
         raise GanvasError(f"{path} holds {dtype} of shape {shape}. {WANTED}{hint}")
 
 
 def _channels_last(array: np.ndarray) -> bool:
-    return array.ndim == 4 and array.shape[1] not in (1, 3)
+    """Four channels count only where neither end can be grey or colours."""
+    if array.ndim != 4:
+        return False
+    first, last = array.shape[1], array.shape[3]
+    return first not in COLOURS and (last in COLOURS or first not in ALPHA)
 
 
-def _resident(path: Path, arrays: dict[str, np.ndarray], config: DataConfig) -> Dataset | Table:
+def _resident(
+    path: Path, arrays: dict[str, np.ndarray], config: DataConfig, shape: Shape | None
+) -> Dataset | Table:
     array, given = arrays[""], arrays.get("labels")
     name, names, notes = show(path.stem), tuple[str, ...](), tuple[str, ...]()
     labels: Tensor | None = None
@@ -218,7 +222,7 @@ def _resident(path: Path, arrays: dict[str, np.ndarray], config: DataConfig) -> 
     images = torch.from_numpy(np.array(array))
     images = images[:, None] if images.dim() == 3 else images
     images = images.permute(0, 3, 1, 2).contiguous() if _channels_last(array) else images
-    return from_arrays(name, images, labels, names, config, notes, own_labels=True)
+    return from_arrays(name, images, labels, names, config, notes, own_labels=True, shape=shape)
 
 
 def _points(
@@ -252,14 +256,9 @@ def _points(
     return Dataset(name, points, (points.shape[1],), fingerprint(*parts), labels, names, notes)
 
 
-def _streamed(path: Path, array: np.ndarray, config: DataConfig) -> Dataset:
+def _streamed(path: Path, array: np.ndarray, config: DataConfig, shape: Shape | None) -> Dataset:
     source = ArrayItems(path, _channels_last(array), len(array))
-    shape = tuple(source[0].shape)
-    size, how, notes = plan([(shape[2], shape[1])] * len(source), config)
-    items: ArrayItems | FittedItems = source
-    if how is not None and size != (shape[2], shape[1]):
-        shape = (shape[0], size[1], size[0])
-        items = FittedItems(source, shape, how)
+    items, wanted, mark, notes = as_config(source, tuple(source[0].shape), config, show(path.stem), shape)
     notes += (
         f"{array.nbytes / 2**20:.0f} MiB of images stay on the disk and stream through loader workers.",
     )
@@ -269,5 +268,5 @@ def _streamed(path: Path, array: np.ndarray, config: DataConfig) -> Dataset:
     for start in range(0, len(source), rows):
         digest.update(source.read(slice(start, start + rows)).tobytes())
     digest.update(b"\0")
-    mark = fingerprint(digest.hexdigest()[:16], f"{size} {how}")
-    return Dataset(show(path.stem), items, shape, mark, notes=notes)
+    whole = fingerprint(digest.hexdigest()[:16], mark)
+    return Dataset(show(path.stem), items, wanted, whole, notes=notes)

@@ -4,7 +4,7 @@ import torch
 
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, datasets
-from ganvas.data.resize import from_arrays
+from ganvas.data.fitted import from_arrays
 
 
 def load(config: DataConfig) -> Dataset:

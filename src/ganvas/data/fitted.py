@@ -1,15 +1,16 @@
 """Images of any size and colour brought to those of a model."""
 
+import math
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ganvas.config import Resize
+from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, Items, fingerprint
 from ganvas.data.decode import to_mode
-from ganvas.data.limits import memory_limit
-from ganvas.data.resize import WORDS, resize, to_tensor
+from ganvas.data.limits import check_memory, memory_limit
+from ganvas.data.resize import WORDS, plan, resize, to_tensor
 from ganvas.errors import GanvasError
 from ganvas.pictures import to_image
 from ganvas.types import Shape, kind_of
@@ -19,7 +20,7 @@ WORDS_OF_MODE = {"L": "grey", "RGB": "RGB", "RGBA": "RGB with alpha"}
 
 
 class FittedItems:
-    """Images of another data set, brought to one shape when asked for."""
+    """Images of another data set, brought to one shape when asked for; what cannot be seen of them is black or white."""
 
     def __init__(self, items: Tensor | Items, shape: Shape, how: Resize) -> None:
         self.items, self.shape, self.how = items, shape, how
@@ -55,3 +56,65 @@ def fit(dataset: Dataset, shape: Shape, how: Resize = "crop") -> Dataset:
         items = torch.stack([items[i] for i in range(len(items))])
     mark = fingerprint(dataset.fingerprint, f"{shape} {how}")
     return replace(dataset, items=items, shape=shape, fingerprint=mark, notes=dataset.notes + notes)
+
+
+def as_config(
+    items: Tensor | Items, given: Shape, config: DataConfig, name: str, shape: Shape | None = None
+) -> tuple[Tensor | Items, Shape, str, tuple[str, ...]]:
+    """Images that all have the shape `given` as a config says: (images, their shape, a mark for the fingerprint, what to say).
+
+    A fourth channel says how solid a picture is: it stays with `alpha`, or where `shape`, of a model, has one; else the
+    picture lies on white. Raises `GanvasError` where there is none and one is asked for.
+    """
+    if config.alpha and given[0] != 4:
+        raise GanvasError(
+            f"{name} holds no picture with transparent parts: --alpha is for a folder or .zip of pictures that have some, "
+            "or an array of four channels. Omit it."
+        )
+    size, how, notes = plan([(given[2], given[1])] * len(items), config)
+    mark = f"{size} {how}"
+    if given[0] == 4:
+        channels = 4 if config.alpha or (shape and shape[0] == 4) else 3
+        mark += f" {MODES[channels]}"
+        done = "kept as a fourth channel" if channels == 4 else "which become white (--alpha keeps them)"
+        notes += (f"Four channels are taken as colours and how solid they are: transparent parts, {done}.",)
+    elif how is None or size == (given[2], given[1]):
+        return items, given, mark, notes
+    else:
+        channels = given[0]
+    wanted = (channels, size[1], size[0])
+    return FittedItems(items, wanted, how or "crop"), wanted, mark, notes
+
+
+def from_arrays(
+    name: str,
+    images: Tensor,
+    labels: Tensor | None,
+    class_names: tuple[str, ...],
+    config: DataConfig,
+    notes: tuple[str, ...] = (),
+    own_labels: bool = False,
+    shape: Shape | None = None,
+) -> Dataset:
+    """A resident data set from uint8 images (N, C, H, W), resized as the config says.
+
+    `own_labels`: the labels are somebody's own and may change without the images, so that they belong into the fingerprint.
+    `shape`: of a model, which decides whether alpha is kept.
+    """
+    items, wanted, mark, said = as_config(images, tuple(images.shape[1:]), config, name, shape)
+    if not isinstance(items, Tensor):
+        what = f"{name}, brought to {wanted[2]} x {wanted[1]} px,"
+        check_memory(len(items) * math.prod(wanted), what, "Give a smaller --resolution")
+        items = torch.stack([items[i] for i in range(len(items))])
+    marks: list[bytes | str] = []
+    if own_labels and labels is not None:
+        marks = [repr(class_names), labels.numpy().tobytes()]
+    return Dataset(
+        name=name,
+        items=items,
+        shape=wanted,
+        fingerprint=fingerprint(fingerprint(images.numpy().tobytes()), mark, *marks),
+        labels=labels,
+        class_names=class_names,
+        notes=notes + said,
+    )

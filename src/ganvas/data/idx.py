@@ -15,10 +15,10 @@ from ganvas import io
 from ganvas.cache import cache_folder, fetch
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, datasets
+from ganvas.data.fitted import from_arrays
 from ganvas.data.labels import number
 from ganvas.data.limits import check_growth, check_memory
 from ganvas.data.listing import show
-from ganvas.data.resize import from_arrays
 from ganvas.errors import GanvasError, counted
 
 Split = Literal["train", "test"]

@@ -9,10 +9,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
-from ganvas.data.base import Dataset, fingerprint
-from ganvas.data.limits import check_memory, limit
+from ganvas.data.limits import limit
 from ganvas.errors import GanvasError, counted
-from ganvas.pictures import to_image
 from ganvas.types import Shape
 
 Size = tuple[int, int]
@@ -50,10 +48,6 @@ def plan(
     widths, heights = [s[0] for s in sizes], [s[1] for s in sizes]
     same = len(set(sizes)) == 1
     side, how = config.resolution, config.resize
-    if config.height is not None and side is None:
-        raise GanvasError(
-            f"--height {config.height} alone does not say how wide. Add --resolution, the width."
-        )
     if not same and how is None:
         raise GanvasError(
             f"The images have {len(set(sizes))} different sizes, from {min(widths)} x {min(heights)} to "
@@ -118,40 +112,3 @@ def to_tensor(picture: Image.Image) -> Tensor:
     """A grey, RGB or RGBA picture as uint8 (C, H, W)."""
     array = np.array(picture)
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
-
-
-def from_arrays(
-    name: str,
-    images: Tensor,
-    labels: Tensor | None,
-    class_names: tuple[str, ...],
-    config: DataConfig,
-    notes: tuple[str, ...] = (),
-    own_labels: bool = False,
-) -> Dataset:
-    """A resident data set from uint8 images (N, C, H, W), resized as the config says.
-
-    `own_labels`: the labels are somebody's own and may change without the images, so that they belong into the fingerprint.
-    """
-    if config.alpha:
-        raise GanvasError(
-            f"{name} holds no picture with transparent parts: --alpha is for a folder or .zip. Omit it."
-        )
-    content = fingerprint(images.numpy().tobytes())
-    size, how, said = plan([(images.shape[3], images.shape[2])] * len(images), config)
-    if how is not None and size != (images.shape[3], images.shape[2]):
-        held = len(images) * images.shape[1] * size[0] * size[1]
-        check_memory(held, f"{name}, brought to {size[0]} x {size[1]} px,", "Give a smaller --resolution")
-        images = torch.stack([to_tensor(resize(to_image(image), size, how)) for image in images])
-    marks: list[bytes | str] = []
-    if own_labels and labels is not None:
-        marks = [repr(class_names), labels.numpy().tobytes()]
-    return Dataset(
-        name=name,
-        items=images,
-        shape=tuple(images.shape[1:]),
-        fingerprint=fingerprint(content, f"{size} {how}", *marks),
-        labels=labels,
-        class_names=class_names,
-        notes=notes + said,
-    )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, datasets
-from ganvas.data.resize import from_arrays
+from ganvas.data.fitted import from_arrays
 
 FACTORS = {"shape": 3, "size": 6, "angle": 8, "column": 12, "row": 12, "hue": 8}
 """Name -> how many values."""

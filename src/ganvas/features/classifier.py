@@ -125,7 +125,8 @@ class ClassifierExtractor:
         self.network = network.to(device).eval().requires_grad_(False)
         self.device, self.info = device, info
         self.id = f"classifier-{name}-{hash_of(network)[:OLD_DIGITS]}"
-        self.resize = f"bilinear to {network.shape[1]} px"
+        _, height, width = network.shape
+        self.resize = f"bilinear to {width if width == height else f'{width} x {height}'} px"
 
     def __call__(self, samples: Tensor) -> Embedded:
         _, height, width = self.network.shape

@@ -73,7 +73,7 @@ def likeness(
     """
     n, real = (
         arrays.count(n, "n, the number of samples,"),
-        arrays.as_samples(real, "real", arrays.ALPHA, len(model.shape) == 2),
+        arrays.as_samples(real, "real", len(model.shape) == 2),
     )
     model.check_shape(real, "real images")
     n = min(n, len(real))

@@ -149,7 +149,7 @@ def draw_map(
     """
     model = space.model
     n, seed = arrays.count(n, "n, the number of samples of a map,", FEWEST), arrays.seed(seed)
-    real = None if real is None else arrays.as_samples(real, "real", arrays.ALPHA, len(model.shape) == 2)
+    real = None if real is None else arrays.as_samples(real, "real", len(model.shape) == 2)
     if real is not None:
         model.check_shape(real, "real images")
     progress("samples", 0, 1)

@@ -243,7 +243,7 @@ def invert(
     if tuple(targets.shape) in (shape, (*shape[1:], shape[0]), shape[1:]):
         targets = targets[None]  # one
     if targets.dtype == torch.uint8 and targets.dim() in (3, 4):
-        targets = arrays.channels_first(targets, "images", arrays.ALPHA)
+        targets = arrays.channels_first(targets, "images")
     seed = options.get("seed", 0)
     found = None
     if method != "optimise":

@@ -14,8 +14,9 @@ from torch import Tensor
 from ganvas import arrays, dist, hub, notebook, pictures
 from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
-from ganvas.data import Dataset, load_dataset, toy
+from ganvas.data import Dataset, fit, load_dataset, toy
 from ganvas.data.base import fingerprint
+from ganvas.data.resize import flags
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
@@ -114,6 +115,8 @@ def evaluate(
     floor: bool = True,
     resolution: int | None = None,
     resize: Resize | None = None,
+    height: int | None = None,
+    alpha: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure samples against real data.
@@ -124,7 +127,8 @@ def evaluate(
     and tests for copies. `metrics` are names from `ganvas list metrics`, or `all`. By default `n` is the size of the
     reference, from 1,000 to 10,000. The classes of a conditional model's samples have the reference's shares (`data`),
     or are as many of each (`uniform`). The fakes are embedded once; the reference is embedded once ever for each
-    extractor. `resolution` and `resize` bring folders of mixed sizes to one. Inside `dist.together` several
+    extractor. `resolution`, `resize` and `height` bring folders of mixed sizes to one; what is transparent in files becomes
+    white, or stays as a fourth channel with `alpha`, as it does where a model draws one. Inside `dist.together` several
     processes share the work, and all get the figures; rank 0 alone has the `samples`.
     Raises `GanvasError` for what the caller can fix.
     """
@@ -135,8 +139,9 @@ def evaluate(
     arrays.seed(seed)
     if labels not in ("data", "uniform"):
         raise GanvasError(f"Unknown labels {labels!r}. Use data (the reference's shares) or uniform.")
-    model, given, source = open_fakes(fake, device, resolution, resize)
-    dataset = _open_real(real, model, resolution, resize)
+    size = Size(resolution, resize, height, alpha)
+    model, given, source = open_fakes(fake, device, size)
+    dataset = _open_real(real, model, size)
     trained = model.info.data if model else None
     data = trained.config if trained else DataConfig()
     if metrics == "all":
@@ -148,6 +153,13 @@ def evaluate(
         and given.series != dataset.series
     ):
         given = load_dataset(DataConfig(os.fspath(fake)), schema=dataset.series)
+    if (
+        given is not None
+        and given.is_images
+        and dataset.is_images
+        and 4 in (given.shape[0], dataset.shape[0])
+    ):
+        given = fit(given, (dataset.shape[0], *given.shape[1:]))  # solid, or on white
     reference, held_out = dataset.split(data.holdout, data.fold)
     chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
     tell = progress or (lambda what, done, total: None)
@@ -175,7 +187,7 @@ def evaluate(
     if fakes.features.shape[1:] != real_features.features.shape[1:]:
         raise GanvasError(
             f"The extractor {chosen.id} takes pictures as they are, and the samples have another size than {dataset.name}. "
-            f"Add --resolution {dataset.shape[-1]} --resize stretch, or take another extractor."
+            f"Add {flags(dataset.shape)} --resize stretch, or take another extractor."
         )
     held = None
     if len(held_out) > 1:
@@ -325,13 +337,21 @@ def _compute(
     return values, skipped
 
 
+@dataclass(frozen=True)
+class Size:
+    """What pictures in files are brought to."""
+
+    resolution: int | None = None
+    resize: Resize | None = None
+    height: int | None = None
+    alpha: bool = False
+
+    def of(self, source: str) -> DataConfig:
+        return DataConfig(source, self.resolution, self.resize, height=self.height, alpha=self.alpha)
+
+
 def open_fakes(
-    fake: Fakes,
-    device: str = "auto",
-    resolution: int | None = None,
-    resize: Resize | None = None,
-    *,
-    critic: bool = False,
+    fake: Fakes, device: str = "auto", size: Size = Size(), *, critic: bool = False
 ) -> tuple[Model | None, Dataset | None, str]:
     """What `evaluate` takes as its fakes: (the model, or None; else the samples; where they come from)."""
     if isinstance(fake, Model):
@@ -339,7 +359,7 @@ def open_fakes(
     if isinstance(fake, Dataset):
         return None, fake, fake.name
     if isinstance(fake, Tensor | np.ndarray):
-        return None, _of_array(fake, "fake", resolution, resize), "array"
+        return None, _of_array(fake, "fake", size), "array"
     expect(fake, PATH, "fake", "a Model, an array, a Dataset, or the path of a model or of images")
     path = Path(fake)
     is_model = (
@@ -355,41 +375,41 @@ def open_fakes(
             f"No model or images at {str(fake)!r}. Give a run or snapshot folder, a .safetensors file, or images as a "
             "folder, .zip, .npy or .npz."
         )
-    return None, load_dataset(DataConfig(str(fake), resolution, resize)), str(fake)
+    return None, load_dataset(size.of(str(fake))), str(fake)
 
 
-def _of_array(values: Array, name: str, resolution: int | None, resize: Resize | None) -> Dataset:
-    """Images or points in memory as a data set."""
+def _of_array(values: Array, name: str, size: Size) -> Dataset:
+    """Images or points in memory as a data set; a fourth channel stays."""
     samples = arrays.as_samples(values, name).cpu()
-    if resolution or resize:
+    if size.resolution or size.resize or size.height:
         raise GanvasError(
-            "resolution and resize are for files. Bring arrays to one size before: ganvas.data.resize."
+            "resolution, resize and height are for files. Bring arrays to one size before: ganvas.data.resize."
         )
     mark = fingerprint(str(tuple(samples.shape)), samples.contiguous().numpy().tobytes())
     return Dataset("array", samples, tuple(samples.shape[1:]), mark)
 
 
-def _open_real(
-    real: Reals | None,
-    model: Model | None,
-    resolution: int | None,
-    resize: Resize | None,
-) -> Dataset:
+def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
+    if model is not None and size.alpha and model.shape[0] != 4:
+        raise GanvasError("This model draws nothing transparent, which alpha (--alpha) would keep. Omit it.")
     if isinstance(real, Dataset):
         return real
     if isinstance(real, Tensor | np.ndarray):
-        return _of_array(real, "real", resolution, resize)
+        return _of_array(real, "real", size)
     if real is not None:
         expect(real, PATH, "real", "an array, a Dataset, a name of `ganvas list datasets` or a path")
         source = os.fspath(real)
         known = None if model is None else model.info.data
         if known is not None and source == known.config.source and not known.config.also:
             return load_dataset(known.config)
-        if model is not None and resolution is None:  # any images, brought to what the model draws
+        if (
+            model is not None and (size.resolution or size.height) is None
+        ):  # any images, brought to what the model draws
             return load_dataset(
-                DataConfig(source, resize=resize or model.info.resize), model.shape, model.info.series
+                DataConfig(source, resize=size.resize or model.info.resize), model.shape, model.info.series
             )
-        return load_dataset(DataConfig(source, resolution, resize))
+        wanted = size.of(source)
+        return load_dataset(wanted if model is None else replace(wanted, alpha=model.shape[0] == 4))
     if model is None:
         raise GanvasError("Images of unknown origin need real data to compare with: --reference DATA.")
     return load_data_of(model, option="--reference (real=)")[0]

@@ -196,7 +196,7 @@ def _report(values: io.Json) -> Report:
 
 def _samples(samples: Tensor, name: str, model: Model) -> Tensor:
     """uint8 images, float series or points of the model's shape. Raises `GanvasError` for others."""
-    found = arrays.as_samples(samples, name, arrays.ALPHA, len(model.shape) == 2)
+    found = arrays.as_samples(samples, name, len(model.shape) == 2)
     model.check_shape(found, f"{name} samples")
     return found
 

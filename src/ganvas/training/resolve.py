@@ -330,12 +330,6 @@ def data_config(
         names.append(os.fspath(each))
     if resize not in (None, "crop", "fit", "stretch"):
         raise GanvasError(f"Unknown --resize {resize!r}. Use crop, fit or stretch.")
-    if resolution is not None and not 4 <= resolution <= 1024:
-        raise GanvasError(f"--resolution is {resolution}; it must be between 4 and 1024.")
-    if height is not None and not (resolution is not None and 4 <= height <= 1024):
-        raise GanvasError(
-            f"--height is {height}; it must be between 4 and 1024, with the width as --resolution beside it."
-        )
     window = of_series.get("window")
     if window is not None and not 2 <= window <= MOST_STEPS:
         raise GanvasError(f"--window is {window}; it must be between 2 and {MOST_STEPS:,}.")

@@ -80,7 +80,7 @@ def explore(
             raise GanvasError(
                 "data= goes with a model that is opened by name; give a Model its images by real=."
             )
-        real = None if real is None else arrays.as_samples(real, "real", arrays.ALPHA)
+        real = None if real is None else arrays.as_samples(real, "real")
         if real is not None and (real.dtype != torch.uint8 or tuple(real.shape[1:]) != tuple(model.shape)):
             raise GanvasError(
                 f"real must be uint8 (n, {', '.join(map(str, model.shape))}), got {real.dtype} {tuple(real.shape)}."
