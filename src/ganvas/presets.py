@@ -532,6 +532,27 @@ presets.add(
     "residual pair with self-attention, spectral norm and per-class norm (add --conditional), 32 px",
 )
 
+# Brock et al. 2019 at a size for CPUs: one vector of a class for all norms (add --conditional), the whole z in each of them,
+# spectral norm in both networks, two steps of the critic for one of the generator, orthogonal regularisation on one step of
+# eight only. The rates are twice the published ones, whose batch is 32 times as large.
+presets.add(
+    "biggan",
+    replace(
+        SMALL,
+        preset="biggan",
+        network=NetworkConfig(
+            "biggan",
+            latent_dim=64,
+            generator={"channels": 16, "spectral_norm": True},
+            critic={"channels": 64, "spectral_heads": True},
+        ),
+        objective=ObjectiveConfig("hinge", critic_steps=2, terms=(TermConfig("orthogonal", interval=8),)),
+        optimizer=OptimizerConfig("adam", 1e-4, 4e-4, beta1=0.0, beta2=0.999),
+        training=replace(SMALL.training, batch=64),
+    ),
+    "BigGAN-deep's generator, shared class vectors, orthogonal regularisation (add --conditional), 8 to 64 px",
+)
+
 WIDTHS = ("channels", "hidden")
 """The options of a network that --size scales; a `max_channels` that is written out, too."""
 SIZES = {"xs": 0.5, "s": 1.0, "m": 2.0, "l": 4.0}

@@ -44,7 +44,7 @@ def test_presets_train(name: str, pictures: Path, tmp_path: Path, autoencoder: s
     result = ganvas.train(
         data, preset=name, size="xs", out=tmp_path, quiet=True, report=False, batch=8, kimg=0.016 * critic_steps,
         device="cpu", in_latent=autoencoder if name == "latent" else None,
-        conditional=name in ("sagan", "r3-paper"), settings=narrow if name == "r3-paper" else None,
+        conditional=name in ("sagan", "biggan", "r3-paper"), settings=narrow if name == "r3-paper" else None,
     )  # fmt: skip
     assert result.stopped == "budget"
     stats = result.run.stats()

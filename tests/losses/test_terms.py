@@ -1,5 +1,6 @@
 """Terms whose value can be said beforehand: of a critic that adds up pixels, of a generator that repeats a number."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,3 +73,19 @@ def test_latent_consistency_is_sigma_squared_for_a_critic_of_the_latent() -> Non
     seen = view(images(0, 0), images(0.5, -0.5), "zcr", options={"sigma": 0.3, "apart": 0.1})
     assert float(zcr.critic(seen)) == pytest.approx(0.09, rel=1e-5)
     assert float(zcr.generator(seen)) == pytest.approx(-0.1 * 0.09, rel=1e-5)
+
+
+def test_orthogonal_leaves_lengths_and_classes_alone() -> None:
+    """Rows (3, 0), (0, 5) and (1, 2): products 3 and 10, each twice. Nothing of vectors of classes, nor of a bias."""
+    generator = nn.Module()
+    generator.first, generator.embed = nn.Linear(2, 3), nn.Embedding(4, 2)
+    generator.first.weight.data = torch.tensor([[3.0, 0.0], [0.0, 5.0], [1.0, 2.0]])
+    term = terms.get("orthogonal").generator
+    assert term is not None
+    seen = replace(view(images(0), images(0), "orthogonal"), generator=generator)
+    found = term(seen)
+    assert found.item() == 2 * (3**2 + 10**2)
+    found.backward()
+    assert generator.embed.weight.grad is None
+    generator.first.weight.data = torch.tensor([[3.0, 0.0], [0.0, 5.0], [0.0, 0.0]])
+    assert term(seen).item() == 0

@@ -1,6 +1,6 @@
 """What may be added to the game: terms of the generator's or the critic's loss, each a pure function."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,19 @@ def category_loss(guessed: Tensor, latents: Tensor, sizes: Sequence[int]) -> Ten
     pairs = zip(guessed.split(list(sizes), 1), hot.split(list(sizes), 1), strict=True)
     losses = [F.cross_entropy(logits, block.argmax(1)) for logits, block in pairs]
     return torch.stack(losses).sum()
+
+
+def orthogonality(weights: Iterable[Tensor]) -> Tensor:
+    """The sum of the squares of all products of two different rows of weights (rows, ...) (Brock et al. 2019, eq. 3).
+
+    It is 0 where all are at right angles to each other, however long they are.
+    """
+    total = torch.zeros(())
+    for weight in weights:
+        rows = weight.float().flatten(1)
+        products = (rows @ rows.T).square()
+        total = total.to(rows.device) + products.sum() - products.diagonal().sum()
+    return total
 
 
 def path_lengths(images: Tensor, w_plus: Tensor, directions: Tensor) -> Tensor:

@@ -160,6 +160,12 @@ def _path_length(view: StepView) -> Tensor:
     return penalty
 
 
+def _orthogonal(view: StepView) -> Tensor:
+    """Of every weight of the generator but the vectors of classes, which all norms share."""
+    named = view.generator.named_parameters()
+    return auxiliary.orthogonality(w for name, w in named if w.dim() > 1 and not name.startswith("embed."))
+
+
 def _towards_real(view: StepView, step: float) -> Tensor:
     """One natural-gradient step of z: z + a g / (b + |g|^2) with g the gradient of the logit (LOGAN, Wu et al. 2019).
 
@@ -268,6 +274,11 @@ terms.add(
     "path-length",
     Term(_path_length, weight=2.0, interval=4, style_based=True, reported=False),
     "equal steps in w give equal changes, for style-based generators (Karras et al. 2020)",
+)
+terms.add(
+    "orthogonal",
+    Term(_orthogonal, weight=1e-4, reported=False),
+    "weights of the generator at right angles to each other, for truncated z (BigGAN, Brock et al. 2019)",
 )
 terms.add(
     "latent-optimisation",

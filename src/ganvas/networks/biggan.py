@@ -1,4 +1,4 @@
-"""The generator of BigGAN-deep (Brock et al. 2019, appendix B) as its authors' weights have it, 8 to 512 px.
+"""The generator of BigGAN-deep (Brock et al. 2019, appendix B) as its authors' weights have it, 8 to 512 px; trained to 64 px.
 
 z and the class's vector side by side are the condition: they make the first maps, and the scale and shift of every norm. The
 published weights carry statistics for the norms at 51 levels of truncation; `BigGenerator.truncation` chooses among them, and
@@ -26,7 +26,7 @@ from ganvas.networks.base import (
     halvings,
     square_side,
 )
-from ganvas.networks.layers import BatchNorm
+from ganvas.networks.layers import BatchNorm, maybe_spectral_norm
 from ganvas.networks.resnet import ResnetCritic
 from ganvas.types import Shape
 
@@ -43,7 +43,9 @@ class StandingNorm(nn.Module):
     Scale and shift are linear in the condition, around 1 and 0 (`condition` numbers), or learned where it is 0.
     """
 
-    def __init__(self, channels: int, condition: int, rows: int, eps: float) -> None:
+    def __init__(
+        self, channels: int, condition: int, rows: int, eps: float, spectral_norm: bool = False
+    ) -> None:
         super().__init__()
         self.eps, self.rows = eps, rows
         if rows:
@@ -52,8 +54,10 @@ class StandingNorm(nn.Module):
         else:
             self.norm = BatchNorm(channels, eps=eps, affine=False)
         if condition:
-            self.scale = nn.Linear(condition, channels, bias=False)
-            self.offset = nn.Linear(condition, channels, bias=False)
+            self.scale, self.offset = (
+                maybe_spectral_norm(nn.Linear(condition, channels, bias=False), spectral_norm)
+                for _ in range(2)
+            )
         else:
             self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         self.conditional = condition > 0
@@ -90,13 +94,25 @@ class BigBlock(nn.Module):
     The shortcut keeps the first half of the channels where their number is halved, and repeats pixels.
     """
 
-    def __init__(self, inputs: int, outputs: int, condition: int, rows: int, eps: float, *, up: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        condition: int,
+        rows: int,
+        eps: float,
+        *,
+        up: bool,
+        spectral_norm: bool = False,
+    ) -> None:
         super().__init__()
         narrow = max(1, inputs // NARROWING)
         widths = [inputs, narrow, narrow, narrow, outputs]
-        self.norms = nn.ModuleList(StandingNorm(width, condition, rows, eps) for width in widths[:-1])
+        self.norms = nn.ModuleList(
+            StandingNorm(width, condition, rows, eps, spectral_norm) for width in widths[:-1]
+        )
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, kernel, padding=kernel // 2)
+            maybe_spectral_norm(nn.Conv2d(a, b, kernel, padding=kernel // 2), spectral_norm)
             for (a, b), kernel in zip(pairwise(widths), (1, 3, 3, 1), strict=True)
         )
         self.outputs, self.up = outputs, up
@@ -118,13 +134,18 @@ class PooledAttention(nn.Module):
     x (B, C, H, W) -> the same shape. Queries and keys have C / 8 channels, values C / 2.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, spectral_norm: bool = False) -> None:
         super().__init__()
         narrow, wide = max(1, channels // 8), max(1, channels // 2)
-        self.query = nn.Conv2d(channels, narrow, 1, bias=False)
-        self.key = nn.Conv2d(channels, narrow, 1, bias=False)
-        self.value = nn.Conv2d(channels, wide, 1, bias=False)
-        self.out = nn.Conv2d(wide, channels, 1, bias=False)
+        self.query, self.key, self.value, self.out = (
+            maybe_spectral_norm(nn.Conv2d(inputs, outputs, 1, bias=False), spectral_norm)
+            for inputs, outputs in (
+                (channels, narrow),
+                (channels, narrow),
+                (channels, wide),
+                (wide, channels),
+            )
+        )
         self.weight = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,7 +164,8 @@ class BigGenerator(GeneratorBase):
     and `doubling` says by 0 and 1 which of the blocks double the size; none: two blocks for each doubling, with the published
     widths. `attention` is the place of the block before which self-attention stands, -1 for none. `class_dim` is the length
     of a class's vector, 0 for that of z. `rows` is how many levels of truncation there are statistics for; 0, for training,
-    has norms by the batch. Spectral normalisation is inside the published weights, and none is added here.
+    has norms by the batch. `spectral_norm` keeps every layer's largest singular value at 1: for training, as the published
+    weights have been divided by theirs already.
     """
 
     settings = ("truncation",)
@@ -161,6 +183,7 @@ class BigGenerator(GeneratorBase):
         class_dim: int = 0,
         rows: int = 0,
         eps: float = 1e-4,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, embed=False)
         side = square_side(shape, "biggan", 8, 512)
@@ -179,17 +202,18 @@ class BigGenerator(GeneratorBase):
         self.truncation = 1.0
         start = side >> sum(up for up, _, _ in blocks)
         self.start = (start, start, blocks[0][1] * channels)
-        self.first = nn.Linear(condition, math.prod(self.start))
+        self.first = maybe_spectral_norm(nn.Linear(condition, math.prod(self.start)), spectral_norm)
         self.layers = nn.ModuleList()
         for place, (up, inputs, outputs) in enumerate(blocks):
             if place == attention:
-                self.layers.append(PooledAttention(inputs * channels))
+                self.layers.append(PooledAttention(inputs * channels, spectral_norm))
+            width, wider = inputs * channels, outputs * channels
             self.layers.append(
-                BigBlock(inputs * channels, outputs * channels, condition, rows, eps, up=bool(up))
+                BigBlock(width, wider, condition, rows, eps, up=bool(up), spectral_norm=spectral_norm)
             )
         last = blocks[-1][2] * channels
         self.last_norm = StandingNorm(last, 0, rows, eps)
-        self.last = nn.Conv2d(last, shape[0], 3, padding=1)
+        self.last = maybe_spectral_norm(nn.Conv2d(last, shape[0], 3, padding=1), spectral_norm)
 
     def seeded(self, seed: int) -> Tensor:
         """As Hugging Face's `truncated_noise_sample` draws z: normal numbers cut off at 2, times the truncation."""
@@ -250,6 +274,6 @@ def _check(widths: Sequence[int], doubling: Sequence[int], side: int) -> None:
 
 families.add(
     "biggan",
-    Family(BigGenerator, ResnetCritic, "", {"channels": 4}),
-    "BigGAN-deep: residual bottlenecks, norms conditioned on z and class; for weights of others, with SNGAN's critic",
+    Family(BigGenerator, ResnetCritic, "biggan", {"channels": 4}),
+    "BigGAN-deep: residual bottlenecks, norms conditioned on z and class, SNGAN's critic; 8 to 64 px, others' weights to 512",
 )
