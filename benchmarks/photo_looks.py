@@ -55,7 +55,7 @@ def main() -> None:
         names += [f"{minutes:g} min", ""]
         print(f"{minutes:g} minutes: {result.kimg:.0f} kimg")
         out = PAGE if options.write else OUT / "photos.png"
-        io.write_bytes(out, pictures.png(pictures.grid(torch.cat(shown), ACROSS, names=names)))
+        io.write_bytes(out, pictures.png(pictures.grid(torch.cat(shown), ACROSS, min_width=900, names=names)))
 
 
 def cut() -> Path:

@@ -119,6 +119,8 @@ def main() -> None:
     run.add_argument("row", nargs="+", help="names of `list`")
     run.add_argument("--minutes", type=float, default=20)
     run.add_argument("--resolution", type=int)
+    run.add_argument("--resize", choices=["crop", "fit", "stretch"])
+    run.add_argument("--alpha", action="store_true", help="keep what is transparent as a fourth channel")
     run.add_argument("--count", type=int, help="train on so many pictures only, chosen by chance")
     run.add_argument("--seed", type=int, nargs="+", default=[0])
     run.add_argument(
@@ -148,18 +150,18 @@ def main() -> None:
 
 def one_row(options: argparse.Namespace, name: str, seed: int) -> None:
     """Train, draw, measure, and add a line to `ROWS`."""
-    source = DataConfig(options.data, options.resolution)
+    source = DataConfig(options.data, options.resolution, options.resize, alpha=options.alpha)
     whole = load_dataset(source)
     trained_on, held_out = whole.split(source.holdout)
     key = {
         "data": whole.name, "side": whole.shape[-1], "pictures": options.count or len(trained_on), "row": name,
         "minutes": options.minutes, "seed": seed, "threads": options.threads, "device": options.device,
-        "clock": options.clock,
+        "clock": options.clock, "alpha": options.alpha or None,
     }  # fmt: skip
     if not options.again and any(all(row.get(k) == v for k, v in key.items()) for row in rows()):
         print(f"there already: {key}")
         return
-    folder = as_folder(trained_on, options.count, options.resolution)
+    folder = as_folder(trained_on, options.count)
     started = time.process_time()
     samples, more = draw(options, name, seed, folder, whole)
     found: dict[str, Any] = {**key, **more, "cpu_seconds": round(time.process_time() - started)}
@@ -181,7 +183,7 @@ def draw(
     """Samples uint8 (n, C, H, W) of a row, and what is known of its training."""
     count, side = min(options.samples, max(1000, len(whole))), whole.shape[-1]
     if name == "dcgan-tutorial":
-        data = load_dataset(DataConfig(str(folder)))
+        data = load_dataset(DataConfig(str(folder), alpha=options.alpha))
         return tutorial(data, options.minutes, count, seed, options.device, CLOCKS[options.clock])
     if name == "lightweight-gan":
         out = OUT / f"lightweight-{whole.name}-{seed}.npz"
@@ -205,13 +207,13 @@ def draw(
     asked = ABLATION.get(name, {"preset": name})
     result = ganvas.train(
         folder, out=OUT / "real_pictures", name=f"{whole.name}-{name.replace(' ', '_')}-{seed}", seed=seed,
-        minutes=options.minutes, device=options.device, quiet=True, report=False, **asked,
+        minutes=options.minutes, device=options.device, quiet=True, report=False, alpha=options.alpha, **asked,
     )  # fmt: skip
     model = ganvas.load(result.run.path, device=options.device)
     return model.sample(count, seed=seed + 1), {"kimg": round(result.kimg, 1)}
 
 
-def as_folder(training: Dataset, count: int | None, resolution: int | None) -> Path:
+def as_folder(training: Dataset, count: int | None) -> Path:
     """The training part as PNG files, so that all programs see the same pixels and no held-out ones."""
     marks = f"{training.fingerprint[:8]}-{count or len(training)}"
     folder = OUT / f"pictures-{marks}"
