@@ -72,6 +72,7 @@ def load_dataset(
 
 
 def _check_size(config: DataConfig) -> None:
+    """Before anything is brought to it: a model's header may name it beside data that somebody gives."""
     sides, (width, height) = range(4, 1025), (config.resolution, config.height)
     if width is not None and width not in sides:
         raise GanvasError(f"--resolution is {width}; it must be between 4 and 1024.")

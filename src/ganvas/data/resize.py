@@ -9,7 +9,6 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
-from ganvas.data.limits import limit
 from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
@@ -63,11 +62,6 @@ def plan(
     else:
         hint = ""
     target = (side, side if config.height is None else config.height)
-    if target[0] * target[1] > limit("GANVAS_MAX_MEGAPIXELS") * 1e6:
-        raise GanvasError(
-            f"Images of {target[0]:,} x {target[1]:,} px have more than the {limit('GANVAS_MAX_MEGAPIXELS'):g} megapixels that "
-            "one may have (GANVAS_MAX_MEGAPIXELS). Give a smaller --resolution."
-        )
     if how is None:
         if widths[0] * target[1] != heights[0] * target[0]:
             if config.height is None:
