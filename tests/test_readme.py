@@ -67,7 +67,7 @@ def test_the_first_two_commands_come_first_and_exist() -> None:
     [
         ("PacGAN", "counts 1 / pack"), ("StyleGAN2 (Karras et al. 2020), `style`", "[1, 3, 3, 1]"),
         ("StyleGAN2, `style`", "ends in a tanh"), ("R3GAN (Huang et al. 2024), `r3`", "one bias a block"),
-        ("Progressive growing", "no sqrt(2)"), ("SAGAN", "one spectral norm"), ("BigGAN", "no orthogonal regularisation"),
+        ("Progressive growing", "no sqrt(2)"), ("SAGAN", "one spectral norm"), ("BigGAN", "on one step of eight"),
         ("VAE-GAN", "teaches the encoder, too"),
         ("VQ-VAE", "no map of codes"), ("ADA", "p stops at 0.8"),
         ("MIG", "binned by quantiles"), ("MaGNET", "nothing is uniform"),
