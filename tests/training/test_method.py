@@ -37,7 +37,8 @@ def config(method: str, **changes: Any) -> Config:
     "name", [name for name in methods if name != "latent"]
 )  # it needs an autoencoder: test_latent
 def test_each_method_keeps_the_contract(name: str) -> None:
-    check_method(config(name), DATA)
+    late = {"vae-gan": {"method.options": {"start": 0.0}}}  # its critic begins later than after four steps
+    check_method(config(name, **late.get(name, {})), DATA)
 
 
 def test_only_a_method_with_a_loss_is_said_to_have_one() -> None:

@@ -19,6 +19,7 @@ from ganvas.training import methods, plan
 from tests.training.games import gan
 
 RECIPE = {
+    "biggan": "biggan",
     "dcgan": "small",
     "mlp": "article",
     "progressive": "progressive",
