@@ -121,8 +121,9 @@ def test_layers_that_make_no_network_are_refused() -> None:
 
 
 def test_spectral_norm_is_on_every_layer() -> None:
-    torch.manual_seed(0)
-    generator = BigGenerator((3, 16, 16), 4, num_classes=3, channels=2, attention=2, spectral_norm=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = BigGenerator((3, 16, 16), 4, num_classes=3, channels=2, attention=2, spectral_norm=True)
     layers = [module for module in generator.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     assert len(layers) == 1 + 4 * 4 + 4 * 4 * 2 + 4 + 1, (
         "first, convolutions, scales and offsets, attention, last"
