@@ -8,16 +8,15 @@ flower.jpg, under CC BY 2.0) and made 32 px small. One run of the preset goes on
 
 import argparse
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
+from clock import CLOCKS, count_by
 from PIL import Image
-from real_pictures import CLOCKS
 from torch import Tensor
 
 import ganvas
-from ganvas import io, pictures, training
+from ganvas import io, pictures
 from ganvas.data import load_dataset
 from judge import OUT
 
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"to {PAGE.name} of the docs, else to {OUT}")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    training.loop.time = SimpleNamespace(monotonic=CLOCKS[options.clock])  # type: ignore[assignment]
+    count_by(options.clock)
     folder = cut()
     data = load_dataset(str(folder))
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[: 2 * ACROSS]

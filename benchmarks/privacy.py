@@ -20,12 +20,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from clock import count_by
 from torch import Tensor, nn
 
 import ganvas
@@ -34,7 +34,6 @@ from ganvas.data import load_dataset
 from ganvas.metrics import evaluate
 from ganvas.privacy.copies import Distances
 from ganvas.runs import open_run
-from ganvas.training import loop
 from judge import OUT, splits
 
 ROWS = Path(__file__).with_name("privacy.json")
@@ -225,7 +224,7 @@ def alarms(seed: int) -> dict[str, Any]:
 
 def trained(data: str, label: str, minutes: float | None = None, **given: Any) -> Path:
     """A run of so many minutes of CPU time, or of its kimg."""
-    loop.time = SimpleNamespace(monotonic=time.process_time)  # the clock that budgets are counted by
+    count_by("cpu")
     for old in FOLDER.glob(f"*-{label}"):
         shutil.rmtree(old)
     return ganvas.train(

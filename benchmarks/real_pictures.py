@@ -21,15 +21,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from clock import CLOCKS, count_by
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import io, pictures, training
+from ganvas import io, pictures
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.data.loader import Batches
@@ -71,7 +71,6 @@ ABLATION: dict[str, dict[str, Any]] = {
     "photo-hour without augmentation": {"preset": "photo-hour", "augment": ["none"]},
 }
 """Rows that change one thing."""
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
 """What minutes are: of the day, or of the process on all cores."""
 PEERS = ("dcgan-tutorial", "lightweight-gan")
 LIGHTWEIGHT = """
@@ -141,8 +140,7 @@ def main() -> None:
         print("\n".join([*presets, *ABLATION, *PEERS]))
     else:
         torch.set_num_threads(options.threads)
-        # A budget of minutes is one of processor time: other work on the machine then takes nothing from a row.
-        training.loop.time = SimpleNamespace(monotonic=CLOCKS[options.clock])  # type: ignore[assignment]
+        count_by(options.clock)
         for seed in options.seed:
             for name in options.row:
                 one_row(options, name, seed)

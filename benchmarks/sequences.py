@@ -28,9 +28,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+from clock import count_by
 from scipy.stats import ks_2samp
 from series_measures import taught, told
 
@@ -42,7 +42,6 @@ from ganvas.errors import counted
 from ganvas.metrics import sequences
 from ganvas.metrics.sequences import Sample
 from ganvas.processes import durations, sines, three_regimes
-from ganvas.training import loop
 from judge import OUT
 
 FOLDER = OUT / "sequences"
@@ -150,7 +149,7 @@ def write(task: Task, path: Path) -> None:
 
 def train(name: str, task: Task, seed: int, options: argparse.Namespace) -> None:
     """Train ganvas for so many minutes of CPU time, and keep what it draws as FOLDER/NAME-SEED.npz."""
-    loop.time = SimpleNamespace(monotonic=time.process_time)  # the clock that budgets are counted by
+    count_by("cpu")
     data = FOLDER / f"{name}.npz"
     write(task, data)
     run = ganvas.train(

@@ -7,6 +7,7 @@ change a value silently (a mask, an imaginary part, a number beyond a float's di
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -186,10 +187,8 @@ def as_whole(values: Any, name: str, classes: int | None = None) -> Tensor:
     return tensor.long().cpu()
 
 
-COLOURS = (1, 3)
-"""Channels of what is solid."""
-ALPHA = (1, 3, 4)
-"""Those that pictures may have: the fourth says how solid they are."""
+COLOURS, ALPHA = (1, 3), 4
+"""Channels of what is solid; with a fourth one, which says how solid."""
 
 
 def as_samples(values: Any, name: str, series: bool = False) -> Tensor:
@@ -239,6 +238,18 @@ def as_points(values: Any, name: str) -> Tensor:
     return found
 
 
+def channel_axis(shape: Sequence[int]) -> int | None:
+    """Which axis of images (N, C, H, W) or (N, H, W, C) is C, 1 or 3; None where neither can be.
+
+    Four channels count only where neither end can be grey or colours.
+    """
+    for wanted in (COLOURS, (ALPHA,)):
+        for axis in (1, 3):
+            if shape[axis] in wanted:
+                return axis
+    return None
+
+
 def channels_first(tensor: Tensor, name: str) -> Tensor:
     """Images (N, C, H, W), (N, H, W, C) or (N, H, W) -> (N, C, H, W). Raises `GanvasError` where that cannot be told."""
     if tensor.dim() == 3:
@@ -248,11 +259,8 @@ def channels_first(tensor: Tensor, name: str) -> Tensor:
                 f"{tensor.shape[2]} px wide. Write {name}[None] for the one, {name}[:, None] for the many."
             )
         return tensor[:, None]
-    for usual in (COLOURS, ALPHA):
-        if tensor.shape[1] in usual:
-            return tensor
-        if tensor.shape[3] in usual:
-            return tensor.permute(0, 3, 1, 2).contiguous()
+    if (axis := channel_axis(tuple(tensor.shape))) is not None:
+        return tensor if axis == 1 else tensor.permute(0, 3, 1, 2).contiguous()
     raise GanvasError(
         f"{name} has shape {tuple(tensor.shape)}; expected images with 1, 3 or 4 channels, (N, C, H, W) or (N, H, W, C)."
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.arrays import ALPHA, COLOURS, as_points
+from ganvas.arrays import as_points, channel_axis
 from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import KINDS
@@ -194,17 +194,13 @@ def _check(header: Header, path: Path, config: DataConfig) -> None:
         hint = " Convert floats in [0, 1] with (x * 255).round().astype('uint8')."
     elif len(shape) > 2 and dtype.kind in "iu" and dtype != np.uint8:
         hint = " Convert 0 to 255 with x.astype('uint8'), 16 bits with (x / 257).round().astype('uint8')."
-    good = (len(shape) == 3 and not hint) or (len(shape) == 4 and (shape[1] in ALPHA or shape[3] in ALPHA))
+    good = (len(shape) == 3 and not hint) or (len(shape) == 4 and channel_axis(shape) is not None)
     if not good or dtype != np.uint8:
         raise GanvasError(f"{path} holds {dtype} of shape {shape}. {WANTED}{hint}")
 
 
 def _channels_last(array: np.ndarray) -> bool:
-    """Four channels count only where neither end can be grey or colours."""
-    if array.ndim != 4:
-        return False
-    first, last = array.shape[1], array.shape[3]
-    return first not in COLOURS and (last in COLOURS or first not in ALPHA)
+    return array.ndim == 4 and channel_axis(array.shape) == 3
 
 
 def _resident(

@@ -28,7 +28,7 @@ PRESENT = 2.0
 FLAT = 1e-3
 """Half-range below which a drawn window is not stretched any further."""
 GAIN = 3.0
-"""What differences of first order are multiplied by before the critic sees them, and twice those of second order."""
+"""What differences of first order are multiplied by before the critic sees them; those of second order by its square."""
 
 
 def check_shape(shape: Shape, family: str) -> None:
