@@ -48,13 +48,20 @@ NEEDS = {
     "browser": "no Chromium with its driver here: apt-get install chromium chromium-driver",
     "fashion": "no Fashion-MNIST here: apt-get install dataset-fashion-mnist",
     "gpu": "no GPU here, or hidden: CUDA_VISIBLE_DEVICES=0",
+    "slow": "`make test CI=1` runs them, too",
     "weights": "set GANVAS_INCEPTION to the file with the published weights",
 }
-"""Marker -> why its tests are left out where that is missing."""
+"""Marker -> why its tests are left out where that is missing, or are not asked for."""
 
 
-def there(marker: str) -> bool:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out tests marked slow, and say how many")
+
+
+def there(marker: str, config: pytest.Config) -> bool:
     """Whether this machine has what tests with a marker need."""
+    if marker == "slow":
+        return not config.getoption("quick")
     if marker == "browser":
         return bool(browser.CHROMIUM and browser.DRIVER)
     if marker == "fashion":
@@ -68,7 +75,7 @@ def there(marker: str) -> bool:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what cannot run here. Where commits are checked there is a browser, or the check is none."""
     for marker, reason in NEEDS.items():
-        if item.get_closest_marker(marker) and not there(marker):
+        if item.get_closest_marker(marker) and not there(marker, item.config):
             if marker in ("browser", "fashion") and os.environ.get("CI"):
                 pytest.fail(f"CI is set, and there is {reason}", pytrace=False)
             pytest.skip(reason)

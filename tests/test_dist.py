@@ -87,6 +87,7 @@ def test_monitor_and_evaluation_of_two_processes_write_what_one_writes(pair: tup
     assert {p.name for p in two_best.iterdir()} == {"generator.safetensors", "critic.safetensors"}
 
 
+@pytest.mark.slow
 def test_every_kind_of_step_is_that_of_one_process() -> None:
     """In float64 nothing but rounding is left: batch norm (also per class, sorted by label), w_mean, path lengths, ranks, ADA;
     samples drawn one by one, gradients clipped, one noise for all."""

@@ -26,6 +26,7 @@ def test_there_are_four() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_it_runs_from_a_clean_kernel(path: Path, tmp_path: Path) -> None:
     kept = notebooks.read(path)
     with forked.kernels():

@@ -83,6 +83,7 @@ print(json.dumps(peaks))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="resource is of Unix")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
     """5,000 pictures more are 20 MiB more, wherever they are kept together.
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ def model_of(name: str) -> Model:
     return Model(generator, None, ModelInfo.of(generator, name, architecture=config))
 
 
+def some(names: Iterable[str]) -> list[Any]:
+    """What exports a family once more is slow but for three, a kind each: dense, convolutional, with styles."""
+    few = ("mlp", "dcgan", "style")
+    return [pytest.param(name, marks=() if name in few else pytest.mark.slow) for name in names]
+
+
 @cache
 def whole(name: str) -> bytes:
     """The whole of it, with all inputs that it can have."""
@@ -64,7 +71,7 @@ def alike(model: Model, found: Tensor, wanted: Tensor) -> None:
     assert wanted.std() > 1e-4 * (high - low)
 
 
-@pytest.mark.parametrize("name", list(families))
+@pytest.mark.parametrize("name", some(families))
 def test_onnxruntime_draws_the_same_in_any_batch(name: str) -> None:
     model = model_of(name)
     z, labels = model.latents(3), torch.tensor([0, 1, 1])
@@ -75,7 +82,7 @@ def test_onnxruntime_draws_the_same_in_any_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in families if isinstance(model_of(name).generator, StyleBased)]
+    "name", some(name for name in families if isinstance(model_of(name).generator, StyleBased))
 )
 def test_psi_noise_and_place_are_inputs(name: str) -> None:
     model = model_of(name)
@@ -98,6 +105,7 @@ def test_psi_noise_and_place_are_inputs(name: str) -> None:
         assert not torch.allclose(wanted, network(z, labels), atol=0.01)
 
 
+@pytest.mark.slow
 def test_levels_of_biggans_truncation_are_an_input() -> None:
     model = model_of("biggan")
     z, labels = model.latents(2), torch.tensor([0, 1])
@@ -109,7 +117,7 @@ def test_levels_of_biggans_truncation_are_an_input() -> None:
             alike(model, found, model.generator.truncated(level)(level * z, labels))
 
 
-@pytest.mark.parametrize("name", ["biggan", "style"])
+@pytest.mark.parametrize("name", some(["biggan", "style"]))
 def test_mixed_classes_are_an_input(name: str) -> None:
     model = model_of(name)
     z, labels, other = model.latents(2), torch.tensor([0, 1]), torch.tensor([1, 1])

@@ -155,6 +155,7 @@ def test_the_page_draws_where_no_worker_starts(browser: Browser, place: Path, fa
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_graphics_card_draws_where_it_draws_the_same(place: Path, hostile: Renderer) -> None:
     """On the WebGPU that Chromium computes in software: right, never chosen by itself, and given up when it differs."""
     file = place / "hostile.html"
@@ -206,6 +207,7 @@ def styled_renderer(family: str) -> Renderer:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("family", ["style", "stylegan3"])
+@pytest.mark.slow
 def test_layers_noise_places_classes_and_seeds(browser: Browser, place: Path, family: str) -> None:
     renderer = styled_renderer(family)
     file = place / f"{family}.html"
@@ -257,6 +259,7 @@ def test_layers_noise_places_classes_and_seeds(browser: Browser, place: Path, fa
 
 @pytest.mark.browser
 @pytest.mark.parametrize("prior", ["sphere", "uniform", "categorical 3 2", "truncated 0.4"])
+@pytest.mark.slow
 def test_seeds_of_every_prior_are_torchs(
     browser: Browser, place: Path, hostile: Renderer, prior: str
 ) -> None:

@@ -59,6 +59,7 @@ def mutate(found: Any, draw: random.Random) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_mutated_files_are_refused_or_opened(name: str, tmp_path: Path) -> None:
     draw, whole = random.Random(name), content(name)
     beside = next(iter((FILES / name).parent.glob("*config.json")), None)

@@ -267,6 +267,7 @@ def test_attributes_measure_what_they_say() -> None:
     assert slants[1] == pytest.approx(-1, abs=0.15)
 
 
+@pytest.mark.slow
 def test_directions_of_the_packaged_model_do_more_than_random_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

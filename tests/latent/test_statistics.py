@@ -189,6 +189,7 @@ def test_shapes_are_drawn_as_their_factors_say() -> None:
     assert len({tuple(row) for row in render(draw_factors(200)).flatten(1).tolist()}) > 190, "factors show"
 
 
+@pytest.mark.slow
 def test_factors_can_be_read_again() -> None:
     reader, accuracy = train_reader(steps=150)
     assert (accuracy > 2 / torch.tensor(list(FACTORS.values()))).sum() >= 4, (

@@ -64,6 +64,7 @@ def test_fifty_clicks_make_a_direction(tmp_path: Path, capsys: pytest.CaptureFix
     assert loaded.cost == row["cost"]
 
 
+@pytest.mark.slow
 def test_fifty_scores_teach_what_thousands_would_say() -> None:
     """The attribute's own hyperplane from 2,000 scores is the judge; scores of noise teach nothing."""
     space = open_space(ganvas.load("fashion", device="cpu"), "w")
@@ -79,6 +80,7 @@ def test_fifty_scores_teach_what_thousands_would_say() -> None:
         attribute(space, points, torch.ones(60))
 
 
+@pytest.mark.slow
 def test_marks_without_information_are_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Marks that alternate are told as well as shuffled ones; a person's marks of brightness are not."""
     model = ganvas.load("fashion", device="cpu")

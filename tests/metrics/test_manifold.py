@@ -41,6 +41,7 @@ def test_agrees_with_torch_fidelity() -> None:
     assert precision_recall(fake, real) == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-7)
 
 
+@pytest.mark.slow
 def test_published_values_of_a_normal_distribution() -> None:
     """N(0, I_1000), 10,000 rows each, k = 5 (the example of prdc's authors), up to the chance of another draw.
 

@@ -5,6 +5,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 import ganvas
 from tests.conftest import TINY, same_tensors
 from tests.training.test_train import weights
@@ -20,6 +22,7 @@ def work(resume: str | None, out: str) -> None:
         ganvas.train(resume=resume, quiet=True)
 
 
+@pytest.mark.slow
 def test_killed_many_times(tmp_path: Path) -> None:
     # Children of a fork server that has imported everything start at once, so many kills fit into seconds.
     context = multiprocessing.get_context("forkserver")

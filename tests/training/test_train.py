@@ -228,6 +228,7 @@ def test_nothing_is_created_for_a_bad_request(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_toy_run_finds_the_modes(tmp_path: Path) -> None:
     """Real learning: most of the eight Gaussians are hit, and points lie far nearer to them than untrained ones."""
     result = ganvas.train("toy:ring8", kimg=80, seed=0, device="cpu", out=tmp_path, quiet=True, report=False)

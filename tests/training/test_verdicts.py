@@ -84,6 +84,7 @@ SMALL_CODER = {"network.generator.channels": 8, "network.critic.channels": 8, "t
 
 
 @pytest.mark.parametrize("name", CODERS)
+@pytest.mark.slow
 def test_an_autoencoder_that_is_made_to_fail_and_one_that_is_not(
     run_of: Callable[..., Run], name: str
 ) -> None:
@@ -120,6 +121,7 @@ def test_stop_on_collapse(run_of: Callable[..., Run], tmp_path: Path) -> None:
     assert ganvas.load(path).sample(2).shape == (2, 1, 8, 8)
 
 
+@pytest.mark.slow
 def test_roll_back_on_collapse(run_of: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     """A good run with an accident: at 8 kimg the generator's weights are lost, and the monitor sees only greyness."""
     original, broken = GanMethod.step, []
@@ -149,6 +151,7 @@ def test_roll_back_on_collapse(run_of: Callable[..., Run], monkeypatch: pytest.M
     assert kimgs == sorted(set(kimgs)), "the lines after the state were dropped"
 
 
+@pytest.mark.slow
 def test_roll_back_gives_up(run_of: Callable[..., Run], tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="did not recover"):
         run_of(
@@ -165,6 +168,7 @@ def test_roll_back_gives_up(run_of: Callable[..., Run], tmp_path: Path) -> None:
     assert [f"with {factor} x the rates" in log for factor in (0.5, 0.25, 0.125)] == [True] * 3
 
 
+@pytest.mark.slow
 def test_two_hundred_images_over_fit(run_of: Callable[..., Run], few_images: Callable[[int], str]) -> None:
     settings = {"network.critic.channels": 32, "optimizer.schedule": "constant"}
     run = run_of(few_images(220), settings, kimg=24, penalty="none")
@@ -172,6 +176,7 @@ def test_two_hundred_images_over_fit(run_of: Callable[..., Run], few_images: Cal
     assert not seen(run) & {"mode collapse", "critic too weak"}
 
 
+@pytest.mark.slow
 def test_a_few_images_are_memorised(run_of: Callable[..., Run], few_images: Callable[[int], str]) -> None:
     settings = {
         "data.holdout": 0.4, "network.critic.channels": 32, "network.generator.channels": 32,

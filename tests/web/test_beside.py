@@ -143,6 +143,7 @@ def notebooks(tmp_path: Path) -> Iterator[tuple[Path, int]]:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_notebook_shows_them_and_no_other_site_does(
     served: Served, window: Browser, notebooks: tuple[Path, int]
 ) -> None:

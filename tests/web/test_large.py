@@ -260,6 +260,7 @@ def test_a_film_goes_from_place_to_place(stylegan3: Renderer) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_the_page_of_another_toolkits_file(tmp_path: Path) -> None:
     with server(str(FILES / "stylegan3_t.pkl"), cache=tmp_path) as (url, _), chromium() as page:
         page.open(url)

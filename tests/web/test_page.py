@@ -278,6 +278,7 @@ def test_two_tabs_do_not_disturb_each_other(page: Browser, url: str) -> None:
 
 
 @pytest.mark.parametrize("height", [1024, 600])
+@pytest.mark.slow
 def test_a_tablet_reaches_every_tab_without_scrolling(url: str, height: int) -> None:
     """At 768 px they lay below 2,000 px of sliders. Tabs and the picture are in sight, and nothing is cut at the right."""
     with chromium(768, height) as tablet:
@@ -311,6 +312,7 @@ def test_a_tablet_reaches_every_tab_without_scrolling(url: str, height: int) -> 
         assert tablet.errors() == []
 
 
+@pytest.mark.slow
 def test_on_a_phone_nothing_is_cut_and_the_map_is_clicked(url: str) -> None:
     with chromium(390, 844) as phone:
         phone.open(url)

@@ -103,6 +103,7 @@ async def visit(url: str, count: int) -> None:
         await asyncio.gather(*[each.leave() for each in visitors])
 
 
+@pytest.mark.slow
 def test_a_hundred_pages_leave_nothing_behind(counted: Counted) -> None:
     asyncio.run(visit(counted.url, 24))  # what is found once for all pages
     before = counted.empty()
@@ -113,6 +114,7 @@ def test_a_hundred_pages_leave_nothing_behind(counted: Counted) -> None:
     assert after[2] - before[2] < 20 * 2**20
 
 
+@pytest.mark.slow
 def test_a_page_that_takes_nothing_is_closed(counted: Counted) -> None:
     """15 KB of address and 200 KB of clicks were 2 GB, for each page."""
     with torch.random.fork_rng():
