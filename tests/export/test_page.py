@@ -427,6 +427,7 @@ def test_real_pictures_are_inside_only_where_that_was_asked_for(
     assert facts_of(live.page(renderer, half=True))["hash"] == renderer.hash
 
 
+@pytest.mark.slow
 def test_both_commands_write_the_same_page(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

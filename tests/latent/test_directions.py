@@ -329,6 +329,7 @@ def test_directions_of_the_packaged_model_do_more_than_random_ones(
     assert "numbers 0 to 2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_attribute_direction_changes_its_attribute(tmp_path: Path) -> None:
     """Re-scored on new samples: the attribute moves, the one that was kept moves far less."""
     out = tmp_path / "width.safetensors"

@@ -104,6 +104,7 @@ def test_mistakes() -> None:
         drawing_layers(points)
 
 
+@pytest.mark.slow
 def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Switching off the units of sandals on new samples lowers the share of sandals."""
     out = tmp_path / "a.png"

@@ -204,6 +204,7 @@ def test_tuning_draws_the_target_and_leaves_the_rest() -> None:
     assert moved[1] < moved[0], "locality keeps the other samples where they were"
 
 
+@pytest.mark.slow
 def test_by_command_on_the_packaged_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_lock_leaves_the_linear_score_of_the_other_where_it_was() -> None:
         without(space, free.vector.flatten(), [free])
 
 
+@pytest.mark.slow
 def test_rescoring_matches_the_effects() -> None:
     model = ganvas.load("fashion", device="cpu")
     space = open_space(model, "w")

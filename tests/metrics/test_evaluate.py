@@ -150,6 +150,7 @@ def test_pixels_of_large_images_have_no_covariance() -> None:
     assert "precision" in {row.metric for row in found.rows}
 
 
+@pytest.mark.slow
 def test_points_against_their_exact_modes() -> None:
     points = distribution("toy:grid25").draw(800, torch.Generator().manual_seed(1))[0]
     found = evaluate(points, "toy:grid25", device="cpu", n=800)

@@ -391,6 +391,7 @@ def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     assert independent_extractor(ratio, held_out, "raw", device="cpu").id == "raw"
 
 
+@pytest.mark.slow
 def test_an_extractor_that_did_not_guide_is_trained_on_what_was_not_held_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

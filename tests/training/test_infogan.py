@@ -71,6 +71,7 @@ def information(a: Tensor, b: Tensor) -> float:
     return float(torch.special.xlogy(table, table / independent.clamp(min=1e-12)).sum())
 
 
+@pytest.mark.slow
 def test_the_samples_tell_the_code_and_only_because_of_the_loss() -> None:
     p, z, cluster = trained(1.0)
     code = z[:, :8].argmax(1)
