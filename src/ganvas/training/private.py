@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ganvas import arrays, dist, losses, networks
-from ganvas.checkpoint import set_random
 from ganvas.config import Config
 from ganvas.errors import GanvasError
 from ganvas.losses import AdversarialLoss
@@ -63,9 +62,11 @@ class Account(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Raises `ValueError` for numbers of a file that no training has counted."""
+        """The account goes on, with secret numbers of its own: two copies of a run that go on with the same noise and other
+        schedules would take it off each other. Raises `ValueError` for numbers of a file that no training has counted."""
+        fresh = self.random.clone()
         found = super().load_state_dict(state_dict, strict, assign)
-        set_random(self.generator, self.random)
+        self.random.copy_(fresh)
         if int(self.steps) < 0 or int(self.waited) < 0 or not 0 <= float(self.ahead) <= 1:
             raise ValueError(
                 f"its account is {int(self.steps)} steps, {int(self.waited)} waited, {float(self.ahead):g} ahead"
@@ -73,7 +74,7 @@ class Account(nn.Module):
         return found
 
     def keep(self) -> None:
-        """After numbers were drawn: a state that is written then goes on with others."""
+        """After numbers were drawn: the next ones are others."""
         self.random.copy_(self.generator.get_state())
 
     def take_up(self) -> None:
@@ -105,6 +106,12 @@ class PrivateGan(GanMethod):
     def check(cls, config: Config, spec: DataSpec) -> None:
         """Everything that would break the guarantee is refused, with the reason."""
         settings = options_of(config)
+        if spec.kind == "series":
+            raise GanvasError(
+                "Private training is for images and points: how series are scaled (their least and largest numbers, last day, "
+                "categories) is taken from the data without noise and stands in every file of the model, and windows share rows. "
+                "Omit --private."
+            )
         super().check(config_of_game(config), spec)
         refuse(config)
         arrays.number(settings["epsilon"], "method.options.epsilon", above=0)
