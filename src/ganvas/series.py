@@ -42,6 +42,8 @@ MOST_CHANNELS, MOST_VALUES = 2**16, 2**26
 """Of a sample."""
 LARGEST = 1e18
 """Number in a column."""
+FORMULA = re.compile(r"'*[=+@\t\r-](?![\d.,]*$)")
+"""Texts that spreadsheets compute, numbers aside, or that were written so that they do not."""
 LATEST = 1e12
 """Of a date, in its unit: year 9999, which databases write for an end that is not known, is 2.5e11 s."""
 
@@ -303,25 +305,32 @@ def table(found: Series, first: int = 0, classes: Sequence[str] = ()) -> Iterato
     every = [*schema.static, *schema.columns]
     names = [column.name for column in every]
     if not first:
-        yield [
+        head = [
             "series" if "series" not in names else "number of series",
             schema.time or ("step" if "step" not in names else "number of step"),
             *(["class" if "class" not in names else "class of series"] if classes else []),
             *names,
         ]
+        yield [*map(inert, head)]
     times = [str(time) if schema.unit else f"{time:.10g}" for time in schema.times(found.values.shape[1])]
     for i, length in enumerate(found.lengths.tolist()):
         once = [spelled(column, found.static[i, k : k + 1])[0] for k, column in enumerate(schema.static)]
-        once = [classes[i], *once] if classes else once
+        once = [inert(classes[i]), *once] if classes else once
         texts = [spelled(column, found.values[i, :length, k]) for k, column in enumerate(schema.columns)]
         for time, *row in zip(times, *texts, strict=False):
             yield [str(first + i), time, *once, *row]
 
 
+def inert(text: str) -> str:
+    """A text as a table may have it: a model of somebody else's chooses names and categories, and spreadsheets take what begins
+    like a formula for one. The quotation mark in front goes away when the table is read again (`ganvas.data.tables`)."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
 def spelled(column: Column, values: np.ndarray) -> list[str]:
     """Values (n,) of a column as a table of text has them: names of categories, dates, numbers; empty where missing."""
     if column.categories:
-        return [column.categories[int(value)] for value in values]
+        return [inert(column.categories[int(value)]) for value in values]
     if column.kind == "date":
         moments = np.nan_to_num(values).round().astype("i8").astype(f"M8[{column.unit}]")
         return ["" if np.isnan(v) else str(moment) for v, moment in zip(values, moments, strict=True)]

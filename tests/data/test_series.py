@@ -12,7 +12,7 @@ import torch
 
 from ganvas import pictures, series
 from ganvas.config import DataConfig, from_dict, to_dict
-from ganvas.data import limits, load_dataset
+from ganvas.data import limits, load_dataset, tables
 from ganvas.errors import GanvasError
 from ganvas.series import Schema, check_names, read_schema, table
 
@@ -214,6 +214,49 @@ def test_what_ganvas_wrote_can_be_trained_on(tmp_path: Path) -> None:
     again = load_dataset(DataConfig(str(tmp_path / "again.csv"), columns=("heart", "visits")))
     assert again.series is not None
     assert again.series.decode(again.items).lengths.tolist() == [2, 3, 2, 2]
+
+
+def test_a_table_that_ganvas_writes_holds_no_formulas(tmp_path: Path) -> None:
+    """A spreadsheet would compute what a stranger's model calls its columns and categories; and all of them are read again."""
+    texts = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "'=x", "-", "-5", "'-5", "fine"]
+    rows = "".join(f"{i},{text},{2 * i}\n{i},{text},{i * i}\n" for i, text in enumerate(texts))
+    first = load_dataset(DataConfig(saved(tmp_path / "m.csv", f"series,=A1,'=n\n{rows}")))
+    assert first.series is not None
+    written = [*table(first.series.decode(first.items))]
+    assert [text for row in written for text in row if text[0] in "=+@-" and text not in ("-", "-5")] == []
+    assert written[0][2:] == ["'=A1", "'=n"]  # the second one comes from a file in which it had its mark
+    with (tmp_path / "again.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(written)
+    again = load_dataset(DataConfig(str(tmp_path / "again.csv"), columns=("=A1", "=n")))
+    assert again.series is not None
+    assert again.series.columns[0].categories == first.series.columns[0].categories
+    assert {"=1+1", "-2+3", "-", "-5", "'-5"} <= {*again.series.columns[0].categories}
+
+
+@pytest.mark.parametrize(
+    ("head", "fields", "found"),
+    [
+        ("x", ['"1,234"', "950", '"1,300"', "940"], None),
+        ("x", ['"1,234"', '"2,345"', '"1,300"', '"9,400"'], None),
+        ("x;y", ["1,234;1", "950;2", "1,300;1", "940;2"], None),
+        ("x", ['"1,234.5"', "950.25", '"1,300"', "940"], None),
+        ("x", ['"1,234,567"', '"1,5"', "3", "940"], None),
+        ("x;y", ["1,234;1", "0,950;2", "1,300;1", "9,400;2"], [1.234, 0.95, 1.3, 9.4]),
+        ("x;y", ["1,234;1", "5,950;2", "1,300;1", "9,400;2"], [1.234, 5.95, 1.3, 9.4]),
+        ("x", ['"1,234"', '"0,5"', "3", '"1,300"'], [1.234, 0.5, 3, 1.3]),
+    ],
+)
+def test_commas_between_thousands_are_no_decimal_ones(
+    head: str, fields: list[str], found: list[float] | None, tmp_path: Path
+) -> None:
+    """1,234 was 1.234 beside 950."""
+    source = saved(tmp_path / "m.csv", "\n".join([head, *fields]))
+    if found is None:
+        with pytest.raises(GanvasError, match="may part thousands"):
+            load_dataset(DataConfig(source, window=2))
+        return
+    values = tables.load(Path(source), DataConfig(source)).sequences[0][:, 0]
+    np.testing.assert_allclose(values, found)
 
 
 def mutated(values: dict[str, Any], random: Random) -> dict[str, Any]:

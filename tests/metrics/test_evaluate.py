@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas import metrics
 from ganvas.cli import main
+from ganvas.config import DataConfig
 from ganvas.data import load_dataset
 from ganvas.data.toy import distribution
 from ganvas.errors import GanvasError
@@ -538,3 +539,12 @@ def test_by_command_the_floor_is_explained_and_usual_names_are_told(
     ):
         assert main([*base, *wrong]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_too_few_series_to_compare_with_are_said(tmp_path: Path) -> None:
+    """Of 60 rows in windows of 8 steps none is held out: it ended in a shape of (0, 8, 1)."""
+    source = tmp_path / "short.csv"
+    source.write_text("\n".join(["x", *(str(i % 7) for i in range(60))]))
+    few = load_dataset(DataConfig(str(source), window=8))
+    with pytest.raises(GanvasError, match="0 held out; 20 of each are needed"):
+        evaluate(few, few, device="cpu")

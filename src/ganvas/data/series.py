@@ -192,6 +192,10 @@ def _said(schema: Schema, cut: bool, count: int) -> tuple[str, ...]:
         )
     if logs := [c.name for c in schema.columns if c.log]:
         words.append(f"Scaled by their logarithm: {', '.join(logs)}.")
+    for c in schema.columns:
+        if few := c.categories:
+            shown = ", ".join(few if len(few) < 5 else (*few[:2], "...", few[-1]))
+            words.append(f"{c.name} is drawn as one of {counted(len(few), 'text')}: {shown[:200]}.")
     words += [
         f"{c.name} equals {c.same_as} everywhere and is copied from it." for c in schema.columns if c.same_as
     ]

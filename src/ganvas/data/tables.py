@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,13 +21,24 @@ from ganvas.data.listing import show
 from ganvas.data.series import Table
 from ganvas.errors import GanvasError, counted
 from ganvas.registry import did_you_mean
-from ganvas.series import LONGEST_NAME, MOST_CATEGORIES, MOST_COLUMNS, MOST_STEPS, Column, Kind, check_names
+from ganvas.series import (
+    FORMULA,
+    LONGEST_NAME,
+    MOST_CATEGORIES,
+    MOST_COLUMNS,
+    MOST_STEPS,
+    Column,
+    Kind,
+    check_names,
+)
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".ts")
 NAMED = (".csv", ".tsv")
 """Those whose columns have names."""
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+"""Numbers whose commas may stand between thousands: 1,234 is 1234 or 1.234."""
 SHOWN = 20
 LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
 """Letters of a line of a .csv, and of a .ts."""
@@ -58,6 +70,12 @@ class Sniffed:
     number: bool = True
     date: bool = True
     days: bool = True
+    grouped: str = ""
+    """A number that `GROUPED` describes, one that can be nothing else where there is one."""
+    plain: bool = False
+    """Whether there are numbers without a comma."""
+    decimals: bool = False
+    """Whether there are numbers whose comma can only be the decimal one."""
     texts: set[str] = field(default_factory=set)
     longest: int = 0
 
@@ -68,12 +86,29 @@ class Sniffed:
             self.texts.add(text)
         if text.lower() in MISSING:
             return
-        if self.number and _number(text) is None:
-            self.number = False
+        if self.number and GROUPED.fullmatch(text):
+            self.grouped = text if _number(text) is None else self.grouped or text
+        elif self.number:
+            self.number = _number(text) is not None
+            self.plain |= "," not in text
+            self.decimals |= "," in text
         if self.date:
             moment = _date(text)
             self.date = moment is not None
             self.days = self.days and moment is not None and moment % 86_400 == 0
+
+
+def check_grouped(name: str, sniffed: Sniffed, mark: str) -> None:
+    """Raise `GanvasError` for a column of numbers whose commas are those of thousands, or may be: no factor is guessed.
+
+    Commas are decimal ones where one of them can be nothing else, or where all numbers have one and fields are not parted by it.
+    """
+    sure = sniffed.decimals or (mark != "," and not sniffed.plain)
+    if sniffed.number and sniffed.grouped and not (sure and _number(sniffed.grouped) is not None):
+        raise GanvasError(
+            f"{name} holds numbers like {sniffed.grouped!r}, whose commas may part thousands. Write them without "
+            f"({sniffed.grouped.replace(',', '')}), and decimals with a point."
+        )
 
 
 def load(path: Path, config: DataConfig) -> Table:
@@ -118,15 +153,24 @@ def _date(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def _mark(path: Path) -> str:
+    """What stands between the fields of a table."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline(2**20)
+    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+
+
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of each line of a table of text."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline(2**20)
-        file.seek(0)
-        marks = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-        for row in (reader := csv.reader(lines(file, path, LONGEST_ROW), delimiter=marks)):
+        for row in (reader := csv.reader(lines(file, path, LONGEST_ROW), delimiter=_mark(path))):
             if row:
-                yield reader.line_num, [text.strip() for text in row]
+                yield reader.line_num, [_plain(text.strip()) for text in row]
+
+
+def _plain(text: str) -> str:
+    """Without the mark that `ganvas.series.inert` puts before what looks like a formula."""
+    return text[1:] if text[:1] == "'" and FORMULA.match(text) else text
 
 
 def lines(file: IO[str], path: Path, longest: int) -> Iterator[str]:
@@ -171,6 +215,11 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
                 f"{path}: column {name!r} tells sequences or classes apart by texts of up to {each.longest:,} letters; "
                 f"{LONGEST_NAME:,} are taken at most."
             )
+    for name, each in zip(names, sniffed, strict=True):
+        if name not in roles and (
+            not config.columns or name in (*config.columns, *config.static, config.time)
+        ):
+            check_grouped(f"{path}: column {name!r}", each, _mark(path))
     kinds = ["text" if name in roles else _kind(each) for name, each in zip(names, sniffed, strict=True)]
     for _, row in again:
         for kind, each, key, into, text in zip(kinds, sniffed, keys, values, row, strict=True):

@@ -21,7 +21,7 @@ from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
 from ganvas.latent.space import LatentZ
-from ganvas.metrics import of_series
+from ganvas.metrics import of_series, sequences
 from ganvas.metrics.base import Inputs, Value, better, metrics
 from ganvas.metrics.frechet import frechet
 from ganvas.metrics.path_length import PairedSpace, path_length
@@ -161,6 +161,11 @@ def evaluate(
     ):
         given = fit(given, (dataset.shape[0], *given.shape[1:]))  # solid, or on white
     reference, held_out = dataset.split(data.holdout, data.fold)
+    if dataset.series is not None and min(len(reference), len(held_out)) < sequences.LEAST:
+        raise GanvasError(
+            f"{dataset.name} has {len(reference)} series to compare with and {len(held_out)} held out; {sequences.LEAST} of each "
+            "are needed. Give --reference with more of them, or train with --set data.holdout=0.3 or a shorter --window."
+        )
     chosen = open_extractor(extractor, dataset, device, guide=model.info.guide if model else "")
     tell = progress or (lambda what, done, total: None)
 
