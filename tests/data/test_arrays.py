@@ -328,3 +328,17 @@ def test_names_of_classes_are_bounded(tmp_path: Path) -> None:
     assert sorted(["b", "a10", "a2", "a02", "10", "2", "a", "a2b"], key=natural) == [
         "2", "10", "a", "a02", "a2", "a2b", "a10", "b",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(40_000_000, 2), (5_000_000, 8, 2)])
+def test_points_and_series_are_counted_as_they_are_computed_with(
+    shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points of 5.6 GB took 33 GB before anybody asked; the file has no bytes on the disk."""
+    path = tmp_path / "zeros.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.truncate(file.tell() + 4 * int(np.prod(shape)))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "400")  # more than the file has
+    with pytest.raises(GanvasError, match=r"in float64, holds [0-9,]+ MB, more than the 419 MB"):
+        load_dataset(str(path))

@@ -31,6 +31,8 @@ BESIDE = ("labels", "lengths", "static", "columns", "static_columns")
 """What may stand beside the samples of an .npz."""
 LONGEST_HEADER = 10_000
 """Bytes before an array, as numpy has it; those of images have 128."""
+BYTES = 16
+"""That a number of points or series counts for: their digits are looked at in float64, several times over."""
 BLOCK = 2**26
 """Bytes of a large array that are read at a time."""
 
@@ -182,6 +184,11 @@ def _check(header: Header, path: Path, config: DataConfig) -> None:
     if 0 in shape:
         raise GanvasError(f"{path} holds an empty array of shape {shape}. {WANTED}")
     if _is_points(header) or _is_series(header, config):
+        check_memory(
+            BYTES * math.prod(shape),
+            f"{path}, of shape {shape} and computed with in float64,",
+            "Take a part of it",
+        )
         return
     hint = ""
     if len(shape) == 1 and np.issubdtype(dtype, np.floating):
