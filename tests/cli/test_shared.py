@@ -194,6 +194,27 @@ def test_outputs_are_refused_for_a_reason(tmp_path: Path, monkeypatch: pytest.Mo
         _shared.outputs(tmp_path / "file" / "ratio.safetensors")
 
 
+@pytest.mark.parametrize(
+    "command", [["invert", "fashion"], ["restore", "fashion"], ["encode", "model.safetensors"]]
+)
+def test_what_is_read_is_not_written_over(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ganvas invert RUN face.png --out face.npz` wrote its picture over the face, `encode --fit` its model over the model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("face.png", "photos/face.png", "model.safetensors", "face.npz"):
+        (tmp_path / name).write_bytes(b"mine")
+    fit = ["--fit", "2"] if command[0] == "encode" else []
+    derived = "face.npz" if not fit else "model.npz"
+    for images, out in (("face.png", derived), ("face.npz", "face.npz"), ("photos", "photos/face.npz")):
+        if fit and images == "photos":
+            continue
+        assert main([*command, images, "--out", out, *fit]) == 2
+        assert "would be written over" in capsys.readouterr().err
+    assert {path.read_bytes() for path in tmp_path.rglob("*.*")} == {b"mine"}
+
+
 @pytest.mark.skipif(
     not Path("/proc/self").is_dir(), reason="only Linux has a folder that takes files from nobody"
 )

@@ -127,6 +127,10 @@ def test_mistakes_end_with_a_sentence(
         (["sample", model, "--length", "9", "--seeds", "1", "--out", out], "Omit it"),
         (["restore", model, str(source), "--task", "superres", "--out", out], "for pictures"),
         (["restore", model, str(source), "--hidden", "top", "--out", out], "right is a forecast"),
+        (
+            ["restore", model, str(source), "--out", str(source.with_suffix(".npz"))],
+            f"{source} would be written over",
+        ),
         (["dissect", model], "generators of images"),
         (["train", str(source), "--network", "dcgan", "--dry-run"], "--network recurrent"),
         (["train", str(source), "--augment", "ada", "--dry-run"], "has series"),

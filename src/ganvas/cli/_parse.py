@@ -101,7 +101,7 @@ def prepared(run: Run, name: str) -> Run:
         for key, kind in requests.items():
             names = [each.name for each in _flags(kind)]
             given[key] = kind(**{name: given.pop(name) for name in names if name in given})
-        with _shared.silence(quiet):
+        with _shared.silence(quiet), _shared.reading(given):
             return run(**given)
 
     command.__doc__ = doc

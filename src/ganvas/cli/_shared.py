@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,43 @@ def silence(quiet: bool) -> Iterator[None]:
         yield
 
 
+_read: list[Path] = []
+"""What the command that runs was given to read: `reading`."""
+WRITTEN = ("out", "picture", "export", "static")
+"""Parameters that name what is written."""
+
+
+@contextmanager
+def reading(given: Mapping[str, Any]) -> Iterator[None]:
+    """While a command runs with these values, `outputs` refuses to write over the files that they name."""
+    values = [value for name, value in given.items() if name not in WRITTEN]
+    several = [each for value in values for each in (value if isinstance(value, list | tuple) else [value])]
+    _read[:] = [
+        Path(each) for each in several if isinstance(each, str | Path) and each and os.path.exists(each)
+    ]
+    try:
+        yield
+    finally:
+        _read.clear()
+
+
+def _check_inputs(out: Path, derived: bool) -> None:
+    """Raise `GanvasError` where `out` is what the command reads, or lies among the pictures of a folder that it reads under a
+    name that nobody has typed."""
+    from ganvas.errors import GanvasError
+
+    if not os.path.exists(out):
+        return
+    for each in _read:
+        among = derived and each.is_dir() and not (each / "config.json").exists()
+        if out.samefile(each) or (among and each.resolve() in out.resolve().parents):
+            raise GanvasError(
+                f"{out} would be written over, and {each} is read. Choose another name with --out."
+            )
+
+
 def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
-    """Raise `GanvasError` unless `out` has one of the suffixes and it and the files beside it can be written.
+    """Raise `GanvasError` unless `out` has one of the suffixes, and it and the files beside it can be written and are not read.
 
     Called before the work: nobody waits for a picture that has no place.
     """
@@ -63,6 +98,7 @@ def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
             f"Cannot write {out.suffix or 'a name without suffix'} here, got {out}; use {wanted}."
         )
     for each in (out, *beside):
+        _check_inputs(each, each is not out)
         try:
             check_place(each)
         except GanvasError as error:

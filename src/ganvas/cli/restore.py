@@ -124,6 +124,8 @@ def _series(
         raise GanvasError(
             f"Series are restored by inpaint alone, which fills in hidden steps; {task} is for pictures."
         )
+    table = out.with_suffix(".csv")
+    _shared.outputs(out, beside=[table])
     schema, shape = model.info.series, tuple(model.shape)
     if damaged and schema is not None:
         gaps = gaps_of(schema)
@@ -137,7 +139,6 @@ def _series(
             where, samples, mask, damaged=damaged, seed=seed, steps=steps, restarts=restarts,
             progress=partial(tell, "descent"),
         )  # fmt: skip
-    table = out.with_suffix(".csv")
     pictures.write_samples([made.samples], len(made.samples), table, schema)
     _shared.save(out, *made.found)
     first = min(len(samples), pictures.ACROSS)
