@@ -510,3 +510,12 @@ def test_large_images_are_drawn_a_few_at_a_time(side: int, n: int, sizes: list[i
     model = Model(generator, None, ModelInfo.of(generator, "r3"))
     assert sum(len(drawn) for drawn in model.batches(n)) == n
     assert seen == sizes
+
+
+def test_what_is_no_number_is_not_drawn_black(trained: Result) -> None:
+    """Finite weights whose products are not: NaN became pixels of 0, without a word."""
+    model = ganvas.load(trained.run.path, device="cpu")
+    for weight in model.generator.parameters():
+        weight.data.fill_(3e38)
+    with pytest.raises(GanvasError, match="draws NaN or infinity"):
+        model.sample(2)

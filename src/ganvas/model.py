@@ -425,7 +425,15 @@ class Model:
             )
 
     def to_data(self, drawn: Tensor) -> Tensor:
-        """What the generator draws -> uint8 images; points stay as they are."""
+        """What the generator draws -> uint8 images; points stay as they are.
+
+        Raises `GanvasError` for what is no number: as an image it would be black, in a series missing.
+        """
+        if not bool(drawn.isfinite().all()):
+            raise GanvasError(
+                f"This model ({self.info.name}) draws NaN or infinity here: its weights or what they are given are too large for "
+                f"{str(drawn.dtype).removeprefix('torch.')}. Use another snapshot, or less truncation and smaller strengths."
+            )
         return networks.to_uint8(drawn, self.generator.value_range) if len(self.shape) == 3 else drawn
 
     def shown(self, samples: Tensor) -> Tensor:
