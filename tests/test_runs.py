@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -179,6 +180,14 @@ def test_an_owner_that_is_no_file_is_a_stranger(tmp_path: Path, make: Callable[[
     make(run.path / "owner.json")
     with pytest.raises(GanvasError, match="is being trained by process"), run.locked():
         pass
+
+
+def test_an_owner_with_a_number_that_no_process_has(tmp_path: Path) -> None:
+    """Of this machine, so that its lock is believed; asking the system for the number ended in an OverflowError."""
+    run = create_run(tmp_path, "a", CONTENT)
+    (run.path / "owner.json").write_text(json.dumps({"host": socket.gethostname(), "pid": 10**18}))
+    with run.locked() as said:
+        assert "taken over" in said
 
 
 def test_a_lock_or_an_owner_that_is_a_link_is_not_followed(tmp_path: Path) -> None:

@@ -350,7 +350,7 @@ def _is_over(owner: io.Json) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):  # the number comes from a file
         return False
     return False
 
