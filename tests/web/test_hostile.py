@@ -276,9 +276,10 @@ def test_the_static_page_is_as_careful(
         monkeypatch.setattr(export, constant, value)
     found = [direction(renderer, name) for name in PAYLOADS]
     monkeypatch.setattr(renderer, "directions", lambda method: found)
-    monkeypatch.setattr(renderer, "name", '@TITLE@ "@DATA@" ' + "".join(PAYLOADS))
+    monkeypatch.setattr(renderer, "name", "/home/somebody/" + '@TITLE@ "@DATA@" ' + "".join(PAYLOADS))
     content = export.page(renderer)
     text = content.decode()
+    assert "somebody" not in text, "the page is made to be given away"
     assert len(re.findall(r"<(?:/?script|!--)", text)) == 2, (
         "its own script begins and ends, nothing else does"
     )

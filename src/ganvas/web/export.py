@@ -3,6 +3,7 @@
 import html
 import io as memory
 import json
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +68,9 @@ def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -
         },
     }  # fmt: skip
     text = (STATIC / "export.html").read_text(encoding="utf-8")
-    title = html.escape(f"{renderer.name}: latent space")
+    title = html.escape(
+        f"{Path(renderer.name).name}: latent space"
+    )  # a page to give away: no folder of this machine
     # Without a "<" nothing in it can end the script, nor begin a comment that would swallow its end.
     plain = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return text.replace("@TITLE@", title).replace('"@DATA@"', plain).encode()
