@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
+import torch.nn.functional as F
 from scipy.special import i0, j1
 from torch import Tensor, nn
 
@@ -19,7 +20,9 @@ from ganvas.networks import stylegan3
 from ganvas.networks.stylegan3 import (
     StyleGAN3Generator,
     bands,
+    coarse_bands,
     lowpass,
+    nearer,
     placement,
     radial_lowpass,
 )
@@ -306,3 +309,56 @@ def test_reduced_precision_stays_near(dtype: torch.dtype) -> None:
 def test_what_is_no_network_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(GanvasError, match=said):
         StyleGAN3Generator((1, 16, 16), 8, **{**T, **options})
+
+
+# --- coarse pictures -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [T, R], ids=["T", "R"])
+def test_a_coarse_picture_is_of_the_same_point(options: dict[str, Any]) -> None:
+    made = generator(64, **options)
+    assert made.coarse_sides == (16, 32)
+    z = torch.randn(6, 8)
+    whole = made(z)
+    for side, most in ((16, 0.3), (32, 0.2)):
+        coarse = made.at(side)
+        seen, wanted = coarse(z), F.avg_pool2d(whole, 64 // side)
+        spread = (wanted - wanted.mean(0)).square().mean()
+
+        def away(pictures: Tensor, wanted: Tensor = wanted, spread: Tensor = spread) -> float:
+            """Mean square from the whole pictures, by what two points differ."""
+            return float(((pictures - wanted).square().mean() / spread).sqrt())
+
+        assert away(seen) < most
+        assert away(seen.roll(1, 0)) > 1  # those of other points
+        # bfloat16 rounds, where the hardware has it.
+        assert torch.allclose(coarse(z[2:3])[0], seen[2], atol=0.02)
+    assert made(z).equal(whole)
+    with pytest.raises(GanvasError, match="no picture of 64 px"):
+        made.at(64)
+
+
+def test_a_coarse_picture_moves_along() -> None:
+    made = generator(64)
+    z, moved = torch.randn(3, 8), placement(90.0, 0.0, 0.0)
+    seen = made.placed(moved).at(32)(z)
+    wanted = F.avg_pool2d(made.placed(moved)(z), 2)
+    assert (seen - wanted).square().mean() < 0.1 * (made.at(32)(z) - wanted).square().mean()
+
+
+def test_the_taps_of_a_kernel_come_nearer() -> None:
+    assert nearer(3, 1.0).equal(torch.eye(3))
+    # The outer taps lie half a sample from the middle at half the rate: each is shared between two places.
+    assert nearer(3, 2.0).equal(torch.tensor([[0.5, 0.0, 0.0], [0.5, 1.0, 0.5], [0.0, 0.0, 0.5]]))
+    for taps, factor in ((1, 4.0), (3, 8.0), (5, 3.0)):  # what a constant signal becomes stays as it was
+        assert torch.allclose(nearer(taps, factor).sum(0), torch.ones(taps))
+
+
+def test_coarse_layers_keep_what_fits() -> None:
+    made = generator(64)
+    lower = coarse_bands(made.bands, 16)
+    assert [band.rate for band in lower] == [min(band.rate, 16) for band in made.bands]
+    assert lower[-1].size == lower[-2].size == 16
+    for band in lower:
+        assert 0 < band.cutoff < band.cutoff + band.half_width
+        assert band.cutoff <= 8

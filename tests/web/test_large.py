@@ -1,6 +1,7 @@
 """Generators of other toolkits in the explorer: coarse pictures where the whole ones take long, and sliders of their own."""
 
 import copy
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from ganvas.networks import build_generator
 from ganvas.networks.stylegan3 import placement
 from ganvas.web import renderer as module
 from ganvas.web.film import film
-from ganvas.web.landscape import landscape
+from ganvas.web.landscape import landscape, samples_of
 from ganvas.web.quality import FEW
 from ganvas.web.renderer import Renderer, Superseded
 from ganvas.web.state import State, Timeline, from_text
-from tests.forked import server
+from tests.forked import Process, server
+from tools import browser
 from tools.browser import chromium
 
 FILES = Path(__file__).parents[1] / "importers" / "files"
@@ -41,6 +43,13 @@ def slow() -> Renderer:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PROMPT", 0.0)
         return Renderer(model, "slow")
+
+
+@pytest.fixture
+def costly(slow: Renderer, monkeypatch: pytest.MonkeyPatch) -> Renderer:
+    """The same as if even its coarsest pictures took two seconds."""
+    monkeypatch.setattr(module, "_seconds", lambda model: 2.0)
+    return Renderer(slow.model, "costly")
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +123,8 @@ def test_while_a_slider_is_dragged_a_coarse_picture_of_the_same_point_comes(slow
 
 
 def test_what_only_has_to_be_recognised_is_small(slow: Renderer) -> None:
-    assert slow.small is not None
-    side = slow.small.model.shape[1]
+    side = slow.view.model.shape[1]
+    assert side < 128
     assert slow.thumbs([State(number=i) for i in range(5)]).shape == (5, 3, side, side)
     assert len(slow.directions("pca")) > 0
     around = slow.neighbours(State())
@@ -175,6 +184,72 @@ def test_what_can_wait_rests_while_somebody_drags(slow: Renderer) -> None:
     begun = time.monotonic()
     slow.rest()
     assert time.monotonic() - begun < module.REST / 2
+
+
+def test_what_is_drawn_behind_follows_from_what_a_picture_costs(costly: Renderer) -> None:
+    assert costly.small is not None
+    assert costly.view is costly.small
+    assert costly.gauge.known == 15  # in 30 s
+    assert costly.strips_at_once == 3
+    assert costly.axes == 12  # of no use below
+    assert samples_of(costly) == 45  # in 90 s
+    # By so few nothing can be called rarer than one in a hundred.
+    assert not costly.gauge.tells
+    found = costly.quality(State(number=2))
+    assert 0 <= found.manifold <= 1
+    assert found.warnings == ()
+    assert costly.gauge.error == pytest.approx(0.129, abs=0.001)  # of a share of one half: sqrt(1 / (4 n))
+    costly.compare_with(128)
+    assert costly.gauge.known == 128
+    assert costly.gauge.is_ready
+    assert costly.gauge.tells
+
+
+def test_sliders_move_before_it_is_known_what_they_do(costly: Renderer) -> None:
+    first = costly.first_directions("pca")
+    assert all(each.effect == 0 and not each.effects for each in first)
+    then = costly.directions("pca")
+    assert all(each.effect > 0 and each.effects for each in then)
+    assert [each.made["measured"] for each in then] == [4] * len(then)
+    for bare, known in zip(first, then, strict=True):
+        assert bare.vector.equal(known.vector)
+        assert bare.sigma == pytest.approx(known.sigma)
+    assert costly.first_directions("pca") == then  # once that is known
+
+
+def test_thumbnails_are_drawn_once_and_only_while_they_are_wanted(
+    costly: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, together = [], costly.view.together
+    monkeypatch.setattr(costly.view, "together", lambda states: (drawn.extend(states), together(states))[1])
+    states = [State(number=i) for i in (0, 1, 2, 1, 3, 4)]
+    seen = costly.thumbs(states)
+    assert len(drawn) == 5
+    assert seen[1].equal(seen[3])
+    assert costly.thumbs(states[1:]).equal(seen[1:])
+    assert len(drawn) == 5
+    left = iter([True, False])
+    with pytest.raises(Superseded):
+        costly.thumbs([State(number=i) for i in range(10, 30)], wanted=lambda: next(left))
+    assert len(drawn) == 9
+    with pytest.raises(Superseded):
+        costly.neighbours(State(number=5), wanted=lambda: False)
+
+
+def test_other_threads_stop_while_the_picture_is_drawn_that_is_looked_at(slow: Renderer) -> None:
+    done = threading.Event()
+
+    def behind() -> None:
+        slow.together([State(number=9)])
+        done.set()
+
+    with slow._ahead():
+        thread = threading.Thread(target=behind)
+        thread.start()
+        assert not done.wait(0.3)
+        assert slow.coarse(State()).dim() == 3  # what is ahead goes on
+    assert done.wait(30)
+    thread.join()
 
 
 def test_large_pictures_that_are_quick_are_drawn_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,4 +354,43 @@ def test_the_page_of_another_toolkits_file(tmp_path: Path) -> None:
         assert page.text("q-typicality").endswith("%")
         assert "ganvas explore MODEL --data FOLDER" in page.text("nearest")
         assert not page.driver.find_element("css selector", "[alt='the nearest real image']").is_displayed()
+        assert page.errors() == []
+
+
+SLOWLY = """
+import sys
+import ganvas.web.renderer as module
+from ganvas.cli import main
+module.PROMPT, module._seconds = 0.0, lambda model: 2.0
+sys.argv = {words}
+main()
+"""
+"""`ganvas explore` as if every picture took two seconds."""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_page_of_costly_pictures_says_what_it_leaves_out(slow: Renderer, tmp_path: Path) -> None:
+    path = tmp_path / "large.safetensors"
+    slow.model.save(path)
+
+    def started(_: str, module: str, *words: str, env: dict[str, str]) -> Process:
+        return Process("-c", SLOWLY.format(words=[module, *words]), env=env, together=True)
+
+    where = browser.server(str(path), cache=tmp_path / "cache", start=started)
+    with where as (url, _), chromium() as page:
+        page.open(url)
+        page.wait(lambda: page.text("directions-few").startswith("Pictures of 3 sliders, no more because"))
+        strips = (
+            "return [...document.querySelectorAll('[data-id=tray] img.strip')].filter((e) => e.src).length"
+        )
+        page.wait(lambda: page.script(strips) == 3)
+        page.click("do-strips")
+        page.wait(lambda: page.script(strips) == 10, 60)
+        page.wait(lambda: "From 15 own samples" in page.text("few"))
+        page.click("do-compare")
+        page.wait(lambda: not page.driver.find_element("css selector", "[data-id=few]").is_displayed(), 60)
+        page.wait(lambda: "45 samples of seed 0, no more because each takes 2.0 s" in page.text("map-words"))
+        page.click("do-more-map")
+        page.wait(lambda: page.text("map-words").startswith("1,000 samples"), 60)
         assert page.errors() == []

@@ -42,6 +42,10 @@ def run(
         device: auto, cpu, cuda or mps.
         json: With --export or --static: print what was written as JSON.
     """
+    if export is None and static is None:
+        # Read when torch is loaded, by what follows. Threads of a picture that wait for one another in a loop take the cores from
+        # the browser, and from the next picture's.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from ganvas.errors import GanvasError
     from ganvas.runs import is_run, open_run
     from ganvas.web.opening import open_renderer

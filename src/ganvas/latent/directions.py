@@ -140,29 +140,30 @@ def named(
     scores: Tensor,
     made: Mapping[str, Any],
     see: Perception = pyramid,
-    samples: int = 0,
     progress: Progress = silent,
 ) -> list[Direction]:
     """Unit vectors (k, D) and their scores (k,) as measured directions called `method-0`, `method-1`, ..."""
-    mark, made = space.model.hash, {"version": version("ganvas"), **made}
-    raw = [
-        Direction(
-            f"{method}-{i}",
-            v.cpu().reshape(space.shape),
-            space.name,
-            mark,
-            method,
-            1.0,
-            score=float(s),
-            made=made,
-        )
-        for i, (v, s) in enumerate(zip(vectors, scores, strict=True))
-    ]
+    raw = unmeasured(space, method, vectors, scores, made)
     progress("effects of the directions", 0, len(raw))
-    start, found = _unmoved(space, samples), Directions()
+    start, found = unmoved(space), Directions()
     for each in raw:
         progress("effects of the directions", len(found), len(raw))
         found.append(measured(space, each, see, start))
+    return found
+
+
+def unmeasured(
+    space: LatentSpace, method: str, vectors: Tensor, scores: Tensor, made: Mapping[str, Any]
+) -> list[Direction]:
+    """The same with no more than their sigma, for which nothing is drawn."""
+    mark, made = space.model.hash, {"version": version("ganvas"), **made}
+    found = []
+    for i, (vector, score) in enumerate(zip(vectors.cpu(), scores, strict=True)):
+        vector = vector.reshape(space.shape)
+        sigma = space.sigma(vector.to(space.model.device))
+        found.append(
+            Direction(f"{method}-{i}", vector, space.name, mark, method, sigma, score=float(score), made=made)
+        )
     return found
 
 
@@ -175,8 +176,9 @@ class Unmoved(NamedTuple):
 
 
 @torch.no_grad()
-def _unmoved(space: LatentSpace, samples: int = 0) -> Unmoved:
-    points = space.known[: samples or EFFECT_SAMPLES]
+def unmoved(space: LatentSpace, samples: int = EFFECT_SAMPLES) -> Unmoved:
+    """So many of them."""
+    points = space.known[:samples]
     labels = space.labels(len(points), None)
     return Unmoved(points, labels, space.decode(points, labels))
 
@@ -188,7 +190,7 @@ def measured(
     """The same direction with sigma, effect, effects and cost measured on the space's own points."""
     vector = direction.vector.to(space.model.device)
     direction = replace(direction, sigma=space.sigma(vector))
-    points, labels, before = _unmoved(space) if start is None else start
+    points, labels, before = unmoved(space) if start is None else start
     after = space.decode(edit(space, points, direction, 1.0), labels)
     effects = {}
     for name, attribute in attributes_of(space.model).items():

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import dist
+from ganvas.device import has_fast_bf16
 from ganvas.errors import GanvasError
 from ganvas.networks.base import Family, families, numpy_normal, square_side, with_parts
 from ganvas.networks.layers import EqualLinear, autocast
@@ -70,6 +71,31 @@ def bands(
         Band(float(c), float(h), int(r), int(s), n)
         for c, h, r, s, n in zip(cutoff, half_width, rate, size, [*channels, image_channels], strict=True)
     ]
+
+
+def coarse_bands(found: Sequence[Band], side: int) -> list[Band]:
+    """The layers of a picture of `side`: what they give up to half of that, at no higher rate, with half the margin."""
+    last = found[-1].cutoff + found[-1].half_width
+    highest = last * side / found[-1].size
+    lower = []
+    for i, (cutoff, half_width, rate, size, channels) in enumerate(found):
+        kept, fewer = min(cutoff, side / 2), min(rate, side)
+        stopband = max(min(cutoff + half_width, highest), fewer / 2)
+        inner = i < len(found) - 2
+        lower.append(
+            Band(kept, stopband - kept, fewer, fewer + 2 * ((size - rate) // 4) if inner else side, channels)
+        )
+    return lower
+
+
+def nearer(taps: int, factor: float) -> Tensor:
+    """What brings the taps of a kernel `factor` times as near to its middle, as (taps, taps) @ kernel.
+
+    A tap between two samples is shared between them (linear interpolation).
+    """
+    places = torch.arange(taps, dtype=torch.float32)
+    middle = (taps - 1) / 2
+    return (1 - (middle + (places - middle) / factor - places[:, None]).abs()).clamp(min=0)
 
 
 def lowpass(taps: int, cutoff: float, width: float, rate: float) -> Tensor:
@@ -170,30 +196,68 @@ class FilteredLayer(nn.Module):
         magnitude_decay: float,
     ) -> None:
         super().__init__()
-        self.before, self.after, self.image, self.clamp = before, after, image, conv_clamp or None
+        self.image, self.clamp = image, conv_clamp or None
         self.decay = magnitude_decay
+        self.radial, self.taps, self.finer = radial, filter_size, lrelu_upsampling
         kernel = 1 if image else conv_kernel
         self.affine = EqualLinear(w_dim, before.channels, bias=1.0)
         self.weight = nn.Parameter(torch.randn(after.channels, before.channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(after.channels))
         self.register_buffer("magnitude_ema", torch.ones(()))
-        if image:
-            return
-        rate = max(before.rate, after.rate) * lrelu_upsampling
+        self.lower: tuple[Tensor, ...] = ()
+        """Of a layer at a lower rate (`at`): the filters up and down, instead of those that its file holds."""
+        self.ready: tuple[Tensor, Tensor] | None = None
+        """Of such a layer: its kernels for maps of that rate, and their `_power`."""
+        filters = self._between(before, after)
+        for name, each in zip(("up_filter", "down_filter"), filters, strict=False):
+            self.register_buffer(name, each)
+
+    def at(self, before: Band, after: Band) -> "FilteredLayer":
+        """The same layer, and its weights, on maps of lower rates."""
+        found = copy.copy(self)
+        found.lower = tuple(each.to(self.weight) for each in found._between(before, after))
+        if not self.image:
+            found.ready = self._kernels(self.before.rate / before.rate)
+        return found
+
+    @torch.no_grad()
+    def _kernels(self, factor: float) -> tuple[Tensor, Tensor]:
+        """The kernels for maps of a rate so many times lower, in bfloat16 where the hardware has it, and their `_power`."""
+        weight = _normalized(self.weight)
+        power = _power(weight)
+        if factor > 1:
+            once = nearer(weight.shape[2], factor)
+            weight = (weight.flatten(2) @ torch.kron(once, once).t().to(weight)).unflatten(
+                2, weight.shape[2:]
+            )
+        if has_fast_bf16(weight.device):
+            weight = weight.bfloat16()
+        return weight.contiguous(memory_format=torch.channels_last), power
+
+    def _between(self, before: Band, after: Band) -> tuple[Tensor, ...]:
+        """Take maps of these bands from now on. The filters up and down; none for the image."""
+        self.before, self.after = before, after
+        if self.image:
+            return ()
+        kernel, filter_size = self.weight.shape[2], self.taps
+        rate = max(before.rate, after.rate) * self.finer
         self.up, self.down = rate // before.rate, rate // after.rate
         up_taps, down_taps = filter_size * self.up, filter_size * self.down
-        self.register_buffer("up_filter", lowpass(up_taps, before.cutoff, 2 * before.half_width, rate))
-        design = radial_lowpass if radial else lowpass
-        self.register_buffer("down_filter", design(down_taps, after.cutoff, 2 * after.half_width, rate))
+        design = radial_lowpass if self.radial else lowpass
+        filters = (
+            lowpass(up_taps, before.cutoff, 2 * before.half_width, rate),
+            design(down_taps, after.cutoff, 2 * after.half_width, rate),
+        )
         reach = (after.size - 1) * self.down + up_taps + down_taps - 1
         # Phase p of the fine signal, at up n + p, is `filter_size` samples of the coarse one from n + start[p] on (C.3).
         shift = up_taps - 1 - (reach - (before.size + kernel - 1) * self.up + self.up) // 2
         start = [(p + shift) // self.up - (filter_size - 1) for p in range(self.up)]
-        self.begin, self.taps, self.reach = min(start), filter_size, max(start) - min(start) + filter_size - 1
+        self.begin, self.reach = min(start), max(start) - min(start) + filter_size - 1
         # Of each phase: its first tap, and the zeros on both sides that give all phases one beginning.
         self.phases = [
             ((p + shift) % self.up, start[p] - self.begin, max(start) - start[p]) for p in range(self.up)
         ]
+        return filters
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         own: Any = self
@@ -206,15 +270,20 @@ class FilteredLayer(nn.Module):
             style = style * (weight.shape[1] ** -0.5 * gain)
             rows = gain.new_ones(style.shape[0], len(weight))
         else:
-            weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
+            if self.ready is None:
+                weight = _normalized(weight)
+                power = _power(weight)
+            else:
+                weight, power = self.ready
             # Over each sample, not the batch as published: the demodulation below takes it out again.
             style = style * style.square().mean(1, keepdim=True).rsqrt()
-            rows = gain * torch.rsqrt(style.square() @ weight.square().sum((2, 3)).t() + 1e-8)
+            rows = gain * torch.rsqrt(style.square() @ power + 1e-8)
         learns = torch.is_grad_enabled() and any(each.requires_grad for each in (x, style, weight))
         several = max(1, STRIP // x[0].numel())
         if learns or len(x) <= several:
             return self._shared(x, weight, style, rows)
-        if several > 1:
+        # Where there is less to scale in the maps than in the kernels, or those are ready as they are.
+        if several > 1 or self.ready is not None or x[0].numel() < weight.numel():
             parts = (each.split(several) for each in (x, style, rows))
             return torch.cat([self._shared(a, weight, b, c) for a, b, c in zip(*parts, strict=True)])
         # Large maps one by one: the style enters the weights, and no more than one sample's maps are held.
@@ -230,7 +299,8 @@ class FilteredLayer(nn.Module):
 
     def _shared(self, x: Tensor, weight: Tensor, style: Tensor, rows: Tensor) -> Tensor:
         """By weights that all samples share: the style scales the maps before them, the demodulation those behind."""
-        x = _convolved(x * style.to(x.dtype)[:, :, None, None], weight)
+        scaled = x * style.to(x.dtype)[:, :, None, None]
+        x = _convolved(scaled if self.ready is None else scaled.to(weight.dtype), weight).to(x.dtype)
         x = torch.addcmul(self.bias.to(x.dtype)[:, None, None], x, rows.to(x.dtype)[:, :, None, None])
         return self._active(x)
 
@@ -255,15 +325,15 @@ class FilteredLayer(nn.Module):
         top, rows = start // ratio + self.begin, math.ceil((end - start + self.taps - 1) / ratio) + self.reach
         columns = math.ceil((size + self.taps - 1) / ratio) + self.reach
         x = F.pad(x, (-self.begin, self.begin + columns - width, -top, top + rows - height))
-        taps: Any = self.up_filter
+        own: Any = self
+        taps, lower = self.lower or (own.up_filter, own.down_filter)
         up = self.up * torch.stack([F.pad(taps[i :: self.up].flip(0), zeros) for i, *zeros in self.phases])
         across, along = up.to(x.dtype) * math.sqrt(2), up.to(x.dtype)
         fine = [
             [self._bent(each) for each in self._raised(column, along, 2)]
             for column in self._raised(x, across, 3)
         ]
-        taps = self.down_filter
-        down: Tensor = taps.to(x.dtype)
+        down: Tensor = lower.to(x.dtype)
         if down.dim() == 2:
             taps = down.flip(0, 1).unflatten(1, (-1, self.down)).unflatten(0, (-1, self.down))
             parts = [
@@ -291,6 +361,16 @@ class FilteredLayer(nn.Module):
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
         x = F.leaky_relu_(x, 0.2)
         return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
+
+
+def _normalized(weight: Tensor) -> Tensor:
+    """Every kernel with a mean square of 1."""
+    return weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
+
+
+def _power(weight: Tensor) -> Tensor:
+    """What each channel adds to the squares of those behind it (in, out), for a style of 1: the demodulation is by them."""
+    return weight.square().sum((2, 3)).t()
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -425,6 +505,26 @@ class StyleGAN3Generator(StyledGenerator):
     def noise_shapes(self) -> list[tuple[int, ...]]:
         """None: it takes no noise."""
         return []
+
+    @property
+    def coarse_sides(self) -> tuple[int, ...]:
+        """Powers of two from the rate of its first map on: its maps are signals, and can be sampled at lower rates."""
+        least = max(8, self.bands[0].rate)
+        return tuple(1 << i for i in range(least.bit_length() - 1, self.shape[1].bit_length() - 1))
+
+    def at(self, side: int) -> Self:
+        """This generator with every map sampled at a rate of `side` at most; what lies above that is left out of all layers."""
+        found = super().at(side)
+        lower = coarse_bands(self.bands, side)
+        network: Any = copy.copy(self.input)
+        network.band = lower[0]
+        layers = [
+            layer.at(lower[max(i - 1, 0)], band)
+            for i, (layer, band) in enumerate(zip(self._layers(), lower, strict=True))
+        ]
+        found.bands = lower
+        coarse: Self = with_parts(found, input=network, layers=nn.ModuleList(layers))
+        return coarse
 
     @property
     def style_layers(self) -> list[nn.Module]:

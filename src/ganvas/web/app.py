@@ -26,6 +26,7 @@ from ganvas.web.landscape import SAMPLES, SEED
 from ganvas.web.layout import build
 from ganvas.web.opening import DEFAULT, open_renderer
 from ganvas.web.outlet import bound, bound_connections
+from ganvas.web.pace import STRIPS
 from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.serving import run
@@ -142,7 +143,7 @@ def _application() -> FastAPI:
         source = _source(request)
         if not (source.knows(key) and 0 <= number < SAMPLES):
             return Response(status_code=404)
-        return _picture(source.renderer.view.draw([State(SEED, number)])[0])
+        return _picture(source.renderer.thumbs([State(SEED, number)], STRIPS)[0])
 
     @server.get("/real/{key}/{number}.png")
     def real(key: str, number: int, request: Request) -> Response:

@@ -12,15 +12,15 @@ from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes
 from ganvas.latent.map import place
 from ganvas.latent.paths import LARGE, SMALL
+from ganvas.model import ROWS
 from ganvas.model_data import class_names
 from ganvas.types import Progress, silent
+from ganvas.web.pace import MAP
 from ganvas.web.renderer import Renderer
 
 SAMPLES = 5000
 SLOW = 1000
-"""Samples where pictures take long, and coarse ones stand for them."""
-SLOWEST = 200
-"""Samples where there are no coarse ones."""
+"""Samples at most where pictures take long, and coarse ones stand for them if there are such."""
 LANDMARKS = 1000
 """Samples that t-SNE places; the others go to where their nearest landmarks lie, which is fast and keeps neighbourhoods."""
 NEAREST = 3
@@ -56,39 +56,43 @@ def _among(features: Tensor, known: Tensor, places: Tensor) -> Tensor:
 
 def samples_of(renderer: Renderer) -> int:
     """How many samples the map of a model shows."""
-    if not renderer.slow:
-        return SAMPLES
-    return SLOWEST if renderer.small is None else SLOW
+    return MAP.affords(SLOW, renderer.view.seconds) if renderer.slow else SAMPLES
 
 
 def landscape(renderer: Renderer, n: int | None = None, progress: Progress = silent) -> Landscape:
     """The map of a model, from the user's cache when it was drawn before with the same ratio and real images.
 
-    n samples, by default as many as `samples_of`; where pictures take long, of the coarse ones, and without what judges say.
+    n samples, by default as many as `samples_of`, or as were drawn before where pictures take long; those are then the coarse
+    ones, and without what judges say.
     """
+    any_number = n is None and renderer.slow
     n = samples_of(renderer) if n is None else n
     made_of: dict[str, object] = {
         "n": n, "real": None if renderer.real is None else f"{renderer.real.source} {len(renderer.real.images)}",
         "judge": "none" if renderer.ratio is None else f"{renderer.ratio.report.critic} {renderer.ratio.report.auc:.6f}",
     }  # fmt: skip
     if renderer.small is not None:
-        made_of["side"] = renderer.small.model.shape[1]
+        made_of["side"] = renderer.view.model.shape[1]
     if max(renderer.view.model.shape[1:]) >= LARGE:  # before, they were compared pixel by pixel
         made_of["seen"] = SMALL
     path = renderer.cache / "landscape.safetensors"
     try:
         tensors, header = io.load_tensors(path)
-        if header.get("kind") == "landscape" and header.get("made_of") == made_of:
+        before = header.get("made_of")
+        if any_number and isinstance(before, dict) and "n" in before:
+            made_of["n"] = before["n"]
+        if header.get("kind") == "landscape" and before == made_of:
             values = {
                 k.removeprefix("value."): v.float() for k, v in tensors.items() if k.startswith("value.")
             }
             kept = Landscape(
                 tensors["places"], values, tensors.get("real_places"), tensors["features"].float()
             )
-            if _fits(kept, n):
+            if _fits(kept, len(kept.places) if any_number else n):
                 return kept
     except (GanvasError, KeyError):
         pass
+    made_of["n"] = n
     found = _draw(renderer, n, progress)
     tensors = {"places": found.places, "features": found.features.half()}
     tensors |= {f"value.{name}": each for name, each in found.values.items()}
@@ -118,9 +122,10 @@ def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:
     shown: dict[str, list[Tensor]] = {name: [] for name in attributes}
     labels = view.space.labels(n, None)
     done = 0
-    for images in model.batches(n, seed=SEED, batch=16 if renderer.slow else 256):
-        renderer.rest()
-        images = images.cpu()
+    batches = model.batches(n, seed=SEED, batch=ROWS if renderer.slow else 256)
+    while done < n:
+        with renderer.turn(MAP):
+            images = next(batches).cpu()
         features.append(view.gauge.features(images))
         label = None if labels is None else labels[done : done + len(images)]
         with torch.no_grad():

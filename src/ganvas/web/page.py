@@ -70,6 +70,8 @@ class Page:
         """Pictures of the steps, by number."""
         self.keys: dict[str, Listener] = {}
         """What a key of the keyboard does."""
+        self.opened: dict[str, Listener] = {}
+        """Called when a tab is shown, by its name."""
         self.tray_changed: Callable[[], object] = lambda: None
         """Called when sliders came or went."""
         self._drawing = asyncio.Lock()
@@ -94,7 +96,7 @@ class Page:
                 return
             self.call("show", image_url(image), renderer.small is not None)
         if renderer.small is None:
-            self._looked()
+            self.look()
         elif dragged:
             background_tasks.create(self._rest(turn), name="rest")
         else:
@@ -115,18 +117,19 @@ class Page:
         self.call("busy", "")
         if image is not None and turn == self._turn:
             self.call("show", image_url(image), False)
-            self._looked()
+            self.look()
 
     async def _drawn(self, job: Callable[..., Tensor], *given: object) -> Tensor | None:
         try:
-            return await asyncio.to_thread(job, *given)
+            return await asyncio.get_running_loop().run_in_executor(self.source.hands, job, *given)
         except Superseded:
             return None
         except Exception as error:
             self.call("fail", _words(error))
             return None
 
-    def _looked(self) -> None:
+    def look(self) -> None:
+        """Tell those who look at every picture."""
         background_tasks.create(self._look(), name="look")
 
     async def drag(self, value: float, change: Callable[[float], State]) -> None:
@@ -168,12 +171,31 @@ class Page:
         try:
             with self.client:
                 await listener()
-        except Gone:
+        except (Gone, Superseded):
             return
         except Exception as error:
             if self.client.is_deleted:  # what it wrote to is no more
                 return
             self.tell(_words(error), "negative")
+
+    async def behind(self, listener: Listener) -> None:
+        """Tell a listener; where pictures take long nobody waits for it, and it looks itself whether it is wanted still."""
+        if self.session.renderer.slow:
+            background_tasks.create(self._safely(listener), name="behind")
+        else:
+            await listener()
+
+    async def open_tab(self, name: str) -> None:
+        """A tab is shown."""
+        if name in self.opened:
+            await self._safely(self.opened[name])
+
+    def stays(self) -> Callable[[], bool]:
+        """Whether the page is still where it is now, to be asked later and by other threads."""
+        renderer, state = self.session.renderer, self.session.state
+        return lambda: (
+            not self.client.is_deleted and self.session.state == state and self.session.renderer is renderer
+        )
 
     # --- work ------------------------------------------------------------------------------------------------------
 

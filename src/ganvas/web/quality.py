@@ -1,6 +1,8 @@
 """How good and how usual a picture is, beside the generator's own samples and real images."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.likeness import LEAST, Likeness, likeness
 from ganvas.latent.map import extractor_of
 from ganvas.latent.paths import small_pyramid
-from ganvas.model import Model
+from ganvas.model import ROWS, Model
 from ganvas.model_data import classifier_of
 from ganvas.networks import from_uint8
 from ganvas.sampling import LogRatio, repair
@@ -31,7 +33,7 @@ CROWD = 8
 FEW = 64
 """Instead of `KNOWN` where pictures take long."""
 AT_ONCE = 4
-"""Of those, between two looks at who waits."""
+"""Of those, between two looks at who waits; of coarse ones `ROWS`, since fewer cost as much."""
 ALIKE = 40
 """Own samples of similar looks that the critic's word on a picture is compared with."""
 
@@ -97,20 +99,21 @@ SIGNS = {
 class Gauge:
     """Judges pictures of one model. What the own samples score is found with the first picture.
 
-    `rest`, where pictures take long: there are then fewer own samples, and it is called before each few of them. `coarse`: the
-    model of the pictures that are then compared instead, but for critics, who see the whole ones.
+    `turn`, where pictures take long: there are then a `few` own samples, and some of them at a time are drawn within it.
+    `coarse`: the model of the pictures that are then compared instead, but for critics, who see the whole ones.
     """
 
     def __init__(
         self, model: Model, ratio: LogRatio | None, real: Real | None, coarse: Model | None = None,
-        rest: Callable[[], None] | None = None,
+        turn: Callable[[], AbstractContextManager[None]] | None = None, few: int = FEW,
     ) -> None:  # fmt: skip
-        self.model, self.ratio, self.coarse, self.rest = model, ratio, coarse, rest
+        self.model, self.ratio, self.coarse, self.turn = model, ratio, coarse, turn
         self.real = real if real is None or coarse is None else shrunk(real, coarse.shape[1])
-        self.known = KNOWN if rest is None else FEW
+        self.known = KNOWN if turn is None else few
         """Own samples that are looked at."""
         self._whites: dict[str, tuple[Tensor, Tensor]] = {}
         self._usual: dict[str, dict[str, Tensor]] = {}
+        self._likeness: Likeness | None = None
 
     @torch.no_grad()
     def quality(
@@ -135,7 +138,7 @@ class Gauge:
         ranks = {name: _rank(usual[name], each[0]) for name, each in here.values.items()}
         manifold = 1 - _below(usual["all"], _together({n: torch.tensor([r]) for n, r in ranks.items()})[0])
         warnings: list[str] = []
-        if manifold < RARE:
+        if manifold < RARE and self.tells:
             strongest = max(ranks, key=lambda name: ranks[name])
             warnings += [SIGNS[name] for name, rank in ranks.items() if rank > 0.95 or name == strongest]
         return Quality(log_ratio, share, typicality, manifold, distance, nearest, tuple(warnings))
@@ -144,6 +147,20 @@ class Gauge:
     def judges(self) -> bool:
         """Whether something judges whole pictures: a ratio or a critic."""
         return self.ratio is not None or self._critic is not None
+
+    @property
+    def tells(self) -> bool:
+        """Whether there are enough own samples for a place behind all of them to be as rare as `RARE`."""
+        return (self.known + 1) * RARE >= 1
+
+    @property
+    def error(self) -> float:
+        """Of a share of own samples, at worst: one standard deviation."""
+        return 0.5 / math.sqrt(self.known)
+
+    def prepare(self) -> None:
+        """Look at the own samples now, not with the first picture."""
+        assert self._own is not None
 
     @property
     def is_ready(self) -> bool:
@@ -195,12 +212,13 @@ class Gauge:
 
         return repair(space, realism, points, label, steps=steps)[0].detach()
 
-    @cached_property
-    def likeness(self) -> Likeness | None:
-        """How like real images the samples are, all together: what no rank among themselves can say. None without them."""
+    def likeness(self, most: int) -> Likeness | None:
+        """How like real images `most` samples are, all together: what no rank among themselves can say. None without them."""
         if self.real is None or len(self.real.images) < LEAST:
             return None
-        return likeness(self.coarse or self.model, self.real.images)
+        if self._likeness is None:
+            self._likeness = likeness(self.coarse or self.model, self.real.images, n=most)
+        return self._likeness
 
     # --- what own samples are like ---------------------------------------------------------------------------------
 
@@ -227,11 +245,11 @@ class Gauge:
         with torch.no_grad():
             labels = self.model.labels(self.known)
             labels = None if labels is None else labels.to(self.model.device)
-            if self.rest is None:
+            if self.turn is None:
                 views = self.model.sample(self.known, seed=1)
                 scores, logits = self._judged(views, labels)
             else:
-                views, scores, logits = self._slowly(labels, self.rest)
+                views, scores, logits = self._slowly(labels, self.turn)
             looks = self._looks(views)
             away = None if self.real is None else self._away(looks).amin(1)
             return _Own(views, scores, logits, away, looks, labels)
@@ -240,22 +258,23 @@ class Gauge:
         return self.scores(images, labels), None if self._critic is None else self._logits(images, labels)
 
     def _slowly(
-        self, labels: Tensor | None, rest: Callable[[], None]
+        self, labels: Tensor | None, turn: Callable[[], AbstractContextManager[None]]
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The own samples as they are compared, and what judges say of them; whole pictures are not kept."""
         views: list[Tensor] = []
         judged: list[tuple[Tensor | None, Tensor | None]] = []
 
-        def drawn(model: Model, first: int, part: Tensor | None) -> Tensor:
-            return model.sample(AT_ONCE, seed=1, first=first, batch=AT_ONCE, labels=part)
+        def drawn(model: Model, at_once: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+            for first in range(0, self.known, at_once):
+                count = min(at_once, self.known - first)
+                part = None if labels is None else labels[first : first + count]
+                with turn():
+                    yield model.sample(count, seed=1, first=first, batch=count, labels=part), part
 
-        for first in range(0, self.known, AT_ONCE):
-            rest()
-            part = None if labels is None else labels[first : first + AT_ONCE]
-            if self.coarse is not None:
-                views.append(drawn(self.coarse, first, part))
-            if self.judges or self.coarse is None:
-                images = drawn(self.model, first, part)
+        if self.coarse is not None:
+            views = [images for images, _ in drawn(self.coarse, ROWS)]
+        if self.judges or self.coarse is None:
+            for images, part in drawn(self.model, AT_ONCE):
                 judged.append(self._judged(images, part))
                 if self.coarse is None:
                     views.append(images)

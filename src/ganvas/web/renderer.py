@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,22 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, open_space, spaces
 from ganvas.latent.critic import CRITIC_SCORE
-from ganvas.latent.directions import Direction, edit, find, load_directions, named, save, without
+from ganvas.latent.directions import (
+    Direction,
+    edit,
+    find,
+    load_directions,
+    measured,
+    save,
+    unmeasured,
+    unmoved,
+    without,
+)
 from ganvas.latent.encoder import has_encoder, own_encoder
 from ganvas.latent.finders import finders
 from ganvas.latent.invert import invert, scale_of
 from ganvas.latent.jacobian import MOST, jacobians
+from ganvas.latent.likeness import MOST as MOST_ALIKE
 from ganvas.latent.likeness import Likeness
 from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import Part, half, tasks
@@ -33,8 +44,9 @@ from ganvas.networks.biggan import BigGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator, placement
 from ganvas.sampling import LogRatio, samplers
 from ganvas.sampling.settings import at_budget
+from ganvas.web.pace import AROUND, EFFECTS, LIKENESS, QUALITY, SHEET, STRIPS, Purpose, Turns
 from ganvas.web.plotted import plotted
-from ganvas.web.quality import Gauge, Quality, Real, shrunk
+from ganvas.web.quality import FEW, Gauge, Quality, Real, shrunk
 from ganvas.web.state import Mix, Move, State, pack, unpack
 
 SLIDERS = 10
@@ -56,10 +68,16 @@ PROMPT = 0.05
 """Seconds that a picture may take and be drawn while a slider is dragged."""
 COARSE = 64
 """Side of the largest picture that is drawn instead."""
+PATIENT = 0.5
+"""Seconds that one may take where nobody waits for each: thumbnails, the map."""
 AXES = 24
 """Principal axes of the space among which neighbours are looked for where pictures take long."""
 SEEN, MEASURED = 512, 16
 """Samples by which directions are found, and measured, where pictures take long."""
+PAIRS = 128
+"""Of samples whose mean distance neighbours are measured in, where pictures take long."""
+REMEMBERED = 2**25
+"""Bytes of thumbnails that are kept where pictures take long: what is shown at several places is drawn once."""
 REST = 0.5
 """Seconds without a picture asked for, after which what can wait goes on."""
 
@@ -96,39 +114,60 @@ class Renderer:
         self.layers = self.spaces["w+"].shape[0] if "w+" in self.spaces else 0
         self.classes = model.generator.num_classes
         self._found: dict[str, list[Direction]] = {}
-        self.slow, self.small = self._pace()
-        """Whether a picture takes long; and the same model with the coarse pictures that it draws on its way, if any."""
-        self.gauge = Gauge(
-            model,
-            ratio,
-            real,
-            None if self.small is None else self.small.model,
-            self.rest if self.slow else None,
-        )
+        self.slow, self.seconds = False, 0.0
+        """Whether a picture takes long, and how many seconds then."""
+        self.small: Renderer | None = None
+        """The same model with the coarse pictures that are drawn while a slider is dragged, if it has such."""
+        self._larger: Renderer | None = None
+        self._pace()
+        self.gauge = self._gauge(FEW)
+        if self.slow:
+            whole = self.seconds if self.gauge.judges and self.small is not None else 0.0
+            self.gauge = self._gauge(QUALITY.affords(FEW, self.view.seconds + whole))
         self._asked, self._wanted = 0.0, threading.local()
+        self._turns, self._hands, self._counting = Turns(), 0, threading.Lock()
+        self._thumbs: dict[State, Tensor] = {}
         if self.slow:
             for each in model.generator.modules():
                 each.register_forward_pre_hook(lambda *_: self._go_on())
         self._around: dict[State, list[State]] = {}
         self._lock, self._looking, self._judging = threading.RLock(), threading.Lock(), threading.Lock()
+        self._comparing, self._finding = threading.Lock(), threading.RLock()
+        self._bare: dict[str, list[Direction]] = {}
+        self._whole: tuple[State, Tensor] | None = None
 
-    def _pace(self) -> "tuple[bool, Renderer | None]":
+    def _pace(self) -> None:
+        """Find what pictures cost, and coarse ones that are quick enough: for a hand, and for who waits for many."""
         model = self.model
-        if min(model.shape[1:]) < LARGE or _seconds(model) <= PROMPT:
-            return False, None
+        if min(model.shape[1:]) < LARGE or (seconds := _seconds(model)) <= PROMPT:
+            return
+        self.slow, self.seconds = True, seconds
         sides = [side for side in model.generator.coarse_sides if 8 <= side <= COARSE]
         for side in reversed(sides):
             coarse = model.generator.at(side)
             found = Model(coarse, None, replace(model.info, shape=tuple(coarse.shape)), model.path)
-            if side == sides[0] or _seconds(found) <= PROMPT:
-                real = None if self.real is None else shrunk(self.real, side)
-                return True, Renderer(found, self.name, real=real, unreal=self.unreal)
-        return True, None
+            seconds = _seconds(found)
+            prompt = side == sides[0] or seconds <= PROMPT
+            if not prompt and (self._larger is not None or seconds > PATIENT):
+                continue
+            real = None if self.real is None else shrunk(self.real, side)
+            drawn = Renderer(found, self.name, real=real, unreal=self.unreal)
+            drawn.seconds = seconds
+            if prompt:
+                self.small = drawn
+                return
+            self._larger = drawn
+
+    def _gauge(self, few: int) -> Gauge:
+        """What judges pictures, beside so `few` own samples where they take long."""
+        coarse = None if self.small is None else self.view.model
+        waiting = (lambda: self.turn(QUALITY)) if self.slow else None
+        return Gauge(self.model, self.ratio, self.real, coarse, waiting, few)
 
     @property
     def view(self) -> "Renderer":
         """Who draws what only has to be recognised: thumbnails, the map, what neighbours are found by."""
-        return self.small or self
+        return self._larger or self.small or self
 
     def rest(self) -> None:
         """Wait while somebody drags a slider, who would wait for it; for what can wait."""
@@ -136,10 +175,36 @@ class Renderer:
         while self.slow and time.monotonic() < min(self._asked + REST, until):
             time.sleep(0.02)
 
+    @contextmanager
+    def turn(self, purpose: Purpose) -> Iterator[None]:
+        """Where pictures take long: wait until nobody drags and nothing more urgent is to be drawn, then draw a few."""
+        if not self.slow:
+            yield
+            return
+        with self._turns.turn(purpose.urgency):
+            self.rest()
+            yield
+
+    @contextmanager
+    def _ahead(self) -> Iterator[None]:
+        """Draw ahead of everything else: other threads stop in front of their next layer."""
+        self._asked, self._wanted.first = time.monotonic(), True
+        with self._counting:
+            self._hands += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._hands -= 1
+            self._wanted.first = False
+
     def _go_on(self) -> None:
         still = getattr(self._wanted, "still", None)
         if still is not None and not still():
             raise Superseded
+        until = time.monotonic() + 60
+        while self._hands and not getattr(self._wanted, "first", False) and time.monotonic() < until:
+            time.sleep(0.01)
 
     @property
     def title(self) -> str:
@@ -269,14 +334,17 @@ class Renderer:
         """The picture of a state (C, H, W). Raises `Superseded` between two layers once it is not `wanted` any more."""
         self._wanted.still = wanted
         try:
-            return self.draw([state])[0]
+            with self._ahead():
+                image = self.draw([state])[0]
         finally:
             del self._wanted.still
+        self._whole = state, image
+        return image
 
     def coarse(self, state: State) -> Tensor:
         """The coarse picture of a state (C, h, w), soon, and ahead of what can wait."""
-        self._asked = time.monotonic()
-        return self.view.draw([state])[0]
+        with self._ahead():
+            return (self.small or self).draw([state])[0]
 
     def pictures(
         self, space: LatentSpace, points: Tensor, state: State, labels: Tensor | None = None
@@ -317,29 +385,63 @@ class Renderer:
         together = torch.cat([points for _, points in found])
         return self.pictures(found[0][0], together, states[0], self.labels(states))
 
-    def thumbs(self, states: Sequence[State]) -> Tensor:
-        """`together`, small where pictures take long, and then a few at a time between what somebody waits for."""
+    def thumbs(
+        self, states: Sequence[State], purpose: Purpose = SHEET, wanted: Callable[[], bool] = lambda: True
+    ) -> Tensor:
+        """`together`, small where pictures take long, and then a few at a time between what somebody waits for.
+
+        Raises `Superseded` between two of those once they are not `wanted` any more.
+        """
         if not self.slow or not states:
             return self.together(states)
-        parts = []
-        for i in range(0, len(states), 4):
-            self.rest()
-            parts.append(self.view.together(states[i : i + 4]))
-        return torch.cat(parts)
+        drawn = {state: known for state in states if (known := self._thumbs.get(state)) is not None}
+        missing = [state for state in dict.fromkeys(states) if state not in drawn]
+        while missing:
+            some, missing = missing[:4], missing[4:]
+            with self.turn(purpose):
+                if not wanted():
+                    raise Superseded
+                drawn |= zip(some, self.view.together(some), strict=True)
+        self._remember(drawn)
+        return torch.stack([drawn[state] for state in states])
+
+    def _remember(self, drawn: dict[State, Tensor]) -> None:
+        self._thumbs |= drawn
+        most = max(1, REMEMBERED // next(iter(drawn.values())).numel())
+        for old in list(self._thumbs)[: max(0, len(self._thumbs) - most)]:
+            self._thumbs.pop(old, None)
 
     @torch.no_grad()
     def quality(self, state: State) -> Quality:
         """How real, how typical, and how far from the real images a state is."""
-        space, points = self.point(state)
-        view = None if self.small is None else self.small.draw([state])
-        images = self.pictures(space, points, state) if view is None or self.gauge.judges else view
-        return self.gauge.quality(space, points, images, self.label(state), view)
+        if not self.slow:
+            space, points = self.point(state)
+            return self.gauge.quality(space, points, self.pictures(space, points, state), self.label(state))
+        with self._comparing:  # what the own samples look like is found once
+            space, points = self.point(state)
+            view = None if self.small is None else self.thumbs([state], QUALITY)
+            images = view if view is not None and not self.gauge.judges else self._whole_of(state)
+            return self.gauge.quality(space, points, images, self.label(state), view)
+
+    def _whole_of(self, state: State) -> Tensor:
+        """The whole picture of a state (1, C, H, W), which was just drawn in most cases."""
+        known = self._whole
+        if known is not None and known[0] == state:
+            return known[1][None]
+        with self.turn(QUALITY):
+            return self.draw([state])
+
+    def compare_with(self, few: int) -> None:
+        """Judge beside so `few` own samples from now on, where pictures take long."""
+        found = self._gauge(few)
+        found.prepare()
+        self.gauge = found
 
     @property
     def likeness(self) -> Likeness | None:
         """How like real images the samples are (`Gauge.likeness`), found once for all pages."""
         with self._judging:
-            return self.gauge.likeness
+            return self.gauge.likeness(LIKENESS.affords(MOST_ALIKE, self.view.seconds))
 
     @cached_property
     def start(self) -> State:
@@ -369,22 +471,60 @@ class Renderer:
     def _find(self, method: str) -> list[Direction]:
         if not self.slow:
             return find(self.space, method, SLIDERS)
-        # Without the critic, and in z, whose axes come from a layer, from fewer samples.
-        space = self.view.space.of_model(replace(self.view.model, critic=None))
-        fewer = {"samples": SEEN} if method in ("pca", "ica") and space.name == "z" else {}
-        vectors, scores = finders.get(method)(space, SLIDERS, 0, **fewer)
-        return named(space, method, vectors, scores, {"seed": 0, **fewer}, samples=MEASURED)
+        space, bare = self._coarse_space, self._unmeasured(method)
+        count = EFFECTS.affords(MEASURED * (SLIDERS + 1), self.view.seconds) // (SLIDERS + 1)
+        with self.turn(EFFECTS):
+            start = unmoved(space, count)
+        found = []
+        for each in bare:
+            with self.turn(EFFECTS):
+                found.append(
+                    measured(space, replace(each, made={**each.made, "measured": count}), start=start)
+                )
+        return found
 
-    def _kept(self, key: str, work: Callable[[], list[Direction]]) -> list[Direction]:
+    @property
+    def _coarse_space(self) -> LatentSpace:
+        """Of coarse pictures, without the critic, who judges whole ones."""
+        return self.view.space.of_model(replace(self.view.model, critic=None))
+
+    def _unmeasured(self, method: str) -> list[Direction]:
+        """By which nothing was drawn yet where axes are those of points."""
+        with self._lock:
+            if method not in self._bare:
+                space = self._coarse_space
+                # In z, whose axes come from a layer, from fewer samples.
+                fewer = {"samples": SEEN} if method in ("pca", "ica") and space.name == "z" else {}
+                vectors, scores = finders.get(method)(space, SLIDERS, 0, **fewer)
+                self._bare[method] = unmeasured(space, method, vectors, scores, {"seed": 0, **fewer})
+            return self._bare[method]
+
+    def first_directions(self, method: str) -> list[Direction]:
+        """Those of `directions`, where pictures take long before anybody has measured what they do: sliders that move."""
+        if not self.slow or self._known(method) is not None:
+            return self.directions(method)
+        return self._unmeasured(method)
+
+    def _known(self, key: str) -> list[Direction] | None:
+        """What was found before, now or in another session."""
         with self._lock:
             if key not in self._found:
-                path = self.cache / f"directions-{self.space.name}-{key}.safetensors"
                 try:
-                    self._found[key] = load_directions(path, self.model)
+                    self._found[key] = load_directions(self._file(key), self.model)
                 except GanvasError:
-                    self._found[key] = work()
-                    with suppress(GanvasError):  # a cache that cannot be written only costs time
-                        save(path, self._found[key])
+                    return None
+            return self._found[key]
+
+    def _file(self, key: str) -> Path:
+        return self.cache / f"directions-{self.space.name}-{key}.safetensors"
+
+    def _kept(self, key: str, work: Callable[[], list[Direction]]) -> list[Direction]:
+        with self._finding:
+            if (known := self._known(key)) is not None:
+                return known
+            self._found[key] = work()
+            with suppress(GanvasError):  # a cache that cannot be written only costs time
+                save(self._file(key), self._found[key])
             return self._found[key]
 
     def load(self, path: Path) -> list[Direction]:
@@ -427,22 +567,23 @@ class Renderer:
         scores = torch.tensor([1.0 if good else 0.0 for _, _, good in marks])
         return attribute(self.view.space, points, scores, name)
 
-    def neighbours(self, state: State) -> list[State]:
+    def neighbours(self, state: State, wanted: Callable[[], bool] = lambda: True) -> list[State]:
         """Eight states around one, two along each of the four directions that change its picture most, at equal changes.
 
-        Those of the last states are kept: many pages begin at the same one.
+        Those of the last states are kept: many pages begin at the same one. Raises `Superseded` once they are not `wanted` any
+        more, where pictures take long.
         """
         with self._looking:
             if state not in self._around:
-                self._around[state] = self._found_around(state)
+                self._around[state] = self._found_around(state, wanted)
                 while len(self._around) > KEPT:
                     del self._around[next(iter(self._around))]
             return self._around[state]
 
-    def _found_around(self, state: State) -> list[State]:
+    def _found_around(self, state: State, wanted: Callable[[], bool]) -> list[State]:
         space, points = self.point(state)
         if self.slow:
-            values, vectors = self._leading(state)
+            values, vectors = self._leading(state, wanted)
         else:
             if space.size > MOST:
                 raise GanvasError(
@@ -461,7 +602,7 @@ class Renderer:
         return [self.settle(state, space, moved[i]) for i in order]
 
     @torch.no_grad()
-    def _leading(self, state: State) -> tuple[Tensor, Tensor]:
+    def _leading(self, state: State, wanted: Callable[[], bool]) -> tuple[Tensor, Tensor]:
         """Squares of how much the picture changes along directions (D, `AXES`), the least first, by differences.
 
         Among the principal axes of the space alone: one picture each, where Jacobians cost one for every number.
@@ -472,8 +613,10 @@ class Renderer:
         moved = torch.cat([points, points + (step[:, None] * axes).reshape(-1, *space.shape)])
         looks = []
         for part in moved.split(4):
-            self.rest()
-            looks.append(pyramid(from_uint8(self.view.pictures(space, part, state), (-1.0, 1.0))))
+            with self.turn(AROUND):
+                if not wanted():
+                    raise Superseded
+                looks.append(pyramid(from_uint8(self.view.pictures(space, part, state), (-1.0, 1.0))))
         seen = torch.cat(looks)
         slopes = (seen[1:] - seen[:1]) / step[:, None].cpu()
         values, mixed = torch.linalg.eigh(slopes @ slopes.t())
@@ -483,18 +626,42 @@ class Renderer:
         """Principal axes (k, D) of a space's own points, and their spread along each (k,)."""
         away = (space.known - space.mean).flatten(1)
         _, values, axes = torch.linalg.svd(away.float(), full_matrices=False)
-        return axes[:AXES], values[:AXES].clamp(min=1e-6) / len(away) ** 0.5
+        most = self.axes
+        return axes[:most], values[:most].clamp(min=1e-6) / len(away) ** 0.5
+
+    @property
+    def axes(self) -> int:
+        """Principal axes among which neighbours are looked for, where pictures take long."""
+        return AROUND.affords(AXES, self.view.seconds)
 
     @cached_property
+    @torch.no_grad()
     def _scale(self) -> float:
-        return scale_of(self.view.space)
+        if not self.slow:
+            return scale_of(self.space)
+        space, looks = self.view.space, []
+        count = AROUND.affords(2 * PAIRS, self.view.seconds)
+        labels = space.labels(count, None)
+        for first in range(0, count, 4):
+            part = slice(first, first + 4)
+            with self.turn(AROUND):
+                drawn = space.decode(space.known[:count][part], None if labels is None else labels[part])
+            looks.append(pyramid(drawn))
+        return float(torch.pdist(torch.cat(looks)).mean())
 
-    def strips(self, state: State, moves: Sequence[Move]) -> list[Tensor]:
+    def strips(
+        self, state: State, moves: Sequence[Move], wanted: Callable[[], bool] = lambda: True
+    ) -> list[Tensor]:
         """For each direction the thumbnails at `STRENGTHS` of it, everything else staying: uint8 (5, C, H, W) each."""
         if not moves:
             return []
         states = [state.to(replace(move, strength=strength)) for move in moves for strength in STRENGTHS]
-        return list(self.thumbs(states).split(len(STRENGTHS)))
+        return list(self.thumbs(states, STRIPS, wanted).split(len(STRENGTHS)))
+
+    @property
+    def strips_at_once(self) -> int:
+        """How many sliders get their thumbnails without being asked for."""
+        return STRIPS.affords(SLIDERS * len(STRENGTHS), self.view.seconds) // len(STRENGTHS)
 
     # --- jumps -----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,8 @@ class Source:
     """In the addresses of its pictures: its pages alone know it, where others of this machine may ask for pictures, too."""
     jobs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JOBS))
     """Held by what a page begins and takes a while: the other threads are for pictures."""
+    hands: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(thread_name_prefix="hand"))
+    """Draw the pictures that are looked at: the other threads may all be waiting for a turn."""
     intake: Intake = field(default_factory=Intake)
     """Where files go that the pages are given."""
 

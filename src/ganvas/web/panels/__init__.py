@@ -37,6 +37,7 @@ def lay_out(page: Page) -> None:
             with ui.tabs().classes("tabs").props("dense align=left no-caps") as bar:
                 for name in tabs:
                     ui.tab(name)
+            bar.on_value_change(lambda event: page.open_tab(str(event.value)))
             with ui.tab_panels(bar, value="Map", keep_alive=True, animated=False).classes("w-full"):
                 for name, build in tabs.items():
                     with ui.tab_panel(name):

@@ -17,6 +17,7 @@ from ganvas.latent.finders import finders
 from ganvas.model_data import class_names, classifier_of
 from ganvas.pictures import data_url, png
 from ganvas.web.page import Page, slider
+from ganvas.web.renderer import MEASURED
 from ganvas.web.upload import LARGEST
 
 REACH = 3.5
@@ -28,6 +29,7 @@ def build(page: Page) -> None:
     """Lay them out; the directions themselves come when they are found."""
     session, renderer = page.session, page.session.renderer
     strips: dict[str, Any] = {}
+    heads: dict[str, ui.label] = {}
     with ui.element("section").classes("g-card"):
         with ui.element("h2").classes("g-line"):
             ui.label("Directions")
@@ -55,6 +57,16 @@ def build(page: Page) -> None:
         if renderer.layers:
             _layers(page)
         note = ui.label("").classes("small soft").props("data-id=directions-note")
+        with ui.element("div").classes("g-line") as few:
+            few_words = ui.label("").classes("small soft").props("data-id=directions-few")
+
+            async def all_strips() -> None:
+                asked["all"] = True
+                await page.behind(thumbnails)
+
+            ui.button("Draw the others", on_click=all_strips).props("dense flat no-caps data-id=do-strips")
+        few.set_visibility(False)
+        asked = {"all": False}
 
         tray = ui.element("div").props("data-id=tray")
 
@@ -63,20 +75,35 @@ def build(page: Page) -> None:
             tray.clear()
             with tray:
                 for name, known in session.tray.items():
-                    strips[name] = _row(page, name, known)
+                    heads[name], strips[name] = _row(page, name, known)
 
         rows()
     page.tray_changed = rows
 
     async def choose() -> None:
         looked, wanted = session.renderer, method.value
-        found = await page.work(f"finding directions by {wanted}", looked.directions, wanted)
+        found = await page.work(f"finding directions by {wanted}", looked.first_directions, wanted)
         # Another snapshot or method may have come meanwhile, and brings its own.
         if found is None or session.renderer is not looked or method.value != wanted:
             return
         session.choose(wanted, found)
         rows()
-        await thumbnails()
+        if looked.slow:
+            await page.behind(measure)
+        await page.behind(thumbnails)
+
+    async def measure() -> None:
+        """What they do, which sliders do not wait for."""
+        looked, wanted = session.renderer, method.value
+        note.set_text("What they do is being measured; they can be moved meanwhile.")
+        found = await page.aside(looked.directions, wanted)
+        note.set_text("")
+        if session.renderer is not looked or session.method != wanted:
+            return
+        for each in found:
+            if each.name in session.tray:
+                session.tray[each.name] = each
+                heads[each.name].set_text(_about(each))
 
     async def lock() -> None:
         state = await page.work("locking", session.lock, tuple(locks.value))
@@ -96,15 +123,23 @@ def build(page: Page) -> None:
             rows()
         for name in session.tray:
             page.call("set", name, session.state.moved(name))
-        await thumbnails()
+        await page.behind(thumbnails)
 
     async def thumbnails() -> None:
+        looked, stays = session.renderer, page.stays()
         moves = [move for name in session.tray if (move := _move(page, name)) is not None]
-        drawn = await page.aside(session.renderer.strips, session.state, moves)
-        for move, images in zip(moves, drawn, strict=True):
-            if move.name in strips:
-                strips[move.name].props["src"] = _strip(images)
-                strips[move.name].update()
+        most = looked.strips_at_once if looked.slow and not asked["all"] else len(moves)
+        few.set_visibility(most < len(moves))
+        few_words.set_text(
+            f"Pictures of {most} sliders, no more because each takes {looked.view.seconds:.1f} s."
+        )
+        # Where pictures take long one slider after the other has its own.
+        for some in [[move] for move in moves[:most]] if looked.slow else [moves]:
+            drawn = await page.aside(looked.strips, session.state, some, stays)
+            for move, images in zip(some, drawn, strict=True):
+                if move.name in strips:
+                    strips[move.name].props["src"] = _strip(images)
+                    strips[move.name].update()
 
     page.settled.append(show)
 
@@ -126,31 +161,17 @@ def _move(page: Page, name: str) -> Any:
         return None
 
 
-def _row(page: Page, name: str, known: Direction | None) -> ui.element:
+def _row(page: Page, name: str, known: Direction | None) -> tuple[ui.label, ui.element]:
     session = page.session
     value = session.state.moved(name)
     with ui.element("div").classes("slide").props("data-row"):
         with ui.element("div").classes("head"):
             ui.label(name).classes("name")
-            if known is not None:
-                score = (
-                    "accuracy"
-                    if known.method == "attribute"
-                    else "share"
-                    if known.method == "pca"
-                    else "score"
-                )
-                strongest = max(known.effects, key=lambda each: abs(known.effects[each]), default="")
-                words = [f"{score} {known.score:.0%}" if known.score <= 1 else f"{score} {known.score:.2g}"]
-                words.append(f"effect {known.effect:.2f}")
-                if strongest:
-                    words.append(f"{strongest} {known.effects[strongest]:+.1f}")
-                if known.cost is not None:
-                    words.append(f"cost {known.cost:+.2f}")
-                ui.label(" · ".join(words)).classes("soft").tooltip(
-                    "what the method ranks by; feature distance of one sigma; strongest attribute change; how far two sigmas "
-                    "lower the critic's logit"
-                )
+            words = ui.label("" if known is None else _about(known)).classes("soft")
+            words.tooltip(
+                "what the method ranks by; feature distance of one sigma; strongest attribute change; how far two sigmas "
+                "lower the critic's logit"
+            )
             ui.element("span").props("data-value")
         strip = ui.element("img").classes("strip").props('alt=""')
         slider(
@@ -163,7 +184,23 @@ def _row(page: Page, name: str, known: Direction | None) -> ui.element:
             lambda v: session.dragged(name, v),
             lambda v: f"{name} at {v:+.1f}",
         )
-    return strip
+    return words, strip
+
+
+def _about(known: Direction) -> str:
+    """What is known of a direction, in numbers."""
+    score = "accuracy" if known.method == "attribute" else "share" if known.method == "pca" else "score"
+    words = [f"{score} {known.score:.0%}" if known.score <= 1 else f"{score} {known.score:.2g}"]
+    if not known.effects and not known.effect:  # nobody has measured it yet
+        return words[0]
+    words.append(f"effect {known.effect:.2f}")
+    if strongest := max(known.effects, key=lambda each: abs(known.effects[each]), default=""):
+        words.append(f"{strongest} {known.effects[strongest]:+.1f}")
+    if known.cost is not None:
+        words.append(f"cost {known.cost:+.2f}")
+    if "measured" in known.made and known.made["measured"] < MEASURED:
+        words.append(f"from {known.made['measured']} samples")
+    return " · ".join(words)
 
 
 def _layers(page: Page) -> None:

@@ -3,6 +3,7 @@
 from nicegui import ui
 
 from ganvas.errors import GanvasError
+from ganvas.web.pace import AROUND
 from ganvas.web.page import Page, image_url, picture
 from ganvas.web.state import State
 
@@ -65,7 +66,7 @@ def build(page: Page) -> None:
         history = session.history
         wanted = history.steps[-SHOWN:]
         missing = [step for step in wanted if step.number not in page.thumbs]
-        images = await page.aside(session.renderer.thumbs, [step.state for step in missing])
+        images = await page.aside(session.renderer.thumbs, [step.state for step in missing], AROUND)
         shown = {step.number for step in wanted}
         page.thumbs = {number: image for number, image in page.thumbs.items() if number in shown}
         page.thumbs |= {step.number: image_url(image) for step, image in zip(missing, images, strict=True)}
@@ -82,4 +83,7 @@ def build(page: Page) -> None:
                     ui.label(f"{step.number}. {step.what}")
                 row.on("click", lambda _, n=step.number: go(n))
 
-    page.settled.append(show)
+    async def shown_later() -> None:
+        await page.behind(show)
+
+    page.settled.append(shown_later)

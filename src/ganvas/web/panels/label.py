@@ -5,6 +5,7 @@ from typing import Any
 from nicegui import ui
 
 from ganvas.errors import counted
+from ganvas.web.pace import SHEET as SAMPLES
 from ganvas.web.page import Page, image_url, picture
 from ganvas.web.session import MARKS_WANTED, SHEET
 from ganvas.web.state import State
@@ -59,6 +60,7 @@ def build(page: Page) -> None:
         ui.button("More samples", on_click=more).props("dense flat no-caps")
         ui.button("Clear", on_click=clear).props("dense flat no-caps")
     result = ui.label("").props("data-id=learned").classes("fine")
+    fewer = ui.label("").classes("small soft")
     place = ui.element("div").classes("sheet many").props("data-id=marking")
 
     def tell() -> None:
@@ -73,7 +75,13 @@ def build(page: Page) -> None:
         tell()
 
     async def sheet() -> None:
-        states = [State(at["seed"], number) for number in range(SHEET)]
+        count = SAMPLES.affords(SHEET, session.renderer.view.seconds)
+        states = [State(at["seed"], number) for number in range(count)]
+        fewer.set_text(
+            f"{count} samples at a time: each takes {session.renderer.view.seconds:.1f} s."
+            if count < SHEET
+            else ""
+        )
         images = await page.work("drawing samples", session.renderer.thumbs, states)
         if images is None:
             return
@@ -94,4 +102,7 @@ def build(page: Page) -> None:
         if not tiles:
             await sheet()
 
-    page.settled.append(once)
+    if page.session.renderer.slow:
+        page.opened["Label"] = once
+    else:
+        page.settled.append(once)

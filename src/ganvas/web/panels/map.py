@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from nicegui import background_tasks, events, ui
 
-from ganvas.web.landscape import REALS, SEED, Landscape, colour_names, landscape, samples_of
+from ganvas.web.landscape import REALS, SEED, SLOW, Landscape, colour_names, landscape, samples_of
+from ganvas.web.pace import AROUND
 from ganvas.web.page import Page
 from ganvas.web.state import State
 
@@ -51,17 +52,23 @@ def build(page: Page) -> None:
             source.landscape = None
             await open_map()
 
+        async def draw_more() -> None:
+            source.landscape, more.visible = None, False
+            await open_map(SLOW)
+
         redraw = ui.button("Redraw", icon="refresh", on_click=again).props("dense flat no-caps")
         redraw.set_visibility(False)
+        more = ui.button(f"Draw {SLOW:,}", on_click=draw_more).props("dense flat no-caps data-id=do-more-map")
+        more.set_visibility(False)
     place = ui.element("div").props("data-id=map")
     shown: dict[str, Any] = {}
 
-    async def open_map() -> None:
+    async def open_map(count: int | None = None) -> None:
         """The first page draws the map, the others wait for it; meanwhile everything else goes on."""
-        words.set_text(f"drawing {samples_of(session.renderer):,} samples ...")
+        words.set_text(f"drawing {count or samples_of(session.renderer):,} samples ...")
         async with source.drawing:
             if source.landscape is None:
-                source.landscape = await asyncio.to_thread(landscape, session.renderer)
+                source.landscape = await asyncio.to_thread(landscape, session.renderer, count)
         if page.client.is_deleted:  # nobody waited for it
             return
         found = source.landscape
@@ -88,9 +95,11 @@ def build(page: Page) -> None:
             chart.classes("g-map")
         shown["chart"] = chart
         marks = "; triangles are real images" if reals.value and found.real_places is not None else ""
-        words.set_text(
-            f"{len(found.places):,} samples of seed {SEED}{marks}; the red line is your way; click to go"
-        )
+        renderer, count = session.renderer, len(found.places)
+        fewer = renderer.slow and count < SLOW
+        more.set_visibility(fewer)
+        few = f", no more because each takes {renderer.view.seconds:.1f} s" if fewer else ""
+        words.set_text(f"{count:,} samples of seed {SEED}{few}{marks}; the red line is your way; click to go")
 
     async def go(event: events.EChartPointClickEventArguments) -> None:
         assert isinstance(event.value, list)
@@ -129,15 +138,18 @@ def build(page: Page) -> None:
         if shown["of"] != session.renderer.hash:
             words.set_text("the map is of an older snapshot")
             redraw.set_visibility(True)
-        trail = session.history.trail()[-12:]
+        trail, stays = session.history.trail()[-12:], page.stays()
 
         def places() -> list[list[float]]:
-            images = session.renderer.thumbs(trail)
+            images = session.renderer.thumbs(trail, AROUND, stays)
             return found.at(session.renderer.view.gauge.features(images)).tolist()
 
-        shown["way"] = await page.aside(places)
-        if "chart" in shown:
-            where()
+        async def trace() -> None:
+            shown["way"] = await page.aside(places)
+            if "chart" in shown:
+                where()
+
+        await page.behind(trace)
 
     async def opening() -> None:
         with page.client:

@@ -7,9 +7,10 @@ from nicegui import background_tasks, ui
 
 from ganvas.errors import GanvasError
 from ganvas.latent.likeness import LEAST, Likeness
+from ganvas.web.pace import AROUND
 from ganvas.web.page import Page, image_url
-from ganvas.web.quality import RARE
-from ganvas.web.renderer import Renderer
+from ganvas.web.quality import FEW, RARE
+from ganvas.web.renderer import AXES, Renderer
 from ganvas.web.state import State
 
 HERE = 4
@@ -38,7 +39,10 @@ def build(page: Page) -> None:
             found = await page.aside(page.session.renderer.quality, a)
             about.set_text(f"A: realism {found.realism:.0%}, manifold {found.manifold:.0%}")
 
-    page.settled.append(compare)
+    async def compared() -> None:
+        await page.behind(compare)
+
+    page.settled.append(compared)
     _quality(page)
     _neighbours(page)
 
@@ -73,6 +77,16 @@ def _quality(page: Page) -> None:
                 value.props["data-id"] = f"q-{name}"
                 shown[name] = (bar, value)
         verdict = ui.label("").props("data-id=verdict role=status")
+        with ui.element("div").classes("g-line") as few:
+            few_words = ui.label("").classes("small soft").props("data-id=few")
+
+            async def more() -> None:
+                renderer = page.session.renderer
+                await page.work(f"looking at {FEW} of its own samples", renderer.compare_with, FEW)
+                page.look()
+
+            ui.button(f"Compare with {FEW}", on_click=more).props("dense flat no-caps data-id=do-compare")
+        few.set_visibility(False)
         ui.label("Shares of the generator's own samples, good or bad. How good those are:").classes(
             "small soft"
         )
@@ -128,7 +142,9 @@ def _quality(page: Page) -> None:
             bar.update()
             extra = f" ({found.log_ratio:+.2f})" if name == "realism" and found.log_ratio is not None else ""
             label.set_text("no critic" if math.isnan(value) else f"{value:.0%}{extra}")
-        verdict.set_text(found.words)
+        verdict.set_text(found.words if found.warnings or renderer.gauge.tells else "among the usual ones")
+        few.set_visibility(renderer.slow and renderer.gauge.known < FEW)
+        few_words.set_text(_few(renderer))
         shown_words["off"] = bool(found.warnings)
         colour(renderer.hash)
         if renderer.hash not in told:
@@ -146,6 +162,15 @@ def _quality(page: Page) -> None:
             nearest_words.set_text(renderer.unreal)
 
     page.viewed.append(look)
+
+
+def _few(renderer: Renderer) -> str:
+    """What fewer own samples than usual mean."""
+    gauge = renderer.gauge
+    words = (
+        f"From {gauge.known} own samples, because pictures take long: shares are right to {gauge.error:.0%}"
+    )
+    return f"{words}." if gauge.tells else f"{words}, and nothing is called off the manifold."
 
 
 def _neighbours(page: Page) -> None:
@@ -172,18 +197,30 @@ def _neighbours(page: Page) -> None:
 
     async def show() -> None:
         session = page.session
-        state = session.state
+        renderer, state, stays = session.renderer, session.state, page.stays()
+        if renderer.slow:
+            note.set_text(
+                "Those of before: the new ones are being looked for ..." if around else "Being looked for ..."
+            )
         try:
-            found = await page.aside(session.renderer.neighbours, state)
+            found = await page.aside(renderer.neighbours, state, stays)
         except GanvasError as error:
             note.set_text(str(error))
             return
         states = [*found[:HERE], state, *found[HERE:]]
-        images = await page.aside(session.renderer.thumbs, states)
+        images = await page.aside(renderer.thumbs, states, AROUND, stays)
         around[:] = states
         for (_, image), drawn in zip(tiles, images, strict=True):
             image.props["src"] = image_url(drawn)
             image.update()
-        note.set_text("")
+        fewer = renderer.slow and renderer.axes < AXES
+        note.set_text(
+            f"Among the first {renderer.axes} principal axes, no more because pictures take long."
+            if fewer
+            else ""
+        )
 
-    page.settled.append(show)
+    async def later() -> None:
+        await page.behind(show)
+
+    page.settled.append(later)

@@ -79,7 +79,7 @@ def build(page: Page) -> None:
         field.on_value_change(changed)
 
     async def look() -> None:
-        found = await page.work("drawing the preview", film, session.renderer, timeline(PREVIEW))
+        found = await page.work("drawing the preview", film, session.renderer.view, timeline(PREVIEW))
         if found is not None:
             drawn, variation = found
             content = await page.aside(
@@ -87,7 +87,12 @@ def build(page: Page) -> None:
             )
             preview.props["src"] = pictures.data_url(content, "image/webp")
             preview.update()
-            note.set_text(f"steps vary by {variation:.1%} of their mean")
+            coarse = (
+                ""
+                if session.renderer.view is session.renderer
+                else "; coarse pictures, the film has whole ones"
+            )
+            note.set_text(f"steps vary by {variation:.1%} of their mean{coarse}")
 
     async def export(suffix: str) -> None:
         wanted = timeline()
