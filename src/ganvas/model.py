@@ -18,6 +18,7 @@ from ganvas.checkpoint import check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.data.limits import limit
 from ganvas.device import resolve_device, stream
+from ganvas.effort import check_effort, without_dynamo
 from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.graph import Replay
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
@@ -458,6 +459,7 @@ class Model:
         path = Path(path)
         if path.suffix != ".safetensors":
             raise GanvasError(f"A model is written as .safetensors, got {path.name!r}.")
+        _check_opens(path, self.info)
         tensors, header = self.generator.state_dict(), self.info.header()
         if names := self.generator.settings:
             header["settings"] = {name: getattr(self.generator, name) for name in names}
@@ -487,7 +489,7 @@ class Model:
     def _repr_html_(self) -> str:
         """What a notebook shows: the first samples, fewer of large ones."""
         parts = [notebook.line(repr(self))]
-        if len(self.shape) > 1:
+        if len(self.shape) > 1 and self.info.prior != networks.UNKNOWN:
             count = max(1, min(SHOWN, SHOWN_VALUES // math.prod(self.shape)))
             drawn = pictures.grid(self.shown(self.sample(count)), columns=min(count, SHOWN // 2))
             parts.append(notebook.picture(drawn, "samples"))
@@ -559,16 +561,26 @@ def is_packaged(path: Path) -> bool:
     return not path.exists() and path.name == str(path) and path.name in packaged()
 
 
-def load(path: str | os.PathLike[str], *, device: str = "auto", critic: bool = True) -> Model:
+def load(
+    path: str | os.PathLike[str], *, device: str = "auto", critic: bool = True, side: int | None = None
+) -> Model:
     """Open a run folder (its newest snapshot), a snapshot folder, a generator's .safetensors file, a packaged model,
     hub:org/name[@revision], or the file or folder of another toolkit that `ganvas list importers` names.
 
+    `side`: pixels of a side of the pictures of another toolkit's autoencoder, which draws any; 64 where nobody says.
     Nothing that a file names is run. Raises `GanvasError` when there is nothing there, or the file is damaged, of an
     unknown kind, or newer than this version.
     """
     expect(path, PATH, "model", "a run or snapshot folder, a model's file, or the name of a packaged model")
     theirs = importers.find(Path(path))
-    found = _own(find_generator(Path(path)), critic) if theirs is None else _imported(theirs, critic)
+    if theirs is not None:
+        found = _imported(theirs, critic, side)
+    elif side is None:
+        found = _own(find_generator(Path(path)), critic)
+    else:
+        raise GanvasError(
+            f"A side is for autoencoders of other toolkits; {path} has a size of its own. Omit it."
+        )
     where = resolve_device(device)
     for network in (found.generator, found.critic, found.encoder):
         if network is not None:
@@ -614,8 +626,8 @@ def _encoder(file: Path, inside: dict[str, Tensor], header: io.Json, size: int) 
             return None
     else:
         return None
-    # A code and, of a posterior, its log variance.
-    count = len(tensors.get("guess.bias", ()))
+    # A code and, of a posterior, its log variance; of other toolkits an encoder has no such head, and gives the code.
+    count = len(tensors["guess.bias"]) if "guess.bias" in tensors else size
     if count not in (size, 2 * size):
         raise GanvasError(f"{file} gives {count} numbers, and its decoder takes {size}.")
     found, _, _ = _network(
@@ -637,24 +649,34 @@ def _set(generator: GeneratorBase, file: Path, given: Any) -> None:
         raise GanvasError(f"{file} has a damaged header: settings, {error}.") from error
 
 
-def _imported(file: Path, critic: bool) -> Model:
+def _imported(file: Path, critic: bool, side: int | None = None) -> Model:
     """A model of another toolkit, on the CPU."""
     found = importers.open_file(file)
+    if side is not None:
+        if found.at is None:
+            raise GanvasError(
+                f"A side is for autoencoders of other toolkits; {file} has a size of its own. Omit it."
+            )
+        found = found.at(arrays.count(side, "side"))
     spec = {**to_dict(found.network), "shape": list(found.shape), "num_classes": found.num_classes}
     built = (found.network, found.shape, found.num_classes)
-    rows = _rows(found.shape)
+    # A side that somebody asks for is no claim of the file, and may take what it takes.
+    rows, run = _rows(found.shape), _run if side is None else None
     generator = rebuild(
-        file, spec, lambda: networks.build_generator(*built), _dense(found.generator), _run, rows
+        file, spec, lambda: networks.build_generator(*built), _dense(found.generator), run, rows
     )
-    judge = None
+    judge = coder = None
     if critic and found.critic is not None:
         judge = rebuild(file, spec, lambda: networks.build_critic(*built), _dense(found.critic), _run, rows)
+    if found.encoder is not None:
+        coder = rebuild(file, spec, lambda: networks.build_critic(*built), _dense(found.encoder), run, rows)
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
+    assert coder is None or isinstance(coder, CriticBase)
     info = ModelInfo.of(
         generator, found.network.name, architecture=found.network, notes=found.notes, source=found.source
     )
-    return Model(generator, judge, info, file)
+    return Model(generator, judge, info, file, coder)
 
 
 def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -741,6 +763,21 @@ def _run(network: nn.Module) -> None:
     else:
         channels, *sides = network.shape
         network(torch.empty(count, channels // network.pack, *sides, device="meta"), labels)
+
+
+def _check_opens(path: Path, info: ModelInfo) -> None:
+    """Raise `GanvasError` for a side of another toolkit's decoder at which a file of it would be refused."""
+    network = info.architecture
+    if network is None or network.name not in networks.opened_only:
+        return
+    with without_dynamo(), torch.device("meta"):
+        built = networks.build_generator(network, info.shape, info.num_classes)
+    check_effort(
+        f"{path} would not open again, draw smaller pictures (--side)",
+        built,
+        lambda: _run(built),
+        _rows(info.shape),
+    )
 
 
 def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:

@@ -148,22 +148,6 @@ def images(
     return data.take(torch.arange(min(n, len(data))))[0]
 
 
-def open_coder(place: str, side: int | None, device: str) -> "Model":
-    """A model for `encode` and `reconstruct`: one of ganvas, or another toolkit's autoencoder, which draws `side` px."""
-    from ganvas.autoencoders import SIDE, is_autoencoder, open_autoencoder
-    from ganvas.errors import GanvasError
-    from ganvas.model import load
-
-    if is_autoencoder(Path(place)):
-        return open_autoencoder(place, side=SIDE if side is None else side, device=device)
-    found = load(place, device=device, critic=False)
-    if side is not None:
-        raise GanvasError(
-            "--side is for autoencoders of other toolkits; this model has a size of its own. Omit it."
-        )
-    return found
-
-
 def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
     """Class numbers of --labels: names of the model's classes first, else numbers from 0."""
     from ganvas.errors import GanvasError

@@ -23,14 +23,14 @@ def run(
 
     Args:
         model: A run or snapshot folder, or a .safetensors file, of a training with an encoder (--method vae, ae, aae ...); or
-            another toolkit's autoencoder: a .safetensors or a folder in the layout of AutoencoderKL, AutoencoderTiny or TAESD.
+            another toolkit's autoencoder: a file or a folder in the layout of AutoencoderKL, AutoencoderTiny or TAESD.
         images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's.
         n: How many of the images at most, the first ones.
         fit: Fit a mixture of so many normals to the codes, 0 for the standard normal, and write a model that is drawn from it
             beside `out`, as .safetensors.
         side: Pixels of a side of the pictures that another toolkit's autoencoder takes. Default: 64.
         out: An .npz: `z`, the latents that the model draws from; `codes`, what its decoder gets of them; `typicality` of each
-            among the model's own samples; `labels`, where the data have them.
+            among the model's own samples, where it is known what these are drawn from; `labels`, where the data have them.
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
@@ -43,34 +43,32 @@ def run(
     from ganvas.arrays import count
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
-    from ganvas.errors import GanvasError, counted
+    from ganvas.errors import counted
     from ganvas.latent.prior import fit_prior
+    from ganvas.model import load
+    from ganvas.networks import UNKNOWN
     from ganvas.networks.coded import MOST_COMPONENTS
 
     if fit is not None:
         count(fit, "--fit", 0, MOST_COMPONENTS)
     refitted = out.with_suffix(".safetensors")
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
-    loaded = _shared.open_coder(model, side, device)
-    if fit is not None and loaded.info.architecture is None:
-        raise GanvasError(
-            f"--fit writes a model, and of another toolkit's {loaded.info.name} none can be written. Omit it; in Python "
-            "ganvas.latent.prior.fit_prior(ganvas.autoencoders.open_autoencoder(FILE), images) gives one."
-        )
+    loaded = load(model, device=device, critic=False, side=side)
     data = load_dataset(DataConfig(images, resize=loaded.info.resize), tuple(loaded.shape))
     samples, labels = data.take(torch.arange(min(count(n, "--n"), len(data))))
     z = loaded.encode(samples)
     found = {
         "z": z,
         "codes": loaded.codes(samples),
-        "typicality": latent.open_space(loaded, "z").typicality(z),
     }
+    known = loaded.generator.prior != UNKNOWN
+    found |= {"typicality": latent.open_space(loaded, "z").typicality(z)} if known else {}
     found |= {} if labels is None else {"labels": labels}
     buffer = memory.BytesIO()
     held: dict[str, Any] = {name: each.cpu().numpy() for name, each in found.items()}
     np.savez_compressed(buffer, **held)
     io.write_bytes(out, buffer.getvalue())
-    typicality = float(found["typicality"].mean())
+    typicality = float(found["typicality"].mean()) if known else None
     if fit is not None:
         fit_prior(loaded, samples, fit).save(refitted)
     if json:
@@ -79,7 +77,8 @@ def run(
             {"n": len(z), "latent_dim": z.shape[1], "typicality": typicality, "out": str(out), **said}
         )
         return
-    print(
-        f"{counted(len(z), 'image')} as {z.shape[1]} numbers each, typicality {typicality:.0%} (50% for samples of the "
-        f"model itself) -> {out}" + ("" if fit is None else f", {refitted}")
+    like = (
+        "" if typicality is None else f", typicality {typicality:.0%} (50% for samples of the model itself)"
     )
+    written = "" if fit is None else f", {refitted}"
+    print(f"{counted(len(z), 'image')} as {z.shape[1]} numbers each{like} -> {out}{written}")

@@ -11,6 +11,7 @@ from ganvas.cli import _shared
 def run(
     file: Annotated[Path, tyro.conf.Positional],
     *,
+    side: int | None = None,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -20,12 +21,15 @@ def run(
 
     Args:
         file: A .pkl, .pt, .pth, .bin or .safetensors, or a folder, of a toolkit of `ganvas list importers`.
-        out: A .safetensors file with the generator, and the critic where there is one. Default: the name of the file, here.
+        side: Pixels of a side of the pictures that an autoencoder takes and draws. Default: 64.
+        out: A .safetensors file with the generator, and the critic or the encoder where there is one. Default: the name of the
+            file, here.
         json: Print what was found as JSON.
     """
     from ganvas import importers
     from ganvas.errors import GanvasError, counted
     from ganvas.model import load
+    from ganvas.networks import UNKNOWN
 
     theirs = importers.find(file)
     if theirs is None:
@@ -39,15 +43,15 @@ def run(
     _shared.outputs(out, ".safetensors")
     if out.exists() and out.resolve() == theirs.resolve():
         raise GanvasError(f"{out} is the file itself. Give another --out.")
-    model = load(file, device="cpu")
+    model = load(file, device="cpu", side=side)
     model.save(out, critic=True)
     parameters = sum(each.numel() for each in model.generator.parameters())
-    info, critic = model.info, model.critic is not None
+    info, critic, encoder = model.info, model.critic is not None, model.encoder is not None
     if json:
         about = {
             "source": info.source, "family": info.name, "shape": list(info.shape), "latent_dim": info.latent_dim,
-            "classes": info.num_classes, "parameters": parameters, "critic": critic, "notes": list(info.notes),
-            "hash": model.hash, "out": str(out),
+            "classes": info.num_classes, "parameters": parameters, "critic": critic, "encoder": encoder, "prior": info.prior,
+            "notes": list(info.notes), "hash": model.hash, "out": str(out),
         }  # fmt: skip
         _shared.answer(about)
         return
@@ -57,8 +61,17 @@ def run(
     print(f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {many} parameters")
     for note in info.notes:
         print(f"- {note}")
-    if critic:
+    if encoder:
+        print("- its encoder came along")
+    elif critic:
         print("- its critic came along")
     elif not any("critic" in note for note in info.notes):  # else they say why there is none
         print("- the file holds no critic")
+    if info.prior == UNKNOWN:
+        fitted = out.with_name(f"{out.stem}-fitted.npz")
+        print(
+            f"- what its codes are drawn from is not known; fit it to pictures: ganvas encode {out} IMAGES --fit 1 --out {fitted}"
+        )
+        print(f"Written to {out}. Try: ganvas reconstruct {out} IMAGES")
+        return
     print(f"Written to {out}. Try: ganvas explore {out}")

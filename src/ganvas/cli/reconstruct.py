@@ -33,7 +33,7 @@ def run(
 
     Args:
         model: A run or snapshot folder, or a .safetensors file, of a training with an encoder (--method vae, ae, aae ...); or
-            another toolkit's autoencoder: a .safetensors or a folder in the layout of AutoencoderKL, AutoencoderTiny or TAESD.
+            another toolkit's autoencoder: a file or a folder in the layout of AutoencoderKL, AutoencoderTiny or TAESD.
         images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's.
         n: How many of the images at most, the first ones.
         extractor: For distances between features: auto, a name or file as of `ganvas eval`, or none.
@@ -49,10 +49,11 @@ def run(
     from ganvas.errors import GanvasError, counted
     from ganvas.features import open_extractor
     from ganvas.metrics.reconstruction import measure
+    from ganvas.model import load
     from ganvas.model_data import unseen
 
     _shared.outputs(out, ".png")
-    loaded = _shared.open_coder(model, side, device)
+    loaded = load(model, device=device, critic=False, side=side)
     data, held_out = unseen(loaded, images)
     samples = data.take(_first(n, len(data)))[0]
     judge = None

@@ -4,7 +4,7 @@ One module a toolkit. A file is read by `ganvas.inert`, which runs nothing; what
 `ganvas.checkpoint.rebuild`.
 """
 
-from ganvas.importers import biggan, lightweight, lucidrains, r3gan, stylegan2, stylegan3
+from ganvas.importers import autoencoders, biggan, lightweight, lucidrains, r3gan, stylegan2, stylegan3
 from ganvas.importers.base import Imported, Importer, importers
 from ganvas.importers.opening import SUFFIXES, find, open_file, recognise
 
@@ -12,6 +12,7 @@ __all__ = [
     "SUFFIXES",
     "Imported",
     "Importer",
+    "autoencoders",
     "biggan",
     "find",
     "importers",

@@ -27,6 +27,10 @@ class Imported:
     critic: dict[str, Tensor] | None
     notes: tuple[str, ...]
     """What was found and assumed, in words."""
+    encoder: dict[str, Tensor] | None = None
+    """The state dict of an autoencoder's encoder, which is the critic of the family."""
+    at: "Callable[[int], Imported] | None" = None
+    """The same for pictures of another side, where the network draws any."""
 
 
 Importer = Callable[[Any, Path | None], Imported | None]

@@ -3,14 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ganvas import inert, io
 from ganvas.errors import GanvasError
 from ganvas.importers.base import Imported, importers
 from ganvas.importers.unsupported import unsupported
 
 SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
-IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")
+DIFFUSERS = "diffusion_pytorch_model.safetensors"
+IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", DIFFUSERS)
 """What Hugging Face calls the weights beside a config.json."""
+HALVES = {"encoder": "taesd_encoder.safetensors", "decoder": "taesd_decoder.safetensors"}
+"""The two files of TAESD, as its author calls them."""
 
 
 def find(path: Path) -> Path | None:
@@ -19,6 +24,9 @@ def find(path: Path) -> Path | None:
         if not (path / "snapshots").exists():
             for name in IN_FOLDERS:
                 if (path / "config.json").is_file() and (path / name).is_file():
+                    return path / name
+            for name in (DIFFUSERS, *HALVES.values()):
+                if (path / name).is_file():
                     return path / name
             # lucidrains' toolkits number their files beside a hidden config.
             numbered = [each for each in path.glob("model_*.pt") if each.stem[6:].isdecimal()]
@@ -37,11 +45,29 @@ def open_file(path: Path) -> Imported:
 
     Raises `GanvasError` for a damaged file, and as `recognise`.
     """
-    content: Any = io.load_foreign(path) if path.suffix == ".safetensors" else inert.read(path)
+    content: Any
+    if path.name in HALVES.values():
+        content = _both(path.parent)
+    else:
+        content = io.load_foreign(path) if path.suffix == ".safetensors" else inert.read(path)
     try:
         return recognise(content, path.parent)
     except GanvasError as error:
         raise GanvasError(f"{path}: {error}") from error
+
+
+def _both(folder: Path) -> dict[str, Tensor]:
+    """The tensors of TAESD's two files by the names of diffusers. Raises `GanvasError` where one is missing."""
+    found = {}
+    for part, name in HALVES.items():
+        if not (folder / name).is_file():
+            raise GanvasError(f"{folder} holds one half of TAESD; put {' and '.join(HALVES.values())} there.")
+        for key, tensor in io.load_foreign(folder / name).items():
+            number, _, rest = key.partition(".")
+            # The decoder's first layer squashes and has no weights: its numbers begin at 1.
+            place = int(number) - (part == "decoder") if number.isdecimal() and len(number) < 4 else number
+            found[f"{part}.layers.{place}.{rest}"] = tensor
+    return found
 
 
 def recognise(content: Any, folder: Path | None = None) -> Imported:

@@ -39,11 +39,6 @@ def unsupported(content: Any) -> str | None:
         )
     if any_key("linear0.weight") and any_key("blocks.0.0."):
         return f"StudioGAN: what the network is stands in a YAML file elsewhere. {WRAP}"
-    if any_key("encoder.down_blocks.", "decoder.up_blocks.", "encoder.layers.0.weight"):
-        return (
-            "AutoencoderKL or AutoencoderTiny: ganvas encode and ganvas reconstruct take such a file, and in Python "
-            "ganvas.autoencoders.open_autoencoder(FILE) makes a model of it that all tools work with."
-        )
     return None
 
 

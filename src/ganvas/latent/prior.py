@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from ganvas import arrays
+from ganvas.errors import GanvasError
 from ganvas.model import Model
+from ganvas.networks import UNKNOWN
 from ganvas.networks.coded import MOST_COMPONENTS, Coded, bare
 
 
@@ -15,9 +17,13 @@ def fit_prior(model: Model, samples: Tensor, components: int = 10, seed: int = 0
     """The same encoder and decoder, drawn from a mixture of so many normals that is fitted to the codes of samples (n, ...).
 
     At most 64; 0: from the standard normal, as the decoder takes it. Of a posterior the codes are its means.
-    Raises `GanvasError` for a model without an encoder.
+    Raises `GanvasError` for a model without an encoder, and for 0 where the decoder takes no normal codes.
     """
     known, components = model.info.architecture, arrays.count(components, "components", 0, MOST_COMPONENTS)
+    if not components and bare(model.generator).prior == UNKNOWN:
+        raise GanvasError(
+            "The codes of this decoder are not normal: 0 components draw no picture. Give 1 or more."
+        )
     before = {} if known is None else known.codes
     codes = {name: each for name, each in before.items() if name in ("book", "dim")}
     codes |= {"components": components} if components else {}
@@ -29,7 +35,7 @@ def fit_prior(model: Model, samples: Tensor, components: int = 10, seed: int = 0
         if whole.mixture is not None:
             whole.mixture.fit(model.codes(samples), seed)
         generator = whole
-    info = replace(model.info.changed(), latent_dim=generator.latent_dim)
+    info = replace(model.info.changed(), latent_dim=generator.latent_dim, prior=generator.prior)
     if known is not None:
         found = replace(known, codes=codes)
         training = None if info.training is None else replace(info.training, network=found)

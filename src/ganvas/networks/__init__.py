@@ -1,6 +1,7 @@
 """Generators and critics, one family a file. A new one: write the file, import it here, add its docs row."""
 
 from ganvas.networks import (
+    autoencoder_kl,
     biggan,
     coded,
     dcgan,
@@ -15,8 +16,10 @@ from ganvas.networks import (
     style,
     stylegan2,
     stylegan3,
+    taesd,
 )
 from ganvas.networks.base import (
+    UNKNOWN,
     Answer,
     CriticBase,
     Family,
@@ -26,6 +29,7 @@ from ganvas.networks.base import (
     categories_of,
     families,
     from_uint8,
+    opened_only,
     to_prior,
     to_uint8,
     truncation_of,
@@ -33,11 +37,13 @@ from ganvas.networks.base import (
 from ganvas.networks.style_based import StyleBased
 
 __all__ = [
+    "UNKNOWN",
     "Answer",
     "CriticBase",
     "Family",
     "GeneratorBase",
     "StyleBased",
+    "autoencoder_kl",
     "biggan",
     "build_critic",
     "build_generator",
@@ -49,6 +55,7 @@ __all__ = [
     "lightweight",
     "lucidrains",
     "mlp",
+    "opened_only",
     "progressive",
     "projected",
     "r3",
@@ -57,6 +64,7 @@ __all__ = [
     "style",
     "stylegan2",
     "stylegan3",
+    "taesd",
     "to_prior",
     "to_uint8",
     "truncation_of",

@@ -24,6 +24,8 @@ CATEGORICAL = "categorical"
 TRUNCATED = "truncated"
 TEMPLATE = 16
 """Pixels a side of the picture of a class, at most (`CriticBase`)."""
+UNKNOWN = "unknown"
+"""The prior of a decoder that somebody else trained: nobody has said what its codes are drawn from."""
 CUT = 2.0
 """Where the truncated prior ends, before it is scaled (Brock et al. 2019, section 3.1 and their published code)."""
 
@@ -44,8 +46,14 @@ def to_prior(prior: str, noise: Tensor) -> Tensor:
     The one place that knows what a prior is: training, the monitor, the duality gap and sampling all draw through it.
     `normal`: as they are; `uniform`: in [-1, 1]; `sphere`: of length sqrt(size); `categorical 10 5`: a one-hot vector of 10
     numbers, one of 5, the rest normal. The largest of K normal numbers is any of them with probability 1 / K. `truncated 0.4`:
-    standard normal numbers of at most `CUT` either way, by quantiles, times 0.4.
+    standard normal numbers of at most `CUT` either way, by quantiles, times 0.4. Raises `GanvasError` for `unknown`.
     """
+    if prior == UNKNOWN:
+        raise GanvasError(
+            "This is the decoder of an autoencoder, and nobody has said what its codes are drawn from: of noise it draws no "
+            "picture. Fit that to pictures, which writes a model that is drawn from: ganvas encode MODEL IMAGES --fit 1 --out "
+            "fitted.npz gives fitted.safetensors. In Python: ganvas.latent.prior.fit_prior(model, images, 1)."
+        )
     if prior.startswith(CATEGORICAL):
         sizes = categories_of(prior)
         *blocks, rest = noise.split([*sizes, noise.shape[1] - sum(sizes)], 1)
@@ -67,8 +75,8 @@ class GeneratorBase(nn.Module):
     """Latents z (B, latent_dim) and labels (B,) -> samples (B, *shape) within `value_range`."""
 
     prior = "normal"
-    """What z is drawn from: `normal`, `uniform` in [-1, 1], `sphere` of length sqrt(latent_dim), `categorical 10 5`, or
-    `truncated 0.4` (`to_prior`).
+    """What z is drawn from: `normal`, `uniform` in [-1, 1], `sphere` of length sqrt(latent_dim), `categorical 10 5`,
+    `truncated 0.4` (`to_prior`), or `unknown`.
     """
     settings: tuple[str, ...] = ()
     """Attributes, numbers, that choose how it draws and can be set; a file of the model keeps them beside the weights."""
@@ -315,13 +323,20 @@ class Family:
 
 
 families: Registry[Family] = Registry("network")
+opened_only: Registry[Family] = Registry("network")
+"""Families of which there are others' weights only: files hold them, and no training offers them."""
 wrappers: list[Callable[[GeneratorBase, NetworkConfig], GeneratorBase]] = []
 """What stands around the generator of a config with `codes`: `networks.coded`, which builds generators itself, puts it here."""
 
 
+def family_of(name: str) -> Family:
+    """The family of a network in a file, whether it can be trained or not."""
+    return opened_only.get(name) if name in opened_only else families.get(name)
+
+
 def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed: int = 0) -> GeneratorBase:
     """The generator of a config, its weights drawn from `seed` alone."""
-    build = families.get(config.name).generator
+    build = family_of(config.name).generator
     options = _check_options(build, config.generator, f"{config.name} generator")
     sizes = config.categorical
     if any(size < 2 for size in sizes) or sum(sizes) > config.latent_dim:
@@ -343,7 +358,7 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
 def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: int = 0) -> CriticBase:
     """The critic of a config, its weights drawn from `seed` alone."""
     name = config.critic_name or config.name
-    build = families.get(name).critic
+    build = family_of(name).critic
     options = _check_options(build, config.critic, f"{name} critic")
     classes = _classes(config, num_classes)
     if config.pack > 1 and (classes or options.get("codes") or config.categorical):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganvas.config import NetworkConfig, from_dict
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, GeneratorBase, build_generator, families, wrappers
+from ganvas.networks.base import CriticBase, GeneratorBase, build_generator, family_of, opened_only, wrappers
 from ganvas.registry import did_you_mean
 
 KEYS = ("components", "book", "dim", "network")
@@ -304,11 +304,13 @@ def bare(generator: GeneratorBase) -> GeneratorBase:
 
 
 def encoder_network(config: NetworkConfig, codes: int) -> NetworkConfig:
-    """The family's critic as an encoder: its head of codes gives so many numbers.
+    """The family's critic as an encoder: its head of codes gives so many numbers; where it is one already, it stays.
 
     The codes of a sample are its own: the spread of its neighbours in a batch, which a critic may see, is left out.
     """
-    critic = families.get(config.critic_name or config.name).critic
+    if config.name in opened_only:
+        return config
+    critic = family_of(config.critic_name or config.name).critic
     alone = {"minibatch_std": False} if "minibatch_std" in inspect.signature(critic).parameters else {}
     return replace(config, critic={**config.critic, **alone, "codes": codes})
 

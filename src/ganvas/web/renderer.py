@@ -99,6 +99,9 @@ class Renderer:
             raise GanvasError(
                 f"The explorer shows pictures; this model draws points of {model.shape[0]} numbers. Use ganvas sample."
             )
+        model.latents(
+            1
+        )  # refuses, before there is a page, a decoder of which nobody knows what its codes are drawn from
         self.model, self.ratio, self.real = model, ratio, real
         self.unreal = unreal or "No real images are at hand."
         """Why there are none, in words, where `real` is None."""
@@ -445,7 +448,13 @@ class Renderer:
 
     @cached_property
     def start(self) -> State:
-        """Where a page begins: the most real of the first `FIRST` samples on the manifold, or the first if they take long."""
+        """Where a page begins: the most real of the first `FIRST` samples on the manifold, or the first if they take long.
+
+        With another toolkit's autoencoder, whose samples are no better than what was fitted to its codes, at the code of a
+        real image.
+        """
+        if self.model.info.source and has_encoder(self.model) and self.real is not None:
+            return self.settle(State(), self.space, self.space.of(self.model.encode(self.real.images[:1])))
         if self.slow:
             return State()
         return next(

@@ -1,5 +1,9 @@
 """Autoencoders of other toolkits: random weights against forward passes that are written out here, tensor by tensor."""
 
+import copy
+import itertools
+import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +18,16 @@ from torch import Tensor
 
 import ganvas
 from ganvas import io
-from ganvas.autoencoders import open_autoencoder
 from ganvas.cli import main
 from ganvas.errors import GanvasError
+from ganvas.importers import recognise
 from ganvas.latent.prior import fit_prior
+from ganvas.networks.coded import Coded
 from ganvas.types import Guarantee
+from ganvas.web.opening import open_renderer
+from ganvas.web.state import State
+from tests.importers.opened import generator_of
+from tests.importers.test_mutations import mutate
 
 RANDOM = torch.Generator().manual_seed(0)
 Tensors = dict[str, Tensor]
@@ -147,7 +156,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_autoencoder_kl_is_the_written_out_pass(folder: Path) -> None:
-    model, written = open_autoencoder(folder, side=16, device="cpu"), Written(TENSORS)
+    model, written = ganvas.load(folder, side=16, device="cpu"), Written(TENSORS)
     assert (model.shape, model.latent_dim) == ((3, 16, 16), 4 * 8 * 8)
     x, z = 2 * torch.rand(2, 3, 16, 16, generator=RANDOM) - 1, torch.randn(2, 256, generator=RANDOM)
     with torch.no_grad():
@@ -165,26 +174,58 @@ def test_old_names_and_half_precision_are_the_same_network(folder: Path, tmp_pat
         old[name] = tensor.half()
     save_file(old, tmp_path / "vae.safetensors")
     (tmp_path / "config.json").unlink()
-    model, z = open_autoencoder(tmp_path / "vae.safetensors", side=16, device="cpu"), torch.randn(1, 256)
+    model, z = ganvas.load(tmp_path / "vae.safetensors", side=16, device="cpu"), torch.randn(1, 256)
     drawn = Written({name: each.half().float() for name, each in TENSORS.items()}).decode(
         z.reshape(1, 4, 8, 8) / 0.18215
     )
     torch.testing.assert_close(model.generator(z), drawn, atol=1e-3, rtol=1e-3)
 
 
-def tiny() -> Tensors:
-    """TAESD of width 8: names of diffusers."""
-    found = conv(8, 3, 3, "encoder.layers.0") | conv(8, 4, 3, "decoder.layers.0")
+COMPVIS = {
+    ".mid_block.resnets.0.": ".mid.block_1.", ".mid_block.resnets.1.": ".mid.block_2.",
+    ".mid_block.attentions.0.group_norm.": ".mid.attn_1.norm.", ".mid_block.attentions.0.to_q.": ".mid.attn_1.q.",
+    ".mid_block.attentions.0.to_k.": ".mid.attn_1.k.", ".mid_block.attentions.0.to_v.": ".mid.attn_1.v.",
+    ".mid_block.attentions.0.to_out.0.": ".mid.attn_1.proj_out.", ".down_blocks.0.resnets.0.": ".down.0.block.0.",
+    ".down_blocks.1.resnets.0.": ".down.1.block.0.", ".down_blocks.0.downsamplers.0.": ".down.0.downsample.",
+    ".up_blocks.0.resnets.0.": ".up.1.block.0.", ".up_blocks.0.resnets.1.": ".up.1.block.1.",
+    ".up_blocks.1.resnets.0.": ".up.0.block.0.", ".up_blocks.1.resnets.1.": ".up.0.block.1.",
+    ".up_blocks.0.upsamplers.0.": ".up.1.upsample.", ".conv_shortcut.": ".nin_shortcut.", ".conv_norm_out.": ".norm_out.",
+}  # fmt: skip
+"""Names of diffusers -> those of CompVis' code, where the first of the decoder's two stages is number 1."""
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_names_of_compvis_are_the_same_network(folder: Path, whole: bool) -> None:
+    """Alone with its critic beside it, and within a file of all of Stable Diffusion."""
+    theirs = {}
+    for name, tensor in TENSORS.items():
+        for now, before in COMPVIS.items():
+            name = name.replace(now, before)
+        square = ".attn_1." in name and tensor.dim() == 2
+        theirs[("first_stage_model." if whole else "") + name] = (
+            tensor[:, :, None, None].clone() if square else tensor
+        )
+    theirs["model.diffusion_model.out.weight" if whole else "loss.logvar"] = torch.zeros(3)
+    save_file(theirs, folder / "vae.safetensors")
+    ours, found = (ganvas.load(each, side=8, device="cpu") for each in (folder, folder / "vae.safetensors"))
+    assert found.hash == ours.hash
+    x = 2 * torch.rand(2, 3, 8, 8, generator=RANDOM) - 1
+    assert torch.equal(found.encode(x), ours.encode(x))
+
+
+def tiny(width: int = 8) -> Tensors:
+    """TAESD: names of diffusers."""
+    found = conv(width, 3, 3, "encoder.layers.0") | conv(width, 4, 3, "decoder.layers.0")
     for part, blocks, strided, last in (
         ("encoder", (1, 3, 4, 5, 7, 8, 9, 11, 12, 13), (2, 6, 10), (14, 4)),
         ("decoder", (2, 3, 4, 7, 8, 9, 12, 13, 14, 17), (6, 11, 16), (18, 3)),
     ):
         for i in blocks:
             for j in (0, 2, 4):
-                found |= conv(8, 8, 3, f"{part}.layers.{i}.conv.{j}")
+                found |= conv(width, width, 3, f"{part}.layers.{i}.conv.{j}")
         for i in strided:
-            found |= conv(8, 8, 3, f"{part}.layers.{i}", bias=False)
-        found |= conv(last[1], 8, 3, f"{part}.layers.{last[0]}")
+            found |= conv(width, width, 3, f"{part}.layers.{i}", bias=False)
+        found |= conv(last[1], width, 3, f"{part}.layers.{last[0]}")
     return found
 
 
@@ -221,16 +262,16 @@ def test_the_tiny_one_is_the_written_out_pass(tmp_path: Path, raw: bool) -> None
                     number, rest = name.split(".", 3)[2:]
                     renamed[f"{int(number) + shift}.{rest}"] = each
             save_file(renamed, tmp_path / f"taesd_{part}.safetensors")
-        model = open_autoencoder(tmp_path, side=16, device="cpu")
+        model = ganvas.load(tmp_path, side=16, device="cpu")
         (half := tmp_path / "half").mkdir()
         save_file(renamed, half / "taesd_decoder.safetensors")
         with pytest.raises(
             GanvasError, match=r"half holds one half of TAESD; put taesd_encoder\.safetensors and"
         ):
-            open_autoencoder(half / "taesd_decoder.safetensors", side=16)
+            ganvas.load(half / "taesd_decoder.safetensors", side=16)
     else:
         save_file(tensors, tmp_path / "tiny.safetensors")
-        model = open_autoencoder(tmp_path / "tiny.safetensors", side=16, device="cpu")
+        model = ganvas.load(tmp_path / "tiny.safetensors", side=16, device="cpu")
     x, z = torch.rand(2, 3, 16, 16, generator=RANDOM), 3 * torch.randn(2, 16, generator=RANDOM)
     expected = tiny_pass(tensors, x, "encoder").flatten(1)
     torch.testing.assert_close(model.encode(2 * x - 1), expected, atol=1e-5, rtol=1e-4)
@@ -254,26 +295,168 @@ def test_commands_take_a_file_of_another_toolkit(
     with Image.open("reconstructed.png") as sheet:
         assert sheet.width >= 3 * 16
     capsys.readouterr()
-    file = "diffusion_pytorch_model.safetensors"
     for words, said in (
-        (
-            ["encode", *given, "--fit", "2"],
-            "--fit writes a model, and of another toolkit's AutoencoderKL none",
-        ),
         (["encode", *given, "--side", "15"], "multiples of 2"),
-        (["encode", "fashion", *given[1:], "--side", "16"], "--side is for autoencoders of other toolkits"),
-        (["import", file, "--out", "a.safetensors"], "ganvas encode and ganvas reconstruct take such a file"),
         (
-            ["import", str(folder), "--out", "a.safetensors"],
-            "ganvas encode and ganvas reconstruct take such a file",
+            ["encode", "fashion", *given[1:], "--side", "16"],
+            "A side is for autoencoders of other toolkits; fashion has",
         ),
+        (["encode", *given, "--fit", "0"], "0 components draw no picture"),
     ):
         assert main(words) == 2
         assert said in capsys.readouterr().err
 
 
+def test_imported_it_opens_alone_and_is_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "alone" / "vae.safetensors"
+    out.parent.mkdir()
+    assert main(["import", str(folder), "--side", "16", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "AutoencoderKL: 16 x 16 px, z of 256" in said
+    assert "- its encoder came along" in said
+    assert "critic" not in said
+    assert f"ganvas encode {out} IMAGES --fit 1 --out" in said
+    theirs, ours = ganvas.load(folder, side=16, device="cpu"), ganvas.load(out, device="cpu")
+    x, z = 2 * torch.rand(2, 3, 16, 16, generator=RANDOM) - 1, torch.randn(2, 256, generator=RANDOM)
+    assert torch.equal(ours.generator(z), theirs.generator(z))
+    assert torch.equal(ours.encode(x), theirs.encode(x))
+    assert (ours.hash, ours.info.source, ours.info.notes) == (theirs.hash, "AutoencoderKL", theirs.info.notes)
+
+
+def test_of_noise_it_draws_nothing_and_of_what_pictures_say_it_does(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command that would draw says what to type; typed, there is a model that all of them take."""
+    monkeypatch.chdir(folder)
+    for words in (
+        ["sample", str(folder)], ["explore", str(folder), "--no-browser"], ["walk", str(folder)]
+    ):  # fmt: skip
+        assert main([*words, "--device", "cpu"]) == 2, words
+        assert "ganvas encode MODEL IMAGES --fit 1 --out fitted.npz" in capsys.readouterr().err
+    assert main(["info", str(folder)]) == 0
+    assert "unknown" in capsys.readouterr().out
+    ganvas.load(folder, side=16)._repr_html_()
+    pictures = torch.randint(0, 256, (300, 8, 8, 3), dtype=torch.uint8, generator=RANDOM)
+    np.save("pictures.npy", pictures.numpy())
+    line = [
+        "encode",
+        str(folder),
+        "pictures.npy",
+        "--side",
+        "8",
+        "--fit",
+        "1",
+        "--out",
+        "fitted.npz",
+        "--json",
+    ]
+    assert main([*line, "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["typicality"] is None
+    with np.load("fitted.npz") as found:
+        codes = torch.from_numpy(found["codes"])
+        assert "typicality" not in found
+    assert main(["sample", "fitted.safetensors", "--n", "16", "--out", "drawn.npy", "--device", "cpu"]) == 0
+    model = ganvas.load("fitted.safetensors", device="cpu")
+    # What is drawn: the decoder's pictures of normal codes with the mean and the covariance of those of the pictures.
+    z = model.latents(16)
+    covariance = np.cov(codes.double().numpy().T, bias=True)
+    covariance += 1e-5 * codes.double().var(0).mean().item() * np.eye(len(covariance))
+    drawn = codes.mean(0) + (z.double() @ torch.from_numpy(np.linalg.cholesky(covariance)).T).float()
+    expected = Written(TENSORS).decode(drawn.reshape(-1, 4, 4, 4) / 0.25)
+    pixels = torch.from_numpy(np.load("drawn.npy"))
+    assert (pixels.float() - model.to_data(expected).float()).abs().max() <= 1
+    renderer = open_renderer("fitted.safetensors", "pictures.npy", "cpu")
+    assert (renderer.draw([State(number=1)])[0].int() - model.sample(16)[1].int()).abs().max() <= 1
+    # A page begins at a picture of --data, as the autoencoder gives it back.
+    assert renderer.real is not None
+    again = Written(TENSORS).encode(renderer.real.images[:1] / 127.5 - 1)
+    seen = model.to_data(Written(TENSORS).decode(again))[0]
+    assert (renderer.draw([renderer.start])[0].int() - seen.int()).abs().max() <= 1
+
+
+def test_a_gan_in_its_latent_space_draws_through_it(folder: Path) -> None:
+    ganvas.load(folder, side=8, device="cpu").save(folder / "own.safetensors")
+    pictures = torch.randint(0, 256, (80, 8, 8, 3), dtype=torch.uint8, generator=RANDOM)
+    np.save(folder / "pictures.npy", pictures.numpy())
+    found = ganvas.train(
+        str(folder / "pictures.npy"), in_latent=str(folder / "own.safetensors"), kimg=0.03, batch=16, device="cpu", quiet=True,
+        report=False, out=folder, settings={"training.precision": "fp32"},
+    )  # fmt: skip
+    model = ganvas.load(found.run.path, device="cpu")
+    assert isinstance(model.generator, Coded)
+    z = model.latents(2)
+    written = Written(TENSORS).decode(model.generator.codes(z).reshape(2, 4, 4, 4) / 0.25)
+    torch.testing.assert_close(model.generator(z), written, atol=1e-3, rtol=1e-3)
+
+
+def test_no_file_is_written_that_would_not_open(tmp_path: Path) -> None:
+    """Whoever encodes large pictures may; a file that says so would be refused, as files are bounded by what they hold."""
+    save_file(tiny(16), tmp_path / "tiny.safetensors")
+    model = ganvas.load(tmp_path / "tiny.safetensors", side=1024, device="cpu")
+    with pytest.raises(
+        GanvasError,
+        match=r"own\.safetensors would not open again, draw smaller pictures \(--side\): it takes",
+    ):
+        model.save(tmp_path / "own.safetensors")
+    assert not (tmp_path / "own.safetensors").exists()
+    ganvas.load(tmp_path / "tiny.safetensors", side=64, device="cpu").save(tmp_path / "own.safetensors")
+    ganvas.load(tmp_path / "own.safetensors", device="cpu")
+
+
+HOSTILE: list[tuple[dict[str, Any], str]] = [
+    ({"shape": [3, 1024, 1024]}, "codes of this autoencoder are"),
+    ({"shape": [3, 1024, 1024], "latent_dim": 4 * 512 * 512}, "may say 65,536 at most"),
+    ({"shape": [3, 256, 256], "latent_dim": 4 * 128 * 128}, "numbers at a time for one sample"),
+    ({"widths": [32] * 2000}, "may say|takes multiples of"),
+    ({"widths": [65536, 65536]}, "expected"),
+    ({"widths": []}, "multiples of 32"),
+    ({"widths": [16, 32]}, "multiples of 32"),
+    ({"layers": 60000}, "more layers than it holds tensors for"),
+    ({"channels": 65536}, "codes of this autoencoder are|tensor 'encoder.conv_out.bias' is"),
+    ({"scale": 0.0}, "a scale above 0"),
+    ({"scale": "1"}, "expected a value like"),
+    ({"quant": 7}, "expected a value like"),
+    ({"extra": 1}, "Unknown option 'extra'"),
+]
+
+
+def test_a_header_that_lies_is_refused(folder: Path) -> None:
+    """Of the decoder's part and of the encoder's."""
+    ganvas.load(folder, side=16, device="cpu").save(folder / "own.safetensors")
+    tensors, header = io.load_tensors(folder / "own.safetensors")
+    header.pop("format_version")
+    network = header["config"]["network"]
+    for (said, refusal), part in itertools.product(HOSTILE, ("generator", "critic")):
+        changed = copy.deepcopy(header)
+        options = {name: each for name, each in said.items() if name not in ("shape", "latent_dim")}
+        changed["config"]["network"][part] = {**network[part], **options}
+        changed["config"]["network"]["latent_dim"] = said.get("latent_dim", network["latent_dim"])
+        changed["shape"] = said.get("shape", header["shape"])
+        io.save_tensors(folder / "lies.safetensors", tensors, changed)
+        with pytest.raises(GanvasError, match=refusal):
+            ganvas.load(folder / "lies.safetensors", device="cpu")
+
+
+def test_mutated_files_are_refused_or_opened(tmp_path: Path) -> None:
+    draw, refused, longest = random.Random(0), 0, 0
+    for i in range(60):
+        found: Any = dict(kl() if i % 2 else tiny())
+        mutate(found, draw)
+        try:
+            made = recognise(found, tmp_path)
+            generator = generator_of(made)
+        except GanvasError as error:
+            refused, longest = refused + 1, max(longest, len(str(error)))
+            continue
+        assert generator(torch.zeros(1, generator.latent_dim)).shape == (1, *made.shape)
+    assert 10 < refused < 60
+    assert longest < 1000, "a sentence"
+
+
 def test_it_is_a_model_like_any_other(folder: Path) -> None:
-    model = open_autoencoder(folder, side=8, device="cpu")
+    model = ganvas.load(folder, side=8, device="cpu")
     images = torch.randint(0, 256, (80, 3, 8, 8), dtype=torch.uint8, generator=RANDOM)
     model.info = replace(model.info, privacy=Guarantee(1.0, 1e-5))
     fitted = fit_prior(model, images, 1)
@@ -289,9 +472,10 @@ def test_it_is_a_model_like_any_other(folder: Path) -> None:
     [
         ({}, 15, "multiples of 2 up to 1024"),
         ({"decoder.conv_out.bias": None}, 16, "tensor 'decoder.conv_out.bias' is missing, expected"),
-        ({"encoder.conv_in.weight": None}, 16, "is no autoencoder in the layout of AutoencoderKL"),
-        ({"more.weight": torch.zeros(2)}, 16, "tensor 'more.weight' is"),
-        ({"encoder.down.0.block.0.norm1.weight": torch.zeros(2)}, 16, "AutoencoderKL.from_single_file"),
+        ({"encoder.conv_in.weight": None}, 16, "tensor 'encoder.conv_in.weight' is missing, expected"),
+        ({"encoder.conv_out.weight": None}, 16, "incomplete, tensor 'encoder.conv_out.weight' is missing"),
+        ({"more.weight": torch.zeros(2)}, 16, "no place in the network that ganvas knows, as 'more.weight'"),
+        ({"encoder.more.weight": torch.zeros(2)}, 16, "tensor 'encoder.more.weight' is"),
         (
             {"encoder.down_blocks.0.resnets.0.conv1.weight": torch.zeros(3, 32, 3, 3)},
             16,
@@ -306,4 +490,4 @@ def test_what_cannot_be_opened_is_named(
     changed = {name: each for name, each in {**TENSORS, **change}.items() if each is not None}
     save_file(changed, tmp_path / "a.safetensors")
     with pytest.raises(GanvasError, match=said):
-        open_autoencoder(tmp_path / "a.safetensors", side=side, device="cpu")
+        ganvas.load(tmp_path / "a.safetensors", side=side, device="cpu")
