@@ -325,7 +325,11 @@ def test_an_account_that_no_training_has_kept_is_refused(tmp_path: Any) -> None:
         ({"settings": {"method.options": {"noise": 0.2, "epsilon": 0.1}}}, "One step with noise"),
     ],
 )  # fmt: skip
-def test_what_breaks_the_guarantee_is_refused(changes: dict[str, Any], words: str, tmp_path: Any) -> None:
+def test_what_breaks_the_guarantee_is_refused(
+    changes: dict[str, Any], words: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the noise that lasts is looked for, which takes a second."""
+    monkeypatch.setattr(account, "noise_for", lambda *_: pytest.fail("refused too late"))
     with pytest.raises(GanvasError) as caught:
         train(tmp_path / "runs", **changes)
     assert words in str(caught.value)

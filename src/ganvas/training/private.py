@@ -127,12 +127,6 @@ class PrivateGan(GanMethod):
                 f"delta is {settings['delta']:g} and there are {spec.count:,} samples: to publish one of them whole would "
                 f"satisfy it. Use at most 1 / samples: --delta {0.1 / spec.count:.1g}."
             )
-        noise, rate = noise_of(config, spec), sampling_rate(config, spec)
-        if spec.count and account.epsilon(noise, rate, 1, settings["delta"]) > settings["epsilon"]:
-            raise GanvasError(
-                f"One step with noise {noise:g} costs more than epsilon {settings['epsilon']:g}. "
-                "Raise method.options.noise, or omit it and give --kimg."
-            )
         critic = networks.build_critic(config.network, spec.shape, spec.num_classes)
         if idle := [each.name for each in active_terms(config, critic) if each.term.latents is None]:
             raise GanvasError(
@@ -140,6 +134,13 @@ class PrivateGan(GanMethod):
                 "what gives the critic a head (network.critic.auxiliary, network.critic.codes, network.categorical)."
             )
         check_alone(critic, spec)
+        # Last: to look for the noise that lasts takes a second.
+        noise, rate = noise_of(config, spec), sampling_rate(config, spec)
+        if spec.count and account.epsilon(noise, rate, 1, settings["delta"]) > settings["epsilon"]:
+            raise GanvasError(
+                f"One step with noise {noise:g} costs more than epsilon {settings['epsilon']:g}. "
+                "Raise method.options.noise, or omit it and give --kimg."
+            )
 
     @classmethod
     def spelled_out(cls, config: Config, spec: DataSpec) -> Config:
