@@ -3,6 +3,8 @@
     python benchmarks/privacy.py copies                      # planted copies, and alarms on generators that copy nothing
     python benchmarks/privacy.py alarms                      # whole audits of the same generators
     python benchmarks/privacy.py attacks --sizes 200 1000    # GANs that were trained on few images, on purpose for long
+    python benchmarks/privacy.py attributes                  # what samples of series tell of records: planted copies, and alarms
+    python benchmarks/privacy.py learned --sizes 100 400     # the same of GANs that were trained on few series
     python benchmarks/privacy.py private --data digits --epsilon 10 3 1 0 --seeds 3        # 0: the same without privacy
     python benchmarks/privacy.py show                        # the tables
 
@@ -19,6 +21,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +29,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from clock import count_by
+from sequences import archive, of_archive
 from torch import Tensor, nn
 
 import ganvas
+import ganvas.privacy
 from ganvas import io, pictures
 from ganvas.data import load_dataset
 from ganvas.metrics import evaluate
@@ -86,12 +91,21 @@ def main() -> None:
     attacked.add_argument("--sizes", type=int, nargs="+", default=[200, 1000, 5000])
     attacked.add_argument("--minutes", type=float, default=MINUTES)
     attacked.add_argument("--seeds", type=int, default=1)
+    asked = commands.add_parser("attributes")
+    asked.add_argument("--clean", type=int, default=CLEAN)
+    learned_of = commands.add_parser("learned")
+    learned_of.add_argument("--sizes", type=int, nargs="+", default=[100, 400])
+    learned_of.add_argument("--minutes", type=float, default=MINUTES)
+    learned_of.add_argument("--seeds", type=int, default=3)
+    learned_of.add_argument(
+        "--archive", type=Path, default=archive(), help="folder of ItalyPowerDemand, of the package aeon"
+    )
     guaranteed = commands.add_parser("private")
     guaranteed.add_argument("--data", nargs="+", choices=list(KIMG), default=list(KIMG))
     guaranteed.add_argument("--epsilon", type=float, nargs="+", default=[10.0, 3.0, 1.0, 0.0])
     guaranteed.add_argument("--seeds", type=int, default=3)
     commands.add_parser("show")
-    for each in (planted, whole, attacked, guaranteed):
+    for each in (planted, whole, attacked, asked, learned_of, guaranteed):
         each.add_argument("--nice", type=int, default=10, help="added to the niceness of this process")
     options = parser.parse_args()
     os.nice(getattr(options, "nice", 0))
@@ -100,6 +114,18 @@ def main() -> None:
     elif options.command in ("copies", "alarms"):
         for seed in range(options.clean):
             once({"part": options.command, "seed": seed}, copies if options.command == "copies" else alarms)
+    elif options.command == "attributes":
+        for seed in range(options.clean):
+            once({"part": "attributes", "seed": seed}, attributes)
+    elif options.command == "learned":
+        if options.archive is None:
+            raise SystemExit(
+                "The package aeon holds the series: pip install aeon, or give its data by --archive."
+            )
+        measure = partial(learned, archive=options.archive)
+        for seed in range(options.seeds):
+            for size in options.sizes:
+                once({"part": "learned", "size": size, "minutes": options.minutes, "seed": seed}, measure)
     elif options.command == "attacks":
         for seed in range(options.seeds):
             for size in options.sizes:
@@ -255,6 +281,74 @@ def attacks(size: int, minutes: float, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def patients(count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Eight visits with heart rate and weight, age and one of four sites beside them, and an outcome: a little of everything
+    goes with the curves, the site with nothing."""
+    level, slope = random.normal(size=(2, count, 1))
+    wobble = 0.3 * random.normal(size=(2, count, 8))
+    heart, weight = level + slope * np.arange(8) / 8 + wobble[0], slope + wobble[1]
+    age = level[:, 0] + random.normal(size=count)
+    return {
+        "series": np.stack([heart, weight], 2), "static": np.stack([age, random.integers(0, 4, count)], 1),
+        "labels": (level[:, 0] + random.normal(size=count) > 0).astype(int),
+        "columns": np.array(["heart", "weight"]), "static_columns": np.array(["age", "site"]),
+    }  # fmt: skip
+
+
+def kept(name: str, arrays: Mapping[str, np.ndarray]) -> str:
+    path = FOLDER / f"{name}.npz"
+    with io.atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+    return str(path)
+
+
+def told(found: ganvas.privacy.Audit) -> dict[str, Any]:
+    """What an audit says of attributes: right guesses of all that were trained on, of others, and without samples; the risk with its
+    interval; the p-value."""
+    return {
+        "inferred": found.inferred,
+        "noticed": {f"{each.rate:g}": [name for name, heard in each.inferred.items() if heard] for each in found.controls},
+        "attributes": {
+            name: [of.train, of.held_out, each.baseline, *of.risk, each.chance]
+            for name, each in found.inferences.items()
+            if (of := each.guesses[1.0]) is not None
+        },
+    }  # fmt: skip
+
+
+def attributes(seed: int) -> dict[str, Any]:
+    """What the audit says of new patients of the same law, of which it plants its own copies."""
+    random = np.random.default_rng(seed)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    seen, unseen, fake = (
+        kept(f"patients-{name}", patients(n, random)) for name, n in (("seen", 2000), ("unseen", 1000), ("fake", 4000))
+    )  # fmt: skip
+    return told(ganvas.audit(fake, seen, held_out=unseen, n=4000, seed=seed, device="cpu"))
+
+
+def learned(size: int, minutes: float, seed: int, archive: Path) -> dict[str, Any]:
+    """A GAN with classes that sees few days of Italian power demand again and again."""
+    task = of_archive("ItalyPowerDemand", archive)
+    series, labels = (
+        np.concatenate([getattr(part, name) for part in (task.train, task.held)])
+        for name in ("series", "labels")
+    )
+    order = np.random.default_rng(seed).permutation(len(series))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    seen, unseen = (
+        kept(f"power-{name}-{size}-{seed}", {"series": series[part], "labels": labels[part]})
+        for name, part in (("seen", order[:size]), ("unseen", order[size:]))
+    )
+    run = trained(
+        seen, f"learned-{size}-{minutes:g}-{seed}", minutes, conditional=True, seed=seed,
+        settings={"data.holdout": 0.0, "training.monitor_kimg": 0},
+    )  # fmt: skip
+    found = ganvas.audit(run, seen, held_out=unseen, n=SAMPLES, seed=seed, device="cpu")
+    kimg = ganvas.load(run, device="cpu").info.kimg or 0
+    return {"times": round(1000 * kimg / size), "suspects": found.suspects, "telling": found.telling, "largest": found.largest,
+            **told(found)}  # fmt: skip
+
+
 def private(data: str, epsilon: float, seed: int) -> dict[str, Any]:
     """The preset `private` with classes: how well do its samples teach a classifier of real images that it never saw?
 
@@ -348,6 +442,32 @@ def show() -> None:
                 f"| {row['size']:,} | {row['minutes']:g} | {row['times']:,} times | {row['suspects']} | {' | '.join(cells)} | "
                 f"{bound:.2f} |"
             )
+    if found := rows("attributes"):
+        print(
+            f"\n{sum(bool(row['inferred']) for row in found)} alarms on {len(found)} sets of new patients\n"
+        )
+        print("| attribute | trained on | others | without samples | noticed at 0.1 % | 1 % | 10 % |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for name in found[0]["attributes"]:
+            heard = [
+                f"{sum(name in row['noticed'][f'{rate:g}'] for row in found)} of {len(found)}"
+                for rate in RATES
+            ]
+            print(f"| {name} | {' | '.join([*rates(found, name), *heard])} |")
+    if found := rows("learned"):
+        print(
+            "\n| series | seen each | attribute | trained on | others | without samples | risk | noticed | best attack, AUC |"
+        )
+        print("| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for size in sorted({row["size"] for row in found}):
+            those = [row for row in found if row["size"] == size]
+            for name in those[0]["attributes"]:
+                risks = [row["attributes"][name][3] for row in those]
+                noticed = f"{sum(name in row['inferred'] for row in those)} of {len(those)}"
+                times = f"{statistics.mean(row['times'] for row in those):,.0f} times"
+                largest = mean([row["largest"] for row in those], 2)
+                line = [str(size), times, name, *rates(those, name), mean(risks, 3), noticed, largest]
+                print(f"| {' | '.join(line)} |")
     if found := rows("private"):
         print("\n| data | epsilon | seeds | accuracy | of real images | Frechet distance | CPU minutes |")
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
@@ -365,6 +485,11 @@ def show() -> None:
             ]
             name = "none" if epsilon == -1e9 else f"{-epsilon:g}"
             print(f"| {data} | {name} | {len(those)} | {' | '.join(figures)} |")
+
+
+def rates(found: list[dict[str, Any]], name: str) -> list[str]:
+    """Right guesses of an attribute: of what was trained on, of others, of others without samples."""
+    return [mean([row["attributes"][name][i] for row in found], 3) for i in range(3)]
 
 
 def mean(values: list[float], digits: int) -> str:

@@ -1,6 +1,7 @@
 """`ganvas audit`"""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,7 @@ def run(
     device: str = "auto",
     json: bool = False,
 ) -> int:
-    """Find what a generator gives away of its training data: copies, and who was among them.
+    """Find what a generator gives away of its training data: copies, who was among them, and of series the rest of a record.
 
     Every test runs again with copies of training images planted among the samples, which says what it would have noticed.
 
@@ -85,9 +86,12 @@ def run(
 
 
 def _show(found: "Audit") -> None:
-    """A table and a verdict for people."""
+    """Tables and a verdict for people."""
     from ganvas.cli._shared import Column, table
     from ganvas.privacy.auditing import written
+
+    def told(heard: Mapping[str, bool]) -> str:
+        return ", ".join(name for name, each in heard.items() if each) or "none"
 
     print(
         f"{found.source}: {found.samples:,} samples beside {found.train:,} of {found.data} and {found.held_out:,} it has "
@@ -95,11 +99,18 @@ def _show(found: "Audit") -> None:
     )
     heads, rows = found.cells()
     table([Column(head, index < 2, (0, 2, 0, 0, 1, 2)[index]) for index, head in enumerate(heads)], rows)
+    heads, rows = found.told()
+    if rows:
+        table(
+            [Column(head, index < 1, (0, 0, 0, 3, 0, 1, 2, 4)[index]) for index, head in enumerate(heads)],
+            rows,
+        )
     for control in found.controls:
-        noticed = ", ".join(name for name, heard in control.noticed.items() if heard) or "none of the attacks"
+        noticed = told(control.noticed) if any(control.noticed.values()) else "none of the attacks"
         print(
             f"planted {control.rate:.1%} copies: {control.found:,} of {control.planted:,} found (p {written(control.chance)}); "
             f"noticed by {noticed}"
+            + ("" if not found.inferences else f"; by guesses of {told(control.inferred)}")
         )
     if found.copying is not None:
         print(f"C_T {found.copying[0]:.2f} ± {found.copying[1]:.2f}, authenticity {found.authenticity:.2f}")

@@ -28,6 +28,8 @@ from ganvas.notebook import shown
 from ganvas.pictures import sheet
 from ganvas.privacy import membership
 from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
+from ganvas.privacy.inference import LEAST as LEAST_ASKED
+from ganvas.privacy.inference import Inference, Scales, infer, secrets
 from ganvas.privacy.scores import Attack, attack
 from ganvas.types import Progress, Shape, counting, silent
 
@@ -59,6 +61,8 @@ class Control:
     """Of the copying test."""
     noticed: Mapping[str, bool]
     """Attack -> whether it tells anything now. Judged by members of whom few were planted."""
+    inferred: Mapping[str, bool]
+    """Attribute -> whether more of it is told now of what was trained on; empty for other data than series."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class Audit:
     controls: tuple[Control, ...]
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...]
+    inferences: Mapping[str, Inference] = field(default_factory=dict)
+    """Attribute of series -> what samples tell of it to whoever knows the rest; empty for other data."""
     pictures: Tensor | None = field(default=None)
     """uint8 (4, SHOWN, C, H, W): suspects, their samples; held-out samples nearest to some sample, those samples."""
 
@@ -116,9 +122,16 @@ class Audit:
         return [name for name, found in self.attacks.items() if found.chance * len(self.attacks) <= ALARM]
 
     @property
+    def inferred(self) -> list[str]:
+        """The attributes of which samples tell more of what was trained on; wrongly in at most `ALARM` of the audits."""
+        return [
+            name for name, found in self.inferences.items() if found.chance * len(self.inferences) <= ALARM
+        ]
+
+    @property
     def leaks(self) -> bool:
         """Whether anything was found."""
-        return self.chance <= ALARM or bool(self.telling)
+        return self.chance <= ALARM or bool(self.telling) or bool(self.inferred)
 
     @property
     def brief(self) -> Audited:
@@ -153,11 +166,24 @@ class Audit:
                 f"({auc.low:.3f} to {auc.high:.3f}). Whoever has {NEEDS[best]} can guess who was in the data that much "
                 "better than by chance."
             )
+        for name in self.inferred:
+            share, guessed = self.inferences[name].told
+            whom = "of those" if share == 1 else f"of the {share:.0%} that a sample comes nearest to"
+            lines.append(
+                f"Attributes: whoever knows the rest of a record guesses {name} right for {guessed.train:.1%} {whom} that were "
+                f"trained on, and for {guessed.held_out:.1%} of others: samples give away {guessed.risk.value:.1%} of what could "
+                f"not be guessed ({guessed.risk.low:.1%} to {guessed.risk.high:.1%})."
+            )
         if not lines:
             worst = max(found.auc.high for found in self.attacks.values())
             lines.append(
                 f"Nothing found: no attack beats chance, and an AUC above {worst:.3f} is ruled out for these attacks at 95 %. "
-                "Other attacks may do better: only training with --private bounds them all."
+                + (
+                    f"Nor is any of {counted(len(self.inferences), 'attribute')} told better of what was trained on. "
+                    if self.inferences
+                    else ""
+                )
+                + "Other attacks may do better: only training with --private bounds them all."
             )
         blind = [control for control in self.controls if control.chance > ALARM]
         if blind:
@@ -173,12 +199,23 @@ class Audit:
                 f"{', '.join(deaf)} {'does' if len(deaf) == 1 else 'do'} not notice copies planted at {most} of the samples: "
                 "that nothing was found by them says nothing of copies."
             )
+        unheard = [name for name in self.inferences if not any(each.inferred[name] for each in self.controls)]
+        if unheard:
+            most = f"{self.controls[-1].rate:.0%}"
+            lines.append(
+                f"Guesses of {', '.join(unheard)} do not notice copies planted at {most} of the samples: that nothing was found "
+                "by them says nothing of copies."
+            )
         return lines
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the pictures."""
-        document = asdict(replace(self, pictures=None, attacks={}))
+        document = asdict(replace(self, pictures=None, attacks={}, inferences={}))
         del document["pictures"]
+        document["inferences"] = {
+            name: {**found.to_json(), "tells": name in self.inferred}
+            for name, found in self.inferences.items()
+        }
         document["attacks"] = {
             name: {
                 "auc": found.auc._asdict(), "needs": NEEDS[name], "members": found.members,
@@ -201,12 +238,38 @@ class Audit:
             rows.append([name, NEEDS[name], auc, *hits, f"{found.members:,} / {found.non_members:,}"])
         return ["attack", "needs", "AUC", "hits at 1 % false", "at 0.1 %", "members / others"], rows
 
+    def told(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and rows of a table of the attributes of series; no rows for other data."""
+        rows = []
+        for name, found in self.inferences.items():
+            given = [
+                "too few"
+                if each is None
+                else f"{each.risk.value:.1%} ({each.risk.low:.1%} to {each.risk.high:.1%})"
+                for each in found.guesses.values()
+            ]
+            of_all = found.guesses[1.0]
+            assert of_all is not None
+            right = [f"{share:.1%}" for share in (of_all.train, of_all.held_out, found.baseline)]
+            rows.append([name, *right, *given, f"{of_all.members:,} / {of_all.others:,}"])
+        heads = [
+            "right guesses of",
+            "trained on",
+            "others",
+            "without samples",
+            "risk",
+            "of the surest 10 %",
+            "of 1 %",
+        ]
+        return [*heads, "records"], rows
+
     def _repr_html_(self) -> str:
-        """What a notebook shows: the verdict, the closest pairs, the attacks."""
+        """What a notebook shows: the verdict, the closest pairs, the attacks, the attributes."""
         parts = [notebook.line(each) for each in (*self.verdict(), *self.warnings)]
         if (shown := picture(self)) is not None:
             parts.append(notebook.picture(shown, "closest pairs"))
-        return notebook.card("Audit", *parts, notebook.table(*self.cells()))
+        tables = [notebook.table(*each) for each in (self.cells(), self.told()) if each[1]]
+        return notebook.card("Audit", *parts, *tables)
 
 
 def written(p: float) -> str:
@@ -256,23 +319,26 @@ def audit(
     arrays.seed(seed)
     model, given, source = open_fakes(fake, device, critic=True)
     train, unseen = _real(model, data, held_out)
+    given = _as_data(fake, given, train)
     if len(unseen) < 2 * LEAST:
         raise GanvasError(
             f"An audit needs {2 * LEAST} samples that the generator has not seen; of {unseen.name} there are {len(unseen)}. "
             "Give others with --held-out, or train with --set data.holdout=0.5."
         )
     look = _View(open_extractor(extractor, train, device), extractor == "raw" and train.is_images)
-    samples = look.check(_samples(model, given, n, seed), train)
+    samples, classes = _samples(model, given, n, seed)
+    samples = look.check(samples, train)
     x, z = look.of(train, tell, "training data"), look.of(unseen, tell, "held-out data")
     f = look.rows(samples)
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
     outside, apart = order[: len(z) // 2].sort().values, order[len(z) // 2 :].sort().values
     inside = pick(len(x), min(ASKED, len(x)), seed).sort().values
     outside = outside[:ASKED]
-    reference = z[apart]
+    reference, beside = z[apart], unseen.take(apart)
     if against is not None:
         other, others, _ = open_fakes(against, device)
-        reference = look.rows(look.check(_samples(other, others, n, seed + 1), train))
+        beside = _samples(other, _as_data(against, others, train), n, seed + 1)
+        reference = look.rows(look.check(beside[0], train))
         outside = order[:ASKED].sort().values
 
     distances = Distances(x, z)
@@ -292,10 +358,17 @@ def audit(
             )
             asked = few, rest, closest
             attacks["reconstruction"], drawn = _by_search(model, train, unseen, asked, seed, tell)
+    tell("attributes", 0, 1)
+    guessed = partial(_guessed, train, unseen, inside, outside, beside, seed=seed)
+    inferences = guessed((samples, classes))
     controls = []
     for done, rate in enumerate(PLANTED):
         tell("planted copies", done, len(PLANTED))
-        controls.append(_control(rate, distances, near, x, z, f, reference, inside, outside, seed))
+        places = pick(len(x), min(max(1, round(rate * len(f))), len(x)), seed + 2)
+        control = _control(rate, places, distances, near, x, z, f, reference, inside, outside, seed)
+        told = guessed(_joined((samples, classes), train.take(places)))
+        inferred = {name: each.chance * len(told) <= ALARM for name, each in told.items()}
+        controls.append(replace(control, inferred=inferred))
     tell("planted copies", len(PLANTED), len(PLANTED))
     copying = None
     if min(len(f), len(z)) >= 60:
@@ -313,7 +386,7 @@ def audit(
     return Audit(
         source, train.name, len(samples), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), drawn,
         1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x), tuple(controls), pairs,
-        tuple(warnings), _pictures(found, closest, train, unseen, samples),
+        tuple(warnings), inferences, _pictures(found, closest, train, unseen, samples),
     )  # fmt: skip
 
 
@@ -330,7 +403,9 @@ def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[
     own = known is not None and config.source == known.config.source
     if held_out is not None:
         resize = config.resize if model is None else model.info.resize
-        other = load_dataset(DataConfig(held_out, resize=resize), dataset.shape)
+        # Of series the columns are what they are in the data.
+        same = config if dataset.series is not None else DataConfig(resize=resize)
+        other = load_dataset(replace(same, source=held_out, also=()), dataset.shape, dataset.series)
         seen = dataset.split(config.holdout, config.fold)[0] if own else dataset
         return seen, other
     if not own:
@@ -341,11 +416,66 @@ def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[
     return dataset.split(config.holdout, config.fold)
 
 
-def _samples(model: Model | None, given: Dataset | None, n: int, seed: int) -> Tensor:
+def _as_data(fake: Fakes, given: Dataset | None, real: Dataset) -> Dataset | None:
+    """Series of a file scaled as the real ones are, not by their own range."""
+    if (
+        given is None
+        or real.series is None
+        or given.series in (None, real.series)
+        or isinstance(fake, Dataset)
+    ):
+        return given
+    return load_dataset(DataConfig(str(fake)), schema=real.series)
+
+
+def _samples(model: Model | None, given: Dataset | None, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Samples, and the class of each where they have one."""
     if model is not None:
-        return torch.cat([each.cpu() for each in model.batches(n, seed=seed, labels=model.labels(n))])
+        labels = model.labels(n)
+        return torch.cat([each.cpu() for each in model.batches(n, seed=seed, labels=labels)]), labels
     assert given is not None
-    return given.take(pick(len(given), min(n, len(given)), seed).sort().values)[0]
+    return given.take(pick(len(given), min(n, len(given)), seed).sort().values)
+
+
+Labelled = tuple[Tensor, Tensor | None]
+
+
+def _joined(samples: Labelled, more: Labelled) -> Labelled:
+    labels = [each for each in (samples[1], more[1]) if each is not None]
+    return torch.cat([samples[0], more[0]]), torch.cat(labels) if len(labels) == 2 else None
+
+
+def _guessed(
+    train: Dataset,
+    unseen: Dataset,
+    inside: Tensor,
+    outside: Tensor,
+    beside: Labelled,
+    fake: Labelled,
+    *,
+    seed: int,
+) -> dict[str, Inference]:
+    """Of each attribute of series, what samples tell of it; those that are the same in all records are left out."""
+    schema = train.series
+    if schema is None:
+        return {}
+    four: tuple[Labelled, ...] = (train.take(inside), unseen.take(outside), fake, beside)
+    # Numbers that networks drew may be anything.
+    series = [schema.decode(each.nan_to_num(0.0, 1.0, -1.0).clamp(-10, 10)) for each, _ in four]
+    names = train.class_names == unseen.class_names
+    labelled = names and all(labels is not None for _, labels in four)
+    scales = Scales.of(series[3])
+    records = [
+        secrets(found, labels if labelled else None, train.num_classes, scales)
+        for found, (_, labels) in zip(series, four, strict=True)
+    ]
+    found = {}
+    for name in records[0]:
+        of = [each[name] for each in records]
+        telling = len(torch.as_tensor(of[1].secret).unique(dim=0)) > 1
+        if telling and min(len(each.known) for each in of) and len(of[1].known) >= LEAST_ASKED:
+            found[name] = infer(*of, seed=seed)
+    return found
 
 
 class _View:
@@ -459,12 +589,10 @@ def _by_search(
 
 
 def _control(
-    rate: float, distances: Distances, near: list[tuple[Tensor, Tensor]], x: Tensor, z: Tensor, fake: Tensor,
+    rate: float, places: Tensor, distances: Distances, near: list[tuple[Tensor, Tensor]], x: Tensor, z: Tensor, fake: Tensor,
     reference: Tensor, inside: Tensor, outside: Tensor, seed: int,
 ) -> Control:  # fmt: skip
-    """The same tests, with copies of random training samples added to the fakes."""
-    count = max(1, round(rate * len(fake)))
-    places = pick(len(x), min(count, len(x)), seed + 2)
+    """The same tests, with copies of the training samples at `places` added to the fakes."""
     copies = x[places]
     both = [
         (torch.minimum(old, new), torch.where(new < old, which + len(fake), place))
@@ -474,7 +602,7 @@ def _control(
     found = int(torch.isin(places, test.suspects()).sum())
     attacks = _black_box(x[inside], z[outside], torch.cat([fake, copies]), reference, seed)
     noticed = {name: each.chance * len(attacks) <= ALARM for name, each in attacks.items()}
-    return Control(rate, len(places), found, test.chance, noticed)
+    return Control(rate, len(places), found, test.chance, noticed, {})
 
 
 def _pictures(

@@ -88,6 +88,15 @@ def leaks(run: Run) -> list[str]:
             )
             for name, each in islice(found["attacks"].items(), MOST_LINES)
         ]
+        told = [  # runs of before have none
+            (
+                name[:100],
+                [float(of_all[key]) for key in ("train", "held_out")] + [float(each["baseline"])],
+                [float(of_all["risk"][key]) for key in ("value", "low", "high")],
+            )
+            for name, each in islice(found.get("inferences", {}).items(), MOST_LINES)
+            for of_all in [each["guesses"]["1"]]
+        ]
     except (GanvasError, KeyError, TypeError, ValueError, AttributeError):
         return [f"<p>{html.escape(path.name)} is damaged. Make it anew: ganvas audit.</p>"]
     parts = [f"<p>{html.escape(line)}</p>" for line in lines]
@@ -96,7 +105,17 @@ def leaks(run: Run) -> list[str]:
         f"<tr><td>{html.escape(name)}<td>{html.escape(needs)}{''.join(f'<td>{figure:.4g}' for figure in figures)}</tr>"
         for name, needs, figures in rows
     ]
-    return [*parts, "</table>"]
+    parts.append("</table>")
+    if told:
+        parts.append(
+            "<table><tr><th>right guesses of<th>trained on<th>others<th>without samples<th>risk<th>from<th>to</tr>"
+        )
+        parts += [
+            f"<tr><td>{html.escape(name)}{''.join(f'<td>{figure:.4g}' for figure in [*rates, *risk])}</tr>"
+            for name, rates, risk in told
+        ]
+        parts.append("</table>")
+    return parts
 
 
 def curve(run: Run) -> bytes | None:

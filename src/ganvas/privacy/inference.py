@@ -1,0 +1,240 @@
+"""What somebody who knows a part of a record can infer of the rest from samples: of records that were trained on, and of others.
+
+The attack, its control and the figure are those of Giomi et al. 2023 (Anonymeter): the sample that is most like what is known
+gives the rest; what it gets right of records that nobody trained on is true of the whole group, and no leak.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganvas import arrays
+from ganvas.arrays import Array
+from ganvas.errors import GanvasError
+from ganvas.metrics.manifold import nearest_distances
+from ganvas.privacy.scores import DRAWS, LEVEL, Estimate
+from ganvas.series import Column, Series
+
+TOLERANCE = 0.1
+"""Deviations of a number within which it counts as inferred; of many numbers the root of their mean squared error."""
+SURE = (1.0, 0.1, 0.01)
+"""Shares of the records that the attacker is asked about, those that a sample comes nearest to."""
+LEAST = 10
+"""Records that were not trained on, in such a share, below which nothing is said of it."""
+MOST = 16
+"""Attributes that are asked for, each in its turn, at most."""
+CLASS = "class"
+
+
+class Records(NamedTuple):
+    """What an attacker knows of each record, and what he wants to know."""
+
+    known: Array
+    """(N, K), numbers whose Euclidean distances say how alike two records are."""
+    secret: Array
+    """Whole numbers (N,): categories. Or numbers (N, S), each in units of its deviation."""
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """Of those records whose known part a sample comes nearest to."""
+
+    train: float
+    """Share of those that were trained on whose secret is guessed."""
+    held_out: float
+    """The same of those that were not."""
+    risk: Estimate
+    """(train - held_out) / (1 - held_out): what of the rest is given away, 0 nothing, 1 all; below 0 by chance."""
+    members: int
+    others: int
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What samples give away of one attribute."""
+
+    guesses: Mapping[float, Guesses | None]
+    """Share of the held-out records that is asked about, the surest -> how it went; None where they are too few."""
+    baseline: float
+    """Share of the held-out records whose secret the most alike of the `reference` has: what a guess without samples finds."""
+    chance: float
+    """Of figures so high where trained and held-out records are alike: the smallest p-value of all shares, times their number."""
+
+    @property
+    def told(self) -> tuple[float, Guesses]:
+        """The share, and the guesses, whose risk is surely the highest: by the lower end of its interval."""
+        there = [(share, each) for share, each in self.guesses.items() if each is not None]
+        return max(there, key=lambda each: each[1].risk.low)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        guesses = {
+            f"{share:g}": None if each is None else {**asdict(each), "risk": each.risk._asdict()}
+            for share, each in self.guesses.items()
+        }
+        return {"guesses": guesses, "baseline": self.baseline, "chance": self.chance}
+
+    @property
+    def risk(self) -> Estimate:
+        """Of all records."""
+        found = self.guesses[1.0]
+        assert found is not None
+        return found.risk
+
+
+def infer(
+    train: Records, held_out: Records, fake: Records, reference: Records, *, draws: int = DRAWS, seed: int = 0
+) -> Inference:
+    """How much better samples tell the secret of records that were trained on than of others that were not.
+
+    A guess is the secret of the most alike of `fake`, and right if the category is the same, or numbers are within `TOLERANCE`.
+    The surest are those that lie nearer to a sample than the k-th of the held-out ones does, so that k - 1 of these are among
+    them: where both kinds of record are alike, so are those. Then the number of right guesses among the trained ones is
+    hypergeometric, which gives the p-value (Fisher's exact test, one-sided). Intervals are the 2.5 and 97.5 % quantiles of
+    `draws` bootstrap draws of both. `reference` are real records that nobody trained on and nobody asks about.
+
+    Raises `GanvasError` for records that do not fit each other, or fewer than `LEAST` of the held-out ones.
+    """
+    draws, seed = arrays.count(draws, "draws", 20), arrays.seed(seed)
+    sets = {"train": train, "held_out": held_out, "fake": fake, "reference": reference}
+    kinds = {name: _checked(name, each) for name, each in sets.items()}
+    if len(set(kinds.values())) != 1:
+        raise GanvasError(
+            f"The records differ in what is known or secret: {', '.join(f'{k} {v}' for k, v in kinds.items())}."
+        )
+    if len(held_out.known) < LEAST:
+        raise GanvasError(f"held_out has {len(held_out.known)} records; {LEAST} or more are needed.")
+    (near, right), (held_near, held_right) = (_attack(each, fake) for each in (train, held_out))
+    random = np.random.default_rng(seed)
+    found: dict[float, Guesses | None] = {}
+    chances = []
+    for share in SURE:
+        count = round(share * len(held_right))
+        edge = np.inf if share == 1 else np.sort(held_near)[count] if count >= LEAST else -1.0
+        of = (right[near < edge], held_right[held_near < edge])
+        if len(of[0]) < 2 or len(of[1]) < LEAST:
+            found[share] = None
+            continue
+        found[share] = _compared(*of, draws, random)
+        chances.append(_chance(*of))
+    _, plain = _attack(held_out, reference)
+    return Inference(found, float(plain.mean()), min(1.0, min(chances) * len(chances)))
+
+
+def _checked(name: str, records: Records) -> tuple[int, int]:
+    """How many numbers are known and secret; 0 for a category."""
+    known, secret = (arrays.as_tensor(each, name) for each in records)
+    if known.dim() != 2 or secret.dim() not in (1, 2) or len(known) != len(secret) or not len(known):
+        raise GanvasError(
+            f"{name} has known {tuple(known.shape)} and secret {tuple(secret.shape)}; expected (N, K), and (N,) categories or "
+            "(N, S) numbers."
+        )
+    if not all(bool(torch.isfinite(each).all()) for each in (known, secret)):
+        raise GanvasError(f"{name} holds NaN or infinite numbers.")
+    return known.shape[1], 0 if secret.dim() == 1 else secret.shape[1]
+
+
+def _attack(asked: Records, by: Records) -> tuple[np.ndarray, np.ndarray]:
+    """Of each record the distance to the most alike, and whether that one's secret is its own."""
+    (known, secret), (among, theirs) = (
+        [arrays.as_tensor(each, "records") for each in records] for records in (asked, by)
+    )
+    near, which = nearest_distances(known.float(), among.float())
+    guess = theirs[which]
+    right = guess == secret if secret.dim() == 1 else (guess - secret).square().mean(1).sqrt() <= TOLERANCE
+    return near.double().numpy(), right.numpy()
+
+
+def _compared(right: np.ndarray, held: np.ndarray, draws: int, random: np.random.Generator) -> Guesses:
+    def risk(train: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return np.where(others < 1, (train - others) / np.maximum(1 - others, 1e-12), 0.0)
+
+    # A bootstrap of rights and wrongs is binomial.
+    drawn = [random.binomial(len(each), each.mean(), draws) / len(each) for each in (right, held)]
+    low, high = np.quantile(risk(*drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    value = risk(right.mean(), held.mean())
+    return Guesses(
+        float(right.mean()), float(held.mean()), Estimate(float(value), float(low), float(high)), len(right), len(held)
+    )  # fmt: skip
+
+
+def _chance(right: np.ndarray, held: np.ndarray) -> float:
+    from scipy.stats import hypergeom  # slow to import
+
+    total = len(right) + len(held)
+    return float(hypergeom.sf(right.sum() - 1, total, int(right.sum() + held.sum()), len(right)))
+
+
+class Scales(NamedTuple):
+    """Mean and deviation of each column of steps and of each static one, of real records that nobody asks about."""
+
+    steps: list[tuple[float, float]]
+    static: list[tuple[float, float]]
+
+    @classmethod
+    def of(cls, found: Series) -> "Scales":
+        alive = np.arange(found.values.shape[1])[None] < found.lengths[:, None]
+        steps = [found.values[:, :, i][alive] for i in range(found.values.shape[2])]
+        return cls([_scale(each) for each in steps], [_scale(each) for each in found.static.T])
+
+
+def _scale(values: np.ndarray) -> tuple[float, float]:
+    there = values[~np.isnan(values)]
+    spread = float(there.std()) if len(there) else 0.0
+    return (float(there.mean()) if len(there) else 0.0), spread or 1.0
+
+
+def secrets(found: Series, labels: Tensor | None, classes: int, scales: Scales) -> dict[str, Records]:
+    """Secret by name -> the records: each static column and the class, to whoever knows all else; and the second half of the
+    steps, to whoever knows the first and what is said once. Series that end before the second half are left out of that.
+
+    A column counts once, however many steps or categories it has: those of numbers in units of their deviation, and the
+    distance between two categories is 1.
+    """
+    schema, half = found.schema, found.values.shape[1] // 2
+    once: dict[str, Tensor] = {}
+    hidden: dict[str, Tensor] = {}
+    for i, column in enumerate(schema.static[: MOST - 2]):
+        values, name = found.static[:, i : i + 1], column.name
+        once[name] = _block(column, values, scales.static[i])
+        hidden[name] = torch.from_numpy(values[:, 0]).long() if column.categories else once[name]
+    if labels is not None:
+        name = CLASS if CLASS not in once else "class of series"
+        once[name], hidden[name] = F.one_hot(labels, classes).double() / math.sqrt(2), labels
+    early, late = (
+        [_block(column, found.values[:, part, i], scales.steps[i]) for i, column in enumerate(schema.columns)]
+        for part in (slice(half), slice(half, None))
+    )
+    steps = [_weighed(torch.cat(pair, 1)) for pair in zip(early, late, strict=True)]
+    records = {
+        name: Records(
+            torch.cat([*(each for other, each in once.items() if other != name), *steps], 1), secret
+        )
+        for name, secret in hidden.items()
+    }
+    if half:
+        known = torch.cat([*once.values(), *map(_weighed, early)], 1)
+        whole = torch.from_numpy(found.lengths > half)
+        records[f"steps {half + 1} to {found.values.shape[1]}"] = Records(
+            known[whole], torch.cat(late, 1)[whole]
+        )
+    return records
+
+
+def _block(column: Column, values: np.ndarray, scale: tuple[float, float]) -> Tensor:
+    """Values (N, T) of a column as (N, T) numbers, 0 where missing; categories as (N, T x categories)."""
+    if column.categories:
+        numbers = torch.from_numpy(np.nan_to_num(values)).long().clamp(0, len(column.categories) - 1)
+        return (F.one_hot(numbers, len(column.categories)).double() / math.sqrt(2)).flatten(1)
+    middle, spread = scale
+    return torch.from_numpy(np.nan_to_num((values - middle) / spread))
+
+
+def _weighed(block: Tensor) -> Tensor:
+    return block / math.sqrt(max(1, block.shape[1]))

@@ -1,0 +1,244 @@
+"""What samples tell of a part of a record to whoever knows the rest: planted copies, laws that are learned, and nothing."""
+
+import json
+import math
+import types
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+
+from ganvas import io
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.privacy import Audit, Records, audit, infer
+from ganvas.privacy.copies import ALARM
+from ganvas.report.artifacts import leaks
+from ganvas.runs import Run
+
+COUNTS = {"train": 1500, "held_out": 400, "fake": 2000, "reference": 400}
+
+
+def law(n: int, random: torch.Generator, numbers: bool) -> Records:
+    """Five numbers are known; the secret follows the first of them, and chance."""
+    known = torch.randn(n, 5, generator=random)
+    noise = torch.randn(n, 3, generator=random)
+    if numbers:
+        return Records(known, 0.8 * known[:, :1] + 0.6 * noise)
+    return Records(known, ((known[:, 0] + noise[:, 0]) > 0).long() + 2 * (noise[:, 1] > 1).long())
+
+
+def drawn(seed: int, numbers: bool) -> dict[str, Records]:
+    random = torch.Generator().manual_seed(seed)
+    return {name: law(n, random, numbers) for name, n in COUNTS.items()}
+
+
+def with_copies(of: dict[str, Records], rate: float, start: int = 0) -> dict[str, Records]:
+    """Records that were trained on among the samples, `rate` of them."""
+    count = round(rate * len(of["fake"].known))
+    parts = (of["fake"], Records(*(each[start : start + count] for each in of["train"])))
+    fake = Records(
+        *(torch.cat([torch.as_tensor(a), torch.as_tensor(b)]) for a, b in zip(*parts, strict=True))
+    )
+    return {**of, "fake": fake}
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_samples_of_the_same_law_give_nothing_away(numbers: bool) -> None:
+    """An alarm in one of a hundred: of 40 draws four or more come once in fifteen hundred."""
+    found = [infer(**drawn(seed, numbers)) for seed in range(40)]
+    assert sum(each.chance <= ALARM for each in found) <= 3
+    risks = [each.risk for each in found]
+    assert abs(float(np.mean([risk.value for risk in risks]))) < 0.02
+    assert np.mean([risk.low <= 0 <= risk.high for risk in risks]) > 0.8
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_copies_are_caught(numbers: bool) -> None:
+    of = drawn(0, numbers)
+    whole = infer(**{**of, "fake": of["train"]})
+    guesses = whole.guesses[1.0]
+    assert guesses is not None
+    assert (guesses.train, whole.risk.value) == (1.0, 1.0)
+    # A nearest record of the same law tells as much of others, whoever drew it.
+    assert guesses.held_out == pytest.approx(whole.baseline, abs=0.08)
+    tenths = [infer(**with_copies(drawn(seed, numbers), 0.1)) for seed in range(5)]
+    # 200 of 1,500 are known for sure, the others as well as anybody.
+    assert np.mean([each.risk.value for each in tenths]) == pytest.approx(200 / 1500, abs=0.06)
+    for each in tenths:
+        surest = each.guesses[0.1]
+        assert surest is not None
+        assert surest.risk.low > 0.3
+        assert each.chance < ALARM / 10
+
+
+def test_what_is_true_of_the_whole_group_is_no_leak() -> None:
+    """Guesses are right four times in five, of everybody and without samples as well."""
+
+    def sure(n: int, seed: int) -> Records:
+        known = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+        return Records(known, (known[:, 0] > 0).long())
+
+    found = infer(*(sure(n, seed) for seed, n in enumerate(COUNTS.values())))
+    guesses = found.guesses[1.0]
+    assert guesses is not None
+    assert min(guesses.train, guesses.held_out, found.baseline) > 0.95
+    assert found.chance > ALARM
+
+
+def test_known_parts_that_are_copied_without_their_secret_are_no_inference() -> None:
+    """The attacker is surer of records that were trained on, and no more right: membership, not attributes."""
+    of = drawn(0, False)
+    secret = torch.as_tensor(of["train"].secret)
+    shuffled = secret[torch.randperm(len(secret), generator=torch.Generator().manual_seed(1))]
+    found = infer(**{**of, "fake": Records(of["train"].known, shuffled)})
+    assert found.chance > ALARM
+
+
+def test_a_figure_by_hand() -> None:
+    """Two thirds of the trained and a half of the others are guessed: a third of the rest is given away."""
+    places = torch.arange(60.0)[:, None]
+    fake = Records(places, torch.zeros(60, dtype=torch.long))
+    train = Records(places, (torch.arange(60) % 3 == 0).long())
+    held = Records(places, (torch.arange(60) % 2 == 0).long())
+    found = infer(train, held, fake, Records(places[:2], torch.tensor([1, 1])))
+    guesses = found.guesses[1.0]
+    assert guesses is not None
+    assert (guesses.train, guesses.held_out) == (2 / 3, 0.5)
+    assert found.risk.value == pytest.approx(1 / 3)
+    assert found.baseline == 0.5
+    # At least 40 of the 70 right guesses among 60 of 120 (Fisher), of the one share that there are enough records for.
+    ways = sum(math.comb(60, k) * math.comb(60, 70 - k) for k in range(40, 61))
+    assert found.chance == pytest.approx(ways / math.comb(120, 70))
+    assert found.guesses[0.1] is None
+    everybody = Records(places, torch.zeros(60, dtype=torch.long))
+    assert infer(everybody, everybody, fake, fake).risk == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"held_out": Records(torch.zeros(9, 5), torch.zeros(9))}, "held_out has 9 records; 10 or more"),
+        ({"fake": Records(torch.zeros(20, 4), torch.zeros(20))}, r"differ in what is known or secret: .*fake \(4, 0\)"),
+        ({"fake": Records(torch.zeros(20, 5), torch.zeros(20, 3))}, r"fake \(5, 3\)"),
+        ({"train": Records(torch.zeros(20, 5), torch.zeros(19))}, "train has known"),
+        ({"train": Records(torch.full((20, 5), torch.nan), torch.zeros(20))}, "train holds NaN"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared(change: dict[str, Records], said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        infer(**{**drawn(0, False), **change})
+
+
+def visits(n: int, seed: int) -> dict[str, np.ndarray]:
+    """Patients: two slow curves, two attributes that go with them and chance, an outcome."""
+    random = np.random.default_rng(seed)
+    level, slope = random.normal(size=(2, n))
+    steps = np.arange(8) / 8
+    heart = 70 + 8 * (level[:, None] + slope[:, None] * steps + 0.3 * random.normal(size=(n, 8)))
+    weight = 80 + 5 * (slope[:, None] + 0.3 * random.normal(size=(n, 8)))
+    age = 50 + 10 * level + 10 * random.normal(size=n)
+    site = random.integers(0, 4, n)
+    return {
+        "series": np.stack([heart, weight], 2), "static": np.stack([age, site], 1),
+        "labels": (level + random.normal(size=n) > 0).astype(int), "columns": np.array(["heart", "weight"]),
+        "static_columns": np.array(["age", "site"]),
+    }  # fmt: skip
+
+
+def pooled(*parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    names = {name: parts[0][name] for name in ("columns", "static_columns")}
+    return {
+        **{name: np.concatenate([each[name] for each in parts]) for name in ("series", "static", "labels")},
+        **names,
+    }
+
+
+def first(of: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
+    return {name: each if "columns" in name else each[:n] for name, each in of.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("visits")
+    seen = visits(700, 0)
+    for name, of in {
+        "seen": seen, "unseen": visits(400, 1), "fresh": visits(900, 2), "copies": pooled(visits(300, 3), first(seen, 300)),
+    }.items():  # fmt: skip
+        np.savez(place / f"{name}.npz", **of)
+    return place
+
+
+@cache
+def audited(folder: Path, name: str) -> Audit:
+    return audit(
+        folder / f"{name}.npz", str(folder / "seen.npz"), held_out=str(folder / "unseen.npz"), n=1000, device="cpu"
+    )  # fmt: skip
+
+
+def test_an_audit_of_series_asks_for_every_attribute(folder: Path) -> None:
+    found = audited(folder, "fresh")
+    assert list(found.inferences) == ["age", "site", "class", "steps 5 to 8"]
+    assert not found.leaks, found.verdict()
+    assert "Nor is any of 4 attributes told better" in found.verdict()[0]
+    # The outcome follows the curves: it is guessed of everybody, with samples and without.
+    outcome = found.inferences["class"].guesses[1.0]
+    assert outcome is not None
+    assert min(outcome.train, outcome.held_out, found.inferences["class"].baseline) > 0.55
+    assert found.controls[-1].inferred["steps 5 to 8"], "copies of a tenth are noticed"
+    document = json.loads(json.dumps(found.to_json()))
+    asked = document["inferences"]["site"]
+    assert set(asked) == {"guesses", "baseline", "chance", "tells"}
+    assert set(asked["guesses"]["1"]) == {"train", "held_out", "risk", "members", "others"}
+    heads, rows = found.told()
+    assert [len(row) for row in rows] == [len(heads)] * 4
+
+
+def test_a_generator_that_copies_gives_every_attribute_away(folder: Path) -> None:
+    """Three in seven of the trained records are among its samples."""
+    found = audited(folder, "copies")
+    assert set(found.inferred) == {"age", "site", "class", "steps 5 to 8"}
+    for name in found.inferred:
+        assert found.inferences[name].risk.value == pytest.approx(3 / 7, abs=0.12), name
+    assert any(
+        line.startswith("Attributes: whoever knows the rest of a record guesses age")
+        for line in found.verdict()
+    )
+    assert "steps 5 to 8" in found._repr_html_()
+
+
+def test_the_report_shows_them_as_text(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", str(folder / "fresh.npz"), "--data", str(folder / "seen.npz"), "--held-out",
+                 str(folder / "unseen.npz"), "--n", "200", "--device", "cpu"]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "right guesses of" in said
+    assert "by guesses of none" in said, "of copies at 0.1 %"
+    document = audited(folder, "copies").to_json()
+    inferences = dict(document["inferences"])
+    inferences["<script>"] = inferences.pop("site")
+    run = types.SimpleNamespace(path=tmp_path)
+    document["inferences"] = inferences
+    io.write_json(tmp_path / "evaluation" / "audit.json", document)
+    page = "".join(leaks(cast(Run, run)))
+    assert "<td>age<td>" in page
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+    for odd in ([1], {"age": {}}, {"age": {"guesses": {"1": None}, "baseline": 1}}):
+        io.write_json(tmp_path / "evaluation" / "audit.json", {**document, "inferences": odd})
+        assert "damaged" in "".join(leaks(cast(Run, run)))
+
+
+def test_other_data_have_no_attributes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name, n in (("train", 300), ("unseen", 150)):
+        np.save(tmp_path / f"{name}.npy", random.normal(size=(n, 2)).astype("float32"))
+    found = audit(
+        random.normal(size=(200, 2)), str(tmp_path / "train.npy"), held_out=str(tmp_path / "unseen.npy")
+    )
+    assert found.inferences == {}
+    assert found.to_json()["inferences"] == {}
