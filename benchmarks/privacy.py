@@ -303,13 +303,13 @@ def kept(name: str, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def told(found: ganvas.privacy.Audit) -> dict[str, Any]:
-    """What an audit says of attributes: right guesses of all that were trained on, of others, and without samples; the risk with its
-    interval; the p-value."""
+    """What an audit says of attributes: right guesses of all that were trained on, of others, and without samples; the risk with
+    its interval; the p-value; of numbers how often a guess misses by less, with its interval."""
     return {
         "inferred": found.inferred,
         "noticed": {f"{each.rate:g}": [name for name, heard in each.inferred.items() if heard] for each in found.controls},
         "attributes": {
-            name: [of.train, of.held_out, each.baseline, *of.risk, each.chance]
+            name: [of.train, of.held_out, each.baseline, *of.risk, each.chance, *(each.nearer or ())]
             for name, each in found.inferences.items()
             if (of := each.guesses[1.0]) is not None
         },
@@ -466,7 +466,9 @@ def show() -> None:
                 noticed = f"{sum(name in row['inferred'] for row in those)} of {len(those)}"
                 times = f"{statistics.mean(row['times'] for row in those):,.0f} times"
                 largest = mean([row["largest"] for row in those], 2)
-                line = [str(size), times, name, *rates(those, name), mean(risks, 3), noticed, largest]
+                nearer = [each[7] for row in those if len(each := row["attributes"][name]) > 7]
+                near = mean(nearer, 3) if nearer else ""
+                line = [str(size), times, name, *rates(those, name), mean(risks, 3), near, noticed, largest]
                 print(f"| {' | '.join(line)} |")
     if found := rows("private"):
         print("\n| data | epsilon | seeds | accuracy | of real images | Frechet distance | CPU minutes |")

@@ -102,7 +102,7 @@ def _show(found: "Audit") -> None:
     heads, rows = found.told()
     if rows:
         table(
-            [Column(head, index < 1, (0, 0, 0, 3, 0, 1, 2, 4)[index]) for index, head in enumerate(heads)],
+            [Column(head, index < 1, (0, 0, 0, 4, 0, 1, 3, 2, 5)[index]) for index, head in enumerate(heads)],
             rows,
         )
     for control in found.controls:

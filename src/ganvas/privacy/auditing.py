@@ -30,7 +30,7 @@ from ganvas.privacy import membership
 from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
 from ganvas.privacy.inference import LEAST as LEAST_ASKED
 from ganvas.privacy.inference import Inference, Scales, infer, secrets
-from ganvas.privacy.scores import Attack, attack
+from ganvas.privacy.scores import DRAWS, Attack, attack
 from ganvas.types import Progress, Shape, counting, silent
 
 SIDE = 32
@@ -41,6 +41,8 @@ ASKED = 5000
 """Members and non-members that an attack is judged by, at most."""
 SHOWN = 10
 """Closest pairs that are kept as pictures."""
+FEWEST = 20
+"""Bootstrap draws where no interval is shown."""
 NEEDS = {
     "distance": "samples", "monte-carlo": "samples", "density": "samples", "calibrated": "samples and a reference",
     "domias": "samples and a reference", "critic": "the critic", "reconstruction": "the generator",
@@ -167,13 +169,19 @@ class Audit:
                 "better than by chance."
             )
         for name in self.inferred:
-            share, guessed = self.inferences[name].told
+            (share, guessed), nearer = self.inferences[name].told, self.inferences[name].nearer
             whom = "of those" if share == 1 else f"of the {share:.0%} that a sample comes nearest to"
-            lines.append(
-                f"Attributes: whoever knows the rest of a record guesses {name} right for {guessed.train:.1%} {whom} that were "
-                f"trained on, and for {guessed.held_out:.1%} of others: samples give away {guessed.risk.value:.1%} of what could "
-                f"not be guessed ({guessed.risk.low:.1%} to {guessed.risk.high:.1%})."
+            right = (
+                f"guesses {name} right for {guessed.train:.1%} {whom} that were trained on, and for {guessed.held_out:.1%} of "
+                f"others: samples give away {guessed.risk.value:.1%} of what could not be guessed "
+                f"({guessed.risk.low:.1%} to {guessed.risk.high:.1%})."
             )
+            if nearer is not None and guessed.risk.low <= 0:
+                right = (
+                    f"guesses {name} nearer to the truth for those that were trained on than for others (AUC "
+                    f"{nearer.value:.3f}, {nearer.low:.3f} to {nearer.high:.3f})."
+                )
+            lines.append(f"Attributes: whoever knows the rest of a record {right}")
         if not lines:
             worst = max(found.auc.high for found in self.attacks.values())
             lines.append(
@@ -366,7 +374,7 @@ def audit(
         tell("planted copies", done, len(PLANTED))
         places = pick(len(x), min(max(1, round(rate * len(f))), len(x)), seed + 2)
         control = _control(rate, places, distances, near, x, z, f, reference, inside, outside, seed)
-        told = guessed(_joined((samples, classes), train.take(places)))
+        told = guessed(_joined((samples, classes), train.take(places)), draws=FEWEST)
         inferred = {name: each.chance * len(told) <= ALARM for name, each in told.items()}
         controls.append(replace(control, inferred=inferred))
     tell("planted copies", len(PLANTED), len(PLANTED))
@@ -446,15 +454,9 @@ def _joined(samples: Labelled, more: Labelled) -> Labelled:
 
 
 def _guessed(
-    train: Dataset,
-    unseen: Dataset,
-    inside: Tensor,
-    outside: Tensor,
-    beside: Labelled,
-    fake: Labelled,
-    *,
-    seed: int,
-) -> dict[str, Inference]:
+    train: Dataset, unseen: Dataset, inside: Tensor, outside: Tensor, beside: Labelled, fake: Labelled, *,
+    draws: int = DRAWS, seed: int,
+) -> dict[str, Inference]:  # fmt: skip
     """Of each attribute of series, what samples tell of it; those that are the same in all records are left out."""
     schema = train.series
     if schema is None:
@@ -474,7 +476,7 @@ def _guessed(
         of = [each[name] for each in records]
         telling = len(torch.as_tensor(of[1].secret).unique(dim=0)) > 1
         if telling and min(len(each.known) for each in of) and len(of[1].known) >= LEAST_ASKED:
-            found[name] = infer(*of, seed=seed)
+            found[name] = infer(*of, draws=draws, seed=seed)
     return found
 
 

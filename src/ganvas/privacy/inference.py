@@ -18,7 +18,7 @@ from ganvas import arrays
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 from ganvas.metrics.manifold import nearest_distances
-from ganvas.privacy.scores import DRAWS, LEVEL, Estimate
+from ganvas.privacy.scores import DRAWS, LEVEL, Estimate, attack
 from ganvas.series import Column, Series
 
 TOLERANCE = 0.1
@@ -63,8 +63,11 @@ class Inference:
     """Share of the held-out records that is asked about, the surest -> how it went; None where they are too few."""
     baseline: float
     """Share of the held-out records whose secret the most alike of the `reference` has: what a guess without samples finds."""
+    nearer: Estimate | None
+    """Of a secret in numbers: chance that a guess misses by less of a record that was trained on than of another; 0.5 gives
+    nothing away. None of a category."""
     chance: float
-    """Of figures so high where trained and held-out records are alike: the smallest p-value of all shares, times their number."""
+    """Of figures so high where trained and held-out records are alike: the smallest p-value of all these, times their number."""
 
     @property
     def told(self) -> tuple[float, Guesses]:
@@ -78,7 +81,8 @@ class Inference:
             f"{share:g}": None if each is None else {**asdict(each), "risk": each.risk._asdict()}
             for share, each in self.guesses.items()
         }
-        return {"guesses": guesses, "baseline": self.baseline, "chance": self.chance}
+        nearer = None if self.nearer is None else self.nearer._asdict()
+        return {"guesses": guesses, "baseline": self.baseline, "nearer": nearer, "chance": self.chance}
 
     @property
     def risk(self) -> Estimate:
@@ -96,8 +100,9 @@ def infer(
     A guess is the secret of the most alike of `fake`, and right if the category is the same, or numbers are within `TOLERANCE`.
     The surest are those that lie nearer to a sample than the k-th of the held-out ones does, so that k - 1 of these are among
     them: where both kinds of record are alike, so are those. Then the number of right guesses among the trained ones is
-    hypergeometric, which gives the p-value (Fisher's exact test, one-sided). Intervals are the 2.5 and 97.5 % quantiles of
-    `draws` bootstrap draws of both. `reference` are real records that nobody trained on and nobody asks about.
+    hypergeometric, which gives the p-value (Fisher's exact test, one-sided). By how much guesses of numbers miss is compared too,
+    as `attack` does, since few are within the tolerance. Intervals are the 2.5 and 97.5 % quantiles of `draws` bootstrap draws of
+    both. `reference` are real records that nobody trained on and nobody asks about.
 
     Raises `GanvasError` for records that do not fit each other, or fewer than `LEAST` of the held-out ones.
     """
@@ -110,7 +115,8 @@ def infer(
         )
     if len(held_out.known) < LEAST:
         raise GanvasError(f"held_out has {len(held_out.known)} records; {LEAST} or more are needed.")
-    (near, right), (held_near, held_right) = (_attack(each, fake) for each in (train, held_out))
+    (near, missed), (held_near, held_missed) = (_attack(each, fake) for each in (train, held_out))
+    right, held_right = missed <= TOLERANCE, held_missed <= TOLERANCE
     random = np.random.default_rng(seed)
     found: dict[float, Guesses | None] = {}
     chances = []
@@ -123,8 +129,13 @@ def infer(
             continue
         found[share] = _compared(*of, draws, random)
         chances.append(_chance(*of))
+    nearer = None
+    if kinds["train"][1]:
+        judged = attack(torch.from_numpy(-missed), torch.from_numpy(-held_missed), draws=draws, seed=seed)
+        nearer = judged.auc
+        chances.append(judged.chance)
     _, plain = _attack(held_out, reference)
-    return Inference(found, float(plain.mean()), min(1.0, min(chances) * len(chances)))
+    return Inference(found, float((plain <= TOLERANCE).mean()), nearer, min(1.0, min(chances) * len(chances)))
 
 
 def _checked(name: str, records: Records) -> tuple[int, int]:
@@ -141,14 +152,16 @@ def _checked(name: str, records: Records) -> tuple[int, int]:
 
 
 def _attack(asked: Records, by: Records) -> tuple[np.ndarray, np.ndarray]:
-    """Of each record the distance to the most alike, and whether that one's secret is its own."""
+    """Of each record the distance to the most alike, and by how much that one's secret misses its own: 1 for another category."""
     (known, secret), (among, theirs) = (
         [arrays.as_tensor(each, "records") for each in records] for records in (asked, by)
     )
     near, which = nearest_distances(known.float(), among.float())
     guess = theirs[which]
-    right = guess == secret if secret.dim() == 1 else (guess - secret).square().mean(1).sqrt() <= TOLERANCE
-    return near.double().numpy(), right.numpy()
+    missed = (
+        (guess != secret).double() if secret.dim() == 1 else (guess - secret).double().square().mean(1).sqrt()
+    )
+    return near.double().numpy(), missed.numpy()
 
 
 def _compared(right: np.ndarray, held: np.ndarray, draws: int, random: np.random.Generator) -> Guesses:
@@ -211,19 +224,15 @@ def secrets(found: Series, labels: Tensor | None, classes: int, scales: Scales) 
         [_block(column, found.values[:, part, i], scales.steps[i]) for i, column in enumerate(schema.columns)]
         for part in (slice(half), slice(half, None))
     )
-    steps = [_weighed(torch.cat(pair, 1)) for pair in zip(early, late, strict=True)]
-    records = {
-        name: Records(
-            torch.cat([*(each for other, each in once.items() if other != name), *steps], 1), secret
-        )
-        for name, secret in hidden.items()
-    }
+    whole = [torch.cat(pair, 1) / math.sqrt(found.values.shape[1]) for pair in zip(early, late, strict=True)]
+    records = {}
+    for name, secret in hidden.items():
+        others = [each for other, each in once.items() if other != name]
+        records[name] = Records(torch.cat([*others, *whole], 1), secret)
     if half:
-        known = torch.cat([*once.values(), *map(_weighed, early)], 1)
-        whole = torch.from_numpy(found.lengths > half)
-        records[f"steps {half + 1} to {found.values.shape[1]}"] = Records(
-            known[whole], torch.cat(late, 1)[whole]
-        )
+        known = torch.cat([*once.values(), *(each / math.sqrt(half) for each in early)], 1)
+        on = torch.from_numpy(found.lengths > half)
+        records[f"steps {half + 1} to {found.values.shape[1]}"] = Records(known[on], torch.cat(late, 1)[on])
     return records
 
 
@@ -234,7 +243,3 @@ def _block(column: Column, values: np.ndarray, scale: tuple[float, float]) -> Te
         return (F.one_hot(numbers, len(column.categories)).double() / math.sqrt(2)).flatten(1)
     middle, spread = scale
     return torch.from_numpy(np.nan_to_num((values - middle) / spread))
-
-
-def _weighed(block: Tensor) -> Tensor:
-    return block / math.sqrt(max(1, block.shape[1]))
