@@ -22,6 +22,8 @@ from ganvas.errors import GanvasError
 
 LARGEST_NUMBER = 2**16
 """In the description of a network: widths, depths, sides, classes."""
+LARGEST_SETTING = 2**53
+"""Anywhere in the config of a file."""
 MOST_TENSORS = 1024
 """Of one network; the largest here have some 300."""
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, dist, hub, importers, io, networks, notebook, pictures
-from ganvas.checkpoint import check_numbers, hash_of, rebuild
+from ganvas.checkpoint import LARGEST_SETTING, check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.data.limits import limit
 from ganvas.device import resolve_device, stream
@@ -784,7 +784,7 @@ def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:
     """The config and the header of a network's file, once everything in them is of its kind and within bounds."""
     try:
         config = header["config"]
-        check_numbers(config, "config", 2**53)
+        check_numbers(config, "config", LARGEST_SETTING)
         found = validate(read_config(config, header.get("format_version", 1)))
         shape, names = list(header["shape"]), list(header.get("class_names") or [])
         data = dict(header.get("data") or {})

@@ -198,3 +198,18 @@ def test_the_run_folder_carries_the_label(pictures: str, tmp_path: Path) -> None
         pictures, network="mlp", kimg=0.032, device="cpu", out=tmp_path, quiet=True, report=False
     )
     assert result.run.path.name.endswith("pictures-article")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"seed": 2**60}, "config.training.seed is 1152921504606846976"),
+        ({"gamma": 1e17}, "penalties.*weight is 1e"),
+        ({"kimg": 1e17}, "config.training.kimg is 1e"),
+        ({"settings": {"network.latent_dim": 70_000}}, "config.network.latent_dim is 70000"),
+    ],
+)
+def test_what_no_file_could_say_again_is_refused(given: dict[str, Any], words: str) -> None:
+    """Such runs were trained to their end, and no snapshot of them opened."""
+    with pytest.raises(GanvasError, match=words):
+        plan("digits", **given)

@@ -36,7 +36,7 @@ from ganvas.training.hints import hints
 from ganvas.training.loggers import Audience, Logger, loggers
 from ganvas.training.loop import Loop, Result
 from ganvas.training.method import DataSpec, Method, check_split, methods
-from ganvas.training.resolve import data_config, resolve
+from ganvas.training.resolve import check_kept, data_config, resolve
 
 __all__ = [
     "Logger",
@@ -265,7 +265,7 @@ def _resumed(
         )
     if device is not None:
         config = replace_at(config, "training.device", resolve_device(device).type)
-    validate(config)
+    check_kept(validate(config), DataSpec(dataset.shape, dataset.num_classes))
     for name, used in (("kimg", images / 1000), ("minutes", seconds / 60)):
         asked_for = budget.get(name)
         if asked_for is not None and asked_for <= used:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ganvas import losses
+from ganvas.checkpoint import LARGEST_SETTING, check_numbers
 from ganvas.config import (
     AugmentConfig,
     Config,
@@ -18,6 +19,7 @@ from ganvas.config import (
     Resize,
     TermConfig,
     replace_at,
+    to_dict,
     validate,
 )
 from ganvas.data import Dataset, balanced
@@ -305,7 +307,16 @@ def _check(config: Config, dataset: Dataset) -> Config:
     method.check(config, spec)
     if config.data.balance:
         balanced(dataset)
-    return method.spelled_out(config, spec)
+    config = method.spelled_out(config, spec)
+    check_kept(config, spec)
+    return config
+
+
+def check_kept(config: Config, spec: DataSpec) -> None:
+    """Raise `GanvasError` for numbers that no file of the model could say again: it would be trained, and open nowhere."""
+    check_numbers(to_dict(config), "config", LARGEST_SETTING)
+    shape = {"shape": list(spec.shape), "num_classes": spec.num_classes}
+    check_numbers({**to_dict(config.network), **shape}, "config.network")
 
 
 def data_config(
