@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from ganvas.web import pace
 from ganvas.web.pace import Purpose, Turns
 
 TWENTY = Purpose(urgency=0, seconds=20.0, least=44)
@@ -48,6 +49,27 @@ def test_the_most_urgent_is_next_and_one_draws_at_a_time() -> None:
         each.join(10)
     assert order == [0, 3, 3, 5, 6]
     assert set(at_once) == {1}
+
+
+def test_what_draws_a_few_at_a_time_is_not_overtaken_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "GRACE", 1.5)
+    turns, order = Turns(), []
+
+    def draw(urgency: int) -> None:
+        for _ in range(3):
+            with turns.turn(urgency):
+                order.append(urgency)
+            time.sleep(0.005)  # looks at what it drew
+
+    threads = [threading.Thread(target=draw, args=(urgency,)) for urgency in (2, 6)]
+    with turns.turn(1):
+        for each in threads:
+            each.start()
+        while len(turns._waiting) < 2:
+            time.sleep(0.001)
+    for each in threads:
+        each.join(10)
+    assert order == [2, 2, 2, 6, 6, 6]
 
 
 def test_a_turn_that_fails_is_over() -> None:

@@ -2,6 +2,7 @@
 
 import heapq
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ MAP = Purpose(6, 90.0, 40)
 """Samples on the map."""
 
 
+GRACE = 0.25
+"""Seconds that a less urgent purpose waits for a more urgent one to come back: it draws a few at a time."""
+
+
 class Turns:
     """One at a time, the most urgent of those who wait: two that both want every core take longer than one after the other."""
 
@@ -51,6 +56,8 @@ class Turns:
         self._changed, self._numbers = threading.Condition(), count()
         self._waiting: list[tuple[int, int]] = []
         self._taken = False
+        self._last, self._until = 0, 0.0
+        """Urgency of the last turn, and when it will not come back any more."""
 
     @contextmanager
     def turn(self, urgency: int) -> Iterator[None]:
@@ -58,7 +65,8 @@ class Turns:
         with self._changed:
             me = (urgency, next(self._numbers))
             heapq.heappush(self._waiting, me)
-            self._changed.wait_for(lambda: not self._taken and self._waiting[0] == me)
+            while self._taken or self._waiting[0] != me or self._kept(urgency) > 0:
+                self._changed.wait(self._kept(urgency) or None)
             heapq.heappop(self._waiting)
             self._taken = True
         try:
@@ -66,4 +74,9 @@ class Turns:
         finally:
             with self._changed:
                 self._taken = False
+                self._last, self._until = urgency, time.monotonic() + GRACE
                 self._changed.notify_all()
+
+    def _kept(self, urgency: int) -> float:
+        """Seconds for which the next turn is kept for a more urgent purpose."""
+        return max(0.0, self._until - time.monotonic()) if urgency > self._last else 0.0
