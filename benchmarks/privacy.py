@@ -456,9 +456,10 @@ def show() -> None:
             print(f"| {name} | {' | '.join([*rates(found, name), *heard])} |")
     if found := rows("learned"):
         print(
-            "\n| series | seen each | attribute | trained on | others | without samples | risk | noticed | best attack, AUC |"
+            "\n| series | seen each | attribute | trained on | others | without samples | risk | nearer, AUC | noticed "
+            "| best attack, AUC |"
         )
-        print("| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+        print(f"| ---: | ---: | --- |{' ---: |' * 7}")
         for size in sorted({row["size"] for row in found}):
             those = [row for row in found if row["size"] == size]
             for name in those[0]["attributes"]:

@@ -3,6 +3,7 @@
 import json
 import math
 import types
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -13,9 +14,11 @@ import torch
 
 from ganvas import io
 from ganvas.cli import main
-from ganvas.config import DataConfig
+from ganvas.config import DataConfig, NetworkConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
+from ganvas.model import Model, ModelInfo
+from ganvas.networks import build_generator, families
 from ganvas.privacy import Audit, Records, audit, infer
 from ganvas.privacy.copies import ALARM
 from ganvas.privacy.inference import Scales, secrets
@@ -283,6 +286,23 @@ def test_a_generator_that_copies_gives_every_attribute_away(folder: Path) -> Non
         for line in found.verdict()
     )
     assert "steps 5 to 8" in found._repr_html_()
+
+
+def test_a_model_of_series_with_classes_is_asked_by_its_own_samples(folder: Path) -> None:
+    """Not trained: nothing of it can tell."""
+    data = load_dataset(str(folder / "seen.npz"))
+    network = NetworkConfig("recurrent", 8, conditional=True, generator=families.get("recurrent").tiny)
+    options = {"layout": data.series.layout} if data.series is not None else {}
+    network = replace(network, generator={**network.generator, **options})
+    generator = build_generator(network, data.shape, 2).eval().requires_grad_(False)
+    info = ModelInfo.of(
+        generator, "recurrent", architecture=network, series=data.series, class_names=data.class_names
+    )
+    found = audit(
+        Model(generator, None, info), str(folder / "seen.npz"), held_out=str(folder / "unseen.npz"), n=200, device="cpu"
+    )  # fmt: skip
+    assert list(found.inferences) == ["age", "site", "class", "steps 5 to 8"]
+    assert not found.inferred, found.verdict()
 
 
 def test_the_report_shows_them_as_text(
