@@ -68,8 +68,8 @@ PROMPT = 0.05
 """Seconds that a picture may take and be drawn while a slider is dragged."""
 COARSE = 64
 """Side of the largest picture that is drawn instead."""
-PATIENT = 0.5
-"""Seconds that one may take where nobody waits for each: thumbnails, the map."""
+LEGIBLE, PATIENT = 32, 0.5
+"""Side below which a picture says little, and seconds that one may take where nobody waits for each: thumbnails, the map."""
 AXES = 24
 """Principal axes of the space among which neighbours are looked for where pictures take long."""
 SEEN, MEASURED = 512, 16
@@ -147,19 +147,21 @@ class Renderer:
         self.slow, self.seconds = True, seconds
         sides = [side for side in model.generator.coarse_sides if 8 <= side <= COARSE]
         for side in reversed(sides):
-            coarse = model.generator.at(side)
-            found = Model(coarse, None, replace(model.info, shape=tuple(coarse.shape)), model.path)
-            seconds = _seconds(found)
-            prompt = side == sides[0] or seconds <= PROMPT
-            if not prompt and (self._larger is not None or seconds > PATIENT):
-                continue
-            real = None if self.real is None else shrunk(self.real, side)
-            drawn = Renderer(found, self.name, real=real, unreal=self.unreal)
-            drawn.seconds = seconds
-            if prompt:
-                self.small = drawn
-                return
-            self._larger = drawn
+            self.small = self._coarse_at(side)
+            if self.small.seconds <= PROMPT:
+                break
+        if self.small is not None and self.small.model.shape[1] < LEGIBLE and LEGIBLE in sides:
+            larger = self._coarse_at(LEGIBLE)
+            self._larger = larger if larger.seconds <= PATIENT else None
+
+    def _coarse_at(self, side: int) -> "Renderer":
+        """Of the same model's pictures of a side, with the seconds that one takes."""
+        coarse = self.model.generator.at(side)
+        model = Model(coarse, None, replace(self.model.info, shape=tuple(coarse.shape)), self.model.path)
+        real = None if self.real is None else shrunk(self.real, side)
+        found = Renderer(model, self.name, real=real, unreal=self.unreal)
+        found.seconds = _seconds(model)
+        return found
 
     def _gauge(self, few: int) -> Gauge:
         """What judges pictures, beside so `few` own samples where they take long."""
