@@ -2,11 +2,14 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 
@@ -185,7 +188,6 @@ def test_a_schema_survives_its_file_and_forged_ones_are_refused() -> None:
 
 def test_mistakes_say_what_to_type(tmp_path: Path) -> None:
     mixed = saved(tmp_path / "m.csv", MIXED)
-    (tmp_path / "a.parquet").write_bytes(b"PAR1")
     for source, given, message in (
         (mixed, {"columns": ("hart",)}, "Did you mean 'heart'"),
         (mixed, {"static": ("sex",)}, "say with --by"),
@@ -195,7 +197,6 @@ def test_mistakes_say_what_to_type(tmp_path: Path) -> None:
         ("goog", {"window": 5000}, "shorter --window"),
         ("goog", {"by": "open"}, "names a column of a .csv"),
         ("digits", {"window": 5}, "is for series"),
-        (str(tmp_path / "a.parquet"), {}, r"read_parquet\('a.parquet'\)"),
         (saved(tmp_path / "b.csv", "a,b\n1,2\n3\n"), {}, "line 3"),
         (saved(tmp_path / "c.csv", "a,a\n1,2\n3,4\n"), {}, "a name of its own"),
         (saved(tmp_path / "d.ts", "@data\n1,x:2\n"), {}, "line 2"),
@@ -386,3 +387,95 @@ def test_a_thousand_columns_are_held_against_each_other_at_once(monkeypatch: pyt
     assert not any(column.above for column in schema.columns), (
         "an order of more columns than 64 is not looked for"
     )
+
+
+def as_parquet(path: Path, text: str, **types: Any) -> str:
+    """The table of a .csv as a Parquet file, its columns of their own types."""
+    head, *rows = csv.reader(text.splitlines())
+    columns = {}
+    for name, values in zip(head, zip(*rows, strict=True), strict=True):
+        typed = pyarrow.array([value or None for value in values])
+        columns[name] = typed.cast(types.get(name, pyarrow.string()))
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return str(path)
+
+
+def test_a_parquet_file_is_the_table_that_a_csv_is(tmp_path: Path) -> None:
+    """Numbers, dates and texts by their types; texts that spell numbers or dates are those, as in a .csv."""
+    csv_data = load_dataset(DataConfig(saved(tmp_path / "m.csv", MIXED), **BY_PATIENT))
+    typed = {
+        "day": pyarrow.date32(),
+        "heart": pyarrow.float32(),
+        "visits": pyarrow.int8(),
+        "age": pyarrow.decimal128(4, 1),
+    }
+    coded = {"drug": pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), "day": pyarrow.timestamp("ns")}
+    for types in ({}, typed, coded):
+        data = load_dataset(DataConfig(as_parquet(tmp_path / "m.parquet", MIXED, **types), **BY_PATIENT))
+        assert data.series == csv_data.series
+        assert torch.equal(data.items, csv_data.items)
+        assert torch.equal(data.take_labels(), csv_data.take_labels())
+    by_age = {"by": "age", "label": "outcome"}
+    data = load_dataset(DataConfig(str(tmp_path / "m.parquet"), **by_age))
+    assert data.class_names == ("ill", "well")
+
+
+def test_what_a_table_cannot_hold_is_left_out_of_a_parquet_file_unless_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "n.parquet"
+    times = np.arange("2024-01-01T10", "2024-01-03T10", dtype="M8[h]").astype("M8[ms]")
+    table = {
+        "when": times,
+        "x": np.arange(48.0),
+        "ok": np.arange(48) % 3 == 0,
+        "many": [[i] for i in range(48)],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(table), path, row_group_size=7)
+    data = load_dataset(DataConfig(str(path), window=5))
+    assert data.series is not None
+    assert (data.series.time, data.series.unit, data.series.step) == ("when", "s", 3600.0)
+    assert [(c.name, c.kind, c.categories) for c in data.series.columns] == [
+        ("x", "number", ()), ("ok", "category", ("false", "true")),
+    ]  # fmt: skip
+    for given, said in (
+        ({"columns": ("x", "many")}, "'many' holds list<"),
+        ({"columns": ("y",)}, "no column 'y'"),
+    ):
+        with pytest.raises(GanvasError, match=said):
+            load_dataset(DataConfig(str(path), window=5, **given))
+
+
+def test_parquet_files_are_bounded_by_what_their_footers_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten million equal rows are 1 MB on the disk; broken files end in a sentence."""
+    path, rows = tmp_path / "bomb.parquet", 10**7
+    same = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.zeros(rows, dtype=np.int8)), ["x" * 1000])
+    pyarrow.parquet.write_table(pyarrow.table({"x": same}), path)
+    assert path.stat().st_size < 2**21
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "300")
+    with pytest.raises(GanvasError, match="of 10,000,000 rows holds 2,240 MB"):
+        load_dataset(DataConfig(str(path)))
+    wide = pyarrow.table({f"c{i}": [1.0, 2.0] for i in range(1025)})
+    pyarrow.parquet.write_table(wide, tmp_path / "wide.parquet")
+    whole = as_parquet(tmp_path / "whole.parquet", "a,b\n1,2\n3,inf\n", b=pyarrow.float64())
+    content = Path(whole).read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(content[:-1])
+    (tmp_path / "middle.parquet").write_bytes(content[:40] + content[60:])
+    (tmp_path / "foot.parquet").write_bytes(content[:-8] + (2**31).to_bytes(4, "little") + b"PAR1")
+    for name, said in (
+        ("wide", "1,025 columns"), ("whole", "'b' holds infinity"), ("cut", "its end is missing"), ("foot", "its end is missing"),
+        ("middle", "cannot be read as .parquet"),
+    ):  # fmt: skip
+        with pytest.raises(GanvasError, match=said):
+            load_dataset(DataConfig(str(tmp_path / f"{name}.parquet")))
+
+
+def test_without_pyarrow_a_sentence_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    with pytest.raises(GanvasError, match="pyarrow, which is not installed. Install it: .* -m pip install"):
+        load_dataset(DataConfig(str(tmp_path / "a.parquet")))

@@ -1,13 +1,11 @@
-"""Files of series: CSV and aeon's .ts, read into a `ganvas.data.series.Table`."""
+"""Files of series: CSV, Parquet (`ganvas.data.parquet`) and aeon's .ts, read into a `ganvas.data.series.Table`."""
 
 import csv
 import itertools
 import math
-import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +13,21 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.config import DataConfig
-from ganvas.data.labels import natural, number
+from ganvas.data import parquet
+from ganvas.data.columns import (
+    MISSING,
+    Sniffed,
+    Values,
+    check_columns,
+    check_grouped,
+    check_role,
+    check_rows,
+    date_in,
+    kind_of_texts,
+    number_in,
+    numbered,
+)
+from ganvas.data.labels import number
 from ganvas.data.limits import check_memory
 from ganvas.data.listing import show
 from ganvas.data.series import Table
@@ -33,131 +45,32 @@ from ganvas.series import (
 )
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".ts")
-NAMED = (".csv", ".tsv")
+NAMED = (".csv", ".tsv", ".parquet")
 """Those whose columns have names."""
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
-"""Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
-GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
-"""Numbers whose commas may stand between thousands: 1,234 is 1234 or 1.234."""
 SHOWN = 20
 LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
 """Letters of a line of a .csv, and of a .ts."""
 FILLED = 16
 """Numbers of a case with its dimensions filled up, over those that its line holds, at most."""
-BYTES, BYTES_OF_NAME = 24, 200
-"""That a field of a table takes while it is read, and a text that tells sequences or classes apart."""
 SERIES = "series"
 """The first column of a table that ganvas wrote."""
 
 
-@dataclass
-class Values:
-    """A column as it was read."""
-
-    kind: str
-    """number, date, category; or text, of which there are too many kinds."""
-    numbers: np.ndarray
-    """(rows,) float64; NaN is missing."""
-    names: tuple[str, ...] = ()
-    """Of the categories."""
-    unit: str = ""
-
-
-@dataclass
-class Sniffed:
-    """What the texts of a column may be."""
-
-    number: bool = True
-    date: bool = True
-    days: bool = True
-    grouped: str = ""
-    """A number that `GROUPED` describes, one that can be nothing else where there is one."""
-    plain: bool = False
-    """Whether there are numbers without a comma."""
-    decimals: bool = False
-    """Whether there are numbers whose comma can only be the decimal one."""
-    texts: set[str] = field(default_factory=set)
-    longest: int = 0
-
-    def see(self, text: str) -> None:
-        """One more text."""
-        self.longest = max(self.longest, len(text))
-        if len(self.texts) <= MOST_CATEGORIES and self.longest <= LONGEST_NAME:
-            self.texts.add(text)
-        if text.lower() in MISSING:
-            return
-        if self.number and GROUPED.fullmatch(text):
-            self.grouped = text if _number(text) is None else self.grouped or text
-        elif self.number:
-            self.number = _number(text) is not None
-            self.plain |= "," not in text
-            self.decimals |= "," in text
-        if self.date:
-            moment = _date(text)
-            self.date = moment is not None
-            self.days = self.days and moment is not None and moment % 86_400 == 0
-
-
-def check_grouped(name: str, sniffed: Sniffed, mark: str) -> None:
-    """Raise `GanvasError` for a column of numbers whose commas are those of thousands, or may be: no factor is guessed.
-
-    Commas are decimal ones where one of them can be nothing else, or where all numbers have one and fields are not parted by it.
-    """
-    sure = sniffed.decimals or (mark != "," and not sniffed.plain)
-    if sniffed.number and sniffed.grouped and not (sure and _number(sniffed.grouped) is not None):
-        raise GanvasError(
-            f"{name} holds numbers like {sniffed.grouped!r}, whose commas may part thousands. Write them without "
-            f"({sniffed.grouped.replace(',', '')}), and decimals with a point."
-        )
-
-
 def load(path: Path, config: DataConfig) -> Table:
-    """The table of a .csv, .tsv or .ts file. Raises `GanvasError` for what cannot be read."""
+    """The table of a .csv, .tsv, .parquet or .ts file. Raises `GanvasError` for what cannot be read."""
     if not path.is_file():
         raise GanvasError(f"{path} is no file.")
     suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        raise GanvasError(
-            f"{path}: .parquet is not read. Convert it to .csv: pandas.read_parquet({path.name!r}).to_csv("
-            f"{path.stem + '.csv'!r}, index=False)"
-        )
     check_memory(path.stat().st_size, str(path), "Take a part of it")
     try:
         if suffix == ".ts":
             return _ts(path)
-        columns = _csv(path, config)
+        columns = parquet.read(path, config) if suffix == ".parquet" else _csv(path, config)
     except UnicodeDecodeError as error:
         raise GanvasError(f"{path} is no UTF-8 text (byte {error.start:,}). Save it as UTF-8.") from error
     except (csv.Error, OSError) as error:
         raise GanvasError(f"{path} cannot be read as {suffix}: {error}.") from error
     return _table(show(path.stem), columns, config)
-
-
-def _number(text: str) -> float | None:
-    """A finite number, with a decimal point or comma; None for other texts."""
-    try:
-        value = float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in text else None
-
-
-def _date(text: str) -> float | None:
-    """Seconds from 1970 of a date or time as ISO 8601 writes it; None for other texts."""
-    if len(text) < 8 or text.count("-") < 2:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _mark(path: Path) -> str:
-    """What stands between the fields of a table."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline(2**20)
-    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -189,9 +102,9 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
     """Columns by name; read twice, so that no text is kept in memory: once for what they are, once for their values."""
     rows = _rows(path)
     _, head = next(rows, (0, []))
-    named = any(_number(text) is None for text in head)
+    named = any(number_in(text) is None for text in head)
     names = head if named else [str(i) for i in range(len(head))]
-    _check_names(path, names)
+    check_columns(path, names)
     roles = (config.by, config.label)
     sniffed, count = [Sniffed() for _ in names], 0
     for line, row in rows if named else itertools.chain([(1, head)], rows):
@@ -202,70 +115,37 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
             )
         for each, text in zip(sniffed, row, strict=True):
             each.see(text)
-    wanted = BYTES * len(names) + BYTES_OF_NAME * sum(name in roles for name in names)
-    check_memory(wanted * count, f"{path} of {count:,} rows", "Take a part of it")
+    check_rows(path, count, len(names), sum(name in roles for name in names))
     values = [array("d") for _ in names]
     keys = [dict[str, int]() for _ in names]
     again = _rows(path)
     if named:
         next(again)
     for name, each in zip(names, sniffed, strict=True):
-        if name in roles and each.longest > LONGEST_NAME:
-            raise GanvasError(
-                f"{path}: column {name!r} tells sequences or classes apart by texts of up to {each.longest:,} letters; "
-                f"{LONGEST_NAME:,} are taken at most."
-            )
+        if name in roles:
+            check_role(path, name, each.longest)
     for name, each in zip(names, sniffed, strict=True):
         if name not in roles and (
             not config.columns or name in (*config.columns, *config.static, config.time)
         ):
             check_grouped(f"{path}: column {name!r}", each, _mark(path))
-    kinds = ["text" if name in roles else _kind(each) for name, each in zip(names, sniffed, strict=True)]
+    kinds = [
+        "text" if name in roles else kind_of_texts(each) for name, each in zip(names, sniffed, strict=True)
+    ]
     for _, row in again:
         for kind, each, key, into, text in zip(kinds, sniffed, keys, values, row, strict=True):
             missing = text.lower() in MISSING
             if kind == "number":
-                into.append(math.nan if missing else _number(text) or 0.0)
+                into.append(math.nan if missing else number_in(text) or 0.0)
             elif kind == "date":
-                into.append(math.nan if missing else (_date(text) or 0.0) / (86_400 if each.days else 1))
+                into.append(math.nan if missing else (date_in(text) or 0.0) / (86_400 if each.days else 1))
             else:
                 into.append(key.setdefault(text, len(key)))
     found = {}
     for name, kind, each, key, into in zip(names, kinds, sniffed, keys, values, strict=True):
         unit = ("D" if each.days else "s") if kind == "date" else ""
-        found[name] = _named(kind, np.asarray(into), list(key), unit)
+        found[name] = numbered(kind, np.asarray(into), list(key), unit)
     return found
-
-
-def _kind(sniffed: Sniffed) -> str:
-    if sniffed.number:
-        return "number"
-    if sniffed.date:
-        return "date"
-    few = len(sniffed.texts) <= MOST_CATEGORIES and sniffed.longest <= LONGEST_NAME
-    return "category" if few else "text"
-
-
-def _named(kind: str, numbers: np.ndarray, keys: Sequence[str], unit: str = "") -> Values:
-    """Values whose texts are numbered as they came -> numbered in natural order."""
-    if kind in ("number", "date"):
-        return Values(kind, numbers, unit=unit)
-    order = sorted(range(len(keys)), key=lambda i: natural(keys[i]))
-    place = np.empty(max(1, len(keys)))
-    place[order] = np.arange(len(order))
-    return Values(kind, place[numbers.astype(int)], tuple(keys[i] for i in order))
-
-
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    if not names:
-        raise GanvasError(f"{path} is empty.")
-    if len(names) > MOST_COLUMNS:
-        raise GanvasError(f"{path} has {len(names):,} columns; {MOST_COLUMNS:,} are taken at most.")
-    check_names(names, f"{path}: the names of columns")
-    if twice := [name for name in names if names.count(name) > 1 or not name]:
-        raise GanvasError(
-            f"{path}: every column needs a name of its own, and there is {twice[0]!r} twice or without."
-        )
 
 
 def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
