@@ -41,6 +41,10 @@ FURTHER = {
         ],
     },
     "series": {"preset": "series", "network.generator.chunk": 2, "network.generator.layout": "n0 m n0 / n n"},
+    "timegan": {
+        "preset": "timegan", "network.generator.layout": "n0 m n0 / n n", "network.critic.layout": "n0 m n0 / n n",
+        "method.options": {"embedding": 0.02, "supervised": 0.03}, "objective.penalties": [{"name": "r1"}],
+    },
     "private, two classes, mirrored": {"preset": "private", "network.conditional": True, "data.mirror": True},
     "hour with path lengths and style mixing": {
         "preset": "hour", "objective.terms": [{"name": "path-length"}], "network.generator.style_mixing": 0.9,
@@ -100,7 +104,8 @@ def work(names: list[str], out: Path, double: bool, steps: int) -> None:
     dist.start(torch.device("cpu"))
     for name in names:
         made = config(name)
-        dataset = data(made.network.name != "mlp" or made.preset == "article", series=made.preset == "series")
+        series = made.preset in ("series", "timegan")
+        dataset = data(made.network.name != "mlp" or made.preset == "article", series=series)
         here, by_label = torch.device("cpu"), made.network.conditional
         spec = DataSpec(dataset.shape, dataset.num_classes, len(dataset))
         method = build_method(made, spec, here)

@@ -1,4 +1,4 @@
-"""Run by tests/test_dist.py under torchrun, and in one process as the reference.
+"""Run by tests/test_dist.py under torchrun, and in one process as the reference: pictures, then series.
 
 Two processes first ask for what can not be split over them.
 """
@@ -54,6 +54,20 @@ ganvas.train(
         "training.snapshot_kimg": 0.128,
     },
 )
+
+# Series: one process goes through, two stop half way and resume.
+SERIES = {
+    "network.latent_dim": 8, "network.generator.noise": 2, "network.generator.channels": 8, "network.critic.channels": 8,
+    "optimizer.schedule": "constant", "objective.penalties": [{"name": "r1", "weight": 0.1}, {"name": "r2", "weight": 0.1}],
+    "training.monitor_kimg": 0,
+}  # fmt: skip
+KIMG, STILL = 0.256, {"quiet": True, "report": False}
+two = os.environ.get("WORLD_SIZE") == "2"
+run = ganvas.train(
+    "goog", kimg=KIMG / 2 if two else KIMG, batch=32, seed=5, device="cpu", out=f"{sys.argv[1]}-series", settings=SERIES, **STILL
+).run  # fmt: skip
+if two:
+    ganvas.train(resume=run.path, kimg=KIMG, **STILL)
 
 # A thread of the group that outlives it may still drop a tensor when the interpreter ends, which aborts the process.
 tasks = Path("/proc/self/task")

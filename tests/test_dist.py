@@ -57,13 +57,25 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
 
 
 def test_two_processes_equal_one(pair: tuple[Run, Run]) -> None:
-    one, two = pair
+    two = pair[1]
     assert [p.name for p in two.path.parent.iterdir()] == ["00000-digits-small"], "rank 0 alone writes"
     assert [p.name for p in two.path.glob("heard*")] == ["heard by 0"], "and calls loggers"
+    check_equal(*pair, (1, 8, 8))
+
+
+def test_two_processes_that_resume_equal_one_on_series_too(pair: tuple[Run, Run]) -> None:
+    one, two = (open_run(next(Path(f"{run.path.parent}-series").iterdir())) for run in pair)
+    assert [path.name for path in one.snapshots] == ["000000"], "the last one stands at 0.256 kimg"
+    assert "Resumed at 0.1 kimg." in (two.path / "log.txt").read_text()
+    check_equal(one, two, (9, 24))
+
+
+def check_equal(one: Run, two: Run, shape: tuple[int, ...]) -> None:
+    """The weights of two runs, up to rounding."""
     for kind in ("generator", "critic"):
         first, second = (io.load_tensors(run.snapshots[-1] / f"{kind}.safetensors")[0] for run in (one, two))
         build = build_generator if kind == "generator" else build_critic
-        start = build(one.config.network, (1, 8, 8), 10, seed=5).state_dict()
+        start = build(one.config.network, shape, 10, seed=5).state_dict()
         moved = sum((first[key] - start[key]).square().sum() for key in first) ** 0.5
         apart = sum((first[key] - second[key]).square().sum() for key in first) ** 0.5
         assert moved > 0.1, "the run trained"
@@ -93,7 +105,7 @@ def test_every_kind_of_step_is_that_of_one_process() -> None:
     samples drawn one by one, gradients clipped, one noise for all."""
     names = [
         "small, two classes", "hour with path lengths and style mixing", "small with ada", "small with apa",
-        "small with top-k, feature matching, mode seeking", "progressive", "series",
+        "small with top-k, feature matching, mode seeking", "progressive", "series", "timegan",
         "private, two classes, mirrored",
     ]  # fmt: skip
     benchmark = runpy.run_path(str(WORKER.parents[1] / "benchmarks" / "processes.py"))

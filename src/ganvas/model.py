@@ -24,7 +24,7 @@ from ganvas.graph import Replay
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.networks.coded import Coded, bare, encoder_network, mean_codes
 from ganvas.networks.projected import guide_of
-from ganvas.networks.series import SeriesGenerator
+from ganvas.networks.series import ChunkedGenerator
 from ganvas.registry import did_you_mean
 from ganvas.runs import is_run, open_run
 from ganvas.series import Schema, Series, read_schema
@@ -411,10 +411,10 @@ class Model:
         steps = arrays.count(steps, "length", 1, MOST_SIDE)
         if steps == self.shape[-1] and len(self.shape) == 2:
             return self
-        if not isinstance(self.generator, SeriesGenerator):
+        if not isinstance(self.generator, ChunkedGenerator):
             raise GanvasError(
                 f"This model ({self.info.name}) draws samples {tuple(self.shape)} and no others. Other lengths are drawn by the "
-                "networks recurrent, tcn and transformer-small."
+                "networks recurrent, tcn, transformer-small and timegan."
             )
         return replace(self, generator=self.generator.over(steps), critic=None)
 

@@ -220,6 +220,21 @@ presets.add(
     "default for series: recurrent pair, chunks of steps, each window with its own centre and half-range",
 )
 
+presets.add(
+    "timegan",
+    Config(
+        preset="timegan",
+        method=MethodConfig("timegan"),
+        network=NetworkConfig("timegan", latent_dim=16, generator={"channels": 48}, critic={"channels": 48}),
+        objective=ObjectiveConfig("non-saturating"),
+        optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.9, beta2=0.999),
+        training=TrainingConfig(
+            kimg=600.0, batch=128, ema_kimg=10.0, snapshot_kimg=50.0, log_kimg=5.0, monitor_kimg=10.0
+        ),
+    ),
+    "TimeGAN: a game in the latents of an autoencoder that is learned with it, step by step; for comparison",
+)
+
 # The seed article's pair and figures, to the letter; batch 32 for 100 epochs of 60,000 images.
 presets.add(
     "article",

@@ -38,7 +38,7 @@ def test_oblong_images_with_four_channels_are_drawn_and_judged(name: str) -> Non
         assert generator.at(side)(torch.randn(1, 6)).shape == (1, 4, side, side * 24 // 16)
 
 
-SERIES = ("recurrent", "tcn", "transformer-small")
+SERIES = ("recurrent", "tcn", "transformer-small", "timegan")
 
 
 def small(name: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from ganvas.errors import GanvasError
 from ganvas.networks import build_critic, build_generator
 from ganvas.presets import SIZES, presets, resized
 
-OTHER = {"toy": "toy:ring8", "series": "goog"}
+OTHER = {"toy": "toy:ring8", "series": "goog", "timegan": "goog"}
 """Preset -> what it is for, of those that are not for images."""
 
 
@@ -50,7 +50,9 @@ def test_presets_train(name: str, pictures: Path, tmp_path: Path, autoencoder: s
     stats = result.run.stats()
     assert all(np.isfinite(value) for value in stats[-1].values() if isinstance(value, float))
     model = ganvas.load(result.run.path)
-    assert (model.critic is not None) == (result.run.config.method.name in ("gan", "vae-gan", "private"))
+    assert (model.critic is not None) == (
+        result.run.config.method.name in ("gan", "vae-gan", "private", "timegan")
+    )
     assert model.sample(3).shape == (3, *model.shape)
 
 
@@ -87,7 +89,7 @@ def test_presets_dry_run(
 @pytest.mark.parametrize("name", list(presets))
 def test_sizes_scale_the_networks(name: str, size: str) -> None:
     config = resized(presets.get(name), size)
-    shape = {"toy": (2,), "latent": (64,), "series": (3, 10)}.get(name, (3, 32, 32))
+    shape = {"toy": (2,), "latent": (64,), "series": (3, 10), "timegan": (3, 10)}.get(name, (3, 32, 32))
     with torch.device("meta"):
         counts = [
             sum(p.numel() for p in network.parameters())

@@ -477,5 +477,5 @@ def test_without_pyarrow_a_sentence_says_what_to_type(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
-    with pytest.raises(GanvasError, match="pyarrow, which is not installed. Install it: .* -m pip install"):
+    with pytest.raises(GanvasError, match=r"pyarrow, which is not installed\. Install it: .* -m pip install"):
         load_dataset(DataConfig(str(tmp_path / "a.parquet")))

@@ -8,9 +8,10 @@ import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.networks import build_critic, build_generator
-from ganvas.networks.series import Gru, SeriesGenerator, run
+from ganvas.networks.series import ChunkedGenerator, Gru, run
 
-FAMILIES = ["recurrent", "tcn", "transformer-small"]
+CHUNKED = ["recurrent", "tcn", "transformer-small"]
+FAMILIES = [*CHUNKED, "timegan"]
 LAYOUT = "n0 m n0 c3 n e / c2 n n n"
 """Two numbers of a frame, the second with gaps; a category; a number; the end; once a category, a number, the frame."""
 SHAPE = (13, 10)
@@ -18,10 +19,10 @@ SHAPE = (13, 10)
 
 def made(
     family: str, layout: str = LAYOUT, shape: tuple[int, int] = SHAPE, **options: int
-) -> SeriesGenerator:
+) -> ChunkedGenerator:
     config = NetworkConfig(family, latent_dim=48, generator={"channels": 16, "layout": layout, **options})
     generator = build_generator(config, shape, 0, seed=3)
-    assert isinstance(generator, SeriesGenerator)
+    assert isinstance(generator, ChunkedGenerator)
     return generator
 
 
@@ -41,7 +42,7 @@ def test_the_cell_is_that_of_torch() -> None:
     torch.testing.assert_close(run(ours, x), theirs(x)[0])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CHUNKED)
 def test_samples_differ_and_have_no_teeth_before_anything_is_learned(family: str) -> None:
     """Else the first thing to learn is that z counts, and the next that a series is not made of chunks."""
     drawn = made(family, "", (2, 24), noise=0, chunk=3, channels=96)(z(64)).detach()
@@ -50,7 +51,7 @@ def test_samples_differ_and_have_no_teeth_before_anything_is_learned(family: str
     assert bends < 0.1 * drawn.std(0).mean()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CHUNKED)
 def test_critics_see_teeth_better_than_levels(family: str) -> None:
     critic = build_critic(NetworkConfig(family, critic={"channels": 32}), (1, 24), 0, seed=1)
     curves = torch.sin(torch.linspace(0, 3, 24)).expand(16, 1, 24) * torch.linspace(-1, 1, 16)[:, None, None]
@@ -66,7 +67,8 @@ def test_critics_see_teeth_better_than_levels(family: str) -> None:
 def test_critics_can_be_differentiated_twice(family: str) -> None:
     """What R1 and WGAN-GP need: the gradient of the squared gradient is that of finite differences."""
     # Of a batch's spread, which is in single precision, differences are too rough.
-    config = NetworkConfig(family, critic={"channels": 8, "minibatch_std": False})
+    spread = {} if family == "timegan" else {"minibatch_std": False}
+    config = NetworkConfig(family, critic={"channels": 8, **spread})
     critic = build_critic(config, (2, 6), 0, seed=1).double()
     x = torch.randn(2, 2, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert torch.autograd.gradgradcheck(critic, (x,), fast_mode=True)
@@ -74,12 +76,12 @@ def test_critics_can_be_differentiated_twice(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_past_knows_nothing_of_the_future(family: str) -> None:
-    generator, points = made(family, "n n", (2, 10), chunk=2), z(4)
-    other = points.clone()
-    other[:, -2 * generator.noise :] = z(4, 1)[:, -2 * generator.noise :]  # the last two of five chunks
+    generator, points = made(family, "n n", (2, 10), **({} if family == "timegan" else {"chunk": 2})), z(4)
+    other, before = points.clone(), 10 - 2 * generator.chunk
+    other[:, -2 * generator.noise :] = z(4, 1)[:, -2 * generator.noise :]  # of the last two chunks
     first, second = generator(points), generator(other)
-    torch.testing.assert_close(first[:, :, :6], second[:, :, :6], atol=1e-6, rtol=0)
-    assert (first[:, :, 6:] - second[:, :, 6:]).abs().amax(0).min() > 1e-3
+    torch.testing.assert_close(first[:, :, :before], second[:, :, :before], atol=1e-6, rtol=0)
+    assert (first[:, :, before:] - second[:, :, before:]).abs().amax(0).min() > 1e-3
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -91,8 +93,9 @@ def test_longer_series_begin_as_those_of_the_trained_length(family: str) -> None
     assert len({round(float(v), 5) for v in long[0, 3].detach()}) > 15, "it does not repeat itself"
 
 
-def test_drawn_series_are_what_the_layout_says() -> None:
-    x = made("recurrent")(5 * z(200))
+@pytest.mark.parametrize("family", ["recurrent", "timegan"])
+def test_drawn_series_are_what_the_layout_says(family: str) -> None:
+    x = made(family)(5 * z(200))
     first, there, second, kinds, number, alive, fixed = x.split([1, 1, 1, 3, 1, 1, 5], 1)
     torch.testing.assert_close(alive.cummin(2).values, alive)
     assert (alive[:, :, 0] == 1).all()
@@ -116,5 +119,5 @@ def test_layouts_and_shapes_that_do_not_fit() -> None:
         with pytest.raises(GanvasError, match=message):
             made("recurrent", layout)
     model = ganvas.wrap(nn.Linear(3, 2), latent_dim=3)
-    with pytest.raises(GanvasError, match="recurrent, tcn and transformer-small"):
+    with pytest.raises(GanvasError, match="recurrent, tcn, transformer-small and timegan"):
         model.over(5)

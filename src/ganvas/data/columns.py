@@ -103,13 +103,6 @@ def date_in(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _mark(path: Path) -> str:
-    """What stands between the fields of a table."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline(2**20)
-    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-
-
 def kind_of_texts(sniffed: Sniffed) -> str:
     """number, date, category or text."""
     if sniffed.number:

@@ -73,6 +73,13 @@ def load(path: Path, config: DataConfig) -> Table:
     return _table(show(path.stem), columns, config)
 
 
+def _mark(path: Path) -> str:
+    """What stands between the fields of a table."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline(2**20)
+    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+
+
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of each line of a table of text."""
     with path.open(encoding="utf-8-sig", newline="") as file:

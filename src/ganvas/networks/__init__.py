@@ -17,6 +17,7 @@ from ganvas.networks import (
     stylegan2,
     stylegan3,
     taesd,
+    timegan,
 )
 from ganvas.networks.base import (
     UNKNOWN,
@@ -65,6 +66,7 @@ __all__ = [
     "stylegan2",
     "stylegan3",
     "taesd",
+    "timegan",
     "to_prior",
     "to_uint8",
     "truncation_of",

@@ -153,28 +153,18 @@ def positions(steps: int, width: int, like: Tensor) -> Tensor:
     return torch.stack([(place * rates).sin(), (place * rates).cos()], 2).flatten(1)[:, :width]
 
 
-class SeriesGenerator(GeneratorBase):
-    """z -> what is constant in time -> one chunk of `chunk` steps after another -> series (C, T).
+class ChunkedGenerator(GeneratorBase):
+    """What all generators of series share: z has numbers for the whole series, and `noise` more for each chunk of `chunk` steps.
 
     `layout` says what the channels are (`ganvas.series.Schema.layout`): numbers end in a hyperbolic tangent, those of a frame
     are brought to reach from -1 to 1 in every window, categories end in a softmax; what is missing, and what lies
-    behind the end, is 0. Of z each chunk has `noise` numbers of its own, the first ones are for the whole series.
+    behind the end, is 0.
     """
 
-    body: ClassVar[type[nn.Module]]
     family: ClassVar[str]
 
     def __init__(
-        self,
-        shape: Shape,
-        latent_dim: int,
-        *,
-        num_classes: int = 0,
-        layout: str = "",
-        chunk: int = 3,
-        noise: int = 8,
-        channels: int = 96,
-        depth: int = 1,
+        self, shape: Shape, latent_dim: int, num_classes: int, layout: str, chunk: int, noise: int
     ) -> None:
         check_shape(shape, self.family)
         super().__init__(shape, latent_dim, num_classes)
@@ -188,25 +178,8 @@ class SeriesGenerator(GeneratorBase):
         self.parts, self.once = read_layout(layout, shape[0])
         if any(part.frame >= len(self.once) // 2 and part.frame >= 0 for part in self.parts):
             raise GanvasError(f"The layout {layout[:80]!r} has no centre and half-range of a frame.")
-        fixed = sum(part.size for part in self.once)
-        width = channels
-        inputs = self.whole + self.input_dim - latent_dim
-        self.start = nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, width))
-        self.attributes = (
-            nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, fixed))
-            if fixed
-            else None
-        )
-        self.join = nn.Linear(width + fixed + self.noise, width)
-        self.steps = self.body(width, depth, True)
-        self.glide = nn.Linear(width, width // 2)
-        self.emit = nn.Linear(width, chunk * (width // 2))
-        # Steps of a chunk come out at once; without a look at those before them its edge is seen in the spectrum.
-        self.blend = nn.Conv1d(width // 2, width // 2, BLEND)
-        self.last = nn.Conv1d(width // 2, shape[0] - fixed, 1)
-        _begin(self)
-        # What a chunk has beside the line is learned from nothing: at random it would be the same teeth in every chunk.
-        nn.init.zeros_(self.emit.weight)
+        self.fixed = sum(part.size for part in self.once)
+        """Channels that are constant in time."""
 
     def over(self, steps: int) -> Self:
         """This generator of series of another length: the same weights and the same points.
@@ -218,26 +191,10 @@ class SeriesGenerator(GeneratorBase):
         found.chunks = -(-steps // self.chunk)
         return found
 
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    def split(self, z: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the whole series has of z and of its class (B, whole), and what each chunk has of z (B, chunks, noise)."""
         given = self.with_labels(z, labels)
-        whole = torch.cat([given[:, : self.whole], given[:, self.latent_dim :]], 1)
-        once = [] if self.attributes is None else [_ended(self.attributes(whole)[:, :, None], self.once)]
-        start = self.start(whole)
-        told = torch.cat([F.leaky_relu(start, 0.2), *(x[:, :, 0] for x in once)], 1)
-        noise = self._noise(z)
-        hidden = self.steps(self.join(torch.cat([told[:, None].expand(-1, self.chunks, -1), noise], 2)))
-        # From each chunk's state to the next one on a straight line: what is smooth need not be put together of its steps.
-        before = torch.cat([start[:, None], hidden[:, :-1]], 1)
-        share = torch.arange(1, self.chunk + 1, device=z.device, dtype=z.dtype)[:, None] / self.chunk
-        between = self.glide(torch.lerp(before[:, :, None], hidden[:, :, None], share))
-        own = self.emit(hidden).unflatten(2, (self.chunk, -1))
-        steps = F.leaky_relu(between + own, 0.2).flatten(1, 2).transpose(1, 2)
-        # What lies before the first step is that step again: with zeros there every series would begin with a leap.
-        led = torch.cat([steps[:, :, :1].expand(-1, -1, BLEND - 1), steps], 2)
-        blended = F.leaky_relu(self.blend(led), 0.2)
-        drawn = self.last(blended + steps)[:, :, : self.shape[1]]
-        series = _ended(drawn, self.parts, self.trained)
-        return torch.cat([series, *(x.expand(-1, -1, self.shape[1]) for x in once)], 1)
+        return torch.cat([given[:, : self.whole], given[:, self.latent_dim :]], 1), self._noise(z)
 
     def _noise(self, z: Tensor) -> Tensor:
         """What each chunk has of z (B, chunks, noise)."""
@@ -253,7 +210,64 @@ class SeriesGenerator(GeneratorBase):
         return numbers.reshape(numbers.shape[0], self.chunks, self.noise)
 
 
-def _ended(x: Tensor, parts: list[Part], frame: int = 0) -> Tensor:
+class SeriesGenerator(ChunkedGenerator):
+    """z -> what is constant in time -> one chunk of `chunk` steps after another -> series (C, T)."""
+
+    body: ClassVar[type[nn.Module]]
+
+    def __init__(
+        self,
+        shape: Shape,
+        latent_dim: int,
+        *,
+        num_classes: int = 0,
+        layout: str = "",
+        chunk: int = 3,
+        noise: int = 8,
+        channels: int = 96,
+        depth: int = 1,
+    ) -> None:
+        super().__init__(shape, latent_dim, num_classes, layout, chunk, noise)
+        fixed, width = self.fixed, channels
+        inputs = self.whole + self.input_dim - latent_dim
+        self.start = nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, width))
+        self.attributes = (
+            nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, fixed))
+            if fixed
+            else None
+        )
+        self.join = nn.Linear(width + fixed + self.noise, width)
+        self.steps = self.body(width, depth, True)
+        self.glide = nn.Linear(width, width // 2)
+        self.emit = nn.Linear(width, chunk * (width // 2))
+        # Steps of a chunk come out at once; without a look at those before them its edge is seen in the spectrum.
+        self.blend = nn.Conv1d(width // 2, width // 2, BLEND)
+        self.last = nn.Conv1d(width // 2, shape[0] - fixed, 1)
+        begin(self)
+        # What a chunk has beside the line is learned from nothing: at random it would be the same teeth in every chunk.
+        nn.init.zeros_(self.emit.weight)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        whole, noise = self.split(z, labels)
+        once = [] if self.attributes is None else [ended(self.attributes(whole)[:, :, None], self.once)]
+        start = self.start(whole)
+        told = torch.cat([F.leaky_relu(start, 0.2), *(x[:, :, 0] for x in once)], 1)
+        hidden = self.steps(self.join(torch.cat([told[:, None].expand(-1, self.chunks, -1), noise], 2)))
+        # From each chunk's state to the next one on a straight line: what is smooth need not be put together of its steps.
+        before = torch.cat([start[:, None], hidden[:, :-1]], 1)
+        share = torch.arange(1, self.chunk + 1, device=z.device, dtype=z.dtype)[:, None] / self.chunk
+        between = self.glide(torch.lerp(before[:, :, None], hidden[:, :, None], share))
+        own = self.emit(hidden).unflatten(2, (self.chunk, -1))
+        steps = F.leaky_relu(between + own, 0.2).flatten(1, 2).transpose(1, 2)
+        # What lies before the first step is that step again: with zeros there every series would begin with a leap.
+        led = torch.cat([steps[:, :, :1].expand(-1, -1, BLEND - 1), steps], 2)
+        blended = F.leaky_relu(self.blend(led), 0.2)
+        drawn = self.last(blended + steps)[:, :, : self.shape[1]]
+        series = ended(drawn, self.parts, self.trained)
+        return torch.cat([series, *(x.expand(-1, -1, self.shape[1]) for x in once)], 1)
+
+
+def ended(x: Tensor, parts: list[Part], frame: int = 0) -> Tensor:
     """What a network draws of channels (B, C, T) -> the values that they may have. Windows of a frame have `frame` steps."""
     pieces = list(x.split([part.size for part in parts], 1))
     alive = next((_lasting(p) for p, part in zip(pieces, parts, strict=True) if part.kind == "e"), None)
@@ -320,7 +334,7 @@ def _with_differences(x: Tensor) -> Tensor:
     return torch.cat([x, GAIN * first, GAIN**2 * second], 1)
 
 
-def _begin(network: nn.Module) -> None:
+def begin(network: nn.Module) -> None:
     """Weights that keep the spread of what passes through them (He et al. 2015), and no biases.
 
     torch's own lose a factor of 1.7 a layer: through the eight from z to a series nothing of z was left beside the biases, all
@@ -368,7 +382,7 @@ class SeriesCritic(CriticBase):
         self.judge = maybe_spectral_norm(nn.Linear(3 * width, width), spectral_norm)
         self.minibatch_std = MinibatchStd() if minibatch_std else nn.Identity()
         self.last = maybe_spectral_norm(nn.Linear(width + minibatch_std, 1), spectral_norm)
-        _begin(self)
+        begin(self)
 
     def features(self, x: Tensor) -> Tensor:
         x = (

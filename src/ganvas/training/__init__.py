@@ -28,6 +28,7 @@ from ganvas.training import gan as gan
 from ganvas.training import latent as latent
 from ganvas.training import private as private
 from ganvas.training import state
+from ganvas.training import timegan as timegan
 from ganvas.training import vae as vae
 from ganvas.training import vae_gan as vae_gan
 from ganvas.training import vq as vq

@@ -21,10 +21,9 @@ from ganvas.errors import GanvasError
 from ganvas.losses.penalties import Batch as PenaltyBatch
 from ganvas.networks import GeneratorBase
 from ganvas.networks.coded import Coded, encoder_network
-from ganvas.registry import did_you_mean
 from ganvas.training import ema
 from ganvas.training.engine import Engine, cosine
-from ganvas.training.method import DataSpec, Method, Probe, evaluating
+from ganvas.training.method import DataSpec, Method, Probe, check_options, check_plain, evaluating
 from ganvas.types import Batch
 
 CODES = 5000
@@ -85,28 +84,11 @@ class EncodingMethod(Method):
     @classmethod
     def check(cls, config: Config, spec: DataSpec) -> None:
         """Networks that fit the data, options by name; neither labels nor packing nor augmentation."""
-        n, objective, name = config.network, config.objective, config.method.name
+        n, name = config.network, config.method.name
         cls.check_options(config.method.options, name)
-        if config.data.also:
-            raise GanvasError(
-                f"Several data sets share a conditional generator, with the set as the label, and method {name} takes no labels. "
-                "Give one data set."
-            )
-        for what, given in (
-            ("objective.critic_steps above 1", objective.critic_steps > 1),
-            ("objective.instance_noise", objective.instance_noise > 0),
-            ("objective.input_noise", objective.input_noise > 0),
-            ("training.duality_steps", config.training.duality_steps > 0),
-            ("training.compile", config.training.compile),
-            ("--conditional", n.conditional),
-            ("network.pack", n.pack > 1),
-            ("network.categorical", bool(n.categorical)),
-            ("network.codes.network", "network" in n.codes),
-            ("--augment", bool(config.augment.policy) or config.augment.pseudo),
-            ("--term", bool(objective.terms)),
-        ):
-            if given:
-                raise GanvasError(f"{what} is not for method {name}. Omit it.")
+        check_plain(config)
+        if "network" in n.codes:
+            raise GanvasError(f"network.codes.network is not for method {name}. Omit it.")
         with torch.device("meta"):
             decoder = networks.build_generator(replace(n, codes={}), spec.shape, 0)
             networks.build_generator(n, spec.shape, 0)
@@ -119,16 +101,7 @@ class EncodingMethod(Method):
     @classmethod
     def check_options(cls, options: Mapping[str, Any], name: str) -> None:
         """Raise `GanvasError` for options that are none."""
-        for key, value in options.items():
-            if key not in cls.OPTIONS:
-                known = ", ".join(cls.OPTIONS) or "none"
-                raise GanvasError(
-                    f"Unknown option {key!r} of method {name}.{did_you_mean(key, list(cls.OPTIONS))} Known: {known}."
-                )
-            if isinstance(cls.OPTIONS[key], float) and not (
-                type(value) in (int, float) and 0 <= value < math.inf
-            ):
-                raise GanvasError(f"method.options.{key} is {value!r}; it must be a number of at least 0.")
+        check_options(cls.OPTIONS, options, name)
 
     def prepare(self, progress: float) -> None:
         """The averaging."""

@@ -5,6 +5,7 @@ generator and a critic; docs/extending/method.md adds one of one's own.
 """
 
 import abc
+import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.networks import GeneratorBase, from_uint8
-from ganvas.registry import Registry
+from ganvas.registry import Registry, did_you_mean
 from ganvas.training.engine import Engine
 from ganvas.types import Batch, Kind, Shape, kind_of
 
@@ -60,6 +61,8 @@ class Probe(NamedTuple):
     """Training samples (B, ...) in the generator's range: what it draws from is fitted to them first."""
     signals: Callable[[Tensor], Mapping[str, float]] | None = None
     """Held-out samples (B, ...) in the generator's range -> what else is worth a line, with the networks in evaluation mode."""
+    begun: bool = True
+    """Whether the generator has begun to learn: before that gradients alone say anything."""
 
 
 class Method(abc.ABC):
@@ -221,6 +224,41 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
 
 
 methods: Registry[type[Method]] = Registry("method")
+
+
+def check_plain(config: Config) -> None:
+    """Raise `GanvasError` for what a game of generator and critic knows and other methods do not."""
+    n, objective, name = config.network, config.objective, config.method.name
+    if config.data.also:
+        raise GanvasError(
+            f"Several data sets share a conditional generator, with the set as the label, and method {name} takes no labels. "
+            "Give one data set."
+        )
+    for what, given in (
+        ("objective.critic_steps above 1", objective.critic_steps > 1),
+        ("objective.instance_noise", objective.instance_noise > 0),
+        ("objective.input_noise", objective.input_noise > 0),
+        ("training.duality_steps", config.training.duality_steps > 0),
+        ("training.compile", config.training.compile),
+        ("--conditional", n.conditional),
+        ("network.pack", n.pack > 1),
+        ("network.categorical", bool(n.categorical)),
+        ("--augment", bool(config.augment.policy) or config.augment.pseudo),
+        ("--term", bool(objective.terms)),
+    ):
+        if given:
+            raise GanvasError(f"{what} is not for method {name}. Omit it.")
+
+
+def check_options(known: Mapping[str, Any], options: Mapping[str, Any], name: str) -> None:
+    """Raise `GanvasError` for options of a method that are not `known`, or no numbers of at least 0 where those are."""
+    for key, value in options.items():
+        if key not in known:
+            raise GanvasError(
+                f"Unknown option {key!r} of method {name}.{did_you_mean(key, list(known))} Known: {', '.join(known) or 'none'}."
+            )
+        if isinstance(known[key], float) and not (type(value) in (int, float) and 0 <= value < math.inf):
+            raise GanvasError(f"method.options.{key} is {value!r}; it must be a number of at least 0.")
 
 
 def build_method(config: Config, spec: DataSpec, device: torch.device) -> Method:

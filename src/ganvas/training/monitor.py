@@ -90,6 +90,8 @@ class Monitor:
         """The signals now."""
         probe = method.probe()
         assert probe is not None
+        if not probe.begun:
+            return {name: value for name, value in _gradients(probe.networks).items() if math.isfinite(value)}
         with evaluating(probe.generator, *probe.networks.values()), method.engine.autocast():
             if probe.learn is not None:
                 probe.learn(self.train[0])

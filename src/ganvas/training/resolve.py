@@ -238,15 +238,22 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
     trained = len(dataset.split(config.data.holdout, config.data.fold)[0])
     if trained < training.batch:
         training = replace(training, batch=max(2, 2 ** (trained.bit_length() - 1)))
-    known = inspect.signature(families.get(network.name).generator).parameters
+    family = families.get(network.name)
+    known = inspect.signature(family.generator).parameters
     if "layout" in known and "layout" not in network.generator:
         chunk, noise = (
             settings.get(f"network.generator.{name}", network.generator.get(name, known[name].default))
+            if name in known
+            else 1  # a family without chunks goes step by step
             for name in ("chunk", "noise")
         )
         extra = -(-dataset.series.length // max(1, int(chunk))) * int(noise)
-        layout = {**network.generator, "layout": dataset.series.layout}
-        network = replace(network, latent_dim=network.latent_dim + extra, generator=layout)
+        layout = {"layout": dataset.series.layout}
+        network = replace(
+            network, latent_dim=network.latent_dim + extra, generator={**network.generator, **layout}
+        )
+        if "layout" in inspect.signature(family.critic).parameters and not network.critic_name:
+            network = replace(network, critic={**network.critic, **layout})
     return replace(config, training=training, network=network)
 
 
