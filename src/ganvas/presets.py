@@ -225,7 +225,7 @@ presets.add(
     Config(
         preset="timegan",
         method=MethodConfig("timegan"),
-        network=NetworkConfig("timegan", latent_dim=16, generator={"channels": 48}, critic={"channels": 48}),
+        network=NetworkConfig("timegan", latent_dim=16, generator={"channels": 24}, critic={"channels": 24}),
         objective=ObjectiveConfig("non-saturating"),
         optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.9, beta2=0.999),
         training=TrainingConfig(

@@ -100,7 +100,7 @@ class TimeGenerator(ChunkedGenerator):
         num_classes: int = 0,
         layout: str = "",
         noise: int = 8,
-        channels: int = 48,
+        channels: int = 24,
         depth: int = 1,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, layout, 1, noise)
@@ -157,7 +157,7 @@ class TimeCritic(CriticBase):
         *,
         num_classes: int = 0,
         layout: str = "",
-        channels: int = 48,
+        channels: int = 24,
         depth: int = 1,
         **heads: Any,
     ) -> None:

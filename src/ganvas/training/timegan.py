@@ -206,7 +206,7 @@ class TimeGan(Method):
             fooled = self._against(self.loss.generator, on_real, on_fake, on_drawn)
             next_step = self._next(h)
             series = self.generator.recovery(led, x.shape[2]).float()
-        moments = _moments_apart(dist.whole(series), dist.whole(x))
+        moments = moments_apart(dist.whole(series), dist.whole(x))
         loss = fooled + self.options["eta"] * next_step + self.options["moments"] * moments
         self._update("optimizer_generator", loss)
         still.requires_grad_(True)
@@ -248,7 +248,7 @@ def _root_mean(errors: Tensor) -> Tensor:
     return (dist.whole(errors.square().flatten(1).mean(1)).mean() + SMALL).sqrt()
 
 
-def _moments_apart(drawn: Tensor, real: Tensor) -> Tensor:
+def moments_apart(drawn: Tensor, real: Tensor) -> Tensor:
     """Mean distance of the means and of the deviations of each channel at each step, over the batch (B, C, T)."""
     means = (drawn.mean(0) - real.mean(0)).abs().mean()
     deviations = [(x.var(0, correction=0) + SMALL).sqrt() for x in (drawn, real)]
