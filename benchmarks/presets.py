@@ -244,7 +244,7 @@ def _weights(name: str) -> str:
 
     network, shape = (
         presets.get(name).network,
-        {"toy": (2,), "latent": (64,), "series": (6, 24)}.get(name, (3, 32, 32)),
+        {"toy": (2,), "latent": (64,), "series": (6, 24), "timegan": (6, 24)}.get(name, (3, 32, 32)),
     )
     with torch.device("meta"):
         pair = (build_generator(network, shape, 0), build_critic(network, shape, 0))

@@ -61,13 +61,13 @@ SERIES = {
     "optimizer.schedule": "constant", "objective.penalties": [{"name": "r1", "weight": 0.1}, {"name": "r2", "weight": 0.1}],
     "training.monitor_kimg": 0,
 }  # fmt: skip
-KIMG, STILL = 0.256, {"quiet": True, "report": False}
 two = os.environ.get("WORLD_SIZE") == "2"
 run = ganvas.train(
-    "goog", kimg=KIMG / 2 if two else KIMG, batch=32, seed=5, device="cpu", out=f"{sys.argv[1]}-series", settings=SERIES, **STILL
+    sys.argv[2], kimg=0.128 if two else 0.256, batch=32, seed=5, device="cpu", out=f"{sys.argv[1]}-series", quiet=True,
+    report=False, settings=SERIES,
 ).run  # fmt: skip
 if two:
-    ganvas.train(resume=run.path, kimg=KIMG, **STILL)
+    ganvas.train(resume=run.path, kimg=0.256, quiet=True, report=False)
 
 # A thread of the group that outlives it may still drop a tensor when the interpreter ends, which aborts the process.
 tasks = Path("/proc/self/task")

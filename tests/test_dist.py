@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -44,12 +45,15 @@ def two_processes(script: Path, *arguments: str, **given: Any) -> list[tuple[str
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """The same run by one process and by two."""
     out = tmp_path_factory.mktemp("pair")
+    # Without frames: where a level is taken out again, the gradient of a bias is rounding alone, of which Adam makes steps.
+    np.save(out / "series.npy", np.random.default_rng(0).normal(size=(128, 8, 2)).clip(-2, 2))
+    series = str(out / "series.npy")
     launched = subprocess.run(
-        [*TORCHRUN, str(WORKER), str(out / "two")], stderr=subprocess.PIPE, text=True, timeout=300
+        [*TORCHRUN, str(WORKER), str(out / "two"), series], stderr=subprocess.PIPE, text=True, timeout=300
     )
     assert launched.returncode == 0, launched.stderr
     (out / "said by two").write_text(launched.stderr)
-    alone = Process(str(WORKER), str(out / "one"))
+    alone = Process(str(WORKER), str(out / "one"), series)
     said = alone.communicate(timeout=300)
     assert alone.returncode == 0, said
     one, two = (open_run(next((out / name).iterdir())) for name in ("one", "two"))
@@ -67,7 +71,7 @@ def test_two_processes_that_resume_equal_one_on_series_too(pair: tuple[Run, Run]
     one, two = (open_run(next(Path(f"{run.path.parent}-series").iterdir())) for run in pair)
     assert [path.name for path in one.snapshots] == ["000000"], "the last one stands at 0.256 kimg"
     assert "Resumed at 0.1 kimg." in (two.path / "log.txt").read_text()
-    check_equal(one, two, (9, 24))
+    check_equal(one, two, (2, 8))
 
 
 def check_equal(one: Run, two: Run, shape: tuple[int, ...]) -> None:

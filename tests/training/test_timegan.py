@@ -141,7 +141,7 @@ def test_moments_are_means_and_deviations_of_each_channel_at_each_step() -> None
 def test_what_it_does_not_know_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(GanvasError, match=said):
         TimeGan.check(config(**changes), DataSpec((2, 8)))
-    with pytest.raises(GanvasError, match="draws series"):
+    with pytest.raises(GanvasError, match="is for series, and the data holds images"):
         TimeGan.check(config(), DataSpec((1, 8, 8)))
 
 

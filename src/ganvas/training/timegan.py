@@ -78,6 +78,10 @@ class TimeGan(Method):
     def check(cls, config: Config, spec: DataSpec) -> None:
         """The family's networks, on series without classes; shares and weights."""
         name = config.method.name
+        if spec.kind != "series":
+            raise GanvasError(
+                f"Method {name} is for series, and the data holds {spec.kind}. Omit --method, or --preset."
+            )
         check_plain(config)
         check_options(cls.OPTIONS, config.method.options, name)
         for key in ("embedding", "supervised"):
