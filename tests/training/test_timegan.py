@@ -1,5 +1,6 @@
 """TimeGAN's three phases: who learns what when, that it is learned, and that the model is one of series like any other."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,20 @@ def test_latents_hold_the_series_and_the_supervisor_knows_what_comes_next() -> N
     assert run.steps(0.15, 100)["loss_supervised"] < 0.25 * same
 
 
+def test_figures_of_the_critic_are_those_of_its_own_steps() -> None:
+    """A critic that knows nothing has a loss of 2 log 2: with the steps between its own counted as 0 it was half of that."""
+    options = {"embedding": 0.0, "supervised": 0.0}
+    run = Trained(**{"method.options": options, "optimizer.lr_critic": 0.0})
+    run.method.critic.judge.last.weight.data.zero_()
+    once = run.method.critic.judge.once
+    assert once is not None
+    once[-1].weight.data.zero_()
+    run.steps(0.0)  # the first step is the critic's, wherever it falls
+    for _ in range(4):
+        run.method.step(lambda name: next(run.batches), 0.0)
+    assert run.method.engine.read_figures()["loss_critic"] == pytest.approx(2 * math.log(2), abs=1e-5)
+
+
 def test_each_weight_teaches_the_networks_that_it_is_for() -> None:
     """One step of the game with a weight and one without it: which networks end elsewhere."""
 
@@ -130,7 +145,7 @@ def test_moments_are_means_and_deviations_of_each_channel_at_each_step() -> None
     ("changes", "said"),
     [
         ({"method.options": {"supervized": 0.1}}, "Did you mean 'supervised'"),
-        ({"method.options": {"embedding": 2.0}}, "a share of the budget"),
+        ({"method.options": {"embedding": 0.9}}, "shares of the budget, 1 in all"),
         ({"method.options": {"eta": -1.0}}, "at least 0"),
         ({"network.conditional": True}, "--conditional is not for method timegan"),
         ({"objective.critic_steps": 2}, "critic_steps above 1 is not for method timegan"),

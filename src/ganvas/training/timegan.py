@@ -84,11 +84,12 @@ class TimeGan(Method):
             )
         check_plain(config)
         check_options(cls.OPTIONS, config.method.options, name)
-        for key in ("embedding", "supervised"):
-            if config.method.options.get(key, 0) > 1:
-                raise GanvasError(
-                    f"method.options.{key} is {config.method.options[key]!r}; it must be a share of the budget, from 0 to 1."
-                )
+        options = {**cls.OPTIONS, **config.method.options}
+        if (shares := options["embedding"] + options["supervised"]) >= 1:
+            raise GanvasError(
+                f"method.options.embedding and supervised are shares of the budget, {shares:g} in all; less than 1 leaves a "
+                "rest to the game."
+            )
         if config.network.name != FAMILY or config.network.critic_name not in ("", FAMILY):
             raise GanvasError(
                 f"Method {name} trains networks of its own. Use --network {FAMILY}, or omit it."
@@ -173,7 +174,9 @@ class TimeGan(Method):
         with self.engine.autocast():
             drawn = self.generator.drawn(z)
             led = self.generator.led(drawn)
-        found = self._judge(h, led, drawn) if self._judging else {}
+        judged = self._judge(h, led, drawn) if self._judging else {}
+        # Figures are means over all steps, and only some of them have a critic's.
+        found = {name: CRITIC_EVERY * value for name, value in judged.items()}
         found |= self._generate(x, h, led, drawn)
         return found | self._embed(x, self.options["lambda"])
 
