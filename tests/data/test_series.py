@@ -479,3 +479,17 @@ def test_without_pyarrow_a_sentence_says_what_to_type(
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.raises(GanvasError, match=r"pyarrow, which is not installed\. Install it: .* -m pip install"):
         load_dataset(DataConfig(str(tmp_path / "a.parquet")))
+
+
+def test_a_parquet_file_with_a_wrong_byte_is_read_or_refused(tmp_path: Path) -> None:
+    """Each byte of its pages in turn: some make rows of entries that their dictionary lacks."""
+    path = as_parquet(tmp_path / "x.parquet", "t\n" + "a\nb\n" * 8, t=pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(path), path, compression="none")
+    content, said = Path(path).read_bytes(), set()
+    for i in range(4, len(content) - 8 - int.from_bytes(content[-8:-4], "little")):
+        Path(path).write_bytes(bytes([*content[:i], content[i] ^ 6, *content[i + 1 :]]))
+        try:
+            load_dataset(DataConfig(path, window=4))
+        except GanvasError as error:
+            said.add(str(error)[len(path) :][:100])
+    assert any("out of bounds" in each for each in said), said
