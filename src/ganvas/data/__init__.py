@@ -35,7 +35,7 @@ __all__ = [
     "toy",
 ]
 
-WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, a folder of IDX files, or series as .csv or .ts"
+WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, a folder of IDX files, or series as .csv, .parquet or .ts"
 OF_TABLES = ("time", "by", "static", "label")
 """Settings of the data that say what columns of a file are."""
 OF_SERIES = ("window", "columns", *OF_TABLES)
@@ -63,7 +63,7 @@ def load_dataset(
             stray := [name for name in OF_TABLES if getattr(config, name)]
         ):
             raise GanvasError(
-                f"--{stray[0]} names a column of a .csv, and {found.name} has its own. Omit it."
+                f"--{stray[0]} names a column of a .csv or .parquet, and {found.name} has its own. Omit it."
             )
         return series.make(found, config, schema)
     if found.kind != "series" and (stray := [name for name in OF_SERIES if getattr(config, name)]):
