@@ -14,6 +14,7 @@ from ganvas.data.columns import (
     Sniffed,
     Values,
     check_columns,
+    check_grouped,
     check_role,
     check_rows,
     date_in,
@@ -66,7 +67,8 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
             for field in schema:
                 kind = "text" if field.name in roles else kinds[field.name]
                 if kind:
-                    found[field.name] = _column(path, file, field.name, kind, field.name in roles)
+                    wanted = not config.columns or field.name in asked
+                    found[field.name] = _column(path, file, field.name, kind, field.name in roles, wanted)
                 elif field.name in asked:
                     raise GanvasError(
                         f"{path}: column {field.name!r} holds {str(field.type)[:80]}; numbers, dates and texts are read."
@@ -103,8 +105,8 @@ def _kind(type: Any) -> str:
     return "text" if types.is_string(type) or types.is_large_string(type) or types.is_boolean(type) else ""
 
 
-def _column(path: Path, file: Any, name: str, kind: str, role: bool) -> Values:
-    """The values of one column."""
+def _column(path: Path, file: Any, name: str, kind: str, role: bool, wanted: bool) -> Values:
+    """The values of one column; of one that is `wanted` it is said where commas in its texts may mean two things."""
     rows, place = file.metadata.num_rows, 0
     numbers, texts = np.full(rows, np.nan), _Texts(name)
     for batch in file.iter_batches(ROWS, columns=[name]):
@@ -122,6 +124,8 @@ def _column(path: Path, file: Any, name: str, kind: str, role: bool) -> Values:
     if kind == "text":
         if role:
             check_role(path, name, texts.sniffed.longest)
+        elif wanted:
+            check_grouped(f"{path}: column {name!r}", texts.sniffed, "")
         return texts.values(numbers, "text" if role else kind_of_texts(texts.sniffed))
     if np.isinf(numbers).any():
         raise GanvasError(f"{path}: column {name!r} holds infinity. Remove it first.")
