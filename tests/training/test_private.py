@@ -156,6 +156,16 @@ def test_every_sample_has_the_same_chance() -> None:
     assert len(torch.cat(drawn).unique()) == 1617
 
 
+def test_a_chance_below_single_precision_is_kept() -> None:
+    """A draw of 24 bits is below any rate, however small, once in 2^24 times: four of these 2^26."""
+    made = method_of()
+    made.rate = 2.0**-40
+    made.account.generator.manual_seed(0)
+    made.account.keep()
+    positions = made.positions(2**22)
+    assert sum(len(next(positions)) for _ in range(16)) == 0
+
+
 def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(tmp_path, epsilon=3.0, conditional=True).run
     last = run.stats()[-1]
@@ -218,6 +228,19 @@ def test_a_resumed_run_keeps_the_account(tmp_path: Any) -> None:
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0]), (
         "seeds do not give the noise away"
     )
+
+
+def test_a_snapshot_that_the_state_is_older_than_stays_paid_for(tmp_path: Any) -> None:
+    """A kill between the two: the steps are made again with other noise, and what is out of the first ones is out."""
+    options = {"noise": 3.0, "epsilon": 50.0}
+    run = train(tmp_path, kimg=0.256, settings={"method.options": options}).run
+    before = run.state_path.read_bytes()
+    ganvas.train(resume=run.path, kimg=0.512, device="cpu", quiet=True, report=False)
+    run.state_path.write_bytes(before)
+    (run.snapshots[-1] / "critic.safetensors").write_bytes(b"damaged")
+    ganvas.train(resume=run.path, kimg=0.512, device="cpu", quiet=True, report=False)
+    spent = io.read_header(run.snapshots[-1] / "critic.safetensors")["privacy"]["epsilon"]
+    assert spent == account.epsilon(3.0, 64 / 1617, 4 + 4 + 4, 1e-5)
 
 
 def test_another_budget_leaves_the_noise_of_the_steps_made(tmp_path: Any) -> None:

@@ -88,6 +88,7 @@ class Loop:
             begin(self.method, self.config.training.start)
         if self.resumed:
             self.memory = state.restore(run, self.method, dataset.fingerprint)
+            self.method.recall(_told(run))
         self.started = time.monotonic() - self.memory.seconds
         self.monitor = Monitor(self.method, self.trained_on, self.held_out) if self._monitored else None
         if self.monitor is not None and self.memory.drawn is not None:
@@ -357,6 +358,15 @@ class Loop:
         picture = pictures.draw(reals, schema=self.dataset.series)
         io.write_bytes(self.run.samples_path / "reals.png", pictures.png(picture))
         self.audience.images(self.engine.steps, reals=picture)
+
+
+def _told(run: Run) -> list[io.Json]:
+    """What the files of a run's snapshots say; of those that do not open nobody learns anything."""
+    found = []
+    for path in (file for folder in run.snapshots for file in folder.glob("*.safetensors")):
+        with suppress(GanvasError):
+            found.append(io.read_header(path))
+    return found
 
 
 def streams_of(dataset: Dataset, count: int) -> list[Dataset]:

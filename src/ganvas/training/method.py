@@ -178,6 +178,10 @@ class Method(abc.ABC):
         """What the files of a snapshot say besides what all do."""
         return {}
 
+    def recall(self, told: Sequence[Mapping[str, Any]]) -> None:
+        """Called when a run goes on, with what its snapshots' files say: a kill may have left one that the state is older than."""
+        return
+
     def log_figures(self) -> dict[str, float]:
         """Figures of the host for a line of statistics."""
         return {}

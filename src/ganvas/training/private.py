@@ -159,7 +159,10 @@ class PrivateGan(GanMethod):
         """Each sample is in a step with the same chance, whatever the others are: what the accountant counts on (Poisson)."""
         while True:
             self.account.take_up()
-            chance = torch.rand(size, generator=self.account.generator, device=self.engine.device)
+            # In single precision the chance would be a multiple of 2^-24, and above the rate.
+            chance = torch.rand(
+                size, generator=self.account.generator, device=self.engine.device, dtype=torch.float64
+            )
             self.account.keep()
             yield (chance < self.rate).nonzero()[:, 0].cpu()[dist.rank() :: dist.world_size()]
 
@@ -171,6 +174,13 @@ class PrivateGan(GanMethod):
     def about(self) -> dict[str, Any]:
         """What the snapshot's files say."""
         return {"privacy": self.spent()._asdict()}
+
+    def recall(self, told: Sequence[Mapping[str, Any]]) -> None:
+        """What a snapshot cost that the state is older than stays spent: its steps are made again with other noise."""
+        said = [each["privacy"].get("epsilon") for each in told if isinstance(each.get("privacy"), dict)]
+        most = max((each for each in said if isinstance(each, float)), default=0.0)
+        made = account.steps_within(most, self.sigma, self.rate, self.delta) if most > 0 else 0
+        self.account.steps.clamp_min_(made)
 
     def spent(self) -> Guarantee:
         """What has been spent so far."""
