@@ -254,7 +254,9 @@ def difference(model: Model, contents: dict[Part, bytes]) -> float:
 
 def run(model: Model, content: bytes, feeds: Mapping[str, Tensor]) -> Tensor:
     """What onnxruntime computes of the inputs by name; those that are not given are what the model takes by itself."""
-    opened = _library("onnxruntime").InferenceSession(content, providers=["CPUExecutionProvider"])
+    runtime = _library("onnxruntime")
+    runtime.disable_telemetry_events()  # some of its builds tell their maker of sessions
+    opened = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     network: Any = model.generator
     usual = {"psi": torch.tensor(1.0)}
     if isinstance(network, BigGenerator):

@@ -179,7 +179,7 @@ class Method(abc.ABC):
         return {}
 
     def recall(self, told: Sequence[Mapping[str, Any]]) -> None:
-        """Called when a run goes on, with what its snapshots' files say: a kill may have left one that the state is older than."""
+        """Called when a run goes on, with what its snapshots' files say: a kill may leave one newer than its state."""
         return
 
     def log_figures(self) -> dict[str, float]:
