@@ -29,6 +29,8 @@ NARROW = 0.5
 """Share of the whole range: windows that are mostly narrower are scaled each by its own centre and half-range."""
 FLATTEST = 1e-4
 """Half-range of a window that never moves, as a share of the whole range."""
+STILL = 1e-12
+"""Of the largest number of a column: below it lies what rounding leaves of one that does not move."""
 MOST_ORDERED = 64
 """Columns of a frame that an order is looked for in: each is held against each."""
 MOST_CATEGORIES = 256
@@ -458,6 +460,12 @@ def _frames(
 
 def _overlap(a: Column, b: Column) -> float:
     return (min(a.high, b.high) - max(a.low, b.low)) / max(a.high - a.low, b.high - b.low)
+
+
+def deviations(rows: np.ndarray) -> np.ndarray:
+    """Standard deviation of each column of rows (n, D); 0 of one that does not move, of which rounding would leave a little."""
+    found = rows.std(0)
+    return np.where(found > STILL * np.abs(rows).max(0), found, 0.0)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from ganvas.metrics import published, sequences
 from ganvas.metrics.sequences import Encoder, Sample
 from ganvas.metrics.wide import RIDGES, Convolved, Ridge
 from ganvas.processes import Regimes, sines, three_regimes
+from ganvas.series import deviations
 
 RNG = np.random.default_rng
 STEPS, COUNT = 24, 300
@@ -271,6 +272,17 @@ def test_figures_do_not_move_with_units_nor_with_room_behind_the_end() -> None:
     assert np.allclose(figures(x * unit, y * unit), usual, rtol=1e-6)
     more = np.concatenate([y, np.zeros((60, 3, 2))], 1)
     assert np.allclose(figures(room, more)[1:], usual[1:], rtol=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.7, 1e6 + 0.1, 3.0])
+def test_what_does_not_move_correlates_with_nothing(level: float) -> None:
+    """The mean of many 0.1 is not quite 0.1, and what is left then is the same at every step."""
+    noise = RNG(0).normal(size=(50, 24, 1))
+    still, other = (np.concatenate([np.full((50, 24, 1), each), noise], 2) for each in (level, 0.25))
+    assert (sequences.autocorrelation(still, 3)[:, 0] == 0).all()
+    assert (sequences.spectrum(still)[:, 0] == 0).all()
+    assert sequences.autocorrelation_distance(still, other) == sequences.spectrum_distance(still, other) == 0
+    assert float(deviations(still[:, :, 0].ravel())) == 0
 
 
 def test_ridge_is_that_of_another_library() -> None:

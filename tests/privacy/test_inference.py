@@ -24,6 +24,7 @@ from ganvas.privacy.copies import ALARM
 from ganvas.privacy.inference import Scales, secrets
 from ganvas.report.artifacts import leaks
 from ganvas.runs import Run
+from ganvas.series import Series
 
 COUNTS = {"train": 1500, "held_out": 400, "fake": 2000, "reference": 400}
 
@@ -207,6 +208,13 @@ def test_what_is_known_and_what_is_secret_of_a_table(tmp_path: Path) -> None:
     hidden = torch.as_tensor(records["steps 3 to 4"].secret)
     there = [60, 64, 62, 66, 60, 64, 62, 66, 70, 60, 64, 99, 99]
     assert float((hidden[2] - hidden[0]).abs().max()) == pytest.approx(37 / np.std(there), rel=1e-3)
+
+
+def test_a_column_that_does_not_move_is_no_unit() -> None:
+    """What rounding leaves of its deviation, 3e-17, would make one odd sample a longer way off than all else together."""
+    values = np.full((100, 4, 1), 0.1)
+    still = types.SimpleNamespace(values=values, lengths=np.full(100, 4), static=values[:, 0])
+    assert Scales.of(cast(Series, still)) == ([(pytest.approx(0.1), 1.0)], [(pytest.approx(0.1), 1.0)])
 
 
 def visits(n: int, seed: int) -> dict[str, np.ndarray]:

@@ -15,11 +15,11 @@ from ganvas.cli._shared import images
 from ganvas.config import DataConfig
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes_of, of_series, open_attribute
-from ganvas.latent.impute import impute
+from ganvas.latent.impute import _errors, impute
 from ganvas.metrics import of_series as measures
 from ganvas.model_data import load_data_of
 from ganvas.runs import Run
-from ganvas.series import plain
+from ganvas.series import Column, Schema, plain
 from ganvas.web import export
 from ganvas.web.plotted import plotted
 from ganvas.web.renderer import Renderer
@@ -213,6 +213,18 @@ def test_gaps_are_filled_by_what_the_model_can_draw(run: Run) -> None:
         impute(space, own, torch.zeros(8))
     with pytest.raises(GanvasError, match="every value is there"):
         impute(space, own, torch.ones(8))
+
+
+def test_a_column_that_does_not_move_is_no_unit() -> None:
+    """Beside it others are missed by as much as without it."""
+    random = np.random.default_rng(0)
+    true = np.stack([random.normal(size=(6, 10)), np.full((6, 10), 0.1)], 2)
+    drawn = true + random.normal(0.0, 0.1, true.shape)
+    there = np.broadcast_to(np.arange(10)[:, None] < 5, true.shape)
+    schema = Schema(10, (Column("a"), Column("b")))
+    assert _errors(schema, true, drawn, there) == _errors(
+        replace(schema, columns=schema.columns[:1]), true, drawn, there
+    )
 
 
 def test_latent_tools_draw_curves(run: Run, source: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.invert import Inversion, invert
 from ganvas.latent.restore import PRIOR
 from ganvas.latent.space import LatentSpace
-from ganvas.series import Schema, Series
+from ganvas.series import STILL, Schema, Series
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,9 @@ def _errors(schema: Schema, true: np.ndarray, drawn: np.ndarray, there: np.ndarr
         centred = x - np.nan_to_num(x).sum(1, keepdims=True) / np.maximum(
             (~np.isnan(x)).sum(1, keepdims=True), 1
         )
-        spread = max(float(np.nan_to_num(centred).std()), 1e-12)
+        spread = float(np.nan_to_num(centred).std())
+        if spread <= STILL * np.nan_to_num(np.abs(x)).max():
+            continue  # within its series it does not move, and has no unit to say by how much a number is missed
         for row, guess, seen in zip(x, y, there[:, :, i], strict=True):
             known = seen & ~np.isnan(row)
             hidden = ~seen & ~np.isnan(row)

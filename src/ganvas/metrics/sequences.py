@@ -29,6 +29,7 @@ from ganvas.metrics.manifold import nearest_distances
 from ganvas.metrics.resample import pick
 from ganvas.metrics.wide import Convolved, Ridge
 from ganvas.processes import Floats, Wholes, as_series
+from ganvas.series import STILL, deviations
 
 FOLDS = 4
 """Parts that are tested in turn."""
@@ -113,8 +114,8 @@ class Sample:
     def scaled_by(self, other: "Sample") -> Self:
         """Its columns less the other's mean, over the other's spread; 0 behind the ends."""
         rows = other.rows
-        spread = rows.std(0)
-        spread = np.where(spread > 1e-12 * np.abs(rows).max(0), spread, 1.0)
+        spread = deviations(rows)
+        spread = np.where(spread > 0, spread, 1.0)
         return replace(self, series=(self.series - rows.mean(0)) / spread * self.alive[:, :, None])
 
 
@@ -390,7 +391,9 @@ def _lags(lags: int | None, steps: int) -> int:
 def _centred(sample: Sample) -> tuple[Floats, Floats]:
     """Series less their own mean, 0 behind the end; and the means (N, D)."""
     mean = sample.series.sum(1) / sample.lengths[:, None]
-    return (sample.series - mean[:, None]) * sample.alive[:, :, None], mean
+    found = (sample.series - mean[:, None]) * sample.alive[:, :, None]
+    # What rounding leaves of a series that does not move would correlate with itself.
+    return np.where(np.abs(found) > STILL * np.abs(sample.series).max((0, 1)), found, 0.0), mean
 
 
 def autocorrelation_distance(

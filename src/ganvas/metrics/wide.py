@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ganvas.processes import Floats, Wholes
+from ganvas.series import deviations
 
 KERNELS = 400
 SIZES = (3, 5, 9)
@@ -104,8 +105,8 @@ def _mean_and_spread(x: Floats, alive: np.ndarray[Any, np.dtype[np.bool_]]) -> t
     rows = x[alive]
     if not len(rows):
         return np.zeros(x.shape[2]), np.ones(x.shape[2])
-    spread = rows.std(0)
-    return rows.mean(0), np.where(spread > 1e-12 * np.abs(rows).max(0), spread, 1.0)
+    spread = deviations(rows)
+    return rows.mean(0), np.where(spread > 0, spread, 1.0)
 
 
 @dataclass(frozen=True)

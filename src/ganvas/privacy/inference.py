@@ -19,7 +19,7 @@ from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 from ganvas.metrics.manifold import nearest_distances
 from ganvas.privacy.scores import DRAWS, LEVEL, Estimate, attack
-from ganvas.series import Column, Series
+from ganvas.series import Column, Series, deviations
 
 TOLERANCE = 0.1
 """Deviations of a number within which it counts as inferred; of many numbers the root of their mean squared error."""
@@ -199,8 +199,7 @@ class Scales(NamedTuple):
 
 def _scale(values: np.ndarray) -> tuple[float, float]:
     there = values[~np.isnan(values)]
-    spread = float(there.std()) if len(there) else 0.0
-    return (float(there.mean()) if len(there) else 0.0), spread or 1.0
+    return (float(there.mean()), float(deviations(there)) or 1.0) if len(there) else (0.0, 1.0)
 
 
 def secrets(found: Series, labels: Tensor | None, classes: int, scales: Scales) -> dict[str, Records]:
