@@ -196,6 +196,15 @@ def test_foreign_and_newer_files(tmp_path: Path) -> None:
         io.read_header(tmp_path / "none.safetensors")
 
 
+@pytest.mark.parametrize("version", ["1", None, True, 1.5, -1, [2]])
+def test_a_version_that_is_none_is_not_called_a_newer_one(version: object, tmp_path: Path) -> None:
+    save_file(
+        {"w": torch.zeros(1)}, tmp_path / "a.safetensors", {"ganvas": json.dumps({"format_version": version})}
+    )
+    with pytest.raises(GanvasError, match="damaged: its 'format_version'"):
+        io.read_header(tmp_path / "a.safetensors")
+
+
 def test_json_errors(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with pytest.raises(GanvasError, match="Cannot read"):

@@ -47,6 +47,16 @@ def test_open_run_says_what_is_missing(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
+def test_a_folder_without_files_is_no_snapshot(tmp_path: Path) -> None:
+    """As a copy that was cut off leaves one: the run would not open for it, whatever snapshots it has."""
+    snapshots = create_run(tmp_path, "a", CONTENT).path / "snapshots"
+    for name in ("000001", "000002", "999999"):
+        (snapshots / name).mkdir(parents=True)
+    (snapshots / "000003").touch()
+    (snapshots / "000002" / "generator.safetensors").touch()
+    assert Run(snapshots.parent).snapshots == [snapshots / "000002"]
+
+
 def test_config_round_trip(tmp_path: Path) -> None:
     run = create_run(tmp_path, "a", CONTENT)
     assert open_run(run.path).config == Config()

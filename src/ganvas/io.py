@@ -389,9 +389,18 @@ def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tenso
         _verify(path, tensors, parse_json(metadata["checksums"], f"The list of checksums of {path}"))
     if not isinstance(header, dict):
         raise GanvasError(f"{path} was not written by ganvas: its header holds no 'ganvas' entry.")
-    version = header.get("format_version")
+    check_version(header.get("format_version"), path)
+    return header, tensors
+
+
+def check_version(version: Any, path: Path) -> None:
+    """Raise `GanvasError` for a format version that is none, or a newer one."""
+    if type(version) is not int or version < 1:
+        raise GanvasError(
+            f"{path} is damaged: its 'format_version' is {version!r:.40}, expected {FORMAT_VERSION} or less."
+        )
     if version not in READABLE:
         raise GanvasError(
-            f"{path} has format version {version}, this ganvas reads up to {FORMAT_VERSION}. Upgrade it; in a clone: git pull."
+            f"{path} has format version {version}, this ganvas reads up to {FORMAT_VERSION}. Upgrade it: pip install -U ganvas, "
+            "in a clone git pull."
         )
-    return header, tensors

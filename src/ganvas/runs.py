@@ -74,11 +74,8 @@ class Run:
         """config.json: the config and where it came from."""
         value = io.read_json(self.config_path)
         version = value.get("format_version")
-        if version is not None and version not in io.READABLE:
-            raise GanvasError(
-                f"{self.config_path} has format version {version}, this ganvas reads up to {io.FORMAT_VERSION}. "
-                "Upgrade: pip install -U ganvas."
-            )
+        if version is not None:
+            io.check_version(version, self.config_path)
         if version is None or not isinstance(value.get("config"), dict):
             raise GanvasError(f"{self.config_path} is damaged: it holds no 'format_version' or no 'config'.")
         return value
@@ -141,8 +138,9 @@ class Run:
 
     @property
     def snapshots(self) -> list[Path]:
-        """Complete snapshots, oldest first. A folder appears under its name only when it is whole."""
-        found = [p for p in (self.path / "snapshots").glob("*") if re.fullmatch(r"\d{6,}", p.name)]
+        """Complete snapshots, oldest first. A folder appears under its name only when it is whole; one without files is none."""
+        named = (p for p in (self.path / "snapshots").glob("*") if re.fullmatch(r"\d{6,}", p.name))
+        found = [p for p in named if next(p.glob("*.safetensors"), None)]
         return sorted(found, key=lambda p: int(p.name))
 
     def check_folders(self) -> None:
