@@ -344,11 +344,15 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (folder / "dogs").symlink_to(away)
     (folder / "again").symlink_to(away)
     (folder / "cats" / "3.png").symlink_to(away / "2.png")
+    (folder / "cats" / "4.png").symlink_to("0.png")
+    (folder / "cats" / "words.txt").symlink_to(away / "2.png")
     data = load_dataset(str(folder))
     assert data.class_names == ("again", "cats")
     assert data.labels is not None
-    assert data.labels.tolist() == [0, 0, 1, 1]
-    assert data.notes == ("Left out: 1 link to a folder that is read already (dogs).",)
+    assert data.labels.tolist() == [0, 0, 1, 1, 1]
+    left_out, elsewhere = data.notes
+    assert left_out == "Left out: 1 .txt (cats/words.txt); 1 link to a folder that is read already (dogs)."
+    assert elsewhere.startswith("Read through 2 links (again, cats/3.png) to outside of the folder")
 
 
 @pytest.mark.parametrize("target", ["cats", ".", "..", "/"])

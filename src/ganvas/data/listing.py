@@ -51,6 +51,8 @@ class Listing:
     """StyleGAN's dataset.json is there."""
     others: dict[str, list[str]] = field(default_factory=dict)
     """Kind -> what is left out."""
+    outside: list[str] = field(default_factory=list)
+    """Pictures and folders that are links to somewhere else."""
 
     def leave_out(self, kind: str, name: str) -> None:
         """Count something that is no picture to be read."""
@@ -67,7 +69,18 @@ class Listing:
             self.leave_out(suffix[:12] or "without a suffix", name)
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out, counted and named by kind."""
+        """What was left out, counted and named by kind; and what lies elsewhere."""
+        return (*self._left_out(), *self._elsewhere())
+
+    def _elsewhere(self) -> tuple[str, ...]:
+        if not self.outside:
+            return ()
+        which = f"{counted(len(self.outside), 'link')} ({shorten(sorted(self.outside), 2)})"
+        return (
+            f"Read through {which} to outside of the folder: see that you meant it, in a folder from somebody else.",
+        )
+
+    def _left_out(self) -> tuple[str, ...]:
         if not self.others:
             return ()
         kinds = sorted(self.others.items(), key=lambda item: (-len(item[1]), item[0]))
@@ -92,8 +105,12 @@ def is_hidden(part: str) -> bool:
 
 def in_folder(root: Path) -> Listing:
     """Every file below `root`. Links are followed once, after everything that is really there; loops are refused."""
-    found, links = Listing(), list[str]()
+    found, links, home = Listing(), list[str](), root.resolve()
     seen = {_identity(root)}
+
+    def note(name: str) -> None:
+        if not (root / name).resolve().is_relative_to(home):
+            found.outside.append(name)
 
     def walk(start: str) -> None:
         waiting = [start]
@@ -121,6 +138,8 @@ def in_folder(root: Path) -> Listing:
             waiting.append(name)
         elif entry.is_file():
             found.add(name)
+            if entry.is_symlink() and name in found.pictures[-1:]:
+                note(name)
         else:
             found.leave_out("link to nothing" if entry.is_symlink() else "neither file nor folder", name)
 
@@ -137,6 +156,7 @@ def in_folder(root: Path) -> Listing:
             found.leave_out("link to a folder that is read already", name)
             continue
         seen.add(identity)
+        note(name)
         walk(name)
     found.pictures.sort()
     return found
