@@ -86,6 +86,9 @@ class Method(abc.ABC):
     tells_of_data: ClassVar[bool] = True
     """Whether the files of a snapshot hold the fingerprint of the data, by which whoever has most of them can find the rest."""
 
+    repeats: ClassVar[bool] = True
+    """Whether the same state leads to the same weights. Not where numbers decide that nobody may know."""
+
     networks: dict[str, nn.Module]
     """Everything with weights or running figures, by name: what the state keeps. Set by `__init__`."""
     optimizers: dict[str, torch.optim.Optimizer]

@@ -87,6 +87,7 @@ class PrivateGan(GanMethod):
 
     takes_recipes = False  # most recipes hold what breaks the guarantee
     tells_of_data = False
+    repeats = False  # its noise is new after every pause
 
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
