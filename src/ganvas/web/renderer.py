@@ -146,13 +146,15 @@ class Renderer:
             return
         self.slow, self.seconds = True, seconds
         sides = [side for side in model.generator.coarse_sides if 8 <= side <= COARSE]
+        tried: dict[int, Renderer] = {}
         for side in reversed(sides):
-            self.small = self._coarse_at(side)
+            self.small = tried[side] = self._coarse_at(side)
             if self.small.seconds <= PROMPT:
                 break
-        if self.small is not None and self.small.model.shape[1] < LEGIBLE and LEGIBLE in sides:
-            larger = self._coarse_at(LEGIBLE)
-            self._larger = larger if larger.seconds <= PATIENT else None
+        if self.small is not None and self.small.model.shape[1] < LEGIBLE:
+            self._larger = next(
+                (tried[side] for side in sides if side >= LEGIBLE and tried[side].seconds <= PATIENT), None
+            )
 
     def _coarse_at(self, side: int) -> "Renderer":
         """Of the same model's pictures of a side, with the seconds that one takes."""
