@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -770,14 +770,15 @@ def _check_opens(path: Path, info: ModelInfo) -> None:
     network = info.architecture
     if network is None or network.name not in networks.opened_only:
         return
-    with without_dynamo(), torch.device("meta"):
-        built = networks.build_generator(network, info.shape, info.num_classes)
-    check_effort(
-        f"{path} would not open again, draw smaller pictures (--side)",
-        built,
-        lambda: _run(built),
-        _rows(info.shape),
-    )
+    for build in (networks.build_generator, networks.build_critic):  # its decoder, its encoder
+        with without_dynamo(), torch.device("meta"):
+            built: nn.Module = build(network, info.shape, info.num_classes)
+        check_effort(
+            f"{path} would not open again, draw pictures of another size (--side)",
+            built,
+            partial(_run, built),
+            _rows(info.shape),
+        )
 
 
 def _about(path: Path, header: io.Json) -> tuple[Config, io.Json]:

@@ -397,12 +397,19 @@ def test_no_file_is_written_that_would_not_open(tmp_path: Path) -> None:
     model = ganvas.load(tmp_path / "tiny.safetensors", side=1024, device="cpu")
     with pytest.raises(
         GanvasError,
-        match=r"own\.safetensors would not open again, draw smaller pictures \(--side\): it takes",
+        match=r"own\.safetensors would not open again, draw pictures of another size \(--side\): it takes",
     ):
         model.save(tmp_path / "own.safetensors")
     assert not (tmp_path / "own.safetensors").exists()
     ganvas.load(tmp_path / "tiny.safetensors", side=64, device="cpu").save(tmp_path / "own.safetensors")
     ganvas.load(tmp_path / "own.safetensors", device="cpu")
+
+
+def test_no_file_is_written_whose_encoder_sees_too_little(folder: Path) -> None:
+    """Of 2 px it halves to one, of which a norm of as many groups as channels is none; its decoder draws them."""
+    with pytest.raises(GanvasError, match="would not open again, draw pictures of another size"):
+        ganvas.load(folder, side=2, device="cpu").save(folder / "own.safetensors")
+    assert not (folder / "own.safetensors").exists()
 
 
 HOSTILE: list[tuple[dict[str, Any], str]] = [

@@ -141,5 +141,7 @@ def _scale(folder: Path | None) -> float:
         SCALE if config is None or not config.is_file() else io.read_json(config).get("scaling_factor", SCALE)
     )
     if type(found) not in (int, float) or not 0 < found < LARGEST_SCALE:
-        raise GanvasError(f"{config}: scaling_factor is {found!r}; it must be a number above 0.")
+        raise GanvasError(
+            f"{config}: scaling_factor is {found!r}; it must be a number above 0 and below {LARGEST_SCALE:,g}."
+        )
     return float(found)
