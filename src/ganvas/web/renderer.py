@@ -64,7 +64,7 @@ LEAST_TRUNCATION = 0.02
 """Of BigGAN: at 0 there is one picture only, and no way back."""
 LARGE = 128
 """Side from which a picture may take longer than a hand on a slider waits."""
-PROMPT = 0.05
+PROMPT = 0.04
 """Seconds that a picture may take and be drawn while a slider is dragged."""
 COARSE = 64
 """Side of the largest picture that is drawn instead."""
