@@ -170,8 +170,8 @@ def test_what_is_not_a_model(trained: Result, tmp_path: Path) -> None:
         (tmp_path / "none", "No such model"),
         (tmp_path / "empty", "neither a run nor a snapshot folder"),
         (tmp_path / "weights.pt", "neither torch.save's nor a pickle"),
-        (trained.run.state_path, "holds a state, expected a generator"),
-        (trained.run.snapshots[-1] / "critic.safetensors", "holds a critic, expected a generator"),
+        (trained.run.state_path, "holds a state, not the generator expected there"),
+        (trained.run.snapshots[-1] / "critic.safetensors", "holds a critic, not the generator expected there"),
     ]
     for path, message in cases:
         with pytest.raises(GanvasError, match=message):
@@ -277,7 +277,7 @@ def rewrite(
         ({"config.network.generator": {"norm": "__import__"}}, "Unknown norm"),
         ({"config.network": 3}, "must be a JSON object"),
         ({"shape": "x"}, "damaged header"),
-        ({"kind": "critic"}, "expected a generator"),
+        ({"kind": "critic"}, "not the generator expected there"),
     ],
 )
 def test_hostile_headers(trained: Result, tmp_path: Path, change: dict[str, object], message: str) -> None:

@@ -732,7 +732,7 @@ def _network(
     build: Callable[[NetworkConfig, tuple[int, ...], int], nn.Module],
 ) -> tuple[nn.Module, Config, io.Json]:  # fmt: skip
     if header.get("kind") != kind:
-        raise GanvasError(f"{path} holds a {header.get('kind')}, expected a {kind}.")
+        raise GanvasError(f"{path} holds a {header.get('kind')}, not the {kind} expected there.")
     config, about = _about(path, header)
     shape, num_classes = tuple(about["shape"]), about["num_classes"]
     spec = {**to_dict(config.network), "shape": list(shape), "num_classes": num_classes}
