@@ -171,7 +171,10 @@ def test_what_is_not_a_model(trained: Result, tmp_path: Path) -> None:
         (tmp_path / "empty", "neither a run nor a snapshot folder"),
         (tmp_path / "weights.pt", "neither torch.save's nor a pickle"),
         (trained.run.state_path, "holds a state, not the generator expected there"),
-        (trained.run.snapshots[-1] / "critic.safetensors", "holds a critic, not the generator expected there"),
+        (
+            trained.run.snapshots[-1] / "critic.safetensors",
+            "holds a critic, not the generator expected there",
+        ),
     ]
     for path, message in cases:
         with pytest.raises(GanvasError, match=message):
