@@ -28,16 +28,20 @@ def build(page: Page) -> None:
             ui.element("img").props('data-id=canvas alt="the current picture"')
         ui.element("div").props("data-id=failure role=alert hidden")
     other.set_visibility(False)
+    shown: tuple[str, State, int] | None = None
+    """Model and state of what stands there, and how many it was compared with: it stays while the other one moves."""
 
     async def compare() -> None:
-        a = page.session.pinned
+        nonlocal shown
+        renderer, a = page.session.renderer, page.session.pinned
         other.set_visibility(a is not None)
-        if a is not None:
-            image = await page.aside(page.session.renderer.draw, [a])
+        if a is not None and shown != (renderer.hash, a, renderer.gauge.known):
+            image = await page.aside(renderer.draw, [a])
             pinned.props["src"] = image_url(image[0])
             pinned.update()
-            found = await page.aside(page.session.renderer.quality, a)
+            found = await page.aside(renderer.quality, a)
             about.set_text(f"A: realism {found.realism:.0%}, manifold {found.manifold:.0%}")
+            shown = (renderer.hash, a, renderer.gauge.known)
 
     async def compared() -> None:
         await page.behind(compare)
