@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -121,6 +122,14 @@ def test_no_room_for_tensors(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_arrays_and_tensors_come_back_from_an_npz(tmp_path: Path) -> None:
+    io.write_arrays(tmp_path / "a.npz", {"x": torch.arange(6.0).view(2, 3), "names": ["é", "b"]})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
+        assert found["x"].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+        assert found["names"].tolist() == ["é", "b"]
+    assert [each.name for each in tmp_path.iterdir()] == ["a.npz"]
 
 
 def test_tensors_round_trip_with_channels_last(tmp_path: Path) -> None:

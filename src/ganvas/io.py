@@ -6,6 +6,7 @@ here unpickles, and a file from outside cannot choose what gets imported.
 
 import contextlib
 import hashlib
+import io as memory
 import json
 import math
 import os
@@ -162,6 +163,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Atomically write a file."""
     with atomic(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays or tensors of the CPU under their names as a compressed .npz, atomically."""
+    import numpy as np
+
+    buffer = memory.BytesIO()
+    held: dict[str, Any] = {name: np.asarray(each) for name, each in arrays.items()}
+    np.savez_compressed(buffer, **held)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_json(path: Path, value: Any) -> None:

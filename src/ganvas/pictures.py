@@ -619,17 +619,16 @@ def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: S
     if out.suffix == ".png":
         io.write_bytes(out, png(curves(found, names=classes or [str(i) for i in range(len(found.values))])))
         return
-    buffer = memory.BytesIO()
     if out.suffix == ".npy":
+        buffer = memory.BytesIO()
         np.save(buffer, found.values.astype(np.float32))
-    else:
-        times = schema.times(found.values.shape[1])
-        known: dict[str, Any] = {"labels": np.array(classes)} if classes else {}
-        if schema.static:
-            known |= {"static": found.static, "static_columns": np.array([c.name for c in schema.static])}
-        known |= {"lengths": found.lengths, "columns": np.array(found.names), "time": times}
-        np.savez_compressed(buffer, series=found.values, **known)
-    io.write_bytes(out, buffer.getvalue())
+        io.write_bytes(out, buffer.getvalue())
+        return
+    known: dict[str, Any] = {"labels": classes} if classes else {}
+    if schema.static:
+        known |= {"static": found.static, "static_columns": [c.name for c in schema.static]}
+    known |= {"lengths": found.lengths, "columns": found.names, "time": schema.times(found.values.shape[1])}
+    io.write_arrays(out, {"series": found.values, **known})
 
 
 def _write_array(file: IO[bytes], parts: Iterable[Tensor], n: int) -> None:

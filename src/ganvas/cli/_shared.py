@@ -1,6 +1,5 @@
 """What the commands share: checks before the work, progress, tables, opening images, saving."""
 
-import io as memory
 import json
 import math
 import os
@@ -305,18 +304,12 @@ def write_picture(out: Path, picture: "Image") -> None:
 
 def save(out: Path, *several: "Inversion") -> None:
     """Latents, residuals and drawn samples as an .npz."""
-    import numpy as np
     import torch
 
     from ganvas import io
 
-    buffer = memory.BytesIO()
     names = ("points", "residual", "ambiguity", "typicality", "drawn")
-    arrays: dict[str, Any] = {
-        n: torch.cat([getattr(each, n) for each in several]).cpu().numpy() for n in names
-    }
-    np.savez_compressed(buffer, **arrays)
-    io.write_bytes(out, buffer.getvalue())
+    io.write_arrays(out, {n: torch.cat([getattr(each, n) for each in several]).cpu() for n in names})
 
 
 def read_mask(path: Path, model: "Model") -> "Tensor":

@@ -1,7 +1,7 @@
 """`ganvas encode`"""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -34,9 +34,6 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    import io as memory
-
-    import numpy as np
     import torch
 
     from ganvas import io, latent
@@ -64,10 +61,7 @@ def run(
     known = loaded.generator.prior != UNKNOWN
     found |= {"typicality": latent.open_space(loaded, "z").typicality(z)} if known else {}
     found |= {} if labels is None else {"labels": labels}
-    buffer = memory.BytesIO()
-    held: dict[str, Any] = {name: each.cpu().numpy() for name, each in found.items()}
-    np.savez_compressed(buffer, **held)
-    io.write_bytes(out, buffer.getvalue())
+    io.write_arrays(out, {name: each.cpu() for name, each in found.items()})
     typicality = float(found["typicality"].mean()) if known else None
     if fit is not None:
         fit_prior(loaded, samples, fit).save(refitted)
