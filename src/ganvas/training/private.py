@@ -22,7 +22,7 @@ from ganvas.networks.layers import BatchNorm, MinibatchStd
 from ganvas.privacy import account
 from ganvas.registry import did_you_mean
 from ganvas.training.engine import Engine
-from ganvas.training.gan import GanMethod, active_terms
+from ganvas.training.gan import GanMethod, StepBatch, active_terms
 from ganvas.training.method import DataSpec, methods
 from ganvas.types import Batch, Guarantee
 
@@ -129,10 +129,17 @@ class PrivateGan(GanMethod):
                 f"satisfy it. Use at most 1 / samples: --delta {0.1 / spec.count:.1g}."
             )
         critic = networks.build_critic(config.network, spec.shape, spec.num_classes)
-        if idle := [each.name for each in active_terms(config, critic) if each.term.latents is None]:
+        terms = active_terms(config, critic)
+        if looking := [a.name for a in terms if a.term.critic or a.term.pairs]:
             raise GanvasError(
-                f"Private training cannot have term {', '.join(idle)}: both networks learn by the loss alone. Omit --term, and "
-                "what gives the critic a head (network.critic.auxiliary, network.critic.codes, network.categorical)."
+                f"Private training cannot have term {', '.join(looking)}: the critic learns by the loss alone, whose "
+                "gradients are clipped. Omit what gives it a head (network.critic.auxiliary, network.critic.codes, "
+                "network.categorical)."
+            )
+        if rare := [a.name for a in terms if a.interval > 1]:
+            raise GanvasError(
+                "Private training moves its generator once the critic is ahead, and counts no steps between: term "
+                f"{', '.join(rare)} needs interval 1 (objective.terms)."
             )
         check_alone(critic, spec)
         # Last: to look for the noise that lasts takes a second.
@@ -220,16 +227,11 @@ class PrivateGan(GanMethod):
         return {"loss_generator": self._last_loss, **figures, "critic_ahead": a.ahead.float().to(real.device)}
 
     def _move(self, waited: int) -> None:
-        """One step of the generator, against the critic as it is."""
+        """One step of the generator, against the critic as it is, with the terms that look at fakes alone."""
         labels = self._some_labels()
-        self.critic.requires_grad_(False)
-        _, fake = self._fake(labels)
-        with self.engine.autocast():
-            logits = self._judge(fake, labels).logits
-        loss = self.loss.generator(logits, logits)
-        self.engine.update(self.optimizer_generator, loss)
-        self.critic.requires_grad_(True)
-        self._last_loss = loss.detach()
+        z, fake = self._fake(labels)
+        # No term and no loss that is let in looks at the real samples of a step of the generator.
+        self._last_loss = self._generator_step(StepBatch(fake.detach(), fake, z, labels))
         self._set_averaging(self.config.training.batch * waited)
         self._average()
 
