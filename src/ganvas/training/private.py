@@ -1,7 +1,7 @@
 """A game whose critic learns by DP-SGD (Abadi et al. 2016): what generator and critic know of any one sample is bounded.
 
 Only the critic sees the data, so it alone pays; the generator learns from the critic, which costs nothing (Xie et al. 2018). The
-critic takes many steps for each of the generator's, as many as it needs to be ahead (Bie et al. 2023, section 5).
+critic takes several steps for each of the generator's, on demand as many as it needs to be ahead (Bie et al. 2023, section 5).
 """
 
 import math
@@ -27,12 +27,12 @@ from ganvas.training.method import DataSpec, methods
 from ganvas.types import Batch, Guarantee
 
 OPTIONS: dict[str, Any] = {
-    "epsilon": 10.0, "delta": 1e-5, "clip": 1.0, "noise": None, "ahead": 0.6, "least": 3, "most": 100, "chunk": None
+    "epsilon": 10.0, "delta": 1e-5, "clip": 1.0, "noise": None, "ahead": 0.0, "least": 3, "most": 100, "chunk": None
 }  # fmt: skip
 """Of `method.options`: the guarantee; the largest length of a sample's gradient; the standard deviation of the noise over it
 (None: the smallest that lasts for the budget in kimg); the share of fresh fakes that the critic must know before the generator
-moves, its steps before that at least, and those after which the generator moves anyhow; samples whose gradients are held at a
-time (None: as many as make `HELD` numbers)."""
+moves (0: it moves after `least`), its steps before that at least, and those after which the generator moves anyhow; samples
+whose gradients are held at a time (None: as many as make `HELD` numbers)."""
 HELD = 2**24
 USUAL_NOISE = 1.0
 """Where the budget is in minutes, and nobody knows how many steps these are."""
