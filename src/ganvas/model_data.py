@@ -1,5 +1,6 @@
 """What a model was trained on, as far as it is known: the data, their classes, and the bundled classifier of them."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -33,11 +34,37 @@ def load_data_of(
     known = model.info.data
     if not data:
         config = data_config_of(model, option, download)
-    elif known is not None and data == known.config.source and not known.config.also:
-        config = known.config
+    elif known is not None and origin.places(DataConfig(data)) == origin.places(known.config):
+        config = replace(known.config, source=data)
     else:  # a header's further sets were not asked for
         config = DataConfig(source=data, resize=model.info.resize)
-    return load_dataset(config, model.shape, model.info.series), config
+    dataset = load_dataset(config, model.shape, model.info.series)
+    if data and known is not None and is_own(model, dataset, config):  # perhaps at another place
+        config = replace(config, holdout=known.config.holdout, fold=known.config.fold)
+    return dataset, config
+
+
+def is_own(model: Model, dataset: Dataset, config: DataConfig) -> bool:
+    """Whether these are the data that the model was trained on, so that it is known which of them it has seen.
+
+    By what they hold: a file of that name may be another one, or have changed since. Where the model does not say what was in
+    its data (trained in private, or of before), by where they lie.
+    """
+    known = model.info.data
+    if known is None:
+        return False
+    if known.fingerprint:
+        return dataset.fingerprint == known.fingerprint
+    return origin.places(config) == origin.places(known.config)
+
+
+def is_named(model: Model, config: DataConfig) -> bool:
+    """Whether the model says that it was trained on something at a place of these."""
+    known = model.info.data
+    if known is None:
+        return False
+    theirs = {origin.places(DataConfig(each)) for each in (known.config.source, *known.config.also)}
+    return any(origin.places(DataConfig(each)) in theirs for each in (config.source, *config.also))
 
 
 def data_config_of(model: Model, option: str = "--data", download: bool = True) -> DataConfig:
@@ -94,11 +121,7 @@ def unseen(model: Model, source: str) -> tuple[Dataset, bool]:
     """
     data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(model.shape), model.info.series)
     known = model.info.data
-    # A model that was trained in private does not say what was in its data, where they were alone.
-    own = known is not None and (
-        data.fingerprint == known.fingerprint if known.fingerprint else source == known.config.source
-    )
-    if known is None or not own or not known.config.holdout:
+    if known is None or not is_own(model, data, DataConfig(source)) or not known.config.holdout:
         return data, False
     return data.split(known.config.holdout, known.config.fold)[1], True
 

@@ -26,12 +26,12 @@ KEY_BYTES = 32
 
 def mark(config: DataConfig) -> str:
     """What says that this user has trained on these data; empty where no key can be kept."""
-    return sign(_said(config))
+    return sign(places(config))
 
 
 def is_marked(config: DataConfig, found: object) -> bool:
     """Whether `found` is the mark of these data by this user's key, with paths meant from the current folder."""
-    return is_signed(_said(config), found)
+    return is_signed(places(config), found)
 
 
 def sign(said: str) -> str:
@@ -62,7 +62,8 @@ def at_hand(config: DataConfig) -> bool:
     return small and once and all(each in datasets for each in sources) and not needs_network(config)
 
 
-def _said(config: DataConfig) -> str:
+def places(config: DataConfig) -> str:
+    """Where these data lie, the same for every spelling of a path."""
     sources = (config.source, *config.also)
     named = [each in datasets or each.startswith(("hub:", "toy:")) for each in sources]
     return json.dumps(

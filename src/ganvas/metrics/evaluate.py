@@ -16,6 +16,7 @@ from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, fit, load_dataset, toy
 from ganvas.data.base import fingerprint
+from ganvas.data.origin import places
 from ganvas.data.resize import flags
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
@@ -405,8 +406,8 @@ def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
         expect(real, PATH, "real", "an array, a Dataset, a name of `ganvas list datasets` or a path")
         source = os.fspath(real)
         known = None if model is None else model.info.data
-        if known is not None and source == known.config.source and not known.config.also:
-            return load_dataset(known.config)
+        if model is not None and known is not None and places(DataConfig(source)) == places(known.config):
+            return load_dataset(known.config, model.shape, model.info.series)
         if (
             model is not None and (size.resolution or size.height) is None
         ):  # any images, brought to what the model draws

@@ -23,7 +23,7 @@ from ganvas.metrics.evaluate import Fakes, open_fakes
 from ganvas.metrics.memorisation import authenticity, copying_test
 from ganvas.metrics.resample import pick
 from ganvas.model import Audited, Model
-from ganvas.model_data import load_data_of
+from ganvas.model_data import is_named, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.pictures import sheet
 from ganvas.privacy import membership
@@ -402,13 +402,12 @@ def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[
     """What was seen and what was not."""
     if model is None and data is None:
         raise GanvasError("Samples of unknown origin need what they were made from: --data TRAINING_IMAGES.")
-    known = None if model is None else model.info.data
     if model is not None:
         dataset, config = load_data_of(model, data)
     else:
         config = DataConfig(str(data))
         dataset = load_dataset(config)
-    own = known is not None and config.source == known.config.source
+    own = model is not None and is_own(model, dataset, config)
     if held_out is not None:
         resize = config.resize if model is None else model.info.resize
         # Of series the columns are what they are in the data.
@@ -417,8 +416,14 @@ def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[
         seen = dataset.split(config.holdout, config.fold)[0] if own else dataset
         return seen, other
     if not own:
+        changed = model is not None and is_named(model, config)
+        why = (
+            ": they are not, or not all, what the model was trained on, or have changed since"
+            if changed
+            else ""
+        )
         raise GanvasError(
-            f"It is not known which part of {dataset.name} was trained on. Give samples that the generator has not seen, "
+            f"It is not known which part of {dataset.name} was trained on{why}. Give samples that the generator has not seen, "
             "of the same kind, with --held-out."
         )
     return dataset.split(config.holdout, config.fold)

@@ -16,7 +16,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import Extractor, classifier, open_extractor
 from ganvas.latent import LatentZ
 from ganvas.model import Model
-from ganvas.model_data import classifier_of, load_data_of
+from ganvas.model_data import classifier_of, is_named, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.sampling.calibration import Method
 from ganvas.sampling.critics import FeatureCritic
@@ -46,8 +46,8 @@ def calibrate_model(
     fits = seen is not None and tuple(seen.network.shape) == tuple(model.shape)
     share, need = config.holdout, LEAST_REAL * (2 if judged else 1)
     # Of other data nothing was trained on: as much as is needed may be held out.
-    known = model.info.data
-    if known is None or config.source != known.config.source:
+    own = is_own(model, dataset, config)
+    if not own:
         share = max(share, min(0.5, 2 * LEAST_REAL / len(dataset)))
     train, held = dataset.split(share, config.fold)
     if len(held) < need:
@@ -77,10 +77,15 @@ def calibrate_model(
         seed=seed,
         progress=progress,
     )
-    if known is None:
+    if model.info.data is None:
         ratio.report.warnings.append(
             "It is not known what this model was trained on: held-out samples may be among it, and judged "
             "too well."
+        )
+    elif not own and is_named(model, config):
+        ratio.report.warnings.append(
+            f"{dataset.name} is not, or not all, what this model was trained on, or has changed since: held-out samples may be "
+            "among it, and judged too well."
         )
     return ratio, judge
 

@@ -1,0 +1,81 @@
+"""What a model was trained on: the same data at another place, and other data of the same name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ganvas
+from ganvas.errors import GanvasError
+from ganvas.metrics.evaluate import Size, _open_real
+from ganvas.model import Model
+from ganvas.model_data import is_named, is_own, load_data_of
+from ganvas.privacy import audit
+from ganvas.sampling import calibrate_model
+
+HOLDOUT = 0.2
+
+
+def prices(path: Path, seed: int, spread: float = 1.0) -> Path:
+    """A series that wanders about 100, as a table."""
+    numbers = np.random.default_rng(seed).normal(100, spread, 1500)
+    path.write_text("price\n" + "\n".join(f"{each:.3f}" for each in numbers))
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture(scope="module")
+def model(place: Path) -> Iterator[Model]:
+    """Trained on a table that was named by its path from the folder that it lies in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        prices(place / "prices.csv", 0)
+        asked = {"window": 8, "batch": 16, "kimg": 0.05, "seed": 0}
+        done = ganvas.train("prices.csv", **asked, settings={"data.holdout": HOLDOUT}, out="runs", quiet=True)
+        yield ganvas.load(done.run.path)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_model_knows_its_data_wherever_they_lie(
+    moved: bool, model: Model, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another spelling of the path, or copied to another folder, it is known which part was held out."""
+    monkeypatch.chdir(place)
+    path = prices(tmp_path / "copy.csv", 0) if moved else place / "prices.csv"
+    dataset, config = load_data_of(model, str(path))
+    assert is_own(model, dataset, config)
+    assert config.holdout == HOLDOUT
+    found = audit(model, str(path), n=100)
+    assert found.held_out == len(dataset.split(HOLDOUT)[1])
+    ratio, _ = calibrate_model(model, str(path), critic="fresh")
+    assert not any("trained on" in each for each in ratio.report.warnings)
+
+
+def test_other_data_of_the_same_name_are_not_taken_for_what_was_trained_on(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of them was trained on, or the part that was is unknown: an audit would find nothing, and say so."""
+    monkeypatch.chdir(tmp_path)
+    prices(tmp_path / "prices.csv", 1)
+    dataset, config = load_data_of(model, "prices.csv")
+    assert not is_own(model, dataset, config)
+    assert is_named(model, config)
+    with pytest.raises(GanvasError, match="have changed since"):
+        audit(model, "prices.csv", n=100)
+    ratio, _ = calibrate_model(model, "prices.csv", critic="fresh")
+    assert any("has changed since" in each for each in ratio.report.warnings)
+
+
+def test_a_reference_of_the_same_name_is_scaled_as_the_model_is(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own range, other prices would look like those that were trained on."""
+    monkeypatch.chdir(tmp_path)
+    prices(tmp_path / "prices.csv", 1, spread=20)
+    for named in ("prices.csv", "./prices.csv"):
+        assert _open_real(named, model, Size()).series == model.info.series
