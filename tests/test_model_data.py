@@ -35,8 +35,9 @@ def model(place: Path) -> Iterator[Model]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         prices(place / "prices.csv", 0)
-        asked = {"window": 8, "batch": 16, "kimg": 0.05, "seed": 0}
-        done = ganvas.train("prices.csv", **asked, settings={"data.holdout": HOLDOUT}, out="runs", quiet=True)
+        done = ganvas.train(
+            "prices.csv", window=8, batch=16, kimg=0.05, seed=0, settings={"data.holdout": HOLDOUT}, out="runs", quiet=True
+        )  # fmt: skip
         yield ganvas.load(done.run.path)
 
 

@@ -422,6 +422,16 @@ def test_a_parquet_file_is_the_table_that_a_csv_is(tmp_path: Path) -> None:
     assert data.class_names == ("ill", "well")
 
 
+def test_texts_that_a_newer_library_writes_as_views_are_texts(tmp_path: Path) -> None:
+    texts = pyarrow.array(["a", "b"] * 20)
+    for name, column in (("plain", texts), ("views", texts.cast(pyarrow.string_view()))):
+        pyarrow.parquet.write_table(pyarrow.table({"k": column}), tmp_path / f"{name}.parquet")
+    plain, views = (
+        load_dataset(DataConfig(str(tmp_path / f"{n}.parquet"), window=5)) for n in ("plain", "views")
+    )
+    assert views.fingerprint == plain.fingerprint
+
+
 def test_what_a_table_cannot_hold_is_left_out_of_a_parquet_file_unless_it_is_asked_for(
     tmp_path: Path,
 ) -> None:
@@ -440,6 +450,7 @@ def test_what_a_table_cannot_hold_is_left_out_of_a_parquet_file_unless_it_is_ask
     assert [(c.name, c.kind, c.categories) for c in data.series.columns] == [
         ("x", "number", ()), ("ok", "category", ("false", "true")),
     ]  # fmt: skip
+    assert "Left out: many holds neither numbers, dates nor texts." in data.notes
     for given, said in (
         ({"columns": ("x", "many")}, "'many' holds list<"),
         ({"columns": ("y",)}, "no column 'y'"),

@@ -225,6 +225,15 @@ def test_a_column_that_does_not_move_is_no_unit() -> None:
     assert _errors(schema, true, drawn, there) == _errors(
         replace(schema, columns=schema.columns[:1]), true, drawn, there
     )
+    alone = replace(schema, columns=schema.columns[1:])
+    assert _errors(alone, true[:, :, 1:], drawn[:, :, 1:], there[:, :, 1:]) == (None, None), "no error of 0"
+
+
+@pytest.mark.parametrize("network", ["recurrent", "tcn", "transformer-small"])
+def test_every_family_trains_in_half_precision(network: str, source: Path, tmp_path: Path) -> None:
+    done = train(source, tmp_path, 0.064, precision="bf16", network=network)
+    assert done.config.training.precision == "bf16"
+    assert torch.isfinite(ganvas.load(done.path, device="cpu").sample(4)).all()
 
 
 def test_latent_tools_draw_curves(run: Run, source: Path, tmp_path: Path) -> None:

@@ -121,6 +121,18 @@ def test_what_cannot_be_begun_with(trained: Result, tmp_path: Any) -> None:
             plan("digits", start=place, device="cpu", **asked)  # type: ignore[arg-type]
 
 
+def test_a_model_of_series_of_another_length_says_which_it_draws(tmp_path: Path) -> None:
+    table = tmp_path / "prices.csv"
+    numbers = np.random.default_rng(0).normal(size=200)
+    table.write_text("price\n" + "\n".join(map(str, numbers)))
+    asked: Any = {"kimg": 0.03, "batch": 16, "out": tmp_path, "quiet": True}
+    began = ganvas.train(table, window=8, **asked)
+    with pytest.raises(GanvasError, match="Add --window 8,"):
+        plan(table, ganvas.TrainOptions(window=12, start=str(began.run.path)))
+    with pytest.raises(GanvasError, match="Start from another model"):
+        plan("digits", ganvas.TrainOptions(start=str(began.run.path)))
+
+
 def test_a_mapping_is_kept_and_layers_are_counted_from_the_image() -> None:
     style = NetworkConfig("style", latent_dim=4, generator={"channels": 4}, critic={"channels": 4})
     generator = ganvas.networks.build_generator(style, (1, 8, 8), 0)

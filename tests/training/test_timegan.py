@@ -182,3 +182,11 @@ def test_series_with_ends_gaps_and_attributes_are_drawn_like_any_others(tmp_path
     assert (drawn.values.shape, drawn.static.shape) == ((8, 12, 2), (8, 1))
     again = ganvas.train(resume=run.path, kimg=0.16, quiet=True, report=False)
     assert (again.stopped, again.kimg) == ("budget", 0.16)
+
+
+def test_every_phase_runs_in_half_precision() -> None:
+    found = Trained(**{"training.precision": "bf16"})
+    for progress in (0.0, 0.15, 0.5):
+        assert found.steps(progress, 2)["bad_step"] == -1
+    assert found.method.phase == 2
+    assert next(found.method.generator.parameters()).dtype == torch.float32

@@ -27,7 +27,7 @@ class Values:
     """A column as it was read."""
 
     kind: str
-    """number, date, category; or text, of which there are too many kinds."""
+    """number, date, category; text, of which there are too many kinds; or other, which no table of text could hold."""
     numbers: np.ndarray
     """(rows,) float64; NaN is missing."""
     names: tuple[str, ...] = ()

@@ -73,9 +73,11 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
                     raise GanvasError(
                         f"{path}: column {field.name!r} holds {str(field.type)[:80]}; numbers, dates and texts are read."
                     )
+                else:
+                    found[field.name] = Values("other", np.broadcast_to(np.nan, footer.num_rows))
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise GanvasError(f"{path} cannot be read as .parquet: {str(error)[:200]}") from error
-    if not found:
+    if all(each.kind == "other" for each in found.values()):
         raise GanvasError(f"{path} has no column of numbers, dates or texts.")
     return found
 
@@ -102,7 +104,8 @@ def _kind(type: Any) -> str:
         return "number"
     if types.is_date(type) or types.is_timestamp(type):
         return "date"
-    return "text" if types.is_string(type) or types.is_large_string(type) or types.is_boolean(type) else ""
+    texts = types.is_string(type) or types.is_large_string(type) or types.is_boolean(type)
+    return "text" if texts or str(type) == "string_view" else ""
 
 
 def _column(path: Path, file: Any, name: str, kind: str, role: bool, wanted: bool) -> Values:

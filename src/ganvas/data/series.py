@@ -212,7 +212,7 @@ def _as_model(table: Table, model: Schema) -> Table:
         for column in wanted:
             if column.name not in names:
                 raise GanvasError(
-                    f"{table.name} lacks the {what} {column.name!r} of the model; it has {', '.join(names[:20])}."
+                    f"{table.name} lacks the {what} {column.name!r} of the model; it has {', '.join(names[:20]) or 'none'}."
                 )
         return [names.index(column.name) for column in wanted]
 

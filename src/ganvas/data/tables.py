@@ -185,7 +185,10 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
     names = list(config.columns) or [each for each in found if each not in taken]
     notes = []
     for each in [*names, *config.static]:
-        if found[each].kind == "text":
+        if found[each].kind == "other":
+            names.remove(each)
+            notes.append(f"Left out: {each} holds neither numbers, dates nor texts.")
+        elif found[each].kind == "text":
             said = (
                 f"{each} holds more than {MOST_CATEGORIES} different texts, or some of more than {LONGEST_NAME:,} letters, which "
                 "are neither numbers nor ISO dates"

@@ -29,7 +29,8 @@ class Imputed:
     series: Series
     """What was seen stays; the rest is drawn."""
     error: float | None = None
-    """Mean distance of the hidden values to the true ones, in spreads of their column; None where the truth is not known."""
+    """Mean distance of the hidden values to the true ones, in spreads of their column; None where the truth is not known, or
+    no number was hidden that moves within its series."""
     naive: float | None = None
     """That of straight lines between the nearest steps that were seen, and of the last one at an end."""
     samples: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
@@ -136,7 +137,9 @@ def _of_columns(schema: Schema, mask: Tensor) -> np.ndarray:
     return found
 
 
-def _errors(schema: Schema, true: np.ndarray, drawn: np.ndarray, there: np.ndarray) -> tuple[float, float]:
+def _errors(
+    schema: Schema, true: np.ndarray, drawn: np.ndarray, there: np.ndarray
+) -> tuple[float | None, float | None]:
     """Mean distances of hidden numbers, drawn and by straight lines, in spreads of the column over these series."""
     ours, lines = [], []
     for i, column in enumerate(schema.columns):
@@ -163,4 +166,4 @@ def _errors(schema: Schema, true: np.ndarray, drawn: np.ndarray, there: np.ndarr
                 np.where(np.isnan(off), spread, off).mean() / spread
             )  # drawn as missing: as far as the mean
             lines.append(np.abs(straight - row[hidden]).mean() / spread)
-    return (float(np.mean(ours)), float(np.mean(lines))) if ours else (0.0, 0.0)
+    return (float(np.mean(ours)), float(np.mean(lines))) if ours else (None, None)

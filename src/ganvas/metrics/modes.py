@@ -114,7 +114,7 @@ def k_means(rows: Tensor, count: int, seed: int, what: str) -> Any:
             return KMeans(count, n_init=1, random_state=arrays.seed(seed)).fit(rows.cpu().numpy())
         except ConvergenceWarning as error:
             raise GanvasError(
-                f"{count} {what} need as many different rows of the real data: ask for fewer."
+                f"The real data have fewer than {count} different rows, too few for {count} {what}: ask for fewer {what}."
             ) from error
 
 

@@ -67,7 +67,8 @@ def run(units: Sequence[Gru], x: Tensor) -> Tensor:
         old = torch.baddbmm(bias, state, weight)
         reset, keep = torch.sigmoid(now[..., : 2 * hidden] + old[..., : 2 * hidden]).chunk(2, 2)
         new = torch.tanh(now[..., 2 * hidden :] + reset * old[..., 2 * hidden :])
-        state = torch.lerp(new, state, keep)
+        # Under autocast these are in bf16, and the state is as x.
+        state = torch.lerp(new.to(state.dtype), state, keep.to(state.dtype))
         states.append(state)
     found = torch.stack(states, 2)
     return torch.cat([way.flip(1) if i else way for i, way in enumerate(found)], 2)
@@ -256,7 +257,7 @@ class SeriesGenerator(ChunkedGenerator):
         # From each chunk's state to the next one on a straight line: what is smooth need not be put together of its steps.
         before = torch.cat([start[:, None], hidden[:, :-1]], 1)
         share = torch.arange(1, self.chunk + 1, device=z.device, dtype=z.dtype)[:, None] / self.chunk
-        between = self.glide(torch.lerp(before[:, :, None], hidden[:, :, None], share))
+        between = self.glide(torch.lerp(before[:, :, None], hidden[:, :, None], share.to(hidden.dtype)))
         own = self.emit(hidden).unflatten(2, (self.chunk, -1))
         steps = F.leaky_relu(between + own, 0.2).flatten(1, 2).transpose(1, 2)
         # What lies before the first step is that step again: with zeros there every series would begin with a leap.

@@ -27,10 +27,14 @@ def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
             f"--start {place}: this model {why}. Give a run, a snapshot or a .safetensors file."
         )
     if tuple(model.shape) != tuple(dataset.shape):
-        wanted = " x ".join(map(str, model.shape))
+        wanted, given = (" x ".join(map(str, each)) for each in (model.shape, dataset.shape))
+        kinds, instead = {len(model.shape), len(dataset.shape)}, ""
+        if kinds == {3}:
+            instead = f"Add {flags(tuple(model.shape))} --resize crop, or start from another model."
+        elif kinds == {2} and model.shape[0] == dataset.shape[0]:
+            instead = f"Add --window {model.shape[1]}, or start from another model."
         raise GanvasError(
-            f"--start {place}: the model draws {wanted}, the data have {' x '.join(map(str, dataset.shape))}. "
-            f"Add {flags(tuple(model.shape))} --resize crop, or start from another model."
+            f"--start {place}: the model draws {wanted}, the data have {given}. {instead or 'Start from another model.'}"
         )
     if model.generator.num_classes not in (0, dataset.num_classes):
         raise GanvasError(
