@@ -181,3 +181,14 @@ def test_names_in_plots_are_no_mathematics(text: str) -> None:
     assert pictures.scatter(torch.zeros(3, 2), title=text).size == (512, 512)
     shown, mathematics = Text(text=pictures.literal(text))._preprocess_math(pictures.literal(text))
     assert (shown, mathematics) == (text, False)
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+@pytest.mark.parametrize("name", ["\x1b[31mred\x07", "\u4ef7\u683c"])
+def test_letters_that_the_font_lacks_are_no_warning(name: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.add_subplot().set_title(pictures.literal(name))
+    assert pictures.plot_png(figure).startswith(b"\x89PNG")
+    assert "\x1b" not in pictures.literal(name)

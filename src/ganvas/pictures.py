@@ -3,6 +3,7 @@
 import base64
 import csv
 import io as memory
+import warnings
 import zipfile
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganvas import io
-from ganvas.errors import GanvasError, install
+from ganvas.errors import GanvasError, install, printable
 from ganvas.series import Schema, Series, plain, table
 
 if TYPE_CHECKING:
@@ -380,16 +381,19 @@ def _called(series: Series, group: Sequence[int]) -> str:
 
 def literal(text: str) -> str:
     """A name as matplotlib shows it letter by letter: what stands between two dollars is mathematics to it."""
-    return text.replace("$", r"\$")
+    return printable(text).replace("$", r"\$")
 
 
 def plot_png(figure: "Figure") -> bytes:
     """A matplotlib figure, laid out, as PNG bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure.tight_layout()
     buffer = memory.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    with warnings.catch_warnings():
+        # Names in other scripts become boxes, of which there is nothing to say line by line on the terminal.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.tight_layout()
+        FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
 
 

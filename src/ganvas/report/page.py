@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganvas import io, pictures
 from ganvas.config import to_dict
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, printable
 from ganvas.geometry import slerp
 from ganvas.model import Model, load
 from ganvas.model_data import load_data_of
@@ -153,7 +153,7 @@ def write_report(run: Run) -> Path:
         f"<h1>{html.escape(run.path.name)}</h1>",
         f"<p>{html.escape(name)}: {trained_on:,} samples trained on, "
         f"{held_out:,} held out; {model.info.kimg or 0:,.1f} kimg.</p>",
-        f"<p>Made by <code>{html.escape(command)}</code></p>",
+        f"<p>Made by <code>{html.escape(printable(command))}</code></p>",
         "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
     ]
     for path, caption in (
