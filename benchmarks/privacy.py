@@ -423,14 +423,16 @@ def show() -> None:
             print(f"{float(rate):.1%} planted: noticed by {counts}")
     if found := rows("attacks"):
         names = list(found[0]["attacks"])
-        print(f"\n| images | minutes | seen each | copies | {' | '.join(names)} | m^(-1/4) |")
-        print(f"| ---: | ---: | ---: | ---: |{' ---: |' * (len(names) + 1)}")
-        for row in sorted(found, key=lambda row: row["size"]):
-            cells = [f"{auc:.3f} ({low:.3f} to {high:.3f})" for auc, low, high in row["attacks"].values()]
-            bound = row["size"] ** -0.25
+        print(f"\n| images | seeds | seen each | suspects | C_T | {' | '.join(names)} | m^(-1/4) |")
+        print(f"| ---: | ---: | ---: | ---: | ---: |{' ---: |' * (len(names) + 1)}")
+        for size in sorted({row["size"] for row in found}):
+            those = [row for row in found if row["size"] == size]
+            seen = f"{statistics.mean(row['times'] for row in those):,.0f} times"
+            suspects = ", ".join(str(row["suspects"]) for row in those)
+            cells = [mean([row["copying"][0] for row in those], 1)]
+            cells += [mean([row["attacks"][name][0] for row in those], 3) for name in names]
             print(
-                f"| {row['size']:,} | {row['minutes']:g} | {row['times']:,} times | {row['suspects']} | {' | '.join(cells)} | "
-                f"{bound:.2f} |"
+                f"| {size:,} | {len(those)} | {seen} | {suspects} | {' | '.join(cells)} | {size**-0.25:.2f} |"
             )
     if found := rows("attributes"):
         print(
