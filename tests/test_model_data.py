@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import ganvas
+from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
-from ganvas.metrics.evaluate import Size, _open_real
+from ganvas.metrics.evaluate import Size, _open_real, evaluate
 from ganvas.model import Model
 from ganvas.model_data import is_named, is_own, load_data_of
 from ganvas.privacy import audit
@@ -80,3 +82,53 @@ def test_a_reference_of_the_same_name_is_scaled_as_the_model_is(
     prices(tmp_path / "prices.csv", 1, spread=20)
     for named in ("prices.csv", "./prices.csv"):
         assert _open_real(named, model, Size()).series == model.info.series
+
+
+WORDS = ("cat", "dog", "eel")
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
+    """A model of three classes with names, and a folder for data."""
+    folder = tmp_path_factory.mktemp("animals")
+    path = digits_named(folder / "animals.npz", 3, WORDS)
+    done = ganvas.train(
+        str(path), conditional=True, batch=32, kimg=0.1, seed=0, out=folder / "runs", quiet=True, report=False,
+        settings={"network.latent_dim": 8, "network.generator.channels": 4, "network.critic.channels": 4},
+    )  # fmt: skip
+    return ganvas.load(done.run.path), folder
+
+
+def digits_named(path: Path, below: int, names: tuple[str, ...], first: int = 0) -> Path:
+    """The digits from `first` to `below`, their classes called by names."""
+    digits = load_dataset("digits")
+    images, labels = digits.take(torch.arange(len(digits)))
+    chosen = (labels >= first) & (labels < below)
+    np.savez(path, images=images[chosen], labels=np.array(names)[labels[chosen] - first])
+    return path
+
+
+def test_classes_are_those_of_their_names(animals: tuple[Model, Path]) -> None:
+    """Of data without the first class the others would be taken for the first ones; numbers are those of the classes."""
+    model, folder = animals
+    for names in (("dog", "eel"), ("1", "2")):
+        data, _ = load_data_of(model, str(digits_named(folder / "part.npz", 3, names, first=1)))
+        assert data.class_names == WORDS
+        plain = load_dataset(str(folder / "part.npz"))
+        assert data.take_labels().tolist() == [1 + each for each in plain.take_labels().tolist()]
+
+
+@pytest.mark.parametrize("names", [("ape", "bee", "cow"), tuple("abcdefghij")])
+def test_data_of_other_classes_are_not_taken_for_those_of_the_model(
+    names: tuple[str, ...], animals: tuple[Model, Path]
+) -> None:
+    """An audit leaves out what would ask by class, a calibration is refused, and no figure is one of two classes."""
+    model, folder = animals
+    path = str(digits_named(folder / "others.npz", len(names), names))
+    found = audit(model, str(folder / "animals.npz"), held_out=path, n=100, reconstruct=10)
+    assert not {"critic", "reconstruction"} & set(found.attacks)
+    assert any("neither its critic was asked" in each for each in found.warnings)
+    with pytest.raises(GanvasError, match=r"no labels or those of others.*cat, dog, eel"):
+        calibrate_model(model, path, critic="fresh")
+    for labels in ("data", "uniform"):
+        assert evaluate(model, path, "frechet", n=100, labels=labels).inputs.fake_labels is None

@@ -1,7 +1,7 @@
 """What every source of data turns into, and how a name or a path finds its source."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -92,6 +92,21 @@ class Dataset:
         """Labels of this part (N,), without touching the samples. Only for data that have them."""
         assert self.labels is not None
         return self.labels if self.indices is None else self.labels[self.indices]
+
+    def classed_as(self, names: Sequence[str]) -> "Dataset":
+        """With the classes of these names, in their order; without labels where there are others: which is which is not guessed.
+
+        Plain numbers are those of the classes, where none of them is a name.
+        """
+        if self.labels is None or not names or self.class_names == tuple(names):
+            return self
+        known = {name: place for place, name in enumerate(names)}
+        if not known.keys() & set(self.class_names):
+            known = {str(place): place for place in range(len(names))}
+        if not set(self.class_names) <= known.keys():
+            return replace(self, labels=None, class_names=())
+        place = torch.tensor([known[name] for name in self.class_names])
+        return replace(self, labels=place[self.labels], class_names=tuple(names))
 
     def subset(self, positions: Tensor) -> "Dataset":
         """Those at `positions` (int64, N) of this part."""

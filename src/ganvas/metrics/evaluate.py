@@ -171,10 +171,11 @@ def evaluate(
     tell = progress or (lambda what, done, total: None)
 
     count = n or min(SMALL_N, max(LEAST_N, len(reference)))
-    asked, chosen_by, unsaid = None, "", ""
+    asked, chosen_by, unsaid, alike = None, "", "", True
     if model is not None:
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
+        alike = _alike(model, reference)
         stream = model.batches(count, seed=seed, batch=batch, labels=asked, sharded=True)
     else:
         assert given is not None
@@ -203,7 +204,7 @@ def evaluate(
         fakes,
         real_features,
         seed,
-        fake_labels=None if asked is None else asked.numpy(),
+        fake_labels=None if asked is None or not alike else asked.numpy(),
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         num_classes=dataset.num_classes or None,
         held_out=held,
@@ -213,7 +214,11 @@ def evaluate(
         else (lambda: path_length(PairedSpace(LatentZ(model)), n=min(count, 2000), seed=seed)),
         series=None
         if dataset.series is None or not kept
-        else (lambda legacy: of_series.figures(torch.cat(kept), asked, reference, held_out, seed, legacy)),
+        else (
+            lambda legacy: of_series.figures(
+                torch.cat(kept), asked if alike else None, reference, held_out, seed, legacy
+            )
+        ),
     )
     values, skipped = _compute(inputs, names, partial(tell, "metrics of the samples"))
     warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
@@ -291,6 +296,12 @@ def _of_part(
     return _by_name(_compute(few, names, tell)[0])
 
 
+def _alike(model: Model, reference: Dataset) -> bool:
+    """Whether the classes of a reference are those that a model draws."""
+    names = model.info.class_names or reference.class_names
+    return names == reference.class_names and 0 < model.generator.num_classes == reference.num_classes
+
+
 def _labels(
     model: Model, reference: Dataset, count: int, seed: int, wanted: Labels
 ) -> tuple[Tensor | None, str, str]:
@@ -302,8 +313,7 @@ def _labels(
         return None, "", ""
     if wanted == "uniform":
         return model.labels(count), "uniform", ""
-    names = model.info.class_names or reference.class_names
-    if reference.labels is not None and classes == reference.num_classes and names == reference.class_names:
+    if _alike(model, reference):
         return in_shares(reference.take_labels(), count, seed), "data", ""
     has = f"has {reference.num_classes} classes" if reference.num_classes else "has no labels"
     has = "names its classes otherwise" if reference.num_classes == classes else has

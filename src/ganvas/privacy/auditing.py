@@ -1,6 +1,6 @@
 """What a generator gives away of its training data: copies, membership, extraction, each beside a planted control."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from ganvas.metrics.evaluate import Fakes, open_fakes
 from ganvas.metrics.memorisation import authenticity, copying_test
 from ganvas.metrics.resample import pick
 from ganvas.model import Audited, Model
-from ganvas.model_data import is_named, is_own, load_data_of
+from ganvas.model_data import class_names, is_named, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.pictures import sheet
 from ganvas.privacy import membership
@@ -328,13 +328,14 @@ def audit(
     model, given, source = open_fakes(fake, device, critic=True)
     train, unseen = _real(model, data, held_out)
     given = _as_data(fake, given, train)
+    names = train.class_names
     if len(unseen) < 2 * LEAST:
         raise GanvasError(
             f"An audit needs {2 * LEAST} samples that the generator has not seen; of {unseen.name} there are {len(unseen)}. "
             "Give others with --held-out, or train with --set data.holdout=0.5."
         )
     look = _View(open_extractor(extractor, train, device), extractor == "raw" and train.is_images)
-    samples, classes = _samples(model, given, n, seed)
+    samples, drawn_classes = _samples(model, given, n, seed, names)
     samples = look.check(samples, train)
     x, z = look.of(train, tell, "training data"), look.of(unseen, tell, "held-out data")
     f = look.rows(samples)
@@ -345,7 +346,7 @@ def audit(
     reference, beside = z[apart], unseen.take(apart)
     if against is not None:
         other, others, _ = open_fakes(against, device)
-        beside = _samples(other, _as_data(against, others, train), n, seed + 1)
+        beside = _samples(other, _as_data(against, others, train), n, seed + 1, names)
         reference = look.rows(look.check(beside[0], train))
         outside = order[:ASKED].sort().values
 
@@ -357,7 +358,9 @@ def audit(
     tell("copies", 1, 1)
     attacks = _black_box(x[inside], z[outside], f, reference, seed, tell)
     searched, drawn = min(reconstruct, len(inside), len(outside)), None
-    if model is not None and model.generator.num_classes in (0, train.num_classes):
+    classes = 0 if model is None else model.generator.num_classes
+    known = not classes or train.num_classes == unseen.num_classes == classes
+    if model is not None and known:
         by_critic = _by_critic(model, train, unseen, inside, outside, seed)
         attacks |= {} if by_critic is None else {"critic": by_critic}
         if searched >= 10 and train.is_images:
@@ -368,13 +371,13 @@ def audit(
             attacks["reconstruction"], drawn = _by_search(model, train, unseen, asked, seed, tell)
     tell("attributes", 0, 1)
     guessed = partial(_guessed, train, unseen, inside, outside, beside, seed=seed)
-    inferences = guessed((samples, classes))
+    inferences = guessed((samples, drawn_classes))
     controls = []
     for done, rate in enumerate(PLANTED):
         tell("planted copies", done, len(PLANTED))
         places = pick(len(x), min(max(1, round(rate * len(f))), len(x)), seed + 2)
         control = _control(rate, places, distances, near, x, z, f, reference, inside, outside, seed)
-        told = guessed(_joined((samples, classes), train.take(places)), draws=FEWEST)
+        told = guessed(_joined((samples, drawn_classes), train.take(places)), draws=FEWEST)
         inferred = {name: each.chance * len(told) <= ALARM for name, each in told.items()}
         controls.append(replace(control, inferred=inferred))
     tell("planted copies", len(PLANTED), len(PLANTED))
@@ -383,6 +386,11 @@ def audit(
         score, error = copying_test(f, x, z, seed=seed)
         copying = score, error
     warnings = []
+    if not known:
+        warnings.append(
+            f"The model draws {counted(classes, 'class', 'classes')}, and not all of {train.name} and {unseen.name} are said to "
+            "be of these: neither its critic was asked, nor its generator searched."
+        )
     twins = int((distances.held_room < 1.01 * distances.held_room.min()).sum()) - 1
     if twins > 0.01 * len(z):
         words = counted(twins, "held-out sample")
@@ -414,7 +422,7 @@ def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[
         same = config if dataset.series is not None else DataConfig(resize=resize)
         other = load_dataset(replace(same, source=held_out, also=()), dataset.shape, dataset.series)
         seen = dataset.split(config.holdout, config.fold)[0] if own else dataset
-        return seen, other
+        return seen, other.classed_as(dataset.class_names)
     if not own:
         changed = model is not None and is_named(model, config)
         why = (
@@ -441,12 +449,16 @@ def _as_data(fake: Fakes, given: Dataset | None, real: Dataset) -> Dataset | Non
     return load_dataset(DataConfig(str(fake)), schema=real.series)
 
 
-def _samples(model: Model | None, given: Dataset | None, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Samples, and the class of each where they have one."""
+def _samples(
+    model: Model | None, given: Dataset | None, n: int, seed: int, names: Sequence[str]
+) -> tuple[Tensor, Tensor | None]:
+    """Samples, and the class of each where they have one of these names."""
     if model is not None:
         labels = model.labels(n)
-        return torch.cat([each.cpu() for each in model.batches(n, seed=seed, labels=labels)]), labels
+        drawn = torch.cat([each.cpu() for each in model.batches(n, seed=seed, labels=labels)])
+        return drawn, labels if class_names(model) in ((), tuple(names)) else None
     assert given is not None
+    given = given.classed_as(names)
     return given.take(pick(len(given), min(n, len(given)), seed).sort().values)
 
 

@@ -11,12 +11,13 @@ from torch import Tensor
 from ganvas import io
 from ganvas.cache import cache_folder
 from ganvas.data import Dataset
+from ganvas.data.labels import shorten
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, classifier, open_extractor
 from ganvas.latent import LatentZ
 from ganvas.model import Model
-from ganvas.model_data import classifier_of, is_named, is_own, load_data_of
+from ganvas.model_data import class_names, classifier_of, is_named, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.sampling.calibration import Method
 from ganvas.sampling.critics import FeatureCritic
@@ -42,6 +43,11 @@ def calibrate_model(
     Raises `GanvasError` where the data are not at hand or too few.
     """
     dataset, config = load_data_of(model, data)
+    if model.generator.num_classes and dataset.labels is None:
+        named = shorten(class_names(model)) or f"0 to {model.generator.num_classes - 1}"
+        raise GanvasError(
+            f"The model draws classes, and {dataset.name} has no labels or those of others. Give data with its own: {named}."
+        )
     seen = classifier_of(model)
     fits = seen is not None and tuple(seen.network.shape) == tuple(model.shape)
     share, need = config.holdout, LEAST_REAL * (2 if judged else 1)
