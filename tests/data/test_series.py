@@ -448,7 +448,7 @@ def test_what_a_table_cannot_hold_is_left_out_of_a_parquet_file_unless_it_is_ask
     assert data.series is not None
     assert (data.series.time, data.series.unit, data.series.step) == ("when", "s", 3600.0)
     assert [(c.name, c.kind, c.categories) for c in data.series.columns] == [
-        ("x", "number", ()), ("ok", "category", ("false", "true")),
+        ("x", "number", ()), ("ok", "category", ("False", "True")),
     ]  # fmt: skip
     assert "Left out: many holds neither numbers, dates nor texts." in data.notes
     for given, said in (
@@ -506,3 +506,71 @@ def test_a_parquet_file_with_a_wrong_byte_is_read_or_refused(tmp_path: Path) -> 
         except GanvasError as error:
             said.add(str(error)[len(path) :][:100])
     assert any("out of bounds" in each for each in said), said
+
+
+def windows_of(path: Path, model: Schema | None = None, **changes: Any) -> Any:
+    return load_dataset(DataConfig(str(path), window=5, **changes), schema=model)
+
+
+def test_booleans_are_the_same_categories_in_every_file(tmp_path: Path) -> None:
+    """pandas writes True into a .csv and a boolean into a .parquet, other programs true: a model of one knows the others."""
+    told = ["True", "False", "False", ""] * 10
+    for name, texts in (("capital", told), ("small", [each.lower() for each in told])):
+        (tmp_path / f"{name}.csv").write_text(
+            "on,x\n" + "\n".join(f"{t},{i}" for i, t in enumerate(texts)), encoding="utf-8"
+        )
+    column = pyarrow.array([{"True": True, "False": False, "": None}[each] for each in told])
+    pyarrow.parquet.write_table(
+        pyarrow.table({"on": column, "x": list(range(40))}), tmp_path / "typed.parquet"
+    )
+    capital, typed = windows_of(tmp_path / "capital.csv"), windows_of(tmp_path / "typed.parquet")
+    assert typed.series.columns[0].categories == ("", "False", "True")
+    assert typed.fingerprint == capital.fingerprint
+    for model in (capital.series, windows_of(tmp_path / "small.csv").series):
+        for each in ("capital.csv", "small.csv", "typed.parquet"):
+            assert torch.equal(windows_of(tmp_path / each, model).items, capital.items)
+
+
+def test_dates_are_counted_in_the_unit_of_the_model(tmp_path: Path) -> None:
+    """In seconds instead of days they would be 86,400 times as large; a date is no number of anything else."""
+    days = [f"2024-01-{1 + i * 7 % 28:02}" for i in range(40)]
+    saved(tmp_path / "days.csv", "due,x\n" + "\n".join(f"{day},{i}" for i, day in enumerate(days)))
+    saved(tmp_path / "hours.csv", "due,x\n" + "\n".join(f"{day}T12:00:00,{i}" for i, day in enumerate(days)))
+    saved(tmp_path / "numbers.csv", "due,x\n" + "\n".join(f"{i % 7},{i}" for i in range(40)))
+    coarse, fine = (windows_of(tmp_path / f"{name}.csv") for name in ("days", "hours"))
+    assert [each.series.columns[0].unit for each in (coarse, fine)] == ["D", "s"]
+    for model, name, shift in ((coarse.series, "hours.csv", 0.5), (fine.series, "days.csv", -43_200.0)):
+        own = windows_of(tmp_path / ("days.csv" if shift == 0.5 else "hours.csv"), model)
+        other = windows_of(tmp_path / name, model)
+        moved = model.decode(other.items).values[:, :, 0] - model.decode(own.items).values[:, :, 0]
+        assert np.abs(moved - shift).max() <= (0.5 if shift == 0.5 else 200)
+    with pytest.raises(GanvasError, match="of another kind than in the model: date instead of number"):
+        windows_of(tmp_path / "days.csv", windows_of(tmp_path / "numbers.csv").series)
+
+
+def test_columns_of_other_names_that_are_taken_in_their_order_are_said(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    text = "\n".join(f"{a},{b}" for a, b in rows)
+    model = windows_of(Path(saved(tmp_path / "a.csv", f"low,high\n{text}"))).series
+    other = windows_of(Path(saved(tmp_path / "b.csv", f"hoch,tief\n{text}")), model)
+    assert any("taken in their order: hoch as low, tief as high" in note for note in other.notes)
+    np.save(tmp_path / "c.npy", rows[None])
+    plain = load_dataset(DataConfig(str(tmp_path / "c.npy"), window=5), schema=model)
+    assert not any("in their order" in note for note in plain.notes)
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "why"),
+    [
+        ("@univariate true\n@classLabel true a b", "1,2,3", "class '1,2,3', which @classLabel does not name"),
+        ("@univariate true\n@classLabel false", "1,2,3:a", "2 dimensions, and its header says 1"),
+        ("@dimensions 3\n@classLabel true a b", "1,2,3:1,2,3:a", "2 dimensions, and its header says 3"),
+    ],
+)
+def test_a_ts_whose_header_is_of_another_file_is_refused(
+    head: str, line: str, why: str, tmp_path: Path
+) -> None:
+    """A class that is missing or not expected would be numbers, or numbers a class."""
+    path = saved(tmp_path / "x.ts", f"{head}\n@data\n{line}\n{line}\n")
+    with pytest.raises(GanvasError, match=why):
+        load_dataset(DataConfig(path))

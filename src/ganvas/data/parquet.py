@@ -179,6 +179,8 @@ class _Texts:
         import pyarrow
         from pyarrow import types
 
+        # Spelled as Python and pandas write them into a .csv: it is the same table.
+        capital = types.is_boolean(column.type)
         if not types.is_dictionary(column.type):
             column = column.cast(pyarrow.string()).dictionary_encode()
         # Missing ones are empty texts, as in a .csv; entries that no row has are not looked at.
@@ -186,6 +188,7 @@ class _Texts:
             column.indices.fill_null(-1).to_numpy(zero_copy_only=False), return_inverse=True
         )
         texts = ["" if i < 0 else str(column.dictionary[int(i)]).strip() for i in used]
+        texts = [text.capitalize() if capital else text for text in texts]
         for text in texts:
             self.sniffed.see(text)
         return np.array([self.keys.setdefault(text, len(self.keys)) for text in texts], dtype=float)[places]

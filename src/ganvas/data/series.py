@@ -21,6 +21,10 @@ from ganvas.series import LARGEST, MOST_STEPS, Column, Schema, check_schema, fit
 
 WINDOW = 24
 """Steps of a window where nobody says another number."""
+DAY = 86_400
+"""Seconds."""
+BOOLEANS = {"true", "false", ""}
+"""Texts that some programs write with a capital letter, others without; and a missing one."""
 BYTES, BYTES_EACH = 40, 8
 """That a number of all windows takes while they are cut and scaled, and a number of a channel."""
 
@@ -218,20 +222,20 @@ def _as_model(table: Table, model: Schema) -> Table:
 
     order = chosen(model.columns, table.columns, "column")
     sequences = [sequence[:, order] for sequence in table.sequences]
-    renamed = [_renumber(table.columns[i], column) for i, column in zip(order, model.columns, strict=True)]
-    for sequence in sequences:
-        for i, numbers in enumerate(renamed):
-            if numbers is not None:
-                sequence[:, i] = numbers[sequence[:, i].astype(int)]
+    for i, (place, column) in enumerate(zip(order, model.columns, strict=True)):
+        _convert([sequence[:, i] for sequence in sequences], table.columns[place], column)
     static, once = table.static, chosen(model.static, table.static_columns, "static column")
     if static is not None:
         static = static[:, once]
         for i, (place, column) in enumerate(zip(once, model.static, strict=True)):
-            numbers = _renumber(table.static_columns[place], column)
-            if numbers is not None:
-                static[:, i] = numbers[static[:, i].astype(int)]
+            _convert([static[:, i]], table.static_columns[place], column)
+    pairs = [
+        *((table.columns[i].name, column.name) for i, column in zip(order, model.columns, strict=True)),
+        *((table.static_columns[i].name, column.name) for i, column in zip(once, model.static, strict=True)),
+    ]
     return replace(
         table,
+        notes=(*table.notes, *_placed(table.name, pairs)),
         columns=list(model.columns),
         sequences=sequences,
         static_columns=list(model.static),
@@ -239,20 +243,43 @@ def _as_model(table: Table, model: Schema) -> Table:
     )
 
 
-def _renumber(have: Column, want: Column) -> np.ndarray | None:
-    """Numbers of one's categories as those of the other; None for numbers."""
-    if bool(have.categories) != bool(want.categories):
+def _placed(name: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """What to say where columns of other names are taken in their order: numbers are names of none."""
+    told = [
+        f"{have} as {want}"
+        for have, want in pairs
+        if have != want and not have.removeprefix("static ").isdecimal()
+    ]
+    shown = ", ".join([*told[:6], *(["..."] if told[6:] else [])])
+    return (
+        (f"{name} has no column of the model's names; they are taken in their order: {shown}.",)
+        if told
+        else ()
+    )
+
+
+def _convert(values: Sequence[np.ndarray], have: Column, want: Column) -> None:
+    """Change the values of a column, in place, to the numbers that a model has for its categories, and to its unit of time."""
+    # Plain numbers may be dates: arrays have no other ones.
+    a_date = have.kind == "date" and want.kind != "date"
+    if bool(have.categories) != bool(want.categories) or a_date:
         raise GanvasError(
             f"Column {want.name!r} is of another kind than in the model: {have.kind} instead of {want.kind}."
         )
-    if not want.categories:
-        return None
+    spelled = {name: number for number, name in enumerate(want.categories)}
+    if {name.lower() for name in want.categories} <= BOOLEANS:
+        spelled = {**{name.lower(): number for name, number in spelled.items()}, **spelled}
     for name in have.categories:
-        if name not in want.categories:
+        if name not in spelled and not (name.lower() in BOOLEANS and name.lower() in spelled):
             raise GanvasError(
                 f"Column {want.name!r} holds {name!r}, which the model does not know: {', '.join(want.categories[:20])}."
             )
-    return np.array([want.categories.index(name) for name in have.categories])
+    numbers = np.array([spelled.get(name, spelled.get(name.lower())) for name in have.categories])
+    for each in values:
+        if have.categories:
+            each[:] = numbers[each.astype(int)]
+        elif have.unit and have.unit != want.unit:
+            each *= DAY if have.unit == "D" else 1 / DAY
 
 
 def goog(config: DataConfig) -> Table:

@@ -268,6 +268,7 @@ def _time_of(found: dict[str, Values], config: DataConfig) -> str:
 def _ts(path: Path) -> Table:
     """aeon's and sktime's text format of the UEA and UCR archives: a case a line, its dimensions between colons."""
     classes, sequences, labels, data, held = False, list[np.ndarray](), list[str](), False, 0
+    known, wanted = set[str](), ""  # what the header says of classes and dimensions
     with path.open(encoding="utf-8-sig") as file:
         for line, text in enumerate(lines(file, path, LONGEST_CASE), 1):
             text = text.strip()
@@ -276,7 +277,12 @@ def _ts(path: Path) -> Table:
             if not data:
                 words = text.lower().split()
                 data = words[0] == "@data"
-                classes = (words[1:2] == ["true"]) if words[0] == "@classlabel" else classes
+                if words[0] == "@classlabel":
+                    classes, known = words[1:2] == ["true"], {*text.split()[2:]}
+                elif words[:2] == ["@univariate", "true"]:
+                    wanted = "1"
+                elif words[0] in ("@dimension", "@dimensions") and len(words) > 1:
+                    wanted = words[1]
                 if words[:2] == ["@timestamps", "true"] or (
                     words[0] == "@targetlabel" and words[1:2] == ["true"]
                 ):
@@ -287,6 +293,16 @@ def _ts(path: Path) -> Table:
             parts = text.split(":", MOST_COLUMNS + 1)
             if classes:
                 labels.append(parts.pop().strip())
+                if known and labels[-1] not in known:
+                    raise GanvasError(
+                        f"{path}, line {line:,} ends with the class {labels[-1][:40]!r}, which @classLabel does not name: the "
+                        "line is cut, or the header is of another file."
+                    )
+            if wanted and wanted != str(len(parts)):
+                raise GanvasError(
+                    f"{path}, line {line:,} has {counted(len(parts), 'dimension')}, and its header says {wanted[:20]}. Correct "
+                    "@univariate, @dimensions or @classLabel."
+                )
             sequences.append(_case(path, line, parts))
             held += sequences[-1].nbytes
             check_memory(held, f"{path} up to line {line:,}", "Take a part of it")
