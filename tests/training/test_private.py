@@ -120,6 +120,25 @@ def test_terms_that_look_at_fakes_alone_teach_the_generator(terms: list[dict[str
         assert all(map(torch.equal, weights, made.generator.parameters()))
 
 
+@pytest.mark.parametrize("part", ["generator", "latents"])
+@pytest.mark.parametrize("name", ["real", "on_real"])
+def test_a_term_that_asks_for_real_samples_is_refused(
+    part: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of an extension need not say so; fakes in their place would make it teach nothing, without a word."""
+
+    def look(view: losses.StepView, *_: Any) -> torch.Tensor:
+        real = getattr(view, name)
+        return view.z if part == "latents" else view.z.sum() if real is None else real.mean()
+
+    term = losses.Term(**{part: look})  # type: ignore[arg-type]
+    monkeypatch.setitem(losses.terms._entries, "looking", term)
+    made = method_of(**{"objective.terms": [{"name": "looking"}]})
+    made.prepare(0.0)
+    with pytest.raises(GanvasError, match="looks at real samples"):
+        made._move(3)
+
+
 def test_processes_with_other_numbers_of_samples_go_on_with_the_same_noise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

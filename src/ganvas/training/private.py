@@ -7,7 +7,7 @@ critic takes several steps for each of the generator's, on demand as many as it 
 import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -17,12 +17,12 @@ from torch.func import functional_call, grad, vmap
 from ganvas import arrays, dist, losses, networks
 from ganvas.config import Config
 from ganvas.errors import GanvasError
-from ganvas.losses import AdversarialLoss
+from ganvas.losses import AdversarialLoss, StepView
 from ganvas.networks.layers import BatchNorm, MinibatchStd
 from ganvas.privacy import account
 from ganvas.registry import did_you_mean
 from ganvas.training.engine import Engine
-from ganvas.training.gan import GanMethod, StepBatch, active_terms
+from ganvas.training.gan import ActiveTerm, GanMethod, StepBatch, active_terms
 from ganvas.training.method import DataSpec, methods
 from ganvas.types import Batch, Guarantee
 
@@ -80,6 +80,18 @@ class Account(nn.Module):
     def take_up(self) -> None:
         """Before numbers are drawn."""
         self.generator.set_state(self.random.cpu())
+
+
+class FakesAlone(StepView):
+    """What a term sees of a private step: whoever asks for real samples is told that there are none, instead of getting fakes."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("real", "on_real"):
+            raise GanvasError(
+                "Private training cannot have a term that looks at real samples, as one of this run does: what it shows of them is "
+                "not clipped. Omit it (objective.terms, --term)."
+            )
+        return super().__getattribute__(name)
 
 
 class PrivateGan(GanMethod):
@@ -234,6 +246,10 @@ class PrivateGan(GanMethod):
         self._last_loss = self._generator_step(StepBatch(fake.detach(), fake, z, labels))
         self._set_averaging(self.config.training.batch * waited)
         self._average()
+
+    def _view(self, z: Tensor, labels: Tensor | None, active: ActiveTerm) -> StepView:
+        view = super()._view(z, labels, active)
+        return FakesAlone(**{f.name: getattr(view, f.name) for f in fields(view)})
 
     def _private_step(
         self, real: Tensor, labels: Tensor | None, fake: Tensor, fake_labels: Tensor | None
