@@ -88,8 +88,8 @@ class FakesAlone(StepView):
     def __getattribute__(self, name: str) -> Any:
         if name in ("real", "on_real"):
             raise GanvasError(
-                "Private training cannot have a term that looks at real samples, as one of this run does: what it shows of them is "
-                "not clipped. Omit it (objective.terms, --term)."
+                "Private training cannot have a term that looks at real samples, as one of this run does: what it shows of them "
+                "is not clipped. Omit it (objective.terms, --term)."
             )
         return super().__getattribute__(name)
 
