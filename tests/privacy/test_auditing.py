@@ -66,6 +66,18 @@ def test_others_of_the_same_kind_give_nothing_away(
     assert found.controls[-1].chance < 1e-6
 
 
+def test_held_out_samples_that_were_trained_on_are_no_others(
+    parts: tuple[torch.Tensor, torch.Tensor], files: Path
+) -> None:
+    """Members beside themselves: an audit of copies would find nothing, and say so."""
+    seen, unseen = parts
+    with pytest.raises(GanvasError, match="are among what was trained on"):
+        audit(seen[:300], str(files / "seen.npy"), held_out=str(files / "seen.npy"), n=300)
+    np.save(files / "few.npy", torch.cat([unseen[:150], seen[:20]]).numpy())
+    found = audit(seen[:300], str(files / "seen.npy"), held_out=str(files / "few.npy"), n=300)
+    assert found.warnings[0].startswith("20 held-out samples of 170 are among")
+
+
 def test_a_run_by_command(trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The critic and the search answer too; the report has a section; --fail-above says what it is for."""
     run = shutil.copytree(trained.run.path, tmp_path / "run")

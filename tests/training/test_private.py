@@ -342,7 +342,9 @@ def test_an_account_that_no_training_has_kept_is_refused(tmp_path: Any) -> None:
     tensors, header = io.load_tensors(run.state_path)
     for name, value in (
         ("steps", torch.tensor(-5)),
+        ("steps", torch.tensor(2**63 - 1)),
         ("waited", torch.tensor(-5)),
+        ("waited", torch.tensor(2**63 - 1)),
         ("ahead", torch.tensor(float("nan"), dtype=torch.float64)),
     ):
         io.save_tensors(run.state_path, {**tensors, f"account.{name}": value}, header)

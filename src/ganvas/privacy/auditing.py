@@ -41,6 +41,8 @@ ASKED = 5000
 """Members and non-members that an attack is judged by, at most."""
 SHOWN = 10
 """Closest pairs that are kept as pictures."""
+REPEATED = 0.5
+"""Share of the held-out samples that may be among those trained on, too."""
 FEWEST = 20
 """Bootstrap draws where no interval is shown."""
 NEEDS = {
@@ -338,6 +340,12 @@ def audit(
     samples, drawn_classes = _samples(model, given, n, seed, names)
     samples = look.check(samples, train)
     x, z = look.of(train, tell, "training data"), look.of(unseen, tell, "held-out data")
+    seen_too = _among(z, x)
+    if held_out is not None and seen_too > REPEATED * len(z):
+        raise GanvasError(
+            f"{seen_too:,} of {counted(len(z), 'sample')} of {unseen.name} are among what was trained on: nothing tells members "
+            "from themselves. Give samples that the generator has not seen, with --held-out."
+        )
     f = look.rows(samples)
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
     outside, apart = order[: len(z) // 2].sort().values, order[len(z) // 2 :].sort().values
@@ -386,6 +394,11 @@ def audit(
         score, error = copying_test(f, x, z, seed=seed)
         copying = score, error
     warnings = []
+    if seen_too:
+        warnings.append(
+            f"{counted(seen_too, 'held-out sample')} of {len(z):,} are among what was trained on, too: copies and members "
+            "of their kind are not noticed. Give others with --held-out."
+        )
     if not known:
         warnings.append(
             f"The model draws {counted(classes, 'class', 'classes')}, and not all of {train.name} and {unseen.name} are said to "
@@ -404,6 +417,12 @@ def audit(
         1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x), tuple(controls), pairs,
         tuple(warnings), inferences, _pictures(found, closest, train, unseen, samples),
     )  # fmt: skip
+
+
+def _among(rows: Tensor, others: Tensor) -> int:
+    """How many of the rows (n, D) are exactly one of the others (m, D)."""
+    known = {row.tobytes() for row in others.numpy()}
+    return sum(row.tobytes() in known for row in rows.numpy())
 
 
 def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[Dataset, Dataset]:

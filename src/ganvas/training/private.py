@@ -34,6 +34,8 @@ OPTIONS: dict[str, Any] = {
 moves (0: it moves after `least`), its steps before that at least, and those after which the generator moves anyhow; samples
 whose gradients are held at a time (None: as many as make `HELD` numbers)."""
 HELD = 2**24
+MOST_COUNTED = 2**53
+"""Steps that an account may say."""
 USUAL_NOISE = 1.0
 """Where the budget is in minutes, and nobody knows how many steps these are."""
 MEMORY = 0.95
@@ -67,7 +69,9 @@ class Account(nn.Module):
         fresh = self.random.clone()
         found = super().load_state_dict(state_dict, strict, assign)
         self.random.copy_(fresh)
-        if int(self.steps) < 0 or int(self.waited) < 0 or not 0 <= float(self.ahead) <= 1:
+        # One more than the largest number is the smallest: the generator would never move again.
+        counts = all(0 <= int(each) < MOST_COUNTED for each in (self.steps, self.waited))
+        if not counts or not 0 <= float(self.ahead) <= 1:
             raise ValueError(
                 f"its account is {int(self.steps)} steps, {int(self.waited)} waited, {float(self.ahead):g} ahead"
             )
