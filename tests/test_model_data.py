@@ -10,9 +10,10 @@ import torch
 import ganvas
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
+from ganvas.features import open_extractor
 from ganvas.metrics.evaluate import Size, _open_real, evaluate
 from ganvas.model import Model
-from ganvas.model_data import is_named, is_own, load_data_of
+from ganvas.model_data import class_names, classifier_of, is_named, is_own, load_data_of
 from ganvas.privacy import audit
 from ganvas.sampling import calibrate_model
 
@@ -132,3 +133,23 @@ def test_data_of_other_classes_are_not_taken_for_those_of_the_model(
         calibrate_model(model, path, critic="fresh")
     for labels in ("data", "uniform"):
         assert evaluate(model, path, "frechet", n=100, labels=labels).inputs.fake_labels is None
+
+
+def test_pictures_without_classes_are_not_known_by_the_name_of_their_file(tmp_path: Path) -> None:
+    """Anything may lie in a digits.npz: its pictures are none of ten digits, and no classifier of them judges it."""
+    pictures = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "digits.npy", pictures)
+    done = ganvas.train(
+        str(tmp_path / "digits.npy"), batch=32, kimg=0.1, seed=0, out=tmp_path / "runs", quiet=True, report=False,
+        settings={"network.latent_dim": 8, "network.generator.channels": 4, "network.critic.channels": 4},
+    )  # fmt: skip
+    model = ganvas.load(done.run.path)
+    assert class_names(model) == ()
+    assert classifier_of(model) is None
+    data = load_dataset(str(tmp_path / "digits.npy"))
+    assert open_extractor("auto", load_dataset("digits")).id.startswith("classifier-digits")
+    try:
+        found = open_extractor("auto", data).id
+    except GanvasError as error:
+        found = str(error)
+    assert not found.startswith("classifier-digits")

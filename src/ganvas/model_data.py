@@ -139,7 +139,7 @@ def shipped_images(model: Model) -> Tensor | None:
 
 def classifier_of(model: Model) -> classifier.ClassifierExtractor | None:
     """The bundled classifier of the data that the model was trained on; None where there is none."""
-    data, names = data_of(model), model.info.class_names or ()
+    data, names = data_of(model), class_names(model)
     return _open_classifier(data, model.device) if classifier.knows(data, model.shape, names) else None
 
 
@@ -154,4 +154,5 @@ def class_names(model: Model) -> tuple[str, ...]:
     Files of before named them for conditional models alone: for the known sets the names are known all the
     same.
     """
-    return model.info.class_names or CLASSES.get(data_of(model), ())
+    names = model.info.class_names
+    return CLASSES.get(data_of(model), ()) if names is None else names

@@ -257,13 +257,13 @@ def bundled() -> tuple[str, ...]:
 def knows(name: str, shape: Shape, class_names: Sequence[str]) -> bool:
     """True when the bundled classifier called `name` was made for such data, and not for a namesake.
 
-    Size, channels and classes must be those that it was trained on; without `class_names` the classes are not looked at.
+    Size, channels and classes must be those that it was trained on: a file of any pictures may have the name.
     """
     if name not in bundled():
         return False
     header = io.read_header(FOLDER / f"{name}.safetensors")
     names = CLASSES.get(name, tuple(str(i) for i in range(int(header["classes"]))))
-    return tuple(header["shape"]) == tuple(shape) and tuple(class_names) in ((), tuple(names))
+    return tuple(header["shape"]) == tuple(shape) and tuple(class_names) == tuple(names)
 
 
 def _shift(images: Tensor, most: int, random: torch.Generator) -> Tensor:
