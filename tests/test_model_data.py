@@ -119,13 +119,13 @@ def test_classes_are_those_of_their_names(animals: tuple[Model, Path]) -> None:
         assert data.take_labels().tolist() == [1 + each for each in plain.take_labels().tolist()]
 
 
-@pytest.mark.parametrize("names", [("ape", "bee", "cow"), tuple("abcdefghij")])
+@pytest.mark.parametrize(("names", "first"), [(("ape", "bee", "cow"), 3), (tuple("abcdefghij"), 0)])
 def test_data_of_other_classes_are_not_taken_for_those_of_the_model(
-    names: tuple[str, ...], animals: tuple[Model, Path]
+    names: tuple[str, ...], first: int, animals: tuple[Model, Path]
 ) -> None:
     """An audit leaves out what would ask by class, a calibration is refused, and no figure is one of two classes."""
     model, folder = animals
-    path = str(digits_named(folder / "others.npz", len(names), names))
+    path = str(digits_named(folder / "others.npz", first + len(names), names, first=first))
     found = audit(model, str(folder / "animals.npz"), held_out=path, n=100, reconstruct=10)
     assert not {"critic", "reconstruction"} & set(found.attacks)
     assert any("neither its critic was asked" in each for each in found.warnings)
