@@ -269,15 +269,18 @@ def _convert(values: Sequence[np.ndarray], have: Column, want: Column) -> None:
     spelled = {name: number for number, name in enumerate(want.categories)}
     if {name.lower() for name in want.categories} <= BOOLEANS:
         spelled = {**{name.lower(): number for name, number in spelled.items()}, **spelled}
-    for name in have.categories:
-        if name not in spelled and not (name.lower() in BOOLEANS and name.lower() in spelled):
-            raise GanvasError(
-                f"Column {want.name!r} holds {name!r}, which the model does not know: {', '.join(want.categories[:20])}."
-            )
-    numbers = np.array([spelled.get(name, spelled.get(name.lower())) for name in have.categories])
+    numbers = [
+        spelled.get(name, spelled.get(name.lower()) if name.lower() in BOOLEANS else None)
+        for name in have.categories
+    ]
+    if None in numbers:
+        name = have.categories[numbers.index(None)]
+        raise GanvasError(
+            f"Column {want.name!r} holds {name!r}, which the model does not know: {', '.join(want.categories[:20])}."
+        )
     for each in values:
         if have.categories:
-            each[:] = numbers[each.astype(int)]
+            each[:] = np.array(numbers)[each.astype(int)]
         elif have.unit and have.unit != want.unit:
             each *= DAY if have.unit == "D" else 1 / DAY
 
