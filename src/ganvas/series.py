@@ -189,6 +189,13 @@ class Schema:
         parts += [np.repeat(np.asarray(x, dtype=float)[:, None], steps, 1) for x in once]
         return torch.from_numpy(np.stack(parts, 1).astype(np.float32)).reshape(count, self.channels, steps)
 
+    def lengths(self, samples: np.ndarray) -> np.ndarray:
+        """How many steps each of the samples (N, C, T) has (N,)."""
+        if not self.ends:
+            return np.full(len(samples), samples.shape[2])
+        there = samples[:, sum(column.channels for column in self.columns)] > 0.5
+        return np.asarray(np.maximum(1, np.cumprod(there, 1).sum(1)))  # the first step always is one
+
     def decode(self, samples: Tensor) -> "Series":
         """Samples (N, C, T), of any number of steps, in their own units."""
         x = samples.detach().cpu().double().numpy()
@@ -198,10 +205,8 @@ class Schema:
             columns.append(x[:, place + (column.gaps and not column.categories) : place + column.channels])
             place += column.channels
         steps = x.shape[2]
-        lengths = np.full(len(x), steps)
-        if self.ends:  # the first step always is one
-            lengths = np.maximum(1, np.cumprod(x[:, place] > 0.5, 1).sum(1))
-            place += 1
+        lengths = self.lengths(x)
+        place += self.ends
         once = x[:, place:].mean(2)
         static, place = [], 0
         for column in self.static:
@@ -624,6 +629,39 @@ def _is_above(column: Column, own: Mapping[str, Column]) -> bool:
         other is not None and other.frame == column.frame >= 0 and len(other.above) < len(found)
         for other in found
     )
+
+
+LENGTHS = 64
+"""Numbers that tell how long series are."""
+MOST_TOLD = 64
+"""Classes of which each may have lengths of its own: more would fill the header of every file."""
+
+
+def told_lengths(lengths: np.ndarray, labels: np.ndarray | None = None, classes: int = 0) -> str:
+    """How long series are, as `LENGTHS` quantiles of their lengths (N,) in ascending order; with `labels` (N,) of each class by
+    itself, divided by strokes. A class without a series has the lengths of all."""
+    apart = labels is not None and 1 < classes <= MOST_TOLD
+    own = [lengths[labels == number] for number in range(classes)] if apart else [lengths]
+    shares = (np.arange(LENGTHS) + 0.5) / LENGTHS
+    rows = [np.quantile(x if len(x) else lengths, shares, method="inverted_cdf") for x in own]
+    return " / ".join(" ".join(str(int(number)) for number in row) for row in rows)
+
+
+def read_lengths(text: str, classes: int, steps: int) -> Tensor:
+    """What `told_lengths` says (1 or `classes`, LENGTHS), of series of up to `steps`. Raises `GanvasError` for anything else."""
+    found = [part.split() for part in text.split("/", MOST_TOLD)]
+    if len(found) not in (1, classes) or any(len(row) != LENGTHS for row in found):
+        raise GanvasError(
+            f"The lengths of the series are not {LENGTHS} numbers, or as many of each class. They are written by ganvas."
+        )
+    if not all(word.isascii() and word.isdigit() and len(word) <= 6 for row in found for word in row):
+        raise GanvasError("The lengths of the series are no whole numbers. They are written by ganvas.")
+    rows = [[int(word) for word in row] for row in found]
+    if any(row != sorted(row) or row[0] < 1 or row[-1] > steps for row in rows):
+        raise GanvasError(
+            f"The lengths of the series do not rise from 1 to {steps}. They are written by ganvas."
+        )
+    return torch.tensor(rows, dtype=torch.float32)
 
 
 WORD = re.compile(r"n\d*|m|e|c\d+|/")

@@ -1,14 +1,17 @@
 """Networks of series: the cell is torch's, its gradient has one of its own, and what is drawn is what the layout says."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import Tensor, nn
 
 import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.networks import build_critic, build_generator
-from ganvas.networks.series import ChunkedGenerator, Gru, run
+from ganvas.networks.series import ChunkedGenerator, Gru, SeriesGenerator, run
+from ganvas.series import LENGTHS, read_lengths, told_lengths
 
 CHUNKED = ["recurrent", "tcn", "transformer-small"]
 FAMILIES = [*CHUNKED, "timegan"]
@@ -112,6 +115,72 @@ def test_drawn_series_are_what_the_layout_says(family: str) -> None:
     assert (number.abs() <= 1).all()
     torch.testing.assert_close(fixed, fixed[:, :, :1].expand_as(fixed))
     torch.testing.assert_close(fixed[:, :2].sum(1), torch.ones(200, 10))
+
+
+def with_lengths(told: str, family: str = "recurrent", classes: int = 0) -> SeriesGenerator:
+    options = {"channels": 16, "layout": "n e", "lengths": told}
+    config = NetworkConfig(family, latent_dim=48, generator=options, conditional=classes > 0)
+    generator = build_generator(config, (2, 20), classes, seed=3)
+    assert isinstance(generator, SeriesGenerator)
+    return generator
+
+
+@pytest.mark.parametrize("family", CHUNKED)
+def test_lengths_are_those_of_their_class_before_anything_is_learned(family: str) -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 500)
+    lengths = np.where(labels == 0, random.integers(3, 8, 1000), random.binomial(14, 0.6, 1000) + 6)
+    generator = with_lengths(told_lengths(lengths, labels, 2), family, 2)
+    wanted = torch.arange(2).repeat_interleave(2000)
+    alive = generator(z(4000), wanted)[:, 1]
+    assert set(alive.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(alive.cummin(1).values, alive)
+    for number in range(2):
+        drawn = alive[wanted == number].sum(1).detach()
+        own = lengths[labels == number]
+        # Between two lengths that were seen lie those between them: no step of a distribution is off by more than a quantile.
+        shares = (own[:, None] <= np.arange(21)).mean(0)
+        found = (drawn[:, None] <= torch.arange(21)).float().mean(0).numpy()
+        assert np.abs(found - shares).max() < 1 / LENGTHS + 2.5 / 2000**0.5, number
+
+
+def test_lengths_of_many_values_follow_their_distribution() -> None:
+    """As a test for continuous ones says it, of series so long that steps do not count."""
+    own = np.random.default_rng(1).integers(200, 1000, 5000)
+    generator = with_lengths("")
+    generator.quantiles = read_lengths(told_lengths(own), 0, 1000)
+    drawn = generator.lengths(z(2000), None)
+    assert kstest(drawn.numpy(), "uniform", (200, 800)).pvalue > 0.05
+
+
+def test_the_end_can_be_moved_by_descent() -> None:
+    """What an inversion needs: the gradient of a step that should be there points to points of longer series."""
+    generator = with_lengths(told_lengths(np.arange(5, 20)))
+    points = z(64).requires_grad_()
+    lengths = generator.lengths(points, None).detach()
+    alive = generator(points)[:, 1]
+    first = lengths.round().long().clamp(max=19)
+    alive.gather(1, first[:, None]).sum().backward()
+    assert points.grad is not None
+    inside = (lengths > 5) & (lengths < 19)
+    assert (points.grad[inside, 0] > 0).all()
+    assert inside.sum() > 30
+
+
+def test_series_that_may_have_been_cut_go_on_when_more_steps_are_asked_for() -> None:
+    generator = with_lengths(told_lengths(np.array([6] * 10 + [20] * 30)))
+    short, long = (each[:, 1].sum(1) for each in (generator(z(200)), generator.over(50)(z(200))))
+    assert short.max() == 20
+    assert ((short == 20) == (long == 50)).all()
+    torch.testing.assert_close(long[short < 20], short[short < 20])
+
+
+@pytest.mark.parametrize(
+    "told", ["7", "7 " * 63 + "x", "0 " * 64, "7 " * 63 + "21", "7 " * 63 + "6", "7 " * 64 + "/ " + "7 " * 63, "9" * 10**6]
+)  # fmt: skip
+def test_lengths_that_no_series_has(told: str) -> None:
+    with pytest.raises(GanvasError, match="lengths"):
+        with_lengths(told)
 
 
 def test_layouts_and_shapes_that_do_not_fit() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import ganvas
 from ganvas.config import NetworkConfig, PenaltyConfig, from_dict
 from ganvas.errors import GanvasError
 from ganvas.losses import penalties
@@ -213,3 +214,25 @@ def test_what_no_file_could_say_again_is_refused(given: dict[str, Any], words: s
     """Such runs were trained to their end, and no snapshot of them opened."""
     with pytest.raises(GanvasError, match=words):
         plan("digits", **given)
+
+
+def test_generators_know_how_long_the_series_are_that_they_learn(tmp_path: Path) -> None:
+    """Of each class by itself, and of the training part alone; of those that a run begins with when they are others."""
+    waves = np.resize([[-1.0, 1.0], [1.0, -1.0]], (60, 9, 2))
+    labels = np.arange(60) % 2
+    lengths = np.where(labels == 1, 9, 4)
+    path, longer = tmp_path / "few.npz", tmp_path / "longer.npz"
+    np.savez(path, series=waves, lengths=lengths, labels=labels)
+    np.savez(longer, series=waves, lengths=np.maximum(lengths, 8), labels=labels)
+    asked: dict[str, Any] = {"device": "cpu", "precision": "fp32", "network": "tcn"}
+    told = {c: plan(str(path), **asked, conditional=c)[0].network.generator["lengths"] for c in (False, True)}
+    assert told[True] == " / ".join([" ".join("4" * 64), " ".join("9" * 64)])
+    assert set(told[False].split()) == {"4", "9"}
+    learned, _ = plan(str(path), **asked, settings={"network.generator.lengths": ""})
+    assert learned.network.generator["lengths"] == ""
+    run = ganvas.train(
+        str(path), **asked, conditional=True, kimg=0.1, out=tmp_path, report=False, quiet=True,
+        settings={"network.generator.channels": 8, "network.critic.channels": 8, "training.monitor_kimg": 0},
+    ).run  # fmt: skip
+    again, _ = plan(str(longer), start=str(run.path), device="cpu")
+    assert set(again.network.generator["lengths"].split()) == {"8", "9", "/"}

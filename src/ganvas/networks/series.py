@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, Family, GeneratorBase, families
 from ganvas.networks.layers import MinibatchStd, maybe_spectral_norm
-from ganvas.series import Part, read_layout
+from ganvas.series import Part, read_layout, read_lengths
 from ganvas.types import Shape
 
 BLEND = 5
@@ -215,6 +215,8 @@ class SeriesGenerator(ChunkedGenerator):
     """z -> what is constant in time -> one chunk of `chunk` steps after another -> series (C, T)."""
 
     body: ClassVar[type[nn.Module]]
+    quantiles: Tensor | None
+    """Of the lengths, of all classes or of each; none: ends are drawn as the other channels are."""
 
     def __init__(
         self,
@@ -227,9 +229,13 @@ class SeriesGenerator(ChunkedGenerator):
         noise: int = 8,
         channels: int = 96,
         depth: int = 1,
+        lengths: str = "",
     ) -> None:
         super().__init__(shape, latent_dim, num_classes, layout, chunk, noise)
         fixed, width = self.fixed, channels
+        told = lengths if any(part.kind == "e" for part in self.parts) else ""
+        quantiles = read_lengths(told, num_classes, shape[1]) if told else None
+        self.register_buffer("quantiles", quantiles)
         inputs = self.whole + self.input_dim - latent_dim
         self.start = nn.Sequential(nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Linear(width, width))
         self.attributes = (
@@ -237,7 +243,7 @@ class SeriesGenerator(ChunkedGenerator):
             if fixed
             else None
         )
-        self.join = nn.Linear(width + fixed + self.noise, width)
+        self.join = nn.Linear(width + fixed + self.noise + (2 if told else 0), width)
         self.steps = self.body(width, depth, True)
         self.glide = nn.Linear(width, width // 2)
         self.emit = nn.Linear(width, chunk * (width // 2))
@@ -250,6 +256,11 @@ class SeriesGenerator(ChunkedGenerator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         whole, noise = self.split(z, labels)
+        alive: Tensor | None = None
+        if self.quantiles is not None:
+            lengths = self.lengths(z, labels)
+            alive, place = self._lasting(lengths)
+            noise = torch.cat([noise, place], 2)
         once = [] if self.attributes is None else [ended(self.attributes(whole)[:, :, None], self.once)]
         start = self.start(whole)
         told = torch.cat([F.leaky_relu(start, 0.2), *(x[:, :, 0] for x in once)], 1)
@@ -264,14 +275,49 @@ class SeriesGenerator(ChunkedGenerator):
         led = torch.cat([steps[:, :, :1].expand(-1, -1, BLEND - 1), steps], 2)
         blended = F.leaky_relu(self.blend(led), 0.2)
         drawn = self.last(blended + steps)[:, :, : self.shape[1]]
-        series = ended(drawn, self.parts, self.trained)
+        series = ended(drawn, self.parts, self.trained, alive)
         return torch.cat([series, *(x.expand(-1, -1, self.shape[1]) for x in once)], 1)
 
+    def lengths(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """How many steps each series has (B,): the quantile, among those of its class, that the first number of z stands for.
 
-def ended(x: Tensor, parts: list[Part], frame: int = 0) -> Tensor:
-    """What a network draws of channels (B, C, T) -> the values that they may have. Windows of a frame have `frame` steps."""
+        Its gradient is that of a normal distribution of the same spread: many quantiles are alike, and theirs would be 0.
+        """
+        assert self.quantiles is not None
+        count = self.quantiles.shape[1]
+        place = (torch.special.ndtr(z[:, 0]) * count - 0.5).clamp(0, count - 1)
+        below = place.floor().long().clamp(max=count - 2)
+        rows = self.quantiles.to(z)
+        own = rows.expand(len(z), -1) if len(rows) == 1 or labels is None else rows[labels]
+        low, high = own.gather(1, below[:, None])[:, 0], own.gather(1, below[:, None] + 1)[:, 0]
+        slope = own.std(1) * z[:, 0]
+        return torch.lerp(low, high, place - below).detach() + (slope - slope.detach())
+
+    def _lasting(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each step is one of its series (B, 1, T), 1 or 0, with the gradient of a soft edge; and for each chunk
+        (B, chunks, 2) the share of its series that is over, and the share of all steps that is still to come.
+
+        Series as long as the longest that were seen were cut there, or may have been: asked for more steps they go on.
+        """
+        steps = self.shape[1]
+        lengths = torch.where(lengths > self.trained - 0.5, max(steps, self.trained), lengths)
+        left = lengths[:, None] - torch.arange(steps, device=lengths.device, dtype=lengths.dtype) - 0.5
+        soft = torch.sigmoid(left)
+        alive = (left > 0).to(soft) + (soft - soft.detach())
+        begins = torch.arange(self.chunks, device=lengths.device, dtype=lengths.dtype) * self.chunk
+        over = (begins / lengths[:, None]).clamp(max=1.0)
+        to_come = ((lengths[:, None] - begins) / self.trained).clamp(-1.0, 1.0)
+        return alive[:, None], torch.stack([over, to_come], 2)
+
+
+def ended(x: Tensor, parts: list[Part], frame: int = 0, alive: Tensor | None = None) -> Tensor:
+    """What a network draws of channels (B, C, T) -> the values that they may have. Windows of a frame have `frame` steps.
+
+    `alive` (B, 1, T): whether each step is one of its series, where that is not drawn.
+    """
     pieces = list(x.split([part.size for part in parts], 1))
-    alive = next((_lasting(p) for p, part in zip(pieces, parts, strict=True) if part.kind == "e"), None)
+    if alive is None:
+        alive = next((_lasting(p) for p, part in zip(pieces, parts, strict=True) if part.kind == "e"), None)
     there: Tensor | None = None
     found, masks = [], list[Tensor | None]()
     for piece, part in zip(pieces, parts, strict=True):

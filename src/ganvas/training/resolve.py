@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from ganvas import losses
 from ganvas.checkpoint import LARGEST_SETTING, check_numbers
 from ganvas.config import (
@@ -30,7 +32,7 @@ from ganvas.losses import augmentations
 from ganvas.networks import families
 from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
-from ganvas.series import MOST_STEPS
+from ganvas.series import MOST_STEPS, told_lengths
 from ganvas.training.latent import in_latent
 from ganvas.training.method import DataSpec, methods
 from ganvas.training.start import network_of
@@ -249,12 +251,30 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
         )
         extra = -(-dataset.series.length // max(1, int(chunk))) * int(noise)
         layout = {"layout": dataset.series.layout}
+        lengths = {"lengths": _lengths(config, dataset)} if "lengths" in known and dataset.series.ends else {}
         network = replace(
-            network, latent_dim=network.latent_dim + extra, generator={**network.generator, **layout}
+            network,
+            latent_dim=network.latent_dim + extra,
+            generator={**layout, **lengths, **network.generator},
         )
         if "layout" in inspect.signature(family.critic).parameters and not network.critic_name:
             network = replace(network, critic={**network.critic, **layout})
+    elif (
+        network.generator.get("lengths") and dataset.series.ends
+    ):  # of a model that others' lengths are to be learned from
+        network = replace(network, generator={**network.generator, "lengths": _lengths(config, dataset)})
     return replace(config, training=training, network=network)
+
+
+def _lengths(config: Config, dataset: Dataset) -> str:
+    """How long the series are that are trained on, of each class by itself where there are classes."""
+    assert dataset.series is not None
+    part = dataset.split(config.data.holdout, config.data.fold)[0]
+    series, labels = part.take(torch.arange(len(part)))
+    lengths = dataset.series.lengths(series.numpy())
+    if labels is None or not config.network.conditional:
+        return told_lengths(lengths)
+    return told_lengths(lengths, labels.numpy(), len(dataset.class_names))
 
 
 def _spelled_out(config: Config) -> Config:
