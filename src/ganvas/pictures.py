@@ -250,7 +250,9 @@ def lines(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] =
     found = []
     for k, group in enumerate(groups):
         rows = height * (k + 1) // len(groups) - height * k // len(groups)
-        strip = samples.new_ones(len(samples), 3, rows, width)
+        strip = samples.new_ones(
+            samples.shape[0], 3, rows, width
+        )  # len() would fix the batch of an exported graph
         places = torch.arange(rows, device=samples.device)[:, None]
         for i, number in enumerate(group[:MOST_LINES]):
             column = schema.columns[number]
@@ -264,7 +266,7 @@ def lines(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] =
             else:
                 value = samples[:, first + own.gaps]
             y = (1 - _at(value, across)) / 2 * (rows - 5) + 2
-            slope = torch.gradient(y.detach(), dim=1)[0]
+            slope = _slope(y.detach())
             ink = (1.5 - (places - y[:, None]).abs() / (1 + slope.square()).sqrt()[:, None]).clamp(0, 1)
             if own.gaps and not own.categories:
                 ink = ink * (_at(samples[:, first], across) > 0.5)[:, None]
@@ -273,16 +275,21 @@ def lines(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] =
             colour = samples.new_tensor(INKS[i % len(INKS)])[:, None, None] * 2 - 1
             strip = strip + (colour - strip) * ink[:, None]
         if k:
-            strip = torch.cat([strip.new_full((len(strip), 3, 1, width), 0.6), strip[:, :, 1:]], 2)
+            strip = torch.cat([strip.new_full((strip.shape[0], 3, 1, width), 0.6), strip[:, :, 1:]], 2)
         found.append(strip)
     return torch.cat(found, 2)
+
+
+def _slope(y: Tensor) -> Tensor:
+    """Of (n, W) at each place, by its neighbours. `torch.gradient` is the same, and fixes the batch of an exported graph."""
+    return torch.cat([y[:, 1:2] - y[:, :1], (y[:, 2:] - y[:, :-2]) / 2, y[:, -1:] - y[:, -2:-1]], 1)
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:
     """Values (n, T) between their steps at places (W,) -> (n, W)."""
     before = places.floor().long().clamp(max=values.shape[1] - 1)
     after = (before + 1).clamp(max=values.shape[1] - 1)
-    return torch.lerp(values[:, before], values[:, after], (places - before).expand(len(values), -1))
+    return torch.lerp(values[:, before], values[:, after], (places - before).expand(values.shape[0], -1))
 
 
 def shown(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] = ROOM) -> Tensor:

@@ -14,13 +14,18 @@ from ganvas.cli import main
 from ganvas.cli._shared import images
 from ganvas.config import DataConfig
 from ganvas.errors import GanvasError
+from ganvas.export import onnx
+from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes_of, of_series, open_attribute
+from ganvas.latent.directions import find
 from ganvas.latent.impute import _errors, impute
+from ganvas.latent.supervised import from_attribute
 from ganvas.metrics import of_series as measures
 from ganvas.model_data import load_data_of
 from ganvas.runs import Run
 from ganvas.series import Column, Schema, plain
 from ganvas.web import export
+from ganvas.web.landscape import landscape
 from ganvas.web.plotted import plotted
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State
@@ -267,6 +272,32 @@ def test_the_explorer_shows_curves(run: Run) -> None:
     assert renderer.hash == model.hash, "directions of the model are those of its curves"
     drawn = pictures.shown(model.sample(1, seed=4, labels=[1]), model.info.series, (256, 384))
     assert torch.equal(plotted(model).sample(1, seed=4, labels=[1]), drawn)
+
+
+def test_the_explorer_tells_of_series_what_is_told_of_series(run: Run) -> None:
+    """Not how bright a picture of their curves is; and the same where no page is open."""
+    model = ganvas.load(run.path, device="cpu")
+    renderer, own = Renderer(model), attributes_of(model)
+    found = renderer.directions("pca")
+    assert [set(each.effects) for each in found] == [set(own)] * len(found)
+    alone = find(open_space(model), "pca", len(found))
+    assert [each.effects for each in found] == [each.effects for each in alone]
+    assert set(landscape(renderer, 64).values) - {"density"} == set(own)
+    locked = renderer.locked(found[0], ["trend"])
+    trend = from_attribute(open_space(model), "trend").vector
+    assert abs(float((locked.vector * trend).sum())) < 1e-4 < abs(float((found[0].vector * trend).sum()))
+
+
+def test_curves_are_drawn_by_a_page_with_classes_mixed(run: Run) -> None:
+    """The graph in a page of series: their pictures, of any batch, of a class and of another one in part."""
+    model = plotted(ganvas.load(run.path, device="cpu"))
+    z, labels = model.latents(3), torch.tensor([0, 1, 0])
+    given = {"z": z, "labels": labels, "other": torch.ones(3, dtype=torch.long), "share": torch.tensor(0.4)}
+    drawn = onnx.run(model, onnx.to_onnx(model, optional=onnx.optional_of(model)), given)
+    with torch.no_grad():
+        wanted = model.generator.with_class(1, 0.4)(z, labels)
+        assert not torch.allclose(wanted[0], model.generator(z, labels)[0], atol=0.05)
+    torch.testing.assert_close(drawn, wanted, atol=2e-3, rtol=0)
 
 
 def test_lines_lie_where_the_values_are() -> None:

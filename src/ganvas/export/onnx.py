@@ -24,7 +24,6 @@ from ganvas.latent import open_space
 from ganvas.model import PACKAGED_LICENSE, Model
 from ganvas.model_data import class_names
 from ganvas.networks import GeneratorBase, StyleBased
-from ganvas.networks.base import Mixed, with_parts
 from ganvas.networks.biggan import BigGenerator
 from ganvas.networks.progressive import ProgressiveGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator
@@ -116,8 +115,7 @@ class Graph(nn.Module):
         labels = given.get("labels")
         noise = [maps for name, maps in given.items() if name.startswith("noise_")]
         if "other" in given:
-            mixed = Mixed(network.embed, given["other"], given["share"])
-            network = with_parts(network, embed=mixed)
+            network = network.mixed(given["other"], given["share"])
         if "truncation" in given:
             network.level = self._level(given["truncation"], network.rows)
         if self.part == "mapping":

@@ -142,6 +142,11 @@ class GeneratorBase(nn.Module):
                 if self.embed is not None
                 else "This generator has no vectors of classes that could be mixed."
             )
+        return self.mixed(other, share)
+
+    def mixed(self, other: int | Tensor, share: float | Tensor) -> Self:
+        """As `with_class`, unchecked: both may be tensors, `other` one of (B,)."""
+        assert self.embed is not None
         found: Self = with_parts(self, embed=Mixed(self.embed, other, share))
         return found
 

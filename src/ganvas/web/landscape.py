@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import attributes
+from ganvas.latent.attributes import attributes_of
 from ganvas.latent.map import place
 from ganvas.latent.paths import LARGE, SMALL
 from ganvas.model import ROWS
@@ -73,6 +73,8 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     }  # fmt: skip
     if renderer.small is not None:
         made_of["side"] = renderer.view.model.shape[1]
+    if len(renderer.drawn.shape) == 2:  # before, their pictures were measured
+        made_of["measured"] = "series"
     if max(renderer.view.model.shape[1:]) >= LARGE:  # before, they were compared pixel by pixel
         made_of["seen"] = SMALL
     path = renderer.cache / "landscape.safetensors"
@@ -119,10 +121,13 @@ def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:
     view = renderer.view
     model = view.model
     features, scores = [], []
-    shown: dict[str, list[Tensor]] = {name: [] for name in attributes}
+    measures = attributes_of(renderer.drawn)
+    shown: dict[str, list[Tensor]] = {name: [] for name in measures}
     labels = view.space.labels(n, None)
     done = 0
-    batches = model.batches(n, seed=SEED, batch=ROWS if renderer.slow else 256)
+    size = ROWS if renderer.slow else 256
+    batches = model.batches(n, seed=SEED, batch=size)
+    curves = renderer.drawn.batches(n, seed=SEED, batch=size) if len(renderer.drawn.shape) == 2 else None
     while done < n:
         with renderer.turn(MAP):
             images = next(batches).cpu()
@@ -131,8 +136,9 @@ def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:
         with torch.no_grad():
             if (judged := view.gauge.scores(images, label)) is not None:
                 scores.append(judged)
+        samples = images if curves is None else next(curves).cpu()
         for name, rows in shown.items():
-            rows.append(attributes.get(name)(images).double())
+            rows.append(measures[name](samples).double())
         done += len(images)
         progress("samples", done, n)
     together = torch.cat(features)

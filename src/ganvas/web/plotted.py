@@ -27,13 +27,14 @@ class Plotted(GeneratorBase):
         # Not as a module below it, whose weights would have other names: directions and recipes know a model by a hash of them.
         self.held = (inner,)
         self._modules, self._parameters, self._buffers = inner._modules, inner._parameters, inner._buffers
+        self.__dict__.pop("embed", None)  # the inner one's, and not that it has none of its own
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return pictures.lines(self.held[0](z, labels), self.schema, SIZE)
 
-    def with_class(self, other: int, share: float) -> Self:
+    def mixed(self, other: int | Tensor, share: float | Tensor) -> Self:
         found = copy.copy(self)
-        found._hold(self.held[0].with_class(other, share))
+        found._hold(self.held[0].mixed(other, share))
         return found
 
 

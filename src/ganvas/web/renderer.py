@@ -93,6 +93,8 @@ class Renderer:
         self, model: Model, name: str = "model", ratio: LogRatio | None = None, real: Real | None = None,
         unreal: str = "",
     ) -> None:  # fmt: skip
+        self.drawn = model
+        """What draws the samples themselves, of which directions are measured: of series, not their pictures."""
         if len(model.shape) == 2:  # series: their curves are pictures, which no ratio of series judges
             model, ratio = plotted(model), None
         if len(model.shape) != 3:
@@ -483,7 +485,7 @@ class Renderer:
 
     def _find(self, method: str) -> list[Direction]:
         if not self.slow:
-            return find(self.space, method, SLIDERS)
+            return find(self._own_space, method, SLIDERS)
         space, bare = self._coarse_space, self._unmeasured(method)
         count = EFFECTS.affords(MEASURED * (SLIDERS + 1), self.view.seconds) // (SLIDERS + 1)
         with self.turn(EFFECTS):
@@ -495,6 +497,11 @@ class Renderer:
                     measured(space, replace(each, made={**each.made, "measured": count}), start=start)
                 )
         return found
+
+    @property
+    def _own_space(self) -> LatentSpace:
+        """The sliders' space, of the samples themselves."""
+        return self.space.of_model(self.drawn)
 
     @property
     def _coarse_space(self) -> LatentSpace:
@@ -556,8 +563,9 @@ class Renderer:
         return cache_folder() / "explore" / self.hash
 
     def named(self, name: str) -> Direction:
-        """The direction of an attribute: brightness, class:NAME, ..."""
-        space = self.space if name == CRITIC_SCORE else self.view.space  # the critic sees whole pictures
+        """The direction of an attribute: brightness, class:NAME, ...; of series trend, volatility:COLUMN, ..."""
+        whole = name == CRITIC_SCORE or self.drawn is not self.model  # the critic sees whole pictures
+        space = self._own_space if whole else self.view.space
         return self._kept(f"attribute-{quote(name, safe='')}", lambda: [from_attribute(space, name)])[0]
 
     def locked(self, direction: Direction, locks: Sequence[str]) -> Direction:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.errors import GanvasError
-from ganvas.latent.attributes import attributes
+from ganvas.latent.attributes import attributes_of
 from ganvas.latent.directions import Direction, save
 from ganvas.latent.finders import finders
 from ganvas.model_data import class_names, classifier_of
@@ -47,7 +47,7 @@ def build(page: Page) -> None:
             ]
             method = ui.select(methods, value=FIRST, label="method").props("dense outlined").classes("sel")
             method.tooltip("how they are found; random is the control")
-            lockable = [*attributes]
+            lockable = [*attributes_of(renderer.drawn)]
             if classifier_of(renderer.model) is not None:
                 lockable += [f"class:{name}" for name in class_names(renderer.model)]
             locks = ui.select(lockable, multiple=True, label="locked", value=list(session.state.locks))
