@@ -863,6 +863,7 @@ function describe() {
   $("name").textContent = facts.name;
   $("about").textContent = `a generator (${facts.family}, ${width} x ${height} px) that runs in this page: nothing is loaded, nothing is sent`;
   $("picture").classList.toggle("large", Math.max(height, width) >= 256);
+  $("gallery").classList.toggle("large", Math.max(height, width) >= 128);
   $("walk-words").textContent = "With equal steps every step of the slider changes the picture as much as any other.";
   $("numbers-words").textContent = `Seeds and samples are those of ganvas, whatever their numbers. Model ${facts.hash}.`;
   if (facts.numbers.reals) {

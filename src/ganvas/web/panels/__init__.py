@@ -2,6 +2,7 @@
 
 from nicegui import ui
 
+from ganvas.latent.paths import LARGE
 from ganvas.web.page import Page
 from ganvas.web.panels import (
     controls,
@@ -21,7 +22,8 @@ from ganvas.web.panels import (
 def lay_out(page: Page) -> None:
     """Everything on the page."""
     top.build(page)
-    with ui.element("main").classes("layout"):
+    large = max(page.session.renderer.model.shape[1:]) >= LARGE
+    with ui.element("main").classes("layout large" if large else "layout"):
         with ui.element("div").classes("g-column"):
             stage.build(page)
         with ui.element("div").classes("g-column"):
