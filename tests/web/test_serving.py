@@ -40,6 +40,21 @@ def test_what_is_cut_off_by_the_end_is_no_error() -> None:
     assert said == ""
 
 
+def test_what_an_application_does_not_catch_is_a_line() -> None:
+    """A body in pieces that are none ends in an error of the server's own, an empty frame of a websocket in the framework's."""
+    fails = SERVER.replace("await asyncio.sleep(60)", "raise ValueError('an empty packet')")
+    process = Process("-c", fails, together=True)
+    port = int(process.stdout.readline())
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 500 ")
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    asked, error = said.splitlines()
+    assert asked == "asked"
+    assert "the explorer met an error: ValueError: an empty packet" in error
+
+
 def test_errors_are_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody with a page may send events that no handler takes, by the thousand, and words that would move the cursor."""
     written, log = io.StringIO(), logging.Logger("nicegui")

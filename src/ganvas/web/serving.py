@@ -156,7 +156,8 @@ def loop_of(jobs: ThreadPoolExecutor) -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     loop.set_default_executor(jobs)
     loop.set_exception_handler(_uncaught)
-    for log in (LOG, logging.getLogger("nicegui")):
+    # The server's own says what an application did not catch: a body or a frame that no browser sends is enough.
+    for log in (LOG, logging.getLogger("nicegui"), logging.getLogger("uvicorn.error")):
         log.addFilter(in_a_line)
     # It writes a traceback for every malformed message.
     logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
