@@ -191,6 +191,17 @@ def test_features_are_kept_and_nothing_is_decoded_twice() -> None:
         np.testing.assert_array_equal(embed_dataset(train, extractor).features, first.features, name)
     io.save_tensors(path, {name: kept[name] for name in kept if name != "mean"}, header)
     assert embed_dataset(train, extractor).moments is not None
+    # Of another type, with a covariance that is none, and somebody else's under this name.
+    for changed, said in (
+        ({"features": kept["features"].bfloat16()}, {}), ({"cov": kept["cov"] * float("nan")}, {}),
+        ({"features": kept["features"] + 1}, {"extractor": "another"}), ({"mean": kept["mean"] + 1}, {"fingerprint": "0" * 16}),
+    ):  # fmt: skip
+        io.save_tensors(path, {**kept, **changed}, {**header, **said})
+        found = embed_dataset(train, extractor)
+        np.testing.assert_array_equal(found.features, first.features, str(said))
+        assert found.moments is not None
+        np.testing.assert_array_equal(found.moments.mean, kept["mean"].numpy())
+        np.testing.assert_array_equal(found.moments.cov, kept["cov"].numpy())
     places = {path_of(part, e) for part in (train, held_out, digits) for e in (extractor, Raw())}
     assert len(places) == 6, "another part or another extractor is another file"
 

@@ -36,14 +36,29 @@ def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[T
         yield dataset.take(torch.arange(start, min(start + size, len(dataset))))[0]
 
 
+def _header(dataset: Dataset, extractor: Extractor) -> io.Json:
+    return {
+        "kind": "features", "data": dataset.name, "fingerprint": dataset.fingerprint, "extractor": extractor.id,
+        "resize": extractor.resize, "n": len(dataset),
+    }  # fmt: skip
+
+
 def _fits(tensors: Mapping[str, Tensor], n: int) -> bool:
     """Whether a file of the cache holds what its name says."""
     features, logits = tensors.get("features"), tensors.get("logits")
-    if features is None or features.ndim != 2 or len(features) != n or not features.isfinite().all():
+    kept = [tensors.get(name) for name in ("mean", "cov")]
+    for each, kind in (
+        (features, torch.float32),
+        (logits, torch.float32),
+        *((k, torch.float64) for k in kept),
+    ):
+        if each is not None and (each.dtype != kind or not each.isfinite().all()):
+            return False
+    if features is None or features.ndim != 2 or len(features) != n:
         return False
-    if logits is not None and (logits.ndim != 2 or len(logits) != n or not logits.isfinite().all()):
+    if logits is not None and (logits.ndim != 2 or len(logits) != n):
         return False
-    kept, d = [tensors.get(name) for name in ("mean", "cov")], features.shape[1]
+    d = features.shape[1]
     shapes = [None if each is None else tuple(each.shape) for each in kept]
     return shapes in ([None, None], [(d,), (d, d)])
 
@@ -56,20 +71,21 @@ def embed_dataset(
     They are kept where the cache can be written. Several processes share the work (`dist.together`), all get
     the features, and rank 0 keeps them.
     """
-    path = path_of(dataset, extractor)
-    tensors: dict[str, torch.Tensor] = {}
+    path, wanted = path_of(dataset, extractor), _header(dataset, extractor)
+    tensors: dict[str, Tensor] = {}
     if extractor.cacheable and path.is_file():
         with suppress(GanvasError):  # a damaged file of the cache is made anew
-            tensors, _ = io.load_tensors(path)
-            tensors = tensors if _fits(tensors, len(dataset)) else {}
+            kept, said = io.load_tensors(path)
+            ours = said.items() >= wanted.items() and _fits(kept, len(dataset))
+            tensors = kept if ours else {}
     lacking = torch.tensor("features" not in tensors)
     if not dist.total(lacking):  # machines may have caches of their own
         if advance is not None:
             advance(len(dataset))
-        logits, kept = tensors.get("logits"), None
+        logits, known = tensors.get("logits"), None
         if "cov" in tensors:
-            kept = Moments(len(dataset), tensors["mean"].numpy(), tensors["cov"].numpy())
-        return Features(tensors["features"].numpy(), None if logits is None else logits.numpy(), kept)
+            known = Moments(len(dataset), tensors["mean"].numpy(), tensors["cov"].numpy())
+        return Features(tensors["features"].numpy(), None if logits is None else logits.numpy(), known)
     found = embed(extractor, batches(dataset, batch, sharded=True), advance, sharded=True)
     if len(found.features) > 1 and found.features.shape[1] <= MAX_DIM:
         found = found._replace(moments=moments(found.features))
@@ -82,11 +98,7 @@ def embed_dataset(
                 "mean": torch.from_numpy(found.moments.mean),
                 "cov": torch.from_numpy(found.moments.cov),
             }
-        header = {
-            "kind": "features", "data": dataset.name, "fingerprint": dataset.fingerprint,
-            "extractor": extractor.id, "resize": extractor.resize, "n": len(dataset),
-        }  # fmt: skip
         # What cannot be kept is embedded again the next time; that is no reason to lose it now.
         with suppress(GanvasError), io.atomic(path) as temporary:
-            io.save_tensors(temporary, tensors, header)
+            io.save_tensors(temporary, tensors, wanted)
     return found
