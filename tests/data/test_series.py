@@ -485,6 +485,36 @@ def test_parquet_files_are_bounded_by_what_their_footers_say(
             load_dataset(DataConfig(str(tmp_path / f"{name}.parquet")))
 
 
+def test_a_parquet_file_of_less_than_no_rows_is_refused(tmp_path: Path) -> None:
+    """Its footer holds numbers in zigzag, in whose first byte the last bit is the sign."""
+    path = Path(as_parquet(tmp_path / "x.parquet", "a\n" + "1\n" * 40, a=pyarrow.float64()))
+    content, said = path.read_bytes(), set()
+    for at in range(len(content) - 8 - int.from_bytes(content[-8:-4], "little"), len(content) - 8):
+        path.write_bytes(bytes([*content[:at], content[at] ^ 1, *content[at + 1 :]]))
+        try:
+            load_dataset(DataConfig(str(path), window=5))
+        except GanvasError as error:
+            said.add(str(error)[len(str(path)) :])
+    assert " is damaged: its footer says -41 rows." in said
+
+
+def test_a_field_that_nothing_ends_is_refused(tmp_path: Path) -> None:
+    """It would swallow all rows behind it, and make its column one of texts, which is left out."""
+    rows = [f"{i},{i * 0.5}" for i in range(600)]
+    good = saved(tmp_path / "good.csv", "\n".join(["a,b", *rows]))
+    assert (
+        load_dataset(good).shape
+        == load_dataset(saved(tmp_path / "end.csv", "\n".join(["a,b", *rows, ""]))).shape
+    )
+    rows[300] = '300,"150'
+    with pytest.raises(GanvasError, match='line 302: a field begins with " and nothing ends it'):
+        load_dataset(saved(tmp_path / "bad.csv", "\n".join(["a,b", *rows])))
+    rows[300] = '300,"150"'
+    assert len(load_dataset(saved(tmp_path / "quoted.csv", "\n".join(["a,b", *rows])))) == len(
+        load_dataset(good)
+    )
+
+
 def test_without_pyarrow_a_sentence_says_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

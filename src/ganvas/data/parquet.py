@@ -51,6 +51,8 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
             raise GanvasError(
                 f"{path} has {footer.num_columns:,} columns; {MOST_COLUMNS:,} are taken at most."
             )
+        if footer.num_rows < 0:
+            raise GanvasError(f"{path} is damaged: its footer says {footer.num_rows:,} rows.")
         schema = footer.schema.to_arrow_schema()
         kinds = {field.name: _kind(field.type) for field in schema}
         check_columns(path, schema.names)
@@ -58,7 +60,7 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
         roles = {config.by, config.label} & set(kinds)
         check_rows(path, footer.num_rows, len(kinds), len({*texts, *roles}))
         # Not of the columns: what the library finds wrong in those when they are asked for ends the process.
-        unpacked = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+        unpacked = sum(max(0, footer.row_group(i).total_byte_size) for i in range(footer.num_row_groups))
         check_growth(path.stat().st_size, unpacked, str(path))
         check_memory(unpacked, f"{path}, unpacked,", "Take a part of it")
         asked = {*config.columns, *config.static, config.time, config.by, config.label}

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import secrets
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -83,9 +84,20 @@ def _mark(path: Path) -> str:
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of each line of a table of text."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in (reader := csv.reader(lines(file, path, LONGEST_ROW), delimiter=_mark(path))):
+        # A row of its own, unless a quotation mark that nothing closes has swallowed it with all lines before it.
+        end = secrets.token_hex(16)
+        closed = itertools.chain(lines(file, path, LONGEST_ROW), ["\n", end])
+        reader, begun = csv.reader(closed, delimiter=_mark(path)), 1
+        for row in reader:
+            if row == [end]:
+                return
+            if row and row[-1].endswith(end):
+                raise GanvasError(
+                    f'{path}, line {begun:,}: a field begins with " and nothing ends it, up to the end of the file. Close it.'
+                )
             if row:
                 yield reader.line_num, [_plain(text.strip()) for text in row]
+            begun = reader.line_num + 1
 
 
 def _plain(text: str) -> str:
