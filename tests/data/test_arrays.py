@@ -301,6 +301,25 @@ def test_what_is_read_of_an_npz_is_what_was_looked_at(tmp_path: Path) -> None:
     )
 
 
+def test_arrays_that_are_not_read_are_said(tmp_path: Path) -> None:
+    """Labels by another name would be missed by nobody."""
+    path = tmp_path / "a.npz"
+    np.savez(path, images=IMAGES, y=np.arange(5), time=np.arange(5))
+    (note,) = load_dataset(str(path)).notes
+    assert note == "Left out of a.npz: y. Read: images."
+    np.savez(path, series=np.ones((4, 6, 2)), lengths=np.full(4, 6), time=np.arange(6))
+    assert not any("Left out" in note for note in load_dataset(str(path)).notes)
+    np.savez(path, series=np.ones((4, 6, 2)), classes=np.arange(4))
+    assert "Left out of a.npz: classes. Read: series." in load_dataset(str(path)).notes
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("images.npy", header("(3, 8, 8)") + bytes(64 * 3))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            file.writestr("images.npy", header("(5, 8, 8)") + bytes(64 * 5))
+    data = load_dataset(str(path))
+    assert data.notes == ("Left out of a.npz: images. Read: images.",)
+    assert len(data) == 5
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_the_header_of_an_array_is_bounded_before_it_is_read(tmp_path: Path, inside: bool) -> None:
     content = b"\x93NUMPY\2\0" + (50_000_000).to_bytes(4, "little") + b" " * 50_000_000

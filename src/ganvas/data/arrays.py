@@ -2,9 +2,11 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
+from zipfile import ZipInfo
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from ganvas.config import DataConfig
 from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import KINDS
 from ganvas.data.fitted import as_config, from_arrays
-from ganvas.data.labels import number
+from ganvas.data.labels import number, shorten
 from ganvas.data.limits import check_growth, check_memory, memory_limit
 from ganvas.data.listing import open_zip, show
 from ganvas.data.series import Table
@@ -29,6 +31,8 @@ WANTED = (
 )
 BESIDE = ("labels", "lengths", "static", "columns", "static_columns")
 """What may stand beside the samples of an .npz."""
+WRITTEN = ("time",)
+"""What ganvas writes there besides, and nobody misses."""
 LONGEST_HEADER = 10_000
 """Bytes before an array, as numpy has it; those of images have 128."""
 BYTES = 16
@@ -108,7 +112,8 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset 
 
 def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | Table:
     with open_zip(path) as file:
-        members = {member.filename.removesuffix(".npy"): member for member in file.infolist()}
+        listed = file.infolist()
+        members = {member.filename.removesuffix(".npy"): member for member in listed}
         names = [name for name in members if name not in (*BESIDE, "time")]
         name = next(
             (n for n in ("images", "points", "series") if n in names), names[0] if len(names) == 1 else None
@@ -137,7 +142,17 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
             # The very members that were looked at: np.load takes `images` where that and `images.npy` are there.
             with file.open(members[each]) as stream:
                 found[each] = np.lib.format.read_array(stream, allow_pickle=False)
-    return _resident(path, {"": found.pop(name), **found}, config, shape)
+    data = _resident(path, {"": found.pop(name), **found}, config, shape)
+    return replace(data, notes=(*data.notes, *_unread(path, listed, [members[each] for each in headers])))
+
+
+def _unread(path: Path, listed: Sequence[ZipInfo], read: Sequence[ZipInfo]) -> tuple[str, ...]:
+    """What to say of the other arrays: one of labels may have another name than is looked for."""
+    others = [each.filename.removesuffix(".npy") for each in listed if each not in read]
+    if not (others := sorted({name for name in others if name not in WRITTEN})):
+        return ()
+    taken = ", ".join(each.filename.removesuffix(".npy") for each in read)
+    return (f"Left out of {show(path.name)}: {shorten([show(name) for name in others])}. Read: {taken}.",)
 
 
 def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
