@@ -236,3 +236,21 @@ def test_generators_know_how_long_the_series_are_that_they_learn(tmp_path: Path)
     ).run  # fmt: skip
     again, _ = plan(str(longer), start=str(run.path), device="cpu")
     assert set(again.network.generator["lengths"].split()) == {"8", "9", "/"}
+
+
+def test_settings_of_the_data_are_those_of_their_flags(tmp_path: Path) -> None:
+    """They were written into the run after its data were opened: it trained on others than it said, and could not go on."""
+    config, data = plan("sines", settings={"data.window": 12})
+    assert config.data.window == data.shape[1] == 12
+    assert data.fingerprint == plan("sines", window=12)[1].fingerprint
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(400, 2)))
+    for source, settings, said in (
+        ("sines", {"data.mirror": True}, "--mirror are for images"),
+        ("toy:ring8", {"data.mirror": True}, "--mirror is for images, and toy-ring8 holds points"),
+        (str(tmp_path / "points.npy"), {"data.mirror": True}, "--mirror is for images"),
+        ("digits", {"data.window": 12}, "--window is for series"),
+        ("sines", {"data.window": 1}, "--window is 1"),
+        ("digits", {"data.source": "sines"}, "--set data.source would name other data"),
+    ):
+        with pytest.raises(GanvasError, match=said):
+            plan(source, settings=settings)

@@ -38,6 +38,8 @@ __all__ = [
 WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, a folder of IDX files, or series as .csv, .parquet or .ts"
 OF_TABLES = ("time", "by", "static", "label")
 """Settings of the data that say what columns of a file are."""
+OF_IMAGES = ("resolution", "resize", "height", "mirror")
+"""Settings of the data that only images have; a fourth channel is asked for by whatever has four numbers."""
 OF_SERIES = ("window", "columns", *OF_TABLES)
 """Settings of the data that only series have."""
 
@@ -68,6 +70,8 @@ def load_dataset(
         return series.make(found, config, schema)
     if found.kind != "series" and (stray := [name for name in OF_SERIES if getattr(config, name)]):
         raise GanvasError(f"--{stray[0]} is for series, and {found.name} holds {found.kind}. Omit it.")
+    if found.kind == "points" and (stray := [name for name in OF_IMAGES if getattr(config, name)]):
+        raise GanvasError(f"--{stray[0]} is for images, and {found.name} holds points. Omit it.")
     return found if shape is None else fit(found, shape, config.resize or "crop")
 
 

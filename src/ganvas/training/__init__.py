@@ -164,10 +164,15 @@ def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) ->
     """The resolved config and the opened data of `train` with the same arguments; writes nothing."""
     wanted = TrainOptions.of(options, overrides)
     source = data_config(data, **{name: getattr(wanted, name) for name in OF_DATA})
-    # What is held out decides how series are scaled.
+    # Before they are opened: how they are read, cut and scaled depends on it.
     for path, value in (wanted.settings or {}).items():
-        if path in ("data.holdout", "data.fold"):
+        if path in ("data.source", "data.also"):
+            raise GanvasError(
+                f"--set {path} would name other data than those that are trained on. Omit it: ganvas train DATA names them."
+            )
+        if path.startswith("data."):
             source = replace_at(Config(data=source), path, value).data
+    data_config(source.source, **{name: getattr(source, name) for name in OF_DATA})  # checked once more
     dataset = load_dataset(source)
     return resolve(source, dataset, wanted), dataset
 
