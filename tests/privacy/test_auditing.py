@@ -172,6 +172,20 @@ def test_points(tmp_path: Path) -> None:
     assert ganvas.audit is audit
 
 
+def test_what_the_files_hold_besides_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A part of the data that is left out may be the one that is given away."""
+    rng = np.random.default_rng(0)
+    for name, size in (("fake", 200), ("train", 300), ("unseen", 100)):
+        np.savez(
+            tmp_path / f"{name}.npz", points=rng.normal(size=(size, 2)), **{f"more_{name}": np.ones(size)}
+        )
+    fake, train, unseen = (str(tmp_path / f"{name}.npz") for name in ("fake", "train", "unseen"))
+    assert main(["audit", fake, "--data", train, "--held-out", unseen, "--n", "200", "--device", "cpu"]) == 0
+    said = capsys.readouterr().err
+    for name in ("fake", "train", "unseen"):
+        assert f"Left out of {name}.npz: more_{name}. Read: points." in said
+
+
 def test_the_packaged_model_says_what_its_audit_found(capsys: pytest.CaptureFixture[str]) -> None:
     """File, card and documentation agree; `ganvas info` and a card for the hub show it."""
     model = ganvas.load("fashion", device="cpu")

@@ -65,6 +65,8 @@ def run(
             model, data, held_out=held_out, against=against, n=n, extractor=extractor, reconstruct=reconstruct, seed=seed,
             device=device, progress=tell,
         )  # fmt: skip
+    for note in found.notes:
+        print(note, file=sys.stderr)
     document = found.to_json()
     if out is not None and (shown := picture(found)) is not None:
         _shared.write_picture(out, shown)

@@ -111,6 +111,8 @@ class Audit:
     """Attribute of series -> what samples tell of it to whoever knows the rest; empty for other data."""
     pictures: Tensor | None = field(default=None)
     """uint8 (4, SHOWN, C, H, W): suspects, their samples; held-out samples nearest to some sample, those samples."""
+    notes: tuple[str, ...] = ()
+    """What reading the data and the samples had to say."""
 
     def __repr__(self) -> str:
         return f"Audit({self.verdict()[0]})"
@@ -219,9 +221,9 @@ class Audit:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pictures."""
+        """Everything but the pictures, and what is known of the files alone."""
         document = asdict(replace(self, pictures=None, attacks={}, inferences={}))
-        del document["pictures"]
+        del document["pictures"], document["notes"]
         document["inferences"] = {
             name: {**found.to_json(), "tells": name in self.inferred}
             for name, found in self.inferences.items()
@@ -416,6 +418,7 @@ def audit(
         source, train.name, len(samples), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), drawn,
         1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x), tuple(controls), pairs,
         tuple(warnings), inferences, _pictures(found, closest, train, unseen, samples),
+        tuple(dict.fromkeys((*(given.notes if given else ()), *train.notes, *unseen.notes))),
     )  # fmt: skip
 
 
