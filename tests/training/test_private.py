@@ -157,6 +157,16 @@ def test_processes_with_other_numbers_of_samples_go_on_with_the_same_noise(
     assert not torch.equal(chances[0][:16], chances[1]), "each sample has a number of its own"
 
 
+def test_a_loader_that_reads_ahead_leaves_the_noise_as_it_is() -> None:
+    """On machines with other numbers of processors loaders read further ahead; the noise of all must be the same."""
+    made = method_of()
+    before = made.account.random.clone()
+    positions = made.positions(1617)
+    assert not torch.equal(next(positions), next(positions))
+    assert torch.equal(made.account.random, before)
+    assert torch.equal(made.account.generator.get_state(), before)
+
+
 @pytest.mark.parametrize(("share", "found"), [(1.0, False), (0.4, True)])
 def test_a_canary_is_hidden_as_epsilon_says(
     share: float, found: bool, monkeypatch: pytest.MonkeyPatch

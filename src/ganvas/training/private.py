@@ -43,7 +43,7 @@ MEMORY = 0.95
 
 
 class Account(nn.Module):
-    """What has been spent, and the secret random numbers of sampling and noise: kept in the state, in no model.
+    """What has been spent, and the secret random numbers of the noise: kept in the state, in no model.
 
     Whoever knew them could take the noise off again, so that they come from the system and not from the run's seed.
     """
@@ -112,8 +112,13 @@ class PrivateGan(GanMethod):
         self.delta, self.clip = self.settings["delta"], self.settings["clip"]
         self.sigma = noise_of(self.config, spec)
         self.allowed = account.steps_within(self.settings["epsilon"], self.sigma, self.rate, self.delta)
-        seed = dist.share(str(secrets.randbits(63)) if dist.rank() == 0 else "")
-        self.account = Account(int(seed), engine.device)
+        seeds = dist.share(
+            f"{secrets.randbits(63)} {secrets.randbits(63)}" if dist.rank() == 0 else ""
+        ).split()
+        self.account = Account(int(seeds[0]), engine.device)
+        # Loaders read ahead, on each machine as far as it has processors: what they drew from between the noises would make
+        # those of the processes differ, and cancel out in part.
+        self.choice = torch.Generator(engine.device).manual_seed(int(seeds[1]))
         self.networks["account"] = self.account
         weights = sum(p.numel() for p in self.critic.parameters())
         self.chunk = self.settings["chunk"] or max(1, HELD // weights)
@@ -182,12 +187,8 @@ class PrivateGan(GanMethod):
     def positions(self, size: int) -> Iterator[Tensor]:
         """Each sample is in a step with the same chance, whatever the others are: what the accountant counts on (Poisson)."""
         while True:
-            self.account.take_up()
             # In single precision the chance would be a multiple of 2^-24, and above the rate.
-            chance = torch.rand(
-                size, generator=self.account.generator, device=self.engine.device, dtype=torch.float64
-            )
-            self.account.keep()
+            chance = torch.rand(size, generator=self.choice, device=self.engine.device, dtype=torch.float64)
             yield (chance < self.rate).nonzero()[:, 0].cpu()[dist.rank() :: dist.world_size()]
 
     @property
