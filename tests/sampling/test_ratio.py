@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -413,6 +413,33 @@ def test_an_extractor_that_did_not_guide_is_trained_on_what_was_not_held_out(
     assert judge.network.spec["body"] == "residual" != bundled.network.spec["body"]
     assert judge.id == independent_extractor(ratio, held_out, device="cpu").id
     assert [path.parent.name for path in tmp_path.rglob("*.safetensors")] == ["extractors"]
+
+
+def test_an_extractor_that_did_not_guide_is_kept_for_the_part_that_was_held_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One of another split has learned from what it would judge; one that is damaged is made anew."""
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    monkeypatch.setattr("ganvas.sampling.held_out.guided_by", lambda ratio, extractor: True)
+    digits, learned = load_dataset("digits"), []
+
+    def train(part: Dataset, held_out: Dataset, **more: Any) -> classifier.Trained:
+        assert part.indices is not None
+        learned.append(part.indices)
+        return classifier.Trained(classifier.Classifier((1, 8, 8), 10, body="residual"), 1.0)
+
+    monkeypatch.setattr("ganvas.features.classifier.train_on", train)
+    parts = [digits.split(0.3, fold)[1] for fold in (0, 1, 0, 0)]
+    for each in parts:
+        independent_extractor(cast(LogRatio, None), each, device="cpu")
+    assert len(learned) == 2
+    for part, indices in zip(parts, learned, strict=False):
+        assert part.indices is not None
+        assert not set(part.indices.tolist()) & set(indices.tolist())
+    for path in tmp_path.rglob("*.safetensors"):
+        path.write_bytes(b"damaged")
+    independent_extractor(cast(LogRatio, None), parts[0], device="cpu")
+    assert len(learned) == 3
 
 
 def test_one_call_calibrates_and_measures_on_halves_that_share_no_sample(

@@ -47,6 +47,8 @@ def test_the_map_is_kept_and_says_what_is_where(fashion: Renderer, monkeypatch: 
     for name, tensor in (
         ("places", kept["places"][:9]), ("places", kept["places"] * float("nan")), ("features", kept["features"][:9]),
         ("value.density", kept["value.density"][:9]), ("value.density", torch.tensor(1.0)), ("real_places", torch.zeros(3)),
+        *((each, kept[each] * float("nan")) for each in ("features", "value.density", "real_places")),
+        ("places", kept["places"].long()),
     ):  # fmt: skip
         io.save_tensors(path, {**kept, name: tensor}, header)
         with pytest.raises(AssertionError, match="drawn again"):

@@ -1,6 +1,8 @@
 """Real data that nothing was trained on: one half calibrates what guides a sampler, the other judges it."""
 
+import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -129,11 +131,16 @@ def independent_extractor(
             f"The critic was trained on the features of {name}, which cannot judge what it guides."
         )
     here, tell = resolve_device(device), progress or (lambda what, done, total: None)
-    path = cache_folder() / "extractors" / f"residual-{held_out.name}-{held_out.fingerprint}.safetensors"
-    if path.is_file():
-        return classifier.load(path, here)
-    rest = torch.ones(len(held_out.items), dtype=torch.bool)
     assert held_out.indices is not None
+    # Of another part that was held out it is another one, which has not learned from this one.
+    part = hashlib.sha256(f"{held_out.fingerprint} {sorted(held_out.indices.tolist())}".encode()).hexdigest()[
+        :16
+    ]
+    path = cache_folder() / "extractors" / f"residual-{held_out.name}-{part}.safetensors"
+    if path.is_file():
+        with suppress(GanvasError):  # one that is damaged is trained anew
+            return classifier.load(path, here)
+    rest = torch.ones(len(held_out.items), dtype=torch.bool)
     rest[held_out.indices] = False
     trained = classifier.train_on(
         replace(held_out, indices=rest.nonzero()[:, 0]),

@@ -109,8 +109,10 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
 def _fits(kept: Landscape, n: int) -> bool:
     """Whether a map of the cache is a whole one."""
     real = kept.real_places
+    numbers = (kept.places, kept.features, *kept.values.values(), *([] if real is None else [real]))
     return (
-        tuple(kept.places.shape) == (n, 2) and bool(kept.places.isfinite().all()) and "density" in kept.values
+        tuple(kept.places.shape) == (n, 2) and "density" in kept.values
+        and all(each.is_floating_point() and bool(each.isfinite().all()) for each in numbers)
         and all(tuple(each.shape) == (n,) for each in kept.values.values())
         and kept.features.ndim == 2 and len(kept.features) == n
         and (real is None or (real.ndim == 2 and real.shape[1] == 2))
