@@ -92,6 +92,21 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "x").read_bytes() == b"1"
 
 
+def test_a_folder_that_another_command_wrote_in_the_meantime(tmp_path: Path) -> None:
+    """Of two commands at once with one --out the first one is kept, and the other says what to do."""
+    out = tmp_path / "folder"
+
+    def late() -> None:
+        with io.atomic(out) as temporary:
+            temporary.mkdir()
+            out.mkdir()
+            (out / "theirs").write_bytes(b"1")
+
+    with pytest.raises(GanvasError, match="was written there in the meantime, and is kept"):
+        late()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "theirs"]
+
+
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The temporary file is a link to /dev/full, which answers every write as a full disk does."""
     monkeypatch.setattr(io.secrets, "token_hex", lambda n: "fixed")

@@ -49,6 +49,11 @@ def explain_os_error(error: OSError, doing: str) -> GanvasError:
             f"The disk is full (or its quota is used up): could not finish {doing}{where}. Nothing half-written was kept. "
             "Free some space or choose another folder with --out, then give the same command again."
         )
+    if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+        return GanvasError(
+            f"Could not finish {doing}{where}: something else was written there in the meantime, and is kept. "
+            "Choose another name, and give the same command again."
+        )
     return GanvasError(f"Could not finish {doing}{where}: {error.strerror or error}.")
 
 

@@ -515,6 +515,14 @@ def test_a_field_that_nothing_ends_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_table_without_names_says_so(tmp_path: Path) -> None:
+    """Its first line may be one of names that are years."""
+    rows = "\n".join(f"{i % 7},{i % 5}" for i in range(60))
+    for head, said in (("2019,2020", True), ("a,2020", False)):
+        notes = load_dataset(saved(tmp_path / "x.csv", f"{head}\n{rows}")).notes
+        assert any("no line of names" in note for note in notes) == said
+
+
 def test_without_pyarrow_a_sentence_says_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

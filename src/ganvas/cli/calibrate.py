@@ -51,8 +51,10 @@ def run(
         ratio, _ = calibrate_model(loaded, data, critic=critic, method=method, seed=seed, progress=tell)
     if not first:
         return
+    drawn = pictures.plot_png(_plot(ratio))
+    # One right after the other: of two commands at once both shall be those of the last.
     ratio.save(path)
-    io.write_bytes(plot, pictures.plot_png(_plot(ratio)))
+    io.write_bytes(plot, drawn)
     report = asdict(ratio.report)
     if json:
         _shared.answer({"out": str(path), **report})

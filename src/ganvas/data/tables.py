@@ -71,7 +71,13 @@ def load(path: Path, config: DataConfig) -> Table:
         raise GanvasError(f"{path} is no UTF-8 text (byte {error.start:,}). Save it as UTF-8.") from error
     except (csv.Error, OSError) as error:
         raise GanvasError(f"{path} cannot be read as {suffix}: {error}.") from error
-    return _table(show(path.stem), columns, config)
+    table = _table(show(path.stem), columns, config)
+    if suffix != ".parquet" and list(columns) == [str(i) for i in range(len(columns))]:
+        note = (
+            "There is no line of names, as the first one holds numbers alone: columns are called 0, 1, 2, ..."
+        )
+        table.notes = (note, *table.notes)
+    return table
 
 
 def _mark(path: Path) -> str:
