@@ -9,6 +9,8 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
+from ganvas.export import onnx
+from ganvas.model import Model, ModelInfo
 from ganvas.networks import build_critic, build_generator
 from ganvas.networks.series import ChunkedGenerator, Gru, SeriesGenerator, run
 from ganvas.series import LENGTHS, read_lengths, told_lengths
@@ -142,6 +144,16 @@ def test_lengths_are_those_of_their_class_before_anything_is_learned(family: str
         shares = (own[:, None] <= np.arange(21)).mean(0)
         found = (drawn[:, None] <= torch.arange(21)).float().mean(0).numpy()
         assert np.abs(found - shares).max() < 1 / LENGTHS + 2.5 / 2000**0.5, number
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_lengths_are_in_the_graph_of_any_batch(classes: int) -> None:
+    generator = with_lengths(told_lengths(np.arange(5, 20)), classes=classes).eval()
+    model = Model(generator, None, ModelInfo.of(generator, "recurrent"))
+    given = {"z": z(5), **({"labels": torch.arange(5) % 2} if classes else {})}
+    drawn = onnx.run(model, onnx.to_onnx(model), given)
+    with torch.no_grad():
+        torch.testing.assert_close(drawn, generator(*given.values()), atol=1e-4, rtol=0)
 
 
 def test_lengths_of_many_values_follow_their_distribution() -> None:

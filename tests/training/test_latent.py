@@ -10,6 +10,7 @@ import torch
 import ganvas
 from ganvas import io
 from ganvas.errors import GanvasError
+from ganvas.export import onnx
 from ganvas.latent.prior import fit_prior
 from ganvas.metrics import evaluate
 from ganvas.networks.coded import Coded
@@ -45,6 +46,23 @@ def game(autoencoder: Run | Path, out: Path, kimg: float, **settings: Any) -> Ru
 @pytest.fixture(scope="module")
 def trained(autoencoder: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return game(autoencoder, tmp_path_factory.mktemp("game"), 30, **{"training.snapshot_kimg": 100.0})
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "trained"])
+def test_a_mixture_is_not_written_as_onnx(kind: str, request: pytest.FixtureRequest) -> None:
+    """It took minutes until onnxruntime said that it has no such operator."""
+    with pytest.raises(GanvasError, match=r"mixture of 10 normals.*--fit 1"):
+        onnx.to_onnx(ganvas.load(request.getfixturevalue(kind).path, device="cpu"))
+
+
+def test_one_normal_is_written_as_onnx(autoencoder: Run, tmp_path: Path) -> None:
+    coder, file = ganvas.load(autoencoder.path, device="cpu"), tmp_path / "one.safetensors"
+    fit_prior(coder, coder.sample(200), 1).save(file)
+    model = ganvas.load(file, device="cpu")
+    z = model.latents(3)
+    drawn = onnx.run(model, onnx.to_onnx(model), {"z": z})
+    with torch.no_grad():
+        torch.testing.assert_close(drawn, model.generator(z), atol=1e-3, rtol=0)
 
 
 def test_its_samples_decode_to_pictures_that_are_nearer_to_the_data_than_those_of_a_normal(

@@ -25,6 +25,7 @@ from ganvas.model import PACKAGED_LICENSE, Model
 from ganvas.model_data import class_names
 from ganvas.networks import GeneratorBase, StyleBased
 from ganvas.networks.biggan import BigGenerator
+from ganvas.networks.coded import Coded
 from ganvas.networks.progressive import ProgressiveGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator
 from ganvas.registry import did_you_mean
@@ -193,6 +194,13 @@ def to_onnx(
     """
     if part not in parts_of(model):
         raise GanvasError(f"This model has no part {part!r}, but {', '.join(parts_of(model))}.")
+    generator = model.generator
+    if isinstance(generator, Coded) and generator.mixture is not None and generator.mixture.components > 1:
+        raise GanvasError(
+            f"This model's codes are drawn from a mixture of {generator.mixture.components} normals, number by number in "
+            "float64, for which onnxruntime has no operators. Draw with ganvas sample; or give an autoencoder a single normal, "
+            "which can be written: ganvas encode MODEL IMAGES --fit 1 --out FILE."
+        )
     onnx = _library("onnx")
     _library("onnxscript")
     graph = Graph(model, part, optional).eval()

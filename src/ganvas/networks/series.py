@@ -288,7 +288,7 @@ class SeriesGenerator(ChunkedGenerator):
         place = (torch.special.ndtr(z[:, 0]) * count - 0.5).clamp(0, count - 1)
         below = place.floor().long().clamp(max=count - 2)
         rows = self.quantiles.to(z)
-        own = rows.expand(len(z), -1) if len(rows) == 1 or labels is None else rows[labels]
+        own = rows.expand(z.shape[0], -1) if len(rows) == 1 or labels is None else rows[labels]
         low, high = own.gather(1, below[:, None])[:, 0], own.gather(1, below[:, None] + 1)[:, 0]
         slope = own.std(1) * z[:, 0]
         return torch.lerp(low, high, place - below).detach() + (slope - slope.detach())
