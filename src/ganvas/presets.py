@@ -83,7 +83,7 @@ PRIVATE = presets.add(
         # break the guarantee. What the term looks at is drawn, and costs nothing.
         objective=ObjectiveConfig("non-saturating", terms=(TermConfig("mode-seeking"),)),
         optimizer=OptimizerConfig("adam", 1e-3, 1e-3, beta1=0.5, beta2=0.99),
-        training=TrainingConfig(kimg=1000.0, batch=128, ema_kimg=26.0, ema_rampup=0.3, snapshot_kimg=200.0),
+        training=TrainingConfig(kimg=1000.0, batch=128, ema_kimg=100.0, ema_rampup=0.3, snapshot_kimg=200.0),
     ),
     "a critic that learns with noise: bounds what the model knows of any one image (--private)",
 )
