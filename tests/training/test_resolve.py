@@ -236,6 +236,12 @@ def test_generators_know_how_long_the_series_are_that_they_learn(tmp_path: Path)
     ).run  # fmt: skip
     again, _ = plan(str(longer), start=str(run.path), device="cpu")
     assert set(again.network.generator["lengths"].split()) == {"8", "9", "/"}
+    begun = ganvas.train(
+        str(longer), start=str(run.path), device="cpu", kimg=0.1, out=tmp_path, report=False, quiet=True,
+        settings={"training.monitor_kimg": 0},
+    ).run  # fmt: skip
+    series = ganvas.load(begun.path, device="cpu").series(40)
+    assert set(series.lengths) == {8, 9}, "of the data, and not of the model that it begins with"
 
 
 def test_settings_of_the_data_are_those_of_their_flags(tmp_path: Path) -> None:

@@ -133,6 +133,18 @@ def test_a_model_of_series_of_another_length_says_which_it_draws(tmp_path: Path)
         plan("digits", ganvas.TrainOptions(start=str(began.run.path)))
 
 
+def test_a_model_of_series_of_other_columns_is_not_begun_with(tmp_path: Path) -> None:
+    """As many channels, of which three were numbers and are now a category of three."""
+    random = np.random.default_rng(0)
+    numbers, texts = tmp_path / "numbers.csv", tmp_path / "texts.csv"
+    rows = random.uniform(-1, 1, size=(200, 4)).round(4)
+    numbers.write_text("x,a,b,c\n" + "\n".join(",".join(map(str, row)) for row in rows))
+    texts.write_text("x,kind\n" + "\n".join(f"{row[0]},{'abc'[i % 3]}" for i, row in enumerate(rows)))
+    began = ganvas.train(numbers, window=8, kimg=0.03, batch=16, out=tmp_path, report=False, quiet=True)
+    with pytest.raises(GanvasError, match="other columns than the data have, 'n n n n' and 'n c3'"):
+        plan(texts, ganvas.TrainOptions(window=8, start=str(began.run.path)))
+
+
 def test_a_mapping_is_kept_and_layers_are_counted_from_the_image() -> None:
     style = NetworkConfig("style", latent_dim=4, generator={"channels": 4}, critic={"channels": 4})
     generator = ganvas.networks.build_generator(style, (1, 8, 8), 0)

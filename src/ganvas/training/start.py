@@ -12,6 +12,9 @@ from ganvas.model import load
 from ganvas.networks.projected import freeze, guide_of
 from ganvas.training.method import Method
 
+OF_DATA = ("quantiles",)
+"""Tensors of a generator that were told by the data, not learned: those of the model that is begun with are of others."""
+
 
 def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
     """The networks of a training that begins with the model at `place`: its generator; its critic where it has one.
@@ -36,6 +39,13 @@ def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
         raise GanvasError(
             f"--start {place}: the model draws {wanted}, the data have {given}. {instead or 'Start from another model.'}"
         )
+    layout = own.generator.get("layout")
+    if dataset.series is not None and layout and layout != dataset.series.layout:
+        raise GanvasError(
+            f"--start {place}: the model draws other columns than the data have, {layout[:80]!r} and "
+            f"{dataset.series.layout[:80]!r}: n is a number, c3 a category of three, m whether a value is there, e whether the "
+            "series goes on. Start from another model."
+        )
     if model.generator.num_classes not in (0, dataset.num_classes):
         raise GanvasError(
             f"--start {place}: the model draws {model.generator.num_classes} classes, {dataset.name} has {dataset.num_classes}."
@@ -56,7 +66,9 @@ def begin(method: Method, place: str) -> None:
         )
     for name in method.networks:
         if name in ("generator", "average") or name.startswith("generator-"):
-            method.networks[name].load_state_dict(model.generator.state_dict())
+            own = method.networks[name].state_dict()
+            told = {key: own[key] for key in OF_DATA if key in own}
+            method.networks[name].load_state_dict(model.generator.state_dict() | told)
     if model.critic is not None and _fits(method.networks["critic"], model.critic):
         method.networks["critic"].load_state_dict(model.critic.state_dict())
 
