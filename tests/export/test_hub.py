@@ -19,7 +19,7 @@ from huggingface_hub import ModelCard, constants
 import ganvas
 from ganvas import networks
 from ganvas.cli import main
-from ganvas.config import DataConfig, replace_at
+from ganvas.config import DataConfig, MethodConfig, replace_at
 from ganvas.errors import GanvasError
 from ganvas.export import hub as export
 from ganvas.export.hub import card, measured, plain, write
@@ -431,7 +431,12 @@ def test_nothing_of_this_machine_is_shared(trained: Result, tmp_path: Path) -> N
     model.info = replace(
         model.info,
         data=replace(model.info.data, config=here, mark="secret"),
-        training=replace(model.info.training, data=here),
+        training=replace(
+            model.info.training,
+            data=here,
+            training=replace(model.info.training.training, start=str(tmp_path / "before")),
+            method=MethodConfig("latent", {"autoencoder": str(tmp_path / "coder.safetensors"), "numbers": 8}),
+        ),
     )
     files = write(model, tmp_path / "out")
     for each in files:
@@ -443,6 +448,9 @@ def test_nothing_of_this_machine_is_shared(trained: Result, tmp_path: Path) -> N
         "pictures",
         ("digits", "more.zip"),
     )
+    assert opened.info.training is not None
+    assert opened.info.training.training.start == "before"
+    assert opened.info.training.method.options["autoencoder"] == "coder.safetensors"
 
 
 def test_a_folder_on_the_disk_is_a_model_and_no_run(folder: Path, trained: Result) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 import ganvas
 from ganvas import io
 from ganvas.errors import GanvasError
+from ganvas.export import hub
 from ganvas.importers import recognise
 from ganvas.latent import open_space, spaces
 from ganvas.model import Model, ModelInfo
@@ -141,6 +142,8 @@ def test_the_truncation_is_kept_in_the_file(tmp_path: Path) -> None:
     assert again.generator.truncation == 0.5
     assert again.info.prior == "truncated 0.5"
     assert torch.equal(again.sample(2), model.sample(2))
+    hub.write(model, tmp_path / "shared")
+    assert torch.equal(ganvas.load(tmp_path / "shared", device="cpu").sample(2), model.sample(2))
     assert not torch.equal(again.sample(2), plain)
     tensors, header = io.load_tensors(path)
     io.save_tensors(path, tensors, {name: value for name, value in header.items() if name != "settings"})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas import io, pictures
-from ganvas.config import DataConfig, to_dict
+from ganvas.config import Config, DataConfig, to_dict
 from ganvas.data import datasets
 from ganvas.errors import GanvasError, counted, printable
 from ganvas.hub import CARD, CONFIG, CRITIC, GENERATOR, LIBRARY, check_name, client, explained
@@ -47,6 +47,8 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
         raise GanvasError(f"{folder} holds other files, which nobody asked to share. Give another --out.")
     header = shared(model.info).header()
     header.get("data", {}).pop("mark", None)  # of this user
+    if names := model.generator.settings:
+        header["settings"] = {name: getattr(model.generator, name) for name in names}
     parts = {GENERATOR: ("generator", model.generator), CRITIC: ("critic", model.critic)}
     for name, (kind, network) in parts.items():
         if network is None:
@@ -98,8 +100,25 @@ def shared(info: ModelInfo) -> ModelInfo:
         return replace(config, source=_source(config.source), also=tuple(map(_source, config.also)))
 
     data = info.data and replace(info.data, config=plain(info.data.config), mark="")
-    training = info.training and replace(info.training, data=plain(info.training.data))
+    training = info.training and _without_places(replace(info.training, data=plain(info.training.data)))
     return replace(info, data=data, training=training)
+
+
+def _without_places(config: Config) -> Config:
+    """The config without the folders of the models that its training began with, or whose codes it learned."""
+    start, options = config.training.start, dict(config.method.options)
+    if isinstance(place := options.get("autoencoder"), str):
+        options["autoencoder"] = _model(place)
+    return replace(
+        config,
+        training=replace(config.training, start=_model(start)),
+        method=replace(config.method, options=options),
+    )
+
+
+def _model(place: str) -> str:
+    """The last name of a model's place; an address on the hub as it is."""
+    return place if place.startswith("hub:") else Path(place).name
 
 
 def _source(source: str) -> str:
