@@ -68,12 +68,25 @@ def test_a_config_without_the_newer_options_means_the_network_that_it_meant(name
         ("dcgan", {"init_std": -1.0}, "init_std of a dcgan network is a number from 0"),
         ("style", {"w_dim": -1}, "No style generator can be built with these sizes and options"),
         ("dcgan", {"channels": -1}, "No dcgan generator can be built"),
+        ("dcgan", {"channels": 0}, "No dcgan generator can be built"),
+        ("lucidrains", {"max_channels": 0}, "No lucidrains generator can be built"),
+        ("mlp", {"hidden": [8, 0]}, "No mlp generator can be built"),
     ],
 )
 def test_options_that_make_no_network_are_a_sentence(name: str, options: dict[str, Any], said: str) -> None:
     """Of a file, and of --set."""
     with pytest.raises(GanvasError, match=said):
         build_generator(NetworkConfig(name, 4, generator=options), (3, 32, 32), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("dcgan", "channels"), ("resnet", "channels"), ("resnet", "blocks"), ("biggan", "blocks")],
+)
+def test_critics_of_no_size_are_a_sentence(name: str, option: str) -> None:
+    """torch builds them, and the first step ended in a traceback."""
+    with pytest.raises(GanvasError, match=f"No {name} critic can be built|critic needs blocks from 1"):
+        build_critic(NetworkConfig(name, 4, critic={option: 0}), (3, 32, 32), 0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ganvas.errors import GanvasError
 from ganvas.export import onnx
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import build_critic, build_generator
-from ganvas.networks.series import ChunkedGenerator, Gru, SeriesGenerator, run
+from ganvas.networks.series import ChunkedGenerator, Gru, RecurrentGenerator, SeriesGenerator, run
 from ganvas.series import LENGTHS, read_lengths, told_lengths
 
 CHUNKED = ["recurrent", "tcn", "transformer-small"]
@@ -117,6 +117,12 @@ def test_drawn_series_are_what_the_layout_says(family: str) -> None:
     assert (number.abs() <= 1).all()
     torch.testing.assert_close(fixed, fixed[:, :, :1].expand_as(fixed))
     torch.testing.assert_close(fixed[:, :2].sum(1), torch.ones(200, 10))
+
+
+@pytest.mark.parametrize("option", [{"noise": -1}, {"chunk": 0}])
+def test_chunks_of_nothing_are_a_sentence(option: dict[str, int]) -> None:
+    with pytest.raises(GanvasError, match="needs chunk from 1 and noise from 0"):
+        RecurrentGenerator((2, 9), 20, channels=8, **option)  # type: ignore[arg-type]
 
 
 def with_lengths(told: str, family: str = "recurrent", classes: int = 0) -> SeriesGenerator:

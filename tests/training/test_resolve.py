@@ -257,6 +257,8 @@ def test_settings_of_the_data_are_those_of_their_flags(tmp_path: Path) -> None:
         ("digits", {"data.window": 12}, "--window is for series"),
         ("sines", {"data.window": 1}, "--window is 1"),
         ("digits", {"data.source": "sines"}, "--set data.source would name other data"),
+        ("digits", {"data": {"source": "sines"}}, "--set data would name other data"),
+        ("digits", {"data": {"holdout": 0.5}}, "by its own path"),
     ):
         with pytest.raises(GanvasError, match=said):
             plan(source, settings=settings)

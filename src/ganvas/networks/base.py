@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -353,6 +354,7 @@ def build_generator(config: NetworkConfig, shape: Shape, num_classes: int, seed:
         torch.manual_seed(seed)
         with _sound(f"{config.name} generator"):
             made = build(shape, config.latent_dim, num_classes=_classes(config, num_classes), **options)
+            _check_widths(made)
     if sizes:
         made.prior = " ".join([CATEGORICAL, *map(str, sizes)])
     for wrap in wrappers if config.codes else ():
@@ -376,6 +378,7 @@ def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: in
         torch.manual_seed(seed + 1)
         with _sound(f"{name} critic"):
             critic = build((shape[0] * config.pack, *shape[1:]), num_classes=classes, **options)
+            _check_widths(critic)
     critic.pack = config.pack
     return critic
 
@@ -384,7 +387,9 @@ def build_critic(config: NetworkConfig, shape: Shape, num_classes: int, seed: in
 def _sound(what: str) -> Iterator[None]:
     """Turns what torch says of options that make no network into a `GanvasError`."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # `_check_widths` says it
+            yield
     except (
         RuntimeError,
         ValueError,
@@ -397,6 +402,13 @@ def _sound(what: str) -> Iterator[None]:
         raise GanvasError(
             f"No {what} can be built with these sizes and options ({type(error).__name__}: {str(error)[:200]})."
         ) from error
+
+
+def _check_widths(network: nn.Module) -> None:
+    """Raise `ValueError` for a layer of no channels: torch builds it, and stumbles over it when something is drawn."""
+    for name, weight in network.named_parameters():
+        if not weight.numel():
+            raise ValueError(f"{name} would be of size {tuple(weight.shape)}")
 
 
 def _classes(config: NetworkConfig, num_classes: int) -> int:

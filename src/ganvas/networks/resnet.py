@@ -5,6 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.errors import GanvasError
 from ganvas.networks.base import CriticBase, Family, GeneratorBase, families, start_of
 from ganvas.networks.layers import ConditionalBatchNorm, SelfAttention, maybe_spectral_norm, norm
 from ganvas.types import Shape
@@ -124,6 +125,8 @@ class ResnetCritic(CriticBase):
         **heads: Any,
     ) -> None:
         super().__init__(shape, num_classes, channels, **heads)
+        if blocks < 1:
+            raise GanvasError(f"The resnet critic needs blocks from 1, got {blocks}.")
         steps = min(start_of(shape, "resnet", 8, 64).steps, blocks)
         down = [i < max(2, steps - 1) and i < steps for i in range(blocks)]
         layers: list[nn.Module] = []

@@ -169,6 +169,10 @@ class ChunkedGenerator(GeneratorBase):
     ) -> None:
         check_shape(shape, self.family)
         super().__init__(shape, latent_dim, num_classes)
+        if chunk < 1 or noise < 0:
+            raise GanvasError(
+                f"The {self.family} generator needs chunk from 1 and noise from 0, got {chunk} and {noise}."
+            )
         self.chunk = chunk
         self.chunks = -(-shape[1] // chunk)
         self.trained = shape[1]

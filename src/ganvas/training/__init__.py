@@ -170,6 +170,11 @@ def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) ->
             raise GanvasError(
                 f"--set {path} would name other data than those that are trained on. Omit it: ganvas train DATA names them."
             )
+        if path == "data":
+            raise GanvasError(
+                "--set data would name other data than those that are trained on. Give what is to change by its own path, for "
+                "instance --set data.holdout=0.2."
+            )
         if path.startswith("data."):
             source = replace_at(Config(data=source), path, value).data
     data_config(source.source, **{name: getattr(source, name) for name in OF_DATA})  # checked once more
