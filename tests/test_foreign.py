@@ -1,6 +1,7 @@
 """Other people's generators: what `wrap` finds out about them, what it refuses, and every tool on one that it takes."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,21 @@ def test_a_range_in_doubt_is_asked_for(last: Callable[[Tensor], Tensor], message
     """sigmoid * 255 was drawn all white, 4 x clipped at 68 % of its pixels, tanh(x + 3) stretched, without a word."""
     with pytest.raises(GanvasError, match=message):
         ganvas.wrap(Drawing(last), latent_dim=6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"value_range": (math.nan, 1)}, "the lowest and the highest value"),
+        ({"value_range": ("0", 1)}, "the lowest and the highest value"),
+        ({"num_classes": -1}, "num_classes is -1"),
+        ({"output": lambda found: found.mean()}, r"gave \(\) of torch.float32 for 4 latents"),
+    ],
+)
+def test_what_no_picture_is_drawn_by(asked: dict[str, Any], said: str) -> None:
+    """Pictures were black where the range was none, and one number for all of them ended in a traceback."""
+    with pytest.raises(GanvasError, match=said):
+        ganvas.wrap(Drawing(torch.tanh), latent_dim=6, **asked)
 
 
 def test_a_given_range_is_held_against_the_values() -> None:

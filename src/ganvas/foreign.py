@@ -6,15 +6,17 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import isqrt, prod
+from math import isfinite, isqrt, prod
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
-from ganvas.model import Model, ModelInfo, draw_prior
+from ganvas.model import MOST_SIDE, Model, ModelInfo, draw_prior
 from ganvas.networks import Answer, CriticBase, GeneratorBase, StyleBased
 
 Prior = Literal["normal", "uniform", "sphere"]
@@ -137,7 +139,10 @@ def wrap(
     for name, numbers in (("shape", shape), ("latent_shape", latent_shape), ("value_range", value_range)):
         wanted = "numbers in brackets, say value_range=(0, 1) or shape=(1, 28, 28)"
         expect(numbers, (tuple, list, type(None)), name, wanted)
-    if value_range is not None and len(value_range) != 2:
+    arrays.count(num_classes, "num_classes", 0, MOST_SIDE)
+    if value_range is not None and (
+        len(value_range) != 2 or not all(isinstance(each, Real) and isfinite(each) for each in value_range)
+    ):
         raise GanvasError(
             f"value_range is {value_range!r}; it must be the lowest and the highest value, say (0, 1)."
         )
@@ -149,7 +154,7 @@ def wrap(
     module = module.eval().requires_grad_(False)
     drawn, latent_shape = _first(module, latent_dim, latent_shape, num_classes, prior, output)
     name = type(module).__name__
-    if len(drawn) != 4 or drawn.dim() < 2 or not drawn.is_floating_point():
+    if drawn.dim() < 2 or len(drawn) != 4 or not drawn.is_floating_point():
         raise GanvasError(
             f"{name} gave {tuple(drawn.shape)} of {drawn.dtype} for 4 latents; expected 4 float samples."
         )
