@@ -202,7 +202,8 @@ def test_high_rates_with_momentum_oscillate(run_of: Callable[..., Run]) -> None:
     fast = {"optimizer.beta1": 0.9, "optimizer.schedule": "constant"}
     run = run_of(
         "digits",
-        {**fast, "optimizer.lr_generator": 1e-2, "optimizer.lr_critic": 1e-2},
+        # At 1e-2 the pair died of it on some processors, and was still.
+        {**fast, "optimizer.lr_generator": 3e-3, "optimizer.lr_critic": 3e-3},
         kimg=12,
         penalty="none",
     )
