@@ -250,9 +250,8 @@ def lines(samples: Tensor, schema: Schema | None = None, size: tuple[int, int] =
     found = []
     for k, group in enumerate(groups):
         rows = height * (k + 1) // len(groups) - height * k // len(groups)
-        strip = samples.new_ones(
-            samples.shape[0], 3, rows, width
-        )  # len() would fix the batch of an exported graph
+        # Not len(), which would fix the batch of an exported graph.
+        strip = samples.new_ones(samples.shape[0], 3, rows, width)
         places = torch.arange(rows, device=samples.device)[:, None]
         for i, number in enumerate(group[:MOST_LINES]):
             column = schema.columns[number]

@@ -114,7 +114,7 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
     with open_zip(path) as file:
         listed = file.infolist()
         members = {member.filename.removesuffix(".npy"): member for member in listed}
-        names = [name for name in members if name not in (*BESIDE, "time")]
+        names = [name for name in members if name not in (*BESIDE, *WRITTEN)]
         name = next(
             (n for n in ("images", "points", "series") if n in names), names[0] if len(names) == 1 else None
         )

@@ -263,7 +263,7 @@ class SeriesGenerator(ChunkedGenerator):
         alive: Tensor | None = None
         if self.quantiles is not None:
             lengths = self.lengths(z, labels)
-            alive, place = self._lasting(lengths)
+            alive, place = self._until(lengths)
             noise = torch.cat([noise, place], 2)
         once = [] if self.attributes is None else [ended(self.attributes(whole)[:, :, None], self.once)]
         start = self.start(whole)
@@ -297,7 +297,7 @@ class SeriesGenerator(ChunkedGenerator):
         slope = own.std(1) * z[:, 0]
         return torch.lerp(low, high, place - below).detach() + (slope - slope.detach())
 
-    def _lasting(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def _until(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Whether each step is one of its series (B, 1, T), 1 or 0, with the gradient of a soft edge; and for each chunk
         (B, chunks, 2) the share of its series that is over, and the share of all steps that is still to come.
 

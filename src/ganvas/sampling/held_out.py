@@ -1,6 +1,5 @@
 """Real data that nothing was trained on: one half calibrates what guides a sampler, the other judges it."""
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from torch import Tensor
 from ganvas import io
 from ganvas.cache import cache_folder
 from ganvas.data import Dataset
+from ganvas.data.base import fingerprint
 from ganvas.data.labels import shorten
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError
@@ -133,9 +133,7 @@ def independent_extractor(
     here, tell = resolve_device(device), progress or (lambda what, done, total: None)
     assert held_out.indices is not None
     # Of another part that was held out it is another one, which has not learned from this one.
-    part = hashlib.sha256(f"{held_out.fingerprint} {sorted(held_out.indices.tolist())}".encode()).hexdigest()[
-        :16
-    ]
+    part = fingerprint(held_out.fingerprint, held_out.indices.sort().values.numpy().tobytes())
     path = cache_folder() / "extractors" / f"residual-{held_out.name}-{part}.safetensors"
     if path.is_file():
         with suppress(GanvasError):  # one that is damaged is trained anew

@@ -237,9 +237,9 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
     that few series fill."""
     assert dataset.series is not None
     training, network = config.training, config.network
-    trained = len(dataset.split(config.data.holdout, config.data.fold)[0])
-    if trained < training.batch:
-        training = replace(training, batch=max(2, 2 ** (trained.bit_length() - 1)))
+    part = dataset.split(config.data.holdout, config.data.fold)[0]
+    if len(part) < training.batch:
+        training = replace(training, batch=max(2, 2 ** (len(part).bit_length() - 1)))
     family = families.get(network.name)
     known = inspect.signature(family.generator).parameters
     if "layout" in known and "layout" not in network.generator:
@@ -251,7 +251,7 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
         )
         extra = -(-dataset.series.length // max(1, int(chunk))) * int(noise)
         layout = {"layout": dataset.series.layout}
-        lengths = {"lengths": _lengths(config, dataset)} if "lengths" in known and dataset.series.ends else {}
+        lengths = {"lengths": _lengths(config, part)} if "lengths" in known and dataset.series.ends else {}
         network = replace(
             network,
             latent_dim=network.latent_dim + extra,
@@ -259,22 +259,20 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
         )
         if "layout" in inspect.signature(family.critic).parameters and not network.critic_name:
             network = replace(network, critic={**network.critic, **layout})
-    elif (
-        network.generator.get("lengths") and dataset.series.ends
-    ):  # of a model that others' lengths are to be learned from
-        network = replace(network, generator={**network.generator, "lengths": _lengths(config, dataset)})
+    elif network.generator.get("lengths") and dataset.series.ends:
+        # Of a model that is begun with: it goes on with other series.
+        network = replace(network, generator={**network.generator, "lengths": _lengths(config, part)})
     return replace(config, training=training, network=network)
 
 
-def _lengths(config: Config, dataset: Dataset) -> str:
-    """How long the series are that are trained on, of each class by itself where there are classes."""
-    assert dataset.series is not None
-    part = dataset.split(config.data.holdout, config.data.fold)[0]
+def _lengths(config: Config, part: Dataset) -> str:
+    """How long the series of the part are that is trained on, of each class by itself where there are classes."""
+    assert part.series is not None
     series, labels = part.take(torch.arange(len(part)))
-    lengths = dataset.series.lengths(series.numpy())
+    lengths = part.series.lengths(series.numpy())
     if labels is None or not config.network.conditional:
         return told_lengths(lengths)
-    return told_lengths(lengths, labels.numpy(), len(dataset.class_names))
+    return told_lengths(lengths, labels.numpy(), part.num_classes)
 
 
 def _spelled_out(config: Config) -> Config:

@@ -73,7 +73,7 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     }  # fmt: skip
     if renderer.small is not None:
         made_of["side"] = renderer.view.model.shape[1]
-    if len(renderer.drawn.shape) == 2:  # before, their pictures were measured
+    if renderer.plots:  # before, their pictures were measured
         made_of["measured"] = "series"
     if max(renderer.view.model.shape[1:]) >= LARGE:  # before, they were compared pixel by pixel
         made_of["seen"] = SMALL
@@ -129,7 +129,7 @@ def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:
     done = 0
     size = ROWS if renderer.slow else 256
     batches = model.batches(n, seed=SEED, batch=size)
-    curves = renderer.drawn.batches(n, seed=SEED, batch=size) if len(renderer.drawn.shape) == 2 else None
+    curves = renderer.drawn.batches(n, seed=SEED, batch=size) if renderer.plots else None
     while done < n:
         with renderer.turn(MAP):
             images = next(batches).cpu()

@@ -499,6 +499,11 @@ class Renderer:
         return found
 
     @property
+    def plots(self) -> bool:
+        """Whether pictures are the curves of series."""
+        return self.drawn is not self.model
+
+    @property
     def _own_space(self) -> LatentSpace:
         """The sliders' space, of the samples themselves."""
         return self.space.of_model(self.drawn)
@@ -564,7 +569,7 @@ class Renderer:
 
     def named(self, name: str) -> Direction:
         """The direction of an attribute: brightness, class:NAME, ...; of series trend, volatility:COLUMN, ..."""
-        whole = name == CRITIC_SCORE or self.drawn is not self.model  # the critic sees whole pictures
+        whole = name == CRITIC_SCORE or self.plots  # the critic sees whole pictures
         space = self._own_space if whole else self.view.space
         return self._kept(f"attribute-{quote(name, safe='')}", lambda: [from_attribute(space, name)])[0]
 
