@@ -65,7 +65,7 @@ def test_frozen() -> None:
     ("path", "value", "message"),
     [
         ("training.bacth", 3, r"Unknown setting config.training.bacth. Did you mean 'batch'\?"),
-        ("trainin.batch", 3, "Did you mean 'training'"),
+        ("trainin.batch", 3, "Did you mean 'training.batch'"),
         ("training.batch", "many", "config.training.batch must be int, got 'many'"),
         ("training.batch", True, "must be int, got True"),
         ("training.precision", "fp8", "expected one of 'auto', 'fp32', 'bf16'"),
@@ -123,7 +123,9 @@ def test_numbers_are_finite(name: str, value: float) -> None:
 
 
 def test_budgets_are_finite() -> None:
-    with pytest.raises(GanvasError, match=r"training\.minutes is inf; it must be more than 0, and finite"):
+    with pytest.raises(
+        GanvasError, match=r"training\.minutes \(--minutes\) is inf; it must be more than 0, and finite"
+    ):
         validate(Config(training=TrainingConfig(minutes=float("inf"))))
 
 

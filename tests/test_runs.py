@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from ganvas import io
 from ganvas.config import Config, to_dict
 from ganvas.errors import GanvasError
+from ganvas.model import load
 from ganvas.report.page import curves, signals
 from ganvas.runs import (
     LONGEST_VERDICT,
@@ -45,6 +46,15 @@ def test_open_run_says_what_is_missing(tmp_path: Path) -> None:
         open_run(tmp_path / "none")
     with pytest.raises(GanvasError, match=r"holds no config.json"):
         open_run(tmp_path)
+
+
+def test_who_mistypes_a_run_is_shown_those_there_are(tmp_path: Path) -> None:
+    made = [create_run(tmp_path / "runs", "mine", CONTENT).path for _ in range(4)]
+    for wrong in (tmp_path / "runs" / "00009-mine", tmp_path / "runs"):
+        for opened in (open_run, load):
+            with pytest.raises(GanvasError) as error:
+                opened(wrong)
+            assert f"There are: {', '.join(map(str, made[1:]))}." in str(error.value)
 
 
 def test_a_folder_without_files_is_no_snapshot(tmp_path: Path) -> None:

@@ -329,7 +329,8 @@ def replace_at(config: Config, path: str, value: Any) -> Config:
     node: dict[str, Any] = values
     while rest:
         if not isinstance(node.get(target), dict):
-            raise GanvasError(f"Unknown setting {path!r}.{did_you_mean(target, list(node))}")
+            known = [name for name, _ in _leaves(to_dict(config))]
+            raise GanvasError(f"Unknown setting {path!r}.{did_you_mean(path, known)}")
         node, target = node[target], rest.pop(0)
     node[target] = value
     return from_dict(Config, values)
@@ -373,6 +374,12 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
     return result
 
 
+FLAGS = {
+    f"training.{name}": f" (--{name.replace('_', '-')})" for name in ("batch", "kimg", "minutes", "eval_kimg")
+}
+"""What most people set these by."""
+
+
 def validate(config: Config) -> Config:
     """Check ranges; returns the config so that calls can be chained."""
     t, o = config.training, config.optimizer
@@ -393,7 +400,7 @@ def validate(config: Config) -> Config:
         ("training.eval_samples", t.eval_samples, 100),
     ):
         if not value >= low:
-            raise GanvasError(f"{path} is {value}; it must be at least {low}.")
+            raise GanvasError(f"{path}{FLAGS.get(path, '')} is {value}; it must be at least {low}.")
     for path, share in (
         ("augment.p", config.augment.p),
         ("augment.p_end", config.augment.p_end),
@@ -423,7 +430,7 @@ def validate(config: Config) -> Config:
         raise GanvasError("No budget: give --kimg, --minutes or both.")
     for name, budget in (("kimg", t.kimg), ("minutes", t.minutes)):
         if budget is not None and not 0 < budget < math.inf:
-            raise GanvasError(f"training.{name} is {budget}; it must be more than 0, and finite.")
+            raise GanvasError(f"training.{name} (--{name}) is {budget}; it must be more than 0, and finite.")
     if config.data.resolution is not None and config.data.resolution < 4:
         raise GanvasError(f"--resolution is {config.data.resolution}; it must be at least 4.")
     if config.data.height is not None and (config.data.resolution is None or config.data.height < 4):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
-from ganvas.model import MOST_SIDE, Model, ModelInfo, draw_prior
+from ganvas.model import MOST_SIDE, MOST_VALUES, Model, ModelInfo, draw_prior
 from ganvas.networks import Answer, CriticBase, GeneratorBase, StyleBased
 
 Prior = Literal["normal", "uniform", "sphere"]
@@ -132,10 +132,9 @@ def wrap(
         raise GanvasError(
             f"wrap takes a torch.nn.Module, got {_kind(module)}. Put a function into the forward of a module of your own."
         )
-    if type(latent_dim) is not int or latent_dim < 1 or prior not in get_args(Prior):
-        raise GanvasError(
-            f"wrap needs latent_dim of at least 1 and a prior of normal, uniform or sphere, got {latent_dim}, {prior!r}."
-        )
+    arrays.count(latent_dim, "latent_dim", 1, MOST_VALUES)
+    if prior not in get_args(Prior):
+        raise GanvasError(f"wrap needs a prior of normal, uniform or sphere, got {prior!r}.")
     for name, numbers in (("shape", shape), ("latent_shape", latent_shape), ("value_range", value_range)):
         wanted = "numbers in brackets, say value_range=(0, 1) or shape=(1, 28, 28)"
         expect(numbers, (tuple, list, type(None)), name, wanted)
@@ -159,6 +158,8 @@ def wrap(
             f"{name} gave {tuple(drawn.shape)} of {drawn.dtype} for 4 latents; expected 4 float samples."
         )
     found = _shape(name, tuple(drawn.shape[1:]), shape)
+    if drawn.layout is not torch.strided:
+        raise GanvasError(f"{name} gave a sparse tensor; make it dense: output=lambda x: x.to_dense().")
     if not torch.isfinite(drawn).all():
         raise GanvasError(f"{name} draws NaN or infinite numbers.")
     made = (

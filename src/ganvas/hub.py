@@ -1,7 +1,8 @@
 """Models on the Hugging Face hub: `hub:org/name`, `hub:org/name@revision` (extra `hub`).
 
-The folder is a snapshot's: `generator.safetensors`, perhaps `critic.safetensors`, and `config.json`, which says that ganvas wrote
-it. These names are all that is asked for: nothing in a stranger's folder chooses a file or a path, and nothing of it is run.
+The folder is a snapshot's: `generator.safetensors`, perhaps `critic.safetensors` and `encoder.safetensors`, and `config.json`,
+which says which of them there are, and that ganvas wrote it. These names are all that is asked for: nothing in a stranger's
+folder chooses a file or a path, and nothing of it is run.
 """
 
 import os
@@ -19,7 +20,9 @@ from ganvas.errors import GanvasError, install, printable
 
 PREFIX = "hub:"
 CONFIG, CARD = "config.json", "README.md"
-GENERATOR, CRITIC = "generator.safetensors", "critic.safetensors"
+GENERATOR = "generator.safetensors"
+BESIDE = {"critic": "critic.safetensors", "encoder": "encoder.safetensors"}
+"""What a config.json may say that there is besides."""
 LIBRARY = "ganvas"
 LONGEST_CONFIG = 2**20
 """Bytes of a config.json that is fetched."""
@@ -82,7 +85,7 @@ def explained(error: Exception, repo: str) -> GanvasError:
 
 
 def fetch(address: str, most: float) -> Path:
-    """The generator's file of a model on the hub, with its critic beside it where there is one; from the cache if it is there.
+    """The generator's file of a model on the hub, from the cache if it is there; its critic and encoder, if any, come beside it.
 
     Without a revision the commit counts that was the newest when the model was first fetched, until `@main` is asked for.
     No file above `most` bytes is fetched. Raises `GanvasError` for what cannot be reached, and what ganvas did not export.
@@ -109,7 +112,7 @@ def fetch(address: str, most: float) -> Path:
 
     def whole(at: str | None) -> Path | None:
         config, weights = kept(CONFIG, at), kept(GENERATOR, at)
-        if config is None or weights is None or (_has_critic(config, repo) and kept(CRITIC, at) is None):
+        if config is None or weights is None or not all(kept(name, at) for name in _beside(config, repo)):
             return None
         return weights
 
@@ -119,10 +122,10 @@ def fetch(address: str, most: float) -> Path:
     try:
         _ask(library, repo)
         config = get(CONFIG, revision, LONGEST_CONFIG)
-        with_critic, commit = _has_critic(config, repo), config.parent.name  # the rest is of the same commit
+        beside, commit = _beside(config, repo), config.parent.name  # the rest is of the same commit
         weights = get(GENERATOR, commit, most)
-        if with_critic:
-            get(CRITIC, commit, most)
+        for name in beside:
+            get(name, commit, most)
     except GanvasError:
         raise
     except Exception as error:  # of several libraries below the client
@@ -176,9 +179,9 @@ def _within(seconds: float, job: Callable[[], Any]) -> Any:
         raise TimeoutError(f"it did not send what was asked for in {seconds:.0f} s") from error
 
 
-def _has_critic(config: Path, repo: str) -> bool:
-    """What a config.json says of its folder; raises `GanvasError` unless ganvas wrote it."""
+def _beside(config: Path, repo: str) -> list[str]:
+    """The files that a config.json says there are beside the generator's; raises `GanvasError` unless ganvas wrote it."""
     found = io.read_json(config, longest=LONGEST_CONFIG)
     if found.get("library_name") != LIBRARY:
         raise GanvasError(f"{repo} is not a model that ganvas exported: its {CONFIG} does not say so.")
-    return found.get("critic") is True
+    return [file for name, file in BESIDE.items() if found.get(name) is True]

@@ -26,7 +26,7 @@ from ganvas.networks.coded import Coded, bare, encoder_network, mean_codes
 from ganvas.networks.projected import guide_of
 from ganvas.networks.series import ChunkedGenerator
 from ganvas.registry import did_you_mean
-from ganvas.runs import is_run, open_run
+from ganvas.runs import is_run, open_run, runs_near
 from ganvas.series import Schema, Series, read_schema
 from ganvas.types import Guarantee
 
@@ -701,13 +701,14 @@ def find_generator(path: Path) -> Path:
         if not (path / "generator.safetensors").is_file():
             raise GanvasError(
                 f"{path} is neither a run nor a snapshot folder: it holds no config.json and no generator.safetensors."
+                f"{runs_near(path)}"
             )
         return path / "generator.safetensors"
     if not path.exists():
         names = list(packaged())
         raise GanvasError(
-            f"No such model: {path}.{did_you_mean(str(path), names)} Give a run folder, a snapshot folder, a .safetensors file "
-            f"or a packaged model: {', '.join(names)}."
+            f"No such model: {path}.{did_you_mean(str(path), names)}{runs_near(path)} "
+            f"Give a run folder, a snapshot folder, a .safetensors file or a packaged model: {', '.join(names)}."
         )
     if path.suffix != ".safetensors":
         raise GanvasError(

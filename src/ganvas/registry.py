@@ -13,7 +13,7 @@ EntryT = TypeVar("EntryT", bound=Callable[..., Any])
 
 def did_you_mean(name: str, known: list[str]) -> str:
     """`" Did you mean 'dcgan'?"` when something is close, else an empty string."""
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.55)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

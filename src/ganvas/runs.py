@@ -41,6 +41,8 @@ MOST_FIGURES, MOST_VERDICTS = 200, 50
 curve in its report."""
 LONGEST_VERDICT = 100
 """Characters of the name of one."""
+SHOWN = 3
+"""Runs that a message names."""
 LINGERING = 8.0
 """Seconds that loader workers may outlive a killed process, whose lock they share."""
 
@@ -389,14 +391,23 @@ def is_run(path: Path) -> bool:
     return (path / "config.json").is_file() and not (path / "generator.safetensors").is_file()
 
 
+def runs_near(path: Path) -> str:
+    """`" There are a, b and c."`: the newest runs in a folder, or beside one that is not there; empty where there are none."""
+    folder = path if path.is_dir() else path.parent
+    with suppress(OSError):
+        found = sorted(each for each in folder.iterdir() if is_run(each))[-SHOWN:]
+        return f" There {'are' if len(found) > 1 else 'is'}: {', '.join(map(str, found))}." if found else ""
+    return ""
+
+
 def open_run(path: str | os.PathLike[str]) -> Run:
     """The run at `path`; raises `GanvasError` when it is not one."""
     expect(path, PATH, "path", "a run folder")
     run = Run(Path(path))
     if not run.path.is_dir():
-        raise GanvasError(f"No such run folder: {run.path}.")
+        raise GanvasError(f"No such run folder: {run.path}.{runs_near(run.path)}")
     if not run.config_path.is_file():
-        raise GanvasError(f"{run.path} is not a run folder: it holds no config.json.")
+        raise GanvasError(f"{run.path} is not a run folder: it holds no config.json.{runs_near(run.path)}")
     return run
 
 

@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from ganvas.errors import counted
+
 Shape = tuple[int, ...]
 """(C, H, W) of an image, (C, T) of a series or (D,) of a point."""
 Kind = Literal["images", "series", "points"]
@@ -13,6 +15,12 @@ Kind = Literal["images", "series", "points"]
 def kind_of(shape: Sequence[int]) -> Kind:
     """What samples of a shape are."""
     return "images" if len(shape) == 3 else "series" if len(shape) == 2 else "points"
+
+
+def counted_samples(count: int, shape: Sequence[int]) -> str:
+    """`1 image`, `2 series`: so many samples of a shape."""
+    kind = kind_of(shape)
+    return counted(count, kind if kind == "series" else kind.removesuffix("s"), kind)
 
 
 Batch = tuple[Tensor, Tensor | None]

@@ -351,12 +351,12 @@ def test_few_images_are_said_at_the_start(tmp_path: Path) -> None:
     folder = photographs(tmp_path / "few", 61)
     said = started(folder, tmp_path / "runs", resolution=16, resize="crop")
     assert (
-        "55 images are few: a critic knows them by heart soon. Let it see them altered: --preset photo"
+        "55 images are few: a critic soon knows them by heart. Let it see them altered: --preset photo"
         in said
     )
-    assert "--kimg 500 or more, which shows each 9,091 times" in said
+    assert "Its budget is short: --kimg 500 shows each 9,091 times. Add --eval-kimg 50" in said
     altered = started(folder, tmp_path / "runs", resolution=16, resize="crop", augment="ada")
-    assert "55 images are few: a critic knows them by heart soon. Give it --kimg 500" in altered
+    assert "55 images are few: a critic soon knows them by heart. Its budget is short: --kimg 500" in altered
 
 
 def test_what_is_said_fits_the_run() -> None:

@@ -191,6 +191,21 @@ def test_what_is_uploaded_is_what_opens(
     assert server.private == {"org/mine": True}
 
 
+def test_an_autoencoder_keeps_its_encoder(server: Server, tmp_path: Path) -> None:
+    """It opened as a decoder alone, without a word."""
+    settings = {"network.generator.channels": 8, "network.critic.channels": 8, "training.monitor_kimg": 0}
+    run = ganvas.train(
+        "digits", method="vae", kimg=0.064, batch=32, device="cpu", settings=settings, out=tmp_path, quiet=True, report=False
+    ).run  # fmt: skip
+    original = ganvas.load(run.path, device="cpu")
+    files = write(original, tmp_path / "hub", repo="org/coder", license=None)
+    server.commit("org/coder", {each.name: each.read_bytes() for each in files})
+    x = original.sample(4)
+    expected = original.encode(x)
+    for address in ("hub:org/coder", tmp_path / "hub"):
+        assert ganvas.load(address, device="cpu").encode(x).equal(expected)
+
+
 def hub_files(folder: Path) -> list[str]:
     return [each.name for each in folder.iterdir()]
 

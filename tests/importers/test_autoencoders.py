@@ -165,6 +165,33 @@ def test_autoencoder_kl_is_the_written_out_pass(folder: Path) -> None:
         torch.testing.assert_close(model.generator(z), drawn, atol=1e-4, rtol=1e-4)
 
 
+def test_what_a_config_says_of_codes_is_done(folder: Path) -> None:
+    """A shift of theirs was left out without a word."""
+    io.write_json(folder / "config.json", {"scaling_factor": 0.25, "shift_factor": 0.5, "act_fn": "silu"})
+    model, written = ganvas.load(folder, side=16, device="cpu"), Written(TENSORS)
+    x, z = 2 * torch.rand(2, 3, 16, 16, generator=RANDOM) - 1, torch.randn(2, 256, generator=RANDOM)
+    with torch.no_grad():
+        codes = 0.25 * (written.encode(x).flatten(1) - 0.5)
+        torch.testing.assert_close(model.encode(x), codes, atol=1e-4, rtol=1e-4)
+        drawn = written.decode(z.reshape(2, 4, 8, 8) / 0.25 + 0.5)
+        torch.testing.assert_close(model.generator(z), drawn, atol=1e-4, rtol=1e-4)
+    assert any("less 0.5 and times 0.25" in note for note in model.info.notes)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"act_fn": "relu"}, {"norm_num_groups": 16}, {"scaling_factor": 1e-300}, {"scaling_factor": "1"},
+        {"shift_factor": 1e9}, {"shift_factor": [0.1]},
+    ],
+)  # fmt: skip
+def test_a_config_of_another_network_is_refused(folder: Path, said: dict[str, Any]) -> None:
+    """It was read as if it did not say so, and reconstructed other pictures than its own toolkit would."""
+    io.write_json(folder / "config.json", said)
+    with pytest.raises(GanvasError, match=f"config.json: {next(iter(said))} is"):
+        ganvas.load(folder, side=16, device="cpu")
+
+
 def test_old_names_and_half_precision_are_the_same_network(folder: Path, tmp_path: Path) -> None:
     names = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
     old = {}
@@ -424,6 +451,7 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"channels": 65536}, "codes of this autoencoder are|tensor 'encoder.conv_out.bias' is"),
     ({"scale": 0.0}, "a scale above 0"),
     ({"scale": "1"}, "expected a value like"),
+    ({"shift": 2e3}, "a shift near it"),
     ({"quant": 7}, "expected a value like"),
     ({"extra": 1}, "Unknown option 'extra'"),
 ]

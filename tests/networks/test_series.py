@@ -171,6 +171,14 @@ def test_lengths_of_many_values_follow_their_distribution() -> None:
     assert kstest(drawn.numpy(), "uniform", (200, 800)).pvalue > 0.05
 
 
+def test_a_file_may_hold_any_lengths() -> None:
+    """Lengths of 0 drew NaN."""
+    generator = with_lengths(told_lengths(np.arange(5, 20)))
+    generator.quantiles = torch.zeros_like(generator.quantiles)
+    assert torch.isfinite(generator(z(4))).all()
+    assert generator.lengths(z(4), None).min() >= 1
+
+
 def test_the_end_can_be_moved_by_descent() -> None:
     """What an inversion needs: the gradient of a step that should be there points to points of longer series."""
     generator = with_lengths(told_lengths(np.arange(5, 20)))

@@ -71,3 +71,17 @@ def test_what_stood_before_a_resume_is_not_said_again(
         assert display.show(record(1.0), 0.1, [COLLAPSE]) == []
         assert display.show(record(2.0), 0.1, []) == ["no longer: mode collapse"]
     assert "Try this" not in capsys.readouterr().err
+
+
+def test_where_statistics_are_far_apart_it_says_how_far_it_is(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of large pictures was silent for hours."""
+    with Display() as display:
+        for step in range(60):
+            display.alive(step / 10, step / 60)
+            clock.now += 1
+        display.show(record(6.0), 1.0, [])
+        display.alive(6.1, 1.0)
+    said = capsys.readouterr().err
+    assert [line.split()[1] for line in said.splitlines()] == ["0.0", "1.5", "3.0", "4.5", "6.0"]

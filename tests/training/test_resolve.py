@@ -259,6 +259,7 @@ def test_settings_of_the_data_are_those_of_their_flags(tmp_path: Path) -> None:
         ("digits", {"data.source": "sines"}, "--set data.source would name other data"),
         ("digits", {"data": {"source": "sines"}}, "--set data would name other data"),
         ("digits", {"data": {"holdout": 0.5}}, "by its own path"),
+        ("digits", {"preset": "small"}, "Use --preset"),
     ):
         with pytest.raises(GanvasError, match=said):
             plan(source, settings=settings)

@@ -54,6 +54,23 @@ def test_what_a_run_leaves_behind(tiny_train: Train) -> None:
     assert "budget" in log
 
 
+def test_no_line_of_statistics_is_of_a_step_or_two(tiny_train: Callable[..., Result]) -> None:
+    """Losses of 62 steps and, at the monitor's 125th, of one looked like spikes in the report."""
+    settings = {"training.log_kimg": 0.1, "training.monitor_kimg": 0.2}
+    run = tiny_train(kimg=1.6, batch=16, settings=settings).run
+    steps = [record["step"] for record in run.stats()]
+    assert steps == [6 * i for i in range(1, 17)] + [100]
+    watched = [record["step"] for record in run.stats() if "verdicts" in record]
+    assert watched == [12, 24, 36, 48, 60, 72, 90], "the beats nearest to 12.5, 25, 37.5, ..."
+
+
+def test_a_short_run_shows_something_before_its_first_snapshot(tiny_train: Callable[..., Result]) -> None:
+    settings = {"training.log_kimg": 1.0, "training.snapshot_kimg": 100.0, "training.monitor_kimg": 0}
+    run = tiny_train(kimg=3, settings=settings).run
+    assert [path.stem for path in run.previews] == ["000000", "000001", "000002", "000003"]
+    assert len(run.snapshots) == 2
+
+
 def test_the_report_is_self_contained(trained: Result) -> None:
     page = (trained.run.path / "report.html").read_text()
     assert page.count("data:image/png;base64,") >= 4

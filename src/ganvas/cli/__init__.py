@@ -117,7 +117,7 @@ GROUPS = {
     },
     "elsewhere": {
         "export": Command(
-            "export", "write a generator for elsewhere: ONNX, or a folder for the Hugging Face hub",
+            "export", "write a generator for elsewhere: ONNX, one page of HTML, or a folder for the Hugging Face hub",
             "ganvas export fashion --to onnx --out fashion.onnx",
         ),
     },
@@ -199,7 +199,7 @@ def _top_level(argv: list[str]) -> int:
         return 0
     if argv and argv[0] not in ("-h", "--help"):
         what = "flag" if argv[0].startswith("-") else "command"
-        hint = did_you_mean(argv[0], list(COMMANDS))
+        hint = did_you_mean(argv[0], list(COMMANDS)) or " A command comes first: ganvas sample fashion."
         return _failed(f"unknown {what} {argv[0]!r}.{hint} See: ganvas --help", 2)
     print("usage: ganvas COMMAND ...\n\nTrain GANs, measure them honestly, explore their latent space.")
     for title, commands in GROUPS.items():

@@ -51,11 +51,11 @@ def run(
     """
     from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
-    from ganvas.errors import counted
     from ganvas.latent import tools
     from ganvas.latent.encoder import has_encoder
     from ganvas.latent.jacobian import MOST
     from ganvas.model import load
+    from ganvas.types import counted_samples
 
     picture, tuned_to = out.with_suffix(".png"), out.with_suffix(".safetensors")
     written = [out, picture, *([tuned_to] if method == "tune" else [])]
@@ -95,7 +95,7 @@ def run(
     for note in found.notes:
         print(f"Note: {note}.")
     print(
-        f"{counted(len(targets), 'image')} in {where.name}: residual {figures['residual_median']:.1%} "
+        f"{counted_samples(len(targets), loaded.shape)} in {where.name}: residual {figures['residual_median']:.1%} "
         f"of the distance of two samples (worst {figures['residual_worst']:.1%}), "
         f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) "
         f"-> {', '.join(map(str, written))}"

@@ -60,6 +60,7 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.latent import tools
     from ganvas.model import load
+    from ganvas.types import counted_samples
 
     if kind == "mixing" and out.suffix != ".png":
         raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
@@ -109,7 +110,9 @@ def run(
     if json:
         _shared.answer(outcome)
         return
-    print(f"{len(samples)} pictures through {found.space}{_words(found.figures)} -> {out}")
+    print(
+        f"{counted_samples(len(samples), loaded.shape)} through {found.space}{_words(found.figures)} -> {out}"
+    )
 
 
 def _words(figures: "Mapping[str, float]") -> str:

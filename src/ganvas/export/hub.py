@@ -11,7 +11,7 @@ from ganvas import io, pictures
 from ganvas.config import Config, DataConfig, to_dict
 from ganvas.data import datasets
 from ganvas.errors import GanvasError, counted, printable
-from ganvas.hub import CARD, CONFIG, CRITIC, GENERATOR, LIBRARY, check_name, client, explained
+from ganvas.hub import BESIDE, CARD, CONFIG, GENERATOR, LIBRARY, check_name, client, explained
 from ganvas.metrics.rows import Row
 from ganvas.model import PACKAGED_LICENSE, Model, ModelInfo
 from ganvas.model_data import class_names
@@ -20,7 +20,7 @@ from ganvas.runs import Run
 from ganvas.training import methods
 
 SAMPLES, WALK = "samples.png", "walk.png"
-FILES = (CARD, CONFIG, GENERATOR, CRITIC, SAMPLES, WALK)
+FILES = (CARD, CONFIG, GENERATOR, *BESIDE.values(), SAMPLES, WALK)
 """All that is ever written, and uploaded."""
 PLACE = "ORG/NAME"
 """In a card that was written before its name on the hub is known."""
@@ -49,15 +49,18 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     header.get("data", {}).pop("mark", None)  # of this user
     if names := model.generator.settings:
         header["settings"] = {name: getattr(model.generator, name) for name in names}
-    parts = {GENERATOR: ("generator", model.generator), CRITIC: ("critic", model.critic)}
-    for name, (kind, network) in parts.items():
+    beside = {"critic": model.critic, "encoder": model.encoder}
+    parts = {"generator": model.generator, **beside}
+    for kind, name in {"generator": GENERATOR, **BESIDE}.items():
+        network = parts[kind]
         if network is None:
             (folder / name).unlink(missing_ok=True)
             continue
         with io.atomic(folder / name) as temporary:
             io.save_tensors(temporary, network.state_dict(), {**header, "kind": kind})
-    about = {"library_name": LIBRARY, "ganvas": version("ganvas"), "critic": model.critic is not None}
-    io.write_json(folder / CONFIG, {**about, "hash": model.hash, **header})
+    about = {"library_name": LIBRARY, "ganvas": version("ganvas")}
+    there = {kind: network is not None for kind, network in beside.items()}
+    io.write_json(folder / CONFIG, {**about, **there, "hash": model.hash, **header})
     io.write_bytes(folder / SAMPLES, pictures.png(pictures.draw(model.sample(64))))
     if len(model.shape) == 3:
         io.write_bytes(folder / WALK, pictures.png(interpolation(model)))

@@ -14,7 +14,7 @@ from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.importers.base import Imported, importers
 from ganvas.importers.parts import Weights
-from ganvas.networks.autoencoder_kl import LARGEST_SCALE, SCALE, maps_of
+from ganvas.networks.autoencoder_kl import GROUPS, LARGEST_SCALE, SCALE, maps_of
 from ganvas.networks.taesd import FACTOR
 
 SIDE = 64
@@ -58,7 +58,7 @@ def autoencoder_kl(content: Any, folder: Path | None) -> Imported | None:
         "layers": weights.count("encoder.down_blocks.0.resnets.{}.", 8),
         "channels": len(weights.take("encoder.conv_out.weight", 4)) // 2,
         "quant": "quant_conv.weight" in weights,
-        "scale": _scale(folder),
+        **_of_config(folder),
     }
     return _imported(KL, "autoencoder-kl", options, weights, lambda name: name, 2 ** (stages - 1))
 
@@ -69,6 +69,7 @@ def taesd(content: Any, folder: Path | None) -> Imported | None:
     if not isinstance(content, Mapping) or "encoder.layers.0.weight" not in content:
         return None
     weights = Weights(content, TINY)
+    _as_expected(_config(folder), {"act_fn": "relu", "scaling_factor": 1.0, "shift_factor": 0.0}, TINY)
     options = {
         "width": len(weights.take("encoder.layers.0.weight", 4)),
         "channels": weights.take("decoder.layers.0.weight", 4).shape[1],
@@ -85,11 +86,12 @@ def _imported(
         for part in (DECODER, ENCODER)
     ]  # fmt: skip
     weights.all_taken(("",))
-    scale = options.get("scale", 1.0)
+    scale, shift = options.get("scale", 1.0), options.get("shift", 0.0)
 
     def at(side: int) -> Imported:
         maps = maps_of((3, side, side), factor, options["channels"])
-        code = f"a code is {maps[0]} maps of {maps[2]} x {maps[1]}, times {scale:g}"
+        less = f"less {shift:g} and " if shift else ""
+        code = f"a code is {maps[0]} maps of {maps[2]} x {maps[1]}, {less}times {scale:g}"
         network = replace(found.network, latent_dim=math.prod(maps))
         return replace(found, network=network, shape=(3, side, side), notes=(code,))
 
@@ -134,14 +136,36 @@ def _of_compvis(tensors: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
-def _scale(folder: Path | None) -> float:
-    """What codes are multiplied by, as the config.json beside the file says."""
-    config = None if folder is None else folder / "config.json"
-    found = (
-        SCALE if config is None or not config.is_file() else io.read_json(config).get("scaling_factor", SCALE)
-    )
-    if type(found) not in (int, float) or not 0 < found < LARGEST_SCALE:
+def _config(folder: Path | None) -> io.Json:
+    """The config.json beside the file; nothing where there is none."""
+    path = None if folder is None else folder / "config.json"
+    return {} if path is None or not path.is_file() else io.read_json(path)
+
+
+def _of_config(folder: Path | None) -> dict[str, float]:
+    """What is taken off codes, and what they are then multiplied by. Raises `GanvasError` for another network than is built."""
+    config = _config(folder)
+    _as_expected(config, {"act_fn": "silu", "norm_num_groups": GROUPS}, KL)
+    scale = config.get("scaling_factor", SCALE)
+    if type(scale) not in (int, float) or not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
         raise GanvasError(
-            f"{config}: scaling_factor is {found!r}; it must be a number above 0 and below {LARGEST_SCALE:,g}."
+            f"config.json: scaling_factor is {scale!r}; it must be a number from {1 / LARGEST_SCALE:g} to {LARGEST_SCALE:,g}."
         )
-    return float(found)
+    shift = config.get("shift_factor", 0.0)
+    if shift is None:
+        shift = 0.0
+    if type(shift) not in (int, float) or not abs(shift) < LARGEST_SCALE:
+        raise GanvasError(
+            f"config.json: shift_factor is {shift!r}; it must be a number within {LARGEST_SCALE:,g} of 0."
+        )
+    return {"scale": float(scale), "shift": float(shift)}
+
+
+def _as_expected(config: io.Json, expected: Mapping[str, Any], kind: str) -> None:
+    """Raise `GanvasError` where a config.json says of the network what its tensors do not show and is not built here."""
+    for name, value in expected.items():
+        if config.get(name, value) != value:
+            raise GanvasError(
+                f"config.json: {name} is {config[name]!r}, and an {kind} is read with {value!r} alone: "
+                "its pictures would be others."
+            )

@@ -29,7 +29,7 @@ from ganvas.latent.space import LatentSpace, open_space
 from ganvas.model import Model
 from ganvas.notebook import shown
 from ganvas.series import Schema
-from ganvas.types import Progress, silent
+from ganvas.types import Progress, counted_samples, silent
 
 Kind = Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"]
 BATCH = 64
@@ -68,7 +68,7 @@ class Walk:
 
     def __repr__(self) -> str:
         figures = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in self.figures.items())
-        return f"Walk({len(self.samples)} pictures through {self.space}{figures})"
+        return f"Walk({counted_samples(len(self.samples), self.samples.shape[1:])} through {self.space}{figures})"
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows: the strip."""

@@ -41,7 +41,7 @@ def authenticity(fake: Array, train: Array) -> float:
     """Share of the fakes that are no copies (Alaa et al. 2022).
 
     A fake counts as a copy when it lies nearer to its nearest training sample than that sample lies to its own nearest
-    training neighbour. 0 to 1, higher is better; samples of the very distribution score near 0.5, not 1.
+    training neighbour. 0 to 1: samples of the very distribution score near 0.5, copies less; what is far from all data more.
     """
     found = nearest_training(fake, train)
     return float((found.distance > found.spacing).double().mean())

@@ -287,7 +287,7 @@ metrics.add(
 )
 metrics.add(
     "authenticity",
-    Metric(_authenticity, _needs_neighbours, better={"authenticity": HIGHER}),
+    Metric(_authenticity, _needs_neighbours, better={"authenticity": "near 0.5"}),
     "share of samples that are no copies",
 )
 metrics.add(

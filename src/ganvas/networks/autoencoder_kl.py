@@ -67,20 +67,20 @@ class Encoder(CriticBase):
 
 
 class KlGenerator(Decoder):
-    """Its decoder. `widths` are those of the stages from the full size down, `scale` is what codes are multiplied by."""
+    """Its decoder. `widths` are those of the stages from the full size down; codes are less `shift` and times `scale`."""
 
     def __init__(
         self, shape: Shape, latent_dim: int, *, num_classes: int = 0, widths: Sequence[int] = (128, 256, 512, 512),
-        layers: int = 2, channels: int = 4, quant: bool = True, scale: float = SCALE,
+        layers: int = 2, channels: int = 4, quant: bool = True, scale: float = SCALE, shift: float = 0.0,
     ) -> None:  # fmt: skip
-        _check(widths, layers, channels, scale)
+        _check(widths, layers, channels, scale, shift)
         super().__init__(shape, latent_dim, num_classes, 2 ** (len(widths) - 1), channels)
-        self.scale = scale
+        self.scale, self.shift = scale, shift
         self.post_quant_conv = nn.Conv2d(channels, channels, 1) if quant else nn.Identity()
         self.decoder = KlDecoder(tuple(widths)[::-1], layers + 1, channels)
 
     def draw(self, codes: Tensor) -> Tensor:
-        found: Tensor = self.decoder(self.post_quant_conv(codes / self.scale))
+        found: Tensor = self.decoder(self.post_quant_conv(codes / self.scale + self.shift))
         return found
 
 
@@ -89,25 +89,27 @@ class KlCoder(Encoder):
 
     def __init__(
         self, shape: Shape, *, num_classes: int = 0, widths: Sequence[int] = (128, 256, 512, 512), layers: int = 2,
-        channels: int = 4, quant: bool = True, scale: float = SCALE,
+        channels: int = 4, quant: bool = True, scale: float = SCALE, shift: float = 0.0,
     ) -> None:  # fmt: skip
-        _check(widths, layers, channels, scale)
+        _check(widths, layers, channels, scale, shift)
         super().__init__(shape)
         maps_of(shape, 2 ** (len(widths) - 1), channels)
-        self.channels, self.scale = channels, scale
+        self.channels, self.scale, self.shift = channels, scale, shift
         self.encoder = KlEncoder(tuple(widths), layers, 2 * channels)
         self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1) if quant else nn.Identity()
 
     def code(self, x: Tensor) -> Tensor:
         found: Tensor = self.quant_conv(self.encoder(x))
-        return self.scale * found[:, : self.channels]
+        return self.scale * (found[:, : self.channels] - self.shift)
 
 
-def _check(widths: Sequence[int], layers: int, channels: int, scale: Any) -> None:
+def _check(widths: Sequence[int], layers: int, channels: int, scale: Any, shift: Any) -> None:
     if not widths or any(width < GROUPS or width % GROUPS for width in widths):
         raise GanvasError(f"AutoencoderKL has widths {list(widths)}; they must be multiples of {GROUPS}.")
-    if layers < 1 or channels < 1 or not 0 < scale < LARGEST_SCALE:
-        raise GanvasError("AutoencoderKL needs layers and channels from 1, and a scale above 0.")
+    if layers < 1 or channels < 1 or not 0 < scale < LARGEST_SCALE or not abs(shift) < LARGEST_SCALE:
+        raise GanvasError(
+            "AutoencoderKL needs layers and channels from 1, a scale above 0, and a shift near it."
+        )
 
 
 class KlEncoder(nn.Module):

@@ -291,7 +291,7 @@ class SeriesGenerator(ChunkedGenerator):
         count = self.quantiles.shape[1]
         place = (torch.special.ndtr(z[:, 0]) * count - 0.5).clamp(0, count - 1)
         below = place.floor().long().clamp(max=count - 2)
-        rows = self.quantiles.to(z)
+        rows = self.quantiles.to(z).clamp(min=1)  # a file from elsewhere may hold any
         own = rows.expand(z.shape[0], -1) if len(rows) == 1 or labels is None else rows[labels]
         low, high = own.gather(1, below[:, None])[:, 0], own.gather(1, below[:, None] + 1)[:, 0]
         slope = own.std(1) * z[:, 0]

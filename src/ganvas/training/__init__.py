@@ -155,6 +155,10 @@ def _close(result: Result, display: Display, report: bool) -> None:
             write_report(run)
         except Exception as error:
             lines.append(f"The report could not be written: {error or type(error).__name__}")
+        else:
+            lines.append(
+                f"Look at it: {run.path / 'report.html'}. Go on: ganvas explore {run.path}, ganvas eval {run.path}"
+            )
     for line in lines:
         run.log(line)
         display.say(line)
@@ -166,6 +170,8 @@ def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) ->
     source = data_config(data, **{name: getattr(wanted, name) for name in OF_DATA})
     # Before they are opened: how they are read, cut and scaled depends on it.
     for path, value in (wanted.settings or {}).items():
+        if path == "preset":
+            raise GanvasError("--set preset changes a name and nothing of what it stands for. Use --preset.")
         if path in ("data.source", "data.also"):
             raise GanvasError(
                 f"--set {path} would name other data than those that are trained on. Omit it: ganvas train DATA names them."

@@ -40,7 +40,7 @@ class Display:
             disable=not self.live,
         )
         self.task = self.progress.add_task("train", total=1.0, line="starting")
-        self.last_plain = self.last_verdicts = -PLAIN_SECONDS
+        self.last_plain = self.last_verdicts = self.last_drawn = -PLAIN_SECONDS
         self.standing: list[str] = []
         self.pending: list[str] = []
 
@@ -90,13 +90,20 @@ class Display:
             line += f"  logits {' / '.join(logits)}"
         if self.standing:
             line += f"  {', '.join(self.standing)}"
-        self._draw(record, progress, line)
+        self._draw(progress, line, record)
+        self.last_drawn = time.monotonic()
         return new
+
+    def alive(self, kimg: float, progress: float) -> None:
+        """Say how far it is where lines of statistics are long apart; called at every step."""
+        if time.monotonic() - self.last_drawn >= PLAIN_SECONDS:
+            self.last_drawn = time.monotonic()
+            self._draw(progress, f"{kimg:.1f} kimg")
 
     def picture(self, content: bytes) -> None:
         """New samples, as a PNG: shown where there is room for a picture."""
 
-    def _draw(self, record: Json, progress: float, line: str) -> None:
+    def _draw(self, progress: float, line: str, record: Json | None = None) -> None:
         self.progress.update(self.task, completed=progress, line=line)
         now = time.monotonic()
         if not self.live and now - self.last_plain >= PLAIN_SECONDS:
@@ -150,8 +157,9 @@ class NotebookDisplay(Display):
             self.below.show(notebook.picture(content, "samples"))
             self.newest = None
 
-    def _draw(self, record: Json, progress: float, line: str) -> None:
-        self.records.append(record)
+    def _draw(self, progress: float, line: str, record: Json | None = None) -> None:
+        if record is not None:
+            self.records.append(record)
         self.share, self.line = progress, line
         if self.top.due():
             self._paint()

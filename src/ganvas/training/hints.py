@@ -26,12 +26,13 @@ def hints(config: Config, dataset: Dataset) -> list[str]:
             if augmented
             else " Let it see them altered: --preset photo for colour, --augment ada for any other preset."
         )
-        kimg = config.training.kimg
-        short = kimg is None or kimg < USUAL_KIMG
+        kimg = config.training.kimg  # none: the budget is one of minutes
+        short = kimg is not None and kimg < USUAL_KIMG
         passes = round(USUAL_KIMG * 1000 / len(train))
-        time = f" Give it --kimg {USUAL_KIMG} or more, which shows each {passes:,} times, and --eval-kimg 50 to keep the best."
+        time = f" Its budget is short: --kimg {USUAL_KIMG} shows each {passes:,} times."
+        keep = "" if config.training.eval_kimg else " Add --eval-kimg 50, which keeps the best snapshot."
         if not augmented or short:
             lines.append(
-                f"{len(train):,} images are few: a critic knows them by heart soon.{seen}{time if short else ''}"
+                f"{len(train):,} images are few: a critic soon knows them by heart.{seen}{time if short else ''}{keep}"
             )
     return lines

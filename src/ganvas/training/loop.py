@@ -124,19 +124,20 @@ class Loop:
             self._save_reals()
             self._save()
         per_step = t.batch * self.method.batches_per_step
-        log_every, save_every, probe_every = (
-            max(1, round(kimg * 1000 / per_step)) for kimg in (t.log_kimg, t.snapshot_kimg, t.monitor_kimg)
-        )
+        log, save, probe = (kimg * 1000 / per_step for kimg in (t.log_kimg, t.snapshot_kimg, t.monitor_kimg))
+        # One beat for all three: a line between two others would hold the losses of a step or two, which look like spikes.
+        beat = max(1, round(min(each for each in (log, save, probe) if each > 0)))
         last_time, last_images, last_saved = time.monotonic(), self.engine.images, self.engine.images
         with _interruptible() as interrupted:
             while not self._finished(interrupted):
                 self.method.step(self._next_batch, self._schedule())
-                due = self.engine.steps % save_every == 0
-                probe = t.monitor_kimg > 0 and self.engine.steps % probe_every == 0
-                if due or probe or self.engine.steps % log_every == 0:
+                self.display.alive(self.engine.images / 1000, self.progress)
+                steps = self.engine.steps
+                due, probed = _falls(steps, beat, save), _falls(steps, beat, probe)
+                if due or probed or _falls(steps, beat, log):
                     now = time.monotonic()
                     speed = (self.engine.images - last_images) / max(now - last_time, 1e-9)
-                    self._log(speed, probe, due)
+                    self._log(speed, probed, due)
                     self.collapsed = dist.agree(self.collapsed, self.device)  # only rank 0 has a monitor
                     if self.collapsed and t.on_collapse != "warn":
                         if t.on_collapse == "stop" or not self._roll_back():
@@ -146,6 +147,8 @@ class Loop:
                     elif due:
                         self._save()
                         last_saved = self.engine.images
+                    elif steps < save and (steps // beat).bit_count() == 1:
+                        self._look()
                     last_time, last_images = time.monotonic(), self.engine.images
         if last_images != self.engine.images:
             elapsed = max(time.monotonic() - last_time, 1e-9)
@@ -277,6 +280,15 @@ class Loop:
             if first:
                 self._write()
 
+    def _look(self) -> None:
+        """A preview alone: before the first snapshot a short run would show nothing."""
+        for network in self.method.exports().values():
+            dist.broadcast_buffers(network)
+        with dist.turn() as first, evaluating(*self.method.exports().values()):
+            if first:
+                self.method.settle(self.trained_on)
+                self._save_preview(f"{round(self.engine.images / 1000):06d}")  # never that of the beginning
+
     def _write(self) -> None:
         self.memory.seconds = time.monotonic() - self.started
         name = f"{self.engine.images // 1000:06d}"
@@ -358,6 +370,13 @@ class Loop:
         picture = pictures.draw(reals, schema=self.dataset.series)
         io.write_bytes(self.run.samples_path / "reals.png", pictures.png(picture))
         self.audience.images(self.engine.steps, reals=picture)
+
+
+def _falls(steps: int, beat: int, period: float) -> bool:
+    """Whether this step is the beat nearest to a multiple of `period` steps; never where that is 0."""
+    if period <= 0 or steps % beat:
+        return False
+    return (steps + beat / 2) // period > (steps - beat / 2) // period
 
 
 def _told(run: Run) -> list[io.Json]:
