@@ -93,6 +93,17 @@ def test_a_broken_extension_is_named(elsewhere: Path, capsys: pytest.CaptureFixt
     assert "uninstall mine" in capsys.readouterr().err
 
 
+def test_an_extension_that_ends_the_process_is_named(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command ended with its code and not a word."""
+    (elsewhere / "mine.py").write_text("import sys\nprint('hello')\nsys.exit(0)\n")
+    assert main(["list", "losses", "--json"]) == 2
+    said = capsys.readouterr()
+    assert "extension 'mine' of the package 'mine' failed: SystemExit" in said.err
+    assert not said.out, "what it prints is no result"
+
+
 def test_an_extension_is_loaded_once(elsewhere: Path) -> None:
     (elsewhere / "mine.py").write_text(
         "from ganvas.losses import losses\nlosses.add('mine', losses.get('hinge'), 'once')\n"

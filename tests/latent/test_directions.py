@@ -21,6 +21,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes, open_attribute
 from ganvas.latent.directions import chance, edit, find, load_directions, save
+from ganvas.latent.dissect import _pixel_masks
 from ganvas.latent.finders import finders
 from ganvas.latent.jacobian import metric
 from ganvas.latent.space import covariance
@@ -248,6 +249,20 @@ def test_saved_directions_belong_to_their_model(tmp_path: Path) -> None:
         next(model.generator.parameters()).add_(1e-3)  # a `Model` stands for weights as they were
     with pytest.raises(GanvasError, match="of another model"):
         load_directions(path, replace(model))
+
+
+def test_what_is_transparent_is_no_colour() -> None:
+    """Opaque black had a brightness of 64, and clear pixels one of 0."""
+    colours = torch.randint(0, 256, (5, 3, 12, 12), generator=torch.Generator().manual_seed(0)).byte()
+    solid = torch.cat([colours, torch.full_like(colours[:, :1], 255)], 1)
+    clear = torch.cat([colours, torch.zeros_like(colours[:, :1])], 1)
+    for name in attributes:
+        torch.testing.assert_close(attributes.get(name)(solid), attributes.get(name)(colours))
+    assert attributes.get("brightness")(clear).tolist() == [255.0] * 5
+    opaque, expected = _pixel_masks(solid), _pixel_masks(colours)
+    assert opaque.keys() == expected.keys()
+    assert all(opaque[name].equal(mask) for name, mask in expected.items())
+
 
 
 def test_attributes_measure_what_they_say() -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import GanvasError
+from ganvas.features.base import grey_or_rgb
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of, data_of
 from ganvas.registry import Registry
@@ -17,8 +18,8 @@ attributes: Registry[Attribute] = Registry("attribute")
 
 
 def _ink(images: Tensor) -> Tensor:
-    """Brightness as weights (n, H, W)."""
-    return images.float().mean(1)
+    """Brightness as weights (n, H, W); what is transparent lies on white."""
+    return (grey_or_rgb(images, 3) if images.shape[1] == 4 else images).float().mean(1)
 
 
 def _spread(images: Tensor, axis: int) -> Tensor:

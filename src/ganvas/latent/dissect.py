@@ -265,15 +265,15 @@ def where_on(
 
 
 def _pixel_masks(images: Tensor) -> dict[str, Tensor]:
-    """Masks (n, H, W) of what can be seen without a network."""
+    """Masks (n, H, W) of what can be seen without a network; what is transparent lies on white."""
+    images = grey_or_rgb(images, 3) if images.shape[1] == 4 else images
     light = images.float().mean(1)
     down = F.pad(light[:, 1:] - light[:, :-1], (0, 0, 0, 1))
     right = F.pad(light[:, :, 1:] - light[:, :, :-1], (0, 1))
     found = {"stroke": light > 127, "edge": (down.square() + right.square()).sqrt() > 64}
     if images.shape[1] >= 3:
-        colours = images[:, :3]
-        strongest, value = colours.argmax(1), colours.amax(1)
-        coloured = (value.float() - colours.amin(1).float()) > 64
+        strongest, value = images.argmax(1), images.amax(1)
+        coloured = (value.float() - images.amin(1).float()) > 64
         found |= {name: coloured & (strongest == i) for i, name in enumerate(("red", "green", "blue"))}
     return found
 

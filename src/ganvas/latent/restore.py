@@ -47,8 +47,8 @@ def deblur(width: int = 5) -> Degrade:
 
 @tasks.register("colorize")
 def colorize() -> Degrade:
-    """Only the mean of the channels was seen"""
-    return lambda images: images.mean(1, keepdim=True)
+    """Only the mean of the colours was seen"""
+    return lambda images: images[:, :3].mean(1, keepdim=True)
 
 
 Part = Literal["left", "right", "top", "bottom", "middle"]
