@@ -264,7 +264,6 @@ def test_what_is_transparent_is_no_colour() -> None:
     assert all(opaque[name].equal(mask) for name, mask in expected.items())
 
 
-
 def test_attributes_measure_what_they_say() -> None:
     images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     images[0, 0, 10:18, 4:24] = 200  # wide

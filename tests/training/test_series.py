@@ -264,6 +264,42 @@ def test_latent_tools_draw_curves(run: Run, source: Path, tmp_path: Path) -> Non
         open_attribute("trend:drug", loaded)
 
 
+def test_what_is_restored_was_not_learned_and_lies_beside_the_truth(
+    run: Run, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first ones were taken, which the model had seen, and dated as if they lay behind the end of the data."""
+    model, out = ganvas.load(run.path, device="cpu"), tmp_path / "r.npz"
+    data, _ = load_data_of(model, str(source))
+    held = data.split(0.3)[1].take(torch.arange(3))[0]
+    line = [
+        "restore",
+        str(run.path),
+        str(source),
+        "--n",
+        "3",
+        "--steps",
+        "2",
+        "--restarts",
+        "1",
+        "--out",
+        str(out),
+    ]
+    assert main(line) == 0
+    assert (
+        f"Of {data.name} what was held out of the training: {len(data.split(0.3)[1])}."
+        in capsys.readouterr().err
+    )
+    with out.with_suffix(".csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows if row["series"] == "0"][:3] == ["0", "1", "2"]
+    truth = model.info.series
+    assert truth is not None
+    values = truth.decode(held).values
+    heart = truth.decode(held).names.index("heart")
+    seen = [float(row["heart"]) for row in rows if row["step"] == "0"]
+    np.testing.assert_allclose(seen, values[:, 0, heart], rtol=1e-4)
+
+
 def test_the_explorer_shows_curves(run: Run) -> None:
     model = ganvas.load(run.path, device="cpu")
     renderer = Renderer(model)

@@ -181,9 +181,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "shorter --length, a smaller --batch.", 2,
         )  # fmt: skip
     except KeyboardInterrupt:
-        print(
-            "interrupted; where a job keeps its state, the same command resumes from there", file=sys.stderr
+        kept = (
+            "" if name == "explore" else "; where a job keeps its state, the same command resumes from there"
         )
+        print(f"interrupted{kept}", file=sys.stderr)
         return 130
 
 

@@ -120,11 +120,18 @@ def without_cache() -> None:
 
 
 def images(
-    source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None, schema: "Schema | None" = None
+    source: str,
+    n: int,
+    model: "Model",
+    shape: tuple[int, ...] | None = None,
+    schema: "Schema | None" = None,
+    *,
+    unseen: bool = False,
 ) -> "Tensor":
     """The first n images of a source, uint8 (n, *shape): of any size and colour, brought to the model's as its own data were.
 
-    What was done to them is reported on stderr.
+    With `unseen`, of the data that the model was trained on only those that were held out; and of windows that overlap n far
+    apart. What was done to them is reported on stderr.
     """
     import torch
 
@@ -132,6 +139,7 @@ def images(
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
+    from ganvas.model_data import is_own
 
     n = count(n, "--n")
     if len(model.shape) == 1:
@@ -144,7 +152,12 @@ def images(
     data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     for note in data.notes:
         print(note, file=sys.stderr)
-    return data.take(torch.arange(min(n, len(data))))[0]
+    if unseen and known is not None and known.config.holdout and is_own(model, data, config):
+        data = data.split(known.config.holdout, known.config.fold)[1]
+        print(f"Of {data.name} what was held out of the training: {len(data):,}.", file=sys.stderr)
+    n = min(n, len(data))
+    apart = unseen and data.spans is not None
+    return data.take(torch.linspace(0, len(data) - 1, n).round().long() if apart else torch.arange(n))[0]
 
 
 def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:

@@ -82,8 +82,10 @@ def run(
         import torch
 
         torch.set_num_threads(1)  # two jobs that both want every core wait for each other most of the time
-    renderer = open_renderer(opened, data, device)
-    renderer.warm()
+    with _shared.progress() as tell:
+        tell("opening the model and its data", 0, 1)
+        renderer = open_renderer(opened, data, device)
+        renderer.warm()
     serve(source_of(renderer, training, directions), host, port, not no_browser)
     leave()
 

@@ -53,6 +53,7 @@ def _count(network: Any) -> int:
 def _lines(model: "Model") -> list[tuple[str, str]]:
     """The same for people: what, and what is said of it."""
     from ganvas.errors import counted, printable
+    from ganvas.types import counted_samples
 
     said, info = facts(model), model.info
     size = " x ".join(map(str, info.shape))
@@ -60,7 +61,8 @@ def _lines(model: "Model") -> list[tuple[str, str]]:
     others = [f"{name} of {said[name]:,}" for name in ("critic", "encoder") if said[name] is not None]
     networks = [f"generator of {said['parameters']:,} weights", *others]
     data = said["data"] and said["data"]["name"]
-    trained = f", {1000 * info.kimg:,.0f} images long" if info.kimg else ""
+    seen = counted_samples(round(1000 * info.kimg), info.shape) if info.kimg else ""
+    trained = f", {seen} long" if seen else ""
     trained = f"{data or 'data that its file does not name'}{trained}"
     origin = f"read from a file of {info.source}" if info.source else trained
     how = f" (preset {said['preset']}, method {said['method']})" if info.training else ""

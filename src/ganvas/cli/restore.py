@@ -34,7 +34,7 @@ def run(
     """Repair pictures or series by searching the latent space for one that fits what is left of them.
 
     The images are damaged first, so that the result can be judged: original, damaged and restored are drawn one below the other.
-    With --damaged they are so already.
+    With --damaged they are so already. Of the data that the model was trained on, those are taken that were held out.
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.
@@ -46,7 +46,7 @@ def run(
         factor: Of superres, and the width of the blur.
         noise: Standard deviation that denoise has to remove, in units of half the range.
         space: z, w, w+ or styles. Default: w where there is one, else z.
-        n: How many of the images, the first ones.
+        n: How many of the images, the first ones; of windows that overlap so many far apart.
         steps: Of the descent.
         restarts: Starts for each image; their spread is the ambiguity.
         seed: Of the starts and of the noise.
@@ -74,7 +74,7 @@ def run(
         return
     done = _damage(task, loaded, hidden or "bottom", factor)
     shape = seen_shape(where, done.degrade) if damaged else loaded.shape
-    originals = shared.images(images, n, loaded, shape)
+    originals = shared.images(images, n, loaded, shape, unseen=True)
     with shared.progress() as tell:
         tell("starts that look alike", 0, 1)
         made = restore(
@@ -114,6 +114,7 @@ def _series(
     seed: int, out: Path, json: bool,
 ) -> None:  # fmt: skip
     """Steps of series that were not seen: those of a half of them, or with --damaged those without a value."""
+    from dataclasses import replace
     from functools import partial
 
     from ganvas import latent, pictures
@@ -129,9 +130,9 @@ def _series(
     schema, shape = model.info.series, tuple(model.shape)
     if damaged and schema is not None:
         gaps = gaps_of(schema)
-        samples, mask = without_gaps(_shared.images(source, n, model, gaps.shape, gaps), schema)
+        samples, mask = without_gaps(_shared.images(source, n, model, gaps.shape, gaps, unseen=True), schema)
     else:
-        samples = _shared.images(source, n, model)
+        samples = _shared.images(source, n, model, unseen=True)
         mask = hide(hidden, shape[1])
     where = latent.open_space(model, space)
     with _shared.progress() as tell:
@@ -139,10 +140,13 @@ def _series(
             where, samples, mask, damaged=damaged, seed=seed, steps=steps, restarts=restarts,
             progress=partial(tell, "descent"),
         )  # fmt: skip
-    pictures.write_samples([made.samples], len(made.samples), table, schema)
+    # Windows of any time: their steps are counted, since the schema's own time is that behind the end of the data.
+    counted_steps = schema and replace(schema, time="", unit="", start=0.0, step=1.0)
+    pictures.write_samples([made.samples], len(made.samples), table, counted_steps)
     _shared.save(out, *made.found)
     first = min(len(samples), pictures.ACROSS)
-    parts = [("damaged", made.damaged), ("restored", made.series)]
+    whole = [] if damaged or schema is None else [("original", schema.decode(samples))]
+    parts = [*whole, ("damaged", made.damaged), ("restored", made.series)]
     _shared.write_picture(out.with_suffix(".png"), pictures.beside(parts, first))
     figures: dict[str, Any] = {
         name: sum(float(getattr(each, name)) for each in made.found) / len(made.found)
@@ -157,6 +161,8 @@ def _series(
     if json:
         _shared.answer(figures)
         return
+    for note in figures["notes"]:
+        print(f"Note: {note}.")
     text = f"residual {figures['residual']:.1%} on what was seen"
     if made.error is not None:
         text += (

@@ -156,8 +156,11 @@ def write_report(run: Run) -> Path:
         f"<p>Made by <code>{html.escape(printable(command))}</code></p>",
         "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
     ]
+    drawn = "drawn by the averaged generator"
+    if model.encoder is not None and run.config.method.name != "latent":
+        drawn = "held-out originals, their reconstructions, and samples, by the averaged networks"
     for path, caption in (
-        *((p, "drawn by the averaged generator") for p in samples[-1:]),
+        *((p, drawn) for p in samples[-1:]),
         (run.samples_path / "reals.png", "real, for comparison"),
     ):
         if (content := run.picture(path)) is not None:

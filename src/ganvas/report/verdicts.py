@@ -106,9 +106,9 @@ def critic_over_fitting(probes: Sequence[Json], stands: bool) -> Verdict | None:
         return None
     return Verdict(
         "critic over-fitting", "problem",
-        f"held-out images stand {overfit:.0%}{f' (error {error:.0%})' if error else ''} of the way from training images to "
+        f"held-out samples stand {overfit:.0%}{f' (error {error:.0%})' if error else ''} of the way from training samples to "
         f"fakes; pairs ranked right {train:.0%} against {held:.0%}.",
-        "Add --augment ada (or diffaugment), more images, --mirror where it is right, or a smaller critic.",
+        "Add --augment ada (or diffaugment), more data, --mirror where it is right, or a smaller critic.",
     )  # fmt: skip
 
 
@@ -120,8 +120,8 @@ def memorising(probes: Sequence[Json], stands: bool) -> Verdict | None:
         return None
     return Verdict(
         "memorising", "problem",
-        f"samples lie at {nearest:.0%} of the distance that held-out images have to the training set.",
-        "Stop earlier (snapshots/), add images or --augment ada, and look at ganvas eval --metrics authenticity,data-copying.",
+        f"samples lie at {nearest:.0%} of the distance that held-out samples have to the training set.",
+        "Stop earlier (snapshots/), add data or --augment ada, and look at ganvas eval --metrics authenticity,data-copying.",
     )  # fmt: skip
 
 
@@ -231,11 +231,11 @@ def far_from_the_data(probes: Sequence[Json], stands: bool) -> Verdict | None:
     seen = []
     if likeness is not None and likeness < like:
         seen.append(
-            f"likeness {likeness:.0%} (0 %: noise, or one picture over and over; 100 %: real images among themselves)"
+            f"likeness {likeness:.0%} (0 %: noise, or one sample over and over; 100 %: real ones among themselves)"
         )
     if energy is not None and energy > far:
         seen.append(
-            f"their energy distance is {energy:.2f} (0 is the same distribution, 1 about that of unrelated images)"
+            f"their energy distance is {energy:.2f} (0 is the same distribution, 1 about that of unrelated samples)"
         )
     if roughness is not None and not 1 / rough < roughness < rough:
         kind = "noise" if roughness > 1 else "blur"
@@ -246,7 +246,7 @@ def far_from_the_data(probes: Sequence[Json], stands: bool) -> Verdict | None:
         return None
     return Verdict(
         "far from the data", "note", f"samples do not look like the data: {'; '.join(seen)}.",
-        "Train on, and look at samples/. Where this stays, the run needs more time, a simpler preset or more images.",
+        "Train on, and look at samples/. Where this stays, the run needs more time, a simpler preset or more data.",
     )  # fmt: skip
 
 
@@ -287,7 +287,7 @@ def still_improving(probes: Sequence[Json], stands: bool) -> Verdict | None:
         "still improving", "note",
         f"over the last {span:.0f} kimg the energy distance to the data fell from {_shown(before)} to {_shown(now)} "
         f"(error {error:.3f}).",
-        "Train on: ganvas train --resume RUN --more 10",
+        "Let it train on, beyond its budget by: ganvas train --resume RUN --more 10",
     )  # fmt: skip
 
 
