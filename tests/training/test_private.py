@@ -224,6 +224,7 @@ def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureF
     rate, noise = 64 / 1617, account.noise_for(3.0, 64 / 1617, 8, 1e-5)
     assert last["epsilon"] == pytest.approx(account.epsilon(noise, rate, 8, 1e-5), abs=1e-4)
     assert 2.9 < last["epsilon"] <= 3.0
+    assert f"It has spent epsilon {last['epsilon']:.3g} of 3." in (run.path / "log.txt").read_text()
     header = io.read_header(run.snapshots[-1] / "generator.safetensors")
     assert header["privacy"] == {"epsilon": pytest.approx(last["epsilon"], abs=1e-4), "delta": 1e-5}
     content = (run.snapshots[-1] / "generator.safetensors").read_bytes()

@@ -132,6 +132,7 @@ def test_mistakes_end_with_a_sentence(
         (["sample", model, "--length", "9", "--seeds", "1", "--out", out], "Omit it"),
         (["restore", model, str(source), "--task", "superres", "--out", out], "for pictures"),
         (["restore", model, str(source), "--hidden", "top", "--out", out], "right is a forecast"),
+        (["restore", model, str(source), "--hidden", "left", "--damaged", "--out", out], "Give one of them"),
         (
             ["restore", model, str(source), "--out", str(source.with_suffix(".npz"))],
             f"{source} would be written over",
@@ -139,6 +140,11 @@ def test_mistakes_end_with_a_sentence(
         (["dissect", model], "generators of images"),
         (["train", str(source), "--network", "dcgan", "--dry-run"], "--network recurrent"),
         (["train", str(source), "--augment", "ada", "--dry-run"], "has series"),
+        (
+            ["train", str(source), "--set", "network.generator.chunk=1e400", "--dry-run"],
+            "generator.chunk is inf",
+        ),
+        (["train", str(source), "--set", "network.generator.noise=x", "--dry-run"], "generator.noise is 'x'"),
         (["train", str(source), "--conditional", "--dry-run"], "--label"),
     ):
         assert main(line) == 2

@@ -253,6 +253,16 @@ def test_each_rule_alone(changes: dict[str, float], name: str) -> None:
     assert name not in [v.name for v in verdicts.of(one_odd)], "one odd measurement is no verdict"
 
 
+def test_what_breaks_the_guarantee_of_private_training_is_not_advised() -> None:
+    """It was told to pack samples and to go back after a collapse, and both are refused."""
+    (public,) = verdicts.of([line(diversity=0.2)] * 20)
+    (private,) = verdicts.of([line(diversity=0.2, epsilon=1.0)] * 20)
+    assert public.name == private.name == "mode collapse"
+    assert "network.pack" in public.fix
+    assert "network.pack" not in private.fix
+    assert "larger --batch or --epsilon" in private.fix
+
+
 def test_accuracy_at_its_best_is_no_weakness() -> None:
     """A critic that guesses because the samples are right is what training is for."""
     assert names([line(accuracy_held=0.5, energy=0.001)] * 30) == ["levelled off"]

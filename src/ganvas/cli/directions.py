@@ -67,7 +67,7 @@ def run(
     drawn_to = picture or out.with_suffix(".png")
     _shared.outputs(out, ".safetensors")
     _shared.outputs(drawn_to, ".png")
-    check_method(method, attribute, scores)
+    check_method(method, attribute, scores, keep)
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
     with _shared.progress() as tell:

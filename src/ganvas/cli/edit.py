@@ -64,6 +64,8 @@ def run(
         raise GanvasError(
             "Edit with --direction FILE (see: ganvas directions), with --arithmetic '12 - 3 + 40', or both."
         )
+    if direction is None and which:
+        raise GanvasError("--which is one of the directions in a file: give --direction FILE, or omit it.")
     loaded = load(model, device=device)
     chosen = None
     if direction is not None:

@@ -54,6 +54,10 @@ def run(
         raise GanvasError(f"A port is a number from 0 to 65535, got {port}.")
     if export is not None and static is not None:
         raise GanvasError("--export and --static write a page each: give one of them.")
+    if static is not None and directions:
+        raise GanvasError(
+            "--static draws the directions that it finds itself. Omit --directions, or use --export."
+        )
     if export is None and (share_data or webgpu != "auto"):
         raise GanvasError("--share-data and --webgpu are for the file of --export. Leave them out.")
     out = export or static

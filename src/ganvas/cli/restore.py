@@ -59,7 +59,7 @@ def run(
 
     from ganvas import latent, pictures
     from ganvas.cli import _shared as shared
-    from ganvas.errors import counted
+    from ganvas.errors import GanvasError, counted
     from ganvas.latent.invert import seen_shape
     from ganvas.latent.restore import restore
     from ganvas.model import load
@@ -69,6 +69,10 @@ def run(
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
     if len(loaded.shape) == 2:
+        if damaged and hidden is not None:
+            raise GanvasError(
+                "--hidden hides steps that are there; --damaged fills in those without a value. Give one of them."
+            )
         asked = (task, hidden or "right", damaged, space, n, steps, restarts, seed, out, json)
         _series(loaded, images, *asked)
         return

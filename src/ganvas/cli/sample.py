@@ -76,7 +76,7 @@ def run(
 
     check_out(out)
     _shared.outputs(out / "0.png" if out.suffix == "" else out)
-    named = _checked(seeds, sampler, set, truncate, best, length)
+    named = _checked(seeds, sampler, set, truncate, best, length, ratio)
     n = n if named is None else len(named)
     usual = not best and sampler == "prior" and truncate is None and named is None
     with _shared.together(device) as (here, is_first), _shared.progress() as tell:
@@ -135,12 +135,15 @@ def _checked(
     truncate: float | None,
     best: bool,
     length: int | None,
+    ratio: Path | None,
 ) -> list[int] | None:
     """The seeds that are named, if any. Raises `GanvasError` for flags that exclude each other."""
     from ganvas.errors import GanvasError
 
     if best and (sampler != "prior" or options or truncate is not None):
         raise GanvasError("--best uses the recommended sampler; leave --sampler, --set and --truncate away.")
+    if ratio is not None and sampler == "prior" and not best:
+        raise GanvasError("--ratio is what a sampler follows; name one with --sampler, or use --best.")
     if options and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
     if length is not None and (best or sampler != "prior" or seeds is not None):

@@ -64,6 +64,8 @@ def run(
 
     if kind == "mixing" and out.suffix != ".png":
         raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
+    if kind == "mixing" and (loop or equal):
+        raise GanvasError("Mixing draws a table, which has no way: omit --loop and --equal.")
     if out.suffix not in (".png", ".npz", ".csv"):
         pictures.check_film(out, fps)
     _shared.outputs(out)

@@ -151,8 +151,15 @@ def walk(
     return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)), owner.info.series)
 
 
-def check_method(method: str, attribute: str | None, scores: str | File | None) -> None:
-    """Raise `GanvasError` unless an attribute, or scores, come with the method `attribute` and no other."""
+def check_method(
+    method: str, attribute: str | None, scores: str | File | None, keep: Sequence[str] = ()
+) -> None:
+    """Raise `GanvasError` unless an attribute, or scores, and what is kept, come with the method `attribute` and no other."""
+    if keep and method != "attribute":
+        raise GanvasError(
+            f"--keep leaves attributes alone along the direction of another one; method {method!r} knows of none. Omit it, or "
+            "edit with --keep: ganvas edit MODEL --direction FILE --keep NAME."
+        )
     if (method == "attribute") != bool(attribute or scores) or (attribute and scores):
         raise GanvasError(
             "--method attribute needs --attribute NAME (brightness, contrast, width, height, slant or class:NAME; of series "
@@ -184,7 +191,7 @@ def find_directions(
     attributes of `keep`. `progress` hears what is being done, how much of it is done, and of how much.
     Raises `GanvasError` for an unknown method or attribute.
     """
-    check_method(method, attribute, scores)
+    check_method(method, attribute, scores, keep)
     where = space_of(model, space)
     if scores is not None or attribute is not None:
         progress(f"scores of {samples:,} samples", 0, 1)

@@ -417,6 +417,7 @@ def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
         source = os.fspath(real)
         known = None if model is None else model.info.data
         if model is not None and known is not None and places(DataConfig(source)) == places(known.config):
+            _check_unsized(size)
             return load_dataset(known.config, model.shape, model.info.series)
         if (
             model is not None and (size.resolution or size.height) is None
@@ -428,7 +429,17 @@ def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
         return load_dataset(wanted if model is None else replace(wanted, alpha=model.shape[0] == 4))
     if model is None:
         raise GanvasError("Images of unknown origin need real data to compare with: --reference DATA.")
+    _check_unsized(size)
     return load_data_of(model, option="--reference (real=)")[0]
+
+
+def _check_unsized(size: Size) -> None:
+    """Raise `GanvasError` where somebody says how the data are brought to a size that the model was trained on."""
+    if size.resolution or size.height or size.resize:
+        raise GanvasError(
+            "The reference is what the model was trained on, read as it was then: omit resolution, height and resize "
+            "(--resolution, --height, --resize)."
+        )
 
 
 def _check_kind(fake: tuple[int, ...], real: Dataset) -> None:

@@ -5,7 +5,7 @@ the line between two verdicts does not make them take turns.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import Literal
@@ -328,6 +328,8 @@ RULES: dict[str, Rule] = {
     "levelled off": levelled_off,
 }
 """Name of the verdict -> its rule, most urgent first."""
+IN_PRIVATE = "Its training is private, which rules most remedies out: more --kimg, a larger --batch or --epsilon (docs/leaks.md)."
+"""What to try, in place of what would break the guarantee and is refused."""
 FROM_THE_FIRST = ("far from the data",)
 """Verdicts that need no warm-up."""
 
@@ -354,6 +356,8 @@ def of(records: Sequence[Json]) -> list[Verdict]:
     for end in range(first, len(measured) + 1):
         found = _at(measured[:end], standing)
         standing = [verdict.name for verdict in found]
+    if measured and "epsilon" in measured[-1]:
+        found = [replace(verdict, fix=IN_PRIVATE) for verdict in found]
     return found
 
 

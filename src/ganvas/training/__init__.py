@@ -148,6 +148,11 @@ def _close(result: Result, display: Display, report: bool) -> None:
     """Say how it ended, and write the report. A report that fails is said: the training is done all the same."""
     run = result.run
     lines = [f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"]
+    spent = next((each["epsilon"] for each in reversed(run.stats()) if "epsilon" in each), None)
+    if spent is not None:
+        lines.append(
+            f"It has spent epsilon {spent:.3g} of {run.config.method.options.get('epsilon', private.OPTIONS['epsilon']):g}."
+        )
     if result.stopped == "interrupted":
         lines.append(f"Resume with: ganvas train --resume {run.path}")
     elif report and result.stopped != "collapsed":
@@ -301,6 +306,16 @@ def _opening(loop: Loop) -> list[str]:
         lines.append("The budget that its method counts is used up: start a new run.")
     elif loop.progress >= 1:
         lines.append(f"Its budget is used up. To train on: ganvas train --resume {loop.run.path} --more 10")
+    options = loop.config.method.options
+    if (
+        loop.config.method.name == "private"
+        and loop.config.training.kimg is None
+        and options.get("noise") is None
+    ):
+        lines.append(
+            "Its budget is in minutes, so nobody knows how many steps there will be: with the usual noise it may spend far less "
+            "than its epsilon. With --kimg there is as little noise as that allows."
+        )
     because = loop.engine.eager_because
     if loop.device.type == "cuda" and because and loop.config.training.capture != "off":
         lines.append(f"Steps are not captured as CUDA graphs, which is slower at small sizes: {because}.")

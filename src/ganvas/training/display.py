@@ -88,6 +88,8 @@ class Display:
         )
         if logits := [f"{record[name]:+.2f}" for name in record if name.endswith("_logits")]:
             line += f"  logits {' / '.join(logits)}"
+        if "epsilon" in record:
+            line += f"  epsilon {record['epsilon']:.3g}"
         if self.standing:
             line += f"  {', '.join(self.standing)}"
         self._draw(progress, line, record)

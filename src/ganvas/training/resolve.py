@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ganvas import losses
+from ganvas import arrays, losses
 from ganvas.checkpoint import LARGEST_SETTING, check_numbers
 from ganvas.config import (
     AugmentConfig,
@@ -244,12 +244,15 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
     known = inspect.signature(family.generator).parameters
     if "layout" in known and "layout" not in network.generator:
         chunk, noise = (
-            settings.get(f"network.generator.{name}", network.generator.get(name, known[name].default))
+            arrays.count(
+                settings.get(f"network.generator.{name}", network.generator.get(name, known[name].default)),
+                f"network.generator.{name}", least,
+            )
             if name in known
             else 1  # a family without chunks goes step by step
-            for name in ("chunk", "noise")
-        )
-        extra = -(-dataset.series.length // max(1, int(chunk))) * int(noise)
+            for name, least in (("chunk", 1), ("noise", 0))
+        )  # fmt: skip
+        extra = -(-dataset.series.length // chunk) * noise
         layout = {"layout": dataset.series.layout}
         lengths = {"lengths": _lengths(config, part)} if "lengths" in known and dataset.series.ends else {}
         network = replace(
