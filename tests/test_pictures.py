@@ -5,11 +5,13 @@ import av
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image, ImageSequence
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
+from ganvas.series import Column, Schema, Series
 
 IMAGES = torch.randint(0, 256, (5, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -192,3 +194,13 @@ def test_letters_that_the_font_lacks_are_no_warning(name: str) -> None:
     figure.add_subplot().set_title(pictures.literal(name))
     assert pictures.plot_png(figure).startswith(b"\x89PNG")
     assert "\x1b" not in pictures.literal(name)
+
+
+def test_categories_are_named_beside_their_panel() -> None:
+    """They were numbers from 0, with halves between them."""
+    schema = Schema(4, (Column("weather", "category", categories=("rain", "sun $x$")),))
+    series = Series(np.array([[[0.0], [1.0], [1.0], [0.0]]]), np.array([4]), np.empty((1, 0)), schema)
+    axes = Figure().subplots()
+    pictures._plot(axes, series, 0, [0])
+    assert axes.get_yticks().tolist() == [0, 1]
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["rain", r"sun \$x\$"]

@@ -200,6 +200,8 @@ PANEL = (2.3, 1.3)
 """Inches."""
 ACROSS = 6
 """Series side by side."""
+MOST_TICKS, MOST_LETTERS_OF_A_LINE = 8, 12
+"""Categories that are named beside a panel, and letters of a name there and in a legend."""
 
 
 def curves(series: Series, title: str = "", names: Sequence[str] = ()) -> Image.Image:
@@ -224,6 +226,11 @@ def curves(series: Series, title: str = "", names: Sequence[str] = ()) -> Image.
                 panel.set_title(literal(names[i]), fontsize=8)
             if i % across == 0:
                 panel.set_ylabel(_called(series, group), fontsize=7)
+            if i == 0 and len(group) > 1:
+                panel.legend(
+                    [literal(series.names[each][:MOST_LETTERS_OF_A_LINE]) for each in group[:MOST_LINES]],
+                    fontsize=5, loc="best", ncols=2, framealpha=0.6, handlelength=1, borderpad=0.2, columnspacing=0.8,
+                )  # fmt: skip
     return _plotted(figure, title)
 
 
@@ -375,6 +382,10 @@ def _plot(panel: Any, series: Series, i: int, group: Sequence[int]) -> None:
     for column in group[:MOST_LINES]:
         kind = "steps-mid" if series.schema.columns[column].categories else "default"
         panel.plot(series.values[i, :length, column], linewidth=0.9, drawstyle=kind)
+    named = series.schema.columns[group[0]].categories
+    if named and len(named) <= MOST_TICKS:
+        panel.set_yticks(range(len(named)), [literal(each[:MOST_LETTERS_OF_A_LINE]) for each in named])
+        panel.set_ylim(-0.3, len(named) - 0.7)
     panel.set_xlim(0, max(1, series.values.shape[1] - 1))
     panel.tick_params(labelsize=6, pad=1)
     panel.grid(alpha=0.3)

@@ -79,8 +79,16 @@ def _lines(model: "Model") -> list[tuple[str, str]]:
         ),
         (
             "audit",
-            f"{info.audit}, by {info.audit.samples:,} samples" if info.audit else "not known: ganvas audit",
+            f"{info.audit}, by {info.audit.samples:,} samples" if info.audit else _audited(model),
         ),
         *(("note", note) for note in info.notes),
     ]
     return [(name, printable(line)) for name, line in lines]
+
+
+def _audited(model: "Model") -> str:
+    """Where an audit lies whose result is not in the model's file: in its run."""
+    run = None if model.path is None else model.path.parent.parent.parent
+    if run is not None and (run / "evaluation" / "audit.json").is_file():
+        return f"of this run, maybe of another snapshot: {run / 'report.html'}"
+    return "not known: ganvas audit"

@@ -163,6 +163,10 @@ class Audit:
                 )
                 + ". Look at the pairs; train on more data, for a shorter time, with augmentation, or with --private."
             )
+        elif told or self.inferred:
+            lines.append(
+                f"Copies: none found; no training sample lies nearer to a sample than chance allows (p {written(self.chance)})."
+            )
         if told:
             best = max(told, key=lambda name: self.attacks[name].auc.value)
             auc = self.attacks[best].auc
