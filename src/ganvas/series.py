@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -26,7 +27,10 @@ SPREAD = 3.0
 TOGETHER = 0.99
 """Correlation over the training part from which columns share their frame."""
 NARROW = 0.5
-"""Share of the whole range: windows that are mostly narrower are scaled each by its own centre and half-range."""
+"""Share of the whole range: windows that are mostly narrower are scaled each by its own centre and half-range, if they differ."""
+SAME_LEVEL, SAME_SIZE = 0.6, 0.6
+"""Windows do not differ if more than this share of the variance lies within them and the logarithm of their half-range spreads
+less than this. Scaled each for itself, such windows hide from the critic what all have in common: levels, and noise."""
 FLATTEST = 1e-4
 """Half-range of a window that never moves, as a share of the whole range."""
 STILL = 1e-12
@@ -454,13 +458,23 @@ def _frames(
         whole = max(columns[i].high for i in group) - min(columns[i].low for i in group)
         frame = Frame(0.0, 1.0, math.log(FLATTEST * whole), math.log(whole))
         centre, half = _edges(windows, frame)
-        if len(centre) < 2 or not np.median(half) < NARROW * whole / 2:
+        narrow = len(centre) > 1 and bool(np.median(half) < NARROW * whole / 2)
+        if not narrow or (np.log(half).std() < SAME_SIZE and _within(windows) > SAME_LEVEL):
             continue
         least, most = float(np.log(half).min()), float(np.log(half).max())
         for i in group:
             columns[i] = replace(columns[i], frame=len(frames))
         frames.append(Frame(float(centre.min()), float(centre.max()), least, most))
     return columns, tuple(frames)
+
+
+def _within(windows: np.ndarray) -> float:
+    """Share of the variance of windows (N, T, D) that lies within them; NaN is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a window in which nothing is known
+        own = np.nanmean(np.nanvar(windows, 1))
+    whole = np.nanmean(np.nanvar(windows, (0, 1)))
+    return float(own / whole) if whole > 0 else 1.0
 
 
 def _overlap(a: Column, b: Column) -> float:

@@ -17,6 +17,7 @@ from ganvas import pictures, series
 from ganvas.config import DataConfig, from_dict, to_dict
 from ganvas.data import limits, load_dataset, tables
 from ganvas.errors import GanvasError
+from ganvas.processes import three_regimes
 from ganvas.series import Schema, check_names, read_schema, table
 
 MIXED = """patient,day,heart,drug,visits,sex,age,outcome
@@ -149,6 +150,25 @@ def test_prices_have_frames_logarithms_an_order_and_working_days() -> None:
     assert (values[..., 2:3] < values[..., [0, 1, 3, 5]]).all()
     days = schema.times(6).astype(str).tolist()
     assert days == [f"2008-10-{d}" for d in (15, 16, 17, 20, 21, 22)], "the file ends on Tuesday the 14th"
+
+
+def test_only_windows_that_differ_have_frames(tmp_path: Path) -> None:
+    """In frames of their own, windows of one stationary process hid from the critic what is the same in all of them."""
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 1, (400, 24, 1))
+    of = {
+        "rare leaps": np.where(random.random(noise.shape) < 0.002, 12, 1) * noise,
+        "levels": noise + random.normal(0, 8, (400, 1, 1)),
+        "sizes": noise * np.exp(random.normal(0, 1, (400, 1, 1))),
+        "regimes": three_regimes().draw(2_000, 48, random)[0],
+    }
+    framed = {}
+    for name, values in of.items():
+        np.save(tmp_path / "x.npy", values)
+        schema = load_dataset(DataConfig(str(tmp_path / "x.npy"))).series
+        assert schema is not None
+        framed[name] = bool(schema.frames)
+    assert framed == {"rare leaps": False, "levels": True, "sizes": True, "regimes": False}
 
 
 def test_what_is_seen_says_nothing_of_what_is_hidden(tmp_path: Path) -> None:
