@@ -206,7 +206,13 @@ def write() -> None:
         parts.append("| " + " | ".join(str(row[column]) for column in COLUMNS) + " |")
     measured = {str(row["preset"]) for row in _rows()}
     missing = [name for name in presets if name not in measured]
-    parts += ["\nNot measured yet: " + ", ".join(f"`{name}`" for name in missing) + ".\n"]
+    parts += [
+        "\nNot in this table: "
+        + ", ".join(f"`{name}`" for name in missing)
+        + ". Autoencoders and GANs in their latent space are "
+        "measured [beside each other](autoencoders.md), `private` beside [its price](leaks.md), series by [measures of "
+        "their own](series-measures.md), `projected` on [photographs](figures.md).\n"
+    ]
     if paces := _rows("speed"):
         parts += [
             "## Speed and memory\n\n`python benchmarks/presets.py speed PRESET SIDE`: steps on PNG files of twice the side, read "

@@ -25,7 +25,7 @@ GROUPS = {
     "train": {
         "demo": Command("demo", "train on handwritten digits for 90 seconds, draw samples, write a report", "ganvas demo"),
         "train": Command(
-            "train", "train a generator and a critic on images or points",
+            "train", "train a generator and a critic on images, series or points",
             "ganvas train photographs/ --resolution 64 --minutes 30 --augment ada",
         ),
         "diagnose": Command(

@@ -24,9 +24,9 @@ Tell = Callable[[str, int, int], None]
 """(what is being done, how much of it is done, of how much)"""
 
 
-def answer(document: object) -> None:
+def answer(document: object, indent: int | None = None) -> None:
     """What --json prints: one document on stdout. What is not finite becomes null, for which JSON has room."""
-    print(json.dumps(_finite(document), allow_nan=False))
+    print(json.dumps(_finite(document), allow_nan=False, indent=indent))
 
 
 def _finite(value: object) -> object:

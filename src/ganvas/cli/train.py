@@ -30,8 +30,8 @@ def run(
     """Train a generator and a critic.
 
     Args:
-        data: A name from `ganvas list datasets`, a folder or .zip of images, an .npy or .npz array, hub:org/name. Several
-            share one generator, with the set as the label.
+        data: A name from `ganvas list datasets`, a folder or .zip of images, an .npy or .npz array, a table of series (.csv, .tsv,
+            .parquet, .ts), hub:org/name. Several share one generator, with the set as the label.
         more: With --resume: so many minutes beside those that the run has had.
         out: Folder of the run folders.
         name: Last part of the run folder's name.
@@ -54,7 +54,7 @@ def run(
         if not json:
             for line in (*dataset.notes, training.describe(config, dataset)):
                 print(line)
-        _shared.answer(to_dict(config))
+        _shared.answer(to_dict(config), indent=None if json else 2)
         return None
     if seeds or folds:
         if more is not None:

@@ -180,7 +180,7 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
         config = replace(config, by=SERIES)
     rows = len(next(iter(found.values())).numbers)
     if rows < 2:
-        raise GanvasError(f"{name} has {counted(rows, 'row')}; series need more.")
+        raise GanvasError(f"{name} has {counted(rows, 'row')}; a series needs two steps at least.")
     roles = {"time": config.time, "by": config.by, "label": config.label}
     for flag, wanted in (
         ("columns", config.columns), ("static", config.static), *((role, (each,)) for role, each in roles.items() if each),
