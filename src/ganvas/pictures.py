@@ -642,7 +642,9 @@ def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: S
         return
     if out.suffix == ".npy":
         buffer = memory.BytesIO()
-        np.save(buffer, found.values.astype(np.float32))
+        # Nothing else in it says how long each is, and whoever reads zeros has them as data.
+        behind = np.arange(found.values.shape[1])[None] >= found.lengths[:, None]
+        np.save(buffer, np.where(behind[:, :, None], np.nan, found.values).astype(np.float32))
         io.write_bytes(out, buffer.getvalue())
         return
     known: dict[str, Any] = {"labels": classes} if classes else {}

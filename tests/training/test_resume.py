@@ -507,6 +507,10 @@ def test_figures_that_no_evaluation_wrote(tiny_train: Train) -> None:
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in hostile))
     assert report.artifacts.curve(run) is not None
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [*odd, row]))
+    newer = {**row, "source": "eval", "a field of tomorrow": 3}
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(newer) + "\n" + json.dumps({**row, "source": "eval"}) + "\n")
+    assert report.artifacts.section(run), "an audit had measured, and threw away what it found"
     assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
 
 

@@ -13,6 +13,7 @@ from ganvas import io, pictures
 from ganvas.cli import main
 from ganvas.cli._shared import images
 from ganvas.config import DataConfig
+from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.export import onnx
 from ganvas.latent import open_space
@@ -119,7 +120,16 @@ def test_samples_are_tables_arrays_and_pictures(run: Run, tmp_path: Path) -> Non
     assert [row["day"] for row in first][:2] == ["2024-01-09", "2024-01-10"], (
         "the day after the last of the data"
     )
-    assert np.load(tmp_path / "a.npy").shape == (6, 8, 2)
+    values = np.load(tmp_path / "a.npy")
+    assert values.shape == (6, 8, 2)
+    again = load_dataset(DataConfig(str(tmp_path / "a.npy")))
+    assert again.series is not None
+    model = ganvas.load(run.path, device="cpu")
+    drawn = model.series(6, seed=0).lengths
+    assert drawn.min() < 8
+    assert again.series.lengths(again.items.numpy()).tolist() == drawn.tolist(), (
+        "zeros behind the ends were data"
+    )
 
 
 def test_mistakes_end_with_a_sentence(

@@ -12,7 +12,7 @@ from ganvas.config import Config, DataConfig, to_dict
 from ganvas.data import datasets
 from ganvas.errors import GanvasError, counted, printable
 from ganvas.hub import BESIDE, CARD, CONFIG, GENERATOR, LIBRARY, check_name, client, explained
-from ganvas.metrics.rows import Row
+from ganvas.metrics.rows import Row, rows_among
 from ganvas.model import PACKAGED_LICENSE, Model, ModelInfo
 from ganvas.model_data import class_names
 from ganvas.report import interpolation
@@ -135,11 +135,7 @@ def measured(model: Model) -> list[Row]:
         return []
     snapshot, run = model.path.parent, Run(model.path.parents[2])
     found: dict[str, Row] = {}
-    for line in run.metrics():
-        try:
-            row = Row.from_json(line)
-        except GanvasError:
-            continue
+    for row in rows_among(run.metrics()):
         of_this = snapshot.name in (Path(row.snapshot).name, Path(row.snapshot).parent.name)
         before = found.get(row.label)
         if of_this and (before is None or row.floor is not None or before.floor is None):

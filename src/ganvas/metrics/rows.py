@@ -1,6 +1,7 @@
 """One line a figure, with everything that tells what it may be compared with."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
@@ -79,6 +80,15 @@ class Row:
             return from_dict(Row, {"better": better(str(fixed.get("metric"))), **fixed}, "row")
         except (TypeError, ValueError, AttributeError, GanvasError) as error:
             raise GanvasError(f"This is no row of ganvas eval: {error}") from error
+
+
+def rows_among(lines: Iterable[Json]) -> list[Row]:
+    """The rows among the lines of a run's metrics.jsonl; what another version or anybody else wrote there is left out."""
+    found = []
+    for line in lines:
+        with suppress(GanvasError):
+            found.append(Row.from_json(line))
+    return found
 
 
 def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

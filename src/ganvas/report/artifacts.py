@@ -9,6 +9,7 @@ from torch import Tensor
 from ganvas import io, pictures
 from ganvas.errors import GanvasError
 from ganvas.metrics import Evaluation, Row
+from ganvas.metrics.rows import rows_among
 from ganvas.runs import Run
 
 SHOWN = 10
@@ -51,8 +52,7 @@ def _save(run: Run, name: str, images: Tensor) -> None:
 
 def section(run: Run) -> list[str]:
     """The HTML of the report's section on quality; empty before the first evaluation. Pictures are named, not inlined."""
-    rows = [Row.from_json(line) for line in run.metrics()]
-    full = [row for row in rows if row.source != "training"]
+    full = [row for row in rows_among(run.metrics()) if row.source != "training"]
     if not full:
         return []
     last = full[-1]
@@ -123,8 +123,7 @@ def curve(run: Run) -> bytes | None:
     from matplotlib.figure import Figure
 
     groups: dict[tuple[object, ...], dict[float, Row]] = {}
-    for line in run.metrics():
-        row = Row.from_json(line)
+    for row in rows_among(run.metrics()):
         if row.metric == "frechet" and row.kimg is not None and 0 < row.value < 1e30 and 0 <= row.kimg < 1e30:
             key = (row.extractor, row.resize, row.fingerprint, row.n, row.reference_n)
             groups.setdefault(key, {})[row.kimg] = row

@@ -10,6 +10,7 @@ from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, open_extractor
 from ganvas.metrics import Row, evaluate
+from ganvas.metrics.rows import rows_among
 from ganvas.model import Model
 from ganvas.networks.projected import guide_of
 from ganvas.runs import Run
@@ -28,10 +29,7 @@ class BestSnapshot:
         self.extractor: Extractor | None = (
             open_extractor("auto", dataset, device, guide=guide) if self.every else None
         )
-        measured = []
-        for line in run.metrics():
-            with suppress(GanvasError):  # whatever else stands there
-                measured += [Row.from_json(line)] if line.get("source") == SOURCE else []
+        measured = [row for row in rows_among(run.metrics()) if row.source == SOURCE]
         self.value = min((row.value for row in measured), default=float("inf"))
         self.last = max((row.kimg or 0.0 for row in measured), default=0.0)
         if self.every and measured and not (run.path / "snapshots" / "best").exists():
