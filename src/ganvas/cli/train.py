@@ -30,8 +30,8 @@ def run(
     """Train a generator and a critic.
 
     Args:
-        data: A name from `ganvas list datasets`, a folder or .zip of images, an .npy or .npz array, a table of series (.csv, .tsv,
-            .parquet, .ts), hub:org/name. Several share one generator, with the set as the label.
+        data: A name from `ganvas list datasets`, a folder or .zip of images, an .npy or .npz array, a table of series (.csv,
+            .tsv, .parquet, .ts), hub:org/name. Several share one generator, with the set as the label.
         more: With --resume: so many minutes beside those that the run has had.
         out: Folder of the run folders.
         name: Last part of the run folder's name.
