@@ -17,6 +17,7 @@ from ganvas.losses import auxiliary
 from ganvas.model_data import unseen
 from ganvas.networks.dcgan import DcganCritic
 from ganvas.privacy import account, attack
+from ganvas.report import write_report
 from ganvas.training import Result, private
 from ganvas.training.method import DataSpec, build_method, evaluating
 from ganvas.types import Guarantee
@@ -225,6 +226,7 @@ def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureF
     assert last["epsilon"] == pytest.approx(account.epsilon(noise, rate, 8, 1e-5), abs=1e-4)
     assert 2.9 < last["epsilon"] <= 3.0
     assert f"It has spent epsilon {last['epsilon']:.3g} of 3." in (run.path / "log.txt").read_text()
+    assert "Trained in private: epsilon 3 at delta 1e-05." in write_report(run).read_text()
     header = io.read_header(run.snapshots[-1] / "generator.safetensors")
     assert header["privacy"] == {"epsilon": pytest.approx(last["epsilon"], abs=1e-4), "delta": 1e-5}
     content = (run.snapshots[-1] / "generator.safetensors").read_bytes()

@@ -316,6 +316,36 @@ def test_what_is_restored_was_not_learned_and_lies_beside_the_truth(
     np.testing.assert_allclose(seen, values[:, 0, heart], rtol=1e-4)
 
 
+def test_gaps_of_a_table_are_filled_in_the_series_that_have_some(
+    run: Run, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended as soon as one series had none."""
+    out = tmp_path / "r.npz"
+    line = [
+        "restore",
+        str(run.path),
+        str(source),
+        "--damaged",
+        "--n",
+        "3",
+        "--steps",
+        "2",
+        "--restarts",
+        "1",
+        "--out",
+        str(out),
+    ]
+    assert main(line) == 0
+    assert "3 with gaps" in capsys.readouterr().err
+    with out.with_suffix(".csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["series"] for row in rows} == {"0", "1", "2"}
+    assert all(row["heart"] for row in rows), "the third day of every fifth was missing"
+    whole = tmp_path / "whole.csv"
+    whole.write_text("".join(each for each in source.read_text().splitlines(True) if ",," not in each))
+    assert main([*line[:2], str(whole), *line[3:]]) == 2
+
+
 def test_the_explorer_shows_curves(run: Run) -> None:
     model = ganvas.load(run.path, device="cpu")
     renderer = Renderer(model)

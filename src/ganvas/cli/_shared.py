@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from ganvas.data import Dataset
     from ganvas.latent.invert import Inversion
     from ganvas.model import Model
     from ganvas.series import Schema
@@ -120,13 +121,7 @@ def without_cache() -> None:
 
 
 def images(
-    source: str,
-    n: int,
-    model: "Model",
-    shape: tuple[int, ...] | None = None,
-    schema: "Schema | None" = None,
-    *,
-    unseen: bool = False,
+    source: str, n: int, model: "Model", shape: tuple[int, ...] | None = None, *, unseen: bool = False
 ) -> "Tensor":
     """The first n images of a source, uint8 (n, *shape): of any size and colour, brought to the model's as its own data were.
 
@@ -136,12 +131,23 @@ def images(
     import torch
 
     from ganvas.arrays import count
+
+    n = count(n, "--n")
+    data = brought(source, model, shape, unseen=unseen)
+    n = min(n, len(data))
+    apart = unseen and data.spans is not None
+    return data.take(torch.linspace(0, len(data) - 1, n).round().long() if apart else torch.arange(n))[0]
+
+
+def brought(
+    source: str, model: "Model", shape: tuple[int, ...] | None = None, schema: "Schema | None" = None, *, unseen: bool = False
+) -> "Dataset":  # fmt: skip
+    """A source, brought to the model's shape; with `unseen`, of its own data what was held out. Says on stderr what was done."""
     from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
     from ganvas.model_data import is_own
 
-    n = count(n, "--n")
     if len(model.shape) == 1:
         raise GanvasError("This model draws points; pictures and series are what is searched for here.")
     known, config = model.info.data, DataConfig(source, resize=model.info.resize)
@@ -155,9 +161,7 @@ def images(
     if unseen and known is not None and known.config.holdout and is_own(model, data, config):
         data = data.split(known.config.holdout, known.config.fold)[1]
         print(f"Of {data.name} what was held out of the training: {len(data):,}.", file=sys.stderr)
-    n = min(n, len(data))
-    apart = unseen and data.spans is not None
-    return data.take(torch.linspace(0, len(data) - 1, n).round().long() if apart else torch.arange(n))[0]
+    return data
 
 
 def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:

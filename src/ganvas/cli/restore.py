@@ -1,5 +1,6 @@
 """`ganvas restore`"""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,8 +9,11 @@ import tyro
 from ganvas.cli import _shared
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ganvas.latent.restore import Damage
     from ganvas.model import Model
+    from ganvas.series import Schema
 
 
 def run(
@@ -123,7 +127,7 @@ def _series(
 
     from ganvas import latent, pictures
     from ganvas.errors import GanvasError, counted
-    from ganvas.latent.impute import gaps_of, hide, impute, without_gaps
+    from ganvas.latent.impute import hide, impute
 
     if task != "inpaint":
         raise GanvasError(
@@ -133,8 +137,7 @@ def _series(
     _shared.outputs(out, beside=[table])
     schema, shape = model.info.series, tuple(model.shape)
     if damaged and schema is not None:
-        gaps = gaps_of(schema)
-        samples, mask = without_gaps(_shared.images(source, n, model, gaps.shape, gaps, unseen=True), schema)
+        samples, mask = _with_gaps(source, n, model, schema)
     else:
         samples = _shared.images(source, n, model, unseen=True)
         mask = hide(hidden, shape[1])
@@ -173,6 +176,35 @@ def _series(
             f"; hidden values are off by {made.error:.2f} of their spread, straight lines by {made.naive:.2f}"
         )
     print(f"{counted(len(samples), 'series', 'series')}: {text} -> {out}, {out.with_suffix('.png')}, {table}")
+
+
+def _with_gaps(source: str, n: int, model: "Model", schema: "Schema") -> "tuple[Tensor, Tensor]":
+    """The first n series of a source that lack some of their values and not all, which do not overlap; and what is there."""
+    import torch
+
+    from ganvas.arrays import count
+    from ganvas.errors import GanvasError
+    from ganvas.latent.impute import fillable, gaps_of, without_gaps
+
+    gaps = gaps_of(schema)
+    data = _shared.brought(source, model, gaps.shape, gaps)
+    samples, mask = without_gaps(data.take(torch.arange(len(data)))[0], schema)
+    chosen: list[int] = []
+    for i in fillable(mask, schema).nonzero()[:, 0].tolist():
+        apart = data.spans is None or not chosen or not _overlap(data.spans[chosen[-1]], data.spans[i])
+        if apart and len(chosen) < count(n, "--n"):
+            chosen.append(i)
+    if not chosen:
+        raise GanvasError(
+            f"Every value of {data.name} is there, so there is nothing to fill in. Without --damaged a half is hidden."
+        )
+    print(f"Of {len(data):,} series {len(chosen)} with gaps, which do not overlap.", file=sys.stderr)
+    return samples[chosen], mask[chosen]
+
+
+def _overlap(a: "Tensor", b: "Tensor") -> bool:
+    """Whether two windows share steps: the sequence of each, and where in it it begins and ends."""
+    return bool(a[0] == b[0] and a[1] < b[2] and b[1] < a[2])
 
 
 def _damage(

@@ -73,6 +73,12 @@ def without_gaps(samples: Tensor, schema: Schema) -> tuple[Tensor, Tensor]:
     return samples[:, kept + rest], torch.stack(masks, 1)
 
 
+def fillable(mask: Tensor, schema: Schema) -> Tensor:
+    """Which series (n,) of a mask of channels (n, C, T) lack something, and have something of a column that it can be told by."""
+    steps = [i for i, _ in _channels(schema)]
+    return (mask.flatten(1).amin(1) < 1) & (mask[:, steps].flatten(1).amax(1) > 0)
+
+
 def impute(
     space: LatentSpace, samples: Tensor, mask: Tensor, *, damaged: bool = False, seed: int = 0, **options: Any
 ) -> Imputed:

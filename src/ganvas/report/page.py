@@ -154,6 +154,7 @@ def write_report(run: Run) -> Path:
         f"<p>{html.escape(name)}: {trained_on:,} samples trained on, "
         f"{held_out:,} held out; {model.info.kimg or 0:,.1f} kimg.</p>",
         f"<p>Made by <code>{html.escape(printable(command))}</code></p>",
+        f"<p>Trained in private: {model.info.privacy}.</p>" if model.info.privacy else "",
         "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
     ]
     drawn = "drawn by the averaged generator"
