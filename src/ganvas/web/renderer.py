@@ -218,9 +218,8 @@ class Renderer:
     @property
     def title(self) -> str:
         """What is looked at, in a line."""
-        return (
-            f"{self.name}, {' x '.join(str(side) for side in self.model.shape[:0:-1])} px, {self.space.name}"
-        )
+        pixels = f"{' x '.join(str(side) for side in self.model.shape[:0:-1])} px"
+        return f"{self.name}, {'curves of series' if self.plots else pixels}, {self.space.name}"
 
     # --- the point -------------------------------------------------------------------------------------------------
 

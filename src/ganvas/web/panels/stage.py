@@ -145,7 +145,8 @@ def _quality(page: Page) -> None:
             bar.props["value"] = 0 if math.isnan(value) else round(value, 3)
             bar.update()
             extra = f" ({found.log_ratio:+.2f})" if name == "realism" and found.log_ratio is not None else ""
-            label.set_text("no critic" if math.isnan(value) else f"{value:.0%}{extra}")
+            unknown = "it judges series, not their curves" if renderer.plots else "no critic"
+            label.set_text(unknown if math.isnan(value) else f"{value:.0%}{extra}")
         verdict.set_text(found.words if found.warnings or renderer.gauge.tells else "among the usual ones")
         few.set_visibility(renderer.slow and renderer.gauge.known < FEW)
         few_words.set_text(_few(renderer))
