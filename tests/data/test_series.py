@@ -152,6 +152,24 @@ def test_prices_have_frames_logarithms_an_order_and_working_days() -> None:
     assert days == [f"2008-10-{d}" for d in (15, 16, 17, 20, 21, 22)], "the file ends on Tuesday the 14th"
 
 
+def test_a_slip_among_numbers_is_named(tmp_path: Path) -> None:
+    """The column was left out, or became categories, and nobody was told which cell made it so."""
+
+    def notes(cells: list[str]) -> str:
+        rows = [f'{i},"{cell}"' for i, cell in enumerate(cells)]
+        (tmp_path / "a.csv").write_text("\n".join(["x,price", *rows]) + "\n")
+        return " ".join(load_dataset(DataConfig(str(tmp_path / "a.csv"), window=6)).notes)
+
+    numbers = [str(i / 8) for i in range(400)]
+    for count in (100, 400):
+        said = notes([*numbers[: count - 1], "1,5x"])
+        assert "Is price a column of numbers? Few of its cells are none, one of them '1,5x'" in said
+    for cells in (numbers, ["rain", "sun"] * 50, [*numbers[:99], "nan"], ["2024-01-01"] * 50):
+        assert "Is price" not in notes(cells)
+    assert "Some values are missing, and some that are drawn will be: price." in notes([*numbers[:99], "nan"])
+    assert ": (nothing), rain, sun." in notes(["rain", "sun", ""] * 30)
+
+
 def test_only_windows_that_differ_have_frames(tmp_path: Path) -> None:
     """In frames of their own, windows of one stationary process hid from the critic what is the same in all of them."""
     random = np.random.default_rng(0)

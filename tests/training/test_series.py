@@ -250,6 +250,40 @@ def test_a_column_that_does_not_move_is_no_unit() -> None:
     assert _errors(alone, true[:, :, 1:], drawn[:, :, 1:], there[:, :, 1:]) == (None, None), "no error of 0"
 
 
+def test_nothing_is_hidden_behind_an_end(run: Run, source: Path) -> None:
+    """Zeros behind the ends were compared as if they had been hidden, and made every guess look better."""
+    model = ganvas.load(run.path, device="cpu")
+    data, _ = load_data_of(model, str(source))
+    samples = data.take(torch.arange(6))[0]
+    schema = model.info.series
+    assert schema is not None
+    true = schema.decode(samples)
+    assert true.lengths.min() < 8
+    mask = torch.ones(8)
+    mask[4:] = 0
+    made = impute(open_space(model, "z"), samples, mask, steps=1, restarts=1)
+    alive = (np.arange(8)[None] < true.lengths[:, None]) & (np.arange(8)[None] >= 4)
+    heart = np.where(np.arange(8)[None] < true.lengths[:, None], true.values[:, :, 0], np.nan)
+    spread = np.nanstd(heart - np.nanmean(heart, 1, keepdims=True))
+    rows = []
+    for row, there in zip(heart, alive, strict=True):
+        wanted = there & ~np.isnan(row)
+        seen = np.flatnonzero(~np.isnan(row[:4]))
+        rows.append(np.abs(np.interp(np.flatnonzero(wanted), seen, row[seen]) - row[wanted]).mean() / spread)
+    assert made.naive == pytest.approx(np.mean(rows))
+
+
+def test_a_series_beyond_what_was_learned_is_searched_for_at_its_edge(run: Run, source: Path) -> None:
+    """It ended after the search, in words about float targets."""
+    model = ganvas.load(run.path, device="cpu")
+    data, _ = load_data_of(model, str(source))
+    samples = 1.5 * data.take(torch.arange(2))[0]
+    mask = torch.ones(8)
+    mask[6:] = 0
+    made = impute(open_space(model, "z"), samples, mask, steps=1, restarts=1)
+    assert all(any("at the edge of it" in note for note in each.notes) for each in made.found)
+
+
 @pytest.mark.parametrize("network", ["recurrent", "tcn", "transformer-small"])
 def test_every_family_trains_in_half_precision(network: str, source: Path, tmp_path: Path) -> None:
     done = train(source, tmp_path, 0.064, precision="bf16", network=network)

@@ -18,6 +18,8 @@ MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 """Numbers whose commas may stand between thousands: 1,234 is 1234 or 1.234."""
+FEW = 5
+"""Cells of a column of numbers that are none, which may be slips of whoever wrote it."""
 BYTES, BYTES_OF_NAME = 24, 200
 """That a field of a table takes while it is read, and a text that tells sequences or classes apart."""
 
@@ -33,6 +35,8 @@ class Values:
     names: tuple[str, ...] = ()
     """Of the categories."""
     unit: str = ""
+    stray: str = ""
+    """Of a column that is no number for a few cells: what one of them holds."""
 
 
 @dataclass
@@ -50,6 +54,17 @@ class Sniffed:
     """Whether there are numbers whose comma can only be the decimal one."""
     texts: set[str] = field(default_factory=set)
     longest: int = 0
+    seen: int = 0
+    """Cells that are not missing."""
+    strays: int = 0
+    """Cells that are no number, counted up to `FEW`."""
+    stray: str = ""
+    """The first of them."""
+
+    @property
+    def almost(self) -> str:
+        """What stands among numbers, where nine of ten cells are such; empty elsewhere."""
+        return self.stray if 0 < self.strays <= min(FEW, self.seen / 10) else ""
 
     def see(self, text: str) -> None:
         """One more text."""
@@ -58,12 +73,15 @@ class Sniffed:
             self.texts.add(text)
         if text.lower() in MISSING:
             return
+        self.seen += 1
         if self.number and GROUPED.fullmatch(text):
             self.grouped = text if number_in(text) is None else self.grouped or text
         elif self.number:
             self.number = number_in(text) is not None
             self.plain |= "," not in text
             self.decimals |= "," in text
+        if not self.number and self.strays <= FEW and number_in(text) is None:
+            self.strays, self.stray = self.strays + 1, self.stray or text
         if self.date:
             moment = date_in(text)
             self.date = moment is not None

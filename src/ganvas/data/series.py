@@ -196,9 +196,14 @@ def _said(schema: Schema, cut: bool, count: int) -> tuple[str, ...]:
         )
     if logs := [c.name for c in schema.columns if c.log]:
         words.append(f"Scaled by their logarithm: {', '.join(logs)}.")
+    if schema.time:
+        words.append(f"{schema.time} is the time of the steps, and is not drawn.")
+    if gaps := [c.name for c in schema.columns if c.gaps]:
+        words.append(f"Some values are missing, and some that are drawn will be: {', '.join(gaps)}.")
     for c in schema.columns:
         if few := c.categories:
-            shown = ", ".join(few if len(few) < 5 else (*few[:2], "...", few[-1]))
+            named = [each or "(nothing)" for each in few]
+            shown = ", ".join(named if len(few) < 5 else (*named[:2], "...", named[-1]))
             words.append(f"{c.name} is drawn as one of {counted(len(few), 'text')}: {shown[:200]}.")
     words += [
         f"{c.name} equals {c.same_as} everywhere and is copied from it." for c in schema.columns if c.same_as

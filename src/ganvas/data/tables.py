@@ -169,7 +169,8 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
     found = {}
     for name, kind, each, key, into in zip(names, kinds, sniffed, keys, values, strict=True):
         unit = ("D" if each.days else "s") if kind == "date" else ""
-        found[name] = numbered(kind, np.asarray(into), list(key), unit)
+        numbers = numbered(kind, np.asarray(into), list(key), unit)
+        found[name] = replace(numbers, stray="" if name in roles or each.date else each.almost)
     return found
 
 
@@ -215,6 +216,10 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
                 raise GanvasError(f"{name}: {said}.")
             names.remove(each)
             notes.append(f"Left out: {said}.")
+        if stray := found[each].stray:
+            notes.append(
+                f"Is {each} a column of numbers? Few of its cells are none, one of them {stray[:40]!r}. Mend these for that."
+            )
     if not names:
         raise GanvasError(f"{name} has no column of numbers or categories to draw.")
     owners = found[config.by].numbers if config.by else np.zeros(rows)

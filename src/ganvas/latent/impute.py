@@ -17,6 +17,10 @@ from ganvas.latent.restore import PRIOR
 from ganvas.latent.space import LatentSpace
 from ganvas.series import STILL, Schema, Series
 
+BEYOND = 1 + 1e-6
+"""A value above, of those that the model draws from -1 to 1, was not among what it learned."""
+OUTSIDE = "values that lie outside of what the model learned were searched for at the edge of it"
+
 
 @dataclass(frozen=True)
 class Imputed:
@@ -106,20 +110,26 @@ def impute(
         def degrade(x: Tensor, there: Tensor = there) -> Tensor:
             return schema.seen(x, there[None])
 
-        seen = row[None].clamp(-1, 1) if damaged else row[None]
-        found.append(
-            invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **{"keep": PRIOR, **options})
-        )
-    drawn = schema.decode(torch.cat([each.drawn for each in found]))
+        seen = row[None].clamp(-1, 1)
+        made = invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **{"keep": PRIOR, **options})
+        beyond = bool((row.abs() > BEYOND).any())
+        found.append(replace(made, notes=(*made.notes, OUTSIDE)) if beyond else made)
+    drawn = _until_ends(schema.decode(torch.cat([each.drawn for each in found])))
     true = schema.decode(samples)
     there = _of_columns(schema, mask)
     values = np.where(there, true.values, drawn.values)
     seen_values = np.where(there, true.values, np.nan)
     filled = Series(values, true.lengths, true.static, schema)
     again = schema.encode(values, true.lengths, true.static if schema.static else None)
-    error, naive = (None, None) if damaged else _errors(schema, true.values, drawn.values, there)
+    error, naive = (None, None) if damaged else _errors(schema, _until_ends(true).values, drawn.values, there)
     seen_series = Series(seen_values, true.lengths, true.static, schema)
     return Imputed(tuple(found), seen_series, filled, error, naive, again)
+
+
+def _until_ends(series: Series) -> Series:
+    """Series with NaN behind their ends, where 0 stands for nothing."""
+    behind = np.arange(series.values.shape[1])[None] >= series.lengths[:, None]
+    return series._replace(values=np.where(behind[:, :, None], np.nan, series.values))
 
 
 def _channels(schema: Schema) -> list[tuple[int, int]]:
@@ -158,7 +168,7 @@ def _errors(
         centred = x - np.nan_to_num(x).sum(1, keepdims=True) / np.maximum(
             (~np.isnan(x)).sum(1, keepdims=True), 1
         )
-        spread = float(np.nan_to_num(centred).std())
+        spread = float(centred[~np.isnan(centred)].std()) if not np.isnan(centred).all() else 0.0
         if spread <= STILL * np.nan_to_num(np.abs(x)).max():
             continue  # within its series it does not move, and has no unit to say by how much a number is missed
         for row, guess, seen in zip(x, y, there[:, :, i], strict=True):

@@ -158,7 +158,7 @@ def write_report(run: Run) -> Path:
         "<h2>Samples</h2><p>Never chosen: the first latents of the run's seed.</p>",
     ]
     drawn = "drawn by the averaged generator"
-    if model.encoder is not None and run.config.method.name != "latent":
+    if len(model.shape) == 3 and (model.encoder is not None or run.config.method.name == "latent"):
         drawn = "held-out originals, their reconstructions, and samples, by the averaged networks"
     for path, caption in (
         *((p, drawn) for p in samples[-1:]),
