@@ -63,7 +63,10 @@ class Batches:
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
         )
-        for samples, labels in loader:
+        for found in loader:
+            if isinstance(found, GanvasError):
+                raise found
+            samples, labels = found
             yield (
                 samples.to(self.device, non_blocking=True),
                 labels.to(self.device, non_blocking=True) if len(labels) else None,
@@ -104,12 +107,18 @@ def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(size, generator=stream(seed, f"epoch {epoch}"))
 
 
-class _AsTorch(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """What a `DataLoader` worker needs: a whole batch at once; no labels is an empty tensor."""
+class _AsTorch(torch.utils.data.Dataset[tuple[Tensor, Tensor] | GanvasError]):
+    """What a `DataLoader` worker needs: a whole batch at once; no labels is an empty tensor.
+
+    An error in words is handed on: raised in a worker, it would arrive with the traceback of that as its words.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        samples, labels = self.dataset.take(positions)
+    def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor] | GanvasError:
+        try:
+            samples, labels = self.dataset.take(positions)
+        except GanvasError as error:
+            return error
         return samples, torch.empty(0, dtype=torch.int64) if labels is None else labels
