@@ -30,10 +30,8 @@ def load_extensions() -> list[str]:
         try:
             with redirect_stdout(sys.stderr):
                 each.load()
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # one that ends the process would end every command without a word
+        except (Exception, SystemExit) as error:
+            # One that ends the process would end every command without a word.
             package = each.dist.name if each.dist else each.name
             raise GanvasError(
                 f"The extension {each.name!r} of the package {package!r} failed: {type(error).__name__}: {error}. "
