@@ -159,7 +159,7 @@ def write_report(run: Run) -> Path:
     ]
     drawn = "drawn by the averaged generator"
     if len(model.shape) == 3 and (model.encoder is not None or run.config.method.name == "latent"):
-        drawn = "held-out originals, their reconstructions, and samples, by the averaged networks"
+        drawn = "originals, their reconstructions and samples, by the averaged networks"
     for path, caption in (
         *((p, drawn) for p in samples[-1:]),
         (run.samples_path / "reals.png", "real, for comparison"),
