@@ -50,6 +50,11 @@ def test_open_run_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_who_mistypes_a_run_is_shown_those_there_are(tmp_path: Path) -> None:
     made = [create_run(tmp_path / "runs", "mine", CONTENT).path for _ in range(4)]
+    for each in made:
+        (each / "log.txt").touch()
+    other = tmp_path / "runs" / "vae"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
     for wrong in (tmp_path / "runs" / "00009-mine", tmp_path / "runs"):
         for opened in (open_run, load):
             with pytest.raises(GanvasError) as error:

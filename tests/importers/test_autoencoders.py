@@ -182,7 +182,7 @@ def test_what_a_config_says_of_codes_is_done(folder: Path) -> None:
     "said",
     [
         {"act_fn": "relu"}, {"norm_num_groups": 16}, {"scaling_factor": 1e-300}, {"scaling_factor": "1"},
-        {"shift_factor": 1e9}, {"shift_factor": [0.1]},
+        {"shift_factor": 1e9}, {"shift_factor": [0.1]}, {"latents_mean": [0.1] * 4}, {"latents_std": [5.0] * 4},
     ],
 )  # fmt: skip
 def test_a_config_of_another_network_is_refused(folder: Path, said: dict[str, Any]) -> None:

@@ -145,7 +145,8 @@ def _config(folder: Path | None) -> io.Json:
 def _of_config(folder: Path | None) -> dict[str, float]:
     """What is taken off codes, and what they are then multiplied by. Raises `GanvasError` for another network than is built."""
     config = _config(folder)
-    _as_expected(config, {"act_fn": "silu", "norm_num_groups": GROUPS}, KL)
+    same = {"act_fn": "silu", "norm_num_groups": GROUPS, "latents_mean": None, "latents_std": None}
+    _as_expected(config, same, KL)
     scale = config.get("scaling_factor", SCALE)
     if type(scale) not in (int, float) or not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
         raise GanvasError(
@@ -166,6 +167,6 @@ def _as_expected(config: io.Json, expected: Mapping[str, Any], kind: str) -> Non
     for name, value in expected.items():
         if config.get(name, value) != value:
             raise GanvasError(
-                f"config.json: {name} is {config[name]!r}, and an {kind} is read with {value!r} alone: "
-                "its pictures would be others."
+                f"config.json: {name} is {str(config[name])[:80]}, and an {kind} is read with {value!r} alone: "
+                "its pictures or codes would be others."
             )
