@@ -227,6 +227,10 @@ def test_it_trains_and_says_what_it_spent(tmp_path: Any, capsys: pytest.CaptureF
     assert 2.9 < last["epsilon"] <= 3.0
     assert f"It has spent epsilon {last['epsilon']:.3g} of 3." in (run.path / "log.txt").read_text()
     assert "Trained in private: epsilon 3 at delta 1e-05." in write_report(run).read_text()
+    (run.path / "stats.jsonl").write_text(json.dumps({**last, "epsilon": 1.0}) + "\n")
+    ganvas.train(resume=run.path, device="cpu", quiet=True, report=False)
+    said = [line for line in (run.path / "log.txt").read_text().splitlines() if "It has spent" in line]
+    assert said[-1].endswith("epsilon 3 of 3."), "a resumed run drops lines past its state"
     header = io.read_header(run.snapshots[-1] / "generator.safetensors")
     assert header["privacy"] == {"epsilon": pytest.approx(last["epsilon"], abs=1e-4), "delta": 1e-5}
     content = (run.snapshots[-1] / "generator.safetensors").read_bytes()

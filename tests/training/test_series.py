@@ -375,6 +375,10 @@ def test_gaps_of_a_table_are_filled_in_the_series_that_have_some(
         rows = list(csv.DictReader(file))
     assert {row["series"] for row in rows} == {"0", "1", "2"}
     assert all(row["heart"] for row in rows), "the third day of every fifth was missing"
+    every = [row["who"] for row in csv.DictReader(source.read_text().splitlines()) if not row["heart"]]
+    assert {row["size"] for row in rows} == {str(int(who[1:]) % 7) for who in every[:3]}, (
+        "shorter ones lack nothing"
+    )
     whole = tmp_path / "whole.csv"
     whole.write_text("".join(each for each in source.read_text().splitlines(True) if ",," not in each))
     assert main([*line[:2], str(whole), *line[3:]]) == 2

@@ -68,6 +68,9 @@ def test_a_short_run_shows_something_before_its_first_snapshot(tiny_train: Calla
     settings = {"training.log_kimg": 1.0, "training.snapshot_kimg": 100.0, "training.monitor_kimg": 0}
     run = tiny_train(kimg=3, settings=settings).run
     assert [path.stem for path in run.previews] == ["000000", "000001", "000002", "000003"]
+    often = tiny_train(kimg=1.2, settings={**settings, "training.log_kimg": 0.1}).run
+    first, same = ((each.samples_path / "000000.png").read_bytes() for each in (run, often))
+    assert first == same, "that of the beginning stays"
     assert len(run.snapshots) == 2
 
 

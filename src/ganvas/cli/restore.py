@@ -190,7 +190,7 @@ def _with_gaps(source: str, n: int, model: "Model", schema: "Schema") -> "tuple[
     data = _shared.brought(source, model, gaps.shape, gaps)
     samples, mask = without_gaps(data.take(torch.arange(len(data)))[0], schema)
     chosen: list[int] = []
-    for i in fillable(mask, schema).nonzero()[:, 0].tolist():
+    for i in fillable(samples, mask, schema).nonzero()[:, 0].tolist():
         apart = data.spans is None or not chosen or not _overlap(data.spans[chosen[-1]], data.spans[i])
         if apart and len(chosen) < count(n, "--n"):
             chosen.append(i)

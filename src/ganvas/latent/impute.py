@@ -77,10 +77,14 @@ def without_gaps(samples: Tensor, schema: Schema) -> tuple[Tensor, Tensor]:
     return samples[:, kept + rest], torch.stack(masks, 1)
 
 
-def fillable(mask: Tensor, schema: Schema) -> Tensor:
-    """Which series (n,) of a mask of channels (n, C, T) lack something, and have something of a column that it can be told by."""
+def fillable(samples: Tensor, mask: Tensor, schema: Schema) -> Tensor:
+    """Which series (n,) of samples and of the mask of their channels (n, C, T) lack a value before their end, and have one that
+    it can be told by."""
     steps = [i for i, _ in _channels(schema)]
-    return (mask.flatten(1).amin(1) < 1) & (mask[:, steps].flatten(1).amax(1) > 0)
+    lengths = torch.from_numpy(schema.lengths(samples.numpy()))
+    alive = torch.arange(samples.shape[2])[None, None] < lengths[:, None, None]
+    lacks = ((mask < 1) & alive).flatten(1).any(1)
+    return lacks & (mask[:, steps].flatten(1).amax(1) > 0)
 
 
 def impute(

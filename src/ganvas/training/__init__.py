@@ -148,11 +148,11 @@ def _close(result: Result, display: Display, report: bool) -> None:
     """Say how it ended, and write the report. A report that fails is said: the training is done all the same."""
     run = result.run
     lines = [f"Stopped ({result.stopped}) at {result.kimg:.1f} kimg after {result.seconds:.0f} s: {run.path}"]
-    spent = next((each["epsilon"] for each in reversed(run.stats()) if "epsilon" in each), None)
-    if spent is not None:
-        lines.append(
-            f"It has spent epsilon {spent:.3g} of {run.config.method.options.get('epsilon', private.OPTIONS['epsilon']):g}."
-        )
+    if run.config.method.name == "private" and run.snapshots:
+        # Not by the statistics, of which a resumed run drops those past its state: what was spent stays so.
+        privacy = io.read_header(run.snapshots[-1] / "generator.safetensors")["privacy"]
+        asked = run.config.method.options.get("epsilon", private.OPTIONS["epsilon"])
+        lines.append(f"It has spent epsilon {privacy['epsilon']:.3g} of {asked:g}.")
     if result.stopped == "interrupted":
         lines.append(f"Resume with: ganvas train --resume {run.path}")
     elif report and result.stopped != "collapsed":

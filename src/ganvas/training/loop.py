@@ -196,6 +196,8 @@ class Loop:
         self.engine.random.set_state(other.get_state())
         self.collapsed = False
         self.memory = state.Memory(seconds, rollbacks)  # a new start, with a new warm-up
+        if self.monitor is not None:
+            self.monitor.last = None
         with dist.turn() as first:
             if first:
                 # At once: a run that is killed now would else go on as if it had not gone back.
@@ -282,12 +284,15 @@ class Loop:
 
     def _look(self) -> None:
         """A preview alone: before the first snapshot a short run would show nothing."""
+        name = f"{round(self.engine.images / 1000):06d}"
+        if int(name) == 0:  # that of the beginning
+            return
         for network in self.method.exports().values():
             dist.broadcast_buffers(network)
         with dist.turn() as first, evaluating(*self.method.exports().values()):
             if first:
                 self.method.settle(self.trained_on)
-                self._save_preview(f"{round(self.engine.images / 1000):06d}")  # never that of the beginning
+                self._save_preview(name)
 
     def _write(self) -> None:
         self.memory.seconds = time.monotonic() - self.started
