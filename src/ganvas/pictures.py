@@ -626,6 +626,12 @@ def write_samples(
                 (temporary / f"{i:0{digits}d}.png").write_bytes(png(to_image(image)))
 
 
+def write_table(series: Series, out: Path) -> None:
+    """Series as a .csv, a row for each step; what is NaN stays empty."""
+    with io.atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(table(series))
+
+
 def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: Sequence[str]) -> None:
     """Series (n, C, T) as curves, arrays or a table."""
     if out.suffix == ".csv":

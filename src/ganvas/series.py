@@ -259,8 +259,10 @@ class Schema:
             half = (frame.least + (samples[:, at + 1, 0] + 1) * ((frame.most - frame.least) / 2)).exp()
             values = centre[:, None, None] + half[:, None, None] * samples[:, own[number]]
             there = mask[:, own[number]] > 0.5
-            low = values.masked_fill(~there, math.inf).amin((1, 2))
-            high = values.masked_fill(~there, -math.inf).amax((1, 2))
+            # A frame of which nothing is seen says nothing, and is the same in every series.
+            known = there.flatten(1).any(1)
+            low = values.masked_fill(~there, math.inf).amin((1, 2)).where(known, 0.0)
+            high = values.masked_fill(~there, -math.inf).amax((1, 2)).where(known, 0.0)
             middle, reach = (low + high) / 2, ((high - low) / 2).clamp(min=math.exp(frame.least))
             for channel, value in zip(own[number], values.unbind(1), strict=True):
                 found[channel] = (value - middle[:, None]) / reach[:, None]
@@ -341,7 +343,7 @@ def inert(text: str) -> str:
 def spelled(column: Column, values: np.ndarray) -> list[str]:
     """Values (n,) of a column as a table of text has them: names of categories, dates, numbers; empty where missing."""
     if column.categories:
-        return [inert(column.categories[int(value)]) for value in values]
+        return ["" if np.isnan(value) else inert(column.categories[int(value)]) for value in values]
     if column.kind == "date":
         moments = np.nan_to_num(values).round().astype("i8").astype(f"M8[{column.unit}]")
         return ["" if np.isnan(v) else str(moment) for v, moment in zip(values, moments, strict=True)]

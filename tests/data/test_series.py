@@ -189,6 +189,33 @@ def test_only_windows_that_differ_have_frames(tmp_path: Path) -> None:
     assert framed == {"rare leaps": False, "levels": True, "sizes": True, "regimes": False}
 
 
+def test_a_frame_of_which_nothing_is_seen_says_nothing(tmp_path: Path) -> None:
+    """Its centre was that of infinity and its negative, and the search began nowhere."""
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", random.normal(0, 1, (40, 6, 2)) + random.normal(0, 30, (40, 1, 2)))
+    data = load_dataset(DataConfig(str(tmp_path / "x.npy")))
+    assert data.series is not None
+    assert len(data.series.frames) == 2
+    x = data.take(torch.arange(3))[0].requires_grad_()
+    mask = torch.ones(3, data.series.channels, 6)
+    mask[1, 0] = 0
+    seen = data.series.seen(x, mask)
+    (gradient,) = torch.autograd.grad(seen.square().sum(), x)
+    assert torch.isfinite(seen).all()
+    assert torch.isfinite(gradient).all()
+    assert not gradient[1, 0].any()
+    whole = data.series.seen(x, torch.ones(6))
+    torch.testing.assert_close(seen[[0, 2]], whole[[0, 2]])
+
+
+def test_a_series_of_nothing_is_named(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(0, 1, (20, 6, 2))
+    values[7] = np.nan
+    np.save(tmp_path / "x.npy", values)
+    with pytest.raises(GanvasError, match="of series 7 every value is missing"):
+        load_dataset(DataConfig(str(tmp_path / "x.npy")))
+
+
 def test_what_is_seen_says_nothing_of_what_is_hidden(tmp_path: Path) -> None:
     """The encoding of a half is that of the half alone: equal for two futures, and that of a table where the rest is missing."""
     random = np.random.default_rng(0)

@@ -350,6 +350,29 @@ def test_what_is_restored_was_not_learned_and_lies_beside_the_truth(
     np.testing.assert_allclose(seen, values[:, 0, heart], rtol=1e-4)
 
 
+def test_what_nobody_drew_stays_empty(run: Run, source: Path, tmp_path: Path) -> None:
+    """Behind the end of a drawn series the table had its last value again and again."""
+    model, out = ganvas.load(run.path, device="cpu"), tmp_path / "r.npz"
+    data, _ = load_data_of(model, str(source))
+    schema = model.info.series
+    assert schema is not None
+    long = torch.tensor(
+        [i for i in range(len(data)) if schema.lengths(data.items[i : i + 1].numpy())[0] == 8][:8]
+    )
+    samples, mask = data.take(long)[0], torch.ones(8)
+    mask[3:] = 0
+    made = impute(open_space(model, "z"), samples, mask, steps=1, restarts=1)
+    drawn = schema.lengths(torch.cat([each.drawn for each in made.found]).numpy())
+    assert drawn.min() < 8, "of some the end is drawn too early"
+    behind = np.arange(8)[None] >= drawn[:, None]
+    assert np.isnan(made.series.values[behind]).all()
+    assert not np.isnan(made.series.values[~behind]).any()
+    assert any("stays empty" in note for each in made.found for note in each.notes)
+    pictures.write_table(made.series, out.with_suffix(".csv"))
+    rows = list(csv.DictReader(out.with_suffix(".csv").read_text().splitlines()))
+    assert [not row["heart"] for row in rows] == behind.flatten().tolist()
+
+
 def test_gaps_of_a_table_are_filled_in_the_series_that_have_some(
     run: Run, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,6 +79,8 @@ def test_each_phase_has_its_share_of_the_budget_and_its_networks() -> None:
     assert probe is not None
     assert not probe.begun, "nothing has learned to draw"
     assert run.moved(0.26) == run.moved(0.1) == {"supervisor"}
+    left = [p.grad for p in run.method.critic.embedder.parameters()]
+    assert all(each is None for each in left), "a run that is resumed here has none, and its figures say so"
     others = {"embedder", "recovery", "maker", "supervisor"}
     assert run.moved(0.5) == {*others, "judge"}, "the game begins with the critic"
     assert [run.moved(0.0) for _ in range(2)] in ([others, {*others, "judge"}], [{*others, "judge"}, others])

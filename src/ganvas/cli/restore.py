@@ -148,8 +148,8 @@ def _series(
             progress=partial(tell, "descent"),
         )  # fmt: skip
     # Windows of any time: their steps are counted, since the schema's own time is that behind the end of the data.
-    counted_steps = schema and replace(schema, time="", unit="", start=0.0, step=1.0)
-    pictures.write_samples([made.samples], len(made.samples), table, counted_steps)
+    undated = replace(made.series.schema, time="", unit="", start=0.0, step=1.0)
+    pictures.write_table(made.series._replace(schema=undated), table)
     _shared.save(out, *made.found)
     first = min(len(samples), pictures.ACROSS)
     whole = [] if damaged or schema is None else [("original", schema.decode(samples))]

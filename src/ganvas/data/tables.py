@@ -397,6 +397,8 @@ def of_arrays(
         raise GanvasError(
             f"{name}: lengths are {lengths.dtype} of shape {lengths.shape}; expected whole numbers ({len(values)},)."
         )
+    if given.get("lengths") is None and lengths.min() < 1:
+        raise GanvasError(f"{name}: of series {int(lengths.argmin())} every value is missing. Leave it out.")
     if lengths.min() < 1 or lengths.max() > values.shape[1]:
         raise GanvasError(
             f"{name}: lengths go from {lengths.min()} to {lengths.max()}; expected 1 to {values.shape[1]}."

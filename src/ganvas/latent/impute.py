@@ -19,6 +19,7 @@ from ganvas.series import STILL, Schema, Series
 
 BEYOND = 1 + 1e-6
 """A value above, of those that the model draws from -1 to 1, was not among what it learned."""
+SHORTER = "some are drawn shorter than they are: what is hidden behind the drawn end stays empty"
 OUTSIDE = "values that lie outside of what the model learned were searched for at the edge of it"
 
 
@@ -31,7 +32,7 @@ class Imputed:
     damaged: Series
     """What was seen, in its own units, NaN elsewhere."""
     series: Series
-    """What was seen stays; the rest is drawn."""
+    """What was seen stays; the rest is drawn, NaN where the drawn series had ended before."""
     error: float | None = None
     """Mean distance of the hidden values to the true ones, in spreads of their column; None where the truth is not known, or
     no number was hidden that moves within its series."""
@@ -118,13 +119,18 @@ def impute(
         made = invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **{"keep": PRIOR, **options})
         beyond = bool((row.abs() > BEYOND).any())
         found.append(replace(made, notes=(*made.notes, OUTSIDE)) if beyond else made)
-    drawn = _until_ends(schema.decode(torch.cat([each.drawn for each in found])))
-    true = schema.decode(samples)
+    raw = schema.decode(torch.cat([each.drawn for each in found]))
+    drawn, true = _until_ends(raw), schema.decode(samples)
+    found = [
+        replace(each, notes=(*each.notes, SHORTER)) if short else each
+        for each, short in zip(found, drawn.lengths < true.lengths, strict=True)
+    ]
     there = _of_columns(schema, mask)
     values = np.where(there, true.values, drawn.values)
     seen_values = np.where(there, true.values, np.nan)
     filled = Series(values, true.lengths, true.static, schema)
-    again = schema.encode(values, true.lengths, true.static if schema.static else None)
+    whole = np.where(there, true.values, raw.values)
+    again = schema.encode(whole, true.lengths, true.static if schema.static else None)
     error, naive = (None, None) if damaged else _errors(schema, _until_ends(true).values, drawn.values, there)
     seen_series = Series(seen_values, true.lengths, true.static, schema)
     return Imputed(tuple(found), seen_series, filled, error, naive, again)

@@ -144,6 +144,8 @@ class TimeGan(Method):
         if self.phase == EMBEDDING:
             found["loss_reconstruction"] = self._embed(x, 0.0)["loss_reconstruction"]
         elif self.phase == SUPERVISED:
+            # What the phase before left is no gradient of this one.
+            self.optimizers["optimizer_autoencoder"].zero_grad(set_to_none=True)
             found["loss_supervised"] = self._supervise(x)
         else:
             found |= self._play_game(x)
