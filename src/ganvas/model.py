@@ -599,13 +599,27 @@ def _own(file: Path, critic: bool) -> Model:
         judge = _network(file, its_own, {**header, "kind": "critic"}, "critic", networks.build_critic)[0]
     elif critic and beside.is_file():
         judge = read_network(beside, "critic", networks.build_critic)[0]
+        _check_beside(beside, io.read_header(beside), header)
     assert isinstance(generator, GeneratorBase)
     assert judge is None or isinstance(judge, CriticBase)
     _set(generator, file, header.get("settings", {}))
     info = ModelInfo.of_run(generator, config, about)
     if "training" not in about["config"]:
         info = replace(info, training=None)
-    return Model(generator, judge, info, file, _encoder(file, coder, header, bare(generator).latent_dim))
+    encoder = _encoder(file, coder, header, bare(generator).latent_dim)
+    return Model(generator, judge, info, file, encoder)
+
+
+def _check_beside(file: Path, header: io.Json, generator: io.Json) -> None:
+    """Raise `GanvasError` where a network that lies beside a generator is one of another model."""
+    told = [tuple(each["shape"]) for each in (header, generator)]
+    data = [each.get("data") for each in (header, generator)]
+    marks = [each.get("fingerprint") if isinstance(each, dict) else None for each in data]
+    if told[0] != told[1] or (all(marks) and marks[0] != marks[1]):
+        raise GanvasError(
+            f"{file} belongs to another model than the generator beside it: it is for samples of shape {told[0]}, of other data "
+            "or another size. Take it away, or bring its own back."
+        )
 
 
 def _inside(tensors: dict[str, Tensor], prefix: str, there: object) -> dict[str, Tensor]:
@@ -635,6 +649,8 @@ def _encoder(file: Path, inside: dict[str, Tensor], header: io.Json, size: int) 
         lambda config, shape, classes: networks.build_critic(encoder_network(config, count), shape, 0),
     )  # fmt: skip
     assert isinstance(found, CriticBase)
+    if not inside:
+        _check_beside(file, about, header)
     return found
 
 

@@ -1,6 +1,7 @@
 """Autoencoders on digits: they reconstruct what they have not seen, resume to the bit, and are models like any other."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -463,3 +464,26 @@ def test_the_explorer_finds_a_picture_by_the_encoder(small: Run) -> None:
     model = ganvas.load(small.path, device="cpu")
     image = model.sample(1, seed=5)[0]
     assert Renderer(model).inverted(image)[1] < 0.1
+
+
+def test_what_lies_beside_a_generator_is_its_own(runs: dict[str, Run], tmp_path: Path) -> None:
+    """The encoder of pictures of another size opened, and ended in a traceback when it was used; one of other data encoded."""
+    own = runs["vae"].snapshots[-1]
+    other = ganvas.train(
+        "digits", method="vae", resolution=16, kimg=0.064, batch=32, device="cpu", quiet=True, report=False, out=tmp_path,
+        settings={**TINY, "network.latent_dim": 8, "training.monitor_kimg": 0},
+    ).run  # fmt: skip
+    folder = tmp_path / "mixed"
+    shutil.copytree(own, folder)
+    shutil.copy(other.snapshots[-1] / "encoder.safetensors", folder)
+    with pytest.raises(
+        GanvasError, match=r"encoder.safetensors belongs to another model .* shape \(1, 16, 16\)"
+    ):
+        ganvas.load(folder, device="cpu")
+    shutil.copy(own / "encoder.safetensors", folder)
+    tensors, header = io.load_tensors(own / "encoder.safetensors")
+    header["data"]["fingerprint"] = "0" * 12
+    header.pop("format_version")
+    io.save_tensors(folder / "encoder.safetensors", tensors, header)
+    with pytest.raises(GanvasError, match="belongs to another model"):
+        ganvas.load(folder, device="cpu")
