@@ -290,6 +290,8 @@ def number(
 ) -> float:
     """A finite number of at least `least`, above `above` and at most `most`. Raises `GanvasError` for anything else."""
     try:
+        if isinstance(value, bool):
+            raise TypeError  # Python counts with it
         found = float(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise GanvasError(f"{name} is {value!r}; it must be a number.") from error

@@ -61,6 +61,10 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["eval", "{run}", "--resolution", "8"], "read as it was then"),
     (["sample", "{run}", "--sampler", "bugdet"], "Did you mean 'budget'?"),
     (["sample", "{run}", "--set", "x=1"], "name one with --sampler"),
+    (
+        ["sample", "{run}", "--n", "2", "--sampler", "polarity", "--set", "bank=20", "rho=1e308"],
+        "at most 1e+09",
+    ),
     (["sample", "{run}", "--sampler", "truncate", "--set", "psy=1"], "no option 'psy'"),
     (["sample", "{run}", "--out", "full"], "not empty"),
     (["walk", "{run}", "--keys", "1"], "at least 2"),

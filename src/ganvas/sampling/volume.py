@@ -11,6 +11,8 @@ from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
 LARGEST = 30
 """Singular values whose product is the volume (Humayun et al. 2022)."""
+STEEPEST = 1e9
+"""Power of the volume, either way: what is far smaller takes the one largest or smallest of a bank already."""
 
 
 def log_volumes(space: LatentSpace, z: Tensor, callback: Callback | None = None) -> Tensor:
@@ -45,7 +47,7 @@ def polarity(
     Humayun et al. 2022 (Polarity). The bank of `bank` latents costs a Jacobian each, once; samples repeat when n is not far
     below its effective size, which `info` names.
     """
-    rho, bank = arrays.number(rho, "rho"), arrays.count(bank, "bank", 2)
+    rho, bank = arrays.number(rho, "rho", least=-STEEPEST, most=STEEPEST), arrays.count(bank, "bank", 2)
     target = Target(space, ratio, n, generator, labels)
     if space.model.generator.prior != "normal":
         raise GanvasError("polarity and magnet take generators with a normal prior.")
