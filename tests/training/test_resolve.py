@@ -115,6 +115,19 @@ def test_series_have_room_in_z_for_every_chunk_and_a_batch_that_they_fill(tmp_pa
     assert plan(str(tmp_path / "few.npy"), device="cpu", batch=8)[0].training.batch == 8
 
 
+def test_long_series_have_no_more_chunks(tmp_path: Path) -> None:
+    np.save(tmp_path / "long.npy", np.random.default_rng(0).normal(size=(60, 100, 2)))
+    network = plan(str(tmp_path / "long.npy"), device="cpu")[0].network
+    assert (network.generator["chunk"], network.critic["chunk"]) == (7, 7)
+    assert network.latent_dim == 32 + 15 * 8
+    asked = {"network.generator.chunk": 3, "network.critic.chunk": 3}
+    network = plan(str(tmp_path / "long.npy"), device="cpu", settings=asked)[0].network
+    assert (network.generator["chunk"], network.critic["chunk"], network.latent_dim) == (3, 3, 32 + 34 * 8)
+    network = plan("goog", device="cpu")[0].network
+    assert "chunk" not in network.generator, "up to 48 steps it is the network's own"
+    assert plan(str(tmp_path / "long.npy"), method="timegan", device="cpu")[0].network.name == "timegan"
+
+
 def test_a_preset_of_another_family_than_the_data_asks_for_names_the_recipe(pictures: str) -> None:
     """The three cases of which each went wrong: rates, size and label."""
     config, _ = plan(pictures, preset="hour", network="dcgan", device="cpu")

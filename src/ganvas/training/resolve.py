@@ -46,6 +46,8 @@ RECIPES = {
     "apa": AugmentConfig(p=0.0, target=0.6, pseudo=True),
 }
 """The names that --augment takes: Zhao et al. 2020; Karras et al. 2020; both in one; Jiang et al. 2021."""
+MOST_CHUNKS = 16
+"""Chunks of a series where nobody says how long they are: a recurrent network learns less of more, and takes longer."""
 
 
 def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
@@ -243,12 +245,15 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
     family = families.get(network.name)
     known = inspect.signature(family.generator).parameters
     if "layout" in known and "layout" not in network.generator:
+        usual = {name: known[name].default for name in ("chunk", "noise") if name in known}
+        if "chunk" in usual:
+            usual["chunk"] = max(usual["chunk"], -(-dataset.series.length // MOST_CHUNKS))
         chunk, noise = (
             arrays.count(
-                settings.get(f"network.generator.{name}", network.generator.get(name, known[name].default)),
+                settings.get(f"network.generator.{name}", network.generator.get(name, usual[name])),
                 f"network.generator.{name}", least,
             )
-            if name in known
+            if name in usual
             else 1  # a family without chunks goes step by step
             for name, least in (("chunk", 1), ("noise", 0))
         )  # fmt: skip
@@ -260,6 +265,11 @@ def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) ->
             latent_dim=network.latent_dim + extra,
             generator={**layout, **lengths, **network.generator},
         )
+        if "chunk" in usual and usual["chunk"] > known["chunk"].default:
+            own = {"chunk": usual["chunk"]}
+            network = replace(network, generator={**own, **network.generator})
+            if not network.critic_name:
+                network = replace(network, critic={**own, **network.critic})
         if "layout" in inspect.signature(family.critic).parameters and not network.critic_name:
             network = replace(network, critic={**network.critic, **layout})
     elif network.generator.get("lengths") and dataset.series.ends:
