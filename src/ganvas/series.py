@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -26,11 +25,14 @@ SPREAD = 3.0
 """Numbers above 0 of which the largest is so many times the least may be scaled by their logarithm: prices, volumes."""
 TOGETHER = 0.99
 """Correlation over the training part from which columns share their frame."""
-NARROW = 0.5
-"""Share of the whole range: windows that are mostly narrower are scaled each by its own centre and half-range, if they differ."""
-SAME_LEVEL, SAME_SIZE = 0.6, 0.6
-"""Windows do not differ if more than this share of the variance lies within them and the logarithm of their half-range spreads
-less than this. Scaled each for itself, such windows hide from the critic what all have in common: levels, and noise."""
+NARROW, USUAL = 0.6, (0.005, 0.995)
+"""Share of the range between these quantiles: windows that are mostly narrower are scaled each by its own centre and half-range.
+
+Not of the whole range, which a few rare values stretch: then windows of one stationary process seem narrow as well, and each in a
+scale of its own they hide from the critic what all have in common, levels and noise.
+"""
+MOST_SORTED = 2**20
+"""Values of a column that its usual range is taken of."""
 FLATTEST = 1e-4
 """Half-range of a window that never moves, as a share of the whole range."""
 STILL = 1e-12
@@ -460,8 +462,7 @@ def _frames(
         whole = max(columns[i].high for i in group) - min(columns[i].low for i in group)
         frame = Frame(0.0, 1.0, math.log(FLATTEST * whole), math.log(whole))
         centre, half = _edges(windows, frame)
-        narrow = len(centre) > 1 and bool(np.median(half) < NARROW * whole / 2)
-        if not narrow or (np.log(half).std() < SAME_SIZE and _within(windows) > SAME_LEVEL):
+        if len(centre) < 2 or not np.median(half) < NARROW * _usual_range(windows) / 2:
             continue
         least, most = float(np.log(half).min()), float(np.log(half).max())
         for i in group:
@@ -470,13 +471,11 @@ def _frames(
     return columns, tuple(frames)
 
 
-def _within(windows: np.ndarray) -> float:
-    """Share of the variance of windows (N, T, D) that lies within them; NaN is missing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a window in which nothing is known
-        own = np.nanmean(np.nanvar(windows, 1))
-    whole = np.nanmean(np.nanvar(windows, (0, 1)))
-    return float(own / whole) if whole > 0 else 1.0
+def _usual_range(windows: np.ndarray) -> float:
+    """How far the columns of windows (N, T, D) reach together, but for their rare values; NaN is missing."""
+    values = windows.reshape(-1, windows.shape[2])
+    low, high = np.nanquantile(values[:: -(-len(values) // MOST_SORTED)], USUAL, 0)
+    return float(high.max() - low.min())
 
 
 def _overlap(a: Column, b: Column) -> float:

@@ -170,7 +170,7 @@ def test_a_slip_among_numbers_is_named(tmp_path: Path) -> None:
     assert ": (nothing), rain, sun." in notes(["rain", "sun", ""] * 30)
 
 
-def test_only_windows_that_differ_have_frames(tmp_path: Path) -> None:
+def test_only_windows_that_are_narrow_beside_the_usual_range_have_frames(tmp_path: Path) -> None:
     """In frames of their own, windows of one stationary process hid from the critic what is the same in all of them."""
     random = np.random.default_rng(0)
     noise = random.normal(0, 1, (400, 24, 1))
