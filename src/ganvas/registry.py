@@ -13,8 +13,9 @@ EntryT = TypeVar("EntryT", bound=Callable[..., Any])
 
 def did_you_mean(name: str, known: list[str]) -> str:
     """`" Did you mean 'dcgan'?"` when something is close, else an empty string."""
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.55)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    spelled = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.55)
+    return f" Did you mean {spelled[close[0]]!r}?" if close else ""
 
 
 def summary_of(entry: object) -> str:
