@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.errors import GanvasError, install, printable
-from ganvas.series import Schema, Series, plain, table
+from ganvas.series import Schema, Series, plain, table, until_ends
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -626,21 +626,20 @@ def write_samples(
                 (temporary / f"{i:0{digits}d}.png").write_bytes(png(to_image(image)))
 
 
-def write_table(series: Series, out: Path) -> None:
-    """Series as a .csv, a row for each step; what is NaN stays empty."""
+def write_table(parts: Iterable[Series], out: Path, classes: Sequence[str] = ()) -> None:
+    """Series as they come as a .csv, a row for each step; what is NaN stays empty."""
     with io.atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(table(series))
+        done = 0
+        for part in parts:
+            names = classes[done : done + len(part.values)]
+            csv.writer(file).writerows(table(part, done, names))
+            done += len(part.values)
 
 
 def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: Sequence[str]) -> None:
     """Series (n, C, T) as curves, arrays or a table."""
     if out.suffix == ".csv":
-        with io.atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            done = 0
-            for part in parts:
-                names = classes[done : done + len(part)]
-                csv.writer(file).writerows(table(schema.decode(part), done, names))
-                done += len(part)
+        write_table(map(schema.decode, parts), out, classes)
         return
     found = schema.decode(torch.cat(list(parts)))
     if out.suffix == ".png":
@@ -649,8 +648,7 @@ def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: S
     if out.suffix == ".npy":
         buffer = memory.BytesIO()
         # Nothing else in it says how long each is, and whoever reads zeros has them as data.
-        behind = np.arange(found.values.shape[1])[None] >= found.lengths[:, None]
-        np.save(buffer, np.where(behind[:, :, None], np.nan, found.values).astype(np.float32))
+        np.save(buffer, until_ends(found).values.astype(np.float32))
         io.write_bytes(out, buffer.getvalue())
         return
     known: dict[str, Any] = {"labels": classes} if classes else {}

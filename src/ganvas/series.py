@@ -311,6 +311,12 @@ class Series(NamedTuple):
         return [column.name for column in self.schema.columns]
 
 
+def until_ends(series: Series) -> Series:
+    """Series with NaN behind their ends, where 0 stands for nothing."""
+    behind = np.arange(series.values.shape[1])[None] >= series.lengths[:, None]
+    return series._replace(values=np.where(behind[:, :, None], np.nan, series.values))
+
+
 def table(found: Series, first: int = 0, classes: Sequence[str] = ()) -> Iterator[list[str]]:
     """Series as rows of a table of text, the head in front where `first` is 0: number of the series, time, static ones, columns.
 

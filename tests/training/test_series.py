@@ -314,6 +314,18 @@ def test_latent_tools_draw_curves(run: Run, source: Path, tmp_path: Path) -> Non
         open_attribute("trend:drug", loaded)
 
 
+def restoring(run: Run, source: Path, out: Path, *more: str) -> list[str]:
+    """A short search for three series."""
+    return [
+        "restore", str(run.path), str(source), *more, "--n", "3", "--steps", "2", "--restarts", "1", "--out", str(out)
+    ]  # fmt: skip
+
+
+def restored(out: Path) -> list[dict[str, str]]:
+    """The table beside the latents that were found."""
+    return list(csv.DictReader(out.with_suffix(".csv").read_text().splitlines()))
+
+
 def test_what_is_restored_was_not_learned_and_lies_beside_the_truth(
     run: Run, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,26 +333,13 @@ def test_what_is_restored_was_not_learned_and_lies_beside_the_truth(
     model, out = ganvas.load(run.path, device="cpu"), tmp_path / "r.npz"
     data, _ = load_data_of(model, str(source))
     held = data.split(0.3)[1].take(torch.arange(3))[0]
-    line = [
-        "restore",
-        str(run.path),
-        str(source),
-        "--n",
-        "3",
-        "--steps",
-        "2",
-        "--restarts",
-        "1",
-        "--out",
-        str(out),
-    ]
+    line = restoring(run, source, out)
     assert main(line) == 0
     assert (
         f"Of {data.name} what was held out of the training: {len(data.split(0.3)[1])}."
         in capsys.readouterr().err
     )
-    with out.with_suffix(".csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = restored(out)
     assert [row["step"] for row in rows if row["series"] == "0"][:3] == ["0", "1", "2"]
     truth = model.info.series
     assert truth is not None
@@ -368,8 +367,8 @@ def test_what_nobody_drew_stays_empty(run: Run, source: Path, tmp_path: Path) ->
     assert np.isnan(made.series.values[behind]).all()
     assert not np.isnan(made.series.values[~behind]).any()
     assert any("stays empty" in note for each in made.found for note in each.notes)
-    pictures.write_table(made.series, out.with_suffix(".csv"))
-    rows = list(csv.DictReader(out.with_suffix(".csv").read_text().splitlines()))
+    pictures.write_table([made.series], out.with_suffix(".csv"))
+    rows = restored(out)
     assert [not row["heart"] for row in rows] == behind.flatten().tolist()
 
 
@@ -378,24 +377,10 @@ def test_gaps_of_a_table_are_filled_in_the_series_that_have_some(
 ) -> None:
     """It ended as soon as one series had none."""
     out = tmp_path / "r.npz"
-    line = [
-        "restore",
-        str(run.path),
-        str(source),
-        "--damaged",
-        "--n",
-        "3",
-        "--steps",
-        "2",
-        "--restarts",
-        "1",
-        "--out",
-        str(out),
-    ]
+    line = restoring(run, source, out, "--damaged")
     assert main(line) == 0
     assert "3 with gaps" in capsys.readouterr().err
-    with out.with_suffix(".csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = restored(out)
     assert {row["series"] for row in rows} == {"0", "1", "2"}
     assert all(row["heart"] for row in rows), "the third day of every fifth was missing"
     every = [row["who"] for row in csv.DictReader(source.read_text().splitlines()) if not row["heart"]]

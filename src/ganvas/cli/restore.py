@@ -149,7 +149,7 @@ def _series(
         )  # fmt: skip
     # Windows of any time: their steps are counted, since the schema's own time is that behind the end of the data.
     undated = replace(made.series.schema, time="", unit="", start=0.0, step=1.0)
-    pictures.write_table(made.series._replace(schema=undated), table)
+    pictures.write_table([made.series._replace(schema=undated)], table)
     _shared.save(out, *made.found)
     first = min(len(samples), pictures.ACROSS)
     whole = [] if damaged or schema is None else [("original", schema.decode(samples))]
@@ -189,10 +189,10 @@ def _with_gaps(source: str, n: int, model: "Model", schema: "Schema") -> "tuple[
     gaps = gaps_of(schema)
     data = _shared.brought(source, model, gaps.shape, gaps)
     samples, mask = without_gaps(data.take(torch.arange(len(data)))[0], schema)
-    chosen: list[int] = []
+    n, chosen = count(n, "--n"), list[int]()
     for i in fillable(samples, mask, schema).nonzero()[:, 0].tolist():
         apart = data.spans is None or not chosen or not _overlap(data.spans[chosen[-1]], data.spans[i])
-        if apart and len(chosen) < count(n, "--n"):
+        if apart and len(chosen) < n:
             chosen.append(i)
     if not chosen:
         raise GanvasError(

@@ -15,7 +15,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.invert import Inversion, invert
 from ganvas.latent.restore import PRIOR
 from ganvas.latent.space import LatentSpace
-from ganvas.series import STILL, Schema, Series
+from ganvas.series import STILL, Schema, Series, until_ends
 
 BEYOND = 1 + 1e-6
 """A value above, of those that the model draws from -1 to 1, was not among what it learned."""
@@ -81,11 +81,15 @@ def without_gaps(samples: Tensor, schema: Schema) -> tuple[Tensor, Tensor]:
 def fillable(samples: Tensor, mask: Tensor, schema: Schema) -> Tensor:
     """Which series (n,) of samples and of the mask of their channels (n, C, T) lack a value before their end, and have one that
     it can be told by."""
-    steps = [i for i, _ in _channels(schema)]
     lengths = torch.from_numpy(schema.lengths(samples.numpy()))
     alive = torch.arange(samples.shape[2])[None, None] < lengths[:, None, None]
     lacks = ((mask < 1) & alive).flatten(1).any(1)
-    return lacks & (mask[:, steps].flatten(1).amax(1) > 0)
+    return lacks & _told(mask, schema)
+
+
+def _told(mask: Tensor, schema: Schema) -> Tensor:
+    """Which series (n,) of a mask of channels (n, C, T) have a value of any column."""
+    return mask[:, [i for i, _ in _channels(schema)]].flatten(1).amax(1) > 0
 
 
 def impute(
@@ -106,8 +110,7 @@ def impute(
     mask = mask.to(samples).expand(samples.shape)
     if not bool((mask.flatten(1).amin(1) < 1).all()):
         raise GanvasError("Nothing is hidden in some of these series: every value is there.")
-    steps = [i for i, column in _channels(schema)]
-    if not bool((mask[:, steps].flatten(1).amax(1) > 0).all()):
+    if not bool(_told(mask, schema).all()):
         raise GanvasError("Nothing was seen of some of these series.")
     found = []
     for row, there in zip(samples, mask, strict=True):
@@ -120,7 +123,7 @@ def impute(
         beyond = bool((row.abs() > BEYOND).any())
         found.append(replace(made, notes=(*made.notes, OUTSIDE)) if beyond else made)
     raw = schema.decode(torch.cat([each.drawn for each in found]))
-    drawn, true = _until_ends(raw), schema.decode(samples)
+    drawn, true = until_ends(raw), schema.decode(samples)
     found = [
         replace(each, notes=(*each.notes, SHORTER)) if short else each
         for each, short in zip(found, drawn.lengths < true.lengths, strict=True)
@@ -131,15 +134,9 @@ def impute(
     filled = Series(values, true.lengths, true.static, schema)
     whole = np.where(there, true.values, raw.values)
     again = schema.encode(whole, true.lengths, true.static if schema.static else None)
-    error, naive = (None, None) if damaged else _errors(schema, _until_ends(true).values, drawn.values, there)
+    error, naive = (None, None) if damaged else _errors(schema, until_ends(true).values, drawn.values, there)
     seen_series = Series(seen_values, true.lengths, true.static, schema)
     return Imputed(tuple(found), seen_series, filled, error, naive, again)
-
-
-def _until_ends(series: Series) -> Series:
-    """Series with NaN behind their ends, where 0 stands for nothing."""
-    behind = np.arange(series.values.shape[1])[None] >= series.lengths[:, None]
-    return series._replace(values=np.where(behind[:, :, None], np.nan, series.values))
 
 
 def _channels(schema: Schema) -> list[tuple[int, int]]:
