@@ -410,6 +410,8 @@ def test_tables_take_no_more_memory_than_they_may(tmp_path: Path, monkeypatch: p
     for name, text, given, message in (
         ("a.ts", f"@data\n{case}\n{case}\n", {}, "a.ts up to line 3 holds 3 MB"),
         ("aa.ts", f"@data\n{long}\n", {}, "line 2: dimensions of 1 to 2,000 steps; filled up"),
+        ("many.ts", "@data\n" + "1,2\n" * 5000, {}, "many.ts up to line [0-9,]+ holds 2 MB"),
+        ("many.csv", "v,i\n" + "".join(f"{i % 7},{i // 2}\n" for i in range(7000)), {"by": "i"}, "cut into 3,500 windows"),
         ("b.ts", f"@data\n{'1:' * 2000}1\n", {}, "1,026 dimensions"),
         ("c.ts", f"@data\n{'1,' * 70_000}1\n", {}, "70,001 steps"),
         ("d.csv", f"{names}\n{kinds}\n", {}, "cut into 17 windows"),
@@ -420,6 +422,9 @@ def test_tables_take_no_more_memory_than_they_may(tmp_path: Path, monkeypatch: p
     ):  # fmt: skip
         with pytest.raises(GanvasError, match=message):
             load_dataset(DataConfig(saved(tmp_path / name, text), **given))
+    np.savez_compressed(tmp_path / "many.npz", series=np.zeros((5000, 2, 1), dtype="f2"))  # 0.4 kB
+    with pytest.raises(GanvasError, match="computed with in float64, holds 3 MB"):
+        load_dataset(str(tmp_path / "many.npz"))
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "500")
     with pytest.raises(GanvasError, match="line 2 has more than 4,194,304 letters"):
         load_dataset(saved(tmp_path / "f.csv", "a,b\n" + "," * (2**22 + 1)))

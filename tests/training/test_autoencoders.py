@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import ganvas
 from ganvas import io
@@ -23,7 +24,7 @@ from ganvas.networks.coded import Coded
 from ganvas.runs import Run
 from ganvas.training import plan
 from ganvas.training.method import DataSpec, build_method
-from ganvas.training.vae import divergences
+from ganvas.training.vae import VariationalAutoencoder, divergences
 from ganvas.training.vae_gan import VaeGan
 from ganvas.training.vq import Learned
 from ganvas.web.renderer import Renderer
@@ -404,6 +405,21 @@ def test_the_critic_sees_samples_as_they_will_be_drawn(monkeypatch: pytest.Monke
     method.step(lambda _: (batch, None), 0.5)
     (codes,) = drawn
     assert float(codes.mean()) == pytest.approx(50, abs=1)
+
+
+def test_a_prior_is_fitted_to_codes_of_any_log_variance() -> None:
+    """One of 200 would be a deviation beyond what a float holds, which ended trainings at their first preview."""
+    config = plan("digits", method="vae", device="cpu", settings=TINY)[0]
+    method = build_method(config, DataSpec((1, 8, 8)), torch.device("cpu"))
+    assert isinstance(method, VariationalAutoencoder)
+    found = load_dataset(DataConfig("digits")).split(0.9)[0]
+    heads = [part for part in method.average["encoder"].modules() if isinstance(part, nn.Linear)]
+    for head in heads:
+        if head.out_features == 2 * config.network.latent_dim:
+            head.bias.data[config.network.latent_dim :] = 200.0
+    method.settle(found)
+    drawn = method.exports()["generator"](torch.randn(8, config.network.latent_dim))
+    assert drawn.isfinite().all()
 
 
 def test_a_run_that_goes_on_keeps_its_critic(tmp_path: Path) -> None:

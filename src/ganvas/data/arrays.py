@@ -18,7 +18,7 @@ from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import KINDS
 from ganvas.data.fitted import as_config, from_arrays
 from ganvas.data.labels import number, shorten
-from ganvas.data.limits import check_growth, check_memory, memory_limit
+from ganvas.data.limits import EACH_SERIES, check_growth, check_memory, memory_limit
 from ganvas.data.listing import open_zip, show
 from ganvas.data.series import Table
 from ganvas.data.tables import of_arrays
@@ -199,8 +199,9 @@ def _check(header: Header, path: Path, config: DataConfig) -> None:
     if 0 in shape:
         raise GanvasError(f"{path} holds an empty array of shape {shape}. {WANTED}")
     if _is_points(header) or _is_series(header, config):
+        series = shape[0] if len(shape) == 3 else 0
         check_memory(
-            BYTES * math.prod(shape),
+            BYTES * math.prod(shape) + EACH_SERIES * series,
             f"{path}, of shape {shape} and computed with in float64,",
             "Take a part of it",
         )

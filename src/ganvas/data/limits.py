@@ -18,6 +18,9 @@ LIMITS = {
 ALWAYS = 2**28
 """Bytes that every machine has: arrays that cannot stream are read up to here whatever GANVAS_RESIDENT_MB says."""
 
+EACH_SERIES = 600
+"""Bytes that a series takes beside its numbers, while it is read and cut: of many short ones it is most of them."""
+
 
 def _number(name: str, text: str) -> float:
     try:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ganvas import arrays, processes
 from ganvas.config import DataConfig, to_dict
 from ganvas.data.base import Dataset, datasets, fingerprint
-from ganvas.data.limits import check_memory
+from ganvas.data.limits import EACH_SERIES, check_memory
 from ganvas.errors import GanvasError, counted
 from ganvas.registry import did_you_mean
 from ganvas.series import LARGEST, MOST_STEPS, Column, Schema, check_schema, fit
@@ -74,18 +74,24 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
     count = sum(map(len, starts))
     channels = sum(len(column.categories) or 1 for column in (*table.columns, *table.static_columns))
     check_memory(
-        (BYTES * len(table.columns) + BYTES_EACH * channels) * count * steps,
+        (BYTES * len(table.columns) + BYTES_EACH * channels) * count * steps
+        + EACH_SERIES * len(table.sequences),
         f"{table.name}, cut into {count:,} windows of {steps} steps,",
         "Take fewer rows or columns, or a shorter --window",
     )
     values = np.zeros((count, steps, len(table.columns)))
-    lengths, owners, spans, row = np.zeros(count, dtype=int), np.zeros(count, dtype=int), [], 0
+    lengths, owners, spans, row = (
+        np.zeros(count, dtype=int),
+        np.zeros(count, dtype=int),
+        np.zeros((count, 3)),
+        0,
+    )
     for owner, (sequence, places) in enumerate(zip(table.sequences, starts, strict=True)):
         for start in places:
             part = sequence[start : start + steps]
             values[row, : len(part)] = part
             lengths[row], owners[row] = len(part), owner
-            spans.append((owner, start / len(sequence), (start + len(part)) / len(sequence)))
+            spans[row] = owner, start / len(sequence), (start + len(part)) / len(sequence)
             row += 1
     for i, column in enumerate(table.columns):
         if np.nanmax(np.abs(values[:, :, i]), initial=0.0) >= LARGEST:
@@ -97,7 +103,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
     made = Dataset(
         table.name, torch.empty(count), (1, steps), "",
         None if table.labels is None else table.labels[torch.from_numpy(owners)], table.class_names, table.notes,
-        spans=torch.tensor(spans, dtype=torch.float64) if cut else None,
+        spans=torch.from_numpy(spans) if cut else None,
     )  # fmt: skip
     static = None if table.static is None else table.static[owners]
     if model is None:

@@ -29,7 +29,7 @@ from ganvas.data.columns import (
     numbered,
 )
 from ganvas.data.labels import number
-from ganvas.data.limits import check_memory
+from ganvas.data.limits import EACH_SERIES, check_memory
 from ganvas.data.listing import show
 from ganvas.data.series import Table
 from ganvas.errors import GanvasError, counted
@@ -327,7 +327,7 @@ def _ts(path: Path) -> Table:
                     "@univariate, @dimensions or @classLabel."
                 )
             sequences.append(_case(path, line, parts))
-            held += sequences[-1].nbytes
+            held += sequences[-1].nbytes + EACH_SERIES
             check_memory(held, f"{path} up to line {line:,}", "Take a part of it")
     if not sequences:
         raise GanvasError(f"{path} holds no series behind a line @data.")

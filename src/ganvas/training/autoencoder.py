@@ -31,6 +31,8 @@ CODES = 5000
 BATCH = 256
 ACTIVE = 0.01
 """Variance of a code over the data above which it is active (Burda et al. 2016, section 5.2)."""
+LOG_VARIANCES = -14.0, 6.0
+"""Of posteriors, from the least to the most: the deviation of one beyond them is no number of its own any more."""
 PREVIEWS = 16
 """Originals and reconstructions of a preview."""
 
@@ -120,7 +122,7 @@ class EncodingMethod(Method):
         found: Tensor = encoder.answer(x).codes
         found = found.float()
         size = self.decoder.latent_dim
-        return Coding(found[:, :size], found[:, size:] if self.spread else None)
+        return Coding(found[:, :size], found[:, size:].clamp(*LOG_VARIANCES) if self.spread else None)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, D) -> samples, as training draws them."""

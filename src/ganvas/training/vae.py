@@ -36,7 +36,6 @@ class VariationalAutoencoder(EncodingMethod):
         with e.autocast():
             mean, spread = self.encode(self.live, x)
             assert spread is not None
-            spread = spread.clamp(-14, 6)
             codes = mean + (spread / 2).exp() * e.normal(mean.shape[1])
             drawn = self.decode(codes)
         error, divergence = F.mse_loss(drawn, x), divergences(mean, spread)
