@@ -59,6 +59,21 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["explore", "{run}", "--static", "a.html", "--directions", "d.safetensors"], "Omit --directions"),
     (["walk", "{run}", "--kind", "mixing", "--loop", "--out", "a.png"], "omit --loop"),
     (["eval", "{run}", "--resolution", "8"], "read as it was then"),
+    (
+        ["walk", "{run}", "--kind", "mixing", "--frames", "9", "--out", "a.png"],
+        "omit --loop, --equal and --frames",
+    ),
+    (["walk", "{run}", "--layers", "2"], "use --kind mixing"),
+    (["sample", "{run}", "--budget", "5"], "--budget is of a sampler that is named"),
+    (["restore", "{run}", "{images}", "--factor", "2"], "--factor is not for --task inpaint"),
+    (
+        ["restore", "{run}", "{images}", "--task", "deblur", "--hidden", "left"],
+        "--hidden is not for --task deblur",
+    ),
+    (
+        ["restore", "{run}", "{images}", "--task", "denoise", "--noise", ".2", "--damaged"],
+        "to --damaged images nothing is",
+    ),
     (["sample", "{run}", "--sampler", "bugdet"], "Did you mean 'budget'?"),
     (["sample", "{run}", "--set", "x=1"], "name one with --sampler"),
     (

@@ -9,11 +9,22 @@ import tyro
 from ganvas.cli import _shared
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from ganvas.latent.restore import Damage
     from ganvas.model import Model
     from ganvas.series import Schema
+
+
+OF_TASK = {
+    "inpaint": ("--hidden",),
+    "superres": ("--factor",),
+    "deblur": ("--factor",),
+    "denoise": ("--noise",),
+}
+"""What a task looks at beside what all of them do."""
 
 
 def run(
@@ -23,8 +34,8 @@ def run(
     task: str = "inpaint",
     damaged: bool = False,
     hidden: Literal["left", "right", "top", "bottom", "middle"] | None = None,
-    factor: int = 4,
-    noise: float = 0.3,
+    factor: int | None = None,
+    noise: float | None = None,
     space: str | None = None,
     n: int = 16,
     steps: int = 120,
@@ -47,8 +58,8 @@ def run(
         task: inpaint, superres, denoise, deblur, colorize, or an image of a mask: white was seen, black is to be filled in.
         damaged: The images are damaged already; there is nothing to judge the result by.
         hidden: The half (or middle) that inpaint has to fill. Default: bottom; of series right, which is a forecast.
-        factor: Of superres, and the width of the blur.
-        noise: Standard deviation that denoise has to remove, in units of half the range.
+        factor: Of superres, and the width of the blur. Default: 4.
+        noise: Standard deviation that denoise adds and has to remove, in units of half the range. Default: 0.3.
         space: z, w, w+ or styles. Default: w where there is one, else z.
         n: How many of the images, the first ones; of windows that overlap so many far apart.
         steps: Of the descent.
@@ -70,6 +81,7 @@ def run(
 
     picture = out.with_suffix(".png")
     shared.outputs(out, ".npz", beside=[picture])
+    _check(task, damaged, {"--hidden": hidden, "--factor": factor, "--noise": noise})
     loaded = load(model, device=device, critic=False)
     where = latent.open_space(loaded, space)
     if len(loaded.shape) == 2:
@@ -77,17 +89,19 @@ def run(
             raise GanvasError(
                 "--hidden hides steps that are there; --damaged fills in those without a value. Give one of them."
             )
+        if plain:
+            raise GanvasError("--plain is for pictures: the curves of series have names. Leave it out.")
         asked = (task, hidden or "right", damaged, space, n, steps, restarts, seed, out, json)
         _series(loaded, images, *asked)
         return
-    done = _damage(task, loaded, hidden or "bottom", factor)
+    done = _damage(task, loaded, hidden or "bottom", 4 if factor is None else factor)
     shape = seen_shape(where, done.degrade) if damaged else loaded.shape
     originals = shared.images(images, n, loaded, shape, unseen=True)
     with shared.progress() as tell:
         tell("starts that look alike", 0, 1)
         made = restore(
-            where, originals, done, damaged=damaged, noise=noise, steps=steps, restarts=restarts, seed=seed,
-            progress=partial(tell, "descent"),
+            where, originals, done, damaged=damaged, noise=0.3 if noise is None else noise, steps=steps,
+            restarts=restarts, seed=seed, progress=partial(tell, "descent"),
         )  # fmt: skip
     found = made.found
     shared.save(out, found)
@@ -115,6 +129,21 @@ def run(
     for note in found.notes:
         print(f"Note: {note}.")
     print(f"{counted(len(originals), 'image')}: {text} -> {out}, {picture}")
+
+
+def _check(task: str, damaged: bool, given: "Mapping[str, object]") -> None:
+    """Raise `GanvasError` for a flag that the task, a name or the path of a mask, does not look at."""
+    from ganvas.errors import GanvasError
+
+    for flag, value in given.items():
+        if value is None:
+            continue
+        if flag not in OF_TASK.get(task, ()):
+            raise GanvasError(f"{flag} is not for --task {task}. Leave it out.")
+        if damaged and flag == "--noise":
+            raise GanvasError(
+                "--noise is added before it is removed, and to --damaged images nothing is. Leave it out."
+            )
 
 
 def _series(

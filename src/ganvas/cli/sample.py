@@ -34,7 +34,7 @@ def run(
     seeds: str | None = None,
     labels: tuple[str, ...] | None = None,
     sampler: str = "prior",
-    budget: int = 10,
+    budget: int | None = None,
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = (),
     truncate: float | None = None,
     best: bool = False,
@@ -55,7 +55,7 @@ def run(
             with their generators (NumPy's RandomState). Replaces --n and --seed.
         labels: Classes to draw, by name or number, repeated to n; the picture has a row for each.
         sampler: From `ganvas list samplers`; those that follow a ratio need `ganvas calibrate` first.
-        budget: Forward passes of generator and critic that one sample may cost; a gradient counts for three.
+        budget: Forward passes of generator and critic that a sample of a sampler may cost (a gradient: three). Default: 10.
         set: Any option of the sampler, say rejections=4.
         truncate: Draw from a truncated space first: psi in w, a threshold in z.
         best: Use what `ganvas improve` recommended for this model.
@@ -76,7 +76,7 @@ def run(
 
     check_out(out)
     _shared.outputs(out / "0.png" if out.suffix == "" else out)
-    named = _checked(seeds, sampler, set, truncate, best, length, ratio)
+    named = _checked(seeds, sampler, budget, set, truncate, best, length, ratio)
     n = n if named is None else len(named)
     usual = not best and sampler == "prior" and truncate is None and named is None
     with _shared.together(device) as (here, is_first), _shared.progress() as tell:
@@ -105,7 +105,7 @@ def run(
             # A sampler has one stream of random numbers from its first sample to its last: one process draws.
             with dist.turn():
                 if is_first:
-                    chosen = _setting(loaded, sampler, budget, set, truncate, best)
+                    chosen = _setting(loaded, sampler, 10 if budget is None else budget, set, truncate, best)
                     judge = _ratio(loaded, chosen, ratio, model)
                     given = None if numbers is None else torch.tensor(numbers)
                     tell(chosen.label, 0, 1)
@@ -131,6 +131,7 @@ def run(
 def _checked(
     seeds: str | None,
     sampler: str,
+    budget: int | None,
     options: tuple[str, ...],
     truncate: float | None,
     best: bool,
@@ -146,6 +147,8 @@ def _checked(
         raise GanvasError("--ratio is what a sampler follows; name one with --sampler, or use --best.")
     if options and sampler == "prior":
         raise GanvasError("--set gives options of a sampler; name one with --sampler.")
+    if budget is not None and (sampler == "prior" or best):
+        raise GanvasError("--budget is of a sampler that is named: use --sampler, or leave it out.")
     if length is not None and (best or sampler != "prior" or seeds is not None):
         raise GanvasError(
             "--length draws as the model does: samplers and seeds know the trained length alone. Omit it."

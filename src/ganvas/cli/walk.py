@@ -23,11 +23,11 @@ def run(
     space: str | None = None,
     kind: Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"] = "auto",
     keys: int = 4,
-    frames: int = 60,
+    frames: int | None = None,
     loop: bool = False,
     equal: bool = False,
     labels: tuple[str, ...] | None = None,
-    layers: int = 3,
+    layers: int | None = None,
     plain: bool = False,
     seed: int = 0,
     fps: float = 24.0,
@@ -44,11 +44,11 @@ def run(
             shortest way between the first two as the pictures see it; mixing crosses keys in w+, coarse layers by row and fine
             ones by column.
         keys: Random key points on the way.
-        frames: Pictures of the walk.
+        frames: Pictures of the walk. Default: 60.
         loop: Come back to the first key.
         equal: The same change from picture to picture.
         labels: Class of each key by name or number, for conditional models: all frames between two keys have the first one's.
-        layers: Layers that mixing takes from the row.
+        layers: Layers that mixing takes from the row. Default: 3.
         seed: Of the key points.
         fps: Pictures a second of a film.
         out: .gif, .webp or .mp4 for a film, .png for a strip; .csv or .npz for series, .png or .npz for points.
@@ -64,8 +64,11 @@ def run(
 
     if kind == "mixing" and out.suffix != ".png":
         raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
-    if kind == "mixing" and (loop or equal):
-        raise GanvasError("Mixing draws a table, which has no way: omit --loop and --equal.")
+    if kind == "mixing" and (loop or equal or frames is not None):
+        raise GanvasError("Mixing draws a table, which has no way: omit --loop, --equal and --frames.")
+    if kind != "mixing" and layers is not None:
+        raise GanvasError("--layers is what mixing takes from the row: use --kind mixing, or leave it out.")
+    frames, layers = 60 if frames is None else frames, 3 if layers is None else layers
     if out.suffix not in (".png", ".npz", ".csv"):
         pictures.check_film(out, fps)
     _shared.outputs(out)

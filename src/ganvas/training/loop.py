@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -276,23 +276,25 @@ class Loop:
 
     def _save(self) -> None:
         """Snapshot, preview, state; in this order, so that the state never points past what is there."""
-        for network in self.method.exports().values():
-            dist.broadcast_buffers(network)
-        with dist.turn() as first, evaluating(*self.method.exports().values()):
-            if first:
-                self._write()
+        self._one_writes(self._write)
 
     def _look(self) -> None:
         """A preview alone: before the first snapshot a short run would show nothing."""
         name = f"{round(self.engine.images / 1000):06d}"
-        if int(name) == 0:  # that of the beginning
-            return
+        if int(name) > 0:  # else that of the beginning
+            self._one_writes(lambda: self._settled_preview(name))
+
+    def _one_writes(self, write: Callable[[], None]) -> None:
+        """What is written of the averaged networks, by one process, with the statistics that all of them have."""
         for network in self.method.exports().values():
             dist.broadcast_buffers(network)
         with dist.turn() as first, evaluating(*self.method.exports().values()):
             if first:
-                self.method.settle(self.trained_on)
-                self._save_preview(name)
+                write()
+
+    def _settled_preview(self, name: str) -> None:
+        self.method.settle(self.trained_on)
+        self._save_preview(name)
 
     def _write(self) -> None:
         self.memory.seconds = time.monotonic() - self.started
