@@ -180,3 +180,10 @@ def test_numbers(value: object) -> None:
     with pytest.raises(GanvasError, match=r"size is .*; it must be (above 0|a number)"):
         arrays.number(value, "size", above=0)
     assert arrays.number(np.float32(0.5), "size", above=0, most=1) == 0.5
+
+
+def test_points_that_are_nothing_in_float32_are_refused() -> None:
+    """Their squares are nothing in float64 either, so that their deviation looked like that of a constant."""
+    with pytest.raises(GanvasError, match="needs more digits than float32 has: values up to"):
+        arrays.as_points(1e-200 * X, "x")
+    assert arrays.as_points(np.full((5, 2), 1e-200), "x").shape == (5, 2)

@@ -226,14 +226,17 @@ def as_points(values: Any, name: str) -> Tensor:
     """Points in float32. Raises `GanvasError` where it has too few digits to tell them apart."""
     points = as_floats(values, name)
     found, exact = points.float(), points.double()
-    lost, spread = (found.double() - exact).abs().amax(0), exact.std(0, correction=0)
-    varies = spread > 1e-12 * exact.abs().amax(0)  # a constant column has a spread of rounding
+    lost, largest = (found.double() - exact).abs().amax(0), exact.abs().amax(0)
+    spread = largest * (exact / largest).nan_to_num().std(
+        0, correction=0
+    )  # squares of tiny numbers are nothing
+    varies = spread > 1e-12 * largest  # a constant column has a spread of rounding
     poor = varies & ~(lost <= 1e-3 * spread)
     if not torch.isfinite(found).all() or bool(poor.any()):
-        largest, least = float(exact.abs().max()), float(spread[poor].min() if poor.any() else spread.max())
+        least = float(spread[poor].min() if poor.any() else spread.max())
         raise GanvasError(
-            f"{name} needs more digits than float32 has: values up to {largest:.3g} that differ by about {least:.3g}. "
-            "Subtract the same offset from both sets, or divide them by the same number."
+            f"{name} needs more digits than float32 has: values up to {float(largest.max()):.3g} that differ by about "
+            f"{least:.3g}. Subtract the same offset from both sets, or divide them by the same number."
         )
     return found
 

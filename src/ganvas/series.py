@@ -48,8 +48,8 @@ MOST_LETTERS = 6 * 2**20
 """Bytes of all such names together, as JSON: they stand in the header of every file of a model."""
 MOST_CHANNELS, MOST_VALUES = 2**16, 2**26
 """Of a sample."""
-LARGEST = 1e18
-"""Number in a column."""
+LARGEST, LEAST = 1e18, 1e-100
+"""Number in a column, and the largest of one whose numbers are too small to compute with."""
 FORMULA = re.compile(r"'*[=+@\t\r-](?![\d.,]*$)")
 """Texts that spreadsheets compute, numbers aside, or that were written so that they do not."""
 LATEST = 1e12

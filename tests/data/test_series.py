@@ -384,6 +384,9 @@ def test_what_the_file_of_a_model_could_not_say_again_is_not_trained_on(tmp_path
     rows = [f"{i}e300,{i % 5}" for i in range(1, 60)]
     with pytest.raises(GanvasError, match="Column 'x' of large holds numbers of 1e\\+18 and more"):
         load_dataset(saved(tmp_path / "large.csv", "\n".join(["x,y", *rows])))
+    np.save(tmp_path / "denormal.npy", np.random.default_rng(0).normal(size=(20, 6, 2)) * 5e-324)
+    with pytest.raises(GanvasError, match="Column '0' of denormal holds numbers below 1e-100 alone"):
+        load_dataset(str(tmp_path / "denormal.npy"))
     wide = np.random.default_rng(0).random((60, 2))
     np.savez(tmp_path / "a.npz", series=wide[None], columns=np.array(["a", "b" * 1001]))
     for source, message in (

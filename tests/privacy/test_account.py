@@ -38,3 +38,10 @@ def test_wrong_numbers() -> None:
     for wrong in ((0.0, 0.1, 1, 1e-5), (1.0, 0.0, 1, 1e-5), (1.0, 1.5, 1, 1e-5), (1.0, 0.1, 1, 0.0)):
         with pytest.raises(GanvasError):
             account.epsilon(*wrong)
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, 1e-300, 1e-150])
+def test_no_noise_is_refused(noise: float) -> None:
+    """The squares of small ones are nothing, by which the accountant divides."""
+    with pytest.raises(GanvasError, match=r"noise is .*; it must be at least 0\.001"):
+        account.epsilon(noise, 0.02, 10, 1e-5)

@@ -17,7 +17,7 @@ from ganvas.data.base import Dataset, datasets, fingerprint
 from ganvas.data.limits import EACH_SERIES, check_memory
 from ganvas.errors import GanvasError, counted
 from ganvas.registry import did_you_mean
-from ganvas.series import LARGEST, MOST_STEPS, Column, Schema, check_schema, fit
+from ganvas.series import LARGEST, LEAST, MOST_STEPS, Column, Schema, check_schema, fit
 
 WINDOW = 24
 """Steps of a window where nobody says another number."""
@@ -94,10 +94,11 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             spans[row] = owner, start / len(sequence), (start + len(part)) / len(sequence)
             row += 1
     for i, column in enumerate(table.columns):
-        if np.nanmax(np.abs(values[:, :, i]), initial=0.0) >= LARGEST:
+        largest = np.nanmax(np.abs(values[:, :, i]), initial=0.0)
+        if largest >= LARGEST or 0 < largest < LEAST:
+            limit = f"of {LARGEST:.0e} and more" if largest >= LARGEST else f"below {LEAST:.0e} alone"
             raise GanvasError(
-                f"Column {column.name!r} of {table.name} holds numbers of {LARGEST:.0e} and more. Scale them, or leave it out: "
-                "--columns."
+                f"Column {column.name!r} of {table.name} holds numbers {limit}. Scale them, or leave it out: --columns."
             )
     cut = count > len(table.sequences)
     made = Dataset(

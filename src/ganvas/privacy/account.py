@@ -10,6 +10,8 @@ from ganvas.errors import GanvasError, install
 
 ORDERS = (*(1 + x / 10 for x in range(1, 100)), *range(11, 64), 80, 96, 128, 192, 256, 512)
 """Of Renyi's divergence; the best of them gives epsilon."""
+LEAST_NOISE = 1e-3
+"""Below it nothing is hidden: epsilon is some millions, and its arithmetic ends."""
 
 
 def epsilon(noise: float, rate: float, steps: int, delta: float) -> float:
@@ -18,7 +20,7 @@ def epsilon(noise: float, rate: float, steps: int, delta: float) -> float:
 
     `noise` is the standard deviation over the clipping bound. Raises `GanvasError` without Opacus.
     """
-    arrays.number(noise, "noise", above=0)
+    arrays.number(noise, "noise", least=LEAST_NOISE)
     arrays.number(rate, "rate", above=0, most=1)
     arrays.number(delta, "delta", above=0, most=0.5)
     if not steps:

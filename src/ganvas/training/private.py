@@ -364,7 +364,7 @@ def noise_of(config: Config, spec: DataSpec) -> float:
     """The noise that was asked for, or the smallest that lasts for the budget."""
     settings, t = options_of(config), config.training
     if settings["noise"] is not None:
-        return arrays.number(settings["noise"], "method.options.noise", above=0, most=1e6)
+        return arrays.number(settings["noise"], "method.options.noise", least=account.LEAST_NOISE, most=1e6)
     if t.kimg is None or not spec.count:
         return USUAL_NOISE
     steps = max(1, math.ceil(t.kimg * 1000 / t.batch))
