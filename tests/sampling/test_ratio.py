@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas import io
+from ganvas.cli import improve as improve_command
 from ganvas.cli import main
 from ganvas.cli.improve import _plot
 from ganvas.data import Dataset, load_dataset
@@ -284,7 +285,7 @@ def test_a_perfect_conditional_generator_of_unequal_classes_is_judged_as_its_dat
 
 
 def test_commands_calibrate_improve_and_sample(
-    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil
 
@@ -357,12 +358,30 @@ def test_commands_calibrate_improve_and_sample(
         "--out",
         str(tmp_path / "shown"),
     ]
+    plotted = improve_command._plot
+
+    def meanwhile(*given: Any) -> Any:
+        """Another `improve` of the same model ends while this one draws."""
+        io.write_json(home_of(model) / "improve.json", {"best": "of another"})
+        return plotted(*given)
+
+    monkeypatch.setattr(improve_command, "_plot", meanwhile)
     assert main(["improve", str(run), *more, *flags, *base]) == 0
     document = json.loads(capsys.readouterr().out)
+    assert io.read_json(home_of(model) / "improve.json")["rows"] == document["rows"]
     assert len(document["rows"]) > 10
     assert {path.name for path in (tmp_path / "shown").iterdir()} == {"pareto.png", "before.png", "after.png"}
-    assert main(["sample", str(run), "--best", "--n", "9", "--out", str(out), *base]) == 0
-    assert main(["sample", str(run), "--best", "--sampler", "flow", "--out", str(out), *base]) == 2
+    best = ["sample", str(run), "--best", "--n", "9", "--out", str(out), *base]
+    assert main(best) == 0
+    assert main([*best, "--sampler", "flow"]) == 2
+    path = home_of(model) / "improve.json"
+    io.write_json(path, {**io.read_json(path), "best": {"sampler": "budget", "options": {}}})
+    assert "another ratio" not in capsys.readouterr().err
+    assert main(best) == 0
+    assert "another ratio" not in capsys.readouterr().err
+    assert main(["calibrate", str(run), *more, "--critic", "own", "--seed", "5", *base]) == 0
+    assert main(best) == 0
+    assert "another ratio" in capsys.readouterr().err
 
 
 def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:

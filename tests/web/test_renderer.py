@@ -155,6 +155,12 @@ def test_neighbours_look_equally_different(fashion: Renderer) -> None:
     assert torch.allclose(middle, fashion.point(state)[1], atol=1e-3)
 
 
+def test_a_picture_beyond_all_numbers_has_no_neighbours(small: Renderer) -> None:
+    far = State(base=pack(torch.full(small.space.shape, 3e38)), space=small.space.name)
+    with pytest.raises(GanvasError, match="beyond all numbers"):
+        small.neighbours(far)
+
+
 def test_inversion_finds_a_sample_again(fashion: Renderer) -> None:
     target = fashion.draw([State(4, 2)])[0]
     state, residual = fashion.inverted(target)

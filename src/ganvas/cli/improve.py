@@ -66,15 +66,17 @@ def run(
             device=device, progress=tell,
         )  # fmt: skip
     found, about = improved.found, {"model": str(model), **improved.about}
-    save(folder, found, improved.ratio, about)
-    io.write_bytes(files[0], pictures.plot_png(_plot(found, about["real"], n)))
+    drawn = [pictures.plot_png(_plot(found, about["real"], n))]
     titles = [
         f"{when}: {row.setting.label}, {objective} {written(row.values[objective])}"
         for when, row in (("Before", found.before), ("After", found.after))
     ]
-    for path, title, samples in zip(files[1:], titles, found.samples, strict=True):
-        _shared.write_picture(path, pictures.draw(samples, "" if plain else title))
-    document = io.read_json(folder / "improve.json")
+    for title, samples in zip(titles, found.samples, strict=True):
+        drawn.append(pictures.png(pictures.draw(samples, "" if plain else title)))
+    # One right after the other: of two commands at once all shall be those of the last.
+    document = save(folder, found, improved.ratio, about)
+    for path, picture in zip(files, drawn, strict=True):
+        io.write_bytes(path, picture)
     if json:
         _shared.answer({**document, "folder": str(shown)})
         return

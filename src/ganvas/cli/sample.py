@@ -1,6 +1,7 @@
 """`ganvas sample`"""
 
 import json as json_module
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -24,6 +25,9 @@ MOST_NUMBERS = 100
 """Pictures with a number each; of more the first of each row has one."""
 MOST_ROWS = 20
 """Of a picture with a row for each class."""
+OTHER_RATIO = (
+    "the recommendation was found with another ratio than the one that is followed here. Find it again:"
+)
 
 
 def run(
@@ -105,8 +109,12 @@ def run(
             # A sampler has one stream of random numbers from its first sample to its last: one process draws.
             with dist.turn():
                 if is_first:
-                    chosen = _setting(loaded, sampler, 10 if budget is None else budget, set, truncate, best)
+                    chosen, mark = _setting(
+                        loaded, sampler, 10 if budget is None else budget, set, truncate, best
+                    )
                     judge = _ratio(loaded, chosen, ratio, model)
+                    if mark and judge is not None and judge.mark != mark:
+                        print(f"Note: {OTHER_RATIO} ganvas improve {model}", file=sys.stderr)
                     given = None if numbers is None else torch.tensor(numbers)
                     tell(chosen.label, 0, 1)
                     drawn = chosen.draw(
@@ -164,16 +172,16 @@ def _checked(
 
 def _setting(
     model: "Model", sampler: str, budget: int, options: tuple[str, ...], truncate: float | None, best: bool
-) -> "Setting":
-    """What the flags say, or what was recommended."""
+) -> "tuple[Setting, str]":
+    """What the flags say, or what was recommended with the mark of its ratio."""
     from ganvas.sampling.settings import Setting, at_budget
-    from ganvas.sampling.store import best_of
+    from ganvas.sampling.store import recommended
 
     if best:
-        return best_of(model)
+        return recommended(model)
     usual = at_budget(sampler, budget)
     given = {**usual.options, **_options(usual.sampler, options)}
-    return Setting(usual.sampler, given, truncation=truncate)
+    return Setting(usual.sampler, given, truncation=truncate), ""
 
 
 def _ratio(model: "Model", setting: "Setting", given: Path | None, name: Path) -> "LogRatio | None":

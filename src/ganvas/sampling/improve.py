@@ -309,17 +309,17 @@ def pareto(rows: Sequence[Outcome]) -> list[bool]:
     return [not b for b in beaten]
 
 
-def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> None:
-    """Write improve.json and ratio.safetensors, which `ganvas sample --best` reads."""
+def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> io.Json:
+    """Write improve.json and ratio.safetensors, which `ganvas sample --best` reads; what stands in the first."""
     ratio.save(folder / "ratio.safetensors")
 
     def plain(row: Outcome) -> dict[str, Any]:
         return {**asdict(row), "label": row.setting.label, "cost": None if math.isnan(row.cost) else row.cost}
 
-    io.write_json(
-        folder / "improve.json",
-        {
-            **about, "objective": found.objective, "helps": found.helps, "best": asdict(found.best.setting), "words": found.words,
-            "before": plain(found.before), "after": plain(found.after), "rows": [plain(row) for row in found.rows],
-        },
-    )  # fmt: skip
+    document: io.Json = {
+        **about, "ratio": ratio.mark, "objective": found.objective, "helps": found.helps, "best": asdict(found.best.setting),
+        "words": found.words, "before": plain(found.before), "after": plain(found.after),
+        "rows": [plain(row) for row in found.rows],
+    }  # fmt: skip
+    io.write_json(folder / "improve.json", document)
+    return document

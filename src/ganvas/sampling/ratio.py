@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, dist, io, notebook, pictures
-from ganvas.checkpoint import is_hash, rebuild
+from ganvas.checkpoint import hash_of, is_hash, rebuild
 from ganvas.config import to_dict
+from ganvas.data.base import fingerprint
 from ganvas.device import stream
 from ganvas.errors import GanvasError, counted, expect
 from ganvas.features.classifier import Classifier
@@ -115,6 +116,12 @@ class LogRatio:
                 parts.append(notebook.line(f"Of {count} samples those that look {words} real to it:"))
                 parts.append(notebook.picture(pictures.grid(samples[chosen], columns=SHOWN), f"{words} real"))
         return notebook.card("", *parts)
+
+    @property
+    def mark(self) -> str:
+        """Sixteen digits of the SHA-256 of its critic and its map."""
+        knots = [each.cpu().numpy().tobytes() for each in (self.calibration.x, self.calibration.y)]
+        return fingerprint(hash_of(self.network), *knots)
 
     def logits(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the critic says before calibration (n,)."""

@@ -42,10 +42,16 @@ def kept_ratio(model: Model) -> Path:
 
 def best_of(model: Model) -> Setting:
     """The setting that `improve` recommended. Raises `GanvasError` when it was not run for this model."""
+    return recommended(model)[0]
+
+
+def recommended(model: Model) -> tuple[Setting, str]:
+    """`best_of`, and the mark of the ratio that it was found with: "" of a recommendation of before."""
     path = home_of(model) / "improve.json"
     if not path.is_file():
         raise GanvasError("No recommendation is kept for this model. Run: ganvas improve MODEL")
     try:
-        return check_kept(from_dict(Setting, io.read_json(path)["best"], "best"))
+        kept = io.read_json(path)
+        return check_kept(from_dict(Setting, kept["best"], "best")), str(kept.get("ratio", ""))
     except (KeyError, GanvasError) as error:
         raise GanvasError(f"{path} is damaged: {error!r}. Run ganvas improve again.") from error

@@ -615,7 +615,10 @@ class Renderer:
                     f"{space.name} has {space.size} numbers; neighbours are looked for in up to {MOST}."
                 )
             _, found = jacobians(space, points, pyramid, self.label(state))
-            values, vectors = torch.linalg.eigh(found[0].t() @ found[0])
+            metric = found[0].t() @ found[0]
+            if not metric.isfinite().all():  # of numbers that no page sends
+                raise GanvasError("This picture lies beyond all numbers: it has no neighbours.")
+            values, vectors = torch.linalg.eigh(metric)
         moved = []
         for i in range(1, 5):
             vector = vectors[:, -i].reshape(space.shape)

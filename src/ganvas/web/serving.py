@@ -96,7 +96,8 @@ class Server(uvicorn.Server):
         while not (self.should_exit or serving.done()):
             await asyncio.sleep(0.1)
         await asyncio.wait([serving], timeout=LAST)
-        log.removeFilter(self._lives)
+        # What is still at work may say more: as long as the loop has a turn, nothing of it is heard.
+        asyncio.get_running_loop().call_later(LAST, log.removeFilter, self._lives)
         if serving.done():
             serving.result()
 
