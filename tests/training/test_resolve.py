@@ -128,6 +128,19 @@ def test_long_series_have_no_more_chunks(tmp_path: Path) -> None:
     assert plan(str(tmp_path / "long.npy"), method="timegan", device="cpu")[0].network.name == "timegan"
 
 
+@pytest.mark.parametrize(("side", "rate"), [(64, 0.015), (128, 0.004)])
+def test_large_pictures_have_lower_rates(side: int, rate: float, tmp_path: Path) -> None:
+    """With those of small ones a style-based pair draws noise; what was asked for stays."""
+    source = tmp_path / "large.npz"
+    np.savez(source, images=np.random.default_rng(0).integers(0, 256, (80, side, side, 3), dtype=np.uint8))
+    given = {"preset": "photo-hour", "device": "cpu"}
+    assert plan(str(source), **given)[0].optimizer.lr_generator == rate
+    assert plan(str(source), **given)[0].optimizer.lr_critic == rate
+    asked = plan(str(source), **given, settings={"optimizer.lr_critic": 0.01})[0].optimizer
+    assert (asked.lr_generator, asked.lr_critic) == (rate, 0.01)
+    assert plan(str(source), preset="photo-256", device="cpu")[0].optimizer.lr_generator == 0.0025
+
+
 def test_a_preset_of_another_family_than_the_data_asks_for_names_the_recipe(pictures: str) -> None:
     """The three cases of which each went wrong: rates, size and label."""
     config, _ = plan(pictures, preset="hour", network="dcgan", device="cpu")

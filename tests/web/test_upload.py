@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -82,6 +83,21 @@ def test_deep_pictures_and_words_for_others() -> None:
         GanvasError, match=r"^This cannot be read as a picture: no picture: expected PNG, JPEG"
     ):
         read_image(b"hello", (1, 8, 8))
+
+
+def test_what_is_broken_beside_the_pixels_is_told_too() -> None:
+    """More transparencies than colours: they are looked at when the picture is converted."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+        )
+
+    head = chunk(b"IHDR", (8).to_bytes(4, "big") * 2 + bytes([8, 3, 0, 0, 0]))
+    colours = chunk(b"PLTE", bytes(9)) + chunk(b"tRNS", b"a" * 257)
+    pixels = chunk(b"IDAT", zlib.compress((b"\0" + b"\1" * 8) * 8))
+    with pytest.raises(GanvasError, match="cannot be read as a picture"):
+        read_image(b"\x89PNG\r\n\x1a\n" + head + colours + pixels + chunk(b"IEND", b""), (1, 8, 8))
 
 
 def test_bombs_and_large_files_are_refused() -> None:

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -26,6 +27,8 @@ MAX_BYTES = 2**29
 
 MOST_SCANS = 64
 """Passes over the pixels in a progressive JPEG: usual are 10. Each takes as long as the picture is large, in ten bytes."""
+MOST_EXIF, MOST_COMMENTS = 16, 100
+"""Parts of Exif in a JPEG, and comments in a PPM that is text: reading n of them takes time as n squared."""
 _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
@@ -89,6 +92,7 @@ def why(error: Exception) -> str:
 def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image, bool]:
     if not content:
         raise ValueError("an empty file")
+    _check_parts(content)
     picture = Image.open(memory.BytesIO(content), formats=FORMATS)
     most = limit("GANVAS_MAX_MEGAPIXELS") if megapixels is None else megapixels
     if picture.width * picture.height > most * 1e6:
@@ -109,18 +113,40 @@ def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image,
     return ImageOps.exif_transpose(picture), several
 
 
-def _scans(content: bytes) -> int:
-    """How many scans the first picture of a JPEG has, counted to one above what is allowed (ITU T.81, annex B)."""
-    at, scans = 2, 0
-    while scans <= MOST_SCANS and (found := _MARKER.search(content, at)):
+def _check_parts(content: bytes) -> None:
+    """Raise `ValueError` for more parts beside the pixels than are read in the time that the pixels take."""
+    if content[:2] == b"\xff\xd8" and _exif_parts(content) > MOST_EXIF:
+        raise ValueError(f"it has more than {MOST_EXIF} parts of Exif, which no camera or program writes")
+    if content[:2] in (b"P1", b"P2", b"P3") and content.count(b"#") > MOST_COMMENTS:
+        raise ValueError(f"it has more than {MOST_COMMENTS} comments")
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """The kind of each segment of the first picture of a JPEG, and where what it holds begins (ITU T.81, annex B)."""
+    at = 2
+    while found := _MARKER.search(content, at):
         at = found.end()
         kind = content[at - 1]
         if kind == 0xD9:  # the end of the picture
-            break
-        scans += kind == 0xDA
+            return
+        yield kind, at
         if kind not in (0x01, 0xD8):  # a segment that says how long it is
             at += max(2, int.from_bytes(content[at : at + 2], "big"))
-    return scans
+
+
+def _exif_parts(content: bytes) -> int:
+    """How many segments of Exif lie before the pixels of a JPEG, counted to one above what is allowed."""
+    parts = 0
+    for kind, at in _segments(content):
+        parts += kind == 0xE1 and content[at + 2 : at + 6] == b"Exif"
+        if kind == 0xDA or parts > MOST_EXIF:
+            break
+    return parts
+
+
+def _scans(content: bytes) -> int:
+    """How many scans the first picture of a JPEG has, counted to one above what is allowed."""
+    return sum(1 for _ in islice((1 for kind, _ in _segments(content) if kind == 0xDA), MOST_SCANS + 1))
 
 
 def _is_transparent(picture: Image.Image) -> bool:

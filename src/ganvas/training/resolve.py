@@ -49,6 +49,10 @@ RECIPES = {
 MOST_CHUNKS = 16
 """Chunks of a series where nobody says how long they are: a recurrent network learns less of more, and takes longer."""
 
+LARGE, LARGE_RATE = 64, 4e-3
+"""Pixels of a side above which the rates of a style-based pair are at most so high. With the 0.015 of `hour` flowers of 128 px
+were a grid of noise after 19 kimg, with 0.004 clouds in their colours (docs/figures.md)."""
+
 
 def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
     """The preset, then the family with its recipe, then the size, then what else was asked for; checks names and ranges."""
@@ -89,6 +93,8 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     settings |= options.settings or {}
     if dataset.series is not None:
         config = _of_series(config, dataset, settings)
+    if dataset.is_images and config.network.name == "style" and max(dataset.shape[1:]) > LARGE:
+        config = _of_large(config)
     for path, value in settings.items():
         config = replace_at(config, path, value)
     where = resolve_device(config.training.device)
@@ -232,6 +238,13 @@ def _with_family(config: Config, name: str, dataset: Dataset) -> Config:
         optimizer=usual.optimizer,
         training=training,
     )
+
+
+def _of_large(config: Config) -> Config:
+    """The config with rates that large pictures stand."""
+    o = config.optimizer
+    rates = {name: min(getattr(o, name), LARGE_RATE) for name in ("lr_generator", "lr_critic")}
+    return replace(config, optimizer=replace(o, **rates))
 
 
 def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) -> Config:

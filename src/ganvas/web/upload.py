@@ -25,9 +25,9 @@ def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
         )
     try:
         picture = decode(content, MOST_MEGAPIXELS)
+        # Transparent is background: black, as in the data that small generators are trained on.
+        wanted = to_mode(picture, MODES[shape[0]], white_in(picture), "black")
     except Exception as error:  # Pillow raises many kinds for broken files
         raise GanvasError(f"This cannot be read as a picture: {why(error)}.") from error
-    # Transparent is background: black, as in the data that small generators are trained on.
-    wanted = to_mode(picture, MODES[shape[0]], white_in(picture), "black")
     pixels = to_tensor(resize(wanted, (shape[2], shape[1]), "crop"))
     return torch.cat([255 - pixels[:3], pixels[3:]]) if negative else pixels
