@@ -109,9 +109,7 @@ def run(
             # A sampler has one stream of random numbers from its first sample to its last: one process draws.
             with dist.turn():
                 if is_first:
-                    chosen, mark = _setting(
-                        loaded, sampler, 10 if budget is None else budget, set, truncate, best
-                    )
+                    chosen, mark = _setting(loaded, sampler, budget, set, truncate, best)
                     judge = _ratio(loaded, chosen, ratio, model)
                     if mark and judge is not None and judge.mark != mark:
                         print(f"Note: {OTHER_RATIO} ganvas improve {model}", file=sys.stderr)
@@ -171,15 +169,23 @@ def _checked(
 
 
 def _setting(
-    model: "Model", sampler: str, budget: int, options: tuple[str, ...], truncate: float | None, best: bool
+    model: "Model",
+    sampler: str,
+    budget: int | None,
+    options: tuple[str, ...],
+    truncate: float | None,
+    best: bool,
 ) -> "tuple[Setting, str]":
     """What the flags say, or what was recommended with the mark of its ratio."""
+    from ganvas.errors import GanvasError
     from ganvas.sampling.settings import Setting, at_budget
     from ganvas.sampling.store import recommended
 
     if best:
         return recommended(model)
-    usual = at_budget(sampler, budget)
+    usual = at_budget(sampler, 10 if budget is None else budget)
+    if budget is not None and usual == at_budget(sampler, budget + 100):
+        raise GanvasError(f"The sampler {sampler!r} costs what it costs: leave --budget out.")
     given = {**usual.options, **_options(usual.sampler, options)}
     return Setting(usual.sampler, given, truncation=truncate), ""
 

@@ -52,6 +52,8 @@ def recommended(model: Model) -> tuple[Setting, str]:
         raise GanvasError("No recommendation is kept for this model. Run: ganvas improve MODEL")
     try:
         kept = io.read_json(path)
-        return check_kept(from_dict(Setting, kept["best"], "best")), str(kept.get("ratio", ""))
+        mark = kept.get("ratio", "")
+        return check_kept(from_dict(Setting, kept["best"], "best")), mark if isinstance(mark, str) else ""
     except (KeyError, GanvasError) as error:
-        raise GanvasError(f"{path} is damaged: {error!r}. Run ganvas improve again.") from error
+        told = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise GanvasError(f"{path} is damaged: {told}. Run ganvas improve again.") from error
