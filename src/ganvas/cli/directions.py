@@ -82,9 +82,11 @@ def run(
         notes.append(
             f"z has no principal axes of its own: these are those of {early_layer(where)}, regressed to z."
         )
+    drawn = _drawn(where, [*found, control[0]], reach, seed, plain) if len(loaded.shape) > 1 else None
+    # One right after the other: of two commands at once both shall be those of the last. So it is in the others.
     found_in.save(out, found)
-    if len(loaded.shape) > 1:
-        _shared.write_picture(drawn_to, _drawn(where, [*found, control[0]], reach, seed, plain))
+    if drawn is not None:
+        _shared.write_picture(drawn_to, drawn)
     if json:
         document = {
             "space": where.name, "random_effect": typical.effect, "random_effect_error": typical.error,

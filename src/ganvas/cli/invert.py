@@ -72,9 +72,6 @@ def run(
             where, targets, method=method, encoder=encoder, steps=steps, restarts=restarts,
             newton=0 if where.size > MOST else newton, seed=seed, progress=tell,
         )  # fmt: skip
-    if found.tuned is not None:
-        found.tuned.save(tuned_to)
-    shared.save(out, found)
     drawn, shown = loaded.shown(loaded.to_data(found.drawn).cpu()), loaded.shown(targets)
     pairs = list(zip(shown.split(MOST_COLUMNS), drawn.split(MOST_COLUMNS), strict=True))
     residuals = [[f"{value:.0%}" for value in part] for part in found.residual.split(MOST_COLUMNS)]
@@ -83,6 +80,9 @@ def run(
         captions=[row for part in residuals for row in ([""] * len(part), part)],
         title=f"Found in {where.name}; below: what is left, of the distance of two samples", plain=plain,
     )  # fmt: skip
+    if found.tuned is not None:
+        found.tuned.save(tuned_to)
+    shared.save(out, found)
     shared.write_picture(picture, sheet)
     figures = {
         "n": len(targets), "space": where.name, "residual_median": float(found.residual.median()),

@@ -95,11 +95,11 @@ def run(
             raise GanvasError(
                 f"There is nothing called {name!r} to colour by. Use one of {', '.join(found.values)}."
             )
-    io.write_bytes(out, pictures.plot_png(_scatter(found, shown, method, class_names(loaded))))
-    written = [str(out)]
+    drawn = {out: pictures.plot_png(_scatter(found, shown, method, class_names(loaded)))}
     if found.samples.dim() > 2:
-        _write_pictures(found, loaded, atlas, sheet, plain)
-        written += [str(atlas), str(sheet)]
+        both = _pictures(found, loaded, plain)
+        drawn |= {path: pictures.png(each) for path, each in zip((atlas, sheet), both, strict=True)}
+    written = [str(path) for path in drawn]
     document: dict[str, Any] = {
         "model": model, "n": n, "method": method, "seed": seed, "words": words, "dimension": found.dimension,
         "spectrum": [float(value) for value in found.spectrum],
@@ -110,6 +110,8 @@ def run(
         "pictures": written,
     }  # fmt: skip
     places = {"places": found.places.round(4).tolist(), "cluster_of": found.cluster_of.tolist()}
+    for path, picture in drawn.items():
+        io.write_bytes(path, picture)
     io.write_json(figures, {**document, **places})
     if json:
         _shared.answer(document)
@@ -118,7 +120,8 @@ def run(
     print(f"-> {', '.join(written)}, {figures}")
 
 
-def _write_pictures(found: "Map", model: "Model", atlas: Path, sheet: Path, plain: bool) -> None:
+def _pictures(found: "Map", model: "Model", plain: bool) -> "tuple[Image, Image]":
+    """The samples at their places, and those of each cluster."""
     from dataclasses import replace
 
     from ganvas import pictures
@@ -126,8 +129,7 @@ def _write_pictures(found: "Map", model: "Model", atlas: Path, sheet: Path, plai
     real = None if found.real is None else model.shown(found.real)
     found = replace(found, samples=model.shown(found.samples), real=real)
     title = "" if plain else f"{len(found.places):,} samples on the map, one shown at each place"
-    _shared.write_picture(atlas, pictures.atlas(found.samples, found.places, title=title))
-    _shared.write_picture(sheet, _clusters(found, plain))
+    return pictures.atlas(found.samples, found.places, title=title), _clusters(found, plain)
 
 
 def _clusters(found: "Map", plain: bool) -> "Image":

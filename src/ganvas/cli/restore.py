@@ -104,12 +104,12 @@ def run(
             restarts=restarts, seed=seed, progress=partial(tell, "descent"),
         )  # fmt: skip
     found = made.found
-    shared.save(out, found)
     parts = {} if damaged else {"original": originals}
     parts |= {"damaged": made.damaged, "restored": made.samples}
     rows = [(name, each[i : i + 8]) for i in range(0, len(originals), 8) for name, each in parts.items()]
     title = f"{done.task}, restored in {where.name}"
     sheet = pictures.sheet([row for _, row in rows], [name for name, _ in rows], title=title, plain=plain)
+    shared.save(out, found)
     shared.write_picture(picture, sheet)
     figures: dict[str, Any] = {
         "n": len(originals), "task": done.task, "residual": float(found.residual.mean()),
@@ -178,12 +178,13 @@ def _series(
         )  # fmt: skip
     # Windows of any time: their steps are counted, since the schema's own time is that behind the end of the data.
     undated = replace(made.series.schema, time="", unit="", start=0.0, step=1.0)
-    pictures.write_table([made.series._replace(schema=undated)], table)
-    _shared.save(out, *made.found)
     first = min(len(samples), pictures.ACROSS)
     whole = [] if damaged or schema is None else [("original", schema.decode(samples))]
     parts = [*whole, ("damaged", made.damaged), ("restored", made.series)]
-    _shared.write_picture(out.with_suffix(".png"), pictures.beside(parts, first))
+    sheet = pictures.beside(parts, first)
+    pictures.write_table([made.series._replace(schema=undated)], table)
+    _shared.save(out, *made.found)
+    _shared.write_picture(out.with_suffix(".png"), sheet)
     figures: dict[str, Any] = {
         name: sum(float(getattr(each, name)) for each in made.found) / len(made.found)
         for name in ("residual", "ambiguity", "typicality")
