@@ -648,7 +648,7 @@ def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: S
     if out.suffix == ".npy":
         buffer = memory.BytesIO()
         # Nothing else in it says how long each is, and whoever reads zeros has them as data.
-        np.save(buffer, until_ends(found).values.astype(np.float32))
+        np.save(buffer, until_ends(found).values)
         io.write_bytes(out, buffer.getvalue())
         return
     known: dict[str, Any] = {"labels": classes} if classes else {}

@@ -355,8 +355,16 @@ def spelled(column: Column, values: np.ndarray) -> list[str]:
     if column.kind == "date":
         moments = np.nan_to_num(values).round().astype("i8").astype(f"M8[{column.unit}]")
         return ["" if np.isnan(v) else str(moment) for v, moment in zip(values, moments, strict=True)]
-    form = "{:.0f}" if column.whole else "{:.7g}"
+    form = "{:.0f}" if column.whole else f"{{:.{_digits(column)}g}}"
     return ["" if np.isnan(value) else form.format(value) for value in values]
+
+
+def _digits(column: Column) -> int:
+    """How many a number of it needs: seven, and as many more as all of its numbers have in common."""
+    span, largest = column.high - column.low, max(abs(column.low), abs(column.high))
+    if column.log or not 0 < span < largest:
+        return 7
+    return min(17, 7 + math.ceil(math.log10(largest / span)))
 
 
 def fit(

@@ -64,6 +64,10 @@ MISTAKES: list[tuple[list[str], str]] = [
         "omit --loop, --equal and --frames",
     ),
     (["walk", "{run}", "--layers", "2"], "use --kind mixing"),
+    (
+        ["restore", "{run}", "{images}", "--task", "denoise", "--noise", "-1"],
+        "--noise is -1; it must be at least 0",
+    ),
     (["sample", "{run}", "--sampler", "truncate", "--budget", "5"], "costs what it costs"),
     (["sample", "{run}", "--budget", "5"], "--budget is of a sampler that is named"),
     (["restore", "{run}", "{images}", "--factor", "2"], "--factor is not for --task inpaint"),

@@ -387,6 +387,11 @@ def test_what_the_file_of_a_model_could_not_say_again_is_not_trained_on(tmp_path
     np.save(tmp_path / "denormal.npy", np.random.default_rng(0).normal(size=(20, 6, 2)) * 5e-324)
     with pytest.raises(GanvasError, match="Column '0' of denormal holds numbers below 1e-100 alone"):
         load_dataset(str(tmp_path / "denormal.npy"))
+    series, static = np.random.default_rng(0).normal(size=(20, 6, 1)), np.full((20, 1), 5e-324)
+    static[3:] = 0
+    np.savez(tmp_path / "static.npz", series=series, static=static)
+    with pytest.raises(GanvasError, match="of static holds numbers below 1e-100 alone"):
+        load_dataset(str(tmp_path / "static.npz"))
     wide = np.random.default_rng(0).random((60, 2))
     np.savez(tmp_path / "a.npz", series=wide[None], columns=np.array(["a", "b" * 1001]))
     for source, message in (
@@ -685,3 +690,20 @@ def test_a_ts_whose_header_is_of_another_file_is_refused(
     path = saved(tmp_path / "x.ts", f"{head}\n@data\n{line}\n{line}\n")
     with pytest.raises(GanvasError, match=why):
         load_dataset(DataConfig(path))
+
+
+def test_tables_and_arrays_keep_the_digits_of_columns_far_from_zero(tmp_path: Path) -> None:
+    """Seven digits of seconds since 1970 are one number."""
+    values = np.random.default_rng(0).normal(size=(40, 8, 2))
+    values[:, :, 1] = 1.7e9 + 50 * values[:, :, 1]
+    np.save(tmp_path / "far.npy", values)
+    data = load_dataset(str(tmp_path / "far.npy"))
+    assert data.series is not None
+    drawn = data.series.decode(data.take(torch.arange(40))[0])
+    assert np.abs(drawn.values - values).max() < 1e-3
+    for name in ("far.csv", "again.npy"):
+        pictures.write_samples([data.take(torch.arange(40))[0]], 40, tmp_path / name, data.series)
+    with (tmp_path / "far.csv").open(newline="") as file:
+        told = np.array([float(row[-1]) for row in list(csv.reader(file))[1:]])
+    assert np.abs(told - drawn.values[:, :, 1].ravel()).max() < 1e-3
+    assert np.array_equal(np.load(tmp_path / "again.npy"), drawn.values)

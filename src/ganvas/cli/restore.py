@@ -133,6 +133,7 @@ def run(
 
 def _check(task: str, damaged: bool, given: "Mapping[str, object]") -> None:
     """Raise `GanvasError` for a flag that the task, a name or the path of a mask, does not look at."""
+    from ganvas.arrays import number
     from ganvas.errors import GanvasError
 
     for flag, value in given.items():
@@ -140,6 +141,8 @@ def _check(task: str, damaged: bool, given: "Mapping[str, object]") -> None:
             continue
         if flag not in OF_TASK.get(task, ()):
             raise GanvasError(f"{flag} is not for --task {task}. Leave it out.")
+        if flag == "--noise":
+            number(value, flag, least=0)
         if damaged and flag == "--noise":
             raise GanvasError(
                 "--noise is added before it is removed, and to --damaged images nothing is. Leave it out."

@@ -93,8 +93,10 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             lengths[row], owners[row] = len(part), owner
             spans[row] = owner, start / len(sequence), (start + len(part)) / len(sequence)
             row += 1
-    for i, column in enumerate(table.columns):
-        largest = np.nanmax(np.abs(values[:, :, i]), initial=0.0)
+    each = [values[:, :, i] for i in range(len(table.columns))]
+    each += [] if table.static is None else list(np.asarray(table.static).T)
+    for column, those in zip((*table.columns, *table.static_columns), each, strict=True):
+        largest = np.nanmax(np.abs(those), initial=0.0)
         if largest >= LARGEST or 0 < largest < LEAST:
             limit = f"of {LARGEST:.0e} and more" if largest >= LARGEST else f"below {LEAST:.0e} alone"
             raise GanvasError(
