@@ -68,10 +68,19 @@ ABLATION: dict[str, dict[str, Any]] = {
     "photo, gamma 0.1": {"preset": "photo", "gamma": 0.1},
     "photo, batch 64": {"preset": "photo", "batch": 64},
     "photo without augmentation": {"preset": "photo", "augment": ["none"]},
+    "photo-hour, rate 0.015": {
+        "preset": "photo-hour",
+        "settings": {"optimizer.lr_generator": 0.015, "optimizer.lr_critic": 0.015},
+    },
     "photo-hour without augmentation": {"preset": "photo-hour", "augment": ["none"]},
 }
 """Rows that change one thing."""
-"""What minutes are: of the day, or of the process on all cores."""
+LATENT: dict[str, dict[str, Any]] = {
+    "latent of ae": {"preset": "ae", "settings": {"network.latent_dim": 64}},
+    "latent of vae-gan": {"preset": "vae-gan", "settings": {"network.latent_dim": 64}},
+}
+"""Rows of a GAN in the latent space of an autoencoder, which gets `SHARE` of the minutes."""
+SHARE = 0.7
 PEERS = ("dcgan-tutorial", "lightweight-gan")
 LIGHTWEIGHT = """
 import sys, time, torch, numpy
@@ -137,7 +146,7 @@ def main() -> None:
     if options.command == "table":
         print(table(rows()))
     elif options.command == "list":
-        print("\n".join([*presets, *ABLATION, *PEERS]))
+        print("\n".join([*presets, *ABLATION, *LATENT, *PEERS]))
     else:
         torch.set_num_threads(options.threads)
         count_by(options.clock)
@@ -202,13 +211,22 @@ def draw(
         made = load_dataset(DataConfig(str(out)))
         steps = int(np.load(out)["steps"])
         return made.take(torch.arange(len(made)))[0], {"kimg": round(steps * 0.04, 1)}
-    asked = ABLATION.get(name, {"preset": name})
-    result = ganvas.train(
-        folder, out=OUT / "real_pictures", name=f"{whole.name}-{name.replace(' ', '_')}-{seed}", seed=seed,
-        minutes=options.minutes, device=options.device, quiet=True, report=False, alpha=options.alpha, **asked,
-    )  # fmt: skip
+
+    def trained(minutes: float, **asked: Any) -> Any:
+        return ganvas.train(
+            folder, out=OUT / "real_pictures", name=f"{whole.name}-{name.replace(' ', '_')}-{seed}", seed=seed,
+            minutes=minutes, device=options.device, quiet=True, report=False, alpha=options.alpha, **asked,
+        )  # fmt: skip
+
+    known: dict[str, Any] = {}
+    if name in LATENT:
+        coder = trained(SHARE * options.minutes, **LATENT[name])
+        known["kimg of the autoencoder"] = round(coder.kimg, 1)
+        result = trained((1 - SHARE) * options.minutes, in_latent=str(coder.run.path))
+    else:
+        result = trained(options.minutes, **ABLATION.get(name, {"preset": name}))
     model = ganvas.load(result.run.path, device=options.device)
-    return model.sample(count, seed=seed + 1), {"kimg": round(result.kimg, 1)}
+    return model.sample(count, seed=seed + 1), {"kimg": round(result.kimg, 1), **known}
 
 
 def as_folder(training: Dataset, count: int | None) -> Path:

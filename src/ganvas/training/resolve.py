@@ -51,7 +51,7 @@ MOST_CHUNKS = 16
 
 LARGE, LARGE_RATE = 64, 4e-3
 """Pixels of a side above which the rates of a style-based pair are at most so high. With the 0.015 of `hour` flowers of 128 px
-were a grid of noise after 19 kimg, with 0.004 clouds in their colours (docs/figures.md)."""
+were a grid of noise after 19 kimg, with 0.004 they have colours and grain after 64 (docs/autoencoders.md)."""
 
 
 def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
