@@ -110,9 +110,7 @@ def run(
             with dist.turn():
                 if is_first:
                     chosen, mark = _setting(loaded, sampler, budget, set, truncate, best)
-                    judge = _ratio(loaded, chosen, ratio, model)
-                    if mark and judge is not None and judge.mark != mark:
-                        print(f"Note: {OTHER_RATIO} ganvas improve {model}", file=sys.stderr)
+                    judge = _ratio(loaded, chosen, ratio, model, mark)
                     given = None if numbers is None else torch.tensor(numbers)
                     tell(chosen.label, 0, 1)
                     drawn = chosen.draw(
@@ -190,8 +188,11 @@ def _setting(
     return Setting(usual.sampler, given, truncation=truncate), ""
 
 
-def _ratio(model: "Model", setting: "Setting", given: Path | None, name: Path) -> "LogRatio | None":
-    """The calibrated ratio that a sampler follows; None for one that never asks."""
+def _ratio(
+    model: "Model", setting: "Setting", given: Path | None, name: Path, mark: str
+) -> "LogRatio | None":
+    """The calibrated ratio that a sampler follows, and a note where a recommendation was found with one of another `mark`; None
+    for one that never asks."""
     from ganvas.errors import GanvasError
     from ganvas.sampling import samplers
     from ganvas.sampling.ratio import LogRatio
@@ -205,7 +206,10 @@ def _ratio(model: "Model", setting: "Setting", given: Path | None, name: Path) -
             f"The sampler {setting.sampler!r} follows a calibrated ratio, and none is kept for this model. "
             f"Run: ganvas calibrate {name}"
         )
-    return LogRatio.load(path, model)
+    found = LogRatio.load(path, model)
+    if mark and found.mark != mark:
+        print(f"Note: {OTHER_RATIO} ganvas improve {name}", file=sys.stderr)
+    return found
 
 
 def _counted(batches: "Iterable[Tensor]", n: int, tell: "Tell") -> "Iterator[Tensor]":

@@ -62,12 +62,7 @@ def run(
     from ganvas.model import load
     from ganvas.types import counted_samples
 
-    if kind == "mixing" and out.suffix != ".png":
-        raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
-    if kind == "mixing" and (loop or equal or frames is not None):
-        raise GanvasError("Mixing draws a table, which has no way: omit --loop, --equal and --frames.")
-    if kind != "mixing" and layers is not None:
-        raise GanvasError("--layers is what mixing takes from the row: use --kind mixing, or leave it out.")
+    _check(kind, out, loop or equal or frames is not None, layers)
     frames, layers = 60 if frames is None else frames, 3 if layers is None else layers
     if out.suffix not in (".png", ".npz", ".csv"):
         pictures.check_film(out, fps)
@@ -118,6 +113,18 @@ def run(
     print(
         f"{counted_samples(len(samples), loaded.shape)} through {found.space}{_words(found.figures)} -> {out}"
     )
+
+
+def _check(kind: str, out: Path, of_ways: bool, layers: int | None) -> None:
+    """Raise `GanvasError` for flags of a way given to a table, and the other way round."""
+    from ganvas.errors import GanvasError
+
+    if kind == "mixing" and out.suffix != ".png":
+        raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
+    if kind == "mixing" and of_ways:
+        raise GanvasError("Mixing draws a table, which has no way: omit --loop, --equal and --frames.")
+    if kind != "mixing" and layers is not None:
+        raise GanvasError("--layers is what mixing takes from the row: use --kind mixing, or leave it out.")
 
 
 def _words(figures: "Mapping[str, float]") -> str:
