@@ -80,12 +80,8 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
         "Take fewer rows or columns, or a shorter --window",
     )
     values = np.zeros((count, steps, len(table.columns)))
-    lengths, owners, spans, row = (
-        np.zeros(count, dtype=int),
-        np.zeros(count, dtype=int),
-        np.zeros((count, 3)),
-        0,
-    )
+    lengths, owners = np.zeros(count, dtype=int), np.zeros(count, dtype=int)
+    spans, row = np.zeros((count, 3)), 0
     for owner, (sequence, places) in enumerate(zip(table.sequences, starts, strict=True)):
         for start in places:
             part = sequence[start : start + steps]
@@ -100,7 +96,8 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
         if largest >= LARGEST or 0 < largest < LEAST:
             limit = f"of {LARGEST:.0e} and more" if largest >= LARGEST else f"below {LEAST:.0e} alone"
             raise GanvasError(
-                f"Column {column.name!r} of {table.name} holds numbers {limit}. Scale them, or leave it out: --columns."
+                f"Column {column.name!r} of {table.name} holds numbers {limit}. Scale them, or leave it out: "
+                "--columns, --static."
             )
     cut = count > len(table.sequences)
     made = Dataset(
