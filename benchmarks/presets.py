@@ -31,6 +31,7 @@ from ganvas.data.loader import Batches
 from ganvas.metrics import evaluate
 from ganvas.presets import SIZES, presets, resized
 from ganvas.training.method import DataSpec, build_method
+from ganvas.training.resolve import LARGE, LARGE_RATE
 from judge import OUT
 
 ROWS = Path(__file__).with_name("presets.json")
@@ -190,7 +191,7 @@ def write() -> None:
         "the rows by `python benchmarks/presets.py run DATA PRESET`.\n",
         "`--size` multiplies the widths of both networks: "
         + ", ".join(f"{k} {v:g} x" for k, v in SIZES.items())
-        + ".\n",
+        + f". Above {LARGE} px the rates of style-based pairs are {LARGE_RATE:g} at most.\n",
         "## Measured runs\n\nOn CPU threads of an AMD EPYC (AVX512-BF16), seed 0, other work on the machine's "
         "second core; `H100`: one such GPU, which four "
         "other jobs used at the same time. Frechet "
