@@ -2,6 +2,7 @@
 
     python benchmarks/real_pictures.py run PICTURES.zip photo --minutes 20 --resolution 32 [--seed 0]     # one row
     python benchmarks/real_pictures.py run PICTURES.zip lightweight-gan --minutes 20 --python PEER/bin/python
+    python benchmarks/real_pictures.py coder PICTURES.zip RUN --resolution 128      # what an autoencoder's reconstructions score
     python benchmarks/real_pictures.py table                                                        # all rows, Markdown
     python benchmarks/real_pictures.py list                                                      # what a row may be
 
@@ -140,6 +141,15 @@ def main() -> None:
     run.add_argument("--epochs", type=int, help="of the judge")
     run.add_argument("--python", default=sys.executable, help="the Python that has lightweight-gan")
     run.add_argument("--again", action="store_true")
+    coder = commands.add_parser("coder")
+    coder.add_argument("data")
+    coder.add_argument(
+        "run", help="of an autoencoder, say benchmarks/out/real_pictures/00000-flowers-latent_of_ae-0"
+    )
+    coder.add_argument("--resolution", type=int)
+    coder.add_argument("--resize", choices=["crop", "fit", "stretch"])
+    coder.add_argument("--epochs", type=int, help="of the judge")
+    coder.add_argument("--device", default="cpu")
     commands.add_parser("table")
     commands.add_parser("list")
     options = parser.parse_args()
@@ -147,6 +157,8 @@ def main() -> None:
         print(table(rows()))
     elif options.command == "list":
         print("\n".join([*presets, *ABLATION, *LATENT, *PEERS]))
+    elif options.command == "coder":
+        one_coder(options)
     else:
         torch.set_num_threads(options.threads)
         count_by(options.clock)
@@ -182,6 +194,22 @@ def one_row(options: argparse.Namespace, name: str, seed: int) -> None:
     drawn = OUT / f"real_pictures-{whole.name}-{name.replace(' ', '_')}-{seed}.png"
     io.write_bytes(drawn, pictures.png(pictures.draw(samples[:64])))
     print(json.dumps(found, indent=1), drawn)
+
+
+def one_coder(options: argparse.Namespace) -> None:
+    """Print what reconstructions of the training part score, and as many samples of the mixture that the run drew from."""
+    whole = load_dataset(DataConfig(options.data, options.resolution, options.resize))
+    trained_on, held_out = whole.split(DataConfig().holdout)
+    model = ganvas.load(options.run, device=options.device)
+    known = trained_on.take(torch.arange(len(trained_on)))[0]
+    drawn = {
+        "reconstructions": torch.cat([model.reconstruct(part) for part in known.split(64)]),
+        "mixture": model.sample(len(known), seed=1),
+    }
+    for judge in judges(whole, trained_on, held_out, options):
+        for what, samples in drawn.items():
+            found = evaluate(samples, whole, METRICS, n=len(samples), extractor=judge, device=options.device)
+            print(what, judge.id, {row.metric: round(row.value, 3) for row in found.rows})
 
 
 def draw(

@@ -227,9 +227,8 @@ def as_points(values: Any, name: str) -> Tensor:
     points = as_floats(values, name)
     found, exact = points.float(), points.double()
     lost, largest = (found.double() - exact).abs().amax(0), exact.abs().amax(0)
-    spread = largest * (exact / largest).nan_to_num().std(
-        0, correction=0
-    )  # squares of tiny numbers are nothing
+    # Of shares of the largest: squares of tiny numbers are nothing.
+    spread = largest * (exact / largest).nan_to_num().std(0, correction=0)
     varies = spread > 1e-12 * largest  # a constant column has a spread of rounding
     poor = varies & ~(lost <= 1e-3 * spread)
     if not torch.isfinite(found).all() or bool(poor.any()):
