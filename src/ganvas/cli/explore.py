@@ -78,9 +78,10 @@ def run(
             _shared.answer({"model": str(model), "out": str(out), "bytes": out.stat().st_size, **said})
         return
     training = open_run(model) if is_run(model) else None
-    opened = training.snapshots[-1] if training is not None and training.snapshots else model
     from ganvas.web.app import serve
-    from ganvas.web.source import source_of
+    from ganvas.web.source import newest, source_of
+
+    opened = None if training is None else newest(training)
 
     if training is not None:
         import torch
@@ -88,9 +89,9 @@ def run(
         torch.set_num_threads(1)  # two jobs that both want every core wait for each other most of the time
     with _shared.progress() as tell:
         tell("opening the model and its data", 0, 1)
-        renderer = open_renderer(opened, data, device)
+        renderer = open_renderer(model if opened is None else opened[0], data, device)
         renderer.warm()
-    serve(source_of(renderer, training, directions), host, port, not no_browser)
+    serve(source_of(renderer, training, directions, opened), host, port, not no_browser)
     leave()
 
 

@@ -14,7 +14,7 @@ from ganvas import pictures
 from ganvas.errors import GanvasError
 from ganvas.web.renderer import Renderer, Superseded
 from ganvas.web.session import Session
-from ganvas.web.source import Source
+from ganvas.web.source import Source, Written
 from ganvas.web.state import State, to_text
 
 REST = 0.25
@@ -230,15 +230,16 @@ class Page:
             self._jobs -= 1
             self.call("busy", "")
 
-    async def follow(self, snapshot: Path, opener: Callable[[Path], Renderer]) -> None:
+    async def follow(self, newest: Written, opener: Callable[[Path], Renderer]) -> None:
         """Continue with a newer snapshot of the run, which is opened once for all pages."""
+        snapshot, _ = newest
         async with self.source.drawing:
-            if self.source.renderer.name != str(snapshot):
+            if self.source.opened != newest:
                 found = await self.work(f"opening snapshot {snapshot.name}", opener, snapshot)
                 if found is None:
                     return
                 await asyncio.to_thread(found.warm)
-                self.source.renderer = found
+                self.source.renderer, self.source.opened = found, newest
         self.session.adopt(self.source.renderer)
         self.thumbs.clear()
         self.tray_changed()

@@ -13,6 +13,8 @@ from ganvas.web.intake import Intake
 from ganvas.web.landscape import Landscape
 from ganvas.web.renderer import Renderer
 
+Written = tuple[Path, tuple[tuple[str, int, int], ...]]
+"""A snapshot, and of each of its files the name, when it was written, and its bytes."""
 JOBS = 2
 """Of all pages, that are done at a time: a film alone may take 2 GiB."""
 
@@ -24,6 +26,8 @@ class Source:
     renderer: Renderer
     run: Run | None = None
     """Where new snapshots come from."""
+    opened: Written | None = None
+    """What the renderer was opened from."""
     loaded: Sequence[Direction] = ()
     """Directions that were given at the start."""
     landscape: Landscape | None = None
@@ -43,6 +47,16 @@ class Source:
         return secrets.compare_digest(key.encode(), self.key.encode())
 
 
-def source_of(renderer: Renderer, run: Run | None, files: Sequence[Path]) -> Source:
+def source_of(
+    renderer: Renderer, run: Run | None, files: Sequence[Path], opened: Written | None = None
+) -> Source:
     """The renderer with the directions of files. Raises `GanvasError` for those that do not fit."""
-    return Source(renderer, run, [each for file in files for each in renderer.load(file)])
+    return Source(renderer, run, opened, [each for file in files for each in renderer.load(file)])
+
+
+def newest(run: Run) -> Written | None:
+    """Its newest snapshot: less than a kimg after the last one it is written again, under the name it had."""
+    for folder in run.snapshots[-1:]:
+        files = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+        return folder, tuple((name, found.st_mtime_ns, found.st_size) for name, found in files)
+    return None

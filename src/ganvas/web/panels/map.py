@@ -33,8 +33,8 @@ RAMP = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 WAY, SAMPLE, REAL = -1, 0, 1
 """What a dot is, the last of its numbers: names belong to the data."""
 TIP = """p => p.value[4] < 0 ? '' :
-`<img style="width:84px;image-rendering:pixelated" src="/${p.value[4] ? 'real' : 'thumb'}/KEY/${p.value[3]}.png">`"""
-"""KEY is that of the source."""
+`<img style="width:84px;image-rendering:pixelated" src="/${p.value[4] ? 'real' : 'thumb'}/KEY/${p.value[3]}.png?HASH">`"""
+"""KEY is that of the source, HASH the model's: a browser keeps what it has shown, and the page may have another snapshot now."""
 
 
 def build(page: Page) -> None:
@@ -88,7 +88,9 @@ def build(page: Page) -> None:
         place.clear()
         with place:
             options = _options(found, str(colour.value), reals.value, colour_names(session.renderer))
-            options["tooltip"][":formatter"] = TIP.replace("KEY", source.key)
+            options["tooltip"][":formatter"] = TIP.replace("KEY", source.key).replace(
+                "HASH", session.renderer.hash
+            )
             for series, data in zip(options["series"][-2:], way(), strict=True):
                 series |= data
             chart = ui.echart(options, on_point_click=go)

@@ -10,6 +10,7 @@ from ganvas.errors import counted
 from ganvas.report import curves, verdicts
 from ganvas.web.opening import open_renderer
 from ganvas.web.page import Page
+from ganvas.web.source import newest
 
 EVERY = 3.0
 """Seconds between two looks at the folder."""
@@ -20,7 +21,7 @@ def build(page: Page) -> None:
     source = page.source
     assert source.run is not None
     folder = source.run
-    seen: dict[str, Any] = {"snapshot": folder.snapshots[-1], "file": -1, "lines": -1}
+    seen: dict[str, Any] = {"snapshot": source.opened, "file": -1, "lines": -1}
     with ui.element("div").classes("g-line"):
         follow = ui.switch("follow the newest snapshot", value=True)
         words = ui.label("").props("data-id=training-words").classes("soft")
@@ -49,14 +50,14 @@ def build(page: Page) -> None:
         stats = [] if file == seen["file"] else await page.aside(folder.stats)
         if file != seen["file"] and len(stats) != seen["lines"]:
             seen["lines"] = len(stats)
-            last = stats[-1] if stats else {}
+            row = stats[-1] if stats else {}
             words.set_text(
-                f"{last.get('kimg', 0):g} kimg after {last.get('seconds', 0) / 60:.1f} minutes; "
+                f"{row.get('kimg', 0):g} kimg after {row.get('seconds', 0) / 60:.1f} minutes; "
                 f"{counted(len(folder.snapshots), 'snapshot')}"
             )
-            drawn = await page.aside(curves, folder)
-            if drawn is not None:
-                plot.props["src"] = pictures.data_url(drawn, "image/png")
+            plotted = await page.aside(curves, folder)
+            if plotted is not None:
+                plot.props["src"] = pictures.data_url(plotted, "image/png")
                 plot.update()
             found = await page.aside(verdicts.of, stats)
             said.clear()
@@ -65,16 +66,16 @@ def build(page: Page) -> None:
                     ui.label(str(each)).classes("warning" if each.kind == "problem" else "small")
                 if not found:
                     ui.label(verdicts.nothing(stats)).classes("small")
-            newest = sorted(folder.samples_path.glob("[0-9]*.png"))[-1:]
-            for content in [await page.aside(folder.picture, path) for path in newest]:
+            drawn = sorted(folder.samples_path.glob("[0-9]*.png"))[-1:]
+            for content in [await page.aside(folder.picture, path) for path in drawn]:
                 if content is not None:
                     samples.props["src"] = pictures.data_url(content, "image/png")
                     samples.update()
         seen["file"] = file
-        snapshots = folder.snapshots
-        if follow.value and snapshots and snapshots[-1] != seen["snapshot"]:
-            seen["snapshot"] = snapshots[-1]
-            await page.follow(snapshots[-1], open_renderer)
+        last = newest(folder)
+        if follow.value and last is not None and last != seen["snapshot"]:
+            seen["snapshot"] = last
+            await page.follow(last, open_renderer)
 
     ui.timer(EVERY, look)
 
