@@ -85,6 +85,19 @@ def test_labels_that_do_not_fit() -> None:
     )
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\x1c", "\x85", "\u2028", "\u2029", "\0", "\ud800"])
+def test_names_of_several_lines_are_drawn_in_one(end: str) -> None:
+    """A line's end within a text is an error to what lays letters out."""
+    name = f"shoe{end}worn"
+    drawn = pictures.grid(
+        IMAGES, 5, heads=[name] * 5, names=[name], captions=[name] * len(IMAGES), title=name
+    )
+    one = "shoe worn"
+    same = pictures.grid(IMAGES, 5, heads=[one] * 5, names=[one], captions=[one] * len(IMAGES), title=one)
+    assert drawn.tobytes() == same.tobytes()
+    assert pictures.in_a_line("می\u200cخواهم") == "می\u200cخواهم"
+
+
 def test_tall_sheets_stay_on_a_screen() -> None:
     assert pictures.grid(torch.zeros(40, 1, 8, 8, dtype=torch.uint8), 2).height <= 1200
 

@@ -14,6 +14,7 @@ from itertools import chain, pairwise
 from math import ceil
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from unicodedata import category
 
 import numpy as np
 import torch
@@ -66,12 +67,14 @@ def grid(
     `heads` stand over the columns, `names` left of the rows, `captions` under the images, the title above all. Where they need
     room the images are enlarged further; what still does not fit is cut with an ellipsis.
     """
+    heads, names, captions = ([in_a_line(text) for text in each] for each in (heads, names, captions))
+    title = in_a_line(title)
     n, channels, height, width = images.shape
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     scale = max(1, min(round(min_width / (columns * width)), round(2 * min_width / (rows * height))))
     if texts := [text for text in (*heads, *captions) if text]:
-        room = max(font().getlength(text[:MOST_LETTERS]) for text in texts) + 6
+        room = max(font().getlength(text) for text in texts) + 6
         scale = max(scale, min(int(np.ceil(room / width)), WIDEST // (columns * width)))
     height, width = height * scale + gap, width * scale + gap
     canvas = torch.full((rows * columns, channels, height, width), 128, dtype=torch.uint8)
@@ -107,6 +110,12 @@ def sheet(
     return grid(filled, columns, heads=heads, names=names, captions=under, title=title)
 
 
+def in_a_line(text: str) -> str:
+    """A name as it can be drawn: the letters are not laid out where a line ends between them."""
+    shown = (each if each.isprintable() or category(each) == "Cf" else " " for each in text[:MOST_LETTERS])
+    return " ".join("".join(shown).split())
+
+
 @cache
 def font() -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and knows Latin, Greek, Cyrillic and arrows."""
@@ -121,14 +130,10 @@ def _lettered(
 ) -> Image.Image:  # fmt: skip
     """A grid of tiles with its labels on white around it; rows with captions are moved apart to make room."""
     line, (width, height) = TEXT + 8, tile
-    margin = min(
-        max((ceil(font().getlength(name[:MOST_LETTERS])) + 12 for name in names if name), default=0), 400
-    )
+    margin = min(max((ceil(font().getlength(name)) + 12 for name in names if name), default=0), 400)
     top = line * (bool(title) + any(bool(head) for head in heads))
     below = [line if any(row) else 0 for row in captions]
-    wide = max(
-        margin + picture.width, min(ceil(font().getlength(title[:MOST_LETTERS])) + 12 if title else 0, WIDEST)
-    )
+    wide = max(margin + picture.width, min(ceil(font().getlength(title)) + 12 if title else 0, WIDEST))
     whole = Image.new("RGB", (wide, top + picture.height + sum(below)), "white")
     picture = opaque(picture)
     pen = ImageDraw.Draw(whole)
@@ -155,10 +160,9 @@ def _lettered(
 
 def _shortened(text: str, room: float) -> str:
     """The text, or as much of it as fits with an ellipsis."""
-    if len(text) <= MOST_LETTERS and font().getlength(text) <= room:
+    if font().getlength(text) <= room:
         return text
-    # The number of letters that fit: measuring takes time, and a name may be a page long.
-    text = text[:MOST_LETTERS]
+    # The number of letters that fit: measuring takes time.
     fits = bisect_right(range(1, len(text) + 1), room, key=lambda count: font().getlength(text[:count] + "…"))
     return text[:fits] + "…"
 

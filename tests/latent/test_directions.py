@@ -384,6 +384,7 @@ def test_an_attribute_direction_changes_its_attribute(tmp_path: Path) -> None:
         ({"layers": [-1]}, None, "layers"),
         ({"layers": ["a"]}, None, "layers"),
         ({"other": 1}, None, "damaged"),
+        ({"made": ["kept"]}, None, "damaged"),
     ],
 )
 def test_directions_from_outside_are_checked(

@@ -107,6 +107,15 @@ def test_newer_recipes_bombs_and_foreign_files_say_what_is_wrong(tmp_path: Path)
         read(tmp_path / "none.json")
 
 
+def test_whole_numbers_may_be_written_with_a_point() -> None:
+    """As other programs write them: what is drawn wants an int."""
+    value = {**to_json(Recipe("m", "h")), "timeline": {"frames": 48.0}}
+    value["state"] |= {"seed": 2.0, "mix": {"seed": 1.0, "number": 0.0, "first": 0.0, "last": 1.0}}
+    found = from_json(value)
+    whole = (found.timeline.frames, found.state.seed, *vars(found.state.mix).values())
+    assert [type(each) for each in whole] == 6 * [int]
+
+
 def test_numbers_of_a_point_are_checked() -> None:
     point = torch.randn(2, 3)
     assert torch.equal(unpack(pack(point), (2, 3)), point)

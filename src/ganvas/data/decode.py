@@ -29,7 +29,8 @@ MOST_SCANS = 64
 """Passes over the pixels in a progressive JPEG: usual are 10. Each takes as long as the picture is large, in ten bytes."""
 MOST_EXIF, MOST_COMMENTS = 16, 100
 """Parts of Exif in a JPEG, and comments in a PPM that is text: reading n of them takes time as n squared."""
-_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+"""Any number of FF may fill the place before it: the last of them is enough, and a run of them is read once."""
 
 
 @dataclass(frozen=True)

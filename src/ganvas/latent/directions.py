@@ -325,6 +325,8 @@ def _checked(vector: Tensor, row: Mapping[str, Any]) -> Direction:
         raise ValueError(f"the vector of {made.name!r} is of {vector.dtype}, zero, or not finite")
     if not all(isinstance(each, str) for each in (made.name, made.space, made.model, made.method)):
         raise ValueError("name, space, model and method are texts")
+    if not isinstance(made.made, dict):
+        raise ValueError("made is an object")
     numbers = [
         made.sigma,
         made.effect,

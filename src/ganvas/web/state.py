@@ -200,10 +200,11 @@ def from_bytes(content: bytes) -> Recipe:
 
 def _timeline(value: Mapping[str, Any]) -> Timeline:
     given = _known(Timeline, value) | {"keys": tuple(_state(key) for key in _list("keys", value))}
+    given["frames"] = _whole("frames", given.get("frames", Timeline().frames))
     found = Timeline(**given)
     if found.kind not in get_args(Kind):
         raise ValueError(f"kind is {found.kind!r}, expected one of {', '.join(get_args(Kind))}")
-    if not 2 <= _whole("frames", found.frames) <= LONGEST_FILM:
+    if not 2 <= found.frames <= LONGEST_FILM:
         raise ValueError(f"{found.frames} frames, expected 2 to {LONGEST_FILM}")
     if not 0 < _number("fps", found.fps) <= 120:
         raise ValueError(f"{found.fps} frames a second")
