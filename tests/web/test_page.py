@@ -192,6 +192,7 @@ def test_marks_become_a_slider(page: Browser) -> None:
     page.click("do-learn")
     page.wait(lambda: "accuracy" in page.text("learned"))
     assert int(page.text("learned").partition("accuracy ")[2].partition("%")[0]) > 75
+    page.settled()  # the tray is laid out anew with the slider in it
     before = array(page.pixels()).mean()
     page.drag("marked", [5] * 15)
     page.settled()
@@ -352,7 +353,7 @@ def test_nothing_but_pictures_is_served(page: Browser, url: str) -> None:
     page.wait(lambda: page.script(f"return Boolean(document.querySelector('.g-map canvas') && {CHART})"))
     keys = set()
     for kind, name in ((0, "thumb"), (1, "real")):
-        found = re.search(f'src="/({name}/([\\w-]{{22}})/3.png)"', page.script(formatter, kind))
+        found = re.search(f'src="/({name}/([\\w-]{{22}})/3.png)[?][0-9a-f]+"', page.script(formatter, kind))
         assert found
         keys.add(found[2])
         with urlopen(url + found[1]) as response:

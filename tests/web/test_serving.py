@@ -40,6 +40,23 @@ def test_what_is_cut_off_by_the_end_is_no_error() -> None:
     assert said == ""
 
 
+@pytest.mark.parametrize("head", ["GET /?r=" + "a" * 9000, "GET /", "GET /?many"])
+def test_a_long_handshake_of_a_websocket_is_answered(head: str) -> None:
+    process = Process("-c", SERVER, together=True)
+    port = int(process.stdout.readline())
+    more = {"GET /": "X-Long: " + "a" * 9000 + "\r\n", "GET /?many": "X-One: a\r\n" * 200}.get(head, "")
+    wanted = (
+        f"Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n{more}"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(
+            f"{head} HTTP/1.1\r\n{wanted}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+
 def test_what_an_application_does_not_catch_is_a_line() -> None:
     """A body in pieces that are none ends in an error of the server's own, an empty frame of a websocket in the framework's."""
     fails = SERVER.replace("await asyncio.sleep(60)", "raise ValueError('an empty packet')")

@@ -65,10 +65,11 @@ def run(
     rows = ["as they are", f"switched {turned}"]
     title = f"{counted(len(done.units), 'unit')} of {concept!r} switched {turned}"
     sheet = pictures.sheet([done.samples, done.changed], rows, title=title, plain=plain)
-    _shared.write_picture(out, sheet)
     names = [f"{unit.layer} {unit.index}" for unit, _ in done.units]
     title = f"Units of {concept!r}: the samples where each is strongest, lit where it is on"
-    _shared.write_picture(shown, pictures.sheet(list(done.strongest), names, title=title, plain=plain))
+    strongest = pictures.sheet(list(done.strongest), names, title=title, plain=plain)
+    _shared.write_picture(out, sheet)
+    _shared.write_picture(shown, strongest)
     document: dict[str, Any] = {
         "concept": concept, "layers": list(done.found.layers), "switched": turned,
         "units": [

@@ -281,15 +281,20 @@ def slider(
     """
     bar = ui.element("input").props("type=range").classes("bar")
     bar.props.update({"min": low, "max": high, "step": step, "aria-label": name, "data-name": name})
+
+    def place(event: events.GenericEventArguments) -> float:
+        """Of the slider; anybody with a page may send any number."""
+        return min(max(low, float(event.args)), high)
+
     # Not a property of the element: the page would put it back while it is dragged.
     page.call("set", name, value)
     bar.on(
-        "input", lambda event: page.drag(float(event.args), change),
+        "input", lambda event: page.drag(place(event), change),
         js_handler="(e) => { ganvas.label(e.target); ganvas.drag(emit, e.target.value) }",
     )  # fmt: skip
 
     async def released(event: events.GenericEventArguments) -> None:
-        await page.release(float(event.args), change, what(float(event.args)))
+        await page.release(place(event), change, what(place(event)))
         page.call("done")
 
     bar.on("change", released, js_handler="(e) => ganvas.release(emit, e.target.value)")

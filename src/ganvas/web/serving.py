@@ -32,6 +32,8 @@ LONGEST_LINE = 300
 """Of an error's words on the terminal."""
 LONGEST_HEAD = 2**20
 """Bytes of a request's address and headers: an address may hold a whole recipe."""
+LONGEST_UPGRADE, MOST_HEADERS = 8000, 100
+"""Of a request that goes on as a websocket: where a line of it is longer, the library for those says nothing and waits."""
 
 
 class Patience(H11Protocol):
@@ -55,6 +57,10 @@ class Patience(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """From here on it is another protocol's."""
+        longest = max(len(event.target), *(len(name) + len(value) for name, value in event.headers))
+        if longest > LONGEST_UPGRADE or len(event.headers) > MOST_HEADERS:
+            self.send_400_response("The address or a header is too long for a websocket.")
+            return
         self._upgraded = True
         super().handle_websocket_upgrade(event)
 
