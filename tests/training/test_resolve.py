@@ -128,7 +128,7 @@ def test_long_series_have_no_more_chunks(tmp_path: Path) -> None:
     assert plan(str(tmp_path / "long.npy"), method="timegan", device="cpu")[0].network.name == "timegan"
 
 
-@pytest.mark.parametrize(("side", "rate"), [(64, 0.015), (128, 0.004)])
+@pytest.mark.parametrize(("side", "rate"), [(32, 0.015), (64, 0.004), (128, 0.004)])
 def test_large_pictures_have_lower_rates(side: int, rate: float, tmp_path: Path) -> None:
     """With those of small ones a style-based pair draws noise; what was asked for stays."""
     source = tmp_path / "large.npz"

@@ -48,9 +48,9 @@ RECIPES = {
 """The names that --augment takes: Zhao et al. 2020; Karras et al. 2020; both in one; Jiang et al. 2021."""
 MOST_CHUNKS = 16
 """Chunks of a series where nobody says how long they are: a recurrent network learns less of more, and takes longer."""
-LARGE, LARGE_RATE = 64, 4e-3
+LARGE, LARGE_RATE = 32, 4e-3
 """Pixels of a side above which the rates of a style-based pair are at most so high. With the 0.015 of `hour` flowers of 128 px
-were a grid of noise after 19 kimg, with 0.004 they have colours and grain after 64 (docs/autoencoders.md)."""
+were a grid of noise after 19 kimg, and those of 64 px black with flat spots after 24 (docs/autoencoders.md, docs/figures.md)."""
 
 
 def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
