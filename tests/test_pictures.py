@@ -169,6 +169,20 @@ def test_a_film_lasts_as_long_as_it_should(suffix: str, fps: float, seconds: flo
     assert max(found) - min(found) <= pictures.DELAYS[suffix]
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".mp4"])
+@pytest.mark.parametrize("sides", [(1024, 4), (1, 300), (8, 2), (1, 1)])
+def test_films_of_narrow_pictures(suffix: str, sides: tuple[int, int]) -> None:
+    """The width alone was brought to 256 px: 1024 x 4 px became 65,536 x 256, more than a .webp or an .mp4 can be."""
+    content = pictures.animation(torch.randint(0, 256, (3, 3, *sides), dtype=torch.uint8), suffix)
+    if suffix == ".mp4":
+        with av.open(memory.BytesIO(content)) as film:
+            shown = film.streams.video[0].height, film.streams.video[0].width
+    else:
+        with Image.open(memory.BytesIO(content)) as picture:
+            shown = picture.height, picture.width
+    assert max(shown) == max(256, *sides)
+
+
 def test_what_no_viewer_plays_is_refused(tmp_path: Path) -> None:
     frames = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(

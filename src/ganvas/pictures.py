@@ -520,10 +520,15 @@ def delays(count: int, fps: float, unit: int) -> list[int]:
     return [stop - start for start, stop in pairwise(ends)]
 
 
+def enlarged(shape: Sequence[int]) -> int:
+    """The whole factor by which frames (..., H, W) are enlarged in a film: the longer side to about 256 px."""
+    return max(1, round(256 / max(shape[-2:])))
+
+
 def animation(frames: Tensor, suffix: str, fps: float = 24.0) -> bytes:
     """The bytes of such a file."""
     _check_fps(suffix, fps)
-    scale = max(1, round(256 / frames.shape[3]))
+    scale = enlarged(frames.shape)
     images = [
         opaque(to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2))) for frame in frames
     ]
@@ -552,7 +557,8 @@ def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> No
             "libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "14"}
         )
         # Players want even sides and colour at half the resolution.
-        film.width, film.height, film.pix_fmt = images[0].width // 2 * 2, images[0].height // 2 * 2, "yuv420p"
+        film.width, film.height = (max(2, side // 2 * 2) for side in images[0].size)
+        film.pix_fmt = "yuv420p"
         for image in images:
             cropped = image.convert("RGB").crop((0, 0, film.width, film.height))
             container.mux(film.encode(av.VideoFrame.from_ndarray(np.asarray(cropped), format="rgb24")))

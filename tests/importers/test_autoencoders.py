@@ -381,6 +381,12 @@ def test_of_noise_it_draws_nothing_and_of_what_pictures_say_it_does(
     ]
     assert main([*line, "--device", "cpu"]) == 0
     assert json.loads(capsys.readouterr().out)["typicality"] is None
+    kept = Path("fitted.npz").read_bytes()
+    np.save("few.npy", pictures.numpy()[:5])
+    few = ["few.npy" if each == "pictures.npy" else "8" if each == "1" else each for each in line]
+    assert main([*few, "--device", "cpu"]) == 2
+    assert "more than 8 codes" in capsys.readouterr().err
+    assert Path("fitted.npz").read_bytes() == kept, "nothing is written before all of it is there"
     with np.load("fitted.npz") as found:
         codes = torch.from_numpy(found["codes"])
         assert "typicality" not in found

@@ -1,8 +1,12 @@
 """Key frames are on the film, and the pace is even."""
 
+import io
+
 import pytest
 import torch
+from PIL import Image
 
+from ganvas import pictures
 from ganvas.errors import GanvasError
 from ganvas.web.film import film
 from ganvas.web.renderer import Renderer
@@ -32,6 +36,21 @@ def test_keys_with_layers_classes_and_noise(fashion: Renderer, small: Renderer) 
     )
     assert torch.equal(frames[0], small.draw([State(1, label=0, noise=3)])[0])
     assert done[-1] == 5
+
+
+def test_a_film_has_its_bytes_counted_as_it_is_written(
+    fashion: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A narrow, tall picture was counted as it is and written a thousand times as large."""
+    frames, _ = film(fashion, Timeline((State(1), State(2)), frames=3))
+    with Image.open(io.BytesIO(pictures.animation(frames, ".webp"))) as shown:
+        written = shown.width * shown.height
+    taken = frames.numel() + 3 * written
+    monkeypatch.setattr("ganvas.web.film.LARGEST", taken)
+    film(fashion, Timeline((State(1), State(2)), frames=3))
+    monkeypatch.setattr("ganvas.web.film.LARGEST", taken - 1)
+    with pytest.raises(GanvasError, match="ask for fewer"):
+        film(fashion, Timeline((State(1), State(2)), frames=3))
 
 
 def test_one_key_is_no_film(fashion: Renderer) -> None:

@@ -61,10 +61,11 @@ def run(
     known = loaded.generator.prior != UNKNOWN
     found |= {"typicality": latent.open_space(loaded, "z").typicality(z)} if known else {}
     found |= {} if labels is None else {"labels": labels}
+    fitted = None if fit is None else fit_prior(loaded, samples, fit)
     io.write_arrays(out, {name: each.cpu() for name, each in found.items()})
     typicality = float(found["typicality"].mean()) if known else None
-    if fit is not None:
-        fit_prior(loaded, samples, fit).save(refitted)
+    if fitted is not None:
+        fitted.save(refitted)
     if json:
         said = {} if fit is None else {"model": str(refitted)}
         _shared.answer(

@@ -1,21 +1,20 @@
 """From key frames to a film."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ganvas import latent
+from ganvas import latent, pictures
 from ganvas.errors import GanvasError
 from ganvas.web.renderer import Renderer, alike
 from ganvas.web.state import State, Timeline
 
 Advance = Callable[[int, int], None]
 BATCH = 32
-LARGEST = 2**31
-"""Bytes of a film's frames, which are kept until it is written."""
+LARGEST = 2**32
+"""Bytes of a film: its frames, and the enlarged pictures of them that are written, are all there at the end."""
 
 
 def film(
@@ -29,10 +28,10 @@ def film(
     keys = timeline.keys
     if len(keys) < 2:
         raise GanvasError(f"A film needs at least 2 key frames, there are {len(keys)}.")
-    size = timeline.frames * math.prod(renderer.model.shape)
+    size = timeline.frames * _bytes(renderer.model.shape)
     if size > LARGEST:
         raise GanvasError(
-            f"{timeline.frames} frames of this size are {size / 2**30:.1f} GiB, up to {LARGEST >> 30} are drawn: ask for fewer."
+            f"{timeline.frames} frames of this size take {size / 2**30:.1f} GiB, {LARGEST >> 30} at most: ask for fewer."
         )
     found = [renderer.point(key) for key in keys]
     names = {space.name for space, _ in found}
@@ -72,6 +71,12 @@ def film(
                 ]
             progress(stop, len(times))
     return torch.cat(frames), variation
+
+
+def _bytes(shape: Sequence[int]) -> int:
+    """Of a frame (C, H, W), and of the picture that it becomes: colour takes four for a pixel."""
+    channels, height, width = shape
+    return height * width * (channels + (1 if channels == 1 else 4) * pictures.enlarged(shape) ** 2)
 
 
 def _between(keys: Sequence[State], first: int, time: float) -> State:

@@ -16,7 +16,7 @@ from ganvas.web.renderer import Renderer
 Written = tuple[Path, tuple[tuple[str, int, int], ...]]
 """A snapshot, and of each of its files the name, when it was written, and its bytes."""
 JOBS = 2
-"""Of all pages, that are done at a time: a film alone may take 2 GiB."""
+"""Of all pages, that are done at a time: a film alone may take 4 GiB."""
 
 
 @dataclass
