@@ -3,8 +3,10 @@
 import itertools
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import nn
 from torch.distributed import TCPStore
 
 from ganvas import dist, io
+from ganvas.errors import GanvasError
 from ganvas.networks import build_critic, build_generator
 from ganvas.runs import Run, open_run
 from tests.forked import Process
@@ -23,15 +26,20 @@ WORKER = Path(__file__).with_name("dist_worker.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def two_processes(script: Path, *arguments: str, **given: Any) -> list[tuple[str, str]]:
-    """What two processes say on stdout and on stderr, started as torchrun does it; `given`: `env` and `cwd`."""
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+def begin_two(store: TCPStore, *words: str, **given: Any) -> list[Process]:
+    """Two processes `python words` that meet at the store, started as torchrun does it; `given`: `env` and `cwd`."""
     environment = {
         **given.pop("env", os.environ), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
     }  # fmt: skip
     ranks = [{**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    started = [Process(str(script), *arguments, env=each, **given) for each in ranks]
+    return [Process(*words, env=each, **given) for each in ranks]
+
+
+def two_processes(script: Path, *arguments: str, **given: Any) -> list[tuple[str, str]]:
+    """What two such processes say on stdout and on stderr."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    started = begin_two(store, str(script), *arguments, **given)
     try:
         said = [process.communicate(timeout=300) for process in started]
     finally:
@@ -128,6 +136,50 @@ def test_a_batch_that_can_not_be_split_is_refused_before_there_is_a_folder(pair:
     for advice in ("--batch 8", "--batch 16"):
         assert advice in said
     assert not (out.parent / f"{out.name}-refused").exists()
+
+
+def struck(which: int, how: signal.Signals, tmp_path: Path) -> list[tuple[int | None, str, str]]:
+    """What two processes that train end with and say when one of them gets a signal."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    line = ["train", "digits", "--batch", "32", "--kimg", "500", "--device", "cpu", "--out", str(tmp_path)]
+    started = begin_two(store, "-m", "ganvas", *line, "--set", "training.log_kimg=0.1")
+    try:
+        deadline = time.monotonic() + 120
+        while not any(tmp_path.glob("*/stats.jsonl")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.kill(started[which].pid, how)
+        said = [process.communicate(timeout=120) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.returncode, *words) for process, words in zip(started, said, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_whose_partner_is_killed_says_so_in_words(killed: int, tmp_path: Path) -> None:
+    code, _, said = struck(killed, signal.SIGKILL, tmp_path)[1 - killed]
+    assert code == 2
+    assert "error: Another process stopped" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_interrupts_all(tmp_path: Path) -> None:
+    (first, out, err), (second, _, _) = struck(1, signal.SIGTERM, tmp_path)
+    assert (first, second) == (130, 130)
+    said = out + err
+    assert "budget" not in said
+    assert "--resume" in said
+
+
+def test_processes_that_do_not_find_each_other_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(GanvasError, match=r"MASTER_ADDR.*\n.*torchrun, or unset WORLD_SIZE"):
+        dist.start(torch.device("cpu"))
 
 
 def test_in_one_process_everything_is_a_no_op() -> None:

@@ -52,11 +52,17 @@ def start(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    store, rank, world = next(rendezvous("env://"))
     _starts, _turns = _starts + 1, 0
-    # The store outlives the group: a second one (a series of runs) must not find the addresses of the first.
-    _store = _c10d.PrefixStore(f"ganvas {_starts}", store)
-    td.init_process_group(backend, store=_store, rank=rank, world_size=world)
+    try:
+        store, rank, world = next(rendezvous("env://"))
+        # The store outlives the group: a second one (a series of runs) must not find the addresses of the first.
+        _store = _c10d.PrefixStore(f"ganvas {_starts}", store)
+        td.init_process_group(backend, store=_store, rank=rank, world_size=world)
+    except (ValueError, RuntimeError) as error:
+        raise GanvasError(
+            f"WORLD_SIZE says that there are several processes, and they do not find each other: {error}\n"
+            "Start them with torchrun, or unset WORLD_SIZE for one."
+        ) from error
 
 
 def stop() -> None:
@@ -70,6 +76,23 @@ def stop() -> None:
             _wait([f"leaving {each}" for each in range(td.get_world_size())], PATIENCE)
     td.destroy_process_group()
     _store = None
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    """What a process meets whose partner has gone, in words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise GanvasError(
+            "Another process stopped: unless it was killed, it said why. What was saved is there; a run goes on with "
+            "ganvas train --resume RUN, by as many processes or fewer."
+        ) from error
+
+
+def _reduce(tensor: Tensor, how: Any = td.ReduceOp.SUM) -> None:
+    with _others():
+        td.all_reduce(tensor, how)
 
 
 def _wait(keys: list[str], patience: float = math.inf) -> None:
@@ -111,8 +134,10 @@ def turn() -> Iterator[bool]:
     key = f"turn {_turns}"
     if rank() > 0:
         yield False
-        _wait([key])
-        if _store.get(key) != b"done":
+        with _others():
+            _wait([key])
+            how = _store.get(key)
+        if how != b"done":
             raise GanvasError("The first process stopped, and said why.")
         return
     how = "failed"
@@ -152,7 +177,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x.contiguous().clone()
-        td.all_reduce(x)
+        _reduce(x)
         return x
 
     @staticmethod
@@ -173,7 +198,7 @@ def sync_gradients(parameters: Iterable[nn.Parameter]) -> None:
         return
     trained = [(p, p.grad) for p in parameters if p.grad is not None]
     flat = torch.cat([gradient.flatten() for _, gradient in trained])
-    td.all_reduce(flat)
+    _reduce(flat)
     flat /= world_size()
     for (parameter, _), part in zip(trained, flat.split([p.numel() for p, _ in trained]), strict=True):
         # Fused optimisers walk through memory: a gradient laid out otherwise than its weight would be misread.
@@ -185,7 +210,7 @@ def mean(value: Tensor) -> Tensor:
     if world_size() == 1:
         return value
     value = value.detach().contiguous().clone()
-    td.all_reduce(value)
+    _reduce(value)
     return value / world_size()
 
 
@@ -193,7 +218,8 @@ def broadcast_buffers(module: nn.Module) -> None:
     """Give every process rank 0's buffers (running averages of batch norm, spectral norm vectors)."""
     if world_size() > 1:
         for buffer in module.buffers():
-            td.broadcast(buffer, 0)
+            with _others():
+                td.broadcast(buffer, 0)
 
 
 def agree(flag: bool, device: torch.device) -> bool:
@@ -201,7 +227,7 @@ def agree(flag: bool, device: torch.device) -> bool:
     if world_size() == 1:
         return flag
     tensor = torch.tensor(float(flag), device=device)
-    td.all_reduce(tensor, td.ReduceOp.MAX)
+    _reduce(tensor, td.ReduceOp.MAX)
     return bool(tensor.item())
 
 
@@ -210,7 +236,8 @@ def share(text: str) -> str:
     if world_size() == 1:
         return text
     box: list[str] = [text]
-    td.broadcast_object_list(box, 0)
+    with _others():
+        td.broadcast_object_list(box, 0)
     return box[0]
 
 
@@ -236,15 +263,6 @@ def together(device: torch.device) -> Iterator[None]:
 def spread() -> bool:
     """Whether the work is spread over several processes here."""
     return _together and world_size() > 1
-
-
-@contextmanager
-def _others() -> Iterator[None]:
-    """What a process meets whose partner has gone, in words."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise GanvasError("Another process stopped, and said why.") from error
 
 
 def shard(items: Iterable[T]) -> Iterator[T]:
@@ -293,8 +311,7 @@ def total(values: Tensor) -> Tensor:
         return values
     logical = values.dtype == torch.bool
     summed = values.detach().to(_CPU, torch.uint8 if logical else values.dtype, copy=True).contiguous()
-    with _others():
-        td.all_reduce(summed, td.ReduceOp.MAX if logical else td.ReduceOp.SUM)
+    _reduce(summed, td.ReduceOp.MAX if logical else td.ReduceOp.SUM)
     return summed.to(values)
 
 

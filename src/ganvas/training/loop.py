@@ -150,10 +150,11 @@ class Loop:
                     elif steps < save and (steps // beat).bit_count() == 1:
                         self._look()
                     last_time, last_images = time.monotonic(), self.engine.images
+            # A signal to one process stops all of them.
+            stopped = "budget" if dist.agree(self.progress >= 1, self.device) else "interrupted"
         if last_images != self.engine.images:
             elapsed = max(time.monotonic() - last_time, 1e-9)
             self._log((self.engine.images - last_images) / elapsed, False, False)
-        stopped = "interrupted" if interrupted.is_set() and self.progress < 1 else "budget"
         if t.on_collapse != "warn" and self.collapsed:
             stopped = "collapsed"  # the last saved state is from before
         elif last_saved != self.engine.images:
