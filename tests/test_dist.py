@@ -174,6 +174,44 @@ def test_a_signal_to_one_process_interrupts_all(tmp_path: Path) -> None:
     assert "--resume" in said
 
 
+BY_RANK = """
+import os, sys
+from ganvas.cli import main
+words = sys.argv[1 + int(os.environ["RANK"])].split()
+raise SystemExit(main([*words, "--device", "cpu"]))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_were_given_different_things_are_refused(tmp_path: Path) -> None:
+    """Each trained on its half of something else, or waited without an end for what the other would never send."""
+    for seed, (name, count, side) in enumerate((("a", 64, 8), ("b", 64, 8), ("c", 64, 16))):
+        images = np.random.default_rng(seed).integers(0, 255, (count, side, side, 1), dtype=np.uint8)
+        np.save(tmp_path / f"{name}.npy", images)
+    train = "train {}.npy --batch 32 --kimg 0.1 --out runs"
+    lines = [
+        (train.format("a"), train.format("b"), "different data"),
+        (train.format("a"), train.format("c"), "different data"),
+        (train.format("a"), train.format("a") + " --seed 2", "different settings"),
+        ("sample fashion --n 64 --out x.npy", "sample fashion --n 64 --out x.npy --seed 1", "different models"),
+        ("eval a.npy --reference b.npy --metrics frechet --extractor pyramid",
+         "eval b.npy --reference b.npy --metrics frechet --extractor pyramid", "different samples"),
+    ]  # fmt: skip
+    for first, second, wanted in lines:
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        started = begin_two(store, "-c", BY_RANK, first, second, cwd=tmp_path)
+        try:
+            said = [process.communicate(timeout=120)[1] for process in started]
+        finally:
+            for process in started:
+                process.kill()
+        assert [process.returncode for process in started] == [2, 2], said
+        for words in said:
+            assert wanted in words
+            assert "Traceback" not in words
+    assert not (tmp_path / "runs").exists()
+
+
 def test_processes_that_do_not_find_each_other_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")

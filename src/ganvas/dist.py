@@ -241,6 +241,15 @@ def share(text: str) -> str:
     return box[0]
 
 
+def check_alike(what: str, *given: object) -> None:
+    """Raise `GanvasError` on every process unless all have the same: each would do its part of something else."""
+    own = repr(given)
+    if agree(share(own) != own, _CPU):
+        raise GanvasError(
+            f"The processes were given different {what}. Start all with one command, on machines that have the same files."
+        )
+
+
 @contextmanager
 def together(device: torch.device) -> Iterator[None]:
     """Spread the work inside over the processes of `torchrun`, which all have to enter.

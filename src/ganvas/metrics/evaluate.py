@@ -185,6 +185,10 @@ def evaluate(
         stream = batches(part, batch, sharded=True)
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
+    if dist.spread():
+        judged = model.hash if model is not None else given.fingerprint if given is not None else ""
+        dist.check_alike("samples", judged, count, seed)
+        dist.check_alike("data", dataset.fingerprint, chosen.id, names)
     kept: list[Tensor] = []
     fakes = embed(chosen, _keep(stream, kept, count), counting(tell, "samples", count), sharded=True)
     kept = list(dist.collect(kept, everywhere=dataset.series is not None))
@@ -493,6 +497,8 @@ def embed_reference(
     dataset: Dataset, extractor: Extractor, *, batch: int = 256, progress: Progress | None = None
 ) -> tuple[int, int]:
     """Embed the reference and held-out parts of a data set into the cache; their sizes."""
+    if dist.spread():
+        dist.check_alike("data", dataset.fingerprint, extractor.id)
     tell = progress or (lambda what, done, total: None)
     sizes = []
     for what, part in zip(("reference", "held out"), dataset.split(DataConfig().holdout), strict=True):

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from ganvas import io
+from ganvas import dist, io
 from ganvas.cache import cache_folder
 from ganvas.data import Dataset
 from ganvas.data.base import fingerprint
@@ -45,6 +45,8 @@ def calibrate_model(
     Raises `GanvasError` where the data are not at hand or too few.
     """
     dataset, config = load_data_of(model, data)
+    if dist.spread():
+        dist.check_alike("models or data", model.hash, dataset.fingerprint, seed)
     if model.generator.num_classes and dataset.labels is None:
         named = shorten(class_names(model)) or f"0 to {model.generator.num_classes - 1}"
         raise GanvasError(

@@ -109,6 +109,7 @@ def train(
     dist.start(dist.local_device(torch_device))
     result: Result | None = None
     try:
+        _check_alike(config, dataset)
         check_split(config, DataSpec(dataset.shape, dataset.num_classes), dist.world_size())
         with ExitStack() as held:
             path, notes = "", [*dataset.notes, describe(config, dataset)]
@@ -142,6 +143,16 @@ def train(
         return result
     finally:
         dist.stop()
+
+
+def _check_alike(config: Config, dataset: Dataset) -> None:
+    dist.check_alike("data", dataset.fingerprint, dataset.shape, dataset.num_classes)
+    for path in (
+        "data.source",
+        "training.device",
+    ):  # where things are, which may differ from machine to machine
+        config = replace_at(config, path, "")
+    dist.check_alike("settings", to_dict(config))
 
 
 def _close(result: Result, display: Display, report: bool) -> None:

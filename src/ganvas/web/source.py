@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +58,10 @@ def source_of(
 def newest(run: Run) -> Written | None:
     """Its newest snapshot: less than a kimg after the last one it is written again, under the name it had."""
     for folder in run.snapshots[-1:]:
-        files = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
-        return folder, tuple((name, found.st_mtime_ns, found.st_size) for name, found in files)
+        files = []
+        for path in sorted(folder.glob("*.safetensors")):
+            with suppress(OSError):  # it is being replaced, or a link that leads nowhere
+                found = path.stat()
+                files.append((path.name, found.st_mtime_ns, found.st_size))
+        return folder, tuple(files)
     return None
