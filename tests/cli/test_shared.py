@@ -1,5 +1,6 @@
 """What all commands share: tables, progress where nobody sees a bar, outputs that are checked before the work."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -256,3 +257,24 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     monkeypatch.setattr(metrics, "evaluate", interrupted)
     assert main(["eval", "fashion"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_what_commands_say_goes_by_one_function() -> None:
+    """A name out of a file, printed as it is, could clear the screen and write a line of its own there."""
+    allowed = {"__init__.py": 9, "_shared.py": 2}
+    for path in Path(_shared.__file__).parent.glob("*.py"):
+        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        names = [each.func for each in tree if isinstance(each, ast.Call)]
+        printed = [each for each in names if isinstance(each, ast.Name) and each.id == "print"]
+        assert len(printed) <= allowed.get(path.name, 0), path
+
+
+def test_names_of_files_rewrite_no_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[2Jok\u202e\x07"
+    _shared.say(name)
+    _shared.say(name, beside=True)
+    _shared.say(name, style="dim")
+    _shared.table([_shared.Column(name, left=True)], [[name]])
+    for said in capsys.readouterr():
+        assert "\\x1b[2Jok\\u202e\\x07" in said
+        assert not {*"\x1b\x07\u202e"} & {*said}

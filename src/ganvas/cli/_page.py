@@ -1,6 +1,5 @@
 """The live page, as `ganvas export --to page` and `ganvas explore --export` write it."""
 
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -26,10 +25,10 @@ def write(
         renderer = open_renderer(model, data, device)
         weights = weight_bytes(renderer.model, half)
         on_cards = {"yes": True, "no": False, "auto": max(renderer.model.shape[1:]) >= LARGE}[webgpu]
-        print(
+        _shared.say(
             f"{renderer.name}: {weights / 2**20:.1f} MiB of weights, which take up to "
             f"{weights / 2**20 * 4 / 3:.1f} MiB of a page, beside {15 if on_cards else 6} MiB for what runs them "
-            "and is known of them", file=sys.stderr,
+            "and is known of them", beside=True,
         )  # fmt: skip
         found = [each for path in directions for each in renderer.load(path)]
         content = page(
@@ -37,7 +36,7 @@ def write(
         )
     io.write_bytes(out, content)
     if not quiet:
-        print(f"{renderer.name} -> {out} ({len(content) / 2**20:.1f} MiB): open it in any browser")
+        _shared.say(f"{renderer.name} -> {out} ({len(content) / 2**20:.1f} MiB): open it in any browser")
     return renderer.hash
 
 

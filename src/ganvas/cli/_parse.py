@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import re
-import sys
 import types
 from collections.abc import Callable, Sequence
 from itertools import chain, takewhile
@@ -40,7 +39,7 @@ def call(run: Run, argv: Sequence[str], name: str, example: str) -> int:
         return tyro.cli(command, args=argv, prog=f"ganvas {name}", description=text, config=MARKERS) or 0
     except SystemExit as stopped:
         if stopped.code == 2 and (words := spaced(run, argv)):
-            print(words, file=sys.stderr)
+            _shared.say(words, beside=True)
         raise
 
 

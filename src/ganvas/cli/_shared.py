@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganvas.errors import printable
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -28,6 +30,17 @@ Tell = Callable[[str, int, int], None]
 def answer(document: object, indent: int | None = None) -> None:
     """What --json prints: one document on stdout. What is not finite becomes null, for which JSON has room."""
     print(json.dumps(_finite(document), allow_nan=False, indent=indent))
+
+
+def say(text: str = "", *, style: str = "", beside: bool = False) -> None:
+    """A line for people, on stdout or `beside` it on stderr; what comes from files is as a terminal may have it."""
+    if not style:
+        print(printable(text), file=sys.stderr if beside else sys.stdout, flush=beside)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=beside).print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def _finite(value: object) -> object:
@@ -113,10 +126,10 @@ def without_cache() -> None:
     from ganvas.cache import cache_folder
 
     if not io.writable(cache_folder()):
-        print(
+        say(
             f"note: nothing can be kept in {cache_folder()}, so the next time takes as long as this one. "
             "Set GANVAS_CACHE to a folder of your own.",
-            file=sys.stderr,
+            beside=True,
         )  # fmt: skip
 
 
@@ -157,10 +170,10 @@ def brought(
         config = known.config if same else config
     data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     for note in data.notes:
-        print(note, file=sys.stderr)
+        say(note, beside=True)
     if unseen and known is not None and known.config.holdout and is_own(model, data, config):
         data = data.split(known.config.holdout, known.config.fold)[1]
-        print(f"Of {data.name} what was held out of the training: {len(data):,}.", file=sys.stderr)
+        say(f"Of {data.name} what was held out of the training: {len(data):,}.", beside=True)
     return data
 
 
@@ -269,7 +282,7 @@ class Lines:
         while not self.over.wait(wait):
             what, done, total = self.state
             share = f": {done:,} of {total:,}" if total > 1 else ""
-            print(f"{time.monotonic() - self.began:4.0f} s  {what}{share}", file=sys.stderr, flush=True)
+            say(f"{time.monotonic() - self.began:4.0f} s  {what}{share}", beside=True)
             wait = EVERY
 
 
@@ -289,18 +302,16 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], bold: Sequen
     from rich.console import Console
     from rich.text import Text
 
+    lines = [[printable(text) for text in row] for row in ([column.name for column in columns], *rows)]
     console, kept = Console(), list(range(len(columns)))
-    widths = [
-        max(cell_len(text) for text in (column.name, *(row[i] for row in rows)))
-        for i, column in enumerate(columns)
-    ]
+    widths = [max(cell_len(row[i]) for row in lines) for i in range(len(columns))]
 
     def wide() -> int:
         return sum(widths[i] for i in kept) + 2 * (len(kept) - 1)
 
     while console.is_terminal and wide() > console.width and any(columns[i].drop for i in kept):
         kept.remove(max(kept, key=lambda i: columns[i].drop))
-    for number, row in enumerate([[column.name for column in columns], *rows], -1):
+    for number, row in enumerate(lines, -1):
         cells = []
         for i in kept:
             fill = " " * (widths[i] - cell_len(row[i]))

@@ -1,6 +1,5 @@
 """`ganvas audit`"""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +65,7 @@ def run(
             device=device, progress=tell,
         )  # fmt: skip
     for note in found.notes:
-        print(note, file=sys.stderr)
+        _shared.say(note, beside=True)
     document = found.to_json()
     if out is not None and (shown := picture(found)) is not None:
         _shared.write_picture(out, shown)
@@ -81,9 +80,9 @@ def run(
     else:
         _show(found)
         if found.pictures is not None and out is not None:
-            print(f"-> {out}")
+            _shared.say(f"-> {out}")
     if failed:
-        print(f"The best attack has an AUC of {found.largest:.3f}, above {fail_above:g}.", file=sys.stderr)
+        _shared.say(f"The best attack has an AUC of {found.largest:.3f}, above {fail_above:g}.", beside=True)
     return int(failed)
 
 
@@ -95,7 +94,7 @@ def _show(found: "Audit") -> None:
     def told(heard: Mapping[str, bool]) -> str:
         return ", ".join(name for name, each in heard.items() if each) or "none"
 
-    print(
+    _shared.say(
         f"{found.source}: {found.samples:,} samples beside {found.train:,} of {found.data} and {found.held_out:,} it has "
         f"not seen, compared by {found.view}"
     )
@@ -109,13 +108,15 @@ def _show(found: "Audit") -> None:
         )
     for control in found.controls:
         noticed = told(control.noticed) if any(control.noticed.values()) else "none of the attacks"
-        print(
+        _shared.say(
             f"planted {control.rate:.1%} copies: {control.found:,} of {control.planted:,} found (p {written(control.chance)}); "
             f"noticed by {noticed}"
             + ("" if not found.inferences else f"; by guesses of {told(control.inferred)}")
         )
     if found.copying is not None:
-        print(f"C_T {found.copying[0]:.2f} ± {found.copying[1]:.2f}, authenticity {found.authenticity:.2f}")
+        _shared.say(
+            f"C_T {found.copying[0]:.2f} ± {found.copying[1]:.2f}, authenticity {found.authenticity:.2f}"
+        )
     for line in found.warnings:
-        print(f"warning: {line}", file=sys.stderr)
-    print("\n".join(found.verdict()))
+        _shared.say(f"warning: {line}", beside=True)
+    _shared.say("\n".join(found.verdict()))

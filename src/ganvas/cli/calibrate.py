@@ -59,8 +59,8 @@ def run(
     if json:
         _shared.answer({"out": str(path), **report})
         return
-    print("\n".join(ratio.report.words()))
-    print(f"-> {path}, {plot}")
+    _shared.say("\n".join(ratio.report.words()))
+    _shared.say(f"-> {path}, {plot}")
 
 
 def _plot(ratio: "LogRatio") -> Any:

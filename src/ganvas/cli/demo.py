@@ -30,11 +30,11 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs"), json: bool = False) -
     if json:
         _shared.answer({"run": str(path), "seconds": round(result.seconds, 3), "files": made})
         return None
-    print(f"Made in {result.seconds:.0f} seconds of training:")
+    _shared.say(f"Made in {result.seconds:.0f} seconds of training:")
     for name, file in made.items():
-        print(f"  {name.split('.')[0]:<13}  {file}")
-    print("Next:")
-    print(f"  ganvas explore {path}")
-    print(f"  ganvas train --resume {path} --more 5")
-    print("  ganvas train FOLDER-OF-PICTURES --minutes 10")
+        _shared.say(f"  {name.split('.')[0]:<13}  {file}")
+    _shared.say("Next:")
+    _shared.say(f"  ganvas explore {path}")
+    _shared.say(f"  ganvas train --resume {path} --more 5")
+    _shared.say("  ganvas train FOLDER-OF-PICTURES --minutes 10")
     return None

@@ -36,21 +36,21 @@ def run(path: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> N
             }
         )
         return
-    print(
+    _shared.say(
         f"{run.path} at {records[-1]['kimg'] if records else 0:.1f} kimg, {counted(len(probes), 'measurement')}."
     )
     for verdict in found:
-        print(f"  {verdict.name}: {verdict.text}\n      {verdict.fix}")
+        _shared.say(f"  {verdict.name}: {verdict.text}\n      {verdict.fix}")
     if not found:
-        print(f"  {verdicts.nothing(records)}")
+        _shared.say(f"  {verdicts.nothing(records)}")
     if before := verdicts.problems(records):
-        print("Problems so far:")
+        _shared.say("Problems so far:")
         for name, first, last in before:
-            print(f"  {first:8.1f} to {last:8.1f} kimg  {name}")
+            _shared.say(f"  {first:8.1f} to {last:8.1f} kimg  {name}")
     if probes:
-        print("Last measurement (all of its numbers: --json):")
+        _shared.say("Last measurement (all of its numbers: --json):")
         for line in _told(probes[-1]):
-            print(f"  {line}")
+            _shared.say(f"  {line}")
 
 
 TOLD = (

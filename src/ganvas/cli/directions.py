@@ -96,8 +96,8 @@ def run(
         return
     _show([*found, control[0]], typical)
     for note in notes:
-        print(note)
-    print(
+        _shared.say(note)
+    _shared.say(
         f"{counted(len(found), 'direction')} of {where.name} -> {out}; "
         f"strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
     )
@@ -145,7 +145,7 @@ def _show(found: "list[Direction]", typical: "Chance") -> None:
             ", ".join(f"{name} {change:+.2f}" for name, change in most),
         ])  # fmt: skip
     table(columns, rows)
-    print(
+    _shared.say(
         "effect: feature distance of 1 sigma; x random: over the mean effect of 32 random directions; "
         "cost: how far 2 sigmas lower the critic score, in its standard deviations; "
         "changes: in standard deviations of the attribute"

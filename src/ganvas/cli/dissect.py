@@ -99,11 +99,11 @@ def _show(concepts: tuple[str, ...], document: dict[str, Any], best: dict[str, A
         [Column("concept", left=True), Column("best unit", left=True), Column("agreement", left=True)], rows
     )
     listed = ", ".join(f"{u['layer']} {u['unit']} ({u['effect']:+.3g})" for u in document["units"])
-    print(f"Switched {document['switched']}: {listed}")
+    _shared.say(f"Switched {document['switched']}: {listed}")
     changes = ", ".join(
         f"{name} {document['before'][name]:.3g} to {document['after'][name]:.3g}"
         for name in document["before"]
     )
     if "note" in document:
-        print(document["note"])
-    print(f"Means of 256 other samples: {changes} -> {document['out']}, {document['out_units']}")
+        _shared.say(document["note"])
+    _shared.say(f"Means of 256 other samples: {changes} -> {document['out']}, {document['out_units']}")

@@ -100,10 +100,10 @@ def run(
     if json:
         _shared.answer(outcome)
         return
-    print(f"{what} -> {out}")
+    _shared.say(f"{what} -> {out}")
     if used is None:
         return
-    print(
+    _shared.say(
         "typicality, the share of the model's own samples that are less usual: "
         + ", ".join(f"{word}: {value:.0%}" for word, value in zip(_words(edit), edit.typicality, strict=True))
     )

@@ -76,4 +76,4 @@ def run(
         "" if typicality is None else f", typicality {typicality:.0%} (50% for samples of the model itself)"
     )
     written = "" if fit is None else f", {refitted}"
-    print(f"{counted(len(z), 'image')} as {z.shape[1]} numbers each{like} -> {out}{written}")
+    _shared.say(f"{counted(len(z), 'image')} as {z.shape[1]} numbers each{like} -> {out}{written}")

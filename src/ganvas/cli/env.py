@@ -18,12 +18,14 @@ def run(*, json: bool = False) -> None:
     if json:
         _shared.answer(found)
         return
-    print("  ".join(f"{name} {number}" for name, number in found["versions"].items()))
-    print(f"{found['platform']}, {found['program']}")
+    _shared.say("  ".join(f"{name} {number}" for name, number in found["versions"].items()))
+    _shared.say(f"{found['platform']}, {found['program']}")
     name = f" ({found['device_name']})" if found["device_name"] else ""
-    print(f"device: {found['device']}{name}, {counted(found['threads'], 'CPU thread')}")
-    print(f"cache: {printable(found['cache'])}{'' if found['cache_writable'] else ' (cannot be written)'}\n")
+    _shared.say(f"device: {found['device']}{name}, {counted(found['threads'], 'CPU thread')}")
+    _shared.say(
+        f"cache: {printable(found['cache'])}{'' if found['cache_writable'] else ' (cannot be written)'}\n"
+    )
     for variable, about in found["variables"].items():
         value = "not set" if about["value"] is None else printable(about["value"])
         default = f" [{about['default']}]" if about["default"] else ""
-        print(f"{variable:<21}  {value:<9}  {about['meaning']}{default}")
+        _shared.say(f"{variable:<21}  {value:<9}  {about['meaning']}{default}")

@@ -1,6 +1,5 @@
 """`ganvas eval`"""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -74,7 +73,7 @@ def run(
         if first:
             _shared.without_cache()
             if of_run and not kept_in_run:
-                print(f"note: {samples} cannot be written, so its report stays as it is.", file=sys.stderr)
+                _shared.say(f"note: {samples} cannot be written, so its report stays as it is.", beside=True)
         for subject in subjects:
             found = evaluate(
                 subject, reference, metrics, n=n, labels=labels, extractor=extractor, seed=seed, batch=batch,
@@ -89,7 +88,7 @@ def run(
     if not first:
         return
     for note in dict.fromkeys(found.notes):
-        print(note, file=sys.stderr)
+        _shared.say(note, beside=True)
     document = {
         "rows": [row.to_json() for row in found.rows],
         "skipped": found.skipped,
@@ -104,7 +103,7 @@ def run(
             save_artifacts(open_run(samples), found)
             write_report(open_run(samples))
         except GanvasError as error:  # the figures are measured, whatever else is in the run
-            print(f"note: no report was written: {error}", file=sys.stderr)
+            _shared.say(f"note: no report was written: {error}", beside=True)
     if json:
         _shared.answer(document)
         return
@@ -114,24 +113,20 @@ def run(
 
 def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
     """A table for people."""
-    from rich.console import Console
-
     from ganvas.cli._shared import Column, table
     from ganvas.metrics.rows import cells
 
-    console = Console()
     if not found.rows:
         for name, why in found.skipped.items():
-            console.print(f"{name} left out: {why}", markup=False, highlight=False, soft_wrap=True)
+            _shared.say(f"{name} left out: {why}")
         return
     first = found.rows[0]
     kimg = f" at {first.kimg:,.1f} kimg" if first.kimg is not None else ""
-    console.print(
+    _shared.say(
         f"{first.source}{kimg}: {first.n:,} samples (seed {first.seed}) against {first.reference_n:,} of "
         f"{first.reference} ({first.fingerprint}), features {first.extractor}, resize {first.resize}"
-        + (f", classes: {first.labels}" if first.labels else ""),
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        + (f", classes: {first.labels}" if first.labels else "")
+    )
     shares = {
         "data": "classes in the reference's shares", "uniform": "as many samples of each class", "": "",
     }[first.labels]  # fmt: skip
@@ -141,7 +136,7 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
             f"{found.held_out:,} of {first.reference} are kept out of the reference: they score the floor"
         )
     if notes:
-        console.print("; ".join(notes), markup=False, highlight=False, style="dim", soft_wrap=True)
+        _shared.say("; ".join(notes), style="dim")
     heads, rows = cells(found.rows)
     drops = {"metric": 0, "value": 0, "±": 2, "better": 3}
     columns = [Column(head, head in ("metric", "better"), drops.get(head, 1)) for head in heads]
@@ -151,6 +146,6 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
         rows = [[*row, "" if value is None else f"{value:.4g}"] for row, value in zip(rows, old, strict=True)]
     table(columns, rows)
     for name, why in found.skipped.items():
-        console.print(f"{name} left out: {why}", markup=False, highlight=False, style="dim", soft_wrap=True)
+        _shared.say(f"{name} left out: {why}", style="dim")
     for warning in found.warnings:
-        console.print(f"warning: {warning}", markup=False, highlight=False, style="yellow", soft_wrap=True)
+        _shared.say(f"warning: {warning}", style="yellow")

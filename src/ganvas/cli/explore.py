@@ -108,7 +108,7 @@ def _static(out: Path, model: Path, data: str | None, device: str, quiet: bool) 
         content = page(renderer, progress=tell)
     io.write_bytes(out, content)
     if not quiet:
-        print(f"{renderer.name} -> {out} ({len(content) / 2**20:.1f} MiB): open it in any browser")
+        _shared.say(f"{renderer.name} -> {out} ({len(content) / 2**20:.1f} MiB): open it in any browser")
 
 
 def leave() -> None:

@@ -95,9 +95,9 @@ def run(
         _shared.answer({"to": to, "hash": opened.hash, **said})
         return
     for file, size in said["files"].items():
-        print(f"Written to {file} ({in_words(size)})")
+        _shared.say(f"Written to {file} ({in_words(size)})")
     what = "levels of 255" if len(opened.shape) == 3 else "in numbers"
-    print(f"onnxruntime's samples and these differ by at most {said['difference']:.2g} {what}.")
+    _shared.say(f"onnxruntime's samples and these differ by at most {said['difference']:.2g} {what}.")
 
 
 def _place(model: Path, suffix: str) -> Path:
@@ -138,10 +138,10 @@ def _hub(
         _shared.answer(said)
         return
     for file in files:
-        print(f"Written to {file} ({size(file.stat().st_size)})")
+        _shared.say(f"Written to {file} ({size(file.stat().st_size)})")
     if "url" in said:
-        print(f'Uploaded to {said["url"]}: ganvas.load("hub:{repo}@{said["revision"]}")')
+        _shared.say(f'Uploaded to {said["url"]}: ganvas.load("hub:{repo}@{said["revision"]}")')
     else:
-        print(
+        _shared.say(
             f"Nothing was uploaded. Read {out / address.CARD}, then give --repo ORG/NAME without --dry-run."
         )

@@ -64,5 +64,5 @@ def run(
     if json:
         _shared.answer({"out": str(path), "id": identity, "accuracy": trained.accuracy})
         return
-    print(f"{identity}: {trained.accuracy:.1%} of {len(held_out):,} held-out images right -> {path}")
-    print(f"Use it: ganvas eval RUN --extractor {path}")
+    _shared.say(f"{identity}: {trained.accuracy:.1%} of {len(held_out):,} held-out images right -> {path}")
+    _shared.say(f"Use it: ganvas eval RUN --extractor {path}")

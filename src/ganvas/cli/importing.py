@@ -58,20 +58,20 @@ def run(
     size = " x ".join(str(side) for side in info.shape[1:])
     many = f"{parameters / 1e6:,.1f} million" if parameters >= 1e6 else f"{parameters:,}"
     classes = f", {counted(info.num_classes, 'class', 'classes')}" if info.num_classes else ""
-    print(f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {many} parameters")
+    _shared.say(f"{info.source}: {size} px, z of {info.latent_dim}{classes}, {many} parameters")
     for note in info.notes:
-        print(f"- {note}")
+        _shared.say(f"- {note}")
     if encoder:
-        print("- its encoder came along")
+        _shared.say("- its encoder came along")
     elif critic:
-        print("- its critic came along")
+        _shared.say("- its critic came along")
     elif not any("critic" in note for note in info.notes):  # else they say why there is none
-        print("- the file holds no critic")
+        _shared.say("- the file holds no critic")
     if info.prior == UNKNOWN:
         fitted = out.with_name(f"{out.stem}-fitted.npz")
-        print(
+        _shared.say(
             f"- what its codes are drawn from is not known; fit it to pictures: ganvas encode {out} IMAGES --fit 1 --out {fitted}"
         )
-        print(f"Written to {out}. Try: ganvas reconstruct {out} IMAGES")
+        _shared.say(f"Written to {out}. Try: ganvas reconstruct {out} IMAGES")
         return
-    print(f"Written to {out}. Try: ganvas explore {out}")
+    _shared.say(f"Written to {out}. Try: ganvas explore {out}")

@@ -80,10 +80,10 @@ def run(
     if json:
         _shared.answer({**document, "folder": str(shown)})
         return
-    print("\n".join(improved.ratio.report.words()))
+    _shared.say("\n".join(improved.ratio.report.words()))
     _table(found)
-    print("\n".join(found.words))
-    print(
+    _shared.say("\n".join(found.words))
+    _shared.say(
         f"-> {shown}: pareto.png, before.png, after.png"
         + (f"; ganvas sample {model} --best" if found.helps else "")
     )
@@ -98,7 +98,7 @@ def _table(found: "Improvement") -> None:
     table(columns, rows, [i for i, row in enumerate(found.rows) if row is found.best])
     for row in found.rows:
         if row.failed:
-            print(f"{row.setting.label} failed: {row.failed}")
+            _shared.say(f"{row.setting.label} failed: {row.failed}")
 
 
 def _plot(found: "Improvement", real: int, n: int) -> Any:

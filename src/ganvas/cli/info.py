@@ -26,7 +26,7 @@ def run(model: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> 
     if json:
         _shared.answer(facts(found))
         return
-    print("\n".join(f"{name:<10}  {line}" for name, line in _lines(found)))
+    _shared.say("\n".join(f"{name:<10}  {line}" for name, line in _lines(found)))
 
 
 def facts(model: "Model") -> dict[str, Any]:

@@ -93,8 +93,8 @@ def run(
         _shared.answer(figures)
         return
     for note in found.notes:
-        print(f"Note: {note}.")
-    print(
+        _shared.say(f"Note: {note}.")
+    _shared.say(
         f"{counted_samples(len(targets), loaded.shape)} in {where.name}: residual {figures['residual_median']:.1%} "
         f"of the distance of two samples (worst {figures['residual_worst']:.1%}), "
         f"typicality {figures['typicality']:.0%} (share of the model's own samples that are less usual) "

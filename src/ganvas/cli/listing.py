@@ -72,9 +72,9 @@ def run(kind: Annotated[Kind, tyro.conf.Positional] = "all", *, json: bool = Fal
         _shared.answer({name: {n: r.summary(n) for n in r} for name, r in chosen.items()})
         return
     for name, registry in chosen.items():
-        print(name)
+        _shared.say(name)
         widest = max(len(entry) for entry in registry)
         for entry in registry:
-            print(f"  {entry:<{widest}}  {registry.summary(entry)}")
+            _shared.say(f"  {entry:<{widest}}  {registry.summary(entry)}")
     if "datasets" in chosen:
-        print("  also: a folder or .zip of images, an .npy or .npz array, hub:org/name")
+        _shared.say("  also: a folder or .zip of images, an .npy or .npz array, hub:org/name")

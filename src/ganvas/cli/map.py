@@ -116,8 +116,8 @@ def run(
     if json:
         _shared.answer(document)
         return
-    print("\n".join(words))
-    print(f"-> {', '.join(written)}, {figures}")
+    _shared.say("\n".join(words))
+    _shared.say(f"-> {', '.join(written)}, {figures}")
 
 
 def _pictures(found: "Map", model: "Model", plain: bool) -> "tuple[Image, Image]":

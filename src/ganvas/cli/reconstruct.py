@@ -43,7 +43,6 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    import sys
 
     from ganvas import pictures
     from ganvas.errors import GanvasError, counted
@@ -62,7 +61,7 @@ def run(
     except GanvasError as error:
         if extractor != "auto":
             raise
-        print(f"note: no distances between features: {error}", file=sys.stderr)
+        _shared.say(f"note: no distances between features: {error}", beside=True)
     again = loaded.reconstruct(samples[:SHOWN])
     pairs = zip(samples[:SHOWN].split(COLUMNS), again.split(COLUMNS), strict=True)
     rows = [row for pair in pairs for row in pair]
@@ -76,7 +75,9 @@ def run(
     text = f"{counted(found.n, which)}: {found.psnr:.1f} dB, structural similarity {found.ssim:.2f}"
     if found.frechet is not None:
         text += f", feature distance {found.feature_distance:.0%} of that of two images, Frechet distance {found.frechet:.3g}"
-    print(f"{text}; {found.active} of {found.codes} codes active, effective rank {found.rank:.1f} -> {out}")
+    _shared.say(
+        f"{text}; {found.active} of {found.codes} codes active, effective rank {found.rank:.1f} -> {out}"
+    )
 
 
 def _first(n: int, total: int) -> "Tensor":

@@ -52,4 +52,6 @@ def run(
             {"extractor": chosen.id, "reference": sizes[0], "held_out": sizes[1], "path": str(path)}
         )
         return
-    print(f"{dataset.name}: {sizes[0]:,} images and {sizes[1]:,} held out, features {chosen.id} -> {path}")
+    _shared.say(
+        f"{dataset.name}: {sizes[0]:,} images and {sizes[1]:,} held out, features {chosen.id} -> {path}"
+    )

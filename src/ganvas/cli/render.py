@@ -55,6 +55,6 @@ def run(
     if json:
         _shared.answer({"recipe": str(recipe), "model": found.model, "frames": frames, "out": str(out)})
     else:
-        print(
+        _shared.say(
             f"{recipe.name} of {found.model}: {'1 picture' if frames == 1 else counted(frames, 'frame')} -> {out}"
         )

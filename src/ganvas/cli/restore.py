@@ -1,6 +1,5 @@
 """`ganvas restore`"""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -127,8 +126,8 @@ def run(
         _shared.answer(figures)
         return
     for note in found.notes:
-        print(f"Note: {note}.")
-    print(f"{counted(len(originals), 'image')}: {text} -> {out}, {picture}")
+        _shared.say(f"Note: {note}.")
+    _shared.say(f"{counted(len(originals), 'image')}: {text} -> {out}, {picture}")
 
 
 def _check(task: str, damaged: bool, given: "Mapping[str, object]") -> None:
@@ -202,13 +201,15 @@ def _series(
         _shared.answer(figures)
         return
     for note in figures["notes"]:
-        print(f"Note: {note}.")
+        _shared.say(f"Note: {note}.")
     text = f"residual {figures['residual']:.1%} on what was seen"
     if made.error is not None:
         text += (
             f"; hidden values are off by {made.error:.2f} of their spread, straight lines by {made.naive:.2f}"
         )
-    print(f"{counted(len(samples), 'series', 'series')}: {text} -> {out}, {out.with_suffix('.png')}, {table}")
+    _shared.say(
+        f"{counted(len(samples), 'series', 'series')}: {text} -> {out}, {out.with_suffix('.png')}, {table}"
+    )
 
 
 def _with_gaps(source: str, n: int, model: "Model", schema: "Schema") -> "tuple[Tensor, Tensor]":
@@ -231,7 +232,7 @@ def _with_gaps(source: str, n: int, model: "Model", schema: "Schema") -> "tuple[
         raise GanvasError(
             f"Every value of {data.name} is there, so there is nothing to fill in. Without --damaged a half is hidden."
         )
-    print(f"Of {len(data):,} series {len(chosen)} with gaps, which do not overlap.", file=sys.stderr)
+    _shared.say(f"Of {len(data):,} series {len(chosen)} with gaps, which do not overlap.", beside=True)
     return samples[chosen], mask[chosen]
 
 

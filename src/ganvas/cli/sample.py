@@ -1,7 +1,6 @@
 """`ganvas sample`"""
 
 import json as json_module
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -131,7 +130,7 @@ def run(
     else:
         trained = "kimg unknown" if loaded.info.kimg is None else f"{loaded.info.kimg:g} kimg"
         which = f"seed {seed}" if seeds is None else f"seeds {seeds}"
-        print(f"{counted(n, 'sample')} ({which}, {trained}{words}) -> {out}")
+        _shared.say(f"{counted(n, 'sample')} ({which}, {trained}{words}) -> {out}")
 
 
 def _checked(
@@ -210,7 +209,7 @@ def _ratio(
         )
     found = LogRatio.load(path, model)
     if mark and found.mark != mark:
-        print(f"Note: {OTHER_RATIO} ganvas improve {name}", file=sys.stderr)
+        _shared.say(f"Note: {OTHER_RATIO} ganvas improve {name}", beside=True)
     return found
 
 

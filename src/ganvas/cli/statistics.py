@@ -92,7 +92,7 @@ def run(
     if matrix is not None:
         _show_matrix(matrix)
     if accuracy is not None:
-        print(
+        _shared.say(
             "Factors are read by a network that is right on "
             + ", ".join(f"{float(a):.0%}" for a in accuracy)
             + " of real ones."
@@ -125,7 +125,9 @@ def _rescored(
 def _show_matrix(matrix: dict[str, Any]) -> None:
     from ganvas.cli._shared import Column, table
 
-    print(f"what directions of {matrix['space']} change, in deviations; [its own attribute] by {EFFECT:g}")
+    _shared.say(
+        f"what directions of {matrix['space']} change, in deviations; [its own attribute] by {EFFECT:g}"
+    )
     columns = [Column("direction", left=True), Column("sigmas"), *(Column(name) for name in matrix["names"])]
     rows = []
     for i, name in enumerate(matrix["names"]):

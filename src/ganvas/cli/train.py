@@ -53,7 +53,7 @@ def run(
         config, dataset = training.plan(data, options)
         if not json:
             for line in (*dataset.notes, training.describe(config, dataset)):
-                print(line)
+                _shared.say(line)
         _shared.answer(to_dict(config), indent=None if json else 2)
         return None
     if seeds or folds:
@@ -107,7 +107,7 @@ def _repeat(
         cells = (f"{value:.4g}" for value in (found.mean(metric), found.spread(metric), floor))
         rows.append([metric, *cells, ", ".join(f"{value:.4g}" for value in each)])
     table(columns, rows)
-    print(f"Written to {found.path}")
+    _shared.say(f"Written to {found.path}")
 
 
 def _setting(text: str) -> tuple[str, object]:

@@ -110,7 +110,7 @@ def run(
     if json:
         _shared.answer(outcome)
         return
-    print(
+    _shared.say(
         f"{counted_samples(len(samples), loaded.shape)} through {found.space}{_words(found.figures)} -> {out}"
     )
 

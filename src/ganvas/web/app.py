@@ -17,7 +17,7 @@ from nicegui import Client, core, ui
 from torch import Tensor
 
 from ganvas import arrays, notebook, pictures
-from ganvas.errors import GanvasError, counted
+from ganvas.errors import GanvasError, counted, printable
 from ganvas.model import Model
 from ganvas.sampling import LogRatio
 from ganvas.web.beside import Explorer, Hub
@@ -223,7 +223,7 @@ def _check_process() -> None:
 
 
 def _greet(name: str, url: str, browser: bool, say: Callable[[str], None]) -> None:
-    say(f"{name}: {url}  (Ctrl-C stops it)")
+    say(printable(f"{name}: {url}  (Ctrl-C stops it)"))
     if browser:
         webbrowser.open(url)
 
