@@ -98,8 +98,6 @@ def run(
                 write(_counted(batches, n, tell))
                 about["seeds"] = named
         elif usual:
-            if dist.spread():
-                dist.check_alike("models", loaded.hash, n, seed, numbers)
             mine = loaded.batches(n, seed=seed, labels=numbers, sharded=True)
             batches = dist.collect(mine, everywhere=False)
             if is_first:

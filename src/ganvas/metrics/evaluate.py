@@ -186,8 +186,7 @@ def evaluate(
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
     if dist.spread():
-        judged = model.hash if model is not None else given.fingerprint if given is not None else ""
-        dist.check_alike("samples", judged, count, seed)
+        dist.check_alike("samples", None if given is None else given.fingerprint, count, seed)
         dist.check_alike("data", dataset.fingerprint, chosen.id, names)
     kept: list[Tensor] = []
     fakes = embed(chosen, _keep(stream, kept, count), counting(tell, "samples", count), sharded=True)
