@@ -12,7 +12,7 @@ def run(*, json: bool = False) -> None:
         json: Print JSON.
     """
     from ganvas.environment import facts
-    from ganvas.errors import counted, printable
+    from ganvas.errors import counted
 
     found = facts()
     if json:
@@ -22,10 +22,8 @@ def run(*, json: bool = False) -> None:
     _shared.say(f"{found['platform']}, {found['program']}")
     name = f" ({found['device_name']})" if found["device_name"] else ""
     _shared.say(f"device: {found['device']}{name}, {counted(found['threads'], 'CPU thread')}")
-    _shared.say(
-        f"cache: {printable(found['cache'])}{'' if found['cache_writable'] else ' (cannot be written)'}\n"
-    )
+    _shared.say(f"cache: {found['cache']}{'' if found['cache_writable'] else ' (cannot be written)'}\n")
     for variable, about in found["variables"].items():
-        value = "not set" if about["value"] is None else printable(about["value"])
+        value = "not set" if about["value"] is None else about["value"]
         default = f" [{about['default']}]" if about["default"] else ""
         _shared.say(f"{variable:<21}  {value:<9}  {about['meaning']}{default}")

@@ -52,7 +52,7 @@ def _count(network: Any) -> int:
 
 def _lines(model: "Model") -> list[tuple[str, str]]:
     """The same for people: what, and what is said of it."""
-    from ganvas.errors import counted, printable
+    from ganvas.errors import counted
     from ganvas.types import counted_samples
 
     said, info = facts(model), model.info
@@ -66,7 +66,7 @@ def _lines(model: "Model") -> list[tuple[str, str]]:
     trained = f"{data or 'data that its file does not name'}{trained}"
     origin = f"read from a file of {info.source}" if info.source else trained
     how = f" (preset {said['preset']}, method {said['method']})" if info.training else ""
-    lines = [
+    return [
         ("model", f"{model.place or 'a module'}, weights {said['hash']}"),
         ("draws", f"{info.name}: z of {info.latent_dim} numbers, {info.prior} -> {size}{classes}"),
         ("networks", ", ".join(networks)),
@@ -83,7 +83,6 @@ def _lines(model: "Model") -> list[tuple[str, str]]:
         ),
         *(("note", note) for note in info.notes),
     ]
-    return [(name, printable(line)) for name, line in lines]
 
 
 def _audited(model: "Model") -> str:
