@@ -506,6 +506,9 @@ def test_figures_that_no_evaluation_wrote(tiny_train: Train) -> None:
     ]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in hostile))
     assert report.artifacts.curve(run) is not None
+    named = [{**row, "kimg": k / 100, "extractor": "x" * 300_000} for k in (1, 2, 3)]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in named))
+    assert report.artifacts.curve(run) is None, "a title of any length took its time to draw"
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [*odd, row]))
     newer = {**row, "source": "eval", "a field of tomorrow": 3}
     with (run.path / "metrics.jsonl").open("a") as file:

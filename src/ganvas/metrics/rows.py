@@ -12,6 +12,9 @@ from ganvas.errors import GanvasError
 from ganvas.io import Json, read_json
 from ganvas.metrics.base import better
 
+LONGEST = 4096
+"""Letters of a text in a row: as long as the longest path."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -77,7 +80,10 @@ class Row:
                 else v
                 for k, v in values.items()
             }
-            return from_dict(Row, {"better": better(str(fixed.get("metric"))), **fixed}, "row")
+            found = from_dict(Row, {"better": better(str(fixed.get("metric"))), **fixed}, "row")
+            if any(isinstance(text, str) and len(text) > LONGEST for text in asdict(found).values()):
+                raise ValueError(f"a text of more than {LONGEST:,} letters")
+            return found
         except (TypeError, ValueError, AttributeError, GanvasError) as error:
             raise GanvasError(f"This is no row of ganvas eval: {error}") from error
 

@@ -118,6 +118,10 @@ def leaks(run: Run) -> list[str]:
     return parts
 
 
+LONGEST_TITLE = 200
+"""Letters of an extractor's name above the curve: one from anybody may have thousands, which take their time to draw."""
+
+
 def curve(run: Run) -> bytes | None:
     """Frechet distance over kimg as PNG bytes, from the largest group of figures that may be compared."""
     from matplotlib.figure import Figure
@@ -142,7 +146,7 @@ def curve(run: Run) -> bytes | None:
         linewidth=1.2,
         capsize=2,
     )
-    title = f"{pictures.literal(rows[0].extractor)}, N = {rows[0].n:,}"
+    title = f"{pictures.literal(rows[0].extractor[:LONGEST_TITLE])}, N = {rows[0].n:,}"
     axes.set(xlabel="kimg", ylabel="Frechet distance", title=title, yscale="log")
     axes.grid(alpha=0.3, which="both")
     return pictures.plot_png(figure)
