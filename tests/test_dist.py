@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.distributed import TCPStore
 
+import ganvas
 from ganvas import dist, io
 from ganvas.errors import GanvasError
 from ganvas.networks import build_critic, build_generator
@@ -177,39 +178,86 @@ def test_a_signal_to_one_process_interrupts_all(tmp_path: Path) -> None:
 BY_RANK = """
 import os, sys
 from ganvas.cli import main
-words = sys.argv[1 + int(os.environ["RANK"])].split()
+folder, *words = sys.argv[1 + int(os.environ["RANK"])].split()
+os.chdir(folder)
 raise SystemExit(main([*words, "--device", "cpu"]))
 """
 
 
+def by_rank(first: str, second: str, folder: Path) -> list[tuple[int | None, str]]:
+    """Exit codes and errors of two processes that each run a line, a folder and the words of a command, as one group."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    started = begin_two(store, "-c", BY_RANK, first, second, cwd=folder)
+    try:
+        said = [process.communicate(timeout=120)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.returncode, words) for process, words in zip(started, said, strict=True)]
+
+
+@pytest.fixture
+def two_places(tmp_path: Path) -> Path:
+    """A folder with `0` and `1`, in which the same names are of other pictures and of runs of other lengths."""
+    for number in range(2):
+        place = tmp_path / str(number)
+        place.mkdir()
+        for name, side in (("a", 8), ("b", 8), ("c", 16)):
+            seed = 10 * number + ord(name)
+            images = np.random.default_rng(seed).integers(0, 255, (64, side, side, 1), dtype=np.uint8)
+            np.save(place / f"{name}.npy", images)
+        run = ganvas.train(
+            "digits", kimg=0.064 + 0.032 * number, batch=32, seed=7, quiet=True, report=False, out=place, device="cpu",
+        ).run  # fmt: skip
+        run.path.rename(place / "run")
+    return tmp_path
+
+
 @pytest.mark.slow
-def test_processes_that_were_given_different_things_are_refused(tmp_path: Path) -> None:
+def test_processes_that_were_given_different_things_are_refused(two_places: Path) -> None:
     """Each trained on its half of something else, or waited without an end for what the other would never send."""
-    for seed, (name, count, side) in enumerate((("a", 64, 8), ("b", 64, 8), ("c", 64, 16))):
-        images = np.random.default_rng(seed).integers(0, 255, (count, side, side, 1), dtype=np.uint8)
-        np.save(tmp_path / f"{name}.npy", images)
     train = "train {}.npy --batch 32 --kimg 0.1 --out runs"
+    judged = "--metrics frechet --extractor pyramid"
     lines = [
-        (train.format("a"), train.format("b"), "different data"),
-        (train.format("a"), train.format("c"), "different data"),
-        (train.format("a"), train.format("a") + " --seed 2", "different settings"),
-        ("sample fashion --n 64 --out x.npy", "sample fashion --n 64 --out x.npy --seed 1", "different models"),
-        ("eval a.npy --reference b.npy --metrics frechet --extractor pyramid",
-         "eval b.npy --reference b.npy --metrics frechet --extractor pyramid", "different samples"),
+        (f"0 {train.format('a')}", f"1 {train.format('a')}", "different data"),
+        (f"0 {train.format('a')}", f"0 {train.format('c')}", "different data"),
+        (f"0 {train.format('a')}", f"0 {train.format('a')} --seed 2", "different settings"),
+        ("0 train --resume run --kimg 0.5", "1 train --resume run --kimg 0.5", "different states"),
+        ("0 sample fashion --n 64 --out x.npy", "0 sample fashion --n 64 --out x.npy --seed 1", "different models"),
+        (f"0 eval a.npy --reference b.npy {judged}", f"0 eval b.npy --reference b.npy {judged}", "different samples"),
     ]  # fmt: skip
     for first, second, wanted in lines:
-        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        started = begin_two(store, "-c", BY_RANK, first, second, cwd=tmp_path)
-        try:
-            said = [process.communicate(timeout=120)[1] for process in started]
-        finally:
-            for process in started:
-                process.kill()
-        assert [process.returncode for process in started] == [2, 2], said
-        for words in said:
+        for code, words in by_rank(first, second, two_places):
+            assert code == 2, (first, words)
             assert wanted in words
             assert "Traceback" not in words
-    assert not (tmp_path / "runs").exists()
+    assert not (two_places / "0" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_all_begin_with_the_weights_of_the_first(two_places: Path) -> None:
+    line = "train digits --batch 32 --kimg 0.032 --from {} --out ../{}"
+    assert [
+        code
+        for code, _ in by_rank(f"0 {line.format('run', 'two')}", f"1 {line.format('run', 'two')}", two_places)
+    ] == [0, 0]
+    ganvas.train(
+        "digits", batch=32, kimg=0.032, start=str(two_places / "0" / "run"), out=two_places / "one", quiet=True, report=False,
+        device="cpu",
+    )  # fmt: skip
+    of = {
+        name: io.load_tensors(open_run(path).snapshots[-1] / "generator.safetensors")[0]
+        for name, path in (
+            *((name, next((two_places / name).iterdir())) for name in ("one", "two")),
+            *((name, two_places / name / "run") for name in ("0", "1")),
+        )
+    }
+
+    def apart(first: str, second: str) -> float:
+        return sum(float((of[first][name] - of[second][name]).square().sum()) for name in of[first]) ** 0.5
+
+    # Adam turns a difference in the last digit into a step, of some weights.
+    assert apart("one", "two") < 0.1 * apart("0", "1"), "the start of the second process was another one"
 
 
 def test_processes_that_do_not_find_each_other_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -329,7 +329,7 @@ def replace_at(config: Config, path: str, value: Any) -> Config:
     node: dict[str, Any] = values
     while rest:
         if not isinstance(node.get(target), dict):
-            known = [name for name, _ in _leaves(to_dict(config))]
+            known = [name for name, _ in leaves(to_dict(config))]
             raise GanvasError(f"Unknown setting {path!r}.{did_you_mean(path, known)}")
         node, target = node[target], rest.pop(0)
     node[target] = value
@@ -340,7 +340,7 @@ def differences(old: Config, new: Config) -> list[str]:
     """Dotted paths of the settings that differ, each with both values."""
     return [
         f"{path}: {_short(a)} -> {_short(b)}"
-        for (path, a), (_, b) in zip(_leaves(to_dict(old)), _leaves(to_dict(new)), strict=False)
+        for (path, a), (_, b) in zip(leaves(to_dict(old)), leaves(to_dict(new)), strict=False)
         if a != b
     ]
 
@@ -363,7 +363,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Dotted paths of all settings of a config as `to_dict` gives it, each with its value."""
     result: list[tuple[str, Any]] = []
     for section in fields(Config):
         value = values[section.name]

@@ -12,6 +12,7 @@ Sampling and measuring are spread over the processes inside `together`: each tak
 of it these do nothing, in a training too.
 """
 
+import json
 import math
 import os
 import time
@@ -216,10 +217,19 @@ def mean(value: Tensor) -> Tensor:
 
 def broadcast_buffers(module: nn.Module) -> None:
     """Give every process rank 0's buffers (running averages of batch norm, spectral norm vectors)."""
+    _broadcast(module.buffers())
+
+
+def broadcast_weights(module: nn.Module) -> None:
+    """Give every process rank 0's weights and buffers: to begin with, where they were drawn or read from a file of its own."""
+    _broadcast(module.state_dict().values())
+
+
+def _broadcast(tensors: Iterable[Tensor]) -> None:
     if world_size() > 1:
-        for buffer in module.buffers():
+        for tensor in tensors:
             with _others():
-                td.broadcast(buffer, 0)
+                td.broadcast(tensor, 0)
 
 
 def agree(flag: bool, device: torch.device) -> bool:
@@ -241,12 +251,15 @@ def share(text: str) -> str:
     return box[0]
 
 
-def check_alike(what: str, *given: object) -> None:
+def check_alike(what: str, **given: object) -> None:
     """Raise `GanvasError` on every process unless all have the same: each would do its part of something else."""
-    own = repr(given)
-    if agree(share(own) != own, _CPU):
+    own = {name: repr(value) for name, value in given.items()}
+    first = json.loads(share(json.dumps(own)))
+    apart = [f"{name} {value} and {own.get(name)}" for name, value in first.items() if value != own.get(name)]
+    if agree(first != own, _CPU):
+        told = f" ({'; '.join(apart[:3])[:300]})" if apart else ""
         raise GanvasError(
-            f"The processes were given different {what}. Start all with one command, on machines that have the same files."
+            f"The processes were given different {what}{told}. Start all with one command, on machines that have the same files."
         )
 
 

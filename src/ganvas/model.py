@@ -329,7 +329,7 @@ class Model:
         )
         wanted = None if labels is None else self._classes(labels)
         if sharded and dist.spread():
-            dist.check_alike("models or numbers", self.hash, n, seed, first, wanted)
+            dist.check_alike("models", weights=self.hash, n=n, seed=seed, first=first, labels=wanted)
         batch -= batch % ROWS if batch >= ROWS else 0
         starts = range(0, n, batch)
         # A module that somebody wrapped may decide from call to call what it does.

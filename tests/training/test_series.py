@@ -349,6 +349,22 @@ def test_what_is_restored_was_not_learned_and_lies_beside_the_truth(
     np.testing.assert_allclose(seen, values[:, 0, heart], rtol=1e-4)
 
 
+def test_where_nothing_was_held_out_what_was_learned_is_restored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 40 days no window of 24 lies behind those that are learned: there was none, and the search ended in a traceback."""
+    table = tmp_path / "prices.csv"
+    days = np.datetime64("2024-01-01") + np.arange(40)
+    table.write_text("day,close\n" + "".join(f"{day},{100 + i % 7}\n" for i, day in enumerate(days)))
+    given = {"kimg": 0.032, "batch": 8, "window": 24, "columns": ["close"], "device": "cpu", "quiet": True}
+    run = ganvas.train(table, out=tmp_path, report=False, **given).run
+    assert main(restoring(run, table, tmp_path / "r.npz", "--hidden", "right")) == 0
+    assert (
+        "Of prices nothing was held out: these are what the model has learned from."
+        in capsys.readouterr().err
+    )
+
+
 def test_what_nobody_drew_stays_empty(run: Run, source: Path, tmp_path: Path) -> None:
     """Behind the end of a drawn series the table had its last value again and again."""
     model, out = ganvas.load(run.path, device="cpu"), tmp_path / "r.npz"

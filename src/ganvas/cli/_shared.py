@@ -172,8 +172,15 @@ def brought(
     for note in data.notes:
         say(note, beside=True)
     if unseen and known is not None and known.config.holdout and is_own(model, data, config):
-        data = data.split(known.config.holdout, known.config.fold)[1]
-        say(f"Of {data.name} what was held out of the training: {len(data):,}.", beside=True)
+        held = data.split(known.config.holdout, known.config.fold)[1]
+        if len(held):
+            data = held
+            say(f"Of {data.name} what was held out of the training: {len(data):,}.", beside=True)
+        else:
+            say(
+                f"Of {data.name} nothing was held out: these are what the model has learned from.",
+                beside=True,
+            )
     return data
 
 

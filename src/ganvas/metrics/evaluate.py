@@ -186,8 +186,9 @@ def evaluate(
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
     if dist.spread():
-        dist.check_alike("samples", None if given is None else given.fingerprint, count, seed)
-        dist.check_alike("data", dataset.fingerprint, chosen.id, names)
+        of = None if given is None else given.fingerprint
+        dist.check_alike("samples", data=of, n=count, seed=seed)
+        dist.check_alike("data", fingerprint=dataset.fingerprint, extractor=chosen.id, metrics=names)
     kept: list[Tensor] = []
     fakes = embed(chosen, _keep(stream, kept, count), counting(tell, "samples", count), sharded=True)
     kept = list(dist.collect(kept, everywhere=dataset.series is not None))
@@ -497,7 +498,7 @@ def embed_reference(
 ) -> tuple[int, int]:
     """Embed the reference and held-out parts of a data set into the cache; their sizes."""
     if dist.spread():
-        dist.check_alike("data", dataset.fingerprint, extractor.id)
+        dist.check_alike("data", fingerprint=dataset.fingerprint, extractor=extractor.id)
     tell = progress or (lambda what, done, total: None)
     sizes = []
     for what, part in zip(("reference", "held out"), dataset.split(DataConfig().holdout), strict=True):

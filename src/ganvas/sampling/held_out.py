@@ -46,7 +46,7 @@ def calibrate_model(
     """
     dataset, config = load_data_of(model, data)
     if dist.spread():
-        dist.check_alike("models or data", model.hash, dataset.fingerprint, seed)
+        dist.check_alike("models or data", weights=model.hash, data=dataset.fingerprint, seed=seed)
     if model.generator.num_classes and dataset.labels is None:
         named = shorten(class_names(model)) or f"0 to {model.generator.num_classes - 1}"
         raise GanvasError(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ganvas import dist, io
-from ganvas.config import Config, differences, replace_at, to_dict, validate
+from ganvas.config import Config, differences, leaves, replace_at, to_dict, validate
 from ganvas.data import OF_SERIES, Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
@@ -146,10 +146,12 @@ def train(
 
 
 def _check_alike(config: Config, dataset: Dataset) -> None:
-    dist.check_alike("data", dataset.fingerprint, dataset.shape, dataset.num_classes)
-    # Where things are may differ from machine to machine.
-    config = replace_at(replace_at(config, "data.source", ""), "training.device", "")
-    dist.check_alike("settings", to_dict(config))
+    shape = {"shape": dataset.shape, "classes": dataset.num_classes}
+    dist.check_alike("data", fingerprint=dataset.fingerprint, **shape)
+    settings = dict(leaves(to_dict(config)))
+    for place in ("data.source", "data.also", "training.start", "training.device"):
+        del settings[place]  # where things are, which may differ from machine to machine
+    dist.check_alike("settings", **settings)
 
 
 def _close(result: Result, display: Display, report: bool) -> None:

@@ -15,6 +15,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from ganvas import dist, io, pictures
+from ganvas.checkpoint import hash_of
 from ganvas.config import Config, to_dict
 from ganvas.data import Batches, Dataset, balanced
 from ganvas.data.origin import mark
@@ -89,6 +90,7 @@ class Loop:
         if self.resumed:
             self.memory = state.restore(run, self.method, dataset.fingerprint)
             self.method.recall(_told(run))
+        self._begin_alike()
         self.started = time.monotonic() - self.memory.seconds
         self.monitor = Monitor(self.method, self.trained_on, self.held_out) if self._monitored else None
         if self.monitor is not None and self.memory.drawn is not None:
@@ -96,6 +98,18 @@ class Loop:
         display.resume([verdict.name for verdict in verdicts.of(self.memory.records)])
         self.collapsed = False
         self.best: BestSnapshot | None = None
+
+    def _begin_alike(self) -> None:
+        """On every process the same weights: new ones are rank 0's; a state, which is more than weights, has to be the same."""
+        if dist.world_size() == 1:
+            return
+        networks = self.method.networks.items()
+        if self.resumed:
+            weights = {name: hash_of(network) for name, network in networks}
+            dist.check_alike("states", steps=self.engine.steps, **weights)
+        else:
+            for _, network in networks:
+                dist.broadcast_weights(network)
 
     @property
     def _monitored(self) -> bool:
