@@ -69,3 +69,5 @@ def test_a_picture_that_is_damaged_while_others_are_read_is_named(
 def test_a_batch_larger_than_the_data() -> None:
     with pytest.raises(GanvasError, match=r"batch of 64 does not fit 10 .* --batch 5"):
         Batches(numbers(10), 64, 0, CPU)
+    with pytest.raises(GanvasError, match="wants 2 samples at least, of n there are 1"):
+        Batches(numbers(1), 2, 0, CPU)

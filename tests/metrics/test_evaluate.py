@@ -20,10 +20,12 @@ from ganvas.errors import GanvasError
 from ganvas.features import Features, decoded
 from ganvas.features.base import Raw
 from ganvas.metrics import Row, compare, evaluate, published
+from ganvas.metrics.evaluate import open_fakes
 from ganvas.training import Result
 from ganvas.training.best import BestSnapshot
 
 EVERYTHING = list(metrics.registry)
+FILES = Path(__file__).parents[1] / "importers" / "files"
 
 
 def digits(count: int = 600) -> Tensor:
@@ -548,3 +550,12 @@ def test_too_few_series_to_compare_with_are_said(tmp_path: Path) -> None:
     few = load_dataset(DataConfig(str(source), window=8))
     with pytest.raises(GanvasError, match="0 held out; 20 of each are needed"):
         evaluate(few, few, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["stylegan2_ada.pkl", "rosinality.pt", "lucidrains"])
+def test_models_of_other_toolkits_are_models(name: str) -> None:
+    """They were taken for data that cannot be read, though every other command opens them."""
+    model, given, source = open_fakes(FILES / name, "cpu")
+    assert model is not None
+    assert given is None
+    assert source.endswith(name)

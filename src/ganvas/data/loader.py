@@ -18,6 +18,10 @@ def check_batch(batch: int, dataset: Dataset) -> None:
     """Raise `GanvasError` when `dataset` has fewer samples than a batch takes."""
     if batch > len(dataset):
         fitting = max(2, len(dataset) // 2)
+        if len(dataset) < 2:
+            raise GanvasError(
+                f"Training wants 2 samples at least, of {dataset.name} there are {len(dataset)}."
+            )
         raise GanvasError(
             f"A batch of {batch} does not fit {len(dataset)} training samples. Use --batch {fitting}."
         )

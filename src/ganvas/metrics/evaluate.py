@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import arrays, dist, hub, notebook, pictures
+from ganvas import arrays, dist, hub, importers, notebook, pictures
 from ganvas.arrays import Array
 from ganvas.config import DataConfig, Resize
 from ganvas.data import Dataset, fit, load_dataset, toy
@@ -387,12 +387,13 @@ def open_fakes(
         or hub.is_address(path)
         or path.suffix == ".safetensors"
         or any((path / name).is_file() for name in ("config.json", "generator.safetensors"))
+        or importers.find(path) is not None
     )
     if is_model:
         return load(path, device=device, critic=critic), None, str(fake)
     if not path.exists():
         raise GanvasError(
-            f"No model or images at {str(fake)!r}. Give a run or snapshot folder, a .safetensors file, or images as a "
+            f"No model or images at {str(fake)!r}. Give a run or snapshot folder, a model's file, or images as a "
             "folder, .zip, .npy or .npz."
         )
     return None, load_dataset(size.of(str(fake))), str(fake)
