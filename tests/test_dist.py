@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +29,35 @@ WORKER = Path(__file__).with_name("dist_worker.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def begin_two(store: TCPStore, *words: str, **given: Any) -> list[Process]:
-    """Two processes `python words` that meet at the store, started as torchrun does it; `given`: `env` and `cwd`."""
+@contextmanager
+def two(*words: str, **given: Any) -> Iterator[list[Process]]:
+    """Two processes `python words` that meet, started as torchrun does it and killed in the end; `given`: `env` and `cwd`."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     environment = {
         **given.pop("env", os.environ), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
     }  # fmt: skip
     ranks = [{**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    return [Process(*words, env=each, **given) for each in ranks]
-
-
-def two_processes(script: Path, *arguments: str, **given: Any) -> list[tuple[str, str]]:
-    """What two such processes say on stdout and on stderr."""
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    started = begin_two(store, str(script), *arguments, **given)
+    started = [Process(*words, env=each, **given) for each in ranks]
     try:
-        said = [process.communicate(timeout=300) for process in started]
+        yield started
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [0, 0], said
-    return said
+
+
+def ended(started: list[Process]) -> list[tuple[int | None, str, str]]:
+    """What each ends with, and says on stdout and on stderr."""
+    said = [process.communicate(timeout=300) for process in started]
+    return [(process.returncode, *words) for process, words in zip(started, said, strict=True)]
+
+
+def two_processes(script: Path, *arguments: str, **given: Any) -> list[tuple[str, str]]:
+    """What two such processes, which end well, say on stdout and on stderr."""
+    with two(str(script), *arguments, **given) as started:
+        found = ended(started)
+    assert [code for code, _, _ in found] == [0, 0], found
+    return [(out, err) for _, out, err in found]
 
 
 @pytest.fixture(scope="module")
@@ -141,20 +151,14 @@ def test_a_batch_that_can_not_be_split_is_refused_before_there_is_a_folder(pair:
 
 def struck(which: int, how: signal.Signals, tmp_path: Path) -> list[tuple[int | None, str, str]]:
     """What two processes that train end with and say when one of them gets a signal."""
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     line = ["train", "digits", "--batch", "32", "--kimg", "500", "--device", "cpu", "--out", str(tmp_path)]
-    started = begin_two(store, "-m", "ganvas", *line, "--set", "training.log_kimg=0.1")
-    try:
+    with two("-m", "ganvas", *line, "--set", "training.log_kimg=0.1") as started:
         deadline = time.monotonic() + 120
         while not any(tmp_path.glob("*/stats.jsonl")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         os.kill(started[which].pid, how)
-        said = [process.communicate(timeout=120) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(process.returncode, *words) for process, words in zip(started, said, strict=True)]
+        return ended(started)
 
 
 @pytest.mark.slow
@@ -186,14 +190,8 @@ raise SystemExit(main([*words, "--device", "cpu"]))
 
 def by_rank(first: str, second: str, folder: Path) -> list[tuple[int | None, str]]:
     """Exit codes and errors of two processes that each run a line, a folder and the words of a command, as one group."""
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    started = begin_two(store, "-c", BY_RANK, first, second, cwd=folder)
-    try:
-        said = [process.communicate(timeout=120)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(process.returncode, words) for process, words in zip(started, said, strict=True)]
+    with two("-c", BY_RANK, first, second, cwd=folder) as started:
+        return [(code, err) for code, _, err in ended(started)]
 
 
 @pytest.fixture
@@ -237,10 +235,8 @@ def test_processes_that_were_given_different_things_are_refused(two_places: Path
 @pytest.mark.slow
 def test_all_begin_with_the_weights_of_the_first(two_places: Path) -> None:
     line = "train digits --batch 32 --kimg 0.032 --from {} --out ../{}"
-    assert [
-        code
-        for code, _ in by_rank(f"0 {line.format('run', 'two')}", f"1 {line.format('run', 'two')}", two_places)
-    ] == [0, 0]
+    words = line.format("run", "two")
+    assert [code for code, _ in by_rank(f"0 {words}", f"1 {words}", two_places)] == [0, 0]
     ganvas.train(
         "digits", batch=32, kimg=0.032, start=str(two_places / "0" / "run"), out=two_places / "one", quiet=True, report=False,
         device="cpu",
