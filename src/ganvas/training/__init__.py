@@ -146,8 +146,8 @@ def train(
 
 
 def _check_alike(config: Config, dataset: Dataset) -> None:
-    shape = {"shape": dataset.shape, "classes": dataset.num_classes}
-    dist.check_alike("data", fingerprint=dataset.fingerprint, **shape)
+    mark, shape, classes = dataset.fingerprint, dataset.shape, dataset.num_classes
+    dist.check_alike("data", fingerprint=mark, shape=shape, classes=classes)
     settings = dict(leaves(to_dict(config)))
     for place in ("data.source", "data.also", "training.start", "training.device"):
         del settings[place]  # where things are, which may differ from machine to machine
