@@ -68,6 +68,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "projected, gamma 0.1": {"preset": "projected", "gamma": 0.1},
     "photo, gamma 0.1": {"preset": "photo", "gamma": 0.1},
     "photo, batch 64": {"preset": "photo", "batch": 64},
+    "photo, gamma 0.1, classes": {"preset": "photo", "gamma": 0.1, "conditional": True},
     "photo without augmentation": {"preset": "photo", "augment": ["none"]},
     "photo-hour, rate 0.015": {
         "preset": "photo-hour",
@@ -180,7 +181,7 @@ def one_row(options: argparse.Namespace, name: str, seed: int) -> None:
     if not options.again and any(all(row.get(k) == v for k, v in key.items()) for row in rows()):
         print(f"there already: {key}")
         return
-    folder = as_folder(trained_on, options.count)
+    folder = as_folder(trained_on, options.count, classes="conditional" in ABLATION.get(name, {}))
     started = time.process_time()
     samples, more = draw(options, name, seed, folder, whole)
     found: dict[str, Any] = {**key, **more, "cpu_seconds": round(time.process_time() - started)}
@@ -257,9 +258,9 @@ def draw(
     return model.sample(count, seed=seed + 1), {"kimg": round(result.kimg, 1), **known}
 
 
-def as_folder(training: Dataset, count: int | None) -> Path:
-    """The training part as PNG files, so that all programs see the same pixels and no held-out ones."""
-    marks = f"{training.fingerprint[:8]}-{count or len(training)}"
+def as_folder(training: Dataset, count: int | None, classes: bool) -> Path:
+    """The training part as PNG files, so that all programs see the same pixels and no held-out ones; classes as sub-folders."""
+    marks = f"{training.fingerprint[:8]}-{count or len(training)}" + ("-classes" if classes else "")
     folder = OUT / f"pictures-{marks}"
     if not folder.exists():
         chosen = torch.arange(len(training))
@@ -271,8 +272,11 @@ def as_folder(training: Dataset, count: int | None) -> Path:
             )
         with io.atomic_folder(folder) as temporary:
             temporary.mkdir()
-            for i, image in enumerate(training.take(chosen)[0]):
-                io.write_bytes(temporary / f"{i:06d}.png", pictures.png(pictures.to_image(image)))
+            images, labels = training.take(chosen)
+            for i, image in enumerate(images):
+                within = temporary / training.class_names[labels[i]] if classes else temporary
+                within.mkdir(exist_ok=True)
+                io.write_bytes(within / f"{i:06d}.png", pictures.png(pictures.to_image(image)))
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.errors import GanvasError, TrainingError, counted, install, size
+from ganvas.errors import GanvasError, TrainingError, counted, install, printable, size
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +21,22 @@ def test_counted() -> None:
         "2,000 images",
     ]
     assert [counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष 10\xa0000\u202fm 東\u3000京", "क्\u200dष 10\xa0000\u202fm 東\u3000京"),
+        ("a\rb\tc", "a\\rb\\tc"),
+        ("\x1b[2J\x9b1m", "\\x1b[2J\\x9b1m"),
+        ("exe.\u202egnp", "exe.\\u202egnp"),
+        ("two\u2028lines\u2029or \u2066three", "two\\u2028lines\\u2029or \\u2066three"),
+        ("\ufeff\u200bhidden\ud800", "\\ufeff\\u200bhidden\\ud800"),
+    ],
+)
+def test_what_could_rewrite_a_terminal_is_spelled_out_and_letters_are_not(text: str, shown: str) -> None:
+    assert printable(text) == shown
 
 
 @pytest.mark.parametrize("extra", ["hub", "video", "maps", "features"])

@@ -192,7 +192,12 @@ def rebuild(
     if run is not None:
         check_effort(str(path), network, lambda: run(network), rows)
     # Packaged weights are stored in bf16 and computed with in fp32.
-    network.load_state_dict({name: t.to(expected[name].dtype) for name, t in tensors.items()}, assign=True)
+    try:
+        network.load_state_dict(
+            {name: t.to(expected[name].dtype) for name, t in tensors.items()}, assign=True
+        )
+    except GanvasError as error:
+        raise GanvasError(f"{path} does not fit its own config: {error}") from error
     return network
 
 

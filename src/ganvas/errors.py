@@ -7,6 +7,7 @@ import errno
 import os
 import reprlib
 import sys
+import unicodedata
 from importlib import metadata
 from typing import Any
 
@@ -67,11 +68,15 @@ def is_of_memory(error: Exception) -> bool:
 
 
 def printable(text: str) -> str:
-    """Text from a file as a terminal may have it: what is no visible character, and could rewrite the screen, is spelled out."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
-        for each in text
-    )
+    """Text from a file as a terminal may have it: what is no visible character, and could rewrite the screen, is spelled out.
+
+    Spaces of any width stay, and so do the two signs that say which letters of Persian or Hindi are joined.
+    """
+
+    def stays(each: str) -> bool:
+        return each.isprintable() or each in "\n\u200c\u200d" or unicodedata.category(each) == "Zs"
+
+    return "".join(each if stays(each) else each.encode("unicode_escape").decode() for each in text)
 
 
 def counted(count: int, thing: str, things: str = "") -> str:

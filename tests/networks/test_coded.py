@@ -1,5 +1,7 @@
 """What stands between a normal z and the codes: quantiles, densities and slopes against closed forms and other libraries."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,30 @@ def test_too_few_codes_are_refused() -> None:
         Mixture(3, 2).fit(torch.zeros(2, 2))
     with pytest.raises(GanvasError, match="2,048 numbers at most; these have 65,536"):
         Mixture(10, 2**16)  # of a code book, or an autoencoder at 1024 px: 172 GB
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("weights", [0.0, 0.0], "shares of its mixture"),
+        ("weights", [-0.5, 1.5], "shares of its mixture"),
+        ("weights", [1e38, 1.0], "shares of its mixture"),
+        ("factors", [[[0.0, 0.0], [0.0, 0.0]]] * 2, "spreads above 0"),
+        ("factors", [[[1.0, 0.0], [0.0, -1.0]]] * 2, "spreads above 0"),
+        ("factors", [[[1.0, 2.0], [0.0, 1.0]]] * 2, "not triangular"),
+    ],
+)
+def test_numbers_that_no_mixture_has_are_not_loaded(name: str, value: list[Any], said: str) -> None:
+    made = Mixture(2, 2)
+    with pytest.raises(GanvasError, match=said):
+        made.load_state_dict({**Mixture(2, 2).state_dict(), name: torch.tensor(value)})
+
+
+def test_shares_that_were_rounded_are_loaded() -> None:
+    shares = torch.rand(64).softmax(0)
+    made = Mixture(64, 2)
+    made.load_state_dict({**made.state_dict(), "weights": shares.bfloat16().float()})
+    assert made.weights.sum() != 1
 
 
 def test_a_book_gives_the_nearest_entries_and_passes_gradients() -> None:

@@ -51,6 +51,7 @@ class Mixture(nn.Module):
         self.register_buffer("weights", torch.full((components,), 1 / components))
         self.register_buffer("means", torch.zeros(components, dim))
         self.register_buffer("factors", torch.eye(dim).repeat(components, 1, 1))
+        nn.Module.register_load_state_dict_post_hook(self, _check_mixture)
 
     @torch.no_grad()
     def fit(self, codes: Tensor, seed: int = 0) -> None:
@@ -155,6 +156,15 @@ class Mixture(nn.Module):
             walk.at(j)
             walk.take(j, walk.z[:, j, None])
         return walk.log_shares.logsumexp(1).to(codes.dtype)
+
+
+def _check_mixture(mixture: Mixture, _: Any) -> None:
+    """Raises `GanvasError` for loaded numbers that no mixture has. Shares that were stored in bfloat16 are 1 to a hundredth."""
+    shares, spreads = mixture.weights, mixture.factors.diagonal(dim1=1, dim2=2)
+    if shares.min() < 0 or abs(float(shares.double().sum()) - 1) > 0.01:
+        raise GanvasError("the shares of its mixture are no numbers from 0 to 1 whose sum is 1.")
+    if spreads.min() <= 0 or mixture.factors.triu(1).any():
+        raise GanvasError("the factors of its mixture are not triangular, with spreads above 0.")
 
 
 class _Walk:
