@@ -69,6 +69,16 @@ ABLATION: dict[str, dict[str, Any]] = {
     "photo, gamma 0.1": {"preset": "photo", "gamma": 0.1},
     "photo, batch 64": {"preset": "photo", "batch": 64},
     "photo, gamma 0.1, classes": {"preset": "photo", "gamma": 0.1, "conditional": True},
+    "photo, gamma 0.1, critic of 32 maps": {
+        "preset": "photo",
+        "gamma": 0.1,
+        "settings": {"network.critic.channels": 32},
+    },
+    "photo, gamma 0.1, rate 0.001": {
+        "preset": "photo",
+        "gamma": 0.1,
+        "settings": {"optimizer.lr_generator": 1e-3, "optimizer.lr_critic": 1e-3},
+    },
     "photo without augmentation": {"preset": "photo", "augment": ["none"]},
     "photo-hour, rate 0.015": {
         "preset": "photo-hour",
