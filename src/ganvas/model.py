@@ -718,7 +718,7 @@ def find_generator(path: Path) -> Path:
             path = snapshots[-1]
         if not (path / "generator.safetensors").is_file():
             raise GanvasError(
-                f"{path} is neither a run nor a snapshot folder: it holds no config.json and no generator.safetensors."
+                f"{path} is neither a run nor a snapshot folder: it holds no config.json of a run and no generator.safetensors."
                 f"{runs_near(path)}"
             )
         return path / "generator.safetensors"

@@ -388,14 +388,21 @@ def create_run(out: Path, name: str, content: io.Json) -> Run:
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run, and not a model as it is shared: that has a config.json, too, beside its weights."""
-    return (path / "config.json").is_file() and not (path / "generator.safetensors").is_file()
+    return _is_of_run(path / "config.json") and not (path / "generator.safetensors").is_file()
+
+
+def _is_of_run(path: Path) -> bool:
+    """Whether a config.json is that of a run, be it damaged, and not what other toolkits write beside their weights."""
+    try:
+        return path.is_file() and not io.read_json(path).keys().isdisjoint(("format_version", "config"))
+    except GanvasError:
+        return True
 
 
 def runs_near(path: Path) -> str:
     """`" There are a, b and c."`: the newest runs in a folder, or beside one that is not there; empty where there are none."""
     folder = path if path.is_dir() else path.parent
     with suppress(OSError):
-        # Other toolkits have a config.json, too.
         runs = sorted(each for each in folder.iterdir() if is_run(each) and (each / "log.txt").is_file())
         said = ", ".join(map(str, runs[-SHOWN:]))
         return f" There {'are' if len(runs) > 1 else 'is'}: {said}." if runs else ""
@@ -408,8 +415,10 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     run = Run(Path(path))
     if not run.path.is_dir():
         raise GanvasError(f"No such run folder: {run.path}.{runs_near(run.path)}")
-    if not run.config_path.is_file():
-        raise GanvasError(f"{run.path} is not a run folder: it holds no config.json.{runs_near(run.path)}")
+    if not _is_of_run(run.config_path):
+        raise GanvasError(
+            f"{run.path} is not a run folder: it holds no config.json of a run.{runs_near(run.path)}"
+        )
     return run
 
 

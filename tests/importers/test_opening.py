@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -155,3 +156,27 @@ def test_commands_take_it(
             capsys.readouterr().err,
         )
         assert (tmp_path / given[-1]).is_file()
+
+
+def test_a_folder_of_another_toolkit_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has a config.json, too. Nothing is written into it, and what is of runs says that it is none."""
+    model = tmp_path / "biggan"
+    shutil.copytree(FILES / "biggan_deep", model)
+    before = sorted(model.iterdir())
+    for name, seed in (("known.npy", 3), ("held_out.npy", 4)):
+        drawn = ganvas.load(model, device="cpu").sample(100, seed=seed)
+        np.save(tmp_path / name, drawn.permute(0, 2, 3, 1).numpy())
+    known, held_out = str(tmp_path / "known.npy"), str(tmp_path / "held_out.npy")
+    common = ["--device", "cpu", "--n", "100"]
+    assert main(["eval", str(model), "--reference", known, "--metrics", "frechet", *common]) == 0
+    assert (
+        main(["audit", str(model), "--data", known, "--held-out", held_out, "--extractor", "raw", *common])
+        == 0
+    )
+    assert sorted(model.iterdir()) == before
+    assert "damaged" not in capsys.readouterr().err
+    for command in (["diagnose", str(model)], ["train", "--resume", str(model), "--kimg", "1"]):
+        assert main(command) == 2
+        assert "holds no config.json of a run" in capsys.readouterr().err
+    assert main(["eval", str(model), "--snapshots"]) == 2
+    assert "wants a run folder" in capsys.readouterr().err

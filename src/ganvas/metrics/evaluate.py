@@ -33,6 +33,7 @@ from ganvas.metrics.standard import SERIES
 from ganvas.model import SHOWN, Model, is_packaged, load
 from ganvas.model_data import load_data_of
 from ganvas.notebook import shown
+from ganvas.runs import is_run
 from ganvas.types import Progress, counting, kind_of
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -386,7 +387,8 @@ def open_fakes(
         is_packaged(path)
         or hub.is_address(path)
         or path.suffix == ".safetensors"
-        or any((path / name).is_file() for name in ("config.json", "generator.safetensors"))
+        or (path / "generator.safetensors").is_file()
+        or is_run(path)
         or importers.find(path) is not None
     )
     if is_model:
