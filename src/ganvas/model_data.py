@@ -1,7 +1,9 @@
 """What a model was trained on, as far as it is known: the data, their classes, and the bundled classifier of them."""
 
+import os
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset, origin
 from ganvas.data.idx import CLASSES
+from ganvas.data.tables import NAMED, columns_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features import classifier
 from ganvas.model import Model
@@ -37,13 +40,32 @@ def load_data_of(
     elif known is not None and origin.places(DataConfig(data)) == origin.places(known.config):
         config = replace(known.config, source=data)
     else:  # a header's further sets were not asked for
-        config = DataConfig(source=data, resize=model.info.resize)
+        config = config_for(model, data)
     dataset = load_dataset(config, model.shape, model.info.series)
     if data and known is not None and is_own(model, dataset, config):  # perhaps at another place
         config = replace(config, holdout=known.config.holdout, fold=known.config.fold)
     elif data and model.generator.num_classes:
         dataset = dataset.classed_as(class_names(model))
     return dataset, config
+
+
+def config_for(model: Model, source: str) -> DataConfig:
+    """How a source is read for a model: series that it was trained on as they were then, other tables by the same columns and
+    windows, as far as they have them."""
+    known = None if model.info.data is None else model.info.data.config
+    plain = DataConfig(source, resize=model.info.resize)
+    if known is None or known.also or len(model.shape) != 2:
+        return plain
+    # What a header names is compared, not looked at.
+    if os.path.abspath(known.source) == os.path.abspath(source):
+        return replace(known, source=source)
+    if not all(each.lower().endswith(NAMED) for each in (known.source, source)):
+        return plain
+    names = columns_of(Path(source))
+    time, by, label = (name if name in names else "" for name in (known.time, known.by, known.label))
+    static, columns = (tuple(n for n in each if n in names) for each in (known.static, known.columns))
+    found = replace(plain, window=known.window, columns=columns, time=time)
+    return replace(found, by=by, label=label, static=static) if by else found
 
 
 def is_own(model: Model, dataset: Dataset, config: DataConfig) -> bool:
@@ -121,9 +143,10 @@ def unseen(model: Model, source: str) -> tuple[Dataset, bool]:
 
     Other data are taken whole.
     """
-    data = load_dataset(DataConfig(source, resize=model.info.resize), tuple(model.shape), model.info.series)
+    config = config_for(model, source)
+    data = load_dataset(config, tuple(model.shape), model.info.series)
     known = model.info.data
-    if known is None or not is_own(model, data, DataConfig(source)) or not known.config.holdout:
+    if known is None or not is_own(model, data, config) or not known.config.holdout:
         return data, False
     return data.split(known.config.holdout, known.config.fold)[1], True
 

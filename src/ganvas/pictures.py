@@ -37,11 +37,11 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def opaque(picture: Image.Image, background: str = "white") -> Image.Image:
-    """A picture without transparent parts: they are as the background."""
+def opaque(picture: Image.Image) -> Image.Image:
+    """A picture without transparent parts: they are white."""
     if picture.mode != "RGBA":
         return picture
-    return Image.alpha_composite(Image.new("RGBA", picture.size, background), picture).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 GAP = 2

@@ -1,5 +1,7 @@
 """Figures of reconstructions against closed forms and scipy's filters."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ from scipy.ndimage import gaussian_filter
 
 from ganvas.errors import GanvasError
 from ganvas.features import open_extractor
-from ganvas.metrics.reconstruction import effective_rank, measure, psnr, ssim
+from ganvas.metrics.reconstruction import compared, effective_rank, measure, psnr, ssim
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import CriticBase, GeneratorBase
+from ganvas.series import Column, Schema, Series
 
 PICTURES = torch.randint(
     0, 256, (2, 3, 20, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -101,5 +104,35 @@ def test_what_cannot_be_measured_is_refused() -> None:
     model = Model(generator, None, ModelInfo.of(generator, "halves"))
     with pytest.raises(GanvasError, match=r"\(halves\) has no encoder.*--method vae"):
         measure(model, torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-    with pytest.raises(GanvasError, match="two images or more, got 1"):
+    with pytest.raises(GanvasError, match="two samples or more, got 1"):
         measure(model, torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
+
+
+def test_series_are_compared_by_their_values() -> None:
+    """By hand: half a deviation off, what is missing by one; a logarithmic column by logarithms; categories by shares."""
+    schema = Schema(
+        4,
+        (
+            Column("a", low=-1, high=1),
+            Column("b", log=True),
+            Column("still"),
+            Column("c", "category", categories=("x", "y")),
+            Column("copy", same_as="a"),
+        ),
+        ends=True,
+    )
+    wave = np.array([1.0, -1.0, 1.0, -1.0])
+    row = np.stack([wave, np.exp(wave), np.full(4, 7.0), [0, 1, 0, 1], wave], 1)
+    true = Series(np.stack([row, row]), np.array([4, 2]), np.zeros((2, 0)), schema)
+    again = np.stack([row, row])
+    again[0, :, 0] += 0.5
+    again[0, 0, 1] = np.nan
+    again[0, 0, 3] = 1
+    made = Series(again, np.array([4, 1]), np.zeros((2, 0)), schema)
+    error, agreement = compared(true, made)
+    # Of six steps of `a` four are half off, and one, behind an end that came too early, is one off; of `b` two are.
+    assert error == pytest.approx(np.mean([(4 * 0.5 + 1) / 6, 2 / 6]))
+    assert agreement == pytest.approx(4 / 6)
+    assert compared(true, true) == (0, 1)
+    flat = true._replace(values=np.ones((2, 4, 5)), schema=replace(schema, columns=schema.columns[2:3]))
+    assert compared(flat, flat) == (None, None), "no number moves"

@@ -290,6 +290,55 @@ def test_commands_of_an_autoencoder(
     assert (figures["n"], figures["psnr"]) == (180, pytest.approx(-10 * error, abs=1e-6))
 
 
+def visits(path: Path, patients: range) -> Path:
+    """A table of some days of patients, whose hearts beat faster from one to the next."""
+    days = [
+        f"{patient},2024-01-{day + 1:02d},{60 + patient + 5 * np.sin(day):.2f},{'none' if day % 2 else 'beta'},"
+        f"{'mf'[patient % 2]}"
+        for patient in patients
+        for day in range(6)
+    ]
+    path.write_text("\n".join(["patient,day,heart,drug,sex", *days]), encoding="utf-8")
+    return path
+
+
+def test_commands_of_an_autoencoder_of_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Series are read as the model has them: the same ones have the same codes wherever they lie, larger ones others."""
+    table = visits(tmp_path / "visits.csv", range(40))
+    run = ganvas.train(
+        str(table), by="patient", static=["sex"], method="vae", network="recurrent", kimg=0.1, device="cpu", quiet=True,
+        out=tmp_path,
+    ).run  # fmt: skip
+    common = ["--device", "cpu"]
+
+    def codes(name: Path) -> np.ndarray:
+        out = tmp_path / "z.npz"
+        assert main(["encode", str(run.path), str(name), "--out", str(out), *common]) == 0
+        assert "series as" in capsys.readouterr().out
+        with np.load(out) as found:
+            return np.array(found["codes"])
+
+    whole = codes(table)
+    assert len(whole) == 40
+    few = codes(visits(tmp_path / "few.csv", range(3, 7)))
+    np.testing.assert_allclose(few, whole[3:7], atol=1e-5)
+    assert np.abs(codes(visits(tmp_path / "fast.csv", range(103, 107))) - few).max() > 1e-3
+    out = tmp_path / "again.png"
+    assert main(["reconstruct", str(run.path), str(table), "--out", str(out), *common]) == 0
+    assert "4 series held out: values are off by" in capsys.readouterr().out
+    assert (
+        main(["reconstruct", str(run.path), str(table), "--out", str(out), "--json", "--quiet", *common]) == 0
+    )
+    figures = io.parse_json(capsys.readouterr().out, "stdout")
+    assert figures["held_out"]
+    assert (figures["n"], figures["psnr"]) == (4, None)
+    assert figures["error"] > 0
+    assert 0 <= figures["agreement"] <= 1
+    for flag in (["--plain"], ["--extractor", "raw"]):
+        assert main(["reconstruct", str(run.path), str(table), "--out", str(out), *flag, *common]) == 2
+        assert f"{flag[0]} is for pictures" in capsys.readouterr().err
+
+
 TOOLS = {
     "dissect": ["--concept", "stroke", "--n", "16"],
     "directions": ["--method", "pca", "--count", "2", "--out", "d.safetensors"],

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ganvas.config import DataConfig
+from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.web.upload import LARGEST, read_image
 
@@ -56,9 +59,19 @@ def test_the_pixels_stay_where_the_size_fits() -> None:
     assert np.array_equal(read_image(content, (1, 8, 8), negative=True)[0].numpy(), 255 - pixels)
 
 
-def test_transparent_is_black_and_the_middle_is_taken() -> None:
-    clear = Image.new("RGBA", (8, 8), (255, 255, 255, 0))
-    assert read_image(encoded(clear), (3, 8, 8)).max() == 0
+@pytest.mark.parametrize(("mode", "channels"), [("RGBA", 3), ("RGBA", 1), ("LA", 1), ("LA", 3)])
+def test_transparent_is_white_as_in_what_is_trained_on(mode: str, channels: int, tmp_path: Path) -> None:
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    clear.paste((0, 0, 0, 255), (2, 2, 6, 6))
+    content = encoded(clear.convert(mode))
+    (tmp_path / "icon.png").write_bytes(content)
+    (trained_on,) = load_dataset(DataConfig(str(tmp_path), 8), (channels, 8, 8)).take(torch.arange(1))[0]
+    found = read_image(content, (channels, 8, 8))
+    assert torch.equal(found, trained_on)
+    assert (found.min(), found[:, 0].min()) == (0, 255)
+
+
+def test_the_middle_is_taken() -> None:
     wide = Image.new("L", (24, 8), 0)
     wide.paste(255, (8, 0, 16, 8))
     assert read_image(encoded(wide), (1, 8, 8)).min() == 255

@@ -95,11 +95,11 @@ GROUPS = {
             "invert", "find the latents of pictures", "ganvas invert fashion pictures/ --n 8 --out found.npz"
         ),
         "encode": Command(
-            "encode", "encode pictures with a trained autoencoder",
+            "encode", "encode pictures or series with a trained autoencoder",
             "ganvas encode runs/00000-digits-vae digits --out z.npz",
         ),
         "reconstruct": Command(
-            "reconstruct", "draw pictures again from their codes, and measure how like them they are",
+            "reconstruct", "draw pictures or series again from their codes, and measure how like them they are",
             "ganvas reconstruct runs/00000-digits-vae digits --out sheet.png",
         ),
         "restore": Command(

@@ -156,18 +156,13 @@ def brought(
     source: str, model: "Model", shape: tuple[int, ...] | None = None, schema: "Schema | None" = None, *, unseen: bool = False
 ) -> "Dataset":  # fmt: skip
     """A source, brought to the model's shape; with `unseen`, of its own data what was held out. Says on stderr what was done."""
-    from ganvas.config import DataConfig
     from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
-    from ganvas.model_data import is_own
+    from ganvas.model_data import config_for, is_own
 
     if len(model.shape) == 1:
         raise GanvasError("This model draws points; pictures and series are what is searched for here.")
-    known, config = model.info.data, DataConfig(source, resize=model.info.resize)
-    if len(model.shape) == 2 and known is not None and not known.config.also:
-        # What a header names is compared, not looked at; which columns are what was said then.
-        same = os.path.abspath(known.config.source) == os.path.abspath(source)
-        config = known.config if same else config
+    known, config = model.info.data, config_for(model, source)
     data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     for note in data.notes:
         say(note, beside=True)

@@ -19,12 +19,13 @@ def run(
     device: str = "auto",
     json: bool = False,
 ) -> None:
-    """Encode pictures with a trained autoencoder.
+    """Encode pictures or series with a trained autoencoder.
 
     Args:
         model: A run or snapshot folder, or a .safetensors file, of a training with an encoder (--method vae, ae, aae ...); or
             another toolkit's autoencoder: a file or a folder in the layout of AutoencoderKL, AutoencoderTiny or TAESD.
-        images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's.
+        images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's. Of series also a
+            table: by the columns, windows and scale of the model.
         n: How many of the images at most, the first ones.
         fit: Fit a mixture of so many normals to the codes, 0 for the standard normal, and write a model that is drawn from it
             beside `out`, as .safetensors.
@@ -38,20 +39,22 @@ def run(
 
     from ganvas import io, latent
     from ganvas.arrays import count
-    from ganvas.config import DataConfig
     from ganvas.data import load_dataset
-    from ganvas.errors import counted
     from ganvas.latent.prior import fit_prior
     from ganvas.model import load
+    from ganvas.model_data import config_for
     from ganvas.networks import UNKNOWN
     from ganvas.networks.coded import MOST_COMPONENTS
+    from ganvas.types import counted_samples
 
     if fit is not None:
         count(fit, "--fit", 0, MOST_COMPONENTS)
     refitted = out.with_suffix(".safetensors")
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
     loaded = load(model, device=device, critic=False, side=side)
-    data = load_dataset(DataConfig(images, resize=loaded.info.resize), tuple(loaded.shape))
+    data = load_dataset(config_for(loaded, images), tuple(loaded.shape), loaded.info.series)
+    for note in data.notes:
+        _shared.say(note, beside=True)
     samples, labels = data.take(torch.arange(min(count(n, "--n"), len(data))))
     z = loaded.encode(samples)
     found = {
@@ -76,4 +79,6 @@ def run(
         "" if typicality is None else f", typicality {typicality:.0%} (50% for samples of the model itself)"
     )
     written = "" if fit is None else f", {refitted}"
-    _shared.say(f"{counted(len(z), 'image')} as {z.shape[1]} numbers each{like} -> {out}{written}")
+    _shared.say(
+        f"{counted_samples(len(z), loaded.shape)} as {z.shape[1]} numbers each{like} -> {out}{written}"
+    )

@@ -182,10 +182,8 @@ def white_of(largest: float) -> float:
     return 1.0 if largest <= 1 else float(2 ** max(8, math.ceil(math.log2(largest + 1))) - 1)
 
 
-def to_mode(
-    picture: Image.Image, mode: str, white: float = 65535.0, background: str = "white"
-) -> Image.Image:
-    """Grey (`L`) or `RGB`, transparent parts become the background; or `RGBA`, where what cannot be seen becomes black.
+def to_mode(picture: Image.Image, mode: str, white: float = 65535.0) -> Image.Image:
+    """Grey (`L`) or `RGB`, transparent parts become white; or `RGBA`, where what cannot be seen becomes black.
 
     The value `white` of a deep picture becomes 255.
     """
@@ -199,5 +197,5 @@ def to_mode(
         # There and back again: a colour that cannot be seen may be anything, and would have to be learnt.
         return picture.convert("RGBA").convert("RGBa").convert("RGBA")
     if picture.has_transparency_data:
-        picture = opaque(picture.convert("RGBA"), background)
+        picture = opaque(picture.convert("RGBA"))
     return picture.convert(mode)

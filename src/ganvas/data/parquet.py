@@ -84,6 +84,20 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
     return found
 
 
+def names(path: Path) -> list[str]:
+    """Names of the columns. Raises `GanvasError` for what cannot be read."""
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        return []
+    _check_footer(path)
+    try:
+        found: list[str] = parquet.read_schema(path).names
+    except (ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        raise GanvasError(f"{path} cannot be read as .parquet: {str(error)[:200]}") from error
+    return found
+
+
 def _check_footer(path: Path) -> None:
     """Raise `GanvasError` unless the file ends as a Parquet file does, with a footer that there is memory for."""
     with path.open("rb") as file:

@@ -80,6 +80,16 @@ def load(path: Path, config: DataConfig) -> Table:
     return table
 
 
+def columns_of(path: Path) -> set[str]:
+    """Names of the columns of a table, of which nothing else is read; none of what cannot be read."""
+    try:
+        return {
+            *(parquet.names(path) if path.suffix.lower() == ".parquet" else next(_rows(path), (0, []))[1])
+        }
+    except (GanvasError, OSError, UnicodeDecodeError, csv.Error):
+        return set()
+
+
 def _mark(path: Path) -> str:
     """What stands between the fields of a table."""
     with path.open(encoding="utf-8-sig", newline="") as file:

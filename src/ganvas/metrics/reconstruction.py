@@ -1,7 +1,8 @@
-"""How well an autoencoder draws again what it is shown, and what its codes do: for images that it was not trained on."""
+"""How well an autoencoder draws again what it is shown, and what its codes do: for samples that it was not trained on."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from statistics import mean
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from ganvas.features.base import Extractor, embed
 from ganvas.io import Json
 from ganvas.metrics.frechet import frechet
 from ganvas.model import Model
+from ganvas.series import STILL, Series, plain, until_ends
 
 WINDOW, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03
@@ -21,6 +23,7 @@ K1, K2 = 0.01, 0.03
 ACTIVE = 0.01
 """Variance of a code over the data above which it is active (Burda et al. 2016, section 5.2)."""
 BATCH = 256
+TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class Reconstruction:
     """Means over n images."""
 
     n: int
-    psnr: float
-    """Peak signal-to-noise ratio in dB; higher is better."""
-    ssim: float
+    psnr: float | None
+    """Peak signal-to-noise ratio in dB; higher is better. Of images."""
+    ssim: float | None
     """Structural similarity; 1 is the same image."""
     feature_distance: float | None
     """Distance of the features of an image and its reconstruction, over that of two images; None without an extractor."""
@@ -42,44 +45,66 @@ class Reconstruction:
     """Codes whose variance over the data is above `ACTIVE`."""
     codes: int
     extractor: str
+    error: float | None = None
+    """Mean distance of the numbers of series to those of their reconstructions, in standard deviations of their column; what a
+    reconstruction leaves out is one off. None for images, and where no number moves."""
+    agreement: float | None = None
+    """Share of the categories of series that are the same again; None where there are none."""
 
     def to_json(self) -> Json:
         return asdict(self)
 
 
-def measure(model: Model, images: Tensor, extractor: Extractor | None = None) -> Reconstruction:
-    """Encode, decode and compare uint8 images (n, C, H, W).
+def measure(model: Model, samples: Tensor, extractor: Extractor | None = None) -> Reconstruction:
+    """Encode, decode and compare uint8 images (n, C, H, W), or series (n, C, T) as the model has them.
 
-    Raises `GanvasError` for a model without an encoder, and for fewer than two images.
+    Raises `GanvasError` for a model without an encoder, for fewer than two samples, and for features of series.
     """
-    if len(images) < 2:
-        raise GanvasError(f"Reconstructions are measured on two images or more, got {len(images)}.")
-    if images.dim() != 4:
+    if len(samples) < 2:
+        raise GanvasError(f"Reconstructions are measured on two samples or more, got {len(samples)}.")
+    if samples.dim() not in (3, 4):
         raise GanvasError(
-            f"Reconstructions are measured on images, got samples of shape {tuple(images.shape[1:])}."
+            f"Reconstructions are measured on images and series, got samples of shape {tuple(samples.shape[1:])}."
         )
-    again, codes = model.reconstruct(images), model.codes(images)
-    apart, distance = None, None
-    if extractor is not None:
-        real, fake = (embed(extractor, part.split(BATCH)).features for part in (images, again))
-        others = np.linalg.norm(real - np.roll(real, 1, 0), axis=1).mean()
-        apart = float(np.linalg.norm(real - fake, axis=1).mean() / max(others, 1e-12))
-        distance = frechet(fake, real)
-    return Reconstruction(
-        len(images),
-        float(psnr(images, again).mean()),
-        float(
-            torch.cat(
-                [ssim(a, b) for a, b in zip(images.split(BATCH), again.split(BATCH), strict=True)]
-            ).mean()
-        ),
-        apart,
-        distance,
-        effective_rank(codes),
-        int((codes.var(0) > ACTIVE).sum()),
-        codes.shape[1],
-        "" if extractor is None else extractor.id,
-    )
+    again, codes = model.reconstruct(samples), model.codes(samples)
+    rank, active = effective_rank(codes), int((codes.var(0) > ACTIVE).sum())
+    found = Reconstruction(
+        len(samples), None, None, None, None, rank, active, codes.shape[1], "" if extractor is None else extractor.id
+    )  # fmt: skip
+    if samples.dim() == 3:
+        if extractor is not None:
+            raise GanvasError("Reconstructed series are compared by their values, and not by features.")
+        schema = model.info.series or plain(*samples.shape[1:])
+        error, agreement = compared(schema.decode(samples), schema.decode(again))
+        return replace(found, error=error, agreement=agreement)
+    similar = [ssim(a, b) for a, b in zip(samples.split(BATCH), again.split(BATCH), strict=True)]
+    found = replace(found, psnr=float(psnr(samples, again).mean()), ssim=float(torch.cat(similar).mean()))
+    if extractor is None:
+        return found
+    real, fake = (embed(extractor, part.split(BATCH)).features for part in (samples, again))
+    others = np.linalg.norm(real - np.roll(real, 1, 0), axis=1).mean()
+    apart = float(np.linalg.norm(real - fake, axis=1).mean() / max(others, 1e-12))
+    return replace(found, feature_distance=apart, frechet=frechet(fake, real))
+
+
+def compared(true: Series, again: Series) -> tuple[float | None, float | None]:
+    """`error` and `agreement` of series and their reconstructions, means over the columns; of logarithmic ones by logarithms."""
+    errors, same = list[float](), list[float]()
+    true, again = until_ends(true), until_ends(again)
+    for i, column in enumerate(true.schema.columns):
+        x, y = true.values[:, :, i], again.values[:, :, i]
+        there = ~np.isnan(x)
+        if column.same_as or not there.any():
+            continue
+        if column.categories:
+            same.append(float((x == y)[there].mean()))
+            continue
+        if column.log:
+            x, y = (np.log(np.maximum(each, TINY)) for each in (x, y))
+        spread = x[there].std()
+        if spread > STILL * np.abs(x[there]).max():
+            errors.append(float((np.nan_to_num(np.abs(x - y), nan=spread)[there] / spread).mean()))
+    return (mean(errors) if errors else None), (mean(same) if same else None)
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ MOST_MEGAPIXELS = 25.0
 def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
     """The middle square of a picture as uint8 (C, H, W) of a model's shape; `negative` turns dark on light to light on dark.
 
+    Transparent parts become white, as in data that are trained on, or stay so where the model draws an alpha channel.
     Raises `GanvasError` for files that are too large, damaged, or of no known kind.
     """
     if len(content) > LARGEST:
@@ -25,8 +26,7 @@ def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
         )
     try:
         picture = decode(content, MOST_MEGAPIXELS)
-        # Transparent is background: black, as in the data that small generators are trained on.
-        wanted = to_mode(picture, MODES[shape[0]], white_in(picture), "black")
+        wanted = to_mode(picture, MODES[shape[0]], white_in(picture))
     except Exception as error:  # Pillow raises many kinds for broken files
         raise GanvasError(f"This cannot be read as a picture: {why(error)}.") from error
     pixels = to_tensor(resize(wanted, (shape[2], shape[1]), "crop"))
