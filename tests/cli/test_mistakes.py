@@ -44,6 +44,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["train", "digits", "--out", "file"], "file"),
     (["diagnose", NOWHERE], NOWHERE),
     (["extractor", "train", NOWHERE], NOWHERE),
+    (["extractor", "train", "digits", "--epochs", "0"], "epochs is 0; it must be at least 1"),
     (["extractor", "train", "digits", "--out", "file/deeper/a.safetensors"], "not a folder"),
     (["reference", NOWHERE], NOWHERE),
     (["render", NOWHERE], NOWHERE),

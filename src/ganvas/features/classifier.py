@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas import io
+from ganvas import arrays, io
 from ganvas.checkpoint import OLD_DIGITS, hash_of, rebuild
 from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
@@ -177,7 +177,9 @@ def train(
         raise GanvasError(
             f"Labels go up to {classes - 1:,} and only {found} of them have images. Number the classes from 0 to {found - 1}."
         )
-    epochs = epochs or max(6, min(60, round(100_000 / len(images))))
+    epochs = (
+        max(6, min(60, round(100_000 / len(images)))) if epochs is None else arrays.count(epochs, "epochs")
+    )
     steps = max(1, len(images) // batch)
     shift = max(1, images.shape[3] // 12)
     random = stream(seed, "classifier")

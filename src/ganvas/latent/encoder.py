@@ -64,7 +64,7 @@ def train_encoder(
         tensors, header = io.load_tensors(path)
         if header.get("kind") != "encoder" or header.get("job") != job:
             raise GanvasError(
-                f"{path} is no encoder of this model, space and training ({job}). Give another --encoder, or delete it."
+                f"{path} is no encoder of this model and space, or of other steps. Give another --encoder, or delete it."
             )
         rebuild(path, {}, lambda: encoder, tensors)
         return encoder.to(space.model.device).eval().requires_grad_(False)

@@ -31,7 +31,7 @@ from ganvas.metrics.rows import Row, cells
 from ganvas.metrics.sequences import Figure
 from ganvas.metrics.standard import SERIES
 from ganvas.model import SHOWN, Model, is_packaged, load
-from ganvas.model_data import load_data_of
+from ganvas.model_data import config_for, load_data_of
 from ganvas.notebook import shown
 from ganvas.runs import is_run
 from ganvas.types import Progress, counting, kind_of
@@ -429,13 +429,14 @@ def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
         if (
             model is not None and (size.resolution or size.height) is None
         ):  # any images, brought to what the model draws
+            config = config_for(model, source)
             return load_dataset(
-                DataConfig(source, resize=size.resize or model.info.resize), model.shape, model.info.series
+                replace(config, resize=size.resize or config.resize), model.shape, model.info.series
             )
         wanted = size.of(source)
         return load_dataset(wanted if model is None else replace(wanted, alpha=model.shape[0] == 4))
     if model is None:
-        raise GanvasError("Images of unknown origin need real data to compare with: --reference DATA.")
+        raise GanvasError("Samples of unknown origin need real data to compare with: --reference DATA.")
     _check_unsized(size)
     return load_data_of(model, option="--reference (real=)")[0]
 

@@ -338,9 +338,11 @@ def audit(
     given = _as_data(fake, given, train)
     names = train.class_names
     if len(unseen) < 2 * LEAST:
+        enough = held_out is None and (len(train) + len(unseen)) // 2 >= 2 * LEAST
+        more = ", or train with --set data.holdout=0.5" if enough else ""
         raise GanvasError(
             f"An audit needs {2 * LEAST} samples that the generator has not seen; of {unseen.name} there are {len(unseen)}. "
-            "Give others with --held-out, or train with --set data.holdout=0.5."
+            f"Give others with --held-out{more}."
         )
     look = _View(open_extractor(extractor, train, device), extractor == "raw" and train.is_images)
     samples, drawn_classes = _samples(model, given, n, seed, names)

@@ -62,10 +62,10 @@ def calibrate_model(
     train, held = dataset.split(share, config.fold)
     if len(held) < need:
         halves = ", half of them to judge by" if judged else ""
+        more = ", or train with --set data.holdout=0.5" if own and len(dataset) // 2 >= need else ""
         raise GanvasError(
             f"This needs {need} real samples that the model was not trained on{halves}; "
-            f"of {dataset.name} there are {len(held)}. Give {2 * need} others or more with --data, "
-            "or train with --set data.holdout=0.5."
+            f"of {dataset.name} there are {len(held)}. Give {2 * need} others or more with --data{more}."
         )
     assert held.indices is not None
     guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
