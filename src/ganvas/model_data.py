@@ -16,6 +16,8 @@ from ganvas.data.tables import NAMED, columns_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features import classifier
 from ganvas.model import Model
+from ganvas.series import Schema
+from ganvas.types import Shape
 
 
 def data_of(model: Model) -> str:
@@ -138,17 +140,22 @@ def real_images_of(
     return images, f"{counted(len(images), 'image')} of {data_of(model)} that come along"
 
 
-def unseen(model: Model, source: str) -> tuple[Dataset, bool]:
-    """A source of images brought to the model's shape, and whether it is the part of the model's own data that was held out.
+def unseen(
+    model: Model, source: str, shape: Shape | None = None, schema: Schema | None = None
+) -> tuple[Dataset, bool, str]:
+    """A source brought to the model's shape, and whether it is the part of the model's own data that was held out.
 
-    Other data are taken whole.
+    Other data are taken whole, and so are its own where none were held out: of few windows all overlap. The last is what to say.
     """
     config = config_for(model, source)
-    data = load_dataset(config, tuple(model.shape), model.info.series)
+    data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     known = model.info.data
-    if known is None or not is_own(model, data, config) or not known.config.holdout:
-        return data, False
-    return data.split(known.config.holdout, known.config.fold)[1], True
+    if known is None or not known.config.holdout or not is_own(model, data, config):
+        return data, False, ""
+    held = data.split(known.config.holdout, known.config.fold)[1]
+    if len(held):
+        return held, True, f"Of {data.name} what was held out of the training: {len(held):,}."
+    return data, False, f"Of {data.name} nothing was held out: these are what the model has learned from."
 
 
 def shipped_images(model: Model) -> Tensor | None:

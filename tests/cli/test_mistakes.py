@@ -217,9 +217,12 @@ def test_too_little_memory_is_said_in_words(
         main(["info", "fashion"])
 
 
-def test_points_are_not_searched_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_points_are_not_searched_for_or_edited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """There is nothing to show of them."""
     toy = ganvas.train("toy:ring8", kimg=0.064, out=tmp_path, quiet=True, report=False).run.path
     for command in ("restore", "invert"):
         assert main([command, str(toy), "toy:ring8", "--out", str(tmp_path / "a.npz")]) == 2
+        assert "draws points" in capsys.readouterr().err
+    for words in (["reconstruct", str(toy), "toy:ring8"], ["edit", str(toy), "--arithmetic", "1 - 2"]):
+        assert main([*words, "--out", str(tmp_path / "a.png")]) == 2
         assert "draws points" in capsys.readouterr().err

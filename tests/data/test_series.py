@@ -16,6 +16,7 @@ import torch
 from ganvas import pictures, series
 from ganvas.config import DataConfig, from_dict, to_dict
 from ganvas.data import limits, load_dataset, tables
+from ganvas.data.tables import columns_of
 from ganvas.errors import GanvasError
 from ganvas.processes import three_regimes
 from ganvas.series import Schema, check_names, read_schema, table
@@ -707,3 +708,43 @@ def test_tables_and_arrays_keep_the_digits_of_columns_far_from_zero(tmp_path: Pa
         told = np.array([float(row[-1]) for row in list(csv.reader(file))[1:]])
     assert np.abs(told - drawn.values[:, :, 1].ravel()).max() < 1e-3
     assert np.array_equal(np.load(tmp_path / "again.npy"), drawn.values)
+
+
+def test_what_a_model_has_no_channel_for_is_refused(tmp_path: Path) -> None:
+    """Missing values and ends would become the middle of the range, and be encoded and measured as such."""
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(20, 6, 2))
+    np.savez(tmp_path / "whole.npz", series=whole)
+    known = load_dataset(DataConfig(str(tmp_path / "whole.npz")))
+    gaps = whole.copy()
+    gaps[3, 2:4, 1] = np.nan
+    np.savez(tmp_path / "gaps.npz", series=gaps)
+    np.savez(tmp_path / "short.npz", series=whole, lengths=np.array([6] * 19 + [4]))
+    with pytest.raises(GanvasError, match=r"gaps lacks 2 values of '1'.*ganvas restore MODEL FILE --damaged"):
+        load_dataset(DataConfig(str(tmp_path / "gaps.npz")), known.shape, known.series)
+    with pytest.raises(
+        GanvasError, match=r"short has series of 4 steps, and all that the model knows have 6"
+    ):
+        load_dataset(DataConfig(str(tmp_path / "short.npz")), known.shape, known.series)
+    for name in ("gaps", "short"):  # the other way round there is a channel
+        other = load_dataset(DataConfig(str(tmp_path / f"{name}.npz")))
+        assert len(load_dataset(DataConfig(str(tmp_path / "whole.npz")), other.shape, other.series)) == 20
+
+
+def test_one_series_that_ends_early_is_taken_by_a_model_of_such(tmp_path: Path) -> None:
+    known = load_dataset(DataConfig(saved(tmp_path / "mixed.csv", MIXED), **BY_PATIENT))
+    head, *rows = MIXED.splitlines()
+    one = "\n".join([head, *(row for row in rows if row.startswith("a"))])
+    found = load_dataset(
+        DataConfig(saved(tmp_path / "one.csv", one), **BY_PATIENT), known.shape, known.series
+    )
+    assert len(found) == 1
+    assert found.series is not None
+    assert found.series.lengths(found.take(torch.arange(1))[0].numpy()) == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [("a,b\n1,2\n", {"a", "b"}), ("1,2\n3,4\n", {"0", "1"}), ("", set())]
+)
+def test_names_of_columns(text: str, names: set[str], tmp_path: Path) -> None:
+    assert columns_of(Path(saved(tmp_path / "t.csv", text))) == names

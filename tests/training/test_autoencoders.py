@@ -339,6 +339,29 @@ def test_commands_of_an_autoencoder_of_series(tmp_path: Path, capsys: pytest.Cap
         assert f"{flag[0]} is for pictures" in capsys.readouterr().err
 
 
+def test_where_nothing_was_held_out_what_was_learned_is_drawn_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of few windows all overlap with those that are trained on."""
+    table = tmp_path / "prices.csv"
+    table.write_text("\n".join(["close", *(f"{100 + 10 * np.sin(i / 5):.2f}" for i in range(60))]))
+    run = ganvas.train(
+        str(table),
+        window=24,
+        method="vae",
+        network="recurrent",
+        kimg=0.05,
+        device="cpu",
+        quiet=True,
+        out=tmp_path,
+    ).run
+    out = tmp_path / "again.png"
+    assert main(["reconstruct", str(run.path), str(table), "--out", str(out), "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    assert "nothing was held out: these are what the model has learned from" in said.err
+    assert "37 series: values are off by" in said.out
+
+
 TOOLS = {
     "dissect": ["--concept", "stroke", "--n", "16"],
     "directions": ["--method", "pca", "--count", "2", "--out", "d.safetensors"],

@@ -156,26 +156,19 @@ def brought(
     source: str, model: "Model", shape: tuple[int, ...] | None = None, schema: "Schema | None" = None, *, unseen: bool = False
 ) -> "Dataset":  # fmt: skip
     """A source, brought to the model's shape; with `unseen`, of its own data what was held out. Says on stderr what was done."""
+    from ganvas import model_data
     from ganvas.data import load_dataset
     from ganvas.errors import GanvasError
-    from ganvas.model_data import config_for, is_own
 
     if len(model.shape) == 1:
         raise GanvasError("This model draws points; pictures and series are what is searched for here.")
-    known, config = model.info.data, config_for(model, source)
-    data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
-    for note in data.notes:
+    if unseen:
+        data, _, words = model_data.unseen(model, source, shape, schema)
+    else:
+        config, words = model_data.config_for(model, source), ""
+        data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
+    for note in filter(None, (*data.notes, words)):
         say(note, beside=True)
-    if unseen and known is not None and known.config.holdout and is_own(model, data, config):
-        held = data.split(known.config.holdout, known.config.fold)[1]
-        if len(held):
-            data = held
-            say(f"Of {data.name} what was held out of the training: {len(data):,}.", beside=True)
-        else:
-            say(
-                f"Of {data.name} nothing was held out: these are what the model has learned from.",
-                beside=True,
-            )
     return data
 
 

@@ -67,6 +67,10 @@ def run(
     if direction is None and which:
         raise GanvasError("--which is one of the directions in a file: give --direction FILE, or omit it.")
     loaded = load(model, device=device)
+    if len(loaded.shape) == 1:
+        raise GanvasError(
+            "This model draws points; an edit is drawn of pictures and series. See: ganvas walk."
+        )
     chosen = None
     if direction is not None:
         found = load_directions(direction, loaded)

@@ -63,8 +63,8 @@ def run(
     if of_series and (plain or extractor not in ("auto", "none")):
         flag = "--plain" if plain else "--extractor"
         raise GanvasError(f"{flag} is for pictures, and this model draws series. Leave it out.")
-    data, held_out = unseen(loaded, images)
-    for note in data.notes:
+    data, held_out, words = unseen(loaded, images)
+    for note in filter(None, (*data.notes, words)):
         _shared.say(note, beside=True)
     samples = data.take(_first(n, len(data)))[0]
     judge = None

@@ -66,7 +66,8 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
     usual = WINDOW if len(table.sequences) == 1 else 0
     window = config.window or usual if model is None else model.length
     steps = min(window, MOST_STEPS) if window else longest
-    if longest < 2 or (window and longest < window and len(table.sequences) == 1):
+    short = window and longest < window and len(table.sequences) == 1 and not (model and model.ends)
+    if longest < 2 or short:
         raise GanvasError(
             f"{table.name} has {counted(longest, 'row')}; a window of {window or 2} steps needs as many. Give a shorter --window."
         )
@@ -135,6 +136,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             raise GanvasError(f"{table.name} cannot be drawn: {error}.") from error
     else:
         schema = model
+        _check_whole(table.name, schema, values, lengths)
     items = schema.encode(values, lengths, static)
     told = f"{schema.layout} {to_dict(schema)}"
     mark = fingerprint(
@@ -148,6 +150,23 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
         series=schema,
         notes=(*table.notes, *_said(schema, cut, count)),
     )
+
+
+def _check_whole(name: str, schema: Schema, values: np.ndarray, lengths: np.ndarray) -> None:
+    """Raise `GanvasError` where values or steps are missing for which a schema has no channel: something would stand there."""
+    if not schema.ends and (lengths < schema.length).any():
+        raise GanvasError(
+            f"{name} has series of {counted(int(lengths.min()), 'step')}, and all that the model knows have {schema.length:,}. "
+            "Leave the shorter ones out."
+        )
+    alive = np.arange(values.shape[1])[None] < lengths[:, None]
+    for i, column in enumerate(schema.columns):
+        gaps = int(np.isnan(values[:, :, i][alive]).sum())
+        if gaps and not schema.own(column).gaps and not column.categories:
+            raise GanvasError(
+                f"{name} lacks {counted(gaps, 'value')} of {column.name!r}, and what the model knows lacks none. Fill them in, "
+                "as ganvas restore MODEL FILE --damaged does, or leave these series out."
+            )
 
 
 def _chosen(table: Table, names: Sequence[str]) -> Table:

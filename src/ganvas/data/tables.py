@@ -83,9 +83,9 @@ def load(path: Path, config: DataConfig) -> Table:
 def columns_of(path: Path) -> set[str]:
     """Names of the columns of a table, of which nothing else is read; none of what cannot be read."""
     try:
-        return {
-            *(parquet.names(path) if path.suffix.lower() == ".parquet" else next(_rows(path), (0, []))[1])
-        }
+        if path.suffix.lower() == ".parquet":
+            return {*parquet.names(path)}
+        return {*_head(next(_rows(path), (0, []))[1])[0]}
     except (GanvasError, OSError, UnicodeDecodeError, csv.Error):
         return set()
 
@@ -133,12 +133,17 @@ def lines(file: IO[str], path: Path, longest: int) -> Iterator[str]:
         yield text
 
 
+def _head(first: list[str]) -> tuple[list[str], bool]:
+    """The names of columns, and whether they stand in the first row; where that holds numbers alone, they are counted."""
+    named = any(number_in(text) is None for text in first)
+    return (first if named else [str(i) for i in range(len(first))]), named
+
+
 def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
     """Columns by name; read twice, so that no text is kept in memory: once for what they are, once for their values."""
     rows = _rows(path)
     _, head = next(rows, (0, []))
-    named = any(number_in(text) is None for text in head)
-    names = head if named else [str(i) for i in range(len(head))]
+    names, named = _head(head)
     check_columns(path, names)
     roles = (config.by, config.label)
     sniffed, count = [Sniffed() for _ in names], 0
