@@ -1,6 +1,8 @@
 """What a model was trained on: the same data at another place, and other data of the same name."""
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,13 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.config import DataConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import open_extractor
 from ganvas.metrics.evaluate import Size, _open_real, evaluate
 from ganvas.model import Model
-from ganvas.model_data import class_names, classifier_of, is_named, is_own, load_data_of
+from ganvas.model_data import class_names, classifier_of, config_for, is_named, is_own, load_data_of
 from ganvas.privacy import audit
 from ganvas.sampling import calibrate_model
 
@@ -83,6 +86,50 @@ def test_a_reference_of_the_same_name_is_scaled_as_the_model_is(
     prices(tmp_path / "prices.csv", 1, spread=20)
     for named in ("prices.csv", "./prices.csv"):
         assert _open_real(named, model, Size()).series == model.info.series
+
+
+def test_other_tables_are_read_as_the_one_that_was_trained_on(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same columns, as far as they have them, whatever their first row and their path look like."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    kept = {
+        "time": "t",
+        "by": "id",
+        "label": "kind",
+        "static": ("sex", "age"),
+        "columns": ("a", "b"),
+        "window": 5,
+    }
+    known = DataConfig("mine.csv", **kept)
+    assert model.info.data is not None
+    asked = replace(model, info=replace(model.info, data=replace(model.info.data, config=known)))
+
+    def roles(text: str, name: str = "other.csv") -> dict[str, object]:
+        (tmp_path / name).write_text(text)
+        found = config_for(asked, f"~/{name}")
+        assert (found.source, found.window) == (f"~/{name}", 5)
+        return {role: each for role in kept if (each := getattr(found, role)) and role != "window"}
+
+    whole = {role: each for role, each in kept.items() if role != "window"}
+    assert roles("id,t,a,b,sex,age,kind\n") == whole
+    assert roles("age,id,a,b,sex\n") == {"by": "id", "static": ("sex", "age"), "columns": ("a", "b")}
+    assert roles("t,a,b,sex,kind\n") == {"time": "t", "columns": ("a", "b")}, "nothing tells sequences apart"
+    assert roles("t\ta\n", "other.tsv") == {"time": "t", "columns": ("a",)}
+    counted = replace(
+        asked, info=replace(asked.info, data=replace(model.info.data, config=replace(known, by="0")))
+    )
+    (tmp_path / "numbers.csv").write_text("1,2\n3,4\n")
+    assert config_for(counted, "~/numbers.csv").by == "0"
+    monkeypatch.chdir(tmp_path)
+    assert config_for(asked, "~/mine.csv") == replace(known, source="~/mine.csv"), "not looked at"
+    assert config_for(asked, "values.npz") == DataConfig("values.npz", resize=model.info.resize)
+    with pytest.raises(GanvasError, match=r"No data at 'none\.csv'"):
+        config_for(asked, "none.csv")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.csv")
+        assert config_for(asked, "pipe.csv").by == ""
 
 
 WORDS = ("cat", "dog", "eel")

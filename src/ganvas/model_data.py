@@ -1,16 +1,15 @@
 """What a model was trained on, as far as it is known: the data, their classes, and the bundled classifier of them."""
 
-import os
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, load_dataset, origin
+from ganvas.data import WANTED, Dataset, load_dataset, origin
+from ganvas.data.base import find_path
 from ganvas.data.idx import CLASSES
 from ganvas.data.tables import NAMED, columns_of
 from ganvas.errors import GanvasError, counted
@@ -59,11 +58,11 @@ def config_for(model: Model, source: str) -> DataConfig:
     if known is None or known.also or len(model.shape) != 2:
         return plain
     # What a header names is compared, not looked at.
-    if os.path.abspath(known.source) == os.path.abspath(source):
+    if origin.places(plain) == origin.places(known):
         return replace(known, source=source)
     if not all(each.lower().endswith(NAMED) for each in (known.source, source)):
         return plain
-    names = columns_of(Path(source))
+    names = columns_of(find_path(source, WANTED))
     time, by, label = (name if name in names else "" for name in (known.time, known.by, known.label))
     static, columns = (tuple(n for n in each if n in names) for each in (known.static, known.columns))
     found = replace(plain, window=known.window, columns=columns, time=time)

@@ -67,7 +67,10 @@ def places(config: DataConfig) -> str:
     sources = (config.source, *config.also)
     named = [each in datasets or each.startswith(("hub:", "toy:")) for each in sources]
     return json.dumps(
-        [each if name else os.path.abspath(each) for each, name in zip(sources, named, strict=True)]
+        [
+            each if name else os.path.abspath(os.path.expanduser(each))
+            for each, name in zip(sources, named, strict=True)
+        ]
     )
 
 

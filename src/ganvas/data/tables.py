@@ -82,6 +82,8 @@ def load(path: Path, config: DataConfig) -> Table:
 
 def columns_of(path: Path) -> set[str]:
     """Names of the columns of a table, of which nothing else is read; none of what cannot be read."""
+    if not path.is_file():  # to open a pipe would wait for ever
+        return set()
     try:
         if path.suffix.lower() == ".parquet":
             return {*parquet.names(path)}
