@@ -203,3 +203,9 @@ def test_the_packaged_model_says_what_its_audit_found(capsys: pytest.CaptureFixt
         f"the best attack, critic, has an AUC of {found.attacks['critic'][0]:.3f}" in capsys.readouterr().out
     )
     assert "## What it gives away of its data" in hub.card(model, [], None, None)
+
+
+@pytest.mark.parametrize("name", ["data", "held_out"])
+def test_data_are_named(name: str) -> None:
+    with pytest.raises(GanvasError, match=rf"{name} is array.* it must be the path or the name of data"):
+        audit(np.zeros((100, 8, 8, 1), np.uint8), **{name: np.zeros((2, 8, 8, 1))})

@@ -12,7 +12,7 @@ import ganvas
 from ganvas import io, pictures
 from ganvas.cli import main
 from ganvas.cli._shared import images
-from ganvas.config import DataConfig
+from ganvas.config import DataConfig, NetworkConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.export import onnx
@@ -22,7 +22,9 @@ from ganvas.latent.directions import find
 from ganvas.latent.impute import _errors, impute
 from ganvas.latent.supervised import from_attribute
 from ganvas.metrics import of_series as measures
+from ganvas.model import Model, ModelInfo
 from ganvas.model_data import load_data_of
+from ganvas.networks import build_generator, families
 from ganvas.runs import Run
 from ganvas.series import Column, Schema, plain
 from ganvas.web import export
@@ -442,6 +444,17 @@ def test_curves_are_drawn_by_a_page_with_classes_mixed(run: Run) -> None:
         wanted = model.generator.with_class(1, 0.4)(z, labels)
         assert not torch.allclose(wanted[0], model.generator(z, labels)[0], atol=0.05)
     torch.testing.assert_close(drawn, wanted, atol=2e-3, rtol=0)
+
+
+def test_curves_without_classes_have_none_to_mix() -> None:
+    config = NetworkConfig("recurrent", 4, generator=dict(families.get("recurrent").tiny))
+    generator = build_generator(config, (1, 8), 0)
+    model = plotted(Model(generator, None, ModelInfo.of(generator, "recurrent")))
+    with pytest.raises(GanvasError, match="no vectors of classes that could be mixed"):
+        model.generator.with_class(1, 0.5)
+    renderer = Renderer(Model(generator, None, ModelInfo.of(generator, "recurrent")))
+    with pytest.raises(GanvasError, match="no vectors of classes"):
+        renderer.draw([State(seed=1, other=1, share=0.5)])
 
 
 def test_lines_lie_where_the_values_are() -> None:

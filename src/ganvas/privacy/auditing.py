@@ -1,5 +1,6 @@
 """What a generator gives away of its training data: copies, membership, extraction, each beside a planted control."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -13,7 +14,7 @@ from torch import Tensor
 from ganvas import arrays, notebook
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
-from ganvas.errors import GanvasError, counted
+from ganvas.errors import PATH, GanvasError, counted, expect
 from ganvas.features import Choice, Extractor, embed, open_extractor
 from ganvas.features.cache import batches
 from ganvas.latent import LatentZ
@@ -333,6 +334,10 @@ def audit(
     arrays.count(n, "n", 100)
     arrays.count(reconstruct, "reconstruct", 0)
     arrays.seed(seed)
+    for name, named in (("data", data), ("held_out", held_out)):
+        if named is not None:
+            expect(named, PATH, name, "the path or the name of data")
+    data, held_out = (None if each is None else os.fspath(each) for each in (data, held_out))
     model, given, source = open_fakes(fake, device, critic=True)
     train, unseen = _real(model, data, held_out)
     given = _as_data(fake, given, train)

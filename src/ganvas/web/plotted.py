@@ -28,6 +28,8 @@ class Plotted(GeneratorBase):
         self.held = (inner,)
         self._modules, self._parameters, self._buffers = inner._modules, inner._parameters, inner._buffers
         self.__dict__.pop("embed", None)  # the inner one's, and not that it has none of its own
+        if "embed" not in self._modules:
+            self.embed = None
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return pictures.lines(self.held[0](z, labels), self.schema, SIZE)
