@@ -117,6 +117,9 @@ def test_other_tables_are_read_as_the_one_that_was_trained_on(
     assert roles("age,id,a,b,sex\n") == {"by": "id", "static": ("sex", "age"), "columns": ("a", "b")}
     assert roles("t,a,b,sex,kind\n") == {"time": "t", "columns": ("a", "b")}, "nothing tells sequences apart"
     assert roles("t\ta\n", "other.tsv") == {"time": "t", "columns": ("a",)}
+    assert roles("series,t,class,sex,a\n") == {
+        "time": "t", "by": "series", "label": "class", "static": ("sex",), "columns": ("a",)
+    }, "as ganvas writes it"  # fmt: skip
     counted = replace(
         asked, info=replace(asked.info, data=replace(model.info.data, config=replace(known, by="0")))
     )

@@ -11,7 +11,7 @@ from ganvas.config import DataConfig
 from ganvas.data import WANTED, Dataset, load_dataset, origin
 from ganvas.data.base import find_path
 from ganvas.data.idx import CLASSES
-from ganvas.data.tables import NAMED, columns_of
+from ganvas.data.tables import CLASS, NAMED, SERIES, columns_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features import classifier
 from ganvas.model import Model
@@ -64,6 +64,8 @@ def config_for(model: Model, source: str) -> DataConfig:
         return plain
     names = columns_of(find_path(source, WANTED))
     time, by, label = (name if name in names else "" for name in (known.time, known.by, known.label))
+    if not by and names[:1] == [SERIES]:  # ganvas wrote it
+        by, label = SERIES, label or (CLASS if known.label and CLASS in names else "")
     static, columns = (tuple(n for n in each if n in names) for each in (known.static, known.columns))
     found = replace(plain, window=known.window, columns=columns, time=time)
     return replace(found, by=by, label=label, static=static) if by else found

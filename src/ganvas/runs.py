@@ -394,7 +394,7 @@ def is_run(path: Path) -> bool:
 def _is_of_run(path: Path) -> bool:
     """Whether a config.json is that of a run, be it damaged, and not what other toolkits write beside their weights."""
     try:
-        return path.is_file() and not io.read_json(path).keys().isdisjoint(("format_version", "config"))
+        return path.is_file() and io.read_json(path).keys() >= {"format_version", "config"}
     except GanvasError:
         return True
 

@@ -162,6 +162,8 @@ def test_a_folder_of_another_toolkit_is_no_run(tmp_path: Path, capsys: pytest.Ca
     """It has a config.json, too. Nothing is written into it, and what is of runs says that it is none."""
     model = tmp_path / "biggan"
     shutil.copytree(FILES / "biggan_deep", model)
+    about = io.read_json(model / "config.json")
+    (model / "config.json").write_text(json.dumps({**about, "format_version": 1}))
     before = sorted(model.iterdir())
     for name, seed in (("known.npy", 3), ("held_out.npy", 4)):
         drawn = ganvas.load(model, device="cpu").sample(100, seed=seed)

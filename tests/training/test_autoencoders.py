@@ -311,10 +311,12 @@ def test_commands_of_an_autoencoder_of_series(tmp_path: Path, capsys: pytest.Cap
     ).run  # fmt: skip
     common = ["--device", "cpu"]
 
-    def codes(name: Path) -> np.ndarray:
+    def codes(name: Path, note: str = "") -> np.ndarray:
         out = tmp_path / "z.npz"
         assert main(["encode", str(run.path), str(name), "--out", str(out), *common]) == 0
-        assert "series as" in capsys.readouterr().out
+        said = capsys.readouterr()
+        assert "series as" in said.out
+        assert note in said.err
         with np.load(out) as found:
             return np.array(found["codes"])
 
@@ -334,6 +336,10 @@ def test_commands_of_an_autoencoder_of_series(tmp_path: Path, capsys: pytest.Cap
     assert (figures["n"], figures["psnr"]) == (4, None)
     assert figures["error"] > 0
     assert 0 <= figures["agreement"] <= 1
+    for suffix, said in ((".csv", ""), (".npz", "sex holds numbers of categories: 0 is f, 1 is m")):
+        own = tmp_path / f"own{suffix}"
+        assert main(["sample", str(run.path), "--n", "30", "--out", str(own), *common]) == 0
+        assert len(codes(own, said)) == 30, "what ganvas wrote is read again"
     for flag in (["--plain"], ["--extractor", "raw"]):
         assert main(["reconstruct", str(run.path), str(table), "--out", str(out), *flag, *common]) == 2
         assert f"{flag[0]} is for pictures" in capsys.readouterr().err

@@ -263,9 +263,13 @@ def _as_model(table: Table, model: Schema) -> Table:
         *((table.columns[i].name, column.name) for i, column in zip(order, model.columns, strict=True)),
         *((table.static_columns[i].name, column.name) for i, column in zip(once, model.static, strict=True)),
     ]
+    given = (
+        [*(table.columns[i] for i in order), *(table.static_columns[i] for i in once)],
+        [*model.columns, *model.static],
+    )
     return replace(
         table,
-        notes=(*table.notes, *_placed(table.name, pairs)),
+        notes=(*table.notes, *_placed(table.name, pairs), *_numbered(*given)),
         columns=list(model.columns),
         sequences=sequences,
         static_columns=list(model.static),
@@ -288,10 +292,28 @@ def _placed(name: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     )
 
 
+def _are_places(values: Sequence[np.ndarray], categories: int) -> bool:
+    """Whether all values are numbers of categories, as arrays have them that ganvas wrote."""
+    return categories > 0 and all(
+        ((each >= 0) & (each < categories) & (each == each.round())).all() for each in values
+    )
+
+
+def _numbered(have: Sequence[Column], want: Sequence[Column]) -> tuple[str, ...]:
+    """What to say of columns whose categories are given as numbers."""
+    return tuple(
+        f"{new.name} holds numbers of categories: {', '.join(f'{i} is {c}' for i, c in enumerate(new.categories[:6]))}."
+        for old, new in zip(have, want, strict=True)
+        if new.categories and not old.categories
+    )
+
+
 def _convert(values: Sequence[np.ndarray], have: Column, want: Column) -> None:
     """Change the values of a column, in place, to the numbers that a model has for its categories, and to its unit of time."""
     # Plain numbers may be dates: arrays have no other ones.
     a_date = have.kind == "date" and want.kind != "date"
+    if have.kind == "number" and _are_places(values, len(want.categories)):
+        return
     if bool(have.categories) != bool(want.categories) or a_date:
         raise GanvasError(
             f"Column {want.name!r} is of another kind than in the model: {have.kind} instead of {want.kind}."

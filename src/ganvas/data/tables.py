@@ -55,6 +55,8 @@ FILLED = 16
 """Numbers of a case with its dimensions filled up, over those that its line holds, at most."""
 SERIES = "series"
 """The first column of a table that ganvas wrote."""
+CLASS = "class"
+"""The column of classes in such a table."""
 
 
 def load(path: Path, config: DataConfig) -> Table:
@@ -80,16 +82,16 @@ def load(path: Path, config: DataConfig) -> Table:
     return table
 
 
-def columns_of(path: Path) -> set[str]:
+def columns_of(path: Path) -> list[str]:
     """Names of the columns of a table, of which nothing else is read; none of what cannot be read."""
     if not path.is_file():  # to open a pipe would wait for ever
-        return set()
+        return []
     try:
         if path.suffix.lower() == ".parquet":
-            return {*parquet.names(path)}
-        return {*_head(next(_rows(path), (0, []))[1])[0]}
+            return parquet.names(path)
+        return _head(next(_rows(path), (0, []))[1])[0]
     except (GanvasError, OSError, UnicodeDecodeError, csv.Error):
-        return set()
+        return []
 
 
 def _mark(path: Path) -> str:
