@@ -18,6 +18,7 @@ from ganvas.config import DataConfig, from_dict, to_dict
 from ganvas.data import limits, load_dataset, tables
 from ganvas.data.tables import columns_of
 from ganvas.errors import GanvasError
+from ganvas.latent.impute import gaps_of
 from ganvas.processes import three_regimes
 from ganvas.series import Schema, check_names, read_schema, table
 
@@ -720,12 +721,18 @@ def test_what_a_model_has_no_channel_for_is_refused(tmp_path: Path) -> None:
     gaps[3, 2:4, 1] = np.nan
     np.savez(tmp_path / "gaps.npz", series=gaps)
     np.savez(tmp_path / "short.npz", series=whole, lengths=np.array([6] * 19 + [4]))
-    with pytest.raises(GanvasError, match=r"gaps lacks 2 values of '1'.*ganvas restore MODEL FILE --damaged"):
+    with pytest.raises(GanvasError, match=r"gaps lacks values of '1'.*ganvas restore MODEL FILE --damaged"):
         load_dataset(DataConfig(str(tmp_path / "gaps.npz")), known.shape, known.series)
     with pytest.raises(
         GanvasError, match=r"short has series of 4 steps, and all that the model knows have 6"
     ):
         load_dataset(DataConfig(str(tmp_path / "short.npz")), known.shape, known.series)
+    assert known.series is not None
+    mended = gaps_of(known.series)  # steps behind an end are missing, too: restore fills them in
+    short = load_dataset(DataConfig(str(tmp_path / "short.npz")), mended.shape, mended).take(
+        torch.tensor([19])
+    )[0]
+    assert (short[0, [0, 2]] == torch.tensor([[1.0, 1, 1, 1, 0, 0]] * 2)).all()
     for name in ("gaps", "short"):  # the other way round there is a channel
         other = load_dataset(DataConfig(str(tmp_path / f"{name}.npz")))
         assert len(load_dataset(DataConfig(str(tmp_path / "whole.npz")), other.shape, other.series)) == 20

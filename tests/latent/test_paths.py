@@ -11,7 +11,17 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError
-from ganvas.latent import equal_steps, geodesic, open_space, step_lengths, style_mixing, through, variation
+from ganvas.latent import (
+    equal_steps,
+    geodesic,
+    open_space,
+    paths,
+    step_lengths,
+    style_mixing,
+    through,
+    variation,
+)  # fmt: skip
+from ganvas.latent.paths import pyramid
 from tests.latent.test_space import ours
 
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
@@ -79,6 +89,23 @@ def test_equal_steps_on_a_curve_of_known_length() -> None:
     assert times[0] == 0
     assert times[-1] == 1
     assert (times[1:] > times[:-1]).all()
+
+
+def test_steps_are_measured_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The features of a long film of large pictures take gigabytes: two of a part's neighbours are all that a step needs."""
+    space = open_space(ganvas.load("fashion", device="cpu"), "z")
+    points, seen = space.sample(11, torch.Generator().manual_seed(1)), list[int]()
+    whole = step_lengths(space, points)
+
+    def see(samples: torch.Tensor) -> torch.Tensor:
+        seen.append(len(samples))
+        return pyramid(samples)
+
+    monkeypatch.setattr(paths, "NUMBERS", 3 * 28 * 28 + 1)
+    torch.testing.assert_close(step_lengths(space, points, see=see), whole)
+    assert seen == [3, 3, 3, 2]
+    monkeypatch.setattr(paths, "NUMBERS", 1)
+    torch.testing.assert_close(step_lengths(space, points), whole)
 
 
 @pytest.mark.parametrize("name", ["z", "w"])

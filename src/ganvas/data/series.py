@@ -154,17 +154,17 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
 
 def _check_whole(name: str, schema: Schema, values: np.ndarray, lengths: np.ndarray) -> None:
     """Raise `GanvasError` where values or steps are missing for which a schema has no channel: something would stand there."""
-    if not schema.ends and (lengths < schema.length).any():
+    full = [i for i, c in enumerate(schema.columns) if not schema.own(c).gaps and not c.categories]
+    if full and not schema.ends and (lengths < schema.length).any():
         raise GanvasError(
             f"{name} has series of {counted(int(lengths.min()), 'step')}, and all that the model knows have {schema.length:,}. "
             "Leave the shorter ones out."
         )
     alive = np.arange(values.shape[1])[None] < lengths[:, None]
-    for i, column in enumerate(schema.columns):
-        gaps = int(np.isnan(values[:, :, i][alive]).sum())
-        if gaps and not schema.own(column).gaps and not column.categories:
+    for i in full:
+        if np.isnan(values[:, :, i][alive]).any():
             raise GanvasError(
-                f"{name} lacks {counted(gaps, 'value')} of {column.name!r}, and what the model knows lacks none. Fill them in, "
+                f"{name} lacks values of {schema.columns[i].name!r}, and what the model knows lacks none. Fill them in, "
                 "as ganvas restore MODEL FILE --damaged does, or leave these series out."
             )
 

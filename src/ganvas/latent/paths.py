@@ -1,6 +1,7 @@
 """Ways through a latent space: lines, great circles, splines, loops, geodesics, and equal steps along any of them."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -17,6 +18,8 @@ Path = Callable[[Tensor], Tensor]
 Perception = Callable[[Tensor], Tensor]
 """Float samples (n, ...) -> features (n, F) whose distances say how different samples look."""
 Kind = Literal["auto", "linear", "spherical", "spline"]
+MOST_AT_ONCE, NUMBERS = 256, 2**22
+"""Samples that are looked at together, and numbers that these have."""
 
 
 def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = False) -> Path:
@@ -91,13 +94,12 @@ def small_pyramid(images: Tensor) -> Tensor:
     return pyramid(F.avg_pool2d(images, (min(factor, high), min(factor, wide))) if factor > 1 else images)
 
 
-def _features(
-    space: LatentSpace, points: Tensor, labels: Tensor | None, see: Perception, batch: int = 256
-) -> Tensor:
-    parts = zip(
-        points.split(batch), [None] * len(points) if labels is None else labels.split(batch), strict=False
-    )
-    return torch.cat([see(space.decode(part, label)) for part, label in parts])
+def _features(space: LatentSpace, points: Tensor, labels: Tensor | None, see: Perception) -> Iterator[Tensor]:
+    """Features of the samples at points, part by part: all of those of a long film of large pictures take gigabytes."""
+    batch = min(MOST_AT_ONCE, max(1, NUMBERS // math.prod(space.model.shape)))
+    parts = [None] * len(points) if labels is None else labels.split(batch)
+    for part, label in zip(points.split(batch), parts, strict=False):
+        yield see(space.decode(part, label))
 
 
 @torch.no_grad()
@@ -108,9 +110,12 @@ def step_lengths(
     points = space.check(points)
     if len(points) < 2:
         raise GanvasError("A path has at least 2 points, got 1.")
-    features = _features(space, points, labels, see)
-    lengths: Tensor = (features[1:] - features[:-1]).norm(dim=1)
-    return lengths
+    lengths, last = list[Tensor](), points.new_empty(0)
+    for features in _features(space, points, labels, see):
+        joined = torch.cat([last, features]) if lengths else features
+        lengths.append((joined[1:] - joined[:-1]).norm(dim=1))
+        last = features[-1:]
+    return torch.cat(lengths)
 
 
 def variation(lengths: Tensor) -> float:

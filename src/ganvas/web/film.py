@@ -56,21 +56,21 @@ def film(
     if timeline.equal:
         times = latent.equal_steps(space, path, timeline.frames, labels_at)
     variation = latent.variation(latent.step_lengths(space, path(times), labels_at(times)))
-    frames: list[Tensor] = []
+    # Made before what drawing takes for a moment, between whose pieces frames would lie scattered.
+    frames = torch.empty(len(times), *renderer.model.shape, dtype=torch.uint8)
     with torch.no_grad():
         points, which = path(times), index(times)
         for start in range(0, len(times), BATCH):
             stop = min(start + BATCH, len(times))
             rows = [_between(keys, which[i], float(times[i]) * spans) for i in range(start, stop)]
             if alike(rows):
-                frames.append(renderer.pictures(space, points[start:stop], rows[0], renderer.labels(rows)))
+                some = points[start:stop]
+                frames[start:stop] = renderer.pictures(space, some, rows[0], renderer.labels(rows))
             else:
-                frames += [
-                    renderer.pictures(space, points[start + i : start + i + 1], row)
-                    for i, row in enumerate(rows)
-                ]
+                for i, row in enumerate(rows, start):
+                    frames[i] = renderer.pictures(space, points[i : i + 1], row)[0]
             progress(stop, len(times))
-    return torch.cat(frames), variation
+    return frames, variation
 
 
 def _bytes(shape: Sequence[int]) -> int:
