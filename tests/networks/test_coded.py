@@ -117,11 +117,19 @@ def test_numbers_that_no_mixture_has_are_not_loaded(name: str, value: list[Any],
         made.load_state_dict({**Mixture(2, 2).state_dict(), name: torch.tensor(value)})
 
 
-def test_shares_that_were_rounded_are_loaded() -> None:
-    shares = torch.rand(64).softmax(0)
+@pytest.mark.parametrize(("more", "taken"), [(0.0, True), (0.004, True), (-0.004, True), (0.02, False)])
+def test_shares_that_were_rounded_are_loaded(more: float, taken: bool) -> None:
+    """As bfloat16 rounds them: each by a part in 256 at most, so that the sum is 1 to that."""
+    shares = torch.full((64,), 1 / 64)
+    shares[0] += more
     made = Mixture(64, 2)
-    made.load_state_dict({**made.state_dict(), "weights": shares.bfloat16().float()})
-    assert made.weights.sum() != 1
+    given = {**made.state_dict(), "weights": shares}
+    if taken:
+        made.load_state_dict(given)
+        assert torch.equal(made.weights, shares)
+    else:
+        with pytest.raises(GanvasError, match="whose sum is 1"):
+            made.load_state_dict(given)
 
 
 def test_a_book_gives_the_nearest_entries_and_passes_gradients() -> None:
