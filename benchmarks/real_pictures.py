@@ -74,11 +74,6 @@ ABLATION: dict[str, dict[str, Any]] = {
         "gamma": 0.1,
         "settings": {"network.critic.channels": 32},
     },
-    "photo, gamma 0.1, rate 0.001": {
-        "preset": "photo",
-        "gamma": 0.1,
-        "settings": {"optimizer.lr_generator": 1e-3, "optimizer.lr_critic": 1e-3},
-    },
     "photo without augmentation": {"preset": "photo", "augment": ["none"]},
     "photo-hour, rate 0.015": {
         "preset": "photo-hour",

@@ -403,7 +403,7 @@ def runs_near(path: Path) -> str:
     """`" There are a, b and c."`: the newest runs in a folder, or beside one that is not there; empty where there are none."""
     folder = path if path.is_dir() else path.parent
     with suppress(OSError):
-        runs = sorted(each for each in folder.iterdir() if is_run(each) and (each / "log.txt").is_file())
+        runs = sorted(each for each in folder.iterdir() if (each / "log.txt").is_file() and is_run(each))
         said = ", ".join(map(str, runs[-SHOWN:]))
         return f" There {'are' if len(runs) > 1 else 'is'}: {said}." if runs else ""
     return ""

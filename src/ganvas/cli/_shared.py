@@ -167,9 +167,14 @@ def brought(
     else:
         config, words = model_data.config_for(model, source), ""
         data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
+    say_notes(data, words)
+    return data
+
+
+def say_notes(data: "Dataset", words: str = "") -> None:
+    """Print beside the results what was done to data, and words of which part of them was taken."""
     for note in filter(None, (*data.notes, words)):
         say(note, beside=True)
-    return data
 
 
 def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:

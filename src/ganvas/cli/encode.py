@@ -53,8 +53,7 @@ def run(
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
     loaded = load(model, device=device, critic=False, side=side)
     data = load_dataset(config_for(loaded, images), tuple(loaded.shape), loaded.info.series)
-    for note in data.notes:
-        _shared.say(note, beside=True)
+    _shared.say_notes(data)
     samples, labels = data.take(torch.arange(min(count(n, "--n"), len(data))))
     z = loaded.encode(samples)
     found = {

@@ -64,8 +64,7 @@ def run(
         flag = "--plain" if plain else "--extractor"
         raise GanvasError(f"{flag} is for pictures, and this model draws series. Leave it out.")
     data, held_out, words = unseen(loaded, images)
-    for note in filter(None, (*data.notes, words)):
-        _shared.say(note, beside=True)
+    _shared.say_notes(data, words)
     samples = data.take(_first(n, len(data)))[0]
     judge = None
     try:

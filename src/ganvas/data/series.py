@@ -259,17 +259,11 @@ def _as_model(table: Table, model: Schema) -> Table:
         static = static[:, once]
         for i, (place, column) in enumerate(zip(once, model.static, strict=True)):
             _convert([static[:, i]], table.static_columns[place], column)
-    pairs = [
-        *((table.columns[i].name, column.name) for i, column in zip(order, model.columns, strict=True)),
-        *((table.static_columns[i].name, column.name) for i, column in zip(once, model.static, strict=True)),
-    ]
-    given = (
-        [*(table.columns[i] for i in order), *(table.static_columns[i] for i in once)],
-        [*model.columns, *model.static],
-    )
+    have = [*(table.columns[i] for i in order), *(table.static_columns[i] for i in once)]
+    want = [*model.columns, *model.static]
     return replace(
         table,
-        notes=(*table.notes, *_placed(table.name, pairs), *_numbered(*given)),
+        notes=(*table.notes, *_placed(table.name, have, want), *_numbered(have, want)),
         columns=list(model.columns),
         sequences=sequences,
         static_columns=list(model.static),
@@ -277,12 +271,12 @@ def _as_model(table: Table, model: Schema) -> Table:
     )
 
 
-def _placed(name: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+def _placed(name: str, have: Sequence[Column], want: Sequence[Column]) -> tuple[str, ...]:
     """What to say where columns of other names are taken in their order: numbers are names of none."""
     told = [
-        f"{have} as {want}"
-        for have, want in pairs
-        if have != want and not have.removeprefix("static ").isdecimal()
+        f"{old.name} as {new.name}"
+        for old, new in zip(have, want, strict=True)
+        if old.name != new.name and not old.name.removeprefix("static ").isdecimal()
     ]
     shown = ", ".join([*told[:6], *(["..."] if told[6:] else [])])
     return (
