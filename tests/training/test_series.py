@@ -30,6 +30,7 @@ from ganvas.series import Column, Schema, plain
 from ganvas.web import export
 from ganvas.web.landscape import landscape
 from ganvas.web.plotted import plotted
+from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State
 
@@ -501,3 +502,31 @@ def test_the_explorer_compares_curves_at_a_small_size(run: Run) -> None:
     large = torch.arange(2 * 3 * 8 * 9000, dtype=torch.uint8).reshape(2, 3, 8, 9000)
     assert export._smaller(large, 2).shape == (2, 3, 4, 4500)
     assert export._sprite(export._smaller(large, 2), 2).startswith("data:image/webp")
+
+
+def test_whole_curves_are_drawn_for_who_looks_at_them_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 of them to compare with, and the tangents of one, were gigabytes beside a model of a few kilobytes."""
+    model = ganvas.load(run.path, device="cpu")
+    real = Real(pictures.shown(model.sample(40, seed=9), model.info.series), "others")
+    sizes, draw = set[tuple[int, int]](), pictures.lines
+
+    def lines(samples: torch.Tensor, schema: Schema | None, size: tuple[int, int]) -> torch.Tensor:
+        sizes.add(size)
+        return draw(samples, schema, size)
+
+    monkeypatch.setattr(pictures, "lines", lines)
+    renderer = Renderer(model, real=real)
+    whole = renderer.draw([State(3)])
+    assert (256, 384) in sizes
+    sizes.clear()
+    found = renderer.quality(State(3))
+    assert found.nearest is not None
+    assert renderer.likeness is not None
+    assert len(renderer.neighbours(State(3))) == 8
+    assert renderer.thumbs([State(3), State(4)]).shape[2:] == pictures.ROOM
+    assert landscape(renderer, 64).real_places is not None
+    for image in (whole[0], real.images[0]):
+        assert renderer.inverted(image)[0].base is not None
+    assert sizes == {pictures.ROOM}

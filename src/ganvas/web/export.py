@@ -37,16 +37,17 @@ def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -
     progress("the most real samples", 0, 1)
     starts = _starts(renderer)
     directions = renderer.directions(method)[:DIRECTIONS]
+    drawn = renderer.view if renderer.plots else renderer  # hundreds of whole curves are made small again
     images, numbers = [], []
     for i, start in enumerate(starts):
         states = [start.to(move_of(d, s)) for d in directions for s in STRENGTHS]
-        images.append(renderer.together(states))
+        images.append(drawn.together(states))
         numbers += [_numbers(renderer, state) for state in states]
         progress("pictures", i + 1, len(starts))
     progress("map", 0, 1)
     found = landscape(renderer)
     rows = torch.linspace(0, len(found.places) - 1, min(DOTS, len(found.places))).long()
-    thumbs = renderer.together([State(SEED, int(i)) for i in rows])
+    thumbs = drawn.together([State(SEED, int(i)) for i in rows])
     progress("map", 1, 1)
     columns = len(directions) * len(STRENGTHS)
     moved, thumbs = (_smaller(each, max(columns, ACROSS)) for each in (torch.cat(images), thumbs))
@@ -79,7 +80,7 @@ def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -
 def _starts(renderer: Renderer) -> list[State]:
     """The most real of the first samples that look different from each other."""
     order = renderer.ranked(4 * FIRST)
-    features = renderer.gauge.features(renderer.model.sample(len(order)))
+    features = renderer.gauge.features(renderer.gauge.model.sample(len(order)))
     good = order[: len(order) // 2]
     usual = [i for i in good if not renderer.quality(State(number=i)).warnings]
     good = usual if len(usual) >= STARTS else good

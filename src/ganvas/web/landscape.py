@@ -71,7 +71,7 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
         "n": n, "real": None if renderer.real is None else f"{renderer.real.source} {len(renderer.real.images)}",
         "judge": "none" if renderer.ratio is None else f"{renderer.ratio.report.critic} {renderer.ratio.report.auc:.6f}",
     }  # fmt: skip
-    if renderer.small is not None:
+    if renderer.view is not renderer:
         made_of["side"] = renderer.view.model.shape[1]
     if renderer.plots:  # before, their pictures were measured
         made_of["measured"] = "series"

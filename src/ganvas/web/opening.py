@@ -12,7 +12,6 @@ from ganvas.model_data import real_images_of
 from ganvas.sampling import LogRatio
 from ganvas.sampling.store import kept_ratio
 from ganvas.web.film import Advance, film
-from ganvas.web.plotted import SIZE
 from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import FROM_PYTHON, Recipe, from_json, is_own, read
@@ -35,7 +34,7 @@ def open_renderer(model: str | Path = DEFAULT, data: str | None = None, device: 
             "ganvas explore MODEL --data FOLDER"
         )
     if images is not None and len(loaded.shape) == 2:
-        images = pictures.shown(images, loaded.info.series, SIZE)
+        images = pictures.shown(images, loaded.info.series)
     return Renderer(loaded, str(model), ratio, None if images is None else Real(images, line), line)
 
 

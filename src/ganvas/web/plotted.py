@@ -12,14 +12,14 @@ from ganvas.networks import GeneratorBase
 from ganvas.series import Schema
 
 SIZE = (256, 384)
-"""Height and width of the picture."""
+"""Height and width of the picture that is looked at."""
 
 
 class Plotted(GeneratorBase):
     """Latents -> the curves of a generator of series, (B, 3, H, W) from -1 to 1. Its weights are those of that generator."""
 
-    def __init__(self, inner: GeneratorBase, schema: Schema | None) -> None:
-        super().__init__((3, *SIZE), inner.latent_dim, inner.num_classes, embed=False)
+    def __init__(self, inner: GeneratorBase, schema: Schema | None, size: tuple[int, int]) -> None:
+        super().__init__((3, *size), inner.latent_dim, inner.num_classes, embed=False)
         self.schema, self.prior = schema, inner.prior
         self._hold(inner)
 
@@ -32,7 +32,7 @@ class Plotted(GeneratorBase):
             self.embed = None
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return pictures.lines(self.held[0](z, labels), self.schema, SIZE)
+        return pictures.lines(self.held[0](z, labels), self.schema, (self.shape[1], self.shape[2]))
 
     def mixed(self, other: int | Tensor, share: float | Tensor) -> Self:
         found = copy.copy(self)
@@ -40,8 +40,8 @@ class Plotted(GeneratorBase):
         return found
 
 
-def plotted(model: Model) -> Model:
+def plotted(model: Model, size: tuple[int, int] = SIZE) -> Model:
     """The same model, of whose samples the curves are what it draws. Its critic, which judges series, is left out."""
-    generator = Plotted(model.generator, model.info.series).eval()
+    generator = Plotted(model.generator, model.info.series, size).eval()
     info = replace(model.info, shape=generator.shape, series=None)
     return replace(model, generator=generator, critic=None, info=info)

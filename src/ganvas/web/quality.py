@@ -1,7 +1,7 @@
 """How good and how usual a picture is, beside the generator's own samples and real images."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +45,10 @@ class Real(NamedTuple):
     """uint8 (n, C, H, W)"""
     source: str
     """What they are, in words."""
+
+    def of(self, size: Sequence[int]) -> "Real":
+        """The same at another height and width."""
+        return Real(shrunk(self.images, size), self.source)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class Gauge:
         turn: Callable[[], AbstractContextManager[None]] | None = None, few: int = FEW,
     ) -> None:  # fmt: skip
         self.model, self.ratio, self.coarse, self.turn = model, ratio, coarse, turn
-        self.real = real if real is None or coarse is None else shrunk(real, coarse.shape[1])
+        self.real = real if real is None or coarse is None else real.of(coarse.shape[1:])
         self.known = KNOWN if turn is None else few
         """Own samples that are looked at."""
         self._whites: dict[str, tuple[Tensor, Tensor]] = {}
@@ -352,10 +356,13 @@ def _together(ranks: dict[str, Tensor]) -> Tensor:
     return torch.stack([-2 * (1 - rank).log() for rank in ranks.values()]).sum(0)
 
 
-def shrunk(real: Real, side: int) -> Real:
-    """Real images as small as coarse pictures are."""
+def shrunk(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Images (n, C, H, W) at the height and width of coarse pictures, as they are where those are theirs."""
+    high, wide = size
+    if tuple(images.shape[2:]) == (high, wide):
+        return images
     parts = [
-        F.interpolate(part.float(), size=(side, side), mode="area").round().to(torch.uint8)
-        for part in real.images.split(256)
+        F.interpolate(part.float(), size=(high, wide), mode="area").round().to(torch.uint8)
+        for part in images.split(256)
     ]
-    return Real(torch.cat(parts), real.source)
+    return torch.cat(parts)

@@ -1,5 +1,6 @@
 """A state in, pixels and numbers out. Knows models, spaces and ratios, and nothing of the web."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,13 +36,14 @@ from ganvas.latent.invert import invert, scale_of
 from ganvas.latent.jacobian import MOST, jacobians
 from ganvas.latent.likeness import MOST as MOST_ALIKE
 from ganvas.latent.likeness import Likeness
-from ganvas.latent.paths import pyramid
+from ganvas.latent.paths import NUMBERS, pyramid
 from ganvas.latent.restore import Part, half, tasks
 from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
 from ganvas.networks import GeneratorBase, StyleBased, from_uint8
 from ganvas.networks.biggan import BigGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator, placement
+from ganvas.pictures import ROOM
 from ganvas.sampling import LogRatio, samplers
 from ganvas.sampling.settings import at_budget
 from ganvas.web.pace import AROUND, EFFECTS, LIKENESS, QUALITY, SHEET, STRIPS, Purpose, Turns
@@ -123,7 +125,7 @@ class Renderer:
         """Whether a picture takes long, and how many seconds then."""
         self.small: Renderer | None = None
         """The same model with the coarse pictures that are drawn while a slider is dragged, if it has such."""
-        self._larger: Renderer | None = None
+        self._larger = self._small_curves(ROOM) if self.plots else None
         self._pace()
         self.gauge = self._gauge(FEW)
         if self.slow:
@@ -158,11 +160,17 @@ class Renderer:
                 (tried[side] for side in sides if side >= LEGIBLE and tried[side].seconds <= PATIENT), None
             )
 
+    def _small_curves(self, size: tuple[int, int]) -> "Renderer":
+        """Of the curves of the same series in small, as the real ones are drawn: whole ones are compared by no more than that."""
+        found = Renderer(plotted(self.drawn, size), self.name, real=self.real, unreal=self.unreal)
+        found.seconds = _seconds(found.model)
+        return found
+
     def _coarse_at(self, side: int) -> "Renderer":
         """Of the same model's pictures of a side, with the seconds that one takes."""
         coarse = self.model.generator.at(side)
         model = Model(coarse, None, replace(self.model.info, shape=tuple(coarse.shape)), self.model.path)
-        real = None if self.real is None else shrunk(self.real, side)
+        real = None if self.real is None else self.real.of(coarse.shape[1:])
         found = Renderer(model, self.name, real=real, unreal=self.unreal)
         found.seconds = _seconds(model)
         return found
@@ -171,7 +179,8 @@ class Renderer:
         """What judges pictures, beside so `few` own samples where they take long."""
         coarse = None if self.small is None else self.view.model
         waiting = (lambda: self.turn(QUALITY)) if self.slow else None
-        return Gauge(self.model, self.ratio, self.real, coarse, waiting, few)
+        whole = self.view.model if self.plots else self.model
+        return Gauge(whole, self.ratio, self.real, coarse, waiting, few)
 
     @property
     def view(self) -> "Renderer":
@@ -384,14 +393,18 @@ class Renderer:
 
     @torch.no_grad()
     def together(self, states: Sequence[State]) -> Tensor:
-        """Thumbnails of many states, in one batch where they are alike but for their points and classes: uint8 (n, C, H, W)."""
+        """Thumbnails of many states, together where they are alike but for their points and classes: uint8 (n, C, H, W)."""
         if not states:
             return torch.empty(0, *self.model.shape, dtype=torch.uint8)
         found = [self.point(state) for state in states]
         if len({space.name for space, _ in found}) > 1 or not alike(states):
             return torch.cat([self.pictures(*each, state) for each, state in zip(found, states, strict=True)])
-        together = torch.cat([points for _, points in found])
-        return self.pictures(found[0][0], together, states[0], self.labels(states))
+        space, points, labels = found[0][0], torch.cat([points for _, points in found]), self.labels(states)
+        at_once = max(1, NUMBERS // math.prod(self.model.shape))
+        return torch.cat([
+            self.pictures(space, points[rows], states[0], None if labels is None else labels[rows])
+            for first in range(0, len(points), at_once) for rows in [slice(first, first + at_once)]
+        ])  # fmt: skip
 
     def thumbs(
         self, states: Sequence[State], purpose: Purpose = SHEET, wanted: Callable[[], bool] = lambda: True
@@ -401,7 +414,7 @@ class Renderer:
         Raises `Superseded` between two of those once they are not `wanted` any more.
         """
         if not self.slow or not states:
-            return self.together(states)
+            return self.view.together(states)
         drawn = {state: known for state in states if (known := self._thumbs.get(state)) is not None}
         missing = [state for state in dict.fromkeys(states) if state not in drawn]
         while missing:
@@ -423,11 +436,12 @@ class Renderer:
     def quality(self, state: State) -> Quality:
         """How real, how typical, and how far from the real images a state is."""
         if not self.slow:
-            space, points = self.point(state)
-            return self.gauge.quality(space, points, self.pictures(space, points, state), self.label(state))
+            space, points = self.view.point(state)
+            images = self.view.pictures(space, points, state)
+            return self.gauge.quality(space, points, images, self.label(state))
         with self._comparing:  # what the own samples look like is found once
             space, points = self.point(state)
-            view = None if self.small is None else self.thumbs([state], QUALITY)
+            view = None if self.view is self else self.thumbs([state], QUALITY)
             images = view if view is not None and not self.gauge.judges else self._whole_of(state)
             return self.gauge.quality(space, points, images, self.label(state), view)
 
@@ -469,8 +483,11 @@ class Renderer:
     @torch.no_grad()
     def ranked(self, count: int) -> list[int]:
         """Numbers of the first samples, the most real ones first; as they are without anything that judges."""
+        if not self.gauge.judges:
+            return list(range(count))
         scores = self.gauge.scores(self.model.sample(count), self.space.labels(count, None))
-        return list(range(count)) if scores is None else scores.argsort(descending=True).tolist()
+        assert scores is not None
+        return scores.argsort(descending=True).tolist()
 
     def warm(self) -> None:
         """Everything that the first page would wait for."""
@@ -614,7 +631,7 @@ class Renderer:
                 raise GanvasError(
                     f"{space.name} has {space.size} numbers; neighbours are looked for in up to {MOST}."
                 )
-            _, found = jacobians(space, points, pyramid, self.label(state))
+            _, found = jacobians(*self.view.point(state), pyramid, self.label(state))
             metric = found[0].t() @ found[0]
             if not metric.isfinite().all():  # of numbers that no page sends
                 raise GanvasError("This picture lies beyond all numbers: it has no neighbours.")
@@ -666,7 +683,7 @@ class Renderer:
     @torch.no_grad()
     def _scale(self) -> float:
         if not self.slow:
-            return scale_of(self.space)
+            return scale_of(self.view.space)
         space, looks = self.view.space, []
         count = AROUND.affords(2 * PAIRS, self.view.seconds)
         labels = space.labels(count, None)
@@ -725,14 +742,16 @@ class Renderer:
 
         With a task the image is taken as damaged in that way, and the state shows it whole.
         """
-        given = (half(hidden, *self.model.shape[1:]),) if task == "inpaint" else ()
+        seen = self.view if self.plots else self
+        image = shrunk(image[None], seen.model.shape[1:])
+        given = (half(hidden, *seen.model.shape[1:]),) if task == "inpaint" else ()
         degrade = None if task == "none" else tasks.get(task)(*given)
         newton = 10 if self.space.size <= MOST and task == "none" else 0
         first = task == "none" and has_encoder(self.model)
         found = invert(
-            self.space,
-            image[None].to(self.model.device),
-            start=own_encoder(self.space, image[None]).points if first else None,
+            seen.space,
+            image.to(self.model.device),
+            start=own_encoder(seen.space, image).points if first else None,
             steps=100,
             restarts=4,
             newton=newton,
