@@ -34,8 +34,12 @@ class Interrupted(TrainingError):
 def expect(value: Any, kinds: type | tuple[type, ...], name: str, wanted: str) -> None:
     """Raise `GanvasError` unless `value` is of one of the kinds; `name` and `wanted` say it: `data is 5; it must be ...`."""
     if not isinstance(value, kinds):
-        shown = " ".join(reprlib.repr(value).split())
-        raise GanvasError(f"{name} is {shown}; it must be {wanted}.")
+        raise GanvasError(f"{name} is {brief(value)}; it must be {wanted}.")
+
+
+def brief(value: Any) -> str:
+    """What a value of a file or a call is, in some letters: it may hold millions."""
+    return " ".join(reprlib.repr(value).split())
 
 
 PATH: tuple[type, ...] = (str, os.PathLike)

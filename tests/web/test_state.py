@@ -107,6 +107,17 @@ def test_newer_recipes_bombs_and_foreign_files_say_what_is_wrong(tmp_path: Path)
         read(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize("change", [
+    {"model": list(range(9999))}, {"state": {"seed": [1] * 9999}}, {"state": {"base": [0.5] * 9999}},
+    {"state": {"truncation": "x" * 9999}}, {"timeline": {"kind": "x" * 9999}}, {"format_version": "x" * 9999},
+])  # fmt: skip
+def test_what_is_wrong_in_a_recipe_is_said_in_a_line(change: dict[str, Any]) -> None:
+    """Whatever it holds: in full it filled a screen, and the words after it were lost."""
+    with pytest.raises(GanvasError, match=r"expected|version") as found:
+        from_json({**to_json(Recipe("m", "h")), **change})
+    assert len(str(found.value)) < 200
+
+
 def test_whole_numbers_may_be_written_with_a_point() -> None:
     """As other programs write them: what is drawn wants an int."""
     value = {**to_json(Recipe("m", "h")), "timeline": {"frames": 48.0}}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ganvas import io
 from ganvas.data import origin
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, brief
 from ganvas.latent.directions import Direction
 
 FORMAT_VERSION = 1
@@ -180,7 +180,7 @@ def from_json(value: Any) -> Recipe:
         )
     if value.get("format_version") != FORMAT_VERSION:
         raise GanvasError(
-            f"The recipe has format version {value.get('format_version')}, this ganvas reads {FORMAT_VERSION}."
+            f"The recipe has format version {brief(value.get('format_version'))}, this ganvas reads {FORMAT_VERSION}."
         )
     try:
         return Recipe(
@@ -203,7 +203,7 @@ def _timeline(value: Mapping[str, Any]) -> Timeline:
     given["frames"] = _whole("frames", given.get("frames", Timeline().frames))
     found = Timeline(**given)
     if found.kind not in get_args(Kind):
-        raise ValueError(f"kind is {found.kind!r}, expected one of {', '.join(get_args(Kind))}")
+        raise ValueError(f"kind is {brief(found.kind)}, expected one of {', '.join(get_args(Kind))}")
     if not 2 <= found.frames <= LONGEST_FILM:
         raise ValueError(f"{found.frames} frames, expected 2 to {LONGEST_FILM}")
     if not 0 < _number("fps", found.fps) <= 120:
@@ -238,7 +238,9 @@ def _place(value: Any) -> tuple[float, float, float]:
         raise ValueError("place is a list of three numbers")
     right, down, turn = (_number("place", each) for each in value)
     if max(abs(right), abs(down)) > FARTHEST or abs(turn) > 360:
-        raise ValueError(f"place is {value}, expected moves up to {FARTHEST} and turns up to 360 degrees")
+        raise ValueError(
+            f"place is {brief(value)}, expected moves up to {FARTHEST} and turns up to 360 degrees"
+        )
     return right, down, turn
 
 
@@ -276,7 +278,7 @@ def _list(name: str, value: Mapping[str, Any]) -> list[Any] | tuple[Any, ...]:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} is {value!r}, expected text")
+        raise ValueError(f"{name} is {brief(value)}, expected text")
     value.encode()  # half a character cannot be sent to a page
     return value
 
@@ -289,10 +291,10 @@ def _words(name: str, value: Any) -> str:
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is {value!r}, expected a number")
+        raise ValueError(f"{name} is {brief(value)}, expected a number")
     found = float(value)
     if not math.isfinite(found) or abs(found) > 1e6:
-        raise ValueError(f"{name} is {value!r}")
+        raise ValueError(f"{name} is {brief(value)}")
     return found
 
 
@@ -303,7 +305,7 @@ def _whole(name: str, value: Any) -> int:
         or int(value) != value
         or not 0 <= value < 2**31
     ):
-        raise ValueError(f"{name} is {value!r}, expected a whole number from 0 up")
+        raise ValueError(f"{name} is {brief(value)}, expected a whole number from 0 up")
     return int(value)
 
 
