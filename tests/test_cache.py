@@ -1,6 +1,7 @@
-"""Downloads: a server that sends a byte now and then is not waited for."""
+"""Downloads: a server that is slow, sends without end or speaks no HTTP is not waited for, and said in words."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -12,35 +13,65 @@ from ganvas.errors import GanvasError
 OVER = threading.Event()
 
 
-class Slow(BaseHTTPRequestHandler):
-    """A byte every 20 ms, of as many as are asked for."""
+class Server(BaseHTTPRequestHandler):
+    """A byte every 20 ms, of as many as are asked for; at once, `/much`; or what is no HTTP, `/wrong` and `/cut`."""
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
     def do_GET(self) -> None:
+        with suppress(OSError):  # the client left
+            getattr(self, self.path[1:], self.slowly)()
+
+    def slowly(self) -> None:
         many = int(self.path[1:])
         self.send_response(200)
         self.send_header("Content-Length", str(many))
         self.end_headers()
-        with suppress(OSError):  # the client left
-            for _ in range(many):
-                self.wfile.write(b"x")
-                OVER.wait(0.02)
+        for _ in range(many):
+            self.wfile.write(b"x")
+            OVER.wait(0.02)
+
+    def much(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        for _ in range(100):
+            self.wfile.write(bytes(2**16))
+
+    def wrong(self) -> None:
+        self.wfile.write(b"hello there\r\n\r\n")
+
+    def cut(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")
 
 
-def test_a_byte_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """urllib's own limit begins anew with each byte."""
-    monkeypatch.setattr("ganvas.cache.PAUSE", 0.5)
-    with HTTPServer(("127.0.0.1", 0), Slow) as server:
+@pytest.fixture
+def address() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        address = f"http://127.0.0.1:{server.server_port}/"
-        try:
-            assert fetch(f"{address}5", "") == b"xxxxx"
-            with pytest.raises(GanvasError, match=r"Could not download .*: \d+ bytes in \d+ s. Do this"):
-                fetch(f"{address}100000", "Do this")
-        finally:
-            OVER.set()
-            server.shutdown()
-            thread.join()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        OVER.set()
+        server.shutdown()
+        thread.join()
+        OVER.clear()
+
+
+def test_a_byte_now_and_then(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """urllib's own limit begins anew with each byte."""
+    monkeypatch.setattr("ganvas.cache.PAUSE", 0.5)
+    assert fetch(f"{address}5", "") == b"xxxxx"
+    with pytest.raises(GanvasError, match=r"Could not download .*: \d+ bytes in \d+ s. Do this"):
+        fetch(f"{address}100000", "Do this")
+
+
+def test_more_than_any_file_of_ours(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr("ganvas.cache.LARGEST", 2**20)
+    with pytest.raises(GanvasError, match=r"more than 1,048,576 bytes come.* Do this"):
+        fetch(f"{address}much", "Do this")
+
+
+@pytest.mark.parametrize("path", ["wrong", "cut"])
+def test_what_is_no_http(path: str, address: str) -> None:
+    with pytest.raises(GanvasError, match=r"Could not download http.* Do this"):
+        fetch(address + path, "Do this")

@@ -10,8 +10,10 @@ import torch
 
 import ganvas
 from ganvas.errors import expect
+from ganvas.features import classifier
 from ganvas.latent.directions import Direction
 from ganvas.options import TrainOptions
+from ganvas.sampling import calibrate_model, improve_model
 from ganvas.training import plan
 
 WRONG = (5, 2.5, [1], {"a": 1}, object(), b"x", None)
@@ -78,6 +80,25 @@ def test_seeds(model: ganvas.Model, seed: Any) -> None:
     for use in (model.sample, lambda **given: ganvas.walk(model, keys=2, frames=2, **given)):
         with pytest.raises(ganvas.GanvasError, match="it must be a whole number"):
             use(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**70])
+def test_seeds_that_no_stream_takes(model: ganvas.Model, seed: int) -> None:
+    """Before the work: each of these made something else fail, in the words of a library."""
+    images, labels = torch.zeros(200, 1, 28, 28, dtype=torch.uint8), torch.arange(200) % 2
+    space = ganvas.open_space(model, "z")
+    for use in (
+        lambda: ganvas.find_directions(model, "pca", seed=seed),
+        lambda: ganvas.fit_ratio(space, images, seed=seed),
+        lambda: calibrate_model(model, seed=seed),
+        lambda: improve_model(model, seed=seed),
+        lambda: ganvas.map(model, n=100, seed=seed),
+        lambda: ganvas.evaluate(images, images, n=100, seed=seed),
+        lambda: ganvas.audit(model, seed=seed),
+        lambda: classifier.train(images, labels, (images, labels), seed=seed),
+    ):
+        with pytest.raises(ganvas.GanvasError, match=f"seed is {seed}; it must be at"):
+            use()
 
 
 @pytest.mark.parametrize(

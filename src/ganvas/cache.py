@@ -3,12 +3,14 @@
 import os
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, printable
 
-PAUSE, SLOWEST = 60.0, 20_000
-"""Seconds that a download may take whatever its size; bytes a second, below which it is not waited for longer."""
+PAUSE, SLOWEST, LARGEST = 60.0, 20_000, 2**28
+"""Seconds that a download may take whatever its size; bytes a second, below which it is not waited for longer; most bytes: what
+is fetched here has 91 MB at most, and what else a server sends does not fill the memory."""
 
 
 def cache_folder() -> Path:
@@ -26,6 +28,9 @@ def fetch(url: str, otherwise: str) -> bytes:
                 content += piece
                 if time.monotonic() - begun > PAUSE + len(content) / SLOWEST:
                     raise TimeoutError(f"{len(content):,} bytes in {time.monotonic() - begun:.0f} s")
-    except OSError as error:
-        raise GanvasError(f"Could not download {url}: {error}. {otherwise}") from error
+                if len(content) > LARGEST:
+                    raise OSError(f"more than {LARGEST:,} bytes come, and no file of ganvas' is so large")
+    except (OSError, HTTPException) as error:  # what is no HTTP is no OSError
+        said = printable(str(error).strip() or type(error).__name__)
+        raise GanvasError(f"Could not download {url}: {said}. {otherwise}") from error
     return bytes(content)

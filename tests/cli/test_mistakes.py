@@ -1,12 +1,14 @@
 """Every command, given what people give by mistake: exit code 2, a sentence and no traceback, nothing half-written."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import ganvas
 from ganvas.cli import COMMANDS, main
+from ganvas.cli._parse import parameters_of
 from ganvas.training import Result
 
 NOWHERE = "no/such/thing"
@@ -21,6 +23,10 @@ WRITES = {
 """Commands that write where --out says, with a suffix that they take."""
 FURTHER = {"edit": ["--arithmetic", "1 - 2"], "invert": ["{images}"], "restore": ["{images}"]}
 """What these need beside the model."""
+SEEDED = [
+    name for name, command in COMMANDS.items()
+    if "seed" in {each.name for each in parameters_of(import_module(f"ganvas.cli.{command.module}").run)}
+]  # fmt: skip
 
 FOREIGN = str(Path(__file__).parents[1] / "importers" / "files" / "stylegan2_ada.pkl")
 
@@ -157,6 +163,16 @@ def test_mistakes(
 
 def test_every_command_is_driven() -> None:
     assert {words[0] for words, _ in MISTAKES} == set(COMMANDS) - {"completion", "env", "list"}
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "99999999999999999999999"])
+@pytest.mark.parametrize("command", SEEDED)
+def test_seeds(command: str, seed: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """In every command, and before its work."""
+    words = ["digits"] if command == "train" else ["train", "digits"] if command == "extractor" else ["{run}"]
+    words += FURTHER.get(command, [])
+    assert main([command, *(word.format(**places) for word in words), "--seed", seed]) == 2
+    assert f"--seed is {seed}; it must be at" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))

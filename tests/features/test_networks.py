@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,3 +191,17 @@ def test_dinov2_reads_its_size_from_the_file(
         open_extractor("dinov2", device="cpu")
     with pytest.raises(GanvasError, match="no DINOv2"):
         build({"pos_embed": torch.zeros(1, 5, 8)})
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"pos_embed": 5}, {"pos_embed": torch.zeros(1, 5, 8), "blocks.9999999999.x": 1}]
+)
+def test_dinov2_of_another_file(content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read without running anything, and a number in a name builds nothing."""
+    torch.save(content, tmp_path / "w.pth")
+    monkeypatch.setenv("GANVAS_DINOV2", str(tmp_path / "w.pth"))
+    with pytest.raises(GanvasError, match=r"no DINOv2|holds no tensor"):
+        open_extractor("dinov2", device="cpu")
+    (tmp_path / "w.pth").write_text("# Read me\n")
+    with pytest.raises(GanvasError, match=r"w\.pth"):
+        open_extractor("dinov2", device="cpu")

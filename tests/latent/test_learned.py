@@ -11,7 +11,7 @@ import ganvas
 from ganvas.checkpoint import Checkpoint
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, open_space
-from ganvas.latent.learned import discovery_accuracy, learn
+from ganvas.latent.learned import Reconstructor, discovery_accuracy, learn
 
 
 class Half(nn.Module):
@@ -30,6 +30,17 @@ def test_discovery_accuracy_of_what_can_and_can_not_be_seen() -> None:
     hidden = discovery_accuracy(space(), torch.eye(8)[4:], steps=400)
     assert seen > 0.9
     assert abs(hidden - 0.25) < 0.05, "chance is one in four"
+
+
+def test_pictures_that_are_not_square() -> None:
+    """Each side is halved by itself, until the smaller one has four pixels or fewer."""
+    for shape, values in (((3, 16, 32), 4 * 8), ((1, 64, 8), 4 * 32), ((1, 32, 32), 4 * 4)):
+        network = Reconstructor(shape, 5, width=4)
+        which, far = network(torch.zeros(2, *shape), torch.zeros(2, *shape))
+        assert which.shape == (2, 5)
+        assert far.shape == (2,)
+        dense = next(each for each in network.layers if isinstance(each, nn.Linear))
+        assert dense.in_features == 16 * values
 
 
 def test_learned_directions_turn_to_what_can_be_seen() -> None:

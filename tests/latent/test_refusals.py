@@ -12,6 +12,7 @@ from torch import nn
 import ganvas
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
+from ganvas.latent.attributes import open_attribute
 from ganvas.latent.directions import edit, find
 from ganvas.latent.dissect import dissect
 from ganvas.latent.encoder import train_encoder
@@ -75,6 +76,12 @@ NAN, HUGE = math.nan, 10**12
 def test_what_can_not_be_used_is_said(call: Callable[[], Any]) -> None:
     with pytest.raises(GanvasError):
         call()
+
+
+def test_points_have_no_attributes_of_pictures() -> None:
+    model = ganvas.wrap(torch.nn.Linear(4, 3), latent_dim=4)
+    with pytest.raises(GanvasError, match="width is measured on pictures, and this model draws points"):
+        open_attribute("width", model)
 
 
 def test_tuning_takes_its_own_numbers() -> None:

@@ -270,6 +270,28 @@ def test_improve_finds_a_sampler_and_says_when_nothing_helps() -> None:
         improve_model(space.model, ratio, judge, objective="fid")  # type: ignore[arg-type]
 
 
+def test_a_finalist_that_fails_when_it_is_drawn_again_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are judged without it: what took minutes is not lost."""
+    space, data = identity(), ganvas.Dataset("points", exact(4000, 1), (2,), "x")
+    ratio = fit_ratio(space, exact(4000, 2), critic=lambda samples, labels: log_ratio(samples))
+    from ganvas.features import open_extractor
+
+    draw = Setting.draw
+
+    def once(self: Setting, model: ganvas.Model, ratio: LogRatio | None, n: int, **more: Any) -> Any:
+        if self.sampler == "budget" and n > 500:
+            raise GanvasError("accepts almost nothing")
+        return draw(self, model, ratio, n, **more)
+
+    monkeypatch.setattr(Setting, "draw", once)
+    judge = Evaluator(open_extractor("raw", data, "cpu"), data)
+    tried = [Setting("prior"), at_budget("budget", 10), at_budget("resample", 10)]
+    found = improve_model(space.model, ratio, judge, n=500, tried=tried)
+    assert found.rows[1].failed == "accepts almost nothing"
+    assert found.helps
+    assert found.best.setting.sampler == "resample"
+
+
 def test_a_perfect_conditional_generator_of_unequal_classes_is_judged_as_its_data() -> None:
     """By as many of each class its Frechet distance would be about 39, and truncation might seem to help."""
     from ganvas.features import open_extractor

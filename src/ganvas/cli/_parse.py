@@ -97,6 +97,10 @@ def prepared(run: Run, name: str) -> Run:
                 except ValueError as error:
                     flag = key.replace("_", "-")
                     raise GanvasError(f"--{flag} {error}. See: ganvas {name} --help") from error
+        if given.get("seed") is not None:
+            from ganvas import arrays  # with torch, which a page of help does without
+
+            arrays.seed(given["seed"], "--seed")
         for key, kind in requests.items():
             names = [each.name for each in _flags(kind)]
             given[key] = kind(**{name: given.pop(name) for name in names if name in given})

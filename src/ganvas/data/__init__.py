@@ -13,7 +13,7 @@ from ganvas.data.loader import Batches
 from ganvas.data.series import Table
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.series import Schema
-from ganvas.types import Shape
+from ganvas.types import Shape, kind_of
 
 __all__ = [
     "Batches",
@@ -101,5 +101,7 @@ def _open(config: DataConfig, shape: Shape | None) -> Dataset | Table:
     if path is not None and not path.is_dir() and path.suffix.lower() not in (".zip", *SUFFIXES):
         return arrays.load(path, plain, shape)
     if shape is not None and len(shape) != 3:
-        raise GanvasError(f"{source} holds pictures, and points of shape {tuple(shape)} are wanted.")
+        raise GanvasError(
+            f"{source} holds pictures, and {kind_of(shape)} of shape {tuple(shape)} are wanted."
+        )
     return hub.load(config, shape) if path is None else folder.load(path, config, shape)

@@ -14,6 +14,7 @@ from ganvas.checkpoint import OLD_DIGITS, hash_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features.stats import Moments
 from ganvas.registry import Registry
+from ganvas.types import kind_of
 
 
 class Embedded(NamedTuple):
@@ -88,7 +89,9 @@ class Pyramid:
 
     def __call__(self, samples: Tensor) -> Embedded:
         if samples.dim() != 4:
-            raise GanvasError("The extractor pyramid is for images, and these are points. Use raw.")
+            raise GanvasError(
+                f"The extractor pyramid is for images, and these are {kind_of(samples.shape[1:])}. Use raw."
+            )
         x = samples.float() / 255
         found = [F.adaptive_avg_pool2d(x, 8).flatten(1)]
         grey = x.mean(1, keepdim=True)

@@ -169,7 +169,7 @@ def train(
     About 100,000 images in all, at least six passes and at most sixty. Shifts by up to a twelfth
     of the side keep it from learning places by heart. `advance` hears the share that is done.
     """
-    device = device or resolve_device()
+    device, seed = device or resolve_device(), arrays.seed(seed)
     classes, found = int(labels.max()) + 1, len(labels.unique())
     if found < 2:
         raise GanvasError("A classifier needs labels of at least two classes.")

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas import inert
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
 
@@ -104,11 +105,12 @@ def build(weights: Mapping[str, Tensor]) -> Dinov2:
     """The network that a published file holds. Raises `GanvasError` when it is none."""
     try:
         positions, dim = weights["pos_embed"].shape[1] - 1, weights["pos_embed"].shape[2]
-        depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
-        network = Dinov2(dim, depth, positions)
-        network.load_state_dict(dict(weights))
-    except (KeyError, IndexError, ValueError, RuntimeError) as error:
-        raise GanvasError(f"This is no DINOv2 ViT with patches of {PATCH} px: {error}") from error
+        depth = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+        with torch.device("meta"):  # what the file holds decides how large it is, not what it says
+            network = Dinov2(dim, depth, positions)
+        network.load_state_dict({name: each.float().clone() for name, each in weights.items()}, assign=True)
+    except (KeyError, IndexError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+        raise GanvasError(f"This is no DINOv2 ViT with patches of {PATCH} px: {str(error)[:200]}") from error
     return network
 
 
@@ -142,5 +144,5 @@ def open_dinov2(device: torch.device) -> Extractor:
             "The extractor dinov2 needs its weights: download dinov2_vits14_pretrain.pth (or vitb14, vitl14) as its "
             "authors publish it and set GANVAS_DINOV2 to its path."
         )
-    weights = torch.load(chosen, map_location="cpu", weights_only=True)
+    weights = inert.read(Path(chosen))
     return Dinov2Extractor(build(weights), hashlib.sha256(Path(chosen).read_bytes()).hexdigest()[:8], device)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ganvas import io
+from ganvas import inert, io
 from ganvas.cache import cache_folder, fetch
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
@@ -255,7 +255,7 @@ def open_inception(
         raise GanvasError(f"No Inception weights at {path}.")
     mark = check(path.read_bytes(), str(path))
     network = Inception2015()
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    network.load_state_dict(inert.read(path))
     return InceptionExtractor(network, resize, mark, device)
 
 

@@ -126,7 +126,7 @@ def find(
     progress: Progress = silent,
 ) -> list[Direction]:
     """`count` directions of a space by a method from `finders`, each measured, best first."""
-    count = arrays.count(count, "count, the number of directions,")
+    count, seed = arrays.count(count, "count, the number of directions,"), arrays.seed(seed)
     progress(f"directions by {method}", 0, 1)
     return named(
         space, method, *finders.get(method)(space, count, seed), {"seed": seed}, see, progress=progress

@@ -34,13 +34,13 @@ class Reconstructor(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         if len(shape) == 3:
-            inputs, size = 2 * shape[0], shape[1]
+            inputs, size = 2 * shape[0], shape[1:]
             for outputs in (width, 2 * width, 4 * width):
                 layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
-                if size > 4:
-                    layers, size = [*layers, nn.MaxPool2d(2)], size // 2
+                if min(size) > 4:
+                    layers, size = [*layers, nn.MaxPool2d(2)], (size[0] // 2, size[1] // 2)
                 inputs = outputs
-            layers += [nn.Flatten(), nn.Linear(inputs * size * size, 4 * width)]
+            layers += [nn.Flatten(), nn.Linear(inputs * math.prod(size), 4 * width)]
         else:
             layers += [
                 nn.Flatten(),

@@ -4,11 +4,11 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ganvas import inert
 from ganvas.errors import GanvasError, install
 
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -109,5 +109,5 @@ def load_efficientnet() -> EfficientNetLite0:
             f"{path} is not the file that this extractor was written for (SHA-256 {SHA256[:8]}...)."
         )
     network = EfficientNetLite0()
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    network.load_state_dict(inert.read(path))
     return network

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from ganvas import dist, io
+from ganvas import arrays, dist, io
 from ganvas.cache import cache_folder
 from ganvas.data import Dataset
 from ganvas.data.base import fingerprint
@@ -44,6 +44,7 @@ def calibrate_model(
     the held-out part is only just enough, all of it calibrates. The rest as for `fit_ratio`.
     Raises `GanvasError` where the data are not at hand or too few.
     """
+    seed = arrays.seed(seed)
     dataset, config = load_data_of(model, data)
     if dist.spread():
         dist.check_alike("models or data", weights=model.hash, data=dataset.fingerprint, seed=seed)

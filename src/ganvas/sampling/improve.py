@@ -163,7 +163,7 @@ def improve_model(
     extractor sees them that guided none of them (`independent_extractor`). Nothing is written: see `save`.
     Raises `GanvasError` where the data are not at hand or too few, and when a named extractor is the guide.
     """
-    _check(budget, n, objective)
+    _check(budget, n, objective, seed)
     ratio, held_out = calibrate_model(model, data, critic=critic, seed=seed, judged=True, progress=progress)
     evaluator = Evaluator(
         independent_extractor(
@@ -181,10 +181,11 @@ def improve_model(
     return Improved(found, ratio, about)
 
 
-def _check(budget: int, n: int, objective: str) -> None:
+def _check(budget: int, n: int, objective: str, seed: int) -> None:
     """Before the work: raise `GanvasError` for what nothing can be measured with."""
     arrays.count(budget, "budget", most=MOST_BUDGET)
     arrays.count(n, "n", 100)
+    arrays.seed(seed)
     if objective not in ("frechet", "precision", "recall", "f1"):
         raise GanvasError(f"Unknown objective {objective!r}. Use frechet, precision, recall or f1.")
 
@@ -209,7 +210,7 @@ def improve(
     its luck. The best of them helps when it is ahead of the prior by more than two standard errors there.
     Raises `GanvasError` when the evaluator sees by what guides.
     """
-    _check(budget, n, objective)
+    _check(budget, n, objective, seed)
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
     if guided_by(ratio, evaluator.extractor):
         raise GanvasError(
@@ -245,11 +246,14 @@ def improve(
         raise GanvasError(f"No sampler could be measured. The first said: {rows[0].failed}")
     ranked = sorted(good, key=lambda row: sign * row.values[objective])
     before, first = measured(Setting("prior"), seed + 1, MORE * n)
-    again = [
-        (*measured(row.setting, seed + 1, MORE * n), row)
-        for row in ranked[:FINALISTS]
-        if row.setting.sampler != "prior"
-    ]
+    again = []
+    for row in ranked[:FINALISTS]:
+        if row.setting.sampler == "prior":
+            continue
+        try:
+            again.append((*measured(row.setting, seed + 1, MORE * n), row))
+        except GanvasError as error:  # with other numbers, and more of them, it may not do what it did before
+            row.failed = str(error)
     plain = next((row for row in good if row.setting.sampler == "prior"), before)
     after, second, best = min(
         again, key=lambda each: sign * each[0].values[objective], default=(before, first, plain)

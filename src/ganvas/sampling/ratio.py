@@ -257,6 +257,7 @@ def fit_ratio(
         raise GanvasError(f"Unknown method {method!r}. Use auto, isotonic or platt.")
     for name, value in (("fake", fake), ("steps", steps)):
         arrays.count(value, name, 0)
+    arrays.seed(seed)
     if len(real) < LEAST_REAL:
         raise GanvasError(
             f"A calibration needs at least {LEAST_REAL} held-out real samples, there are {len(real)}. Give more with --data."
