@@ -755,3 +755,11 @@ def test_one_series_that_ends_early_is_taken_by_a_model_of_such(tmp_path: Path) 
 )
 def test_names_of_columns(text: str, names: list[str], tmp_path: Path) -> None:
     assert columns_of(Path(saved(tmp_path / "t.csv", text))) == names
+
+
+def test_a_table_for_a_model_of_something_else(tmp_path: Path) -> None:
+    """The words are of what was given, not of how the model reads its pictures."""
+    (tmp_path / "a.csv").write_text("x\n" + "1\n2\n" * 30)
+    for shape, kind in (((3, 8, 8), "images"), ((2,), "points")):
+        with pytest.raises(GanvasError, match=f"a holds series, and {kind} of shape .* are wanted"):
+            load_dataset(DataConfig(str(tmp_path / "a.csv"), resize="crop"), shape)

@@ -61,6 +61,10 @@ def load_dataset(
         return join([load_dataset(one, shape) for one in each])
     found = _open(config, shape)
     if isinstance(found, Table):
+        if shape is not None and len(shape) != 2:
+            raise GanvasError(
+                f"{found.name} holds series, and {kind_of(shape)} of shape {tuple(shape)} are wanted."
+            )
         if not config.source.lower().endswith(tables.NAMED) and (
             stray := [name for name in OF_TABLES if getattr(config, name)]
         ):
