@@ -3,11 +3,11 @@
 import os
 import sys
 
-from ganvas.cli import main
+from ganvas.cli import main, several_processes
 
 if __name__ == "__main__":
     code = main()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if several_processes():
         # One of several processes: threads of the communication library that end late would now and then abort a process
         # whose work is done and written.
         sys.stdout.flush()

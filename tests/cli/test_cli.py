@@ -357,3 +357,26 @@ def test_edit_shows_strengths_in_order_and_says_what_typicality_is(
     document = json.loads(capsys.readouterr().out)
     assert len(document["typicality"]) == 4
     assert document["strength"] == [-2, 0, 1, 2], "in the order of the typicality"
+
+
+SPREAD = {"train", "sample", "calibrate", "eval", "reference"}
+"""Commands whose work several processes share: tests/test_dist.py and tests/test_shared_work.py run them all."""
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_what_is_not_spread_runs_in_one_process(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    called = list[str]()
+    monkeypatch.setattr("ganvas.cli._parse.call", lambda run, argv, name, example: called.append(name) or 0)
+    code = main([command])
+    if command in SPREAD:
+        assert (code, called) == (0, [command])
+        return
+    assert (code, called) == (2, []), "refused before anything is written"
+    assert f"ganvas {command} runs in one process: leave torchrun out" in capsys.readouterr().err
+    assert main([command, "--help"]) == 0
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main([command]) == 0
+    assert called == [command, command]

@@ -19,6 +19,8 @@ class Command(NamedTuple):
     line: str
     """Of the help."""
     example: str
+    spread: bool = False
+    """Whether several processes of `torchrun` share its work; all others run in one."""
 
 
 GROUPS = {
@@ -26,7 +28,7 @@ GROUPS = {
         "demo": Command("demo", "train on handwritten digits for 90 seconds, draw samples, write a report", "ganvas demo"),
         "train": Command(
             "train", "train a generator and a critic on images, series or points",
-            "ganvas train photographs/ --resolution 64 --minutes 30 --augment ada",
+            "ganvas train photographs/ --resolution 64 --minutes 30 --augment ada", spread=True,
         ),
         "diagnose": Command(
             "diagnose", "say what is wrong with a run and what to try", "ganvas diagnose runs/00000-digits-small"
@@ -38,11 +40,12 @@ GROUPS = {
             "ganvas import network-snapshot-012345.pkl --out faces.safetensors",
         ),
         "sample": Command(
-            "sample", "draw samples from a trained model", "ganvas sample fashion --n 16 --seed 3 --out samples.png"
+            "sample", "draw samples from a trained model", "ganvas sample fashion --n 16 --seed 3 --out samples.png",
+            spread=True,
         ),
         "calibrate": Command(
             "calibrate", "calibrate a critic to the log density ratio log p_data / p_G, which samplers follow",
-            "ganvas calibrate runs/00000-digits-small",
+            "ganvas calibrate runs/00000-digits-small", spread=True,
         ),
         "improve": Command(
             "improve", "find the sampler that gets the most out of a generator as it is",
@@ -52,14 +55,14 @@ GROUPS = {
     "measure": {
         "eval": Command(
             "evaluate", "measure a model or images of any origin against real data",
-            "ganvas eval made/ --reference photographs/ --metrics frechet,kid",
+            "ganvas eval made/ --reference photographs/ --metrics frechet,kid", spread=True,
         ),
         "audit": Command(
             "audit", "find what a generator gives away of its training data: copies, and who was among them",
             "ganvas audit fashion --data fashion-mnist",
         ),
         "reference": Command(
-            "reference", "embed real data once and keep the features", "ganvas reference digits"
+            "reference", "embed real data once and keep the features", "ganvas reference digits", spread=True
         ),
         "extractor": Command(
             "extractor", "train a feature extractor on your own labelled data",
@@ -151,14 +154,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if not argv or argv[0] not in COMMANDS:
         return _top_level(argv)
-    name, (module, _, example) = argv[0], COMMANDS[argv[0]]
+    name, command = argv[0], COMMANDS[argv[0]]
+    asks_for_help = bool({"-h", "--help"} & set(argv))
+    if several_processes() and not command.spread and not asks_for_help:
+        return _failed(
+            f"ganvas {name} runs in one process: leave torchrun out (or unset WORLD_SIZE). Several processes share the work "
+            f"of {', '.join(each for each in COMMANDS if COMMANDS[each].spread)}.", 2,
+        )  # fmt: skip
     try:
         from ganvas.cli import _parse
         from ganvas.extensions import load_extensions
 
-        if not {"-h", "--help"} & set(argv):  # help stays quick
+        if not asks_for_help:  # help stays quick
             load_extensions()
-        code = _parse.call(import_module(f"ganvas.cli.{module}").run, argv[1:], name, example)
+        run = import_module(f"ganvas.cli.{command.module}").run
+        code = _parse.call(run, argv[1:], name, command.example)
         sys.stdout.flush()
         return code
     except Interrupted as error:
@@ -186,6 +196,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(f"interrupted{kept}", file=sys.stderr)
         return 130
+
+
+def several_processes() -> bool:
+    """Whether this is one of several processes, as `torchrun` says it."""
+    count = os.environ.get("WORLD_SIZE", "")
+    return count.isdecimal() and int(count) > 1
 
 
 def _failed(message: str, code: int) -> int:
