@@ -196,10 +196,15 @@ def to_onnx(
         raise GanvasError(f"This model has no part {part!r}, but {', '.join(parts_of(model))}.")
     generator = model.generator
     if isinstance(generator, Coded) and generator.mixture is not None and generator.mixture.components > 1:
+        single = (
+            "give an autoencoder a single normal, which can be written: ganvas encode MODEL IMAGES --fit 1 --out FILE."
+            if generator.maker is None
+            else "begin a GAN in a latent space with a single normal, which can be written: "
+            "ganvas train DATA --in-latent AUTOENCODER --set network.codes.components=1."
+        )
         raise GanvasError(
             f"This model's codes are drawn from a mixture of {generator.mixture.components} normals, number by number in "
-            "float64, for which onnxruntime has no operators. Draw with ganvas sample; or give an autoencoder a single normal, "
-            "which can be written: ganvas encode MODEL IMAGES --fit 1 --out FILE."
+            f"float64, for which onnxruntime has no operators. Draw with ganvas sample; or {single}"
         )
     onnx = _library("onnx")
     _library("onnxscript")
