@@ -6,8 +6,8 @@
 
 Not part of the tests: it takes its hours. A kind of model is trained for a blink on data that are made here by formula; then
 it is given some 120 lines of commands, sensible ones and mistakes, each in a folder of its own. What was done is not done again,
-so that a sweep goes on where it was stopped. A line holds when its exit code is 0, or 2 with a sentence, and when it takes less than
-`MEMORY` and `--limit` seconds of the processor. The table says how many of each did; the exit code is 1 when one did not.
+so that a sweep goes on where it was stopped. A line holds when its exit code is 0, or 2 with a sentence, and when it takes less
+than `MEMORY` and `--limit` seconds of the processor. The table says how many of each did; the exit code is 1 when one did not.
 """
 
 import argparse

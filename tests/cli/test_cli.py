@@ -380,3 +380,14 @@ def test_what_is_not_spread_runs_in_one_process(
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert main([command]) == 0
     assert called == [command, command]
+
+
+def test_runs_with_several_seeds_are_trained_in_one_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", "digits", "--seeds", "2", "--out", str(tmp_path / "runs")]) == 2
+    assert (
+        "--seeds and --folds train and measure in one process: leave torchrun out" in capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())

@@ -75,6 +75,8 @@ def test_what_is_no_model_is_said(model: ganvas.Model) -> None:
             ganvas.walk(wrong)
     with pytest.raises(GanvasError, match="keys is 1; it must be at least 2"):
         ganvas.walk(model, keys=1)
+    with pytest.raises(GanvasError, match=r"frames is 1000000; it must be at most 100,000\."):
+        ganvas.walk(model, frames=1_000_000)
     with pytest.raises(GanvasError, match=r"keys is 1000000; it must be at most 1,000\."):
         ganvas.walk(model, keys=1_000_000, frames=2)
     space = ganvas.open_space(model, "z")

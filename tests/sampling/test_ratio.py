@@ -318,7 +318,9 @@ def test_commands_calibrate_improve_and_sample(
     assert main(["sample", str(run), "--sampler", "budget", "--out", str(out), *base]) == 2
     assert "ganvas calibrate" in capsys.readouterr().err
     assert main(["sample", str(run), "--best", "--out", str(out), *base]) == 2
-    assert "ganvas improve" in capsys.readouterr().err
+    assert f"ganvas improve {run}" in capsys.readouterr().err
+    assert main(["improve", str(run), "--budget", "1000000", *base]) == 2
+    assert "budget is 1000000; it must be at most 10,000" in capsys.readouterr().err
     assert (
         main(["sample", str(run), "--sampler", "truncate", "--set", "amount=0.5", "--out", str(out), *base])
         == 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from ganvas.cli import _shared
+from ganvas.cli import _shared, several_processes
 from ganvas.errors import GanvasError
 from ganvas.options import TrainOptions
 
@@ -63,6 +63,10 @@ def run(
             )
         if not data or resume is not None:
             raise GanvasError("--seeds and --folds start new runs: give a data set and no --resume.")
+        if several_processes():
+            raise GanvasError(
+                "--seeds and --folds train and measure in one process: leave torchrun out (or unset WORLD_SIZE)."
+            )
         _repeat(data, options, seeds, folds, out, name, log, json)
         return None
     result = training.train(data, options, out=out, name=name, resume=resume, more=more, log=log)

@@ -380,7 +380,7 @@ def switch(
     if concept == CRITIC_SCORE and space.scorer is None:
         raise GanvasError(
             "critic-score needs a critic of single samples, and this model has none. Name another concept, "
-            "for instance stroke."
+            "for instance --concept stroke."
         )
     found = dissect(space, layers or None, n, seed, {} if mask is None else {"mask": mask})
     progress("units switched off one by one", 0, 1)

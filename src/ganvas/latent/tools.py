@@ -37,7 +37,7 @@ STEPS, ROUNDS = 100, 3
 """Of a geodesic and of equal steps."""
 STRIP = 12
 """Pictures in a row of a strip."""
-MOST_KEYS = 1000
+MOST_KEYS, MOST_FRAMES = 1000, 100_000
 """Of a walk: a point and a sample each, whatever the film is."""
 
 
@@ -106,7 +106,7 @@ def walk(
     amount. `labels` (keys,) are the classes of the keys. `progress` hears what is being done, how much of it
     is done, and of how much.
     """
-    keys, frames = arrays.count(keys, "keys", 2, MOST_KEYS), arrays.count(frames, "frames", 2)
+    keys, frames = arrays.count(keys, "keys", 2, MOST_KEYS), arrays.count(frames, "frames", 2, MOST_FRAMES)
     where = space_of(model, "w+" if kind == "mixing" and space is None else space)
     owner = where.model
     classes = owner.labels(keys, labels)

@@ -18,8 +18,8 @@ MOST_REFUSED = 100_000
 """Candidates after which a sampler that has accepted none gives up."""
 OVER = 5
 """Times its budget: rejection that needs more gives up, and so does one without a budget that accepts less than `RAREST`."""
-MOST_BUDGET = 1_000_000
-"""Runs of the network a sample that may be asked for."""
+MOST_BUDGET = 10_000
+"""Runs of the network a sample that may be asked for: what accepts one in as many is refused, too."""
 AT_ONCE = 100_000
 """Candidates of the budgeted sampler that are in memory together."""
 

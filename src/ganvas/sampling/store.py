@@ -49,7 +49,9 @@ def recommended(model: Model) -> tuple[Setting, str]:
     """`best_of`, and the mark of the ratio that it was found with: "" of a recommendation of before."""
     path = home_of(model) / "improve.json"
     if not path.is_file():
-        raise GanvasError("No recommendation is kept for this model. Run: ganvas improve MODEL")
+        raise GanvasError(
+            f"No recommendation is kept for this model. Run: ganvas improve {model.place or 'MODEL'}"
+        )
     try:
         kept = io.read_json(path)
         mark = kept.get("ratio", "")
