@@ -30,6 +30,11 @@ def test_operations_are_counted_by_hand() -> None:
     assert found.work == 2 * maps * 27 + 2 * dense * 2048 + effort.TOUCHED * written + effort.BEGUN * begun
 
 
+def test_the_largest_result_is_counted_by_hand() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16 * 16, 5))
+    assert effort.largest_result(lambda: network(torch.zeros(2, 3, 16, 16))) == 2 * 8 * 16 * 16
+
+
 def test_whatever_else_the_compiler_is_asked_for_is_asked_of_the_real_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

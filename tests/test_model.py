@@ -20,6 +20,7 @@ from ganvas import io
 from ganvas.checkpoint import hash_of
 from ganvas.cli import main
 from ganvas.config import Config, DataConfig, NetworkConfig, to_dict
+from ganvas.effort import largest_result
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.model import BLOCK, PACKAGED, ROWS, DataReference, Model, ModelInfo, draw_prior, packaged
@@ -515,6 +516,45 @@ def test_large_images_are_drawn_a_few_at_a_time(side: int, n: int, sizes: list[i
     model = Model(generator, None, ModelInfo.of(generator, "r3"))
     assert sum(len(drawn) for drawn in model.batches(n)) == n
     assert seen == sizes
+
+
+def wide(side: int = 8, maps: int = 32) -> Model:
+    """A generator of grey pictures whose largest result is `maps` maps of their size."""
+    network = NetworkConfig("dcgan", 24, generator={"channels": maps})
+    generator = build_generator(network, (1, side, side), 0).eval().requires_grad_(False)
+    return Model.of_run(generator, None, Config(network=network), {})
+
+
+def test_as_many_are_drawn_at_a_time_as_the_largest_layer_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the size of the pictures alone, 256 grey ones of 128 px took 2 GB of a generator of 2 MB."""
+    model = wide()
+    room = 2 * ROWS * largest_result(lambda: model.generator(model.latents(1), None))
+    monkeypatch.setattr("ganvas.model.AT_ONCE", room + 1)
+    whole = model.sample(100, batch=256)
+    results: list[int] = []
+    for layer in model.generator.modules():
+        layer.register_forward_hook(lambda _, given, made: results.append(made.numel()))
+    space, points = open_space(model), model.latents(100)
+    assert torch.equal(model.sample(100), whole)
+    assert model.at_once == 2 * ROWS
+    assert room / 4 < max(results) <= room
+    with torch.no_grad():
+        decoded = model.to_data(space.decode(points))
+        assert max(results) <= room
+    assert (decoded.int() - whole.int()).abs().max() <= 1
+    space.decode(points)  # with gradients, for which every layer is kept in any case
+    assert max(results) > room
+
+
+def test_what_is_drawn_at_a_time_is_no_less_than_whole_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer than `ROWS` round differently; of large pictures as few are drawn as before."""
+    monkeypatch.setattr("ganvas.model.AT_ONCE", 1)
+    assert wide().at_once == ROWS
+    monkeypatch.setattr("ganvas.model.LARGE", 8 * 8 * 4)
+    monkeypatch.setattr("ganvas.model.BATCH", 8)
+    assert wide(16).at_once == 8
 
 
 def test_what_is_no_number_is_not_drawn_black(trained: Result) -> None:

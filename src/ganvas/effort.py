@@ -36,6 +36,8 @@ class _Effort(TorchDispatchMode):
         mode: Any = super()  # torch gives it no type
         mode.__init__()
         self.most, self.largest, self.work = work, numbers, 0.0
+        self.made = 0
+        """Numbers in the largest result so far."""
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -52,6 +54,7 @@ class _Effort(TorchDispatchMode):
         return found
 
     def _made(self, numbers: int) -> None:
+        self.made = max(self.made, numbers)
         if numbers > self.largest:
             raise GanvasError(
                 f"it takes {numbers:,} numbers at a time for one sample, and a file of this size may take "
@@ -88,6 +91,14 @@ def check_effort(what: str, network: nn.Module, run: Callable[[], object], rows:
         if "meta tensor" in str(error):
             return
         raise GanvasError(f"{what}: its parts do not fit each other ({str(error)[:200]}).") from error
+
+
+def largest_result(run: Callable[[], object]) -> int:
+    """How many numbers the largest result has that is computed in `run`, whatever it takes."""
+    effort = _Effort(math.inf, math.inf)
+    with effort:
+        run()
+    return effort.made
 
 
 DYNAMO = "torch._dynamo"

@@ -18,7 +18,7 @@ from ganvas.checkpoint import LARGEST_SETTING, check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.data.limits import limit
 from ganvas.device import resolve_device, stream
-from ganvas.effort import check_effort, without_dynamo
+from ganvas.effort import check_effort, largest_result, without_dynamo
 from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.graph import Replay
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
@@ -60,6 +60,8 @@ LARGE = 3 * 128 * 128
 """Numbers of a sample above which memory may not hold `ROWS` of them: fewer are drawn at a time where that is asked for."""
 BATCH = 256
 """Samples that are drawn at a time where nobody says another number; of large ones as many as these have numbers."""
+AT_ONCE = 2**24
+"""Numbers in the largest result of a layer on the CPU, 64 MiB: more samples at a time take memory, and are no faster."""
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,20 @@ class Model:
         """Where the generator lives."""
         return next(chain(self.generator.parameters(), self.generator.buffers()), torch.empty(0)).device
 
+    @cached_property
+    def at_once(self) -> int:
+        """How many samples are drawn at a time where nobody says another number: on the CPU as its largest layer has room for.
+
+        A generator of grey pictures may have 32 maps of their size.
+        """
+        usual = _usual_batch(self.shape)
+        # A module that somebody wrapped may decide from call to call what it does: it is not called for this.
+        if self.info.architecture is None or self.device.type != "cpu" or usual <= ROWS:
+            return usual
+        with torch.inference_mode():
+            widest = largest_result(lambda: self.generator(self.latents(1), self.labels(1)))
+        return min(usual, max(ROWS, AT_ONCE // widest // ROWS * ROWS))
+
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The first n latents (n, latent_dim) of the generator's prior for a seed."""
         return self.latents_at(range(n), seed)
@@ -304,9 +320,9 @@ class Model:
 
         Sample i depends on the seed and on i alone, not on n nor on `batch`, which is rounded to whole multiples of 16. Only
         images above 128 px are drawn fewer at a time where `batch` is below 16, since memory may be short: there a pixel may
-        differ by 1 of 255. `batch` is 256 for images up to 128 px, 64 at 256 px, 4 at 1024 px. `first` is the number of the
-        first. `labels` are class numbers, repeated to length n; a conditional generator without labels cycles through its
-        classes.
+        differ by 1 of 255. `batch` is `at_once`: up to 256 for images up to 128 px, 64 at 256 px, 4 at 1024 px. `first` is the
+        number of the first. `labels` are class numbers, repeated to length n; a conditional generator without labels cycles
+        through its classes.
         """
         found = self.batches(n, seed=seed, labels=labels, batch=batch, first=first)
         return torch.cat([drawn.cpu() for drawn in found])
@@ -322,7 +338,7 @@ class Model:
         """
         n, batch, first = (
             arrays.count(n, "The number of samples"),
-            _usual_batch(self.shape)
+            self.at_once
             if batch is None
             else max(arrays.count(batch, "batch"), ROWS if math.prod(self.shape) <= LARGE else 1),
             arrays.count(first, "first", 0, 2**53),

@@ -52,6 +52,15 @@ def test_the_unit_of_a_mask_and_of_an_attribute() -> None:
     assert first.agreement > 1.5 * found.agreement["module.maps"][2:, found.concepts.index("top")].max()
 
 
+def test_maps_of_all_samples_are_seen_however_few_are_drawn_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, few = space(), space()
+    monkeypatch.setitem(vars(few.model), "at_once", 5)
+    expected, found = (dissect(each, n=32).agreement["module.maps"] for each in (whole, few))
+    torch.testing.assert_close(found, expected)
+
+
 def test_switching_off_and_on() -> None:
     where = space()
     found = dissect(where, n=128)

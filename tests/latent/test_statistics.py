@@ -13,6 +13,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.cli.statistics import _show_matrix
 from ganvas.data.shapes import FACTORS, draw_factors, render
+from ganvas.effort import largest_result
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.factors import train_reader
@@ -164,6 +165,24 @@ def test_jacobians_of_an_operation_without_forward_mode_and_of_a_foreign_generat
     torch.testing.assert_close(found[0], torch.diag(2 * (1 - torch.tanh(2 * points[0]).square())))
     plain = open_space(ganvas.wrap(plain_dcgan(), latent_dim=20), "z")
     assert jacobians(plain, plain.numbered(1))[1].shape[2] == 20
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_jacobians_take_the_memory_of_so_many_samples(forward: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each coordinate takes that of a sample: 128 of them at 128 px took gigabytes."""
+    space = open_space(ours(), "z")
+    point = space.numbered(1)
+
+    def see(samples: Tensor) -> Tensor:
+        flat = samples.flatten(1)[:, :4]
+        return flat if forward else NoForwardMode.apply(flat)  # type: ignore[no-any-return, no-untyped-call]
+
+    expected = jacobians(space, point, see)[1]
+    one = largest_result(lambda: space.decode(point))
+    monkeypatch.setitem(vars(space.model), "at_once", 2)
+    found: list[Tensor] = []
+    assert largest_result(lambda: found.append(jacobians(space, point, see)[1])) <= 2 * one
+    torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=1e-4)
 
 
 def test_shapes_are_drawn_as_their_factors_say() -> None:

@@ -171,7 +171,7 @@ def _drawn(
     model = space.model
     modules = dict(model.generator.named_modules())
     points, labels = space.numbered(n, seed), model.labels(n)
-    for rows in torch.arange(n).split(64):
+    for rows in torch.arange(n).split(min(64, model.at_once)):
         label = None if labels is None else labels[rows].to(model.device)
         seen: dict[str, Tensor] = {}
         with ExitStack() as stack:

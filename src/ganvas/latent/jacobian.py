@@ -18,11 +18,12 @@ def jacobians(
 ) -> tuple[Tensor, Tensor]:
     """Features (n, F) at points (n, *shape) and their Jacobians (n, F, D).
 
-    Forward mode over all coordinates at once; for generators with an operation that has none, each Jacobian-vector product
-    is the derivative of a vector-Jacobian product by its vector.
+    Forward mode over `Model.at_once` coordinates at a time; for generators with an operation that has none, each Jacobian-vector
+    product is the derivative of a vector-Jacobian product by its vector.
     """
     points = space.check(points)
     labels = space.labels(len(points), labels)
+    size = space.model.at_once  # each coordinate takes the memory of a sample
     basis = torch.eye(space.size, device=points.device, dtype=points.dtype).reshape(-1, *space.shape)
 
     def one(point: Tensor, label: Tensor | None) -> Tensor:
@@ -43,14 +44,17 @@ def jacobians(
                     return pushed
 
                 features = one(point, label)
-                columns = torch.func.vmap(push)(basis)
+                columns = torch.func.vmap(push, chunk_size=size)(basis)
         except (RuntimeError, NotImplementedError):
-            at = point.expand(len(basis), *space.shape).clone().requires_grad_(True)
-            several = see(space.decode(at, None if label is None else label.expand(len(basis))))
-            dummy = torch.zeros_like(several, requires_grad=True)
-            (pulled,) = torch.autograd.grad(several, at, dummy, create_graph=True)
-            (columns,) = torch.autograd.grad(pulled, dummy, basis)
-            features = several[0].detach()
+            parts: list[Tensor] = []
+            for some in basis.split(size):
+                at = point.expand(len(some), *space.shape).clone().requires_grad_(True)
+                several = see(space.decode(at, None if label is None else label.expand(len(some))))
+                dummy = torch.zeros_like(several, requires_grad=True)
+                (pulled,) = torch.autograd.grad(several, at, dummy, create_graph=True)
+                parts += torch.autograd.grad(pulled, dummy, some)
+                features = several[0].detach()
+            columns = torch.cat(parts)
         found.append((features, columns.t()))
     return torch.stack([f for f, _ in found]), torch.stack([j for _, j in found])
 

@@ -96,7 +96,21 @@ class LatentSpace:
         return self.of(to_prior(self.model.generator.prior, noise), labels)
 
     def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(n, *shape) -> float samples (n, C, H, W) within the generator's range, or (n, D). Differentiable."""
+        """(n, *shape) -> float samples (n, C, H, W) within the generator's range, or (n, D). Differentiable.
+
+        Without gradients `Model.at_once` are drawn at a time: layers may be far larger than the samples.
+        """
+        points = self.fitted(points)
+        n = len(points)
+        if n <= 1 or torch.is_grad_enabled() or n <= (size := self.model.at_once):
+            return self._decode(points, labels)
+        labels = self.labels(n, labels)
+        parts = [None] * n if labels is None else labels.split(size)
+        drawn = [self._decode(part, label) for part, label in zip(points.split(size), parts, strict=False)]
+        return torch.cat(drawn)
+
+    def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
+        """`decode`, all at once, of points that are `fitted`."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -320,8 +334,8 @@ class LatentZ(LatentSpace):
         """The prior is the same for all classes."""
         return self.mean[None]
 
-    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        drawn: Tensor = self.model.generator(self.fitted(points), self.labels(len(points), labels))
+    def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
+        drawn: Tensor = self.model.generator(points, self.labels(len(points), labels))
         return drawn.float()
 
     def typicality(self, points: Tensor) -> Tensor:
@@ -385,8 +399,7 @@ class LatentW(LatentSpace):
         w = self.generator.mapping(z, self.labels(len(z), labels))
         return self.generator.broadcast(w).clone() if self.plus else w
 
-    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        points = self.fitted(points)
+    def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
         styles = self.generator.styles(points if self.plus else self.generator.broadcast(points))
         return self.generator.synthesis(styles).float()
 
@@ -412,8 +425,8 @@ class LatentStyles(LatentSpace):
         w = LatentW(self.model, plus=True).of(z, labels)
         return torch.cat(list(self.generator.styles(w)), 1)
 
-    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.generator.synthesis(self.fitted(points).split(self.sizes, 1)).float()
+    def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
+        return self.generator.synthesis(points.split(self.sizes, 1)).float()
 
 
 class _Reached(Exception):
@@ -472,8 +485,7 @@ class HiddenLayer(LatentSpace):
         found: Tensor = torch.from_numpy(ledoit_wolf(self.known.flatten(1).double().cpu().numpy())[0])
         return found
 
-    def decode(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
-        points = self.fitted(points)
+    def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
         z = self.z.to(points).expand(len(points), -1)
         with hooked(self.module, lambda module, inputs, output: points.to(output.dtype)):
             drawn: Tensor = self.model.generator(z, self.labels(len(points), labels))

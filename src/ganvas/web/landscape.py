@@ -127,7 +127,7 @@ def _draw(renderer: Renderer, n: int, progress: Progress) -> Landscape:
     shown: dict[str, list[Tensor]] = {name: [] for name in measures}
     labels = view.space.labels(n, None)
     done = 0
-    size = ROWS if renderer.slow else 256
+    size = ROWS if renderer.slow else min(each.at_once for each in (model, renderer.drawn))
     batches = model.batches(n, seed=SEED, batch=size)
     curves = renderer.drawn.batches(n, seed=SEED, batch=size) if renderer.plots else None
     while done < n:
