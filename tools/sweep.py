@@ -101,7 +101,7 @@ def lines(model: str, own: str, data: dict[str, str]) -> Iterator[list[str]]:
         *(["--reference", data[name]] for name in data),
     ):
         yield ["eval", model, "--n", "100", *more]
-    for more in ([], ["--data", own], ["--data", data["prices"]], ["--against", model]):
+    for more in ([], ["--data", own], ["--data", data["visits"]], ["--against", model]):
         yield ["audit", model, "--n", "100", "--reconstruct", "2", *more]
     for more in (
         [],
