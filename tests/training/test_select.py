@@ -64,5 +64,6 @@ def test_a_run_on_a_selection(tiny_train: Callable[..., Result]) -> None:
         settings={"data.select": 0.3, "objective.terms": [{"name": "latent-optimisation", "weight": 0.5}]}
     )
     assert result.stopped == "budget"
+    assert ganvas.train(resume=result.run.path, kimg=0.576, quiet=True, report=False).kimg > result.kimg
     with pytest.raises(GanvasError, match=r"data\.select"):
         tiny_train(settings={"data.select": 0.0})

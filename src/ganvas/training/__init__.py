@@ -251,7 +251,7 @@ def _resumed(
     asked_of_data = {key: given.pop(key) for key in OF_DATA if key in given}
     had = {key: getattr(config.data, key) for key in OF_DATA}
     source = data_config(data or (config.data.source, *config.data.also), **(had | asked_of_data))
-    source = replace(source, holdout=config.data.holdout, fold=config.data.fold)
+    source = replace(source, holdout=config.data.holdout, fold=config.data.fold, select=config.data.select)
     dataset = load_dataset(source)
     budget: dict[str, float] = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}
     device = given.pop("device", None)
