@@ -69,6 +69,13 @@ ABLATION: dict[str, dict[str, Any]] = {
     "photo, gamma 0.1": {"preset": "photo", "gamma": 0.1},
     "photo, batch 64": {"preset": "photo", "batch": 64},
     "photo, gamma 0.1, classes": {"preset": "photo", "gamma": 0.1, "conditional": True},
+    "photo, gamma 0.1, without augmentation": {"preset": "photo", "gamma": 0.1, "augment": ["none"]},
+    "photo, gamma 0.1, lecam": {"preset": "photo", "gamma": 0.1, "term": ["lecam"]},
+    "photo, gamma 0.1, averages": {
+        "preset": "photo",
+        "gamma": 0.1,
+        "settings": {"training.ema_also_kimg": [0.1, 2.0, 40.0], "training.ema_rampup": None},
+    },
     "photo, gamma 0.1, critic of 32 maps": {
         "preset": "photo",
         "gamma": 0.1,
@@ -81,7 +88,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     },
     "photo-hour without augmentation": {"preset": "photo-hour", "augment": ["none"]},
 }
-"""Rows that change one thing."""
+"""Rows that change one thing. What keeps several averages of its generator gets a row for each."""
 LATENT: dict[str, dict[str, Any]] = {
     "latent of ae": {"preset": "ae", "settings": {"network.latent_dim": 64}},
     "latent of vae-gan": {"preset": "vae-gan", "settings": {"network.latent_dim": 64}},
@@ -188,18 +195,22 @@ def one_row(options: argparse.Namespace, name: str, seed: int) -> None:
         return
     folder = as_folder(trained_on, options.count, classes="conditional" in ABLATION.get(name, {}))
     started = time.process_time()
-    samples, more = draw(options, name, seed, folder, whole)
-    found: dict[str, Any] = {**key, **more, "cpu_seconds": round(time.process_time() - started)}
-    for judge in judges(whole, trained_on, held_out, options):
-        which = "pyramid" if judge.id.startswith("pyramid") else "judge"
-        measured = evaluate(samples, whole, METRICS, n=len(samples), extractor=judge, device=options.device)
-        for row in measured.rows:
-            found |= {f"{which} {row.metric}": row.value, f"{which} {row.metric} floor": row.floor}
-    with open(ROWS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(found) + "\n")
-    drawn = OUT / f"real_pictures-{whole.name}-{name.replace(' ', '_')}-{seed}.png"
-    io.write_bytes(drawn, pictures.png(pictures.draw(samples[:64])))
-    print(json.dumps(found, indent=1), drawn)
+    every, more = draw(options, name, seed, folder, whole)
+    more["cpu_seconds"] = round(time.process_time() - started)
+    for average, samples in every.items():
+        found: dict[str, Any] = {**key, **more, "row": name + average}
+        for judge in judges(whole, trained_on, held_out, options):
+            which = "pyramid" if judge.id.startswith("pyramid") else "judge"
+            measured = evaluate(
+                samples, whole, METRICS, n=len(samples), extractor=judge, device=options.device
+            )
+            for row in measured.rows:
+                found |= {f"{which} {row.metric}": row.value, f"{which} {row.metric} floor": row.floor}
+        with open(ROWS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
+        drawn = OUT / f"real_pictures-{whole.name}-{(name + average).replace(' ', '_')}-{seed}.png"
+        io.write_bytes(drawn, pictures.png(pictures.draw(samples[:64])))
+        print(json.dumps(found, indent=1), drawn)
 
 
 def one_coder(options: argparse.Namespace) -> None:
@@ -220,12 +231,13 @@ def one_coder(options: argparse.Namespace) -> None:
 
 def draw(
     options: argparse.Namespace, name: str, seed: int, folder: Path, whole: Dataset
-) -> tuple[Tensor, dict[str, Any]]:
-    """Samples uint8 (n, C, H, W) of a row, and what is known of its training."""
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Samples uint8 (n, C, H, W) of a row by its average ("": the one it ends with), and what is known of the training."""
     count, side = min(options.samples, max(1000, len(whole))), whole.shape[-1]
     if name == "dcgan-tutorial":
         data = load_dataset(DataConfig(str(folder), alpha=options.alpha))
-        return tutorial(data, options.minutes, count, seed, options.device, CLOCKS[options.clock])
+        drawn, known = tutorial(data, options.minutes, count, seed, options.device, CLOCKS[options.clock])
+        return {"": drawn}, known
     if name == "lightweight-gan":
         out = OUT / f"lightweight-{whole.name}-{seed}.npz"
         work = OUT / f"lightweight-{whole.name}-{seed}-{int(time.time())}"
@@ -244,7 +256,7 @@ def draw(
         subprocess.run([options.python, "-c", LIGHTWEIGHT, *arguments], check=True)
         made = load_dataset(DataConfig(str(out)))
         steps = int(np.load(out)["steps"])
-        return made.take(torch.arange(len(made)))[0], {"kimg": round(steps * 0.04, 1)}
+        return {"": made.take(torch.arange(len(made)))[0]}, {"kimg": round(steps * 0.04, 1)}
 
     def trained(minutes: float, **asked: Any) -> Any:
         return ganvas.train(
@@ -252,15 +264,22 @@ def draw(
             minutes=minutes, device=options.device, quiet=True, report=False, alpha=options.alpha, **asked,
         )  # fmt: skip
 
-    known: dict[str, Any] = {}
+    known = {}
     if name in LATENT:
         coder = trained(SHARE * options.minutes, **LATENT[name])
         known["kimg of the autoencoder"] = round(coder.kimg, 1)
         result = trained((1 - SHARE) * options.minutes, in_latent=str(coder.run.path))
     else:
         result = trained(options.minutes, **ABLATION.get(name, {"preset": name}))
-    model = ganvas.load(result.run.path, device=options.device)
-    return model.sample(count, seed=seed + 1), {"kimg": round(result.kimg, 1), **known}
+    files = {"": result.run.path} | {
+        f", {path.stem.removeprefix('generator-')}": path
+        for path in result.run.snapshots[-1].glob("generator-ema*.safetensors")
+    }
+    drawn = {
+        average: ganvas.load(path, device=options.device).sample(count, seed=seed + 1)
+        for average, path in files.items()
+    }
+    return drawn, {"kimg": round(result.kimg, 1), **known}
 
 
 def as_folder(training: Dataset, count: int | None, classes: bool) -> Path:
