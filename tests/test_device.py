@@ -1,6 +1,11 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
+import ganvas
 from ganvas import device
 from ganvas.errors import GanvasError
 
@@ -36,3 +41,33 @@ def test_streams_are_repeatable_and_independent() -> None:
     assert torch.equal(draw(0, "a"), draw(0, "a"))
     for other in (draw(1, "a"), draw(0, "b"), draw(0, "aa")):
         assert abs(torch.corrcoef(torch.stack([draw(0, "a"), other]))[0, 1]) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("switch", "value", "usual", "words"),
+    [
+        (
+            torch.set_default_dtype,
+            torch.float64,
+            torch.float32,
+            r"float64.*set_default_dtype\(torch.float32\)",
+        ),
+        (torch.set_default_device, "meta", None, r"meta.*set_default_device"),
+    ],
+)
+def test_other_defaults_of_torch_are_refused(
+    switch: Callable[[Any], None], value: Any, usual: Any, words: str, tmp_path: Path
+) -> None:
+    """A seed would draw other pictures, without a word."""
+    known = ganvas.load("fashion", device="cpu")
+    try:
+        switch(value)
+        for call in (
+            lambda: known.sample(2),
+            lambda: ganvas.load("fashion"),
+            lambda: ganvas.train("digits", kimg=0.1, out=tmp_path),
+        ):
+            with pytest.raises(GanvasError, match=words):
+                call()
+    finally:
+        switch(usual)

@@ -10,6 +10,7 @@ from ganvas.errors import GanvasError
 
 def resolve_device(name: str = "auto") -> torch.device:
     """`auto` picks cuda, then mps, then cpu. Raises `GanvasError` for a device that is not there."""
+    check_defaults()
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -22,6 +23,20 @@ def resolve_device(name: str = "auto") -> torch.device:
     if not available.get(device.type, False):
         raise GanvasError(f"Device {name!r} is not available on this machine. Use --device auto or cpu.")
     return device
+
+
+def check_defaults() -> None:
+    """Raise `GanvasError` where torch makes other tensors than usual: a seed would draw other numbers, and layers not fit."""
+    if torch.get_default_dtype() != torch.float32:
+        raise GanvasError(
+            f"torch's default dtype is {torch.get_default_dtype()}, and ganvas computes in float32: "
+            "call torch.set_default_dtype(torch.float32)."
+        )
+    if torch.get_default_device().type != "cpu":
+        raise GanvasError(
+            f"torch's default device is {torch.get_default_device()}, and ganvas is told where to compute by device=: "
+            'call torch.set_default_device("cpu").'
+        )
 
 
 def has_fast_bf16(device: torch.device) -> bool:

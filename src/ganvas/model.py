@@ -17,7 +17,7 @@ from ganvas import arrays, dist, hub, importers, io, networks, notebook, picture
 from ganvas.checkpoint import LARGEST_SETTING, check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.data.limits import limit
-from ganvas.device import resolve_device, stream
+from ganvas.device import check_defaults, resolve_device, stream
 from ganvas.effort import check_effort, largest_result, without_dynamo
 from ganvas.errors import PATH, GanvasError, counted, expect, printable
 from ganvas.graph import Replay
@@ -296,6 +296,7 @@ class Model:
 
         Each depends on its number and the seed alone, and costs a block of `BLOCK` wherever it is.
         """
+        check_defaults()
         try:
             rows = torch.as_tensor(numbers, dtype=torch.long).reshape(-1)
         except (TypeError, ValueError, RuntimeError) as error:

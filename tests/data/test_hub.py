@@ -2,6 +2,7 @@
 
 import sys
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,19 +24,28 @@ class FakeClassLabel:
 class Table:
     _fingerprint = "f"
 
-    def __init__(self, features: dict[str, object]) -> None:
-        self.features = features
+    def __init__(
+        self, features: dict[str, object], labels: Sequence[int | None], odd: dict[int, Any]
+    ) -> None:
+        self.features, self.labels, self.odd = features, labels, odd
 
     def __len__(self) -> int:
-        return 4
+        return len(self.labels)
 
     def __getitem__(self, key: Any) -> Any:
         if key == "label":
-            return [0, 1, 1, 0]
-        return {"picture": Image.new("L", (8, 8), 10 * key), "label": key % 2}
+            return self.labels
+        if isinstance(self.odd.get(key), Exception):
+            raise self.odd[key]
+        return {"picture": self.odd.get(key, Image.new("L", (8, 8), 10 * key)), "label": self.labels[key]}
 
 
-def install(monkeypatch: pytest.MonkeyPatch, features: dict[str, object]) -> None:
+def install(
+    monkeypatch: pytest.MonkeyPatch,
+    features: dict[str, object],
+    labels: Sequence[int | None] = (0, 1, 1, 0),
+    odd: dict[int, Any] | None = None,
+) -> None:
     fake = types.ModuleType("datasets")
     fake.Image, fake.ClassLabel = FakeImage, FakeClassLabel  # type: ignore[attr-defined]
 
@@ -43,7 +53,7 @@ def install(monkeypatch: pytest.MonkeyPatch, features: dict[str, object]) -> Non
         if name != "org/name":
             raise FileNotFoundError(f"{name} does not exist")
         assert split == "train"
-        return Table(features)
+        return Table(features, labels, odd or {})
 
     fake.load_dataset = load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", fake)
@@ -68,4 +78,24 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         load_dataset("hub:org/none")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(GanvasError, match=r"pip install 'datasets>=3'"):
+        load_dataset("hub:org/name")
+
+
+@pytest.mark.parametrize(
+    ("labels", "odd", "words"),
+    [
+        ((), {}, r"training part of hub:org/name is empty"),
+        ((0, None, 1, 0), {}, r"without a label \(-1, or none\)"),
+        ((0, -1, 1, 0), {}, r"without a label \(-1, or none\)"),
+        ((0, 1, 1, 0), {0: None}, r"Row 0 of hub:org/name has no picture"),
+        ((0, 1, 1, 0), {2: None}, r"Row 2 of hub:org/name has no picture"),
+        ((0, 1, 1, 0), {3: Image.DecompressionBombError("too large")}, r"Picture 3 of .* too large"),
+        ((0, 1, 1, 0), {1: SyntaxError("broken PNG file")}, r"Picture 1 of .* broken PNG file"),
+    ],
+)
+def test_what_is_missing_or_broken(
+    monkeypatch: pytest.MonkeyPatch, labels: Sequence[int | None], odd: dict[int, Any], words: str
+) -> None:
+    install(monkeypatch, {"picture": FakeImage(), "label": FakeClassLabel()}, labels, odd)
+    with pytest.raises(GanvasError, match=words):
         load_dataset("hub:org/name")

@@ -138,6 +138,13 @@ def test_stopped_and_resumed_equals_left_alone(
     assert kimgs == sorted(set(kimgs)), "no line twice"
 
 
+def test_trains_wherever_the_call_stands(tiny_train: Train) -> None:
+    alone = tiny_train(kimg=0.128, seed=3)
+    for context in (torch.no_grad(), torch.inference_mode()):
+        with context:
+            assert same_tensors(weights(tiny_train(kimg=0.128, seed=3)), weights(alone))
+
+
 def test_resume_can_extend_the_budget(tiny_train: Train) -> None:
     short = tiny_train(kimg=0.256)
     longer = ganvas.train(resume=short.run.path, kimg=0.384, quiet=True, report=False)

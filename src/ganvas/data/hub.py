@@ -1,14 +1,15 @@
 """`hub:org/name`: the training split of a Hugging Face data set (extra `hub`)."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint
-from ganvas.data.decode import to_mode
+from ganvas.data.decode import to_mode, why
 from ganvas.data.limits import memory_limit
 from ganvas.data.resize import Size, plan, resize, to_tensor
 from ganvas.errors import GanvasError, install
@@ -18,14 +19,27 @@ from ganvas.types import Shape
 class HubItems:
     """Images of a memory-mapped Arrow table, decoded when asked for."""
 
-    def __init__(self, table: Any, column: str, mode: str, size: Size | None, how: Resize | None) -> None:
-        self.table, self.column, self.mode, self.size, self.how = table, column, mode, size, how
+    def __init__(self, table: Any, column: str, name: str) -> None:
+        self.table, self.column, self.name = table, column, name
+        self.mode = "RGB"
+        self.size: Size | None = None
+        self.how: Resize | None = None
 
     def __len__(self) -> int:
         return len(self.table)
 
+    def picture(self, index: int) -> Image.Image:
+        """As the table holds it. Raises `GanvasError` where there is none, or none that can be read."""
+        try:
+            picture = self.table[index][self.column]
+        except Exception as error:  # the library hands on what Pillow raises, of many kinds
+            raise GanvasError(f"Picture {index} of {self.name} cannot be read: {why(error)}.") from error
+        if picture is None:
+            raise GanvasError(f"Row {index} of {self.name} has no picture; it cannot be taken.")
+        return cast(Image.Image, picture)
+
     def __getitem__(self, index: int) -> Tensor:
-        picture = to_mode(self.table[index][self.column], self.mode)
+        picture = to_mode(self.picture(index), self.mode)
         if self.size is not None and self.how is not None:
             picture = resize(picture, self.size, self.how)
         return to_tensor(picture)
@@ -47,19 +61,20 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     label = next((key for key, kind in features.items() if isinstance(kind, hub.ClassLabel)), None)
     if image is None:
         raise GanvasError(f"{config.source} has no image column; its columns are {', '.join(features)}.")
-    first = table[0][image]
-    grey = shape[0] == 1 if shape else first.mode in ("1", "L")
-    alpha = shape[0] == 4 if shape else config.alpha
-    mode = "RGBA" if alpha else "L" if grey else "RGB"
-    sizes = [table[i][image].size for i in range(len(table))]
-    size, how, notes = plan(sizes, config, shape)
-    items: Any = HubItems(table, image, mode, size if how else None, how)
-    shape = tuple(items[0].shape)
-    labels = None if label is None else torch.as_tensor(np.array(table[label]))
-    if labels is not None and int(labels.min()) < 0:
+    if not len(table):
+        raise GanvasError(f"The training part of {config.source} is empty.")
+    given = list(table[label]) if label else []
+    if any(each is None or each < 0 for each in given):
         raise GanvasError(
-            f"{config.source} has pictures without a label (-1) in its training part; it cannot be taken."
+            f"{config.source} has pictures without a label (-1, or none) in its training part; it cannot be taken."
         )
+    items: Any = HubItems(table, image, config.source)
+    grey = shape[0] == 1 if shape else items.picture(0).mode in ("1", "L")
+    alpha = shape[0] == 4 if shape else config.alpha
+    items.mode = "RGBA" if alpha else "L" if grey else "RGB"
+    items.size, items.how, notes = plan([items.picture(i).size for i in range(len(items))], config, shape)
+    size, how = items.size, items.how
+    shape = tuple(items[0].shape)
     if int(np.prod(shape)) * len(items) <= memory_limit():
         items = torch.stack([items[i] for i in range(len(items))])
     return Dataset(
@@ -67,7 +82,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         items=items,
         shape=shape,
         fingerprint=fingerprint(str(table._fingerprint), f"{size} {how}", *(["RGBA"] if alpha else [])),
-        labels=labels,
+        labels=torch.tensor(given) if label else None,
         class_names=tuple(features[label].names) if label else (),
         notes=notes,
     )

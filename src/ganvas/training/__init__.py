@@ -56,6 +56,8 @@ OF_DATA = ("resolution", "resize", "mirror", "balance", "height", "alpha", *OF_S
 """What one asks of the data: options, and fields of their config."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()  # whatever the caller's code stands in
 def train(
     data: Source | None = None,
     options: TrainOptions | None = None,
