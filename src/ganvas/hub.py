@@ -84,6 +84,11 @@ def explained(error: Exception, repo: str) -> GanvasError:
     )
 
 
+def kept_in(address: str) -> Path:
+    """The folder of the cache that holds what was fetched of a model."""
+    return cache_folder() / "hub" / f"models--{parse(address)[0].replace('/', '--')}"
+
+
 def fetch(address: str, most: float) -> Path:
     """The generator's file of a model on the hub, from the cache if it is there; its critic and encoder, if any, come beside it.
 
@@ -101,10 +106,10 @@ def fetch(address: str, most: float) -> Path:
         where: dict[str, Any] = {"revision": at, "cache_dir": cache}
         size = _within(PAUSE, lambda: library.hf_hub_download(repo, name, dry_run=True, **where)).file_size
         if size is None or size > limit:
-            said = "an unknown size" if size is None else f"{size / 1e9:,.1f} GB"
+            said = "an unknown size" if size is None else f"{size / 1e6:,.1f} MB"
+            raised = " If you trust it: set GANVAS_MAX_GB." if limit == most else ""
             raise GanvasError(
-                f"{name} of {repo} has {said}, more than the {limit / 1e9:g} GB that are fetched. "
-                "If you trust it: set GANVAS_MAX_GB."
+                f"{name} of {repo} has {said}; what has more than {limit / 1e6:,g} MB is not fetched.{raised}"
             )
         bar = _stopping(library.utils.tqdm, f"{name} of {repo}", size)
         last = PAUSE + size / SLOWEST

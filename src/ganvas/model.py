@@ -595,7 +595,16 @@ def load(
     if theirs is not None:
         found = _imported(theirs, critic, side)
     elif side is None:
-        found = _own(find_generator(Path(path)), critic)
+        file = find_generator(Path(path))
+        try:
+            found = _own(file, critic)
+        except GanvasError as error:
+            if not hub.is_address(path):
+                raise
+            kept = hub.kept_in(Path(path).as_posix())
+            raise GanvasError(
+                f"{error} If it was damaged on its way, delete {kept} and try again."
+            ) from error
     else:
         raise GanvasError(
             f"A side is for autoencoders of other toolkits; {path} has a size of its own. Omit it."
