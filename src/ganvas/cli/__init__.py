@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error, is_of_memory, printable
 from ganvas.registry import did_you_mean
+from ganvas.signals import interrupting
 
 
 class Command(NamedTuple):
@@ -162,15 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"of {', '.join(each for each in COMMANDS if COMMANDS[each].spread)}.", 2,
         )  # fmt: skip
     try:
-        from ganvas.cli import _parse
-        from ganvas.extensions import load_extensions
-
-        if not asks_for_help:  # help stays quick
-            load_extensions()
-        run = import_module(f"ganvas.cli.{command.module}").run
-        code = _parse.call(run, argv[1:], name, command.example)
-        sys.stdout.flush()
-        return code
+        with interrupting():
+            return _run(name, argv[1:], asks_for_help)
     except Interrupted as error:
         return _failed(str(error), 130)
     except TrainingError as error:
@@ -196,6 +190,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(f"interrupted{kept}", file=sys.stderr)
         return 130
+
+
+def _run(name: str, argv: Sequence[str], asks_for_help: bool) -> int:
+    from ganvas.cli import _parse
+    from ganvas.extensions import load_extensions
+
+    if not asks_for_help:  # help stays quick
+        load_extensions()
+    command = COMMANDS[name]
+    code = _parse.call(import_module(f"ganvas.cli.{command.module}").run, argv, name, command.example)
+    sys.stdout.flush()
+    return code
 
 
 def several_processes() -> bool:

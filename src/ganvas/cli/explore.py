@@ -112,6 +112,7 @@ def _static(out: Path, model: Path, data: str | None, device: str, quiet: bool) 
 
 
 def leave() -> None:
-    """End the process. Python would wait for what a page had begun, a map or a long film; files appear whole or not at all."""
+    """End the process: being stopped is the usual end of a server. Python would wait for what a page had begun, a map or a long
+    film; files appear whole or not at all."""
     sys.stdout.flush()
     os._exit(0)

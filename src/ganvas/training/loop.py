@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from ganvas import dist, io, pictures
+from ganvas import dist, io, pictures, signals
 from ganvas.checkpoint import hash_of
 from ganvas.config import Config, to_dict
 from ganvas.data import Batches, Dataset, balanced
@@ -427,26 +426,12 @@ def streams_of(dataset: Dataset, count: int) -> list[Dataset]:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C, SIGTERM or SIGHUP sets the event, so that the step ends and the state is written; a second one kills.
-
-    A signal that is ignored stays so: `nohup` keeps a run going when its terminal closes.
-    """
+    """The first Ctrl-C, SIGTERM or SIGHUP sets the event, so that the step ends and the state is written; a second one kills."""
     event = threading.Event()
-    previous: dict[int, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
         event.set()
         signal.signal(number, previous[number])
 
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = int(getattr(signal, name, 0))  # Windows has no SIGHUP
-            if number and signal.getsignal(number) is not signal.SIG_IGN:
-                previous[number] = signal.getsignal(number)
-                signal.signal(number, handle)
-    try:
+    with signals.heard(handle) as previous:
         yield event
-    finally:
-        with suppress(ValueError):
-            for number, handler in previous.items():
-                signal.signal(number, handler)

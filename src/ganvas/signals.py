@@ -1,0 +1,52 @@
+"""What asks a process to stop: Ctrl-C, SIGTERM and SIGHUP."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+
+@contextmanager
+def heard(handle: Callable[[int, FrameType | None], Any]) -> Iterator[dict[int, Any]]:
+    """Inside, each of them calls `handle`; yields what was done at them before, and puts it back.
+
+    A signal that is ignored stays so: `nohup` keeps a run going when its terminal closes. Signals reach the main thread alone: in
+    another one nothing changes.
+    """
+    previous: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = int(getattr(signal, name, 0))  # Windows has no SIGHUP
+            if number and signal.getsignal(number) is not signal.SIG_IGN:
+                previous[number] = signal.getsignal(number)
+                signal.signal(number, handle)
+    try:
+        yield previous
+    finally:
+        with suppress(ValueError):
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+class Stopped(KeyboardInterrupt):
+    """By a signal. After a plain KeyboardInterrupt that passed through `exec`, as in a dataclass, Python ends by SIGINT, whatever
+    exit code it was given."""
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """Inside, each of them raises `Stopped`, which removes what is half written on its way out.
+
+    Only Ctrl-C interrupts that as well: a terminal that closes, `timeout` and others send theirs twice.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for each in previous:
+            if each != signal.SIGINT:
+                signal.signal(each, signal.SIG_IGN)
+        raise Stopped
+
+    with heard(handle) as previous:
+        yield

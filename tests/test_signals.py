@@ -1,0 +1,65 @@
+"""Signals end a command as Ctrl-C does."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ganvas import signals
+from tests.forked import Process
+
+STRUCK = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+SCRIPT = """
+import signal, sys
+from ganvas.cli import main
+for name in ("SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+sys.exit(main(["sample", "fashion", "--n", "2000000", "--out", "made"]))
+"""
+
+
+@pytest.mark.parametrize("number", STRUCK, ids=lambda each: each.name)
+def test_a_command_ends_with_the_promised_code_and_leaves_nothing(tmp_path: Path, number: int) -> None:
+    process = Process("-c", SCRIPT, cwd=tmp_path)
+    while not any(tmp_path.glob(".made*/*.png")):
+        assert process.returncode is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_ignored_stays_so_and_the_rest_is_put_back() -> None:
+    before = {number: signal.getsignal(number) for number in STRUCK}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.interrupting():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(
+                signal.SIGTERM
+            )  # the second one of `timeout`, which would spoil the cleaning up
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before[signal.SIGHUP])
+
+
+def test_another_thread_hears_nothing() -> None:
+    heard: list[object] = []
+
+    def work() -> None:
+        with signals.heard(print) as previous:
+            heard.append(previous)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert heard == [{}]
