@@ -69,6 +69,19 @@ def test_fingerprint_follows_content_and_resizing(image_folder: Path) -> None:
     assert load_dataset(str(image_folder)).fingerprint != first
 
 
+def test_no_two_folders_have_one_fingerprint(tmp_path: Path) -> None:
+    """Readers of pictures stop at their end: what follows may hold a name and another picture."""
+    one, two = (png(colour=value) for value in (0, 255))
+    for name, first, second in (("A", one, one + b"b.png\0" + two), ("B", one + b"b.png\0" + one, two)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(first)
+        (tmp_path / name / "b.png").write_bytes(second)
+    read = [load_dataset(str(tmp_path / name)) for name in "AB"]
+    brightest = [[int(data.take(torch.tensor([i]))[0].max()) for i in (0, 1)] for data in read]
+    assert brightest == [[0, 0], [0, 255]]
+    assert read[0].fingerprint != read[1].fingerprint
+
+
 def test_names_of_files_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An archive from anybody names its files; they are in what is said of it, on the terminal and in log.txt."""
     folder = tmp_path / "a\x1b[2Jb\u202e"

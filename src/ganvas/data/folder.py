@@ -212,7 +212,8 @@ def _look_at_all(reader: FolderItems) -> tuple[dict[str, Facts], list[str], byte
             broken.append(f"{name} ({result})")
             continue
         facts[name] = result
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + content)
+        # With its length, or a name within a content would be taken for the next picture's.
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + len(content).to_bytes(8) + content)
     return facts, broken, digest.digest()
 
 
