@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +147,29 @@ def test_a_plot_has_as_many_points_as_pixels_and_no_figure_is_too_large_for_it(
     monkeypatch.setattr(Axes, "plot", kept)
     assert (curves(run) or b"").startswith(b"\x89PNG")
     assert drawn == [(1334, 4000, 1e30)] * 20
+
+
+def test_a_line_that_has_no_room_leaves_no_half(tmp_path: Path) -> None:
+    """The next one joined it, and both were lost."""
+    run = create_run(tmp_path, "a", CONTENT)
+    run.append_metrics([{"metric": "first"}])
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (run.path / "metrics.jsonl").stat().st_size + 5
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        with pytest.raises(GanvasError, match=r"writing metrics\.jsonl"):
+            run.append_metrics([{"metric": "second"}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    run.append_metrics([{"metric": "third"}])
+    assert [row["metric"] for row in run.metrics()] == ["first", "third"]
+
+
+def test_a_line_cut_by_a_kill_spoils_no_other(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "a", CONTENT)
+    (run.path / "metrics.jsonl").write_text('{"metric": "first"}\n{"metr')
+    run.append_metrics([{"metric": "third"}])
+    assert [row["metric"] for row in run.metrics()] == ["first", "third"]
 
 
 @pytest.mark.parametrize("name", ["log.txt", "stats.jsonl", "metrics.jsonl"])

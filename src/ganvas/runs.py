@@ -12,6 +12,7 @@ runs/00003-digits-dcgan/
   .lock, owner.json   who is training it, while somebody is
 """
 
+import errno
 import json
 import math
 import os
@@ -223,10 +224,20 @@ class Run:
         self._append("stats.jsonl", json.dumps(record))
 
     def _append(self, name: str, line: str) -> None:
+        """A line is written whole or not at all, and begins on a line of its own whatever a kill has left."""
         path = self._own(name)
         try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(line.rstrip("\n") + "\n")
+            with open(path, "ab+", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - 1, 0))
+                cut = file.read(1) not in (b"", b"\n")
+                content = ("\n" * cut + line.rstrip("\n") + "\n").encode()
+                try:
+                    if file.write(content) < len(content):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    file.truncate(size)
+                    raise
         except OSError as error:
             raise explain_os_error(error, f"writing {name}") from error
 

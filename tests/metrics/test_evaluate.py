@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import metrics
+from ganvas import io, metrics
 from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
@@ -21,6 +22,7 @@ from ganvas.features import Features, decoded
 from ganvas.features.base import Raw
 from ganvas.metrics import Row, compare, evaluate, published
 from ganvas.metrics.evaluate import open_fakes
+from ganvas.runs import Run
 from ganvas.training import Result
 from ganvas.training.best import BestSnapshot
 
@@ -541,6 +543,21 @@ def test_by_command_the_floor_is_explained_and_usual_names_are_told(
     ):
         assert main([*base, *wrong]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_by_command_what_was_measured_is_shown_though_it_cannot_be_kept(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained.run.path, tmp_path / "run")
+    full = GanvasError("There is no room on the disk")
+    monkeypatch.setattr(Run, "append_metrics", Mock(side_effect=full))
+    figures = tmp_path / "figures.json"
+    base = ["eval", str(run), "--device", "cpu", "--n", "300", "--metrics", "frechet"]
+    assert main([*base, "--out", str(figures)]) == 2
+    said = capsys.readouterr()
+    assert "frechet" in said.out
+    assert str(full) in said.err
+    assert io.read_json(figures)["rows"]
 
 
 def test_too_few_series_to_compare_with_are_said(tmp_path: Path) -> None:

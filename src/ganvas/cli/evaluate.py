@@ -1,5 +1,6 @@
 """`ganvas eval`"""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +10,7 @@ from ganvas.cli import _shared
 
 if TYPE_CHECKING:
     from ganvas.metrics import Evaluation
+    from ganvas.runs import Run
 
 
 def run(
@@ -69,6 +71,7 @@ def run(
     if kept_in_run:
         open_run(samples).check_folders()
     found: Evaluation | None = None
+    unkept: GanvasError | None = None
     with _shared.together(device) as (here, first), _shared.progress() as tell:
         if first:
             _shared.without_cache()
@@ -80,7 +83,10 @@ def run(
                 device=here, resolution=resolution, resize=resize, height=height, alpha=alpha, progress=tell,
             )  # fmt: skip
             if kept_in_run and first:
-                open_run(samples).append_metrics([row.to_json() for row in found.rows])
+                try:
+                    open_run(samples).append_metrics([row.to_json() for row in found.rows])
+                except GanvasError as error:  # said when the figures are
+                    unkept = error
     if found is None:
         raise GanvasError(
             f"{samples} holds no snapshot yet. Train on: ganvas train --resume {samples} --minutes 5"
@@ -94,21 +100,28 @@ def run(
         "skipped": found.skipped,
         "warnings": found.warnings,
     }
-    if out is not None:
-        io.write_json(out, document)
-    if kept_in_run:
-        from ganvas.report import save_artifacts, write_report
-
-        try:
-            save_artifacts(open_run(samples), found)
-            write_report(open_run(samples))
-        except GanvasError as error:  # the figures are measured, whatever else is in the run
-            _shared.say(f"note: no report was written: {error}", beside=True)
-    if json:
-        _shared.answer(document)
-        return
     earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
-    _show(found, earlier)
+    with ExitStack() as last:
+        # They are measured, whatever cannot be written.
+        last.callback(*((_shared.answer, document) if json else (_show, found, earlier)))
+        if out is not None:
+            io.write_json(out, document)
+        if unkept is not None:
+            raise unkept
+        if kept_in_run:
+            _report(open_run(samples), found)
+
+
+def _report(run: "Run", found: "Evaluation") -> None:
+    """The report of the run with these figures."""
+    from ganvas.errors import GanvasError
+    from ganvas.report import save_artifacts, write_report
+
+    try:
+        save_artifacts(run, found)
+        write_report(run)
+    except GanvasError as error:  # whatever else is in the run
+        _shared.say(f"note: no report was written: {error}", beside=True)
 
 
 def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
