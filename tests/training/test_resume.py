@@ -184,6 +184,15 @@ def test_a_state_of_before_goes_on(tiny_train: Train) -> None:
     assert not same_tensors(weights(whole), weights(resumed))
 
 
+def test_a_whole_run_writes_its_snapshot_again(tiny_train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = tiny_train()
+    run, before = whole.run, weights(whole)
+    shutil.rmtree(run.path / "snapshots")
+    assert main(["train", "--resume", str(run.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["snapshot"] == str(run.snapshots[-1])
+    assert same_tensors(before, weights(whole))
+
+
 def test_budgets_that_are_used_up(tiny_train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     run = tiny_train().run
     before = everything(run.path)

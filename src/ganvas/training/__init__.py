@@ -138,9 +138,10 @@ def train(
                 if first:
                     _close(result, display, report)
         if result.stopped == "collapsed":
+            last = run.snapshots[-1] if run.snapshots else "gone"
             raise TrainingError(
                 "Training stopped: the samples collapsed and did not recover. "
-                f"The last healthy snapshot is {run.snapshots[-1]}. See: ganvas diagnose {run.path}"
+                f"The last healthy snapshot is {last}. See: ganvas diagnose {run.path}"
             )
         return result
     finally:

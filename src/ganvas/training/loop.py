@@ -140,7 +140,8 @@ class Loop:
         log, save, probe = (kimg * 1000 / per_step for kimg in (t.log_kimg, t.snapshot_kimg, t.monitor_kimg))
         # One beat for all three: a line between two others would hold the losses of a step or two, which look like spikes.
         beat = max(1, round(min(each for each in (log, save, probe) if each > 0)))
-        last_time, last_images, last_saved = time.monotonic(), self.engine.images, self.engine.images
+        last_time, last_images = time.monotonic(), self.engine.images
+        last_saved = last_images if self.run.snapshots else -1  # those of a resumed run may have been deleted
         with _interruptible() as interrupted:
             while not self._finished(interrupted):
                 self.method.step(self._next_batch, self._schedule())
