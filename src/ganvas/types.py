@@ -17,6 +17,11 @@ def kind_of(shape: Sequence[int]) -> Kind:
     return "images" if len(shape) == 3 else "series" if len(shape) == 2 else "points"
 
 
+def described(shape: Sequence[int]) -> str:
+    """`images of 3 x 32 x 32`"""
+    return f"{kind_of(shape)} of {' x '.join(map(str, shape))}"
+
+
 def counted_samples(count: int, shape: Sequence[int]) -> str:
     """`1 image`, `2 series`: so many samples of a shape."""
     kind = kind_of(shape)

@@ -135,7 +135,14 @@ def test_it_keeps_the_contract_of_a_method(autoencoder: Run) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"resolution": 16}, r"draws \(1, 8, 8\), the data are \(1, 16, 16\)\. Add --resolution 8"),
+        (
+            {"resolution": 16},
+            "draws images of 1 x 8 x 8, the data are images of 1 x 16 x 16. Add --resolution 8",
+        ),
+        (
+            {"data": "toy:grid25"},
+            "draws images of 1 x 8 x 8, the data are points of 2. Train one on these data",
+        ),
         ({"mirror": True}, "--mirror is not for a GAN in a latent space"),
         ({"conditional": True}, "--conditional is not for|is a plain generator"),
         ({"method": "vae"}, "--in-latent trains a GAN; method vae is none"),
@@ -145,7 +152,7 @@ def test_it_keeps_the_contract_of_a_method(autoencoder: Run) -> None:
 )
 def test_what_does_not_suit_it_is_refused(autoencoder: Run, given: dict[str, Any], said: str) -> None:
     with pytest.raises(GanvasError, match=said):
-        plan("digits", **{"in_latent": str(autoencoder.path), "device": "cpu", **given})
+        plan(**{"data": "digits", "in_latent": str(autoencoder.path), "device": "cpu", **given})
 
 
 def test_size_and_flags_are_those_of_the_game(autoencoder: Run) -> None:

@@ -110,7 +110,8 @@ def test_a_file_of_another_toolkit_is_gone_on_with(tmp_path: Path) -> None:
 def test_what_cannot_be_begun_with(trained: Result, tmp_path: Any) -> None:
     place = str(trained.run.path)
     for asked, message in (
-        ({"resolution": 16}, "the data have 1 x 16 x 16. Add --resolution 8"),
+        ({"resolution": 16}, "the data are images of 1 x 16 x 16. Add --resolution 8"),
+        ({"data": "toy:grid25"}, "draws images of 1 x 8 x 8, the data are points of 2. Start from another"),
         ({"network": "style"}, "Omit --network"),
         ({"conditional": True}, "draws no classes. Omit --conditional"),
         ({"preset": "aae"}, "no pair for method 'aae'"),
@@ -118,7 +119,7 @@ def test_what_cannot_be_begun_with(trained: Result, tmp_path: Any) -> None:
         ({"settings": {"training.freeze_mapping": True}}, "this generator has none"),
     ):
         with pytest.raises(GanvasError, match=message):
-            plan("digits", start=place, device="cpu", **asked)  # type: ignore[arg-type]
+            plan(**{"data": "digits", "start": place, "device": "cpu", **asked})  # type: ignore[arg-type]
 
 
 def test_a_model_of_series_of_another_length_says_which_it_draws(tmp_path: Path) -> None:

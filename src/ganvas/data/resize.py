@@ -88,6 +88,15 @@ def flags(shape: Shape) -> str:
     return f"--resolution {shape[2]}{height}{' --alpha' if shape[0] == 4 else ''}"
 
 
+def advice(wanted: Shape, given: Shape) -> str:
+    """`Add --resolution 32 --resize crop`, with which data of one shape come as another; empty where no flag does that."""
+    if len(wanted) == len(given) == 3 and wanted[0] in (given[0], 4):
+        return f"Add {flags(wanted)} --resize crop"
+    if len(wanted) == len(given) == 2 and wanted[0] == given[0]:
+        return f"Add --window {wanted[1]}"
+    return ""
+
+
 def _plan_for(
     target: Size, sizes: Sequence[Size], config: DataConfig
 ) -> tuple[Size, Resize | None, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganvas import networks
 from ganvas.config import Config, MethodConfig, to_dict
 from ganvas.data import Dataset
-from ganvas.data.resize import flags
+from ganvas.data.resize import advice
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.model import Model, load
@@ -25,7 +25,7 @@ from ganvas.training.autoencoder import CODES
 from ganvas.training.engine import Engine
 from ganvas.training.gan import GanMethod
 from ganvas.training.method import DataSpec, Method, Probe, methods
-from ganvas.types import Batch, Shape
+from ganvas.types import Batch, Shape, described
 
 BATCH = 256
 
@@ -180,8 +180,13 @@ def opened_autoencoder(path: str, shape: Shape) -> Model:
     if isinstance(found.generator, Coded) and found.generator.maker is not None:
         raise GanvasError(f"{path} is a GAN in a latent space itself. Give its autoencoder.")
     if tuple(found.shape) != tuple(shape):
-        size = f" Add {flags(tuple(found.shape))}." if len(found.shape) == 3 else ""
-        raise GanvasError(f"The autoencoder draws {tuple(found.shape)}, the data are {tuple(shape)}.{size}")
+        how = (
+            advice(tuple(found.shape), tuple(shape))
+            or "Train one on these data: ganvas train DATA --method vae"
+        )
+        raise GanvasError(
+            f"The autoencoder draws {described(found.shape)}, the data are {described(shape)}. {how}."
+        )
     return found
 
 

@@ -6,11 +6,12 @@ from torch import nn
 
 from ganvas.config import Config, NetworkConfig
 from ganvas.data import Dataset
-from ganvas.data.resize import flags
+from ganvas.data.resize import advice
 from ganvas.errors import GanvasError
 from ganvas.model import load
 from ganvas.networks.projected import freeze, guide_of
 from ganvas.training.method import Method
+from ganvas.types import described
 
 OF_DATA = ("quantiles",)
 """Tensors of a generator that were told by the data, not learned: those of the model that is begun with are of others."""
@@ -30,15 +31,10 @@ def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
             f"--start {place}: this model {why}. Give a run, a snapshot or a .safetensors file."
         )
     if tuple(model.shape) != tuple(dataset.shape):
-        wanted, given = (" x ".join(map(str, each)) for each in (model.shape, dataset.shape))
-        kinds, instead = {len(model.shape), len(dataset.shape)}, ""
-        if kinds == {3}:
-            instead = f"Add {flags(tuple(model.shape))} --resize crop, or start from another model."
-        elif kinds == {2} and model.shape[0] == dataset.shape[0]:
-            instead = f"Add --window {model.shape[1]}, or start from another model."
-        raise GanvasError(
-            f"--start {place}: the model draws {wanted}, the data have {given}. {instead or 'Start from another model.'}"
-        )
+        wanted, given = described(model.shape), described(dataset.shape)
+        how = advice(tuple(model.shape), tuple(dataset.shape))
+        instead = f"{how}, or start from another model." if how else "Start from another model."
+        raise GanvasError(f"--start {place}: the model draws {wanted}, the data are {given}. {instead}")
     layout = own.generator.get("layout")
     if dataset.series is not None and layout and layout != dataset.series.layout:
         raise GanvasError(
