@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -143,6 +144,10 @@ def test_it_keeps_the_contract_of_a_method(autoencoder: Run) -> None:
             {"data": "toy:grid25"},
             "draws images of 1 x 8 x 8, the data are points of 2. Train one on these data",
         ),
+        ({"settings": {"network.latent_dim": 5}}, "--set network.latent_dim is that of the autoencoder"),
+        ({"settings": {"method.options.numbers": 5}}, "--set method.options.numbers is that of"),
+        ({"settings": {"network.codes.book": 5}}, "--set network.codes.book is that of"),
+        ({"settings": {"network.codes.components": 5000}}, "components is 5000; it must be .* from 0 to 64"),
         ({"mirror": True}, "--mirror is not for a GAN in a latent space"),
         ({"conditional": True}, "--conditional is not for|is a plain generator"),
         ({"method": "vae"}, "--in-latent trains a GAN; method vae is none"),
@@ -153,6 +158,15 @@ def test_it_keeps_the_contract_of_a_method(autoencoder: Run) -> None:
 def test_what_does_not_suit_it_is_refused(autoencoder: Run, given: dict[str, Any], said: str) -> None:
     with pytest.raises(GanvasError, match=said):
         plan(**{"data": "digits", "in_latent": str(autoencoder.path), "device": "cpu", **given})
+
+
+def test_a_mixture_of_more_normals_than_samples_is_refused_before_a_run(
+    autoencoder: Run, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "few.npy", np.zeros((40, 8, 8), np.uint8))
+    asked: Any = {"in_latent": str(autoencoder.path), "device": "cpu", "batch": 16}
+    with pytest.raises(GanvasError, match=r"mixture of 50 normals needs more than 50 samples, there are 36"):
+        plan(tmp_path / "few.npy", settings={"network.codes.components": 50}, **asked)
 
 
 def test_size_and_flags_are_those_of_the_game(autoencoder: Run) -> None:

@@ -101,6 +101,14 @@ class LatentMethod(Method):
         ):
             if given:
                 raise GanvasError(f"{what} is not for a GAN in a latent space. Omit it.")
+        with torch.device("meta"):
+            networks.build_generator(config.network, spec.shape, 0)
+        components = config.network.codes.get("components", 0)
+        if 0 < spec.count <= components:
+            raise GanvasError(
+                f"A mixture of {components} normals needs more than {components} samples, there are {spec.count}. "
+                "Add --set network.codes.components=1."
+            )
         GanMethod.check(inner(config), _codes(config))
 
     @classmethod

@@ -52,6 +52,10 @@ LARGE, LARGE_RATE = 32, 4e-3
 """Pixels of a side above which the rates of a style-based pair are at most so high. With the 0.015 of `hour` flowers of 128 px
 were a grid of noise after 19 kimg, and those of 64 px black with flat spots after 24 (docs/autoencoders.md, docs/figures.md)."""
 
+OF_AUTOENCODER = ("network.latent_dim", "network.codes", "method")
+"""What begins like these --in-latent brings along."""
+NOT_OF_AUTOENCODER = ("network.codes.components", "method.name")
+
 
 def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config:
     """The preset, then the family with its recipe, then the size, then what else was asked for; checks names and ranges."""
@@ -104,6 +108,11 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
             raise GanvasError(
                 f"--in-latent trains a GAN; method {config.method.name} is none. Omit --method."
             )
+        for path in settings:
+            if path.startswith(OF_AUTOENCODER) and path not in NOT_OF_AUTOENCODER:
+                raise GanvasError(
+                    f"--set {path} is that of the autoencoder, which --in-latent brings. Omit it."
+                )
         config = in_latent(config, options.in_latent, dataset.shape)
     return _check(config, dataset)
 
