@@ -10,6 +10,7 @@ import torch
 
 import ganvas
 from ganvas import io
+from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.export import onnx
 from ganvas.latent.prior import fit_prior
@@ -18,6 +19,7 @@ from ganvas.networks.coded import Coded
 from ganvas.runs import Run
 from ganvas.testing import check_method
 from ganvas.training import plan
+from ganvas.web import opening
 
 NARROW = {
     "network.generator.hidden": [64, 64], "network.critic.hidden": [64, 64],
@@ -177,6 +179,14 @@ def test_size_and_flags_are_those_of_the_game(autoencoder: Run) -> None:
     assert config.network.generator["channels"] == 16, "the decoder is as it was"
     assert [p.weight for p in config.objective.penalties] == [0.5, 0.5]
     assert (config.objective.loss, config.method.name, config.preset) == ("hinge", "latent", "latent")
+
+
+def test_a_page_of_a_mixture_is_refused_before_the_work(
+    autoencoder: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(opening, "real_images_of", None)
+    assert main(["explore", str(autoencoder.path), "--export", str(tmp_path / "page.html")]) == 2
+    assert "mixture of 10 normals" in capsys.readouterr().err
 
 
 def test_a_model_without_an_encoder_is_no_autoencoder(trained: Run) -> None:

@@ -1,5 +1,6 @@
 """The live page, as `ganvas export --to page` and `ganvas explore --export` write it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ def write(
 ) -> str:  # fmt: skip
     """Write the page of a model to `out`; its hash. `quiet`: what was written is not said on stdout."""
     from ganvas import io
-    from ganvas.export.page import page, weight_bytes
+    from ganvas.export.page import check, page, weight_bytes
     from ganvas.web.opening import open_renderer
     from ganvas.web.renderer import LARGE
 
@@ -22,7 +23,7 @@ def write(
     _shared.without_cache()
     with _shared.progress() as tell:
         tell("opening the model and its data", 0, 1)
-        renderer = open_renderer(model, data, device)
+        renderer = open_renderer(model, data, device, check=partial(check, half=half))
         weights = weight_bytes(renderer.model, half)
         on_cards = {"yes": True, "no": False, "auto": max(renderer.model.shape[1:]) >= LARGE}[webgpu]
         _shared.say(

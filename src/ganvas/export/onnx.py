@@ -178,6 +178,24 @@ def optional_of(model: Model) -> list[str]:
     return found + (["transform"] if isinstance(network, StyleGAN3Generator) else [])
 
 
+def check(model: Model) -> None:
+    """Raise `GanvasError` for a model that cannot be written, and where the extra `export` is missing."""
+    generator = model.generator
+    if isinstance(generator, Coded) and generator.mixture is not None and generator.mixture.components > 1:
+        single = (
+            "give an autoencoder a single normal, which can be written: ganvas encode MODEL IMAGES --fit 1 --out FILE."
+            if generator.maker is None
+            else "begin a GAN in a latent space with a single normal, which can be written: "
+            "ganvas train DATA --in-latent AUTOENCODER --set network.codes.components=1."
+        )
+        raise GanvasError(
+            f"This model's codes are drawn from a mixture of {generator.mixture.components} normals, number by number in "
+            f"float64, for which onnxruntime has no operators. Draw with ganvas sample; or {single}"
+        )
+    _library("onnx")
+    _library("onnxscript")
+
+
 def to_onnx(
     model: Model, part: Part = "whole", *, half: bool = False, optional: Sequence[str] | None = None
 ) -> bytes:
@@ -194,20 +212,8 @@ def to_onnx(
     """
     if part not in parts_of(model):
         raise GanvasError(f"This model has no part {part!r}, but {', '.join(parts_of(model))}.")
-    generator = model.generator
-    if isinstance(generator, Coded) and generator.mixture is not None and generator.mixture.components > 1:
-        single = (
-            "give an autoencoder a single normal, which can be written: ganvas encode MODEL IMAGES --fit 1 --out FILE."
-            if generator.maker is None
-            else "begin a GAN in a latent space with a single normal, which can be written: "
-            "ganvas train DATA --in-latent AUTOENCODER --set network.codes.components=1."
-        )
-        raise GanvasError(
-            f"This model's codes are drawn from a mixture of {generator.mixture.components} normals, number by number in "
-            f"float64, for which onnxruntime has no operators. Draw with ganvas sample; or {single}"
-        )
+    check(model)
     onnx = _library("onnx")
-    _library("onnxscript")
     graph = Graph(model, part, optional).eval()
     inputs = graph.inputs()
     examples = {name: each.example for name, each in inputs.items()}

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.errors import GanvasError
+from ganvas.export import onnx
 from ganvas.export.onnx import Part, optional_of, to_onnx
 from ganvas.latent import LatentSpace
 from ganvas.latent.directions import Direction
@@ -62,6 +63,12 @@ def weight_bytes(model: Model, half: bool) -> int:
     return found
 
 
+def check(model: Model, half: bool) -> None:
+    """Raise `GanvasError` for a model that no page can hold, before any work is done."""
+    weight_bytes(model, half)
+    onnx.check(model)
+
+
 def page(
     renderer: Renderer, *, half: bool = False, directions: Sequence[Direction] = (), share_data: bool = False,
     webgpu: bool = False, method: str = "pca", progress: Progress = silent,
@@ -74,7 +81,7 @@ def page(
     Raises `GanvasError` for weights above `MOST_BYTES`, what ONNX cannot hold, and `share_data` without real pictures.
     """
     model = renderer.model
-    weight_bytes(model, half)
+    check(model, half)
     reals = _reals(renderer, share_data)
     files: dict[str, bytes] = {}
     parts: tuple[Part, ...] = ("mapping", "synthesis") if renderer.space.name == "w" else ("whole",)

@@ -1,5 +1,6 @@
 """From what somebody typed to a `Renderer`: the model, the ratio kept for it, and real images to compare with."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,16 +14,24 @@ from ganvas.sampling import LogRatio
 from ganvas.sampling.store import kept_ratio
 from ganvas.web.film import Advance, film
 from ganvas.web.quality import BALL, Real
-from ganvas.web.renderer import Renderer
+from ganvas.web.renderer import Renderer, check_shown
 from ganvas.web.state import FROM_PYTHON, Recipe, from_json, is_own, read
 
 REALS = 5000
 DEFAULT = "fashion"
 
 
-def open_renderer(model: str | Path = DEFAULT, data: str | None = None, device: str = "auto") -> Renderer:
-    """A model with everything that is at hand for it. A ratio that does not fit is left out; wrong `data` are an error."""
+def open_renderer(
+    model: str | Path = DEFAULT, data: str | None = None, device: str = "auto", *,
+    check: Callable[[Model], object] = lambda model: None,
+) -> Renderer:  # fmt: skip
+    """A model with everything that is at hand for it. A ratio that does not fit is left out; wrong `data` are an error.
+
+    `check` refuses a model before anything else is opened.
+    """
     loaded = load(model, device=device)
+    check_shown(loaded)
+    check(loaded)
     try:
         ratio = LogRatio.load(kept_ratio(loaded), loaded)
     except GanvasError:

@@ -88,6 +88,15 @@ class Superseded(Exception):
     """Something newer is wanted than what is being drawn."""
 
 
+def check_shown(model: Model) -> None:
+    """Raise `GanvasError` for a model whose samples are no pictures, or of which nobody knows what its codes are drawn from."""
+    if len(model.shape) == 1:
+        raise GanvasError(
+            f"The explorer shows pictures; this model draws points of {model.shape[0]} numbers. Use ganvas sample."
+        )
+    model.latents(1)
+
+
 class Renderer:
     """One model, seen from any number of pages. Safe to call from several threads."""
 
@@ -99,13 +108,7 @@ class Renderer:
         """What draws the samples themselves, of which directions are measured: of series, not their pictures."""
         if len(model.shape) == 2:  # series: their curves are pictures, which no ratio of series judges
             model, ratio = plotted(model), None
-        if len(model.shape) != 3:
-            raise GanvasError(
-                f"The explorer shows pictures; this model draws points of {model.shape[0]} numbers. Use ganvas sample."
-            )
-        model.latents(
-            1
-        )  # refuses, before there is a page, a decoder of which nobody knows what its codes are drawn from
+        check_shown(model)
         self.model, self.ratio, self.real = model, ratio, real
         self.unreal = unreal or "No real images are at hand."
         """Why there are none, in words, where `real` is None."""
