@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -321,6 +322,12 @@ def test_commands_calibrate_improve_and_sample(
     assert f"ganvas improve {run}" in capsys.readouterr().err
     assert main(["improve", str(run), "--budget", "1000000", *base]) == 2
     assert "budget is 1000000; it must be at most 10,000" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            import_module("ganvas.sampling.improve"), "calibrate_model", None
+        )  # refused before that
+        assert main(["improve", str(run), "--extractor", "nobodys", *base]) == 2
+    assert "Unknown extractor 'nobodys'" in capsys.readouterr().err
     assert (
         main(["sample", str(run), "--sampler", "truncate", "--set", "amount=0.5", "--out", str(out), *base])
         == 0
@@ -429,7 +436,7 @@ def test_a_model_without_a_critic_and_its_classifier_as_the_guide() -> None:
     judge = Evaluator(open_extractor("classifier-fashion-mnist", device="cpu"), held_out)
     with pytest.raises(GanvasError, match="cannot judge what it guides"):
         improve_model(model, ratio, judge, budget=1, n=100)
-    with pytest.raises(GanvasError, match="classifier-fashion-mnist, which cannot judge what it guides"):
+    with pytest.raises(GanvasError, match=r"classifier-fashion-mnist-\w+, which cannot judge what it guides"):
         independent_extractor(ratio, held_out, "classifier-fashion-mnist", device="cpu")
     assert independent_extractor(ratio, held_out, "raw", device="cpu").id == "raw"
 

@@ -16,7 +16,7 @@ from ganvas.data.base import fingerprint
 from ganvas.data.labels import shorten
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError
-from ganvas.features import Extractor, classifier, open_extractor
+from ganvas.features import Choice, Extractor, classifier, open_extractor
 from ganvas.latent import LatentZ
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of, is_named, is_own, load_data_of
@@ -114,7 +114,7 @@ def guided_by(ratio: LogRatio, extractor: Extractor) -> bool:
 def independent_extractor(
     ratio: LogRatio,
     held_out: Dataset,
-    name: str = "auto",
+    name: Choice = "auto",
     *,
     device: str = "auto",
     guide: str = "",
@@ -131,7 +131,7 @@ def independent_extractor(
         return usual
     if name != "auto":
         raise GanvasError(
-            f"The critic was trained on the features of {name}, which cannot judge what it guides."
+            f"The critic was trained on the features of {usual.id}, which cannot judge what it guides."
         )
     here, tell = resolve_device(device), progress or (lambda what, done, total: None)
     assert held_out.indices is not None

@@ -13,7 +13,7 @@ from torch import Tensor
 from ganvas import arrays, io, notebook, pictures
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
-from ganvas.features import Extractor, Features, embed
+from ganvas.features import Extractor, Features, embed, open_extractor
 from ganvas.features.cache import batches
 from ganvas.features.stats import moments
 from ganvas.metrics.base import Inputs, metrics
@@ -164,10 +164,13 @@ def improve_model(
     Raises `GanvasError` where the data are not at hand or too few, and when a named extractor is the guide.
     """
     _check(budget, n, objective, seed)
+    judge: str | Extractor = extractor
+    if extractor not in ("auto", "classifier"):  # these look at the data
+        judge = open_extractor(extractor, device=device, guide=model.info.guide)
     ratio, held_out = calibrate_model(model, data, critic=critic, seed=seed, judged=True, progress=progress)
     evaluator = Evaluator(
         independent_extractor(
-            ratio, held_out, extractor, device=device, guide=model.info.guide, progress=progress
+            ratio, held_out, judge, device=device, guide=model.info.guide, progress=progress
         ),
         held_out,
     )
