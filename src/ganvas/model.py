@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, dist, hub, importers, io, networks, notebook, pictures
-from ganvas.checkpoint import LARGEST_SETTING, check_numbers, hash_of, rebuild
+from ganvas.checkpoint import LARGEST_NUMBER, LARGEST_SETTING, check_numbers, hash_of, rebuild
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, read_config, to_dict, validate
 from ganvas.data.limits import limit
 from ganvas.device import check_defaults, resolve_device, stream
@@ -702,6 +702,11 @@ def _imported(file: Path, critic: bool, side: int | None = None) -> Model:
                 f"A side is for autoencoders of other toolkits; {file} has a size of its own. Omit it."
             )
         found = found.at(arrays.count(side, "side"))
+        if (numbers := found.network.latent_dim) > LARGEST_NUMBER:
+            raise GanvasError(
+                f"A side of {side} px (--side) makes codes of {numbers:,} numbers; {LARGEST_NUMBER:,} are the most. "
+                "Give a smaller one."
+            )
     spec = {**to_dict(found.network), "shape": list(found.shape), "num_classes": found.num_classes}
     built = (found.network, found.shape, found.num_classes)
     # A side that somebody asks for is no claim of the file, and may take what it takes.

@@ -324,6 +324,7 @@ def test_commands_take_a_file_of_another_toolkit(
     capsys.readouterr()
     for words, said in (
         (["encode", *given, "--side", "15"], "multiples of 2"),
+        (["encode", *given, "--side", "1024"], "side of 1024 px (--side) makes codes of 1,048,576 numbers"),
         (
             ["encode", "fashion", *given[1:], "--side", "16"],
             "A side is for autoencoders of other toolkits; fashion has",
