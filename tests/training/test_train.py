@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import io
+from ganvas import io, training
 from ganvas.errors import GanvasError, TrainingError
 from ganvas.training import Result
 from ganvas.training.gan import GanMethod
@@ -114,6 +114,13 @@ CASES: dict[str, dict[str, Any]] = {
         "settings": {"network.generator.hidden": [16], "network.critic.hidden": [16]},
     },
 }
+
+
+@pytest.mark.parametrize(("name", "folder"), [("a\nb\x1b[2J\u202e", "a-b--2J-"), ("...", "run")])
+def test_a_name_is_made_one_of_a_folder(tmp_path: Path, name: str, folder: str) -> None:
+    """Whatever is typed: a line break in it would be one in the log, the report and on the terminal."""
+    config, dataset = training.plan("digits", device="cpu")
+    assert training._create(tmp_path, name, config, dataset).path.name == f"00000-{folder}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])

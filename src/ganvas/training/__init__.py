@@ -224,7 +224,7 @@ def describe(config: Config, dataset: Dataset) -> str:
 def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Run:
     label = name or f"{dataset.name}-{config.preset}"
     if not label.replace("-", "").replace("_", "").replace(".", "").isalnum() or label.startswith("."):
-        label = "".join(c if c.isalnum() or c in "-_." else "-" for c in label).lstrip(".")
+        label = "".join(c if c.isalnum() or c in "-_." else "-" for c in label).lstrip(".") or "run"
     kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     info: io.Json = {
         "id": secrets.token_hex(4),  # run folders of one name are many
