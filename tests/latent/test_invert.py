@@ -43,6 +43,15 @@ def test_foreign_generators_are_inverted(module: str) -> None:
     assert (found.typicality >= 0).all()
 
 
+def test_starts_and_steps_are_told_with_their_totals() -> None:
+    model = ganvas.wrap(Decoder(), latent_dim=6)
+    told: dict[str, list[tuple[int, int]]] = {"starts": [], "progress": []}
+    hear = {name: lambda done, total, name=name: told[name].append((done, total)) for name in told}
+    invert(open_space(model, "z"), model.sample(1, seed=3), steps=2, restarts=1, newton=0, **hear)
+    assert told["starts"] == [(i, 2048) for i in range(0, 2048, 256)]
+    assert told["progress"] == [(0, 2), (1, 2), (2, 2)]
+
+
 def test_an_encoder_beats_guessing_and_starts_the_descent() -> None:
     model = ganvas.wrap(Decoder(), latent_dim=6)
     space = open_space(model, "z")

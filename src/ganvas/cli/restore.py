@@ -76,6 +76,7 @@ def run(
     from ganvas.errors import GanvasError, counted
     from ganvas.latent.invert import seen_shape
     from ganvas.latent.restore import restore
+    from ganvas.latent.tools import STARTS
     from ganvas.model import load
 
     picture = out.with_suffix(".png")
@@ -97,10 +98,9 @@ def run(
     shape = seen_shape(where, done.degrade) if damaged else loaded.shape
     originals = shared.images(images, n, loaded, shape, unseen=True)
     with shared.progress() as tell:
-        tell("starts that look alike", 0, 1)
         made = restore(
             where, originals, done, damaged=damaged, noise=0.3 if noise is None else noise, steps=steps,
-            restarts=restarts, seed=seed, progress=partial(tell, "descent"),
+            restarts=restarts, seed=seed, progress=partial(tell, "descent"), starts=partial(tell, STARTS),
         )  # fmt: skip
     found = made.found
     parts = {} if damaged else {"original": originals}
@@ -159,6 +159,7 @@ def _series(
     from ganvas import latent, pictures
     from ganvas.errors import GanvasError, counted
     from ganvas.latent.impute import hide, impute
+    from ganvas.latent.tools import STARTS
 
     if task != "inpaint":
         raise GanvasError(
@@ -176,7 +177,7 @@ def _series(
     with _shared.progress() as tell:
         made = impute(
             where, samples, mask, damaged=damaged, seed=seed, steps=steps, restarts=restarts,
-            progress=partial(tell, "descent"),
+            progress=partial(tell, "descent"), starts=partial(tell, STARTS),
         )  # fmt: skip
     # Windows of any time: their steps are counted, since the schema's own time is that behind the end of the data.
     undated = replace(made.series.schema, time="", unit="", start=0.0, step=1.0)

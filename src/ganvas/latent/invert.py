@@ -100,6 +100,7 @@ def invert(
     see: Perception = pyramid,
     seed: int = 0,
     progress: Advance | None = None,
+    starts: Advance | None = None,
 ) -> Inversion:
     """The points whose samples look like `targets` (n, C, H, W), uint8 or floats in the generator's range.
 
@@ -113,7 +114,8 @@ def invert(
     seen, and `degrade` is applied to samples only.
 
     Where no gradient comes back, CMA-ES searches instead and a note says so; targets whose gradient is not
-    finite stop where they were best. Raises `GanvasError` for targets of another size or range.
+    finite stop where they were best. `progress` hears of the steps, `starts` of the typical points before them.
+    Raises `GanvasError` for targets of another size or range.
     """
     steps, newton = arrays.count(steps, "steps", 0), arrays.count(newton, "newton", 0)
     restarts, rate = arrays.count(restarts, "restarts", 1, CANDIDATES), arrays.number(rate, "rate", above=0)
@@ -129,7 +131,7 @@ def invert(
         labels = space.labels(count, labels)
     search = Search(space, seen, labels, degrade, see, scale_of(space, see))
     if start is None:
-        begin, known = _nearest(search, restarts, seed)
+        begin, known = _nearest(search, restarts, seed, starts or (lambda done, total: None))
     else:
         begin, known = space.check(start).clone(), space.labels(count, labels)
     search = replace(search, seen=seen.repeat_interleave(restarts, 0), labels=known)
@@ -159,20 +161,17 @@ def invert(
 
 
 @torch.no_grad()
-def _nearest(search: Search, restarts: int, seed: int) -> tuple[Tensor, Tensor | None]:
+def _nearest(search: Search, restarts: int, seed: int, progress: Advance) -> tuple[Tensor, Tensor | None]:
     """Typical points (n * restarts, *shape) whose samples look most like each target, and their labels."""
     space = search.space
     points = space.sample(CANDIDATES, stream(seed, "invert"))
     labels = space.labels(CANDIDATES, None)
-    distances = torch.cat(
-        [
-            torch.cdist(
-                search.seen, search.look(space.decode(points[i], None if labels is None else labels[i]))
-            )
-            for i in torch.arange(CANDIDATES, device=points.device).split(256)
-        ],
-        1,
-    ).nan_to_num(nan=float("inf"))
+    found = list[Tensor]()
+    for i in torch.arange(CANDIDATES, device=points.device).split(256):
+        progress(int(i[0]), CANDIDATES)
+        samples = space.decode(points[i], None if labels is None else labels[i])
+        found.append(torch.cdist(search.seen, search.look(samples)))
+    distances = torch.cat(found, 1).nan_to_num(nan=float("inf"))
     if search.labels is not None and labels is not None:
         distances[search.labels[:, None] != labels] = float("inf")
     chosen = distances.topk(restarts, largest=False).indices.flatten()

@@ -35,6 +35,7 @@ Kind = Literal["auto", "linear", "spherical", "spline", "geodesic", "mixing"]
 BATCH = 64
 STEPS, ROUNDS = 100, 3
 """Of a geodesic and of equal steps."""
+STARTS = "starts that look alike"
 STRIP = 12
 """Pictures in a row of a strip."""
 MOST_KEYS, MOST_FRAMES = 1000, 100_000
@@ -266,8 +267,8 @@ def invert(
     if method != "encoder":
         if found is not None:
             options["start"] = found.points
-        progress("starts that look alike", 0, 1)
-        found = inversion.invert(where, targets, **{"progress": partial(progress, "descent"), **options})
+        heard = {"progress": partial(progress, "descent"), "starts": partial(progress, STARTS)}
+        found = inversion.invert(where, targets, **{**heard, **options})
     assert found is not None
     if method == "tune":
         steps = {name: options[name] for name in ("steps",) if name in options}
