@@ -1,4 +1,5 @@
 import io as memory
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -132,6 +133,34 @@ def test_nothing_is_overwritten_by_accident(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match=r"Cannot write .gif"):
         pictures.save_samples(IMAGES, tmp_path / "a.gif")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+def test_of_two_that_fill_one_folder_the_second_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty folder makes way for the new one, and another command may have done that a moment before."""
+    out, image = tmp_path / "made", torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    out.mkdir()
+    rmdir = Path.rmdir
+
+    def late(path: Path) -> None:
+        rmdir(path)
+        rmdir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rmdir", late)
+        pictures.write_samples([image], 1, out)
+    assert len(list(out.iterdir())) == 1
+
+    def batches() -> Iterator[torch.Tensor]:
+        yield image
+        pictures.write_samples([image], 1, tmp_path / "both")
+        yield image
+
+    with pytest.raises(GanvasError, match="was written there in the meantime, and is kept"):
+        pictures.write_samples(batches(), 2, tmp_path / "both")
+    assert len(list((tmp_path / "both").iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_film_can_be_read_again(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
@@ -627,7 +628,7 @@ def write_samples(
         ):
             _write_array(file, parts, n)
     else:
-        if out.is_dir():
+        with suppress(FileNotFoundError):  # another command may be as far
             out.rmdir()  # empty: see check_out
         with io.atomic(out) as temporary:
             temporary.mkdir()
