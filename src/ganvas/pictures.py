@@ -592,6 +592,16 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
         )
 
 
+def check_table(rows: int, columns: int, shape: Sequence[int]) -> None:
+    """Raise `GanvasError` for a table of more pictures than are drawn in one, before any work is done."""
+    pixels = rows * columns * shape[1] * shape[2] if len(shape) == 3 else 0
+    if pixels > MOST_PIXELS:
+        raise GanvasError(
+            f"A table of {rows:,} x {columns:,} pictures of {shape[2]} x {shape[1]} px has {pixels / 1e6:,.0f} megapixels; "
+            f"{MOST_PIXELS // 10**6} are drawn at most."
+        )
+
+
 def save_samples(samples: Tensor, out: Path) -> None:
     """Write samples (N, ...) as `write_samples` does."""
     write_samples([samples], len(samples), out)

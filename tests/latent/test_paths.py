@@ -178,6 +178,8 @@ def test_walks_by_command(
         (["--keys", "1"], "keys is 1; it must be at least 2"),
         (["--space", "ww"], "no space 'ww'"),
         (["--kind", "mixing", "--out", "a.gif"], "table of pictures"),
+        (["--kind", "mixing", "--keys", "1000", "--out", "a.png"], "table of 501 x 501 pictures"),
+        (["--frames", "100000", "--out", "a.png"], "table of 8,334 x 12 pictures"),
     ],
 )
 def test_mistakes(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

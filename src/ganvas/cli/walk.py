@@ -76,6 +76,8 @@ def run(
         raise GanvasError(
             f"Pictures are written as a film or a strip: use --out {out.with_suffix('.gif')} or .png."
         )
+    if out.suffix == ".png" and kind != "mixing":
+        pictures.check_table(-(-frames // COLUMNS), COLUMNS, loaded.shape)
     classes = _shared.classes(labels, loaded)
     with _shared.progress() as tell:
         found = tools.walk(

@@ -110,6 +110,8 @@ def walk(
     keys, frames = arrays.count(keys, "keys", 2, MOST_KEYS), arrays.count(frames, "frames", 2, MOST_FRAMES)
     where = space_of(model, "w+" if kind == "mixing" and space is None else space)
     owner = where.model
+    if kind == "mixing":
+        pictures.check_table(keys // 2 + 1, keys - keys // 2 + 1, owner.shape)
     classes = owner.labels(keys, labels)
     figures: dict[str, float] = {}
     columns = STRIP
