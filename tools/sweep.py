@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import traceback
 from collections import Counter
@@ -30,7 +31,22 @@ from ganvas.web import landscape
 
 MEMORY = 1500
 """Megabytes."""
-SHORT = ["--kimg", "0.256", "--batch", "32", "--quiet", "--device", "cpu"]
+PRELOADED = [
+    "ganvas.training", "ganvas.web.app", "matplotlib.backends.backend_agg", "matplotlib.figure", "sklearn.datasets",
+    "sklearn.linear_model", "sklearn.manifold", "sympy", "torch._dynamo", "typeguard", "tyro",
+]  # fmt: skip
+"""What commands import, some only when they come to it: a second and more that each line would take anew."""
+SHORT = [
+    "--kimg",
+    "0.256",
+    "--batch",
+    "32",
+    "--quiet",
+    "--device",
+    "cpu",
+    "--set",
+    "training.eval_samples=100",
+]
 SMALL = ["network.generator.channels=4", "network.critic.channels=4"]
 SERIES = ["--network", "recurrent"]
 KINDS: dict[str, list[str]] = {
@@ -184,7 +200,7 @@ class Sweep:
         self.data = made(self.folder / "data")
         # Children of a fork server that has imported everything start at once.
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["ganvas.training", "ganvas.web.app", "sklearn.datasets", "tyro"])
+        self.context.set_forkserver_preload(PRELOADED)
 
     def model(self, kind: str) -> str | None:
         """The run of a kind, trained where there is none yet; None where that failed."""
@@ -204,7 +220,9 @@ class Sweep:
         if any(row["kind"] == kind and row["words"] == words for row in self.done):
             return
         place = self.folder / "lines" / f"{len(self.done):05d}"
-        place.mkdir(parents=True, exist_ok=True)
+        # What a line left that was stopped with the sweep would be taken for what this one did.
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
         process = self.context.Process(target=command, args=(words, str(place), self.limit))
         process.start()
         process.join()
@@ -214,7 +232,7 @@ class Sweep:
             if took.exists()
             else {"code": process.exitcode, "mb": 0, "seconds": self.limit}
         )
-        said = (place / "err").read_text(errors="replace")
+        said = (place / "err").read_text(errors="replace") if (place / "err").exists() else ""
         row |= {"kind": kind, "words": words, "said": said[-1000:], "traceback": "Traceback" in said}
         self.done.append(row)
         with self.log.open("a") as file:
@@ -249,7 +267,7 @@ def command(words: list[str], place: str, limit: int) -> None:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-    landscape.SAMPLES = 300  # thousands of samples on the map of a page take a minute each time
+    landscape.SAMPLES = 100  # thousands of samples on the map of a page take a minute each time
     try:
         code = main(words)
     except SystemExit as stopped:
