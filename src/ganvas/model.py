@@ -385,7 +385,7 @@ class Model:
         if self.encoder is None:
             raise GanvasError(
                 f"This model ({self.info.name}) has no encoder: it is no autoencoder. Train one: ganvas train DATA --method vae. "
-                "ganvas invert finds latents of pictures without one."
+                "ganvas invert finds latents of pictures and series without one."
             )
         self.check_shape(samples, "samples")
         size, found = bare(self.generator).latent_dim, []

@@ -582,7 +582,7 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
     if out.suffix == "" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanvasError(f"{out} is there already and not empty; choose another --out.")
     if out.suffix == "" and len(shape) == 1:
-        raise GanvasError("2-D points do not go into a folder of images; use --out points.npz or points.png.")
+        raise GanvasError("Points do not go into a folder of images; use --out points.npz or points.png.")
     pixels = n * shape[1] * shape[2] if len(shape) == 3 else 0
     if out.suffix == ".png" and pixels > MOST_PIXELS:
         raise GanvasError(

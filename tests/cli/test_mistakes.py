@@ -242,3 +242,7 @@ def test_points_are_not_searched_for_or_edited(tmp_path: Path, capsys: pytest.Ca
     for words in (["reconstruct", str(toy), "toy:ring8"], ["edit", str(toy), "--arithmetic", "1 - 2"]):
         assert main([*words, "--out", str(tmp_path / "a.png")]) == 2
         assert "draws points" in capsys.readouterr().err
+    assert main(["statistics", str(toy), "--n", "60", "--rescore", "brightness", "width"]) == 2
+    assert "ganvas directions takes your own: --method attribute --scores FILE" in capsys.readouterr().err
+    assert main(["sample", str(toy), "--n", "4", "--out", str(tmp_path / "folder")]) == 2
+    assert "error: Points do not go into a folder" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.latent.dissect import by_effect, dissect, drawing_layers, switched, where_on
+from ganvas.latent.dissect import by_effect, dissect, drawing_layers, switch, switched, where_on
 
 
 class Painted(nn.Module):
@@ -109,6 +109,8 @@ def test_mistakes() -> None:
     points = ganvas.wrap(nn.Linear(3, 2), latent_dim=3)
     with pytest.raises(GanvasError, match="for generators of images"):
         dissect(open_space(points, "z"))
+    with pytest.raises(GanvasError, match="and this model draws points"):
+        switch(open_space(points, "z"))
     with pytest.raises(GanvasError, match="no units to dissect"):
         drawing_layers(points)
 

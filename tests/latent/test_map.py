@@ -171,6 +171,20 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
     assert "density, critic-score, class" in capsys.readouterr().err
 
 
+def test_what_there_is_to_color_by_is_known_before_a_map_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A map takes minutes: what cannot color it is refused before."""
+    toy = str(ganvas.train("toy:ring8", kimg=0.064, out=tmp_path, quiet=True, report=False).run.path)
+    for name in ("fashion", toy):
+        space = open_space(ganvas.load(name))
+        assert maps.colors(space) == list(maps.draw_map(space, 60, "pca").values)
+    monkeypatch.setattr(maps, "draw_map", lambda *given, **more: pytest.fail("a map was drawn"))
+    for model, colour in ((toy, "brightness"), ("fashion", "trend"), ("fashion", "class:0")):
+        assert main(["map", model, "--colour", colour, "--out", str(tmp_path / "a.png")]) == 2
+        assert f"nothing called '{colour}' to colour by" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("apart", [0.0, 0.02, 1.0])
 def test_labels_of_near_clusters_lie_apart(apart: float) -> None:
     """Fifteen clusters at one place or near each other: every label is read whole, within the picture."""

@@ -80,8 +80,10 @@ def test_what_can_not_be_used_is_said(call: Callable[[], Any]) -> None:
 
 def test_points_have_no_attributes_of_pictures() -> None:
     model = ganvas.wrap(torch.nn.Linear(4, 3), latent_dim=4)
-    with pytest.raises(GanvasError, match="width is measured on pictures, and this model draws points"):
+    with pytest.raises(GanvasError, match="width is not measured here: this model draws points"):
         open_attribute("width", model)
+    with pytest.raises(GanvasError, match="trend is not measured here"):
+        open_attribute("trend", model)
 
 
 def test_tuning_takes_its_own_numbers() -> None:

@@ -96,7 +96,7 @@ GROUPS = {
             "ganvas edit fashion --direction directions.safetensors --strength -2 2",
         ),
         "invert": Command(
-            "invert", "find the latents of pictures", "ganvas invert fashion pictures/ --n 8 --out found.npz"
+            "invert", "find the latents of pictures or series", "ganvas invert fashion pictures/ --n 8 --out found.npz"
         ),
         "encode": Command(
             "encode", "encode pictures or series with a trained autoencoder",

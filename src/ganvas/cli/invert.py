@@ -28,7 +28,7 @@ def run(
     device: str = "auto",
     json: bool = False,
 ) -> None:
-    """Find the latents of pictures.
+    """Find the latents of pictures or series.
 
     Args:
         model: A run or snapshot folder, a .safetensors file, or a name from `ganvas list models`.

@@ -62,9 +62,8 @@ def run(
 
     from ganvas import io, latent, pictures
     from ganvas.errors import GanvasError
-    from ganvas.latent.attributes import attributes, of_series
     from ganvas.latent.critic import CRITIC_SCORE
-    from ganvas.latent.map import NEIGHBOURS, draw_map
+    from ganvas.latent.map import NEIGHBOURS, colors, draw_map
     from ganvas.model import load
     from ganvas.model_data import class_names, real_images_of
     from ganvas.registry import did_you_mean
@@ -73,13 +72,13 @@ def run(
         out.with_name(f"{out.stem}{end}") for end in ("-atlas.png", "-clusters.png", ".json")
     )
     _shared.outputs(out, ".png", beside=[atlas, sheet, figures])
-    known = ["density", CRITIC_SCORE, "class", *attributes, *of_series]
-    if colour is not None and colour not in known and not colour.startswith("class:"):
+    loaded = load(model, device=device)
+    where = latent.open_space(loaded, space)
+    known = colors(where)
+    if colour is not None and colour not in known:
         raise GanvasError(
             f"There is nothing called {colour!r} to colour by.{did_you_mean(colour, known)} Use one of {', '.join(known)}."
         )
-    loaded = load(model, device=device)
-    where = latent.open_space(loaded, space)
     images, missing = None, "none were asked for"
     if data != "none":
         images, missing = real_images_of(loaded, real, data, seed, more_than=NEIGHBOURS)
@@ -89,12 +88,7 @@ def run(
     if images is None:
         words.append(f"Without real images (no holes, no nearest ones): {missing}")
     usual = [name for name in ("density", "class", CRITIC_SCORE) if name in found.values][:2]
-    shown: list[str] = [colour] if colour else list(usual)
-    for name in shown:
-        if name not in found.values:
-            raise GanvasError(
-                f"There is nothing called {name!r} to colour by. Use one of {', '.join(found.values)}."
-            )
+    shown = [colour] if colour else usual
     drawn = {out: pictures.plot_png(_scatter(found, shown, method, class_names(loaded)))}
     if found.samples.dim() > 2:
         both = _pictures(found, loaded, plain)

@@ -155,13 +155,12 @@ def open_attribute(name: str, model: Model) -> Attribute:
     if len(model.shape) == 2 and not name.startswith("class:"):
         return _open_of_series(name, model)
     if not name.startswith("class:"):
-        measure = attributes.get(name)
         if len(model.shape) == 1:
             raise GanvasError(
-                f"{name} is measured on pictures, and this model draws points, which have no attributes. "
-                "Give your own: --method attribute --scores FILE."
+                f"{name} is not measured here: this model draws points, which have no attributes. "
+                "ganvas directions takes your own: --method attribute --scores FILE."
             )
-        return measure
+        return attributes.get(name)
     judge = classifier_of(model)
     if judge is None:
         data = data_of(model)

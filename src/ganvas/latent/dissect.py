@@ -25,7 +25,7 @@ from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.notebook import shown
 from ganvas.registry import did_you_mean
-from ganvas.types import Progress, silent
+from ganvas.types import Progress, kind_of, silent
 
 TOP = 0.2
 """A unit is on where it is among its highest fifth over all pixels and pictures."""
@@ -122,8 +122,7 @@ def dissect(
     layers that there are none of.
     """
     model = space.model
-    if len(model.shape) != 3:
-        raise GanvasError("Dissection is for generators of images.")
+    _check_images(model)
     n = arrays.count(n, "n, the number of samples,", 2)
     chosen = list(layers or drawing_layers(model))
     modules = dict(model.generator.named_modules())
@@ -377,6 +376,7 @@ def switch(
     """
     arrays.count(units, "units")
     progress(f"maps of {n:,} samples", 0, 1)
+    _check_images(space.model)
     if concept == CRITIC_SCORE and space.scorer is None:
         raise GanvasError(
             "critic-score needs a critic of single samples, and this model has none. Name another concept, "
@@ -392,6 +392,13 @@ def switch(
         after, changed = _measured(space, points, names)
     strongest = where_on(space, chosen, n=n, seed=seed)
     return Switching(found, concept, insert, tuple(ranked), before, after, samples, changed, strongest)
+
+
+def _check_images(model: Model) -> None:
+    if len(model.shape) != 3:
+        raise GanvasError(
+            f"Dissection is for generators of images, and this model draws {kind_of(model.shape)}."
+        )
 
 
 @torch.no_grad()

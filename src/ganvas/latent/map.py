@@ -133,6 +133,14 @@ def place(features: Array, method: Method, seed: int = 0) -> Array:
     )
 
 
+def colors(space: LatentSpace) -> list[str]:
+    """The names of `Map.values`, before a map is drawn."""
+    model = space.model
+    scored = [CRITIC_SCORE] if space.scorer is not None else []
+    classified = ["class"] if len(model.shape) == 3 and classifier_of(model) is not None else []
+    return ["density", *scored, *classified, *attributes_of(model)]
+
+
 @shown
 def draw_map(
     space: LatentSpace,
