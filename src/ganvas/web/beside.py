@@ -57,7 +57,10 @@ class Hub:
 
 
 class Explorer:
-    """An explorer that is served in the background. A notebook shows its page; `close` ends it, as the end of Python does."""
+    """An explorer that is served in the background. A notebook shows its page; `close` ends it, as the end of Python does.
+
+    What a page had begun, a map or a long film, goes on until it is done, and Python waits for that when it ends.
+    """
 
     def __init__(
         self, name: str, port: int, token: str, server: Server, serving: "Future[None]", colab: bool
@@ -78,7 +81,7 @@ class Explorer:
         return self._serving.done()
 
     def close(self) -> None:
-        """End it, whatever its pages are at; once is enough."""
+        """Serve it no more, whatever its pages are at; once is enough."""
         self._server.should_exit = True
         self._serving.result(timeout=LAST + 3)
 
