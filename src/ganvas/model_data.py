@@ -64,8 +64,9 @@ def config_for(model: Model, source: str) -> DataConfig:
         return plain
     names = columns_of(find_path(source, WANTED))
     time, by, label = (name if name in names else "" for name in (known.time, known.by, known.label))
-    if not by and names[:1] == [SERIES]:  # ganvas wrote it
-        by, label = SERIES, label or (CLASS if known.label and CLASS in names else "")
+    if not by and names and names[0] in SERIES:  # ganvas wrote it
+        classes = next((name for name in reversed(CLASS) if known.label and name in names), "")
+        by, label = names[0], label or classes
     static, columns = (tuple(n for n in each if n in names) for each in (known.static, known.columns))
     found = replace(plain, window=known.window, columns=columns, time=time)
     return replace(found, by=by, label=label, static=static) if by else found

@@ -273,13 +273,14 @@ def test_mistakes_say_what_to_type(tmp_path: Path) -> None:
             load_dataset(DataConfig(source, **given))
 
 
-def test_what_ganvas_wrote_can_be_trained_on(tmp_path: Path) -> None:
-    """A table of drawn series is read as series of their own: the first column says which."""
-    data = load_dataset(DataConfig(saved(tmp_path / "m.csv", MIXED), **BY_PATIENT))
+@pytest.mark.parametrize("heart", ["heart", "series"])
+def test_what_ganvas_wrote_can_be_trained_on(tmp_path: Path, heart: str) -> None:
+    """A table of drawn series is read as series of their own: the first column says which, whatever the others are called."""
+    data = load_dataset(DataConfig(saved(tmp_path / "m.csv", MIXED.replace("heart", heart)), **BY_PATIENT))
     assert data.series is not None
     with (tmp_path / "again.csv").open("w", newline="") as file:
         csv.writer(file).writerows(table(data.series.decode(data.items)))
-    again = load_dataset(DataConfig(str(tmp_path / "again.csv"), columns=("heart", "visits")))
+    again = load_dataset(DataConfig(str(tmp_path / "again.csv"), columns=(heart, "visits")))
     assert again.series is not None
     assert again.series.decode(again.items).lengths.tolist() == [2, 3, 2, 2]
 

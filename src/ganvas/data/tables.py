@@ -53,9 +53,9 @@ LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
 """Letters of a line of a .csv, and of a .ts."""
 FILLED = 16
 """Numbers of a case with its dimensions filled up, over those that its line holds, at most."""
-SERIES = "series"
-"""The first column of a table that ganvas wrote."""
-CLASS = "class"
+SERIES = ("series", "number of series")
+"""The first column of a table that ganvas wrote; the second where one of its own has the first name."""
+CLASS = ("class", "class of series")
 """The column of classes in such a table."""
 
 
@@ -196,8 +196,9 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
 def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
     """A table of the columns that were asked for, a sequence for each value of `config.by`: of `series`, as ganvas writes it,
     where that is the first column and nobody says another one."""
-    if not config.by and next(iter(found)) == SERIES and not {SERIES} & {*config.columns, *config.static}:
-        config = replace(config, by=SERIES)
+    first = next(iter(found))
+    if not config.by and first in SERIES and first not in (*config.columns, *config.static):
+        config = replace(config, by=first)
     rows = len(next(iter(found.values())).numbers)
     if rows < 2:
         raise GanvasError(f"{name} has {counted(rows, 'row')}; a series needs two steps at least.")
