@@ -48,7 +48,7 @@ def test_starts_and_steps_are_told_with_their_totals() -> None:
     told: dict[str, list[tuple[int, int]]] = {"starts": [], "progress": []}
     hear = {name: lambda done, total, name=name: told[name].append((done, total)) for name in told}
     invert(open_space(model, "z"), model.sample(1, seed=3), steps=2, restarts=1, newton=0, **hear)
-    assert told["starts"] == [(i, 2048) for i in range(0, 2048, 256)]
+    assert told["starts"] == [(i, 2048) for i in range(0, 2049, 256)]
     assert told["progress"] == [(0, 2), (1, 2), (2, 2)]
 
 

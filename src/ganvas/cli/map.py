@@ -74,11 +74,14 @@ def run(
     _shared.outputs(out, ".png", beside=[atlas, sheet, figures])
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
-    known = colors(where)
-    if colour is not None and colour not in known:
-        raise GanvasError(
-            f"There is nothing called {colour!r} to colour by.{did_you_mean(colour, known)} Use one of {', '.join(known)}."
-        )
+    if colour is not None:
+        with _shared.progress() as tell:
+            tell("what it can be coloured by", 0, 1)
+            known = colors(where)
+        if colour not in known:
+            raise GanvasError(
+                f"There is nothing called {colour!r} to colour by.{did_you_mean(colour, known)} Use one of {', '.join(known)}."
+            )
     images, missing = None, "none were asked for"
     if data != "none":
         images, missing = real_images_of(loaded, real, data, seed, more_than=NEIGHBOURS)

@@ -125,13 +125,16 @@ def invert(
     else:
         wanted = as_floats(space, targets)
     count, restarts = len(wanted), 1 if start is not None else restarts
+    starts = starts or (lambda done, total: None)
+    if start is None:
+        starts(0, CANDIDATES)  # before the first sample is drawn, for scale
     with torch.no_grad():
         seen = see(degrade(wanted) if degrade and not damaged else wanted)
     if labels is not None:
         labels = space.labels(count, labels)
     search = Search(space, seen, labels, degrade, see, scale_of(space, see))
     if start is None:
-        begin, known = _nearest(search, restarts, seed, starts or (lambda done, total: None))
+        begin, known = _nearest(search, restarts, seed, starts)
     else:
         begin, known = space.check(start).clone(), space.labels(count, labels)
     search = replace(search, seen=seen.repeat_interleave(restarts, 0), labels=known)
@@ -168,9 +171,9 @@ def _nearest(search: Search, restarts: int, seed: int, progress: Advance) -> tup
     labels = space.labels(CANDIDATES, None)
     found = list[Tensor]()
     for i in torch.arange(CANDIDATES, device=points.device).split(256):
-        progress(int(i[0]), CANDIDATES)
         samples = space.decode(points[i], None if labels is None else labels[i])
         found.append(torch.cdist(search.seen, search.look(samples)))
+        progress(int(i[-1]) + 1, CANDIDATES)
     distances = torch.cat(found, 1).nan_to_num(nan=float("inf"))
     if search.labels is not None and labels is not None:
         distances[search.labels[:, None] != labels] = float("inf")
