@@ -168,6 +168,7 @@ def test_a_graphics_card_draws_where_it_draws_the_same(place: Path, hostile: Ren
         return browser.all("#engine-words")[0].text
 
     with chromium(flags=("--enable-unsafe-webgpu",)) as browser:
+        browser.driver.set_script_timeout(120)  # computed in software, it takes its time on a busy machine
         opened(browser, file)
         assert "without a graphics card" in words(browser)
         assert tried(browser, True) == "webgpu"
