@@ -197,9 +197,10 @@ def one_row(options: argparse.Namespace, name: str, seed: int) -> None:
     started = time.process_time()
     every, more = draw(options, name, seed, folder, whole)
     more["cpu_seconds"] = round(time.process_time() - started)
+    chosen = judges(whole, trained_on, held_out, options)
     for average, samples in every.items():
         found: dict[str, Any] = {**key, **more, "row": name + average}
-        for judge in judges(whole, trained_on, held_out, options):
+        for judge in chosen:
             which = "pyramid" if judge.id.startswith("pyramid") else "judge"
             measured = evaluate(
                 samples, whole, METRICS, n=len(samples), extractor=judge, device=options.device

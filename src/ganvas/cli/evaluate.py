@@ -1,6 +1,7 @@
 """`ganvas eval`"""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -100,10 +101,13 @@ def run(
         "skipped": found.skipped,
         "warnings": found.warnings,
     }
-    earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
+    if json:
+        tell_figures = partial(_shared.answer, document)
+    else:
+        earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
+        tell_figures = partial(_show, found, earlier)
     with ExitStack() as last:
-        # They are measured, whatever cannot be written.
-        last.callback(*((_shared.answer, document) if json else (_show, found, earlier)))
+        last.callback(tell_figures)  # they are measured, whatever cannot be written
         if out is not None:
             io.write_json(out, document)
         if unkept is not None:

@@ -19,30 +19,37 @@ from ganvas.types import Shape
 class HubItems:
     """Images of a memory-mapped Arrow table, decoded when asked for."""
 
-    def __init__(self, table: Any, column: str, name: str) -> None:
-        self.table, self.column, self.name = table, column, name
-        self.mode = "RGB"
-        self.size: Size | None = None
-        self.how: Resize | None = None
+    def __init__(
+        self, table: Any, column: str, name: str, mode: str, size: Size | None, how: Resize | None
+    ) -> None:
+        self.table, self.column, self.name, self.mode, self.size, self.how = (
+            table,
+            column,
+            name,
+            mode,
+            size,
+            how,
+        )
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def picture(self, index: int) -> Image.Image:
-        """As the table holds it. Raises `GanvasError` where there is none, or none that can be read."""
-        try:
-            picture = self.table[index][self.column]
-        except Exception as error:  # the library hands on what Pillow raises, of many kinds
-            raise GanvasError(f"Picture {index} of {self.name} cannot be read: {why(error)}.") from error
-        if picture is None:
-            raise GanvasError(f"Row {index} of {self.name} has no picture; it cannot be taken.")
-        return cast(Image.Image, picture)
-
     def __getitem__(self, index: int) -> Tensor:
-        picture = to_mode(self.picture(index), self.mode)
+        picture = to_mode(_picture(self.table, index, self.column, self.name), self.mode)
         if self.size is not None and self.how is not None:
             picture = resize(picture, self.size, self.how)
         return to_tensor(picture)
+
+
+def _picture(table: Any, index: int, column: str, name: str) -> Image.Image:
+    """As the table holds it. Raises `GanvasError` where there is none, or none that can be read."""
+    try:
+        picture = table[index][column]
+    except Exception as error:  # the library hands on what Pillow raises, of many kinds
+        raise GanvasError(f"Picture {index} of {name} cannot be read: {why(error)}.") from error
+    if picture is None:
+        raise GanvasError(f"Row {index} of {name} has no picture; it cannot be taken.")
+    return cast(Image.Image, picture)
 
 
 def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
@@ -68,12 +75,12 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(
             f"{config.source} has pictures without a label (-1, or none) in its training part; it cannot be taken."
         )
-    items: Any = HubItems(table, image, config.source)
-    grey = shape[0] == 1 if shape else items.picture(0).mode in ("1", "L")
+    grey = shape[0] == 1 if shape else _picture(table, 0, image, config.source).mode in ("1", "L")
     alpha = shape[0] == 4 if shape else config.alpha
-    items.mode = "RGBA" if alpha else "L" if grey else "RGB"
-    items.size, items.how, notes = plan([items.picture(i).size for i in range(len(items))], config, shape)
-    size, how = items.size, items.how
+    mode = "RGBA" if alpha else "L" if grey else "RGB"
+    sizes = [_picture(table, i, image, config.source).size for i in range(len(table))]
+    size, how, notes = plan(sizes, config, shape)
+    items: Any = HubItems(table, image, config.source, mode, size if how else None, how)
     shape = tuple(items[0].shape)
     if int(np.prod(shape)) * len(items) <= memory_limit():
         items = torch.stack([items[i] for i in range(len(items))])
