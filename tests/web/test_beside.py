@@ -49,10 +49,57 @@ third = ganvas.explore(mine, wait=False)
 print(third, third.url, flush=True)
 """
 
+AT_WORK = """
+import gc
+import sys
+import threading
+import time
+import torch
+import ganvas
+from ganvas.web.beside import Hub
+from ganvas.web.landscape import landscape
+from ganvas.web.pace import Superseded
+from ganvas.web.source import Source
+
+class Slow(torch.nn.Module):
+    seconds = 0
+
+    def forward(self, z):
+        if self.seconds:
+            drawing.set()
+            time.sleep(self.seconds)
+        return torch.tanh(z).unflatten(1, (1, 8, 8))
+
+drawing = threading.Event()
+slow = Slow()
+mine = ganvas.wrap(slow, latent_dim=64)
+shown = ganvas.explore(mine, wait=False)
+source = next(each for each in gc.get_objects() if isinstance(each, Source))
+hub = next(each for each in gc.get_objects() if isinstance(each, Hub))
+mine.at_once, slow.seconds = 10, 1  # five hundred batches for a map: eight minutes
+ended = []
+
+def draw_map():
+    try:
+        landscape(source.renderer, 5000)
+    except Superseded:
+        ended.append(True)
+        print("over", flush=True)
+
+hub.loop.call_soon_threadsafe(hub.loop.run_in_executor, None, source.lasting(draw_map))
+drawing.wait()
+if sys.argv[1] == "close":
+    shown.close()
+    while not ended:
+        time.sleep(0.1)
+    slow.seconds = 0
+    mine.sample(20)  # what was closed stands in nobody else's way
+"""
+
 
 def explorer(name: str, colab: bool) -> Explorer:
     """One that nobody serves."""
-    return Explorer(name, 8051, "token", server_of(None, lambda: None), Future(), colab)
+    return Explorer(name, 8051, "token", server_of(None, lambda: None), Future(), colab, threading.Event())
 
 
 def test_a_name_stays_a_name() -> None:
@@ -208,3 +255,13 @@ def test_several_are_served_beside_each_other_until_they_are_closed(served: Serv
     assert "Explorer(your model, http://" in served.line()
     served.process.wait(30)  # the end of the program is that of the third
     assert served.process.returncode == 0
+
+
+@pytest.mark.parametrize("how", ["close", "end"])
+def test_what_a_page_had_begun_ends_with_it(how: str) -> None:
+    process = Process("-c", AT_WORK, how)
+    try:
+        said, complaints = process.communicate(timeout=120)  # the map alone takes eight minutes
+    finally:
+        process.kill()
+    assert (process.returncode, said, complaints) == (0, "over\n", "")

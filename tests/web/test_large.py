@@ -19,8 +19,9 @@ from ganvas.networks.stylegan3 import placement
 from ganvas.web import renderer as module
 from ganvas.web.film import film
 from ganvas.web.landscape import landscape, samples_of
+from ganvas.web.pace import Superseded
 from ganvas.web.quality import FEW
-from ganvas.web.renderer import Renderer, Superseded
+from ganvas.web.renderer import Renderer
 from ganvas.web.state import State, Timeline, from_text
 from tests.forked import Process, server
 from tools import browser

@@ -107,7 +107,8 @@ def explore(
     listener = _listen("127.0.0.1", port)
     try:
         renderer.warm()
-        return _hub().open(_at(Source(renderer)), listener, renderer.name, notebook.is_colab())
+        source = Source(renderer)
+        return _hub().open(_at(source), listener, renderer.name, notebook.is_colab(), source.over)
     except BaseException:
         listener.close()
         raise

@@ -24,9 +24,18 @@ class Hub:
         """`life` is entered before the first is served, and never left: the web framework begins once."""
         self.loop = loop_of(ThreadPoolExecutor(thread_name_prefix="ganvas"))
         self.token = secrets.token_urlsafe(16)
+        self.over: list[threading.Event] = []
+        """Of all that were served, set when each is no more."""
         begun: Future[None] = Future()
         threading.Thread(target=self._run, args=(life, begun), name="ganvas-explorers", daemon=True).start()
         begun.result()
+        # Python waits for the threads of executors before it tells anybody else that it ends. This is how they hear of it.
+        threading._register_atexit(self._end)  # type: ignore[attr-defined]
+
+    def _end(self) -> None:
+        """What pages had begun is not waited for."""
+        for each in self.over:
+            each.set()
 
     def _run(self, life: AbstractAsyncContextManager[object], begun: "Future[None]") -> None:
         async def live() -> None:
@@ -44,8 +53,10 @@ class Hub:
         begun.set_result(None)
         self.loop.run_forever()
 
-    def open(self, app: App, listener: socket.socket, name: str, colab: bool) -> "Explorer":
-        """Serve an application, and return when it listens."""
+    def open(
+        self, app: App, listener: socket.socket, name: str, colab: bool, over: threading.Event
+    ) -> "Explorer":
+        """Serve an application, and return when it listens. `over` is set when it is closed, and when Python ends."""
         listening = threading.Event()
         server = server_of(Guard(app, self.token, COLAB if colab else LOCAL), listening.set, "off")
         serving = asyncio.run_coroutine_threadsafe(server.until_stopped(listener), self.loop)
@@ -53,22 +64,24 @@ class Hub:
         listening.wait()
         if serving.done():
             serving.result()
-        return Explorer(name, listener.getsockname()[1], self.token, server, serving, colab)
+        self.over.append(over)
+        return Explorer(name, listener.getsockname()[1], self.token, server, serving, colab, over)
 
 
 class Explorer:
     """An explorer that is served in the background. A notebook shows its page; `close` ends it, as the end of Python does.
 
-    What a page had begun, a map or a long film, goes on until it is done, and Python waits for that when it ends.
+    What a page had begun, a map or a long film, then ends with the pictures that are being drawn.
     """
 
     def __init__(
-        self, name: str, port: int, token: str, server: Server, serving: "Future[None]", colab: bool
-    ) -> None:
+        self, name: str, port: int, token: str, server: Server, serving: "Future[None]", colab: bool,
+        over: threading.Event,
+    ) -> None:  # fmt: skip
         self.name, self.port, self.colab = name, port, colab
         self.path = f"/?token={token}"
         """Of the page, with what opens it."""
-        self._server, self._serving = server, serving
+        self._server, self._serving, self._over = server, serving, over
 
     @property
     def url(self) -> str:
@@ -82,6 +95,7 @@ class Explorer:
 
     def close(self) -> None:
         """Serve it no more, whatever its pages are at; once is enough."""
+        self._over.set()
         self._server.should_exit = True
         self._serving.result(timeout=LAST + 3)
 

@@ -1,4 +1,4 @@
-"""What costly pictures leave time for: how many are drawn for a purpose, and whose turn it is to draw."""
+"""What costly pictures leave time for: how many are drawn for a purpose, whose turn it is to draw, and when all of it is over."""
 
 import heapq
 import threading
@@ -47,6 +47,31 @@ MAP = Purpose(6, 90.0, 40)
 
 GRACE = 0.25
 """Seconds that a less urgent purpose waits for a more urgent one to come back: it draws a few at a time."""
+
+
+class Superseded(Exception):
+    """Nobody wants what is being drawn any more: something newer is wanted, or the explorer was closed."""
+
+
+_job = threading.local()
+
+
+@contextmanager
+def until(over: threading.Event) -> Iterator[None]:
+    """What this thread draws within ends when that is set, at its next picture."""
+    before = getattr(_job, "over", None)
+    _job.over = over
+    try:
+        yield
+    finally:
+        _job.over = before
+
+
+def go_on() -> None:
+    """Raise `Superseded` where what this thread draws is over."""
+    over = getattr(_job, "over", None)
+    if over is not None and over.is_set():
+        raise Superseded
 
 
 class Turns:

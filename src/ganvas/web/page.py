@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ganvas import pictures
 from ganvas.errors import GanvasError
-from ganvas.web.renderer import Renderer, Superseded
+from ganvas.web.pace import Superseded
+from ganvas.web.renderer import Renderer
 from ganvas.web.session import Session
 from ganvas.web.source import Source, Written
 from ganvas.web.state import State, to_text
@@ -121,7 +122,9 @@ class Page:
 
     async def _drawn(self, job: Callable[..., Tensor], *given: object) -> Tensor | None:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.source.hands, job, *given)
+            return await asyncio.get_running_loop().run_in_executor(
+                self.source.hands, self.source.lasting(job), *given
+            )
         except Superseded:
             return None
         except Exception as error:
@@ -201,7 +204,7 @@ class Page:
 
     async def aside(self, job: Callable[..., Found], *given: Any) -> Found:
         """What a job finds, without blocking the page. Ends whoever waits, quietly, where the page was closed meanwhile."""
-        found = await asyncio.to_thread(job, *given)
+        found = await asyncio.to_thread(self.source.lasting(job), *given)
         if self.client.is_deleted:
             raise Gone
         return found
@@ -238,7 +241,7 @@ class Page:
                 found = await self.work(f"opening snapshot {snapshot.name}", opener, snapshot)
                 if found is None:
                     return
-                await asyncio.to_thread(found.warm)
+                await asyncio.to_thread(self.source.lasting(found.warm))
                 self.source.renderer, self.source.opened = found, newest
         self.session.adopt(self.source.renderer)
         self.thumbs.clear()

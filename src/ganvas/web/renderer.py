@@ -46,7 +46,18 @@ from ganvas.networks.stylegan3 import StyleGAN3Generator, placement
 from ganvas.pictures import ROOM
 from ganvas.sampling import LogRatio, samplers
 from ganvas.sampling.settings import at_budget
-from ganvas.web.pace import AROUND, EFFECTS, LIKENESS, QUALITY, SHEET, STRIPS, Purpose, Turns
+from ganvas.web.pace import (
+    AROUND,
+    EFFECTS,
+    LIKENESS,
+    QUALITY,
+    SHEET,
+    STRIPS,
+    Purpose,
+    Superseded,
+    Turns,
+    go_on,
+)
 from ganvas.web.plotted import plotted
 from ganvas.web.quality import FEW, Gauge, Quality, Real, shrunk
 from ganvas.web.state import Mix, Move, State, pack, unpack
@@ -82,10 +93,6 @@ REMEMBERED = 2**25
 """Bytes of thumbnails that are kept where pictures take long: what is shown at several places is drawn once."""
 REST = 0.5
 """Seconds without a picture asked for, after which what can wait goes on."""
-
-
-class Superseded(Exception):
-    """Something newer is wanted than what is being drawn."""
 
 
 def check_shown(model: Model) -> None:
@@ -199,11 +206,13 @@ class Renderer:
     @contextmanager
     def turn(self, purpose: Purpose) -> Iterator[None]:
         """Where pictures take long: wait until nobody drags and nothing more urgent is to be drawn, then draw a few."""
+        go_on()
         if not self.slow:
             yield
             return
         with self._turns.turn(purpose.urgency):
             self.rest()
+            go_on()
             yield
 
     @contextmanager
@@ -220,6 +229,7 @@ class Renderer:
             self._wanted.first = False
 
     def _go_on(self) -> None:
+        go_on()
         still = getattr(self._wanted, "still", None)
         if still is not None and not still():
             raise Superseded
@@ -370,6 +380,7 @@ class Renderer:
         self, space: LatentSpace, points: Tensor, state: State, labels: Tensor | None = None
     ) -> Tensor:
         """Points (n, *shape) with the noise of a state, and its class unless `labels` (n,) are given: uint8 (n, C, H, W)."""
+        go_on()
         label, space = self.label(state), self._as(space, state)
         if labels is None and label is not None:
             labels = label.expand(len(points))
@@ -759,6 +770,8 @@ class Renderer:
             restarts=4,
             newton=newton,
             degrade=degrade,
+            progress=lambda done, total: go_on(),
+            starts=lambda done, total: go_on(),
         )
         label = None if found.labels is None else int(found.labels[0])
         return self.settle(State(label=label), self.space, found.points.detach()), float(found.residual[0])

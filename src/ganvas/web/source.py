@@ -2,17 +2,23 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from ganvas.latent.directions import Direction
 from ganvas.runs import Run
 from ganvas.web.intake import Intake
 from ganvas.web.landscape import Landscape
+from ganvas.web.pace import until
 from ganvas.web.renderer import Renderer
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 Written = tuple[Path, tuple[tuple[str, int, int], ...]]
 """A snapshot, and of each of its files the name, when it was written, and its bytes."""
@@ -42,6 +48,18 @@ class Source:
     """Draw the pictures that are looked at: the other threads may all be waiting for a turn."""
     intake: Intake = field(default_factory=Intake)
     """Where files go that the pages are given."""
+
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when it is served no more."""
+
+    def lasting(self, job: Callable[Given, Found]) -> Callable[Given, Found]:
+        """A job for another thread, which ends at its next picture once this is served no more."""
+
+        def done(*given: Given.args, **named: Given.kwargs) -> Found:
+            with until(self.over):
+                return job(*given, **named)
+
+        return done
 
     def knows(self, key: str) -> bool:
         """Whether somebody has an address of its pictures."""

@@ -119,7 +119,7 @@ def _quality(page: Page) -> None:
         verdict.classes(replace="warning" if shown_words["off"] else "fine" if good else "small")
 
     async def judge(renderer: Renderer) -> None:
-        found = told[renderer.hash] = await asyncio.to_thread(lambda: renderer.likeness)
+        found = told[renderer.hash] = await asyncio.to_thread(page.source.lasting(lambda: renderer.likeness))
         if not page.client.is_deleted:
             few = "without real images" if renderer.real is None else f"of fewer than {LEAST} real images"
             absolute.set_text(f"Likeness is not known {few}." if found is None else found.words)
