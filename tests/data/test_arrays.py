@@ -260,10 +260,12 @@ def test_labels_that_do_not_fit(tmp_path: Path, labels: np.ndarray, message: str
 
 def test_other_problems(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", a=IMAGES, b=IMAGES)
+    np.savez(tmp_path / "both.npz", images=IMAGES, series=np.zeros((5, 4, 1), np.float32))
     (tmp_path / "cut.npy").write_bytes(Path(saved(tmp_path, IMAGES)).read_bytes()[:300])
     (tmp_path / "a.xyz").write_text("1,2")
     for name, message in (
         ("two.npz", "expected an array named"),
+        ("both.npz", "holds images and series, and nothing says which is meant"),
         ("cut.npy", "cannot be read"),
         ("a.xyz", "Do not know"),
     ):

@@ -458,6 +458,14 @@ def test_labels_from_stylegans_document(tmp_path: Path, zipped: bool) -> None:
         ([["00000/img00000000.png", [0.5, 1]]], r"label \[0.5, 1\]; expected whole numbers"),
         ([["00000/img00000000.png", -1]], "expected whole numbers from 0"),
         ([["00000/img00000000.png", True]], "expected whole numbers from 0"),
+        (
+            [["00000/img00000000.png", 0], ["00000/img00000001.png", 1], ["00001/img00000002.png", None]],
+            "label None; expected whole numbers",
+        ),
+        (
+            [["00000/img00000000.png", 0], ["00000/img00000001.png", 1], ["00000\\img00000000.png", 2]],
+            "'00000/img00000000.png' two labels; expected one",
+        ),
         (5, "must be a list"),
         ([5], "must be a list"),
     ],

@@ -115,9 +115,12 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
         listed = file.infolist()
         members = {member.filename.removesuffix(".npy"): member for member in listed}
         names = [name for name in members if name not in (*BESIDE, *WRITTEN)]
-        name = next(
-            (n for n in ("images", "points", "series") if n in names), names[0] if len(names) == 1 else None
-        )
+        known = [n for n in ("images", "points", "series") if n in names]
+        if len(known) > 1:
+            raise GanvasError(
+                f"{path} holds {' and '.join(known)}, and nothing says which is meant. Save the one you mean alone."
+            )
+        name = next(iter(known), names[0] if len(names) == 1 else None)
         if name is None:
             raise GanvasError(
                 f"{path} holds {sorted(members)[:20]}; expected an array named 'images', 'series' or 'points'."

@@ -147,14 +147,16 @@ def by_document(names: Sequence[str], document: Any, where: str) -> Labelling:
     if given is None:
         return Labelling(tuple(names), None, (f"{where} has no labels, so the folders are none either.",))
     try:
-        pairs = {str(name).replace("\\", "/"): label for name, label in given}
+        said = [(str(name).replace("\\", "/"), label) for name, label in given]
     except (TypeError, ValueError) as error:
         raise GanvasError(f"{where} is damaged: labels must be a list of [file name, number].") from error
-    wrong = next(
-        (label for label in pairs.values() if type(label) is not int or not 0 <= label < 2**53), None
-    )
-    if wrong is not None:
-        raise GanvasError(f"{where} has the label {str(wrong)[:60]}; expected whole numbers from 0.")
+    for _, label in said:
+        if type(label) is not int or not 0 <= label < 2**53:
+            raise GanvasError(f"{where} has the label {str(label)[:60]}; expected whole numbers from 0.")
+    pairs = dict(said)
+    twice = next((name for name, label in said if pairs[name] != label), None)
+    if twice is not None:
+        raise GanvasError(f"{where} gives {twice[:60]!r} two labels; expected one. Delete the wrong one.")
     kept = [name for name in names if name.replace("\\", "/") in pairs]
     missing = [name for name in names if name.replace("\\", "/") not in pairs]
     if len(missing) > STRAY_SHARE * len(names):
