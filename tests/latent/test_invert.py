@@ -322,6 +322,21 @@ def test_a_tuned_model_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert str(path) in said, "every file that was written is named"
 
 
+@pytest.mark.parametrize("restarts", [4, 900])
+def test_of_many_classes_the_one_that_was_asked_for_is_found(restarts: int) -> None:
+    """Typical points of all classes in turn have two or three of each of a thousand: fewer than there are starts."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = StyleGenerator((1, 8, 8), 8, num_classes=1000, channels=4).eval().requires_grad_(False)
+    space = open_space(ganvas.wrap(generator, latent_dim=8, num_classes=1000), "z")
+    labels = torch.tensor([7, 999]).repeat(6)
+    with torch.no_grad():
+        targets = space.decode(space.sample(12, stream(2, "test")), torch.arange(12) * 80)
+    found = invert(space, targets, labels=labels, steps=1, restarts=restarts)
+    assert found.labels is not None
+    assert found.labels.equal(labels)
+
+
 def test_a_conditional_inversion_keeps_the_class_of_the_start_it_chose() -> None:
     """In z the class is not part of the point: what was found is drawn again only with the class that it was found with."""
     with torch.random.fork_rng(devices=[]):

@@ -1,6 +1,9 @@
 """Every sampler against exact densities: the identity as the generator, so that p_G is the prior and the ratio is known."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -394,6 +397,44 @@ def test_numbers_of_samples(n: Any) -> None:
 def test_a_gamma_that_accepts_nothing_is_refused_at_once() -> None:
     with pytest.raises(GanvasError, match="accepts less than one of 10,000 candidates"):
         samplers.get("reject")(identity(), log_ratio, 10, gamma=60.0)
+
+
+CANDIDATES = """
+import resource, sys
+import torch
+import ganvas
+from ganvas.latent import open_space
+from ganvas.sampling import samplers
+
+class Large(torch.nn.Module):
+    def forward(self, z):
+        return torch.tanh(z[:, :3, None, None]).expand(-1, 3, 256, 256)
+
+space = open_space(ganvas.wrap(Large(), latent_dim=8, shape=(3, 256, 256)), "z")
+unit = 2**20 if sys.platform == "darwin" else 1024
+
+def judge(samples, labels):
+    return samples[:, 0, 0, 0] * float(sys.argv[3])
+
+judge(space.decode(space.known[:16]), None)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+drawn = samplers.get(sys.argv[1])(space, judge, 300, budget=int(sys.argv[2]))
+assert len(drawn.samples) == 300
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource is of Unix")
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "budget"), [("budget", 20), ("reject", 4)])
+def test_candidates_of_large_pictures_do_not_fill_the_memory(name: str, budget: int) -> None:
+    """300 of 256 px are 56 MiB; their 6,000 candidates would be 1,125, and the parts that they are joined of as many again."""
+    done = subprocess.run(
+        [sys.executable, "-c", CANDIDATES, name, str(budget), "1.0"],
+        capture_output=True, text=True, check=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**17)},
+    )  # fmt: skip
+    assert float(done.stdout) < 800
 
 
 def test_rejection_ends_when_it_costs_far_more_than_its_budget() -> None:

@@ -1,11 +1,14 @@
 """The map is drawn once, and neighbours lie together on it."""
 
+import copy
+
 import pytest
 import torch
 
 from ganvas import io
 from ganvas.web import landscape as module
 from ganvas.web.landscape import landscape
+from ganvas.web.quality import Real
 from ganvas.web.renderer import Renderer
 
 
@@ -41,6 +44,12 @@ def test_the_map_is_kept_and_says_what_is_where(fashion: Renderer, monkeypatch: 
     monkeypatch.setattr(module, "_draw", never)
     again = landscape(fashion, 500)
     assert torch.equal(again.places, found.places)
+    real = fashion.real
+    assert real is not None
+    other = copy.copy(fashion)
+    other.real = Real(real.images.flip(0), real.source)
+    with pytest.raises(AssertionError, match="drawn again"):
+        landscape(other, 500)
     path = fashion.cache / "landscape.safetensors"
     kept, header = io.load_tensors(path)
     del header["format_version"]

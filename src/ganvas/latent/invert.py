@@ -167,13 +167,16 @@ def invert(
 def _nearest(search: Search, restarts: int, seed: int, progress: Advance) -> tuple[Tensor, Tensor | None]:
     """Typical points (n * restarts, *shape) whose samples look most like each target, and their labels."""
     space = search.space
-    points = space.sample(CANDIDATES, stream(seed, "invert"))
-    labels = space.labels(CANDIDATES, None)
+    asked = None if search.labels is None else search.labels.unique()
+    # Of every class that is asked for there are enough to start from, however many there are.
+    count = CANDIDATES if asked is None else max(CANDIDATES, restarts * len(asked))
+    labels = space.labels(count, asked)
+    points = space.sample(count, stream(seed, "invert"), labels)
     found = list[Tensor]()
-    for i in torch.arange(CANDIDATES, device=points.device).split(256):
+    for i in torch.arange(count, device=points.device).split(256):
         samples = space.decode(points[i], None if labels is None else labels[i])
         found.append(torch.cdist(search.seen, search.look(samples)))
-        progress(int(i[-1]) + 1, CANDIDATES)
+        progress(int(i[-1]) + 1, count)
     distances = torch.cat(found, 1).nan_to_num(nan=float("inf"))
     if search.labels is not None and labels is not None:
         distances[search.labels[:, None] != labels] = float("inf")

@@ -6,6 +6,7 @@ exp(-|u|^2 / 2) r(G(u)).
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -17,10 +18,13 @@ from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, counted
 from ganvas.latent.space import LatentSpace
+from ganvas.model import ROWS
 from ganvas.registry import FactRegistry
 
-BATCH = 500
-"""Candidates that are drawn and judged at a time."""
+BATCH, NUMBERS = 500, 2**22
+"""Candidates that are drawn and judged at a time, of large ones as many as have so many numbers."""
+HELD, MOST_HELD = 2**28, 100_000
+"""Bytes of the samples of candidates that are in memory together, and how many these are at most."""
 GRADIENT = 3.0
 """Forward passes that one gradient costs: forward, and about twice as much backward."""
 
@@ -104,6 +108,13 @@ class Target:
         self.space, self.ratio, self.n = space, ratio, arrays.count(n, "n, the number of samples,")
         self.random = generator or stream(0, "sampling")
         self.labels = space.labels(n, labels)
+        size = math.prod(space.model.shape)
+        self.batch = min(BATCH, max(ROWS, NUMBERS // size // ROWS * ROWS))
+        """How many are drawn and judged at a time."""
+        self.most = min(
+            MOST_HELD, max(self.batch, HELD // (size if len(space.model.shape) == 3 else 4 * size))
+        )
+        """How many candidates may be in memory together."""
         self.forwards = self.gradients = 0
 
     def normal(self, *size: int) -> Tensor:
@@ -121,24 +132,26 @@ class Target:
     @torch.no_grad()
     def at(self, noise: Tensor, labels: Tensor | None) -> Candidates:
         """The candidates of noise (n, Z), judged."""
-        parts = []
-        for start in range(0, len(noise), BATCH):
-            rows = slice(start, start + BATCH)
+        samples, rated_as = torch.empty(0), []
+        for start in range(0, len(noise), self.batch):
+            rows = slice(start, start + self.batch)
             u, label = noise[rows], None if labels is None else labels[rows]
             drawn = self.space.decode(self.space.from_noise(u, label), label)
-            parts.append(
-                Candidates(
-                    u, self.space.model.to_data(drawn), _finite(rated(self.ratio, drawn, label)), label
-                )
-            )
+            part = self.space.model.to_data(drawn)
+            if (
+                not start
+            ):  # one piece of memory: many would lie scattered between what drawing takes for a moment
+                samples = part.new_empty(len(noise), *part.shape[1:])
+            samples[rows] = part
+            rated_as.append(_finite(rated(self.ratio, drawn, label)))
         self.forwards += len(noise)
-        return Candidates.join(parts)
+        return Candidates(noise, samples, torch.cat(rated_as), labels)
 
     def slope(self, noise: Tensor, labels: Tensor | None) -> tuple[Candidates, Tensor]:
         """The candidates, and the gradient of the log ratio by their noise (n, Z); 0 where it is not finite."""
         parts, slopes = [], []
-        for start in range(0, len(noise), BATCH):
-            rows = slice(start, start + BATCH)
+        for start in range(0, len(noise), self.batch):
+            rows = slice(start, start + self.batch)
             label = None if labels is None else labels[rows]
             with torch.enable_grad():
                 u = noise[rows].detach().requires_grad_(True)

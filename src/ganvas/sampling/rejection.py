@@ -20,8 +20,6 @@ OVER = 5
 """Times its budget: rejection that needs more gives up, and so does one without a budget that accepts less than `RAREST`."""
 MOST_BUDGET = 10_000
 """Runs of the network a sample that may be asked for: what accepts one in as many is refused, too."""
-AT_ONCE = 100_000
-"""Candidates of the budgeted sampler that are in memory together."""
 
 
 @samplers.register("reject", at_budget=lambda budget: {"budget": float(budget)}, exact={})
@@ -47,7 +45,7 @@ def reject(
     if budget is not None:
         budget = arrays.number(budget, "budget, candidates a sample,", least=1, most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
-    pool = target.draw(max(PILOT, n), target.labels)
+    pool = target.draw(max(min(PILOT, target.most), n), target.labels)
     top = float(pool.log_ratio.max())
     if not math.isfinite(top):
         return target.drawn(pool.take(torch.arange(n)))  # raises
@@ -79,7 +77,7 @@ def reject(
                 "and gave up. Use --sampler budget, or a lower gamma."
             )
         rate = max(accepted / seen, 1e-4)
-        count = min(AT_ONCE, max(256, math.ceil(1.1 * len(waiting) / rate)))
+        count = min(target.most, max(256, math.ceil(1.1 * len(waiting) / rate)))
         pool = target.draw(count, None if target.labels is None else target.labels[waiting])
     order = torch.cat([rows for rows, _ in slots]).argsort()
     found = Candidates.join([state for _, state in slots]).take(order)
@@ -150,7 +148,7 @@ def budget(
     """
     budget = arrays.count(budget, "budget, candidates a sample,", most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
-    chunk = max(1, AT_ONCE // budget)
+    chunk = max(1, target.most // budget)
     parts, constants = [], []
     for start in range(0, n, chunk):
         slots = torch.arange(start, min(start + chunk, n), device=space.model.device)

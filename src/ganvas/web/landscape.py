@@ -1,5 +1,6 @@
 """The map of the page: thousands of samples on a plane, with what they can be coloured by, found once for a model."""
 
+import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     any_number = n is None and renderer.slow
     n = samples_of(renderer) if n is None else n
     made_of: dict[str, object] = {
-        "n": n, "real": None if renderer.real is None else f"{renderer.real.source} {len(renderer.real.images)}",
+        "n": n, "real": None if renderer.view.real is None else _mark(renderer.view.real.images[:REALS]),
         "judge": "none" if renderer.ratio is None else f"{renderer.ratio.report.critic} {renderer.ratio.report.auc:.6f}",
     }  # fmt: skip
     if renderer.view is not renderer:
@@ -104,6 +105,13 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     with suppress(GanvasError), io.atomic(path) as temporary:
         io.save_tensors(temporary, tensors, {"kind": "landscape", "made_of": made_of})
     return found
+
+
+def _mark(images: Tensor) -> str:
+    """Of the pictures themselves: others may have the same name and number."""
+    return hashlib.sha256(
+        str(tuple(images.shape)).encode() + images.contiguous().numpy().tobytes()
+    ).hexdigest()[:16]
 
 
 def _fits(kept: Landscape, n: int) -> bool:
