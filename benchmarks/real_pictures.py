@@ -86,6 +86,12 @@ ABLATION: dict[str, dict[str, Any]] = {
         "preset": "photo-hour",
         "settings": {"optimizer.lr_generator": 0.015, "optimizer.lr_critic": 0.015},
     },
+    "photo-hour, classes, mirrored, generator of 16 maps": {
+        "preset": "photo-hour",
+        "conditional": True,
+        "mirror": True,
+        "settings": {"network.generator.channels": 16},
+    },
     "photo-hour without augmentation": {"preset": "photo-hour", "augment": ["none"]},
 }
 """Rows that change one thing. What keeps several averages of its generator gets a row for each."""

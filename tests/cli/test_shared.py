@@ -278,3 +278,17 @@ def test_names_of_files_rewrite_no_screen(capsys: pytest.CaptureFixture[str]) ->
     for said in capsys.readouterr():
         assert "\\x1b[2Jok\\u202e\\x07" in said
         assert not {*"\x1b\x07\u202e"} & {*said}
+
+
+def test_what_is_written_is_named_after_the_whole_name_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`00000-lr-0.002` became `00000-lr-0.onnx`, and the run of another rate wrote there too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "00000-lr-0.002").mkdir()
+    (tmp_path / "flowers.v2.safetensors").touch()
+    for model, name in (
+        ("00000-lr-0.002", "00000-lr-0.002"), ("flowers.v2.safetensors", "flowers.v2"), ("fashion", "fashion"),
+        ("hub:me/sd-v1.5", "sd-v1.5"),
+    ):  # fmt: skip
+        assert str(_shared.named_after(Path(model), ".onnx")) == f"{name}.onnx"

@@ -204,6 +204,8 @@ def test_features_are_kept_and_nothing_is_decoded_twice() -> None:
         np.testing.assert_array_equal(found.moments.cov, kept["cov"].numpy())
     places = {path_of(part, e) for part in (train, held_out, digits) for e in (extractor, Raw())}
     assert len(places) == 6, "another part or another extractor is another file"
+    longest = path_of(replace(train, name="\u82b1" * 80), extractor)
+    assert len(longest.name.encode()) < 255, "a folder's own name may be as long as a name can be"
 
 
 def test_bad_features_are_noticed() -> None:

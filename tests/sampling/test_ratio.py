@@ -606,6 +606,12 @@ def test_settings_and_measures_can_be_told_apart() -> None:
         ({"sampler": "metropolis", "options": {"steps": 10_000_000}}, "may say 10,000 at most"),
         ({"sampler": "polarity", "options": {"bank": 10_000_000}}, "may say 10,000 at most"),
         ({"sampler": "resample", "options": {"candidates": 2**63}}, "may say 10,000 at most"),
+        ({"sampler": "resample", "options": {"candidates": 200, "steps": 100}}, "multiply to 20,000"),
+        (
+            {"sampler": "ex2", "options": {"steps": 100, "candidates": 100, "local": 100}},
+            "multiply to 1,000,000",
+        ),
+        ({"sampler": "reweight", "options": {"hidden": 10_000, "bank": 100}}, "multiply to 1,000,000"),
     ],
 )
 def test_a_recommendation_from_anybody(best: dict[str, Any], message: str) -> None:
@@ -621,7 +627,7 @@ def test_a_recommendation_from_anybody(best: dict[str, Any], message: str) -> No
 def test_every_setting_that_improve_tries_is_read_again() -> None:
     model = ganvas.load("fashion", device="cpu")
     path = home_of(model) / "improve.json"
-    for budget in (1, 10, 1000):
+    for budget in (1, 10, 1000, 10_000):
         for setting in settings(model, budget):
             io.write_json(path, {"best": asdict(setting)})
             assert best_of(model) == setting

@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 
 from ganvas.errors import GanvasError
 from ganvas.web.page import Gone, Page
+from ganvas.web.panels.directions import _move
 from ganvas.web.renderer import SLIDERS, Renderer
 from ganvas.web.session import Session
 from ganvas.web.state import Recipe, State, from_text, to_text
@@ -56,6 +58,28 @@ def test_locks_make_every_slider_anew_and_come_off_again(fashion: Renderer) -> N
     session.commit("locked", locked)
     assert session.dragged("random-0", 2.0) == locked
     assert session.lock([]) == free
+
+
+def test_what_a_link_locks_is_never_measured_where_all_pages_wait(
+    fashion: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each lock takes 2,000 samples: a link that has some would hold every page, from its first slider on."""
+    first = Session(fashion)
+    first.choose("random", first.renderer.directions("random"))
+    first.commit("locked", first.lock(["brightness"]))
+    session = Session(fashion, from_text(to_text(first.recipe)))
+    session.choose("random", session.renderer.directions("random"))
+    assert session.state.locks == ("brightness",)
+    page = cast(Page, SimpleNamespace(session=session))
+    with monkeypatch.context() as patch:
+        patch.setattr(Renderer, "named", lambda *given: pytest.fail("measured"))
+        assert _move(page, "random-1") is None
+        with pytest.raises(GanvasError, match="move the slider again in a moment"):
+            session.dragged("random-1", 1.0)
+    session.prepare()
+    monkeypatch.setattr(Renderer, "named", lambda *given: pytest.fail("measured"))
+    assert _move(page, "random-1") is not None
+    assert session.dragged("random-1", 1.0).moves[0].strength == 1.0
 
 
 def test_marks_go_round_and_few_are_refused(fashion: Renderer) -> None:
@@ -142,7 +166,7 @@ def test_a_direction_that_was_made_for_some_layers_keeps_them(fashion: Renderer)
 def test_what_comes_after_a_page_was_closed_is_not_written_to_it() -> None:
     """On a busy machine pages went while their thumbnails were drawn, and a traceback came on the terminal."""
     page, client, written = Page.__new__(Page), SimpleNamespace(is_deleted=False), list[int]()
-    vars(page)["client"] = client
+    vars(page).update(client=client, source=SimpleNamespace(lasting=lambda job: job))
 
     def job() -> int:
         client.is_deleted = True

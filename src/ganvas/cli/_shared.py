@@ -96,6 +96,12 @@ def _check_inputs(out: Path, derived: bool) -> None:
             )
 
 
+def named_after(model: Path, suffix: str) -> Path:
+    """A file here by the name of a model. What follows a point belongs to the name of a folder, a rate for example."""
+    path = model.resolve()
+    return Path((path.stem if path.is_file() else path.name) + suffix)
+
+
 def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
     """Raise `GanvasError` unless `out` has one of the suffixes, and it and the files beside it can be written and are not read.
 

@@ -61,7 +61,7 @@ def run(
     from ganvas.errors import size as in_words
     from ganvas.model import load
 
-    name = _place(model, "").name.removeprefix("hub:")
+    name = _shared.named_after(model, "").name.removeprefix("hub:")
     asked = {
         "--half": (half, ("onnx", "page")),
         "--parts": (parts, ("onnx",)),
@@ -82,7 +82,7 @@ def run(
         _hub(model, out or Path(f"{name}-hub"), repo, license, public, dry_run, json)
         return
     if to == "page":
-        path = out or _place(model, ".html")
+        path = out or _shared.named_after(model, ".html")
         found = _page.write(
             path, model, data, "cpu", directions, half=half, share_data=share_data, webgpu=webgpu, quiet=json
         )
@@ -90,7 +90,7 @@ def run(
             _shared.answer(_page.answer(path, found))
         return
     opened = load(model, device="cpu", critic=False)
-    said = _onnx(opened, out or _place(model, ".onnx"), half, parts, inputs)
+    said = _onnx(opened, out or _shared.named_after(model, ".onnx"), half, parts, inputs)
     if json:
         _shared.answer({"to": to, "hash": opened.hash, **said})
         return
@@ -98,10 +98,6 @@ def run(
         _shared.say(f"Written to {file} ({in_words(size)})")
     what = "levels of 255" if len(opened.shape) == 3 else "in numbers"
     _shared.say(f"onnxruntime's samples and these differ by at most {said['difference']:.2g} {what}.")
-
-
-def _place(model: Path, suffix: str) -> Path:
-    return Path(model.resolve().name).with_suffix(suffix)
 
 
 def _onnx(

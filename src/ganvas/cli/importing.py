@@ -39,7 +39,7 @@ def run(
             f"{file} is not of another toolkit: give a {', '.join(importers.SUFFIXES)}, or a folder with "
             "config.json beside the weights. What ganvas wrote opens as it is."
         )
-    out = out or Path(file.resolve().name).with_suffix(".safetensors")
+    out = out or _shared.named_after(file, ".safetensors")
     _shared.outputs(out, ".safetensors")
     if out.exists() and out.resolve() == theirs.resolve():
         raise GanvasError(f"{out} is the file itself. Give another --out.")

@@ -15,6 +15,9 @@ from ganvas.errors import GanvasError
 from ganvas.features.base import Extractor, Features, embed
 from ganvas.features.stats import MAX_DIM, Moments, moments
 
+LONGEST_NAME = 40
+"""Letters of the name of the data in a file's name, which may have 255 bytes with all else."""
+
 
 def key(dataset: Dataset, extractor: Extractor) -> str:
     """What the features depend on: the data, the part of it, the network and the resizing."""
@@ -26,7 +29,8 @@ def key(dataset: Dataset, extractor: Extractor) -> str:
 
 def path_of(dataset: Dataset, extractor: Extractor) -> Path:
     """Where its features are kept."""
-    return cache_folder() / "features" / f"{dataset.name}-{key(dataset, extractor)}.safetensors"
+    name = dataset.name[:LONGEST_NAME]  # of a folder it may be as long as a file's may be
+    return cache_folder() / "features" / f"{name}-{key(dataset, extractor)}.safetensors"
 
 
 def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[Tensor]:

@@ -13,6 +13,8 @@ from ganvas.latent.space import LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
 MOST_ROUNDS = 1000
+MOST_HIDDEN = 4096
+"""Its weights, their gradients and what Adam keeps are 256 MiB then."""
 
 
 @samplers.register("reweight", bank=True, tiny={"bank": 500, "steps": 50})
@@ -36,7 +38,7 @@ def reweight(
     second critic). The bank is a cost of its own, named in `info`; labels are not seen by the network.
     """
     most, bank = arrays.number(most, "most", above=1), arrays.count(bank, "bank", 100)
-    steps, hidden = arrays.count(steps, "steps"), arrays.count(hidden, "hidden")
+    steps, hidden = arrays.count(steps, "steps"), arrays.count(hidden, "hidden", most=MOST_HIDDEN)
     target = Target(space, ratio, n, generator, labels)
     pool = target.draw(bank, None)
     one_off, target.forwards = target.forwards, 0

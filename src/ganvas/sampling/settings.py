@@ -1,5 +1,6 @@
 """A sampler with its options as one value: what `improve` tries, keeps and `ganvas sample` draws with."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +19,7 @@ from ganvas.sampling.ratio import LogRatio
 from ganvas.sampling.truncation import Mode, Truncated, usual_amounts
 
 MOST_KEPT = 10_000
-"""Any number among the options of a recommendation: steps, candidates, a bank."""
+"""Any number among the options of a recommendation, and all of them multiplied: steps, candidates, a bank."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,17 @@ class Setting:
 
 def check_kept(setting: Setting) -> Setting:
     """The setting of a file, which anybody may have written. Raises `GanvasError` for options that its sampler lacks or that
-    are of another kind, and for numbers above `MOST_KEPT`: none of them may choose hours."""
+    are of another kind, and for numbers above `MOST_KEPT`, multiplied too: none of them may choose hours."""
     known = samplers.get(setting.sampler).options
     for name, value in setting.options.items():
         if name not in known or not is_like(value, known[name]):
             wanted = f"expected a value like {known[name]!r}" if name in known else "there is no such option"
             raise GanvasError(f"Option {name!r} of the sampler {setting.sampler!r} is {value!r}: {wanted}.")
     check_numbers(setting.options, "best.options", MOST_KEPT)
+    numbers = [abs(value) for value in setting.options.values() if isinstance(value, (int, float))]
+    together = math.prod(max(1, number) for number in numbers)
+    if together > MOST_KEPT:
+        raise GanvasError(f"best.options multiply to {together:,.0f}; they may say {MOST_KEPT:,} at most.")
     return setting
 
 

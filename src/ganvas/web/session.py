@@ -140,8 +140,20 @@ class Session:
             self._locked[key] = self.renderer.locked(direction, locks)
         return move_of(self._locked[key], strength)
 
+    def prepare(self) -> None:
+        """Make the sliders' directions anew where something is locked: attributes take thousands of samples to be known."""
+        for known in [*self.tray.values()]:
+            if known is not None:
+                self._made(known, 0.0, self.state.locks)
+
+    def is_prepared(self, name: str) -> bool:
+        """Whether a slider can be moved at once."""
+        return self.tray.get(name) is None or not self.state.locks or (name, self.state.locks) in self._locked
+
     def dragged(self, name: str, strength: float) -> State:
-        """The state with one slider elsewhere."""
+        """The state with one slider elsewhere. Raises `GanvasError` for one that is not prepared."""
+        if not self.is_prepared(name):
+            raise GanvasError("What is locked is being measured first: move the slider again in a moment.")
         return self.state.to(self.move(name, strength))
 
     def limit(self, first: int, last: int) -> State:

@@ -127,6 +127,7 @@ def build(page: Page) -> None:
 
     async def thumbnails() -> None:
         looked, stays = session.renderer, page.stays()
+        await page.aside(session.prepare)
         moves = [move for name in session.tray if (move := _move(page, name)) is not None]
         most = looked.strips_at_once if looked.slow and not asked["all"] else len(moves)
         few.set_visibility(most < len(moves))
@@ -155,6 +156,8 @@ def _strip(images: Tensor) -> str:
 
 
 def _move(page: Page, name: str) -> Any:
+    if not page.session.is_prepared(name):
+        return None
     try:
         return page.session.move(name, 0.0)
     except GanvasError:
