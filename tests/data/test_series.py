@@ -422,7 +422,7 @@ def test_tables_take_no_more_memory_than_they_may(tmp_path: Path, monkeypatch: p
         ("a.ts", f"@data\n{case}\n{case}\n", {}, "a.ts up to line 3 holds 3 MB"),
         ("aa.ts", f"@data\n{long}\n", {}, "line 2: dimensions of 1 to 2,000 steps; filled up"),
         ("many.ts", "@data\n" + "1,2\n" * 5000, {}, "many.ts up to line [0-9,]+ holds 2 MB"),
-        ("many.csv", "v,i\n" + "".join(f"{i % 7},{i // 2}\n" for i in range(7000)), {"by": "i"}, "cut into 3,500 windows"),
+        ("many.csv", "v,i\n" + "".join(f"{i % 7},{i // 2}\n" for i in range(7000)), {"by": "i"}, "of 3,500 series holds"),
         ("b.ts", f"@data\n{'1:' * 2000}1\n", {}, "1,026 dimensions"),
         ("c.ts", f"@data\n{'1,' * 70_000}1\n", {}, "70,001 steps"),
         ("d.csv", f"{names}\n{kinds}\n", {}, "cut into 17 windows"),
@@ -479,6 +479,39 @@ def as_parquet(path: Path, text: str, **types: Any) -> str:
         columns[name] = typed.cast(types.get(name, pyarrow.string()))
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
     return str(path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("named", ["series", "number of series"])
+def test_the_column_of_series_is_one_of_names_wherever_it_comes_from(
+    tmp_path: Path, kind: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It became the one that tells series apart when its numbers had been read: a traceback, and not counted as names are."""
+    text = f"{named},a,k\n" + "".join(f"{i // 12},{i},{i % 2}\n" for i in range(2400))
+
+    def table() -> str:
+        return saved(tmp_path / "t.csv", text) if kind == "csv" else as_parquet(tmp_path / "t.parquet", text)
+
+    assert len(load_dataset(DataConfig(table())).items) == 200
+    for asked in ({"label": "k"}, {"static": ("k",)}):
+        with pytest.raises(GanvasError, match="'k' changes within the sequence '0'"):
+            load_dataset(DataConfig(table(), **asked))  # type: ignore[arg-type]
+    monkeypatch.setattr(limits, "ALWAYS", 0)
+    monkeypatch.setattr(limits, "memory_limit", lambda: 300_000)
+    with pytest.raises(GanvasError, match="2,400 rows"):  # two columns of numbers, and 200 bytes for each name
+        load_dataset(DataConfig(table()))
+
+
+def test_many_series_are_counted_before_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "series,a\n" + "".join(f"{i // 2},{i}\n" for i in range(1000))
+    path = saved(tmp_path / "t.csv", text)
+    monkeypatch.setattr(limits, "ALWAYS", 0)
+    monkeypatch.setattr(limits, "memory_limit", lambda: 290_000)
+    monkeypatch.setattr(np, "split", lambda *given: pytest.fail("made"))
+    with pytest.raises(GanvasError, match="500 series"):
+        load_dataset(DataConfig(path))
 
 
 def test_a_parquet_file_is_the_table_that_a_csv_is(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def load(path: Path, config: DataConfig) -> Table:
     try:
         if suffix == ".ts":
             return _ts(path)
+        config = _owned(path, config)
         columns = parquet.read(path, config) if suffix == ".parquet" else _csv(path, config)
     except UnicodeDecodeError as error:
         raise GanvasError(f"{path} is no UTF-8 text (byte {error.start:,}). Save it as UTF-8.") from error
@@ -80,6 +81,14 @@ def load(path: Path, config: DataConfig) -> Table:
         )
         table.notes = (note, *table.notes)
     return table
+
+
+def _owned(path: Path, config: DataConfig) -> DataConfig:
+    """With the column that tells one series from another: `series`, as ganvas writes it, where that is the first column and
+    nobody says another one."""
+    first = next(iter(columns_of(path)), "")
+    own = not config.by and first in SERIES and first not in (*config.columns, *config.static)
+    return replace(config, by=first) if own else config
 
 
 def columns_of(path: Path) -> list[str]:
@@ -194,11 +203,7 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
 
 
 def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
-    """A table of the columns that were asked for, a sequence for each value of `config.by`: of `series`, as ganvas writes it,
-    where that is the first column and nobody says another one."""
-    first = next(iter(found))
-    if not config.by and first in SERIES and first not in (*config.columns, *config.static):
-        config = replace(config, by=first)
+    """A table of the columns that were asked for, a sequence for each value of `config.by`."""
     rows = len(next(iter(found.values())).numbers)
     if rows < 2:
         raise GanvasError(f"{name} has {counted(rows, 'row')}; a series needs two steps at least.")
@@ -255,6 +260,8 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
             notes.append(f"The rows were sorted by {time}.")
     order = order[np.argsort(owners[order], kind="stable")]
     edges = np.flatnonzero(np.diff(owners[order])) + 1
+    count = len(edges) + 1
+    check_memory(EACH_SERIES * count, f"{name} of {count:,} series", "Take a part of it")
     parts = np.split(order, edges)
     values = np.stack([found[each].numbers for each in names], 1)
     firsts = np.array([part[0] for part in parts])
