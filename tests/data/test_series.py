@@ -267,6 +267,7 @@ def test_mistakes_say_what_to_type(tmp_path: Path) -> None:
         (saved(tmp_path / "b.csv", "a,b\n1,2\n3\n"), {}, "line 3"),
         (saved(tmp_path / "c.csv", "a,a\n1,2\n3,4\n"), {}, "a name of its own"),
         (saved(tmp_path / "d.ts", "@data\n1,x:2\n"), {}, "line 2"),
+        (saved(tmp_path / "u.ts", "@data\n1,1_0\n"), {}, "line 2: there is an underscore"),
         (saved(tmp_path / "e.ts", "@timestamps true\n@data\n1\n"), {}, "timestamps"),
     ):  # fmt: skip
         with pytest.raises(GanvasError, match=message):
@@ -395,6 +396,9 @@ def test_what_the_file_of_a_model_could_not_say_again_is_not_trained_on(tmp_path
     np.savez(tmp_path / "static.npz", series=series, static=static)
     with pytest.raises(GanvasError, match="of static holds numbers below 1e-100 alone"):
         load_dataset(str(tmp_path / "static.npz"))
+    np.savez(tmp_path / "complex.npz", series=series, static=np.ones((20, 1), complex))
+    with pytest.raises(GanvasError, match="static values are complex128; expected numbers"):
+        load_dataset(str(tmp_path / "complex.npz"))
     wide = np.random.default_rng(0).random((60, 2))
     np.savez(tmp_path / "a.npz", series=wide[None], columns=np.array(["a", "b" * 1001]))
     for source, message in (
@@ -498,7 +502,9 @@ def test_the_column_of_series_is_one_of_names_wherever_it_comes_from(
             load_dataset(DataConfig(table(), **asked))  # type: ignore[arg-type]
     monkeypatch.setattr(limits, "ALWAYS", 0)
     monkeypatch.setattr(limits, "memory_limit", lambda: 300_000)
-    with pytest.raises(GanvasError, match="2,400 rows"):  # two columns of numbers, and 200 bytes for each name
+    with pytest.raises(
+        GanvasError, match="2,400 rows"
+    ):  # two columns of numbers, and 200 bytes for each name
         load_dataset(DataConfig(table()))
 
 

@@ -381,6 +381,8 @@ def _case(path: Path, line: int, parts: Sequence[str]) -> np.ndarray:
     found = []
     for part in parts:
         try:
+            if "_" in part:  # Python's own numbers may have it between digits
+                raise ValueError(f"there is an underscore in {part[:20]!r}")
             found.append(
                 [math.nan if v.strip() in ("?", "NaN", "nan") else float(v) for v in part.split(",")]
             )
@@ -432,6 +434,8 @@ def of_arrays(
         )
     static = given.get("static")
     if static is not None:
+        if static.dtype.kind not in "fiub":
+            raise GanvasError(f"{name}: static values are {static.dtype}; expected numbers.")
         static = np.asarray(static, dtype=np.float64)
         fits = static.ndim == 2 and len(static) == len(values) and static.shape[1] <= MOST_COLUMNS
         if not fits or not np.isfinite(static).all():
