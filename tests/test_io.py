@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -447,3 +448,14 @@ def test_no_header_is_written_that_could_not_be_read(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="16,777,216 are read at most"):
         io.save_tensors(tmp_path / "a.safetensors", {"x": torch.ones(1)}, {"names": "n" * 2**24})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_folder_whose_name_is_no_text_is_said_to_be_one(tmp_path: Path) -> None:
+    """It was called damaged, and another snapshot was advised."""
+    folder = tmp_path / os.fsdecode(b"run\xff")
+    folder.mkdir()
+    io.save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(2)}, {"kind": "x"})
+    shutil.copy(tmp_path / "a.safetensors", folder)
+    with pytest.raises(GanvasError, match=r"is no UTF-8 text.*Rename it"):
+        io.load_tensors(folder / "a.safetensors")

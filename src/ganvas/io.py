@@ -378,6 +378,7 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Ten
     tensors: dict[str, Tensor] = {}
     try:
         _check_start(path)
+        os.fspath(path).encode()  # the library would say that the file is damaged
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             names = list(file.keys())
@@ -385,6 +386,10 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Ten
                 raise GanvasError(f"{path} holds {len(names):,} tensors; {MOST_TENSORS:,} are read at most.")
             if with_tensors:
                 tensors = {name: file.get_tensor(name) for name in names}
+    except UnicodeEncodeError as error:
+        raise GanvasError(
+            f"{path} cannot be opened: its name or that of a folder is no UTF-8 text, which safetensors wants. Rename it."
+        ) from error
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise GanvasError(
             f"{path} is not a readable safetensors file: it is truncated, damaged or of another kind ({error}). "
