@@ -17,6 +17,7 @@ from ganvas.data.labels import shorten
 from ganvas.device import resolve_device
 from ganvas.errors import GanvasError
 from ganvas.features import Choice, Extractor, classifier, open_extractor
+from ganvas.features.cache import LONGEST_NAME
 from ganvas.latent import LatentZ
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of, is_named, is_own, load_data_of
@@ -137,7 +138,8 @@ def independent_extractor(
     assert held_out.indices is not None
     # Of another part that was held out it is another one, which has not learned from this one.
     part = fingerprint(held_out.fingerprint, held_out.indices.sort().values.numpy().tobytes())
-    path = cache_folder() / "extractors" / f"residual-{held_out.name}-{part}.safetensors"
+    name = held_out.name[:LONGEST_NAME]
+    path = cache_folder() / "extractors" / f"residual-{name}-{part}.safetensors"
     if path.is_file():
         with suppress(GanvasError):  # one that is damaged is trained anew
             return classifier.load(path, here)
