@@ -116,7 +116,9 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "folder"), [("a\nb\x1b[2J\u202e", "a-b--2J-"), ("...", "run")])
+@pytest.mark.parametrize(
+    ("name", "folder"), [("a\nb\x1b[2J\u202e", "a-b--2J-"), ("...", "run"), ("\u82b1" * 99, "\u82b1" * 66)]
+)
 def test_a_name_is_made_one_of_a_folder(tmp_path: Path, name: str, folder: str) -> None:
     """Whatever is typed: a line break in it would be one in the log, the report and on the terminal."""
     config, dataset = training.plan("digits", device="cpu")

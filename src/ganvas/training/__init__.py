@@ -54,6 +54,8 @@ __all__ = [
 
 OF_DATA = ("resolution", "resize", "mirror", "balance", "height", "alpha", *OF_SERIES)
 """What one asks of the data: options, and fields of their config."""
+LONGEST_NAME = 200
+"""Bytes of the name of a run, whose folder's may have 255 with its number."""
 
 
 @torch.inference_mode(False)
@@ -225,6 +227,7 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
     label = name or f"{dataset.name}-{config.preset}"
     if not label.replace("-", "").replace("_", "").replace(".", "").isalnum() or label.startswith("."):
         label = "".join(c if c.isalnum() or c in "-_." else "-" for c in label).lstrip(".") or "run"
+    label = label.encode()[:LONGEST_NAME].decode(errors="ignore")
     kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
     info: io.Json = {
         "id": secrets.token_hex(4),  # run folders of one name are many
