@@ -245,6 +245,26 @@ def test_a_film_and_a_recipe_are_downloaded(page: Browser, place: Path) -> None:
     assert np.array_equal(ganvas.replay(path, device="cpu")[0].numpy(), array(page.pixels()))
 
 
+def test_a_double_click_takes_one_away(page: Browser) -> None:
+    """The second click comes before the list is drawn anew, and took the one that had moved up."""
+    twice = "const b = document.querySelector(`[aria-label^='remove ${arguments[0]}']`); b.click(); b.click()"
+    for tab, add, items, what in (
+        ("Timeline", "do-key", '[data-id="keys"] .tile', "key frame"),
+        ("History", "do-bookmark", '[data-id="bookmarks"] .g-line', "bookmark"),
+    ):
+        page.tab(tab)
+        for strength in (6, 3, -3):
+            page.drag("pca-0", [strength])
+            page.settled()
+            page.click(add)
+            page.settled()
+        page.wait(lambda items=items: len(page.all(items)) == 3)
+        page.script(twice, what)
+        page.wait(lambda items=items: len(page.all(items)) < 3)
+        page.settled()
+        assert len(page.all(items)) == 2
+
+
 def test_a_broken_state_shows_its_error_in_place_and_the_page_lives_on(page: Browser, url: str) -> None:
     page.open(url)
     recipe = state_of(page)

@@ -56,8 +56,10 @@ def build(page: Page) -> None:
                     row.on("click", lambda _, s=state, w=words: page.step(f"bookmark {w}", s))
 
                     async def drop(place: int = place) -> None:
-                        del session.bookmarks[place]
-                        await page.refresh()
+                        # The second half of a double click would take the one that has moved up.
+                        if session.bookmarks == shown_bookmarks:
+                            del session.bookmarks[place]
+                            await page.refresh()
 
                     close = ui.button(icon="close", on_click=drop).props("dense flat round size=xs")
                     close.props["aria-label"] = f"remove bookmark {words}"

@@ -136,8 +136,10 @@ def build(page: Page) -> None:
                     tile.on("click", lambda _, s=wanted[place], w=words: page.step(w, s))
 
                     async def drop(p: int = place) -> None:
-                        session.drop_key(p)
-                        await page.refresh()
+                        # The second half of a double click would take the one that has moved up.
+                        if [*session.timeline.keys] == shown_keys:
+                            session.drop_key(p)
+                            await page.refresh()
 
                     close = ui.button(icon="close", on_click=drop).props("dense flat round size=xs")
                     close.props["aria-label"] = f"remove key frame {place + 1}"
