@@ -207,9 +207,11 @@ class Run:
 
         `exports` are the stems of the files of a snapshot.
         """
-        names = r"\.(config\.json|owner\.json|stats\.jsonl|metrics\.jsonl|report\.html|latest\.safetensors|reals\.png|\d{6,}|best"
+        # Of a folder that is replaced the new one is written by a temporary name of a temporary name.
+        names = r"config\.json|owner\.json|stats\.jsonl|metrics\.jsonl|report\.html|latest\.safetensors|reals\.png|\d{6,}|best"
         exported = "".join(rf"|{re.escape(stem)}\.safetensors" for stem in exports)
-        kinds = re.compile(names + exported + r"|\d{6,}\.png)\.[0-9a-f]{8}\.(new\.)?tmp")
+        ends = r"\.[0-9a-f]{8}(\.new(\.tmp\.[0-9a-f]{8})?)?\.tmp"
+        kinds = re.compile(rf"\.\.?({names}{exported}|\d{{6,}}\.png){ends}")
         for path in list(self.path.rglob(".*.tmp")):
             if kinds.fullmatch(path.name):
                 with suppress(OSError):

@@ -283,6 +283,7 @@ def test_other_commands_keep_their_files(tiny_train: Train) -> None:
         run.state_path.with_name(".latest.safetensors.0123abcd.tmp"), run.path / ".config.json.0123abcd.tmp",
         run.samples_path / ".000001.png.0123abcd.tmp", snapshot / ".critic.safetensors.0123abcd.tmp",
         snapshot.with_name(".000007.0123abcd.tmp"), snapshot.with_name(".best.0123abcd.new.tmp"),
+        snapshot.with_name("..best.0123abcd.new.tmp.4567abcd.tmp"),
     ]  # fmt: skip
     for path in theirs + ours:
         path.write_bytes(b"half")
