@@ -399,6 +399,18 @@ def test_a_gamma_that_accepts_nothing_is_refused_at_once() -> None:
         samplers.get("reject")(identity(), log_ratio, 10, gamma=60.0)
 
 
+@pytest.mark.parametrize(
+    ("shape", "batch"), [((2,), 500), ((3, 32, 32), 500), ((3, 256, 256), 16), ((3, 1024, 1024), 1)]
+)
+def test_large_samples_are_drawn_and_judged_fewer_at_a_time(shape: tuple[int, ...], batch: int) -> None:
+    """With what their gradients take, 500 of 256 px would be tens of gigabytes."""
+    space = identity()
+    space.model.generator.shape = shape
+    target = Target(space, log_ratio, 1, None, None)
+    assert target.batch == batch
+    assert batch <= target.most <= 100_000
+
+
 CANDIDATES = """
 import resource, sys
 import torch

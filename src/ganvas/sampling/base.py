@@ -109,7 +109,8 @@ class Target:
         self.random = generator or stream(0, "sampling")
         self.labels = space.labels(n, labels)
         size = math.prod(space.model.shape)
-        self.batch = min(BATCH, max(ROWS, NUMBERS // size // ROWS * ROWS))
+        few = max(1, NUMBERS // size)
+        self.batch = min(BATCH, few // ROWS * ROWS or few)
         """How many are drawn and judged at a time."""
         self.most = min(
             MOST_HELD, max(self.batch, HELD // (size if len(space.model.shape) == 3 else 4 * size))

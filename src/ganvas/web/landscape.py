@@ -109,9 +109,9 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
 
 def _mark(images: Tensor) -> str:
     """Of the pictures themselves: others may have the same name and number."""
-    return hashlib.sha256(
-        str(tuple(images.shape)).encode() + images.contiguous().numpy().tobytes()
-    ).hexdigest()[:16]
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    digest.update(images.contiguous().numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def _fits(kept: Landscape, n: int) -> bool:
