@@ -74,8 +74,8 @@ drawing = threading.Event()
 slow = Slow()
 mine = ganvas.wrap(slow, latent_dim=64)
 shown = ganvas.explore(mine, wait=False)
-source = next(each for each in gc.get_objects() if isinstance(each, Source))
-hub = next(each for each in gc.get_objects() if isinstance(each, Hub))
+source = next(each for each in gc.get_objects() if type(each) is Source)
+hub = next(each for each in gc.get_objects() if type(each) is Hub)
 mine.at_once, slow.seconds = 10, 1  # five hundred batches for a map: eight minutes
 ended = []
 
