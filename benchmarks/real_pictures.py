@@ -94,7 +94,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     },
     "photo-hour without augmentation": {"preset": "photo-hour", "augment": ["none"]},
 }
-"""Rows that change one thing. What keeps several averages of its generator gets a row for each."""
+"""Rows that change one thing, or what their names say. What keeps several averages of its generator gets a row for each."""
 LATENT: dict[str, dict[str, Any]] = {
     "latent of ae": {"preset": "ae", "settings": {"network.latent_dim": 64}},
     "latent of vae-gan": {"preset": "vae-gan", "settings": {"network.latent_dim": 64}},

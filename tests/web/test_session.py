@@ -166,7 +166,7 @@ def test_a_direction_that_was_made_for_some_layers_keeps_them(fashion: Renderer)
 def test_what_comes_after_a_page_was_closed_is_not_written_to_it() -> None:
     """On a busy machine pages went while their thumbnails were drawn, and a traceback came on the terminal."""
     page, client, written = Page.__new__(Page), SimpleNamespace(is_deleted=False), list[int]()
-    vars(page).update(client=client, source=SimpleNamespace(lasting=lambda job: job))
+    vars(page).update(client=client, source=SimpleNamespace(aside=asyncio.to_thread))
 
     def job() -> int:
         client.is_deleted = True

@@ -22,14 +22,8 @@ class HubItems:
     def __init__(
         self, table: Any, column: str, name: str, mode: str, size: Size | None, how: Resize | None
     ) -> None:
-        self.table, self.column, self.name, self.mode, self.size, self.how = (
-            table,
-            column,
-            name,
-            mode,
-            size,
-            how,
-        )
+        self.table, self.column, self.name = table, column, name
+        self.mode, self.size, self.how = mode, size, how
 
     def __len__(self) -> int:
         return len(self.table)

@@ -139,9 +139,8 @@ class Target:
             u, label = noise[rows], None if labels is None else labels[rows]
             drawn = self.space.decode(self.space.from_noise(u, label), label)
             part = self.space.model.to_data(drawn)
-            if (
-                not start
-            ):  # one piece of memory: many would lie scattered between what drawing takes for a moment
+            # One piece of memory: many would lie scattered between what drawing takes for a moment.
+            if not start:
                 samples = part.new_empty(len(noise), *part.shape[1:])
             samples[rows] = part
             rated_as.append(_finite(rated(self.ratio, drawn, label)))

@@ -29,8 +29,10 @@ class Hub:
         begun: Future[None] = Future()
         threading.Thread(target=self._run, args=(life, begun), name="ganvas-explorers", daemon=True).start()
         begun.result()
-        # Python waits for the threads of executors before it tells anybody else that it ends. This is how they hear of it.
-        threading._register_atexit(self._end)  # type: ignore[attr-defined]
+        # Python waits for the threads of executors before it tells anybody else that it ends. They hear of it by this, which is
+        # not public: a Python without it would wait for what pages are at, and no more.
+        if hear := getattr(threading, "_register_atexit", None):
+            hear(self._end)
 
     def _end(self) -> None:
         """What pages had begun is not waited for."""

@@ -59,15 +59,14 @@ _job = threading.local()
 @contextmanager
 def until(over: threading.Event) -> Iterator[None]:
     """What this thread draws within ends when that is set, at its next picture."""
-    before = getattr(_job, "over", None)
     _job.over = over
     try:
         yield
     finally:
-        _job.over = before
+        _job.over = None
 
 
-def go_on() -> None:
+def check_over() -> None:
     """Raise `Superseded` where what this thread draws is over."""
     over = getattr(_job, "over", None)
     if over is not None and over.is_set():

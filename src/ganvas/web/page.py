@@ -204,7 +204,7 @@ class Page:
 
     async def aside(self, job: Callable[..., Found], *given: Any) -> Found:
         """What a job finds, without blocking the page. Ends whoever waits, quietly, where the page was closed meanwhile."""
-        found = await asyncio.to_thread(self.source.lasting(job), *given)
+        found = await self.source.aside(job, *given)
         if self.client.is_deleted:
             raise Gone
         return found
@@ -241,7 +241,7 @@ class Page:
                 found = await self.work(f"opening snapshot {snapshot.name}", opener, snapshot)
                 if found is None:
                     return
-                await asyncio.to_thread(self.source.lasting(found.warm))
+                await self.source.aside(found.warm)
                 self.source.renderer, self.source.opened = found, newest
         self.session.adopt(self.source.renderer)
         self.thumbs.clear()

@@ -56,7 +56,7 @@ from ganvas.web.pace import (
     Purpose,
     Superseded,
     Turns,
-    go_on,
+    check_over,
 )
 from ganvas.web.plotted import plotted
 from ganvas.web.quality import FEW, Gauge, Quality, Real, shrunk
@@ -206,13 +206,13 @@ class Renderer:
     @contextmanager
     def turn(self, purpose: Purpose) -> Iterator[None]:
         """Where pictures take long: wait until nobody drags and nothing more urgent is to be drawn, then draw a few."""
-        go_on()
+        check_over()
         if not self.slow:
             yield
             return
         with self._turns.turn(purpose.urgency):
             self.rest()
-            go_on()
+            check_over()
             yield
 
     @contextmanager
@@ -229,7 +229,7 @@ class Renderer:
             self._wanted.first = False
 
     def _go_on(self) -> None:
-        go_on()
+        check_over()
         still = getattr(self._wanted, "still", None)
         if still is not None and not still():
             raise Superseded
@@ -380,7 +380,7 @@ class Renderer:
         self, space: LatentSpace, points: Tensor, state: State, labels: Tensor | None = None
     ) -> Tensor:
         """Points (n, *shape) with the noise of a state, and its class unless `labels` (n,) are given: uint8 (n, C, H, W)."""
-        go_on()
+        check_over()
         label, space = self.label(state), self._as(space, state)
         if labels is None and label is not None:
             labels = label.expand(len(points))
@@ -762,6 +762,10 @@ class Renderer:
         degrade = None if task == "none" else tasks.get(task)(*given)
         newton = 10 if self.space.size <= MOST and task == "none" else 0
         first = task == "none" and has_encoder(self.model)
+
+        def heard(done: int, total: int) -> None:
+            check_over()
+
         found = invert(
             seen.space,
             image.to(self.model.device),
@@ -770,8 +774,8 @@ class Renderer:
             restarts=4,
             newton=newton,
             degrade=degrade,
-            progress=lambda done, total: go_on(),
-            starts=lambda done, total: go_on(),
+            progress=heard,
+            starts=heard,
         )
         label = None if found.labels is None else int(found.labels[0])
         return self.settle(State(label=label), self.space, found.points.detach()), float(found.residual[0])

@@ -61,6 +61,10 @@ class Source:
 
         return done
 
+    async def aside(self, job: Callable[Given, Found], *given: Given.args, **named: Given.kwargs) -> Found:
+        """What a job finds in another thread, meanwhile everything else goes on."""
+        return await asyncio.to_thread(self.lasting(job), *given, **named)
+
     def knows(self, key: str) -> bool:
         """Whether somebody has an address of its pictures."""
         return secrets.compare_digest(key.encode(), self.key.encode())

@@ -1,6 +1,5 @@
 """Thousands of samples on a plane: hover to see, click to go."""
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +67,7 @@ def build(page: Page) -> None:
         words.set_text(f"drawing {count or samples_of(session.renderer):,} samples ...")
         async with source.drawing:
             if source.landscape is None:
-                source.landscape = await asyncio.to_thread(source.lasting(landscape), session.renderer, count)
+                source.landscape = await source.aside(landscape, session.renderer, count)
         if page.client.is_deleted:  # nobody waited for it
             return
         found = source.landscape

@@ -1,6 +1,5 @@
 """The picture, how good it is while it moves, and its neighbours."""
 
-import asyncio
 import math
 
 from nicegui import background_tasks, ui
@@ -119,7 +118,7 @@ def _quality(page: Page) -> None:
         verdict.classes(replace="warning" if shown_words["off"] else "fine" if good else "small")
 
     async def judge(renderer: Renderer) -> None:
-        found = told[renderer.hash] = await asyncio.to_thread(page.source.lasting(lambda: renderer.likeness))
+        found = told[renderer.hash] = await page.source.aside(lambda: renderer.likeness)
         if not page.client.is_deleted:
             few = "without real images" if renderer.real is None else f"of fewer than {LEAST} real images"
             absolute.set_text(f"Likeness is not known {few}." if found is None else found.words)
