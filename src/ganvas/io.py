@@ -269,10 +269,15 @@ def read_json_lines(path: Path) -> list[Json]:
     if not path.is_file():  # to open a pipe would wait for ever
         raise GanvasError(f"{path} is no file. Remove it.")
     content = _read_bytes(path, LONGEST_LINES)
-    if len(content) > LONGEST_LINES:
-        raise GanvasError(f"{path} is longer than {LONGEST_LINES:,} bytes, which are read at most.")
-    if content.count(b"\n") > MOST_LINES:
-        raise GanvasError(f"{path} has more than {MOST_LINES:,} lines, which are read at most.")
+    for what, there, most in (
+        ("bytes", len(content), LONGEST_LINES),
+        ("lines", content.count(b"\n"), MOST_LINES),
+    ):
+        if there > most:
+            raise GanvasError(
+                f"{path} has more than {most:,} {what}, which are read at most. A run works without its older lines: move the "
+                f"file away, or keep the newest (tail -n 100000 {path.name} > newest, then rename it)."
+            )
     found = []
     for line in content.split(b"\n"):
         try:

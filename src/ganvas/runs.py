@@ -271,16 +271,18 @@ class Run:
         """The lines of metrics.jsonl."""
         return self._lines("metrics.jsonl")
 
-    def rewind_stats(self, kimg: float) -> None:
-        """Drop lines past the state that a resumed run starts from: they will be made again."""
+    def rewind_stats(self, kimg: float) -> list[io.Json]:
+        """Drop lines past the state that a resumed run starts from: they will be made again. Returns those of metrics.jsonl."""
+        gone: list[io.Json] = []
         for name in ("stats.jsonl", "metrics.jsonl"):
             if (self.path / name).exists():
-                kept = [
-                    json.dumps(record)
-                    for record in self._lines(name)
-                    if not _is_number(record.get("kimg")) or record["kimg"] <= kimg + 1e-9
-                ]
-                io.write_bytes(self.path / name, "".join(line + "\n" for line in kept).encode())
+                kept, gone = list[io.Json](), list[io.Json]()
+                for line in self._lines(name):
+                    beyond = _is_number(line.get("kimg")) and line["kimg"] > kimg + 1e-9
+                    (gone if beyond else kept).append(line)
+                content = "".join(json.dumps(line) + "\n" for line in kept)
+                io.write_bytes(self.path / name, content.encode())
+        return gone
 
 
 def short_name(name: str) -> str:

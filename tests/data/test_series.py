@@ -172,6 +172,56 @@ def test_a_slip_among_numbers_is_named(tmp_path: Path) -> None:
     assert ": (nothing), rain, sun." in notes(["rain", "sun", ""] * 30)
 
 
+@pytest.mark.parametrize("name", ["", "index", "Unnamed: 0"])
+@pytest.mark.parametrize("first", [0, 7])
+def test_numbers_of_rows_are_not_drawn(tmp_path: Path, name: str, first: int) -> None:
+    """What `DataFrame.to_csv` writes before each row; a table that had none before reads as that with them."""
+    numbers = [first, *range(first + 2, first + 20)]  # one row was dropped
+
+    def read(columns: tuple[str, ...] = ()) -> tuple[list[str], tuple[str, ...]]:
+        data = load_dataset(DataConfig(path, window=5, columns=columns))
+        assert data.series is not None
+        return [column.name for column in data.series.columns], data.notes
+
+    path = saved(
+        tmp_path / "t.csv", "\n".join([f"{name},a", *(f"{n},{i % 5}" for i, n in enumerate(numbers))])
+    )
+    called = name or "index"
+    found, notes = read()
+    assert found == ["a"]
+    assert f"Left out: {called} numbers the rows. To draw it, name it among --columns." in notes
+    assert read((called, "a"))[0] == [called, "a"]
+    # What is there twice, is missing or no whole number is none.
+    for other in (numbers[1], "", "0.5"):
+        saved(tmp_path / "t.csv", "\n".join([f"{name},a", *(f"{n},1" for n in (other, *numbers))]))
+        assert read()[0] == [called, "a"]
+
+
+def test_numbers_of_rows_in_a_parquet_file_are_not_drawn(tmp_path: Path) -> None:
+    level = {"a": np.arange(9.0) % 4, "__index_level_0__": np.arange(9)[::-1]}
+    pyarrow.parquet.write_table(pyarrow.table(level), tmp_path / "t.parquet")
+    data = load_dataset(DataConfig(str(tmp_path / "t.parquet"), window=3))
+    assert data.series is not None
+    assert [column.name for column in data.series.columns] == ["a"]
+
+
+def test_texts_that_are_all_different_are_asked_about(tmp_path: Path) -> None:
+    rows = [f"{i % 28 + 1:02d}.01.{2000 + i // 28},{i % 7}" for i in range(40)]
+    said = load_dataset(DataConfig(saved(tmp_path / "t.csv", "\n".join(["day,a", *rows])), window=5)).notes
+    assert any(note.startswith("Every row of day has another text: an identifier, or dates") for note in said)
+    repeated = saved(tmp_path / "u.csv", "\n".join(["day,a", *rows, rows[0]]))
+    assert not any("another text" in note for note in load_dataset(DataConfig(repeated, window=5)).notes)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [("a,b,", "and column 3 of 3 has none"), (",index,b", "column 1 of 3"), ("a,b,a", "'a' is there twice")],
+)
+def test_names_that_tell_no_columns_apart(tmp_path: Path, head: str, said: str) -> None:
+    with pytest.raises(GanvasError, match=said):
+        load_dataset(DataConfig(saved(tmp_path / "t.csv", f"{head}\n1,2,3\n4,5,6\n"), window=2))
+
+
 def test_only_windows_that_are_narrow_beside_the_usual_range_have_frames(tmp_path: Path) -> None:
     """In frames of their own, windows of one stationary process hid from the critic what is the same in all of them."""
     random = np.random.default_rng(0)

@@ -147,6 +147,20 @@ def test_stopped_and_resumed_equals_left_alone(
     assert kimgs == sorted(set(kimgs)), "no line twice"
 
 
+def test_what_eval_measured_beyond_the_state_does_not_go_without_a_word(tiny_train: Train) -> None:
+    run = tiny_train(kimg=0.256).run
+    run.append_metrics(
+        [
+            {"metric": "frechet", "kimg": kimg, "source": source}
+            for kimg, source in ((0.256, "a"), (0.3, "training"), (0.3, "a"))
+        ]
+    )
+    ganvas.train(resume=run.path, kimg=0.384, quiet=True, report=False)
+    assert [row["kimg"] for row in run.metrics()] == [0.256]
+    said = "What `ganvas eval` measured beyond 0.3 kimg is dropped from metrics.jsonl (rows: 1)"
+    assert said in (run.path / "log.txt").read_text()
+
+
 def test_trains_wherever_the_call_stands(tiny_train: Train) -> None:
     alone = tiny_train(kimg=0.128, seed=3)
     for context in (torch.no_grad(), torch.inference_mode()):

@@ -163,7 +163,8 @@ def check_columns(path: Path, names: Sequence[str]) -> None:
     if len(names) > MOST_COLUMNS:
         raise GanvasError(f"{path} has {len(names):,} columns; {MOST_COLUMNS:,} are taken at most.")
     check_names(names, f"{path}: the names of columns")
-    if twice := [name for name in names if names.count(name) > 1 or not name]:
-        raise GanvasError(
-            f"{path}: every column needs a name of its own, and there is {twice[0]!r} twice or without."
-        )
+    own = "every column needs a name of its own"
+    if "" in names:
+        raise GanvasError(f"{path}: {own}, and column {names.index('') + 1} of {len(names)} has none.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise GanvasError(f"{path}: {own}, and {twice[0]!r} is there twice.")

@@ -16,6 +16,7 @@ from torch import Tensor
 from ganvas.config import DataConfig
 from ganvas.data import parquet
 from ganvas.data.columns import (
+    FEW,
     MISSING,
     Sniffed,
     Values,
@@ -57,6 +58,8 @@ SERIES = ("series", "number of series")
 """The first column of a table that ganvas wrote; the second where one of its own has the first name."""
 CLASS = ("class", "class of series")
 """The column of classes in such a table."""
+INDEX, LEVEL = ("index", "Unnamed: 0"), "__index_level_0__"
+"""What pandas calls the numbers of rows, as the first column (one without a name is `index` here) and in a Parquet file."""
 
 
 def load(path: Path, config: DataConfig) -> Table:
@@ -148,8 +151,10 @@ def lines(file: IO[str], path: Path, longest: int) -> Iterator[str]:
 
 def _head(first: list[str]) -> tuple[list[str], bool]:
     """The names of columns, and whether they stand in the first row; where that holds numbers alone, they are counted."""
-    named = any(number_in(text) is None for text in first)
-    return (first if named else [str(i) for i in range(len(first))]), named
+    if all(number_in(text) is not None for text in first):
+        return [str(i) for i in range(len(first))], False
+    nameless = len(first) > 1 and not first[0] and INDEX[0] not in first
+    return ([INDEX[0], *first[1:]] if nameless else first), True
 
 
 def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
@@ -226,8 +231,13 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
         )
     time = config.time or _time_of(found, config)
     taken = {time, config.by, config.label, *config.static}
-    names = list(config.columns) or [each for each in found if each not in taken]
     notes = []
+    for place, each in enumerate(found):
+        named = each == LEVEL or (place == 0 and each in INDEX)
+        if named and each not in (*taken, *config.columns) and _numbers_rows(found[each]):
+            taken.add(each)
+            notes.append(f"Left out: {each} numbers the rows. To draw it, name it among --columns.")
+    names = list(config.columns) or [each for each in found if each not in taken]
     for each in [*names, *config.static]:
         if found[each].kind == "other":
             names.remove(each)
@@ -241,6 +251,11 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
                 raise GanvasError(f"{name}: {said}.")
             names.remove(each)
             notes.append(f"Left out: {said}.")
+        elif rows > FEW and len(found[each].names) == rows and each not in config.static:
+            notes.append(
+                f"Every row of {each} has another text: an identifier, or dates not written as 2020-01-31? Say with --columns "
+                "what is to be drawn."
+            )
         if stray := found[each].stray:
             notes.append(
                 f"Is {each} a column of numbers? Few of its cells are none, one of them {stray[:40]!r}. Mend these for that."
@@ -285,6 +300,13 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
         [_column(each, found[each]) for each in config.static], static, labels, class_names, tuple(notes), time,
         found[time].unit if time else "", [found[time].numbers[part] for part in parts] if time else [],
     )  # fmt: skip
+
+
+def _numbers_rows(values: Values) -> bool:
+    """Whether a column may be the numbers of rows, of which some may be gone or in another order."""
+    numbers = values.numbers
+    whole = values.kind == "number" and bool((numbers == np.floor(numbers)).all())  # not so with one missing
+    return whole and len(np.unique(numbers)) == len(numbers)
 
 
 def _labels(

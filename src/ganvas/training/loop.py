@@ -25,7 +25,7 @@ from ganvas.networks import GeneratorBase
 from ganvas.report import verdicts
 from ganvas.runs import Run
 from ganvas.training import state
-from ganvas.training.best import BestSnapshot
+from ganvas.training.best import SOURCE, BestSnapshot
 from ganvas.training.display import Display
 from ganvas.training.loggers import Audience
 from ganvas.training.method import DataSpec, build_method, evaluating
@@ -127,7 +127,7 @@ class Loop:
         t = self.config.training
         self.batches = self._batches()
         if dist.rank() == 0 and self.resumed:
-            self.run.rewind_stats(self.engine.images / 1000)
+            self._rewind()
         if dist.rank() == 0:
             self.best = BestSnapshot(self.run, self.dataset, str(self.device))
         with dist.turn() as first:
@@ -217,7 +217,7 @@ class Loop:
             if first:
                 # At once: a run that is killed now would else go on as if it had not gone back.
                 state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
-                self.run.rewind_stats(self.engine.images / 1000)
+                self._rewind()
                 kimg = self.engine.images / 1000
                 factor = self.engine.rate_factor
                 line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."
@@ -270,6 +270,16 @@ class Loop:
         for text in self.display.show(record, self.progress, found):
             self.run.log(f"{record['kimg']:.1f} kimg: {text}")
         self.audience.stats(self.engine.steps, record, found if probe else None)
+
+    def _rewind(self) -> None:
+        """Drop the lines past this state. What `ganvas eval` measured there, training does not measure again: say so."""
+        kimg = self.engine.images / 1000
+        measured = [row for row in self.run.rewind_stats(kimg) if row.get("source") != SOURCE]
+        if measured:
+            self._say(
+                f"What `ganvas eval` measured beyond {kimg:.1f} kimg is dropped from metrics.jsonl (rows: {len(measured)}): "
+                "those snapshots are made anew from here. Measure them again."
+            )
 
     def _say(self, line: str) -> None:
         self.run.log(line)
