@@ -276,6 +276,19 @@ def test_other_problems(tmp_path: Path) -> None:
         load_dataset(DataConfig(points, resolution=8))
 
 
+def test_pictures_in_floats_and_masks_are_asked_about(tmp_path: Path) -> None:
+    def said(array: np.ndarray) -> str:
+        np.save(tmp_path / "x.npy", array)
+        return " ".join(load_dataset(str(tmp_path / "x.npy")).notes)
+
+    floats = np.random.default_rng(0).random((9, 12, 12))
+    assert "Floats of 12 x 12 in x.npy are read as series of 12 steps. Are these pictures?" in said(floats)
+    assert "pictures" not in said(floats[:, :, :5])
+    whole = (floats * 255).round().astype("uint8")
+    assert not said(whole)
+    assert "The brightest pixel of x is 1 of 255: nearly black. Is 1 white?" in said(whole // 128)
+
+
 def test_points_far_from_zero_keep_their_digits_or_are_refused(tmp_path: Path) -> None:
     """float32 has 24 bits: at 2^40 it would make one point of all of them."""
     near = np.random.default_rng(0).normal(size=(50, 3))

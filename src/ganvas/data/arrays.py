@@ -37,6 +37,10 @@ LONGEST_HEADER = 10_000
 """Bytes before an array, as numpy has it; those of images have 128."""
 BYTES = 16
 """That a number of points or series counts for: their digits are looked at in float64, several times over."""
+SQUARE = 8
+"""Steps and columns from which series that have as many of both may be meant as pictures."""
+DARK = 32
+"""Below this the brightest pixel of a data set may be its white."""
 BLOCK = 2**26
 """Bytes of a large array that are read at a time."""
 
@@ -238,13 +242,30 @@ def _resident(
     if given is not None:
         labels, names, notes = number(given, str(path))
     if _is_series(array, config):
-        return of_arrays(name, {**arrays, "series": array}, labels, names)
+        table = of_arrays(name, {**arrays, "series": array}, labels, names)
+        return replace(table, notes=(*_not_pictures(path, array), *table.notes))
     if _is_points(array):
         return _points(name, path, array, labels, names, notes, config)
     images = torch.from_numpy(np.array(array))
     images = images[:, None] if images.dim() == 3 else images
     images = images.permute(0, 3, 1, 2).contiguous() if _channels_last(array) else images
+    if 0 < (white := int(images.max())) < DARK:
+        notes = (
+            *notes,
+            f"The brightest pixel of {name} is {white} of 255: nearly black. Is {white} white? Scale it to 255.",
+        )
     return from_arrays(name, images, labels, names, config, notes, own_labels=True, shape=shape)
+
+
+def _not_pictures(path: Path, array: np.ndarray) -> tuple[str, ...]:
+    """What to say of series that have as many columns as steps: grey pictures in floats have."""
+    if array.ndim != 3 or array.shape[1] != array.shape[2] or array.shape[1] < SQUARE:
+        return ()
+    steps, columns = array.shape[1:]
+    return (
+        f"Floats of {steps} x {columns} in {show(path.name)} are read as series of {steps} steps. Are these pictures? Save them "
+        "as uint8: those in [0, 1] as (x * 255).round().astype('uint8').",
+    )
 
 
 def _points(
