@@ -115,7 +115,7 @@ def test_what_was_published_is_not_too_much(
         made = networks.build_generator(chosen, (3, side, side), classes)
     labels = torch.zeros(1, dtype=torch.long, device="meta") if classes else None
     z = torch.empty(1, 512, device="meta")
-    effort.check_effort("it", made, lambda: made(z, labels), model._rows((3, side, side)))
+    effort.check_effort("it", made, lambda: made(z, labels), model.least_batch((3, side, side)))
 
 
 def test_a_network_is_left_as_it_was_and_unknown_operations_are_let_through() -> None:

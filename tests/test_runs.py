@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from ganvas import io
 from ganvas.config import Config, to_dict
 from ganvas.errors import GanvasError
-from ganvas.model import load
+from ganvas.model_file import load
 from ganvas.report.page import curves, signals
 from ganvas.runs import (
     LONGEST_VERDICT,

@@ -197,7 +197,7 @@ def model() -> bytes:
 
 def load_model(content: bytes) -> object:
     """A file of weights, header and all."""
-    from ganvas.model import load
+    from ganvas.model_file import load
 
     with folder() as place:
         (place / "a.safetensors").write_bytes(content)
@@ -354,7 +354,7 @@ def fuzz(name: str, seconds: int) -> None:
     with atheris.instrument_imports(include=["ganvas", "zipfile", "PIL"]):
         import ganvas.data
         import ganvas.metrics
-        import ganvas.model
+        import ganvas.model_file
         import ganvas.runs
         import ganvas.web.state  # noqa: F401
     target, place = TARGETS[name], Path("fuzz") / name

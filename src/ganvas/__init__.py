@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ganvas.latent.tools import Walk, edit, find_directions, invert, walk
     from ganvas.latent.tools import map as map
     from ganvas.metrics.evaluate import evaluate
-    from ganvas.model import Model, load
+    from ganvas.model import Model
+    from ganvas.model_file import load
     from ganvas.options import TrainOptions
     from ganvas.privacy import audit
     from ganvas.runs import Run, open_run
@@ -47,7 +48,7 @@ _HOMES = {
     "find_directions": "ganvas.latent.tools",
     "fit_ratio": "ganvas.sampling",
     "invert": "ganvas.latent.tools",
-    "load": "ganvas.model",
+    "load": "ganvas.model_file",
     "load_dataset": "ganvas.data",
     "map": "ganvas.latent.tools",
     "open_run": "ganvas.runs",

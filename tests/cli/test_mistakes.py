@@ -225,10 +225,10 @@ def test_too_little_memory_is_said_in_words(
     def load(*given: object, **more: object) -> None:
         raise error
 
-    monkeypatch.setattr("ganvas.model.load", load)
+    monkeypatch.setattr("ganvas.model_file.load", load)
     assert main(["info", "fashion"]) == 2
     assert capsys.readouterr().err.startswith("error: There is not enough memory")
-    monkeypatch.setattr("ganvas.model.load", lambda *given, **more: int("x"))
+    monkeypatch.setattr("ganvas.model_file.load", lambda *given, **more: int("x"))
     with pytest.raises(ValueError, match="invalid literal"):
         main(["info", "fashion"])
 

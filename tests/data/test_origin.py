@@ -21,7 +21,7 @@ from ganvas.model_data import class_names, data_config_of, load_data_of, real_im
 from ganvas.training import Result
 from ganvas.types import Shape
 from ganvas.web.opening import open_renderer
-from tests.test_model import rewrite
+from tests.test_model_file import rewrite
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
 from ganvas.networks.style import StyleGenerator
 from tests.latent.test_space import ours, plain_dcgan
-from tests.test_model import rewrite
+from tests.test_model_file import rewrite
 
 
 class Linear(nn.Module):

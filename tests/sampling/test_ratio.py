@@ -48,7 +48,7 @@ from ganvas.sampling.store import best_of, home_of
 from ganvas.training import Result
 from tests.metrics.test_evaluate import album, unequal_digits
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
-from tests.test_model import rewrite
+from tests.test_model_file import rewrite
 
 SCALE = 7.0
 

@@ -37,7 +37,7 @@ def run(
         json: Print the report as JSON.
     """
     from ganvas import io, pictures
-    from ganvas.model import load
+    from ganvas.model_file import load
     from ganvas.sampling import calibrate_model
     from ganvas.sampling.store import home_of
 

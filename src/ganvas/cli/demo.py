@@ -15,7 +15,7 @@ def run(*, minutes: float = 1.5, out: Path = Path("runs"), json: bool = False) -
     """
     from ganvas import pictures
     from ganvas.io import write_bytes
-    from ganvas.model import load
+    from ganvas.model_file import load
     from ganvas.report import interpolation
     from ganvas.training import train
 

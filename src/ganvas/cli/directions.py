@@ -62,7 +62,7 @@ def run(
     from ganvas.latent.finders import early_layer
     from ganvas.latent.supervised import in_words
     from ganvas.latent.tools import check_method, find_directions
-    from ganvas.model import load
+    from ganvas.model_file import load
 
     drawn_to = picture or out.with_suffix(".png")
     _shared.outputs(out, ".safetensors")

@@ -48,7 +48,7 @@ def run(
     from ganvas import latent, pictures
     from ganvas.errors import GanvasError, counted
     from ganvas.latent.dissect import switch
-    from ganvas.model import load
+    from ganvas.model_file import load
 
     shown = out.with_name(f"{out.stem}-units.png")
     _shared.outputs(out, ".png", beside=[shown])

@@ -57,7 +57,7 @@ def run(
     from ganvas.errors import GanvasError, counted
     from ganvas.latent.directions import load_directions
     from ganvas.latent.edits import draw_edit
-    from ganvas.model import load
+    from ganvas.model_file import load
 
     _shared.outputs(out, ".png")
     if direction is None and arithmetic is None:

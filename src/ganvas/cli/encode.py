@@ -41,8 +41,8 @@ def run(
     from ganvas.arrays import count
     from ganvas.data import load_dataset
     from ganvas.latent.prior import fit_prior
-    from ganvas.model import load
     from ganvas.model_data import config_for
+    from ganvas.model_file import load
     from ganvas.networks import UNKNOWN
     from ganvas.networks.coded import MOST_COMPONENTS
     from ganvas.types import counted_samples

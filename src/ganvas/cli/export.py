@@ -59,7 +59,7 @@ def run(
     """
     from ganvas.errors import GanvasError
     from ganvas.errors import size as in_words
-    from ganvas.model import load
+    from ganvas.model_file import load
 
     name = _shared.named_after(model, "").name.removeprefix("hub:")
     asked = {
@@ -116,7 +116,7 @@ def _hub(
     from ganvas import hub as address
     from ganvas.errors import GanvasError, size
     from ganvas.export import hub
-    from ganvas.model import load
+    from ganvas.model_file import load
 
     if repo is None and not dry_run:
         raise GanvasError("Where to? Give --repo ORG/NAME, or --dry-run to write the folder alone.")

@@ -28,7 +28,7 @@ def run(
     """
     from ganvas import importers
     from ganvas.errors import GanvasError, counted
-    from ganvas.model import load
+    from ganvas.model_file import load
     from ganvas.networks import UNKNOWN
 
     theirs = importers.find(file)

@@ -50,7 +50,7 @@ def run(
         json: Print everything as JSON.
     """
     from ganvas import io, pictures
-    from ganvas.model import load
+    from ganvas.model_file import load
     from ganvas.sampling.improve import improve_model, save, written
     from ganvas.sampling.store import home_of
 

@@ -20,7 +20,7 @@ def run(model: Annotated[Path, tyro.conf.Positional], *, json: bool = False) -> 
         model: A run or snapshot folder, a .safetensors file, a file of another toolkit, or a name from `ganvas list models`.
         json: Print JSON for programs.
     """
-    from ganvas.model import load
+    from ganvas.model_file import load
 
     found = load(model, device="cpu")
     if json:

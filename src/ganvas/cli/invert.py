@@ -54,7 +54,7 @@ def run(
     from ganvas.latent import tools
     from ganvas.latent.encoder import has_encoder
     from ganvas.latent.jacobian import MOST
-    from ganvas.model import load
+    from ganvas.model_file import load
     from ganvas.types import counted_samples
 
     picture, tuned_to = out.with_suffix(".png"), out.with_suffix(".safetensors")

@@ -64,8 +64,8 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.latent.critic import CRITIC_SCORE
     from ganvas.latent.map import NEIGHBOURS, colors, draw_map
-    from ganvas.model import load
     from ganvas.model_data import class_names, real_images_of
+    from ganvas.model_file import load
     from ganvas.registry import did_you_mean
 
     atlas, sheet, figures = (

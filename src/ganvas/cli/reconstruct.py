@@ -51,8 +51,8 @@ def run(
     from ganvas.errors import GanvasError
     from ganvas.features import open_extractor
     from ganvas.metrics.reconstruction import measure
-    from ganvas.model import load
     from ganvas.model_data import unseen
+    from ganvas.model_file import load
     from ganvas.types import counted_samples
 
     _shared.outputs(out, ".png")

@@ -31,7 +31,7 @@ def run(
 
     from ganvas import io, pictures
     from ganvas.errors import GanvasError, counted
-    from ganvas.model import load
+    from ganvas.model_file import load
     from ganvas.web.opening import replay, replay_film
     from ganvas.web.state import read
 

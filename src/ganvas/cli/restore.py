@@ -77,7 +77,7 @@ def run(
     from ganvas.latent.invert import seen_shape
     from ganvas.latent.restore import restore
     from ganvas.latent.tools import STARTS
-    from ganvas.model import load
+    from ganvas.model_file import load
 
     picture = out.with_suffix(".png")
     shared.outputs(out, ".npz", beside=[picture])

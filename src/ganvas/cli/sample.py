@@ -74,7 +74,7 @@ def run(
 
     from ganvas import dist
     from ganvas.errors import counted
-    from ganvas.model import load
+    from ganvas.model_file import load
     from ganvas.pictures import check_out
 
     check_out(out)

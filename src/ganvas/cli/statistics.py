@@ -48,8 +48,8 @@ def run(
     from ganvas.latent.attributes import attributes
     from ganvas.latent.directions import load_directions
     from ganvas.latent.factors import train_reader
-    from ganvas.model import load
     from ganvas.model_data import class_names, classifier_of, data_of
+    from ganvas.model_file import load
 
     loaded = load(model, device=device, critic=False)
     given = load_directions(directions, loaded) if directions else []

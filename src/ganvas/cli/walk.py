@@ -59,7 +59,7 @@ def run(
     from ganvas import pictures
     from ganvas.errors import GanvasError
     from ganvas.latent import tools
-    from ganvas.model import load
+    from ganvas.model_file import load
     from ganvas.types import counted_samples
 
     _check(kind, out, loop or equal or frames is not None, layers)

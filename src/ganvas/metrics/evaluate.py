@@ -30,8 +30,9 @@ from ganvas.metrics.resample import in_shares, pick
 from ganvas.metrics.rows import Row, cells
 from ganvas.metrics.sequences import Figure
 from ganvas.metrics.standard import SERIES
-from ganvas.model import SHOWN, Model, is_packaged, load
+from ganvas.model import SHOWN, Model, is_packaged
 from ganvas.model_data import config_for, load_data_of
+from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run
 from ganvas.types import Progress, counting, kind_of

@@ -91,32 +91,15 @@ class Mixture(nn.Module):
         for j in range(self.dim):
             middle, width = walk.at(j)
             z_j = walk.z[:, j, None]
-            lower = z_j < 0  # the smaller tail has more digits
-            side = torch.where(lower, 1.0, -1.0).to(z_j)
+            side = torch.where(z_j < 0, 1.0, -1.0).to(z_j)  # the smaller tail has more digits
             target = torch.special.ndtr(-z_j.abs())
-
-            def tail(
-                x: Tensor, middle: Tensor = middle, width: Tensor = width, side: Tensor = side
-            ) -> Tensor:
-                share: Tensor = (walk.shares * torch.special.ndtr(side * (x - middle) / width)).sum(
-                    1, keepdim=True
-                )
-                return share
-
             with torch.no_grad():
-                ends = middle + width * z_j
-                low, high = ends.amin(1, keepdim=True), ends.amax(1, keepdim=True)
-                for _ in range(HALVINGS):
-                    half = (low + high) / 2
-                    below = (tail(half) < target) == lower
-                    low, high = torch.where(below, half, low), torch.where(below, high, half)
-                x = (low + high) / 2
-                density = (walk.shares * _density((x - middle) / width) / width).sum(1, keepdim=True)
-                density = (
-                    torch.maximum(density, _density(z_j) / (STEEPEST * width.amax(1, keepdim=True))) + TINY
+                # Detached, as forward mode would else follow slopes through every halving, for a hundred times as long.
+                x, density = _quantile(
+                    *(each.detach() for each in (z_j, target, side, walk.shares, middle, width))
                 )
             # By the implicit function: x stays, and its slope is that of the equation that it solves.
-            step = (target - tail(x)) * side / density
+            step = (target - _tail(x, side, walk.shares, middle, width)) * side / density
             walk.take(j, x + step - step.detach())
         return walk.codes.to(z.dtype)
 
@@ -200,6 +183,28 @@ class _Walk:
         self.errors.append(error)
         self.log_shares = self.log_shares - error.square() / 2 - self.width.log() - math.log(2 * math.pi) / 2
         self.taken.append(x)
+
+
+def _tail(x: Tensor, side: Tensor, shares: Tensor, middle: Tensor, width: Tensor) -> Tensor:
+    """How much of a mixture in one dimension lies below x (B, 1), or above where `side` is -1."""
+    total: Tensor = (shares * torch.special.ndtr(side * (x - middle) / width)).sum(1, keepdim=True)
+    return total
+
+
+def _quantile(
+    z: Tensor, target: Tensor, side: Tensor, shares: Tensor, middle: Tensor, width: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Where the tail of a mixture is `target`, as of the normal at z (B, 1), and the density there that slopes go by."""
+    ends = middle + width * z
+    low, high = ends.amin(1, keepdim=True), ends.amax(1, keepdim=True)
+    for _ in range(HALVINGS):
+        half = (low + high) / 2
+        below = (_tail(half, side, shares, middle, width) < target) == (z < 0)
+        low, high = torch.where(below, half, low), torch.where(below, high, half)
+    x = (low + high) / 2
+    density = (shares * _density((x - middle) / width) / width).sum(1, keepdim=True)
+    least = _density(z) / (STEEPEST * width.amax(1, keepdim=True))
+    return x, torch.maximum(density, least) + TINY
 
 
 def _density(x: Tensor) -> Tensor:

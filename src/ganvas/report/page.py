@@ -14,8 +14,9 @@ from ganvas import io, pictures
 from ganvas.config import to_dict
 from ganvas.errors import GanvasError, printable
 from ganvas.geometry import slerp
-from ganvas.model import Model, load
+from ganvas.model import Model
 from ganvas.model_data import load_data_of
+from ganvas.model_file import load
 from ganvas.report import artifacts, verdicts
 from ganvas.runs import Run
 

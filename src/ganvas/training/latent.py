@@ -18,7 +18,8 @@ from ganvas.data import Dataset
 from ganvas.data.resize import advice
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.model import Model, load
+from ganvas.model import Model
+from ganvas.model_file import load
 from ganvas.networks import CriticBase
 from ganvas.networks.coded import Coded, Mixture, bare, code_network, encoder_network, mean_codes
 from ganvas.training.autoencoder import CODES

@@ -8,7 +8,7 @@ from ganvas.config import Config, NetworkConfig
 from ganvas.data import Dataset
 from ganvas.data.resize import advice
 from ganvas.errors import GanvasError
-from ganvas.model import load
+from ganvas.model_file import load
 from ganvas.networks.projected import freeze, guide_of
 from ganvas.training.method import Method
 from ganvas.types import described

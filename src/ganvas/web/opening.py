@@ -8,8 +8,9 @@ import torch
 from ganvas import pictures
 from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
-from ganvas.model import Model, is_packaged, load
+from ganvas.model import Model, is_packaged
 from ganvas.model_data import real_images_of
+from ganvas.model_file import load
 from ganvas.sampling import LogRatio
 from ganvas.sampling.store import kept_ratio
 from ganvas.web.film import Advance, film
