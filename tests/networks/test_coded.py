@@ -72,6 +72,7 @@ def test_density_is_that_of_scipy_and_of_the_change_of_variables(two: Mixture) -
     assert float(log_density) == pytest.approx(float(normal - torch.linalg.slogdet(slopes)[1]), abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch itself loads for forward mode
 def test_slopes_are_those_of_differences(two: Mixture) -> None:
     z = torch.tensor([[0.3, -0.2, 0.7]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(two, (z,), eps=1e-6, atol=1e-4, check_forward_ad=True)
