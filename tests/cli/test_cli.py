@@ -180,8 +180,13 @@ def test_eval_prints_a_table_and_writes_everything(
         == 0
     )
     assert "before" in capsys.readouterr().out
-    assert main(["eval", str(run), "--n", "200", "--against", str(figures), "--device", "cpu"]) == 2
-    assert "cannot be compared" in capsys.readouterr().err
+    beside = ["eval", str(run), "--n", "300", "--seed", "1", "--against", str(figures), "--json"]
+    assert main([*beside, "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["before"] == {row["metric"]: row["value"] for row in rows}
+    for more in ([], ["--json"]):
+        refused = ["eval", str(run), "--n", "200", "--against", str(figures), "--device", "cpu", *more]
+        assert main(refused) == 2
+        assert "cannot be compared" in capsys.readouterr().err
     assert (
         main(
             [

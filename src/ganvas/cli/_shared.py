@@ -126,6 +126,15 @@ def outputs(out: Path, *suffixes: str, beside: Sequence[Path] = ()) -> None:
             raise GanvasError(f"{error} For the cache: set GANVAS_CACHE to a folder of your own.") from error
 
 
+def unused(why: str, **given: Any) -> None:
+    """Raise `GanvasError` for flags that were given and would do nothing: who types one believes that it acts."""
+    from ganvas.errors import GanvasError
+
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise GanvasError(f"--{name.replace('_', '-')} would do nothing: {why}. Leave it out.")
+
+
 def without_cache() -> None:
     """Say so on stderr when nothing can be kept in the user's cache: what is only quicker with it runs without."""
     from ganvas import io

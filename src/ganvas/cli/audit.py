@@ -53,6 +53,7 @@ def run(
 
     if fail_above is not None:
         number(fail_above, "--fail-above", least=0, most=1)
+    asked = out is not None
     kept = open_run(model) if is_run(model) and io.writable(model) else None
     if kept is not None:
         kept.check_folders()
@@ -67,8 +68,11 @@ def run(
     for note in found.notes:
         _shared.say(note, beside=True)
     document = found.to_json()
-    if out is not None and (shown := picture(found)) is not None:
+    shown = picture(found)
+    if out is not None and shown is not None:
         _shared.write_picture(out, shown)
+    elif asked:
+        _shared.say("note: there are pairs to show of pictures alone, so --out was not written.", beside=True)
     if kept is not None:
         from ganvas.report import write_report
 

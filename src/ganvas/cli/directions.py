@@ -22,10 +22,10 @@ def run(
     attribute: str | None = None,
     scores: Path | None = None,
     keep: tuple[str, ...] = (),
-    count: int = 6,
-    samples: int = 2000,
-    steps: int = 2000,
-    reach: float = 3.0,
+    count: int | None = None,
+    samples: int | None = None,
+    steps: int | None = None,
+    reach: float | None = None,
     seed: int = 0,
     out: Path = Path("directions.safetensors"),
     picture: Path | None = None,
@@ -45,10 +45,11 @@ def run(
         scores: For --method attribute: your own scores, lines `number,score` (or JSON) for the samples that
             `ganvas sample MODEL --seed SEED` draws; about 50 will do.
         keep: Attributes that the direction shall leave alone (conditional projection).
-        count: How many directions.
-        samples: Samples that are scored for an attribute.
-        steps: Training steps of --method learned. An interrupted training resumes when the same command is given again.
-        reach: Strengths of the picture go from -reach to reach, in sigmas.
+        count: How many directions; an attribute has one. Default: 6.
+        samples: Samples that are scored for an attribute. Default: 2,000.
+        steps: Training steps of --method learned, 2,000 if not said. An interrupted training resumes when the same command is
+            given again.
+        reach: Strengths of the picture go from -reach to reach, in sigmas. Default: 3.
         seed: Of every random choice.
         out: The directions, for `ganvas edit`.
         picture: Grid of strengths by directions, a random one below as the control. Default: beside `out`, as a .png.
@@ -68,12 +69,24 @@ def run(
     _shared.outputs(out, ".safetensors")
     _shared.outputs(drawn_to, ".png")
     check_method(method, attribute, scores, keep)
+    if method == "attribute":
+        _shared.unused("an attribute has one direction", count=count)
+    else:
+        _shared.unused(f"no sample is scored by --method {method}", samples=samples)
+    if method != "learned":
+        _shared.unused("--method learned alone trains", steps=steps)
     loaded = load(model, device=device)
+    if len(loaded.shape) == 1:
+        _shared.unused(
+            "this model draws points, which no picture of strengths shows", picture=picture, reach=reach
+        )
+    count, reach = 6 if count is None else count, 3.0 if reach is None else reach
     where = latent.open_space(loaded, space)
     with _shared.progress() as tell:
         found = find_directions(
-            where, method, count, seed=seed, attribute=attribute, scores=scores, keep=keep, samples=samples,
-            steps=steps, state=out.with_suffix(".state.safetensors"), progress=tell,
+            where, method, count, seed=seed, attribute=attribute, scores=scores, keep=keep,
+            samples=2000 if samples is None else samples, steps=2000 if steps is None else steps,
+            state=out.with_suffix(".state.safetensors"), progress=tell,
         )  # fmt: skip
         control = found_in.find(where, "random", 1, seed, progress=tell)
         typical = found_in.chance(where, progress=tell)
@@ -97,10 +110,8 @@ def run(
     _show([*found, control[0]], typical)
     for note in notes:
         _shared.say(note)
-    _shared.say(
-        f"{counted(len(found), 'direction')} of {where.name} -> {out}; "
-        f"strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
-    )
+    pictured = "" if drawn is None else f"; strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
+    _shared.say(f"{counted(len(found), 'direction')} of {where.name} -> {out}{pictured}")
 
 
 def _drawn(where: "LatentSpace", found: "list[Direction]", reach: float, seed: int, plain: bool) -> "Image":
@@ -112,8 +123,12 @@ def _drawn(where: "LatentSpace", found: "list[Direction]", reach: float, seed: i
 
     amounts = torch.linspace(-reach, reach, 9, device=where.model.device)
     with torch.no_grad():
-        start = where.numbered(1, seed).expand(9, *where.shape)
-        drawn = [where.model.to_data(where.decode(edit(where, start, each, amounts))) for each in found]
+        start = where.numbered(1, seed).expand(len(amounts), *where.shape)
+        label = where.labels(1, None)
+        labels = None if label is None else label.expand(len(amounts))
+        drawn = [
+            where.model.to_data(where.decode(edit(where, start, each, amounts), labels)) for each in found
+        ]
         rows = [where.model.shown(each.cpu()) for each in drawn]
     heads = [f"{amount:+.3g}" if amount else "as it is" for amount in amounts.tolist()]
     names = [*(each.name for each in found[:-1]), "random"]

@@ -1,7 +1,7 @@
 """`ganvas edit`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -19,12 +19,12 @@ def run(
     *,
     direction: Path | None = None,
     which: int = 0,
-    strength: tuple[float, ...] = (2.0,),
+    strength: tuple[float, ...] = (),
     layers: tuple[int, ...] = (),
     keep: tuple[str, ...] = (),
     arithmetic: str | None = None,
     space: str | None = None,
-    n: int = 8,
+    n: int | None = None,
     seed: int = 0,
     out: Path = Path("edit.png"),
     plain: bool = False,
@@ -40,12 +40,12 @@ def run(
         model: The model that the direction was found in.
         direction: A file of `ganvas directions`.
         which: Number of the direction in the file, from 0.
-        strength: Strengths in sigmas of the space.
+        strength: Strengths in sigmas of the space. Default: 2.
         layers: Rows of w+ to touch; all when left out. For directions of w or w+.
         keep: Attributes to lock: brightness, contrast, width, height, slant or class:NAME.
         arithmetic: Samples of the seed by number, or classes by name: '12 - 3 + 40', 'Sandal - Sneaker + Ankle boot'.
         space: Where --arithmetic happens without a direction. Default: w where there is one, else z.
-        n: How many samples.
+        n: How many samples. Default: 8.
         seed: Of the samples, as `ganvas sample` draws them.
         out: A .png.
         plain: No text in the picture.
@@ -60,12 +60,9 @@ def run(
     from ganvas.model_file import load
 
     _shared.outputs(out, ".png")
-    if direction is None and arithmetic is None:
-        raise GanvasError(
-            "Edit with --direction FILE (see: ganvas directions), with --arithmetic '12 - 3 + 40', or both."
-        )
-    if direction is None and which:
-        raise GanvasError("--which is one of the directions in a file: give --direction FILE, or omit it.")
+    moved = {"which": which, "strength": strength, "layers": layers, "keep": keep}
+    _check(direction, arithmetic, {flag: value or None for flag, value in moved.items()}, space, n)
+    n, strength = 8 if n is None else n, strength or (2.0,)
     loaded = load(model, device=device)
     if len(loaded.shape) == 1:
         raise GanvasError(
@@ -111,6 +108,24 @@ def run(
         "typicality, the share of the model's own samples that are less usual: "
         + ", ".join(f"{word}: {value:.0%}" for word, value in zip(_words(edit), edit.typicality, strict=True))
     )
+
+
+def _check(
+    direction: Path | None, arithmetic: str | None, moved: dict[str, Any], space: str | None, n: int | None
+) -> None:
+    """Raise `GanvasError` without anything to do, and for flags that would do nothing: `moved` are those of a direction."""
+    from ganvas.errors import GanvasError
+
+    if direction is None and arithmetic is None:
+        raise GanvasError(
+            "Edit with --direction FILE (see: ganvas directions), with --arithmetic '12 - 3 + 40', or both."
+        )
+    if direction is None:
+        _shared.unused("nothing is moved without --direction FILE", **moved)
+    else:
+        _shared.unused("a direction says itself what space it is of", space=space)
+    if arithmetic is not None:
+        _shared.unused("a sum is one sample", n=n)
 
 
 def _words(edit: "Edit") -> list[str]:

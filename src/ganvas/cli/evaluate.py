@@ -101,10 +101,10 @@ def run(
         "skipped": found.skipped,
         "warnings": found.warnings,
     }
+    earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
     if json:
-        tell_figures = partial(_shared.answer, document)
+        tell_figures = partial(_shared.answer, {**document, **({"before": earlier} if before else {})})
     else:
-        earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
         tell_figures = partial(_show, found, earlier)
     with ExitStack() as last:
         last.callback(tell_figures)  # they are measured, whatever cannot be written

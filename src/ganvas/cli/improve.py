@@ -44,7 +44,8 @@ def run(
         extractor: Of the measurement: a name from `ganvas list extractors`, or a file. auto is that of `ganvas eval`, unless the
             critic sees its features: then a classifier of another kind is trained once, and kept in the user's cache.
         seed: Of everything.
-        out: A folder for the table, the pictures and the ratio. Default: sampling/ in the run, or the user's cache.
+        out: A folder for the pictures. Default: sampling/ in the run, or the user's cache, where the table and the ratio always
+            are: --best finds them there.
         plain: No text in the pictures of samples.
         device: auto, cpu, cuda or mps.
         json: Print everything as JSON.

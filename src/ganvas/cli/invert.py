@@ -18,9 +18,9 @@ def run(
     method: Literal["optimise", "encoder", "hybrid", "tune"] = "hybrid",
     space: str | None = None,
     n: int = 16,
-    steps: int = 100,
-    newton: int = 10,
-    restarts: int = 4,
+    steps: int | None = None,
+    newton: int | None = None,
+    restarts: int | None = None,
     encoder: Path | None = None,
     seed: int = 0,
     out: Path = Path("inverted.npz"),
@@ -38,9 +38,9 @@ def run(
             writes it.
         space: z, w, w+ or styles. Default: w where there is one, else z.
         n: How many of the images, the first ones.
-        steps: Of the descent, and of the tuning.
-        newton: Most Gauss-Newton steps after the descent; spaces of more than 512 numbers take none.
-        restarts: Starts for each image; their spread tells how far the picture decides its latent.
+        steps: Of the descent, and of the tuning. Default: 100.
+        newton: Most Gauss-Newton steps after the descent; spaces of more than 512 numbers take none. Default: 10.
+        restarts: Starts for each image, 4 if not said; their spread tells how far the picture decides its latent.
         encoder: Where a trained encoder is kept; it is trained when there is none, and an interrupted training resumes. Default:
             the model's own encoder, where it is an autoencoder, else encoder.safetensors.
         seed: Of the starts.
@@ -60,6 +60,12 @@ def run(
     picture, tuned_to = out.with_suffix(".png"), out.with_suffix(".safetensors")
     written = [out, picture, *([tuned_to] if method == "tune" else [])]
     shared.outputs(out, ".npz", beside=written[1:])
+    if method == "encoder":
+        shared.unused("an encoder finds latents in one pass", steps=steps, newton=newton)
+    if method == "optimise":
+        shared.unused("--method optimise asks no encoder", encoder=encoder)
+    else:
+        shared.unused(f"--method {method} starts where the encoder says", restarts=restarts)
     loaded = load(model, device=device, critic=False)
     if encoder is None and method != "optimise" and not has_encoder(loaded):
         encoder = Path("encoder.safetensors")
@@ -69,8 +75,9 @@ def run(
     targets = shared.images(images, n, loaded)
     with shared.progress() as tell:
         found = tools.invert(
-            where, targets, method=method, encoder=encoder, steps=steps, restarts=restarts,
-            newton=0 if where.size > MOST else newton, seed=seed, progress=tell,
+            where, targets, method=method, encoder=encoder, steps=100 if steps is None else steps,
+            restarts=4 if restarts is None else restarts,
+            newton=0 if where.size > MOST else 10 if newton is None else newton, seed=seed, progress=tell,
         )  # fmt: skip
     drawn, shown = loaded.shown(loaded.to_data(found.drawn).cpu()), loaded.shown(targets)
     pairs = list(zip(shown.split(MOST_COLUMNS), drawn.split(MOST_COLUMNS), strict=True))

@@ -32,7 +32,7 @@ def run(
     data: str | None = None,
     space: str | None = None,
     n: int = 3000,
-    real: int = 3000,
+    real: int | None = None,
     seed: int = 0,
     out: Path = Path("map.png"),
     plain: bool = False,
@@ -52,7 +52,7 @@ def run(
             hand; or none.
         space: Whose metric is measured. Default: w where there is one, else z.
         n: How many samples.
-        real: How many real images at most.
+        real: How many real images at most. Default: 3,000.
         seed: Of the samples, as `ganvas sample` draws them.
         out: A .png.
         plain: No text in the atlas and the clusters.
@@ -72,6 +72,8 @@ def run(
         out.with_name(f"{out.stem}{end}") for end in ("-atlas.png", "-clusters.png", ".json")
     )
     _shared.outputs(out, ".png", beside=[atlas, sheet, figures])
+    if data == "none":
+        _shared.unused("--data none asks for no real images", real=real)
     loaded = load(model, device=device)
     where = latent.open_space(loaded, space)
     if colour is not None:
@@ -84,7 +86,9 @@ def run(
             )
     images, missing = None, "none were asked for"
     if data != "none":
-        images, missing = real_images_of(loaded, real, data, seed, more_than=NEIGHBOURS)
+        images, missing = real_images_of(
+            loaded, 3000 if real is None else real, data, seed, more_than=NEIGHBOURS
+        )
     with _shared.progress() as tell:
         found = draw_map(where, n, method, seed, images, progress=tell)
     words = list(found.words)

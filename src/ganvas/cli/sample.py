@@ -198,6 +198,7 @@ def _ratio(
     from ganvas.sampling.store import kept_ratio
 
     if samplers.get(setting.sampler).blind:
+        _shared.unused(f"the sampler {setting.sampler!r} follows no ratio", ratio=given)
         return None
     path = given or kept_ratio(model)
     if not path.is_file():

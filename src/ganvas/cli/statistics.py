@@ -51,8 +51,15 @@ def run(
     from ganvas.model_data import class_names, classifier_of, data_of
     from ganvas.model_file import load
 
+    if not rca and not rescore:
+        _shared.unused("it is of --rca and --rescore", directions=directions if spaces else None)
     loaded = load(model, device=device, critic=False)
     given = load_directions(directions, loaded) if directions else []
+    for each in given if spaces else ():
+        if each.space not in spaces:
+            raise GanvasError(
+                f"{directions} holds directions of {each.space!r}, which --spaces does not name. Leave --spaces out."
+            )
     names = spaces or ((given[0].space,) if given else ("z", "w") if "w" in latent.spaces(loaded) else ("z",))
     opened = [latent.open_space(loaded, name) for name in names]
     separated = list(attributes) if len(loaded.shape) == 3 else []
@@ -150,7 +157,7 @@ def _measure(
     import torch
 
     from ganvas.latent.jacobian import spectrum
-    from ganvas.latent.paths import pyramid
+    from ganvas.latent.paths import looks
     from ganvas.latent.statistics import intrinsic_dimension, linear_separability, participation
     from ganvas.metrics.path_length import PairedSpace, path_length
 
@@ -163,7 +170,7 @@ def _measure(
     begin("dimension")
     with torch.no_grad():
         points = space.numbered(n, seed)
-        features = torch.cat([pyramid(space.decode(part)) for part in points.split(256)])
+        features = torch.cat(list(looks(space, points)))
     row["dimension of points"] = intrinsic_dimension(points.flatten(1).double().cpu().numpy())
     row["dimension of samples"] = intrinsic_dimension(features.double().cpu().numpy())
     begin("metric")
@@ -175,11 +182,12 @@ def _measure(
 def _disentangled(space: "LatentSpace", reader: Any, n: int, seed: int) -> dict[str, float]:
     import torch
 
+    from ganvas.latent.paths import looks
     from ganvas.latent.statistics import dci, factor_vae_score, mig, sap
 
     with torch.no_grad():
         points = space.numbered(n, seed)
-        images = torch.cat([space.model.to_data(space.decode(part)) for part in points.split(256)])
+        images = torch.cat(list(looks(space, points, see=space.model.to_data)))
     codes, factors = points.flatten(1).double().cpu().numpy(), reader.read(images.cpu()).numpy()
     d, c, i = dci(codes, factors, seed)
     return {
@@ -194,10 +202,11 @@ def _discovery(space: "LatentSpace", given: list[Any], steps: int, seed: int, sh
     from ganvas.latent.finders import random_directions
     from ganvas.latent.learned import discovery_accuracy
 
-    count = len(given) or min(16, space.size)
+    own = [each for each in given if each.space == space.name]
+    count = len(own) or min(16, space.size)
     sets = {"random": random_directions(space, count, seed)[0], "coordinates": torch.eye(space.size)[:count]}
-    if given:
-        sets["given"] = torch.stack([each.vector.flatten() for each in given])
+    if own:
+        sets["given"] = torch.stack([each.vector.flatten() for each in own])
     return {
         f"discovery of {count} {name}": discovery_accuracy(
             space, vectors, seed, steps=steps, progress=show(f"{space.name}: {name}")

@@ -30,7 +30,7 @@ def run(
     layers: int | None = None,
     plain: bool = False,
     seed: int = 0,
-    fps: float = 24.0,
+    fps: float | None = None,
     out: Path = Path("walk.gif"),
     device: str = "auto",
     json: bool = False,
@@ -50,7 +50,7 @@ def run(
         labels: Class of each key by name or number, for conditional models: all frames between two keys have the first one's.
         layers: Layers that mixing takes from the row. Default: 3.
         seed: Of the key points.
-        fps: Pictures a second of a film.
+        fps: Pictures a second of a film. Default: 24.
         out: .gif, .webp or .mp4 for a film, .png for a strip; .csv or .npz for series, .png or .npz for points.
         plain: No text in the pictures.
         device: auto, cpu, cuda or mps.
@@ -62,8 +62,7 @@ def run(
     from ganvas.model_file import load
     from ganvas.types import counted_samples
 
-    _check(kind, out, loop or equal or frames is not None, layers)
-    frames, layers = 60 if frames is None else frames, 3 if layers is None else layers
+    frames, layers, fps = _checked(kind, out, loop, equal, frames, layers, fps)
     if out.suffix not in (".png", ".npz", ".csv"):
         pictures.check_film(out, fps)
     _shared.outputs(out)
@@ -117,16 +116,23 @@ def run(
     )
 
 
-def _check(kind: str, out: Path, of_ways: bool, layers: int | None) -> None:
-    """Raise `GanvasError` for flags of a way given to a table, and the other way round."""
+def _checked(
+    kind: str, out: Path, loop: bool, equal: bool, frames: int | None, layers: int | None, fps: float | None
+) -> tuple[int, int, float]:
+    """Frames, layers and pictures a second. Raises `GanvasError` for flags of a way given to a table, and the other way round."""
     from ganvas.errors import GanvasError
 
     if kind == "mixing" and out.suffix != ".png":
         raise GanvasError("Mixing draws a table of pictures: use --out mixing.png.")
-    if kind == "mixing" and of_ways:
+    if kind == "mixing" and (loop or equal or frames is not None):
         raise GanvasError("Mixing draws a table, which has no way: omit --loop, --equal and --frames.")
     if kind != "mixing" and layers is not None:
         raise GanvasError("--layers is what mixing takes from the row: use --kind mixing, or leave it out.")
+    if kind == "geodesic":
+        _shared.unused("a geodesic is the one way between two keys", loop=loop, equal=equal)
+    if out.suffix in (".png", ".npz", ".csv"):
+        _shared.unused(f"{out.name} is no film", fps=fps)
+    return 60 if frames is None else frames, 3 if layers is None else layers, 24.0 if fps is None else fps
 
 
 def _words(figures: "Mapping[str, float]") -> str:

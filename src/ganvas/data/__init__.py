@@ -74,7 +74,11 @@ def load_dataset(
         return series.make(found, config, schema)
     if found.kind != "series" and (stray := [name for name in OF_SERIES if getattr(config, name)]):
         raise GanvasError(f"--{stray[0]} is for series, and {found.name} holds {found.kind}. Omit it.")
-    if shape is None and found.kind == "points" and (stray := [x for x in OF_IMAGES if getattr(config, x)]):
+    if (
+        shape is None
+        and found.kind == "points"
+        and (stray := [x for x in (*OF_IMAGES, "alpha") if getattr(config, x)])
+    ):
         raise GanvasError(f"--{stray[0]} is for images, and {found.name} holds points. Omit it.")
     return found if shape is None else fit(found, shape, config.resize or "crop")
 

@@ -56,8 +56,10 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
 
     `model`: the schema of a model, whose channels the samples then have. Raises `GanvasError` for what cannot be cut or scaled.
     """
-    if config.resolution or config.resize or config.mirror:
-        raise GanvasError(f"{table.name} holds series; --resolution, --resize and --mirror are for images.")
+    if config.resolution or config.resize or config.mirror or (config.alpha and model is None):
+        raise GanvasError(
+            f"{table.name} holds series; --resolution, --resize, --mirror and --alpha are for images."
+        )
     if config.columns and config.columns != tuple(column.name for column in table.columns):
         table = _chosen(table, config.columns)
     if model is not None:

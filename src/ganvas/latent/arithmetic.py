@@ -10,6 +10,7 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.supervised import scores_of
+from ganvas.model_data import class_names
 
 MOST = 100_000
 SAMPLES = 2000
@@ -24,6 +25,8 @@ class Sum(NamedTuple):
     """(t, *shape)"""
     result: Tensor
     """(*shape)"""
+    labels: Tensor | None = None
+    """The class that each term is a sample or the mean of (t,), for conditional models."""
 
 
 def arithmetic(space: LatentSpace, expression: str, seed: int = 0) -> Sum:
@@ -41,7 +44,16 @@ def arithmetic(space: LatentSpace, expression: str, seed: int = 0) -> Sum:
     terms = _terms(space, names, seed)
     weights = torch.tensor(signs, dtype=terms.dtype, device=terms.device).reshape(-1, *[1] * len(space.shape))
     result = space.mean + (weights * (terms - space.mean)).sum(0)
-    return Sum(names, signs, terms, result if space.flat else space.project(result[None])[0])
+    result = result if space.flat else space.project(result[None])[0]
+    return Sum(names, signs, terms, result, _labels(space, names))
+
+
+def _labels(space: LatentSpace, names: Sequence[str]) -> Tensor | None:
+    """The class of the sample that each term numbers, or the class that it names; the first where the model has none such."""
+    known = class_names(space.model)
+    numbers = [int(name) if name.isdigit() else known.index(name) if name in known else 0 for name in names]
+    labels = space.model.labels_at(numbers)
+    return None if labels is None else labels.to(space.model.device)
 
 
 def _terms(space: LatentSpace, names: Sequence[str], seed: int) -> Tensor:

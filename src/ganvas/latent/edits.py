@@ -77,11 +77,11 @@ def draw_edit(
     progress("points", 0, 1)
     found = None if expression is None else arithmetic(where, expression, seed)
     points = where.numbered(n, seed) if found is None else found.result[None]
-    # One result, one picture, one class.
-    label = None if found is None else where.labels(1, None)
+    of_terms = None if found is None else found.labels
+    # A sum is of the class of its first term.
+    labels = where.labels(n, None) if of_terms is None else of_terms[:1]
 
-    def drawn(points: Tensor) -> Tensor:
-        labels = None if label is None else label.expand(len(points))
+    def drawn(points: Tensor, labels: Tensor | None) -> Tensor:
         return model.to_data(where.decode(points, labels)).cpu()
 
     amounts = [0.0] if chosen is None else sorted({0.0, *strengths})
@@ -92,6 +92,7 @@ def draw_edit(
             progress("strengths", len(samples), len(amounts))
             moved = points if not amount or chosen is None else directions.edit(where, points, chosen, amount)
             typicality.append(float(where.typicality(moved).mean()))
-            samples.append(drawn(moved))
-        terms = None if found is None else drawn(torch.cat([found.terms, points]))
+            samples.append(drawn(moved, labels))
+        of_row = None if of_terms is None else torch.cat([of_terms, of_terms[:1]])
+        terms = None if found is None else drawn(torch.cat([found.terms, points]), of_row)
     return Edit(where, chosen, found, tuple(amounts), tuple(samples), tuple(typicality), terms)

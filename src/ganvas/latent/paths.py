@@ -94,8 +94,14 @@ def small_pyramid(images: Tensor) -> Tensor:
     return pyramid(F.avg_pool2d(images, (min(factor, high), min(factor, wide))) if factor > 1 else images)
 
 
-def _features(space: LatentSpace, points: Tensor, labels: Tensor | None, see: Perception) -> Iterator[Tensor]:
-    """Features of the samples at points, part by part: all of those of a long film of large pictures take gigabytes."""
+def looks(
+    space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid
+) -> Iterator[Tensor]:
+    """Features of the samples at points (n, *shape), part by part: all of those of a long film of large pictures take gigabytes.
+
+    `labels` (n,) are the classes of the samples; all classes in turn where nobody says, as `ganvas sample` draws them.
+    """
+    labels = space.labels(len(points), labels)
     batch = min(MOST_AT_ONCE, max(1, NUMBERS // math.prod(space.model.shape)))
     parts = [None] * len(points) if labels is None else labels.split(batch)
     for part, label in zip(points.split(batch), parts, strict=False):
@@ -111,7 +117,7 @@ def step_lengths(
     if len(points) < 2:
         raise GanvasError("A path has at least 2 points, got 1.")
     lengths, last = list[Tensor](), points.new_empty(0)
-    for features in _features(space, points, labels, see):
+    for features in looks(space, points, labels, see):
         joined = torch.cat([last, features]) if lengths else features
         lengths.append((joined[1:] - joined[:-1]).norm(dim=1))
         last = features[-1:]
@@ -188,12 +194,13 @@ def geodesic(
     steps: int = 100,
     see: Perception = pyramid,
     advance: Callable[[int], object] = lambda done: None,
+    label: Tensor | None = None,
 ) -> tuple[Tensor, list[float]]:
     """The shortest way between two points as the samples see it: points (frames, *shape), and the energy after each step.
 
     The path's energy, the sum of squared feature distances of its steps, is minimised over the points between (Shao et al. 2018,
     algorithm 1: the pulled-back metric by finite differences). Starts from `through`. `advance` hears how many
-    steps are done.
+    steps are done. `label` (1,) is the class of all samples on the way, the first class where nobody says.
     """
     arrays.count(frames, "frames", 2)
     arrays.count(steps, "steps", 0)
@@ -203,7 +210,7 @@ def geodesic(
     points = through(space, ends)(torch.linspace(0, 1, frames)).detach()
     inner = points[1:-1].clone().requires_grad_(True)
     optimizer = torch.optim.Adam([inner], lr=0.02 * float(space.std.mean()))
-    label = space.labels(1, None)
+    label = space.labels(1, label)
     label = None if label is None else label.expand(frames)
     energies, best, kept = [], float("inf"), inner.detach().clone()
     for done in range(steps):

@@ -15,7 +15,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError, counted
 from ganvas.latent.attributes import open_attribute
 from ganvas.latent.directions import Direction, measured, without
-from ganvas.latent.paths import Perception, pyramid
+from ganvas.latent.paths import Perception, looks, pyramid
 from ganvas.latent.space import LatentSpace
 
 Array = NDArray[np.float64]
@@ -89,6 +89,7 @@ def attribute(
     name: str = "attribute",
     against: Sequence[Direction] = (),
     see: Perception = pyramid,
+    labels: Tensor | None = None,
 ) -> Direction:
     """The normal of the hyperplane between points (n, *shape) of low and high scores (n,) (InterFaceGAN, Shen et al. 2020).
 
@@ -96,7 +97,7 @@ def attribute(
     coordinates where the space is white, whose penalty is cross-validated; the normal is taken there too, so that an edit stays
     among likely points. `against` are directions whose attributes shall stay: their part is projected out. `score` is the
     accuracy on held-out folds, and `made` says what shuffled scores reach (`control`). Fewer than `FEW` samples first teach a
-    regression on what `see` sees of them (`teach`).
+    regression on what `see` sees of them (`teach`), for which `labels` (n,) say the classes of their pictures.
     """
     points, scores = space.check(points), arrays.as_floats(scores, "scores").float()
     given = len(points)
@@ -108,7 +109,7 @@ def attribute(
     if given < FEW:
         above = scores > _middle(scores)
         _two_sides(name, above, ~above)
-        points, scores, taught = teach(space, points, scores, see)
+        points, scores, taught = teach(space, points, scores, see, labels)
     low, high = (
         (scores.min(), scores.max())
         if len(scores.unique()) == 2
@@ -164,13 +165,17 @@ def _middle(scores: Tensor) -> float:
 
 @torch.no_grad()
 def teach(
-    space: LatentSpace, points: Tensor, scores: Tensor, see: Perception = pyramid
+    space: LatentSpace,
+    points: Tensor,
+    scores: Tensor,
+    see: Perception = pyramid,
+    labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Control]:
     """Few scored points (n, *shape) -> `TAUGHT` fresh ones, their scores as a teacher sees them, and whether they say anything.
 
     The teacher is a Gaussian process (linear and radial kernel, widths by marginal likelihood) on the principal axes of the
     pictures' features, where most attributes are far simpler than in the latent space. It is controlled with the widths that
-    it starts from, which do not depend on the scores.
+    it starts from, which do not depend on the scores. `labels` (n,) are the classes of the pictures that were scored.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning
@@ -179,7 +184,7 @@ def teach(
 
     fresh = space.sample(TAUGHT, stream(len(points), "teach"))
     few, many = (
-        torch.cat([see(space.decode(p)) for p in part.split(256)]).cpu().numpy() for part in (points, fresh)
+        torch.cat(list(looks(space, *part, see))).cpu().numpy() for part in ((points, labels), (fresh, None))
     )
     axes = PCA(min(TEACHER_AXES, many.shape[1]), random_state=0).fit(many)
     few, many = axes.transform(few), axes.transform(many)
@@ -202,7 +207,7 @@ def scores_of(space: LatentSpace, names: Sequence[str], points: Tensor) -> dict[
     Of a class it is 1 where the sample is that class.
     """
     measures = {name: open_attribute(name, space.model) for name in names}
-    images = [space.model.to_data(space.decode(part)) for part in points.split(256)]
+    images = list(looks(space, points, see=space.model.to_data))
     found = {name: torch.cat([measure(part).cpu() for part in images]) for name, measure in measures.items()}
     return {name: (each > 0.5).float() if name.startswith("class:") else each for name, each in found.items()}
 
@@ -224,7 +229,8 @@ def from_scores(
     numbers, scores = read_scores(path)
     # What is kept is known from samples, not from the few that a person rated.
     against = [from_attribute(space, each, (), samples, seed) for each in keep]
-    return attribute(space, space.at(numbers, seed), scores, path.stem, against)
+    labels = space.model.labels_at(numbers)
+    return attribute(space, space.at(numbers, seed), scores, path.stem, against, labels=labels)
 
 
 def read_scores(path: Path) -> tuple[list[int], Tensor]:

@@ -104,8 +104,8 @@ def walk(
     `kind`: `auto` is a straight line in flat spaces and a great circle in z; `spline` is smooth through all
     keys; `geodesic` is the shortest way between the first two as the pictures see it; `mixing` crosses keys
     in w+, `layers` coarse ones by row. `equal` makes every picture differ from the one before by the same
-    amount. `labels` (keys,) are the classes of the keys. `progress` hears what is being done, how much of it
-    is done, and of how much.
+    amount. `labels` (keys,) are the classes of the keys; a geodesic has that of the first.
+    `progress` hears what is being done, how much of it is done, and of how much.
     """
     keys, frames = arrays.count(keys, "keys", 2, MOST_KEYS), arrays.count(frames, "frames", 2, MOST_FRAMES)
     where = space_of(model, "w+" if kind == "mixing" and space is None else space)
@@ -123,10 +123,12 @@ def walk(
         columns = keys - half
         way = style_mixing(where, points[:half], points[half:], layers)
     elif kind == "geodesic":
+        first = None if classes is None else classes[:1].to(owner.device)
         way, energies = geodesic(
             where, points[0], points[1], frames, STEPS,
-            advance=lambda done: progress("steps of the geodesic", done, STEPS)
+            advance=lambda done: progress("steps of the geodesic", done, STEPS), label=first,
         )  # fmt: skip
+        chosen = None if first is None else first.expand(len(way))
         figures |= {"energy_before": energies[0], "energy_after": min(energies)}
     else:
         path = through(where, points, kind, loop)

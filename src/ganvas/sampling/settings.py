@@ -62,6 +62,11 @@ class Setting:
         if ratio is not None and self.truncation is not None and not samplers.get(self.sampler).blind:
             ratio = ratio.refit(space, labels=labels)
         if samplers.get(self.sampler).in_w:
+            if self.truncation is not None:
+                raise GanvasError(
+                    f"The sampler {self.sampler!r} truncates by itself: leave truncation (--truncate) out, and say its amount "
+                    f"(--set amount={self.truncation:g})."
+                )
             space = _where(model)
         judge = ratio or _no_evidence
         return samplers.get(self.sampler)(

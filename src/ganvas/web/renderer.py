@@ -614,6 +614,7 @@ class Renderer:
 
     def clicked(self, marks: Sequence[tuple[int, int, bool]], name: str) -> Direction:
         """A direction from samples that a person marked: (seed, number, good)."""
+        labels = self.labels([State(number=number) for _, number, _ in marks])
         points = torch.cat(
             [
                 self._sample(self.space, seed, number, self.label(State(number=number)))
@@ -621,7 +622,7 @@ class Renderer:
             ]
         )
         scores = torch.tensor([1.0 if good else 0.0 for _, _, good in marks])
-        return attribute(self.view.space, points, scores, name)
+        return attribute(self.view.space, points, scores, name, labels=labels)
 
     def neighbours(self, state: State, wanted: Callable[[], bool] = lambda: True) -> list[State]:
         """Eight states around one, two along each of the four directions that change its picture most, at equal changes.

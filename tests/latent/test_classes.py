@@ -1,0 +1,143 @@
+"""Of a model whose classes are not in the space (z), what is drawn is of the class that it is said to be."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ganvas
+from ganvas import pictures
+from ganvas.cli import main
+from ganvas.errors import GanvasError
+from ganvas.latent import LatentZ, open_space
+from ganvas.latent.directions import edit, find, save
+from ganvas.latent.edits import draw_edit
+from ganvas.latent.paths import geodesic, looks
+from ganvas.latent.supervised import from_scores
+from ganvas.model import Model
+from ganvas.sampling.settings import Setting
+from ganvas.web.renderer import Renderer
+from tests.latent.test_space import ours
+
+CLASSES = 3
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    found = ours("dcgan", CLASSES)
+    one = torch.randn(1, 8, generator=torch.Generator().manual_seed(0)).expand(CLASSES, 8)
+    drawn = found.generator(one, torch.arange(CLASSES))
+    assert torch.pdist(drawn.flatten(1)).min() > 0.1, "classes differ, or nothing here says anything"
+    return found
+
+
+def of_class(model: Model, points: torch.Tensor, label: int) -> torch.Tensor:
+    labels = torch.full((len(points),), label)
+    return torch.cat(
+        [model.to_data(model.generator(p[None], c[None])) for p, c in zip(points, labels, strict=True)]
+    )
+
+
+def near(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """The same but for the rounding of other amounts at a time."""
+    return bool((found.int() - wanted.int()).abs().max() <= 1)
+
+
+def test_strengths_of_a_direction(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[torch.Tensor] = []
+    sheet = pictures.sheet
+
+    def kept(drawn: Sequence[torch.Tensor], *rest: Any, **named: Any) -> Any:
+        rows.extend(drawn)
+        return sheet(drawn, *rest, **named)
+
+    monkeypatch.setattr(pictures, "sheet", kept)
+    path, out = tmp_path / "m.safetensors", tmp_path / "d.safetensors"
+    model.save(path)
+    flags = ["--method", "random", "--count", "1", "--device", "cpu", "--out", str(out)]
+    assert main(["directions", str(path), *flags]) == 0
+    space = LatentZ(model)
+    (direction,) = find(space, "random", 1)
+    moved = edit(space, space.numbered(1).expand(9, 8), direction, torch.linspace(-3, 3, 9))
+    assert near(rows[0], of_class(model, moved, 0))
+
+
+@pytest.mark.parametrize(("labels", "label"), [(None, 0), ([2, 1, 0, 0], 2)])
+def test_a_geodesic(model: Model, labels: list[int] | None, label: int) -> None:
+    found = ganvas.walk(model, kind="geodesic", frames=5, labels=labels)
+    assert near(found.samples, of_class(model, found.points, label))
+    space = LatentZ(model)
+    ends = space.numbered(2)
+    _, energies = geodesic(space, ends[0], ends[1], 5, 0, label=torch.tensor([label]))
+    assert energies == []
+    seen = torch.cat(list(looks(space, found.points, torch.full((5,), label))))
+    energy = float((seen[1:] - seen[:-1]).square().sum() * 4)
+    assert energy == pytest.approx(found.figures["energy_after"], rel=1e-3), "of the pictures that are drawn"
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor | None]:
+    """The labels with which pictures are looked at."""
+    seen: list[torch.Tensor | None] = []
+    decode = LatentZ.decode
+
+    def kept(self: LatentZ, points: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        seen.append(labels)
+        return decode(self, points, labels)
+
+    monkeypatch.setattr(LatentZ, "decode", kept)
+    return seen
+
+
+def test_marks_are_of_the_pictures_that_were_marked(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [*range(0, 60, 3), 1, 5, 7]
+    (tmp_path / "m.csv").write_text("\n".join(f"{n},{n % 2}" for n in numbers))
+    seen = spied(monkeypatch)
+    from_scores(LatentZ(model), tmp_path / "m.csv")
+    assert seen[0] is not None
+    assert seen[0].tolist() == [n % CLASSES for n in numbers]
+    seen.clear()
+    Renderer(model).clicked([(5, n, n % 2 == 0) for n in numbers], "marked")
+    first = next(labels for labels in seen if labels is not None and len(labels) == len(numbers))
+    assert first.tolist() == [n % CLASSES for n in numbers]
+
+
+def test_classes_do_not_begin_anew_in_each_part(model: Model) -> None:
+    points = LatentZ(model).numbered(300)
+    (part, rest) = looks(LatentZ(model), points, see=model.to_data)
+    assert len(part) % CLASSES, "or the next part would begin with the first class anyway"
+    assert near(torch.cat([part, rest])[-3:], model.sample(300)[-3:])
+
+
+def test_a_sum_shows_its_terms_as_they_were_numbered(model: Model) -> None:
+    found = draw_edit(model, expression="4 - 2")
+    assert found.terms is not None
+    shown = model.sample(5)
+    assert near(found.terms[:2], shown[[4, 2]])
+    assert near(found.samples[0], found.terms[2:]), "the result, of the class of the first term"
+    assert found.sum is not None
+    assert near(found.samples[0], of_class(model, found.sum.result[None], 1))
+
+
+def test_directions_of_another_space_are_not_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    style, path, file = ours("style"), tmp_path / "m.safetensors", tmp_path / "w.safetensors"
+    style.save(path)
+    save(file, find(open_space(style, "w"), "random", 2))
+    flags = ["--n", "20", "--rca", "1", "--directions", str(file), "--device", "cpu", "--json"]
+    assert main(["statistics", str(path), "--spaces", "z", *flags]) == 2
+    assert "holds directions of 'w', which --spaces does not name" in capsys.readouterr().err
+    assert main(["statistics", str(path), "--spaces", "z", "w", *flags]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("2 given") == 1
+
+
+def test_a_sampler_that_truncates_is_not_told_so_twice(model: Model) -> None:
+    with pytest.raises(GanvasError, match=r"truncates by itself.*--set amount=0.2"):
+        Setting("truncate", truncation=0.2).draw(model, None, 2)
