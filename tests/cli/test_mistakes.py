@@ -72,7 +72,10 @@ MISTAKES: list[tuple[list[str], str]] = [
         ["directions", "{run}", "--method", "attribute", "--attribute", "width", "--count", "2"],
         "--count would do nothing",
     ),
-    (["invert", "{run}", "{images}", "--method", "optimise", "--encoder", "file"], "--encoder would do nothing"),
+    (
+        ["invert", "{run}", "{images}", "--method", "optimise", "--encoder", "file"],
+        "--encoder would do nothing",
+    ),
     (["invert", "{run}", "{images}", "--method", "encoder", "--newton", "1"], "--newton would do nothing"),
     (["invert", "{run}", "{images}", "--method", "hybrid", "--restarts", "2"], "--restarts would do nothing"),
     (["map", "{run}", "--data", "none", "--real", "5"], "--real would do nothing"),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.checkpoint import Checkpoint
 from ganvas.cli import main
+from ganvas.cli._shared import save
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
@@ -354,3 +355,31 @@ def test_a_conditional_inversion_keeps_the_class_of_the_start_it_chose() -> None
     assert (found.residual <= plain.residual + 1e-6).all(), (
         "Gauss-Newton goes on from there, with the same class"
     )
+
+
+@pytest.mark.parametrize("tried", [3, 1])
+def test_the_class_of_a_known_point_is_found(
+    tried: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By the encoder, and by the descent that begins where it says: targets were taken to be of all classes in turn."""
+    monkeypatch.setattr("ganvas.latent.invert.TRIED", tried)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = StyleGenerator((1, 16, 16), 8, num_classes=3, channels=8).eval().requires_grad_(False)
+    model = ganvas.wrap(generator, latent_dim=8, num_classes=3)
+    space = open_space(model, "z")
+    labels = torch.tensor([2, 0, 1, 2])
+    # Those that the nearest typical samples are looked for among, which have a class each.
+    points = space.sample(2048, stream(0, "invert"), space.labels(2048, None))[[5, 3, 7, 2]]
+    with torch.no_grad():
+        targets = space.decode(points, labels)
+    found = encode(space, lambda wanted: points, targets)
+    assert found.labels is not None
+    assert found.labels.equal(labels)
+    assert float(found.residual.max()) < 1e-3
+    assert invert(space, targets, start=points, steps=0).labels.equal(labels)
+    asked = invert(space, targets, start=points, steps=0, labels=torch.tensor([1, 1, 1, 1]))
+    assert asked.labels is not None
+    assert asked.labels.tolist() == [1, 1, 1, 1]
+    save(tmp_path / "a.npz", found)
+    assert np.load(tmp_path / "a.npz")["labels"].tolist() == labels.tolist()

@@ -346,13 +346,15 @@ def write_picture(out: Path, picture: "Image") -> None:
 
 
 def save(out: Path, *several: "Inversion") -> None:
-    """Latents, residuals and drawn samples as an .npz."""
+    """Latents, residuals, drawn samples and, of a conditional model, their classes as an .npz."""
     import torch
 
     from ganvas import io
 
     names = ("points", "residual", "ambiguity", "typicality", "drawn")
-    io.write_arrays(out, {n: torch.cat([getattr(each, n) for each in several]).cpu() for n in names})
+    found = {n: torch.cat([getattr(each, n) for each in several]).cpu() for n in names}
+    labels = [each.labels for each in several if each.labels is not None]
+    io.write_arrays(out, found | ({"labels": torch.cat(labels).cpu()} if labels else {}))
 
 
 def read_mask(path: Path, model: "Model") -> "Tensor":

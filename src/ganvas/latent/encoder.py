@@ -1,6 +1,7 @@
 """An encoder of a generator: from a picture to its point in one pass, trained on the generator's own samples."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from ganvas.checkpoint import Checkpoint, rebuild
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance, fit
-from ganvas.latent.invert import Inversion, Search, as_floats, choose, scale_of
+from ganvas.latent.invert import Inversion, Search, as_floats, choose, likeliest, scale_of
 from ganvas.latent.paths import Perception, pyramid
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
@@ -91,10 +92,21 @@ def train_encoder(
 
 
 @torch.no_grad()
-def encode(space: LatentSpace, encoder: Encoder, targets: Tensor, see: Perception = pyramid) -> Inversion:
-    """One pass of the encoder, no optimisation."""
+def encode(
+    space: LatentSpace,
+    encoder: Encoder,
+    targets: Tensor,
+    see: Perception = pyramid,
+    labels: Tensor | None = None,
+) -> Inversion:
+    """One pass of the encoder, no optimisation. `labels` (n,) are the classes of the targets, found where nobody says."""
     wanted = as_floats(space, targets)
-    return _found(space, encoder(wanted), wanted, see)
+    points, seen = encoder(wanted), see(wanted)
+    search = Search(space, seen, None, None, see, scale_of(space, see))
+    search = replace(
+        search, labels=likeliest(search, points) if labels is None else space.labels(len(points), labels)
+    )
+    return choose(search, points, search.error(points), len(points), 1)
 
 
 def has_encoder(model: Model) -> bool:
@@ -107,9 +119,6 @@ def has_encoder(model: Model) -> bool:
 def own_encoder(space: LatentSpace, targets: Tensor, see: Perception = pyramid) -> Inversion:
     """One pass of the encoder that an autoencoder came with: to z, and on to the points of the space."""
     wanted = as_floats(space, targets)
-    return _found(space, space.of(space.model.encode(wanted)), wanted, see)
-
-
-def _found(space: LatentSpace, points: Tensor, wanted: Tensor, see: Perception) -> Inversion:
-    search = Search(space, see(wanted), space.labels(len(points), None), None, see, scale_of(space, see))
+    points = space.of(space.model.encode(wanted))
+    search = Search(space, see(wanted), None, None, see, scale_of(space, see))
     return choose(search, points, search.error(points), len(points), 1)

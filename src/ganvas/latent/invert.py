@@ -17,7 +17,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.paths import Perception, pyramid
-from ganvas.latent.space import LatentSpace, open_space
+from ganvas.latent.space import LatentSpace, LatentStyles, LatentW, open_space
 from ganvas.model import Model
 from ganvas.networks import from_uint8
 
@@ -27,6 +27,8 @@ GOOD_ENOUGH = 1e-4
 """A residual at which Gauss-Newton stops."""
 CANDIDATES = 2048
 """Typical points that the descent chooses its starts from."""
+TRIED = 64
+"""Classes that are each tried for a target whose point is known; of more, that of the nearest typical sample is taken."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def invert(
 ) -> Inversion:
     """The points whose samples look like `targets` (n, C, H, W), uint8 or floats in the generator's range.
 
-    Adam from `start` (n, *shape), or from those `restarts` of 2,048 typical points whose samples come
-    nearest to the target, all in one batch; the rate rises over the first
+    Adam from `start` (n, *shape), each with the class that suits it best unless `labels` say it, or from those
+    `restarts` of 2,048 typical points whose samples come nearest to the target, all in one batch; the rate rises over the first
     twentieth of the steps and falls over the last quarter (Karras et al. 2020, appendix D). `keep` weighs
     the distance to the mean of the space in units of its spread, which keeps points where the generator was
     trained. Then up to `newton` steps of Levenberg and Marquardt on the best of each target, which costs a
@@ -136,7 +138,8 @@ def invert(
     if start is None:
         begin, known = _nearest(search, restarts, seed, starts)
     else:
-        begin, known = space.check(start).clone(), space.labels(count, labels)
+        begin = space.check(start).clone()
+        known = likeliest(search, begin, seed) if labels is None else labels
     search = replace(search, seen=seen.repeat_interleave(restarts, 0), labels=known)
     notes: tuple[str, ...] = ()
     if _has_gradient(search, begin):
@@ -161,6 +164,19 @@ def invert(
             found, points=better, drawn=drawn, residual=residual, typicality=space.typicality(better)
         )
     return replace(found, notes=notes)
+
+
+@torch.no_grad()
+def likeliest(search: Search, points: Tensor, seed: int = 0) -> Tensor | None:
+    """The class with which each point draws what is most like its target (n,), where classes are not in the space."""
+    space = search.space
+    if not space.model.generator.num_classes or isinstance(space, LatentW | LatentStyles):
+        return space.labels(len(points), None)
+    if (classes := space.model.generator.num_classes) > TRIED:
+        return _nearest(search, 1, seed, lambda done, total: None)[1]
+    each = torch.arange(classes, device=points.device)[:, None].expand(classes, len(points))
+    errors = [replace(search, labels=labels).error(points) for labels in each]
+    return torch.stack(errors).argmin(0)
 
 
 @torch.no_grad()

@@ -267,10 +267,10 @@ def invert(
             found = own_encoder(where, targets)
         else:
             trained = train_encoder(where, seed=seed, path=path, progress=partial(progress, "encoder"))
-            found = encode(where, trained, targets)
+            found = encode(where, trained, targets, labels=options.get("labels"))
     if method != "encoder":
         if found is not None:
-            options["start"] = found.points
+            options |= {"start": found.points, "labels": found.labels}
         heard = {"progress": partial(progress, "descent"), "starts": partial(progress, STARTS)}
         found = inversion.invert(where, targets, **{**heard, **options})
     assert found is not None
