@@ -101,6 +101,10 @@ MISTAKES: list[tuple[list[str], str]] = [
     ),
     (["explore", "{run}", "--static", "a.html", "--directions", "d.safetensors"], "Omit --directions"),
     (["walk", "{run}", "--kind", "mixing", "--loop", "--out", "a.png"], "omit --loop"),
+    (
+        ["eval", "{run}", "--n", "50", "--metrics", "kid"],
+        "Nothing was measured: kid left out, it needs 100 samples",
+    ),
     (["eval", "{run}", "--resolution", "8"], "read as it was then"),
     (
         ["walk", "{run}", "--kind", "mixing", "--frames", "9", "--out", "a.png"],

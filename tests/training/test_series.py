@@ -123,6 +123,9 @@ def test_samples_are_tables_arrays_and_pictures(run: Run, tmp_path: Path) -> Non
     assert [row["day"] for row in first][:2] == ["2024-01-09", "2024-01-10"], (
         "the day after the last of the data"
     )
+    bare = tmp_path / "bare.png"
+    assert main(["sample", str(run.path), "--n", "6", "--labels", "up", "--plain", "--out", str(bare)]) == 0
+    assert bare.read_bytes() != (tmp_path / "a.png").read_bytes(), "names of classes stand above the others"
     values = np.load(tmp_path / "a.npy")
     assert values.shape == (6, 8, 2)
     again = load_dataset(DataConfig(str(tmp_path / "a.npy")))

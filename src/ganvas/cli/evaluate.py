@@ -96,6 +96,10 @@ def run(
         return
     for note in dict.fromkeys(found.notes):
         _shared.say(note, beside=True)
+    if not found.rows:
+        raise GanvasError(
+            f"Nothing was measured: {'; '.join(f'{name} left out, {why}' for name, why in found.skipped.items())}."
+        )
     document = {
         "rows": [row.to_json() for row in found.rows],
         "skipped": found.skipped,
@@ -133,10 +137,6 @@ def _show(found: "Evaluation", earlier: "dict[str, float | None]") -> None:
     from ganvas.cli._shared import Column, table
     from ganvas.metrics.rows import cells
 
-    if not found.rows:
-        for name, why in found.skipped.items():
-            _shared.say(f"{name} left out: {why}")
-        return
     first = found.rows[0]
     kimg = f" at {first.kimg:,.1f} kimg" if first.kimg is not None else ""
     _shared.say(

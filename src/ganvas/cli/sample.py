@@ -240,7 +240,8 @@ def _write(
     labels = None if numbers is None and len(model.shape) == 3 else model.labels(n, numbers)
     if plain or out.suffix != ".png" or len(model.shape) != 3:
         known, chosen = class_names(model), [] if labels is None or len(model.shape) != 2 else labels.tolist()
-        classes = [known[i] if known else str(i) for i in chosen]
+        bare = plain and out.suffix == ".png"
+        classes = [] if bare else [known[i] if known else str(i) for i in chosen]
         write_samples(batches, n, out, model.info.series, classes)
         return
     samples = torch.cat([batch.cpu() for batch in batches])
