@@ -16,9 +16,18 @@ from ganvas.errors import GanvasError
 from ganvas.features import open_extractor
 from ganvas.metrics.evaluate import Size, _open_real, evaluate
 from ganvas.model import Model
-from ganvas.model_data import class_names, classifier_of, config_for, is_named, is_own, load_data_of
+from ganvas.model_data import (
+    class_names,
+    classifier_of,
+    config_for,
+    is_named,
+    is_own,
+    load_data_of,
+    real_images_of,
+)
 from ganvas.privacy import audit
 from ganvas.sampling import calibrate_model
+from tests.latent.test_space import ours
 
 HOLDOUT = 0.2
 
@@ -203,3 +212,23 @@ def test_pictures_without_classes_are_not_known_by_the_name_of_their_file(tmp_pa
     except GanvasError as error:
         found = str(error)
     assert not found.startswith("classifier-digits")
+
+
+def test_as_many_images_of_each_class_are_compared_with_a_conditional_model(tmp_path: Path) -> None:
+    """Its samples are of all classes in turn: beside data in other shares, a perfect one would draw what is rare too often."""
+    counts = (800, 120, 100)
+    labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
+    images = (labels * 100).to(torch.uint8)[:, None, None, None].expand(-1, 1, 16, 16).contiguous()
+    source = tmp_path / "unequal.npz"
+    np.savez(source, images=images.numpy(), labels=labels.numpy())
+
+    def compared(count: int, classes: int = 3) -> tuple[list[int], str]:
+        found, line = real_images_of(ours("dcgan", classes), count, str(source))
+        assert found is not None
+        return [int((found[:, 0, 0, 0] == 100 * label).sum()) for label in range(3)], line
+
+    assert compared(240) == ([80, 80, 80], "240 of 1,020 images of unequal, as many of each class")
+    found, line = compared(3000)
+    assert found == list(counts)
+    assert line.endswith("(in their own shares, though the model draws 3 classes alike)")
+    assert compared(3000, classes=0) == (list(counts), "1,020 of 1,020 images of unequal")

@@ -18,6 +18,9 @@ from ganvas.model import Model
 from ganvas.series import Schema
 from ganvas.types import Shape
 
+EQUAL = 500
+"""Images of all classes alike that are enough to compare samples with; of fewer, those in other shares say more."""
+
 
 def data_of(model: Model) -> str:
     """Name of the data set that the model was trained on, as far as it is known."""
@@ -129,8 +132,8 @@ def real_images_of(
             raise GanvasError(
                 f"{found.name} holds {counted(len(found), 'image')}, and more than {more_than} are needed."
             )
-        rows = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))[:count]
-        return found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}"
+        rows, shares = _compared(model, found, count, seed)
+        return found.take(rows)[0], f"{len(rows):,} of {len(found):,} images of {found.name}{shares}"
     except GanvasError as error:
         if data:
             raise
@@ -140,6 +143,27 @@ def real_images_of(
         return None, why
     images = images[:count]
     return images, f"{counted(len(images), 'image')} of {data_of(model)} that come along"
+
+
+def _compared(model: Model, data: Dataset, count: int, seed: int) -> tuple[Tensor, str]:
+    """Rows of images to compare samples with, in random order, and words on them.
+
+    Samples of a conditional model are of all classes in turn: as many images of each, or what is rare would be said to be
+    drawn too often. Where a class has too few for that, they are taken as they come, and the words say so.
+    """
+    rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    classes = model.generator.num_classes
+    if not classes or data.labels is None or data.num_classes != classes:
+        return rows[:count], ""
+    labels = data.take_labels()[rows]
+    fewest = int(torch.bincount(labels, minlength=classes).min())
+    if classes * fewest < min(count, EQUAL):
+        return rows[:count], f" (in their own shares, though the model draws {classes} classes alike)"
+    rank = torch.zeros_like(rows)
+    for label in range(classes):
+        mine = labels == label
+        rank[mine] = torch.arange(int(mine.sum()))
+    return rows[rank < min(fewest, -(-count // classes))][:count], ", as many of each class"
 
 
 def unseen(

@@ -5,7 +5,11 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.geometry import slerp
+from ganvas.latent import open_space
 from ganvas.metrics import path_length
+from ganvas.metrics.path_length import PairedSpace
+from ganvas.model import draw_prior
+from tests.latent.test_space import ours
 
 
 class Linear:
@@ -82,3 +86,13 @@ def test_trimming_and_bad_input() -> None:
 
     with pytest.raises(GanvasError, match="float samples"):
         path_length(Bytes(torch.eye(3).double()), n=10)
+
+
+@pytest.mark.parametrize("name", ["z", "w", "w+"])
+def test_both_ends_of_a_path_are_of_one_class(name: str) -> None:
+    """Where classes are in the points, too: a path between two of them is longer than any that samples lie on."""
+    space = open_space(ours("style", 3), name)
+    points = PairedSpace(space).sample(8, torch.Generator().manual_seed(1))
+    z = draw_prior("normal", 8, 8, torch.Generator().manual_seed(1))
+    wanted = space.of(z, torch.tensor([0, 1, 2, 0, 0, 1, 2, 0])).flatten(1)
+    torch.testing.assert_close(points, wanted)

@@ -24,6 +24,7 @@ from ganvas.sampling.base import Target
 from ganvas.sampling.langevin import Mala
 from ganvas.sampling.rejection import optimal_acceptance
 from ganvas.sampling.truncation import Mode
+from ganvas.sampling.volume import log_volumes
 
 CENTRES = torch.tensor([[-0.9, 0.0], [0.9, 0.5]])
 SIGMA = 0.45
@@ -301,8 +302,6 @@ def test_psi_and_centres() -> None:
 
 def test_volumes_of_a_linear_map() -> None:
     """The Jacobian of z A is A: its volume is |det A|; polarity prefers nothing where the volume is the same everywhere."""
-    from ganvas.sampling.volume import log_volumes
-
     matrix = torch.tensor([[2.0, 1.0], [0.0, 0.5]])
     layer = nn.Linear(2, 2, bias=False)
     layer.weight.data = matrix
@@ -585,3 +584,37 @@ def test_truncation_pulls_to_the_mean_of_the_class_asked_for(mode: Mode, space: 
     assert in_turn.argmax(1).tolist() == [0, 1, 2]
     z = open_space(model, "z")
     assert z.mean_of(labels).abs().max() < 0.1, "the prior has one mean for all"
+
+
+class Kinds(nn.Module):
+    """Class 0 draws z, class 1 its cube."""
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        return torch.where(labels[:, None] == 1, z**3, z)
+
+
+def test_polarity_weighs_each_class_by_volumes_of_its_own() -> None:
+    space = LatentZ(ganvas.wrap(Kinds(), latent_dim=2, shape=(2,), num_classes=2))
+    u = torch.tensor([[2.0, 1.0], [0.5, 3.0]])
+    cubes = (3 * u.double() ** 2).log().sum(1)
+    for label, wanted in ((0, torch.zeros(2).double()), (1, cubes)):
+        found = log_volumes(space, u, torch.full((2,), label))
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close(log_volumes(space, u)[1], cubes[1], atol=1e-4, rtol=0)
+    labels = torch.arange(600) % 2
+    drawn = samplers.get("polarity")(space, log_ratio, 600, rho=0.5, bank=600, labels=labels)
+    lengths = [float(drawn.points[labels == label].norm(dim=1).mean()) for label in (0, 1)]
+    assert lengths[0] == pytest.approx(math.sqrt(math.pi / 2), abs=0.15), "volumes are the same everywhere"
+    assert lengths[1] > lengths[0] + 0.3
+    three = LatentZ(ganvas.wrap(Kinds(), latent_dim=2, shape=(2,), num_classes=3))
+    with pytest.raises(GanvasError, match="A bank of 2 has no latent for each of 3 classes"):
+        samplers.get("polarity")(three, log_ratio, 6, bank=2)
+
+
+def test_volumes_are_those_of_what_is_drawn_in_a_truncated_space() -> None:
+    """By quantiles of the normal within [-a, a]: in the middle numbers are drawn together by the share that lies within."""
+    layer = nn.Linear(2, 2, bias=False)
+    layer.weight.data = torch.eye(2)
+    space = Truncated(LatentZ(ganvas.wrap(layer, latent_dim=2, shape=(2,))), 1.0, "threshold")
+    found = log_volumes(space, torch.zeros(1, 2))
+    assert float(found) == pytest.approx(2 * math.log(math.erf(1 / math.sqrt(2))), abs=1e-4)

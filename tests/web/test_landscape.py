@@ -1,11 +1,14 @@
 """The map is drawn once, and neighbours lie together on it."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
+import ganvas
 from ganvas import io
+from ganvas.training import Result
 from ganvas.web import landscape as module
 from ganvas.web.landscape import landscape
 from ganvas.web.quality import Real
@@ -65,6 +68,20 @@ def test_the_map_is_kept_and_says_what_is_where(fashion: Renderer, monkeypatch: 
     path.write_bytes(b"damaged")
     with pytest.raises(AssertionError, match="drawn again"):
         landscape(fashion, 500)
+
+
+def test_files_with_a_critic_and_without_have_maps_of_their_own(
+    trained: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have one hash, that of the generator, and so one folder in the cache."""
+    model = ganvas.load(trained.run.path, device="cpu")
+    judged, bare = Renderer(model), Renderer(replace(model, critic=None))
+    for renderer, told in ((bare, False), (judged, True), (bare, False)):
+        assert ("realism" in landscape(renderer, 60).values) is told
+    judged = Renderer(model)
+    landscape(judged, 60)
+    monkeypatch.setattr(module, "_draw", None)
+    assert "realism" in landscape(judged, 60).values, "kept"
 
 
 def test_a_model_without_anything_has_a_map_too(small: Renderer) -> None:

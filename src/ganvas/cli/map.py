@@ -84,16 +84,18 @@ def run(
             raise GanvasError(
                 f"There is nothing called {colour!r} to colour by.{did_you_mean(colour, known)} Use one of {', '.join(known)}."
             )
-    images, missing = None, "none were asked for"
+    images, line = None, "none were asked for"
     if data != "none":
-        images, missing = real_images_of(
+        images, line = real_images_of(
             loaded, 3000 if real is None else real, data, seed, more_than=NEIGHBOURS
         )
     with _shared.progress() as tell:
         found = draw_map(where, n, method, seed, images, progress=tell)
     words = list(found.words)
-    if images is None:
-        words.append(f"Without real images (no holes, no nearest ones): {missing}")
+    if images is not None:
+        words.append(f"Real images: {line}.")
+    else:
+        words.append(f"Without real images (no holes, no nearest ones): {line}")
     usual = [name for name in ("density", "class", CRITIC_SCORE) if name in found.values][:2]
     shown = [colour] if colour else usual
     drawn = {out: pictures.plot_png(_scatter(found, shown, method, class_names(loaded)))}

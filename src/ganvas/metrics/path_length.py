@@ -33,14 +33,16 @@ class PairedSpace:
         self.space, self.flat = space, space.flat
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """n points (n, D)."""
-        return self.space.sample(n, generator).flatten(1)
+        """n points (n, D): the second half is of the classes of the first."""
+        return self.space.sample(n, generator, self._labels(n)).flatten(1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(n, D) -> float samples."""
-        labels = self.space.labels(len(latents) // 2, None)
-        pairs = None if labels is None else torch.cat([labels, labels])
-        return self.space.decode(latents.reshape(-1, *self.space.shape), pairs)
+        return self.space.decode(latents.reshape(-1, *self.space.shape), self._labels(len(latents)))
+
+    def _labels(self, n: int) -> Tensor | None:
+        labels = self.space.labels(-(-n // 2), None)
+        return None if labels is None else torch.cat([labels, labels])[:n]
 
 
 class PathLength(NamedTuple):

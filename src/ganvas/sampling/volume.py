@@ -15,17 +15,34 @@ STEEPEST = 1e9
 """Power of the volume, either way: what is far smaller takes the one largest or smallest of a bank already."""
 
 
-def log_volumes(space: LatentSpace, z: Tensor, callback: Callback | None = None) -> Tensor:
-    """Sum of the logarithms of the `LARGEST` singular values of the pixels' Jacobian at latents (n, Z): (n,)."""
-    home = LatentZ(space.model)
-    z = home.check(z)
+class _Noise(LatentZ):
+    """The normal numbers that samplers draw in any space, and what becomes of them there."""
+
+    def __init__(self, space: LatentSpace) -> None:
+        super().__init__(space.model)
+        self.where = space
+
+    def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
+        return self.where.decode(self.where.from_noise(points, labels), labels)
+
+
+def log_volumes(
+    space: LatentSpace, noise: Tensor, labels: Tensor | None = None, callback: Callback | None = None
+) -> Tensor:
+    """Sum of the logarithms of the `LARGEST` singular values of the pixels' Jacobian at normal numbers (n, Z): (n,).
+
+    `labels` (n,) are the classes of the samples; all classes in turn where nobody says.
+    """
+    home = _Noise(space)
+    noise, labels = home.check(noise), space.labels(len(noise), labels)
     found = []
-    for i, each in enumerate(z):
-        jacobian = jacobians(home, each[None], lambda samples: samples.flatten(1))[1][0].double()
+    for i, each in enumerate(noise):
+        label = None if labels is None else labels[i : i + 1]
+        jacobian = jacobians(home, each[None], lambda samples: samples.flatten(1), label)[1][0].double()
         squares = torch.linalg.eigvalsh(jacobian.t() @ jacobian).flip(0)[:LARGEST]
         found.append(0.5 * squares.clamp(min=1e-20).log().sum())
         if callback is not None:
-            callback(i + 1, len(z))
+            callback(i + 1, len(noise))
     return torch.stack(found)
 
 
@@ -45,20 +62,34 @@ def polarity(
     """resample a bank by the Jacobian's volume to the power of rho: below 0 typical samples, above 0 rare ones
 
     Humayun et al. 2022 (Polarity). The bank of `bank` latents costs a Jacobian each, once; samples repeat when n is not far
-    below its effective size, which `info` names.
+    below its effective size, which `info` names. Where there are several classes each has its part of the bank.
     """
     rho, bank = arrays.number(rho, "rho", least=-STEEPEST, most=STEEPEST), arrays.count(bank, "bank", 2)
     target = Target(space, ratio, n, generator, labels)
     if space.model.generator.prior != "normal":
         raise GanvasError("polarity and magnet take generators with a normal prior.")
     u = target.normal(bank, space.model.latent_dim)
-    weights = (rho * log_volumes(space, u, callback)).softmax(0)
-    chosen = torch.multinomial(weights.cpu(), n, replacement=True, generator=target.random).to(u.device)
+    classes = torch.zeros(1) if target.labels is None else target.labels.unique().cpu()
+    if bank < len(classes):
+        raise GanvasError(
+            f"A bank of {bank} has no latent for each of {len(classes)} classes. Give a larger one."
+        )
+    kind = classes[torch.arange(bank) % len(classes)]
+    powers = rho * log_volumes(space, u, None if target.labels is None else kind.to(u.device), callback).cpu()
+    wanted = torch.zeros(n) if target.labels is None else target.labels.cpu()
+    chosen, effective = torch.zeros(n, dtype=torch.long), 0.0
+    for each in classes:
+        rows, mine = (kind == each).nonzero()[:, 0], wanted == each
+        weights = powers[rows].softmax(0)
+        drawn = torch.multinomial(weights, int(mine.sum()), replacement=True, generator=target.random)
+        chosen[mine] = rows[drawn]
+        effective += float(1 / weights.square().sum())
+    chosen = chosen.to(u.device)
     state = target.at(u[chosen], target.labels)
     return target.drawn(
         state._replace(log_ratio=state.log_ratio.nan_to_num(neginf=0.0)),
         one_off_jacobians=bank,
-        effective_size=float(1 / weights.square().sum()),
+        effective_size=effective,
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganvas import io
+from ganvas.checkpoint import hash_of
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes_of
 from ganvas.latent.map import place
@@ -70,7 +71,7 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     n = samples_of(renderer) if n is None else n
     made_of: dict[str, object] = {
         "n": n, "real": None if renderer.view.real is None else _mark(renderer.view.real.images[:REALS]),
-        "judge": "none" if renderer.ratio is None else f"{renderer.ratio.report.critic} {renderer.ratio.report.auc:.6f}",
+        "judge": _judge(renderer),
     }  # fmt: skip
     if renderer.view is not renderer:
         made_of["side"] = renderer.view.model.shape[1]
@@ -105,6 +106,14 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
     with suppress(GanvasError), io.atomic(path) as temporary:
         io.save_tensors(temporary, tensors, {"kind": "landscape", "made_of": made_of})
     return found
+
+
+def _judge(renderer: Renderer) -> str:
+    """What says how real samples look: of one generator there may be files with a critic and without."""
+    if renderer.ratio is not None:
+        return f"{renderer.ratio.report.critic} {renderer.ratio.report.auc:.6f}"
+    critic = renderer.view.model.critic
+    return "nothing" if critic is None or not renderer.gauge.judges else f"critic {hash_of(critic)}"
 
 
 def _mark(images: Tensor) -> str:
