@@ -402,12 +402,17 @@ def test_figures_stand_beside_their_floors(trained: Result, tmp_path: Path) -> N
     row = {
         "metric": "kid", "value": 0.5, "error": None, "error_kind": "", "floor": 0.25, "floor_n": 180, "n": 200,
         "reference_n": 1617, "seed": 0, "extractor": "classifier|digits", "resize": "", "reference": "/home/me/digits",
-        "fingerprint": "f", "source": "x", "snapshot": str(model.path), "kimg": 0.5,
+        "fingerprint": "f", "source": "x", "snapshot": str(model.path), "kimg": model.info.kimg,
     }  # fmt: skip
     run.append_metrics(
-        [{**row, "value": 9.0}, row, {**row, "metric": "frechet", "snapshot": "000000/generator.safetensors"}]
+        [
+            {**row, "value": 9.0},
+            row,
+            {**row, "metric": "frechet", "snapshot": "000000/generator.safetensors"},
+            {**row, "value": 0.1, "kimg": 0.256},
+        ]
     )
-    assert len(measured(model)) == 2, "the tiny run has one snapshot, 000000"
+    assert len(measured(model)) == 2, "the tiny run has one snapshot, 000000, written anew since 0.256 kimg"
     (line,) = [each for each in card(model, measured(model), "a/b", None).splitlines() if "kid" in each]
     assert line == "| kid | 0.5 | 0.25 (N=180) | 200 | classifier&#124;digits | digits, 1,617 images |"
 

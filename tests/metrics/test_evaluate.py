@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import ganvas
-from ganvas import io, metrics
+from ganvas import io, metrics, report
 from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
@@ -509,6 +509,11 @@ def test_other_folds_and_holdouts_are_other_references(trained: Result) -> None:
     old = {k: v for k, v in row.to_json().items() if k not in ("split", "better", "at_floor_n", "labels")}
     assert Row.from_json(old).better == "lower"
     assert compare([Row.from_json(old)], [row])
+    uniform, shares = (replace(row, labels=each) for each in ("uniform", "data"))
+    with pytest.raises(GanvasError, match="different shares of the classes"):
+        compare([uniform], [shares])
+    assert compare([row], [shares])
+    assert not report.artifacts._same(uniform, shares)
 
 
 def test_errors_are_the_deviation_over_many_draws() -> None:

@@ -92,7 +92,12 @@ def test_a_run_by_command(trained: Result, tmp_path: Path, capsys: pytest.Captur
     page = (run / "report.html").read_text()
     assert "What it gives away" in page
     assert found["verdict"][0].split("'")[0][:40] in page
+    assert f"Of snapshot {open_run(run).snapshots[-1].name}." in page
     assert main([*asked, "--fail-above", "1.5"]) == 2
+    before, elsewhere = (run / "evaluation" / "audit.png").read_bytes(), tmp_path / "else.png"
+    assert main([*asked, "--seed", "3", "--quiet", "--out", str(elsewhere)]) == 0
+    now = (run / "evaluation" / "audit.png").read_bytes()
+    assert now == elsewhere.read_bytes() != before, "the figures of the report are of this audit, too"
 
 
 AUC = {"needs": "samples", "auc": dict.fromkeys(("value", "low", "high"), 1e308)}

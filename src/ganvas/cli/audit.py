@@ -1,6 +1,7 @@
 """`ganvas audit`"""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,15 +50,17 @@ def run(
     from ganvas.arrays import number
     from ganvas.privacy import audit
     from ganvas.privacy.auditing import picture
+    from ganvas.report import write_report
     from ganvas.runs import is_run, open_run
 
     if fail_above is not None:
         number(fail_above, "--fail-above", least=0, most=1)
-    asked = out is not None
     kept = open_run(model) if is_run(model) and io.writable(model) else None
-    if kept is not None:
+    own = None if kept is None else kept.path / "evaluation" / "audit.png"
+    snapshots = [] if kept is None else kept.snapshots  # those of now: a training may go on
+    if kept is not None and own is not None:
         kept.check_folders()
-        out = out or kept.path / "evaluation" / "audit.png"
+        _shared.outputs(own)
     if out is not None:
         _shared.outputs(out, ".png")
     with _shared.progress() as tell:
@@ -69,22 +72,25 @@ def run(
         _shared.say(note, beside=True)
     document = found.to_json()
     shown = picture(found)
-    if out is not None and shown is not None:
-        _shared.write_picture(out, shown)
-    elif asked:
-        _shared.say("note: there are pairs to show of pictures alone, so --out was not written.", beside=True)
-    if kept is not None:
-        from ganvas.report import write_report
-
+    for path in (out, own):
+        if path is not None and shown is not None:
+            _shared.write_picture(path, shown)
+    if kept is not None and own is not None:
+        if shown is None:  # that of an audit before would stand below these figures
+            with suppress(OSError):
+                own.unlink()
+        document["snapshot"] = snapshots[-1].name
         io.write_json(kept.path / "evaluation" / "audit.json", document)
         write_report(kept)
+    if out is not None and shown is None:
+        _shared.say("note: there are pairs to show of pictures alone, so --out was not written.", beside=True)
     failed = fail_above is not None and found.largest > fail_above
     if json:
         _shared.answer(document)
     else:
         _show(found)
-        if found.pictures is not None and out is not None:
-            _shared.say(f"-> {out}")
+        if shown is not None and (out or own):
+            _shared.say(f"-> {out or own}")
     if failed:
         _shared.say(f"The best attack has an AUC of {found.largest:.3f}, above {fail_above:g}.", beside=True)
     return int(failed)

@@ -137,6 +137,10 @@ def measured(model: Model) -> list[Row]:
     found: dict[str, Row] = {}
     for row in rows_among(run.metrics()):
         of_this = snapshot.name in (Path(row.snapshot).name, Path(row.snapshot).parent.name)
+        of_this &= row.kimg in (
+            None,
+            model.info.kimg,
+        )  # a name counts whole kimg: training may have written it anew
         before = found.get(row.label)
         if of_this and (before is None or row.floor is not None or before.floor is None):
             found[row.label] = row
@@ -216,6 +220,7 @@ def _table(rows: list[Row]) -> str:
     for row in rows:
         floor = "not measured" if row.floor is None else f"{row.floor:.4g} (N={row.floor_n:,})"
         reference = f"{plain(Path(row.reference).name)}, {row.reference_n:,} images"
+        reference += f"; {row.classes}" if row.classes else ""
         lines.append(
             f"| {plain(row.label)} | {row.value:.4g} | {floor} | {row.n:,} | {plain(row.extractor)} | {reference} |"
         )

@@ -55,6 +55,13 @@ class Row:
     """How the classes of a conditional model's samples were chosen: `data` or `uniform`; empty where nobody chose."""
 
     @property
+    def classes(self) -> str:
+        """How the classes of the samples were chosen, in words; empty where nobody chose."""
+        return {"data": "classes in the shares of the data", "uniform": "as many samples of each class"}.get(
+            self.labels, ""
+        )
+
+    @property
     def label(self) -> str:
         """Name with the extractor in it; FID for the Frechet distance of Inception-2015 alone."""
         if self.metric == "frechet" and self.extractor.startswith("inception-2015"):
@@ -133,17 +140,18 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def check_comparable(rows: Iterable[Row]) -> None:
-    """Raise `GanvasError` unless all rows share extractor, resizing, reference, its part, and number of samples."""
+    """Raise `GanvasError` unless all rows share extractor, resizing, reference, its part, number and classes of samples."""
     rows = list(rows)
     for field, word in (
         ("extractor", "extractors"), ("resize", "resizing"), ("fingerprint", "references"),
         ("n", "numbers of samples"), ("reference_n", "reference sizes"), ("split", "parts of the reference"),
+        ("labels", "shares of the classes"),
     ):  # fmt: skip
         found = sorted({str(getattr(row, field)) for row in rows} - {""})
         if len(found) > 1:
             raise GanvasError(
                 f"These figures cannot be compared: different {word} ({' and '.join(found[:3])}). "
-                "Measure them again with the same --extractor, --reference and --n."
+                "Measure them again with the same --extractor, --reference, --n and --labels."
             )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganvas import io, pictures
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, printable
 from ganvas.metrics import Evaluation, Row
 from ganvas.metrics.rows import rows_among
 from ganvas.runs import Run
@@ -57,8 +57,9 @@ def section(run: Run) -> list[str]:
         return []
     last = full[-1]
     shown = {row.metric: row for row in full if _same(row, last) and row.kimg == last.kimg}
+    how = ", ".join([f"seed {last.seed}", *([last.classes] if last.classes else [])])
     parts = [
-        f"<p>{last.n:,} samples (seed {last.seed}) at {last.kimg or 0:,.1f} kimg against {last.reference_n:,} of "
+        f"<p>{last.n:,} samples ({how}) at {last.kimg or 0:,.1f} kimg against {last.reference_n:,} of "
         f"{html.escape(last.reference)} ({html.escape(last.fingerprint)}); features {html.escape(last.extractor)}, resize "
         f"{html.escape(last.resize)}. The floor is what held-out real samples score.</p>",
         "<table><tr><th>metric<th>value<th>±<th>floor<th>better</tr>",
@@ -100,6 +101,8 @@ def leaks(run: Run) -> list[str]:
     except (GanvasError, KeyError, TypeError, ValueError, AttributeError):
         return [f"<p>{html.escape(path.name)} is damaged. Make it anew: ganvas audit.</p>"]
     parts = [f"<p>{html.escape(line)}</p>" for line in lines]
+    if isinstance(snapshot := found.get("snapshot"), str):
+        parts.insert(0, f"<p>Of snapshot {html.escape(printable(snapshot[:LONGEST_TITLE]))}.</p>")
     parts.append("<table><tr><th>attack<th>needs<th>AUC<th>from<th>to</tr>")
     parts += [
         f"<tr><td>{html.escape(name)}<td>{html.escape(needs)}{''.join(f'<td>{figure:.4g}' for figure in figures)}</tr>"
@@ -129,7 +132,7 @@ def curve(run: Run) -> bytes | None:
     groups: dict[tuple[object, ...], dict[float, Row]] = {}
     for row in rows_among(run.metrics()):
         if row.metric == "frechet" and row.kimg is not None and 0 < row.value < 1e30 and 0 <= row.kimg < 1e30:
-            key = (row.extractor, row.resize, row.fingerprint, row.n, row.reference_n)
+            key = (row.extractor, row.resize, row.fingerprint, row.n, row.reference_n, row.split, row.labels)
             groups.setdefault(key, {})[row.kimg] = row
     found = max(groups.values(), key=len, default={})
     if len(found) < 2:
@@ -163,5 +166,5 @@ def saved_pictures(run: Run) -> list[tuple[bytes, str]]:
 
 
 def _same(row: Row, other: Row) -> bool:
-    fields = ("extractor", "resize", "fingerprint", "n", "reference_n", "seed", "source")
+    fields = ("extractor", "resize", "fingerprint", "n", "reference_n", "seed", "source", "split", "labels")
     return all(getattr(row, field) == getattr(other, field) for field in fields)
