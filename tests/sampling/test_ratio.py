@@ -38,11 +38,13 @@ from ganvas.sampling import (
     repair,
     samplers,
 )
+from ganvas.sampling.base import Target
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.held_out import guided_by
 from ganvas.sampling.improve import Evaluator, Improvement, Outcome, pareto, written
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.sampling.improve import improve_model as improve_whole
+from ganvas.sampling.metropolis import _starts
 from ganvas.sampling.settings import Setting, at_budget, settings
 from ganvas.sampling.store import best_of, home_of
 from ganvas.training import Result
@@ -530,6 +532,33 @@ def test_conditional_models_need_the_labels_of_real_samples() -> None:
     assert ratio.report.auc > 0.6
     again = ratio.refit(Truncated(space, 1.0, "threshold"))
     assert again.report.fake == 200
+
+
+def test_a_ratio_is_fitted_anew_to_samples_of_the_classes_of_the_real_ones(tmp_path: Path) -> None:
+    """A perfect generator and data that are mostly of one class: shares of the classes are nothing that tells them apart."""
+    model = ganvas.wrap(Classes(), latent_dim=2, shape=(2,), num_classes=2)
+    space = LatentZ(model)
+    labels = (torch.arange(2000) % 10 == 0).long()
+    real = torch.randn(2000, 2, generator=torch.Generator().manual_seed(1)) + labels[:, None]
+    ratio = fit_ratio(space, real, labels, critic=lambda samples, labels: samples[:, 0])
+    whole = Truncated(space, 8.0, "threshold")  # the prior itself
+    for found in (ratio, ratio.refit(whole), ratio.refit(whole, labels=torch.tensor([1]))):
+        assert found.report.auc == pytest.approx(0.5, abs=0.1)
+    assert ratio.refit(whole, labels=torch.tensor([1])).report.real == 200
+    # Chains start at real samples of their own class.
+    apart = torch.where(labels == 1, 5.0, -5.0)
+    chains = Target(space, ratio, 50, None, torch.arange(2))
+    assert _starts(chains, apart, labels).tolist() == [-5.0, 5.0] * 25
+    fresh = fit_ratio(space, real, labels, train=(real, labels), critic="fresh", steps=3)
+    fresh.save(tmp_path / "r.safetensors")
+    kept = LogRatio.load(tmp_path / "r.safetensors", model)
+    assert kept.real_labels is not None
+    assert kept.real_labels.equal(labels)
+    for odd in (labels + 1, labels[:9], labels.float()):
+        fresh.real_labels = odd
+        fresh.save(tmp_path / "r.safetensors")
+        with pytest.raises(GanvasError, match="no classes of the model"):
+            LogRatio.load(tmp_path / "r.safetensors", model)
 
 
 @pytest.fixture(scope="module")

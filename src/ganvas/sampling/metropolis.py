@@ -32,8 +32,7 @@ def metropolis(
     moved = current.log_ratio.isfinite()
     log_ratio = current.log_ratio
     if real is not None and len(real):
-        chosen = (target.uniform(n) * len(real)).long().clamp(max=len(real) - 1)
-        log_ratio = real.to(log_ratio)[chosen]
+        log_ratio = _starts(target, real.to(log_ratio), getattr(ratio, "real_labels", None))
         moved = _accepts(target, current.log_ratio, log_ratio)
         log_ratio = torch.where(moved, current.log_ratio, log_ratio)
     accepted = int(moved.sum())
@@ -53,6 +52,19 @@ def metropolis(
             again = again.where(_accepts(target, new.log_ratio, again.log_ratio), new)
         current = current.put(stuck, again)
     return target.drawn(current, acceptance=accepted / (n * steps), restarts=len(stuck))
+
+
+def _starts(target: Target, real: Tensor, kinds: Tensor | None) -> Tensor:
+    """Log ratios of real samples for chains to start at (n,): of the chain's own class where there are such."""
+    share = target.uniform(target.n)
+    found = real[(share * len(real)).long().clamp(max=len(real) - 1)]
+    if target.labels is None or kinds is None:
+        return found
+    for label in target.labels.unique():
+        mine, pool = target.labels == label, real[kinds.to(real.device) == label]
+        if len(pool):
+            found[mine] = pool[(share[mine] * len(pool)).long().clamp(max=len(pool) - 1)]
+    return found
 
 
 def _accepts(target: Target, new: Tensor, old: Tensor) -> Tensor:

@@ -91,6 +91,8 @@ class LogRatio:
         self.network, self.calibration, self.report, self.spec = network, calibration, report, spec
         self.real = real
         """Log ratios of the held-out real samples (n,): where chains start."""
+        self.real_labels: Tensor | None = None
+        """Their classes (n,), for conditional models; None in files from before these were kept, too."""
         self.value_range, self.shape = model.generator.value_range, model.shape
         self.model = model.hash
 
@@ -133,12 +135,19 @@ class LogRatio:
         """The same critic calibrated anew for samples of another proposal (a `Truncated` space, refined samples).
 
         The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by
-        default.
+        default, of the same classes. With `labels` only real samples of these classes count, where there are enough.
         """
-        drawn = draw_batches(space, fake or len(self.real_logits), stream(seed, "refit"), labels)
+        on_real, kinds = self.real_logits, self.real_labels
+        if kinds is not None and labels is not None:
+            mine = torch.isin(kinds, labels.cpu())
+            if int(mine.sum()) >= LEAST_REAL:
+                on_real, kinds = on_real[mine], kinds[mine]
+        drawn = draw_batches(
+            space, fake or len(on_real), stream(seed, "refit"), labels if kinds is None else kinds
+        )
         logits = _together((self.logits(part, label) for part, label in drawn), space.model)
         return _calibrated(
-            self.network, self.real_logits, logits, self.report.critic, "auto", space.model, self.spec
+            self.network, on_real, logits, self.report.critic, "auto", space.model, self.spec, kinds
         )
 
     real_logits: Tensor
@@ -154,6 +163,8 @@ class LogRatio:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {"x": self.calibration.x, "y": self.calibration.y, "slope": self.calibration.slope}
         tensors["real_logits"] = self.real_logits
+        if self.real_labels is not None:
+            tensors["real_labels"] = self.real_labels
         header = {
             "kind": "ratio", "network": self.spec, "model": self.model, "report": asdict(self.report),
         }  # fmt: skip
@@ -179,12 +190,19 @@ class LogRatio:
                 raise ValueError("the real samples' logits are no row of numbers")
             if not torch.isfinite(logits).all():
                 raise ValueError("a real sample's logit is not finite")
+            kinds, classes = tensors.get("real_labels"), model.generator.num_classes
+            if kinds is not None and (
+                kinds.shape != logits.shape
+                or kinds.dtype != torch.int64
+                or not 0 <= int(kinds.min()) <= int(kinds.max()) < classes
+            ):
+                raise ValueError("the real samples' labels are no classes of the model")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GanvasError(f"{path} is damaged: {error!r}.") from error
         network = rebuild(path, spec, lambda: build(spec, model), weights)
         network.to(model.device).eval().requires_grad_(False)
         found = cls(network, calibration, calibration(logits), report, model, spec)
-        found.real_logits = logits
+        found.real_logits, found.real_labels = logits, kinds
         return found
 
 
@@ -312,7 +330,7 @@ def fit_ratio(
                 model,
             )
             on_fake = _together((logits_of(critic_, x, y, range_) for x, y in generated), model)
-        found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec))
+        found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec, real_labels))
     return min(found, key=lambda each: each.report.log_loss)
 
 
@@ -336,7 +354,8 @@ def _halved(
 
 
 def _calibrated(
-    network: Any, on_real: Tensor, on_fake: Tensor, kind: str, method: Method, model: Model, spec: io.Json | None
+    network: Any, on_real: Tensor, on_fake: Tensor, kind: str, method: Method, model: Model, spec: io.Json | None,
+    real_labels: Tensor | None,
 ) -> LogRatio:  # fmt: skip
     usable = on_fake[on_fake.isfinite()]
     if not on_real.isfinite().all() or len(usable) < len(on_fake) // 2:
@@ -356,6 +375,7 @@ def _calibrated(
     report.warnings = warnings_of(report, reliability)
     found = LogRatio(network, calibration, real, report, model, spec)
     found.real_logits = on_real.double().cpu()
+    found.real_labels = None if real_labels is None else real_labels.cpu()
     return found
 
 

@@ -40,7 +40,7 @@ def reweight(
     most, bank = arrays.number(most, "most", above=1), arrays.count(bank, "bank", 100)
     steps, hidden = arrays.count(steps, "steps"), arrays.count(hidden, "hidden", most=MOST_HIDDEN)
     target = Target(space, ratio, n, generator, labels)
-    pool = target.draw(bank, None)
+    pool = target.draw(bank, target.labels)
     one_off, target.forwards = target.forwards, 0
     weights = (pool.log_ratio - pool.log_ratio.logsumexp(0) + math.log(bank)).exp().clamp(max=most)
     weights = (weights / weights.mean()).float()
