@@ -24,6 +24,7 @@ from ganvas.model_data import (
     is_own,
     load_data_of,
     real_images_of,
+    unseen,
 )
 from ganvas.privacy import audit
 from ganvas.sampling import calibrate_model
@@ -232,3 +233,21 @@ def test_as_many_images_of_each_class_are_compared_with_a_conditional_model(tmp_
     assert found == list(counts)
     assert line.endswith("(in their own shares, though the model draws 3 classes alike)")
     assert compared(3000, classes=0) == (list(counts), "1,020 of 1,020 images of unequal")
+
+
+def test_own_data_that_have_changed_are_not_taken_for_unseen_ones(model: Model, place: Path) -> None:
+    table = place / "prices.csv"
+    kept = table.read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        held, own, words = unseen(model, "prices.csv")
+        assert own
+        assert words == f"Of prices what was held out of the training: {len(held):,}."
+        table.write_text(f"{kept}\n100.5\n")
+        try:
+            data, own, words = unseen(model, "prices.csv")
+        finally:
+            table.write_text(kept)
+    assert not own
+    assert len(data) > len(held)
+    assert "is a part of what the model was trained on, or has changed since" in words

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,14 @@ def test_a_run_by_command(trained: Result, tmp_path: Path, capsys: pytest.Captur
     assert main([*asked, "--seed", "3", "--quiet", "--out", str(elsewhere)]) == 0
     now = (run / "evaluation" / "audit.png").read_bytes()
     assert now == elsewhere.read_bytes() != before, "the figures of the report are of this audit, too"
+
+
+def test_members_are_those_that_were_selected(tiny_train: Callable[..., Result]) -> None:
+    """The others of the training part are none, and would pull every attack to a guess."""
+    run = tiny_train(kimg=0.064, settings={"data.select": 0.25, "data.holdout": 0.3}).run
+    found = audit(run.path, n=200, reconstruct=0)
+    whole, held = (len(part) for part in load_dataset(DataConfig("digits")).split(0.3))
+    assert (found.train, found.held_out) == (round(0.25 * whole), held)
 
 
 AUC = {"needs": "samples", "auc": dict.fromkeys(("value", "low", "high"), 1e308)}

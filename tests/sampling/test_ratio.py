@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -21,12 +21,15 @@ from ganvas import io
 from ganvas.cli import improve as improve_command
 from ganvas.cli import main
 from ganvas.cli.improve import _plot
+from ganvas.config import NetworkConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier, open_extractor
 from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent import LatentZ, open_space
+from ganvas.latent.critic import to_floats
 from ganvas.model import Model
+from ganvas.networks import build_critic, build_generator
 from ganvas.networks.layers import MinibatchStd
 from ganvas.sampling import (
     LogRatio,
@@ -40,6 +43,7 @@ from ganvas.sampling import (
 )
 from ganvas.sampling.base import Target
 from ganvas.sampling.calibration import calibrate, fit_map
+from ganvas.sampling.critics import seen_shape
 from ganvas.sampling.held_out import guided_by
 from ganvas.sampling.improve import Evaluator, Improvement, Outcome, pareto, written
 from ganvas.sampling.improve import improve as improve_model
@@ -534,6 +538,27 @@ def test_conditional_models_need_the_labels_of_real_samples() -> None:
     assert again.report.fake == 200
 
 
+@pytest.mark.parametrize("shape", [(3, 16, 32), (1, 12, 12), (1, 128, 128)])
+@pytest.mark.parametrize("critic", ["own", "fresh"])
+def test_a_ratio_of_pictures_of_any_size_is_opened_again(
+    critic: Literal["own", "fresh"], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """A fresh critic sees squares of up to 64 px; the model's own was taken for one of them."""
+    config = NetworkConfig("dcgan", latent_dim=4, generator={"channels": 2}, critic={"channels": 2})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator, judge = build_generator(config, shape, 0), build_critic(config, shape, 0)
+    model = Model.of_run(generator.eval(), judge.eval(), ganvas.Config(network=config), {})
+    space = LatentZ(model)
+    real = torch.randint(256, (120, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    ratio = fit_ratio(space, real, critic=critic, train=(real, None), steps=1)
+    ratio.save(tmp_path / "r.safetensors")
+    kept = LogRatio.load(tmp_path / "r.safetensors", model)
+    some = to_floats(model, real[:3])
+    torch.testing.assert_close(kept.logits(some), ratio.logits(some))
+    assert kept.network.shape == (shape if critic == "own" else seen_shape(shape))
+
+
 def test_a_ratio_is_fitted_anew_to_samples_of_the_classes_of_the_real_ones(tmp_path: Path) -> None:
     """A perfect generator and data that are mostly of one class: shares of the classes are nothing that tells them apart."""
     model = ganvas.wrap(Classes(), latent_dim=2, shape=(2,), num_classes=2)
@@ -666,6 +691,6 @@ def test_a_ratio_whose_guide_sees_huge_pictures_is_refused() -> None:
     """All samples are brought to the size that its header says."""
     model = ganvas.load("fashion", device="cpu")
     guide = classifier.Classifier((1, 128, 128), 10)
-    assert critics.build(guide.spec, model)
+    assert critics.build(guide.spec, model, own=False)
     with pytest.raises(GanvasError, match="1024 x 1024 px; for this model they have 128 px at most"):
-        critics.build({**guide.spec, "shape": [1, 1024, 1024]}, model)
+        critics.build({**guide.spec, "shape": [1, 1024, 1024]}, model, own=False)

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ganvas.config import DataConfig, NetworkConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.export import onnx
+from ganvas.export.hub import card
 from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes_of, of_series, open_attribute
 from ganvas.latent.directions import find
@@ -25,6 +27,7 @@ from ganvas.metrics import of_series as measures
 from ganvas.model import Model, ModelInfo
 from ganvas.model_data import load_data_of
 from ganvas.networks import build_generator, families
+from ganvas.report import write_report
 from ganvas.runs import Run
 from ganvas.series import Column, Schema, plain
 from ganvas.web import export
@@ -94,6 +97,29 @@ def test_the_penalty_of_wgan_goes_through_a_recurrent_critic(source: Path, tmp_p
     penalty = {"objective.loss": "wasserstein", "objective.penalties": [{"name": "wgan-gp", "weight": 10.0}]}
     found = train(source, tmp_path, 0.032, network="recurrent", settings=penalty)
     assert ganvas.load(found.path, device="cpu").series(4, length=30).values.shape == (4, 30, 2)
+
+
+def test_what_stands_beside_the_data_has_their_shares_of_classes(
+    run: Run, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ganvas.load(run.path)
+    found = load_data_of(model, str(source))
+    monkeypatch.setattr("ganvas.report.page.load_data_of", lambda model, download: found)
+    asked: list[torch.Tensor] = []
+    series = ganvas.Model.series
+
+    def kept(self: ganvas.Model, n: int = 64, **named: Any) -> Any:
+        asked.append(named["labels"])
+        return series(self, n, **named)
+
+    monkeypatch.setattr(ganvas.Model, "series", kept)
+    write_report(run)
+    data = found[0].split(found[1].holdout)[0]
+    shares = torch.bincount(asked[0], minlength=2)
+    assert shares.tolist() == torch.bincount(data.take_labels(), minlength=2).tolist()
+    made = card(model, [], None, None)
+    assert "numbers -> series of " in made
+    assert "256 series." in made
 
 
 def test_samples_are_tables_arrays_and_pictures(run: Run, tmp_path: Path) -> None:

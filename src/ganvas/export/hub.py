@@ -175,7 +175,8 @@ def card(model: Model, rows: list[Row], repo: str | None, license: str | None) -
         "datasets": [source.removeprefix("hub:")] if source.startswith("hub:") else None,
     }
     size = " x ".join(map(str, info.shape))
-    trained = f", {1000 * info.kimg:,.0f} images" if info.kimg else ""
+    kind = {1: "points", 2: "series"}.get(len(info.shape), "images")
+    trained = f", {1000 * info.kimg:,.0f} {kind}" if info.kimg else ""
     on = plain(info.data.name) if info.data and info.data.name else "data that its file does not name"
     made = (
         f"read from a file of {plain(info.source)}"
@@ -188,13 +189,13 @@ def card(model: Model, rows: list[Row], repo: str | None, license: str | None) -
         front_matter(fields),
         f"# {repo.split('/')[1] if repo else _title(info)}",
         f"A generator of the family {plain(info.name)}: z of {info.latent_dim} numbers -> "
-        f"{'images' if images else 'points'} of {size}, {parameters:,} parameters, {made}.",
+        f"{kind} of {size}, {parameters:,} parameters, {made}.",
         f"It draws {counted(info.num_classes, 'class', 'classes')}{shown}." if info.num_classes else "",
         f'```python\nimport ganvas\n\nmodel = ganvas.load("hub:{repo or PLACE}")\nsamples = model.sample(16, seed=0)\n```',
         f"![The first samples of seed 0, none chosen]({SAMPLES})",
         f"![From one latent to another, row by row]({WALK})" if images else "",
         "## Measured",
-        _table(rows),
+        _table(rows, kind),
         *_gives_away(info),
         "## How it was trained",
         _settings(info),
@@ -210,7 +211,7 @@ def _title(info: ModelInfo) -> str:
     return plain(f"{info.name}, trained on {data}" if data else info.name)
 
 
-def _table(rows: list[Row]) -> str:
+def _table(rows: list[Row], kind: str) -> str:
     if not rows:
         return "Nothing: this snapshot has no figures."
     lines = [
@@ -219,7 +220,7 @@ def _table(rows: list[Row]) -> str:
     ]
     for row in rows:
         floor = "not measured" if row.floor is None else f"{row.floor:.4g} (N={row.floor_n:,})"
-        reference = f"{plain(Path(row.reference).name)}, {row.reference_n:,} images"
+        reference = f"{plain(Path(row.reference).name)}, {row.reference_n:,} {kind}"
         reference += f"; {row.classes}" if row.classes else ""
         lines.append(
             f"| {plain(row.label)} | {row.value:.4g} | {floor} | {row.n:,} | {plain(row.extractor)} | {reference} |"

@@ -17,6 +17,7 @@ from ganvas.data import Dataset, load_dataset
 from ganvas.errors import PATH, GanvasError, counted, expect
 from ganvas.features import Choice, Extractor, embed, open_extractor
 from ganvas.features.cache import batches
+from ganvas.features.select import likeliest
 from ganvas.latent import LatentZ
 from ganvas.latent.critic import scorer_of
 from ganvas.latent.invert import invert
@@ -339,7 +340,7 @@ def audit(
             expect(named, PATH, name, "the path or the name of data")
     data, held_out = (None if each is None else os.fspath(each) for each in (data, held_out))
     model, given, source = open_fakes(fake, device, critic=True)
-    train, unseen = _real(model, data, held_out)
+    train, unseen = _real(model, data, held_out, device)
     given = _as_data(fake, given, train)
     names = train.class_names
     if len(unseen) < 2 * LEAST:
@@ -439,7 +440,9 @@ def _among(rows: Tensor, others: Tensor) -> int:
     return sum(row.tobytes() in known for row in rows.numpy())
 
 
-def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[Dataset, Dataset]:
+def _real(
+    model: Model | None, data: str | None, held_out: str | None, device: str
+) -> tuple[Dataset, Dataset]:
     """What was seen and what was not."""
     if model is None and data is None:
         raise GanvasError("Samples of unknown origin need what they were made from: --data TRAINING_IMAGES.")
@@ -454,7 +457,7 @@ def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[
         # Of series the columns are what they are in the data.
         same = config if dataset.series is not None else DataConfig(resize=resize)
         other = load_dataset(replace(same, source=held_out, also=()), dataset.shape, dataset.series)
-        seen = dataset.split(config.holdout, config.fold)[0] if own else dataset
+        seen = _trained_on(dataset, config, device)[0] if own else dataset
         return seen, other.classed_as(dataset.class_names)
     if not own:
         changed = model is not None and is_named(model, config)
@@ -467,7 +470,13 @@ def _real(model: Model | None, data: str | None, held_out: str | None) -> tuple[
             f"It is not known which part of {dataset.name} was trained on{why}. Give samples that the generator has not seen, "
             "of the same kind, with --held-out."
         )
-    return dataset.split(config.holdout, config.fold)
+    return _trained_on(dataset, config, device)
+
+
+def _trained_on(dataset: Dataset, config: DataConfig, device: str) -> tuple[Dataset, Dataset]:
+    """What a model has learned from, of which instance selection leaves a part alone, and what was held out."""
+    train, unseen = dataset.split(config.holdout, config.fold)
+    return train if config.select >= 1 else likeliest(train, config.select, device), unseen
 
 
 def _as_data(fake: Fakes, given: Dataset | None, real: Dataset) -> Dataset | None:

@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -217,15 +218,17 @@ def write_report(run: Run) -> Path:
 
 def _of_series(model: Model) -> list[str]:
     """Fans and spectra of as many drawn and real series; of the drawn ones alone where the data are not at hand."""
-    drawn = model.series(COMPARED)
-    sets = [("drawn", drawn)]
-    try:
+    real, labels = None, None
+    with suppress(GanvasError):
         data, config = load_data_of(model, download=False)
         train, _ = data.split(config.holdout, config.fold)
         rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:COMPARED]
-        sets.append(("real", model.decode(train.take(rows)[0])))
-    except GanvasError:
-        pass
+        found, kinds = train.take(rows)
+        real = model.decode(found)
+        # In the shares of the data: of other classes the two would differ by these alone.
+        if model.generator.num_classes and data.num_classes == model.generator.num_classes:
+            labels = kinds
+    sets = [("drawn", model.series(COMPARED, labels=labels)), *([] if real is None else [("real", real)])]
     said = "the middle 50 and 90 % of the values at every step, and the median"
     return [
         _figure(pictures.png(pictures.fans(sets)), said, "plot"),

@@ -61,13 +61,14 @@ def draw_batches(
         yield space.decode(space.from_noise(u, label), label), label
 
 
-def build(spec: io.Json, model: Model) -> nn.Module:
-    """The critic that a file describes, without its weights."""
+def build(spec: io.Json, model: Model, own: bool) -> nn.Module:
+    """The critic that a file describes, without its weights; the model's `own` sees samples as they are, whatever their size."""
     if "classes" in spec:
         check_guide(spec["shape"], model)
         return FeatureCritic(classifier.build(spec), model.generator.value_range)
     config = from_dict(NetworkConfig, spec)
-    return alone(build_critic(config, seen_shape(model.shape), model.generator.num_classes), 1.0)
+    shape = model.shape if own else seen_shape(model.shape)
+    return alone(build_critic(config, shape, model.generator.num_classes), 1.0)
 
 
 def check_guide(shape: Sequence[int], model: Model) -> None:

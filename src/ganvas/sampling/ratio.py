@@ -199,7 +199,7 @@ class LogRatio:
                 raise ValueError("the real samples' labels are no classes of the model")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GanvasError(f"{path} is damaged: {error!r}.") from error
-        network = rebuild(path, spec, lambda: build(spec, model), weights)
+        network = rebuild(path, spec, lambda: build(spec, model, report.critic == "own"), weights)
         network.to(model.device).eval().requires_grad_(False)
         found = cls(network, calibration, calibration(logits), report, model, spec)
         found.real_logits, found.real_labels = logits, kinds

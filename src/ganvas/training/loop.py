@@ -20,6 +20,7 @@ from ganvas.data import Batches, Dataset, balanced
 from ganvas.data.origin import mark
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, TrainingError
+from ganvas.features.select import likeliest
 from ganvas.model import Model, save_network
 from ganvas.networks import GeneratorBase
 from ganvas.report import verdicts
@@ -30,7 +31,6 @@ from ganvas.training.display import Display
 from ganvas.training.loggers import Audience
 from ganvas.training.method import DataSpec, build_method, evaluating
 from ganvas.training.monitor import Monitor
-from ganvas.training.select import likeliest
 from ganvas.training.start import begin
 from ganvas.types import Batch
 

@@ -9,8 +9,8 @@ from scipy.stats import chi2
 
 import ganvas
 from ganvas.errors import GanvasError
+from ganvas.features.select import likeliest
 from ganvas.training import Result
-from ganvas.training.select import likeliest
 from tests.test_dist import two_processes
 
 
@@ -34,8 +34,8 @@ import torch
 import ganvas
 from ganvas import dist
 from ganvas.features.base import decoded
-from ganvas.training import select
-from ganvas.training.select import likeliest
+from ganvas.features import select
+from ganvas.features.select import likeliest
 
 td, quick = torch.distributed, select._likeliest
 td.init_process_group = partial(td.init_process_group, timeout=timedelta(seconds=2))
