@@ -14,6 +14,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent import LatentZ, open_space
 from ganvas.latent.directions import edit, find, save
 from ganvas.latent.edits import draw_edit
+from ganvas.latent.jacobian import jacobians, metric
 from ganvas.latent.paths import geodesic, looks
 from ganvas.latent.supervised import from_scores
 from ganvas.model import Model
@@ -76,6 +77,15 @@ def test_a_geodesic(model: Model, labels: list[int] | None, label: int) -> None:
     seen = torch.cat(list(looks(space, found.points, torch.full((5,), label))))
     energy = float((seen[1:] - seen[:-1]).square().sum() * 4)
     assert energy == pytest.approx(found.figures["energy_after"], rel=1e-3), "of the pictures that are drawn"
+
+
+def test_the_metric_is_that_of_the_samples_as_they_are_numbered(model: Model) -> None:
+    space = LatentZ(model)
+    points = space.numbered(CLASSES)
+    each = [
+        jacobians(space, points[i : i + 1], labels=torch.tensor([i]))[1][0].double() for i in range(CLASSES)
+    ]
+    torch.testing.assert_close(metric(space, points), sum(j.t() @ j for j in each) / CLASSES)
 
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor | None]:

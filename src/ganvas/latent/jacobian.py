@@ -60,11 +60,14 @@ def jacobians(
 
 
 def metric(space: LatentSpace, points: Tensor, see: Perception = pyramid) -> Tensor:
-    """The mean of J^T J (D, D) over points (n, *shape), J the Jacobian of features: what a step changes, in float64."""
+    """The mean of J^T J (D, D) over points (n, *shape), J the Jacobian of features: what a step changes, in float64.
+
+    Of a conditional model the samples are of all classes in turn.
+    """
     total = torch.zeros(space.size, space.size, dtype=torch.float64)
-    label = space.labels(1, None)
-    for point in points:
-        _, found = jacobians(space, point[None], see, label)
+    labels = space.labels(len(points), None)
+    for i, point in enumerate(points):
+        _, found = jacobians(space, point[None], see, None if labels is None else labels[i : i + 1])
         j = found[0].double().cpu()
         total += j.t() @ j
     return total / len(points)
