@@ -177,7 +177,10 @@ def unseen(
     data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     known = model.info.data
     if known is not None and not is_own(model, data, config) and is_named(model, config):
-        words = f"{data.name} is a part of what the model was trained on, or has changed since: it may have learned from these."
+        words = (
+            f"Of {data.name} it is not known what was held out of the training, as it is a part of the data, or read otherwise, "
+            "or has changed since: the model may have learned from these."
+        )
         return data, False, words
     if known is None or not known.config.holdout or not is_own(model, data, config):
         return data, False, ""

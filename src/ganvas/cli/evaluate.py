@@ -10,7 +10,7 @@ import tyro
 from ganvas.cli import _shared
 
 if TYPE_CHECKING:
-    from ganvas.metrics import Evaluation
+    from ganvas.metrics import Evaluation, Row
     from ganvas.runs import Run
 
 
@@ -57,7 +57,7 @@ def run(
     """
     from ganvas import io
     from ganvas.errors import GanvasError
-    from ganvas.metrics import compare, evaluate
+    from ganvas.metrics import evaluate
     from ganvas.metrics.rows import read_rows
     from ganvas.runs import is_run, open_run
 
@@ -100,24 +100,45 @@ def run(
         raise GanvasError(
             f"Nothing was measured: {'; '.join(f'{name} left out, {why}' for name, why in found.skipped.items())}."
         )
+    _finish(found, before, json, out, open_run(samples) if kept_in_run else None, unkept)
+
+
+def _finish(
+    found: "Evaluation",
+    before: "list[Row]",
+    json: bool,
+    out: Path | None,
+    run: "Run | None",
+    unkept: Exception | None,
+) -> None:
+    """Tell the figures, whatever cannot be written of them or compared with those of `before`; keep them; then raise that."""
+    from ganvas import io
+    from ganvas.errors import GanvasError
+    from ganvas.metrics import compare
+
     document = {
         "rows": [row.to_json() for row in found.rows],
         "skipped": found.skipped,
         "warnings": found.warnings,
     }
-    earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
+    earlier: dict[str, float | None] = {}
+    failed = unkept
+    try:
+        earlier = {name: values[0] for name, values in compare(before, found.rows)} if before else {}
+    except GanvasError as error:
+        failed = failed or error
     if json:
-        tell_figures = partial(_shared.answer, {**document, **({"before": earlier} if before else {})})
+        tell_figures = partial(_shared.answer, {**document, **({"before": earlier} if earlier else {})})
     else:
         tell_figures = partial(_show, found, earlier)
     with ExitStack() as last:
-        last.callback(tell_figures)  # they are measured, whatever cannot be written
+        last.callback(tell_figures)
         if out is not None:
             io.write_json(out, document)
-        if unkept is not None:
-            raise unkept
-        if kept_in_run:
-            _report(open_run(samples), found)
+        if run is not None and unkept is None:
+            _report(run, found)
+        if failed is not None:
+            raise failed
 
 
 def _report(run: "Run", found: "Evaluation") -> None:

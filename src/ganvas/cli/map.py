@@ -92,10 +92,8 @@ def run(
     with _shared.progress() as tell:
         found = draw_map(where, n, method, seed, images, progress=tell)
     words = list(found.words)
-    if images is not None:
-        words.append(f"Real images: {line}.")
-    else:
-        words.append(f"Without real images (no holes, no nearest ones): {line}")
+    without = "Without real images (no holes, no nearest ones)"
+    words.append(f"{without if images is None else 'Real images'}: {line}")
     usual = [name for name in ("density", "class", CRITIC_SCORE) if name in found.values][:2]
     shown = [colour] if colour else usual
     drawn = {out: pictures.plot_png(_scatter(found, shown, method, class_names(loaded)))}
