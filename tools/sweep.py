@@ -147,10 +147,7 @@ def lines(model: str, own: str, data: dict[str, str]) -> Iterator[list[str]]:
             method,
             "--count",
             "2",
-            "--samples",
-            "60",
-            "--steps",
-            "3",
+            *(["--steps", "3"] if method == "learned" else []),
             "--out",
             found,
         ]
@@ -164,9 +161,8 @@ def lines(model: str, own: str, data: dict[str, str]) -> Iterator[list[str]]:
         yield ["restore", model, given, *SEARCH]
         yield ["encode", model, given, "--n", "6"]
         yield ["reconstruct", model, given, "--n", "6"]
-    yield from (
-        ["invert", model, own, "--n", "2", "--steps", "2", "--method", each] for each in ("encoder", "tune")
-    )
+    yield ["invert", model, own, "--n", "2", "--method", "encoder"]
+    yield ["invert", model, own, "--n", "2", "--method", "tune", "--steps", "2"]
     yield ["encode", model, own, "--n", "40", "--fit", "2", "--out", "fitted.npz"]
     for task in ("inpaint", "superres", "colorize"):
         yield ["restore", model, own, "--task", task, *SEARCH]
