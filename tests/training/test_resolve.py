@@ -277,7 +277,7 @@ def test_settings_of_the_data_are_those_of_their_flags(tmp_path: Path) -> None:
     assert data.fingerprint == plan("sines", window=12)[1].fingerprint
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(400, 2)))
     for source, settings, said in (
-        ("sines", {"data.mirror": True}, "--mirror are for images"),
+        ("sines", {"data.mirror": True}, "--mirror and --alpha are for images"),
         ("toy:ring8", {"data.mirror": True}, "--mirror is for images, and toy-ring8 holds points"),
         (str(tmp_path / "points.npy"), {"data.mirror": True}, "--mirror is for images"),
         ("digits", {"data.window": 12}, "--window is for series"),
