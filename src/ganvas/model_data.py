@@ -159,11 +159,9 @@ def _compared(model: Model, data: Dataset, count: int, seed: int) -> tuple[Tenso
     fewest = int(torch.bincount(labels, minlength=classes).min())
     if classes * fewest < min(count, EQUAL):
         return rows[:count], f" (in their own shares, though the model draws {classes} classes alike)"
-    rank = torch.zeros_like(rows)
-    for label in range(classes):
-        mine = labels == label
-        rank[mine] = torch.arange(int(mine.sum()))
-    return rows[rank < min(fewest, -(-count // classes))][:count], ", as many of each class"
+    each = min(fewest, -(-count // classes))
+    kept = torch.cat([(labels == label).nonzero()[:each, 0] for label in range(classes)]).sort().values
+    return rows[kept][:count], ", as many of each class"
 
 
 def unseen(
@@ -176,13 +174,13 @@ def unseen(
     config = config_for(model, source)
     data = load_dataset(config, tuple(shape or model.shape), schema or model.info.series)
     known = model.info.data
-    if known is not None and not is_own(model, data, config) and is_named(model, config):
+    if known is None or not is_own(model, data, config):
         words = (
             f"Of {data.name} it is not known what was held out of the training, as it is a part of the data, or read otherwise, "
             "or has changed since: the model may have learned from these."
         )
-        return data, False, words
-    if known is None or not known.config.holdout or not is_own(model, data, config):
+        return data, False, words if is_named(model, config) else ""
+    if not known.config.holdout:
         return data, False, ""
     held = data.split(known.config.holdout, known.config.fold)[1]
     if len(held):

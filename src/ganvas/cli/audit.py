@@ -50,19 +50,18 @@ def run(
     from ganvas.arrays import number
     from ganvas.privacy import audit
     from ganvas.privacy.auditing import picture
-    from ganvas.report import write_report
     from ganvas.runs import is_run, open_run
 
     if fail_above is not None:
         number(fail_above, "--fail-above", least=0, most=1)
     kept = open_run(model) if is_run(model) and io.writable(model) else None
-    own = None if kept is None else kept.path / "evaluation" / "audit.png"
     snapshots = [] if kept is None else kept.snapshots  # those of now: a training may go on
-    if kept is not None and own is not None:
+    places = [] if out is None else [out]
+    if kept is not None:
         kept.check_folders()
-        _shared.outputs(own)
-    if out is not None:
-        _shared.outputs(out, ".png")
+        places.append(kept.path / "evaluation" / "audit.png")
+    for place in places:
+        _shared.outputs(place, ".png")
     with _shared.progress() as tell:
         found = audit(
             model, data, held_out=held_out, against=against, n=n, extractor=extractor, reconstruct=reconstruct, seed=seed,
@@ -72,13 +71,15 @@ def run(
         _shared.say(note, beside=True)
     document = found.to_json()
     shown = picture(found)
-    for path in (out, own):
-        if path is not None and shown is not None:
-            _shared.write_picture(path, shown)
-    if kept is not None and own is not None:
+    if shown is not None:
+        for place in places:
+            _shared.write_picture(place, shown)
+    if kept is not None:
+        from ganvas.report import write_report
+
         if shown is None:  # that of an audit before would stand below these figures
             with suppress(OSError):
-                own.unlink()
+                places[-1].unlink()
         document["snapshot"] = snapshots[-1].name
         io.write_json(kept.path / "evaluation" / "audit.json", document)
         write_report(kept)
@@ -89,8 +90,8 @@ def run(
         _shared.answer(document)
     else:
         _show(found)
-        if shown is not None and (out or own):
-            _shared.say(f"-> {out or own}")
+        if shown is not None and places:
+            _shared.say(f"-> {places[0]}")
     if failed:
         _shared.say(f"The best attack has an AUC of {found.largest:.3f}, above {fail_above:g}.", beside=True)
     return int(failed)

@@ -124,8 +124,7 @@ def _drawn(where: "LatentSpace", found: "list[Direction]", reach: float, seed: i
     amounts = torch.linspace(-reach, reach, 9, device=where.model.device)
     with torch.no_grad():
         start = where.numbered(1, seed).expand(len(amounts), *where.shape)
-        label = where.labels(1, None)
-        labels = None if label is None else label.expand(len(amounts))
+        labels = where.labels(len(amounts), where.labels(1, None))
         drawn = [
             where.model.to_data(where.decode(edit(where, start, each, amounts), labels)) for each in found
         ]

@@ -38,8 +38,8 @@ __all__ = [
 WANTED = "a folder or .zip of images, a picture, an .npy or .npz array, a folder of IDX files, or series as .csv, .parquet or .ts"
 OF_TABLES = ("time", "by", "static", "label")
 """Settings of the data that say what columns of a file are."""
-OF_IMAGES = ("resolution", "resize", "height", "mirror")
-"""Settings of the data that only images have; a fourth channel is asked for by whatever has four numbers."""
+OF_IMAGES = ("resolution", "resize", "height", "mirror", "alpha")
+"""Settings of the data that only images have."""
 OF_SERIES = ("window", "columns", *OF_TABLES)
 """Settings of the data that only series have."""
 
@@ -74,11 +74,7 @@ def load_dataset(
         return series.make(found, config, schema)
     if found.kind != "series" and (stray := [name for name in OF_SERIES if getattr(config, name)]):
         raise GanvasError(f"--{stray[0]} is for series, and {found.name} holds {found.kind}. Omit it.")
-    if (
-        shape is None
-        and found.kind == "points"
-        and (stray := [x for x in (*OF_IMAGES, "alpha") if getattr(config, x)])
-    ):
+    if shape is None and found.kind == "points" and (stray := [x for x in OF_IMAGES if getattr(config, x)]):
         raise GanvasError(f"--{stray[0]} is for images, and {found.name} holds points. Omit it.")
     return found if shape is None else fit(found, shape, config.resize or "crop")
 

@@ -18,6 +18,7 @@ from ganvas.model_data import class_names
 from ganvas.report import interpolation
 from ganvas.runs import Run
 from ganvas.training import methods
+from ganvas.types import kind_of
 
 SAMPLES, WALK = "samples.png", "walk.png"
 FILES = (CARD, CONFIG, GENERATOR, *BESIDE.values(), SAMPLES, WALK)
@@ -137,10 +138,8 @@ def measured(model: Model) -> list[Row]:
     found: dict[str, Row] = {}
     for row in rows_among(run.metrics()):
         of_this = snapshot.name in (Path(row.snapshot).name, Path(row.snapshot).parent.name)
-        of_this &= row.kimg in (
-            None,
-            model.info.kimg,
-        )  # a name counts whole kimg: training may have written it anew
+        # A name counts whole kimg: training may have written it anew.
+        of_this &= row.kimg in (None, model.info.kimg)
         before = found.get(row.label)
         if of_this and (before is None or row.floor is not None or before.floor is None):
             found[row.label] = row
@@ -175,7 +174,7 @@ def card(model: Model, rows: list[Row], repo: str | None, license: str | None) -
         "datasets": [source.removeprefix("hub:")] if source.startswith("hub:") else None,
     }
     size = " x ".join(map(str, info.shape))
-    kind = {1: "points", 2: "series"}.get(len(info.shape), "images")
+    kind = kind_of(info.shape)
     trained = f", {1000 * info.kimg:,.0f} {kind}" if info.kimg else ""
     on = plain(info.data.name) if info.data and info.data.name else "data that its file does not name"
     made = (

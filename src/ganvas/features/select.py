@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ganvas import dist
+from ganvas.config import DataConfig
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import embed_dataset, open_extractor
@@ -28,6 +29,12 @@ def likeliest(dataset: Dataset, share: float, device: str = "auto") -> Dataset:
             chosen = " ".join(str(row) for row in _likeliest(dataset, count, device).tolist())
     kept = torch.tensor([int(row) for row in dist.share(chosen).split()])
     return replace(dataset, indices=kept if dataset.indices is None else dataset.indices[kept])
+
+
+def trained_on(dataset: Dataset, config: DataConfig, device: str = "auto") -> tuple[Dataset, Dataset]:
+    """What is learned from with these settings, of which instance selection leaves a part alone, and what is held out."""
+    train, held_out = dataset.split(config.holdout, config.fold)
+    return train if config.select >= 1 else likeliest(train, config.select, device), held_out
 
 
 def _likeliest(dataset: Dataset, count: int, device: str) -> Tensor:

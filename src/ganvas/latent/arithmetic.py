@@ -52,8 +52,7 @@ def _labels(space: LatentSpace, names: Sequence[str]) -> Tensor | None:
     """The class of the sample that each term numbers, or the class that it names; the first where the model has none such."""
     known = class_names(space.model)
     numbers = [int(name) if name.isdigit() else known.index(name) if name in known else 0 for name in names]
-    labels = space.model.labels_at(numbers)
-    return None if labels is None else labels.to(space.model.device)
+    return space.model.labels_at(numbers)
 
 
 def _terms(space: LatentSpace, names: Sequence[str], seed: int) -> Tensor:

@@ -210,13 +210,12 @@ def geodesic(
     points = through(space, ends)(torch.linspace(0, 1, frames)).detach()
     inner = points[1:-1].clone().requires_grad_(True)
     optimizer = torch.optim.Adam([inner], lr=0.02 * float(space.std.mean()))
-    label = space.labels(1, label)
-    label = None if label is None else label.expand(frames)
+    labels = space.labels(frames, space.labels(1, label))
     energies, best, kept = [], float("inf"), inner.detach().clone()
     for done in range(steps):
         advance(done)
         whole = torch.cat([points[:1], inner, points[-1:]])
-        features = see(space.decode(whole, label))
+        features = see(space.decode(whole, labels))
         energy = (features[1:] - features[:-1]).square().sum() * (frames - 1)
         if not torch.isfinite(energy):
             raise GanvasError("The generator drew NaN or infinity on the way.")

@@ -123,12 +123,12 @@ def walk(
         columns = keys - half
         way = style_mixing(where, points[:half], points[half:], layers)
     elif kind == "geodesic":
-        first = None if classes is None else classes[:1].to(owner.device)
+        first = None if classes is None else classes[:1]
         way, energies = geodesic(
             where, points[0], points[1], frames, STEPS,
             advance=lambda done: progress("steps of the geodesic", done, STEPS), label=first,
         )  # fmt: skip
-        chosen = None if first is None else first.expand(len(way))
+        chosen = where.labels(len(way), first)
         figures |= {"energy_before": energies[0], "energy_after": min(energies)}
     else:
         path = through(where, points, kind, loop)

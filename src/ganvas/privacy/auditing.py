@@ -17,7 +17,7 @@ from ganvas.data import Dataset, load_dataset
 from ganvas.errors import PATH, GanvasError, counted, expect
 from ganvas.features import Choice, Extractor, embed, open_extractor
 from ganvas.features.cache import batches
-from ganvas.features.select import likeliest
+from ganvas.features.select import trained_on
 from ganvas.latent import LatentZ
 from ganvas.latent.critic import scorer_of
 from ganvas.latent.invert import invert
@@ -457,7 +457,7 @@ def _real(
         # Of series the columns are what they are in the data.
         same = config if dataset.series is not None else DataConfig(resize=resize)
         other = load_dataset(replace(same, source=held_out, also=()), dataset.shape, dataset.series)
-        seen = _trained_on(dataset, config, device)[0] if own else dataset
+        seen = trained_on(dataset, config, device)[0] if own else dataset
         return seen, other.classed_as(dataset.class_names)
     if not own:
         changed = model is not None and is_named(model, config)
@@ -470,13 +470,7 @@ def _real(
             f"It is not known which part of {dataset.name} was trained on{why}. Give samples that the generator has not seen, "
             "of the same kind, with --held-out."
         )
-    return _trained_on(dataset, config, device)
-
-
-def _trained_on(dataset: Dataset, config: DataConfig, device: str) -> tuple[Dataset, Dataset]:
-    """What a model has learned from, of which instance selection leaves a part alone, and what was held out."""
-    train, unseen = dataset.split(config.holdout, config.fold)
-    return train if config.select >= 1 else likeliest(train, config.select, device), unseen
+    return trained_on(dataset, config, device)
 
 
 def _as_data(fake: Fakes, given: Dataset | None, real: Dataset) -> Dataset | None:

@@ -69,14 +69,14 @@ def polarity(
     if space.model.generator.prior != "normal":
         raise GanvasError("polarity and magnet take generators with a normal prior.")
     u = target.normal(bank, space.model.latent_dim)
-    classes = torch.zeros(1) if target.labels is None else target.labels.unique().cpu()
+    wanted = torch.zeros(n, dtype=torch.long) if target.labels is None else target.labels.cpu()
+    classes = wanted.unique()
     if bank < len(classes):
         raise GanvasError(
             f"A bank of {bank} has no latent for each of {len(classes)} classes. Give a larger one."
         )
     kind = classes[torch.arange(bank) % len(classes)]
     powers = rho * log_volumes(space, u, None if target.labels is None else kind.to(u.device), callback).cpu()
-    wanted = torch.zeros(n) if target.labels is None else target.labels.cpu()
     chosen, effective = torch.zeros(n, dtype=torch.long), 0.0
     for each in classes:
         rows, mine = (kind == each).nonzero()[:, 0], wanted == each

@@ -20,7 +20,7 @@ from ganvas.data import Batches, Dataset, balanced
 from ganvas.data.origin import mark
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError, TrainingError
-from ganvas.features.select import likeliest
+from ganvas.features.select import trained_on
 from ganvas.model import Model, save_network
 from ganvas.networks import GeneratorBase
 from ganvas.report import verdicts
@@ -63,9 +63,7 @@ class Loop:
         self.audience.say = self._say
         self.config = run.config if config is None else config
         self.device = dist.local_device(resolve_device(self.config.training.device))
-        self.trained_on, self.held_out = dataset.split(self.config.data.holdout, self.config.data.fold)
-        if self.config.data.select < 1:
-            self.trained_on = likeliest(self.trained_on, self.config.data.select, str(self.device))
+        self.trained_on, self.held_out = trained_on(dataset, self.config.data, str(self.device))
         if self.config.data.balance:
             self.trained_on = balanced(self.trained_on)
         self.dataset = dataset

@@ -614,15 +614,12 @@ class Renderer:
 
     def clicked(self, marks: Sequence[tuple[int, int, bool]], name: str) -> Direction:
         """A direction from samples that a person marked: (seed, number, good)."""
-        labels = self.labels([State(number=number) for _, number, _ in marks])
+        states = [State(seed, number) for seed, number, _ in marks]
         points = torch.cat(
-            [
-                self._sample(self.space, seed, number, self.label(State(number=number)))
-                for seed, number, _ in marks
-            ]
+            [self._sample(self.space, each.seed, each.number, self.label(each)) for each in states]
         )
         scores = torch.tensor([1.0 if good else 0.0 for _, _, good in marks])
-        return attribute(self.view.space, points, scores, name, labels=labels)
+        return attribute(self.view.space, points, scores, name, labels=self.labels(states))
 
     def neighbours(self, state: State, wanted: Callable[[], bool] = lambda: True) -> list[State]:
         """Eight states around one, two along each of the four directions that change its picture most, at equal changes.
