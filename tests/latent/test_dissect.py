@@ -61,6 +61,19 @@ def test_maps_of_all_samples_are_seen_however_few_are_drawn_at_a_time(
     torch.testing.assert_close(found, expected)
 
 
+def test_maps_are_those_of_their_layer_where_the_next_one_works_in_place() -> None:
+    generator = nn.Sequential(
+        nn.Unflatten(1, (6, 1, 1)), nn.Upsample(8), nn.ReLU(True), nn.Conv2d(6, 3, 1), nn.Tanh()
+    )
+    found = dissect(open_space(ganvas.wrap(generator, latent_dim=6), "z"), ["module.1"], n=32)
+    weak = found.agreement["module.1"]
+    torch.testing.assert_close(found.high["module.1"], found.high["module.1"].clamp(min=0))
+    z = open_space(ganvas.wrap(generator, latent_dim=6), "z").numbered(32)
+    brightest = z.double().topk(3, dim=0).values.mean(0).float()
+    torch.testing.assert_close(found.high["module.1"][:, 0, 0], brightest)
+    assert weak.isfinite().all()
+
+
 def test_switching_off_and_on() -> None:
     where = space()
     found = dissect(where, n=128)

@@ -92,6 +92,18 @@ def test_hidden_layers_are_spaces(foreign: bool) -> None:
             torch.testing.assert_close(drawn, z.decode(z.sample(3, stream(2, "test"))), atol=1e-5, rtol=1e-4)
 
 
+def test_drawing_leaves_the_points_of_a_layer_as_they_are() -> None:
+    """The tutorial's activations work in place, on what is put in their layer's stead."""
+    layers = [nn.ReLU(True) if isinstance(each, nn.ReLU) else each for each in plain_dcgan()]  # type: ignore[attr-defined]
+    space = open_space(ganvas.wrap(nn.Sequential(*layers), latent_dim=20), "layer:module.1")
+    points = space.numbered(3)
+    assert (points < 0).any()
+    before = points.clone()
+    with torch.no_grad():
+        space.decode(points)
+    assert torch.equal(points, before)
+
+
 def test_class_vectors_morph_between_classes() -> None:
     model = ours(classes=3)
     space = open_space(model, "class")

@@ -179,7 +179,9 @@ def _drawn(
                 def note(
                     module: object, inputs: object, output: Tensor, name: str = name, seen: Any = seen
                 ) -> None:
-                    seen[name] = output.float().cpu()
+                    seen[name] = output.to(
+                        "cpu", torch.float32, copy=True
+                    )  # the next module may work in place
 
                 stack.enter_context(hooked(modules[name], note))
             drawn = space.decode(points[rows.to(points.device)], label)

@@ -487,7 +487,8 @@ class HiddenLayer(LatentSpace):
 
     def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
         z = self.z.to(points).expand(len(points), -1)
-        with hooked(self.module, lambda module, inputs, output: points.to(output.dtype)):
+        # A copy: the next module may work in place (`nn.ReLU(True)`), and the points belong to who asks.
+        with hooked(self.module, lambda module, inputs, output: points.to(output.dtype, copy=True)):
             drawn: Tensor = self.model.generator(z, self.labels(len(points), labels))
         return drawn.float()
 
