@@ -16,16 +16,19 @@ from torch import Tensor, nn
 import ganvas
 from ganvas import io
 from ganvas.cli import main
+from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes, open_attribute
 from ganvas.latent.directions import chance, edit, find, load_directions, save
 from ganvas.latent.dissect import _pixel_masks
-from ganvas.latent.finders import finders
+from ganvas.latent.finders import early_layer, finders
 from ganvas.latent.jacobian import metric
 from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
+from ganvas.model import Model
+from ganvas.networks import build_generator
 from ganvas.networks.style import StyleGenerator
 from tests.latent.test_space import ours, plain_dcgan
 from tests.test_model_file import rewrite
@@ -157,6 +160,51 @@ def test_sefa_takes_the_layers_that_its_authors_take() -> None:
     for direction, expected, value in zip(found, vectors.T[::-1], values[::-1], strict=False):
         assert abs(float(direction.vector.numpy() @ expected)) == pytest.approx(1, abs=1e-4)
         assert direction.score == pytest.approx(value / values.sum(), rel=1e-4)
+
+
+class OfClasses(nn.Module):
+    """The vector of a class, by a layer of weights, beside z; the last layer has as many inputs as z has numbers."""
+
+    def __init__(self, ahead: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.ahead, self.told = ahead, nn.Linear(16, 4)
+        self.first, self.last = nn.ConvTranspose2d(12, 8, 4), nn.ConvTranspose2d(8, 3, 4, 2, 1)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        told = self.told(nn.functional.one_hot(labels, 16).to(z.dtype))
+        both = torch.cat([told, z] if self.ahead else [z, told], 1)[:, :, None, None]
+        return torch.tanh(self.last(torch.relu(self.first(both))))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_sefa_and_pca_of_z_read_the_layer_that_z_reaches_first(ahead: bool) -> None:
+    module = OfClasses(ahead)
+    space = open_space(ganvas.wrap(module, latent_dim=8, num_classes=16), "z")
+    weight = module.first.weight.detach()[4:] if ahead else module.first.weight.detach()[:8]
+    rows = weight.permute(1, 2, 3, 0).flatten(0, 2).double()
+    wanted = torch.linalg.eigh(rows.t() @ (rows / rows.norm(dim=1, keepdim=True).square())).eigenvectors[
+        :, -1
+    ]
+    (found,) = find(space, "sefa", 1)
+    assert abs(float(found.vector.double() @ wanted)) > 0.999
+    assert early_layer(space) == "module.first"
+
+
+def test_sefa_of_series_is_of_what_its_first_layer_reads() -> None:
+    """A series model reads a part of z at first, and the rest chunk by chunk."""
+    config = NetworkConfig("recurrent", latent_dim=16, conditional=True)
+    torch.manual_seed(0)
+    generator: Any = build_generator(config, (2, 24), 3).eval().requires_grad_(False)
+    whole = generator.whole
+    assert 0 < whole < 16
+    space = open_space(Model.of_run(generator, None, ganvas.Config(network=config), {}), "z")
+    found = find(space, "sefa", 16)
+    assert len(found) == whole
+    assert all(not each.vector[whole:].any() for each in found)
+    rows = torch.nn.functional.normalize(generator.start[0].weight.detach().double()[:, :whole])
+    leading = torch.linalg.eigh(rows.t() @ rows).eigenvectors[:, -1]
+    assert abs(float(found[0].vector[:whole].double() @ leading)) > 0.99
 
 
 def test_sefa_of_a_foreign_convolutional_generator() -> None:

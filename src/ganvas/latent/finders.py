@@ -93,25 +93,36 @@ def early_layer(space: LatentSpace) -> str:
 
     Raises `GanvasError` where there is neither.
     """
-    generator, reached = space.model.generator, list[str]()
     if "w" in spaces(space.model):
         return "w"
-    with ExitStack() as stack, torch.no_grad():
-        for name, module in generator.named_modules():
-            weight = getattr(module, "weight", None)
-            if isinstance(weight, Tensor) and weight.dim() > 1 and not isinstance(module, nn.Embedding):
-
-                def note(module: object, inputs: object, output: object, name: str = name) -> None:
-                    if isinstance(output, Tensor) and len(output) == 2:
-                        reached.append(name)
-
-                stack.enter_context(hooked(module, note))
-        space.decode(space.numbered(2), space.labels(2, None))
-    if not reached:
+    if not (found := _readers(space)):
         raise GanvasError(
             "z has no principal axes of its own, and this generator no layer of weights. Take --method jacobian."
         )
-    return reached[0]
+    return found[0][0]
+
+
+@torch.no_grad()
+def _readers(space: LatentSpace, points: Tensor | None = None) -> list[tuple[str, Tensor]]:
+    """The layers of weights that z reaches, in their order, and their inputs at two points of z (2, N) of one class."""
+    found: list[tuple[str, Tensor]] = []
+    if points is None:
+        points = space.numbered(2)
+    with ExitStack() as stack:
+        for name, module in space.model.generator.named_modules():
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, Tensor) and weight.dim() > 1 and not isinstance(module, nn.Embedding):
+
+                def note(_: object, inputs: tuple[object, ...], output: object, name: str = name) -> None:
+                    given = inputs[0] if inputs else None
+                    if not isinstance(given, Tensor) or not isinstance(output, Tensor):
+                        return
+                    if len(given) == len(output) == 2 and bool((given[0] != given[1]).any()):
+                        found.append((name, given.flatten(1)))
+
+                stack.enter_context(hooked(module, note))
+        space.decode(points, space.labels(2, space.labels(1, None)))
+    return found
 
 
 @torch.no_grad()
@@ -174,7 +185,10 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
 def sefa(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Directions that the first affine layers magnify most: eigenvectors of their weights (Shen and Zhou 2021)"""
     matrix = torch.cat([F.normalize(rows.double()) for rows in _first_weights(space)])
-    return leading(matrix.t() @ matrix, count)
+    read = int(
+        matrix.any(0).sum()
+    )  # of z that parts of a network read one by one, the first layer reads some
+    return leading(matrix.t() @ matrix, min(count, read))
 
 
 def _first_weights(space: LatentSpace) -> list[Tensor]:
@@ -184,18 +198,37 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
         if not (layers := list(style_based(space.model).style_layers)):
             raise GanvasError("sefa found no layers that read w. Take --method jacobian or pca.")
         return [layer.weight.detach() for layer in layers if isinstance(layer.weight, Tensor)]
-    for module in generator.modules():
+    points = torch.randn(2, dim, generator=stream(0, "sefa")).to(space.model.device)
+    for name, given in _readers(space, points)[:1]:
+        module = generator.get_submodule(name)
         weight = getattr(module, "weight", None)
-        if isinstance(module, nn.ConvTranspose2d) and weight is not None and weight.shape[0] == dim:
-            return [weight.detach().flatten(2).permute(1, 2, 0).flatten(0, 1)]
-        if (
-            isinstance(weight, Tensor)
-            and weight.dim() == 2
-            and weight.shape[1] >= dim
-            and not isinstance(module, nn.Embedding)
-        ):
-            return [weight.detach()[:, :dim]]
+        if isinstance(module, nn.ConvTranspose2d):
+            rows = module.weight.detach().flatten(2).permute(1, 2, 0).flatten(0, 1)
+        elif isinstance(weight, Tensor) and weight.dim() == 2:
+            rows = weight.detach()
+        else:
+            break
+        columns, places = _columns(given, points)
+        if len(places) and rows.shape[1] == given.shape[1]:
+            found = rows.new_zeros(len(rows), dim)
+            found[:, places] = rows[:, columns]
+            return [found]
     raise GanvasError("sefa found no dense or transposed layer that reads z. Take --method jacobian or pca.")
+
+
+def _columns(given: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Which numbers of a layer's inputs (2, N) are those of z (2, D), and which ones of z they are; none where nobody can say."""
+    columns, size = (given[0] != given[1]).nonzero()[:, 0], points.shape[1]
+    every = torch.arange(size, device=points.device)
+    if (
+        given.shape[1] == size or len(columns) > size
+    ):  # what stands behind z (the vector of a class) may be scaled with it
+        return every, every
+    if len(columns) == size:
+        return columns, every
+    same = (given[:, columns, None] == points[:, None]).all(0)
+    known = same.sum(1) == 1
+    return columns[known], same[known].int().argmax(1)
 
 
 @finders.register("jacobian")

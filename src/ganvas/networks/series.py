@@ -265,8 +265,8 @@ class SeriesGenerator(ChunkedGenerator):
             lengths = self.lengths(z, labels)
             alive, place = self._until(lengths)
             noise = torch.cat([noise, place], 2)
-        once = [] if self.attributes is None else [ended(self.attributes(whole)[:, :, None], self.once)]
         start = self.start(whole)
+        once = [] if self.attributes is None else [ended(self.attributes(whole)[:, :, None], self.once)]
         told = torch.cat([F.leaky_relu(start, 0.2), *(x[:, :, 0] for x in once)], 1)
         hidden = self.steps(self.join(torch.cat([told[:, None].expand(-1, self.chunks, -1), noise], 2)))
         # From each chunk's state to the next one on a straight line: what is smooth need not be put together of its steps.
