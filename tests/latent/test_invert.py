@@ -15,18 +15,41 @@ import ganvas
 from ganvas.checkpoint import Checkpoint
 from ganvas.cli import main
 from ganvas.cli._shared import save
+from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
 from ganvas.latent.encoder import encode, train_encoder
-from ganvas.latent.invert import invert, tune
-from ganvas.latent.restore import colorize, deblur, inpaint, psnr, superres, tasks
-from ganvas.networks import to_uint8
+from ganvas.latent.invert import invert, scale_of, tune
+from ganvas.latent.paths import pyramid
+from ganvas.latent.restore import colorize, damage, deblur, inpaint, psnr, restore, superres, tasks
+from ganvas.model import Model
+from ganvas.networks import build_generator, to_uint8
 from ganvas.networks.style import StyleGenerator
 from ganvas.types import Guarantee
 from tests.latent.test_space import Decoder, ours, plain_dcgan
 
 _keep = Checkpoint.keep
+
+
+class Apart(nn.Module):
+    """Classes that differ far more than their samples do."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.of_class, self.own = nn.Embedding(classes, 192), nn.Linear(4, 192)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        return torch.tanh(2 * self.of_class(labels) + 0.1 * self.own(z)).reshape(-1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 10])
+def test_the_unit_of_residuals_is_that_of_samples_of_any_classes(classes: int) -> None:
+    model = ganvas.wrap(Apart(classes), latent_dim=4, num_classes=classes)
+    features = pyramid(model.sample(500, seed=5) / 127.5 - 1)
+    usual = torch.pdist(features).mean()
+    assert abs(scale_of(open_space(model)) / usual - 1) < 0.05
 
 
 @pytest.mark.parametrize("module", ["vae", "dcgan"])
@@ -100,6 +123,39 @@ class Stepped(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return z.detach().sign()[:, :4].reshape(-1, 1, 2, 2)
+
+
+class Painted(nn.Module):
+    """Pictures of a shape by one layer."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.shape, self.layer = shape, nn.Linear(4, int(np.prod(shape)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.layer(z)).reshape(-1, *self.shape)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 8), (3, 8, 32)])
+def test_factors_and_masks_of_pictures_that_are_not_square(shape: tuple[int, ...]) -> None:
+    model = ganvas.wrap(Painted(*shape), latent_dim=4)
+    with pytest.raises(GanvasError, match="from 2 to 4"):
+        damage(model, "superres", factor=5)
+    for task in ("superres", "deblur"):
+        done = restore(open_space(model), model.sample(1), damage(model, task, factor=4), steps=1)
+        assert done.damaged.shape == (1, *shape)
+    with pytest.raises(GanvasError, match="The mask is"):
+        damage(model, mask=torch.ones(*shape[:0:-1]))
+
+
+def test_colours_that_were_not_seen_leave_no_alpha_behind() -> None:
+    config = NetworkConfig("dcgan", latent_dim=4, generator={"channels": 4})
+    generator = build_generator(config, (4, 16, 16), 0).eval().requires_grad_(False)
+    model = Model.of_run(generator, None, ganvas.Config(network=config), {})
+    done = restore(open_space(model), model.sample(2), damage(model, "colorize"), steps=1)
+    assert (done.damaged[:, 3] == 255).all()
+    assert torch.equal(done.damaged[:, 0], done.damaged[:, 2])
 
 
 def test_what_can_not_be_inverted() -> None:

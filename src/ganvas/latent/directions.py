@@ -87,7 +87,7 @@ class Directions(list[Direction]):
     def _repr_html_(self) -> str:
         parts = []
         for each in self[:SHOWN]:
-            words = f"{each.space}, by {each.method}: one sigma is {each.effect:.2f} mean distances of two samples"
+            words = f"{each.space}, by {each.method}: one sigma moves a sample by a feature distance of {each.effect:.3g}"
             words += (
                 f"; mostly {most}"
                 if (most := max(each.effects, key=lambda k: abs(each.effects[k]), default=""))

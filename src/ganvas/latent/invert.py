@@ -79,11 +79,12 @@ class Search:
 
 
 def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
-    """Mean feature distance of two samples of the generator: the unit of residuals."""
+    """Mean feature distance of two samples of the generator, of whatever classes: the unit of residuals."""
     with torch.no_grad():
         points = space.known[:256]
         features = see(space.decode(points, space.labels(len(points), None)))
-        return float((features[:128] - features[128:]).norm(dim=1).mean())
+        # All pairs: of classes in turn, one with the one 128 places on would always, or never, be of its class.
+        return float(torch.cdist(features[:128], features[128:]).mean())
 
 
 def invert(

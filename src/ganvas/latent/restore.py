@@ -100,14 +100,17 @@ def damage(
     """A damage from `tasks` to pictures of a model.
 
     `inpaint` hides a part (`half`), or what is 0 in `mask` (H, W) or (1, 1, H, W); `factor` is that of
-    `superres`, and the width of `deblur`. Raises `GanvasError` for an unknown task, and for a factor beyond
-    half the height.
+    `superres`, and the width of `deblur`. Raises `GanvasError` for an unknown task, a mask of another size,
+    and for a factor beyond half the shorter side.
     """
     if len(model.shape) != 3:
         raise GanvasError(f"Pictures are restored, and this model draws {kind_of(model.shape)}.")
     _, height, width = model.shape
-    if task in ("superres", "deblur") and not 2 <= factor <= height // 2:
-        raise GanvasError(f"--factor is {factor}; it must lie from 2 to {height // 2}.")
+    most = min(height, width) // 2
+    if task in ("superres", "deblur") and not 2 <= factor <= most:
+        raise GanvasError(f"--factor is {factor}; it must lie from 2 to {most}.")
+    if mask is not None and tuple(mask.shape[-2:]) != (height, width):
+        raise GanvasError(f"The mask is {tuple(mask.shape)}, pictures of this model {(height, width)}.")
     if task == "inpaint":
         seen = half(hidden, height, width) if mask is None else mask.reshape(1, 1, height, width)
         return Damage(task, tasks.get(task)(seen), seen)
@@ -164,7 +167,13 @@ def restore(
         there = done.mask.to(seen).bool()
         shown = torch.where(there, seen, torch.zeros_like(seen) + (low + high) / 2)
         filled = torch.where(there, seen, found.drawn)  # what was seen stays
-    shown = model.to_data(F.interpolate(shown, (height, width)).expand(-1, channels, -1, -1)).cpu()
+    shown = F.interpolate(shown, (height, width))
+    if shown.shape[1] != channels:  # grey, and of alpha nothing was seen
+        grey = shown.expand(-1, min(channels, 3), -1, -1)
+        shown = torch.cat(
+            [grey, torch.full_like(shown, high).expand(-1, channels - grey.shape[1], -1, -1)], 1
+        )
+    shown = model.to_data(shown).cpu()
     samples = model.to_data(filled).cpu()
     quality, agreement = None, None
     if not damaged:
