@@ -47,6 +47,17 @@ def near(found: torch.Tensor, wanted: torch.Tensor) -> bool:
     return bool((found.int() - wanted.int()).abs().max() <= 1)
 
 
+@pytest.mark.parametrize(("keys", "loop", "frames"), [(4, False, 4), (5, True, 36), (3, True, 7)])
+def test_a_walk_shows_keys_as_they_are(model: Model, keys: int, loop: bool, frames: int) -> None:
+    """36 frames of a loop of five keys: 7 frames a key, where a time times 5 may be rounded to before a key."""
+    drawn = ganvas.walk(model, kind="linear", keys=keys, loop=loop, frames=frames).samples
+    apart = (frames - 1) // (keys if loop else keys - 1)
+    wanted = model.sample(keys)
+    assert near(drawn[::apart][:keys], wanted)
+    if loop:
+        assert near(drawn[-1:], wanted[:1])
+
+
 def test_strengths_of_a_direction(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[torch.Tensor] = []
     sheet = pictures.sheet

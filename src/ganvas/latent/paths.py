@@ -63,6 +63,12 @@ def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = 
     return straight
 
 
+def last_key(times: Tensor, keys: int, loop: bool = False) -> Tensor:
+    """Which of the keys of `through` is reached last at each time (n,), by number: at the end of a loop the first one again."""
+    places = arrays.as_floats(times, "times").double().clamp(0, 1) * (keys if loop else keys - 1)
+    return (places + 1e-9).floor().long() % keys  # a time that is a key's may be rounded to before it
+
+
 def pyramid(samples: Tensor) -> Tensor:
     """What distances between samples are measured by, unless another network is given: image pyramids; points as they are.
 

@@ -24,7 +24,15 @@ from ganvas.latent.encoder import encode, has_encoder, own_encoder, train_encode
 from ganvas.latent.invert import Inversion
 from ganvas.latent.learned import learn
 from ganvas.latent.map import Map
-from ganvas.latent.paths import equal_steps, geodesic, step_lengths, style_mixing, through, variation
+from ganvas.latent.paths import (
+    equal_steps,
+    geodesic,
+    last_key,
+    step_lengths,
+    style_mixing,
+    through,
+    variation,
+)
 from ganvas.latent.space import LatentSpace, open_space
 from ganvas.model import Model
 from ganvas.notebook import shown
@@ -136,8 +144,7 @@ def walk(
         def labels_at(times: Tensor) -> Tensor | None:
             if classes is None:
                 return None
-            index = (times * (keys if loop else keys - 1)).floor().long().clamp(max=keys - 1)
-            return classes[index].to(owner.device)
+            return classes[last_key(times, keys, loop)].to(owner.device)
 
         times = torch.linspace(0, 1, frames, dtype=torch.float64)
         progress("how evenly the pictures change", 0, 1)

@@ -46,7 +46,7 @@ def film(
     spans = len(keys) if timeline.loop else len(keys) - 1
 
     def index(times: Tensor) -> list[int]:
-        return [min(int(t), len(keys) - 1) for t in (times * spans).floor().tolist()]
+        return latent.last_key(times, len(keys), timeline.loop).tolist()
 
     def labels_at(times: Tensor) -> Tensor | None:
         chosen = [each for i in index(times) if (each := labels[i]) is not None]
@@ -62,7 +62,7 @@ def film(
         points, which = path(times), index(times)
         for start in range(0, len(times), BATCH):
             stop = min(start + BATCH, len(times))
-            rows = [_between(keys, which[i], float(times[i]) * spans) for i in range(start, stop)]
+            rows = [_between(keys, which[i], float(times[i]) * spans % len(keys)) for i in range(start, stop)]
             if alike(rows):
                 some = points[start:stop]
                 frames[start:stop] = renderer.pictures(space, some, rows[0], renderer.labels(rows))
