@@ -7,8 +7,11 @@ import torch
 from PIL import Image
 
 from ganvas import pictures
+from ganvas.config import Config, NetworkConfig
 from ganvas.errors import GanvasError
-from ganvas.web.film import film
+from ganvas.model import Model
+from ganvas.networks import build_generator
+from ganvas.web.film import _between, film
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import Mix, State, Timeline
 
@@ -56,3 +59,25 @@ def test_a_film_has_its_bytes_counted_as_it_is_written(
 def test_one_key_is_no_film(fashion: Renderer) -> None:
     with pytest.raises(GanvasError, match="at least 2 key frames"):
         film(fashion, Timeline((State(),)))
+
+
+def test_what_only_the_first_key_has_ends_with_the_next(small: Renderer) -> None:
+    """Everything behind it was drawn with the generator of the first key: its place, its mixed class, its truncation."""
+    config = NetworkConfig("dcgan", latent_dim=8, conditional=True, generator={"channels": 4})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_generator(config, (3, 16, 16), 3).eval().requires_grad_(False)
+    for renderer in (small, Renderer(Model.of_run(network, None, Config(network=config), {}), "plain")):
+        keys = (State(1, other=2, share=0.9), State(2, number=1), State(3))
+        frames, _ = film(renderer, Timeline(keys, frames=9, equal=False))
+        for at, key in zip((0, 4, 8), keys, strict=True):
+            assert torch.equal(frames[at], renderer.draw([key])[0])
+
+
+def test_a_class_that_only_the_next_key_has_mixed_in_comes_gradually(small: Renderer) -> None:
+    keys = (State(1), State(1, other=2, share=0.8))
+    for first, last in (keys, keys[::-1]):
+        between = _between((first, last), 0, 0.5)
+        assert (between.other, between.share) == (2, pytest.approx(0.4))
+    assert _between((State(other=1, share=0.5), keys[1]), 0, 0.5).share == 0.5
+    assert _between((State(share=0.5), State()), 0, 0.5).other is None

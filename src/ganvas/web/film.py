@@ -87,7 +87,9 @@ def _between(keys: Sequence[State], first: int, time: float) -> State:
         return start if start == end else start + share * (end - start)
 
     right, down, turn = (mixed(*each) for each in zip(a.place, b.place, strict=True))
-    return replace(
-        a, place=(right, down, turn), truncation=mixed(a.truncation, b.truncation),
-        share=mixed(a.share, b.share) if b.other in (a.other, None) else a.share,
-    )  # fmt: skip
+    # What only one of the two has mixed in begins or ends at a share of 0.
+    others = {key.other for key in (a, b)} - {None}
+    shares = [0.0 if key.other is None else key.share for key in (a, b)]
+    if len(others) == 1:
+        a = replace(a, other=others.pop(), share=mixed(*shares))
+    return replace(a, place=(right, down, turn), truncation=mixed(a.truncation, b.truncation))

@@ -315,7 +315,7 @@ class Renderer:
     def _as(self, space: LatentSpace, state: State) -> LatentSpace:
         """The space with `generator_of` behind it."""
         generator = self.generator_of(state)
-        if generator is self.model.generator:
+        if generator is space.model.generator:
             return space
         return space.of_model(replace(self.model, generator=generator))
 
