@@ -111,6 +111,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "toy:ring8", "--network", "dcgan"], "--network mlp"),
         (["train", "--resume", "nowhere"], "No such run folder"),
         (["train", "--resume", "nowhere", "--dry-run"], "--dry-run shows the config of a new run"),
+        (["train", "digits", "--more", "2", "--dry-run"], "neither --resume nor --more"),
         (["sample", "nowhere"], "No such model"),
     ],
 )

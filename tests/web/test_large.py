@@ -13,6 +13,7 @@ import torch.nn.functional as F
 import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
+from ganvas.latent.paths import pyramid, steps_between
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import build_generator
 from ganvas.networks.stylegan3 import placement
@@ -333,6 +334,22 @@ def test_a_film_goes_from_place_to_place(stylegan3: Renderer) -> None:
     for frame, turn in zip(frames, (0.0, 45.0, 90.0), strict=True):
         wanted = stylegan3.draw([State(place=(0.0, 0.0, turn))])[0]
         assert (frame.int() - wanted.int()).abs().max() <= 1
+
+
+def test_equal_steps_are_those_of_the_pictures_that_are_drawn(stylegan3: Renderer) -> None:
+    """Measured by the point alone, nothing changed between places and truncations: their steps were as they came."""
+    here = State()
+    keys = (here, replace(here, place=(0.02, 0.0, 0.0)), replace(here, place=(0.4, 0.0, 0.0)))
+
+    def spread(equal: bool) -> tuple[float, float]:
+        frames, said = film(stylegan3, Timeline(keys, equal=equal, frames=12))
+        steps = steps_between([pyramid(frames.float() / 127.5 - 1)])
+        return float(steps.std(correction=0) / steps.mean()), said
+
+    uneven, _ = spread(equal=False)
+    even, said = spread(equal=True)
+    assert even < uneven / 2
+    assert said == pytest.approx(even, abs=0.1)  # of pictures that were rounded
 
 
 @pytest.mark.browser

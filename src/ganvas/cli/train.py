@@ -48,8 +48,10 @@ def run(
 
     options = replace(options, settings=dict(_setting(text) for text in set) or None)
     if dry_run:
-        if not data or resume is not None:
-            raise GanvasError("--dry-run shows the config of a new run: give a data set and no --resume.")
+        if not data or resume is not None or more is not None:
+            raise GanvasError(
+                "--dry-run shows the config of a new run: give a data set, and neither --resume nor --more."
+            )
         config, dataset = training.plan(data, options)
         if not json:
             for line in (*dataset.notes, training.describe(config, dataset)):

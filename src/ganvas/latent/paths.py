@@ -1,7 +1,7 @@
 """Ways through a latent space: lines, great circles, splines, loops, geodesics, and equal steps along any of them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -122,8 +122,13 @@ def step_lengths(
     points = space.check(points)
     if len(points) < 2:
         raise GanvasError("A path has at least 2 points, got 1.")
-    lengths, last = list[Tensor](), points.new_empty(0)
-    for features in looks(space, points, labels, see):
+    return steps_between(looks(space, points, labels, see))
+
+
+def steps_between(looked: Iterable[Tensor]) -> Tensor:
+    """Distances between neighbours of features (n, D) that come part by part: (n - 1,)."""
+    lengths, last = list[Tensor](), torch.empty(0)
+    for features in looked:
         joined = torch.cat([last, features]) if lengths else features
         lengths.append((joined[1:] - joined[:-1]).norm(dim=1))
         last = features[-1:]
@@ -156,8 +161,26 @@ def equal_steps(
 ) -> Tensor:
     """Times (frames,) at which the samples along `path` change by the same amount from frame to frame.
 
-    The length of the path in feature space is measured on a fine grid, inverted, and corrected on the steps that come out.
-    `labels` maps times to labels, for paths of a conditional generator. `advance` hears how many of the rounds are done.
+    `labels` maps times to labels, for paths of a conditional generator. The rest is as in `equal_times`.
+    """
+
+    def changes(times: Tensor) -> Tensor:
+        return step_lengths(space, path(times), labels(times) if labels else None, see)
+
+    return equal_times(changes, frames, oversample, rounds, advance)
+
+
+def equal_times(
+    changes: Callable[[Tensor], Tensor],
+    frames: int,
+    oversample: int = 8,
+    rounds: int = 3,
+    advance: Callable[[int], object] = lambda done: None,
+) -> Tensor:
+    """Times (frames,) from 0 to 1 between which something changes by the same amount.
+
+    `changes` gives the lengths (n - 1,) between n times, as `step_lengths` does. The length of the way is measured on a fine
+    grid, inverted, and corrected on the steps that come out. `advance` hears how many of the rounds are done.
     """
     arrays.count(frames, "frames", 2)
     arrays.count(oversample, "oversample")
@@ -166,7 +189,7 @@ def equal_steps(
     best, best_variation = torch.linspace(0, 1, frames, dtype=torch.float64), float("inf")
     for done in range(rounds):
         advance(done)
-        lengths = step_lengths(space, path(times), labels(times) if labels else None, see).double().cpu()
+        lengths = changes(times).double().cpu()
         total = torch.cat([torch.zeros(1, dtype=torch.float64), lengths.cumsum(0)])
         if total[-1] <= 0:
             return best  # nothing changes along the way
@@ -176,14 +199,14 @@ def equal_steps(
         found = times[right - 1] + (wanted - total[right - 1]) / span * (times[right] - times[right - 1])
         found[0], found[-1] = 0.0, 1.0
         # A chord is shorter than the way along it, so steps of equal way can still differ: refine the grid around them.
-        chords = step_lengths(space, path(found), labels(found) if labels else None, see).double().cpu()
+        chords = changes(found).double().cpu()
         if variation(chords) < best_variation:
             best, best_variation = found, variation(chords)
         speed = chords / chords.mean().clamp(min=1e-12)
         steps = (found[1:] - found[:-1]) / speed.clamp(min=0.2, max=5.0)
         corrected = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0)])
         corrected = corrected / corrected[-1]
-        achieved = variation(step_lengths(space, path(corrected), labels(corrected) if labels else None, see))
+        achieved = variation(changes(corrected))
         if achieved < best_variation:
             best, best_variation = corrected, achieved
         times = torch.cat(

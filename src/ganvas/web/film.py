@@ -1,6 +1,7 @@
 """From key frames to a film."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from ganvas import latent, pictures
 from ganvas.errors import GanvasError
+from ganvas.latent.paths import NUMBERS, equal_times, last_key, pyramid, steps_between
 from ganvas.web.renderer import Renderer, alike
 from ganvas.web.state import State, Timeline
 
@@ -17,6 +19,7 @@ LARGEST = 2**32
 """Bytes of a film: its frames, and the enlarged pictures of them that are written, are all there at the end."""
 
 
+@torch.no_grad()
 def film(
     renderer: Renderer, timeline: Timeline, progress: Advance = lambda done, total: None
 ) -> tuple[Tensor, float]:
@@ -41,35 +44,40 @@ def film(
         found = [each if each[0].name == "w+" else renderer.rows(*each) for each in found]
     space = found[0][0]
     path = latent.through(space, torch.cat([points for _, points in found]), timeline.kind, timeline.loop)
-    labels = [renderer.label(key) for key in keys]
-
     spans = len(keys) if timeline.loop else len(keys) - 1
+    batch = max(1, min(BATCH, NUMBERS // math.prod(renderer.model.shape)))
 
-    def index(times: Tensor) -> list[int]:
-        return latent.last_key(times, len(keys), timeline.loop).tolist()
+    def drawn(times: Tensor) -> Iterator[Tensor]:
+        points, reached = path(times), last_key(times, len(keys), timeline.loop).tolist()
+        at = (times * spans % len(keys)).tolist()
+        rows = [_between(keys, *each) for each in zip(reached, at, strict=True)]
+        for start in range(0, len(rows), batch):
+            some = slice(start, start + batch)
+            if alike(rows[some]):
+                yield renderer.samples(space, points[some], rows[start], renderer.labels(rows[some]))
+            else:
+                for i, row in enumerate(rows[some], start):
+                    yield renderer.samples(space, points[i : i + 1], row)
 
-    def labels_at(times: Tensor) -> Tensor | None:
-        chosen = [each for i in index(times) if (each := labels[i]) is not None]
-        return torch.cat(chosen) if chosen else None
+    def changes(times: Tensor) -> Tensor:
+        return steps_between(map(pyramid, drawn(times)))
 
     times = torch.linspace(0, 1, timeline.frames, dtype=torch.float64)
     if timeline.equal:
-        times = latent.equal_steps(space, path, timeline.frames, labels_at)
-    variation = latent.variation(latent.step_lengths(space, path(times), labels_at(times)))
+        times = equal_times(changes, timeline.frames)
     # Made before what drawing takes for a moment, between whose pieces frames would lie scattered.
     frames = torch.empty(len(times), *renderer.model.shape, dtype=torch.uint8)
-    with torch.no_grad():
-        points, which = path(times), index(times)
-        for start in range(0, len(times), BATCH):
-            stop = min(start + BATCH, len(times))
-            rows = [_between(keys, which[i], float(times[i]) * spans % len(keys)) for i in range(start, stop)]
-            if alike(rows):
-                some = points[start:stop]
-                frames[start:stop] = renderer.pictures(space, some, rows[0], renderer.labels(rows))
-            else:
-                for i, row in enumerate(rows, start):
-                    frames[i] = renderer.pictures(space, points[i : i + 1], row)[0]
-            progress(stop, len(times))
+    done = 0
+
+    def kept() -> Iterator[Tensor]:
+        nonlocal done
+        for part in drawn(times):
+            frames[done : done + len(part)] = renderer.model.to_data(part)
+            done += len(part)
+            progress(done, len(times))
+            yield pyramid(part)
+
+    variation = latent.variation(steps_between(kept()))
     return frames, variation
 
 

@@ -380,6 +380,12 @@ class Renderer:
         self, space: LatentSpace, points: Tensor, state: State, labels: Tensor | None = None
     ) -> Tensor:
         """Points (n, *shape) with the noise of a state, and its class unless `labels` (n,) are given: uint8 (n, C, H, W)."""
+        return self.model.to_data(self.samples(space, points, state, labels)).cpu()
+
+    def samples(
+        self, space: LatentSpace, points: Tensor, state: State, labels: Tensor | None = None
+    ) -> Tensor:
+        """The same before it is rounded, in the range of the model (n, C, H, W)."""
         check_over()
         label, space = self.label(state), self._as(space, state)
         if labels is None and label is not None:
@@ -391,7 +397,7 @@ class Renderer:
         )
         if not torch.isfinite(drawn).all():
             raise GanvasError("The generator drew NaN or infinity here.")
-        return self.model.to_data(drawn).cpu()
+        return drawn
 
     def _with_noise(self, space: LatentSpace, points: Tensor, labels: Tensor | None, seed: int) -> Tensor:
         generator = space.model.generator
