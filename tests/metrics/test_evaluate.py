@@ -101,6 +101,19 @@ def test_real_images_are_near_the_floor_and_copies_are_named() -> None:
     assert of_fresh["precision"] > 0.85
 
 
+def test_a_part_of_the_data_is_a_reference_of_its_own() -> None:
+    """Zeros were compared with digits of all kinds: a part was split as if it were the beginning of the whole."""
+    data = load_dataset("digits")
+    assert data.labels is not None
+    zeros, ones = (data.subset((data.labels == number).nonzero()[:, 0]) for number in (0, 1))
+    alike = evaluate(zeros, zeros, ["frechet"], extractor="raw", device="cpu")
+    apart = evaluate(zeros, ones, ["frechet"], extractor="raw", device="cpu")
+    assert alike["frechet"] < 0.1
+    assert apart["frechet"] > 5
+    assert apart.reference is not None
+    assert set(apart.reference.take_labels().tolist()) == {1}
+
+
 def test_dropping_a_class_and_blurring_are_noticed() -> None:
     dataset = load_dataset("digits")
     train, _ = dataset.split(0.1)
