@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
 
@@ -33,6 +34,26 @@ def test_the_split_is_a_partition_and_never_moves(n: int, share: float) -> None:
     assert len(held) == min(round(n * share), 10_000, n - 1)
     again = numbers(n).split(share)[1]
     assert torch.equal(again.take(torch.arange(len(again)))[0], held.take(torch.arange(len(held)))[0])
+
+
+def test_a_part_is_split_into_parts_of_it() -> None:
+    """It was split by the places of all the data: 90 zeros of digits became the first 90 of anything."""
+    part = numbers(100).subset(torch.arange(60, 100))
+    kept, held = (each.take(torch.arange(len(each)))[0].flatten().tolist() for each in part.split(0.25))
+    assert (len(kept), len(held)) == (30, 10)
+    assert sorted(kept + held) == list(range(60, 100))
+
+
+def test_a_part_of_windows_is_split_in_its_time() -> None:
+    data = load_dataset(DataConfig("goog", window=24))
+    part = data.split(0.5)[1]
+    kept, held = part.split(0.6)
+    assert part.indices is not None
+    assert kept.indices is not None
+    assert held.indices is not None
+    assert 0 < len(held) < len(part)
+    assert set(held.indices.tolist()) <= set(part.indices.tolist())
+    assert set(kept.indices.tolist()) <= set(part.indices.tolist())
 
 
 def test_at_most_ten_thousand_are_held_out() -> None:

@@ -1,3 +1,4 @@
+import importlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import Features, decoded
 from ganvas.features.base import Raw
 from ganvas.metrics import Row, compare, evaluate, published
+from ganvas.metrics.base import Inputs, Value
 from ganvas.metrics.evaluate import open_fakes
 from ganvas.runs import Run
 from ganvas.training import Result
@@ -99,6 +101,19 @@ def test_real_images_are_near_the_floor_and_copies_are_named() -> None:
     assert of_fresh["frechet"] == pytest.approx(of_fresh.rows[0].floor, rel=1e-6)
     assert of_fresh["authenticity"] > 0.3
     assert of_fresh["precision"] > 0.85
+
+
+def test_a_part_of_the_data_is_a_reference_of_its_own() -> None:
+    """Zeros were compared with digits of all kinds: a part was split as if it were the beginning of the whole."""
+    data = load_dataset("digits")
+    assert data.labels is not None
+    zeros, ones = (data.subset((data.labels == number).nonzero()[:, 0]) for number in (0, 1))
+    alike = evaluate(zeros, zeros, ["frechet"], extractor="raw", device="cpu")
+    apart = evaluate(zeros, ones, ["frechet"], extractor="raw", device="cpu")
+    assert alike["frechet"] < 0.1
+    assert apart["frechet"] > 5
+    assert apart.reference is not None
+    assert set(apart.reference.take_labels().tolist()) == {1}
 
 
 def test_dropping_a_class_and_blurring_are_noticed() -> None:
@@ -368,6 +383,54 @@ def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:
     assert collapsed["frechet[7]"] > 20 * whole["frechet[7]"], (
         "another class in the place of the one asked for"
     )
+
+
+def test_a_class_that_is_rare_in_the_data_is_not_said_to_be_missed() -> None:
+    """Of six samples for six real ones recall was 0: of so few nothing is known."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), [200, 200, 200, 6])
+    sets = [random.standard_normal((len(labels), 8)).astype(np.float32) + 3 * labels[:, None] for _ in "ab"]
+    fake, real = (Features(each.astype(np.float32), None) for each in sets)
+    asked = Inputs(fake, real, fake_labels=labels, real_labels=labels)
+    values = {value.name: value.value for value in metrics.registry.get("per-class").compute(asked)}
+    assert set(values) == {f"{name}[{label}]" for name in ("frechet", "recall") for label in range(3)}
+    assert min(values[f"recall[{label}]"] for label in range(3)) > 0.5
+    missed = replace(asked, fake_labels=np.where(labels == 1, 0, labels))
+    assert {v.name: v.value for v in metrics.registry.get("per-class").compute(missed)}["recall[1]"] == 0
+    few = replace(asked, fake=Features(fake.features[::40], None), fake_labels=labels[::40])
+    assert "10 samples" in metrics.registry.get("per-class").fits(few)
+
+
+def test_the_kernel_distance_of_few_samples_has_an_error() -> None:
+    """Subsets of all samples are the same samples: it stood there with an error of 2e-16."""
+    random = np.random.default_rng(0)
+
+    def measured(count: int) -> Value:
+        fake, real = (
+            Features((random.standard_normal((count, 16)) + shift).astype(np.float32), None)
+            for shift in (0.3, 0)
+        )
+        return metrics.registry.get("kid").compute(Inputs(fake, real))[0]
+
+    found = [measured(200) for _ in range(20)]
+    spread = np.std([each.value for each in found])
+    assert np.mean([each.error for each in found if each.error]) == pytest.approx(spread, rel=0.7)
+
+
+def test_the_frechet_distance_of_few_samples_needs_no_copy_of_the_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """60,000 reference rows of 2,048 features were taken anew in float64, twice: 2.5 GB."""
+    random = np.random.default_rng(0)
+    fake, real = (random.standard_normal((n, 32)).astype(np.float32) * (1 + 0.01 * n) for n in (20, 90))
+    wanted = metrics.frechet(fake, real)
+    seen: list[int] = []
+    module = importlib.import_module("ganvas.metrics.frechet")  # the name is also the function's
+    factor = module._sample_factor
+    monkeypatch.setattr(module, "_sample_factor", lambda rows: seen.append(len(rows)) or factor(rows))
+    (value,) = metrics.registry.get("frechet").compute(Inputs(Features(fake, None), Features(real, None)))
+    assert value.value == pytest.approx(wanted, rel=1e-6)
+    assert seen == [20]
 
 
 def test_shares_of_another_reference_are_not_made_up() -> None:

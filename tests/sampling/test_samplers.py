@@ -300,6 +300,25 @@ def test_psi_and_centres() -> None:
             Truncated(space, amount, mode)  # type: ignore[arg-type]
 
 
+def test_gradients_are_taken_of_as_many_pictures_as_there_is_room_for() -> None:
+    """Of grey pictures of 128 px they were of 256 at once, with the results of all layers: 3.6 GB."""
+    module = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    space, seen = LatentZ(ganvas.wrap(module, latent_dim=4)), list[int]()
+    vars(space.model)["at_once"] = 16
+
+    def brightness(samples: Tensor, labels: Tensor | None = None) -> Tensor:
+        seen.append(len(samples))
+        return samples.flatten(1).mean(1)
+
+    target = Target(space, brightness, 40, None, None)
+    u = target.normal(40, 4)
+    candidates, slope = target.slope(u, None)
+    assert seen == [16, 16, 8]
+    assert candidates.samples.shape == (40, 1, 8, 8)
+    whole = torch.func.vmap(torch.func.grad(lambda z: module(z[None]).mean()))(u)
+    torch.testing.assert_close(slope, whole, atol=1e-6, rtol=1e-4)
+
+
 def test_volumes_of_a_linear_map() -> None:
     """The Jacobian of z A is A: its volume is |det A|; polarity prefers nothing where the volume is the same everywhere."""
     matrix = torch.tensor([[2.0, 1.0], [0.0, 0.5]])
@@ -311,6 +330,15 @@ def test_volumes_of_a_linear_map() -> None:
     assert samplers.get("polarity")(space, log_ratio, 50, bank=40).info["effective_size"] == pytest.approx(
         40, rel=1e-3
     )
+
+
+def test_volumes_of_points_are_those_of_their_numbers() -> None:
+    """Of 16 latents and two numbers 14 directions change nothing: what rounding left of them drowned the volume."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 2))
+    model, u = ganvas.wrap(module, latent_dim=16), torch.randn(12, 16)
+    expected = [torch.linalg.svdvals(torch.func.jacfwd(module)(each).double()).log().sum() for each in u]
+    torch.testing.assert_close(log_volumes(LatentZ(model), u), torch.stack(expected), atol=1e-4, rtol=0)
 
 
 class Cubed(nn.Module):

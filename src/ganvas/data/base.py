@@ -131,13 +131,11 @@ class Dataset:
         in neither part.
         """
         if self.spans is not None:
-            return self._split_in_time(self.spans, share, fold)
+            spans = self.spans if self.indices is None else _of_part(self.spans[self.indices])
+            return self._split_in_time(spans, share, fold)
         count = min(round(len(self) * share), MAX_HOLDOUT, len(self) - 1)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0)).roll(-fold * count)
-        return (
-            replace(self, indices=order[count:].sort().values),
-            replace(self, indices=order[:count].sort().values),
-        )
+        return self.subset(order[count:].sort().values), self.subset(order[:count].sort().values)
 
     def _split_in_time(self, spans: Tensor, share: float, fold: int) -> tuple["Dataset", "Dataset"]:
         owner, start, end = spans.unbind(1)
@@ -152,8 +150,17 @@ class Dataset:
             order = torch.randperm(sequences, generator=torch.Generator().manual_seed(0)).roll(-fold * count)
             held = torch.isin(owner.long(), order[:count])
             kept = ~held
-        indices = [each.nonzero().flatten() for each in (kept, held)]
-        return replace(self, indices=indices[0]), replace(self, indices=indices[1])
+        return self.subset(kept.nonzero().flatten()), self.subset(held.nonzero().flatten())
+
+
+def _of_part(spans: Tensor) -> Tensor:
+    """Spans (N, 3) of some windows as if there were no others: each sequence begins with its first one and ends with its last."""
+    owners, place = spans[:, 0].unique(return_inverse=True)
+    low = spans.new_full((len(owners),), torch.inf).scatter_reduce(0, place, spans[:, 1], "amin")[place]
+    high = spans.new_full((len(owners),), -torch.inf).scatter_reduce(0, place, spans[:, 2], "amax")[place]
+    return torch.stack(
+        [place.to(spans), (spans[:, 1] - low) / (high - low), (spans[:, 2] - low) / (high - low)], 1
+    )
 
 
 FEW_SEQUENCES = 20

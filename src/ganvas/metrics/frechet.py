@@ -46,6 +46,12 @@ def frechet_of_moments(fake: Moments, real: Moments) -> float:
     return max(0.0, float(distance))
 
 
+def frechet_of_few(fake: np.ndarray, real: np.ndarray, known: Moments) -> float:
+    """The same of no more fakes than columns, to a reference with its moments: of many rows these take the place of the rows."""
+    factor = _factor(known) if len(real) > real.shape[1] else _sample_factor(real)
+    return _distance(fake.mean(0, dtype=np.float64), known.mean, _sample_factor(fake), factor)
+
+
 def _distance(mean_fake: Matrix, mean_real: Matrix, fake: Matrix, real: Matrix) -> float:
     """From factors A with covariance A^T A: tr (S1 S2)^(1/2) is the sum of the singular values of A1 A2^T."""
     shared = scipy.linalg.svdvals(fake @ real.T).sum()
@@ -64,6 +70,8 @@ def _sample_factor(rows: np.ndarray) -> Matrix:
 
 
 def _factor(given: Moments) -> Matrix:
+    if given.root is not None:
+        return given.root.T
     values, vectors = np.linalg.eigh(given.cov)
     factor: Matrix = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
     return factor

@@ -8,26 +8,30 @@ from ganvas.features.base import Features
 from ganvas.features.stats import MAX_DIM, RunningMoments
 from ganvas.metrics import kernel, memorisation, modes
 from ganvas.metrics.base import BLOCKS, Inputs, Metric, Value, metrics
-from ganvas.metrics.frechet import frechet, frechet_of_moments
+from ganvas.metrics.frechet import frechet, frechet_of_few, frechet_of_moments
 from ganvas.metrics.inception_score import inception_score
 from ganvas.metrics.resample import bootstrap, jackknife, standard_error
 from ganvas.metrics.sliced import sliced_wasserstein
 
 MIN_KID = 100
+LEAST_OF_CLASS = 10
+"""Samples and real ones of a class below which it has no distance and no recall."""
 KID_SUBSETS = 50
 """Half of the usual number: with many features they cost more than all other metrics together."""
+SUBSET = 1000
+"""Samples in a subset, and half of all at most: subsets of all have no spread, those of half spread as much as all may be off."""
 PROJECTIONS = 256
 SERIES = "series"
 """The metric that stands for all measures of series."""
 
 
 def _frechet(inputs: Inputs) -> list[Value]:
-    blocks, real = inputs.fake_blocks, inputs.reference_moments
-    if len(inputs.fake.features) <= inputs.fake.features.shape[1]:
-        value = frechet(inputs.fake.features, inputs.real.features)
-        return [Value("frechet", value, None, "")]
+    fake, real = inputs.fake.features, inputs.reference_moments
+    if len(fake) <= fake.shape[1]:
+        return [Value("frechet", frechet_of_few(fake, inputs.real.features, real), None, "")]
+    blocks = inputs.fake_blocks
     whole = frechet_of_moments(RunningMoments.merge(blocks), real)
-    if len(inputs.fake.features) * (BLOCKS - 1) // BLOCKS <= inputs.fake.features.shape[1]:
+    if len(fake) * (BLOCKS - 1) // BLOCKS <= fake.shape[1]:
         return [Value("frechet", whole, None, "")]
     without = [
         frechet_of_moments(RunningMoments.merge(blocks[:i] + blocks[i + 1 :]), real)
@@ -38,7 +42,7 @@ def _frechet(inputs: Inputs) -> list[Value]:
 
 
 def _kid(inputs: Inputs) -> list[Value]:
-    size = min(1000, len(inputs.fake.features), len(inputs.real.features))
+    size = min(SUBSET, len(inputs.fake.features) // 2, len(inputs.real.features) // 2)
     found = kernel.kid(
         inputs.fake.features,
         inputs.real.features,
@@ -116,8 +120,14 @@ def _per_class(inputs: Inputs) -> list[Value]:
     for label in inputs.classes:
         fake = inputs.fake.features[labels == label]
         real = inputs.real.features[inputs.real_labels == label]
-        if min(len(fake), len(real)) < 10:  # a class that is (almost) not drawn has no distance and no recall
-            values.append(Value(f"recall[{label}]", 0.0, None, ""))
+        wanted = len(real) / len(inputs.real.features) * len(labels)
+        if min(len(real), wanted) < LEAST_OF_CLASS:  # of what is rare in the data nothing can be said
+            continue
+        if len(fake) < LEAST_OF_CLASS:
+            if inputs.fake_labels is None or not len(
+                fake
+            ):  # a class that is (almost) not drawn has no distance
+                values.append(Value(f"recall[{label}]", 0.0, None, ""))
             continue
         part = Inputs(Features(fake, None), Features(real, None), inputs.seed)
         values.append(Value(f"frechet[{label}]", frechet(fake, real), None, ""))
@@ -179,7 +189,13 @@ def _needs_classifier(inputs: Inputs) -> str:
 
 
 def _needs_classes(inputs: Inputs) -> str:
-    return _needs_classifier(inputs) if inputs.fake_labels is None or inputs.real_labels is None else ""
+    if (inputs.fake_labels is None or inputs.real_labels is None) and (why := _needs_classifier(inputs)):
+        return why
+    largest = np.unique(inputs.real_labels, return_counts=True)[1].max()
+    of_fakes = largest / len(inputs.real.features) * len(inputs.fake.features)
+    return (
+        "" if min(largest, of_fakes) >= LEAST_OF_CLASS else f"it needs {LEAST_OF_CLASS} samples of some class"
+    )
 
 
 def _needs_kid(inputs: Inputs) -> str:

@@ -149,9 +149,11 @@ class Target:
 
     def slope(self, noise: Tensor, labels: Tensor | None) -> tuple[Candidates, Tensor]:
         """The candidates, and the gradient of the log ratio by their noise (n, Z); 0 where it is not finite."""
-        parts, slopes = [], []
-        for start in range(0, len(noise), self.batch):
-            rows = slice(start, start + self.batch)
+        parts, slopes, shape = [], [], self.space.model.shape
+        # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB.
+        batch = self.batch if len(shape) == 1 else min(self.batch, self.space.model.at_once)
+        for start in range(0, len(noise), batch):
+            rows = slice(start, start + batch)
             label = None if labels is None else labels[rows]
             with torch.enable_grad():
                 u = noise[rows].detach().requires_grad_(True)

@@ -11,6 +11,8 @@ from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
 LARGEST = 30
 """Singular values whose product is the volume (Humayun et al. 2022)."""
+NOTHING = 1e-12
+"""Of the largest square: what rounding leaves of directions in which nothing changes, as points of two numbers have many."""
 STEEPEST = 1e9
 """Power of the volume, either way: what is far smaller takes the one largest or smallest of a bank already."""
 
@@ -31,6 +33,8 @@ def log_volumes(
 ) -> Tensor:
     """Sum of the logarithms of the `LARGEST` singular values of the pixels' Jacobian at normal numbers (n, Z): (n,).
 
+    Those of directions in which nothing changes are left out: points of two numbers have two.
+
     `labels` (n,) are the classes of the samples; all classes in turn where nobody says.
     """
     home = _Noise(space)
@@ -39,8 +43,8 @@ def log_volumes(
     for i, each in enumerate(noise):
         label = None if labels is None else labels[i : i + 1]
         jacobian = jacobians(home, each[None], lambda samples: samples.flatten(1), label)[1][0].double()
-        squares = torch.linalg.eigvalsh(jacobian.t() @ jacobian).flip(0)[:LARGEST]
-        found.append(0.5 * squares.clamp(min=1e-20).log().sum())
+        squares = torch.linalg.eigvalsh(jacobian.t() @ jacobian).flip(0)[:LARGEST].clamp(min=1e-20)
+        found.append(0.5 * squares[squares > NOTHING * squares[0]].log().sum())
         if callback is not None:
             callback(i + 1, len(noise))
     return torch.stack(found)
