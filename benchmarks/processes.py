@@ -45,6 +45,8 @@ FURTHER = {
         "preset": "timegan", "network.generator.layout": "n0 m n0 / n n", "network.critic.layout": "n0 m n0 / n n",
         "method.options": {"embedding": 0.02, "supervised": 0.03}, "objective.penalties": [{"name": "r1"}],
     },
+    "vae with free bits": {"preset": "vae", "method.options": {"free_bits": 0.05}},
+    "vae-gan from the start": {"preset": "vae-gan", "method.options": {"start": 0.0}},
     "private, two classes, mirrored": {"preset": "private", "network.conditional": True, "data.mirror": True},
     "hour with path lengths and style mixing": {
         "preset": "hour", "objective.terms": [{"name": "path-length"}], "network.generator.style_mixing": 0.9,

@@ -102,6 +102,11 @@ def test_differences_name_field_and_both_values() -> None:
         ("data.holdout", 1.0),
         ("objective.critic_steps", 0),
         ("objective.penalties", [{"interval": 0}]),
+        ("optimizer.beta1", 1.0),
+        ("optimizer.beta2", 1.5),
+        ("optimizer.beta2_end", 1.0),
+        ("training.seed", -1),
+        ("training.ema_rampup", -0.1),
     ],
 )
 def test_ranges(path: str, value: object) -> None:

@@ -129,7 +129,7 @@ def test_every_kind_of_step_is_that_of_one_process() -> None:
     names = [
         "small, two classes", "hour with path lengths and style mixing", "small with ada", "small with apa",
         "small with top-k, feature matching, mode seeking", "progressive", "series", "timegan",
-        "private, two classes, mirrored",
+        "private, two classes, mirrored", "vae with free bits", "vae-gan from the start",
     ]  # fmt: skip
     benchmark = runpy.run_path(str(WORKER.parents[1] / "benchmarks" / "processes.py"))
     found = benchmark["compare"](names, double=True, steps=8)

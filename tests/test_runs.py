@@ -88,7 +88,7 @@ def test_stats_survive_a_cut_line_and_rewind(tmp_path: Path) -> None:
     with open(run.path / "stats.jsonl", "a") as file:
         file.write('{"kimg": 4.')
     assert [r["kimg"] for r in run.stats()] == [1, 2, 3]
-    run.rewind_stats(2.0)
+    assert run.rewind_stats(2.0) == [], "lines of statistics were told as figures of ganvas eval"
     assert [r["kimg"] for r in run.stats()] == [1, 2]
 
 

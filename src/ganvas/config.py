@@ -376,7 +376,8 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 
 
 FLAGS = {
-    f"training.{name}": f" (--{name.replace('_', '-')})" for name in ("batch", "kimg", "minutes", "eval_kimg")
+    f"training.{name}": f" (--{name.replace('_', '-')})"
+    for name in ("batch", "kimg", "minutes", "eval_kimg", "seed")
 }
 """What most people set these by."""
 
@@ -399,18 +400,25 @@ def validate(config: Config) -> Config:
         ("training.duality_steps", t.duality_steps, 0),
         ("training.monitor_kimg", t.monitor_kimg, 0),
         ("training.eval_samples", t.eval_samples, 100),
+        ("training.seed", t.seed, 0),
+        ("training.ema_rampup", t.ema_rampup, 0),
+        ("objective.instance_noise", config.objective.instance_noise, 0),
+        ("objective.input_noise", config.objective.input_noise, 0),
     ):
-        if not value >= low:
+        if value is not None and not value >= low:
             raise GanvasError(f"{path}{FLAGS.get(path, '')} is {value}; it must be at least {low}.")
     for path, share in (
         ("augment.p", config.augment.p),
         ("augment.p_end", config.augment.p_end),
         ("augment.limit", config.augment.limit),
         ("optimizer.rate_end", o.rate_end),
-        ("optimizer.beta2_end", o.beta2_end),
     ):
         if share is not None and not 0 <= share <= 1:
             raise GanvasError(f"{path} is {share}; it must be between 0 and 1.")
+    for name in ("beta1", "beta2", "beta2_end"):
+        beta = getattr(o, name)
+        if beta is not None and not 0 <= beta < 1:
+            raise GanvasError(f"optimizer.{name} is {beta}; it must be at least 0 and below 1.")
     if len({f"{kimg:g}" for kimg in t.ema_also_kimg}) < len(t.ema_also_kimg) or not all(
         kimg > 0 for kimg in t.ema_also_kimg
     ):

@@ -275,14 +275,21 @@ class Run:
         """Drop lines past the state that a resumed run starts from: they will be made again. Returns those of metrics.jsonl."""
         gone: list[io.Json] = []
         for name in ("stats.jsonl", "metrics.jsonl"):
+            gone = []
             if (self.path / name).exists():
-                kept, gone = list[io.Json](), list[io.Json]()
+                kept = list[io.Json]()
                 for line in self._lines(name):
                     beyond = _is_number(line.get("kimg")) and line["kimg"] > kimg + 1e-9
                     (gone if beyond else kept).append(line)
                 content = "".join(json.dumps(line) + "\n" for line in kept)
                 io.write_bytes(self.path / name, content.encode())
         return gone
+
+    def remove_beyond(self, kimg: float) -> None:
+        """Delete the snapshots and previews past a state: not those of a run that goes on, which are made again as they were."""
+        for path in (*self.snapshots, *self.previews):
+            if int(path.stem) > kimg:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def short_name(name: str) -> str:

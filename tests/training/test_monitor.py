@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 import ganvas
 from ganvas.config import replace_at
+from ganvas.data import balanced
 from ganvas.presets import presets
 from ganvas.training.gan import GanMethod
 from ganvas.training.monitor import Monitor, ranked_right, sketch
@@ -89,6 +90,34 @@ def test_the_probe_of_a_conditional_generator_has_the_classes_of_the_data() -> N
     monitor = Monitor(gan(made, (1, 8, 8), 10, torch.device("cpu")), *unequal.split(0.1))
     assert monitor.labels is not None
     assert float((monitor.labels == 0).double().mean()) == pytest.approx(178 / 198, abs=0.03)
+
+
+def test_what_the_critic_compares_is_as_large_as_in_training(players: GanMethod) -> None:
+    """Fifty held-out samples were one group to its minibatch std, and training samples groups of four: it called them apart."""
+    data = ganvas.load_dataset("digits")
+    trained_on, held_out = data.split(50 / len(data))
+    assert len(held_out) == 50
+    players.step(lambda _: trained_on.take(torch.arange(32)), 0.0)
+    monitor = Monitor(players, trained_on, held_out)
+    assert len(monitor.held[0]) == 48
+    fours = torch.cat([players.critic.eval()(part) for part in monitor.held[0].split(4)])
+    found = monitor.measure(players)
+    assert found["logits_held"] == pytest.approx(float(fours.detach().mean()), abs=1e-5)
+
+
+def test_samples_that_are_shown_again_are_no_neighbours(players: GanMethod) -> None:
+    """With --balance ten ones are shown a hundred times: at no distance from themselves, so that all samples looked diverse."""
+    data = ganvas.load_dataset("digits")
+    images, labels = data.take(torch.arange(len(data)))
+    assert labels is not None
+    zeros, ones = ((labels == digit).nonzero()[:, 0] for digit in (0, 1))
+    rows = torch.cat([zeros[:100], ones[:10]])
+    few = balanced(replace(data, items=images[rows], labels=labels[rows]))
+    monitor = Monitor(players, few, few.subset(torch.arange(0)))
+    perfect = torch.cat([zeros[100:164], ones[100:164]])
+    found = monitor._samples(sketch(images[perfect].float() / 127.5 - 1))
+    assert found["diversity"] == pytest.approx(1, abs=0.2)
+    assert "likeness" not in found
 
 
 def test_data_too_small_to_hold_out(players: GanMethod) -> None:

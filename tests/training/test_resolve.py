@@ -16,7 +16,7 @@ from ganvas.networks import build_critic, build_generator, families
 from ganvas.networks.base import Family
 from ganvas.networks.dcgan import DcganCritic, DcganGenerator
 from ganvas.presets import presets
-from ganvas.training import methods, plan
+from ganvas.training import describe, methods, plan
 from tests.training.games import gan
 
 RECIPE = {
@@ -289,3 +289,17 @@ def test_settings_of_the_data_are_those_of_their_flags(tmp_path: Path) -> None:
     ):
         with pytest.raises(GanvasError, match=said):
             plan(source, settings=settings)
+
+
+def test_a_selection_is_counted_before_there_is_a_run() -> None:
+    """The log and the report told how many samples there were without it; too few for a batch were found in a run folder."""
+    config, data = plan("digits", settings={"data.select": 0.5})
+    assert describe(config, data).startswith("digits: 808 samples of 1 x 8 x 8")
+    with pytest.raises(GanvasError, match="A batch of 32 does not fit 16 training samples"):
+        plan("digits", settings={"data.select": 0.01})
+
+
+@pytest.mark.parametrize("data", ["toy:ring8", "sines"])
+def test_what_looks_at_pixels_is_for_images(data: str) -> None:
+    with pytest.raises(GanvasError, match="Term 'bcr' is for images"):
+        plan(data, term="bcr")

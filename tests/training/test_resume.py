@@ -24,6 +24,7 @@ from ganvas.errors import GanvasError
 from ganvas.report import verdicts
 from ganvas.runs import Run
 from ganvas.training import Result, describe, plan, state
+from ganvas.training.best import BestSnapshot
 from ganvas.training.gan import GanMethod
 from tests.conftest import TINY, same_tensors
 from tests.forked import Process
@@ -328,6 +329,48 @@ def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyP
     assert rates == {0.25}
     assert io.read_header(resumed.run.state_path)["rollbacks"] == 2
     assert all(record["rollbacks"] == 2 for record in resumed.run.stats() if record["kimg"] > 0.5)
+
+
+@pytest.mark.parametrize(("end", "measures"), [(40, [1, 2]), (66, [1, 2, 2])])
+def test_nothing_collapsed_is_left_after_a_rollback(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, end: int, measures: list[int]
+) -> None:
+    """The snapshot of the collapse stayed the newest one, which `ganvas sample RUN` draws from."""
+    said: list[float] = []
+
+    def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
+        if not said and records and records[-1]["kimg"] > 2.2:
+            said.append(records[-1]["kimg"])
+            return [verdicts.Verdict("mode collapse", "problem", "made up.", "")]
+        return []
+
+    monkeypatch.setattr(verdicts, "of", collapse)
+    monkeypatch.setattr(verdicts, "suspicious", lambda records: records and records[-1]["kimg"] > 1.9)
+    measured: list[float] = []
+
+    def note(self: BestSnapshot, model: ganvas.Model, snapshot: Path) -> float:
+        measured.append(int(snapshot.name))
+        self.last = self.value = model.info.kimg or 0.0
+        return self.value
+
+    monkeypatch.setattr(BestSnapshot, "measure", note)
+    step = GanMethod.step
+
+    def stopping(self: GanMethod, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.engine.rate_factor < 1 and self.engine.steps == end:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(GanMethod, "step", stopping)
+    settings = {
+        "training.monitor_kimg": 0.512, "training.snapshot_kimg": 1.024, "training.eval_kimg": 1.0, "training.log_kimg": 0.512,
+    }  # fmt: skip
+    half = tiny_train(kimg=9.0, on_collapse="rollback", settings=settings)
+    assert len(said) == 1
+    assert half.stopped == "interrupted"
+    assert ganvas.load(half.run.path).info.kimg == half.kimg == end * 0.032
+    assert max(int(path.stem) for path in half.run.previews) == int(half.kimg)
+    assert measured == measures
 
 
 def test_the_monitor_goes_on_where_it_was(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

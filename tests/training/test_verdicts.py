@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas import training
 from ganvas.cli import main
 from ganvas.errors import TrainingError
 from ganvas.features import open_extractor
@@ -119,6 +120,19 @@ def test_stop_on_collapse(run_of: Callable[..., Run], tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     assert ganvas.open_run(path).stats()[-1]["kimg"] < 11
     assert ganvas.load(path).sample(2).shape == (2, 1, 8, 8)
+
+
+def test_the_last_healthy_snapshot_is_from_before_the_collapse(run_of: Callable[..., Run]) -> None:
+    """The newest one was called so, which was written in it."""
+    run = run_of("digits", {"training.snapshot_kimg": 1.0}, kimg=4)
+    good, bad = {"diversity": 1.0, "spread": 1.0}, {"diversity": 0.1, "spread": 1.0}
+    states = [good, good, bad, bad, good]  # one odd probe is no recovery
+    lines = [{"kimg": 1.0 + kimg, **state} for kimg, state in enumerate(states)]
+    assert verdicts.healthy_until(lines) == 2
+    (run.path / "stats.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    assert [path.name for path in run.snapshots] == ["000000", "000001", "000002", "000003", "000004"]
+    assert training._last_healthy(run) == f"The last healthy snapshot is {run.snapshots[1]}."
+    assert verdicts.healthy_until(lines[2:]) == 0
 
 
 @pytest.mark.slow

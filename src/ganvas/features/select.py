@@ -20,7 +20,7 @@ def likeliest(dataset: Dataset, share: float, device: str = "auto") -> Dataset:
     Fidelity rises, rare kinds are lost: recall falls. Features are those of `ganvas eval`, kept in its cache. Of several
     processes the first chooses, while the others wait.
     """
-    count = round(share * len(dataset))
+    count = how_many(dataset, share)
     if count < 2:
         raise GanvasError(f"data.select {share:g} leaves {count} of {len(dataset)} samples.")
     chosen = ""
@@ -29,6 +29,11 @@ def likeliest(dataset: Dataset, share: float, device: str = "auto") -> Dataset:
             chosen = " ".join(str(row) for row in _likeliest(dataset, count, device).tolist())
     kept = torch.tensor([int(row) for row in dist.share(chosen).split()])
     return replace(dataset, indices=kept if dataset.indices is None else dataset.indices[kept])
+
+
+def how_many(dataset: Dataset, share: float) -> int:
+    """Samples of a training part that instance selection leaves."""
+    return len(dataset) if share >= 1 else round(share * len(dataset))
 
 
 def trained_on(dataset: Dataset, config: DataConfig, device: str = "auto") -> tuple[Dataset, Dataset]:

@@ -98,6 +98,8 @@ class Term:
     """Its generator part looks at `on_real`."""
     style_based: bool = False
     """Needs a generator with a mapping network."""
+    of_images: bool = False
+    """Looks at rows and columns of pixels."""
     reported: bool = True
     """Counts in `loss_generator`; a regulariser does not."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -257,7 +259,7 @@ terms.add(
 )
 terms.add(
     "bcr",
-    Term(critic=_balanced_consistency, weight=10.0),
+    Term(critic=_balanced_consistency, weight=10.0, of_images=True),
     "shifted and mirrored images, real and drawn, keep their logits (balanced consistency, Zhao et al. 2021)",
 )
 terms.add(

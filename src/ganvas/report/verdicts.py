@@ -378,6 +378,15 @@ def suspicious(records: Sequence[Json]) -> bool:
     return mode_collapse(probes(records), window=1) is not None
 
 
+def healthy_until(records: Sequence[Json]) -> float:
+    """The kimg of the last measurement that looks like no collapse, neither alone nor with those before it; 0: there is none."""
+    found = 0.0
+    for end, each in enumerate(measured := probes(records), 1):
+        if mode_collapse(measured[max(0, end - WINDOW) : end]) is None and not suspicious([each]):
+            found = each["kimg"]
+    return found
+
+
 def nothing(records: Sequence[Json]) -> str:
     """What to say when `of` found nothing: never that all is well, which the monitor cannot know."""
     count = len(probes(records))

@@ -17,9 +17,10 @@ from ganvas.data import OF_SERIES, Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
 from ganvas.features import open_extractor
+from ganvas.features.select import how_many
 from ganvas.networks.projected import guide_of
 from ganvas.options import RESUMABLE, Source, TrainOptions
-from ganvas.report import write_report
+from ganvas.report import verdicts, write_report
 from ganvas.runs import Run, command_line, create_run, open_run
 from ganvas.training import aae as aae  # each registers its method
 from ganvas.training import ae as ae
@@ -140,14 +141,22 @@ def train(
                 if first:
                     _close(result, display, report)
         if result.stopped == "collapsed":
-            last = run.snapshots[-1] if run.snapshots else "gone"
             raise TrainingError(
                 "Training stopped: the samples collapsed and did not recover. "
-                f"The last healthy snapshot is {last}. See: ganvas diagnose {run.path}"
+                f"{_last_healthy(run)} See: ganvas diagnose {run.path}"
             )
         return result
     finally:
         dist.stop()
+
+
+def _last_healthy(run: Run) -> str:
+    """The newest snapshot from before a collapse, in a sentence: those that were written in it stand beside it."""
+    until = verdicts.healthy_until(run.stats())
+    for snapshot in reversed(run.snapshots):
+        if 0 < float(io.read_header(snapshot / "generator.safetensors")["kimg"]) <= until:
+            return f"The last healthy snapshot is {snapshot}."
+    return "There is no snapshot from before the collapse."
 
 
 def _check_alike(config: Config, dataset: Dataset) -> None:
@@ -211,7 +220,7 @@ def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) ->
 def describe(config: Config, dataset: Dataset) -> str:
     """One line on what will happen."""
     t, shape = config.training, " x ".join(map(str, dataset.shape))
-    kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
+    kept, held = _counts(config, dataset)
     where = "in memory" if dataset.resident else "streamed"
     method = methods.get(config.method.name)
     by = f"{config.objective.loss} loss" if method.has_loss else f"method {config.method.name}"
@@ -223,12 +232,18 @@ def describe(config: Config, dataset: Dataset) -> str:
     )
 
 
+def _counts(config: Config, dataset: Dataset) -> tuple[int, int]:
+    """Samples that are trained on, and held out."""
+    train, held_out = dataset.split(config.data.holdout, config.data.fold)
+    return how_many(train, config.data.select), len(held_out)
+
+
 def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Run:
     label = name or f"{dataset.name}-{config.preset}"
     if not label.replace("-", "").replace("_", "").replace(".", "").isalnum() or label.startswith("."):
         label = "".join(c if c.isalnum() or c in "-_." else "-" for c in label).lstrip(".") or "run"
     label = label.encode()[:LONGEST_NAME].decode(errors="ignore")
-    kept, held = (len(part) for part in dataset.split(config.data.holdout, config.data.fold))
+    kept, held = _counts(config, dataset)
     info: io.Json = {
         "id": secrets.token_hex(4),  # run folders of one name are many
         "command": command_line(),

@@ -125,6 +125,10 @@ class GanMethod(Method):
         asked = {term.name for term in config.objective.terms if term.weight != 0}
         for active in active_terms(config, critic):
             asked.discard(active.name)
+            if active.term.of_images and spec.kind != "images":
+                raise GanvasError(
+                    f"Term {active.name!r} is for images, and what is drawn here are {spec.kind}. Omit it."
+                )
             if active.term.style_based and not hasattr(generator, "path_mean"):
                 raise GanvasError(
                     f"Term {active.name!r} needs a generator with a mapping network, and {config.network.name!r} has none. "

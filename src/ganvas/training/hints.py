@@ -2,6 +2,7 @@
 
 from ganvas.config import Config
 from ganvas.data import Dataset
+from ganvas.features.select import how_many
 
 FEW = 1_000
 """Images below which the critic of an unchanged preset knows them by heart within minutes (Karras et al. 2020, figure 1)."""
@@ -12,6 +13,7 @@ USUAL_KIMG = 500
 def hints(config: Config, dataset: Dataset) -> list[str]:
     """Lines about classes that cannot be learnt and about few images; none for data without such a thing."""
     train, _ = dataset.split(config.data.holdout, config.data.fold)
+    count = how_many(train, config.data.select)
     lines = []
     if empty := train.empty_classes():
         shown = ", ".join(empty[:10]) + (f" and {len(empty) - 10:,} more" if len(empty) > 10 else "")
@@ -19,7 +21,7 @@ def hints(config: Config, dataset: Dataset) -> list[str]:
             f"No image of {len(empty):,} of {train.num_classes:,} classes is trained on: {shown}. "
             f"{'It' if len(empty) == 1 else 'They'} cannot be learnt."
         )
-    if dataset.is_images and len(train) < FEW:
+    if dataset.is_images and count < FEW:
         augmented = bool(config.augment.policy)
         seen = (
             ""
@@ -28,11 +30,11 @@ def hints(config: Config, dataset: Dataset) -> list[str]:
         )
         kimg = config.training.kimg  # none: the budget is one of minutes
         short = kimg is not None and kimg < USUAL_KIMG
-        passes = round(USUAL_KIMG * 1000 / len(train))
+        passes = round(USUAL_KIMG * 1000 / count)
         time = f" Its budget is short: --kimg {USUAL_KIMG} shows each {passes:,} times."
         keep = "" if config.training.eval_kimg else " Add --eval-kimg 50, which keeps the best snapshot."
         if not augmented or short:
             lines.append(
-                f"{len(train):,} images are few: a critic soon knows them by heart.{seen}{time if short else ''}{keep}"
+                f"{count:,} images are few: a critic soon knows them by heart.{seen}{time if short else ''}{keep}"
             )
     return lines

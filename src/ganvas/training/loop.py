@@ -217,6 +217,9 @@ class Loop:
                 state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
                 self._rewind()
                 kimg = self.engine.images / 1000
+                self.run.remove_beyond(kimg)  # the newest would be taken for the run's model
+                if self.best is not None:
+                    self.best.last = min(self.best.last, kimg)
                 factor = self.engine.rate_factor
                 line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."
                 self._say(line)

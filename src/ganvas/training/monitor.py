@@ -50,10 +50,12 @@ class Monitor:
         seed, device, probe = method.config.training.seed, method.engine.device, method.probe()
         if probe is None:
             raise GanvasError(f"Method {method.config.method.name!r} shows nothing to a monitor.")
-        generator, pack = probe.generator, probe.pack
+        generator = probe.generator
+        # What the critic compares stays whole: the rest of a group would be judged beside others than in training.
+        unit = math.lcm(probe.pack, method.unit(method.config, method.spec))
 
-        def choose(dataset: Dataset, count: int) -> tuple[Tensor, Tensor | None]:
-            count = min(count, len(dataset)) // pack * pack
+        def choose(dataset: Dataset, count: int, unit: int = 1) -> tuple[Tensor, Tensor | None]:
+            count = min(count, len(dataset)) // unit * unit
             chosen = torch.randperm(len(dataset), generator=stream(seed, "probe"))[:count]
             samples, labels = dataset.take(chosen)
             samples = samples.to(device)
@@ -61,8 +63,8 @@ class Monitor:
                 samples = from_uint8(samples, generator.value_range)
             return samples, None if labels is None else labels.to(device)
 
-        count = PROBE // pack * pack
-        self.train, self.held = choose(trained_on, count), choose(held_out, count)
+        count = max(1, PROBE // unit) * unit
+        self.train, self.held = choose(trained_on, count, unit), choose(held_out, count, unit)
         self.reference, self.reference_labels = choose(trained_on, REFERENCE)
         self.reference = sketch(self.reference)
         noise = torch.randn(count, generator.latent_dim, generator=stream(seed, "monitor"))
@@ -77,10 +79,13 @@ class Monitor:
         real = sketch(self.train[0])
         self.real_roughness = _roughness(self.train[0])
         self.real = real
-        self.real_differ = trained_on.spans is None
-        """Windows that overlap are each other's nearest neighbours, whatever is drawn: of them nothing is said by that."""
+        repeats = trained_on.indices is not None and len(trained_on.indices.unique()) < len(trained_on)
+        self.real_differ = trained_on.spans is None and not repeats
+        """Windows that overlap, and samples that are there twice (`balanced`), are each other's nearest neighbours, whatever is
+        drawn: of them nothing is said by that."""
         self.real_distance = _mean_distance(real)
-        self.real_nearest, self.real_spread = _nearest_within(real), _spread(real)
+        self.real_nearest = _nearest_within(real.unique(dim=0) if repeats else real)
+        self.real_spread = _spread(real)
         self.reference_distance = _mean_distance(self.reference[: 4 * PROBE])
         self.held_nearest = 0.0
         if len(trained_on) <= REFERENCE and len(self.held[0]) >= 16:

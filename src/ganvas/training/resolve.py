@@ -28,6 +28,7 @@ from ganvas.data import Dataset, balanced
 from ganvas.data.loader import check_batch
 from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import PATH, GanvasError, expect
+from ganvas.features.select import how_many
 from ganvas.losses import augmentations
 from ganvas.networks import families
 from ganvas.options import Source, TrainOptions
@@ -360,6 +361,7 @@ def _check(config: Config, dataset: Dataset) -> Config:
     """Names, ranges, and whether the networks fit the data: everything that would fail later fails here."""
     validate(config)
     trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
+    trained_on = trained_on.subset(torch.arange(how_many(trained_on, config.data.select)))  # as many
     check_batch(config.training.batch, trained_on)
     spec = DataSpec(dataset.shape, dataset.num_classes, len(trained_on))
     method = methods.get(config.method.name)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas import dist
 from ganvas.training import ema
 from ganvas.training.autoencoder import EncodingMethod
 from ganvas.training.method import methods
@@ -38,7 +38,9 @@ class VariationalAutoencoder(EncodingMethod):
             assert spread is not None
             codes = mean + (spread / 2).exp() * e.normal(mean.shape[1])
             drawn = self.decode(codes)
-        error, divergence = F.mse_loss(drawn, x), divergences(mean, spread)
+        # Of the whole batch: neither the root nor what is free is a mean of parts.
+        error = dist.whole((drawn - x).square().flatten(1).mean(1)).mean()
+        divergence = divergences(dist.whole(mean), dist.whole(spread))
         low, high = self.decoder.value_range
         sigma = self.options["sigma"] * (high - low)
         likelihood = error / (2 * sigma**2) if sigma else (error + 1e-8).log() / 2

@@ -8,10 +8,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import dist, networks
+from ganvas.config import Config
 from ganvas.errors import GanvasError
 from ganvas.networks import to_prior
 from ganvas.networks.coded import Mixture
@@ -59,6 +59,11 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
     OPTIONS: ClassVar[Mapping[str, Any]] = {
         **VariationalAutoencoder.OPTIONS, "weight": 0.1, "features": 0.1, "start": 0.4,
     }  # fmt: skip
+
+    @classmethod
+    def unit(cls, config: Config, spec: DataSpec) -> int:
+        """A reconstruction and a sample."""
+        return 2
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any], name: str) -> None:
@@ -113,12 +118,13 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
 
     def taught(self, x: Tensor, drawn: Tensor, bound: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the critic; what has the gradient of likeness and verdict, with its figures."""
-        half, e = len(x) // 2, self.engine
+        e = self.engine
         noise = e.normal(self.decoder.latent_dim)
         prior = to_prior(self.decoder.prior, noise)
         z = prior if self.seen is None else self.seen.mixture.drawn(noise, e.uniform())
         with e.autocast():
-            fake = torch.cat([drawn[:half], self.decode_some(z[half:])])
+            # Every other one, which every process has as many of.
+            fake = torch.cat([drawn[::2], self.decode_some(z[1::2])])
         judged = self.critic_step(x, fake)
         # Gradients at the images come first: two passes back through the critic give both the weight and the step.
         self.critic.requires_grad_(False)
@@ -131,7 +137,8 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
             verdict = self.loss.generator(on_real.logits, on_fake.logits)
         alike = torch.zeros_like(seen)
         if self.options["features"]:
-            unlike = F.mse_loss(on_fake.features[:half], on_real.features[:half])
+            again = on_fake.features[: len(drawn[::2])]
+            unlike = dist.whole((again - on_real.features[::2]).square().mean(1)).mean()
             likeness = (unlike + 1e-8).log() / 2
             (alike,) = torch.autograd.grad(likeness, seen, retain_graph=True)
         (push,) = torch.autograd.grad(verdict, seen)
@@ -151,9 +158,9 @@ class VaeGan(JudgedMethod, VariationalAutoencoder):
 
 
 def _at(found: Tensor, layer: nn.Parameter, slope: Tensor | None = None) -> Tensor:
-    """Gradient of a loss, or of what has such a `slope`, at the weights of one layer."""
+    """Gradient of a loss, or of what has such a `slope`, at the weights of one layer, over all processes."""
     (gradient,) = torch.autograd.grad(found, layer, slope, retain_graph=True)
-    return gradient.float()
+    return dist.mean(gradient.float())
 
 
 def last_layer(network: nn.Module) -> nn.Parameter:
