@@ -260,3 +260,10 @@ def test_categories_are_named_beside_their_panel() -> None:
     pictures._plot(axes, series, 0, [0])
     assert axes.get_yticks().tolist() == [0, 1]
     assert [each.get_text() for each in axes.get_yticklabels()] == ["rain", r"sun \$x\$"]
+
+
+def test_points_of_one_coordinate_are_drawn_as_a_histogram() -> None:
+    one = np.array(pictures.scatter(torch.linspace(-1, 0, 200)[:, None]))
+    assert one.shape == (512, 512, 3)
+    left, right = one[100:400, 100:250], one[100:400, 300:450]
+    assert (left != 255).mean() > 10 * (right != 255).mean(), "bars stand where the points are"

@@ -181,13 +181,17 @@ def atlas(images: Tensor, places: np.ndarray, cells: int = 28, title: str = "") 
 
 
 def scatter(points: Tensor, size: int = 512, title: str = "") -> Image.Image:
-    """2-D points (N, 2) as a plot from -5 to 5 or as wide as they spread."""
+    """Points (N, D) as a plot of their first two coordinates, as wide as they spread; of one coordinate how many lie where."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size / 100, size / 100), dpi=100)
     axes = figure.add_subplot()
+    reach = max(1.0, float(np.quantile(points.abs().numpy(), 0.999)) * 1.1)
+    if points.shape[1] == 1:
+        axes.hist(points[:, 0].numpy(), bins=64, range=(-reach, reach))
+        axes.set(xlim=(-reach, reach), title=literal(title))
+        return _plotted(figure)
     axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=3, alpha=0.5, linewidths=0)
-    reach = max(1.0, float(points.abs().quantile(0.999)) * 1.1)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=literal(title))
     return _plotted(figure)
 
