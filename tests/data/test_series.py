@@ -107,6 +107,36 @@ def test_few_sequences_are_cut_in_time_and_many_kept_whole(tmp_path: Path) -> No
         assert bool(owners[0] & owners[1]) == (count == 3)
 
 
+def test_few_sequences_that_are_no_longer_than_a_window_are_trained_on(tmp_path: Path) -> None:
+    rows = [(i, k * 0.5) for i, length in enumerate((200, 240, 10, 12)) for k in range(length)]
+    text = "id,x\n" + "\n".join(f"{i},{x}" for i, x in rows)
+    data = load_dataset(DataConfig(saved(tmp_path / "t.csv", text), by="id", window=20))
+    assert data.spans is not None
+    for fold in (0, 1):
+        train, held = data.split(0.2, fold)
+        owners = [set(data.spans[part.indices][:, 0].tolist()) for part in (train, held)]
+        assert owners == [{0, 1, 2, 3}, {0, 1}]
+
+
+def test_series_beyond_the_memory_for_data_are_no_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).normal(size=(500, 12, 4)))
+    usual = load_dataset(str(tmp_path / "s.npy"))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.1")
+    data = load_dataset(str(tmp_path / "s.npy"))
+    assert (data.kind, data.fingerprint) == ("series", usual.fingerprint)
+
+
+def test_labels_of_the_steps_of_one_series_are_refused(tmp_path: Path) -> None:
+    path, x = tmp_path / "l.npz", np.random.default_rng(0).normal(size=(60, 2))
+    np.savez(path, series=x, labels=np.arange(60) // 30)
+    with pytest.raises(GanvasError, match="a label for each of these"):
+        load_dataset(DataConfig(str(path), window=8))
+    np.savez(path, series=x.reshape(6, 10, 2), labels=np.arange(6) // 3)
+    assert load_dataset(DataConfig(str(path), window=8)).class_names == ("0", "1")
+
+
 def test_aeon_files_and_arrays_with_ends_gaps_and_attributes(tmp_path: Path) -> None:
     text = "#c\n@univariate false\n@classLabel true up down\n@data\n1,2,3:7,8,9:up\n3,2:9,8:down\n0,?,1,4:5,6,7,8:up\n"
     data = load_dataset(DataConfig(saved(tmp_path / "a.ts", text), holdout=0.0))
