@@ -883,3 +883,74 @@ def test_a_table_for_a_model_of_something_else(tmp_path: Path) -> None:
     for shape, kind in (((3, 8, 8), "images"), ((2,), "points")):
         with pytest.raises(GanvasError, match=f"a holds series, and {kind} of shape .* are wanted"):
             load_dataset(DataConfig(str(tmp_path / "a.csv"), resize="crop"), shape)
+
+
+def a_day(n: int, seed: int = 0) -> np.ndarray:
+    """Rows of close, high, low and a twin of close."""
+    random = np.random.default_rng(seed)
+    close = 100 + np.cumsum(random.normal(size=n))
+    high, low = (close + sign * np.abs(random.normal(size=n)) for sign in (0.5, -0.5))
+    return np.stack([close, high, low, close], 1)
+
+
+def days(path: Path, rows: np.ndarray) -> str:
+    lines = [",".join("" if np.isnan(x) else repr(float(x)) for x in row) for row in rows]
+    return saved(path, "close,high,low,twin\n" + "\n".join(lines))
+
+
+def test_values_that_the_channels_of_a_model_cannot_hold_are_said(tmp_path: Path) -> None:
+    own = load_dataset(days(tmp_path / "own.csv", a_day(300)))
+    assert own.series is not None
+    assert own.series.columns[3].same_as == "close"
+    for change, column in ((lambda x: x[:, [0, 1, 2, 1]], "twin"), (lambda x: x[:, [0, 2, 1, 0]], "high")):
+        path = days(tmp_path / "other.csv", change(a_day(300, 1)))
+        told = load_dataset(DataConfig(path), own.shape, own.series).notes
+        assert any(f"of the values of {column!r} are read as others" in note for note in told)
+    told = load_dataset(DataConfig(days(tmp_path / "like.csv", a_day(300, 1))), own.shape, own.series).notes
+    assert not any("read as others" in note for note in (*own.notes, *told))
+
+
+def test_what_is_held_out_keeps_its_values_where_the_rest_has_an_order_or_none_missing(
+    tmp_path: Path,
+) -> None:
+    rows = a_day(300)
+    rows[290, 1:3] = rows[290, [2, 1]]
+    rows[291, 1] = np.nan
+    data = load_dataset(days(tmp_path / "t.csv", rows))
+    assert data.series is not None
+    found = data.series.decode(data.items)
+    last = np.concatenate([found.values[0, :-1], found.values[:, -1]])
+    np.testing.assert_allclose(last, rows, rtol=1e-4)
+
+
+def test_numbers_that_have_no_logarithm_are_no_middle_of_the_range(tmp_path: Path) -> None:
+    x = np.exp(np.cumsum(np.random.default_rng(0).normal(size=400)) * 0.3)
+    own = load_dataset(saved(tmp_path / "own.csv", "v\n" + "\n".join(map(repr, x.tolist()))))
+    assert own.series is not None
+    assert own.series.columns[0].log
+    x[395] = 0.0
+    path = saved(tmp_path / "zero.csv", "v\n" + "\n".join(map(repr, x.tolist())))
+    with pytest.raises(GanvasError, match="not above 0"):
+        load_dataset(DataConfig(path), own.shape, own.series)
+    held = load_dataset(path)
+    assert held.series is not None
+    assert abs(held.series.decode(held.items[-1:]).values[0, -5, 0]) < 1e-3
+
+
+def test_shorter_series_of_categories_alone_are_refused_by_a_model_that_knows_no_ends(tmp_path: Path) -> None:
+    def written(name: str, steps: int) -> DataConfig:
+        rows = [f"{i},{'abc'[(i + k) % 3]}" for i in range(12) for k in range(steps)]
+        return DataConfig(saved(tmp_path / name, "id,c\n" + "\n".join(rows)), by="id")
+
+    own = load_dataset(written("long.csv", 9))
+    with pytest.raises(GanvasError, match="has series of 4 steps"):
+        load_dataset(written("short.csv", 4), own.shape, own.series)
+
+
+def test_steps_of_a_part_of_a_second_are_drawn_so(tmp_path: Path) -> None:
+    rows = [f"2024-01-01T00:00:{i // 100:02d}.{i % 100 * 10:03d},{i % 7}" for i in range(300)]
+    data = load_dataset(saved(tmp_path / "t.csv", "t,x\n" + "\n".join(rows)))
+    assert data.series is not None
+    times = data.series.times(4)
+    assert np.diff(times).astype("m8[ms]").astype(int).tolist() == [10, 10, 10]
+    assert str(times[0]).startswith("2024-01-01T00:00:03.0")
