@@ -40,13 +40,27 @@ def test_anybodys_module_and_function() -> None:
             return out
 
     mine = open_extractor(Mine(), device="cpu")
-    assert mine.cacheable
+    assert not mine.cacheable, "nor two modules with the same weights"
     assert mine.id.startswith("custom-mine-")
     before = hash_of(module)
     nn.init.zeros_(module[1].weight)
     assert hash_of(module) != before
     with pytest.raises(GanvasError, match="one row an image"):
         open_extractor(lambda images: images.float().mean(), device="cpu")(IMAGES)
+
+
+def test_modules_that_differ_in_what_is_no_weight_have_features_of_their_own() -> None:
+    class Scaled(nn.Module):
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.by = by
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.float().flatten(1) * self.by
+
+    data = load_dataset("digits").subset(torch.arange(20))
+    one, two = (embed_dataset(data, open_extractor(Scaled(by), device="cpu")).features for by in (1.0, 2.0))
+    np.testing.assert_allclose(two, 2 * one)
 
 
 def test_grey_and_rgb() -> None:

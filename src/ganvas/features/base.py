@@ -32,7 +32,7 @@ class Extractor(Protocol):
     resize: str
     """How images get to the size it wants: part of what the number means."""
     cacheable: bool
-    """False when the id cannot tell two of them apart (plain functions): its features are not kept on the disk."""
+    """False when the id cannot tell two of them apart (own functions and modules): its features are not kept on the disk."""
 
     def __call__(self, samples: Tensor) -> Embedded: ...
 
@@ -115,7 +115,7 @@ class Wrapped:
 
     def __init__(self, function: Callable[[Tensor], Tensor], device: torch.device) -> None:
         name = getattr(function, "__name__", type(function).__name__)
-        self.cacheable = isinstance(function, nn.Module)
+        self.cacheable = False  # its weights do not tell what is computed with them
         self.id = (
             f"custom-{name.lower()}-{hash_of(function)[:OLD_DIGITS]}"
             if isinstance(function, nn.Module)
