@@ -363,8 +363,12 @@ def spectra(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Imag
     figure = Figure(figsize=(4 * len(groups), 2.6), dpi=90)
     for k, panel in enumerate(figure.subplots(1, len(groups), squeeze=False)[0]):
         for name, each in series:
-            values = np.nan_to_num(each.values[:, :, groups[k][0]])
-            power = np.abs(np.fft.rfft(values - values.mean(1, keepdims=True), axis=1))[:, 1:] ** 2
+            values = until_ends(each).values[:, :, groups[k][0]]
+            # What is not there stands at the mean of its series: at 0 it would be the largest move of all.
+            there = ~np.isnan(values)
+            means = np.where(there, values, 0.0).sum(1) / np.maximum(1, there.sum(1))
+            moved = np.where(there, values - means[:, None], 0.0)
+            power = np.abs(np.fft.rfft(moved, axis=1))[:, 1:] ** 2
             across = np.arange(1, power.shape[1] + 1) / values.shape[1]
             panel.plot(across, np.maximum(power.mean(0), 1e-30), label=literal(name), linewidth=1.2)
         panel.set(yscale="log", xlabel="cycles a step", title=_called(series[0][1], groups[k]))
