@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +20,7 @@ from ganvas.data import limits, load_dataset, tables
 from ganvas.data.tables import columns_of
 from ganvas.errors import GanvasError
 from ganvas.latent.impute import gaps_of
+from ganvas.metrics.evaluate import given_as
 from ganvas.processes import three_regimes
 from ganvas.series import Schema, check_names, read_schema, table
 
@@ -954,3 +956,24 @@ def test_steps_of_a_part_of_a_second_are_drawn_so(tmp_path: Path) -> None:
     times = data.series.times(4)
     assert np.diff(times).astype("m8[ms]").astype(int).tolist() == [10, 10, 10]
     assert str(times[0]).startswith("2024-01-01T00:00:03.0")
+
+
+def test_series_of_one_scale_come_in_another(tmp_path: Path) -> None:
+    """A data set that was opened alone is scaled by its own range: measured in another's it would be as large as that."""
+    random = np.random.default_rng(0)
+    own, other = random.normal(size=(40, 6, 2)), 10 * random.normal(size=(40, 6, 2))
+    other[3, 4:] = np.nan
+    np.save(tmp_path / "own.npy", own)
+    np.save(tmp_path / "other.npy", other)
+    data, given = (load_dataset(str(tmp_path / f"{name}.npy")) for name in ("own", "other"))
+    assert data.series is not None
+    with pytest.raises(GanvasError, match="has series of 4 steps"):
+        given_as(given, given, data.series)
+    part = given.subset(torch.arange(5, 40))
+    some = replace(part, items=given.items[5:], indices=None, spans=None)
+    found = given_as(some, some, data.series)
+    np.testing.assert_allclose(data.series.decode(found.items).values, other[5:], rtol=1e-3, atol=1e-4)
+    assert given_as(data, data, data.series) is data
+    short = load_dataset(DataConfig(str(tmp_path / "own.npy"), window=4))
+    with pytest.raises(GanvasError, match="and 6 are wanted"):
+        given_as(short, short, data.series)

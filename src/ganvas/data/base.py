@@ -131,13 +131,11 @@ class Dataset:
         in neither part. A sequence that is no longer than a window is trained on: it has no edge.
         """
         if self.spans is not None:
-            return self._split_in_time(self.spans, share, fold)
+            spans = self.spans if self.indices is None else self.spans[self.indices]
+            return self._split_in_time(spans, share, fold)
         count = min(round(len(self) * share), MAX_HOLDOUT, len(self) - 1)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0)).roll(-fold * count)
-        return (
-            replace(self, indices=order[count:].sort().values),
-            replace(self, indices=order[:count].sort().values),
-        )
+        return self.subset(order[count:].sort().values), self.subset(order[:count].sort().values)
 
     def _split_in_time(self, spans: Tensor, share: float, fold: int) -> tuple["Dataset", "Dataset"]:
         owner, start, end = spans.unbind(1)
@@ -153,8 +151,7 @@ class Dataset:
             order = torch.randperm(sequences, generator=torch.Generator().manual_seed(0)).roll(-fold * count)
             held = torch.isin(owner.long(), order[:count])
             kept = ~held
-        indices = [each.nonzero().flatten() for each in (kept, held)]
-        return replace(self, indices=indices[0]), replace(self, indices=indices[1])
+        return self.subset(kept.nonzero().flatten()), self.subset(held.nonzero().flatten())
 
 
 FEW_SEQUENCES = 20

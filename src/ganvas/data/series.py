@@ -157,6 +157,26 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
     )
 
 
+def scaled_as(dataset: Dataset, schema: Schema) -> Dataset:
+    """Series with the channels of another schema, of as many steps. Raises `GanvasError` where their columns do not fit."""
+    own = dataset.series
+    if own is None or own == schema:
+        return dataset
+    if own.length != schema.length:
+        raise GanvasError(
+            f"{dataset.name} has series of {own.length:,} steps, and {schema.length:,} are wanted. Add window={schema.length}."
+        )
+    assert isinstance(dataset.items, Tensor)
+    found = own.decode(dataset.items)
+    rows = [values[:length].copy() for values, length in zip(found.values, found.lengths, strict=True)]
+    table = Table(
+        dataset.name, list(own.columns), rows, list(own.static), found.static if own.static else None, dataset.labels,
+        dataset.class_names, dataset.notes,
+    )  # fmt: skip
+    made = make(table, DataConfig(dataset.name), schema)
+    return replace(made, spans=dataset.spans, indices=dataset.indices)
+
+
 def _not_above_zero(table: Table) -> set[str]:
     """Names of the columns, held-out values among them, that have no logarithm everywhere."""
     rows = {

@@ -18,6 +18,7 @@ from ganvas.data import Dataset, fit, load_dataset, toy
 from ganvas.data.base import fingerprint
 from ganvas.data.origin import places
 from ganvas.data.resize import flags
+from ganvas.data.series import scaled_as
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
@@ -35,6 +36,7 @@ from ganvas.model_data import config_for, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run
+from ganvas.series import Schema
 from ganvas.types import Progress, counting, kind_of
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -149,13 +151,10 @@ def evaluate(
     data = trained.config if trained else DataConfig()
     if metrics == "all":
         names = [each for each in names if (each == SERIES) == (dataset.series is not None)]
-    if (
-        dataset.series is not None
-        and given is not None
-        and isinstance(fake, str | os.PathLike)
-        and given.series != dataset.series
-    ):
-        given = load_dataset(DataConfig(os.fspath(fake)), schema=dataset.series)
+    if model is not None and model.info.series is not None and dataset.series is not None:
+        dataset = scaled_as(dataset, model.info.series)
+    if given is not None and dataset.series is not None:
+        given = given_as(fake, given, dataset.series)
     if (
         given is not None
         and given.is_images
@@ -400,6 +399,15 @@ def open_fakes(
             "folder, .zip, .npy or .npz."
         )
     return None, load_dataset(size.of(str(fake))), str(fake)
+
+
+def given_as(fake: Fakes, given: Dataset, schema: Schema) -> Dataset:
+    """Series that are given scaled as the real ones are, not by their own range: those of a file are cut anew."""
+    if given.series in (None, schema):
+        return given
+    if isinstance(fake, str | os.PathLike):
+        return load_dataset(DataConfig(os.fspath(fake)), schema=schema)
+    return scaled_as(given, schema)
 
 
 def _of_array(values: Array, name: str, size: Size) -> Dataset:
