@@ -252,3 +252,21 @@ def test_own_data_that_have_changed_are_not_taken_for_unseen_ones(model: Model, 
     assert not own
     assert len(data) > len(held)
     assert words.startswith("Of prices it is not known what was held out of the training")
+
+
+def test_classes_of_own_data_that_have_changed_are_those_of_their_names(
+    animals: tuple[Model, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the first class the numbers of the others would be those of the ones before."""
+    model, folder = animals
+    monkeypatch.setattr("ganvas.data.origin.is_marked", lambda *_: True)
+    path = folder / "animals.npz"
+    kept = path.read_bytes()
+    try:
+        digits_named(path, 3, WORDS[1:], first=1)
+        data, _ = load_data_of(model)
+        plain = load_dataset(str(path))
+    finally:
+        path.write_bytes(kept)
+    assert data.class_names == WORDS
+    assert data.take_labels().tolist() == [1 + each for each in plain.take_labels().tolist()]

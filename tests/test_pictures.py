@@ -260,3 +260,33 @@ def test_categories_are_named_beside_their_panel() -> None:
     pictures._plot(axes, series, 0, [0])
     assert axes.get_yticks().tolist() == [0, 1]
     assert [each.get_text() for each in axes.get_yticklabels()] == ["rain", r"sun \$x\$"]
+
+
+def test_points_of_one_coordinate_are_drawn_as_a_histogram() -> None:
+    one = np.array(pictures.scatter(torch.linspace(-1, 0, 200)[:, None]))
+    assert one.shape == (512, 512, 3)
+    left, right = one[100:400, 100:250], one[100:400, 300:450]
+    assert (left != 255).mean() > 10 * (right != 255).mean(), "bars stand where the points are"
+
+
+def test_what_is_missing_has_no_power_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series about 1,000 that ends early, or lacks a value, moves no more than a whole one."""
+    x = 1000 + np.random.default_rng(0).normal(size=(40, 32, 1))
+    gappy = x.copy()
+    gappy[::2, 9] = np.nan
+    cut = x.copy()
+    cut[:, 20:] = 0.0
+    schema = Schema(32, (Column("x", low=990.0, high=1010.0, gaps=True),), ends=True)
+    whole, ends, none = np.full(40, 32), np.full(40, 20), np.zeros((40, 0))
+    drawn: dict[str, float] = {}
+
+    def finish(figure: Figure, title: str = "") -> Image.Image:
+        drawn.update(
+            {str(line.get_label()): float(np.max(line.get_ydata())) for line in figure.axes[0].lines}
+        )
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr(pictures, "_plotted", finish)
+    sets = [("whole", x, whole), ("gaps", gappy, whole), ("ends", cut, ends)]
+    pictures.spectra([(name, Series(values, lengths, none, schema)) for name, values, lengths in sets])
+    assert max(drawn.values()) < 3 * min(drawn.values())

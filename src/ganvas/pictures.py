@@ -181,13 +181,17 @@ def atlas(images: Tensor, places: np.ndarray, cells: int = 28, title: str = "") 
 
 
 def scatter(points: Tensor, size: int = 512, title: str = "") -> Image.Image:
-    """2-D points (N, 2) as a plot from -5 to 5 or as wide as they spread."""
+    """Points (N, D) as a plot of their first two coordinates, as wide as they spread; of one coordinate how many lie where."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size / 100, size / 100), dpi=100)
     axes = figure.add_subplot()
+    reach = max(1.0, float(np.quantile(points.abs().numpy(), 0.999)) * 1.1)
+    if points.shape[1] == 1:
+        axes.hist(points[:, 0].numpy(), bins=64, range=(-reach, reach))
+        axes.set(xlim=(-reach, reach), title=literal(title))
+        return _plotted(figure)
     axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=3, alpha=0.5, linewidths=0)
-    reach = max(1.0, float(points.abs().quantile(0.999)) * 1.1)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=literal(title))
     return _plotted(figure)
 
@@ -359,8 +363,12 @@ def spectra(series: Sequence[tuple[str, Series]], title: str = "") -> Image.Imag
     figure = Figure(figsize=(4 * len(groups), 2.6), dpi=90)
     for k, panel in enumerate(figure.subplots(1, len(groups), squeeze=False)[0]):
         for name, each in series:
-            values = np.nan_to_num(each.values[:, :, groups[k][0]])
-            power = np.abs(np.fft.rfft(values - values.mean(1, keepdims=True), axis=1))[:, 1:] ** 2
+            values = until_ends(each).values[:, :, groups[k][0]]
+            # What is not there stands at the mean of its series: at 0 it would be the largest move of all.
+            there = ~np.isnan(values)
+            means = np.where(there, values, 0.0).sum(1) / np.maximum(1, there.sum(1))
+            moved = np.where(there, values - means[:, None], 0.0)
+            power = np.abs(np.fft.rfft(moved, axis=1))[:, 1:] ** 2
             across = np.arange(1, power.shape[1] + 1) / values.shape[1]
             panel.plot(across, np.maximum(power.mean(0), 1e-30), label=literal(name), linewidth=1.2)
         panel.set(yscale="log", xlabel="cycles a step", title=_called(series[0][1], groups[k]))

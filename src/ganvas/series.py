@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
@@ -282,6 +282,9 @@ class Schema:
         """The time of each of so many steps of a drawn series: dates, or numbers (steps,)."""
         if not self.unit:
             return self.start + self.step * np.arange(steps)
+        if self.unit == "s" and (step := round(self.step, 6)) % 1:  # steps of a part of a second
+            begin = np.array(round(self.start * 1e6)).astype("M8[us]")
+            return np.asarray(begin + np.round(step * 1e6 * np.arange(steps)).astype("m8[us]"))
         first = np.array(round(self.start)).astype(f"M8[{self.unit}]")
         if self.weekdays:
             days: np.ndarray = np.busday_offset(first.astype("M8[D]"), np.arange(steps), roll="forward")
@@ -378,10 +381,12 @@ def fit(
     start: float = 0.0,
     step: float = 1.0,
     weekdays: bool = False,
+    linear: Collection[str] = (),
 ) -> Schema:
     """The schema of series (N, T, D) with so many steps each; `time` and what follows are fields of it.
 
     Of the columns name, kind, unit and categories are read; the rest is found in the values, which are those that are trained on.
+    Those named in `linear` have no logarithm: others of their values have none.
     """
     alive = np.arange(values.shape[1])[None] < lengths[:, None]
     rows = [values[:, :, i][alive] for i in range(len(columns))]
@@ -391,9 +396,9 @@ def fit(
     for i, (column, row) in enumerate(zip(columns, rows, strict=True)):
         twin = twins.setdefault((_told(row), column.kind, column.unit, column.categories), column.name)
         same = twin != column.name
-        found.append(replace(column, same_as=twin) if same else _fitted(column, row, held[:, :, i]))
+        found.append(replace(column, same_as=twin) if same else _fitted(column, row, held[:, :, i], linear))
     once = [
-        _fitted(column, static[:, i], static[:, i : i + 1])
+        _fitted(column, static[:, i], static[:, i : i + 1], linear)
         for i, column in enumerate(static_columns)
         if static is not None
     ]
@@ -430,8 +435,8 @@ def _told(row: np.ndarray) -> bytes:
     return hashlib.sha256(np.where(np.isnan(row), np.nan, row + 0.0).tobytes()).digest()
 
 
-def _fitted(column: Column, row: np.ndarray, series: np.ndarray) -> Column:
-    """The column with what its values (n,), and the series (N, T) of them, say of it."""
+def _fitted(column: Column, row: np.ndarray, series: np.ndarray, linear: Collection[str]) -> Column:
+    """The column with what its values (n,), and the series (N, T) of them, say of it; of those named in `linear` no logarithm."""
     if column.categories:
         return column
     there = row[~np.isnan(row)]
@@ -440,7 +445,8 @@ def _fitted(column: Column, row: np.ndarray, series: np.ndarray) -> Column:
             f"Column {column.name!r} has no value in the part that is trained on. Leave it out: --columns."
         )
     low, high = float(there.min()), float(there.max())
-    log = column.kind == "number" and low > 0 and high / low >= SPREAD and _grows(series)
+    above = column.kind == "number" and low > 0 and column.name not in linear
+    log = above and high / low >= SPREAD and _grows(series)
     whole = column.kind == "date" or bool((there == np.round(there)).all())
     if log:
         low, high = math.log(low), math.log(high)

@@ -71,3 +71,14 @@ def test_at_most_ten_thousand_are_held_out() -> None:
 def test_unknown_sources(source: str, message: str) -> None:
     with pytest.raises(GanvasError, match=message):
         load_dataset(source)
+
+
+def test_a_part_is_split_among_its_own() -> None:
+    images = torch.zeros(50, 1, 4, 4, dtype=torch.uint8)
+    spans = torch.stack([torch.zeros(50), torch.arange(50) / 50, torch.arange(1, 51) / 50], 1).double()
+    for data in (Dataset("x", images, (1, 4, 4), ""), Dataset("x", images, (1, 4, 4), "", spans=spans)):
+        parts = data.subset(torch.arange(30, 50)).split(0.2)
+        rows = [part.indices.tolist() for part in parts if part.indices is not None]
+        assert min(rows[0] + rows[1]) == 30
+        assert len(rows[0]) > 5
+        assert not set(rows[0]) & set(rows[1])

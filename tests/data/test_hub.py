@@ -5,6 +5,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -99,3 +100,23 @@ def test_what_is_missing_or_broken(
     install(monkeypatch, {"picture": FakeImage(), "label": FakeClassLabel()}, labels, odd)
     with pytest.raises(GanvasError, match=words):
         load_dataset("hub:org/name")
+
+
+def test_all_pictures_say_whether_they_are_grey(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = {"picture": FakeImage(), "label": FakeClassLabel()}
+    install(monkeypatch, features, odd={2: Image.new("RGB", (8, 8), (200, 10, 30))})
+    data = load_dataset("hub:org/name")
+    assert data.shape == (3, 8, 8)
+    assert data.take(torch.tensor([2]))[0][0, :, 0, 0].tolist() == [200, 10, 30]
+    grey = load_dataset("hub:org/name", (1, 8, 8))
+    assert grey.fingerprint != data.fingerprint, "features of grey pictures are others"
+    install(monkeypatch, features)
+    assert load_dataset("hub:org/name").fingerprint != data.fingerprint
+
+
+def test_deep_grey_pictures_are_scaled_by_the_brightest_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = {i: Image.fromarray(np.full((8, 8), 1000 * i, np.uint16)) for i in range(4)}
+    install(monkeypatch, {"picture": FakeImage(), "label": FakeClassLabel()}, odd=deep)
+    data = load_dataset("hub:org/name")
+    assert data.shape == (1, 8, 8)
+    assert data.take(torch.arange(4))[0][:, 0, 0, 0].tolist() == [0, 62, 125, 187]

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +20,7 @@ from ganvas.data import limits, load_dataset, tables
 from ganvas.data.tables import columns_of
 from ganvas.errors import GanvasError
 from ganvas.latent.impute import gaps_of
+from ganvas.metrics.evaluate import given_as
 from ganvas.processes import three_regimes
 from ganvas.series import Schema, check_names, read_schema, table
 
@@ -105,6 +107,36 @@ def test_few_sequences_are_cut_in_time_and_many_kept_whole(tmp_path: Path) -> No
         assert not train & held
         owners = [{row // 20 for row in rows} for rows in (train, held)]
         assert bool(owners[0] & owners[1]) == (count == 3)
+
+
+def test_few_sequences_that_are_no_longer_than_a_window_are_trained_on(tmp_path: Path) -> None:
+    rows = [(i, k * 0.5) for i, length in enumerate((200, 240, 10, 12)) for k in range(length)]
+    text = "id,x\n" + "\n".join(f"{i},{x}" for i, x in rows)
+    data = load_dataset(DataConfig(saved(tmp_path / "t.csv", text), by="id", window=20))
+    assert data.spans is not None
+    for fold in (0, 1):
+        train, held = data.split(0.2, fold)
+        owners = [set(data.spans[part.indices][:, 0].tolist()) for part in (train, held)]
+        assert owners == [{0, 1, 2, 3}, {0, 1}]
+
+
+def test_series_beyond_the_memory_for_data_are_no_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "s.npy", np.random.default_rng(0).normal(size=(500, 12, 4)))
+    usual = load_dataset(str(tmp_path / "s.npy"))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.1")
+    data = load_dataset(str(tmp_path / "s.npy"))
+    assert (data.kind, data.fingerprint) == ("series", usual.fingerprint)
+
+
+def test_labels_of_the_steps_of_one_series_are_refused(tmp_path: Path) -> None:
+    path, x = tmp_path / "l.npz", np.random.default_rng(0).normal(size=(60, 2))
+    np.savez(path, series=x, labels=np.arange(60) // 30)
+    with pytest.raises(GanvasError, match="a label for each of these"):
+        load_dataset(DataConfig(str(path), window=8))
+    np.savez(path, series=x.reshape(6, 10, 2), labels=np.arange(6) // 3)
+    assert load_dataset(DataConfig(str(path), window=8)).class_names == ("0", "1")
 
 
 def test_aeon_files_and_arrays_with_ends_gaps_and_attributes(tmp_path: Path) -> None:
@@ -853,3 +885,95 @@ def test_a_table_for_a_model_of_something_else(tmp_path: Path) -> None:
     for shape, kind in (((3, 8, 8), "images"), ((2,), "points")):
         with pytest.raises(GanvasError, match=f"a holds series, and {kind} of shape .* are wanted"):
             load_dataset(DataConfig(str(tmp_path / "a.csv"), resize="crop"), shape)
+
+
+def a_day(n: int, seed: int = 0) -> np.ndarray:
+    """Rows of close, high, low and a twin of close."""
+    random = np.random.default_rng(seed)
+    close = 100 + np.cumsum(random.normal(size=n))
+    high, low = (close + sign * np.abs(random.normal(size=n)) for sign in (0.5, -0.5))
+    return np.stack([close, high, low, close], 1)
+
+
+def days(path: Path, rows: np.ndarray) -> str:
+    lines = [",".join("" if np.isnan(x) else repr(float(x)) for x in row) for row in rows]
+    return saved(path, "close,high,low,twin\n" + "\n".join(lines))
+
+
+def test_values_that_the_channels_of_a_model_cannot_hold_are_said(tmp_path: Path) -> None:
+    own = load_dataset(days(tmp_path / "own.csv", a_day(300)))
+    assert own.series is not None
+    assert own.series.columns[3].same_as == "close"
+    for change, column in ((lambda x: x[:, [0, 1, 2, 1]], "twin"), (lambda x: x[:, [0, 2, 1, 0]], "high")):
+        path = days(tmp_path / "other.csv", change(a_day(300, 1)))
+        told = load_dataset(DataConfig(path), own.shape, own.series).notes
+        assert any(f"of the values of {column!r} are read as others" in note for note in told)
+    told = load_dataset(DataConfig(days(tmp_path / "like.csv", a_day(300, 1))), own.shape, own.series).notes
+    assert not any("read as others" in note for note in (*own.notes, *told))
+
+
+def test_what_is_held_out_keeps_its_values_where_the_rest_has_an_order_or_none_missing(
+    tmp_path: Path,
+) -> None:
+    rows = a_day(300)
+    rows[290, 1:3] = rows[290, [2, 1]]
+    rows[291, 1] = np.nan
+    data = load_dataset(days(tmp_path / "t.csv", rows))
+    assert data.series is not None
+    found = data.series.decode(data.items)
+    last = np.concatenate([found.values[0, :-1], found.values[:, -1]])
+    np.testing.assert_allclose(last, rows, rtol=1e-4)
+
+
+def test_numbers_that_have_no_logarithm_are_no_middle_of_the_range(tmp_path: Path) -> None:
+    x = np.exp(np.cumsum(np.random.default_rng(0).normal(size=400)) * 0.3)
+    own = load_dataset(saved(tmp_path / "own.csv", "v\n" + "\n".join(map(repr, x.tolist()))))
+    assert own.series is not None
+    assert own.series.columns[0].log
+    x[395] = 0.0
+    path = saved(tmp_path / "zero.csv", "v\n" + "\n".join(map(repr, x.tolist())))
+    with pytest.raises(GanvasError, match="not above 0"):
+        load_dataset(DataConfig(path), own.shape, own.series)
+    held = load_dataset(path)
+    assert held.series is not None
+    assert abs(held.series.decode(held.items[-1:]).values[0, -5, 0]) < 1e-3
+
+
+def test_shorter_series_of_categories_alone_are_refused_by_a_model_that_knows_no_ends(tmp_path: Path) -> None:
+    def written(name: str, steps: int) -> DataConfig:
+        rows = [f"{i},{'abc'[(i + k) % 3]}" for i in range(12) for k in range(steps)]
+        return DataConfig(saved(tmp_path / name, "id,c\n" + "\n".join(rows)), by="id")
+
+    own = load_dataset(written("long.csv", 9))
+    with pytest.raises(GanvasError, match="has series of 4 steps"):
+        load_dataset(written("short.csv", 4), own.shape, own.series)
+
+
+def test_steps_of_a_part_of_a_second_are_drawn_so(tmp_path: Path) -> None:
+    rows = [f"2024-01-01T00:00:{i // 100:02d}.{i % 100 * 10:03d},{i % 7}" for i in range(300)]
+    data = load_dataset(saved(tmp_path / "t.csv", "t,x\n" + "\n".join(rows)))
+    assert data.series is not None
+    times = data.series.times(4)
+    assert np.diff(times).astype("m8[ms]").astype(int).tolist() == [10, 10, 10]
+    assert str(times[0]).startswith("2024-01-01T00:00:03.0")
+
+
+def test_series_of_one_scale_come_in_another(tmp_path: Path) -> None:
+    """A data set that was opened alone is scaled by its own range: measured in another's it would be as large as that."""
+    random = np.random.default_rng(0)
+    own, other = random.normal(size=(40, 6, 2)), 10 * random.normal(size=(40, 6, 2))
+    other[3, 4:] = np.nan
+    np.save(tmp_path / "own.npy", own)
+    np.save(tmp_path / "other.npy", other)
+    data, given = (load_dataset(str(tmp_path / f"{name}.npy")) for name in ("own", "other"))
+    assert data.series is not None
+    with pytest.raises(GanvasError, match="has series of 4 steps"):
+        given_as(given, given, data.series)
+    part = given.subset(torch.arange(5, 40))
+    some = replace(part, items=given.items[5:], indices=None, spans=None)
+    found = given_as(some, some, data.series)
+    np.testing.assert_allclose(data.series.decode(found.items).values, other[5:], rtol=1e-3, atol=1e-4)
+    assert given_as(data, data, data.series) is data
+    short = load_dataset(DataConfig(str(tmp_path / "own.npy"), window=4))
+    with pytest.raises(GanvasError, match="and 6 are wanted"):
+        given_as(short, short, data.series)

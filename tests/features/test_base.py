@@ -10,8 +10,8 @@ from ganvas import io
 from ganvas.checkpoint import hash_of
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
-from ganvas.features import classifier, decoded, embed, embed_dataset, extractors, open_extractor
-from ganvas.features.base import Raw, grey_or_rgb
+from ganvas.features import Embedded, classifier, decoded, embed, embed_dataset, extractors, open_extractor
+from ganvas.features.base import Raw, grey_or_rgb, in_parts
 from ganvas.features.cache import path_of
 
 CPU = torch.device("cpu")
@@ -40,13 +40,27 @@ def test_anybodys_module_and_function() -> None:
             return out
 
     mine = open_extractor(Mine(), device="cpu")
-    assert mine.cacheable
+    assert not mine.cacheable, "nor two modules with the same weights"
     assert mine.id.startswith("custom-mine-")
     before = hash_of(module)
     nn.init.zeros_(module[1].weight)
     assert hash_of(module) != before
     with pytest.raises(GanvasError, match="one row an image"):
         open_extractor(lambda images: images.float().mean(), device="cpu")(IMAGES)
+
+
+def test_modules_that_differ_in_what_is_no_weight_have_features_of_their_own() -> None:
+    class Scaled(nn.Module):
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.by = by
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.float().flatten(1) * self.by
+
+    data = load_dataset("digits").subset(torch.arange(20))
+    one, two = (embed_dataset(data, open_extractor(Scaled(by), device="cpu")).features for by in (1.0, 2.0))
+    np.testing.assert_allclose(two, 2 * one)
 
 
 def test_grey_and_rgb() -> None:
@@ -241,3 +255,26 @@ def test_few_large_pictures_are_looked_at_at_a_time(tmp_path: Path, monkeypatch:
     assert seen == [4, 2]
     assert found.logits is not None
     assert (found.features.shape, found.logits.shape) == ((6, 64), (6, 10))
+
+
+def test_large_networks_see_a_few_pictures_at_a_time_on_a_cpu() -> None:
+    seen = []
+
+    def see(part: Tensor) -> Embedded:
+        seen.append(len(part))
+        return Embedded(part.flatten(1).float(), part.flatten(1).float()[:, :2])
+
+    found = in_parts(see, IMAGES.repeat(6, 1, 1, 1), CPU)
+    assert seen == [32, 32, 8]
+    assert torch.equal(found.features, IMAGES.repeat(6, 1, 1, 1).flatten(1).float())
+    assert found.logits is not None
+    assert len(found.logits) == 72
+
+
+def test_a_classifier_learns_of_fewer_large_pictures_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(classifier, "_shift", lambda images, *_: seen.append(len(images)) or images)
+    images = torch.randint(0, 256, (40, 1, 256, 256), dtype=torch.uint8)
+    labels = torch.arange(40) % 2
+    classifier.train(images, labels, (images[:2], labels[:2]), epochs=1, device=CPU)
+    assert seen == [32]

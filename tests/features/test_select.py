@@ -26,6 +26,17 @@ def test_the_likeliest_half_of_a_gaussian_lies_within_its_median_ellipse() -> No
         likeliest(data, 1e-5)
 
 
+def test_the_likeliest_are_those_of_all_rows_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = torch.randn(1000, 3, generator=torch.Generator().manual_seed(1))
+    data = ganvas.Dataset("points", points, (3,), "select-parts")
+    whole = likeliest(data, 0.3).indices
+    monkeypatch.setattr("ganvas.features.select.CHUNK", 64)
+    parts = likeliest(data, 0.3).indices
+    assert whole is not None
+    assert parts is not None
+    assert torch.equal(whole, parts)
+
+
 WORKER = """
 import sys, time
 from datetime import timedelta

@@ -238,3 +238,10 @@ def test_labels_keep_clear_of_the_points_that_they_name() -> None:
         box = Text.get_window_extent(label, renderer)
         for x, y in axes.transData.transform(places):
             assert not (box.x0 - 4 < x < box.x1 + 4 and box.y0 - 4 < y < box.y1 + 4)
+
+
+def test_points_of_one_coordinate_have_places_on_a_line() -> None:
+    places = maps.place(np.linspace(0, 1, 60)[:, None], "pca")
+    assert places.shape == (60, 2)
+    assert not places[:, 1].any()
+    assert maps.place(np.linspace(0, 1, 60)[:, None], "tsne").shape == (60, 2)

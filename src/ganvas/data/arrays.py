@@ -108,7 +108,7 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset 
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise GanvasError(f"{path} cannot be read as {path.suffix}: {error}") from error
-    if header.nbytes > memory_limit() and array.ndim > 2:
+    if header.nbytes > memory_limit() and array.dtype == np.uint8:  # series do not stream
         return _streamed(path, array, config, shape)
     check_memory(header.nbytes, str(path), "Take a part of it")
     return _resident(path, {"": array}, config, shape)
@@ -142,6 +142,11 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
     if "labels" in headers and headers["labels"].shape != (count,):
         raise GanvasError(
             f"{path} holds {counted(count, 'sample')} and labels of shape {headers['labels'].shape}; expected ({count},)."
+        )
+    if "labels" in headers and len(headers[name].shape) == 2 and _is_series(headers[name], config):
+        raise GanvasError(
+            f"{path} holds one series of {count:,} steps, and a label for each of these. Labels are of whole series: save it in "
+            "parts (N, T, D) with N labels, or the label of a step as a column of the series."
         )
     found = {}
     with open_zip(path) as file:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint
-from ganvas.data.decode import to_mode, why
+from ganvas.data.decode import is_deep, is_grey, to_mode, white_of, why
 from ganvas.data.limits import memory_limit
 from ganvas.data.resize import Size, plan, resize, to_tensor
 from ganvas.errors import GanvasError, install
@@ -20,16 +20,23 @@ class HubItems:
     """Images of a memory-mapped Arrow table, decoded when asked for."""
 
     def __init__(
-        self, table: Any, column: str, name: str, mode: str, size: Size | None, how: Resize | None
+        self,
+        table: Any,
+        column: str,
+        name: str,
+        mode: str,
+        size: Size | None,
+        how: Resize | None,
+        white: float,
     ) -> None:
         self.table, self.column, self.name = table, column, name
-        self.mode, self.size, self.how = mode, size, how
+        self.mode, self.size, self.how, self.white = mode, size, how, white
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> Tensor:
-        picture = to_mode(_picture(self.table, index, self.column, self.name), self.mode)
+        picture = to_mode(_picture(self.table, index, self.column, self.name), self.mode, self.white)
         if self.size is not None and self.how is not None:
             picture = resize(picture, self.size, self.how)
         return to_tensor(picture)
@@ -69,12 +76,23 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(
             f"{config.source} has pictures without a label (-1, or none) in its training part; it cannot be taken."
         )
-    grey = shape[0] == 1 if shape else _picture(table, 0, image, config.source).mode in ("1", "L")
+    sizes, greys, deepest = [], [], 0.0
+    for i in range(len(table)):
+        picture = _picture(table, i, image, config.source)
+        sizes.append(picture.size)
+        greys.append(is_grey(picture))
+        if is_deep(picture):
+            deepest = max(deepest, float(np.asarray(picture).max()))
+    grey = shape[0] == 1 if shape else all(greys)
     alpha = shape[0] == 4 if shape else config.alpha
     mode = "RGBA" if alpha else "L" if grey else "RGB"
-    sizes = [_picture(table, i, image, config.source).size for i in range(len(table))]
     size, how, notes = plan(sizes, config, shape)
-    items: Any = HubItems(table, image, config.source, mode, size if how else None, how)
+    white, marks = white_of(deepest), [f"{size} {how}"]
+    # Of the first picture alone it was told what all are, and in that mode they have no mark.
+    first = _picture(table, 0, image, config.source).mode
+    marks += [mode] if mode != ("L" if first in ("1", "L") else "RGB") else []
+    marks += [f"white {white:g}"] if deepest else []
+    items: Any = HubItems(table, image, config.source, mode, size if how else None, how, white)
     shape = tuple(items[0].shape)
     if int(np.prod(shape)) * len(items) <= memory_limit():
         items = torch.stack([items[i] for i in range(len(items))])
@@ -82,7 +100,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         name=name.split("/")[-1],
         items=items,
         shape=shape,
-        fingerprint=fingerprint(str(table._fingerprint), f"{size} {how}", *(["RGBA"] if alpha else [])),
+        fingerprint=fingerprint(str(table._fingerprint), *marks),
         labels=torch.tensor(given) if label else None,
         class_names=tuple(features[label].names) if label else (),
         notes=notes,

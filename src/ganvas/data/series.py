@@ -25,6 +25,8 @@ DAY = 86_400
 """Seconds."""
 BOOLEANS = {"true", "false", ""}
 """Texts that some programs write with a capital letter, others without; and a missing one."""
+OFF, BLOCK = 1e-3, 1024
+"""Share of the range of a column from which a value is another one, and windows that are looked at together for that."""
 BYTES, BYTES_EACH = 40, 8
 """That a number of all windows takes while they are cut and scaled, and a number of a channel."""
 
@@ -130,6 +132,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             begin,
             step,
             weekdays,
+            _not_above_zero(table),
         )
         schema = _complete(schema, values, lengths)
         try:  # what the file of a model could not say again is told before anything is trained
@@ -138,7 +141,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             raise GanvasError(f"{table.name} cannot be drawn: {error}.") from error
     else:
         schema = model
-        _check_whole(table.name, schema, values, lengths)
+        _check_whole(table.name, schema, values, lengths, static)
     items = schema.encode(values, lengths, static)
     told = f"{schema.layout} {to_dict(schema)}"
     mark = fingerprint(
@@ -150,14 +153,79 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
         shape=schema.shape,
         fingerprint=mark,
         series=schema,
-        notes=(*table.notes, *_said(schema, cut, count)),
+        notes=(*table.notes, *_said(schema, cut, count), *_read_as_others(schema, items, values, lengths)),
     )
 
 
-def _check_whole(name: str, schema: Schema, values: np.ndarray, lengths: np.ndarray) -> None:
+def scaled_as(dataset: Dataset, schema: Schema) -> Dataset:
+    """Series with the channels of another schema, of as many steps. Raises `GanvasError` where their columns do not fit."""
+    own = dataset.series
+    if own is None or own == schema:
+        return dataset
+    if own.length != schema.length:
+        raise GanvasError(
+            f"{dataset.name} has series of {own.length:,} steps, and {schema.length:,} are wanted. Add window={schema.length}."
+        )
+    assert isinstance(dataset.items, Tensor)
+    found = own.decode(dataset.items)
+    rows = [values[:length].copy() for values, length in zip(found.values, found.lengths, strict=True)]
+    table = Table(
+        dataset.name, list(own.columns), rows, list(own.static), found.static if own.static else None, dataset.labels,
+        dataset.class_names, dataset.notes,
+    )  # fmt: skip
+    made = make(table, DataConfig(dataset.name), schema)
+    return replace(made, spans=dataset.spans, indices=dataset.indices)
+
+
+def _not_above_zero(table: Table) -> set[str]:
+    """Names of the columns, held-out values among them, that have no logarithm everywhere."""
+    rows = {
+        c.name
+        for sequence in table.sequences
+        for c, x in zip(table.columns, sequence.T, strict=True)
+        if (x <= 0).any()
+    }
+    static = () if table.static is None else table.static.T
+    return rows | {c.name for c, x in zip(table.static_columns, static, strict=True) if (x <= 0).any()}
+
+
+def _read_as_others(
+    schema: Schema, items: Tensor, values: np.ndarray, lengths: np.ndarray
+) -> tuple[str, ...]:
+    """What to say of values (N, T, D) that the channels of a schema cannot hold: they are drawn and measured as others."""
+    alive = np.arange(values.shape[1])[None] < lengths[:, None]
+    wrong = np.zeros(len(schema.columns))
+    for start in range(0, len(items), BLOCK):
+        part = slice(start, start + BLOCK)
+        again = schema.decode(items[part]).values
+        for i, column in enumerate(schema.columns):
+            own, given = schema.own(column), values[part, :, i]
+            scale = np.abs(given) if own.log else own.high - own.low or abs(own.high) or 1.0
+            wrong[i] += (np.abs(again[:, :, i] - given) > OFF * scale)[alive[part]].sum()
+    return tuple(
+        f"{count / alive.sum():.2%} of the values of {column.name!r} are read as others: in what is learned from "
+        f"{_always(schema.own(column), column)}."
+        for column, count in zip(schema.columns, wrong, strict=True)
+        if count
+    )
+
+
+def _always(own: Column, column: Column) -> str:
+    """What all values of a column are that are learned from."""
+    if column.same_as:
+        return f"they equal those of {column.same_as!r}"
+    if own.low == own.high:
+        return f"all are {own.low:g}"
+    return f"they are never below those of {', '.join(column.above)}" if column.above else "they are whole"
+
+
+def _check_whole(
+    name: str, schema: Schema, values: np.ndarray, lengths: np.ndarray, static: np.ndarray | None
+) -> None:
     """Raise `GanvasError` where values or steps are missing for which a schema has no channel: something would stand there."""
-    full = [i for i, c in enumerate(schema.columns) if not schema.own(c).gaps and not c.categories]
-    if full and not schema.ends and (lengths < schema.length).any():
+    bare = [i for i, c in enumerate(schema.columns) if not schema.own(c).gaps]
+    full = [i for i in bare if not schema.columns[i].categories]
+    if bare and not schema.ends and (lengths < schema.length).any():
         raise GanvasError(
             f"{name} has series of {counted(int(lengths.min()), 'step')}, and all that the model knows have {schema.length:,}. "
             "Leave the shorter ones out."
@@ -168,6 +236,13 @@ def _check_whole(name: str, schema: Schema, values: np.ndarray, lengths: np.ndar
             raise GanvasError(
                 f"{name} lacks values of {schema.columns[i].name!r}, and what the model knows lacks none. Fill them in, "
                 "as ganvas restore MODEL FILE --damaged does, or leave these series out."
+            )
+    once = [] if static is None else list(static.T)
+    for column, those in zip((*schema.columns, *schema.static), [*values[alive].T, *once], strict=False):
+        if column.log and (those <= 0).any():
+            raise GanvasError(
+                f"{name} holds numbers of {column.name!r} that are not above 0, and all that the model knows are: it draws their "
+                "logarithm. Leave these series out."
             )
 
 
@@ -185,16 +260,25 @@ def _chosen(table: Table, names: Sequence[str]) -> Table:
 
 
 def _complete(schema: Schema, values: np.ndarray, lengths: np.ndarray) -> Schema:
-    """The schema with the channels that held-out series need as well: a mask, an end, a column that differs there after all."""
+    """The schema with what held-out series need as well: a mask, an end, a column that differs there after all, or an order or
+    whole numbers that they do not have."""
     alive = np.arange(values.shape[1])[None] < lengths[:, None]
     place = {column.name: i for i, column in enumerate(schema.columns)}
-    columns = []
-    for i, column in enumerate(schema.columns):
-        row = values[:, :, i][alive]
+    columns, rows = [], values[alive].T
+    for column, row in zip(schema.columns, rows, strict=True):
         twin = place.get(column.same_as)
-        if twin is not None and not np.array_equal(row, values[:, :, twin][alive], equal_nan=True):
+        if twin is not None and not np.array_equal(row, rows[twin], equal_nan=True):
             column = replace(schema.columns[twin], name=column.name)
-        columns.append(replace(column, gaps=bool(np.isnan(row).any()) and not column.categories))
+        missing = np.isnan(row)
+        columns.append(
+            replace(
+                column,
+                gaps=bool(missing.any()) and not column.categories,
+                whole=column.whole
+                and (column.kind == "date" or bool((missing | (row == np.round(row))).all())),
+                above=tuple(other for other in column.above if (row >= rows[place[other]]).all()),
+            )
+        )
     return replace(schema, columns=tuple(columns), ends=bool((lengths < values.shape[1]).any()))
 
 

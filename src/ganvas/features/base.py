@@ -32,13 +32,24 @@ class Extractor(Protocol):
     resize: str
     """How images get to the size it wants: part of what the number means."""
     cacheable: bool
-    """False when the id cannot tell two of them apart (plain functions): its features are not kept on the disk."""
+    """False when the id cannot tell two of them apart (own functions and modules): its features are not kept on the disk."""
 
     def __call__(self, samples: Tensor) -> Embedded: ...
 
 
 Opener = Callable[[torch.device], Extractor]
 extractors: Registry[Opener] = Registry("extractor")
+
+
+CPU_BATCH = 32
+"""Pictures that a large network sees at a time on a CPU: at 299 px 256 of them take 4 GB."""
+
+
+def in_parts(see: Callable[[Tensor], Embedded], samples: Tensor, device: torch.device) -> Embedded:
+    """What `see` gives for samples, a few at a time on a CPU."""
+    found = [see(part) for part in (samples.split(CPU_BATCH) if device.type == "cpu" else (samples,))]
+    scores = [each.logits for each in found if each.logits is not None]
+    return Embedded(torch.cat([each.features for each in found]), torch.cat(scores) if scores else None)
 
 
 def grey_or_rgb(images: Tensor, channels: int) -> Tensor:
@@ -115,7 +126,7 @@ class Wrapped:
 
     def __init__(self, function: Callable[[Tensor], Tensor], device: torch.device) -> None:
         name = getattr(function, "__name__", type(function).__name__)
-        self.cacheable = isinstance(function, nn.Module)
+        self.cacheable = False  # its weights do not tell what is computed with them
         self.id = (
             f"custom-{name.lower()}-{hash_of(function)[:OLD_DIGITS]}"
             if isinstance(function, nn.Module)

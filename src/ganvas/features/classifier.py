@@ -20,6 +20,8 @@ from ganvas.types import Shape
 FOLDER = Path(__file__).with_name("weights")
 WIDTH = 64
 """Features of a bundled classifier: few enough for a stable covariance at 10,000 samples."""
+CHANNELS = 16
+"""Of its first layer."""
 MOST_SIDE = 1024
 """Pixels of a side that a classifier's file may say it looks at."""
 AT_ONCE = 2**26
@@ -50,7 +52,7 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, shape: Shape, classes: int, channels: int = 16, width: int = WIDTH, body: Body = "plain"
+        self, shape: Shape, classes: int, channels: int = CHANNELS, width: int = WIDTH, body: Body = "plain"
     ) -> None:
         super().__init__()
         self.shape, self.classes, self.channels, self.width, self.kind = shape, classes, channels, width, body
@@ -129,8 +131,7 @@ class ClassifierExtractor:
         self.resize = f"bilinear to {width if width == height else f'{width} x {height}'} px"
 
     def __call__(self, samples: Tensor) -> Embedded:
-        _, height, width = self.network.shape
-        count = max(1, AT_ONCE // (height * width * self.network.channels))
+        count = _at_once(self.network.shape, self.network.channels)
         found = [self._embed(part) for part in samples.split(count)]
         features, logits = (torch.cat(each) for each in zip(*found, strict=True))
         return Embedded(features, logits)
@@ -143,6 +144,11 @@ class ClassifierExtractor:
             )
         features, logits = self.network(images)
         return features, logits
+
+
+def _at_once(shape: Shape, channels: int) -> int:
+    """How many pictures of a shape a classifier sees at a time."""
+    return max(1, AT_ONCE // (shape[1] * shape[2] * channels))
 
 
 class Trained(NamedTuple):
@@ -166,8 +172,8 @@ def train(
 ) -> Trained:
     """Train on uint8 images (N, C, H, W) with labels (N,) and test on the held-out pair.
 
-    About 100,000 images in all, at least six passes and at most sixty. Shifts by up to a twelfth
-    of the side keep it from learning places by heart. `advance` hears the share that is done.
+    About 100,000 images in all, at least six passes and at most sixty, fewer than `batch` of large ones at a time. Shifts by
+    up to a twelfth of the side keep it from learning places by heart. `advance` hears the share that is done.
     """
     device, seed = device or resolve_device(), arrays.seed(seed)
     classes, found = int(labels.max()) + 1, len(labels.unique())
@@ -180,6 +186,7 @@ def train(
     epochs = (
         max(6, min(60, round(100_000 / len(images)))) if epochs is None else arrays.count(epochs, "epochs")
     )
+    batch = min(batch, max(8, _at_once(tuple(images.shape[1:]), CHANNELS) // 2))
     steps = max(1, len(images) // batch)
     shift = max(1, images.shape[3] // 12)
     random = stream(seed, "classifier")
@@ -218,7 +225,8 @@ def train_on(train_part: Dataset, held_out: Dataset, **options: Any) -> Trained:
 @torch.inference_mode()
 def accuracy(network: Classifier, images: Tensor, labels: Tensor, device: torch.device) -> float:
     """Share of right answers."""
-    answers = torch.cat([network(part.to(device))[1].argmax(1).cpu() for part in images.split(1000)])
+    parts = images.split(min(1000, _at_once(network.shape, network.channels)))
+    answers = torch.cat([network(part.to(device))[1].argmax(1).cpu() for part in parts])
     return float((answers == labels).double().mean())
 
 

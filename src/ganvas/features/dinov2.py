@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganvas import inert
 from ganvas.errors import GanvasError
-from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
+from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb, in_parts
 
 SIDE, PATCH, HEAD = 224, 14, 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -127,6 +127,9 @@ class Dinov2Extractor:
         self.id = f"dinov2-vit-{width}14-{mark}"
 
     def __call__(self, samples: Tensor) -> Embedded:
+        return in_parts(self._embed, samples, self.device)
+
+    def _embed(self, samples: Tensor) -> Embedded:
         images = grey_or_rgb(samples.to(self.device), 3).float() / 255
         images = F.interpolate(
             images, (SIDE, SIDE), mode="bicubic", antialias=True, align_corners=False

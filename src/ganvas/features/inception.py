@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ganvas import inert, io
 from ganvas.cache import cache_folder, fetch
 from ganvas.errors import GanvasError
-from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb
+from ganvas.features.base import Embedded, Extractor, extractors, grey_or_rgb, in_parts
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
@@ -219,6 +219,9 @@ class InceptionExtractor:
         self.resize = f"{resize} to {SIDE} px" + (", cut off at 0 and 255" if resize == "clean" else "")
 
     def __call__(self, samples: Tensor) -> Embedded:
+        return in_parts(self._embed, samples, self.device)
+
+    def _embed(self, samples: Tensor) -> Embedded:
         images = grey_or_rgb(samples.to(self.device), 3)
         return Embedded(*self.network(to_input(images, self.how)))
 

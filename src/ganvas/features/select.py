@@ -11,7 +11,7 @@ from ganvas.config import DataConfig
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import embed_dataset, open_extractor
-from ganvas.features.stats import moments
+from ganvas.features.stats import CHUNK, moments
 
 
 def likeliest(dataset: Dataset, share: float, device: str = "auto") -> Dataset:
@@ -45,8 +45,11 @@ def trained_on(dataset: Dataset, config: DataConfig, device: str = "auto") -> tu
 def _likeliest(dataset: Dataset, count: int, device: str) -> Tensor:
     found = embed_dataset(dataset, open_extractor("auto", dataset, device))
     m = found.moments or moments(found.features)
-    centred = found.features.astype(np.float64) - m.mean
     # A ridge keeps features that never vary from deciding everything.
     covariance = m.cov + 1e-6 * np.trace(m.cov) / len(m.cov) * np.eye(len(m.cov))
-    distances = (centred * np.linalg.solve(covariance, centred.T).T).sum(1)
+    distances = np.empty(len(found.features))
+    for start in range(0, len(distances), CHUNK):  # of all at once there would be three copies in float64
+        part = slice(start, start + CHUNK)
+        centred = found.features[part].astype(np.float64) - m.mean
+        distances[part] = (centred * np.linalg.solve(covariance, centred.T).T).sum(1)
     return torch.from_numpy(distances.argsort(kind="stable")[:count].copy()).sort().values

@@ -114,6 +114,8 @@ def place(features: Array, method: Method, seed: int = 0) -> Array:
     """Features (n, F) -> places (n, 2). t-SNE and UMAP keep neighbourhoods, PCA keeps distances."""
     from sklearn.decomposition import PCA
 
+    if features.shape[1] == 1:  # a place on a line
+        features = np.pad(features, ((0, 0), (0, 1)))
     few = PCA(min(50, *features.shape), random_state=seed).fit_transform(features)
     if method == "pca":
         return np.asarray(few[:, :2])

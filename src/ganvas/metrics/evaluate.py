@@ -18,6 +18,7 @@ from ganvas.data import Dataset, fit, load_dataset, toy
 from ganvas.data.base import fingerprint
 from ganvas.data.origin import places
 from ganvas.data.resize import flags
+from ganvas.data.series import scaled_as
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
@@ -35,6 +36,7 @@ from ganvas.model_data import config_for, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run
+from ganvas.series import Schema
 from ganvas.types import Progress, counting, kind_of
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -129,8 +131,8 @@ def evaluate(
     by default. A tenth of it (the part that ganvas never trains on) is kept out of the reference: it scores the floor,
     and tests for copies. `metrics` are names from `ganvas list metrics`, or `all`. By default `n` is the size of the
     reference, from 1,000 to 10,000. The classes of a conditional model's samples have the reference's shares (`data`),
-    or are as many of each (`uniform`). The fakes are embedded once; the reference is embedded once ever for each
-    extractor. `resolution`, `resize` and `height` bring folders of mixed sizes to one; what is transparent in files becomes
+    or are as many of each (`uniform`). The fakes are embedded once; the reference once ever for each extractor
+    that has a name. `resolution`, `resize` and `height` bring folders of mixed sizes to one; what is transparent in files becomes
     white, or stays as a fourth channel with `alpha`, as it does where a model draws one. Inside `dist.together` several
     processes share the work, and all get the figures; rank 0 alone has the `samples`.
     Raises `GanvasError` for what the caller can fix.
@@ -149,13 +151,10 @@ def evaluate(
     data = trained.config if trained else DataConfig()
     if metrics == "all":
         names = [each for each in names if (each == SERIES) == (dataset.series is not None)]
-    if (
-        dataset.series is not None
-        and given is not None
-        and isinstance(fake, str | os.PathLike)
-        and given.series != dataset.series
-    ):
-        given = load_dataset(DataConfig(os.fspath(fake)), schema=dataset.series)
+    if model is not None and model.info.series is not None and dataset.series is not None:
+        dataset = scaled_as(dataset, model.info.series)
+    if given is not None and dataset.series is not None:
+        given = given_as(fake, given, dataset.series)
     if (
         given is not None
         and given.is_images
@@ -400,6 +399,15 @@ def open_fakes(
             "folder, .zip, .npy or .npz."
         )
     return None, load_dataset(size.of(str(fake))), str(fake)
+
+
+def given_as(fake: Fakes, given: Dataset, schema: Schema) -> Dataset:
+    """Series that are given scaled as the real ones are, not by their own range: those of a file are cut anew."""
+    if given.series in (None, schema):
+        return given
+    if isinstance(fake, str | os.PathLike):
+        return load_dataset(DataConfig(os.fspath(fake)), schema=schema)
+    return scaled_as(given, schema)
 
 
 def _of_array(values: Array, name: str, size: Size) -> Dataset:

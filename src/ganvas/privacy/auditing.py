@@ -21,7 +21,7 @@ from ganvas.features.select import trained_on
 from ganvas.latent import LatentZ
 from ganvas.latent.critic import scorer_of
 from ganvas.latent.invert import invert
-from ganvas.metrics.evaluate import Fakes, open_fakes
+from ganvas.metrics.evaluate import Fakes, given_as, open_fakes
 from ganvas.metrics.memorisation import authenticity, copying_test
 from ganvas.metrics.resample import pick
 from ganvas.model import Audited, Model
@@ -33,6 +33,7 @@ from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
 from ganvas.privacy.inference import LEAST as LEAST_ASKED
 from ganvas.privacy.inference import Inference, Scales, infer, secrets
 from ganvas.privacy.scores import DRAWS, Attack, attack
+from ganvas.series import Schema
 from ganvas.types import Progress, Shape, counting, silent
 
 SIDE = 32
@@ -341,7 +342,7 @@ def audit(
     data, held_out = (None if each is None else os.fspath(each) for each in (data, held_out))
     model, given, source = open_fakes(fake, device, critic=True)
     train, unseen = _real(model, data, held_out, device)
-    given = _as_data(fake, given, train)
+    given = _as_data(fake, given, train.series)
     names = train.class_names
     if len(unseen) < 2 * LEAST:
         enough = held_out is None and (len(train) + len(unseen)) // 2 >= 2 * LEAST
@@ -368,7 +369,7 @@ def audit(
     reference, beside = z[apart], unseen.take(apart)
     if against is not None:
         other, others, _ = open_fakes(against, device)
-        beside = _samples(other, _as_data(against, others, train), n, seed + 1, names)
+        beside = _samples(other, _as_data(against, others, train.series), n, seed + 1, names)
         reference = look.rows(look.check(beside[0], train))
         outside = order[:ASKED].sort().values
 
@@ -473,16 +474,9 @@ def _real(
     return trained_on(dataset, config, device)
 
 
-def _as_data(fake: Fakes, given: Dataset | None, real: Dataset) -> Dataset | None:
-    """Series of a file scaled as the real ones are, not by their own range."""
-    if (
-        given is None
-        or real.series is None
-        or given.series in (None, real.series)
-        or isinstance(fake, Dataset)
-    ):
-        return given
-    return load_dataset(DataConfig(str(fake)), schema=real.series)
+def _as_data(fake: Fakes, given: Dataset | None, schema: Schema | None) -> Dataset | None:
+    """What is given; series scaled as the real ones are."""
+    return given if given is None or schema is None else given_as(fake, given, schema)
 
 
 def _samples(
