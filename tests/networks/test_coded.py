@@ -182,12 +182,17 @@ def test_what_cannot_stand_there_is_refused(codes: dict[str, object], said: str)
 
 
 @pytest.mark.parametrize(
-    "family", ["dcgan", "style", "stylegan2", "stylegan3", "progressive", "r3", "resnet", "recurrent", "mlp"]
-)
-def test_codes_of_a_sample_are_its_own(family: str) -> None:
-    """Critics of StyleGAN2 and of progressive growing saw the spread of the batch as encoders, too."""
+    ("family", "options"),
+    [
+        *((name, {}) for name in ("dcgan", "style", "stylegan2", "stylegan3", "progressive", "r3", "resnet", "recurrent", "mlp")),
+        ("projected", {"pixels": 4, "side": 32}),
+    ],
+)  # fmt: skip
+def test_codes_of_a_sample_are_its_own(family: str, options: dict[str, Any]) -> None:
+    """Critics of StyleGAN2, of progressive growing and of pixels beside a projected one saw the batch as encoders, too."""
     shape = (2, 24) if family == "recurrent" else (1, 16, 16)
-    config = NetworkConfig("dcgan", latent_dim=6, critic_name=family, critic=dict(families.get(family).tiny))
+    critic = {**families.get(family).tiny, **options}
+    config = NetworkConfig("dcgan", latent_dim=6, critic_name=family, critic=critic)
     encoder = build_critic(encoder_network(config, 6), shape, 0).eval().requires_grad_(False)
     x = torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))
     apart = torch.cat([mean_codes(encoder, each[None], 6) for each in x])

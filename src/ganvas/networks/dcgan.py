@@ -84,6 +84,7 @@ class DcganCritic(CriticBase):
         spectral_norm: bool = False,
         init_std: float | None = None,
         label_maps: bool = False,
+        std_group: int = 4,
         **heads: Any,
     ) -> None:
         steps, rows, columns = start_of(shape, "dcgan", 8, 256)
@@ -104,7 +105,7 @@ class DcganCritic(CriticBase):
             ]
             inputs = outputs
         if minibatch_std:
-            layers += [MinibatchStd()]
+            layers += [MinibatchStd(std_group)]
             inputs += 1
         if last_conv:
             layers += [

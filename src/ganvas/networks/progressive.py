@@ -121,8 +121,6 @@ class ProgressiveCritic(CriticBase):
         **heads: Any,
     ) -> None:
         steps, rows, columns = start_of(shape, "progressive", 8, 256)
-        if std_group < 1:
-            raise GanvasError(f"The progressive critic needs std_group from 1, got {std_group}.")
         width = doubled(channels, steps, max_channels)[::-1]
         super().__init__(shape, num_classes, width[0], **heads)
         self.steps = steps
