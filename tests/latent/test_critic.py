@@ -4,13 +4,14 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.config import NetworkConfig
 from ganvas.latent import map as maps
 from ganvas.latent import open_space
-from ganvas.latent.critic import CRITIC_SCORE, CriticScorer, scorer_of
+from ganvas.latent.critic import CRITIC_SCORE, CriticScorer, alone, scorer_of
 from ganvas.latent.directions import COST_SIGMAS, EFFECT_SAMPLES, edit, find
 from ganvas.latent.dissect import dissect
 from ganvas.model import Model
-from ganvas.networks import from_uint8
+from ganvas.networks import build_critic, from_uint8
 from ganvas.sampling import fit_ratio
 from ganvas.web.quality import Gauge
 from tests.latent.test_space import ours
@@ -91,12 +92,27 @@ def test_the_ratio_of_the_own_critic_scores_one_by_one(fashion: Model, images: t
     torch.testing.assert_close(scores.double(), expected, atol=1e-5, rtol=0)
 
 
+def test_every_spread_of_a_critic_has_its_own_usual_values() -> None:
+    """One number stood for all of them: a critic with two channels of it could not judge."""
+    model = ours("dcgan")
+    config = NetworkConfig("stylegan2", critic={"channel_base": 64, "channel_max": 8, "std_channels": 2})
+    model.critic = build_critic(config, (1, 16, 16), 0).eval().requires_grad_(False)
+    added: list[torch.Tensor] = []
+    model.critic.std.register_forward_hook(lambda m, i, output: added.append(output[:, -2:]))
+    samples = model.sample(64)
+    model.critic(from_uint8(samples, (-1.0, 1.0)))
+    usual = added[0].mean((0, 2, 3))
+    for count in (64, 67):  # three more are no group
+        scorer = CriticScorer(model, samples[torch.arange(count) % 64])
+        torch.testing.assert_close(scorer.network.std.value, usual)
+    first = scorer.scores(samples[:1])
+    torch.testing.assert_close(scorer.scores(samples)[:1], first, atol=1e-5, rtol=0)
+    assert alone(build_critic(config, (1, 16, 16), 0)).state_dict()["std.value"].shape == (2,)
+
+
 def test_a_critic_of_several_samples_at_once_scores_none() -> None:
     model = ours("dcgan")
     assert scorer_of(model) is None
-    from ganvas.config import NetworkConfig
-    from ganvas.networks import build_critic
-
     config = NetworkConfig("dcgan", critic={"channels": 4}, pack=2)
     model.critic = build_critic(config, (1, 16, 16), 0).eval().requires_grad_(False)
     assert scorer_of(model) is None

@@ -109,3 +109,21 @@ def test_templates_add_their_product_with_the_coarse_sample(
         coarse = x if not side else x.unflatten(3, (side, -1)).unflatten(2, (side, -1)).mean((3, 5))
         wanted = (pictures[labels] * coarse).flatten(1).sum(1)
         torch.testing.assert_close(critic(x, labels) - before, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("heads", [{}, {"auxiliary": True}, {"codes": 2}])
+@pytest.mark.parametrize("last_conv", [True, False])
+@pytest.mark.parametrize("minibatch_std", [True, False])
+def test_heads_of_a_dcgan_critic_take_what_it_sees(
+    heads: dict[str, Any], last_conv: bool, minibatch_std: bool
+) -> None:
+    """Without a last convolution they did not see the spread of the batch, and did not fit."""
+    options = {"channels": 4, "last_conv": last_conv, "minibatch_std": minibatch_std, **heads}
+    classes = 0 if "codes" in heads else 3
+    critic = build_critic(
+        NetworkConfig("dcgan", conditional=classes > 0, critic=options), (1, 16, 24), classes
+    )
+    answer = critic.answer(torch.rand(4, 1, 16, 24), torch.arange(4) % 3 if classes else None)
+    assert answer.logits.shape == (4,)
+    assert (answer.classes is not None) == ("auxiliary" in heads)
+    assert (answer.codes is not None) == ("codes" in heads)

@@ -10,8 +10,8 @@ from sklearn.mixture import GaussianMixture
 
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
-from ganvas.networks import build_generator
-from ganvas.networks.coded import Book, Coded, Mixture
+from ganvas.networks import build_critic, build_generator, families
+from ganvas.networks.coded import Book, Coded, Mixture, encoder_network, mean_codes
 
 
 def mixture(weights: list[float], means: list[list[float]], factors: list[list[list[float]]]) -> Mixture:
@@ -179,3 +179,21 @@ def test_a_generator_of_codes_has_no_way_back() -> None:
 def test_what_cannot_stand_there_is_refused(codes: dict[str, object], said: str) -> None:
     with pytest.raises(GanvasError, match=said):
         build_generator(NetworkConfig("mlp", 4, codes=codes), (1, 8, 8), 0)
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        *((name, {}) for name in ("dcgan", "style", "stylegan2", "stylegan3", "progressive", "r3", "resnet", "recurrent", "mlp")),
+        ("projected", {"pixels": 4, "side": 32}),
+    ],
+)  # fmt: skip
+def test_codes_of_a_sample_are_its_own(family: str, options: dict[str, Any]) -> None:
+    """Critics of StyleGAN2, of progressive growing and of pixels beside a projected one saw the batch as encoders, too."""
+    shape = (2, 24) if family == "recurrent" else (1, 16, 16)
+    critic = {**families.get(family).tiny, **options}
+    config = NetworkConfig("dcgan", latent_dim=6, critic_name=family, critic=critic)
+    encoder = build_critic(encoder_network(config, 6), shape, 0).eval().requires_grad_(False)
+    x = torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))
+    apart = torch.cat([mean_codes(encoder, each[None], 6) for each in x])
+    torch.testing.assert_close(mean_codes(encoder, x, 6), apart, atol=1e-5, rtol=1e-5)

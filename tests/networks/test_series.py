@@ -98,6 +98,16 @@ def test_longer_series_begin_as_those_of_the_trained_length(family: str) -> None
     assert len({round(float(v), 5) for v in long[0, 3].detach()}) > 15, "it does not repeat itself"
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shorter_series_are_the_first_steps_of_those_of_the_trained_length(family: str) -> None:
+    """Frames stretched what there was of a window to the range of a whole one."""
+    generator = made(family)
+    whole, short = generator(z(4)), generator.over(6)(z(4))
+    assert short.shape == (4, 13, 6)
+    torch.testing.assert_close(short, whole[:, :, :6], atol=1e-5, rtol=0)
+    torch.testing.assert_close(generator.over(6).over(10)(z(4)), whole, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("family", ["recurrent", "timegan"])
 def test_drawn_series_are_what_the_layout_says(family: str) -> None:
     x = made(family)(5 * z(200))
@@ -169,6 +179,18 @@ def test_lengths_of_many_values_follow_their_distribution() -> None:
     generator.quantiles = read_lengths(told_lengths(own), 0, 1000)
     drawn = generator.lengths(z(2000), None)
     assert kstest(drawn.numpy(), "uniform", (200, 800)).pvalue > 0.05
+
+
+def test_lengths_are_of_a_normal_number_behind_categories() -> None:
+    """They were of the first number, of which a category has two values: there were two lengths."""
+    config = NetworkConfig(
+        "recurrent", 48, categorical=(5, 3), generator={"channels": 8, "layout": "n e", "lengths": told_lengths(np.arange(5, 21))}
+    )  # fmt: skip
+    generator = build_generator(config, (2, 20), 0).eval()
+    assert generator.prior == "categorical 5 3"
+    model = Model(generator, None, ModelInfo.of(generator, "recurrent"))
+    lengths = model.sample(500)[:, 1].sum(1)
+    assert sorted(lengths.unique().tolist()) == list(range(5, 21))
 
 
 def test_a_file_may_hold_any_lengths() -> None:

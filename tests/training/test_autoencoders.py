@@ -581,3 +581,16 @@ def test_what_lies_beside_a_generator_is_its_own(runs: dict[str, Run], tmp_path:
     io.save_tensors(folder / "encoder.safetensors", tensors, header)
     with pytest.raises(GanvasError, match="belongs to another model"):
         ganvas.load(folder, device="cpu")
+
+
+def test_a_decoder_draws_all_of_a_reconstruction_from_its_code() -> None:
+    """Style mixing drew the late layers of most reconstructions from other latents."""
+    settings = {"network.generator": {"channels": 4, "max_channels": 8, "style_mixing": 1.0}}
+    config, data = plan(
+        "digits", method="vae", network="style", device="cpu", precision="fp32", settings=settings
+    )
+    made = build_method(config, DataSpec(data.shape, 0), torch.device("cpu"))
+    assert isinstance(made, VariationalAutoencoder)
+    codes = torch.randn(32, config.network.latent_dim)
+    with torch.no_grad():  # noise has no strength before training
+        torch.testing.assert_close(made.decode(codes), made.decoder(codes))

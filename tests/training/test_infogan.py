@@ -152,3 +152,19 @@ def test_the_code_loss_starts_behind_the_categories() -> None:
 def test_codes_that_do_not_fit(settings: dict[str, object], message: str) -> None:
     with pytest.raises(GanvasError, match=message):
         plan("digits", device="cpu", settings=settings)
+
+
+@pytest.mark.parametrize("codes", [True, False])
+def test_samples_that_tell_their_code_have_no_style_of_another(codes: bool) -> None:
+    """Style mixing drew the late layers of most samples from other codes than the critic was to guess."""
+    settings = {
+        "network.generator": {"channels": 4, "max_channels": 8, "style_mixing": 1.0},
+        "network.critic": {"channels": 4, "max_channels": 8, "codes": 2 * codes},
+    }  # fmt: skip
+    config, data = plan(
+        "digits", network="style", device="cpu", precision="fp32", batch=32, settings=settings
+    )
+    p = gan(config, data.shape, 0, torch.device("cpu"))
+    z, drawn = p._fake(None)  # noise has no strength before training
+    with torch.no_grad():
+        assert torch.allclose(drawn, p.generator(z), atol=1e-5) == codes

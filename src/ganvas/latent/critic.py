@@ -5,8 +5,9 @@ changes with the neighbours. Everything that scores single samples goes through 
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,43 +27,56 @@ USUAL = 512
 """Own samples whose minibatch statistics stand in for those of a sample's neighbours."""
 
 
-class _ConstantChannel(nn.Module):
-    """What stands in for `MinibatchStd` when samples are judged one by one: its usual value, whatever the neighbours are."""
+class _ConstantChannels(nn.Module):
+    """What stands in for `MinibatchStd` when samples are judged one by one: its usual values, whatever the neighbours are."""
 
-    def __init__(self, value: float) -> None:
+    def __init__(self, value: Tensor) -> None:
         super().__init__()
-        self.register_buffer("value", torch.tensor(value))
+        # A single one is kept as a number, as files of before have it.
+        self.register_buffer("value", value.squeeze(0) if len(value) == 1 else value)
 
     def forward(self, x: Tensor) -> Tensor:
         value: Any = self.value
-        return torch.cat([x, value.to(x.dtype).expand(x.shape[0], 1, *x.shape[2:])], 1)
+        channels = value.to(x.dtype).reshape(1, -1, *[1] * (x.dim() - 2))
+        return torch.cat([x, channels.expand(x.shape[0], -1, *x.shape[2:])], 1)
 
 
-def alone(network: nn.Module, value: float) -> nn.Module:
-    """The critic with its minibatch statistics replaced by a constant, ready to judge."""
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, MinibatchStd):
-                setattr(module, name, _ConstantChannel(value))
+def _spreads(network: nn.Module) -> dict[str, MinibatchStd]:
+    """Where a critic looks at the spread of its batch, by name."""
+    return {name: each for name, each in network.named_modules() if isinstance(each, MinibatchStd)}
+
+
+def alone(network: nn.Module, values: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """The critic with its minibatch statistics replaced by constants (of `minibatch_std`; without `values`, by 1), to judge."""
+    for name, spread in _spreads(network).items():
+        parent, _, own = name.rpartition(".")
+        value = torch.ones(spread.channels) if values is None else values[name]
+        setattr(network.get_submodule(parent), own, _ConstantChannels(value))
     return network.eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def minibatch_std(network: nn.Module, model: Model, samples: Tensor, labels: Tensor | None) -> float:
-    """The mean of what `MinibatchStd` adds on samples; 0 without one."""
-    seen: list[float] = []
-    rows = slice(0, min(len(samples), BATCH))
+def minibatch_std(
+    network: nn.Module, model: Model, samples: Tensor, labels: Tensor | None
+) -> dict[str, Tensor]:
+    """The means of what each `MinibatchStd` adds on samples (channels,), by its name."""
+    found: dict[str, Tensor] = {}
+    count = min(len(samples), BATCH)
     with ExitStack() as stack:
-        for module in network.modules():
-            if isinstance(module, MinibatchStd):
-                stack.enter_context(
-                    hooked(module, lambda m, i, output: seen.append(float(output[:, -1].mean())))
-                )
+        for name, spread in _spreads(network).items():
+            # In whole groups, as in training: what is no multiple would be one large group of a larger spread.
+            count -= count % spread.group if spread.group <= count else 0
+            stack.enter_context(hooked(spread, partial(_note, found, name)))
         network(
-            to_floats(model, samples[rows]).to(model.device),
-            None if labels is None else labels[rows].to(model.device),
+            to_floats(model, samples[:count]).to(model.device),
+            None if labels is None else labels[:count].to(model.device),
         )
-    return sum(seen) / len(seen) if seen else 0.0
+    return found
+
+
+def _note(found: dict[str, Tensor], name: str, spread: MinibatchStd, given: Any, output: Tensor) -> None:
+    added = output[:, -spread.channels :].float()
+    found[name] = added.mean((0, *range(2, added.dim())))
 
 
 def to_floats(model: Model, samples: Tensor) -> Tensor:

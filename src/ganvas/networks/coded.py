@@ -321,12 +321,14 @@ def bare(generator: GeneratorBase) -> GeneratorBase:
 def encoder_network(config: NetworkConfig, codes: int) -> NetworkConfig:
     """The family's critic as an encoder: its head of codes gives so many numbers; where it is one already, it stays.
 
-    The codes of a sample are its own: the spread of its neighbours in a batch, which a critic may see, is left out.
+    The codes of a sample are its own: the spread of its neighbours in a batch, which a critic may see, is left out, or is that
+    of the sample alone.
     """
     if config.name in opened_only:
         return config
     critic = family_of(config.critic_name or config.name).critic
-    alone = {"minibatch_std": False} if "minibatch_std" in inspect.signature(critic).parameters else {}
+    options = inspect.signature(critic).parameters
+    alone = {name: value for name, value in (("minibatch_std", False), ("std_group", 1)) if name in options}
     return replace(config, critic={**config.critic, **alone, "codes": codes})
 
 

@@ -84,12 +84,15 @@ class DcganCritic(CriticBase):
         spectral_norm: bool = False,
         init_std: float | None = None,
         label_maps: bool = False,
+        std_group: int = 4,
         **heads: Any,
     ) -> None:
         steps, rows, columns = start_of(shape, "dcgan", 8, 256)
         widths = doubled(channels, steps, max_channels)
         last = widths[-1] if last_conv else widths[-2]
-        super().__init__(shape, num_classes, last * rows * columns, label_maps=label_maps, **heads)
+        # Without a last convolution the heads see the spread of the batch beside the maps.
+        width = (last + (minibatch_std and not last_conv)) * rows * columns
+        super().__init__(shape, num_classes, width, label_maps=label_maps, **heads)
         layers: list[nn.Module] = []
         inputs = shape[0] + (num_classes if self.label_maps else 0)
         for i, outputs in enumerate(widths[:-1]):
@@ -102,7 +105,7 @@ class DcganCritic(CriticBase):
             ]
             inputs = outputs
         if minibatch_std:
-            layers += [MinibatchStd()]
+            layers += [MinibatchStd(std_group)]
             inputs += 1
         if last_conv:
             layers += [
@@ -110,7 +113,6 @@ class DcganCritic(CriticBase):
                 activation("leaky"),
             ]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        width = (last if last_conv else inputs) * rows * columns
         self.last = maybe_spectral_norm(nn.Linear(width, 1), spectral_norm)
         _initialise(self, init_std)
 

@@ -82,6 +82,8 @@ class MinibatchStd(nn.Module):
 
     def __init__(self, group: int = 4, channels: int = 1) -> None:
         super().__init__()
+        if group < 1 or channels < 1:
+            raise GanvasError(f"Minibatch std needs a group and channels from 1, got {group} and {channels}.")
         self.group, self.channels = group, channels
 
     def forward(self, x: Tensor) -> Tensor:

@@ -105,7 +105,9 @@ def _convolutions(*width: int, gain: float) -> nn.Sequential:
 
 
 class ProgressiveCritic(CriticBase):
-    """The generator's mirror, with minibatch std before the last convolution. Follows the generator's level."""
+    """The generator's mirror, with minibatch std in groups of `std_group` before the last convolution. Follows the generator's
+    level.
+    """
 
     def __init__(
         self,
@@ -115,6 +117,7 @@ class ProgressiveCritic(CriticBase):
         channels: int = 32,
         max_channels: int = 512,
         published: bool = False,
+        std_group: int = 4,
         **heads: Any,
     ) -> None:
         steps, rows, columns = start_of(shape, "progressive", 8, 256)
@@ -135,7 +138,7 @@ class ProgressiveCritic(CriticBase):
             for coarse, fine in pairwise(width)
         )
         self.end = nn.Sequential(
-            MinibatchStd(),
+            MinibatchStd(std_group),
             EqualConv2d(width[0] + 1, width[0], 3, gain=gain),
             nn.LeakyReLU(0.2),
             nn.Flatten(),

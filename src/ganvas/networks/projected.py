@@ -114,7 +114,9 @@ class SmallCritic(nn.Module):
 
     SMALLEST = 4
 
-    def __init__(self, inputs: int, sides: tuple[int, int], most: int, kind: str, spread: bool) -> None:
+    def __init__(
+        self, inputs: int, sides: tuple[int, int], most: int, kind: str, spread: bool, group: int = 4
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         rows, columns = sides
@@ -128,7 +130,7 @@ class SmallCritic(nn.Module):
             inputs, side = outputs, max(1, side // 2)
             rows, columns = rows // stride, columns // stride
         self.layers = nn.Sequential(*layers)
-        self.spread = MinibatchStd() if spread else nn.Identity()
+        self.spread = MinibatchStd(group) if spread else nn.Identity()
         self.last = maybe_spectral_norm(nn.Conv2d(inputs + spread, 1, 3, padding=1), True)
         self.width, self.parts = inputs, rows * columns
 
@@ -145,8 +147,8 @@ class ProjectedCritic(CriticBase):
     network; the longer side of images is brought to `side` pixels for it
     (0: as it is), both to multiples of 32. `channels` is the width of the largest
     mixed map, doubled for each smaller one up to `max_channels`. `norm` is that of the small critics, and
-    `minibatch_std` shows each of them the spread of the batch. `pixels` is the width of a plain critic of pixels beside
-    them, whose word counts as much as theirs together (Kumari et al. 2022); 0: none.
+    `minibatch_std` shows each of them the spread of the batch, in groups of `std_group`. `pixels` is the width of a plain critic
+    of pixels beside them, whose word counts as much as theirs together (Kumari et al. 2022); 0: none.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class ProjectedCritic(CriticBase):
         norm: str = "batch",
         minibatch_std: bool = False,
         pixels: int = 0,
+        std_group: int = 4,
         **heads: Any,
     ) -> None:
         start_of(shape, "projected", 8, 1024)
@@ -182,13 +185,15 @@ class ProjectedCritic(CriticBase):
         seen = [-(-(side or longest) * each // (longest * smallest)) * smallest for each in shape[1:]]
         out = [min(max_channels, channels << i) for i in range(len(backbone.widths))]
         critics = [
-            SmallCritic(width, (seen[0] // stride, seen[1] // stride), max_channels, norm, minibatch_std)
+            SmallCritic(
+                width, (seen[0] // stride, seen[1] // stride), max_channels, norm, minibatch_std, std_group
+            )
             for width, stride in zip(out, backbone.strides, strict=True)
         ]
         width, parts = sum(critic.width for critic in critics), sum(critic.parts for critic in critics)
         super().__init__(shape, num_classes, width + parts * (2 if pixels else 1), **heads)
         self.width, self.of_maps = width, parts
-        self.pixels = DcganCritic(shape, channels=pixels) if pixels else None
+        self.pixels = DcganCritic(shape, channels=pixels, std_group=std_group) if pixels else None
         self.backbone, self.seen = features, (seen[0], seen[1])
         self.frozen = backbone.build()
         self.mixing = Mixing(backbone.widths, out)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.errors import GanvasError
-from ganvas.networks.base import CriticBase, Family, GeneratorBase, families
+from ganvas.networks.base import CriticBase, Family, GeneratorBase, categories_of, families
 from ganvas.networks.layers import MinibatchStd, maybe_spectral_norm
 from ganvas.series import Part, read_layout, read_lengths
 from ganvas.types import Shape
@@ -187,14 +187,19 @@ class ChunkedGenerator(GeneratorBase):
         """Channels that are constant in time."""
 
     def over(self, steps: int) -> Self:
-        """This generator of series of another length: the same weights and the same points.
+        """This generator of series of another length: the same weights and the same points, whose first steps are the same.
 
         Frames stay those of the length that was trained, and chunks beyond have z's own numbers again, in another order.
         """
         found = copy.copy(self)
         found.shape = (self.shape[0], steps)
-        found.chunks = -(-steps // self.chunk)
+        found.chunks = -(-found.drawn_steps // self.chunk)
         return found
+
+    @property
+    def drawn_steps(self) -> int:
+        """Steps that are drawn: fewer than were trained are the first of those, of which alone a frame is known."""
+        return max(self.shape[1], self.trained)
 
     def split(self, z: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the whole series has of z and of its class (B, whole), and what each chunk has of z (B, chunks, noise)."""
@@ -278,23 +283,25 @@ class SeriesGenerator(ChunkedGenerator):
         # What lies before the first step is that step again: with zeros there every series would begin with a leap.
         led = torch.cat([steps[:, :, :1].expand(-1, -1, BLEND - 1), steps], 2)
         blended = F.leaky_relu(self.blend(led), 0.2)
-        drawn = self.last(blended + steps)[:, :, : self.shape[1]]
-        series = ended(drawn, self.parts, self.trained, alive)
+        drawn = self.last(blended + steps)[:, :, : self.drawn_steps]
+        series = ended(drawn, self.parts, self.trained, alive)[:, :, : self.shape[1]]
         return torch.cat([series, *(x.expand(-1, -1, self.shape[1]) for x in once)], 1)
 
     def lengths(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """How many steps each series has (B,): the quantile, among those of its class, that the first number of z stands for.
+        """How many steps each series has (B,): the quantile, among those of its class, that the first normal number of z stands
+        for.
 
         Its gradient is that of a normal distribution of the same spread: many quantiles are alike, and theirs would be 0.
         """
         assert self.quantiles is not None
         count = self.quantiles.shape[1]
-        place = (torch.special.ndtr(z[:, 0]) * count - 0.5).clamp(0, count - 1)
+        own = z[:, min(sum(categories_of(self.prior)), self.latent_dim - 1)]
+        place = (torch.special.ndtr(own) * count - 0.5).clamp(0, count - 1)
         below = place.floor().long().clamp(max=count - 2)
         rows = self.quantiles.to(z).clamp(min=1)  # a file from elsewhere may hold any
-        own = rows.expand(z.shape[0], -1) if len(rows) == 1 or labels is None else rows[labels]
-        low, high = own.gather(1, below[:, None])[:, 0], own.gather(1, below[:, None] + 1)[:, 0]
-        slope = own.std(1) * z[:, 0]
+        known = rows.expand(z.shape[0], -1) if len(rows) == 1 or labels is None else rows[labels]
+        low, high = known.gather(1, below[:, None])[:, 0], known.gather(1, below[:, None] + 1)[:, 0]
+        slope = known.std(1) * own
         return torch.lerp(low, high, place - below).detach() + (slope - slope.detach())
 
     def _until(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -303,8 +310,8 @@ class SeriesGenerator(ChunkedGenerator):
 
         Series as long as the longest that were seen were cut there, or may have been: asked for more steps they go on.
         """
-        steps = self.shape[1]
-        lengths = torch.where(lengths > self.trained - 0.5, max(steps, self.trained), lengths)
+        steps = self.drawn_steps
+        lengths = torch.where(lengths > self.trained - 0.5, steps, lengths)
         left = lengths[:, None] - torch.arange(steps, device=lengths.device, dtype=lengths.dtype) - 0.5
         soft = torch.sigmoid(left)
         alive = (left > 0).to(soft) + (soft - soft.detach())

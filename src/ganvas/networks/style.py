@@ -5,7 +5,7 @@ four can be edited and decoded (`StyleBased`); `forward` runs the whole way.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -183,6 +183,11 @@ class StyledGenerator(GeneratorBase):
                 "cut": cut.masked_fill(unmixed, self.num_layers),
             }
         return inputs
+
+
+def unmixed(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """`training_inputs` without the second latent, for samples that have to tell of the one that they are drawn from."""
+    return {name: value for name, value in inputs.items() if name not in ("mix", "cut")}
 
 
 class StyleGenerator(StyledGenerator):

@@ -122,7 +122,7 @@ class TimeGenerator(ChunkedGenerator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         found: Tensor = self.recovery(self.led(self.drawn(z, labels)), self.trained)
-        return found
+        return found[:, :, : self.shape[1]]
 
 
 class Judge(nn.Module):

@@ -68,7 +68,7 @@ def build(spec: io.Json, model: Model, own: bool) -> nn.Module:
         return FeatureCritic(classifier.build(spec), model.generator.value_range)
     config = from_dict(NetworkConfig, spec)
     shape = model.shape if own else seen_shape(model.shape)
-    return alone(build_critic(config, shape, model.generator.num_classes), 1.0)
+    return alone(build_critic(config, shape, model.generator.num_classes))
 
 
 def check_guide(shape: Sequence[int], model: Model) -> None:

@@ -21,6 +21,7 @@ from ganvas.errors import GanvasError
 from ganvas.losses.penalties import Batch as PenaltyBatch
 from ganvas.networks import GeneratorBase
 from ganvas.networks.coded import Coded, encoder_network
+from ganvas.networks.style import unmixed
 from ganvas.training import ema
 from ganvas.training.engine import Engine, cosine
 from ganvas.training.method import DataSpec, Method, Probe, check_options, check_plain, evaluating
@@ -127,7 +128,7 @@ class EncodingMethod(Method):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, D) -> samples, as training draws them."""
         inputs = self.decoder.training_inputs(self.engine.normal, self.engine.uniform)
-        drawn: Tensor = self.decoder(codes, None, **inputs)
+        drawn: Tensor = self.decoder(codes, None, **unmixed(inputs))
         return drawn.float()
 
     def real(self, batch: Batch) -> Tensor:

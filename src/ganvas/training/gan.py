@@ -17,6 +17,7 @@ from ganvas.losses import Adaptive, StepView, Term, augment, augmentations
 from ganvas.losses.penalties import Batch as PenaltyBatch
 from ganvas.networks import Answer, GeneratorBase, to_prior
 from ganvas.networks.layers import MinibatchStd
+from ganvas.networks.style import unmixed
 from ganvas.registry import did_you_mean
 from ganvas.training import ema
 from ganvas.training.duality import duality_gap
@@ -272,6 +273,8 @@ class GanMethod(Method):
         if self.config.objective.input_noise:
             noisy = z + self.config.objective.input_noise * self.engine.normal(self.generator.latent_dim)
         inputs = self.generator.training_inputs(self.engine.normal, self.engine.uniform)
+        if self.critic.guess is not None or self.critic.guess_categories is not None:
+            inputs = unmixed(inputs)
         with self.engine.autocast():
             drawn: Tensor = self.draw(noisy, labels, **inputs)
         return z, drawn.float()
