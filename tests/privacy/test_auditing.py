@@ -16,7 +16,7 @@ from ganvas.config import DataConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.export import hub
-from ganvas.privacy import audit
+from ganvas.privacy import audit, auditing
 from ganvas.report import write_report
 from ganvas.runs import open_run
 from ganvas.training import Result
@@ -50,6 +50,24 @@ def test_a_generator_that_gives_out_its_data(parts: tuple[torch.Tensor, torch.Te
     assert found.attacks["distance"].auc.value == pytest.approx(0.75, abs=0.06)
     assert found.verdict()[0].startswith("Copies: ")
     assert found.pairs[0].ratio < 0.3
+
+
+def test_non_members_are_of_all_kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Folders are read class by class: of many samples that nobody trained on not the first classes alone are asked for."""
+    monkeypatch.setattr(auditing, "ASKED", 300)
+    random = np.random.default_rng(0)
+
+    def points(n: int, kinds: int) -> np.ndarray:
+        """`n` of each of the first kinds, one kind after the other."""
+        return np.concatenate(
+            [random.normal((8 * kind, 0), 1, (n, 2)) for kind in range(kinds)], dtype=np.float32
+        )
+
+    np.save(tmp_path / "seen.npy", points(100, 5))
+    np.save(tmp_path / "unseen.npy", points(300, 5))
+    found = audit(points(100, 2), str(tmp_path / "seen.npy"), held_out=str(tmp_path / "unseen.npy"), n=200)
+    assert found.attacks["distance"].non_members == 300
+    assert not found.telling, found.verdict()
 
 
 def test_others_of_the_same_kind_give_nothing_away(

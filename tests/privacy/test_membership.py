@@ -35,15 +35,29 @@ def test_densities_are_those_of_scipy() -> None:
     assert np.ptp(ours - theirs) < 1e-6
     fake = rng.normal(size=(300, 3)) + 0.5
     ratio = membership.domias(x, fake, around).numpy()
-    few = fake[:200]
-    width = 200 ** (-1 / 7)
+    width = 200 ** (-1 / 7)  # of the smaller set
     kernels = [
         np.log(
             np.exp(-0.5 * ((whiten(x, around)[:, None] - whiten(s, around)) ** 2).sum(2) / width**2).mean(1)
         )
-        for s in (few, around)
+        for s in (fake, around)
     ]
     assert np.abs(ratio - (kernels[0] - kernels[1])).max() < 1e-6
+
+
+def test_the_order_of_samples_does_not_matter() -> None:
+    """Folders are read class by class, and planted copies come last: none may be left out for where it stands."""
+    random = torch.Generator().manual_seed(0)
+    x, reference = (torch.randn(n, 4, generator=random) for n in (60, 50))
+    fake = torch.randn(200, 4, generator=random)
+    fake = fake[fake[:, 0].argsort()]
+    found = membership.domias(x, fake, reference)
+    assert (membership.domias(x, fake.flip(0), reference) - found).abs().max() < 1e-9
+    assert (
+        membership.domias(x, reference, fake.flip(0)) - membership.domias(x, reference, fake)
+    ).abs().max() < 1e-6
+    near = membership.domias(x, torch.cat([fake, x[:30]]), reference)
+    assert bool((near[:30] - near[30:].mean() > found[:30] - found[30:].mean()).all())
 
 
 def test_more_numbers_than_samples() -> None:

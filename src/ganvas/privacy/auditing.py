@@ -363,9 +363,10 @@ def audit(
         )
     f = look.rows(samples)
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
-    outside, apart = order[: len(z) // 2].sort().values, order[len(z) // 2 :].sort().values
+    half = len(z) // 2
+    # Chosen before they are put in order: the first of sorted data are all of one class.
+    outside, apart = order[: min(half, ASKED)].sort().values, order[half:].sort().values
     inside = pick(len(x), min(ASKED, len(x)), seed).sort().values
-    outside = outside[:ASKED]
     reference, beside = z[apart], unseen.take(apart)
     if against is not None:
         other, others, _ = open_fakes(against, device)

@@ -55,16 +55,15 @@ def density(x: Array, samples: Array, dim: int = 16) -> Tensor:
 def domias(x: Array, fake: Array, reference: Array, dim: int = 16) -> Tensor:
     """log p_fake(x) - log p_reference(x), both by kernels (DOMIAS, van Breugel et al. 2023, equation 2). float64 (N,)
 
-    Both densities are taken on the principal components of the reference.
+    Both densities are taken on the principal components of the reference, with the kernel width of the smaller set: so the
+    ratio is of densities alone, and every sample counts, in whatever order they come.
     """
     a, b = arrays.as_pair(x, reference, least=2, names=("x", "reference"))
     _, c = arrays.as_pair(x, fake, least=2, names=("x", "fake"))
     (a, c, b), _ = arrays.apart(a, c.to(a), b)
-    if len(c) != len(b):
-        few = min(len(b), len(c))  # with equal numbers the widths agree, and the ratio is of densities alone
-        b, c = b[:few], c[:few]
     rows, around = _whitened(torch.cat([a, c]), b, arrays.count(dim, "dim"))
-    return _kernels(rows[: len(a)], rows[len(a) :]) - _kernels(rows[: len(a)], around)
+    asked, drawn, fewer = rows[: len(a)], rows[len(a) :], min(len(b), len(c))
+    return _kernels(asked, drawn, fewer) - _kernels(asked, around, fewer)
 
 
 def _whitened(x: Tensor, around: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -78,8 +77,9 @@ def _whitened(x: Tensor, around: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return (x - mean).double() @ basis, (around - mean).double() @ basis
 
 
-def _kernels(x: Tensor, around: Tensor) -> Tensor:
-    width = len(around) ** (-1 / (x.shape[1] + 4))
+def _kernels(x: Tensor, around: Tensor, count: int | None = None) -> Tensor:
+    """Log density of x by kernels around samples, as wide as suits `count` of them: all, where nobody says it."""
+    width = (count or len(around)) ** (-1 / (x.shape[1] + 4))
     parts = [
         torch.logsumexp(torch.cdist(rows, around).square_().mul_(-0.5 / width**2), 1)
         for rows in x.split(BLOCK)
