@@ -264,3 +264,12 @@ def test_the_number_format_of_the_run_does_not_reach_it() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = bgc(x, u, 1.0)
     assert torch.equal(found, bgc(x, u, 1.0))
+
+
+def test_every_pixel_of_large_pictures_has_a_number() -> None:
+    """In float32 there are no odd ones above 2^24: pictures of 683 px and more were taken from beside their places."""
+    side = 4200
+    x = (torch.arange(side) % 2.0).expand(1, 1, side, side)
+    across = torch.arange(side - 8.0, side)[None]
+    found = ada._bilinear(x, across, torch.full_like(across, side - 2.0))
+    assert found[0, 0].tolist() == [0, 1] * 4

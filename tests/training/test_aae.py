@@ -217,6 +217,8 @@ def test_several_data_sets_are_refused_for_what_they_are(tmp_path: Path) -> None
             "noise is -1; it must be a number of at least 0",
         ),
         ({"settings": {"objective.critic_steps": 2}}, "objective.critic_steps above 1 is not for method aae"),
+        ({"settings": {"training.ema_also_kimg": [2.0]}}, "training.ema_also_kimg is not for method aae"),
+        ({"settings": {"training.freeze_critic": 1}}, "training.freeze_critic is not for method aae"),
         ({"settings": {"objective.instance_noise": 0.1}}, "objective.instance_noise is not for method aae"),
         ({"settings": {"training.duality_steps": 5}}, "training.duality_steps is not for method aae"),
         ({"settings": {"training.compile": True}}, "training.compile is not for method aae"),

@@ -381,6 +381,17 @@ def test_path_length_regularisation_changes_the_step_and_keeps_a_mean() -> None:
     assert float(regularised.generator.path_mean) > 0  # type: ignore[arg-type]
 
 
+def test_path_lengths_are_those_of_all_classes() -> None:
+    """Batches are sorted by class: half of one from its start held the first classes alone, in every step."""
+    p = style_players(**{"network.conditional": True, "objective.terms": [{"name": "path-length"}]})
+    seen: list[Tensor] = []
+    generator: Any = p.generator
+    mapping = generator.mapping
+    generator.mapping = lambda z, labels=None: (seen.append(labels), mapping(z, labels))[1]
+    p.step(lambda _: (IMAGES[:8], torch.arange(4).repeat_interleave(2)), 0.0)
+    assert seen[-1].tolist() == [0, 1, 2, 3]
+
+
 def test_a_growing_pair_follows_the_images_seen() -> None:
     made = replace_at(presets.get("small"), "network.name", "progressive")
     schedule = {"channels": 4, "stable_kimg": 0.008, "fade_kimg": 0.016}

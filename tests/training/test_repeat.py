@@ -42,6 +42,14 @@ def test_seeds(tmp_path: Path) -> None:
     assert found.results[0].run.metrics()
 
 
+@pytest.mark.parametrize(("given", "path"), [("seeds", "training.seed"), ("folds", "data.holdout")])
+def test_what_every_run_has_for_itself_is_not_set(given: str, path: str, tmp_path: Path) -> None:
+    """Three runs of one seed were the same, and their spread was said to be 0; a holdout was dropped without a word."""
+    with pytest.raises(GanvasError, match=f"--set {path} would be the same in every run"):
+        repeat("digits", out=tmp_path, settings={path: 0}, **{given: 2})
+    assert not list(tmp_path.iterdir())
+
+
 def test_folds_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = [f"{name}={value}" for name, value in TINY.items()]
     arguments = [

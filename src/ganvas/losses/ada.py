@@ -155,8 +155,9 @@ def _bilinear(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
     for row, share_row in ((top, 1 - (down - top)), (top + 1, down - top)):
         for column, share in ((left, 1 - (across - left)), (left + 1, across - left)):
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-            values = x.flatten(2).gather(2, index.long()[:, None].expand(-1, x.shape[1], -1))
+            # Whole numbers: float32 has none of its own for every pixel above 2^24 of them.
+            index = row.long().clamp(0, height - 1) * width + column.long().clamp(0, width - 1)
+            values = x.flatten(2).gather(2, index[:, None].expand(-1, x.shape[1], -1))
             found = found + values * (share_row * share * inside)[:, None]
     return found
 

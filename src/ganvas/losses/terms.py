@@ -144,18 +144,13 @@ def _codes(view: StepView) -> Tensor:
 
 def _path_length(view: StepView) -> Tensor:
     """Squared distance of the path lengths to their running mean, on half the batch as published."""
-    generator, z = view.generator, view.latents()
-    half = max(1, len(dist.whole(z)) // 2)
-
-    def first(part: Tensor) -> Tensor:
-        """This process's part of the first half of the whole batch."""
-        return dist.mine(dist.whole(part)[:half])
-
-    z = first(z)
-    w_plus = generator.broadcast(generator.mapping(z, None if view.labels is None else first(view.labels)))
+    generator = view.generator
+    # Every other one: batches are sorted by class, and the first half of one would never hold the last classes.
+    z, labels = view.latents()[::2], None if view.labels is None else view.labels[::2]
+    w_plus = generator.broadcast(generator.mapping(z, labels))
     inputs = generator.training_inputs(view.normal, view.uniform)
-    drawn = generator.synthesis(generator.styles(w_plus), [first(each) for each in inputs["noise"]])
-    lengths = auxiliary.path_lengths(drawn, w_plus, first(view.normal(*drawn.shape[1:])))
+    drawn = generator.synthesis(generator.styles(w_plus), [each[::2] for each in inputs["noise"]])
+    lengths = auxiliary.path_lengths(drawn, w_plus, view.normal(*drawn.shape[1:])[::2])
     mean = generator.path_mean.lerp(dist.mean(lengths.detach().mean()), 0.01)
     generator.path_mean.copy_(mean)
     penalty: Tensor = (lengths - mean).square().mean()

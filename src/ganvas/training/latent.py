@@ -99,6 +99,7 @@ class LatentMethod(Method):
             ("--mirror", config.data.mirror),
             ("--augment", bool(config.augment.policy) or config.augment.pseudo),
             ("training.duality_steps", config.training.duality_steps > 0),
+            ("training.ema_also_kimg", bool(config.training.ema_also_kimg)),
         ):
             if given:
                 raise GanvasError(f"{what} is not for a GAN in a latent space. Omit it.")

@@ -60,6 +60,13 @@ def repeat(
     if (seeds and folds) or count < 2:
         raise GanvasError("Repeat with --seeds K or with --folds K, K of at least 2, not with both.")
     wanted = TrainOptions.of(options, overrides)
+    varied = ("training.seed",) if seeds else ("data.holdout", "data.fold")
+    for setting in varied:
+        if setting in (wanted.settings or {}):
+            raise GanvasError(
+                f"--set {setting} would be the same in every run, which are to differ in it. Omit it"
+                f"{', or count from another seed by --seed' if seeds else ''}."
+            )
     seed = wanted.seed or 0
     results, values, floors = [], {}, {}  # type: ignore[var-annotated]
     for i in range(count):
