@@ -1,4 +1,5 @@
 import io as memory
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image, ImageSequence
 
-from ganvas import pictures
+from ganvas import pictures, series
 from ganvas.errors import GanvasError
 from ganvas.series import Column, Schema, Series
 
@@ -290,3 +291,27 @@ def test_what_is_missing_has_no_power_of_its_own(monkeypatch: pytest.MonkeyPatch
     sets = [("whole", x, whole), ("gaps", gappy, whole), ("ends", cut, ends)]
     pictures.spectra([(name, Series(values, lengths, none, schema)) for name, values, lengths in sets])
     assert max(drawn.values()) < 3 * min(drawn.values())
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_many_series_are_written_as_they_come(suffix: str, tmp_path: Path) -> None:
+    """A part is in memory at a time, and what is written is that of all at once."""
+    schema = Schema(64, tuple(Column(name) for name in "abcd"), ends=True)
+    parts = [torch.rand(100, 5, 64, generator=torch.Generator().manual_seed(i)) for i in range(40)]
+    whole = schema.decode(torch.cat(parts))
+    out = tmp_path / f"x{suffix}"
+    tracemalloc.start()
+    pictures.write_samples(iter(parts), 4000, out, schema, ["u", "v"] * 2000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < whole.values.nbytes / 2
+    if suffix == ".npy":
+        np.testing.assert_array_equal(np.load(out), series.until_ends(whole).values)
+        return
+    with np.load(out) as found:
+        assert {*found} == {"series", "labels", "lengths", "columns", "time"}
+        np.testing.assert_array_equal(found["series"], whole.values)
+        np.testing.assert_array_equal(found["lengths"], whole.lengths)
+        assert found["labels"].tolist() == ["u", "v"] * 2000
+        assert found["columns"].tolist() == [*"abcd"]
+        assert len(found["time"]) == 64

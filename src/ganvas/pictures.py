@@ -6,7 +6,7 @@ import io as memory
 import warnings
 import zipfile
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -629,7 +629,7 @@ def write_samples(
     check_out(out, n, first.shape[1:])
     parts = chain([first.cpu()], (batch.cpu() for batch in some))
     if first.dim() == 3:
-        _write_series(parts, out, schema or plain(first.shape[1], first.shape[2]), classes)
+        _write_series(parts, n, out, schema or plain(first.shape[1], first.shape[2]), classes)
         return
     if out.suffix == ".png":
         io.write_bytes(out, png(draw(torch.cat(list(parts)))))
@@ -665,26 +665,48 @@ def write_table(parts: Iterable[Series], out: Path, classes: Sequence[str] = ())
             done += len(part.values)
 
 
-def _write_series(parts: Iterable[Tensor], out: Path, schema: Schema, classes: Sequence[str]) -> None:
-    """Series (n, C, T) as curves, arrays or a table."""
-    if out.suffix == ".csv":
-        write_table(map(schema.decode, parts), out, classes)
-        return
-    found = schema.decode(torch.cat(list(parts)))
+def _write_series(parts: Iterable[Tensor], n: int, out: Path, schema: Schema, classes: Sequence[str]) -> None:
+    """n series (..., C, T) as curves, arrays or a table."""
     if out.suffix == ".png":
+        found = schema.decode(torch.cat(list(parts)))
         io.write_bytes(out, png(curves(found, names=classes or [str(i) for i in range(len(found.values))])))
         return
-    if out.suffix == ".npy":
-        buffer = memory.BytesIO()
-        # Nothing else in it says how long each is, and whoever reads zeros has them as data.
-        np.save(buffer, until_ends(found).values)
-        io.write_bytes(out, buffer.getvalue())
-        return
-    known: dict[str, Any] = {"labels": classes} if classes else {}
+    decoded = map(schema.decode, parts)
+    if out.suffix == ".csv":
+        write_table(decoded, out, classes)
+    elif out.suffix == ".npy":
+        with io.atomic(out) as temporary, temporary.open("wb") as file:
+            # Nothing else in it says how long each is, and whoever reads zeros has them as data.
+            _write_array(file, (torch.from_numpy(until_ends(part).values) for part in decoded), n)
+    else:
+        with io.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            _archive_series(decoded, n, archive, schema, classes)
+
+
+def _archive_series(
+    parts: Iterable[Series], n: int, archive: zipfile.ZipFile, schema: Schema, classes: Sequence[str]
+) -> None:
+    """n series, a part at a time, and what is said beside them."""
+    lengths, static, steps = list[np.ndarray](), list[np.ndarray](), 0
+
+    def values() -> Iterator[Tensor]:
+        nonlocal steps
+        for part in parts:
+            lengths.append(part.lengths)
+            static.append(part.static)
+            steps = part.values.shape[1]
+            yield torch.from_numpy(part.values)
+
+    with archive.open("series.npy", "w", force_zip64=True) as file:
+        _write_array(file, values(), n)
+    beside: dict[str, Any] = {"labels": classes} if classes else {}
     if schema.static:
-        known |= {"static": found.static, "static_columns": [c.name for c in schema.static]}
-    known |= {"lengths": found.lengths, "columns": found.names, "time": schema.times(found.values.shape[1])}
-    io.write_arrays(out, {"series": found.values, **known})
+        beside |= {"static": np.concatenate(static), "static_columns": [c.name for c in schema.static]}
+    names = [column.name for column in schema.columns]
+    beside |= {"lengths": np.concatenate(lengths), "columns": names, "time": schema.times(steps)}
+    for name, each in beside.items():
+        with archive.open(f"{name}.npy", "w") as file:
+            np.lib.format.write_array(file, np.asarray(each), allow_pickle=False)
 
 
 def _write_array(file: IO[bytes], parts: Iterable[Tensor], n: int) -> None:

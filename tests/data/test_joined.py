@@ -94,3 +94,16 @@ def test_one_generator_draws_the_set_that_is_asked_for(sets: tuple[str, str], tm
     assert bright > 160
     resumed = ganvas.train(resume=result.run.path, kimg=6.1, quiet=True, report=False)
     assert resumed.kimg > 6
+
+
+def test_grey_and_coloured_sets_are_the_same_data_when_a_model_asks_for_them(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype(np.uint8)
+    np.save(tmp_path / "colours.npy", colours)
+    config = DataConfig("digits", also=(str(tmp_path / "colours.npy"),))
+    data = load_dataset(config)
+    again = load_dataset(config, data.shape)
+    assert data.shape == (3, 8, 8)
+    assert again.fingerprint == data.fingerprint
+    other = load_dataset(config, (1, 8, 8))
+    assert other.shape == (1, 8, 8)
+    assert other.fingerprint != data.fingerprint

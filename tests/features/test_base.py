@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ganvas import io
@@ -278,3 +279,19 @@ def test_a_classifier_learns_of_fewer_large_pictures_at_a_time(monkeypatch: pyte
     labels = torch.arange(40) % 2
     classifier.train(images, labels, (images[:2], labels[:2]), epochs=1, device=CPU)
     assert seen == [32]
+
+
+def test_a_classifier_is_not_trained_on_more_than_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a set streams, and all of it at once would be asked for."""
+    monkeypatch.setattr("ganvas.data.limits.ALWAYS", 2**10)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.01")
+    for i in range(40):
+        path = tmp_path / "many" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (i, i, i)).save(path)
+    data = load_dataset(str(tmp_path / "many"))
+    assert not data.resident
+    with pytest.raises(GanvasError, match="GANVAS_RESIDENT_MB"):
+        classifier.train_on(*data.split(0.1))

@@ -200,7 +200,9 @@ def _read_as_others(
         again = schema.decode(items[part]).values
         for i, column in enumerate(schema.columns):
             own, given = schema.own(column), values[part, :, i]
-            scale = np.abs(given) if own.log else own.high - own.low or abs(own.high) or 1.0
+            size = np.abs(given)
+            # What lies far beyond the range has fewer digits of it.
+            scale = size if own.log else np.maximum(own.high - own.low or abs(own.high) or 1.0, OFF * size)
             wrong[i] += (np.abs(again[:, :, i] - given) > OFF * scale)[alive[part]].sum()
     return tuple(
         f"{count / alive.sum():.2%} of the values of {column.name!r} are read as others: in what is learned from "

@@ -1,5 +1,6 @@
 """Small classifiers for small images: their last hidden layer is the feature. Bundled, or trained on the user's own labels."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -12,6 +13,7 @@ from ganvas import arrays, io
 from ganvas.checkpoint import OLD_DIGITS, hash_of, rebuild
 from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
+from ganvas.data.limits import check_memory
 from ganvas.device import resolve_device, stream
 from ganvas.errors import GanvasError
 from ganvas.features.base import Embedded, extractors, grey_or_rgb
@@ -213,7 +215,13 @@ def train(
 
 
 def train_on(train_part: Dataset, held_out: Dataset, **options: Any) -> Trained:
-    """`train` on the labelled images of a data set, tested on its held-out part. Raises `GanvasError` without labels."""
+    """`train` on the labelled images of a data set, tested on its held-out part. Raises `GanvasError` without labels,
+    or for more images than memory is meant to hold."""
+    if not train_part.resident:
+        size = (len(train_part) + len(held_out)) * math.prod(train_part.shape)
+        check_memory(
+            size, f"{train_part.name}, for a classifier to learn from,", "Give a smaller --resolution"
+        )
     (images, labels), (test, test_labels) = (
         part.take(torch.arange(len(part))) for part in (train_part, held_out)
     )
