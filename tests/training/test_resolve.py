@@ -289,3 +289,24 @@ def test_settings_of_the_data_are_those_of_their_flags(tmp_path: Path) -> None:
     ):
         with pytest.raises(GanvasError, match=said):
             plan(source, settings=settings)
+
+
+@pytest.mark.parametrize(("preset", "network"), [(None, "mlp"), ("article", None)])
+def test_dense_layers_reach_what_series_and_points_hold(
+    preset: str | None, network: str | None, tmp_path: Path
+) -> None:
+    """The article's sigmoid drew nothing below 0, the middle of what a series may be."""
+    np.savez(tmp_path / "series.npz", series=np.random.default_rng(0).normal(size=(40, 12, 2)))
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32))
+    outputs = {"series.npz": "tanh", "points.npy": "linear", "digits": "sigmoid"}
+    for source, output in outputs.items():
+        where = source if source == "digits" else tmp_path / source
+        config, _ = plan(where, preset=preset, network=network, device="cpu")
+        assert config.network.generator["output"] == output, source
+    config, data = plan(
+        tmp_path / "series.npz", network="mlp", device="cpu", settings={"network.generator.output": "sigmoid"}
+    )
+    assert config.network.generator["output"] == "sigmoid"
+    config, data = plan(tmp_path / "series.npz", preset=preset, network=network, device="cpu")
+    drawn = gan(config, data.shape, 0, torch.device("cpu"))._fake(None)[1]
+    assert drawn.min() < 0
