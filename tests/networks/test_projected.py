@@ -1,6 +1,7 @@
 """The projected critic: what it sees, what it keeps fixed, and how its parts are judged."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ganvas.errors import GanvasError
 from ganvas.losses import losses
 from ganvas.networks import build_critic, efficientnet
 from ganvas.networks.projected import Mixing, ProjectedCritic, SmallCritic, backbones, freeze, guide_of
-from ganvas.training import Result
+from ganvas.training import Result, plan
 
 TINY = {"channels": 4, "max_channels": 8}
 
@@ -196,3 +197,31 @@ def test_freezing_turns_weights_into_buffers() -> None:
     assert not list(layer.parameters())
     assert sorted(layer.state_dict()) == ["bias", "weight"]
     assert torch.equal(layer(torch.ones(1, 2)), expected)
+
+
+def test_black_is_that_of_the_generator() -> None:
+    """Beside a generator that draws from 0 to 1 the frozen network saw grey for black."""
+    settings = {
+        "network.critic_name": "projected", "network.generator": {"channels": 4, "max_channels": 8}, "network.critic": TINY,
+    }  # fmt: skip
+    config, data = plan("digits", network="lightweight", device="cpu", settings=settings)
+    assert config.network.critic["black"] == 0
+    told = build_critic(config.network, data.shape, 0)
+    usual = build_critic(replace(config.network, critic=TINY), data.shape, 0)
+    x = torch.rand(4, *data.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(told(x), usual(2 * x - 1), rtol=1e-4, atol=1e-4)
+    config, _ = plan(
+        "digits", device="cpu", settings={"network.critic_name": "projected", "network.critic": TINY}
+    )
+    assert "black" not in config.network.critic
+
+
+@pytest.mark.parametrize("pack", [3, 4])
+def test_packed_samples_are_no_colours(pack: int) -> None:
+    """Three grey pictures passed for a coloured one, and a fourth for what is transparent in it."""
+    settings = {"network.pack": pack, "network.critic": {**TINY, "pixels": 4}}
+    with pytest.raises(
+        GanvasError, match=f"network.pack is {pack}; the projected critic looks at single pictures"
+    ):
+        plan("digits", network="projected", device="cpu", batch=12, settings=settings)

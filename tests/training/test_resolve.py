@@ -303,3 +303,24 @@ def test_a_selection_is_counted_before_there_is_a_run() -> None:
 def test_what_looks_at_pixels_is_for_images(data: str) -> None:
     with pytest.raises(GanvasError, match="Term 'bcr' is for images"):
         plan(data, term="bcr")
+
+
+@pytest.mark.parametrize(("preset", "network"), [(None, "mlp"), ("article", None)])
+def test_dense_layers_reach_what_series_and_points_hold(
+    preset: str | None, network: str | None, tmp_path: Path
+) -> None:
+    """The article's sigmoid drew nothing below 0, the middle of what a series may be."""
+    np.savez(tmp_path / "series.npz", series=np.random.default_rng(0).normal(size=(40, 12, 2)))
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32))
+    outputs = {"series.npz": "tanh", "points.npy": "linear", "digits": "sigmoid"}
+    for source, output in outputs.items():
+        where = source if source == "digits" else tmp_path / source
+        config, _ = plan(where, preset=preset, network=network, device="cpu")
+        assert config.network.generator["output"] == output, source
+    config, data = plan(
+        tmp_path / "series.npz", network="mlp", device="cpu", settings={"network.generator.output": "sigmoid"}
+    )
+    assert config.network.generator["output"] == "sigmoid"
+    config, data = plan(tmp_path / "series.npz", preset=preset, network=network, device="cpu")
+    drawn = gan(config, data.shape, 0, torch.device("cpu"))._fake(None)[1]
+    assert drawn.min() < 0

@@ -148,7 +148,8 @@ class ProjectedCritic(CriticBase):
     (0: as it is), both to multiples of 32. `channels` is the width of the largest
     mixed map, doubled for each smaller one up to `max_channels`. `norm` is that of the small critics, and
     `minibatch_std` shows each of them the spread of the batch, in groups of `std_group`. `pixels` is the width of a plain critic
-    of pixels beside them, whose word counts as much as theirs together (Kumari et al. 2022); 0: none.
+    of pixels beside them, whose word counts as much as theirs together (Kumari et al. 2022); 0: none. `black` is that of the
+    generator's range, which ends at 1.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class ProjectedCritic(CriticBase):
         minibatch_std: bool = False,
         pixels: int = 0,
         std_group: int = 4,
+        black: float = -1.0,
         **heads: Any,
     ) -> None:
         start_of(shape, "projected", 8, 1024)
@@ -176,6 +178,8 @@ class ProjectedCritic(CriticBase):
                     else "Use --network dcgan."
                 )
             )
+        if not black < 1:
+            raise GanvasError(f"network.critic.black is {black:g}; it must be below 1, which is white.")
         backbone = backbones.get(features)
         smallest, longest = backbone.strides[-1], max(shape[1:])
         if side and (side < smallest or side > 1024 or side % smallest):
@@ -192,7 +196,7 @@ class ProjectedCritic(CriticBase):
         ]
         width, parts = sum(critic.width for critic in critics), sum(critic.parts for critic in critics)
         super().__init__(shape, num_classes, width + parts * (2 if pixels else 1), **heads)
-        self.width, self.of_maps = width, parts
+        self.width, self.of_maps, self.black = width, parts, black
         self.pixels = DcganCritic(shape, channels=pixels, std_group=std_group) if pixels else None
         self.backbone, self.seen = features, (seen[0], seen[1])
         self.frozen = backbone.build()
@@ -204,7 +208,14 @@ class ProjectedCritic(CriticBase):
         freeze(self.mixing)
 
     def ready(self) -> None:
-        """Raise `GanvasError` where the frozen network's weights are not installed."""
+        """Raise `GanvasError` where the frozen network's weights are not installed, and for packed samples.
+
+        Their channels would pass for colours, or for what is transparent.
+        """
+        if self.pack > 1:
+            raise GanvasError(
+                f"network.pack is {self.pack}; the projected critic looks at single pictures. Omit it, or use another critic."
+            )
         backbones.get(self.backbone).ready()
 
     def answer(self, x: Tensor, labels: Tensor | None = None) -> Answer:
@@ -217,6 +228,8 @@ class ProjectedCritic(CriticBase):
     def features(self, x: Tensor) -> Tensor:
         """Means of the small critics' last hidden maps (B, width), and behind them their logits of each part (B, K)."""
         beside = [] if self.pixels is None else [self.pixels(x)[:, None].expand(-1, self.of_maps)]
+        if self.black != -1:
+            x = (x - self.black) * (2 / (1 - self.black)) - 1
         # The frozen network has seen pictures of three colours: what is transparent is shown on white.
         x = on_white(x) if x.shape[1] == 4 else x.expand(-1, 3, -1, -1)
         if x.shape[2:] != self.seen:

@@ -30,7 +30,8 @@ from ganvas.device import resolve_device, resolve_precision
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features.select import how_many
 from ganvas.losses import augmentations
-from ganvas.networks import families
+from ganvas.networks import build_generator, families
+from ganvas.networks.projected import guide_of
 from ganvas.options import Source, TrainOptions
 from ganvas.presets import WIDTHS, default_preset, presets, resized
 from ganvas.series import MOST_STEPS, told_lengths
@@ -97,6 +98,8 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     settings |= options.settings or {}
     if dataset.series is not None:
         config = _of_series(config, dataset, settings)
+    if not dataset.is_images and options.start is None:
+        config = _reaching(config, dataset)
     if dataset.is_images and config.network.name == "style" and max(dataset.shape[1:]) > LARGE:
         config = _of_large(config)
     for path, value in settings.items():
@@ -115,7 +118,7 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
                     f"--set {path} is that of the autoencoder, which --in-latent brings. Omit it."
                 )
         config = in_latent(config, options.in_latent, dataset.shape)
-    return _check(config, dataset)
+    return _check(_told_black(config, dataset), dataset)
 
 
 def _in_private(config: Config, options: TrainOptions) -> Config:
@@ -254,6 +257,30 @@ def _of_large(config: Config) -> Config:
     o = config.optimizer
     rates = {name: min(getattr(o, name), LARGE_RATE) for name in ("lr_generator", "lr_critic")}
     return replace(config, optimizer=replace(o, **rates))
+
+
+def _told_black(config: Config, dataset: Dataset) -> Config:
+    """The config with what black is in the range of the generator, for a critic whose frozen network has seen it as -1."""
+    network = config.network
+    if not guide_of(network) or "black" in network.critic:
+        return config
+    with torch.device("meta"):
+        low, _ = build_generator(network, dataset.shape, dataset.num_classes).value_range
+    return (
+        config
+        if low == -1
+        else replace(config, network=replace(network, critic={**network.critic, "black": low}))
+    )
+
+
+def _reaching(config: Config, dataset: Dataset) -> Config:
+    """The config with an output that reaches all of the data: pictures are brought to a network's range, 0 to 1 of a sigmoid,
+    but series lie from -1 to 1, and points anywhere."""
+    network = config.network
+    if network.name != "mlp" or network.generator.get("output", "sigmoid") != "sigmoid":
+        return config
+    output = "linear" if dataset.series is None else "tanh"
+    return replace(config, network=replace(network, generator={**network.generator, "output": output}))
 
 
 def _of_series(config: Config, dataset: Dataset, settings: Mapping[str, Any]) -> Config:
