@@ -100,6 +100,11 @@ def small_pyramid(images: Tensor) -> Tensor:
     return pyramid(F.avg_pool2d(images, (min(factor, high), min(factor, wide))) if factor > 1 else images)
 
 
+def see_many(space: LatentSpace, see: Perception) -> Perception:
+    """What many samples of a space are seen by: where it is `pyramid`, pictures by `small_pyramid`."""
+    return small_pyramid if see is pyramid and len(space.model.shape) == 3 else see
+
+
 def looks(
     space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid
 ) -> Iterator[Tensor]:

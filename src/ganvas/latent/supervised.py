@@ -15,7 +15,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError, counted
 from ganvas.latent.attributes import open_attribute
 from ganvas.latent.directions import Direction, measured, without
-from ganvas.latent.paths import Perception, looks, pyramid, small_pyramid
+from ganvas.latent.paths import Perception, looks, pyramid, see_many
 from ganvas.latent.space import LatentSpace
 
 Array = NDArray[np.float64]
@@ -183,7 +183,7 @@ def teach(
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
     fresh = space.sample(TAUGHT, stream(len(points), "teach"))
-    look = small_pyramid if see is pyramid and len(space.model.shape) == 3 else see
+    look = see_many(space, see)
     few, many = (
         torch.cat(list(looks(space, *part, look))).cpu().numpy() for part in ((points, labels), (fresh, None))
     )
