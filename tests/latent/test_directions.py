@@ -286,6 +286,7 @@ def test_attributes_are_kept_where_layers_are_chosen() -> None:
     assert found.direction is not None
     assert found.direction.layers == (0, 1)
     assert found.direction.made["kept"] == ["brightness"]
+    assert "sigmas:" in found.direction._repr_html_()
 
 
 def test_edits_move_by_sigmas_and_by_layers() -> None:
