@@ -23,8 +23,10 @@ from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes, open_attribute
 from ganvas.latent.directions import chance, edit, find, load_directions, save
 from ganvas.latent.dissect import _pixel_masks
+from ganvas.latent.edits import draw_edit
 from ganvas.latent.finders import early_layer, finders
 from ganvas.latent.jacobian import metric
+from ganvas.latent.paths import small_pyramid
 from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
 from ganvas.model import Model
@@ -259,6 +261,32 @@ def test_a_supervised_direction_in_z_is_near_the_truth(size: int, cosine: float)
     found = attribute(space, z, z @ truth, "x")
     assert float(found.vector @ truth) > cosine
     assert found.sigma == 1
+
+
+def test_jacobians_are_those_of_small_pictures() -> None:
+    generator = nn.Sequential(nn.Unflatten(1, (3, 2, 2)), nn.Upsample((256, 128)), nn.Tanh())
+    model = ganvas.wrap(generator, latent_dim=12)
+    seen = list[torch.Size]()
+
+    def see(samples: Tensor) -> Tensor:
+        seen.append(samples.shape)
+        return small_pyramid(samples)
+
+    space = open_space(model)
+    torch.testing.assert_close(metric(space, space.numbered(2)), metric(space, space.numbered(2), see))
+    assert seen[0][-2:] == (256, 128)
+
+
+def test_attributes_are_kept_where_layers_are_chosen() -> None:
+    torch.manual_seed(0)
+    model = ours()
+    (direction,) = find(open_space(model, "w"), "random", 1)
+    found = draw_edit(model, direction, layers=[0, 1], keep=["brightness"], n=2)
+    assert found.space.name == "w+"
+    assert found.direction is not None
+    assert found.direction.layers == (0, 1)
+    assert found.direction.made["kept"] == ["brightness"]
+    assert "sigmas:" in found.direction._repr_html_()
 
 
 def test_edits_move_by_sigmas_and_by_layers() -> None:

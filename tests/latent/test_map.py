@@ -19,6 +19,7 @@ from ganvas.cli.map import _scatter
 from ganvas.errors import GanvasError
 from ganvas.latent import map as maps
 from ganvas.latent import open_space
+from ganvas.model_data import classifier_of
 
 
 class Corners(nn.Module):
@@ -106,6 +107,38 @@ def test_copies_are_called_duplicates() -> None:
     found = maps.draw_map(open_space(model, "z"), 80, "pca", real=real)
     share = float(" ".join(found.words).split("Duplicates: ")[1].split("%")[0])
     assert share > 90
+
+
+class Collapsed(nn.Module):
+    """A collapsed model: pictures of which there are one or three."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.count, self.pictures = count, torch.rand(3, 1, 28, 28) * 2 - 1
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.pictures[
+            (z[:, 0] > 0.43).long() + (z[:, 0] > -0.43).long() if self.count > 1 else z[:, 0].long() * 0
+        ]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_collapsed_model_has_a_map(
+    count: int, method: maps.Method, judged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ganvas.wrap(Collapsed(count), latent_dim=2)
+    if judged:
+        monkeypatch.setattr(maps, "classifier_of", lambda model: classifier_of(ganvas.load("fashion")))
+    found = maps.draw_map(open_space(model, "z"), 60, method)
+    assert len(found.clusters) == count
+    assert np.isfinite(found.places).all()
+    text = " ".join(found.words)
+    assert "Duplicates: 100.0% of the samples" in text
+    assert "about 0 directions" in text
 
 
 def test_copies_are_counted_among_equal_numbers() -> None:

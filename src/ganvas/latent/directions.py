@@ -107,7 +107,7 @@ def _strip(direction: Direction) -> str:
         return notebook.line(f"of a model that is not open here ({direction.model})")
     if len(model.shape) == 1 or len(STRENGTHS) * math.prod(model.shape) > SHOWN_VALUES:
         return notebook.line("its samples are too large to be drawn here: ganvas.edit draws them")
-    space = open_space(model, direction.space)
+    space = open_space(model, "w+" if direction.layers and direction.space == "w" else direction.space)
     points = space.numbered(1).expand(len(STRENGTHS), *space.shape)
     moved = edit(space, points, direction, torch.tensor(STRENGTHS))
     labels = space.labels(1, None)

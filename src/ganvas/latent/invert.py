@@ -262,11 +262,14 @@ def _newton(
         if len(rows) == 0:
             break
         part = search.rows(rows)
-        features, j = jacobians(space, points[rows], search.look, part.labels)
-        j = j.double() * deviation.double()
-        residual = (part.seen - features).double()
-        square = j.transpose(1, 2) @ j
-        slope = (j.transpose(1, 2) @ residual[:, :, None])[:, :, 0]
+        squares, slopes = list[Tensor](), list[Tensor]()
+        for i in range(len(rows)):  # one by one: a Jacobian of a large picture takes hundreds of MB
+            label = None if part.labels is None else part.labels[i : i + 1]
+            features, found = jacobians(space, points[rows[i : i + 1]], search.look, label)
+            j = found[0].double() * deviation.double()
+            squares.append(j.t() @ j)
+            slopes.append(j.t() @ (part.seen[i] - features[0]).double())
+        square, slope = torch.stack(squares), torch.stack(slopes)
         size = torch.diagonal(square, dim1=1, dim2=2).mean(1)
         eye = torch.eye(space.size, dtype=torch.float64, device=points.device)
         step = torch.linalg.solve(square + (damping[rows] * size + 1e-12)[:, None, None] * eye, slope)

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from ganvas.latent.paths import Perception, pyramid
+from ganvas.latent.paths import Perception, pyramid, see_many
 from ganvas.latent.space import LatentSpace
 
 MOST = 512
@@ -62,8 +62,10 @@ def jacobians(
 def metric(space: LatentSpace, points: Tensor, see: Perception = pyramid) -> Tensor:
     """The mean of J^T J (D, D) over points (n, *shape), J the Jacobian of features: what a step changes, in float64.
 
-    Of a conditional model the samples are of all classes in turn.
+    Of a conditional model the samples are of all classes in turn. Large pictures are seen small (`small_pyramid`): a Jacobian of
+    one of 1,024 px takes 8 GB else.
     """
+    see = see_many(space, see)
     total = torch.zeros(space.size, space.size, dtype=torch.float64)
     labels = space.labels(len(points), None)
     for i, point in enumerate(points):

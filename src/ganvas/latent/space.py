@@ -27,6 +27,8 @@ from ganvas.registry import did_you_mean
 
 KNOWN = 4096
 """Samples that mean, spread and typicality of a space without a formula are taken from."""
+FEWEST, NUMBERS = 256, 2**26
+"""The least of them, and the numbers that more have: those of a large layer take gigabytes."""
 PER_DIMENSION = 50
 """Points for each number of a point that a covariance is estimated from: eigenvalues are then right within a third."""
 WIDEST = 1024
@@ -128,9 +130,9 @@ class LatentSpace:
 
     @cached_property
     def known(self) -> Tensor:
-        """`KNOWN` points, always the same ones (KNOWN, *shape)."""
+        """`KNOWN` points, always the same ones (KNOWN, *shape); of a large layer fewer."""
         with torch.no_grad():
-            return self.sample(KNOWN, stream(0, f"space {self.name}"))
+            return self.sample(min(KNOWN, max(FEWEST, NUMBERS // self.size)), stream(0, f"space {self.name}"))
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -460,7 +462,13 @@ class HiddenLayer(LatentSpace):
         if not self.is_checked:  # a forward pass to its end, of a few: what comes twice is seen twice
             self._reached(z[:2], None if labels is None else labels[:2], whole=True)
             self.is_checked = True
-        return self._reached(z, labels, whole=False)
+        if torch.is_grad_enabled() or len(z) <= (size := self.model.at_once):
+            return self._reached(z, labels, whole=False)
+        parts = [None] * len(z) if labels is None else labels.split(size)
+        found = [
+            self._reached(part, label, whole=False) for part, label in zip(z.split(size), parts, strict=False)
+        ]
+        return torch.cat(found)
 
     def _reached(self, z: Tensor, labels: Tensor | None, *, whole: bool) -> Tensor:
         """The module's output for latents; not `whole`: what lies behind it is not computed."""
