@@ -385,6 +385,19 @@ def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:
     )
 
 
+def test_series_that_are_scaled_otherwise_are_not_compared(tmp_path: Path) -> None:
+    """Each scaled to its own range, series and ten times the same ones looked alike."""
+    series = np.random.default_rng(0).standard_normal((300, 12, 2))
+    paths = [tmp_path / "x.npy", tmp_path / "y.npy"]
+    for path, values in zip(paths, (series, 10 * series + 3), strict=True):
+        np.save(path, values)
+    x, y = (load_dataset(path) for path in paths)
+    with pytest.raises(GanvasError, match="scaled otherwise"):
+        evaluate(x, y, "series", device="cpu")
+    alike = load_dataset(paths[0], schema=y.series)
+    assert evaluate(alike, y, "series", device="cpu")["marginals"] > 0.5
+
+
 def test_a_class_that_is_rare_in_the_data_is_not_said_to_be_missed() -> None:
     """Of six samples for six real ones recall was 0: of so few nothing is known."""
     random = np.random.default_rng(0)

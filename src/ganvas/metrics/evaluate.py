@@ -35,6 +35,7 @@ from ganvas.model_data import config_for, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run
+from ganvas.series import Schema
 from ganvas.types import Progress, counting, kind_of
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -156,6 +157,9 @@ def evaluate(
         and given.series != dataset.series
     ):
         given = load_dataset(DataConfig(os.fspath(fake)), schema=dataset.series)
+    _check_scale(
+        model.info.series if model is not None else given.series if given is not None else None, dataset
+    )
     if (
         given is not None
         and given.is_images
@@ -458,6 +462,18 @@ def _check_kind(fake: tuple[int, ...], real: Dataset) -> None:
         shapes = [" x ".join(map(str, shape)) for shape in (fake, real.shape)]
         raise GanvasError(
             f"The samples have {shapes[0]} numbers each and the reference {real.name} {shapes[1]}."
+        )
+
+
+def _check_scale(own: Schema | None, real: Dataset) -> None:
+    """Raise `GanvasError` for series whose numbers stand for others than those of the reference."""
+    if own is None or real.series is None:
+        return
+    a, b = ((each.columns, each.static, each.frames, each.ends) for each in (own, real.series))
+    if a != b:
+        raise GanvasError(
+            f"The series of {real.name} have other columns than the samples, or are scaled otherwise. Give the name or path of "
+            "the data, which are then read as the samples are, or open both alike: ganvas.data.load_dataset(..., schema=...)."
         )
 
 

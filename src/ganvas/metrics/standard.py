@@ -189,8 +189,9 @@ def _needs_classifier(inputs: Inputs) -> str:
 
 
 def _needs_classes(inputs: Inputs) -> str:
-    if (inputs.fake_labels is None or inputs.real_labels is None) and (why := _needs_classifier(inputs)):
-        return why
+    why = "" if inputs.fake_labels is not None else _needs_classifier(inputs)
+    if why or inputs.real_labels is None:
+        return why or "it needs labels of the reference"
     largest = np.unique(inputs.real_labels, return_counts=True)[1].max()
     of_fakes = largest / len(inputs.real.features) * len(inputs.fake.features)
     return (
