@@ -385,6 +385,12 @@ def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:
     )
 
 
+def test_the_largest_seed_is_a_seed_of_every_metric() -> None:
+    names = ["kid", "inception-score"]
+    found = evaluate(digits(200), "digits", names, seed=2**32 - 1, floor=False, device="cpu")
+    assert [row.metric for row in found.rows] == names
+
+
 def test_series_that_are_scaled_otherwise_are_not_compared(tmp_path: Path) -> None:
     """Each scaled to its own range, series and ten times the same ones looked alike."""
     series = np.random.default_rng(0).standard_normal((300, 12, 2))

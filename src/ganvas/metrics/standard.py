@@ -48,7 +48,7 @@ def _kid(inputs: Inputs) -> list[Value]:
         inputs.real.features,
         subsets=KID_SUBSETS,
         subset_size=size,
-        seed=2020 + inputs.seed,
+        seed=(2020 + inputs.seed) % 2**32,
     )
     return [Value("kid", found.mean, found.std, "subsets")]
 
@@ -61,7 +61,9 @@ def _kid_exact(inputs: Inputs) -> list[Value]:
 def _inception_score(inputs: Inputs) -> list[Value]:
     probabilities = inputs.fake.probabilities
     assert probabilities is not None
-    found = inception_score(probabilities, splits=min(10, len(probabilities)), seed=2020 + inputs.seed)
+    found = inception_score(
+        probabilities, splits=min(10, len(probabilities)), seed=(2020 + inputs.seed) % 2**32
+    )
     return [Value("inception-score", found.mean, found.std, "subsets")]
 
 
