@@ -385,6 +385,12 @@ def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:
     )
 
 
+def test_the_largest_seed_is_a_seed_of_every_metric() -> None:
+    names = ["kid", "inception-score"]
+    found = evaluate(digits(200), "digits", names, seed=2**32 - 1, floor=False, device="cpu")
+    assert [row.metric for row in found.rows] == names
+
+
 def test_a_class_that_is_rare_in_the_data_is_not_said_to_be_missed() -> None:
     """Of six samples for six real ones recall was 0: of so few nothing is known."""
     random = np.random.default_rng(0)

@@ -11,8 +11,8 @@ from ganvas import arrays, dist
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 
-BLOCK = 1024
-"""Rows in a block: memory is BLOCK x M and never N x M."""
+BLOCK, MOST = 1024, 2**27
+"""Rows in a block, and distances in it: memory is BLOCK x M and never N x M, and of a million M no more than of 131,072."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -119,8 +119,9 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
         found = squares.topk(min(k, squares.shape[1]), largest=False, sorted=False).values
         best[rows] = torch.cat([best[rows], found], 1).topk(k, largest=False).values
 
-    for i in dist.shard(range(0, len(x), BLOCK)):
-        above = slice(i, i + BLOCK)
+    size = _rows(len(x))
+    for i in dist.shard(range(0, len(x), size)):
+        above = slice(i, i + size)
         # The rows from this block on: those before have met it already.
         squares = _squares(x[above], x[i:], norms[above], norms[i:])
         own = squares.shape[0]
@@ -161,10 +162,16 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     mean = y.mean(0)
     y = y - mean
     norms = _norms(y)
-    for start in dist.shard(range(0, len(x), BLOCK)):
-        rows = slice(start, start + BLOCK)
+    size = _rows(len(y))
+    for start in dist.shard(range(0, len(x), size)):
+        rows = slice(start, start + size)
         part = x[rows] - mean
         yield rows, _squares(part, y, _norms(part), norms)
+
+
+def _rows(others: int) -> int:
+    """How many rows are held against so many others at a time."""
+    return max(1, min(BLOCK, MOST // others))
 
 
 def _norms(x: Tensor) -> Tensor:
