@@ -316,8 +316,8 @@ def test_saved_directions_belong_to_their_model(tmp_path: Path) -> None:
     model = ours()
     found = find(open_space(model, "w"), "pca", 2)
     path = tmp_path / "d.safetensors"
-    save(path, found)
-    loaded = load_directions(path, model)
+    save(str(path), found)
+    loaded = load_directions(str(path), model)
     assert all(
         torch.equal(a.vector, b.vector) and a.sigma == b.sigma for a, b in zip(found, loaded, strict=True)
     )

@@ -159,7 +159,8 @@ def test_the_judgement_of_a_sample_does_not_depend_on_its_neighbours(trained: Re
         together, torch.cat([ratio(each[None]) for each in drawn]), atol=1e-4, rtol=1e-4
     )
     ratio.save(tmp_path / "ratio.safetensors")
-    loaded = LogRatio.load(tmp_path / "ratio.safetensors", model)
+    ratio.save(str(tmp_path / "ratio.safetensors"))
+    loaded = LogRatio.load(str(tmp_path / "ratio.safetensors"), model)
     torch.testing.assert_close(loaded(drawn), together)
     torch.testing.assert_close(loaded.real, ratio.real)
     assert loaded.report == ratio.report
@@ -186,6 +187,8 @@ def test_mistakes_are_named() -> None:
         fit_ratio(space, torch.randn(200, 2), train=(torch.randn(200, 2), None), critic="features")
     with pytest.raises(GanvasError, match="NaN"):
         fit_ratio(space, torch.randn(200, 2), critic=lambda s, y: s[:, 0] * float("nan"))
+    with pytest.raises(GanvasError, match="fake is 1; it must be at least 100"):
+        fit_ratio(space, torch.randn(200, 2), critic=lambda s, y: s[:, 0], fake=1)
 
 
 def test_repair_raises_the_ratio_in_every_space() -> None:

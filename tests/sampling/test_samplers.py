@@ -406,6 +406,9 @@ def test_values_out_of_range_are_refused(name: str, wrong: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("name", list(samplers))
 def test_nonsense_is_refused(name: str) -> None:
+    model: Any = identity().model
+    with pytest.raises(GanvasError, match=r"space is .* it must be a space of a model"):
+        samplers.get(name)(model, log_ratio, 10)
     for option, value in samplers.get(name).options.items():
         if isinstance(value, bool):
             continue

@@ -5,6 +5,7 @@ far that moves a sample in feature distance. Methods that find them are in `find
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from torch import Tensor
 from ganvas import arrays, io, notebook, pictures
 from ganvas.checkpoint import is_hash
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import PATH, GanvasError, expect
 from ganvas.latent.attributes import attributes_of
 from ganvas.latent.finders import finders
 from ganvas.latent.paths import Perception, pyramid
@@ -279,20 +280,22 @@ def keeping(space: LatentSpace, direction: Direction, others: Sequence[Direction
     return measured(space, replace(direction, vector=vector, made=made))
 
 
-def save(path: Path, directions: Sequence[Direction]) -> None:
+def save(path: str | os.PathLike[str], directions: Sequence[Direction]) -> None:
     """Write directions as one .safetensors file with everything but the vectors in its JSON header."""
+    expect(path, PATH, "path", "the name of a .safetensors file")
     rows = [
         {k: v for k, v in asdict(replace(d, vector=torch.empty(0))).items() if k != "vector"}
         for d in directions
     ]
-    with io.atomic(path) as temporary:
+    with io.atomic(Path(path)) as temporary:
         tensors = {str(i): d.vector for i, d in enumerate(directions)}
         io.save_tensors(temporary, tensors, {"kind": "directions", "directions": rows})
 
 
-def load_directions(path: Path, model: Model | None = None) -> list[Direction]:
+def load_directions(path: str | os.PathLike[str], model: Model | None = None) -> list[Direction]:
     """The directions of a file. Raises `GanvasError` when they are of another model than `model`."""
-    tensors, header = io.load_tensors(path)
+    expect(path, PATH, "path", "a file of `ganvas directions`")
+    tensors, header = io.load_tensors(Path(path))
     if header.get("kind") != "directions":
         raise GanvasError(f"{path} holds a {header.get('kind')}, expected directions.")
     try:

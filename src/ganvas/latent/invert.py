@@ -352,6 +352,8 @@ def as_floats(space: LatentSpace, targets: Tensor, shape: tuple[int, ...] | None
             else f"and this damage leave {shape}"
         )
         raise GanvasError(f"The model {drawn}, the targets have {tuple(targets.shape[1:])}. Resize them.")
+    if not len(targets):
+        raise GanvasError("There are no targets: give at least one picture or series.")
     targets = targets.to(model.device)
     if targets.dtype == torch.uint8:
         return from_uint8(targets, model.generator.value_range)

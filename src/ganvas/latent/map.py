@@ -69,7 +69,7 @@ class Holes:
     floor: float
     """The share that real images in the samples' place would leave."""
     uncovered: NDArray[np.bool_]
-    """(b,) of the first b real images, whole blocks."""
+    """(b,) of the first b rows of the real images that `find_holes` was given, whole blocks."""
 
 
 @dataclass(frozen=True)
@@ -188,13 +188,15 @@ def draw_map(
     cluster_of, centres = _cluster(features, seed)
     nearest_real = real_places = real_cluster = None
     holes: Holes | None = None
+    # Holes and duplicates are looked for in parts of the real images, which people give class by class.
+    mixed = np.random.default_rng(seed).permutation(0 if real is None else len(real))
     if real is not None:
         of_real = embed(extractor, real.split(BATCH)).features.astype(np.float64)
         among = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(of_real)
         nearest_real = among.kneighbors(features, n_neighbors=1)[1][:, 0]
         _, near = neighbours.kneighbors(of_real, n_neighbors=3)
         real_places, real_cluster = places[near].mean(1), cluster_of[near[:, 0]]
-        holes = find_holes(features, of_real)
+        holes = find_holes(features, of_real[mixed])
     names = class_names(model)
     clusters = []
     for number in range(len(centres)):
@@ -219,8 +221,11 @@ def draw_map(
     dimension = _dimension(features)
     shares = spectrum(space, seed).numpy()
     shares = shares if shares.any() else shares[:0]  # nothing changes the picture
-    duplicates = find_duplicates(features, None if real is None else of_real)
-    words = _words(clusters, duplicates, holes, real is not None, real_cluster, dimension, shares, space.name)
+    duplicates = find_duplicates(features, None if real is None else of_real[mixed])
+    mixed_cluster = None if real_cluster is None else real_cluster[mixed]
+    words = _words(
+        clusters, duplicates, holes, real is not None, mixed_cluster, dimension, shares, space.name
+    )
     return Map(
         samples,
         places,
