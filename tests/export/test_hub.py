@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import ModelCard, constants
 
 import ganvas
-from ganvas import networks
+from ganvas import networks, pictures
 from ganvas.cli import main
 from ganvas.config import DataConfig, MethodConfig, replace_at
 from ganvas.errors import GanvasError
@@ -27,6 +27,7 @@ from ganvas.export.hub import card, measured, plain, write
 from ganvas.model import Model, ModelInfo
 from ganvas.report import interpolation
 from ganvas.runs import is_run
+from ganvas.series import plain as plain_schema
 from ganvas.training import Result
 from tests.conftest import same_tensors
 
@@ -507,3 +508,13 @@ def test_the_walk_of_a_card_is_drawn_some_at_a_time(trained: Result, monkeypatch
     hook.remove()
     assert seen == [16, 16, 16, 12]
     assert np.abs(found - wanted).max() <= 1
+
+
+def test_series_of_a_card_are_in_their_own_units(
+    trained: Result, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, seen, draw = ganvas.load(trained.run.path, device="cpu"), list[object](), pictures.draw
+    model = replace(model, info=replace(model.info, series=plain_schema(2, 8)))
+    monkeypatch.setattr(pictures, "draw", lambda samples, schema: seen.append(schema) or draw(samples))
+    write(model, tmp_path / "hub")
+    assert seen == [model.info.series]
