@@ -14,6 +14,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, LatentZ, open_space, spaces
 from ganvas.latent import space as spaces_of
 from ganvas.latent.directions import find
+from ganvas.latent.invert import scale_of
 from ganvas.model import Model
 from ganvas.networks import build_generator
 from ganvas.testing import check_generator
@@ -104,6 +105,13 @@ def test_a_large_layer_is_known_by_fewer_points(monkeypatch: pytest.MonkeyPatch)
     assert len(small.known) == 4096
     whole = open_space(ganvas.wrap(plain_dcgan(), latent_dim=20), "layer:module.3")
     torch.testing.assert_close(large.known, whole.known, atol=1e-5, rtol=1e-4)
+    vector = torch.nn.functional.normalize(torch.randn(512), dim=0)
+    expected = large.sigma(vector), large.typicality(large.numbered(4))
+    assert scale_of(large) == pytest.approx(scale_of(small), rel=0.2)
+    monkeypatch.setattr(spaces_of, "WIDEST", 500)  # number by number, and without another copy of the points
+    assert large.sigma(vector) == pytest.approx(expected[0], rel=1e-4)
+    wide = open_space(model, "layer:module.3")
+    torch.testing.assert_close(wide._axes[1], wide.known.flatten(1).double().std(0), rtol=1e-3, atol=1e-4)
 
 
 def test_drawing_leaves_the_points_of_a_layer_as_they_are() -> None:

@@ -82,8 +82,9 @@ def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
     """Mean feature distance of two samples of the generator, of whatever classes: the unit of residuals."""
     with torch.no_grad():
         features = see(space.decode(*space.few(256)))
-        # All pairs: of classes in turn, one with the one 128 places on would always, or never, be of its class.
-        return float(torch.cdist(features[:128], features[128:]).mean())
+        # All pairs: of classes in turn, one with the one half of them on would always, or never, be of its class.
+        half = len(features) // 2
+        return float(torch.cdist(features[:half], features[half:]).mean())
 
 
 def invert(

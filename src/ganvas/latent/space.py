@@ -27,7 +27,7 @@ from ganvas.registry import did_you_mean
 
 KNOWN = 4096
 """Samples that mean, spread and typicality of a space without a formula are taken from."""
-FEWEST, NUMBERS = 256, 2**26
+FEWEST, NUMBERS = 64, 2**26
 """The least of them, and the numbers that more have: those of a large layer take gigabytes."""
 PER_DIMENSION = 50
 """Points for each number of a point that a covariance is estimated from: eigenvalues are then right within a third."""
@@ -207,10 +207,11 @@ class LatentSpace:
     @cached_property
     def _axes(self) -> tuple[Tensor | None, Tensor]:
         """Principal axes (D, D) as columns and the spread along each (D,); without axes the spread of every coordinate."""
+        if self.size > WIDEST:
+            variance = self.known.var(0).flatten().double()
+            return None, (variance + 1e-6 * variance.mean()).sqrt()
         known = (self.known - self.mean).flatten(1).double()
         floor = 1e-6 * known.square().mean()
-        if self.size > WIDEST:
-            return None, (known.var(0) + floor).sqrt()
         values, vectors = torch.linalg.eigh(self._covariance().to(known))
         return vectors, (values.clamp(min=0) + floor).sqrt()
 
@@ -223,7 +224,9 @@ class LatentSpace:
 
     def sigma(self, vector: Tensor) -> float:
         """Standard deviation of the space's own points along a unit vector (*shape)."""
-        return float(((self.known - self.mean).flatten(1) @ vector.flatten().to(self.known)).std())
+        # Of a large layer without another copy of its points, which take half a gigabyte.
+        known = self.known if self.size > WIDEST else self.known - self.mean
+        return float((known.flatten(1) @ vector.flatten().to(known)).std())
 
     def whiten(self, steps: Tensor) -> Tensor:
         """Steps between points, flattened (n, D) -> coordinates in which the space's own points have unit covariance."""
@@ -480,7 +483,7 @@ class HiddenLayer(LatentSpace):
                 f"The generator has no layer {layer!r}.{hint} Known: {', '.join(list(modules)[1:])}."
             )
         self.module = modules[layer]
-        self.z = torch.zeros(model.latent_dim) if z is None else z.flatten()
+        self.z = LatentZ(model).mean.cpu() if z is None else z.flatten()
         self.is_checked = False
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
