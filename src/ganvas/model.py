@@ -1,5 +1,6 @@
 """A trained generator, ready to draw: what `ganvas.load` returns."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, dist, io, networks, notebook, pictures
-from ganvas.checkpoint import hash_of
+from ganvas.checkpoint import DIGITS, hash_of
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, to_dict
 from ganvas.device import check_defaults, stream
 from ganvas.effort import check_effort, largest_result, without_dynamo
@@ -243,9 +244,18 @@ class Model:
         return self.generator.latent_dim
 
     @cached_property
+    def _weights(self) -> str:
+        return hash_of(self.generator)
+
+    @property
     def hash(self) -> str:
-        """Sixteen digits of the SHA-256 of the generator's weights, which stay as they are: counted once."""
-        found = hash_of(self.generator)
+        """Sixteen digits of the SHA-256 of the generator's weights, which stay as they are (counted once), and of its settings
+        where they are not the usual ones.
+        """
+        found, usual = self._weights, self.generator.settings
+        changed = {name: getattr(self.generator, name) for name in usual}
+        if changed != usual:
+            found = hashlib.sha256(f"{found} {sorted(changed.items())}".encode()).hexdigest()[:DIGITS]
         _known[found] = self
         return found
 
