@@ -50,7 +50,7 @@ class LatentMethod(Method):
     `method.options`: `autoencoder`, its file, its `hash`, and how many `numbers` its encoder gives.
     """
 
-    frozen = ("decoder", "encoder")
+    frozen = ("decoder", "encoder", "book")
 
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
@@ -60,6 +60,7 @@ class LatentMethod(Method):
         self.encoder = self.place(
             networks.build_critic(encoder_network(outer, _numbers(config)), spec.shape, 0)
         ).eval()
+        book: nn.Module | None = None
         if Path(config.method.options["autoencoder"]).exists():  # else the state of the run holds it
             opened = opened_autoencoder(config.method.options["autoencoder"], spec.shape)
             if opened.hash != config.method.options["hash"]:
@@ -70,6 +71,7 @@ class LatentMethod(Method):
             assert opened.encoder is not None
             self.decoder.load_state_dict(bare(opened.generator).state_dict())
             self.encoder.load_state_dict(opened.encoder.state_dict())
+            book = opened.generator.book if isinstance(opened.generator, Coded) else None
         for network in (self.decoder, self.encoder):
             network.requires_grad_(False)
         self.game = CodeGame(engine, _codes(config), inner(config))
@@ -77,8 +79,13 @@ class LatentMethod(Method):
         self.optimizers = self.game.optimizers
         self.whole = self._behind(self.game.average)
         self.drawing = self._behind(self.game.generator)
-        self.drawing.scale, self.drawing.mixture = self.whole.scale, self.whole.mixture
+        for name in ("scale", "mixture", "book"):
+            setattr(self.drawing, name, getattr(self.whole, name))
         self.game.mixture = self.whole.mixture
+        if self.whole.book is not None:
+            self.networks["book"] = self.whole.book
+            if book is not None:
+                self.whole.book.load_state_dict(book.state_dict())
 
     def _behind(self, maker: Any) -> Coded:
         """The decoder behind a generator of codes, sharing the weights of both."""
