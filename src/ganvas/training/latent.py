@@ -26,6 +26,7 @@ from ganvas.training.autoencoder import CODES
 from ganvas.training.engine import Engine
 from ganvas.training.gan import GanMethod
 from ganvas.training.method import DataSpec, Method, Probe, methods
+from ganvas.training.start import check_held_out
 from ganvas.types import Batch, Shape, described
 
 BATCH = 256
@@ -207,9 +208,10 @@ def opened_autoencoder(path: str, shape: Shape) -> Model:
     return found
 
 
-def in_latent(config: Config, path: str, shape: Shape) -> Config:
+def in_latent(config: Config, path: str, dataset: Dataset) -> Config:
     """The config with its networks put behind the decoder of an autoencoder."""
-    found = opened_autoencoder(path, shape)
+    found = opened_autoencoder(path, dataset.shape)
+    check_held_out(found, f"--in-latent {path}", config.data, dataset)
     outer, encoder = found.info.architecture, found.encoder
     assert outer is not None
     assert isinstance(encoder, CriticBase)
