@@ -11,8 +11,8 @@ from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.export import onnx
 from ganvas.model import Model, ModelInfo
-from ganvas.networks import build_critic, build_generator
-from ganvas.networks.series import ChunkedGenerator, Gru, RecurrentGenerator, SeriesGenerator, run
+from ganvas.networks import build_critic, build_generator, series
+from ganvas.networks.series import Attention, ChunkedGenerator, Gru, RecurrentGenerator, SeriesGenerator, run
 from ganvas.series import LENGTHS, read_lengths, told_lengths
 
 CHUNKED = ["recurrent", "tcn", "transformer-small"]
@@ -238,3 +238,14 @@ def test_layouts_and_shapes_that_do_not_fit() -> None:
     model = ganvas.wrap(nn.Linear(3, 2), latent_dim=3)
     with pytest.raises(GanvasError, match="recurrent, tcn, transformer-small and timegan"):
         model.over(5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_looks_at_parts_of_a_long_series(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs of 10,000 steps of 16 series take 3 GB, and as much again for their softmax."""
+    torch.manual_seed(0)
+    body, x = Attention(8, 2, causal), torch.randn(3, 37, 8)
+    with torch.no_grad():
+        whole = body(x)
+        monkeypatch.setattr(series, "PAIRS", 5 * 3 * 4 * 37)
+        torch.testing.assert_close(body(x), whole)

@@ -27,6 +27,8 @@ PRESENT = 2.0
 """Logit of a value that may be missing, before anything is learned: most are there."""
 FLAT = 1e-3
 """Half-range below which a drawn window is not stretched any further."""
+PAIRS = 2**24
+"""Of steps, that attention holds at once where no gradient is kept."""
 GAIN = 3.0
 """What differences of first order are multiplied by before the critic sees them; those of second order by its square."""
 
@@ -138,13 +140,27 @@ class Attention(nn.Module):
             assert isinstance(block, nn.ModuleDict)
             parts = block["ask"](block["norm"](x)).view(count, steps, 3, self.heads, width // self.heads)
             query, key, value = parts.permute(2, 0, 3, 1, 4)
-            # Not torch's fused attention, whose gradient cannot be differentiated again.
-            scores = query @ key.transpose(2, 3) * (width // self.heads) ** -0.5
-            scores = scores.masked_fill(later, -math.inf) if self.causal else scores
-            seen = (scores.softmax(3) @ value).transpose(1, 2).reshape(count, steps, width)
+            # Where no gradient is kept some steps look at a time: of a series of thousands all pairs take gigabytes.
+            rows = steps if torch.is_grad_enabled() else max(1, PAIRS // (count * self.heads * steps))
+            parts = [
+                self._seen(asks, key, value, hidden)
+                for asks, hidden in zip(query.split(rows, 2), later.split(rows), strict=True)
+            ]
+            seen = (
+                (parts[0] if len(parts) == 1 else torch.cat(parts, 2))
+                .transpose(1, 2)
+                .reshape(count, steps, width)
+            )
             x = x + block["give"](seen)
             x = x + block["down"](F.gelu(block["up"](block["next"](x))))
         return x
+
+    def _seen(self, query: Tensor, key: Tensor, value: Tensor, later: Tensor) -> Tensor:
+        """What some steps see. Not by torch's fused attention, whose gradient cannot be differentiated again."""
+        scores = query @ key.transpose(2, 3) * key.shape[3] ** -0.5
+        scores = scores.masked_fill(later, -math.inf) if self.causal else scores
+        found: Tensor = scores.softmax(3) @ value
+        return found
 
 
 def positions(steps: int, width: int, like: Tensor) -> Tensor:
