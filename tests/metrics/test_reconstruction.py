@@ -119,6 +119,9 @@ def test_pictures_are_compared_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch)
     images = torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8)
     found, again = measure(model, images), model.reconstruct(images)
     assert seen == [256, 44]
+    monkeypatch.setattr(reconstruction, "NUMBERS", 100 * 64)  # 256 of 256 px at once took 7.5 GB
+    assert measure(model, images) == found
+    assert seen[2:] == [100, 100, 100]
     assert found.psnr == pytest.approx(float(psnr(images, again).mean()))
 
 

@@ -22,7 +22,8 @@ K1, K2 = 0.01, 0.03
 """Of the structural similarity, as published."""
 ACTIVE = 0.01
 """Variance of a code over the data above which it is active (Burda et al. 2016, section 5.2)."""
-BATCH = 256
+BATCH, NUMBERS = 256, 2**22
+"""Images that are compared at a time, and numbers that these have: in float64, a dozen times over."""
 TINY = 1e-300
 
 
@@ -77,7 +78,8 @@ def measure(model: Model, samples: Tensor, extractor: Extractor | None = None) -
         schema = model.info.series or plain(*samples.shape[1:])
         error, agreement = compared(schema.decode(samples), schema.decode(again))
         return replace(found, error=error, agreement=agreement)
-    parts = list(zip(samples.split(BATCH), again.split(BATCH), strict=True))
+    size = max(1, min(BATCH, NUMBERS // math.prod(samples.shape[1:])))
+    parts = list(zip(samples.split(size), again.split(size), strict=True))
     near, similar = (torch.cat([each(a, b) for a, b in parts]) for each in (psnr, ssim))
     found = replace(found, psnr=float(near.mean()), ssim=float(similar.mean()))
     if extractor is None:
