@@ -549,7 +549,7 @@ def test_a_decoder_with_its_encoder_is_an_autoencoder() -> None:
     for network in (model.generator, model.encoder):
         assert network is not None
         network.register_forward_pre_hook(lambda m, given: rows.append(len(given[0])))
-    model.at_once = 64  # as where pictures are large: 256 of 256 px took an autoencoder gigabytes
+    model.encoded_at_once = 64  # as where pictures are large: 256 of 256 px took an autoencoder gigabytes
     model.encode(images)
     model.reconstruct(images)
     assert max(rows) == 64

@@ -135,23 +135,37 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
     return best
 
 
-def nearest_distances(queries: Tensor, points: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def nearest_distances(
+    queries: Tensor, points: Tensor, own: Tensor | None = None, spans: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Distance of every query (N, D) to its nearest point (M, D), and which point that is.
 
-    `own` (N,) says which point a query itself is, and leaves that one out.
+    `own` (N,) says which point a query itself is, and leaves that one out. Of windows, whose `spans` (M, 3) are those of the
+    points (`Dataset.spans`), it leaves out all that overlap with it, too; where nothing is left the distance is infinite.
     """
 
     def found() -> Iterator[tuple[Tensor, Tensor]]:
         for rows, squares in _blocks(queries, points):
             if own is not None:
                 squares.scatter_(1, own[rows, None], torch.inf)
-            nearest = squares.argmin(1)
+                if spans is not None:
+                    squares.masked_fill_(overlapping(spans[own[rows]], spans).to(squares.device), torch.inf)
+            least, nearest = squares.min(1)
             # Once more from the difference itself: |x|^2 - 2xy + |y|^2 of a copy is rounding, which ranks
             # would sort by.
-            yield torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1), nearest
+            apart = torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1)
+            yield torch.where(least.isinf(), least, apart), nearest
 
     distances, which = _joined(found(), queries.device)
     return distances, which
+
+
+def overlapping(these: Tensor, those: Tensor) -> Tensor:
+    """Whether windows share a step, by their `Dataset.spans` (N, 3) and (M, 3): (N, M)."""
+    (owner, start, end), (other, first, last) = these.unbind(1), those.unbind(1)
+    slack = 1e-9  # where one ends the next may begin
+    found: Tensor = owner[:, None] == other
+    return found & (start[:, None] < last - slack) & (first < end[:, None] - slack)
 
 
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
