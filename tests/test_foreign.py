@@ -545,6 +545,14 @@ def test_a_decoder_with_its_encoder_is_an_autoencoder() -> None:
     assert torch.equal(model.reconstruct(images[:4].numpy()), images[:4])
     with pytest.raises(GanvasError, match="samples are int64; give uint8 images"):
         model.encode(images[:4].long())
+    rows: list[int] = []
+    for network in (model.generator, model.encoder):
+        assert network is not None
+        network.register_forward_pre_hook(lambda m, given: rows.append(len(given[0])))
+    model.encoded_at_once = 64  # as where pictures are large: 256 of 256 px took an autoencoder gigabytes
+    model.encode(images)
+    model.reconstruct(images)
+    assert max(rows) == 64
     found = ganvas.invert(model, images[:2], method="encoder")
     assert float(found.residual.max()) < 0.02
     shifted = 0.3 + 0.1 * torch.randn(300, 32, generator=torch.Generator().manual_seed(2))

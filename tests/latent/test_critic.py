@@ -5,8 +5,8 @@ import torch
 
 import ganvas
 from ganvas.config import NetworkConfig
+from ganvas.latent import critic, open_space
 from ganvas.latent import map as maps
-from ganvas.latent import open_space
 from ganvas.latent.critic import CRITIC_SCORE, CriticScorer, alone, scorer_of
 from ganvas.latent.directions import COST_SIGMAS, EFFECT_SAMPLES, edit, find
 from ganvas.latent.dissect import dissect
@@ -108,6 +108,32 @@ def test_every_spread_of_a_critic_has_its_own_usual_values() -> None:
     first = scorer.scores(samples[:1])
     torch.testing.assert_close(scorer.scores(samples)[:1], first, atol=1e-5, rtol=0)
     assert alone(build_critic(config, (1, 16, 16), 0)).state_dict()["std.value"].shape == (2,)
+
+
+def test_large_pictures_are_judged_some_at_a_time(
+    fashion: Model, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """500 of 256 px at once took a critic 20 GB."""
+    at_once = CriticScorer(fashion).scores(images)
+    monkeypatch.setattr(critic, "ROOM", 13 * 28 * 28)
+    rows: list[int] = []
+    assert fashion.critic is not None
+    with fashion.critic.register_forward_pre_hook(lambda m, given: rows.append(len(given[0]))):
+        scorer = CriticScorer(fashion)
+        direction = find(open_space(fashion), "random", 1)[0]
+    assert rows
+    assert max(rows) <= 13
+    torch.testing.assert_close(scorer.scores(images), at_once, atol=1e-5, rtol=0)
+    assert direction.cost is not None
+
+
+def test_few_large_samples_tell_the_usual_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(critic, "SEEN", 1)
+    model = ganvas.load("fashion", device="cpu")
+    drawn: list[int] = []
+    with model.generator.register_forward_pre_hook(lambda m, given: drawn.append(len(given[0]))):
+        CriticScorer(model)
+    assert max(drawn) == critic.FEWEST
 
 
 def test_a_critic_of_several_samples_at_once_scores_none() -> None:

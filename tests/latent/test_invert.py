@@ -18,9 +18,10 @@ from ganvas.cli._shared import save
 from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.latent import open_space
+from ganvas.latent import open_space, paths
 from ganvas.latent.encoder import encode, train_encoder
 from ganvas.latent.invert import invert, scale_of, tune
+from ganvas.latent.learned import learn
 from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import colorize, damage, deblur, inpaint, psnr, restore, superres, tasks
 from ganvas.model import Model
@@ -89,6 +90,37 @@ def test_an_encoder_beats_guessing_and_starts_the_descent() -> None:
     assert (hybrid.ambiguity == 0).all(), "one start has no spread"
 
 
+def test_gradients_of_large_pictures_go_back_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 pictures of 256 px at once, which is what `ganvas restore` searches with, took 14 GB."""
+    model = ganvas.wrap(Decoder(), latent_dim=6)
+    space, targets = open_space(model, "z"), model.sample(5, seed=3)
+
+    def found() -> tuple[Tensor, Tensor, Tensor]:
+        made = invert(space, targets, steps=20, restarts=3, seed=1)
+        tuned, there = tune(space, made, targets, steps=3)
+        vectors = learn(space, 2, steps=2, batch=8)[0]
+        assert not any(p.requires_grad for p in tuned.generator.parameters())
+        return made.points, there.drawn, vectors
+
+    at_once = found()
+    monkeypatch.setattr(paths, "BACK", 2 * 192)
+    rows: list[int] = []
+
+    def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if isinstance(module, Decoder) and torch.is_grad_enabled():
+            rows.append(len(given[0]))
+
+    handle = nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        in_parts = found()
+    finally:
+        handle.remove()
+    assert rows
+    assert max(rows) <= 2
+    for one, other in zip(at_once, in_parts, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+
+
 def test_restarts_show_what_the_target_does_not_decide() -> None:
     """Of two decoders' halves only one was seen: what is hidden differs between restarts, what was seen does not."""
     space = open_space(ganvas.wrap(Decoder(), latent_dim=6), "z")
@@ -147,6 +179,18 @@ def test_factors_and_masks_of_pictures_that_are_not_square(shape: tuple[int, ...
         assert done.damaged.shape == (1, *shape)
     with pytest.raises(GanvasError, match="The mask is"):
         damage(model, mask=torch.ones(*shape[:0:-1]))
+
+
+@pytest.mark.parametrize("white", [True, np.uint8(255)])
+def test_a_mask_may_be_a_picture_or_true_and_false(white: Any) -> None:
+    model = ganvas.wrap(Decoder(), latent_dim=6)
+    mask = torch.from_numpy(np.where(np.arange(64).reshape(8, 8) % 8 < 4, white, type(white)(0)))
+    made, plain = (
+        restore(open_space(model), model.sample(1), damage(model, mask=each), steps=2, restarts=1)
+        for each in (mask, (mask != 0).float())
+    )
+    torch.testing.assert_close(made.samples, plain.samples)
+    torch.testing.assert_close(made.psnr, plain.psnr)
 
 
 def test_colours_that_were_not_seen_leave_no_alpha_behind() -> None:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas.cli import main
-from ganvas.cli.statistics import _show_matrix
+from ganvas.cli.statistics import _measure, _show_matrix
 from ganvas.data.shapes import FACTORS, draw_factors, render
 from ganvas.effort import largest_result
 from ganvas.errors import GanvasError
-from ganvas.latent import open_space
+from ganvas.latent import open_space, paths
 from ganvas.latent.factors import train_reader
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.statistics import (
@@ -215,6 +215,22 @@ def test_factors_can_be_read_again() -> None:
         "far above chance after 150 steps"
     )
     assert reader.read(render(draw_factors(10))).shape == (10, 6)
+
+
+def test_large_pictures_are_seen_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dimension of 2,000 samples of 128 px took 4 GB, of 256 px 16."""
+    monkeypatch.setattr(paths, "LARGE", 8)
+    monkeypatch.setattr(paths, "SMALL", 4)
+    widths: list[int] = []
+
+    def noting(points: np.ndarray) -> float:
+        widths.append(points.shape[1])
+        return 1.0
+
+    monkeypatch.setattr("ganvas.latent.statistics.intrinsic_dimension", noting)
+    space = open_space(model_of("dcgan"), "z")
+    _measure(space, 20, 0, [], lambda what: None)
+    assert widths == [space.size, 3 * (4 * 4 + 2 * 2)]
 
 
 def test_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

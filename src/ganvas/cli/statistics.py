@@ -157,7 +157,7 @@ def _measure(
     import torch
 
     from ganvas.latent.jacobian import spectrum
-    from ganvas.latent.paths import looks
+    from ganvas.latent.paths import looks, pyramid, see_many
     from ganvas.latent.statistics import intrinsic_dimension, linear_separability, participation
     from ganvas.metrics.path_length import PairedSpace, path_length
 
@@ -170,7 +170,7 @@ def _measure(
     begin("dimension")
     with torch.no_grad():
         points = space.numbered(n, seed)
-        features = torch.cat(list(looks(space, points)))
+        features = torch.cat(list(looks(space, points, see=see_many(space, pyramid))))
     row["dimension of points"] = intrinsic_dimension(points.flatten(1).double().cpu().numpy())
     row["dimension of samples"] = intrinsic_dimension(features.double().cpu().numpy())
     begin("metric")

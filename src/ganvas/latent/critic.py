@@ -5,7 +5,8 @@ changes with the neighbours. Everything that scores single samples goes through 
 """
 
 import copy
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -21,10 +22,19 @@ from ganvas.networks.layers import MinibatchStd
 
 CRITIC_SCORE = "critic-score"
 """Its name among concepts, colours and figures."""
-BATCH = 500
-"""Samples that are judged at a time."""
-USUAL = 512
-"""Own samples whose minibatch statistics stand in for those of a sample's neighbours."""
+BATCH, ROOM = 500, 2**20
+"""Samples that are judged at a time, and numbers that these have: a critic keeps 40 MB of a picture of 256 px."""
+USUAL, FEWEST, SEEN = 512, 64, 2**25
+"""Own samples whose minibatch statistics stand in for those of a sample's neighbours; of large ones as many as have so many
+numbers, and `FEWEST` at least."""
+
+
+def _at_once(shape: Sequence[int]) -> int:
+    return min(BATCH, max(1, ROOM // math.prod(shape)))
+
+
+def _enough(shape: Sequence[int]) -> int:
+    return min(USUAL, max(FEWEST, SEEN // math.prod(shape)))
 
 
 class _ConstantChannels(nn.Module):
@@ -61,16 +71,29 @@ def minibatch_std(
 ) -> dict[str, Tensor]:
     """The means of what each `MinibatchStd` adds on samples (channels,), by its name."""
     found: dict[str, Tensor] = {}
-    count = min(len(samples), BATCH)
+    spreads, shape = _spreads(network), samples.shape[1:]
+    if not spreads:
+        return found
+    count, whole = (
+        min(len(samples), BATCH, _enough(shape)),
+        math.lcm(*(each.group for each in spreads.values())),
+    )
+    # In whole groups, as in training: what is no multiple would be one large group of a larger spread.
+    count -= count % whole if whole <= count else 0
+    size = count if whole > count else max(whole, _at_once(shape) // whole * whole)
+    seen: dict[str, Tensor] = {}
     with ExitStack() as stack:
-        for name, spread in _spreads(network).items():
-            # In whole groups, as in training: what is no multiple would be one large group of a larger spread.
-            count -= count % spread.group if spread.group <= count else 0
-            stack.enter_context(hooked(spread, partial(_note, found, name)))
-        network(
-            to_floats(model, samples[:count]).to(model.device),
-            None if labels is None else labels[:count].to(model.device),
-        )
+        for name, spread in spreads.items():
+            stack.enter_context(hooked(spread, partial(_note, seen, name)))
+        for rows in torch.arange(count).split(size):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            network(
+                to_floats(model, samples[part]).to(model.device),
+                None if labels is None else labels[part].to(model.device),
+            )
+            for name, mean in seen.items():
+                share = mean * (len(rows) / count)
+                found[name] = found[name] + share if name in found else share
     return found
 
 
@@ -111,7 +134,8 @@ class CriticScorer:
     def __init__(self, model: Model, samples: Tensor | None = None, labels: Tensor | None = None) -> None:
         assert model.critic is not None
         if samples is None:
-            samples, labels = model.sample(USUAL, seed=1), model.labels(USUAL)
+            count = _enough(model.shape)
+            samples, labels = model.sample(count, seed=1), model.labels(count)
         self.model = model
         usual = minibatch_std(model.critic, model, samples, labels)
         self.network = alone(copy.deepcopy(model.critic), usual)
@@ -125,9 +149,9 @@ class CriticScorer:
     @torch.no_grad()
     def scores(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """The same for any number of samples, wherever they are: float64 (n,) on the CPU."""
-        device, found = self.model.device, []
-        for start in range(0, len(samples), BATCH):
-            rows = slice(start, start + BATCH)
+        device, found, size = self.model.device, [], _at_once(samples.shape[1:])
+        for start in range(0, len(samples), size):
+            rows = slice(start, start + size)
             label = None if labels is None else labels[rows].to(device)
             found.append(self.logits(samples[rows].to(device), label).double().cpu())
         return torch.cat(found)

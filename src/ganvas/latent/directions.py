@@ -198,9 +198,9 @@ def measured(
         effects[name] = float((then - first).mean() / first.std().clamp(min=1e-9))
     cost = None
     if space.scorer is not None:
-        real = space.scorer.logits(before, labels)
+        real = space.scorer.scores(before, labels)
         far = [
-            space.scorer.logits(space.decode(edit(space, points, direction, s), labels), labels)
+            space.scorer.scores(space.decode(edit(space, points, direction, s), labels), labels)
             for s in (-COST_SIGMAS, COST_SIGMAS)
         ]
         cost = float((real.mean() - torch.stack(far).mean()) / real.std().clamp(min=1e-9))

@@ -218,7 +218,7 @@ def _scores(space: LatentSpace, images: Tensor, labels: Tensor | None) -> dict[s
             f"class:{names[i] if i < len(names) else i}": evidence[:, i] for i in range(evidence.shape[1])
         }
     if space.scorer is not None:
-        found[CRITIC_SCORE] = space.scorer.logits(images, labels)
+        found[CRITIC_SCORE] = space.scorer.scores(images, labels)
     return found
 
 

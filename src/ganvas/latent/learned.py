@@ -18,6 +18,7 @@ from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance, fit
+from ganvas.latent.paths import drawn_in_parts
 from ganvas.latent.space import LatentSpace
 
 REACH, LEAST = 6.0, 0.5
@@ -96,7 +97,7 @@ def _batch(
         far = torch.where(far < 0, -1.0, 1.0) * far.abs().clamp(min=LEAST)
         labels = space.labels(batch, None)
         before = space.decode(points, labels)
-    after = space.decode(points + shifts(which, far).reshape(points.shape), labels)
+    after = drawn_in_parts(space, points + shifts(which, far).reshape(points.shape), labels)
     logits, guess = judge(before, after)
     return logits, guess, which, far
 

@@ -20,7 +20,7 @@ from ganvas.features.base import Extractor, Raw, Wrapped, embed
 from ganvas.latent.attributes import attributes_of
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.jacobian import spectrum
-from ganvas.latent.paths import small_pyramid
+from ganvas.latent.paths import rows_seen, small_pyramid
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.statistics import intrinsic_dimension, participation
 from ganvas.model import Model
@@ -37,7 +37,6 @@ BLOCK = 200
 """Samples, and real images, that holes are looked for among at a time: what is covered depends on both numbers."""
 FEWEST = 50
 """Samples of a map, and real images that copies are compared with."""
-BATCH = 256
 ROUNDING = 3e-7
 """Of features, as a share of their length."""
 
@@ -169,7 +168,8 @@ def draw_map(
     progress("samples", 0, 1)
     samples = model.sample(n, seed=seed)
     extractor = extractor_of(model)
-    found = embed(extractor, samples.split(BATCH))
+    size = rows_seen(space)
+    found = embed(extractor, samples.split(size))
     features = found.features.astype(np.float64)
     progress(f"places by {method}", 0, 1)
     places = place(features, method, seed)
@@ -184,14 +184,17 @@ def draw_map(
     classes = None if found.logits is None else found.logits.argmax(1)
     if classes is not None:
         values["class"] = classes.astype(np.float64)
-    values |= {name: each(samples).double().cpu().numpy() for name, each in attributes_of(model).items()}
+    values |= {
+        name: torch.cat([each(part).double().cpu() for part in samples.split(size)]).numpy()
+        for name, each in attributes_of(model).items()
+    }
     cluster_of, centres = _cluster(features, seed)
     nearest_real = real_places = real_cluster = None
     holes: Holes | None = None
     # Holes and duplicates are looked for in parts of the real images, which people give class by class.
     mixed = np.random.default_rng(seed).permutation(0 if real is None else len(real))
     if real is not None:
-        of_real = embed(extractor, real.split(BATCH)).features.astype(np.float64)
+        of_real = embed(extractor, real.split(size)).features.astype(np.float64)
         among = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(of_real)
         nearest_real = among.kneighbors(features, n_neighbors=1)[1][:, 0]
         _, near = neighbours.kneighbors(of_real, n_neighbors=3)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
@@ -20,7 +21,7 @@ Perception = Callable[[Tensor], Tensor]
 Kind = Literal["auto", "linear", "spherical", "spline"]
 MOST_AT_ONCE, NUMBERS = 256, 2**22
 """Samples that are looked at together, and numbers that these have."""
-MOST_BACK, BACK = 64, 2**20
+MOST_BACK, BACK = 256, 2**20
 """Samples that a gradient goes back from together, and numbers that these have."""
 
 
@@ -107,6 +108,16 @@ def see_many(space: LatentSpace, see: Perception) -> Perception:
     return small_pyramid if see is pyramid and len(space.model.shape) == 3 else see
 
 
+def rows_seen(space: LatentSpace) -> int:
+    """How many samples of a space are looked at together."""
+    return min(MOST_AT_ONCE, max(1, NUMBERS // math.prod(space.model.shape)))
+
+
+def rows_back(space: LatentSpace) -> int:
+    """How many of them a gradient goes back from together."""
+    return min(MOST_BACK, max(1, BACK // math.prod(space.model.shape)))
+
+
 def looks(
     space: LatentSpace, points: Tensor, labels: Tensor | None = None, see: Perception = pyramid
 ) -> Iterator[Tensor]:
@@ -115,10 +126,23 @@ def looks(
     `labels` (n,) are the classes of the samples; all classes in turn where nobody says, as `ganvas sample` draws them.
     """
     labels = space.labels(len(points), labels)
-    batch = min(MOST_AT_ONCE, max(1, NUMBERS // math.prod(space.model.shape)))
+    batch = rows_seen(space)
     parts = [None] * len(points) if labels is None else labels.split(batch)
     for part, label in zip(points.split(batch), parts, strict=False):
         yield see(space.decode(part, label))
+
+
+def drawn_in_parts(space: LatentSpace, points: Tensor, labels: Tensor | None) -> Tensor:
+    """`decode`, differentiable; what the generator keeps for a gradient is that of a part: each is drawn anew on the way back."""
+    batch = rows_back(space)
+    if len(points) <= batch:
+        return space.decode(points, labels)
+    parts = [None] * len(points) if labels is None else labels.split(batch)
+    drawn: list[Tensor] = [
+        checkpoint(space.decode, part, label, use_reentrant=False)
+        for part, label in zip(points.split(batch), parts, strict=False)
+    ]
+    return torch.cat(drawn)
 
 
 @torch.no_grad()
@@ -248,7 +272,7 @@ def geodesic(
     optimizer = torch.optim.Adam([inner], lr=0.02 * float(space.std.mean()))
     labels = space.labels(frames, space.labels(1, label))
     energies, best, kept = [], float("inf"), inner.detach().clone()
-    batch = max(1, min(MOST_BACK, BACK // math.prod(space.model.shape)))
+    batch = rows_back(space)
     for done in range(steps):
         advance(done)
         whole = torch.cat([points[:1], inner.detach(), points[-1:]])

@@ -112,7 +112,10 @@ def damage(
     if mask is not None and tuple(mask.shape[-2:]) != (height, width):
         raise GanvasError(f"The mask is {tuple(mask.shape)}, pictures of this model {(height, width)}.")
     if task == "inpaint":
-        seen = half(hidden, height, width) if mask is None else mask.reshape(1, 1, height, width)
+        # Of a picture white may be 255, or true.
+        seen = (
+            half(hidden, height, width) if mask is None else (mask.reshape(1, 1, height, width) != 0).float()
+        )
         return Damage(task, tasks.get(task)(seen), seen)
     arguments = {"superres": (factor,), "deblur": (factor | 1,)}
     return Damage(task, tasks.get(task)(*arguments.get(task, ())))

@@ -40,7 +40,7 @@ from ganvas.latent.paths import NUMBERS, pyramid
 from ganvas.latent.restore import Part, half, tasks
 from ganvas.latent.supervised import attribute, from_attribute
 from ganvas.model import Model
-from ganvas.networks import GeneratorBase, StyleBased, from_uint8
+from ganvas.networks import GeneratorBase, StyleBased
 from ganvas.networks.biggan import BigGenerator
 from ganvas.networks.stylegan3 import StyleGAN3Generator, placement
 from ganvas.pictures import ROOM
@@ -680,7 +680,7 @@ class Renderer:
             with self.turn(AROUND):
                 if not wanted():
                     raise Superseded
-                looks.append(pyramid(from_uint8(self.view.pictures(space, part, state), (-1.0, 1.0))))
+                looks.append(pyramid(self.view.samples(space, part, state).cpu()))
         seen = torch.cat(looks)
         slopes = (seen[1:] - seen[:1]) / step[:, None].cpu()
         values, mixed = torch.linalg.eigh(slopes @ slopes.t())
