@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
-from ganvas.networks import build_critic, build_generator, families
+from ganvas.networks import build_critic, build_generator, coded, families
 from ganvas.networks.coded import Book, Coded, Mixture, encoder_network, mean_codes
 
 
@@ -85,6 +85,21 @@ def test_slopes_are_those_of_differences(two: Mixture) -> None:
     z = torch.tensor([[0.3, -0.2, 0.7]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(two, (z,), eps=1e-6, atol=1e-4, check_forward_ad=True)
     assert torch.autograd.gradcheck(two.back, (two(z).detach().requires_grad_(),), eps=1e-6, atol=1e-4)
+
+
+def test_one_normal_is_that_of_scikit_learn_whatever_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million codes of 64 numbers took several gigabytes."""
+    codes = 100 + torch.randn(501, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [1.0, 3.0, 1e-4]
+    )
+    monkeypatch.setattr(coded, "MOMENTS_AT_ONCE", 300)
+    found = Mixture(1, 3)
+    found.fit(codes)
+    floor = 1e-5 * float(codes.double().var(0).mean())
+    wanted = GaussianMixture(1, reg_covar=floor).fit(codes.double().numpy())
+    np.testing.assert_allclose(found.means.double().numpy(), wanted.means_, rtol=1e-6)
+    covariance = (found.factors[0] @ found.factors[0].t()).double().numpy()
+    np.testing.assert_allclose(covariance, wanted.covariances_[0], rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_fitted_is_what_scikit_learn_finds(two: Mixture) -> None:

@@ -86,7 +86,8 @@ class Dataset:
         labels = None if self.labels is None else self.labels[chosen]
         if isinstance(self.items, Tensor):
             return self.items[chosen.to(self.items.device)], labels
-        return torch.stack([self.items[int(i)] for i in chosen]), labels
+        found = [self.items[int(i)] for i in chosen]
+        return torch.stack(found) if found else torch.empty(0, *self.shape, dtype=torch.uint8), labels
 
     def take_labels(self) -> Tensor:
         """Labels of this part (N,), without touching the samples. Only for data that have them."""

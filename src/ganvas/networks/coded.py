@@ -27,6 +27,8 @@ HALVINGS = 40
 STEEPEST = 1e3
 """Slope of a code in z that is passed back at most: between two components it has no bound."""
 TINY = 1e-300
+MOMENTS_AT_ONCE = 2**22
+"""Numbers of codes that moments are taken of at a time."""
 
 
 class Mixture(nn.Module):
@@ -63,12 +65,20 @@ class Mixture(nn.Module):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
-        rows = codes.detach().double().cpu()
-        if len(rows) <= self.components or not torch.isfinite(rows).all():
+        codes = codes.detach()
+        if len(codes) <= self.components or not torch.isfinite(codes).all():
             raise GanvasError(
-                f"A mixture of {self.components} needs more than {self.components} codes, all of them finite; got {len(rows)}."
+                f"A mixture of {self.components} needs more than {self.components} codes, all of them finite; got {len(codes)}."
             )
         # What is nearly flat gets a hundred thousandth of the mean variance: a direction of none has no density.
+        if self.components == 1:
+            mean, covariance = _moments(codes)
+            spread = float(covariance.diagonal().mean()) * len(codes) / (len(codes) - 1)
+            covariance.diagonal().add_(max(1e-5 * spread, 1e-8))
+            self.means.copy_(mean[None])
+            self.factors.copy_(torch.linalg.cholesky(covariance)[None])
+            return
+        rows = codes.double().cpu()
         floor = max(1e-5 * float(rows.var(0).mean()), 1e-8)
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -139,6 +149,17 @@ class Mixture(nn.Module):
             walk.at(j)
             walk.take(j, walk.z[:, j, None])
         return walk.log_shares.logsumexp(1).to(codes.dtype)
+
+
+def _moments(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and covariance (D, D) of codes (N, D), in float64 on the CPU; a part of a million at a time."""
+    parts = codes.split(max(1, MOMENTS_AT_ONCE // codes.shape[1]))
+    mean = torch.stack([part.cpu().double().sum(0) for part in parts]).sum(0) / len(codes)
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    for part in parts:
+        apart = part.cpu().double() - mean
+        covariance.addmm_(apart.t(), apart)
+    return mean, covariance / len(codes)
 
 
 def _check_mixture(mixture: Mixture, _: Any) -> None:

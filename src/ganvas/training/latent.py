@@ -150,14 +150,14 @@ class LatentMethod(Method):
     @torch.no_grad()
     def takes(self, data: Dataset) -> Dataset:
         """The codes of all samples, without correlation and of unit spread; encoded once."""
-        found = []
+        codes = torch.empty(len(data), self.decoder.latent_dim, device=self.engine.device)
         for part in torch.arange(len(data)).split(BATCH):
             x = self.floats(data.take(part)[0].to(self.engine.device), self.decoder.value_range)
-            found.append(mean_codes(self.encoder, x, self.decoder.latent_dim).float())
-        codes = torch.cat(found)
+            codes[part] = mean_codes(self.encoder, x, self.decoder.latent_dim).float()
         assert self.whole.scale is not None
         self.whole.scale.fit(codes)
-        codes = self.whole.scale.back(codes)
+        for rows in codes.split(BATCH):
+            rows.copy_(self.whole.scale.back(rows))
         if self.whole.mixture is not None:
             seed = self.config.training.seed
             chosen = torch.randperm(len(codes), generator=stream(seed, "codes"))[:CODES]

@@ -5,7 +5,7 @@ without it end in the same weights.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,8 @@ PROBE = 128
 """Real, held-out and drawn samples of one measurement."""
 REFERENCE = 2048
 """Training samples that the drawn ones are compared with."""
+AT_ONCE = 32
+"""Of them that are held in their full size at a time."""
 SKETCH = 14
 """Side to which images are averaged before distances are taken: enough for shape, cheap, and blind to pixel noise."""
 
@@ -53,20 +55,29 @@ class Monitor:
         generator = probe.generator
         # What the critic compares stays whole: the rest of a group would be judged beside others than in training.
         unit = math.lcm(probe.pack, method.unit(method.config, method.spec))
+        self.part = max(1, method.config.training.batch // unit) * unit
+        """Samples that networks see at a time: no more than in training, which there was room for."""
 
-        def choose(dataset: Dataset, count: int, unit: int = 1) -> tuple[Tensor, Tensor | None]:
+        def as_drawn(samples: Tensor) -> Tensor:
+            samples = samples.to(device)
+            return from_uint8(samples, generator.value_range) if method.spec.kind == "images" else samples
+
+        def choose(
+            dataset: Dataset, count: int, unit: int = 1, look: Callable[[Tensor], Tensor] = lambda x: x
+        ) -> tuple[Tensor, Tensor | None]:
             count = min(count, len(dataset)) // unit * unit
             chosen = torch.randperm(len(dataset), generator=stream(seed, "probe"))[:count]
-            samples, labels = dataset.take(chosen)
-            samples = samples.to(device)
-            if method.spec.kind == "images":
-                samples = from_uint8(samples, generator.value_range)
-            return samples, None if labels is None else labels.to(device)
+            # A part at a time: two thousand pictures of 256 px are gigabytes, and their sketches none.
+            samples, labels = [], []
+            for part in chosen.split(AT_ONCE):
+                taken, known = dataset.take(part)
+                samples.append(look(as_drawn(taken)))
+                labels.append(torch.empty(0) if known is None else known.to(device))
+            return torch.cat(samples), None if dataset.labels is None else torch.cat(labels)
 
         count = max(1, PROBE // unit) * unit
         self.train, self.held = choose(trained_on, count, unit), choose(held_out, count, unit)
-        self.reference, self.reference_labels = choose(trained_on, REFERENCE)
-        self.reference = sketch(self.reference)
+        self.reference, self.reference_labels = choose(trained_on, REFERENCE, look=sketch)
         noise = torch.randn(count, generator.latent_dim, generator=stream(seed, "monitor"))
         self.z = to_prior(generator.prior, noise).to(device)
         self.labels: Tensor | None = None
@@ -102,7 +113,7 @@ class Monitor:
         with evaluating(probe.generator, *probe.networks.values()), method.engine.autocast():
             if probe.learn is not None:
                 probe.learn(self.train[0])
-            fake = probe.generator(self.z, self.labels).float()
+            fake = self._in_parts(probe.generator, self.z, self.labels)
             found = self._samples(sketch(fake))
             if probe.critic is not None:
                 found = self._judged(probe, fake) | found
@@ -117,13 +128,18 @@ class Monitor:
             found["augment_p"] = float(probe.augment_p)
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
+    def _in_parts(self, network: Callable[..., Tensor], x: Tensor, labels: Tensor | None) -> Tensor:
+        parts = x.split(self.part)
+        known = [None] * len(parts) if labels is None else labels.split(self.part)
+        return torch.cat([network(*each).float() for each in zip(parts, known, strict=True)])
+
     def _judged(self, probe: Probe, fake: Tensor) -> dict[str, float]:
         assert probe.critic is not None
         conditional = bool(probe.generator.num_classes)
 
         def logits(samples: Tensor, labels: Tensor | None) -> Tensor:
             assert probe.critic is not None
-            return probe.critic(samples, labels if conditional else None).float()
+            return self._in_parts(probe.critic, samples, labels if conditional else None)
 
         on_held = logits(*self.held) if len(self.held[0]) else None
         return self._critic(logits(fake, self.labels), logits(*self.train), on_held)
