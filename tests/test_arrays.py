@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from ganvas import arrays
+from ganvas.effort import largest_result
 from ganvas.errors import GanvasError
 
 X = np.random.default_rng(0).integers(-50, 50, (6, 4)).astype(np.float64)
@@ -187,3 +188,13 @@ def test_points_that_are_nothing_in_float32_are_refused() -> None:
     with pytest.raises(GanvasError, match="needs more digits than float32 has: values up to"):
         arrays.as_points(1e-200 * X, "x")
     assert arrays.as_points(np.full((5, 2), 1e-200), "x").shape == (5, 2)
+
+
+def test_principal_components_of_many_rows_take_no_copy_of_them() -> None:
+    """They are those of all rows at once; nothing that is made on the way has as many numbers as there are."""
+    rows = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 9)
+    values, vectors = arrays.leading(rows, 3)
+    wanted = torch.linalg.svd(rows.double(), full_matrices=False)
+    torch.testing.assert_close(values.flip(0), wanted.S[:3].square())
+    torch.testing.assert_close((wanted.Vh[:3] @ vectors.flip(1)).abs(), torch.eye(3, dtype=torch.float64))
+    assert largest_result(lambda: arrays.leading(rows, 3)) < rows.numel() / 2

@@ -541,6 +541,10 @@ def test_a_decoder_with_its_encoder_is_an_autoencoder() -> None:
     torch.testing.assert_close(model.encode(model.generator(z)), z, atol=1e-3, rtol=1e-3)
     images = model.sample(300, seed=1)
     assert torch.equal(model.reconstruct(images[:4]), images[:4])
+    assert torch.equal(model.encode(images[:4].numpy()), model.encode(images[:4]))
+    assert torch.equal(model.reconstruct(images[:4].numpy()), images[:4])
+    with pytest.raises(GanvasError, match="samples are int64; give uint8 images"):
+        model.encode(images[:4].long())
     found = ganvas.invert(model, images[:2], method="encoder")
     assert float(found.residual.max()) < 0.02
     shifted = 0.3 + 0.1 * torch.randn(300, 32, generator=torch.Generator().manual_seed(2))

@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -75,6 +76,10 @@ def test_any_sample_costs_what_the_first_costs(trained: Result, monkeypatch: pyt
     assert torch.equal(space.at([1299, 3], 4), whole[[1299, 3]])
     with pytest.raises(GanvasError, match="numbered from 0, got -1"):
         model.latents_at([-1])
+    mistakes: list[Any] = [[0.5], np.array([1.9]), [True, False], "ab", [2**80]]
+    for wrong in mistakes:
+        with pytest.raises(GanvasError, match="samples are numbered from 0"):
+            space.at(wrong)
 
 
 def test_blocks_of_latents_are_independent(trained: Result) -> None:

@@ -23,6 +23,8 @@ EXACT = 2**53
 """Whole numbers above this are not all floats."""
 TAME = 1e9
 """Values within (1 / TAME, TAME) can be squared and summed in float32."""
+BLOCK = 4096
+"""Rows that are computed with in float64 at a time."""
 MOST = 10_000_000
 """Samples that may be asked for at once."""
 
@@ -155,12 +157,16 @@ def _scaled(sets: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], float]:
 def leading(rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The largest eigenvalues (k,) of the rows' products, rising, and their vectors (D, k), of rows (N, D); float64.
 
-    k is `most`, N or D, whichever is least. Of few rows with many numbers no D x D matrix is made.
+    k is `most`, N or D, whichever is least. Of few rows with many numbers no D x D matrix is made, and of many rows no second
+    copy.
     """
-    wide = rows.double()
     if rows.shape[1] <= len(rows):
-        values, vectors = torch.linalg.eigh(wide.T @ wide)
+        products = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
+        for part in rows.split(BLOCK):
+            products += part.double().T @ part.double()
+        values, vectors = torch.linalg.eigh(products)
         return values[-most:], vectors[:, -most:]
+    wide = rows.double()
     values, sides = torch.linalg.eigh(wide @ wide.T)
     values, sides = values[-most:], sides[:, -most:] * (values[-most:] > 1e-12 * values[-1])
     return values, F.normalize(wide.T @ sides, dim=0)

@@ -1,5 +1,6 @@
 """A trained generator, ready to draw: what `ganvas.load` returns."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, dist, io, networks, notebook, pictures
-from ganvas.checkpoint import hash_of
+from ganvas.checkpoint import DIGITS, hash_of
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, to_dict
 from ganvas.device import check_defaults, stream
 from ganvas.effort import check_effort, largest_result, without_dynamo
-from ganvas.errors import PATH, GanvasError, counted, expect
+from ganvas.errors import PATH, GanvasError, brief, counted, expect
 from ganvas.graph import Replay
 from ganvas.networks.base import CriticBase, GeneratorBase, to_prior
 from ganvas.networks.coded import Coded, bare, mean_codes
@@ -243,9 +244,18 @@ class Model:
         return self.generator.latent_dim
 
     @cached_property
+    def _weights(self) -> str:
+        return hash_of(self.generator)
+
+    @property
     def hash(self) -> str:
-        """Sixteen digits of the SHA-256 of the generator's weights, which stay as they are: counted once."""
-        found = hash_of(self.generator)
+        """Sixteen digits of the SHA-256 of the generator's weights, which stay as they are (counted once), and of its settings
+        where they are not the usual ones.
+        """
+        found, usual = self._weights, self.generator.settings
+        changed = {name: getattr(self.generator, name) for name in usual}
+        if changed != usual:
+            found = hashlib.sha256(f"{found} {sorted(changed.items())}".encode()).hexdigest()[:DIGITS]
         _known[found] = self
         return found
 
@@ -280,6 +290,15 @@ class Model:
             widest = largest_result(lambda: self.generator(self.latents(1), self.labels(1)))
         return min(usual, max(ROWS, AT_ONCE // widest // ROWS * ROWS))
 
+    @cached_property
+    def encoded_at_once(self) -> int:
+        """How many samples are encoded, and drawn again, at a time where nobody says another number: as `at_once`."""
+        usual = _usual_batch(self.shape)
+        if self.info.architecture is None or self.device.type != "cpu":
+            return usual
+        widest = largest_result(lambda: self.reconstruct(torch.zeros(1, *self.shape), 1))
+        return min(usual, max(1, AT_ONCE // widest))
+
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The first n latents (n, latent_dim) of the generator's prior for a seed."""
         return self.latents_at(range(n), seed)
@@ -290,10 +309,7 @@ class Model:
         Each depends on its number and the seed alone, and costs a block of `BLOCK` wherever it is.
         """
         check_defaults()
-        try:
-            rows = torch.as_tensor(numbers, dtype=torch.long).reshape(-1)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise GanvasError(f"numbers is {numbers!r}; samples are numbered from 0, say [0, 7].") from error
+        rows = _numbers(numbers)
         found = torch.empty(len(rows), self.latent_dim)
         if len(rows) and rows.min() < 0:
             raise GanvasError(f"Samples are numbered from 0, got {int(rows.min())}.")
@@ -357,9 +373,9 @@ class Model:
     def labels_at(self, numbers: Sequence[int]) -> Tensor | None:
         """The classes that samples have by their number: each in turn (k,); None without classes."""
         classes = self.generator.num_classes
-        return torch.as_tensor(numbers, dtype=torch.long).reshape(-1) % classes if classes else None
+        return _numbers(numbers) % classes if classes else None
 
-    def encode(self, samples: Tensor, batch: int = BATCH) -> Tensor:
+    def encode(self, samples: arrays.Array, batch: int | None = None) -> Tensor:
         """The z (n, latent_dim) of samples as `codes` takes them: what the generator draws their reconstructions from.
 
         Raises `GanvasError` for a model without an encoder.
@@ -369,7 +385,7 @@ class Model:
             return self.generator.back(codes) if isinstance(self.generator, Coded) else codes
 
     @torch.no_grad()
-    def codes(self, samples: Tensor, batch: int = BATCH) -> Tensor:
+    def codes(self, samples: arrays.Array, batch: int | None = None) -> Tensor:
         """What the encoder gives of samples (n, D), of a posterior the mean: uint8 images (n, C, H, W), floats in the generator's
         range, or points (n, D).
 
@@ -380,18 +396,28 @@ class Model:
                 f"This model ({self.info.name}) has no encoder: it is no autoencoder. Train one: ganvas train DATA --method vae. "
                 "ganvas invert finds latents of pictures and series without one."
             )
+        samples = arrays.as_tensor(samples, "samples")
         self.check_shape(samples, "samples")
+        if len(self.shape) == 3 and samples.dtype != torch.uint8 and not samples.is_floating_point():
+            kind = str(samples.dtype).removeprefix("torch.")
+            raise GanvasError(
+                f"samples are {kind}; give uint8 images (whole numbers from 0 to 255: x.astype('uint8')), or floats within "
+                f"{self.generator.value_range}."
+            )
         size, found = bare(self.generator).latent_dim, []
-        for part in samples.split(arrays.count(batch, "batch")):
+        batch = self.encoded_at_once if batch is None else arrays.count(batch, "batch")
+        for part in samples.split(batch):
             x = part.to(self.device)
             x = networks.from_uint8(x, self.generator.value_range) if x.dtype == torch.uint8 else x.float()
             found.append(mean_codes(self.encoder, x, size))
         return torch.cat(found) if found else torch.empty(0, size, device=self.device)
 
     @torch.no_grad()
-    def reconstruct(self, samples: Tensor, batch: int = BATCH) -> Tensor:
+    def reconstruct(self, samples: arrays.Array, batch: int | None = None) -> Tensor:
         """Samples as `encode` takes them -> what the generator draws of their codes, as `sample` gives it."""
-        drawn = [self.to_data(self.generator(self.encode(part), None)).cpu() for part in samples.split(batch)]
+        batch = self.encoded_at_once if batch is None else arrays.count(batch, "batch")
+        parts = arrays.as_tensor(samples, "samples").split(batch)
+        drawn = [self.to_data(self.generator(self.encode(part, batch), None)).cpu() for part in parts]
         return torch.cat(drawn) if drawn else torch.empty(0, *self.shape)
 
     def series(
@@ -527,6 +553,17 @@ class Model:
             said = wanted.tolist() if len(wanted) < 20 else f"{int(wanted.min())} to {int(wanted.max())}"
             raise GanvasError(f"Labels must be whole numbers from 0 to {classes - 1}, got {said}.")
         return wanted
+
+
+def _numbers(numbers: Any) -> Tensor:
+    """Numbers of samples (k,). Raises `GanvasError` for fractions and masks, of which torch would make other numbers."""
+    try:
+        found = torch.as_tensor(numbers)
+        if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool):
+            raise TypeError
+        return found.reshape(-1).long()
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise GanvasError(f"numbers is {brief(numbers)}; samples are numbered from 0, say [0, 7].") from error
 
 
 def _whole_numbers(labels: Any) -> Tensor:

@@ -12,19 +12,22 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard, constants
 
 import ganvas
-from ganvas import networks
+from ganvas import networks, pictures
 from ganvas.cli import main
 from ganvas.config import DataConfig, MethodConfig, replace_at
 from ganvas.errors import GanvasError
 from ganvas.export import hub as export
 from ganvas.export.hub import card, measured, plain, write
 from ganvas.model import Model, ModelInfo
+from ganvas.report import interpolation
 from ganvas.runs import is_run
+from ganvas.series import plain as plain_schema
 from ganvas.training import Result
 from tests.conftest import same_tensors
 
@@ -493,3 +496,25 @@ def test_a_folder_with_other_files_is_left_alone(trained: Result, tmp_path: Path
     with pytest.raises(GanvasError, match="holds other files, which nobody asked to share"):
         write(ganvas.load(trained.run.path), tmp_path / "out")
     assert [each.name for each in (tmp_path / "out").iterdir()] == [".env"]
+
+
+def test_the_walk_of_a_card_is_drawn_some_at_a_time(trained: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sixty pictures at once took gigabytes from 256 px on."""
+    model, seen = ganvas.load(trained.run.path, device="cpu"), list[int]()
+    wanted = np.asarray(interpolation(model)).astype(int)
+    monkeypatch.setattr(model, "at_once", 16)
+    hook = model.generator.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    found = np.asarray(interpolation(model)).astype(int)
+    hook.remove()
+    assert seen == [16, 16, 16, 12]
+    assert np.abs(found - wanted).max() <= 1
+
+
+def test_series_of_a_card_are_in_their_own_units(
+    trained: Result, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, seen, draw = ganvas.load(trained.run.path, device="cpu"), list[object](), pictures.draw
+    model = replace(model, info=replace(model.info, series=plain_schema(2, 8)))
+    monkeypatch.setattr(pictures, "draw", lambda samples, schema: seen.append(schema) or draw(samples))
+    write(model, tmp_path / "hub")
+    assert seen == [model.info.series]

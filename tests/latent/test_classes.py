@@ -11,7 +11,7 @@ import ganvas
 from ganvas import pictures
 from ganvas.cli import main
 from ganvas.errors import GanvasError
-from ganvas.latent import LatentZ, open_space
+from ganvas.latent import LatentZ, open_space, paths
 from ganvas.latent.directions import edit, find, save
 from ganvas.latent.edits import draw_edit
 from ganvas.latent.jacobian import jacobians, metric
@@ -45,6 +45,17 @@ def of_class(model: Model, points: torch.Tensor, label: int) -> torch.Tensor:
 def near(found: torch.Tensor, wanted: torch.Tensor) -> bool:
     """The same but for the rounding of other amounts at a time."""
     return bool((found.int() - wanted.int()).abs().max() <= 1)
+
+
+def test_a_geodesic_is_the_same_part_by_part(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = open_space(model)
+    start, stop = space.numbered(2)
+    whole, energies = geodesic(space, start, stop, 8, 10, label=torch.tensor([1]))
+    monkeypatch.setattr(paths, "MOST_BACK", 4)
+    parts, again = geodesic(space, start, stop, 8, 10, label=torch.tensor([1]))
+    torch.testing.assert_close(parts, whole, atol=1e-4, rtol=1e-3)
+    assert again == pytest.approx(energies, rel=1e-3)
+    assert geodesic(space, start, stop, 2, 3)[0].shape == (2, 8)
 
 
 @pytest.mark.parametrize(("keys", "loop", "frames"), [(4, False, 4), (5, True, 36), (3, True, 7)])

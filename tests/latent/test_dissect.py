@@ -74,6 +74,15 @@ def test_maps_are_those_of_their_layer_where_the_next_one_works_in_place() -> No
     assert weak.isfinite().all()
 
 
+def test_what_gives_no_maps_has_no_units() -> None:
+    generator = nn.Sequential(
+        nn.Linear(6, 64), nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 6, 1), nn.Conv2d(6, 3, 1), nn.Tanh()
+    )
+    dense = open_space(ganvas.wrap(generator, latent_dim=6), "z")
+    with pytest.raises(GanvasError, match=r"'module.0' gives no maps"):
+        dissect(dense, ["module.0"], n=32)
+
+
 def test_switching_off_and_on() -> None:
     where = space()
     found = dissect(where, n=128)

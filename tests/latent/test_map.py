@@ -19,6 +19,7 @@ from ganvas.cli.map import _scatter
 from ganvas.errors import GanvasError
 from ganvas.latent import map as maps
 from ganvas.latent import open_space
+from ganvas.model_data import classifier_of
 
 
 class Corners(nn.Module):
@@ -91,6 +92,26 @@ def test_without_enough_real_images_holes_are_refused_in_words() -> None:
     assert maps.draw_map(space, 100, "pca").holes is None
 
 
+class Ring(nn.Module):
+    """Points near ten places on a circle, alike."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        angle = (torch.special.ndtr(z[:, 0]) * 10).floor() * 0.2 * torch.pi
+        return torch.stack([angle.cos(), angle.sin()], 1) * 5 + 0.3 * z[:, 1:3]
+
+
+def test_real_images_may_come_class_by_class() -> None:
+    """A perfect model leaves about 3 % of them uncovered, in whatever order they are given."""
+    model = ganvas.wrap(Ring(), latent_dim=3)
+    real = model.sample(1000, seed=1)
+    real = real[torch.atan2(real[:, 1], real[:, 0]).argsort()]
+    found = maps.draw_map(open_space(model, "z"), 1000, "pca", real=real)
+    assert found.holes is not None
+    assert found.holes.share < 0.08
+    assert found.nearest_real is not None
+    assert float((real[found.nearest_real] - found.samples).norm(dim=1).median()) < 0.1
+
+
 class Few(nn.Module):
     """Ten pictures over and over."""
 
@@ -106,6 +127,38 @@ def test_copies_are_called_duplicates() -> None:
     found = maps.draw_map(open_space(model, "z"), 80, "pca", real=real)
     share = float(" ".join(found.words).split("Duplicates: ")[1].split("%")[0])
     assert share > 90
+
+
+class Collapsed(nn.Module):
+    """A collapsed model: pictures of which there are one or three."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.count, self.pictures = count, torch.rand(3, 1, 28, 28) * 2 - 1
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.pictures[
+            (z[:, 0] > 0.43).long() + (z[:, 0] > -0.43).long() if self.count > 1 else z[:, 0].long() * 0
+        ]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_collapsed_model_has_a_map(
+    count: int, method: maps.Method, judged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ganvas.wrap(Collapsed(count), latent_dim=2)
+    if judged:
+        monkeypatch.setattr(maps, "classifier_of", lambda model: classifier_of(ganvas.load("fashion")))
+    found = maps.draw_map(open_space(model, "z"), 60, method)
+    assert len(found.clusters) == count
+    assert np.isfinite(found.places).all()
+    text = " ".join(found.words)
+    assert "Duplicates: 100.0% of the samples" in text
+    assert "about 0 directions" in text
 
 
 def test_copies_are_counted_among_equal_numbers() -> None:

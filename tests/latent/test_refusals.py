@@ -64,6 +64,10 @@ NAN, HUGE = math.nan, 10**12
             )
         ),
         lambda: invert(SPACE, TARGETS.numpy() + 0j, steps=1),
+        lambda: invert(SPACE, TARGETS[:0], steps=1),
+        lambda: ganvas.invert(SPACE, TARGETS, encoder="encoder.safetensors"),
+        *(lambda s=s: ganvas.edit(SPACE, [0], RANDOM, s) for s in (["a"], [NAN], [None])),
+        lambda: ganvas.edit(SPACE, [0.5], RANDOM, [1.0]),
         lambda: invert(SPACE, np.ma.masked_less(TARGETS.numpy(), 128), steps=1),
         *(lambda o=o: train_encoder(SPACE, **o) for o in ({"steps": 0}, {"batch": 1}, {"rate": NAN})),
         *(lambda o=o: learn(SPACE, 2, **o) for o in ({"steps": 0}, {"batch": 1}, {"rate": -1.0})),

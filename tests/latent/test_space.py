@@ -12,6 +12,7 @@ from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, LatentZ, open_space, spaces
+from ganvas.latent import space as spaces_of
 from ganvas.latent.directions import find
 from ganvas.model import Model
 from ganvas.networks import build_generator
@@ -90,6 +91,19 @@ def test_hidden_layers_are_spaces(foreign: bool) -> None:
         with torch.no_grad():
             drawn = space.decode(space.sample(3, stream(2, "test")))
             torch.testing.assert_close(drawn, z.decode(z.sample(3, stream(2, "test"))), atol=1e-5, rtol=1e-4)
+
+
+def test_a_large_layer_is_known_by_fewer_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4,096 points of 32 maps of 64 px are 2 GB."""
+    monkeypatch.setattr(spaces_of, "NUMBERS", 300 * 8 * 8 * 8)
+    model = ganvas.wrap(plain_dcgan(), latent_dim=20)
+    monkeypatch.setitem(vars(model), "at_once", 16)
+    large, small = open_space(model, "layer:module.3"), open_space(model, "z")
+    assert large.size == 8 * 8 * 8
+    assert len(large.known) == 300
+    assert len(small.known) == 4096
+    whole = open_space(ganvas.wrap(plain_dcgan(), latent_dim=20), "layer:module.3")
+    torch.testing.assert_close(large.known, whole.known, atol=1e-5, rtol=1e-4)
 
 
 def test_drawing_leaves_the_points_of_a_layer_as_they_are() -> None:

@@ -1,16 +1,19 @@
 """Directions from a person's scores, arithmetic and locks."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError
-from ganvas.latent import open_space
+from ganvas.latent import open_space, paths, supervised
 from ganvas.latent.arithmetic import arithmetic
 from ganvas.latent.directions import edit, find, keeping, load_directions, without
 from ganvas.latent.statistics import rescore
@@ -65,6 +68,23 @@ def test_fifty_clicks_make_a_direction(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.slow
+def test_a_teacher_looks_at_large_pictures_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 pyramids of 256 px are gigabytes."""
+    generator = nn.Sequential(nn.Unflatten(1, (3, 2, 2)), nn.Upsample((256, 128)), nn.Tanh())
+    space, seen = open_space(ganvas.wrap(generator, latent_dim=12)), list[int]()
+
+    def looks(*given: Any) -> Iterator[Tensor]:
+        for features in paths.looks(*given):
+            seen.append(features.shape[1])
+            yield features
+
+    monkeypatch.setattr(supervised, "TAUGHT", 64)
+    monkeypatch.setattr(supervised, "looks", looks)
+    supervised.teach(space, space.numbered(20), torch.arange(20.0))
+    assert seen
+    assert max(seen) < 2 * 3 * 64 * 64
+
+
 def test_fifty_scores_teach_what_thousands_would_say() -> None:
     """The attribute's own hyperplane from 2,000 scores is the judge; scores of noise teach nothing."""
     space = open_space(ganvas.load("fashion", device="cpu"), "w")

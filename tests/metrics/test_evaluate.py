@@ -188,6 +188,26 @@ def test_every_sample_is_embedded_once_and_the_reference_once_ever(trained: Resu
     assert decoded.seen == 256 + 1617 + 180 + 256
 
 
+def test_as_many_are_drawn_and_embedded_at_a_time_as_there_is_room_for(
+    trained: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """256 pictures of 256 px at once took 9 GB, though `sample` draws a few."""
+    model = ganvas.load(trained.run.path)
+    model.at_once = 16
+    monkeypatch.setattr("ganvas.features.cache.MOST_NUMBERS", 30 * 64)
+    sizes: list[int] = []
+
+    def brightness(images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        return images.float().mean((1, 2, 3), keepdim=True).flatten(1).expand(-1, 2) + torch.randn(
+            len(images), 2
+        )
+
+    evaluate(model, "digits", "precision-recall", n=100, extractor=brightness)
+    assert max(sizes[:7]) == 16
+    assert max(sizes[7:]) == 30
+
+
 def test_a_warm_cache_reads_no_reference_image(trained: Result) -> None:
     class Untouchable:
         """Items that may be counted and never read."""
@@ -383,6 +403,12 @@ def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:
     assert collapsed["frechet[7]"] > 20 * whole["frechet[7]"], (
         "another class in the place of the one asked for"
     )
+
+
+def test_the_largest_seed_is_a_seed_of_every_metric() -> None:
+    names = ["kid", "inception-score"]
+    found = evaluate(digits(200), "digits", names, seed=2**32 - 1, floor=False, device="cpu")
+    assert [row.metric for row in found.rows] == names
 
 
 def test_a_class_that_is_rare_in_the_data_is_not_said_to_be_missed() -> None:

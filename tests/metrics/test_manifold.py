@@ -18,6 +18,19 @@ def _block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(manifold, "BLOCK", request.param)
 
 
+def test_distances_to_a_million_rows_are_taken_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,024 rows against a million took 6 GB."""
+    x, y = torch.randn(40, 3), torch.randn(200, 3)
+    whole, own = nearest_distances(x, y), nearest_squares(y, 2)
+    seen: list[int] = []
+    squares = manifold._squares
+    monkeypatch.setattr(manifold, "MOST", 2000)
+    monkeypatch.setattr(manifold, "_squares", lambda a, *b: seen.append(a.shape[0]) or squares(a, *b))
+    torch.testing.assert_close(nearest_distances(x, y), whole)
+    torch.testing.assert_close(nearest_squares(y, 2), own)
+    assert set(seen) == {10}
+
+
 @pytest.mark.usefixtures("_block")
 @pytest.mark.parametrize("k", [3, 5])
 def test_agrees_with_prdc(k: int, capsys: pytest.CaptureFixture[str]) -> None:

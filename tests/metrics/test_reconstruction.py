@@ -99,6 +99,26 @@ def test_an_autoencoder_that_loses_nothing_and_one_that_loses_what_it_cannot_hol
     assert (lost.active, lost.frechet) == (0, None)
 
 
+def test_images_that_lie_in_the_order_of_their_classes_are_measured_as_any_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neighbours were the unit of the distance of features: of one class, they are alike. And few are compared at a time."""
+    generator = Halves()
+    model = Model(generator, None, ModelInfo.of(generator, "halves"), encoder=Means())
+    random = torch.Generator().manual_seed(0)
+    levels = torch.arange(4).repeat_interleave(50)[:, None, None, None] * 60
+    images = (levels + torch.randint(0, 20, (200, 1, 8, 8), generator=random)).to(torch.uint8)
+    seen: list[int] = []
+    monkeypatch.setattr("ganvas.metrics.reconstruction.NUMBERS", 7 * 64)
+    monkeypatch.setattr("ganvas.metrics.reconstruction.ssim", lambda a, b: seen.append(len(a)) or ssim(a, b))
+    in_order = measure(model, images, open_extractor("raw"))
+    mixed = measure(model, images[torch.randperm(200, generator=random)], open_extractor("raw"))
+    assert in_order.feature_distance == pytest.approx(mixed.feature_distance, rel=0.15)
+    assert max(seen) == 7
+    assert in_order.ssim == pytest.approx(float(ssim(images, model.reconstruct(images)).mean()))
+    assert in_order.psnr == pytest.approx(float(psnr(images, model.reconstruct(images)).mean()))
+
+
 def test_what_cannot_be_measured_is_refused() -> None:
     generator = Halves()
     model = Model(generator, None, ModelInfo.of(generator, "halves"))

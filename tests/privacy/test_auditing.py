@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 
 import ganvas
@@ -241,3 +242,20 @@ def test_the_packaged_model_says_what_its_audit_found(capsys: pytest.CaptureFixt
 def test_data_are_named(name: str) -> None:
     with pytest.raises(GanvasError, match=rf"{name} is array.* it must be the path or the name of data"):
         audit(np.zeros((100, 8, 8, 1), np.uint8), **{name: np.zeros((2, 8, 8, 1))})
+
+
+def test_windows_that_overlap_give_nothing_away(tmp_path: Path) -> None:
+    """Windows moved by a step are next to each other: no held-out one was as near to a sample as to its neighbour in the
+    reference, so that all that was trained on looked copied, and members were told from others."""
+    for seed, name in enumerate(("drawn", "seen", "unseen")):
+        noise = np.random.default_rng(seed).standard_normal((1200, 2))
+        series = scipy.signal.lfilter([0.4], [1, -0.9], noise, axis=0)
+        np.savetxt(tmp_path / f"{name}.csv", series, "%.5f", ",", header="a,b", comments="")
+    drawn, seen, unseen = (str(tmp_path / f"{name}.csv") for name in ("drawn", "seen", "unseen"))
+    found = audit(drawn, seen, held_out=unseen, n=600)
+    assert not found.leaks, found.verdict()
+    assert found.suspects == 0
+    assert found.authenticity < 0.95
+    (tmp_path / "short.csv").write_text("\n".join((tmp_path / "unseen.csv").read_text().splitlines()[:141]))
+    with pytest.raises(GanvasError, match="in halves of"):
+        audit(drawn, seen, held_out=str(tmp_path / "short.csv"), n=600)

@@ -1,9 +1,12 @@
 """Copies: exact tails, generators that copy nothing, planted copies."""
 
+import numpy as np
 import pytest
+import scipy.signal
 import torch
 
 from ganvas.errors import GanvasError
+from ganvas.metrics import authenticity
 from ganvas.privacy.copies import Distances, find_copies, tail_chance
 
 
@@ -69,3 +72,28 @@ def test_too_few_held_out_samples() -> None:
     train, held, fake = sets(0)
     with pytest.raises(GanvasError, match="50 or more, got 20"):
         find_copies(fake, train, held[:20])
+
+
+def windows(seed: int, steps: int = 3000, width: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+    """All windows of an autoregressive series of two columns, and their spans."""
+    noise = np.random.default_rng(seed).standard_normal((steps, 2))
+    series = scipy.signal.lfilter([(1 - 0.9**2) ** 0.5], [1, -0.9], noise, axis=0)
+    cut = np.lib.stride_tricks.sliding_window_view(series, width, 0)
+    start = np.arange(len(cut))
+    spans = np.stack([0 * start, start / steps, (start + width) / steps], 1)
+    return torch.from_numpy(cut.reshape(len(cut), -1).astype(np.float32)), torch.from_numpy(spans)
+
+
+def test_windows_that_overlap_are_no_neighbours() -> None:
+    """A held-out window, moved by a step, is the next one: by that room all training windows of a long series were copies."""
+    real, spans = windows(0)
+    train, held, fake = real[:2677], real[2700:], windows(1)[0]
+    assert not find_copies(fake, train, held, spans[2700:]).alarm()
+    planted = torch.cat([fake, train[100:110]])
+    assert torch.isin(
+        torch.arange(100, 110), find_copies(planted, train, held, spans[2700:]).suspects()
+    ).all()
+    assert authenticity(fake, train, spans[:2677]) < 0.9 < authenticity(fake, train)
+    wide, spans = windows(0, width=40)
+    with pytest.raises(GanvasError, match="overlap with all others"):
+        find_copies(wide, wide, wide[:60], spans[:60])

@@ -45,7 +45,7 @@ from ganvas.sampling.base import Target
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.critics import seen_shape
 from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.improve import Evaluator, Improvement, Outcome, pareto, written
+from ganvas.sampling.improve import Evaluator, Improvement, Outcome, pareto, save, written
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.metropolis import _starts
@@ -159,7 +159,8 @@ def test_the_judgement_of_a_sample_does_not_depend_on_its_neighbours(trained: Re
         together, torch.cat([ratio(each[None]) for each in drawn]), atol=1e-4, rtol=1e-4
     )
     ratio.save(tmp_path / "ratio.safetensors")
-    loaded = LogRatio.load(tmp_path / "ratio.safetensors", model)
+    ratio.save(str(tmp_path / "ratio.safetensors"))
+    loaded = LogRatio.load(str(tmp_path / "ratio.safetensors"), model)
     torch.testing.assert_close(loaded(drawn), together)
     torch.testing.assert_close(loaded.real, ratio.real)
     assert loaded.report == ratio.report
@@ -186,6 +187,8 @@ def test_mistakes_are_named() -> None:
         fit_ratio(space, torch.randn(200, 2), train=(torch.randn(200, 2), None), critic="features")
     with pytest.raises(GanvasError, match="NaN"):
         fit_ratio(space, torch.randn(200, 2), critic=lambda s, y: s[:, 0] * float("nan"))
+    with pytest.raises(GanvasError, match="fake is 1; it must be at least 100"):
+        fit_ratio(space, torch.randn(200, 2), critic=lambda s, y: s[:, 0], fake=1)
 
 
 def test_repair_raises_the_ratio_in_every_space() -> None:
@@ -275,6 +278,33 @@ def test_improve_finds_a_sampler_and_says_when_nothing_helps() -> None:
     assert "Nothing helps" in nothing.words[0]
     with pytest.raises(GanvasError, match="objective"):
         improve_model(space.model, ratio, judge, objective="fid")  # type: ignore[arg-type]
+
+
+class Brightness(nn.Module):
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        return x.flatten(1).mean(1)
+
+
+def test_nothing_is_recommended_where_the_error_is_not_known(tmp_path: Path) -> None:
+    """Of 400 samples with 784 features it counted as 0: the luckiest of four that are all the prior was recommended."""
+    random = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (300, 1, 20, 20), dtype=torch.uint8, generator=random)
+    data = ganvas.Dataset("noise", pictures, (1, 20, 20), "x")
+    module = nn.Sequential(nn.Linear(8, 400), nn.Sigmoid(), nn.Unflatten(1, (1, 20, 20)))
+    model = ganvas.wrap(module, latent_dim=8)
+    ratio = fit_ratio(LatentZ(model), pictures, critic=Brightness())
+    judge = Evaluator(open_extractor("raw", data, "cpu"), data)
+    tried = [Setting("prior"), *(Setting("truncate", {"amount": 5.0 + i}) for i in range(3))]
+    with pytest.raises(GanvasError, match="Draw 112 or more"):
+        improve_model(model, ratio, judge, n=111, tried=tried)
+    found = improve_model(model, ratio, judge, n=112, tried=tried)
+    assert not found.helps
+    assert all(math.isnan(row.errors["frechet"]) for row in found.rows)
+    assert "±" not in found.cells()[1][0][2]
+    ratio.spec = {}
+    kept = save(tmp_path, found, ratio, {})
+    assert kept["rows"][0]["errors"]["frechet"] is None
+    assert kept["after"]["errors"]["frechet"] > 0
 
 
 def test_a_finalist_that_fails_when_it_is_drawn_again_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -319,6 +319,26 @@ def test_gradients_are_taken_of_as_many_pictures_as_there_is_room_for() -> None:
     torch.testing.assert_close(slope, whole, atol=1e-6, rtol=1e-4)
 
 
+def test_the_bank_of_reweight_keeps_no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 of 256 px are 2 GB: as many lie in memory as other samplers hold, and the outcome is the same."""
+    draw, seen = Target.draw, list[tuple[int, list[int]]]()
+
+    def noted(self: Target, n: int, labels: Tensor | None) -> Any:
+        seen.append((n, [] if labels is None else labels.tolist()))
+        return draw(self, n, labels)
+
+    space = LatentZ(ganvas.wrap(Classes(), latent_dim=2, shape=(2,), num_classes=3))
+    options: dict[str, Any] = {"bank": 160, "steps": 20, "labels": torch.tensor([0, 2])}
+    whole = samplers.get("reweight")(space, log_ratio, 2, **options)
+    monkeypatch.setattr(Target, "draw", noted)
+    monkeypatch.setattr("ganvas.sampling.base.MOST_HELD", 64)
+    monkeypatch.setattr("ganvas.sampling.base.BATCH", 32)
+    again = samplers.get("reweight")(space, log_ratio, 2, **options)
+    assert [n for n, _ in seen] == [64, 64, 32]
+    assert [label for _, labels in seen for label in labels] == [0, 2] * 80
+    torch.testing.assert_close(again.points, whole.points)
+
+
 def test_volumes_of_a_linear_map() -> None:
     """The Jacobian of z A is A: its volume is |det A|; polarity prefers nothing where the volume is the same everywhere."""
     matrix = torch.tensor([[2.0, 1.0], [0.0, 0.5]])
@@ -386,6 +406,9 @@ def test_values_out_of_range_are_refused(name: str, wrong: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("name", list(samplers))
 def test_nonsense_is_refused(name: str) -> None:
+    model: Any = identity().model
+    with pytest.raises(GanvasError, match=r"space is .* it must be a space of a model"):
+        samplers.get(name)(model, log_ratio, 10)
     for option, value in samplers.get(name).options.items():
         if isinstance(value, bool):
             continue

@@ -209,12 +209,20 @@ def test_budgets_that_are_used_up(tiny_train: Train, capsys: pytest.CaptureFixtu
     assert main(["train", "digits", "--more", "1"]) == 2
     assert main(["train", "--resume", str(run.path), "--more", "1", "--kimg", "3"]) == 2
     assert main(["train", "--resume", str(run.path), "--more", "-1"]) == 2
+    mistakes: list[Any] = [np.zeros((9, 8, 8), np.uint8), torch.zeros(9, 8, 8)]
+    for wrong in mistakes:
+        with pytest.raises(GanvasError, match=r"data is .* it must be a name of"):
+            ganvas.train(wrong, kimg=1)
+        with pytest.raises(GanvasError, match=r"data is .* it must be a name of"):
+            ganvas.train(wrong, resume=run.path, more=1)
 
 
 def test_more_minutes(tiny_train: Train) -> None:
+    """Whatever kind of number says it."""
     run = tiny_train().run
     seconds = io.read_header(run.state_path)["seconds"]
-    result = ganvas.train(resume=run.path, more=0.02, quiet=True, report=False)
+    minutes: Any = np.float32(0.02)
+    result = ganvas.train(resume=run.path, more=minutes, quiet=True, report=False)
     assert result.kimg > 0.512
     assert run.config.training.minutes == pytest.approx(seconds / 60 + 0.02)
     assert run.config.training.kimg is None

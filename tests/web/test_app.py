@@ -52,12 +52,16 @@ def test_a_module_of_ones_own_is_served_until_ctrl_c() -> None:
     assert "again: This Python process has served an explorer before" in said
 
 
-def test_mistakes_are_said_before_anything_is_served(small: Renderer) -> None:
+def test_mistakes_are_said_before_anything_is_served(small: Renderer, fashion: Renderer) -> None:
     real = torch.zeros(5, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(
         GanvasError, match=r"real must be uint8 \(n, 3, 16, 16\), got torch.uint8 \(5, 1, 8, 8\)"
     ):
         ganvas.explore(small.model, real=real)
+    with pytest.raises(GanvasError, match="real has 5 images, and more than 5 are needed"):
+        ganvas.explore(small.model, real=torch.zeros(5, 3, 16, 16, dtype=torch.uint8), wait=False)
+    with pytest.raises(GanvasError, match="The ratio is of a model with weights"):
+        ganvas.explore(small.model, ratio=fashion.ratio, wait=False)
     with pytest.raises(GanvasError, match="go with a Model"):
         ganvas.explore("fashion", real=real)
     with pytest.raises(GanvasError, match="give a Model its images by real="):

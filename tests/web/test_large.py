@@ -17,6 +17,7 @@ from ganvas.latent.paths import pyramid, steps_between
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import build_generator
 from ganvas.networks.stylegan3 import placement
+from ganvas.web import export
 from ganvas.web import renderer as module
 from ganvas.web.film import film
 from ganvas.web.landscape import landscape, samples_of
@@ -412,3 +413,33 @@ def test_the_page_of_costly_pictures_says_what_it_leaves_out(slow: Renderer, tmp
         page.click("do-more-map")
         page.wait(lambda: page.text("map-words").startswith("1,000 samples"), 60)
         assert page.errors() == []
+
+
+def test_what_is_mixed_in_first_changes_no_other_quality(
+    small: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual points were those of the first state that was looked at, with a class mixed into all of them."""
+    monkeypatch.setattr(module, "PROMPT", 0.0)
+    monkeypatch.setattr(module, "LARGE", 16)
+    plain, after = (Renderer(small.model, "slow") for _ in range(2))
+    assert plain.slow
+    after.quality(State(5, 3, other=2, share=1.0))
+    for number in range(6):
+        found, wanted = (each.quality(State(9, number)) for each in (after, plain))
+        assert (found.manifold, found.typicality) == (wanted.manifold, wanted.typicality)
+
+
+def test_the_static_page_keeps_no_whole_pictures(slow: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them, joined and made small at the end, took 2 GB at 256 px and sixteen times as much at 1,024."""
+    monkeypatch.setattr(export, "WIDEST", 1000)
+    monkeypatch.setattr(export, "NUMBERS", 3 * 128 * 128 * 4)
+    drawn, states = list[int](), [State(number=i) for i in range(10)]
+    whole = slow.together(states)
+
+    def together(some: list[State]) -> torch.Tensor:
+        drawn.append(len(some))
+        return whole[[each.number for each in some]]
+
+    monkeypatch.setattr(slow, "together", together)
+    assert torch.equal(export._drawn(slow, states, 30), export._smaller(whole, 30))
+    assert drawn == [4, 4, 2]

@@ -15,7 +15,7 @@ from ganvas.errors import GanvasError
 from ganvas.training import Result
 from ganvas.web.opening import open_renderer, replay, replay_film
 from ganvas.web.renderer import Renderer
-from ganvas.web.source import source_of
+from ganvas.web.source import Source, source_of
 from ganvas.web.state import Recipe, State, Timeline, move_of, to_json
 
 
@@ -134,3 +134,20 @@ def test_a_recipe_from_outside_chooses_no_path(
         ganvas.replay(own, device="cpu")
     assert not opened
     assert torch.equal(ganvas.replay(own, renderer.model), wanted)
+
+
+def test_a_newer_snapshot_is_opened_as_the_first_was(
+    trained: Result, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was compared with what the run was trained on, whatever --data had said, and on whatever device."""
+    for i in range(8):
+        Image.fromarray(np.full((16, 16), 20 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    served: list[Source] = []
+    monkeypatch.setattr("ganvas.web.app.serve", lambda source, *given: served.append(source))
+    monkeypatch.setattr("ganvas.cli.explore.leave", lambda: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    main(["explore", str(trained.run.path), "--data", str(tmp_path), "--device", "cpu"])
+    newer = served[0].opener(trained.run.snapshots[-1])
+    assert newer.real is not None
+    assert served[0].renderer.real is not None
+    assert newer.real.source == served[0].renderer.real.source

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 
 import ganvas
 from ganvas.training import Result
-from ganvas.web.state import from_text
+from ganvas.web.state import Recipe, State, Timeline, from_text, to_json
 from tests.forked import server
 from tools.browser import CHART, Browser, chromium
 
@@ -62,7 +63,7 @@ def array(src: str) -> np.ndarray:
         return np.asarray(image)
 
 
-def state_of(page: Browser) -> object:
+def state_of(page: Browser) -> Recipe:
     """What the address holds."""
     return from_text(page.driver.current_url.partition("r=")[2])
 
@@ -87,7 +88,7 @@ def test_sliders_can_be_kept_to_some_layers(page: Browser) -> None:
     everywhere, address = page.pixels(), page.driver.current_url
     page.click("move-layers")  # in its middle: the nearer end comes there
     page.differs(everywhere)
-    layers = state_of(page).state.moves[0].layers  # type: ignore[attr-defined]
+    layers = state_of(page).state.moves[0].layers
     assert layers
     page.click("do-undo")
     page.equals(everywhere)
@@ -199,6 +200,20 @@ def test_marks_become_a_slider(page: Browser) -> None:
     assert array(page.pixels()).mean() > before
 
 
+def test_a_mark_is_that_of_the_sample_that_was_seen(page: Browser) -> None:
+    """What was marked while more samples were being drawn marked those that nobody had seen yet."""
+    page.tab("Label")
+    page.wait(lambda: page.all('[data-id="marking"] .tile'))
+    seen = page.script("return document.querySelector('[data-id=marking] img').src")
+    page.script(
+        "document.querySelector('[data-id=do-more]').click();"
+        "setTimeout(() => document.querySelector('[data-id=marking] .tile').click(), 10)"
+    )
+    page.wait(lambda: page.text("marks") == "1 good, 0 bad")
+    page.wait(lambda: page.script("return document.querySelector('[data-id=marking] img').src") != seen)
+    assert not page.all('[data-id="marking"] .tile.good')
+
+
 def test_a_picture_is_uploaded_inverted_and_edited(page: Browser, tmp_path: Path) -> None:
     wanted = ganvas.load("fashion", device="cpu").sample(4, seed=8)[3, 0].numpy()
     Image.fromarray(wanted).save(tmp_path / "mine.png")
@@ -243,6 +258,26 @@ def test_a_film_and_a_recipe_are_downloaded(page: Browser, place: Path) -> None:
     path = page.wait(lambda: [path for path in place.glob("recipe*.json") if path.stat().st_size])[0]
     assert len(json.loads(path.read_text())["timeline"]["keys"]) == 2
     assert np.array_equal(ganvas.replay(path, device="cpu")[0].numpy(), array(page.pixels()))
+
+
+def test_a_film_is_that_of_the_recipe_that_was_opened(page: Browser, place: Path, tmp_path: Path) -> None:
+    """Its keys were, and its frames, pace and way those of the fields."""
+    wanted = Timeline((State(1), State(2)), "spline", False, True, frames=7, fps=5.0)
+    recipe = replace(state_of(page), timeline=wanted)
+    (tmp_path / "recipe.json").write_text(json.dumps(to_json(recipe)))
+    page.tab("Recipe")
+    page.all('[data-id="open-recipe"] input[type="file"]')[0].send_keys(str(tmp_path / "recipe.json"))
+    page.tab("Timeline")
+    page.wait(lambda: len(page.all('[data-id="keys"] .tile')) == 2)
+    before = {*place.glob("walk*.webp")}
+    page.click("export-webp")
+    film = page.wait(lambda: [each for each in {*place.glob("walk*.webp")} - before if each.stat().st_size])[
+        0
+    ]
+    with Image.open(film) as image:
+        assert getattr(image, "n_frames", 1) == 7
+    page.settled()
+    assert state_of(page).timeline == wanted
 
 
 def test_a_double_click_takes_one_away(page: Browser) -> None:
@@ -455,7 +490,7 @@ def test_a_run_in_progress_is_followed(
         browser.open(url)
         browser.tab("Training")
         browser.wait(lambda: "0.512 kimg" in browser.text("training-words"))
-        number = state_of(browser).state.number  # type: ignore[attr-defined]
+        number = state_of(browser).state.number
         # The last is written again under the name of the one before: both are of the second thousand images.
         for kimg in (1.024, 1.536):
             before = browser.pixels()
@@ -472,3 +507,5 @@ def test_a_run_in_progress_is_followed(
         browser.drag("pca-0", [6] * 10)
         browser.settled()
         assert browser.errors() == []
+        browser.open(url)  # a page that has known the newest alone
+        browser.wait(lambda: browser.text("map-words") == "the map is of an older snapshot")

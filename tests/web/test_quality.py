@@ -1,8 +1,9 @@
 """The numbers beside the picture: usual samples pass, broken ones do not, and repair helps."""
 
+import pytest
 import torch
 
-from ganvas.web.quality import RARE
+from ganvas.web.quality import RARE, Gauge
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State, move_of
 
@@ -95,3 +96,18 @@ def test_a_page_begins_at_a_good_sample(fashion: Renderer) -> None:
     found = fashion.quality(fashion.start)
     assert not found.warnings
     assert found.realism > 0.9
+
+
+def test_a_ratio_judges_as_many_at_a_time_as_are_drawn(
+    fashion: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand large pictures at once took gigabytes."""
+    assert fashion.ratio is not None
+    images, seen, logits = fashion.model.sample(600), list[int](), fashion.ratio.logits
+    wanted = Gauge(fashion.model, fashion.ratio, None).scores(images, None)
+    monkeypatch.setattr(fashion.ratio, "logits", lambda x, y=None: seen.append(len(x)) or logits(x, y))
+    found = Gauge(fashion.model, fashion.ratio, None).scores(images, None)
+    assert max(seen) <= fashion.model.at_once
+    assert wanted is not None
+    assert found is not None
+    assert torch.allclose(found, wanted)

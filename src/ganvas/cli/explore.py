@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -89,9 +90,10 @@ def run(
         torch.set_num_threads(1)  # two jobs that both want every core wait for each other most of the time
     with _shared.progress() as tell:
         tell("opening the model and its data", 0, 1)
-        renderer = open_renderer(model if opened is None else opened[0], data, device)
+        opener = partial(open_renderer, data=data, device=device)
+        renderer = opener(model if opened is None else opened[0])
         renderer.warm()
-    serve(source_of(renderer, training, directions, opened), host, port, not no_browser)
+    serve(source_of(renderer, training, directions, opened, opener), host, port, not no_browser)
     leave()
 
 

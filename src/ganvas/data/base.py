@@ -93,6 +93,11 @@ class Dataset:
         assert self.labels is not None
         return self.labels if self.indices is None else self.labels[self.indices]
 
+    @property
+    def spans_of_part(self) -> Tensor | None:
+        """`spans` of this part; None for what is no window."""
+        return self.spans if self.spans is None or self.indices is None else self.spans[self.indices]
+
     def classed_as(self, names: Sequence[str]) -> "Dataset":
         """With the classes of these names, in their order; without labels where there are others: which is which is not guessed.
 

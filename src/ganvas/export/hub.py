@@ -62,7 +62,7 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     about = {"library_name": LIBRARY, "ganvas": version("ganvas")}
     there = {kind: network is not None for kind, network in beside.items()}
     io.write_json(folder / CONFIG, {**about, **there, "hash": model.hash, **header})
-    io.write_bytes(folder / SAMPLES, pictures.png(pictures.draw(model.sample(64))))
+    io.write_bytes(folder / SAMPLES, pictures.png(pictures.draw(model.sample(64), schema=model.info.series)))
     if len(model.shape) == 3:
         io.write_bytes(folder / WALK, pictures.png(interpolation(model)))
     io.write_bytes(folder / CARD, card(model, measured(model), repo, license).encode())

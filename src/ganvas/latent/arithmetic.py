@@ -51,12 +51,12 @@ def arithmetic(space: LatentSpace, expression: str, seed: int = 0) -> Sum:
 def _labels(space: LatentSpace, names: Sequence[str]) -> Tensor | None:
     """The class of the sample that each term numbers, or the class that it names; the first where the model has none such."""
     known = class_names(space.model)
-    numbers = [int(name) if name.isdigit() else known.index(name) if name in known else 0 for name in names]
+    numbers = [int(name) if name.isdecimal() else known.index(name) if name in known else 0 for name in names]
     return space.model.labels_at(numbers)
 
 
 def _terms(space: LatentSpace, names: Sequence[str], seed: int) -> Tensor:
-    numbers = {name: int(name) for name in names if name.isdigit()}
+    numbers = {name: int(name) for name in names if name.isdecimal()}
     if numbers and max(numbers.values()) >= MOST:
         raise GanvasError(f"Samples are numbered from 0 to {MOST - 1}, got {max(numbers.values())}.")
     found = {name: space.at([number], seed)[0] for name, number in numbers.items()}

@@ -5,6 +5,7 @@ far that moves a sample in feature distance. Methods that find them are in `find
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from torch import Tensor
 from ganvas import arrays, io, notebook, pictures
 from ganvas.checkpoint import is_hash
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import PATH, GanvasError, expect
 from ganvas.latent.attributes import attributes_of
 from ganvas.latent.finders import finders
 from ganvas.latent.paths import Perception, pyramid
@@ -107,7 +108,7 @@ def _strip(direction: Direction) -> str:
         return notebook.line(f"of a model that is not open here ({direction.model})")
     if len(model.shape) == 1 or len(STRENGTHS) * math.prod(model.shape) > SHOWN_VALUES:
         return notebook.line("its samples are too large to be drawn here: ganvas.edit draws them")
-    space = open_space(model, direction.space)
+    space = open_space(model, "w+" if direction.layers and direction.space == "w" else direction.space)
     points = space.numbered(1).expand(len(STRENGTHS), *space.shape)
     moved = edit(space, points, direction, torch.tensor(STRENGTHS))
     labels = space.labels(1, None)
@@ -178,8 +179,7 @@ class Unmoved(NamedTuple):
 @torch.no_grad()
 def unmoved(space: LatentSpace, samples: int = EFFECT_SAMPLES) -> Unmoved:
     """So many of them."""
-    points = space.known[:samples]
-    labels = space.labels(len(points), None)
+    points, labels = space.few(samples)
     return Unmoved(points, labels, space.decode(points, labels))
 
 
@@ -212,8 +212,7 @@ def measured(
 @torch.no_grad()
 def chance(space: LatentSpace, see: Perception = pyramid, progress: Progress = silent) -> Chance:
     """The effect of random directions: always the same ones of a space, however many directions are compared with them."""
-    points = space.known[:EFFECT_SAMPLES]
-    labels = space.labels(len(points), None)
+    points, labels = space.few(EFFECT_SAMPLES)
     progress("effects of random directions", 0, CONTROLS)
     before = see(space.decode(points, labels))
     vectors = torch.randn(CONTROLS, *space.shape, generator=stream(0, "random effects")).to(points)
@@ -279,20 +278,22 @@ def keeping(space: LatentSpace, direction: Direction, others: Sequence[Direction
     return measured(space, replace(direction, vector=vector, made=made))
 
 
-def save(path: Path, directions: Sequence[Direction]) -> None:
+def save(path: str | os.PathLike[str], directions: Sequence[Direction]) -> None:
     """Write directions as one .safetensors file with everything but the vectors in its JSON header."""
+    expect(path, PATH, "path", "the name of a .safetensors file")
     rows = [
         {k: v for k, v in asdict(replace(d, vector=torch.empty(0))).items() if k != "vector"}
         for d in directions
     ]
-    with io.atomic(path) as temporary:
+    with io.atomic(Path(path)) as temporary:
         tensors = {str(i): d.vector for i, d in enumerate(directions)}
         io.save_tensors(temporary, tensors, {"kind": "directions", "directions": rows})
 
 
-def load_directions(path: Path, model: Model | None = None) -> list[Direction]:
+def load_directions(path: str | os.PathLike[str], model: Model | None = None) -> list[Direction]:
     """The directions of a file. Raises `GanvasError` when they are of another model than `model`."""
-    tensors, header = io.load_tensors(path)
+    expect(path, PATH, "path", "a file of `ganvas directions`")
+    tensors, header = io.load_tensors(Path(path))
     if header.get("kind") != "directions":
         raise GanvasError(f"{path} holds a {header.get('kind')}, expected directions.")
     try:

@@ -35,6 +35,8 @@ CANDIDATES = 4
 """So many times the units are tried one by one; those with the strongest effect are switched."""
 MEASURED = 256
 """Samples that the change is measured on."""
+SIDE, LARGEST = 16, 128
+"""Of the maps that are compared with masks, and of those that say where a unit is on."""
 LIT = (255.0, 140.0, 0.0)
 """Colour of where a unit is on."""
 
@@ -134,12 +136,15 @@ def dissect(
     for name, mask in own.items():
         if tuple(mask.shape) != tuple(size):
             raise GanvasError(f"The mask {name!r} is {tuple(mask.shape)}, the samples are {tuple(size)}.")
+    # Whole maps of all samples would be gigabytes: small ones, and means, are kept.
     maps: dict[str, list[Tensor]] = {name: [] for name in chosen}
+    means: dict[str, list[Tensor]] = {name: [] for name in chosen}
     pixel: dict[str, list[Tensor]] = {}
     scores: dict[str, list[Tensor]] = {}
     for drawn, label, seen in _drawn(space, chosen, n, seed):
         for name, output in seen.items():
-            maps[name].append(output)
+            maps[name].append(F.adaptive_avg_pool2d(output, min(SIDE, output.shape[2])))
+            means[name].append(output.mean((2, 3)).double())
         images = model.to_data(drawn)
         for name, mask in (
             _pixel_masks(images) | {k: v.expand(len(images), -1, -1) for k, v in own.items()}
@@ -149,17 +154,24 @@ def dissect(
             scores.setdefault(name, []).append(value.cpu())
     together = torch.stack([torch.cat(parts).double() for parts in scores.values()], 1)
     standard = (together - together.mean(0)) / together.std(0).clamp(min=1e-12)
-    agreement, high = {}, {}
+    agreement, strongest = {}, {}
     for name in chosen:
-        whole = torch.cat(maps[name])
-        mean = whole.mean((2, 3)).double()
+        mean = torch.cat(means[name])
         mean = (mean - mean.mean(0)) / mean.std(0).clamp(min=1e-12)
         correlation = mean.t() @ standard / (n - 1)
-        agreement[name] = torch.cat(
-            [_overlap(whole, [torch.cat(parts) for parts in pixel.values()]), correlation.float()], 1
+        overlap = _overlap(torch.cat(maps.pop(name)), [torch.cat(parts) for parts in pixel.values()])
+        agreement[name] = torch.cat([overlap, correlation.float()], 1)
+        best = mean.topk(max(1, round(INSERTED * n)), dim=0)
+        strongest[name] = torch.zeros_like(mean, dtype=torch.float32).scatter_(
+            0, best.indices, 1 / len(best.indices)
         )
-        strongest = mean.topk(max(1, round(INSERTED * n)), dim=0).indices
-        high[name] = torch.stack([whole[rows, i].mean(0) for i, rows in enumerate(strongest.t())])
+    high: dict[str, Tensor] = {}
+    done = 0
+    for drawn, _, seen in _drawn(space, chosen, n, seed):
+        for name, output in seen.items():
+            share = torch.einsum("bu,buhw->uhw", strongest[name][done : done + len(drawn)], output)
+            high[name] = high[name] + share if name in high else share
+        done += len(drawn)
     return Dissection(tuple(chosen), (*pixel, *scores), agreement, len(pixel), high)
 
 
@@ -177,8 +189,13 @@ def _drawn(
             for name in layers:
 
                 def note(
-                    module: object, inputs: object, output: Tensor, name: str = name, seen: Any = seen
+                    module: object, inputs: object, output: Any, name: str = name, seen: Any = seen
                 ) -> None:
+                    if not isinstance(output, Tensor) or output.dim() != 4:
+                        raise GanvasError(
+                            f"Layer {name!r} gives no maps (B, C, H, W), so it has no units to dissect. Without --layers those "
+                            "are looked at that do."
+                        )
                     seen[name] = output.to(
                         "cpu", torch.float32, copy=True
                     )  # the next module may work in place
@@ -244,16 +261,15 @@ def where_on(
     On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off
     is dimmed.
     """
-    maps: dict[str, list[Tensor]] = {unit.layer: [] for unit in units}
+    maps: list[list[Tensor]] = [[] for _ in units]
     parts: list[Tensor] = []
-    for drawn, _, seen in _drawn(space, list(maps), n, seed):
+    for drawn, _, seen in _drawn(space, sorted({unit.layer for unit in units}), n, seed):
         parts.append(space.model.to_data(drawn).cpu())
-        for name, output in seen.items():
-            maps[name].append(output)
-    images, whole = torch.cat(parts), {name: torch.cat(each) for name, each in maps.items()}
-    found = []
-    for unit in units:
-        strength = whole[unit.layer][:, unit.index]
+        for unit, several in zip(units, maps, strict=True):
+            several.append(_no_larger(seen[unit.layer][:, unit.index]))
+    images, found = torch.cat(parts), []
+    for several in maps:
+        strength = torch.cat(several)
         rows = strength.amax((1, 2)).topk(min(count, n)).indices
         size = tuple(images.shape[2:])
         at = F.interpolate(strength[rows, None], size, mode="bilinear", align_corners=False) > _quantile(
@@ -279,6 +295,16 @@ def _pixel_masks(images: Tensor) -> dict[str, Tensor]:
     return found
 
 
+def _no_larger(maps: Tensor) -> Tensor:
+    """Maps (n, h, w) at a whole fraction of their size, `LARGEST` at most: those of 512 samples are kept."""
+    factor = -(-max(maps.shape[1:]) // LARGEST)
+    return (
+        F.avg_pool2d(maps, tuple(min(factor, side) for side in maps.shape[1:]))
+        if factor > 1
+        else maps.clone()
+    )
+
+
 def _quantile(values: Tensor, q: float) -> Tensor:
     flat = values.flatten()
     return flat[:: max(1, len(flat) // 1_000_000)].quantile(q)  # quantile takes 16 million numbers at most
@@ -286,7 +312,7 @@ def _quantile(values: Tensor, q: float) -> Tensor:
 
 def _overlap(maps: Tensor, masks: list[Tensor]) -> Tensor:
     """maps (n, U, h, w), masks (n, H, W) -> intersection over union (U, masks), at the size of the maps or at most 16 px."""
-    side = min(16, maps.shape[2])
+    side = min(SIDE, maps.shape[2])
     small = F.adaptive_avg_pool2d(maps, side).transpose(0, 1).flatten(1)
     limits = torch.stack([_quantile(unit, 1 - TOP) for unit in small])
     on = (small > limits[:, None]).float()

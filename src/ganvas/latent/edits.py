@@ -68,7 +68,8 @@ def draw_edit(
             for name in keep:
                 progress("attributes to keep", len(kept), len(keep))
                 kept.append(from_attribute(home, name))
-            chosen = directions.keeping(home, chosen, kept)
+            # Measured in the whole space: layers are those of w+.
+            chosen = replace(directions.keeping(home, replace(chosen, layers=()), kept), layers=chosen.layers)
         if chosen.layers and chosen.space == "w":
             space = "w+"
     where = open_space(model, space)

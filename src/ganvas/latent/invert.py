@@ -81,8 +81,7 @@ class Search:
 def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
     """Mean feature distance of two samples of the generator, of whatever classes: the unit of residuals."""
     with torch.no_grad():
-        points = space.known[:256]
-        features = see(space.decode(points, space.labels(len(points), None)))
+        features = see(space.decode(*space.few(256)))
         # All pairs: of classes in turn, one with the one 128 places on would always, or never, be of its class.
         return float(torch.cdist(features[:128], features[128:]).mean())
 
@@ -262,11 +261,14 @@ def _newton(
         if len(rows) == 0:
             break
         part = search.rows(rows)
-        features, j = jacobians(space, points[rows], search.look, part.labels)
-        j = j.double() * deviation.double()
-        residual = (part.seen - features).double()
-        square = j.transpose(1, 2) @ j
-        slope = (j.transpose(1, 2) @ residual[:, :, None])[:, :, 0]
+        squares, slopes = list[Tensor](), list[Tensor]()
+        for i in range(len(rows)):  # one by one: a Jacobian of a large picture takes hundreds of MB
+            label = None if part.labels is None else part.labels[i : i + 1]
+            features, found = jacobians(space, points[rows[i : i + 1]], search.look, label)
+            j = found[0].double() * deviation.double()
+            squares.append(j.t() @ j)
+            slopes.append(j.t() @ (part.seen[i] - features[0]).double())
+        square, slope = torch.stack(squares), torch.stack(slopes)
         size = torch.diagonal(square, dim1=1, dim2=2).mean(1)
         eye = torch.eye(space.size, dtype=torch.float64, device=points.device)
         step = torch.linalg.solve(square + (damping[rows] * size + 1e-12)[:, None, None] * eye, slope)
@@ -349,11 +351,14 @@ def as_floats(space: LatentSpace, targets: Tensor, shape: tuple[int, ...] | None
             else f"and this damage leave {shape}"
         )
         raise GanvasError(f"The model {drawn}, the targets have {tuple(targets.shape[1:])}. Resize them.")
+    if not len(targets):
+        raise GanvasError("There are no targets: give at least one picture or series.")
     targets = targets.to(model.device)
     if targets.dtype == torch.uint8:
         return from_uint8(targets, model.generator.value_range)
     low, high = model.generator.value_range
-    if not torch.isfinite(targets).all() or targets.min() < low - 1e-3 or targets.max() > high + 1e-3:
+    finite, points = bool(torch.isfinite(targets).all()), len(model.shape) == 1  # which lie anywhere
+    if not finite or (not points and (targets.min() < low - 1e-3 or targets.max() > high + 1e-3)):
         raise GanvasError(
             f"Float targets must lie from {low} to {high}, they go from {float(targets.min()):.2f} to {float(targets.max()):.2f}."
         )

@@ -38,6 +38,8 @@ BLOCK = 200
 FEWEST = 50
 """Samples of a map, and real images that copies are compared with."""
 BATCH = 256
+ROUNDING = 3e-7
+"""Of features, as a share of their length."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Holes:
     floor: float
     """The share that real images in the samples' place would leave."""
     uncovered: NDArray[np.bool_]
-    """(b,) of the first b real images, whole blocks."""
+    """(b,) of the first b rows of the real images that `find_holes` was given, whole blocks."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Map:
     holes: "Holes | None"
     """None without `BLOCK` real images."""
     dimension: float
-    """Intrinsic dimension of the samples' features (TwoNN)."""
+    """Intrinsic dimension of the samples' features (TwoNN); 0 where nearly all are copies of each other."""
     spectrum: Array
     """Eigenvalues of the mean metric of the space, largest first, as shares; empty for large spaces."""
     words: tuple[str, ...] = field(default=())
@@ -116,6 +118,8 @@ def place(features: Array, method: Method, seed: int = 0) -> Array:
 
     if features.shape[1] == 1:  # a place on a line
         features = np.pad(features, ((0, 0), (0, 1)))
+    if not (features != features[0]).any():
+        return np.zeros((len(features), 2))  # a collapsed model: nothing is apart
     few = PCA(min(50, *features.shape), random_state=seed).fit_transform(features)
     if method == "pca":
         return np.asarray(few[:, :2])
@@ -184,13 +188,15 @@ def draw_map(
     cluster_of, centres = _cluster(features, seed)
     nearest_real = real_places = real_cluster = None
     holes: Holes | None = None
+    # Holes and duplicates are looked for in parts of the real images, which people give class by class.
+    mixed = np.random.default_rng(seed).permutation(0 if real is None else len(real))
     if real is not None:
         of_real = embed(extractor, real.split(BATCH)).features.astype(np.float64)
         among = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(of_real)
         nearest_real = among.kneighbors(features, n_neighbors=1)[1][:, 0]
         _, near = neighbours.kneighbors(of_real, n_neighbors=3)
         real_places, real_cluster = places[near].mean(1), cluster_of[near[:, 0]]
-        holes = find_holes(features, of_real)
+        holes = find_holes(features, of_real[mixed])
     names = class_names(model)
     clusters = []
     for number in range(len(centres)):
@@ -212,10 +218,14 @@ def draw_map(
             )
         )
     progress("dimension and metric", 0, 1)
-    dimension = intrinsic_dimension(features)
+    dimension = _dimension(features)
     shares = spectrum(space, seed).numpy()
-    duplicates = find_duplicates(features, None if real is None else of_real)
-    words = _words(clusters, duplicates, holes, real is not None, real_cluster, dimension, shares, space.name)
+    shares = shares if shares.any() else shares[:0]  # nothing changes the picture
+    duplicates = find_duplicates(features, None if real is None else of_real[mixed])
+    mixed_cluster = None if real_cluster is None else real_cluster[mixed]
+    words = _words(
+        clusters, duplicates, holes, real is not None, mixed_cluster, dimension, shares, space.name
+    )
     return Map(
         samples,
         places,
@@ -230,6 +240,14 @@ def draw_map(
         shares,
         words,
     )
+
+
+def _dimension(features: Array) -> float:
+    """Of samples' features (n, F); 0 for a collapsed model, whose samples are one another's copies."""
+    try:
+        return intrinsic_dimension(features)
+    except GanvasError:
+        return 0.0
 
 
 def find_holes(features: Array, real: Array) -> Holes | None:
@@ -270,8 +288,11 @@ def find_duplicates(features: Array, real: Array | None) -> tuple[float, float |
     shown = [features, real] if real is not None and compared else [features]
     k = min(len(each) for each in shown)
     nearest = [_nearest(each[:k]) for each in shown]
-    limit = 0.05 * float(np.median(nearest[-1]))
-    shares = [float((each < limit).mean()) for each in nearest]
+    # Of a collapsed model all distances are 0, but for rounding.
+    limit = max(
+        0.05 * float(np.median(nearest[-1])), ROUNDING * float(np.linalg.norm(features, axis=1).max())
+    )
+    shares = [float((each <= limit).mean()) for each in nearest]
     return shares[0], shares[1] if compared else None
 
 
@@ -295,7 +316,9 @@ def _cluster(features: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
         if quality > best:
             best, chosen = quality, k
     fitted = KMeans(chosen, n_init=5, random_state=seed).fit(features)
-    return fitted.labels_.astype(np.int64), fitted.cluster_centers_
+    # Of fewer different samples than clusters some are empty.
+    there, cluster_of = np.unique(fitted.labels_, return_inverse=True)
+    return cluster_of.astype(np.int64), fitted.cluster_centers_[there]
 
 
 def _words(

@@ -20,6 +20,8 @@ Perception = Callable[[Tensor], Tensor]
 Kind = Literal["auto", "linear", "spherical", "spline"]
 MOST_AT_ONCE, NUMBERS = 256, 2**22
 """Samples that are looked at together, and numbers that these have."""
+MOST_BACK, BACK = 64, 2**20
+"""Samples that a gradient goes back from together, and numbers that these have."""
 
 
 def through(space: LatentSpace, keys: Tensor, kind: Kind = "auto", loop: bool = False) -> Path:
@@ -98,6 +100,11 @@ def small_pyramid(images: Tensor) -> Tensor:
     high, wide = images.shape[2:]
     factor = -(-max(high, wide) // SMALL) if max(high, wide) >= LARGE else 1
     return pyramid(F.avg_pool2d(images, (min(factor, high), min(factor, wide))) if factor > 1 else images)
+
+
+def see_many(space: LatentSpace, see: Perception) -> Perception:
+    """What many samples of a space are seen by: where it is `pyramid`, pictures by `small_pyramid`."""
+    return small_pyramid if see is pyramid and len(space.model.shape) == 3 else see
 
 
 def looks(
@@ -241,10 +248,13 @@ def geodesic(
     optimizer = torch.optim.Adam([inner], lr=0.02 * float(space.std.mean()))
     labels = space.labels(frames, space.labels(1, label))
     energies, best, kept = [], float("inf"), inner.detach().clone()
+    batch = max(1, min(MOST_BACK, BACK // math.prod(space.model.shape)))
     for done in range(steps):
         advance(done)
-        whole = torch.cat([points[:1], inner, points[-1:]])
-        features = see(space.decode(whole, labels))
+        whole = torch.cat([points[:1], inner.detach(), points[-1:]])
+        with torch.no_grad():
+            features = torch.cat(list(looks(space, whole, labels, see)))
+        features.requires_grad_(True)
         energy = (features[1:] - features[:-1]).square().sum() * (frames - 1)
         if not torch.isfinite(energy):
             raise GanvasError("The generator drew NaN or infinity on the way.")
@@ -252,7 +262,11 @@ def geodesic(
         if energies[-1] < best:
             best, kept = energies[-1], inner.detach().clone()
         optimizer.zero_grad()
-        energy.backward()
+        (pull,) = torch.autograd.grad(energy, features)
+        # Back through the generator part by part: what it keeps for that, of a film of large pictures, is gigabytes.
+        for rows in torch.arange(frames - 2, device=points.device).split(batch) if frames > 2 else ():
+            label = None if labels is None else labels[rows + 1]
+            see(space.decode(inner[rows], label)).backward(pull[rows + 1])
         optimizer.step()
     return torch.cat([points[:1], kept, points[-1:]]), energies
 

@@ -7,7 +7,7 @@ class vectors; and every named hidden layer is a space of its own.
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Self
@@ -27,6 +27,8 @@ from ganvas.registry import did_you_mean
 
 KNOWN = 4096
 """Samples that mean, spread and typicality of a space without a formula are taken from."""
+FEWEST, NUMBERS = 256, 2**26
+"""The least of them, and the numbers that more have: those of a large layer take gigabytes."""
 PER_DIMENSION = 50
 """Points for each number of a point that a covariance is estimated from: eigenvalues are then right within a third."""
 WIDEST = 1024
@@ -49,6 +51,17 @@ def covariance(batches: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
         raise GanvasError("A covariance needs at least two points.")
     mean = total / count
     return mean + shift.double().cpu(), (outer - count * torch.outer(mean, mean)) / (count - 1)
+
+
+def all_over(n: int, classes: int) -> list[int]:
+    """Numbers of n samples, whose classes are in turn: the first ones; of more classes than n some from all over, shuffled.
+
+    Names of classes are sorted, and neighbours alike: the first 128 of ImageNet are fish and birds.
+    """
+    if classes <= n:
+        return list(range(n))
+    order = torch.randperm(n, generator=stream(0, "classes"))
+    return (order * classes // n).tolist()
 
 
 OF_A_CLASS = 1024
@@ -126,11 +139,26 @@ class LatentSpace:
         z = self.model.latents_at(numbers, seed).to(self.model.device)
         return self.of(z, None if labels is None else labels.to(self.model.device))
 
+    def batches(self, n: int, generator: torch.Generator, size: int) -> Iterator[Tensor]:
+        """n points of its own distribution, so many at a time, of all classes in turn from batch to batch."""
+        for first in range(0, n, size):
+            numbers = range(first, min(first + size, n))
+            yield self.sample(len(numbers), generator, self.model.labels_at(numbers))
+
+    def few(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """n of `known` and their classes, which are from all over where there are more than n."""
+        known, classes = self.known, self.model.generator.num_classes
+        n = min(n, len(known))
+        if classes <= n:
+            return known[:n], self.labels(n, None)
+        rows = all_over(n, min(classes, len(known)))  # `known` has all classes in turn
+        return known[rows], self.labels(n, self.model.labels_at(rows))
+
     @cached_property
     def known(self) -> Tensor:
-        """`KNOWN` points, always the same ones (KNOWN, *shape)."""
+        """`KNOWN` points, always the same ones (KNOWN, *shape); of a large layer fewer."""
         with torch.no_grad():
-            return self.sample(KNOWN, stream(0, f"space {self.name}"))
+            return self.sample(min(KNOWN, max(FEWEST, NUMBERS // self.size)), stream(0, f"space {self.name}"))
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -191,7 +219,7 @@ class LatentSpace:
         """Of `PER_DIMENSION` points a dimension, and `KNOWN` at least (D, D)."""
         random = stream(0, f"covariance {self.name}")
         batches = -(-max(KNOWN, PER_DIMENSION * self.size) // 1024)
-        return covariance((self.sample(1024, random) for _ in range(batches)), self.size)[1]
+        return covariance(self.batches(1024 * batches, random, 1024), self.size)[1]
 
     def sigma(self, vector: Tensor) -> float:
         """Standard deviation of the space's own points along a unit vector (*shape)."""
@@ -460,7 +488,13 @@ class HiddenLayer(LatentSpace):
         if not self.is_checked:  # a forward pass to its end, of a few: what comes twice is seen twice
             self._reached(z[:2], None if labels is None else labels[:2], whole=True)
             self.is_checked = True
-        return self._reached(z, labels, whole=False)
+        if torch.is_grad_enabled() or len(z) <= (size := self.model.at_once):
+            return self._reached(z, labels, whole=False)
+        parts = [None] * len(z) if labels is None else labels.split(size)
+        found = [
+            self._reached(part, label, whole=False) for part, label in zip(z.split(size), parts, strict=False)
+        ]
+        return torch.cat(found)
 
     def _reached(self, z: Tensor, labels: Tensor | None, *, whole: bool) -> Tensor:
         """The module's output for latents; not `whole`: what lies behind it is not computed."""

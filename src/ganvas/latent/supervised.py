@@ -15,7 +15,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError, counted
 from ganvas.latent.attributes import open_attribute
 from ganvas.latent.directions import Direction, measured, without
-from ganvas.latent.paths import Perception, looks, pyramid
+from ganvas.latent.paths import Perception, looks, pyramid, see_many
 from ganvas.latent.space import LatentSpace
 
 Array = NDArray[np.float64]
@@ -183,8 +183,9 @@ def teach(
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
     fresh = space.sample(TAUGHT, stream(len(points), "teach"))
+    look = see_many(space, see)
     few, many = (
-        torch.cat(list(looks(space, *part, see))).cpu().numpy() for part in ((points, labels), (fresh, None))
+        torch.cat(list(looks(space, *part, look))).cpu().numpy() for part in ((points, labels), (fresh, None))
     )
     axes = PCA(min(TEACHER_AXES, many.shape[1]), random_state=0).fit(many)
     few, many = axes.transform(few), axes.transform(many)
@@ -207,8 +208,11 @@ def scores_of(space: LatentSpace, names: Sequence[str], points: Tensor) -> dict[
     Of a class it is 1 where the sample is that class.
     """
     measures = {name: open_attribute(name, space.model) for name in names}
-    images = list(looks(space, points, see=space.model.to_data))
-    found = {name: torch.cat([measure(part).cpu() for part in images]) for name, measure in measures.items()}
+    parts: dict[str, list[Tensor]] = {name: [] for name in measures}
+    for images in looks(space, points, see=space.model.to_data):
+        for name, measure in measures.items():
+            parts[name].append(measure(images).cpu())
+    found = {name: torch.cat(each) for name, each in parts.items()}
     return {name: (each > 0.5).float() if name.startswith("class:") else each for name, each in found.items()}
 
 

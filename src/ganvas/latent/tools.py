@@ -229,11 +229,12 @@ def edit(
     expect(strengths, (Sequence, Tensor, np.ndarray), "strengths", "numbers of sigmas, say [-2, 0, 2]")
     if not len(strengths):
         raise GanvasError("strengths is empty; give numbers of sigmas, say [-2, 0, 2].")
+    amounts = [arrays.number(each, "a strength") for each in strengths]
     where = space_of(model, direction.space if isinstance(model, Model) else None)
     points, labels = where.at(numbers, seed), where.model.labels_at(numbers)
     labels = None if labels is None else labels.to(where.model.device)
     with torch.no_grad():
-        rows = [where.decode(directions.edit(where, points, direction, float(s)), labels) for s in strengths]
+        rows = [where.decode(directions.edit(where, points, direction, each), labels) for each in amounts]
     return torch.stack([where.model.to_data(row).cpu() for row in rows], 1)
 
 
@@ -259,6 +260,10 @@ def invert(
     """
     if method not in ("optimise", "encoder", "hybrid", "tune"):
         raise GanvasError(f"Unknown method {method!r}. Use optimise, encoder, hybrid or tune.")
+    if method == "optimise" and encoder is not None:
+        raise GanvasError(
+            "encoder would do nothing: method 'optimise' asks none. Use encoder, hybrid or tune."
+        )
     where, targets = space_of(model, space), arrays.as_tensor(images, "images")
     shape = tuple(where.model.shape)
     if tuple(targets.shape) in (shape, (*shape[1:], shape[0]), shape[1:]):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ganvas import dist
 from ganvas.features.base import Features
@@ -54,6 +55,8 @@ class Inputs:
     """The measures of series, or with True the published scores, and how many series were compared; for series alone."""
     figures: dict[str, tuple[Figure, int]] = field(default_factory=dict)
     """Those that were computed, by name: they bring their own floors."""
+    real_spans: Tensor | None = None
+    """Where the reference's windows are cut from (`Dataset.spans`)."""
 
     @cached_property
     def fake_blocks(self) -> list[RunningMoments]:
@@ -103,7 +106,7 @@ class Inputs:
     @cached_property
     def nearest(self) -> NearestTraining:
         """Against the whole reference: a copy may be of any of it."""
-        return nearest_training(self.fake.features, self.real.features)
+        return nearest_training(self.fake.features, self.real.features, self.real_spans)
 
     @cached_property
     def neighbours(self) -> Neighbourhood:

@@ -177,7 +177,8 @@ def evaluate(
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
         alike = _alike(model, reference)
-        stream = model.batches(count, seed=seed, batch=batch, labels=asked, sharded=True)
+        # Embedding has room for more at a time than drawing: at 256 px that many would take 9 GB.
+        stream = model.batches(count, seed=seed, batch=min(batch, model.at_once), labels=asked, sharded=True)
     else:
         assert given is not None
         _check_kind(given.shape, dataset)
@@ -212,6 +213,7 @@ def evaluate(
         fake_labels=None if asked is None or not alike else asked.numpy(),
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         num_classes=dataset.num_classes or None,
+        real_spans=reference.spans_of_part,
         held_out=held,
         modes=_known_modes(dataset),
         path=None
@@ -297,6 +299,7 @@ def _of_part(
     few = Inputs(
         part, inputs.real, inputs.seed, fake_labels=None if labels is None else labels[rows],
         real_labels=inputs.real_labels, num_classes=inputs.num_classes, modes=inputs.modes,
+        real_spans=inputs.real_spans,
     )  # fmt: skip
     return _by_name(_compute(few, names, tell)[0])
 

@@ -11,8 +11,8 @@ from ganvas import arrays, dist
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 
-BLOCK = 1024
-"""Rows in a block: memory is BLOCK x M and never N x M."""
+BLOCK, MOST = 1024, 2**27
+"""Rows in a block, and distances in it: memory is BLOCK x M and never N x M, and of a million M no more than of 131,072."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -119,8 +119,9 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
         found = squares.topk(min(k, squares.shape[1]), largest=False, sorted=False).values
         best[rows] = torch.cat([best[rows], found], 1).topk(k, largest=False).values
 
-    for i in dist.shard(range(0, len(x), BLOCK)):
-        above = slice(i, i + BLOCK)
+    size = _rows(len(x))
+    for i in dist.shard(range(0, len(x), size)):
+        above = slice(i, i + size)
         # The rows from this block on: those before have met it already.
         squares = _squares(x[above], x[i:], norms[above], norms[i:])
         own = squares.shape[0]
@@ -134,23 +135,37 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
     return best
 
 
-def nearest_distances(queries: Tensor, points: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def nearest_distances(
+    queries: Tensor, points: Tensor, own: Tensor | None = None, spans: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Distance of every query (N, D) to its nearest point (M, D), and which point that is.
 
-    `own` (N,) says which point a query itself is, and leaves that one out.
+    `own` (N,) says which point a query itself is, and leaves that one out. Of windows, whose `spans` (M, 3) are those of the
+    points (`Dataset.spans`), it leaves out all that overlap with it, too; where nothing is left the distance is infinite.
     """
 
     def found() -> Iterator[tuple[Tensor, Tensor]]:
         for rows, squares in _blocks(queries, points):
             if own is not None:
                 squares.scatter_(1, own[rows, None], torch.inf)
-            nearest = squares.argmin(1)
+                if spans is not None:
+                    squares.masked_fill_(overlapping(spans[own[rows]], spans).to(squares.device), torch.inf)
+            least, nearest = squares.min(1)
             # Once more from the difference itself: |x|^2 - 2xy + |y|^2 of a copy is rounding, which ranks
             # would sort by.
-            yield torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1), nearest
+            apart = torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1)
+            yield torch.where(least.isinf(), least, apart), nearest
 
     distances, which = _joined(found(), queries.device)
     return distances, which
+
+
+def overlapping(these: Tensor, those: Tensor) -> Tensor:
+    """Whether windows share a step, by their `Dataset.spans` (N, 3) and (M, 3): (N, M)."""
+    (owner, start, end), (other, first, last) = these.unbind(1), those.unbind(1)
+    slack = 1e-9  # where one ends the next may begin
+    found: Tensor = owner[:, None] == other
+    return found & (start[:, None] < last - slack) & (first < end[:, None] - slack)
 
 
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -161,10 +176,16 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     mean = y.mean(0)
     y = y - mean
     norms = _norms(y)
-    for start in dist.shard(range(0, len(x), BLOCK)):
-        rows = slice(start, start + BLOCK)
+    size = _rows(len(y))
+    for start in dist.shard(range(0, len(x), size)):
+        rows = slice(start, start + size)
         part = x[rows] - mean
         yield rows, _squares(part, y, _norms(part), norms)
+
+
+def _rows(others: int) -> int:
+    """How many rows are held against so many others at a time."""
+    return max(1, min(BLOCK, MOST // others))
 
 
 def _norms(x: Tensor) -> Tensor:

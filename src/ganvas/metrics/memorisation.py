@@ -22,10 +22,11 @@ class NearestTraining(NamedTuple):
     """Distance of that sample to its own nearest other training sample."""
 
 
-def nearest_training(fake: Array, train: Array) -> NearestTraining:
+def nearest_training(fake: Array, train: Array, spans: Tensor | None = None) -> NearestTraining:
     """Nearest training sample of every fake in feature space. (N, D) and (M, D), M at least 2.
 
-    Give all training samples: a copy of one that is left out looks like a new sample.
+    Give all training samples: a copy of one that is left out looks like a new sample. Windows of longer series have `spans`
+    (M, 3), as a `Dataset` has them: the neighbours of one are those that share no step with it.
     """
     (x, y), unit = arrays.apart(*arrays.as_pair(fake, train, names=("fake", "train")))
     if len(y) < 2:
@@ -33,17 +34,21 @@ def nearest_training(fake: Array, train: Array) -> NearestTraining:
     distance, which = nearest_distances(x, y)
     # Only the samples that are somebody's nearest need their own spacing.
     met, place = which.unique(return_inverse=True)
-    spacing = nearest_distances(y[met], y, own=met)[0][place]
+    spacing = nearest_distances(y[met], y, own=met, spans=spans)[0][place]
+    if not bool(spacing.isfinite().all()):
+        raise GanvasError(
+            "Training windows that overlap with all others have no neighbour to be held against."
+        )
     return NearestTraining(distance.double() * unit, which, spacing.double() * unit)
 
 
-def authenticity(fake: Array, train: Array) -> float:
+def authenticity(fake: Array, train: Array, spans: Tensor | None = None) -> float:
     """Share of the fakes that are no copies (Alaa et al. 2022).
 
     A fake counts as a copy when it lies nearer to its nearest training sample than that sample lies to its own nearest
     training neighbour. 0 to 1: samples of the very distribution score near 0.5, copies less; what is far from all data more.
     """
-    found = nearest_training(fake, train)
+    found = nearest_training(fake, train, spans)
     return float((found.distance > found.spacing).double().mean())
 
 

@@ -52,8 +52,8 @@ def real(part: Dataset, parts: int = PARTS) -> Sample:
 
 def _groups(part: Dataset, parts: int) -> Wholes:
     """Numbers of the stretches of time that windows lie in, -1 where they reach over an edge; of many sequences their numbers."""
-    assert part.spans is not None
-    spans = part.spans if part.indices is None else part.spans[part.indices]
+    spans = part.spans_of_part
+    assert spans is not None
     owner, start, end = (column.numpy() for column in spans.double().unbind(1))
     found = np.full(len(owner), -1, dtype=np.int64)
     owners = np.unique(owner)

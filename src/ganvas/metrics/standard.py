@@ -48,7 +48,7 @@ def _kid(inputs: Inputs) -> list[Value]:
         inputs.real.features,
         subsets=KID_SUBSETS,
         subset_size=size,
-        seed=2020 + inputs.seed,
+        seed=(2020 + inputs.seed) % 2**32,
     )
     return [Value("kid", found.mean, found.std, "subsets")]
 
@@ -61,7 +61,9 @@ def _kid_exact(inputs: Inputs) -> list[Value]:
 def _inception_score(inputs: Inputs) -> list[Value]:
     probabilities = inputs.fake.probabilities
     assert probabilities is not None
-    found = inception_score(probabilities, splits=min(10, len(probabilities)), seed=2020 + inputs.seed)
+    found = inception_score(
+        probabilities, splits=min(10, len(probabilities)), seed=(2020 + inputs.seed) % 2**32
+    )
     return [Value("inception-score", found.mean, found.std, "subsets")]
 
 
@@ -189,8 +191,9 @@ def _needs_classifier(inputs: Inputs) -> str:
 
 
 def _needs_classes(inputs: Inputs) -> str:
-    if (inputs.fake_labels is None or inputs.real_labels is None) and (why := _needs_classifier(inputs)):
-        return why
+    why = "" if inputs.fake_labels is not None else _needs_classifier(inputs)
+    if why or inputs.real_labels is None:
+        return why or "it needs labels of the reference"
     largest = np.unique(inputs.real_labels, return_counts=True)[1].max()
     of_fakes = largest / len(inputs.real.features) * len(inputs.fake.features)
     return (

@@ -362,19 +362,18 @@ def audit(
             "from themselves. Give samples that the generator has not seen, with --held-out."
         )
     f = look.rows(samples)
-    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
-    half = len(z) // 2
+    others, apart = _halves(unseen, seed)
     # Chosen before they are put in order: the first of sorted data are all of one class.
-    outside, apart = order[: min(half, ASKED)].sort().values, order[half:].sort().values
+    outside, apart = others[:ASKED].sort().values, apart.sort().values
     inside = pick(len(x), min(ASKED, len(x)), seed).sort().values
     reference, beside = z[apart], unseen.take(apart)
     if against is not None:
-        other, others, _ = open_fakes(against, device)
-        beside = _samples(other, _as_data(against, others, train.series), n, seed + 1, names)
+        drawing, ready, _ = open_fakes(against, device)
+        beside = _samples(drawing, _as_data(against, ready, train.series), n, seed + 1, names)
         reference = look.rows(look.check(beside[0], train))
-        outside = order[:ASKED].sort().values
+        outside = _shuffled(len(z), seed)[:ASKED].sort().values
 
-    distances = Distances(x, z)
+    distances = Distances(x, z, unseen.spans_of_part)
     tell("copies", 0, 1)
     near = distances.nearest(f)
     found = distances.copies(near)
@@ -430,10 +429,36 @@ def audit(
     )
     return Audit(
         source, train.name, len(samples), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), drawn,
-        1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x), tuple(controls), pairs,
+        1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x, train.spans_of_part),
+        tuple(controls), pairs,
         tuple(warnings), inferences, _pictures(found, closest, train, unseen, samples),
         tuple(dict.fromkeys((*(given.notes if given else ()), *train.notes, *unseen.notes))),
     )  # fmt: skip
+
+
+def _shuffled(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def _halves(unseen: Dataset, seed: int) -> tuple[Tensor, Tensor]:
+    """Places of the held-out samples that are asked about, in random order, and of those that are the reference.
+
+    No window of one half overlaps with one of the other, or the reference would be nearer to whoever was not trained on. Raises
+    `GanvasError` where so few are left that nothing can be said.
+    """
+    order = _shuffled(len(unseen), seed)
+    if unseen.spans is None:
+        half = len(unseen) // 2
+        return order[:half], order[half:]
+    whole = torch.arange(len(unseen.items)) if unseen.indices is None else unseen.indices
+    parts = [each.indices for each in unseen.split(0.5)]
+    apart, asked = (torch.isin(whole, each).nonzero()[:, 0] for each in parts if each is not None)
+    if min(len(apart), len(asked)) < LEAST:
+        raise GanvasError(
+            f"The {len(unseen)} held-out windows come in halves of {len(asked)} and {len(apart)} that do not overlap; {LEAST} "
+            "of both are needed. Hold out more, --set data.holdout=0.3, or train with a shorter --window."
+        )
+    return order[torch.isin(order, asked)], apart
 
 
 def _among(rows: Tensor, others: Tensor) -> int:

@@ -53,9 +53,13 @@ class Copies:
 
 
 class Distances:
-    """Training and held-out samples with the room around each; fakes may come in several times."""
+    """Training and held-out samples with the room around each; fakes may come in several times.
 
-    def __init__(self, train: Array, held_out: Array) -> None:
+    Of windows of longer series `spans` (m, 3) are those of the held-out ones (`Dataset.spans`): a window that overlaps with
+    another would have no room, and every training window, which overlaps with none of them, would look like a copy.
+    """
+
+    def __init__(self, train: Array, held_out: Array, spans: Tensor | None = None) -> None:
         x, z = arrays.as_pair(train, held_out, names=("train", "held_out"))
         if len(z) < LEAST:
             raise GanvasError(
@@ -63,9 +67,16 @@ class Distances:
                 "Hold out more, or give others."
             )
         self.train, self.held_out = x, z
-        room = torch.cat([nearest_distances(x, z)[0], nearest_distances(z, z, torch.arange(len(z)))[0]])
+        inside = nearest_distances(z, z, torch.arange(len(z)), spans)[0]
+        alone = int(inside.isinf().sum())
+        if len(z) - alone < LEAST:
+            raise GanvasError(
+                f"{alone} of {len(z)} held-out windows overlap with all others, and {LEAST} are needed that do not. "
+                "Hold out more, --set data.holdout=0.3, or train with a shorter --window."
+            )
+        room = torch.cat([nearest_distances(x, z)[0], inside])
         # Real data hold the same sample twice: what is divided by must not be nothing.
-        room = room.double().clamp_min(0.1 * float(room.median()) + 1e-300)
+        room = room.double().clamp_min(0.1 * float(room[room.isfinite()].median()) + 1e-300)
         self.room, self.held_room = room[: len(x)], room[len(x) :]
 
     def nearest(self, fake: Array) -> list[tuple[Tensor, Tensor]]:
@@ -77,11 +88,13 @@ class Distances:
         """The test, from what `nearest` found."""
         (near, which), (held_near, held_which) = found
         ratio, held = near.double() / self.room, held_near.double() / self.held_room
-        p, exponent = tail_chance(ratio, held)
+        known = self.held_room.isfinite()
+        p, exponent = tail_chance(ratio, held[known])
+        held = torch.where(known, held, torch.inf)
         return Copies(p, which, ratio, held, held_which, exponent)
 
 
-def find_copies(fake: Array, train: Array, held_out: Array) -> Copies:
+def find_copies(fake: Array, train: Array, held_out: Array, spans: Tensor | None = None) -> Copies:
     """Training samples that fakes lie too near to. Features (N, D), (n, D) and (m, D), m at least 50.
 
     Of every real sample, trained on or not, the distance to its nearest fake is divided by that to its nearest held-out
@@ -90,9 +103,9 @@ def find_copies(fake: Array, train: Array, held_out: Array) -> Copies:
     of them, the tail that goes to 0 as a power of the ratio, as distances in a space of so many dimensions do. Its exponent is
     Hill's estimate from the smallest ratios at the lower end of its interval, so that the p-value is rather too large.
 
-    Give all training samples: what is left out is not looked for.
+    Give all training samples: what is left out is not looked for. Of windows that overlap give the `spans` of the held-out ones.
     """
-    distances = Distances(train, held_out)
+    distances = Distances(train, held_out, spans)
     return distances.copies(distances.nearest(fake))
 
 

@@ -48,11 +48,15 @@ def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1)
     if model.generator.num_classes:
         labels = (torch.arange(rows) % model.generator.num_classes).repeat_interleave(columns)
         labels = labels.to(model.device)
-    with torch.inference_mode():
-        drawn = model.generator(walk.to(model.device), labels)
+    size, found = model.at_once, []
+    for first in range(0, len(walk), size):
+        part = slice(first, first + size)
+        with torch.inference_mode():
+            drawn = model.generator(walk[part].to(model.device), None if labels is None else labels[part])
+        found.append(model.to_data(drawn).cpu())
     if len(model.shape) == 2:
-        return pictures.draw(drawn, schema=model.info.series)
-    return pictures.grid(model.to_data(drawn).cpu(), columns=columns)
+        return pictures.draw(torch.cat(found), schema=model.info.series)
+    return pictures.grid(torch.cat(found), columns=columns)
 
 
 def curves(run: Run) -> bytes | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.device import stream
-from ganvas.errors import GanvasError, counted
+from ganvas.errors import GanvasError, counted, expect
 from ganvas.latent.space import LatentSpace
 from ganvas.model import ROWS
 from ganvas.registry import FactRegistry
@@ -105,6 +105,7 @@ class Target:
         generator: torch.Generator | None,
         labels: Tensor | None,
     ) -> None:
+        expect(space, LatentSpace, "space", 'a space of a model: ganvas.open_space(model, "z")')
         self.space, self.ratio, self.n = space, ratio, arrays.count(n, "n, the number of samples,")
         self.random = generator or stream(0, "sampling")
         self.labels = space.labels(n, labels)

@@ -16,7 +16,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import Extractor, Features, embed, open_extractor
 from ganvas.features.cache import batches
 from ganvas.features.stats import moments
-from ganvas.metrics.base import Inputs, metrics
+from ganvas.metrics.base import BLOCKS, Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
 from ganvas.notebook import shown
@@ -40,6 +40,7 @@ class Outcome:
     values: dict[str, float]
     """`MEASURES` and f1."""
     errors: dict[str, float]
+    """Of these; NaN where it is not known."""
     cost: float
     """Forward passes a sample."""
     info: dict[str, Any]
@@ -73,7 +74,7 @@ class Improvement:
         rows = [
             [
                 row.setting.label, f"{row.cost:.3g}",
-                *(f"{row.values[name]:.3f} ± {row.errors[name]:.3f}" for name in MEASURES),
+                *(f"{row.values[name]:.3f}{_error(row, name, '.3f')}" for name in MEASURES),
             ]
             if not row.failed
             else [row.setting.label, "failed", *[""] * len(MEASURES)]
@@ -116,7 +117,8 @@ class Evaluator:
             if why := metrics.get(name).fits(inputs):
                 raise GanvasError(f"{name} cannot be measured here: {why}.")
             for value in metrics.get(name).compute(inputs):
-                values[value.name], errors[value.name] = value.value, value.error or 0.0
+                values[value.name] = value.value
+                errors[value.name] = math.nan if value.error is None else value.error
         p, r = values["precision"], values["recall"]
         values["f1"] = 2 * p * r / max(p + r, 1e-12)
         errors["f1"] = (
@@ -211,9 +213,16 @@ def improve(
     `evaluator` holds real samples that guided nothing. The `FINALISTS` best by the objective are drawn again,
     `MORE` times n samples with other numbers, beside the prior, so that what is reported was not chosen for
     its luck. The best of them helps when it is ahead of the prior by more than two standard errors there.
-    Raises `GanvasError` when the evaluator sees by what guides.
+    Raises `GanvasError` when the evaluator sees by what guides, and when n is too small for a Frechet distance with an error.
     """
     _check(budget, n, objective, seed)
+    width = evaluator.real.features.shape[1]
+    least = math.ceil((width + 1) * BLOCKS / (BLOCKS - 1) / MORE)
+    if objective == "frechet" and n < least:
+        raise GanvasError(
+            f"With {MORE} x {n} samples and {width:,} features the error of the Frechet distance is not known, and so not what "
+            f"helps. Draw {least} or more (--n), or take an extractor of fewer features, or another --objective."
+        )
     tell, chosen = progress or (lambda what, done, total: None), list(tried or settings(model, budget))
     if guided_by(ratio, evaluator.extractor):
         raise GanvasError(
@@ -276,13 +285,18 @@ def _bars(rows: Sequence[Outcome], objective: str) -> str:
         (
             row.setting.label,
             row.values[objective],
-            f"{row.values[objective]:.3g} ± {row.errors[objective]:.2g}",
+            f"{row.values[objective]:.3g}{_error(row, objective, '.2g')}",
         )
         for row in rows
         if not row.failed
     ]
     better = "less is better" if objective == "frechet" else "more is better"
     return notebook.bars(f"{objective}, {better}:", known) if known else ""
+
+
+def _error(row: Outcome, name: str, how: str) -> str:
+    """What stands behind a figure; nothing where its error is not known."""
+    return "" if math.isnan(row.errors[name]) else f" ± {row.errors[name]:{how}}"
 
 
 def written(value: float) -> str:
@@ -321,7 +335,9 @@ def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, 
     ratio.save(folder / "ratio.safetensors")
 
     def plain(row: Outcome) -> dict[str, Any]:
-        return {**asdict(row), "label": row.setting.label, "cost": None if math.isnan(row.cost) else row.cost}
+        known = {name: None if math.isnan(error) else error for name, error in row.errors.items()}
+        cost = None if math.isnan(row.cost) else row.cost
+        return {**asdict(row), "errors": known, "label": row.setting.label, "cost": cost}
 
     document: io.Json = {
         **about, "ratio": ratio.mark, "objective": found.objective, "helps": found.helps, "best": asdict(found.best.setting),

@@ -1,6 +1,7 @@
 """`LogRatio`: a critic, calibrated on held-out data to the log density ratio log p_data / p_G."""
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from ganvas.checkpoint import hash_of, is_hash, rebuild
 from ganvas.config import to_dict
 from ganvas.data.base import fingerprint
 from ganvas.device import stream
-from ganvas.errors import GanvasError, counted, expect
+from ganvas.errors import PATH, GanvasError, counted, expect
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import CriticScorer, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
@@ -153,8 +154,9 @@ class LogRatio:
     real_logits: Tensor
     """Of the held-out real samples (n,), before calibration."""
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write one .safetensors file: critic, map, real samples' logits, report."""
+        expect(path, PATH, "path", "the name of a .safetensors file")
         if self.spec is None:
             what = (
                 "that was given as a function" if self.report.critic == "given" else "of unknown architecture"
@@ -168,12 +170,14 @@ class LogRatio:
         header = {
             "kind": "ratio", "network": self.spec, "model": self.model, "report": asdict(self.report),
         }  # fmt: skip
-        with io.atomic(path) as temporary:
+        with io.atomic(Path(path)) as temporary:
             io.save_tensors(temporary, tensors, header)
 
     @classmethod
-    def load(cls, path: Path, model: Model) -> "LogRatio":
+    def load(cls, path: str | os.PathLike[str], model: Model) -> "LogRatio":
         """The ratio of a file. Raises `GanvasError` when it is of another model, or damaged."""
+        expect(path, PATH, "path", "the file of a ratio")
+        path = Path(path)
         tensors, header = io.load_tensors(path)
         if header.get("kind") != "ratio":
             raise GanvasError(f"{path} holds a {header.get('kind')}, expected a ratio (ganvas calibrate).")
@@ -275,6 +279,8 @@ def fit_ratio(
         raise GanvasError(f"Unknown method {method!r}. Use auto, isotonic or platt.")
     for name, value in (("fake", fake), ("steps", steps)):
         arrays.count(value, name, 0)
+    if fake:
+        arrays.count(fake, "fake", LEAST_REAL)
     arrays.seed(seed)
     if len(real) < LEAST_REAL:
         raise GanvasError(

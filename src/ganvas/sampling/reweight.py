@@ -40,16 +40,16 @@ def reweight(
     most, bank = arrays.number(most, "most", above=1), arrays.count(bank, "bank", 100)
     steps, hidden = arrays.count(steps, "steps"), arrays.count(hidden, "hidden", most=MOST_HIDDEN)
     target = Target(space, ratio, n, generator, labels)
-    pool = target.draw(bank, target.labels)
+    noise, log_ratio = _bank(target, bank)
     one_off, target.forwards = target.forwards, 0
-    weights = (pool.log_ratio - pool.log_ratio.logsumexp(0) + math.log(bank)).exp().clamp(max=most)
+    weights = (log_ratio - log_ratio.logsumexp(0) + math.log(bank)).exp().clamp(max=most)
     weights = (weights / weights.mean()).float()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=target.random)))
         size = space.model.latent_dim
         network = nn.Sequential(
             nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
-        ).to(pool.noise.device)
+        ).to(noise.device)
 
     def log_weight(u: Tensor) -> Tensor:
         bounded: Tensor = math.log(most) - nn.functional.softplus(network(u)[:, 0])
@@ -57,13 +57,13 @@ def reweight(
 
     def loss() -> Tensor:
         rows = torch.randint(bank, (256,), generator=target.random)
-        found = log_weight(pool.noise[rows])
+        found = log_weight(noise[rows])
         value: Tensor = (found.exp() - weights[rows] * found).mean()
         return value
 
     fit([("weights", network)], loss, lambda step: 1e-3, steps, target.random, Checkpoint(None, {}), callback)
-    waiting = torch.arange(n, device=pool.noise.device)
-    u = torch.zeros(n, size, device=pool.noise.device)
+    waiting = torch.arange(n, device=noise.device)
+    u = torch.zeros(n, size, device=noise.device)
     calls = 0
     with torch.no_grad():
         for _ in range(MOST_ROUNDS):
@@ -84,3 +84,15 @@ def reweight(
         one_off_forwards=one_off,
         latents_a_sample=calls / n,
     )
+
+
+def _bank(target: Target, count: int) -> tuple[Tensor, Tensor]:
+    """Noise and log ratios of so many latents; their samples, 2 GB of 256 px, are not kept."""
+    labels = target.space.labels(count, target.labels)
+    noise, ratios = list[Tensor](), list[Tensor]()
+    for start in range(0, count, target.most):
+        here = min(target.most, count - start)
+        drawn = target.draw(here, None if labels is None else labels[start : start + here])
+        noise.append(drawn.noise)
+        ratios.append(drawn.log_ratio)
+    return torch.cat(noise), torch.cat(ratios)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, expect
 from ganvas.latent.space import OF_A_CLASS, LatentSpace
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
@@ -28,6 +28,7 @@ class Truncated(LatentSpace):
     """
 
     def __init__(self, space: LatentSpace, amount: float, mode: Mode = "auto") -> None:
+        expect(space, LatentSpace, "space", 'a space of a model: ganvas.open_space(model, "z")')
         super().__init__(space.model, space.name)
         self.base, self.amount, self.flat = space, amount, space.flat
         self.mode = mode if mode != "auto" else "psi" if space.name in ("w", "w+", "styles") else "threshold"

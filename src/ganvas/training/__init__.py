@@ -11,14 +11,12 @@ from typing import Any
 
 import torch
 
-from ganvas import dist, io
+from ganvas import arrays, dist, io
 from ganvas.config import Config, differences, leaves, replace_at, to_dict, validate
 from ganvas.data import OF_SERIES, Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
-from ganvas.features import open_extractor
 from ganvas.features.select import how_many
-from ganvas.networks.projected import guide_of
 from ganvas.options import RESUMABLE, Source, TrainOptions
 from ganvas.report import verdicts, write_report
 from ganvas.runs import Run, command_line, create_run, open_run
@@ -33,6 +31,7 @@ from ganvas.training import timegan as timegan
 from ganvas.training import vae as vae
 from ganvas.training import vae_gan as vae_gan
 from ganvas.training import vq as vq
+from ganvas.training.best import check_measurable
 from ganvas.training.display import Display, open_display
 from ganvas.training.hints import hints
 from ganvas.training.loggers import Audience, Logger, loggers
@@ -101,15 +100,14 @@ def train(
             "--more adds minutes to a run that there is: give --resume RUN, or --minutes for a new one."
         )
     else:
-        if not data:
+        if data is None or _is_empty(data):
             raise GanvasError(
                 "What to train on? Give a data set: ganvas train digits (see: ganvas list datasets)."
             )
         config, dataset = plan(data, wanted)
     audience = Audience(log, quiet)
     if config.training.eval_kimg:
-        # What is missing is said before there is a run folder.
-        open_extractor("auto", dataset, "cpu", guide=guide_of(config.network))
+        check_measurable(config, dataset)
     torch_device = resolve_device(config.training.device)
     dist.start(dist.local_device(torch_device))
     result: Result | None = None
@@ -264,6 +262,11 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
     return create_run(out, label, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info})
 
 
+def _is_empty(data: Source) -> bool:
+    """Whether nothing is named; what is no name at all, an array for instance, is refused elsewhere."""
+    return isinstance(data, Sequence) and not data
+
+
 def _resumed(
     run: Run, data: Source | None, more: float | None, wanted: TrainOptions
 ) -> tuple[Config, Dataset]:
@@ -271,7 +274,8 @@ def _resumed(
     config, given = run.config, wanted.given()
     asked_of_data = {key: given.pop(key) for key in OF_DATA if key in given}
     had = {key: getattr(config.data, key) for key in OF_DATA}
-    source = data_config(data or (config.data.source, *config.data.also), **(had | asked_of_data))
+    own = (config.data.source, *config.data.also)
+    source = data_config(own if data is None or _is_empty(data) else data, **(had | asked_of_data))
     source = replace(source, holdout=config.data.holdout, fold=config.data.fold, select=config.data.select)
     dataset = load_dataset(source)
     budget: dict[str, float] = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}
@@ -304,9 +308,7 @@ def _resumed(
     if more is not None:
         if budget:
             raise GanvasError(f"Give --more or --{next(iter(budget))}, not both.")
-        if not more > 0:
-            raise GanvasError(f"--more is {more:g} minutes; it must be above 0.")
-        budget = {"minutes": seconds / 60 + more}
+        budget = {"minutes": seconds / 60 + arrays.number(more, "--more", above=0)}
     if budget and methods.get(config.method.name).follows_budget(config):
         raise GanvasError(
             f"The noise of {run.path} was chosen for its budget, and epsilon counts on it: it cannot go on with another budget. "

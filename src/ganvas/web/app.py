@@ -27,7 +27,7 @@ from ganvas.web.layout import build
 from ganvas.web.opening import DEFAULT, open_renderer
 from ganvas.web.outlet import bound, bound_connections
 from ganvas.web.pace import STRIPS
-from ganvas.web.quality import Real
+from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer
 from ganvas.web.serving import run
 from ganvas.web.source import Source
@@ -85,6 +85,12 @@ def explore(
         if real is not None and (real.dtype != torch.uint8 or tuple(real.shape[1:]) != tuple(model.shape)):
             raise GanvasError(
                 f"real must be uint8 (n, {', '.join(map(str, model.shape))}), got {real.dtype} {tuple(real.shape)}."
+            )
+        if real is not None and len(real) <= BALL:
+            raise GanvasError(f"real has {counted(len(real), 'image')}, and more than {BALL} are needed.")
+        if ratio is not None and ratio.model != model.hash:
+            raise GanvasError(
+                f"The ratio is of a model with weights {ratio.model}, this one has {model.hash}: fit_ratio of its own space."
             )
         known = None if real is None else Real(real, f"{counted(len(real), 'image')} that were given")
         unsaid = ", and what this model was trained on is not known" if model.info.data is None else ""

@@ -3,6 +3,8 @@
 import html
 import io as memory
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from torch import Tensor
 
+from ganvas.latent.paths import NUMBERS
 from ganvas.pictures import data_url, grid, opaque
 from ganvas.types import Progress, silent
 from ganvas.web import STATIC
@@ -38,19 +41,19 @@ def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -
     starts = _starts(renderer)
     directions = renderer.directions(method)[:DIRECTIONS]
     drawn = renderer.view if renderer.plots else renderer  # hundreds of whole curves are made small again
+    columns = len(directions) * len(STRENGTHS)
+    widest = max(columns, ACROSS)
     images, numbers = [], []
     for i, start in enumerate(starts):
         states = [start.to(move_of(d, s)) for d in directions for s in STRENGTHS]
-        images.append(drawn.together(states))
+        images.append(_drawn(drawn, states, widest))
         numbers += [_numbers(renderer, state) for state in states]
         progress("pictures", i + 1, len(starts))
     progress("map", 0, 1)
     found = landscape(renderer)
     rows = torch.linspace(0, len(found.places) - 1, min(DOTS, len(found.places))).long()
-    thumbs = drawn.together([State(SEED, int(i)) for i in rows])
+    thumbs = _drawn(drawn, [State(SEED, int(i)) for i in rows], widest)
     progress("map", 1, 1)
-    columns = len(directions) * len(STRENGTHS)
-    moved, thumbs = (_smaller(each, max(columns, ACROSS)) for each in (torch.cat(images), thumbs))
     name, values = next((n, found.values[n]) for n in ("realism", "density") if n in found.values)
     data = {
         "side": list(thumbs.shape[2:]),
@@ -59,7 +62,7 @@ def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -
         "starts": len(starts),
         "likeness": "" if renderer.likeness is None else renderer.likeness.words,
         "numbers": numbers,
-        "sprite": {"url": _sprite(moved, columns), "columns": columns},
+        "sprite": {"url": _sprite(torch.cat(images), columns), "columns": columns},
         "map": {
             "url": _sprite(thumbs, ACROSS), "columns": ACROSS, "by": name,
             "dots": [
@@ -101,6 +104,13 @@ def _colours(values: Tensor) -> list[str]:
     low, high = torch.quantile(values, torch.tensor([0.02, 0.98])).tolist()
     share = ((values - low) / max(high - low, 1e-9)).clamp(0, 1)
     return [to_hex(colormaps["viridis"](float(each))) for each in share]
+
+
+def _drawn(drawn: Renderer, states: Sequence[State], columns: int) -> Tensor:
+    """Pictures of states, `_smaller` as soon as some are there: a thousand whole ones of 512 px take gigabytes."""
+    at_once = max(1, NUMBERS // math.prod(drawn.model.shape))
+    parts = (states[first : first + at_once] for first in range(0, len(states), at_once))
+    return torch.cat([_smaller(drawn.together(some), columns) for some in parts])
 
 
 def _smaller(images: Tensor, columns: int) -> Tensor:

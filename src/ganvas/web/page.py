@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from nicegui import background_tasks, events, ui
@@ -13,7 +12,6 @@ from torch import Tensor
 from ganvas import pictures
 from ganvas.errors import GanvasError
 from ganvas.web.pace import Superseded
-from ganvas.web.renderer import Renderer
 from ganvas.web.session import Session
 from ganvas.web.source import Source, Written
 from ganvas.web.state import State, to_text
@@ -233,12 +231,12 @@ class Page:
             self._jobs -= 1
             self.call("busy", "")
 
-    async def follow(self, newest: Written, opener: Callable[[Path], Renderer]) -> None:
+    async def follow(self, newest: Written) -> None:
         """Continue with a newer snapshot of the run, which is opened once for all pages."""
         snapshot, _ = newest
         async with self.source.drawing:
             if self.source.opened != newest:
-                found = await self.work(f"opening snapshot {snapshot.name}", opener, snapshot)
+                found = await self.work(f"opening snapshot {snapshot.name}", self.source.opener, snapshot)
                 if found is None:
                     return
                 await self.source.aside(found.warm)

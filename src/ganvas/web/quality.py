@@ -128,7 +128,10 @@ class Gauge:
         label: Tensor | None,
         views: Tensor | None = None,
     ) -> Quality:
-        """Of one point (1, *shape) of a space and its picture (1, C, H, W), and where there is one the coarse picture."""
+        """Of one point (1, *shape) and its picture (1, C, H, W), and where there is one the coarse picture.
+
+        The space is the model's own, whatever was mixed into the point.
+        """
         views = images if views is None else views
         typicality, share, log_ratio = float(space.typicality(points)[0]), float("nan"), None
         if (scores := self.scores(images, label)) is not None and self._own.scores is not None:
@@ -175,8 +178,11 @@ class Gauge:
         """Log ratios of uint8 images, without a ratio the critic's logits (n,); None without either."""
         if self.ratio is None:
             return None if self._critic is None else self._logits(images, labels)
-        found: Tensor = self.ratio(self._floats(images), labels)
-        return found.double().cpu().nan_to_num(neginf=-1e9)
+        size, found = self.model.at_once, []
+        for first in range(0, len(images), size):
+            rows = slice(first, first + size)
+            found.append(self.ratio(self._floats(images[rows]), None if labels is None else labels[rows]))
+        return torch.cat(found).double().cpu().nan_to_num(neginf=-1e9)
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -193,17 +199,23 @@ class Gauge:
         return None if known is None else known.network.head(features.to(self.model.device)).argmax(1).cpu()
 
     def repaired(
-        self, space: LatentSpace, points: Tensor, label: Tensor | None, off: bool, steps: int = 10
+        self,
+        space: LatentSpace,
+        points: Tensor,
+        label: Tensor | None,
+        near: LatentSpace | None,
+        steps: int = 10,
     ) -> Tensor:
-        """A point (1, *shape) where samples look real: half the way to the nearest usual points where it is off the manifold,
-        then a few steps uphill in realism, and in the own critic's eyes as far as its usual samples."""
+        """A point (1, *shape) where samples look real: where it is off the manifold half the way to the nearest usual ones of
+        the model's own space, which is given as `near` then; and a few steps uphill in realism, and in the own critic's eyes as
+        far as its usual samples."""
         assert self.ratio is not None
         ratio = self.ratio
-        if off:
-            known, _ = self._known(space)
-            near = torch.cdist(self._white(space, points), known)[0].topk(CROWD, largest=False).indices
+        if near is not None:
+            known, _ = self._known(near)
+            crowd = torch.cdist(self._white(near, points), known)[0].topk(CROWD, largest=False).indices
             with torch.no_grad():
-                points = space.project((points + space.known[near].mean(0)) / 2, RARE)
+                points = near.project((points + near.known[crowd].mean(0)) / 2, RARE)
 
         def realism(samples: Tensor, labels: Tensor | None) -> Tensor:
             found: Tensor = ratio(samples, labels)

@@ -458,12 +458,13 @@ class Renderer:
         if not self.slow:
             space, points = self.view.point(state)
             images = self.view.pictures(space, points, state)
-            return self.gauge.quality(space, points, images, self.label(state))
+            return self.gauge.quality(self.spaces[space.name], points, images, self.label(state))
         with self._comparing:  # what the own samples look like is found once
             space, points = self.point(state)
             view = None if self.view is self else self.thumbs([state], QUALITY)
             images = view if view is not None and not self.gauge.judges else self._whole_of(state)
-            return self.gauge.quality(space, points, images, self.label(state), view)
+            # What is mixed in, or truncated, is not what own samples are: they are found once for all states.
+            return self.gauge.quality(self.spaces[space.name], points, images, self.label(state), view)
 
     def _whole_of(self, state: State) -> Tensor:
         """The whole picture of a state (1, C, H, W), which was just drawn in most cases."""
@@ -735,8 +736,8 @@ class Renderer:
                 "Repair follows a calibrated ratio, and none is kept for this model. Run: ganvas calibrate"
             )
         space, points = self.point(state)
-        off = bool(self.quality(state).warnings)
-        return self.settle(state, space, self.gauge.repaired(space, points, self.label(state), off, steps))
+        near = self.spaces[space.name] if self.quality(state).warnings else None
+        return self.settle(state, space, self.gauge.repaired(space, points, self.label(state), near, steps))
 
     def drawn_by(self, sampler: str, seed: int, label: int | None = None) -> State:
         """A new sample of a sampler, at about ten runs of the network."""

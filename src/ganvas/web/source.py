@@ -14,6 +14,7 @@ from ganvas.latent.directions import Direction
 from ganvas.runs import Run
 from ganvas.web.intake import Intake
 from ganvas.web.landscape import Landscape
+from ganvas.web.opening import open_renderer
 from ganvas.web.pace import until
 from ganvas.web.renderer import Renderer
 
@@ -37,7 +38,11 @@ class Source:
     """What the renderer was opened from."""
     loaded: Sequence[Direction] = ()
     """Directions that were given at the start."""
+    opener: Callable[[Path], Renderer] = open_renderer
+    """Opens a newer snapshot of the run as the first was opened: on the same device, beside the same real images."""
     landscape: Landscape | None = None
+    landscape_of: str = ""
+    """The hash of the model that it was drawn of."""
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the map is drawn: the pages wait for one."""
     key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
@@ -71,10 +76,11 @@ class Source:
 
 
 def source_of(
-    renderer: Renderer, run: Run | None, files: Sequence[Path], opened: Written | None = None
-) -> Source:
+    renderer: Renderer, run: Run | None, files: Sequence[Path], opened: Written | None = None,
+    opener: Callable[[Path], Renderer] = open_renderer,
+) -> Source:  # fmt: skip
     """The renderer with the directions of files. Raises `GanvasError` for those that do not fit."""
-    return Source(renderer, run, opened, [each for file in files for each in renderer.load(file)])
+    return Source(renderer, run, opened, [each for file in files for each in renderer.load(file)], opener)
 
 
 def newest(run: Run) -> Written | None:

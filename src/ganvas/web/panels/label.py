@@ -22,6 +22,8 @@ def build(page: Page) -> None:
     session = page.session
     at = {"seed": FIRST_SEED}
     tiles: list[Any] = []
+    shown = {"of": ""}
+    """Whose samples the tiles are."""
     ui.label(
         f"Click once for good (or A), twice for bad (or B). About {MARKS_WANTED} marks make a direction: what the good ones have "
         "and the bad ones lack."
@@ -57,7 +59,7 @@ def build(page: Page) -> None:
             tell()
 
         ui.button("Learn", icon="school", on_click=learn).props("dense unelevated no-caps data-id=do-learn")
-        ui.button("More samples", on_click=more).props("dense flat no-caps")
+        ui.button("More samples", on_click=more).props("dense flat no-caps data-id=do-more")
         ui.button("Clear", on_click=clear).props("dense flat no-caps")
     result = ui.label("").props("data-id=learned").classes("fine")
     fewer = ui.label("").classes("small soft")
@@ -67,39 +69,45 @@ def build(page: Page) -> None:
         good = sum(session.marks.values())
         count.set_text(f"{good} good, {len(session.marks) - good} bad")
 
-    def click(tile: Any, number: int) -> None:
-        mark = session.mark(at["seed"], number)
+    def click(tile: Any, of: str, seed: int, number: int) -> None:
+        if of != session.renderer.hash:
+            page.tell("These samples are of an older snapshot: click More samples.", "warning")
+            return
+        mark = session.mark(seed, number)
         tile.classes(remove="good bad")
         if mark is not None:
             tile.classes("good" if mark else "bad")
         tell()
 
     async def sheet() -> None:
-        count = SAMPLES.affords(SHEET, session.renderer.view.seconds)
-        states = [State(at["seed"], number) for number in range(count)]
+        renderer, seed = session.renderer, at["seed"]
+        count = SAMPLES.affords(SHEET, renderer.view.seconds)
+        states = [State(seed, number) for number in range(count)]
         fewer.set_text(
-            f"{count} samples at a time: each takes {session.renderer.view.seconds:.1f} s."
-            if count < SHEET
-            else ""
+            f"{count} samples at a time: each takes {renderer.view.seconds:.1f} s." if count < SHEET else ""
         )
-        images = await page.work("drawing samples", session.renderer.thumbs, states)
+        images = await page.work("drawing samples", renderer.thumbs, states)
         if images is None:
             return
         place.clear()
         tiles.clear()
+        shown["of"] = renderer.hash
+        tell()
         with place:
             for number, image in enumerate(images):
                 with ui.element("button").classes("tile").props("type=button") as tile:
                     tile.props["aria-label"] = f"sample {number}"
                     picture(image_url(image))
-                mark = session.marks.get((at["seed"], number))
+                mark = session.marks.get((seed, number))
                 if mark is not None:
                     tile.classes("good" if mark else "bad")
-                tile.on("click", lambda _, tile=tile, number=number: click(tile, number))
+                # Its own seed: another sheet may be asked for, and take long, while this one is marked.
+                marked = (tile, renderer.hash, seed, number)
+                tile.on("click", lambda _, marked=marked: click(*marked))
                 tiles.append(tile)
 
     async def once() -> None:
-        if not tiles:
+        if shown["of"] != session.renderer.hash:
             await sheet()
 
     if page.session.renderer.slow:

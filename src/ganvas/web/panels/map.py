@@ -67,11 +67,13 @@ def build(page: Page) -> None:
         words.set_text(f"drawing {count or samples_of(session.renderer):,} samples ...")
         async with source.drawing:
             if source.landscape is None:
-                source.landscape = await source.aside(landscape, session.renderer, count)
+                drawn = session.renderer
+                source.landscape = await source.aside(landscape, drawn, count)
+                source.landscape_of = drawn.hash
         if page.client.is_deleted:  # nobody waited for it
             return
         found = source.landscape
-        shown["of"] = session.renderer.hash
+        shown["of"] = source.landscape_of
         redraw.set_visibility(False)
         names = list(found.values)
         old = colour.value

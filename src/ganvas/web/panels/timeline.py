@@ -72,8 +72,24 @@ def build(page: Page) -> None:
         )  # fmt: skip
 
     async def changed() -> None:
-        session.timeline = timeline()
-        await page.refresh()
+        if (now := timeline()) != session.timeline:  # and not what `fill` has put there
+            session.timeline = known["settings"] = now
+            await page.refresh()
+
+    known = {"settings": session.timeline}
+    """As they stand in the fields."""
+
+    def fill() -> None:
+        """The settings of a recipe that was opened, say: films are drawn by what stands in the fields."""
+        now = session.timeline
+        if replace(known["settings"], keys=now.keys) == now:
+            return
+        known["settings"] = now
+        kind.set_value(now.kind)
+        frames.set_value(now.frames)
+        fps.set_value(now.fps)
+        equal.set_value(now.equal)
+        loop.set_value(now.loop)
 
     for field in (kind, frames, fps, equal, loop):
         field.on_value_change(changed)
@@ -118,6 +134,7 @@ def build(page: Page) -> None:
     shown_keys: list[State] = []
 
     async def show() -> None:
+        fill()
         if len(session.timeline.keys) < 2:
             note.set_text("A film needs two key frames: go somewhere, add one, go elsewhere, add another.")
         wanted = list(session.timeline.keys)

@@ -8,7 +8,6 @@ from nicegui import ui
 from ganvas import pictures
 from ganvas.errors import counted
 from ganvas.report import curves, verdicts
-from ganvas.web.opening import open_renderer
 from ganvas.web.page import Page
 from ganvas.web.source import newest
 
@@ -75,7 +74,7 @@ def build(page: Page) -> None:
         last = newest(folder)
         if follow.value and last is not None and last != seen["snapshot"]:
             seen["snapshot"] = last
-            await page.follow(last, open_renderer)
+            await page.follow(last)
 
     ui.timer(EVERY, look)
 
