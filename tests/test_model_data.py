@@ -1,6 +1,7 @@
 """What a model was trained on: the same data at another place, and other data of the same name."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -257,6 +258,13 @@ def test_own_pictures_are_known_whatever_size_they_were_brought_to(
         held, own, _ = unseen(Model(generator, None, info), config.source)
         assert own, config
         assert len(held) == len(data.split(config.holdout)[1])
+        if config.source != "digits":
+            shutil.copy("pictures.npy", "copy.npy")
+            assert unseen(Model(generator, None, info), "copy.npy")[1], "at another place"
+        np.save("others.npy", random.integers(256, size=(9, 5, 20), dtype=np.uint8))
+        others, own, _ = unseen(Model(generator, None, info), "others.npy")
+        assert not own
+        assert others.shape == data.shape, "of another shape, they are brought to it as well"
 
 
 def test_own_data_that_have_changed_are_not_taken_for_unseen_ones(model: Model, place: Path) -> None:

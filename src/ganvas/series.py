@@ -336,7 +336,9 @@ def table(found: Series, first: int = 0, classes: Sequence[str] = ()) -> Iterato
             *names,
         ]
         yield [*map(inert, head)]
-    times = [str(time) if schema.unit else f"{time:.10g}" for time in schema.times(found.values.shape[1])]
+    moments = schema.times(found.values.shape[1])
+    digits = 0 if schema.unit else _digits_of_time(schema, moments)
+    times = [str(time) if schema.unit else f"{time:.{digits}g}" for time in moments]
     for i, length in enumerate(found.lengths.tolist()):
         once = [spelled(column, found.static[i, k : k + 1])[0] for k, column in enumerate(schema.static)]
         once = [inert(classes[i]), *once] if classes else once
@@ -360,6 +362,14 @@ def spelled(column: Column, values: np.ndarray) -> list[str]:
         return ["" if np.isnan(v) else str(moment) for v, moment in zip(values, moments, strict=True)]
     form = "{:.0f}" if column.whole else f"{{:.{_digits(column)}g}}"
     return ["" if np.isnan(value) else form.format(value) for value in values]
+
+
+def _digits_of_time(schema: Schema, moments: np.ndarray) -> int:
+    """How many a number of the time needs: ten, and more where its steps are small beside it, as milliseconds from 1970 are."""
+    largest = float(np.abs(moments).max())
+    if not largest or not schema.step:
+        return 10
+    return min(17, max(10, 4 + math.ceil(math.log10(largest / abs(schema.step)))))
 
 
 def _digits(column: Column) -> int:

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -17,6 +18,7 @@ import torch
 from ganvas import pictures, series
 from ganvas.config import DataConfig, from_dict, to_dict
 from ganvas.data import limits, load_dataset, tables
+from ganvas.data.labels import number
 from ganvas.data.tables import columns_of
 from ganvas.errors import GanvasError
 from ganvas.latent.impute import gaps_of
@@ -769,6 +771,50 @@ def test_booleans_are_the_same_categories_in_every_file(tmp_path: Path) -> None:
     for model in (capital.series, windows_of(tmp_path / "small.csv").series):
         for each in ("capital.csv", "small.csv", "typed.parquet"):
             assert torch.equal(windows_of(tmp_path / each, model).items, capital.items)
+
+
+def test_a_table_with_the_newest_row_first_is_turned_round(tmp_path: Path) -> None:
+    """It ran backwards, and its dates were drawn as a column."""
+    rows = [f"2020-{1 + i // 28:02}-{1 + i % 28:02},{i % 7},{'ab'[i % 2]}" for i in range(120)]
+    for name, each in (("up", rows), ("down", rows[::-1])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["date,price,who", *each]))
+    up, down = (
+        load_dataset(DataConfig(str(tmp_path / f"{name}.csv"), columns=("price",))) for name in ("up", "down")
+    )
+    assert torch.equal(up.items, down.items)  # type: ignore[arg-type]
+    assert up.series == down.series
+    assert down.series is not None
+    assert down.series.time == "date"
+    assert "The rows were sorted by date." in down.notes
+    each = load_dataset(DataConfig(str(tmp_path / "down.csv"), by="who", window=5))
+    assert each.series is not None
+    assert each.series.time == "date"
+
+
+def test_numbers_of_time_keep_their_steps() -> None:
+    """Milliseconds from 1970, ten a second, were all the same."""
+    for start, step, last in (
+        (1.7e12, 100.0, "1700000000400"),
+        (0.1, 0.1, "0.5"),
+        (0.0, 1.0, "4"),
+        (5.0, 0.0, "5"),
+    ):
+        schema = Schema(5, (series.Column("x"),), time="t", start=start, step=step)
+        found = series.Series(np.zeros((1, 5, 1)), np.array([5]), np.zeros((1, 0)), schema)
+        assert [row[1] for row in table(found)][-1] == last
+
+
+def test_one_long_name_of_a_class_takes_no_room_in_every_row() -> None:
+    names = ["a"] * 200_000 + ["b" * 900]
+    tracemalloc.start()
+    found, classes, _ = number(names, "here")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10e6, "700 MB"
+    assert classes == ("a", "b" * 900)
+    assert found.sum() == found[-1] == 1
+    with pytest.raises(GanvasError, match="here: the names of classes have up to 60,000 letters"):
+        number([*names, "c" * 60_000], "here")
 
 
 def test_dates_are_counted_in_the_unit_of_the_model(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def load_dataset(
             if shape is not None and (own := join([load_dataset(one) for one in each])).shape == tuple(shape):
                 return own
         return join([load_dataset(one, shape) for one in each])
-    found = _open(config, shape)
+    found = _open(config, None) if shape is None else _of_shape(config, shape)
     if isinstance(found, Table):
         if shape is not None and len(shape) != 2:
             raise GanvasError(
@@ -82,6 +82,20 @@ def load_dataset(
     if shape is None and found.kind == "points" and (stray := [x for x in OF_IMAGES if getattr(config, x)]):
         raise GanvasError(f"--{stray[0]} is for images, and {found.name} holds points. Omit it.")
     return found if shape is None else fit(found, shape, config.resize or "crop")
+
+
+def _of_shape(config: DataConfig, shape: Shape) -> Dataset | Table:
+    """Data as a config has them, which says how they come to the shape of a model; where it says another, or cannot, from as
+    they are."""
+    if config.resolution is None:
+        return _open(config, shape)
+    plain = replace(config, resolution=None, height=None)
+    if tuple(shape[1:]) != (config.height or config.resolution, config.resolution):
+        return _open(plain, shape)
+    try:
+        return _open(config, shape)
+    except GanvasError:  # others are not of one shape with those
+        return _open(plain, shape)
 
 
 def _check_size(config: DataConfig) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -159,7 +158,7 @@ def _number(labelling: Labelling, good: list[str]) -> tuple[Tensor | None, tuple
     if labelling.classes is None:
         return None, (), ""
     class_of = dict(zip(labelling.names, labelling.classes, strict=True))
-    labels, classes, _ = number(np.array([show(class_of[name]) for name in good]), "sub-folders")
+    labels, classes, _ = number([show(class_of[name]) for name in good], "sub-folders")
     if len(classes) < 2:
         return None, (), ""
     return labels, classes, fingerprint(repr(classes), labels.numpy().tobytes()) if labelling.mark else ""

@@ -50,7 +50,15 @@ def number(
     Classes are the values that occur, in their order. Raises `GanvasError` for anything else, and for more classes than
     GANVAS_MAX_CLASSES.
     """
-    array = np.asarray(values)
+    if not isinstance(values, np.ndarray):
+        # Of the names that there are: an array of all of them would have room for the longest in every row.
+        kinds = list(dict.fromkeys(values))
+        _check_count(len(values), len(kinds), where)
+        check_names(kinds, f"{where}: the names of classes")
+        made = number(np.array(kinds, dtype=str), where)
+        known = dict(zip(kinds, made[0].tolist(), strict=True))
+        return torch.tensor([known[value] for value in values]), made[1], made[2]
+    array = values
     if array.dtype.kind not in "biuU" or (array.dtype.kind == "i" and array.size and array.min() < 0):
         lowest = f" from {array.min()}" if array.dtype.kind == "i" else ""
         raise GanvasError(
@@ -60,15 +68,10 @@ def number(
     found, inverse = np.unique(
         array.astype(np.uint64) if array.dtype.kind == "b" else array, return_inverse=True
     )
-    most = limit("GANVAS_MAX_CLASSES")
-    if len(found) > most:
-        raise GanvasError(
-            f"{where}: {array.size:,} labels of {len(found):,} different values, more than {most:,.0f} classes. Are these "
-            f"measurements? Bin them, omit them, or set GANVAS_MAX_CLASSES={len(found)}."
-        )
-    values = [str(value) for value in found.tolist()]
-    check_names(values, f"{where}: the names of classes")
-    names = [printable(value).replace("\n", "\\n") for value in values]
+    _check_count(array.size, len(found), where)
+    spelled = [str(value) for value in found.tolist()]
+    check_names(spelled, f"{where}: the names of classes")
+    names = [printable(value).replace("\n", "\\n") for value in spelled]
     order = sorted(range(len(names)), key=lambda i: natural(names[i]))
     place = torch.empty(len(names), dtype=torch.int64)
     place[torch.tensor(order, dtype=torch.int64)] = torch.arange(len(names))
@@ -80,6 +83,16 @@ def number(
             "--labels takes them as they were.",
         )
     return place[torch.from_numpy(inverse.reshape(-1).astype(np.int64))], classes, notes
+
+
+def _check_count(labels: int, kinds: int, where: str) -> None:
+    """Raise `GanvasError` for more classes than GANVAS_MAX_CLASSES."""
+    most = limit("GANVAS_MAX_CLASSES")
+    if kinds > most:
+        raise GanvasError(
+            f"{where}: {labels:,} labels of {kinds:,} different values, more than {most:,.0f} classes. Are these "
+            f"measurements? Bin them, omit them, or set GANVAS_MAX_CLASSES={kinds}."
+        )
 
 
 def shorten(names: Sequence[str], most: int = 6) -> str:

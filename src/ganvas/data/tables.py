@@ -325,14 +325,15 @@ def _column(name: str, values: Values) -> Column:
 
 
 def _time_of(found: dict[str, Values], config: DataConfig) -> str:
-    """The first column of dates that never fall, within each sequence; empty where there is none."""
+    """The first column of dates that never fall in a sequence, or never rise (the newest first); empty where there is none."""
     named = {*config.columns, *config.static, config.by, config.label}
     owners = found[config.by].numbers if config.by else None
     for name, values in found.items():
         if values.kind == "date" and name not in named and not np.isnan(values.numbers).any():
             order = np.arange(len(values.numbers)) if owners is None else np.argsort(owners, kind="stable")
             same = np.ones(len(order) - 1, dtype=bool) if owners is None else np.diff(owners[order]) == 0
-            if (np.diff(values.numbers[order])[same] >= 0).all():
+            steps = np.diff(values.numbers[order])[same]
+            if (steps >= 0).all() or (steps <= 0).all():
                 return name
     return ""
 
