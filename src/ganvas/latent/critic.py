@@ -5,7 +5,7 @@ changes with the neighbours. Everything that scores single samples goes through 
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas.features.base import at_once
 from ganvas.latent.hooks import hooked
 from ganvas.model import Model
 from ganvas.networks import from_uint8
@@ -84,6 +85,13 @@ def to_floats(model: Model, samples: Tensor) -> Tensor:
     return from_uint8(samples, model.generator.value_range) if samples.dtype == torch.uint8 else samples
 
 
+def resized(samples: Tensor, shape: Sequence[int]) -> Tensor:
+    """Images as large as a network of a shape (C, H, W) sees them; other samples as they are."""
+    if samples.dim() != 4 or tuple(shape[1:]) == tuple(samples.shape[2:]):
+        return samples
+    return F.interpolate(samples, tuple(shape[1:]), mode="bilinear", antialias=True, align_corners=False)
+
+
 def logits_of(
     network: Callable[..., Tensor], samples: Tensor, labels: Tensor | None, range_: tuple[float, float]
 ) -> Tensor:
@@ -92,11 +100,7 @@ def logits_of(
         low, high = range_
         levels = (samples - low) * (255 / (high - low))
         samples = samples + ((levels.round().clamp(0, 255) - levels) * ((high - low) / 255)).detach()
-        wanted = getattr(network, "shape", tuple(samples.shape[1:]))
-        if tuple(wanted) != tuple(samples.shape[1:]):
-            samples = F.interpolate(
-                samples, tuple(wanted[1:]), mode="bilinear", antialias=True, align_corners=False
-            )
+        samples = resized(samples, getattr(network, "shape", tuple(samples.shape[1:])))
     logits: Tensor = network(samples, labels)
     return logits.float()
 
@@ -126,8 +130,9 @@ class CriticScorer:
     def scores(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """The same for any number of samples, wherever they are: float64 (n,) on the CPU."""
         device, found = self.model.device, []
-        for start in range(0, len(samples), BATCH):
-            rows = slice(start, start + BATCH)
+        size = at_once(self.model.shape, BATCH)
+        for start in range(0, len(samples), size):
+            rows = slice(start, start + size)
             label = None if labels is None else labels[rows].to(device)
             found.append(self.logits(samples[rows].to(device), label).double().cpu())
         return torch.cat(found)
