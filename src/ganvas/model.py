@@ -277,7 +277,9 @@ class Model:
         if self.info.architecture is None or self.device.type != "cpu" or usual <= ROWS:
             return usual
         with torch.inference_mode():
-            widest = largest_result(lambda: self.generator(self.latents(1), self.labels(1)))
+            # Not of its prior, which of others' autoencoders nobody knows.
+            z = torch.zeros(1, self.latent_dim)
+            widest = largest_result(lambda: self.generator(z, self.labels(1)))
         return min(usual, max(ROWS, AT_ONCE // widest // ROWS * ROWS))
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
@@ -356,7 +358,7 @@ class Model:
         classes = self.generator.num_classes
         return _numbers(numbers) % classes if classes else None
 
-    def encode(self, samples: arrays.Array, batch: int = BATCH) -> Tensor:
+    def encode(self, samples: arrays.Array, batch: int | None = None) -> Tensor:
         """The z (n, latent_dim) of samples as `codes` takes them: what the generator draws their reconstructions from.
 
         Raises `GanvasError` for a model without an encoder.
@@ -366,7 +368,7 @@ class Model:
             return self.generator.back(codes) if isinstance(self.generator, Coded) else codes
 
     @torch.no_grad()
-    def codes(self, samples: arrays.Array, batch: int = BATCH) -> Tensor:
+    def codes(self, samples: arrays.Array, batch: int | None = None) -> Tensor:
         """What the encoder gives of samples (n, D), of a posterior the mean: uint8 images (n, C, H, W), floats in the generator's
         range, or points (n, D).
 
@@ -386,18 +388,22 @@ class Model:
                 f"{self.generator.value_range}."
             )
         size, found = bare(self.generator).latent_dim, []
-        for part in samples.split(arrays.count(batch, "batch")):
+        for part in samples.split(self._few(batch)):
             x = part.to(self.device)
             x = networks.from_uint8(x, self.generator.value_range) if x.dtype == torch.uint8 else x.float()
             found.append(mean_codes(self.encoder, x, size))
         return torch.cat(found) if found else torch.empty(0, size, device=self.device)
 
     @torch.no_grad()
-    def reconstruct(self, samples: arrays.Array, batch: int = BATCH) -> Tensor:
+    def reconstruct(self, samples: arrays.Array, batch: int | None = None) -> Tensor:
         """Samples as `encode` takes them -> what the generator draws of their codes, as `sample` gives it."""
-        parts = arrays.as_tensor(samples, "samples").split(arrays.count(batch, "batch"))
+        parts = arrays.as_tensor(samples, "samples").split(self._few(batch))
         drawn = [self.to_data(self.generator(self.encode(part), None)).cpu() for part in parts]
         return torch.cat(drawn) if drawn else torch.empty(0, *self.shape)
+
+    def _few(self, batch: int | None) -> int:
+        """How many samples are encoded at a time: as many as are drawn, where nobody says another number."""
+        return self.at_once if batch is None else arrays.count(batch, "batch")
 
     def series(
         self,

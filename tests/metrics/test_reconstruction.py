@@ -159,3 +159,17 @@ def test_series_are_compared_by_their_values() -> None:
     assert compared(true, true) == (0, 1)
     flat = true._replace(values=np.ones((2, 4, 5)), schema=replace(schema, columns=schema.columns[2:3]))
     assert compared(flat, flat) == (None, None), "no number moves"
+
+
+def test_large_pictures_are_encoded_and_compared_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 of 256 px took gigabytes in the layers of a decoder, and as float64."""
+    seen, drawn = list[int](), list[int]()
+    generator = Halves()
+    generator.register_forward_hook(lambda _, given, made: drawn.append(len(made)))
+    model = Model(generator, None, ModelInfo.of(generator, "halves"), encoder=Means())
+    monkeypatch.setattr(reconstruction, "psnr", lambda a, b: seen.append(len(a)) or psnr(a, b))
+    monkeypatch.setattr("ganvas.features.base.NUMBERS", 40 * 8 * 8)
+    monkeypatch.setattr("ganvas.model.LARGE", 8 * 8 // 16)
+    measure(model, torch.randint(0, 256, (100, 1, 8, 8), dtype=torch.uint8))
+    assert max(seen) == 10
+    assert max(drawn) == 16

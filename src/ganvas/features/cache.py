@@ -12,7 +12,7 @@ from ganvas import dist, io
 from ganvas.cache import cache_folder
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
-from ganvas.features.base import Extractor, Features, embed
+from ganvas.features.base import Extractor, Features, at_once, embed
 from ganvas.features.stats import MAX_DIM, Moments, moments
 
 LONGEST_NAME = 40
@@ -34,7 +34,9 @@ def path_of(dataset: Dataset, extractor: Extractor) -> Path:
 
 
 def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[Tensor]:
-    """All samples in order. `sharded`: those batches alone that are this process's part (`dist.shard`)."""
+    """All samples in order, of large ones fewer at a time. `sharded`: those batches alone that are this process's part
+    (`dist.shard`)."""
+    size = at_once(dataset.shape, size)
     starts = range(0, len(dataset), size)
     for start in dist.shard(starts) if sharded else starts:
         yield dataset.take(torch.arange(start, min(start + size, len(dataset))))[0]

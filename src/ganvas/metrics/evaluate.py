@@ -177,7 +177,8 @@ def evaluate(
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
         alike = _alike(model, reference)
-        stream = model.batches(count, seed=seed, batch=batch, labels=asked, sharded=True)
+        few = min(batch, model.at_once)
+        stream = model.batches(count, seed=seed, batch=few, labels=asked, sharded=True)
     else:
         assert given is not None
         _check_kind(given.shape, dataset)

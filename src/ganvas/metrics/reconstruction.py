@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
-from ganvas.features.base import Extractor, embed
+from ganvas.features.base import Extractor, at_once, embed
 from ganvas.io import Json
 from ganvas.metrics.frechet import frechet
 from ganvas.model import Model
@@ -77,12 +77,13 @@ def measure(model: Model, samples: Tensor, extractor: Extractor | None = None) -
         schema = model.info.series or plain(*samples.shape[1:])
         error, agreement = compared(schema.decode(samples), schema.decode(again))
         return replace(found, error=error, agreement=agreement)
-    parts = list(zip(samples.split(BATCH), again.split(BATCH), strict=True))
+    few = -(-at_once(tuple(model.shape), 4 * BATCH) // 4)  # in float64, with a dozen maps of each
+    parts = list(zip(samples.split(few), again.split(few), strict=True))
     near, similar = (torch.cat([each(a, b) for a, b in parts]) for each in (psnr, ssim))
     found = replace(found, psnr=float(near.mean()), ssim=float(similar.mean()))
     if extractor is None:
         return found
-    real, fake = (embed(extractor, part.split(BATCH)).features for part in (samples, again))
+    real, fake = (embed(extractor, part.split(few)).features for part in (samples, again))
     # Two images by chance: in folders neighbours are of one class.
     order = np.random.default_rng(0).permutation(len(real))
     others = np.linalg.norm(real[order] - real[np.roll(order, 1)], axis=1).mean()
