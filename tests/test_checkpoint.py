@@ -77,6 +77,16 @@ def test_what_was_packed_is_unpacked(kind: Any) -> None:
         assert torch.equal(one, other), name
 
 
+def test_what_was_taken_up_since_is_dropped() -> None:
+    """A run that goes back to before its critic began kept the critic's averages, and took it for begun."""
+    _, _, optimizers = fresh = job()
+    before = pack(*fresh)
+    kept = {name: value for name, value in before.items() if not name.startswith("optimizer.")}
+    unpack(kept, *fresh)
+    assert pack(*fresh).keys() == kept.keys()
+    assert not optimizers[0][1].state
+
+
 @pytest.mark.parametrize(
     ("header", "change"),
     [

@@ -237,7 +237,7 @@ def test_as_many_are_drawn_at_a_time_as_the_largest_layer_has_room_for(
 ) -> None:
     """By the size of the pictures alone, 256 grey ones of 128 px took 2 GB of a generator of 2 MB."""
     model = wide()
-    room = 2 * ROWS * largest_result(lambda: model.generator(torch.zeros(1, 24), None))
+    room = 2 * ROWS * largest_result(lambda: model.generator(model.latents(1), None))
     monkeypatch.setattr("ganvas.model.AT_ONCE", room + 1)
     whole = model.sample(100, batch=256)
     results: list[int] = []

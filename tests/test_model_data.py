@@ -15,7 +15,7 @@ from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import open_extractor
 from ganvas.metrics.evaluate import Size, _open_real, evaluate
-from ganvas.model import Model
+from ganvas.model import DataReference, Model, ModelInfo
 from ganvas.model_data import (
     class_names,
     classifier_of,
@@ -26,6 +26,7 @@ from ganvas.model_data import (
     real_images_of,
     unseen,
 )
+from ganvas.networks import GeneratorBase
 from ganvas.privacy import audit
 from ganvas.sampling import calibrate_model
 from tests.latent.test_space import ours
@@ -234,6 +235,28 @@ def test_as_many_images_of_each_class_are_compared_with_a_conditional_model(tmp_
     assert found == list(counts)
     assert line.endswith("(in their own shares, though the model draws 3 classes alike)")
     assert compared(3000, classes=0) == (list(counts), "1,020 of 1,020 images of unequal")
+
+
+def test_own_pictures_are_known_whatever_size_they_were_brought_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read by their name as other pictures are, those of `--resolution 16` were said to have changed since."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "1")
+    random = np.random.default_rng(0)
+    np.save("pictures.npy", random.integers(256, size=(60, 24, 24), dtype=np.uint8))
+    for config in (
+        DataConfig("pictures.npy", 16),
+        DataConfig("pictures.npy", 16, "crop"),
+        DataConfig("pictures.npy", 16, "fit", height=12),
+        DataConfig("digits", 16, "stretch"),
+    ):
+        data = load_dataset(config)
+        generator = GeneratorBase(data.shape, 2)
+        info = ModelInfo.of(generator, "square", data=DataReference(config, data.name, data.fingerprint))
+        held, own, _ = unseen(Model(generator, None, info), config.source)
+        assert own, config
+        assert len(held) == len(data.split(config.holdout)[1])
 
 
 def test_own_data_that_have_changed_are_not_taken_for_unseen_ones(model: Model, place: Path) -> None:

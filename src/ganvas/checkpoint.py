@@ -99,6 +99,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     expected = _SLOTS.get(type(optimizer).__name__)
     strict = expected is not None or any(group.get("fused") for group in optimizer.param_groups)
     kept: dict[int, set[str]] = {}
+    optimizer.state.clear()  # what has gone on since may have taken up more
     for key, value in tensors.items():
         index, slot = key.split(".")
         if not (index.isdecimal() and len(index) < 10 and int(index) < len(parameters)):

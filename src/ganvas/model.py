@@ -1,5 +1,6 @@
 """A trained generator, ready to draw: what `ganvas.load` returns."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import arrays, dist, io, networks, notebook, pictures
-from ganvas.checkpoint import hash_of
+from ganvas.checkpoint import DIGITS, hash_of
 from ganvas.config import Config, DataConfig, NetworkConfig, Resize, to_dict
 from ganvas.device import check_defaults, stream
 from ganvas.effort import check_effort, largest_result, without_dynamo
@@ -243,9 +244,18 @@ class Model:
         return self.generator.latent_dim
 
     @cached_property
+    def _weights(self) -> str:
+        return hash_of(self.generator)
+
+    @property
     def hash(self) -> str:
-        """Sixteen digits of the SHA-256 of the generator's weights, which stay as they are: counted once."""
-        found = hash_of(self.generator)
+        """Sixteen digits of the SHA-256 of the generator's weights, which stay as they are (counted once), and of its settings
+        where they are not the usual ones.
+        """
+        found, usual = self._weights, self.generator.settings
+        changed = {name: getattr(self.generator, name) for name in usual}
+        if changed != usual:
+            found = hashlib.sha256(f"{found} {sorted(changed.items())}".encode()).hexdigest()[:DIGITS]
         _known[found] = self
         return found
 
@@ -277,10 +287,17 @@ class Model:
         if self.info.architecture is None or self.device.type != "cpu" or usual <= ROWS:
             return usual
         with torch.inference_mode():
-            # Not of its prior, which of others' autoencoders nobody knows.
-            z = torch.zeros(1, self.latent_dim)
-            widest = largest_result(lambda: self.generator(z, self.labels(1)))
+            widest = largest_result(lambda: self.generator(self.latents(1), self.labels(1)))
         return min(usual, max(ROWS, AT_ONCE // widest // ROWS * ROWS))
+
+    @cached_property
+    def encoded_at_once(self) -> int:
+        """How many samples are encoded, and drawn again, at a time where nobody says another number: as `at_once`."""
+        usual = _usual_batch(self.shape)
+        if self.info.architecture is None or self.device.type != "cpu":
+            return usual
+        widest = largest_result(lambda: self.reconstruct(torch.zeros(1, *self.shape), 1))
+        return min(usual, max(1, AT_ONCE // widest))
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The first n latents (n, latent_dim) of the generator's prior for a seed."""
@@ -388,7 +405,8 @@ class Model:
                 f"{self.generator.value_range}."
             )
         size, found = bare(self.generator).latent_dim, []
-        for part in samples.split(self._few(batch)):
+        batch = self.encoded_at_once if batch is None else arrays.count(batch, "batch")
+        for part in samples.split(batch):
             x = part.to(self.device)
             x = networks.from_uint8(x, self.generator.value_range) if x.dtype == torch.uint8 else x.float()
             found.append(mean_codes(self.encoder, x, size))
@@ -397,13 +415,10 @@ class Model:
     @torch.no_grad()
     def reconstruct(self, samples: arrays.Array, batch: int | None = None) -> Tensor:
         """Samples as `encode` takes them -> what the generator draws of their codes, as `sample` gives it."""
-        parts = arrays.as_tensor(samples, "samples").split(self._few(batch))
-        drawn = [self.to_data(self.generator(self.encode(part), None)).cpu() for part in parts]
+        batch = self.encoded_at_once if batch is None else arrays.count(batch, "batch")
+        parts = arrays.as_tensor(samples, "samples").split(batch)
+        drawn = [self.to_data(self.generator(self.encode(part, batch), None)).cpu() for part in parts]
         return torch.cat(drawn) if drawn else torch.empty(0, *self.shape)
-
-    def _few(self, batch: int | None) -> int:
-        """How many samples are encoded at a time: as many as are drawn, where nobody says another number."""
-        return self.at_once if batch is None else arrays.count(batch, "batch")
 
     def series(
         self,

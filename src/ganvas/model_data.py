@@ -54,15 +54,17 @@ def load_data_of(
 
 
 def config_for(model: Model, source: str) -> DataConfig:
-    """How a source is read for a model: series that it was trained on as they were then, other tables by the same columns and
-    windows, as far as they have them."""
+    """How a source is read for a model: what it was trained on as it was then, other tables by the same columns and windows, as
+    far as they have them."""
     known = None if model.info.data is None else model.info.data.config
     plain = DataConfig(source, resize=model.info.resize)
-    if known is None or known.also or len(model.shape) != 2:
+    if known is None or known.also:
         return plain
     # What a header names is compared, not looked at.
     if origin.places(plain) == origin.places(known):
         return replace(known, source=source)
+    if len(model.shape) != 2:
+        return plain
     if not all(each.lower().endswith(NAMED) for each in (known.source, source)):
         return plain
     names = columns_of(find_path(source, WANTED))

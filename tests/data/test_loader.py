@@ -1,3 +1,4 @@
+import zipfile
 from itertools import islice
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 from ganvas.config import DataConfig
 from ganvas.data import Batches, Dataset, load_dataset
+from ganvas.data.loader import epoch_order
 from ganvas.errors import GanvasError
+from ganvas.pictures import png, to_image
 
 CPU = torch.device("cpu")
 
@@ -49,6 +52,20 @@ def test_workers_give_the_same_batches(image_folder: Path, monkeypatch: pytest.M
         assert labels_a is not None
         assert labels_b is not None
         assert torch.equal(labels_a, labels_b)
+
+
+def test_workers_open_a_zip_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were forked off with the one that previews and the monitor had read from: it has one position for all of them."""
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (200, 3, 48, 48), dtype=torch.uint8, generator=random)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for i, each in enumerate(pixels):
+            archive.writestr(f"{i:03}.png", png(to_image(each)))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0")
+    streamed = load_dataset(tmp_path / "a.zip")
+    assert torch.equal(streamed.take(torch.arange(3))[0], pixels[:3])
+    found = torch.cat([x for x, _ in islice(Batches(streamed, 20, 0, CPU, workers=2), 40)])
+    assert torch.equal(found[-200:], pixels[epoch_order(200, 0, 3)])
 
 
 @pytest.mark.parametrize("workers", [0, 2])

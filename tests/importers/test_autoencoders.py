@@ -366,6 +366,8 @@ def test_of_noise_it_draws_nothing_and_of_what_pictures_say_it_does(
     assert main(["info", str(folder)]) == 0
     assert "unknown" in capsys.readouterr().out
     ganvas.load(folder, side=16)._repr_html_()
+    large = ganvas.load(folder, side=128, device="cpu")
+    assert large.encoded_at_once <= 2**24 // (64 * 128 * 128), "as many as its largest layer has room for"
     pictures = torch.randint(0, 256, (300, 8, 8, 3), dtype=torch.uint8, generator=RANDOM)
     np.save("pictures.npy", pictures.numpy())
     line = [

@@ -19,18 +19,20 @@ from ganvas.cli import main
 from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.latent import finders as finders_of
 from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes, open_attribute
-from ganvas.latent.directions import chance, edit, find, load_directions, save
+from ganvas.latent.directions import chance, edit, find, load_directions, save, unmoved
 from ganvas.latent.dissect import _pixel_masks
 from ganvas.latent.edits import draw_edit
 from ganvas.latent.finders import early_layer, finders
-from ganvas.latent.jacobian import metric
+from ganvas.latent.jacobian import jacobians, metric
 from ganvas.latent.paths import small_pyramid
-from ganvas.latent.space import covariance
+from ganvas.latent.space import all_over, covariance
 from ganvas.latent.supervised import attribute
-from ganvas.model import Model
+from ganvas.model import Model, ModelInfo
 from ganvas.networks import build_generator
+from ganvas.networks.coded import Coded
 from ganvas.networks.style import StyleGenerator
 from tests.latent.test_space import ours, plain_dcgan
 from tests.test_model_file import rewrite
@@ -193,6 +195,72 @@ def test_sefa_and_pca_of_z_read_the_layer_that_z_reaches_first(ahead: bool) -> N
     assert early_layer(space) == "module.first"
 
 
+@pytest.mark.parametrize("components", [1, 2])
+def test_sefa_of_an_autoencoder_with_a_fitted_prior_is_of_z(components: int) -> None:
+    """What the first layer reads is a normal of another shape: z -> mean + L z -> W."""
+    torch.manual_seed(0)
+    decoder = ganvas.wrap(Linear(), latent_dim=6).generator
+    whole = Coded(decoder, {"components": components})
+    assert whole.mixture is not None
+    whole.mixture.fit(torch.randn(500, 6) @ torch.diag(torch.tensor([8.0, 1.0, 1.0, 1.0, 1.0, 0.1])))
+    space = open_space(Model(whole.eval().requires_grad_(False), None, ModelInfo.of(whole, "coded")), "z")
+    if components > 1:
+        with pytest.raises(GanvasError, match="behind a mixture"):
+            find(space, "sefa", 1)
+        return
+    rows = decoder.get_submodule("module.layer").weight.double() @ whole.mixture.factors[0].double()
+    rows = torch.nn.functional.normalize(rows)
+    wanted = torch.linalg.eigh(rows.t() @ rows).eigenvectors[:, -1]
+    assert abs(float(find(space, "sefa", 1)[0].vector.double() @ wanted)) > 0.999
+
+
+def test_axes_of_a_large_layer_need_no_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 maps of 32 px have one of 8 GB, and its eigenvectors take hours."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(20, 600), nn.Linear(600, 4))
+    axes = torch.linalg.qr(torch.randn(600, 20))[0]
+    spread = torch.tensor([8.0, 4.0, 2.0, *[0.1] * 17])
+    module[0].weight.data = axes * spread
+    space = open_space(ganvas.wrap(module, latent_dim=20), "layer:module.0")
+    monkeypatch.setattr(finders_of, "BROAD", 500)
+    monkeypatch.setattr(finders_of, "NUMBERS", 4000 * space.size)
+    vectors, shares = finders.get("pca")(space, 3, 0)
+    assert (vectors * axes[:, :3].t()).sum(1).abs().min() > 0.99
+    torch.testing.assert_close(shares, spread[:3].square() / spread.square().sum(), rtol=0.1, atol=0)
+    vectors, _ = finders.get("ica")(space, 3, 0)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+    assert angle(vectors, axes[:, :3].t()) < 0.05
+    monkeypatch.setattr(finders_of, "MOST_SLOPES", 500)
+    for name in ("jacobian", "local"):
+        with pytest.raises(GanvasError, match="derivative by each of the 600 numbers"):
+            find(space, name, 1)
+
+
+def test_effects_are_those_of_classes_from_all_over() -> None:
+    """Names of classes are sorted: the first 128 are alike."""
+
+    class OfClass(nn.Module):
+        def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+            return z * (labels[:, None] + 1)
+
+    model = ganvas.wrap(OfClass(), latent_dim=4, num_classes=1000, value_range=(-1, 1))
+    space = open_space(model, "z")
+    _, labels, _ = unmoved(space)
+    assert labels is not None
+    assert sorted(labels.tolist()) == [i * 1000 // 128 for i in range(128)]
+    assert chance(space).effect == pytest.approx(500, rel=0.02)
+    spread = metric(space, space.known[:16], labels=torch.tensor(all_over(16, 1000))).diagonal()
+    _, shares = finders.get("jacobian")(space, 4, 0)
+    assert float(spread[0]) > 300_000
+    assert float(shares.sum()) == pytest.approx(1)
+    halves = [int(half.sum()) for half in labels.split(64)]
+    assert max(halves) < 2 * min(halves), "and no part of them is of classes beside each other"
+    few = open_space(ganvas.wrap(OfClass(), latent_dim=4, num_classes=10, value_range=(-1, 1)), "z")
+    _, labels, _ = unmoved(few)
+    assert labels is not None
+    assert labels.tolist() == [i % 10 for i in range(128)]
+
+
 def test_sefa_of_series_is_of_what_its_first_layer_reads() -> None:
     """A series model reads a part of z at first, and the rest chunk by chunk."""
     config = NetworkConfig("recurrent", latent_dim=16, conditional=True)
@@ -275,6 +343,28 @@ def test_jacobians_are_those_of_small_pictures() -> None:
     space = open_space(model)
     torch.testing.assert_close(metric(space, space.numbered(2)), metric(space, space.numbered(2), see))
     assert seen[0][-2:] == (256, 128)
+
+
+def test_jacobians_where_no_gradient_is_kept() -> None:
+    """An operation without forward mode asks for gradients, whoever calls."""
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx: Any, *given: Tensor) -> Tensor:
+            return 2 * given[0]
+
+    class Doubled(Linear):
+        def forward(self, z: Tensor) -> Tensor:
+            return Twice.apply(super().forward(z))  # type: ignore[no-any-return]
+
+    space = space_of(Doubled(), 6)
+    with torch.no_grad():
+        found = jacobians(space, space.numbered(1))[1][0]
+    torch.testing.assert_close(found, 2 * space.model.generator.get_submodule("module.layer").weight)
 
 
 def test_attributes_are_kept_where_layers_are_chosen() -> None:

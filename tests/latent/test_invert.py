@@ -213,6 +213,18 @@ def test_gauss_newton_lands_on_what_the_generator_can_draw() -> None:
     torch.testing.assert_close(exact.drawn, space.decode(exact.points))
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_points_have_encoders(size: int) -> None:
+    torch.manual_seed(0)
+    model = ganvas.wrap(nn.Linear(4, size), latent_dim=4)
+    space = open_space(model)
+    targets = model.sample(16, seed=3)
+    encoded = encode(space, train_encoder(space, steps=300), targets)
+    assert encoded.residual.median() < 0.1
+    found = ganvas.invert(space, targets[:2], method="hybrid", steps=5)
+    assert found.points.shape == (2, 4)
+
+
 def test_an_encoder_is_kept_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = open_space(ganvas.wrap(Decoder(), latent_dim=6), "z")
     whole = train_encoder(space, steps=40)

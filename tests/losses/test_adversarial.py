@@ -55,6 +55,14 @@ def test_relativistic_compares_pairs() -> None:
     assert loss.generator(REAL, REAL).item() == pytest.approx(math.log(2))
 
 
+@pytest.mark.parametrize("name", ["minimax", "non-saturating", "hinge", "least-squares", "wasserstein"])
+def test_turned_about_its_middle_one_side_is_the_other(name: str) -> None:
+    """That of least squares is 0.5: turned about 0, real pairs of a BiGAN were to be less than any fake is said to be."""
+    loss = losses.get(name)
+    about = 2 * loss.middle
+    torch.testing.assert_close(loss.critic(about - FAKE, about - REAL), loss.critic(REAL, FAKE))
+
+
 @pytest.mark.parametrize("name", list(losses))
 def test_saturated_logits_stay_finite(name: str) -> None:
     loss = losses.get(name)

@@ -27,7 +27,6 @@ from ganvas.metrics.evaluate import open_fakes
 from ganvas.runs import Run
 from ganvas.training import Result
 from ganvas.training.best import BestSnapshot
-from tests.latent.test_space import ours
 
 EVERYTHING = list(metrics.registry)
 FILES = Path(__file__).parents[1] / "importers" / "files"
@@ -187,6 +186,26 @@ def test_every_sample_is_embedded_once_and_the_reference_once_ever(trained: Resu
     assert decoded.seen == 256 + 1617 + 180
     evaluate(trained.run.path, n=256, seed=1, device="cpu")
     assert decoded.seen == 256 + 1617 + 180 + 256
+
+
+def test_as_many_are_drawn_and_embedded_at_a_time_as_there_is_room_for(
+    trained: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """256 pictures of 256 px at once took 9 GB, though `sample` draws a few."""
+    model = ganvas.load(trained.run.path)
+    model.at_once = 16
+    monkeypatch.setattr("ganvas.features.cache.MOST_NUMBERS", 30 * 64)
+    sizes: list[int] = []
+
+    def brightness(images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        return images.float().mean((1, 2, 3), keepdim=True).flatten(1).expand(-1, 2) + torch.randn(
+            len(images), 2
+        )
+
+    evaluate(model, "digits", "precision-recall", n=100, extractor=brightness)
+    assert max(sizes[:7]) == 16
+    assert max(sizes[7:]) == 30
 
 
 def test_a_warm_cache_reads_no_reference_image(trained: Result) -> None:
@@ -651,20 +670,3 @@ def test_models_of_other_toolkits_are_models(name: str) -> None:
     assert model is not None
     assert given is None
     assert source.endswith(name)
-
-
-def test_large_pictures_are_drawn_and_seen_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 256 px a batch of 256 took 8 GB in the layers of a generator; of 1,024 px as many pictures are 3 GB alone."""
-    monkeypatch.setattr("ganvas.model.AT_ONCE", 1)
-    monkeypatch.setattr("ganvas.features.base.NUMBERS", 20 * 16 * 16)
-    model = ours("dcgan")
-    sizes = list[int]()
-
-    def look(images: torch.Tensor) -> torch.Tensor:
-        sizes.append(len(images))
-        return images.flatten(1).float()[:, :4]
-
-    real = torch.randint(0, 256, (300, 1, 16, 16), dtype=torch.uint8)
-    evaluate(model, real, ["frechet"], extractor=look, n=64)
-    assert set(sizes[:4]) == {16}
-    assert max(sizes) == 20

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from scipy.stats import truncnorm
 from torch import nn
 
+from ganvas.checkpoint import hash_of
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space
-from ganvas.model import Model, ModelInfo
+from ganvas.model import Model, ModelInfo, known
 from ganvas.networks import to_prior
 from ganvas.networks.biggan import BigBlock, BigGenerator, PooledAttention, StandingNorm
 
@@ -136,3 +137,17 @@ def test_spectral_norm_is_on_every_layer() -> None:
     assert not any("original" in name for name in BigGenerator((3, 16, 16), 4, channels=2).state_dict()), (
         "files of others"
     )
+
+
+def test_what_is_kept_of_a_model_is_of_its_truncation() -> None:
+    """The explorer's map and directions' units are of one truncation."""
+    generator = BigGenerator((3, 16, 16), 8, channels=2, rows=5)
+    model = Model(generator, None, ModelInfo.of(generator, "biggan"))
+    usual = model.hash
+    assert usual == hash_of(generator), "as files of before have it"
+    generator.truncation = 0.5
+    other = model.hash
+    assert other != usual
+    generator.truncation = 1.0
+    assert model.hash == usual
+    assert known(other) is known(usual) is model

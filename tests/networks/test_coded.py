@@ -73,6 +73,14 @@ def test_density_is_that_of_scipy_and_of_the_change_of_variables(two: Mixture) -
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch itself loads for forward mode
+def test_the_mean_of_z_has_slopes(two: Mixture) -> None:
+    """Searches and sliders begin there."""
+    z = torch.zeros(1, 3, dtype=torch.float64)
+    there, beside = (torch.func.jacrev(two)(each)[0, :, 0] for each in (z, z - 1e-7))
+    assert there.diagonal().min() > 0
+    torch.testing.assert_close(there, beside, atol=1e-3, rtol=1e-3)
+
+
 def test_slopes_are_those_of_differences(two: Mixture) -> None:
     z = torch.tensor([[0.3, -0.2, 0.7]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(two, (z,), eps=1e-6, atol=1e-4, check_forward_ad=True)

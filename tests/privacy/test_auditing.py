@@ -274,7 +274,7 @@ def test_pictures_are_looked_at_a_few_at_a_time(
     np.save(files / "others.npy", parts[1][::2].numpy())
     seen, others = str(files / "seen.npy"), str(files / "others.npy")
     whole = audit(parts[1][1::2], seen, held_out=others, n=300, extractor=look)
-    monkeypatch.setattr("ganvas.features.base.NUMBERS", 50 * 8 * 8)
+    monkeypatch.setattr("ganvas.features.cache.MOST_NUMBERS", 50 * 8 * 8)
     sizes.clear()
     found = audit(parts[1][1::2], seen, held_out=others, n=300, extractor=look)
     assert max(sizes) == 50

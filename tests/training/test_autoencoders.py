@@ -268,6 +268,17 @@ def test_commands_of_an_autoencoder(
         drawn = model.to_data(model.generator(torch.from_numpy(found["z"])))
     digits = load_dataset(DataConfig("digits"))
     assert torch.equal(drawn, model.reconstruct(digits.take(torch.arange(50))[0]))
+    assert digits.labels is not None
+    everything = digits.take(digits.labels.argsort(stable=True))[0]
+    np.save(tmp_path / "sorted.npy", everything.numpy())
+    words[2] = str(tmp_path / "sorted.npy")
+    assert main(words) == 0
+    again = ganvas.load(tmp_path / "z.safetensors", device="cpu").generator
+    assert isinstance(again, Coded)
+    assert again.mixture is not None
+    middle, zeros = (model.codes(part).mean(0) for part in (everything, everything[:50]))
+    found_middle = again.mixture.means[0]
+    assert (found_middle - middle).norm() < (found_middle - zeros).norm(), "the first ones are zeros alone"
     capsys.readouterr()
     words = [
         "reconstruct",

@@ -359,6 +359,22 @@ def test_ada_state_is_saved_with_the_run() -> None:
     assert 0 < float(p.adaptive.p) <= 0.8 + 1e-6
 
 
+def test_a_critic_of_least_squares_that_cannot_tell_is_not_sure() -> None:
+    """What it says of both then is 0.5: by its sign it was always sure, and p went up to its limit."""
+    p = one_step(
+        objective__loss="least-squares", augment__policy=["translation"], augment__p=0.5, augment__target=0.6, augment__kimg=1.0
+    )  # fmt: skip
+    with torch.no_grad():
+        for weight in p.critic.parameters():
+            weight.zero_()
+        list(p.critic.parameters())[-1].fill_(0.4)
+    p.optimizer_critic.param_groups[0]["lr"] = 0.0
+    p.engine.set_rates = lambda progress: None  # type: ignore[method-assign]
+    for _ in range(8):
+        p.step(stream(), 0.0)
+    assert float(p.adaptive.p) < 0.5
+
+
 STYLE: dict[str, Any] = {
     "network.name": "style", "network.generator": {"channels": 4}, "network.critic": {"channels": 4},
 }  # fmt: skip

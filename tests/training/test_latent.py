@@ -131,6 +131,23 @@ def test_another_autoencoder_in_its_place_is_noticed(autoencoder: Run, tmp_path:
         ganvas.train(resume=run.path, kimg=1.28, quiet=True)
 
 
+def test_codes_of_an_autoencoder_with_a_book_become_its_vectors(tmp_path: Path) -> None:
+    """They became those of a book that was drawn at random, and the samples had nothing of the data."""
+    settings = {
+        "network.latent_dim": 8, "network.codes.book": 16, "network.generator.channels": 8, "network.critic.channels": 8,
+        "training.precision": "fp32", "training.snapshot_kimg": 0.64,
+    }  # fmt: skip
+    coder = ganvas.train(
+        "digits", method="vq", kimg=0.64, device="cpu", settings=settings, quiet=True, report=False, out=tmp_path,
+    ).run  # fmt: skip
+    book = ganvas.load(coder.path, device="cpu").generator.book.vectors
+    run = game(coder, tmp_path, 0.64)
+    assert torch.equal(ganvas.load(run.path, device="cpu").generator.book.vectors, book)
+    shutil.rmtree(coder.path)
+    ganvas.train(resume=run.path, kimg=2.56, quiet=True, report=False)
+    assert torch.equal(ganvas.load(run.path, device="cpu").generator.book.vectors, book), "without it as well"
+
+
 def test_it_keeps_the_contract_of_a_method(autoencoder: Run) -> None:
     check_method(*plan("digits", in_latent=str(autoencoder.path), device="cpu", settings=NARROW, batch=16))
 
@@ -154,6 +171,7 @@ def test_it_keeps_the_contract_of_a_method(autoencoder: Run) -> None:
         ({"conditional": True}, "--conditional is not for|is a plain generator"),
         ({"method": "vae"}, "--in-latent trains a GAN; method vae is none"),
         ({"in_latent": "digits-of-nobody"}, "No such model: digits-of-nobody"),
+        ({"settings": {"data.fold": 1}}, "the model has learned from 180 of the 180 samples of digits"),
         ({"in_latent": None, "method": "latent"}, "Which latent space.*--in-latent RUN"),
     ],
 )

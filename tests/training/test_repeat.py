@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.training.gan import GanMethod
@@ -40,6 +41,18 @@ def test_seeds(tmp_path: Path) -> None:
     assert document["metrics"]["recall"]["each"] == found.values["recall"]
     assert all(math.isfinite(floor) for floor in found.floors["frechet"])
     assert found.results[0].run.metrics()
+    assert document["floor_n"] == found.floor_n == 180
+    assert found.at_floor_n["frechet"] != values, "of as few samples as the floor"
+
+
+def test_without_floors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where little or nothing is held out the runs were trained, and then nothing was told of them but a traceback."""
+    settings = [f"{name}={value}" for name, value in {**TINY, "data.holdout": 0.01}.items()]
+    asked = ["--kimg", "0.064", "--batch", "32", "--device", "cpu", "--out", str(tmp_path), "--quiet"]
+    assert main(["train", "digits", "--seeds", "2", *asked, "--set", *settings]) == 0
+    (path,) = tmp_path.glob("*.json")
+    assert json.loads(path.read_text())["metrics"]["frechet"]["floor"] == []
+    assert "floor (" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("given", "path"), [("seeds", "training.seed"), ("folds", "data.holdout")])
@@ -48,6 +61,18 @@ def test_what_every_run_has_for_itself_is_not_set(given: str, path: str, tmp_pat
     with pytest.raises(GanvasError, match=f"--set {path} would be the same in every run"):
         repeat("digits", out=tmp_path, settings={path: 0}, **{given: 2})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("asked", [{"eval_kimg": 0.03}, {"seeds": 2}])
+def test_series_too_few_to_measure_are_not_trained_on_first(asked: dict[str, Any], tmp_path: Path) -> None:
+    """With --eval-kimg the training ended at its first measurement, and at each again when it was resumed."""
+    (tmp_path / "prices.csv").write_text("price\n" + "\n".join(str((7 * i) % 31) for i in range(120)))
+    train = repeat if "seeds" in asked else ganvas.train
+    with pytest.raises(GanvasError, match="beside 20 series that were trained on and as many held out"):
+        train(
+            tmp_path / "prices.csv", window=8, kimg=0.06, batch=16, out=tmp_path / "runs", quiet=True, **asked
+        )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_folds_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,37 @@ def test_a_file_of_another_toolkit_is_gone_on_with(tmp_path: Path) -> None:
     assert max(moved.values()) < 0.0101
 
 
+def test_what_the_model_has_learned_from_is_not_held_out(trained: Result, tmp_path: Path) -> None:
+    """Membership, over-fitting and calibration took for new what the weights that a run began with had seen."""
+    asked: Any = {"start": str(trained.run.path), "device": "cpu"}
+    with pytest.raises(
+        GanvasError, match=r"has learned from 180 of the 180.*data\.holdout=0\.1 data\.fold=0"
+    ):
+        plan("digits", settings={"data.fold": 1}, **asked)
+    with pytest.raises(GanvasError, match=r"has learned from 179 of the 359 samples of digits"):
+        plan("digits", settings={"data.holdout": 0.2}, **asked)
+    for settings in ({}, {"data.holdout": 0.05}, {"data.holdout": 0}):
+        assert plan("digits", settings=settings, **asked)[0].training.start
+    np.save(tmp_path / "other.npy", np.zeros((200, 8, 8), np.uint8))
+    assert plan(tmp_path / "other.npy", settings={"data.fold": 1}, **asked)[0].training.start
+
+
+def test_a_model_that_has_grown_goes_on_at_its_size(tmp_path: Path) -> None:
+    """It was shrunk to the smallest pictures, and a short training ended with those."""
+    grows = {"stable_kimg": 0.1, "fade_kimg": 0.2, "channels": 4}
+    asked: Any = {"batch": 16, "device": "cpu", "out": tmp_path, "quiet": True, "report": False}
+    settings = {**BRIEF, "training.snapshot_kimg": 0.064, "network.critic.channels": 4}
+    grown = {f"network.generator.{name}": value for name, value in grows.items()}
+    half = ganvas.train(
+        "digits", network="progressive", kimg=0.2, settings={**settings, **grown}, **asked
+    ).run
+    level = float(ganvas.load(half.path, device="cpu").generator.level)
+    assert 0.4 < level < 0.6
+    on = ganvas.train("digits", start=str(half.path), kimg=0.064, settings=BRIEF, **asked).run
+    found = float(ganvas.load(on.path, device="cpu").generator.level)
+    assert found == pytest.approx(level + 0.048 / 0.2, abs=1e-3), "one step less: the level is set before it"
+
+
 def test_what_cannot_be_begun_with(trained: Result, tmp_path: Any) -> None:
     place = str(trained.run.path)
     for asked, message in (

@@ -118,7 +118,9 @@ def test_stop_on_collapse(run_of: Callable[..., Run], tmp_path: Path) -> None:
             "digits", COLLAPSING, kimg=12, loss="minimax", penalty="none", on_collapse="stop", out=tmp_path
         )
     (path,) = tmp_path.iterdir()
-    assert ganvas.open_run(path).stats()[-1]["kimg"] < 11
+    stats = ganvas.open_run(path).stats()
+    assert stats[-1]["kimg"] < 11
+    assert stats[-1]["kimg"] > stats[-2]["kimg"], "the last line was there twice, with losses of 0"
     assert ganvas.load(path).sample(2).shape == (2, 1, 8, 8)
 
 

@@ -27,8 +27,8 @@ def run(
         images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's. Of series also a
             table: by the columns, windows and scale of the model.
         n: How many of the images at most, the first ones.
-        fit: Fit a mixture of so many normals to the codes, 0 for the standard normal, and write a model that is drawn from it
-            beside `out`, as .safetensors.
+        fit: Fit a mixture of so many normals to the codes of n images from all over the data, 0 for the standard normal, and
+            write a model that is drawn from it beside `out`, as .safetensors.
         side: Pixels of a side of the pictures that another toolkit's autoencoder takes. Default: 64.
         out: An .npz: `z`, the latents that the model draws from; `codes`, what its decoder gets of them; `typicality` of each
             among the model's own samples, where it is known what these are drawn from; `labels`, where the data have them.
@@ -54,7 +54,8 @@ def run(
     loaded = load(model, device=device, critic=False, side=side)
     data = load_dataset(config_for(loaded, images), tuple(loaded.shape), loaded.info.series)
     _shared.say_notes(data)
-    samples, labels = data.take(torch.arange(min(count(n, "--n"), len(data))))
+    n = min(count(n, "--n"), len(data))
+    samples, labels = data.take(torch.arange(n))
     z = loaded.encode(samples)
     found = {
         "z": z,
@@ -63,7 +64,11 @@ def run(
     known = loaded.generator.prior != UNKNOWN
     found |= {"typicality": latent.open_space(loaded, "z").typicality(z)} if known else {}
     found |= {} if labels is None else {"labels": labels}
-    fitted = None if fit is None else fit_prior(loaded, samples, fit)
+    fitted = None
+    if fit is not None:
+        # The first ones of data that are sorted by class are of one class, and so would be all that is drawn.
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:n].sort().values
+        fitted = fit_prior(loaded, samples if n == len(data) else data.take(order)[0], fit)
     io.write_arrays(out, {name: each.cpu() for name, each in found.items()})
     typicality = float(found["typicality"].mean()) if known else None
     if fitted is not None:

@@ -44,7 +44,7 @@ def run(
         labels: Classes of a conditional model's samples: data draws them in the reference's shares, uniform as many of each.
         extractor: auto, a name from `ganvas list extractors`, or a file of `ganvas extractor train`.
         seed: Of the samples and of every random choice of a metric.
-        batch: Images embedded at a time, at most: of large ones fewer.
+        batch: Images embedded at a time, of large ones as many as there is room for.
         device: auto, cpu, cuda or mps.
         resolution: Side in pixels that folders of mixed sizes are brought to.
         resize: How they get there.

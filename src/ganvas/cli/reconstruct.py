@@ -40,7 +40,7 @@ def run(
             another toolkit's autoencoder: a file or a folder in the layout of AutoencoderKL, AutoencoderTiny or TAESD.
         images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's. Of series also a
             table: by the columns, windows and scale of the model.
-        n: How many of the images at most, the first ones.
+        n: How many of the images at most, chosen at random, always the same ones.
         extractor: For distances between features of pictures: auto, a name or file as of `ganvas eval`, or none.
         side: Pixels of a side of the pictures that another toolkit's autoencoder takes. Default: 64.
         out: A .png, originals above their reconstructions.
@@ -48,6 +48,8 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
+    import torch
+
     from ganvas.errors import GanvasError
     from ganvas.features import open_extractor
     from ganvas.metrics.reconstruction import measure
@@ -65,7 +67,7 @@ def run(
         raise GanvasError(f"{flag} is for pictures, and this model draws series. Leave it out.")
     data, held_out, words = unseen(loaded, images)
     _shared.say_notes(data, words)
-    samples = data.take(_first(n, len(data)))[0]
+    samples = data.take(_some(n, len(data)))[0]
     judge = None
     try:
         judge = None if of_series or extractor == "none" else open_extractor(extractor, data, device)
@@ -74,7 +76,9 @@ def run(
             raise
         _shared.say(f"note: no distances between features: {error}", beside=True)
     found = measure(loaded, samples, judge)
-    _shared.write_picture(out, _drawn(loaded, samples[:SHOWN], plain))
+    # From all over them: data are often sorted by class.
+    shown = torch.linspace(0, len(samples) - 1, min(SHOWN, len(samples))).round().long()
+    _shared.write_picture(out, _drawn(loaded, samples[shown], plain))
     if json:
         _shared.answer({**found.to_json(), "held_out": held_out, "out": str(out)})
         return
@@ -115,9 +119,11 @@ def _told(found: "Reconstruction") -> str:
     return ", ".join(words)
 
 
-def _first(n: int, total: int) -> "Tensor":
+def _some(n: int, total: int) -> "Tensor":
+    """Rows of n of so many images, in their order."""
     import torch
 
     from ganvas import arrays
 
-    return torch.arange(min(arrays.count(n, "n", 2), total))
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
+    return order[: arrays.count(n, "n", 2)].sort().values

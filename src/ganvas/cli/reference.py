@@ -24,7 +24,7 @@ def run(
     Args:
         data: A name from `ganvas list datasets`, a folder or .zip of images, an array.
         extractor: auto, a name from `ganvas list extractors`, or a file of `ganvas extractor train`.
-        batch: Images embedded at a time, at most: of large ones fewer.
+        batch: Images embedded at a time, of large ones as many as there is room for.
         device: auto, cpu, cuda or mps.
         resolution: Side of the images in pixels: that of the models to be measured.
         resize: How images of other sizes get there.

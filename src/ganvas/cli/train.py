@@ -95,6 +95,9 @@ def _repeat(
     log: tuple[str, ...],
     json: bool,
 ) -> None:
+    from itertools import compress
+    from statistics import mean
+
     from ganvas import io
     from ganvas.cli._shared import Column, table
     from ganvas.training.repeat import repeat
@@ -103,15 +106,18 @@ def _repeat(
     if json:
         _shared.answer(io.read_json(found.path))
         return
+    at = f"N={found.floor_n:,}"
     columns = [
-        Column("metric", left=True), Column("mean"), Column("spread"), Column("floor", drop=1),
-        Column("each", left=True, drop=2),
+        Column("metric", left=True), Column("mean"), Column("spread"), Column(f"at {at}", drop=1),
+        Column(f"floor ({at})", drop=1), Column("each", left=True, drop=2),
     ]  # fmt: skip
     rows = []
     for metric, each in found.values.items():
-        floor = sum(found.floors[metric]) / len(each)
-        cells = (f"{value:.4g}" for value in (found.mean(metric), found.spread(metric), floor))
-        rows.append([metric, *cells, ", ".join(f"{value:.4g}" for value in each)])
+        beside = [f"{mean(of[metric]):.4g}" if of[metric] else "" for of in (found.at_floor_n, found.floors)]
+        cells = [f"{value:.4g}" for value in (found.mean(metric), found.spread(metric))]
+        rows.append([metric, *cells, *beside, ", ".join(f"{value:.4g}" for value in each)])
+    kept = [True, True, True, any(map(any, found.at_floor_n.values())), bool(found.floor_n), True]
+    columns, rows = list(compress(columns, kept)), [list(compress(row, kept)) for row in rows]
     table(columns, rows)
     _shared.say(f"Written to {found.path}")
 

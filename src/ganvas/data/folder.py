@@ -1,6 +1,7 @@
 """A folder, a .zip or a single picture; sub-folders are labels. Decoded once: broken files are found before training."""
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ from ganvas.types import Shape
 BROKEN_SHARE = 0.01
 BLOCK = 256
 """Files that are read side by side."""
+SOME = 32
+"""Pictures that a thread brings to their size in a row."""
 
 
 class FolderItems:
@@ -49,6 +52,8 @@ class FolderItems:
             white,
         )
         self.zip: zipfile.ZipFile | None = None
+        self.process = 0
+        """That opened it."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,8 +79,9 @@ class FolderItems:
                     f"{file.stat().st_size >> 20} MiB are more than the {MAX_BYTES >> 20} of a picture"
                 )
             return file.read_bytes()
-        if self.zip is None:  # every worker opens its own: a file position cannot be shared
-            self.zip = zipfile.ZipFile(self.path)
+        if self.zip is None or self.process != os.getpid():
+            # Every worker opens its own, also one that was forked off with an open one: a file position cannot be shared.
+            self.zip, self.process = zipfile.ZipFile(self.path), os.getpid()
         with self.zip.open(name) as member:  # with a length: a member that lies about its own is not unfolded
             return member.read(self.zip.getinfo(name).file_size)
 
@@ -193,12 +199,15 @@ def _remarks(facts: list[Facts], white: float, alpha: bool) -> tuple[str, ...]:
 def _gather(items: FolderItems, shape: tuple[int, int, int]) -> Tensor:
     images = torch.empty(len(items), *shape, dtype=torch.uint8)
 
-    def fill(i: int) -> None:
-        images[i] = items[i]
+    def fill(rows: range) -> None:
+        for i in rows:
+            images[i] = items[i]
 
     # An open zip has one reading position, so only files of a folder are read side by side.
     with ThreadPoolExecutor(None if items.path.is_dir() else 1) as pool:
-        list(pool.map(fill, range(len(items))))
+        # Some at a time: of a million pictures what waits for a thread would be as large as they are.
+        parts = [range(i, min(i + SOME, len(items))) for i in range(0, len(items), SOME)]
+        list(pool.map(fill, parts))
     return images
 
 

@@ -1,6 +1,7 @@
 """Features of reference data kept on the disk, so that sweeping ten samplers embeds the reference once."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +13,11 @@ from ganvas import dist, io
 from ganvas.cache import cache_folder
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
-from ganvas.features.base import Extractor, Features, at_once, embed
+from ganvas.features.base import Extractor, Features, embed
 from ganvas.features.stats import MAX_DIM, Moments, moments
 
+MOST_NUMBERS = 2**26
+"""Of samples that are embedded at a time: an extractor may have several copies of them as floats."""
 LONGEST_NAME = 40
 """Letters of the name of the data in a file's name, which may have 255 bytes with all else."""
 
@@ -34,9 +37,8 @@ def path_of(dataset: Dataset, extractor: Extractor) -> Path:
 
 
 def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[Tensor]:
-    """All samples in order, of large ones fewer at a time. `sharded`: those batches alone that are this process's part
-    (`dist.shard`)."""
-    size = at_once(dataset.shape, size)
+    """All samples in order, fewer of large ones. `sharded`: those batches alone that are this process's part (`dist.shard`)."""
+    size = max(1, min(size, MOST_NUMBERS // math.prod(dataset.shape)))
     starts = range(0, len(dataset), size)
     for start in dist.shard(starts) if sharded else starts:
         yield dataset.take(torch.arange(start, min(start + size, len(dataset))))[0]

@@ -179,8 +179,7 @@ class Unmoved(NamedTuple):
 @torch.no_grad()
 def unmoved(space: LatentSpace, samples: int = EFFECT_SAMPLES) -> Unmoved:
     """So many of them."""
-    points = space.known[:samples]
-    labels = space.labels(len(points), None)
+    points, labels = space.few(samples)
     return Unmoved(points, labels, space.decode(points, labels))
 
 
@@ -213,8 +212,7 @@ def measured(
 @torch.no_grad()
 def chance(space: LatentSpace, see: Perception = pyramid, progress: Progress = silent) -> Chance:
     """The effect of random directions: always the same ones of a space, however many directions are compared with them."""
-    points = space.known[:EFFECT_SAMPLES]
-    labels = space.labels(len(points), None)
+    points, labels = space.few(EFFECT_SAMPLES)
     progress("effects of random directions", 0, CONTROLS)
     before = see(space.decode(points, labels))
     vectors = torch.randn(CONTROLS, *space.shape, generator=stream(0, "random effects")).to(points)

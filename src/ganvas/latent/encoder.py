@@ -18,15 +18,26 @@ from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.networks.coded import Coded
 
+POINTS = 128
+"""Width of the layers that points are encoded by."""
+
 
 class Encoder(nn.Module):
-    """Image or series -> the point of a space that draws it: strided convolutions and a dense layer."""
+    """Sample -> the point of a space that draws it: strided convolutions and a dense layer; of points dense layers alone."""
 
     def __init__(self, space: LatentSpace, channels: int = 32) -> None:
         super().__init__()
         (inputs, *size), layers, width = space.model.shape, list[nn.Module](), channels
         oblong = len(size) == 2
-        while min(size) > 4:
+        if not size:
+            layers += [
+                nn.Linear(inputs, POINTS),
+                nn.LeakyReLU(0.2),
+                nn.Linear(POINTS, POINTS),
+                nn.LeakyReLU(0.2),
+            ]
+            inputs = POINTS
+        while size and min(size) > 4:
             fold = nn.Conv2d(inputs, width, 3, 2, 1) if oblong else nn.Conv1d(inputs, width, 3, 2, 1)
             norm = nn.BatchNorm2d(width) if oblong else nn.BatchNorm1d(width)
             layers += [fold, norm, nn.LeakyReLU(0.2)]

@@ -18,15 +18,24 @@ from ganvas.errors import GanvasError
 from ganvas.latent.hooks import hooked
 from ganvas.latent.jacobian import metric
 from ganvas.latent.space import (
+    FEWEST,
+    NUMBERS,
     HiddenLayer,
     LatentSpace,
     LatentW,
     LatentZ,
+    all_over,
     covariance,
     spaces,
     style_based,
 )
+from ganvas.networks.coded import Coded
 from ganvas.registry import FactRegistry
+
+BROAD = 2048
+"""Numbers in a point above which axes are found without a covariance, which takes gigabytes and hours."""
+MOST_SLOPES = 4096
+"""Numbers in a point that a derivative is taken by, at most: each costs a forward pass for each of its points."""
 
 Find = Callable[..., tuple[Tensor, Tensor]]
 """(space, how many, seed) -> unit vectors (k, D) of the flattened space and their scores (k,), best first."""
@@ -82,10 +91,34 @@ def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tup
     if isinstance(space, LatentZ):
         return _from_layer(space, count, seed)
     random = stream(seed, "pca")
+    if space.size > BROAD:
+        axes, shares, _ = _axes_of(_held(space, samples, random), count, seed)
+        return signed(axes), shares
     with torch.no_grad():
-        batches = (space.sample(2000, random) for _ in range(max(1, samples // 2000)))
+        batches = space.batches(max(2000, samples // 2000 * 2000), random, 2000)
         _, found = covariance(batches, space.size)
     return leading(found, count)
+
+
+@torch.no_grad()
+def _held(space: LatentSpace, samples: int, random: torch.Generator) -> Tensor:
+    """So many points of a large space, or as many as there is room for (n, D)."""
+    count = min(samples, max(FEWEST, NUMBERS // space.size))
+    parts = [part.flatten(1).float().cpu() for part in space.batches(count, random, FEWEST)]
+    return torch.cat(parts)
+
+
+def _axes_of(points: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Principal axes of points (n, D): unit vectors (k, D), their shares of the variance, and the places along them (n, k)."""
+    from sklearn.decomposition import PCA
+
+    fitted = PCA(min(count, *points.shape), svd_solver="randomized", random_state=seed)
+    along = torch.from_numpy(fitted.fit_transform(points.numpy()))
+    return (
+        torch.from_numpy(fitted.components_).float(),
+        torch.from_numpy(fitted.explained_variance_ratio_).float(),
+        along,
+    )
 
 
 def early_layer(space: LatentSpace) -> str:
@@ -133,8 +166,6 @@ def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
     found, not what the sample happened to hold more of: behind a linear layer all seeds give its singular
     vectors.
     """
-    from sklearn.decomposition import PCA
-
     layer, size = early_layer(space), space.model.latent_dim
     z = space.sample(max(4000, 4 * size), stream(seed, "pca")).double()
     if not space.categories:  # one-hot blocks cannot be turned
@@ -149,11 +180,11 @@ def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
     parts = (
         home.of(part, None if label is None else label.expand(len(part))) for part in z.float().split(500)
     )
-    drawn = torch.cat([part.flatten(1).float().cpu() for part in parts]).numpy()
-    fitted = PCA(min(count, size, *drawn.shape), svd_solver="randomized", random_state=seed).fit(drawn)
-    x = torch.from_numpy(fitted.transform(drawn)).to(z)
+    drawn = torch.cat([part.flatten(1).float().cpu() for part in parts])
+    _, shares, x = _axes_of(drawn, min(count, size), seed)
+    x = x.to(z)
     found = (x / x.std(0).clamp(min=1e-12)).t() @ (z - z.mean(0))
-    return signed(F.normalize(found).float()), torch.from_numpy(fitted.explained_variance_ratio_).float()
+    return signed(F.normalize(found).float()), shares
 
 
 @finders.register("ica")
@@ -166,9 +197,15 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
         raise GanvasError(
             f"All axes of a {space.prior} z are as independent as any other: ica would find noise. Take --method pca or jacobian."
         )
-    with torch.no_grad():
-        points = space.sample(samples, stream(seed, "ica")).flatten(1).cpu().double()
-    count = min(count, points.shape[1])
+    random, axes = stream(seed, "ica"), None
+    count = min(count, space.size)
+    if space.size > BROAD:  # its authors' algorithm begins with the leading axes, too
+        axes, _, points = _axes_of(_held(space, samples, random), count, seed)
+        count = len(axes)
+    else:
+        with torch.no_grad():
+            points = space.sample(samples, random).flatten(1).cpu()
+    points = points.double()
     with warnings.catch_warnings():
         # Sources that are nearly normal have no sharp optimum: the best attempt is what there is.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -176,6 +213,7 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
             points.numpy()
         )
     mixing = torch.from_numpy(fitted.mixing_).t()  # (k, D): how far one unit of each source moves a point
+    mixing = mixing if axes is None else mixing @ axes.to(mixing)
     spread = mixing.norm(dim=1)
     order = spread.argsort(descending=True)
     return signed(F.normalize(mixing[order]).float()), spread[order].float()
@@ -212,8 +250,21 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
         if len(places) and rows.shape[1] == given.shape[1]:
             found = rows.new_zeros(len(rows), dim)
             found[:, places] = rows[:, columns]
-            return [found]
+            return [_by_z(generator, found)]
     raise GanvasError("sefa found no dense or transposed layer that reads z. Take --method jacobian or pca.")
+
+
+def _by_z(generator: nn.Module, rows: Tensor) -> Tensor:
+    """Weights (out, D) of the layer that reads codes as such of z, where a normal was fitted to the codes."""
+    mixture = generator.mixture if isinstance(generator, Coded) else None
+    if mixture is None:
+        return rows
+    if mixture.components > 1:
+        raise GanvasError(
+            "sefa reads the weights of the layer that z reaches first; here that is one behind a mixture of normals, which turns "
+            "z another way at every point. Take --method jacobian or pca."
+        )
+    return rows @ mixture.factors[0].to(rows)
 
 
 def _columns(given: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,15 +285,26 @@ def _columns(given: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
 @finders.register("jacobian")
 def jacobian(space: LatentSpace, count: int, seed: int, samples: int = 16) -> tuple[Tensor, Tensor]:
     """Directions that change the picture most: eigenvectors of the mean J^T J (Ramesh et al. 2018; Wang and Ponce 2021)"""
+    _check_slopes(space)
+    labels = space.model.labels_at(all_over(samples, space.model.generator.num_classes))
     with torch.no_grad():
-        points = space.sample(samples, stream(seed, "jacobian"))
-    return leading(metric(space, points), count)
+        points = space.sample(samples, stream(seed, "jacobian"), labels)
+    return leading(metric(space, points, labels=labels), count)
 
 
 @finders.register("local", of_a_sample=True)
 def local(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Directions that change one picture most, that of the seed: eigenvectors of J^T J there"""
+    _check_slopes(space)
     return leading(metric(space, space.numbered(1, seed)), count)
+
+
+def _check_slopes(space: LatentSpace) -> None:
+    if space.size > MOST_SLOPES:
+        raise GanvasError(
+            f"This method takes the derivative by each of the {space.size:,} numbers of a point of {space.name!r}; "
+            f"{MOST_SLOPES:,} are the most. Take --method pca or ica."
+        )
 
 
 @finders.register("random")

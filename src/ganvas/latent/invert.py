@@ -81,8 +81,7 @@ class Search:
 def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
     """Mean feature distance of two samples of the generator, of whatever classes: the unit of residuals."""
     with torch.no_grad():
-        points = space.known[:256]
-        features = see(space.decode(points, space.labels(len(points), None)))
+        features = see(space.decode(*space.few(256)))
         # All pairs: of classes in turn, one with the one 128 places on would always, or never, be of its class.
         return float(torch.cdist(features[:128], features[128:]).mean())
 
@@ -358,7 +357,8 @@ def as_floats(space: LatentSpace, targets: Tensor, shape: tuple[int, ...] | None
     if targets.dtype == torch.uint8:
         return from_uint8(targets, model.generator.value_range)
     low, high = model.generator.value_range
-    if not torch.isfinite(targets).all() or targets.min() < low - 1e-3 or targets.max() > high + 1e-3:
+    finite, points = bool(torch.isfinite(targets).all()), len(model.shape) == 1  # which lie anywhere
+    if not finite or (not points and (targets.min() < low - 1e-3 or targets.max() > high + 1e-3)):
         raise GanvasError(
             f"Float targets must lie from {low} to {high}, they go from {float(targets.min()):.2f} to {float(targets.max()):.2f}."
         )

@@ -47,27 +47,30 @@ def jacobians(
                 columns = torch.func.vmap(push, chunk_size=size)(basis)
         except (RuntimeError, NotImplementedError):
             parts: list[Tensor] = []
-            for some in basis.split(size):
-                at = point.expand(len(some), *space.shape).clone().requires_grad_(True)
-                several = see(space.decode(at, None if label is None else label.expand(len(some))))
-                dummy = torch.zeros_like(several, requires_grad=True)
-                (pulled,) = torch.autograd.grad(several, at, dummy, create_graph=True)
-                parts += torch.autograd.grad(pulled, dummy, some)
-                features = several[0].detach()
+            with torch.enable_grad():
+                for some in basis.split(size):
+                    at = point.expand(len(some), *space.shape).clone().requires_grad_(True)
+                    several = see(space.decode(at, None if label is None else label.expand(len(some))))
+                    dummy = torch.zeros_like(several, requires_grad=True)
+                    (pulled,) = torch.autograd.grad(several, at, dummy, create_graph=True)
+                    parts += torch.autograd.grad(pulled, dummy, some)
+                    features = several[0].detach()
             columns = torch.cat(parts)
         found.append((features, columns.t()))
     return torch.stack([f for f, _ in found]), torch.stack([j for _, j in found])
 
 
-def metric(space: LatentSpace, points: Tensor, see: Perception = pyramid) -> Tensor:
+def metric(
+    space: LatentSpace, points: Tensor, see: Perception = pyramid, labels: Tensor | None = None
+) -> Tensor:
     """The mean of J^T J (D, D) over points (n, *shape), J the Jacobian of features: what a step changes, in float64.
 
-    Of a conditional model the samples are of all classes in turn. Large pictures are seen small (`small_pyramid`): a Jacobian of
-    one of 1,024 px takes 8 GB else.
+    Of a conditional model the samples are of `labels` (n,), or of all classes in turn. Large pictures are seen small
+    (`small_pyramid`): a Jacobian of one of 1,024 px takes 8 GB else.
     """
     see = see_many(space, see)
     total = torch.zeros(space.size, space.size, dtype=torch.float64)
-    labels = space.labels(len(points), None)
+    labels = space.labels(len(points), labels)
     for i, point in enumerate(points):
         _, found = jacobians(space, point[None], see, None if labels is None else labels[i : i + 1])
         j = found[0].double().cpu()

@@ -7,7 +7,7 @@ class vectors; and every named hidden layer is a space of its own.
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Self
@@ -51,6 +51,17 @@ def covariance(batches: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
         raise GanvasError("A covariance needs at least two points.")
     mean = total / count
     return mean + shift.double().cpu(), (outer - count * torch.outer(mean, mean)) / (count - 1)
+
+
+def all_over(n: int, classes: int) -> list[int]:
+    """Numbers of n samples, whose classes are in turn: the first ones; of more classes than n some from all over, shuffled.
+
+    Names of classes are sorted, and neighbours alike: the first 128 of ImageNet are fish and birds.
+    """
+    if classes <= n:
+        return list(range(n))
+    order = torch.randperm(n, generator=stream(0, "classes"))
+    return (order * classes // n).tolist()
 
 
 OF_A_CLASS = 1024
@@ -128,6 +139,21 @@ class LatentSpace:
         z = self.model.latents_at(numbers, seed).to(self.model.device)
         return self.of(z, None if labels is None else labels.to(self.model.device))
 
+    def batches(self, n: int, generator: torch.Generator, size: int) -> Iterator[Tensor]:
+        """n points of its own distribution, so many at a time, of all classes in turn from batch to batch."""
+        for first in range(0, n, size):
+            numbers = range(first, min(first + size, n))
+            yield self.sample(len(numbers), generator, self.model.labels_at(numbers))
+
+    def few(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """n of `known` and their classes, which are from all over where there are more than n."""
+        known, classes = self.known, self.model.generator.num_classes
+        n = min(n, len(known))
+        if classes <= n:
+            return known[:n], self.labels(n, None)
+        rows = all_over(n, min(classes, len(known)))  # `known` has all classes in turn
+        return known[rows], self.labels(n, self.model.labels_at(rows))
+
     @cached_property
     def known(self) -> Tensor:
         """`KNOWN` points, always the same ones (KNOWN, *shape); of a large layer fewer."""
@@ -193,7 +219,7 @@ class LatentSpace:
         """Of `PER_DIMENSION` points a dimension, and `KNOWN` at least (D, D)."""
         random = stream(0, f"covariance {self.name}")
         batches = -(-max(KNOWN, PER_DIMENSION * self.size) // 1024)
-        return covariance((self.sample(1024, random) for _ in range(batches)), self.size)[1]
+        return covariance(self.batches(1024 * batches, random, 1024), self.size)[1]
 
     def sigma(self, vector: Tensor) -> float:
         """Standard deviation of the space's own points along a unit vector (*shape)."""

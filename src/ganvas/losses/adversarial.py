@@ -20,6 +20,8 @@ class AdversarialLoss:
     generator: LogitsLoss
     pairs: bool = False
     """The generator's loss needs the real logits too."""
+    middle: float = 0.0
+    """The logit that says neither real nor fake."""
 
 
 losses: Registry[AdversarialLoss] = Registry("loss")
@@ -52,6 +54,7 @@ losses.add(
     AdversarialLoss(
         lambda real, fake: 0.5 * (real - 1).square().mean() + 0.5 * fake.square().mean(),
         lambda real, fake: 0.5 * (fake - 1).square().mean(),
+        middle=0.5,
     ),
     "squared distance of the logits to 1 and 0 (Mao et al. 2017, eq. 9)",
 )

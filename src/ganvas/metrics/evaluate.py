@@ -177,8 +177,8 @@ def evaluate(
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
         alike = _alike(model, reference)
-        few = min(batch, model.at_once)
-        stream = model.batches(count, seed=seed, batch=few, labels=asked, sharded=True)
+        # Embedding has room for more at a time than drawing: at 256 px that many would take 9 GB.
+        stream = model.batches(count, seed=seed, batch=min(batch, model.at_once), labels=asked, sharded=True)
     else:
         assert given is not None
         _check_kind(given.shape, dataset)

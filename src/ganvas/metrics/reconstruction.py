@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
-from ganvas.features.base import Extractor, at_once, embed
+from ganvas.features.base import Extractor, embed
 from ganvas.io import Json
 from ganvas.metrics.frechet import frechet
 from ganvas.model import Model
@@ -23,6 +23,8 @@ K1, K2 = 0.01, 0.03
 ACTIVE = 0.01
 """Variance of a code over the data above which it is active (Burda et al. 2016, section 5.2)."""
 BATCH = 256
+NUMBERS = 2**22
+"""Of the images that are compared at a time, in float64 and blurred in five ways."""
 TINY = 1e-300
 
 
@@ -77,16 +79,16 @@ def measure(model: Model, samples: Tensor, extractor: Extractor | None = None) -
         schema = model.info.series or plain(*samples.shape[1:])
         error, agreement = compared(schema.decode(samples), schema.decode(again))
         return replace(found, error=error, agreement=agreement)
-    few = -(-at_once(tuple(model.shape), 4 * BATCH) // 4)  # in float64, with a dozen maps of each
-    parts = list(zip(samples.split(few), again.split(few), strict=True))
-    near, similar = (torch.cat([each(a, b) for a, b in parts]) for each in (psnr, ssim))
-    found = replace(found, psnr=float(near.mean()), ssim=float(similar.mean()))
+    some = max(1, NUMBERS // math.prod(samples.shape[1:]))
+    pairs = list(zip(samples.split(some), again.split(some), strict=True))
+    noise, similar = (torch.cat([figure(a, b) for a, b in pairs]) for figure in (psnr, ssim))
+    found = replace(found, psnr=float(noise.mean()), ssim=float(similar.mean()))
     if extractor is None:
         return found
-    real, fake = (embed(extractor, part.split(few)).features for part in (samples, again))
-    # Two images by chance: in folders neighbours are of one class.
-    order = np.random.default_rng(0).permutation(len(real))
-    others = np.linalg.norm(real[order] - real[np.roll(order, 1)], axis=1).mean()
+    real, fake = (embed(extractor, part.split(BATCH)).features for part in (samples, again))
+    # Of any two: images that lie beside each other in a folder are of one class.
+    mixed = real[np.random.default_rng(0).permutation(len(real))]
+    others = np.linalg.norm(mixed - np.roll(mixed, 1, 0), axis=1).mean()
     apart = float(np.linalg.norm(real - fake, axis=1).mean() / max(others, 1e-12))
     return replace(found, feature_distance=apart, frechet=frechet(fake, real))
 

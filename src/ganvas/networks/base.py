@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -79,8 +79,10 @@ class GeneratorBase(nn.Module):
     """What z is drawn from: `normal`, `uniform` in [-1, 1], `sphere` of length sqrt(latent_dim), `categorical 10 5`,
     `truncated 0.4` (`to_prior`), or `unknown`.
     """
-    settings: tuple[str, ...] = ()
-    """Attributes, numbers, that choose how it draws and can be set; a file of the model keeps them beside the weights."""
+    settings: ClassVar[Mapping[str, float]] = {}
+    """Numbers that choose how it draws and can be set, by attribute, and what they usually are; a file of the model keeps them
+    beside the weights.
+    """
 
     def __init__(
         self,

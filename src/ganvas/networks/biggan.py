@@ -7,9 +7,9 @@ scales z's prior.
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -168,7 +168,7 @@ class BigGenerator(GeneratorBase):
     weights have been divided by theirs already.
     """
 
-    settings = ("truncation",)
+    settings: ClassVar[Mapping[str, float]] = {"truncation": 1.0}
 
     def __init__(
         self,

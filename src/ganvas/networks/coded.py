@@ -92,7 +92,7 @@ class Mixture(nn.Module):
             middle, width = walk.at(j)
             z_j = walk.z[:, j, None]
             side = torch.where(z_j < 0, 1.0, -1.0).to(z_j)  # the smaller tail has more digits
-            target = torch.special.ndtr(-z_j.abs())
+            target = torch.special.ndtr(side * z_j)  # not of -|z|, which has no slope at 0
             with torch.no_grad():
                 # Detached, as forward mode would else follow slopes through every halving, for a hundred times as long.
                 x, density = _quantile(

@@ -31,7 +31,7 @@ class ProgressiveGenerator(GeneratorBase):
     """z -> the smallest maps -> nearest doubling and two 3 x 3 convolutions a size, pixel norm -> tanh image.
 
     `level` 0 draws the smallest size, `steps` the full one; between two whole numbers both are drawn and mixed. A new
-    generator is fully grown; training sets the level by `stable_kimg` and `fade_kimg`.
+    generator is fully grown; training sets the level by `stable_kimg` and `fade_kimg`, as if it had gone on for `begun_kimg`.
     """
 
     def __init__(
@@ -44,15 +44,16 @@ class ProgressiveGenerator(GeneratorBase):
         max_channels: int = 512,
         stable_kimg: float = 600.0,
         fade_kimg: float = 600.0,
+        begun_kimg: float = 0.0,
         published: bool = False,
     ) -> None:
         super().__init__(shape, latent_dim, num_classes)
         self.steps, rows, columns = start_of(shape, "progressive", 8, 256)
-        if stable_kimg < 0 or fade_kimg <= 0:
+        if stable_kimg < 0 or fade_kimg <= 0 or begun_kimg < 0:
             raise GanvasError(
-                "The progressive generator needs stable_kimg of at least 0 and fade_kimg above 0."
+                "The progressive generator needs stable_kimg and begun_kimg of at least 0 and fade_kimg above 0."
             )
-        self.stable_kimg, self.fade_kimg = stable_kimg, fade_kimg
+        self.stable_kimg, self.fade_kimg, self.begun_kimg = stable_kimg, fade_kimg, begun_kimg
         width = doubled(channels, self.steps, max_channels)[::-1]
         self.start = (width[0], rows, columns)
         self.published = published
@@ -68,10 +69,18 @@ class ProgressiveGenerator(GeneratorBase):
         self.register_buffer("level", torch.tensor(float(self.steps)))
 
     def grow(self, kimg: float) -> float:
-        level = schedule(kimg, self.stable_kimg, self.fade_kimg, self.steps)
+        level = schedule(self.begun_kimg + kimg, self.stable_kimg, self.fade_kimg, self.steps)
         own: Any = self
         own.level.fill_(level)
         return level
+
+    @property
+    def grown_kimg(self) -> float:
+        """When the schedule reaches the level."""
+        whole, rest = divmod(_level(self), 1.0)
+        return whole * (self.stable_kimg + self.fade_kimg) + (
+            self.stable_kimg + rest * self.fade_kimg if rest else 0.0
+        )
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         level = _level(self)

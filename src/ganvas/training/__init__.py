@@ -16,9 +16,7 @@ from ganvas.config import Config, differences, leaves, replace_at, to_dict, vali
 from ganvas.data import OF_SERIES, Dataset, load_dataset
 from ganvas.device import resolve_device
 from ganvas.errors import PATH, GanvasError, TrainingError, expect
-from ganvas.features import open_extractor
 from ganvas.features.select import how_many
-from ganvas.networks.projected import guide_of
 from ganvas.options import RESUMABLE, Source, TrainOptions
 from ganvas.report import verdicts, write_report
 from ganvas.runs import Run, command_line, create_run, open_run
@@ -33,6 +31,7 @@ from ganvas.training import timegan as timegan
 from ganvas.training import vae as vae
 from ganvas.training import vae_gan as vae_gan
 from ganvas.training import vq as vq
+from ganvas.training.best import check_measurable
 from ganvas.training.display import Display, open_display
 from ganvas.training.hints import hints
 from ganvas.training.loggers import Audience, Logger, loggers
@@ -108,8 +107,7 @@ def train(
         config, dataset = plan(data, wanted)
     audience = Audience(log, quiet)
     if config.training.eval_kimg:
-        # What is missing is said before there is a run folder.
-        open_extractor("auto", dataset, "cpu", guide=guide_of(config.network))
+        check_measurable(config, dataset)
     torch_device = resolve_device(config.training.device)
     dist.start(dist.local_device(torch_device))
     result: Result | None = None

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ganvas import io
+from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, open_extractor
-from ganvas.metrics import Row, evaluate
+from ganvas.metrics import Row, evaluate, sequences
 from ganvas.metrics.rows import rows_among
 from ganvas.model import Model
 from ganvas.networks.projected import guide_of
@@ -17,6 +18,18 @@ from ganvas.runs import Run
 
 SOURCE = "training"
 """What the rows in metrics.jsonl say that they come from."""
+
+
+def check_measurable(config: Config, dataset: Dataset) -> None:
+    """Raise `GanvasError` for what samples of a run cannot be measured by, before there is its folder."""
+    open_extractor("auto", dataset, "cpu", guide=guide_of(config.network))
+    parts = dataset.split(config.data.holdout, config.data.fold)
+    if dataset.series is not None and min(map(len, parts)) < sequences.LEAST:
+        raise GanvasError(
+            f"Samples are measured beside {sequences.LEAST} series that were trained on and as many held out: of {dataset.name} "
+            f"there are {len(parts[0])} and {len(parts[1])}. Add --set data.holdout=0.3 or a shorter --window, or omit "
+            "--eval-kimg, --seeds and --folds."
+        )
 
 
 class BestSnapshot:

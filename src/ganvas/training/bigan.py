@@ -92,8 +92,10 @@ class BiGan(JudgedMethod):
         self.critic.requires_grad_(False)
         with e.autocast():
             on_real, on_fake = self.critic(x, codes).float(), self.critic(fake, z).float()
-            # With the sign turned the real pair is the one that has to be taken for the other.
-            fooled = self.loss.generator(on_real, on_fake) + self.loss.generator(-on_fake, -on_real)
+            # Turned about what says neither, the real pair is the one that has to be taken for the other.
+            about = 2 * self.loss.middle
+            fooled = self.loss.generator(on_real, on_fake)
+            fooled = fooled + self.loss.generator(about - on_fake, about - on_real)
             wanted = fooled
             if self.options["codes"]:
                 wanted = wanted + self.options["codes"] * F.mse_loss(self.encode(self.live, fake).codes, z)

@@ -331,7 +331,9 @@ class GanMethod(Method):
                 function.project(self.critic, settings.weight if settings.bound is None else settings.bound)
         real_logits = on_real.logits.detach()
         if self.adaptive.target is not None:
-            self.adaptive.update(dist.mean(real_logits.sign().mean()), self.config.training.batch)
+            self.adaptive.update(
+                dist.mean((real_logits - self.loss.middle).sign().mean()), self.config.training.batch
+            )
         return {
             "loss_critic": loss.detach(),
             "real_logits": real_logits.mean(),

@@ -26,6 +26,7 @@ from ganvas.training.autoencoder import CODES
 from ganvas.training.engine import Engine
 from ganvas.training.gan import GanMethod
 from ganvas.training.method import DataSpec, Method, Probe, methods
+from ganvas.training.start import check_held_out
 from ganvas.types import Batch, Shape, described
 
 BATCH = 256
@@ -50,7 +51,7 @@ class LatentMethod(Method):
     `method.options`: `autoencoder`, its file, its `hash`, and how many `numbers` its encoder gives.
     """
 
-    frozen = ("decoder", "encoder")
+    frozen = ("decoder", "encoder", "book")
 
     def __init__(self, engine: Engine, spec: DataSpec) -> None:
         super().__init__(engine, spec)
@@ -60,6 +61,7 @@ class LatentMethod(Method):
         self.encoder = self.place(
             networks.build_critic(encoder_network(outer, _numbers(config)), spec.shape, 0)
         ).eval()
+        book: nn.Module | None = None
         if Path(config.method.options["autoencoder"]).exists():  # else the state of the run holds it
             opened = opened_autoencoder(config.method.options["autoencoder"], spec.shape)
             if opened.hash != config.method.options["hash"]:
@@ -70,6 +72,7 @@ class LatentMethod(Method):
             assert opened.encoder is not None
             self.decoder.load_state_dict(bare(opened.generator).state_dict())
             self.encoder.load_state_dict(opened.encoder.state_dict())
+            book = opened.generator.book if isinstance(opened.generator, Coded) else None
         for network in (self.decoder, self.encoder):
             network.requires_grad_(False)
         self.game = CodeGame(engine, _codes(config), inner(config))
@@ -77,8 +80,13 @@ class LatentMethod(Method):
         self.optimizers = self.game.optimizers
         self.whole = self._behind(self.game.average)
         self.drawing = self._behind(self.game.generator)
-        self.drawing.scale, self.drawing.mixture = self.whole.scale, self.whole.mixture
+        for name in ("scale", "mixture", "book"):
+            setattr(self.drawing, name, getattr(self.whole, name))
         self.game.mixture = self.whole.mixture
+        if self.whole.book is not None:
+            self.networks["book"] = self.whole.book
+            if book is not None:
+                self.whole.book.load_state_dict(book.state_dict())
 
     def _behind(self, maker: Any) -> Coded:
         """The decoder behind a generator of codes, sharing the weights of both."""
@@ -200,9 +208,10 @@ def opened_autoencoder(path: str, shape: Shape) -> Model:
     return found
 
 
-def in_latent(config: Config, path: str, shape: Shape) -> Config:
+def in_latent(config: Config, path: str, dataset: Dataset) -> Config:
     """The config with its networks put behind the decoder of an autoencoder."""
-    found = opened_autoencoder(path, shape)
+    found = opened_autoencoder(path, dataset.shape)
+    check_held_out(found, f"--in-latent {path}", config.data, dataset)
     outer, encoder = found.info.architecture, found.encoder
     assert outer is not None
     assert isinstance(encoder, CriticBase)

@@ -164,7 +164,7 @@ class Loop:
                     last_time, last_images = time.monotonic(), self.engine.images
             # A signal to one process stops all of them.
             stopped = "budget" if dist.agree(self.progress >= 1, self.device) else "interrupted"
-        if last_images != self.engine.images:
+        if self.engine.figures.steps:  # none since the last line where a collapse ended the run
             elapsed = max(time.monotonic() - last_time, 1e-9)
             self._log((self.engine.images - last_images) / elapsed, False, False)
         if t.on_collapse != "warn" and self.collapsed:

@@ -230,7 +230,7 @@ class PrivateGan(GanMethod):
         with torch.no_grad():
             _, fake = self._fake(fake_labels)
         figures = self._private_step(real, labels, fake, fake_labels)
-        known = dist.mean((figures["fake_logits_of_each"] < 0).double().mean())
+        known = dist.mean((figures["fake_logits_of_each"] < self.loss.middle).double().mean())
         a = self.account
         a.ahead.lerp_(known.cpu(), 1 - MEMORY)
         a.waited += 1

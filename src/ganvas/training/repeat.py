@@ -10,7 +10,8 @@ from ganvas import io
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
 from ganvas.options import Source, TrainOptions
-from ganvas.training import Logger, Result, train
+from ganvas.training import Logger, Result, plan, train
+from ganvas.training.best import check_measurable
 
 METRICS = ("frechet", "precision-recall", "density-coverage")
 
@@ -23,7 +24,11 @@ class Repeated:
     values: dict[str, list[float]]
     """Metric -> its value in each run."""
     floors: dict[str, list[float]]
-    """Metric -> what the data held out in that run scored."""
+    """Metric -> what the data held out in that run scored; of too few there is none, and the list is empty."""
+    floor_n: int
+    """How many samples that was of."""
+    at_floor_n: dict[str, list[float]]
+    """Metric -> its value with as many samples, which is what compares with the floor; empty where these are not fewer."""
     path: Path
     """The summary as JSON."""
 
@@ -68,7 +73,9 @@ def repeat(
                 f"{', or count from another seed by --seed' if seeds else ''}."
             )
     seed = wanted.seed or 0
-    results, values, floors = [], {}, {}  # type: ignore[var-annotated]
+    results: list[Result] = []
+    values, floors, beside = (dict[str, list[float]]() for _ in range(3))
+    floor_n = 0
     for i in range(count):
         changes = {"data.holdout": 1 / folds, "data.fold": i} if folds else {}
         asked = replace(
@@ -76,6 +83,8 @@ def repeat(
             seed=seed if folds else seed + i,
             settings={**(wanted.settings or {}), **changes},
         )
+        if not i:
+            check_measurable(*plan(data, asked))
         result = train(data, asked, out=out, name=name, report=report, quiet=quiet, log=log)
         if result.stopped == "interrupted":
             done = "".join(f" {each.run.path}" for each in results) or " none"
@@ -88,7 +97,10 @@ def repeat(
         result.run.append_metrics([row.to_json() for row in found.rows])
         for row in found.rows:
             values.setdefault(row.metric, []).append(row.value)
-            floors.setdefault(row.metric, []).append(float("nan") if row.floor is None else row.floor)
+            floors.setdefault(row.metric, []).extend([] if row.floor is None else [row.floor])
+            fewer = row.at_floor_n if row.floor_n < row.n else None
+            beside.setdefault(row.metric, []).extend([] if fewer is None else [fewer])
+            floor_n = max(floor_n, row.floor_n)
     first = results[0].run.path
     path = first.with_name(f"{first.name}-{'folds' if folds else 'seeds'}-{count}.json")
     rows = {
@@ -97,8 +109,10 @@ def repeat(
             "spread": statistics.stdev(each),
             "each": each,
             "floor": floors[name],
+            "at_floor_n": beside[name],
         }
         for name, each in values.items()
     }
-    io.write_json(path, {"runs": [str(result.run.path) for result in results], "n": n, "metrics": rows})
-    return Repeated(results, values, floors, path)
+    runs = [str(result.run.path) for result in results]
+    io.write_json(path, {"runs": runs, "n": n, "floor_n": floor_n, "metrics": rows})
+    return Repeated(results, values, floors, floor_n, beside, path)

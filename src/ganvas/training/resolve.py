@@ -117,7 +117,7 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
                 raise GanvasError(
                     f"--set {path} is that of the autoencoder, which --in-latent brings. Omit it."
                 )
-        config = in_latent(config, options.in_latent, dataset.shape)
+        config = in_latent(config, options.in_latent, dataset)
     return _check(_told_black(config, dataset), dataset)
 
 

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import torch
 from torch import nn
 
-from ganvas.config import Config, NetworkConfig
+from ganvas.config import Config, DataConfig, NetworkConfig
 from ganvas.data import Dataset
 from ganvas.data.resize import advice
 from ganvas.errors import GanvasError
+from ganvas.model import Model
+from ganvas.model_data import is_own
 from ganvas.model_file import load
 from ganvas.networks.projected import freeze, guide_of
 from ganvas.training.method import Method
@@ -46,11 +49,34 @@ def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
         raise GanvasError(
             f"--start {place}: the model draws {model.generator.num_classes} classes, {dataset.name} has {dataset.num_classes}."
         )
+    check_held_out(model, f"--start {place}", config.data, dataset)
     found = replace(own, conditional=model.generator.num_classes > 0)
+    if (grown := getattr(model.generator, "grown_kimg", None)) is not None:
+        # Else it would begin at the smallest size again.
+        found = replace(found, generator={**found.generator, "begun_kimg": grown})
     if model.critic is None or guide_of(config.network):
         mine = config.network
         found = replace(found, pack=mine.pack, critic=mine.critic, critic_name=mine.critic_name or mine.name)
     return found
+
+
+def check_held_out(model: Model, what: str, config: DataConfig, dataset: Dataset) -> None:
+    """Raise `GanvasError` where a training would hold out samples that the model it begins with has learned from.
+
+    Everything that is measured on them would take them for new ones.
+    """
+    known = model.info.data
+    if known is None or not is_own(model, dataset, config):
+        return
+    mine, theirs = (dataset.split(each.holdout, each.fold)[1] for each in (config, known.config))
+    assert mine.indices is not None
+    assert theirs.indices is not None
+    if seen := int((~torch.isin(mine.indices, theirs.indices)).sum()):
+        raise GanvasError(
+            f"{what}: the model has learned from {seen:,} of the {len(mine):,} samples of {dataset.name} that this training "
+            f"would hold out. Hold out those that it has not seen: --set data.holdout={known.config.holdout} "
+            f"data.fold={known.config.fold}."
+        )
 
 
 def begin(method: Method, place: str) -> None:
