@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ganvas
 from ganvas.errors import GanvasError
 from ganvas.geometry import slerp
 from ganvas.latent import open_space
@@ -96,3 +97,18 @@ def test_both_ends_of_a_path_are_of_one_class(name: str) -> None:
     z = draw_prior("normal", 8, 8, torch.Generator().manual_seed(1))
     wanted = space.of(z, torch.tensor([0, 1, 2, 0, 0, 1, 2, 0])).flatten(1)
     torch.testing.assert_close(points, wanted)
+
+
+def test_more_classes_than_samples_are_all_there() -> None:
+    """A batch of 128 of a thousand classes was of the first ones."""
+    labels = PairedSpace(open_space(ours("dcgan", 40), "z"))._labels(16)
+    assert labels is not None
+    assert labels.tolist() == [0, 5, 10, 15, 20, 25, 30, 35] * 2
+
+
+def test_the_unit_is_no_matter_of_the_range() -> None:
+    """What draws from 0 to 1 moves no less than what draws the same from -1 to 1."""
+    half = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Sigmoid())
+    pair = (ganvas.wrap(half, latent_dim=4, shape=(1, 4, 4), value_range=(low, 1)) for low in (0, -1))
+    one, other = (path_length(PairedSpace(open_space(each, "z")), n=200).mean for each in pair)
+    assert one == pytest.approx(4 * other, rel=1e-4)

@@ -344,3 +344,27 @@ def test_measure_has_a_floor_for_every_figure(monkeypatch: pytest.MonkeyPatch) -
 def test_mistakes_are_said(wrong: Callable[[np.ndarray], object], words: str) -> None:
     with pytest.raises(GanvasError, match=words):
         wrong(RNG(0).normal(size=(30, 8, 2)))
+
+
+def test_many_held_out_series_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 30,000 the features of all their steps took 6 GB, and as much what tells their classes."""
+    x, y = (RNG(seed).normal(size=(200, 12, 2)).cumsum(1) for seed in (0, 1))
+    kinds = RNG(2).integers(3, size=(2, 200))
+
+    def figures() -> list[float]:
+        return [sequences.predictive(x, y), sequences.transfer(x, kinds[0], y, kinds[1])]
+
+    whole, sizes, answer = figures(), list[int](), Ridge.__call__
+
+    def watched(ridge: Ridge, features: np.ndarray) -> np.ndarray:
+        sizes.append(len(features))
+        return answer(ridge, features)
+
+    monkeypatch.setattr(Ridge, "__call__", watched)
+    monkeypatch.setattr(sequences, "MOST_SERIES", 60)
+    assert figures() == pytest.approx(whole)
+    assert sizes == [2200, 60, 60, 60, 20]
+    monkeypatch.setattr(sequences, "MOST_STEPS", 700)
+    sizes.clear()
+    sequences.predictive(x, y)
+    assert max(sizes) == 700

@@ -259,3 +259,24 @@ def test_windows_that_overlap_give_nothing_away(tmp_path: Path) -> None:
     (tmp_path / "short.csv").write_text("\n".join((tmp_path / "unseen.csv").read_text().splitlines()[:141]))
     with pytest.raises(GanvasError, match="in halves of"):
         audit(drawn, seen, held_out=str(tmp_path / "short.csv"), n=600)
+
+
+def test_pictures_are_looked_at_a_few_at_a_time(
+    parts: tuple[torch.Tensor, torch.Tensor], files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand of 256 px are 2 GB, and were held several times over; 256 of 1,024 px are 3 GB as floats."""
+    sizes = list[int]()
+
+    def look(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return images.flatten(1).float()
+
+    np.save(files / "others.npy", parts[1][::2].numpy())
+    seen, others = str(files / "seen.npy"), str(files / "others.npy")
+    whole = audit(parts[1][1::2], seen, held_out=others, n=300, extractor=look)
+    monkeypatch.setattr("ganvas.features.cache.MOST_NUMBERS", 50 * 8 * 8)
+    sizes.clear()
+    found = audit(parts[1][1::2], seen, held_out=others, n=300, extractor=look)
+    assert max(sizes) == 50
+    assert found.attacks == whole.attacks
+    assert found.pairs == whole.pairs

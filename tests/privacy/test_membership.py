@@ -75,3 +75,10 @@ def test_more_numbers_than_samples() -> None:
 def test_samples_without_spread() -> None:
     with pytest.raises(GanvasError, match="same"):
         membership.density(X, torch.zeros(5, 2))
+
+
+def test_points_far_from_zero() -> None:
+    """Years around 2000: in float32 their squares have no digits left for distances of a tenth."""
+    x, fake = (torch.randn(n, 3, generator=torch.Generator().manual_seed(n)) for n in (50, 2000))
+    found = membership.monte_carlo(x, fake, 0.5)
+    assert (membership.monte_carlo(x + 2048, fake + 2048, 0.5) - found).abs().max() < 0.002

@@ -52,6 +52,7 @@ from ganvas.sampling.metropolis import _starts
 from ganvas.sampling.settings import Setting, at_budget, settings
 from ganvas.sampling.store import best_of, home_of
 from ganvas.training import Result
+from tests.latent.test_space import ours
 from tests.metrics.test_evaluate import album, unequal_digits
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
 from tests.test_model_file import rewrite
@@ -724,3 +725,36 @@ def test_a_ratio_whose_guide_sees_huge_pictures_is_refused() -> None:
     assert critics.build(guide.spec, model, own=False)
     with pytest.raises(GanvasError, match="1024 x 1024 px; for this model they have 128 px at most"):
         critics.build({**guide.spec, "shape": [1, 1024, 1024]}, model, own=False)
+
+
+def test_generated_samples_of_a_calibration_are_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of real samples that come class by class, fewer generated ones were of the first classes alone."""
+    model, asked = ours("dcgan", 5), list[Tensor]()
+
+    def watched(samples: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        asked.append(labels)
+        return samples.flatten(1).mean(1)
+
+    real = torch.randint(0, 256, (500, 1, 16, 16), dtype=torch.uint8)
+    labels = torch.arange(5).repeat_interleave(100)
+    fit_ratio(LatentZ(model), real, labels, critic=watched, fake=150)
+    assert torch.cat(asked)[:150].bincount(minlength=5).min() > 15
+
+
+def test_large_pictures_are_judged_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All real and generated pictures as floats, and 30,000 to train a critic on that nobody asked for, were gigabytes."""
+    model, sizes = ours("dcgan"), list[int]()
+
+    def watched(samples: Tensor, labels: Tensor | None) -> Tensor:
+        sizes.append(len(samples))
+        return samples.flatten(1).mean(1)
+
+    real = torch.randint(0, 256, (300, 1, 16, 16), dtype=torch.uint8)
+    whole = fit_ratio(LatentZ(model), real, critic=watched)
+    monkeypatch.setattr("ganvas.features.base.NUMBERS", 40 * 16 * 16)
+    sizes.clear()
+    found = fit_ratio(LatentZ(model), real, critic=watched)
+    assert max(sizes) == 40
+    assert found.report.auc == pytest.approx(whole.report.auc)
+    assert critics.pool_of((3, 256, 256)) * 3 * 256**2 <= critics.HELD

@@ -1,5 +1,6 @@
 """What an extractor is: uint8 images in, features (and perhaps class scores) out, under a name that says how."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -14,7 +15,7 @@ from ganvas.checkpoint import OLD_DIGITS, hash_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features.stats import Moments
 from ganvas.registry import Registry
-from ganvas.types import kind_of
+from ganvas.types import Shape, kind_of
 
 
 class Embedded(NamedTuple):
@@ -43,6 +44,15 @@ extractors: Registry[Opener] = Registry("extractor")
 
 CPU_BATCH = 32
 """Pictures that a large network sees at a time on a CPU: at 299 px 256 of them take 4 GB."""
+
+
+NUMBERS = 256 * 3 * 128 * 128
+"""In the samples that are looked at together, at most: of 256 pictures of 1,024 px an extractor takes gigabytes."""
+
+
+def at_once(shape: Shape, most: int = 256) -> int:
+    """How many samples of a shape are looked at together, `most` at most."""
+    return max(1, min(most, NUMBERS // math.prod(shape)))
 
 
 def in_parts(see: Callable[[Tensor], Embedded], samples: Tensor, device: torch.device) -> Embedded:

@@ -107,6 +107,13 @@ def to_floats(model: Model, samples: Tensor) -> Tensor:
     return from_uint8(samples, model.generator.value_range) if samples.dtype == torch.uint8 else samples
 
 
+def resized(samples: Tensor, shape: Sequence[int]) -> Tensor:
+    """Images as large as a network of a shape (C, H, W) sees them; other samples as they are."""
+    if samples.dim() != 4 or tuple(shape[1:]) == tuple(samples.shape[2:]):
+        return samples
+    return F.interpolate(samples, tuple(shape[1:]), mode="bilinear", antialias=True, align_corners=False)
+
+
 def logits_of(
     network: Callable[..., Tensor], samples: Tensor, labels: Tensor | None, range_: tuple[float, float]
 ) -> Tensor:
@@ -115,11 +122,7 @@ def logits_of(
         low, high = range_
         levels = (samples - low) * (255 / (high - low))
         samples = samples + ((levels.round().clamp(0, 255) - levels) * ((high - low) / 255)).detach()
-        wanted = getattr(network, "shape", tuple(samples.shape[1:]))
-        if tuple(wanted) != tuple(samples.shape[1:]):
-            samples = F.interpolate(
-                samples, tuple(wanted[1:]), mode="bilinear", antialias=True, align_corners=False
-            )
+        samples = resized(samples, getattr(network, "shape", tuple(samples.shape[1:])))
     logits: Tensor = network(samples, labels)
     return logits.float()
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from ganvas import arrays, dist
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
+from ganvas.metrics.manifold import at_a_time
 
 BLOCK = 2048
 MOST_SUBSETS = 100_000
@@ -85,12 +86,14 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
 def _row_means(a: Tensor, b: Tensor, own: bool = False) -> Tensor:
     """Mean kernel of each row of `a` with the rows of `b`, without itself when they are the same set. (N,) float64."""
 
+    size = at_a_time(4 * len(b), BLOCK)  # four matrices at once, some in float64
+
     def block(start: int) -> Tensor:
-        kernel = _kernel(a[start : start + BLOCK], b)
+        kernel = _kernel(a[start : start + size], b)
         total = kernel.sum(1, dtype=torch.float64)
         if own:
             total -= kernel.diagonal(start).double()
         return total / (len(b) - own)
 
-    means = dist.collect(block(start) for start in dist.shard(range(0, len(a), BLOCK)))
+    means = dist.collect(block(start) for start in dist.shard(range(0, len(a), size)))
     return torch.cat(list(means)).to(a.device)

@@ -119,7 +119,7 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
         found = squares.topk(min(k, squares.shape[1]), largest=False, sorted=False).values
         best[rows] = torch.cat([best[rows], found], 1).topk(k, largest=False).values
 
-    size = _rows(len(x))
+    size = at_a_time(len(x))
     for i in dist.shard(range(0, len(x), size)):
         above = slice(i, i + size)
         # The rows from this block on: those before have met it already.
@@ -176,16 +176,16 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     mean = y.mean(0)
     y = y - mean
     norms = _norms(y)
-    size = _rows(len(y))
+    size = at_a_time(len(y))
     for start in dist.shard(range(0, len(x), size)):
         rows = slice(start, start + size)
         part = x[rows] - mean
         yield rows, _squares(part, y, _norms(part), norms)
 
 
-def _rows(others: int) -> int:
-    """How many rows are held against so many others at a time."""
-    return max(1, min(BLOCK, MOST // others))
+def at_a_time(others: int, block: int = BLOCK) -> int:
+    """How many rows, `block` at most, are held against so many others at a time."""
+    return max(1, min(block, MOST // others))
 
 
 def _norms(x: Tensor) -> Tensor:

@@ -37,11 +37,16 @@ class PairedSpace:
         return self.space.sample(n, generator, self._labels(n)).flatten(1)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(n, D) -> float samples."""
-        return self.space.decode(latents.reshape(-1, *self.space.shape), self._labels(len(latents)))
+        """(n, D) -> float samples; pictures within a range of 2, whatever the generator's is."""
+        drawn = self.space.decode(latents.reshape(-1, *self.space.shape), self._labels(len(latents)))
+        low, high = self.space.model.generator.value_range
+        return drawn if drawn.dim() != 4 else drawn * (2 / (high - low))
 
     def _labels(self, n: int) -> Tensor | None:
-        labels = self.space.labels(-(-n // 2), None)
+        half, classes = -(-n // 2), self.space.model.generator.num_classes
+        # Of more classes than samples some of all, not the first ones.
+        spread = torch.arange(half) * classes // half if classes > half else None
+        labels = self.space.labels(half, spread)
         return None if labels is None else torch.cat([labels, labels])[:n]
 
 

@@ -25,7 +25,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.metrics import published
 from ganvas.metrics.frechet import frechet as frechet_of_features
-from ganvas.metrics.manifold import nearest_distances
+from ganvas.metrics.manifold import at_a_time, nearest_distances
 from ganvas.metrics.resample import pick
 from ganvas.metrics.wide import Convolved, Ridge
 from ganvas.processes import Floats, Wholes, as_series
@@ -304,11 +304,12 @@ def _predictive(x: Sample, y: Sample, seed: int) -> float:
         past, following = past[chosen], following[chosen]
     model = Ridge.fit(features(past), following)
     seen, true = _steps(y)
-    return float(np.abs(model(features(seen)) - true).mean())
+    parts = (slice(start, start + MOST_STEPS) for start in range(0, len(seen), MOST_STEPS))
+    return float(sum(np.abs(model(features(seen[part])) - true[part]).sum() for part in parts) / true.size)
 
 
 MOST_STEPS = 20_000
-"""Steps that a predictor is fitted to."""
+"""Steps that a predictor is fitted to, and predicts at a time."""
 
 
 def _steps(sample: Sample) -> tuple[Floats, Floats]:
@@ -322,6 +323,10 @@ def _steps(sample: Sample) -> tuple[Floats, Floats]:
     windows = np.lib.stride_tricks.sliding_window_view(seen, lags, 1)[:, 1 : series.shape[1]]
     rows = alive[:, 1:]
     return windows[rows].reshape(int(rows.sum()), -1), series[:, 1:][rows]
+
+
+MOST_SERIES = 4096
+"""Series that a classifier names at a time."""
 
 
 def transfer(
@@ -350,13 +355,19 @@ def _transfer(train: Sample, test: Sample, seed: int) -> float:
         if len(each.labels) != len(each):
             raise GanvasError(f"{name} has {len(each)} series and {len(each.labels)} labels.")
     assert train.labels is not None
+    assert test.labels is not None
     classes = np.unique(train.labels)
     if len(classes) == 1:
         return float((test.labels == classes[0]).mean())
     embed = Convolved(train.series, train.lengths, seed)
     targets = np.where(train.labels[:, None] == classes, 1.0, -1.0)
-    answers = Ridge.fit(embed(train.series, train.lengths), targets)(embed(test.series, test.lengths))
-    return float((classes[answers.argmax(1)] == test.labels).mean())
+    model = Ridge.fit(embed(train.series, train.lengths), targets)
+    right = 0
+    for start in range(0, len(test), MOST_SERIES):
+        part = slice(start, start + MOST_SERIES)
+        answers = model(embed(test.series[part], test.lengths[part]))
+        right += int((classes[answers.argmax(1)] == test.labels[part]).sum())
+    return right / len(test)
 
 
 def autocorrelation(
@@ -679,7 +690,7 @@ def _quotients(rows: Tensor, train: Tensor, groups: Wholes) -> Floats:
     met, place = which.unique(return_inverse=True)
     together = torch.from_numpy(groups)
     spacing = []
-    for part in met.split(ROWS):
+    for part in met.split(at_a_time(2 * len(train), ROWS)):
         between = torch.cdist(train[part], train)
         between[together[part][:, None] == together] = torch.inf
         spacing.append(between.amin(1))

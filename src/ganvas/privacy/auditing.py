@@ -1,9 +1,10 @@
 """What a generator gives away of its training data: copies, membership, extraction, each beside a planted control."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -352,8 +353,8 @@ def audit(
             f"Give others with --held-out{more}."
         )
     look = _View(open_extractor(extractor, train, device), extractor == "raw" and train.is_images)
-    samples, drawn_classes = _samples(model, given, n, seed, names)
-    samples = look.check(samples, train)
+    drawn = _Drawn.of(model, given, n, seed, names)
+    look.check(drawn.shape, train)
     x, z = look.of(train, tell, "training data"), look.of(unseen, tell, "held-out data")
     seen_too = _among(z, x)
     if held_out is not None and seen_too > REPEATED * len(z):
@@ -361,16 +362,17 @@ def audit(
             f"{seen_too:,} of {counted(len(z), 'sample')} of {unseen.name} are among what was trained on: nothing tells members "
             "from themselves. Give samples that the generator has not seen, with --held-out."
         )
-    f = look.rows(samples)
+    f, repeated = look.rows(drawn)
     others, apart = _halves(unseen, seed)
     # Chosen before they are put in order: the first of sorted data are all of one class.
     outside, apart = others[:ASKED].sort().values, apart.sort().values
     inside = pick(len(x), min(ASKED, len(x)), seed).sort().values
-    reference, beside = z[apart], unseen.take(apart)
+    reference, beside = z[apart], _Drawn(None, unseen.subset(apart), len(apart), seed)
     if against is not None:
         drawing, ready, _ = open_fakes(against, device)
-        beside = _samples(drawing, _as_data(against, ready, train.series), n, seed + 1, names)
-        reference = look.rows(look.check(beside[0], train))
+        beside = _Drawn.of(drawing, _as_data(against, ready, train.series), n, seed + 1, names)
+        look.check(beside.shape, train)
+        reference = look.rows(beside)[0]
         outside = _shuffled(len(z), seed)[:ASKED].sort().values
 
     distances = Distances(x, z, unseen.spans_of_part)
@@ -380,7 +382,7 @@ def audit(
     closest = found.p.argsort(stable=True)[:SHOWN]
     tell("copies", 1, 1)
     attacks = _black_box(x[inside], z[outside], f, reference, seed, tell)
-    searched, drawn = min(reconstruct, len(inside), len(outside)), None
+    searched, found_again = min(reconstruct, len(inside), len(outside)), None
     classes = 0 if model is None else model.generator.num_classes
     known = not classes or train.num_classes == unseen.num_classes == classes
     if model is not None and known:
@@ -391,16 +393,17 @@ def audit(
                 places[torch.linspace(0, len(places) - 1, searched).long()] for places in (inside, outside)
             )
             asked = few, rest, closest
-            attacks["reconstruction"], drawn = _by_search(model, train, unseen, asked, seed, tell)
+            attacks["reconstruction"], found_again = _by_search(model, train, unseen, asked, seed, tell)
     tell("attributes", 0, 1)
     guessed = partial(_guessed, train, unseen, inside, outside, beside, seed=seed)
-    inferences = guessed((samples, drawn_classes))
+    inferences = guessed([drawn])
     controls = []
     for done, rate in enumerate(PLANTED):
         tell("planted copies", done, len(PLANTED))
         places = pick(len(x), min(max(1, round(rate * len(f))), len(x)), seed + 2)
         control = _control(rate, places, distances, near, x, z, f, reference, inside, outside, seed)
-        told = guessed(_joined((samples, drawn_classes), train.take(places)), draws=FEWEST)
+        planted = _Drawn(None, train.subset(places), len(places), seed)
+        told = guessed([drawn, planted], draws=FEWEST)
         inferred = {name: each.chance * len(told) <= ALARM for name, each in told.items()}
         controls.append(replace(control, inferred=inferred))
     tell("planted copies", len(PLANTED), len(PLANTED))
@@ -428,10 +431,10 @@ def audit(
         for place in closest
     )
     return Audit(
-        source, train.name, len(samples), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), drawn,
-        1 - len(samples.flatten(1).unique(dim=0)) / len(samples), copying, authenticity(f, x, train.spans_of_part),
+        source, train.name, len(drawn), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), found_again,
+        repeated, copying, authenticity(f, x, train.spans_of_part),
         tuple(controls), pairs,
-        tuple(warnings), inferences, _pictures(found, closest, train, unseen, samples),
+        tuple(warnings), inferences, _pictures(found, closest, train, unseen, drawn),
         tuple(dict.fromkeys((*(given.notes if given else ()), *train.notes, *unseen.notes))),
     )  # fmt: skip
 
@@ -463,8 +466,13 @@ def _halves(unseen: Dataset, seed: int) -> tuple[Tensor, Tensor]:
 
 def _among(rows: Tensor, others: Tensor) -> int:
     """How many of the rows (n, D) are exactly one of the others (m, D)."""
-    known = {row.tobytes() for row in others.numpy()}
-    return sum(row.tobytes() in known for row in rows.numpy())
+    known = {_mark(row) for row in others}
+    return sum(_mark(row) in known for row in rows)
+
+
+def _mark(sample: Tensor) -> bytes:
+    """What tells a sample from others, in few bytes."""
+    return blake2b(sample.contiguous().numpy().tobytes(), digest_size=16).digest()
 
 
 def _real(
@@ -505,36 +513,75 @@ def _as_data(fake: Fakes, given: Dataset | None, schema: Schema | None) -> Datas
     return given if given is None or schema is None else given_as(fake, given, schema)
 
 
-def _samples(
-    model: Model | None, given: Dataset | None, n: int, seed: int, names: Sequence[str]
-) -> tuple[Tensor, Tensor | None]:
-    """Samples, and the class of each where they have one of these names."""
-    if model is not None:
-        labels = model.labels(n)
-        drawn = torch.cat([each.cpu() for each in model.batches(n, seed=seed, labels=labels)])
-        return drawn, labels if class_names(model) in ((), tuple(names)) else None
-    assert given is not None
-    given = given.classed_as(names)
-    return given.take(pick(len(given), min(n, len(given)), seed).sort().values)
+@dataclass(frozen=True)
+class _Drawn:
+    """Samples of a model, or a part of data, a few at a time: of large pictures memory does not hold all of them."""
+
+    model: Model | None
+    part: Dataset | None
+    n: int
+    seed: int
+    labelled: bool = True
+    """Whether the classes of the model are those of the data."""
+
+    @classmethod
+    def of(
+        cls, model: Model | None, given: Dataset | None, n: int, seed: int, names: Sequence[str]
+    ) -> "_Drawn":
+        """Samples to look at, with the class of each where they have one of these names."""
+        if model is not None:
+            return cls(model, None, n, seed, class_names(model) in ((), tuple(names)))
+        assert given is not None
+        n = min(n, len(given))
+        return cls(None, given.classed_as(names).subset(pick(len(given), n, seed).sort().values), n, seed)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.model is not None:
+            return (each.cpu() for each in self.model.batches(self.n, seed=self.seed))
+        assert self.part is not None
+        return batches(self.part, 256)
+
+    @property
+    def shape(self) -> Shape:
+        """Of one sample."""
+        if self.model is not None:
+            return self.model.shape
+        assert self.part is not None
+        return self.part.shape
+
+    def at(self, numbers: Tensor) -> Tensor:
+        """Some of them."""
+        if self.model is not None:
+            return torch.cat([self.model.sample(1, seed=self.seed, first=int(i)) for i in numbers])
+        assert self.part is not None
+        return self.part.take(numbers)[0]
+
+    def take(self) -> tuple[Tensor, Tensor | None]:
+        """All of them, and their classes."""
+        if self.part is not None:
+            return self.part.take(torch.arange(self.n))
+        assert self.model is not None
+        return torch.cat(list(self)), self.model.labels(self.n) if self.labelled else None
 
 
-Labelled = tuple[Tensor, Tensor | None]
-
-
-def _joined(samples: Labelled, more: Labelled) -> Labelled:
-    labels = [each for each in (samples[1], more[1]) if each is not None]
-    return torch.cat([samples[0], more[0]]), torch.cat(labels) if len(labels) == 2 else None
+def _joined(several: Sequence[_Drawn]) -> tuple[Tensor, Tensor | None]:
+    samples, labels = zip(*(each.take() for each in several), strict=True)
+    known = [each for each in labels if each is not None]
+    return torch.cat(samples), torch.cat(known) if len(known) == len(labels) else None
 
 
 def _guessed(
-    train: Dataset, unseen: Dataset, inside: Tensor, outside: Tensor, beside: Labelled, fake: Labelled, *,
+    train: Dataset, unseen: Dataset, inside: Tensor, outside: Tensor, beside: _Drawn, fakes: Sequence[_Drawn], *,
     draws: int = DRAWS, seed: int,
 ) -> dict[str, Inference]:  # fmt: skip
     """Of each attribute of series, what samples tell of it; those that are the same in all records are left out."""
     schema = train.series
     if schema is None:
         return {}
-    four: tuple[Labelled, ...] = (train.take(inside), unseen.take(outside), fake, beside)
+    four = train.take(inside), unseen.take(outside), _joined(fakes), beside.take()
     # Numbers that networks drew may be anything.
     series = [schema.decode(each.nan_to_num(0.0, 1.0, -1.0).clamp(-10, 10)) for each, _ in four]
     names = train.class_names == unseen.class_names
@@ -560,9 +607,8 @@ class _View:
         self.extractor, self.pixels = extractor, pixels
         self.words = f"pixels, side at most {SIDE}" if pixels else extractor.id
 
-    def check(self, samples: Tensor, real: Dataset) -> Tensor:
-        """The samples (N, ...). Raises `GanvasError` for such as cannot be compared with the real ones."""
-        shape = tuple(samples.shape[1:])
+    def check(self, shape: Shape, real: Dataset) -> None:
+        """Raise `GanvasError` for samples of a shape that cannot be compared with the real ones."""
         by_size = not real.is_images or self.pixels
         if len(shape) != len(real.shape) or (by_size and self._size(shape) != self._size(real.shape)):
             theirs, ours = (" x ".join(map(str, each)) for each in (shape, real.shape))
@@ -570,7 +616,6 @@ class _View:
                 f"The samples are {theirs}, {real.name} is {ours}: they cannot be compared. Give pictures of one shape and as "
                 "many channels, or points of as many numbers."
             )
-        return samples
 
     def _size(self, shape: Shape) -> Shape:
         """Of what samples of a shape are compared by."""
@@ -589,9 +634,17 @@ class _View:
         )
         return small.round().clamp(0, 255).to(torch.uint8)
 
-    def rows(self, samples: Tensor) -> Tensor:
-        parts = (self._small(each) for each in samples.split(256))
-        return torch.from_numpy(embed(self.extractor, parts).features)
+    def rows(self, drawn: _Drawn) -> tuple[Tensor, float]:
+        """What samples are compared by, and the share of them that some earlier one repeats exactly."""
+        marks = set[bytes]()
+
+        def parts() -> Iterator[Tensor]:
+            for each in drawn:
+                marks.update(map(_mark, each))
+                yield self._small(each)
+
+        found = torch.from_numpy(embed(self.extractor, parts()).features)
+        return found, 1 - len(marks) / len(drawn)
 
     def of(self, dataset: Dataset, tell: Progress, what: str) -> Tensor:
         parts = (self._small(each) for each in batches(dataset, 256))
@@ -629,8 +682,14 @@ def _by_critic(
         return None
     scores = []
     for part, places in ((train, inside), (unseen, outside)):
-        images, labels = part.take(places)
-        scores.append(scorer.scores(images, labels if model.generator.num_classes else None))
+        asked = part.subset(places)
+        labels = asked.take_labels() if model.generator.num_classes else None
+        found, start = [], 0
+        for images in batches(asked, 256):
+            label = None if labels is None else labels[start : start + len(images)]
+            found.append(scorer.scores(images, label))
+            start += len(images)
+        scores.append(torch.cat(found))
     return attack(*scores, seed=seed)
 
 
@@ -680,14 +739,12 @@ def _control(
     return Control(rate, len(places), found, test.chance, noticed, {})
 
 
-def _pictures(
-    found: Copies, first: Tensor, train: Dataset, unseen: Dataset, samples: Tensor
-) -> Tensor | None:
-    if not train.is_images or samples.shape[1:] != torch.Size(train.shape):
+def _pictures(found: Copies, first: Tensor, train: Dataset, unseen: Dataset, drawn: _Drawn) -> Tensor | None:
+    if not train.is_images or tuple(drawn.shape) != tuple(train.shape):
         return None
     second = found.held_ratio.argsort()[:SHOWN]
     rows = [
-        train.take(first)[0], samples[found.nearest[first]],
-        unseen.take(second)[0], samples[found.held_nearest[second]],
+        train.take(first)[0], drawn.at(found.nearest[first]),
+        unseen.take(second)[0], drawn.at(found.held_nearest[second]),
     ]  # fmt: skip
     return torch.stack([each.cpu() for each in rows]) if min(map(len, rows)) == SHOWN else None

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
-from ganvas.metrics.manifold import nearest_distances
+from ganvas.metrics.manifold import at_a_time, nearest_distances
 
 BLOCK = 512
 
@@ -39,7 +39,10 @@ def monte_carlo(x: Array, fake: Array, radius: float | None = None) -> Tensor:
     (a, b), unit = arrays.apart(*arrays.as_pair(x, fake, names=("x", "fake")))
     chosen = None if radius is None else arrays.number(radius, "radius", above=0) / unit
     reach = chosen or float(nearest_distances(a, b)[0].median())
-    return torch.cat([(torch.cdist(rows, b) <= reach).double().mean(1) for rows in a.split(BLOCK)])
+    middle = b.mean(0)
+    a, b = a - middle, b - middle  # far from 0, squares would lose the digits of distances
+    parts = a.split(at_a_time(2 * len(b), BLOCK))
+    return torch.cat([(torch.cdist(rows, b) <= reach).sum(1) for rows in parts]).double() / len(b)
 
 
 def density(x: Array, samples: Array, dim: int = 16) -> Tensor:
@@ -82,6 +85,6 @@ def _kernels(x: Tensor, around: Tensor, count: int | None = None) -> Tensor:
     width = (count or len(around)) ** (-1 / (x.shape[1] + 4))
     parts = [
         torch.logsumexp(torch.cdist(rows, around).square_().mul_(-0.5 / width**2), 1)
-        for rows in x.split(BLOCK)
+        for rows in x.split(at_a_time(4 * len(around), BLOCK))
     ]
     return torch.cat(parts) - math.log(len(around)) - x.shape[1] * math.log(width)

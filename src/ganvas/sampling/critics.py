@@ -1,6 +1,7 @@
 """Critics that are trained after the fact: small ones on pixels or on features, which judge samples one by one."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -15,8 +16,9 @@ from ganvas.config import NetworkConfig, from_dict, to_dict
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.features import classifier
+from ganvas.features.base import at_once
 from ganvas.features.classifier import Classifier
-from ganvas.latent.critic import alone, logits_of, to_floats
+from ganvas.latent.critic import alone, logits_of, resized, to_floats
 from ganvas.latent.fit import fit
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
@@ -27,10 +29,15 @@ from ganvas.types import Progress
 LARGEST_SIDE = 64
 LARGEST_GUIDE = 128
 """Pixels of a guide's side, where the model draws no larger ones."""
-POOL = 30_000
-"""Samples that a fresh critic is trained on, at most, of each kind."""
+POOL, HELD = 30_000, 2**29
+"""Samples that a fresh critic is trained on, at most, of each kind, and their bytes."""
 MEMBERS = 4
 """Heads of a critic on features."""
+
+
+def pool_of(shape: Sequence[int]) -> int:
+    """How many samples of a shape a fresh critic is trained on, at most, of each kind."""
+    return min(POOL, max(200, HELD // (math.prod(shape) * (1 if len(shape) == 3 else 4))))
 
 
 def seen_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -48,15 +55,16 @@ def draw_batches(
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Float samples and labels in batches, n in all; labels are repeated to n.
 
-    Of several processes that share the work each gets its part of the batches (`dist.shard`).
+    Of several processes that share the work each gets its part of the batches (`dist.shard`). Large samples come fewer at a time.
     """
+    size = at_once(space.model.shape, BATCH)
     chosen = space.labels(n, labels)
     noise = (
-        (torch.randn(min(BATCH, n - start), space.model.latent_dim, generator=random), start)
-        for start in range(0, n, BATCH)
+        (torch.randn(min(size, n - start), space.model.latent_dim, generator=random), start)
+        for start in range(0, n, size)
     )
     for drawn, start in dist.shard(noise):
-        label = None if chosen is None else chosen[start : start + BATCH]
+        label = None if chosen is None else chosen[start : start + size]
         u = drawn.to(space.model.device)
         yield space.decode(space.from_noise(u, label), label), label
 
@@ -160,9 +168,9 @@ def train_fresh(
         network, spec = on_features, on_features.guide.spec
     network = network.to(model.device)
     random = stream(seed, "fresh critic")
-    rows = torch.randperm(len(train[0]), generator=random)[:POOL]
+    rows = torch.randperm(len(train[0]), generator=random)[: pool_of(model.shape)]
     real, real_labels = train[0][rows], None if train[1] is None else train[1][rows]
-    count = min(POOL, max(2000, 2 * len(real)))
+    count = min(pool_of(model.shape), max(2000, 2 * len(real)))
     wanted = space.labels(count, real_labels)
     fakes: list[Tensor] = []
     tell("samples for the critic", 0, count)
@@ -170,7 +178,7 @@ def train_fresh(
         model.to_data(each).cpu() for each, _ in draw_batches(space, count, random, wanted)
     ):
         fakes.append(drawn)
-        tell("samples for the critic", min(len(fakes) * BATCH, count), count)
+        tell("samples for the critic", sum(map(len, fakes)), count)
     pool = torch.cat(fakes)
     steps = steps or max(300, min(2000, 8 * len(real) // batch))
     critic: Callable[[Tensor, Tensor | None], Tensor] = network
@@ -218,11 +226,13 @@ def train_fresh(
 
 
 def _features_of(critic: FeatureCritic, model: Model, samples: Tensor, tell: Progress) -> Tensor:
+    few = at_once(model.shape, BATCH)
     parts = (
-        critic.features(to_floats(model, part).to(model.device)) for part in dist.shard(samples.split(BATCH))
+        critic.features(resized(to_floats(model, part).to(model.device), critic.shape))
+        for part in dist.shard(samples.split(few))
     )
     found: list[Tensor] = []
     for part in dist.collect(parts):
         found.append(part)
-        tell("features for the critic", min(len(found) * BATCH, len(samples)), len(samples))
+        tell("features for the critic", min(len(found) * few, len(samples)), len(samples))
     return torch.cat(found).to(model.device)

@@ -23,7 +23,7 @@ from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of, is_named, is_own, load_data_of
 from ganvas.notebook import shown
 from ganvas.sampling.calibration import Method
-from ganvas.sampling.critics import FeatureCritic
+from ganvas.sampling.critics import FeatureCritic, pool_of
 from ganvas.sampling.ratio import LEAST_REAL, LogRatio, Which, fit_ratio
 from ganvas.types import Progress
 
@@ -78,11 +78,15 @@ def calibrate_model(
         return part.take(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most])
 
     real, labels = some(guide, len(guide))
+    own_critic = model.critic is not None and model.critic.pack == 1
+    learns = critic in ("fresh", "features") or (
+        critic == "auto" and ((seen is not None and fits) or not own_critic or len(model.shape) != 3)
+    )
     ratio = fit_ratio(
         LatentZ(model),
         real,
         labels,
-        train=some(train, 30_000),
+        train=some(train, pool_of(model.shape)) if learns else None,
         guide=seen.network if seen is not None and fits else None,
         critic=critic,
         method=method,

@@ -14,6 +14,7 @@ from ganvas import arrays, io, notebook, pictures
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, Features, embed, open_extractor
+from ganvas.features.base import at_once
 from ganvas.features.cache import batches
 from ganvas.features.stats import moments
 from ganvas.metrics.base import BLOCKS, Inputs, metrics
@@ -110,7 +111,11 @@ class Evaluator:
 
     def __call__(self, samples: Tensor, seed: int = 0) -> tuple[dict[str, float], dict[str, float]]:
         """Values and their errors, by name."""
-        inputs = Inputs(embed(self.extractor, samples.split(self.batch)), self.real, seed)
+        inputs = Inputs(
+            embed(self.extractor, samples.split(at_once(tuple(samples.shape[1:]), self.batch))),
+            self.real,
+            seed,
+        )
         values: dict[str, float] = {}
         errors: dict[str, float] = {}
         for name in ("frechet", "precision-recall", "density-coverage"):

@@ -16,9 +16,11 @@ from ganvas.config import to_dict
 from ganvas.data.base import fingerprint
 from ganvas.device import stream
 from ganvas.errors import PATH, GanvasError, counted, expect
+from ganvas.features.base import at_once
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import CriticScorer, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
+from ganvas.metrics.resample import in_shares
 from ganvas.model import SHOWN_VALUES, Model, known
 from ganvas.notebook import shown
 from ganvas.sampling.base import BATCH
@@ -143,9 +145,9 @@ class LogRatio:
             mine = torch.isin(kinds, labels.cpu())
             if int(mine.sum()) >= LEAST_REAL:
                 on_real, kinds = on_real[mine], kinds[mine]
-        drawn = draw_batches(
-            space, fake or len(on_real), stream(seed, "refit"), labels if kinds is None else kinds
-        )
+        count = fake or len(on_real)
+        wanted = _shared_out(labels if kinds is None else kinds, count, seed)
+        drawn = draw_batches(space, count, stream(seed, "refit"), wanted)
         logits = _together((self.logits(part, label) for part, label in drawn), space.model)
         return _calibrated(
             self.network, on_real, logits, self.report.critic, "auto", space.model, self.spec, kinds
@@ -320,24 +322,37 @@ def fit_ratio(
         # Of pictures a fresh critic of pixels always has the smaller loss, by their grain, and guides worse.
         if train is not None and critic != "own" and (critic == "fresh" or not own or len(model.shape) != 3):
             named.append(("fresh", *train_fresh(space, train, steps, seed, tell)))
-    generated = list(draw_batches(space, fake or len(real), stream(seed, "calibration"), real_labels))
+    range_, count = model.generator.value_range, fake or len(real)
+    drawn = draw_batches(space, count, stream(seed, "calibration"), _shared_out(real_labels, count, seed))
+    with torch.no_grad():  # part by part: all samples as floats are gigabytes
+        generated = [[logits_of(each, x, y, range_) for _, each, _ in named] for x, y in drawn]
     found = []
-    for kind, network, spec in named:
+    few = at_once(model.shape, BATCH)
+    for place, (kind, network, spec) in enumerate(named):
         critic_: Any = network
-        range_, floats = model.generator.value_range, to_floats(model, real)
         with torch.no_grad():
-            labels = [None] * len(floats) if real_labels is None else real_labels.split(BATCH)
-            ours = dist.shard(zip(floats.split(BATCH), labels, strict=False))
+            labels = [None] * len(real) if real_labels is None else real_labels.split(few)
+            ours = dist.shard(zip(real.split(few), labels, strict=False))
             on_real = _together(
                 (
-                    logits_of(critic_, x.to(model.device), None if y is None else y.to(model.device), range_)
+                    logits_of(
+                        critic_,
+                        to_floats(model, x).to(model.device),
+                        None if y is None else y.to(model.device),
+                        range_,
+                    )
                     for x, y in ours
                 ),
                 model,
             )
-            on_fake = _together((logits_of(critic_, x, y, range_) for x, y in generated), model)
+            on_fake = _together((logits[place] for logits in generated), model)
         found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec, real_labels))
     return min(found, key=lambda each: each.report.log_loss)
+
+
+def _shared_out(labels: Tensor | None, count: int, seed: int) -> Tensor | None:
+    """Classes of `count` samples in the shares of those of the real ones, which often come sorted."""
+    return labels if labels is None or len(labels) == count else in_shares(labels, count, seed)
 
 
 def _together(parts: Iterable[Tensor], model: Model) -> Tensor:
