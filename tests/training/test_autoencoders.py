@@ -14,6 +14,7 @@ from torch import nn
 import ganvas
 from ganvas import io
 from ganvas.cli import main
+from ganvas.cli.reconstruct import _some
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
 from ganvas.errors import GanvasError
@@ -494,6 +495,16 @@ def test_the_critic_sees_samples_as_they_will_be_drawn(monkeypatch: pytest.Monke
     method.step(lambda _: (batch, None), 0.5)
     (codes,) = drawn
     assert float(codes.mean()) == pytest.approx(50, abs=1)
+
+
+def test_images_to_draw_again_are_from_all_over_the_data() -> None:
+    """The first ones of a folder are of its first classes."""
+    rows = _some(40, 1000)
+    assert torch.equal(rows, _some(40, 1000))
+    assert torch.equal(rows, rows.unique())
+    assert len(rows) == 40
+    assert int((rows < 500).sum()) in range(10, 30)
+    assert torch.equal(_some(40, 30), torch.arange(30))
 
 
 def test_a_prior_is_fitted_to_codes_of_any_log_variance() -> None:
