@@ -758,3 +758,14 @@ def test_large_pictures_are_judged_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     assert max(sizes) == 40
     assert found.report.auc == pytest.approx(whole.report.auc)
     assert critics.pool_of((3, 256, 256)) * 3 * 256**2 <= critics.HELD
+
+
+def test_a_guide_of_another_size_learns_from_what_it_judges() -> None:
+    """Pictures were brought to its size to be judged, and not to be learned from."""
+    model = ours("dcgan")
+    critic = critics.FeatureCritic(classifier.Classifier((1, 8, 8), 3), (-1.0, 1.0))
+    samples = model.sample(5)
+    found = critics._features_of(critic, model, samples, lambda what, done, total: None)
+    small = critics.resized(to_floats(model, samples), (1, 8, 8))
+    assert small.shape == (5, 1, 8, 8)
+    assert torch.allclose(found, critic.features(small), atol=1e-5)
