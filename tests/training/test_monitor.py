@@ -60,6 +60,16 @@ def test_real_samples_score_like_real_samples(players: GanMethod) -> None:
     assert copies["movement"] > 0.3
 
 
+def test_distances_do_not_depend_on_where_points_lie() -> None:
+    """Squares in float32 left nothing of the distances of points ten thousand of their own away from 0."""
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).double()
+    near = torch.cdist(x, x)
+    assert torch.allclose(monitor._distances((x + 1e4).float(), (x + 1e4).float()).double(), near, atol=5e-3)
+    assert monitor._nearest_within((x + 1e4).float()) == pytest.approx(
+        monitor._nearest_within(x.float()), rel=0.02
+    )
+
+
 def test_pictures_are_seen_a_part_at_a_time(players: GanMethod, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two thousand of 256 px were held in full size, 3 GB, and 128 drawn at once; where none is held out, none is taken."""
     seen: list[int] = []
