@@ -412,6 +412,15 @@ def lied(content: bytes, at: bytes, offset: int, form: str, value: int) -> bytes
     return content[:start] + struct.pack(form, value) + content[start + struct.calcsize(form) :]
 
 
+def text_as_numbers(times: int) -> bytes:
+    """An array of one text of a million letters, made again and again."""
+    kind = b"cnumpy\ndtype\n" + text("u1") + b"\x89\x88\x87R"
+    call = (
+        b"cnumpy.core.numeric\n_frombuffer\n(" + get(0) + kind + b"J" + struct.pack("<i", 10**6) + b"\x85tR"
+    )
+    return repeated(text("a" * 10**6), call, times)
+
+
 GOOD_ARCHIVE = archive(b"\x80\x02" + view() + b".")
 FLOOD = 300_000
 HARM: dict[str, Callable[[], bytes]] = {
@@ -536,6 +545,10 @@ HARM: dict[str, Callable[[], bytes]] = {
         repeated(b"(" + b"K\x01N" * FLOOD + b"d", b"ccollections\nOrderedDict\n" + get(0) + b"\x85R", 200_000)),
     "many copies of text": lambda: beside(
         repeated(text("a" * 10**6), b"c_codecs\nencode\n" + get(0) + text("latin1") + b"\x86R", 10_000)),
+    "many copies of text as numbers": lambda: beside(text_as_numbers(150)),
+    "places that meet": lambda: beside(
+        b"N" + b"".join(b"p%d\n" % (i * sys.hash_info.modulus) for i in range(1, 20_000))),
+    "a place of minus": lambda: beside(b"Np-1\n"),
     "many copies of bytes": lambda: beside(
         repeated(bytes8(b"a" * 10**6), b"}" + get(0) + b"Ns", 10_000)),
     "many arguments": lambda: beside(
@@ -590,6 +603,12 @@ def test_hostile_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(message) < 300
     assert message.endswith(".")
     assert [each.name for each in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_text_becomes_numbers_as_often_as_there_is_text(tmp_path: Path) -> None:
+    """A file of 2 MB had the machine hold a copy of its text for each array, 20 GB and more, before their sizes were added up."""
+    with pytest.raises(GanvasError, match="the same text as numbers again and again"):
+        inert.read(written(tmp_path, beside(text_as_numbers(150))))
 
 
 # Files of each kind, damaged anywhere.

@@ -1,5 +1,6 @@
 import io as memory
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,6 +212,51 @@ def test_films_of_narrow_pictures(suffix: str, sides: tuple[int, int]) -> None:
         with Image.open(memory.BytesIO(content)) as picture:
             shown = picture.height, picture.width
     assert max(shown) == max(256, *sides)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".mp4"])
+def test_pictures_of_a_film_are_enlarged_one_at_a_time(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 10,000 frames of 28 px, 24 MB, took 2.5 GB."""
+    alive = most = 0
+    made = pictures.to_image
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def counted(pixels: torch.Tensor) -> Image.Image:
+        nonlocal alive, most
+        image = made(pixels)
+        weakref.finalize(image, gone)
+        alive += 1
+        most = max(most, alive)
+        return image
+
+    monkeypatch.setattr(pictures, "to_image", counted)
+    frames = torch.randint(0, 256, (40, 3, 8, 12), dtype=torch.uint8)
+    content = pictures.animation(frames, suffix)
+    assert most <= 4
+    if suffix == ".webp":  # without loss: the right ones, in their order
+        with Image.open(memory.BytesIO(content)) as film:
+            for frame, shown in zip(frames, ImageSequence.Iterator(film), strict=True):
+                small = torch.from_numpy(np.array(shown.convert("RGB"))[::21, ::21]).permute(2, 0, 1)
+                assert torch.equal(small, frame)
+
+
+def test_a_gif_that_does_not_fit_is_refused_before_it_is_drawn(tmp_path: Path) -> None:
+    pictures.check_film(tmp_path / "a.webp", 24, 100_000, (1, 28, 28))
+    pictures.check_film(tmp_path / "a.gif", 24, 10_000, (1, 28, 28))
+    with pytest.raises(GanvasError, match=r"100,000 pictures of 28 x 28 px takes 5.9 GiB .*a.webp, an .mp4"):
+        pictures.check_film(tmp_path / "a.gif", 24, 100_000, (1, 28, 28))
+    with pytest.raises(GanvasError, match="of 144 x 96 px"):
+        pictures.check_film(tmp_path / "a.gif", 24, 100_000, (2, 24))
+
+
+def test_tables_of_series_are_counted_as_they_are_shown() -> None:
+    """A strip of 10,000 steps through series took gigabytes; only pictures were counted."""
+    pictures.check_table(10, 12, (2, 24))
+    with pytest.raises(GanvasError, match="A table of 834 x 12 pictures of 144 x 96 px has 138 megapixels"):
+        pictures.check_table(834, 12, (2, 24))
 
 
 def test_what_no_viewer_plays_is_refused(tmp_path: Path) -> None:

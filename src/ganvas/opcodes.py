@@ -128,7 +128,7 @@ class Budget:
     """What all pickles of a file have cost."""
 
     def __init__(self) -> None:
-        self.steps = self.text = self.numbers = 0
+        self.steps = self.text = self.numbers = self.copied = 0
 
     def number(self) -> None:
         """A number that is a key: its hash is itself, so that places in a dict can be chosen to meet."""
@@ -148,6 +148,12 @@ class Budget:
                 f"has more than {MOST_TEXT:,} bytes of text, or of numbers in text: protocols below 3 write them so. "
                 "Pickle it anew with protocol=4"
             )
+
+    def copy(self, length: int) -> None:
+        """Text that becomes bytes: a file may ask for the same again and again."""
+        self.copied += length
+        if self.copied > MOST_TEXT:
+            refuse("has the same text as numbers again and again, which no checkpoint needs")
 
 
 class Window:
@@ -280,6 +286,8 @@ class Machine:
             case "GET":
                 stack.append(self.memo[argument])
             case "PUT":
+                # Written as text it may be any number: of those with one hash each looks at all before it.
+                check(0 <= argument < MOST_STEPS, "it keeps more than it has")
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
@@ -402,7 +410,7 @@ class Machine:
                     "an array has no type",
                 )
                 target.shape, target.dtype, target.fortran = sizes(state[1]), state[2], state[3] is True
-                target.data = _data(state[4])
+                target.data = _data(self, state[4])
             case dict() if type(state) is dict:
                 # What hangs on an ordered dict: torch's _metadata, which nothing here needs.
                 self.window.budget.step(len(state))
@@ -519,9 +527,10 @@ def sizes(value: Any) -> tuple[int, ...]:
     return tuple(count(size) for size in value)
 
 
-def _data(value: Any) -> Blob | None:
+def _data(machine: Machine, value: Any) -> Blob | None:
     """The bytes of an array, which Python 2 wrote as text; None for a list of objects."""
     if type(value) is str:
+        machine.window.budget.copy(len(value))
         value = value.encode("latin-1")
     return Blob(value, 0, len(value)) if type(value) is bytes else value if type(value) is Blob else None
 
@@ -658,7 +667,7 @@ def _subclassed(machine: Machine, function: Any, kind: Any, arguments: Any, stat
 
 def _loaded(machine: Machine, data: Any) -> Any:
     """torch.storage._load_from_bytes: a whole old torch file, which torch would unpickle without a question."""
-    blob = _data(data)
+    blob = _data(machine, data)
     if blob is None:
         refuse(f"is damaged: a tensor has no bytes. {AGAIN}")
     return machine.load(blob)
@@ -674,13 +683,13 @@ def _dtype(machine: Machine, code: Any, *_: Any) -> DType:
 
 def _scalar(machine: Machine, dtype: Any, data: Any = None) -> Array:
     check(type(dtype) is DType, "a number has no type")
-    return Array(dtype, None, False, _data(data))
+    return Array(dtype, None, False, _data(machine, data))
 
 
 def _buffer(machine: Machine, data: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
     """numpy's _frombuffer, of protocol 5."""
     check(type(dtype) is DType and type(order) is str and order in ("C", "F"), "an array has no type")
-    return Array(dtype, sizes(shape), order == "F", _data(data))
+    return Array(dtype, sizes(shape), order == "F", _data(machine, data))
 
 
 STORAGES = {

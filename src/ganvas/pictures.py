@@ -6,13 +6,13 @@ import io as memory
 import warnings
 import zipfile
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
 from itertools import chain, pairwise
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import category
@@ -494,15 +494,29 @@ DELAYS = {".gif": 10, ".webp": 1}
 """Milliseconds that delays between pictures are counted in."""
 FASTEST_GIF = 50.0
 """Pictures a second: a viewer plays what is faster, a delay of 10 ms or none, at ten a second."""
+LARGEST_GIF = 2**31
+"""Bytes of the pictures of a .gif, one for each pixel: Pillow holds all of them until it has the last."""
 
 
-def check_film(out: Path, fps: float = 24.0) -> None:
-    """Raise `GanvasError` when `save_animation` could not write there or so fast, before any work is done."""
+def check_film(out: Path, fps: float = 24.0, frames: int = 0, shape: Sequence[int] = ()) -> None:
+    """Raise `GanvasError` when `save_animation` could not write there, so fast or so many, before any work is done."""
     if out.suffix not in FILMS:
         raise GanvasError(f"Cannot write {out.suffix or 'a folder'} as a film; use {', '.join(FILMS)}.")
     if out.suffix == ".mp4" and find_spec("av") is None:
         raise GanvasError(f"An .mp4 needs PyAV: {install('video')}. Or write a .webp or .gif.")
     _check_fps(out.suffix, fps)
+    shape = _as_shown(shape)
+    size = frames * prod(shape[1:]) * enlarged(shape) ** 2 if shape and out.suffix == ".gif" else 0
+    if size > LARGEST_GIF:
+        raise GanvasError(
+            f"A .gif of {frames:,} pictures of {shape[2]} x {shape[1]} px takes {size / 2**30:.1f} GiB while it is written, and "
+            f"{LARGEST_GIF >> 30} are taken at most. Use --out {out.with_suffix('.webp')}, an .mp4, or fewer frames."
+        )
+
+
+def _as_shown(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape (C, H, W) of the pictures of samples: those of series (C, T) are `shown` as curves. () of points."""
+    return tuple(shape) if len(shape) == 3 else (3, *ROOM) if len(shape) == 2 else ()
 
 
 def _check_fps(suffix: str, fps: float) -> None:
@@ -519,7 +533,7 @@ def save_animation(frames: Tensor, out: Path, fps: float = 24.0) -> None:
 
     Small ones are enlarged by a whole factor; what is transparent becomes white.
     """
-    check_film(out, fps)
+    check_film(out, fps, len(frames), frames.shape[1:])
     io.write_bytes(out, animation(frames, out.suffix, fps))
 
 
@@ -537,38 +551,61 @@ def enlarged(shape: Sequence[int]) -> int:
 def animation(frames: Tensor, suffix: str, fps: float = 24.0) -> bytes:
     """The bytes of such a file."""
     _check_fps(suffix, fps)
-    scale = enlarged(frames.shape)
-    images = [
-        opaque(to_image(frame.repeat_interleave(scale, 1).repeat_interleave(scale, 2))) for frame in frames
-    ]
+    scale, count = enlarged(frames.shape), len(frames)
+
+    def picture(i: int) -> Image.Image:
+        return opaque(to_image(frames[i].repeat_interleave(scale, 1).repeat_interleave(scale, 2)))
+
     buffer = memory.BytesIO()
     if suffix == ".mp4":
-        _encode(images, buffer, fps)
+        _encode(picture, count, buffer, fps)
         return buffer.getvalue()
     options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
-    images[0].save(
+    picture(0).save(
         buffer,
         suffix[1:].upper(),
         save_all=True,
-        append_images=images[1:],
-        duration=delays(len(images), fps, DELAYS[suffix]),
+        append_images=[_Following(picture, count)] if count > 1 else [],
+        duration=delays(count, fps, DELAYS[suffix]),
         loop=0,
         **options,
     )
     return buffer.getvalue()
 
 
-def _encode(images: list[Image.Image], buffer: memory.BytesIO, fps: float) -> None:
+class _Following:
+    """The pictures of a film after the first, as Pillow takes an image of several: each is made when its turn has come.
+
+    Enlarged ones are up to a hundred times as large as their frames.
+    """
+
+    def __init__(self, picture: Callable[[int], Image.Image], count: int) -> None:
+        self.picture, self.n_frames = picture, count - 1
+        self.seek(0)
+
+    def seek(self, place: int) -> None:
+        """Turn to a picture. Raises `EOFError` behind the last one, as Pillow's images do."""
+        if place >= self.n_frames:
+            raise EOFError
+        self.now = self.picture(place + 1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
+
+
+def _encode(picture: Callable[[int], Image.Image], count: int, buffer: memory.BytesIO, fps: float) -> None:
     import av
 
+    images = map(picture, range(count))
+    first = next(images)
     with av.open(buffer, "w", format="mp4") as container:
         film = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "14"}
         )
         # Players want even sides and colour at half the resolution.
-        film.width, film.height = (max(2, side // 2 * 2) for side in images[0].size)
+        film.width, film.height = (max(2, side // 2 * 2) for side in first.size)
         film.pix_fmt = "yuv420p"
-        for image in images:
+        for image in chain([first], images):
             cropped = image.convert("RGB").crop((0, 0, film.width, film.height))
             container.mux(film.encode(av.VideoFrame.from_ndarray(np.asarray(cropped), format="rgb24")))
         container.mux(film.encode(None))
@@ -602,7 +639,8 @@ def check_out(out: Path, n: int = 0, shape: Sequence[int] = ()) -> None:
 
 def check_table(rows: int, columns: int, shape: Sequence[int]) -> None:
     """Raise `GanvasError` for a table of more pictures than are drawn in one, before any work is done."""
-    pixels = rows * columns * shape[1] * shape[2] if len(shape) == 3 else 0
+    shape = _as_shown(shape)
+    pixels = rows * columns * prod(shape[1:]) if shape else 0
     if pixels > MOST_PIXELS:
         raise GanvasError(
             f"A table of {rows:,} x {columns:,} pictures of {shape[2]} x {shape[1]} px has {pixels / 1e6:,.0f} megapixels; "

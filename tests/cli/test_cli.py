@@ -365,6 +365,9 @@ def test_edit_shows_strengths_in_order_and_says_what_typicality_is(
     document = json.loads(capsys.readouterr().out)
     assert len(document["typicality"]) == 4
     assert document["strength"] == [-2, 0, 1, 2], "in the order of the typicality"
+    capsys.readouterr()
+    assert main([*command, "--n", "1000000"]) == 2, "of that many walk draws no strip, and sample no grid"
+    assert "A table of 4 x 1,000,000 pictures" in capsys.readouterr().err
 
 
 SPREAD = {"train", "sample", "calibrate", "eval", "reference"}

@@ -227,3 +227,9 @@ def test_lists_with_spaces_are_told_how_to_write_them(
         main(argv)
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_takes_several_values_is_not_said_to_take_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["walk", "fashion", "--labels", "1", "2", "--nothing"])
+    assert "takes one value" not in capsys.readouterr().err

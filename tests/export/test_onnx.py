@@ -128,6 +128,21 @@ def test_mixed_classes_are_an_input(name: str) -> None:
     alike(model, run(model, whole(name), given), wanted)
 
 
+def test_psi_pulls_mixed_classes_to_the_way_between_both_means() -> None:
+    """As the explorer and the live page do; the file went to the mean of the own class alone, at psi 0 whatever the share."""
+    model = model_of("style")
+    network: Any = model.generator.with_class(1, 0.8)
+    z, labels, other = model.latents(2), torch.tensor([0, 1]), torch.tensor([1, 1])
+    space = open_space(model, "w")
+    middle = torch.lerp(space.mean_of(labels), space.mean_of(other), 0.8)
+    assert not torch.allclose(middle[0], middle[1], atol=0.01)
+    given = {"z": z, "labels": labels, "other": other, "share": torch.tensor(0.8), "psi": torch.tensor(0.3)}
+    with torch.no_grad():
+        w = middle + 0.3 * (network.mapping(z, labels) - middle)
+        wanted = network.synthesis(network.styles(network.broadcast(w)))
+    alike(model, run(model, whole("style"), given), wanted)
+
+
 @pytest.fixture(scope="module")
 def parts() -> dict[Any, bytes]:
     return {part: to_onnx(model_of("style"), part) for part in parts_of(model_of("style"))}

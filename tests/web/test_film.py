@@ -1,6 +1,8 @@
 """Key frames are on the film, and the pace is even."""
 
 import io
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from ganvas.errors import GanvasError
 from ganvas.model import Model
 from ganvas.networks import build_generator
 from ganvas.web.film import _between, film
+from ganvas.web.panels import timeline
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import Mix, State, Timeline
 
@@ -26,6 +29,14 @@ def test_the_film_begins_and_ends_at_its_keys(fashion: Renderer) -> None:
     assert even < uneven / 3
     looped, _ = film(fashion, Timeline(keys, frames=21, loop=True, kind="spline"))
     assert (looped[-1].int() - looped[0].int()).abs().max() <= 1
+
+
+def test_a_sheet_that_does_not_fit_is_refused_before_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 frames of 1,024 px were drawn on one sheet of 210 megapixels, which took gigabytes."""
+    monkeypatch.setattr(timeline, "film", lambda *given: pytest.fail("drawn"))
+    large = cast(Renderer, SimpleNamespace(model=SimpleNamespace(shape=(3, 1024, 1024))))
+    with pytest.raises(GanvasError, match="17 x 12 pictures of 1024 x 1024 px has 214 megapixels"):
+        timeline._content(large, Timeline((State(1), State(2)), frames=200), ".png")
 
 
 def test_keys_with_layers_classes_and_noise(fashion: Renderer, small: Renderer) -> None:

@@ -280,6 +280,20 @@ def test_a_film_is_that_of_the_recipe_that_was_opened(page: Browser, place: Path
     assert state_of(page).timeline == wanted
 
 
+def test_what_is_locked_is_what_stands_there(page: Browser, tmp_path: Path) -> None:
+    """After a step back attributes stood there as locked that the sliders changed again."""
+    recipe = replace(state_of(page), state=State(locks=("brightness",)))
+    (tmp_path / "locks.json").write_text(json.dumps(to_json(recipe)))
+    page.tab("Recipe")
+    page.all('[data-id="open-recipe"] input[type="file"]')[0].send_keys(str(tmp_path / "locks.json"))
+    page.wait(lambda: any("brightness" in chip.text for chip in page.all(".q-chip")))
+    assert "keep brightness" in page.text("directions-note")
+    page.click("do-undo")
+    page.wait(lambda: not page.all(".q-chip") and not page.text("directions-note"))
+    page.settled()
+    assert state_of(page).state.locks == ()
+
+
 def test_a_double_click_takes_one_away(page: Browser) -> None:
     """The second click comes before the list is drawn anew, and took the one that had moved up."""
     twice = "const b = document.querySelector(`[aria-label^='remove ${arguments[0]}']`); b.click(); b.click()"

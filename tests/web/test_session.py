@@ -13,7 +13,7 @@ from ganvas.web.page import Gone, Page
 from ganvas.web.panels.directions import _move
 from ganvas.web.renderer import SLIDERS, Renderer
 from ganvas.web.session import Session
-from ganvas.web.state import Recipe, State, from_text, to_text
+from ganvas.web.state import Recipe, State, from_text, pack, to_text
 
 
 def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
@@ -58,6 +58,18 @@ def test_locks_make_every_slider_anew_and_come_off_again(fashion: Renderer) -> N
     session.commit("locked", locked)
     assert session.dragged("random-0", 2.0) == locked
     assert session.lock([]) == free
+
+
+def test_a_slider_moves_along_the_direction_that_stands_there(fashion: Renderer) -> None:
+    """One of a file, `random-0` of another seed, went on moving the slider of that name when the method's own had come back."""
+    session = Session(fashion)
+    own = session.renderer.directions("random")
+    session.add([replace(own[0], vector=-own[0].vector)])
+    assert session.dragged("random-0", 1.0).moves[0].vector == pack(-own[0].vector)
+    session.choose("pca", session.renderer.directions("pca"))
+    session.choose("random", own)
+    assert session.tray["random-0"] is own[0]
+    assert session.dragged("random-0", 1.0).moves[0].vector == pack(own[0].vector)
 
 
 def test_what_a_link_locks_is_never_measured_where_all_pages_wait(

@@ -48,7 +48,7 @@ def spaced(run: Run, argv: Sequence[str]) -> str:
     single = {
         f"--{each.name.replace('_', '-')}": each
         for each in parameters_of(run)
-        if get_origin(each.annotation) is not tuple and each.annotation is not bool
+        if "tuple[" not in str(each.annotation) and each.annotation is not bool
     }
     for i, flag in enumerate(argv):
         if flag not in single:

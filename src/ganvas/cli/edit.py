@@ -54,6 +54,7 @@ def run(
     """
     from dataclasses import replace
 
+    from ganvas import pictures
     from ganvas.errors import GanvasError, counted
     from ganvas.latent.directions import load_directions
     from ganvas.latent.edits import draw_edit
@@ -77,6 +78,8 @@ def run(
                 f"there is no {which}."
             )
         chosen = found[which]
+    if arithmetic is None:
+        pictures.check_table(len({0.0, *strength}), n, loaded.shape)
     with _shared.progress() as tell:
         edit = draw_edit(
             loaded, chosen, strengths=strength, layers=layers, keep=keep, expression=arithmetic, space=space, n=n,

@@ -75,6 +75,8 @@ def run(
         raise GanvasError(
             f"Pictures are written as a film or a strip: use --out {out.with_suffix('.gif')} or .png."
         )
+    if out.suffix in pictures.FILMS:
+        pictures.check_film(out, fps, frames, loaded.shape)
     if out.suffix == ".png" and kind != "mixing":
         pictures.check_table(-(-frames // COLUMNS), COLUMNS, loaded.shape)
     classes = _shared.classes(labels, loaded)

@@ -128,21 +128,20 @@ class Graph(nn.Module):
         if self.part == "synthesis":
             w_plus = given["w"].expand(-1, network.num_layers, -1)
         else:
-            w_plus = network.broadcast(
-                self._pulled(network.mapping(given["z"], labels), labels, given.get("psi"))
-            )
+            w_plus = network.broadcast(self._pulled(network.mapping(given["z"], labels), given))
         place = {"transform": given["transform"]} if "transform" in given else {}
         image: Tensor = network.synthesis(network.styles(w_plus), noise or None, **place)
         return image
 
-    def _pulled(self, w: Tensor, labels: Tensor | None, psi: Tensor | None) -> Tensor:
-        """w (B, W) nearer the mean, of its class where there are classes."""
-        if psi is None:
+    def _pulled(self, w: Tensor, given: dict[str, Tensor]) -> Tensor:
+        """w (B, W) nearer the mean: of its class where there are classes, of two that are mixed the way between theirs."""
+        if "psi" not in given:
             return w
-        middle: Any = self.middle
-        middle = middle if labels is None else middle[labels]
-        pulled: Tensor = middle + psi * (w - middle)
-        return pulled
+        means: Any = self.middle
+        middle: Tensor = means[given["labels"]] if "labels" in given else means
+        if "other" in given:
+            middle = torch.lerp(middle, means[given["other"]], given["share"])
+        return middle + given["psi"] * (w - middle)
 
     def _level(self, truncation: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         """The row of BigGAN's statistics and its share, as `BigGenerator.truncation` counts them."""
@@ -202,9 +201,10 @@ def to_onnx(
     """One part of a model's generator as the bytes of an ONNX file.
 
     Inputs: `z` (batch, latent_dim) and, with classes, `labels` (batch,) int64; of `synthesis` `w` (batch, 1 or layers, w_dim).
-    `optional` (None: the numbers among them) are `psi`, a number that pulls w to its mean, or that of the class; `truncation` of
-    BigGAN, for which z must be drawn; `noise`, maps `noise_0`, ... (1 or batch, 1, H, W); `transform` (3, 3) of StyleGAN3;
-    `other` (batch,) int64, classes that are mixed in, with `share`, a number from 0 to 1.
+    `optional` (None: the numbers among them) are `psi`, a number that pulls w to its mean, or that of the class, or between
+    those of two that are mixed; `truncation` of BigGAN, for which z must be drawn; `noise`, maps `noise_0`, ...
+    (1 or batch, 1, H, W); `transform` (3, 3) of StyleGAN3; `other` (batch,) int64, classes that are mixed in, with `share`, a
+    number from 0 to 1.
     Output: `image` (batch, *shape) in the model's value range, or `w` (batch, w_dim). `half` keeps weights as float16, and
     computes in float32 all the same.
 

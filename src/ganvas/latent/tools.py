@@ -72,6 +72,8 @@ class Walk:
         if self.samples.dim() == 2 or (self.samples.dim() == 3 and out.suffix in (".csv", ".npz", ".npy")):
             pictures.write_samples([self.samples], len(self.samples), out, self.schema)
         elif out.suffix == ".png":
+            rows = -(-len(self.samples) // self.columns)
+            pictures.check_table(rows, self.columns, self.samples.shape[1:])
             io.write_bytes(out, self._repr_png_() or b"")
         else:
             pictures.check_film(out, fps)

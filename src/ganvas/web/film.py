@@ -16,7 +16,7 @@ from ganvas.web.state import State, Timeline
 Advance = Callable[[int, int], None]
 BATCH = 32
 LARGEST = 2**32
-"""Bytes of a film: its frames, and the enlarged pictures of them that are written, are all there at the end."""
+"""Bytes of a film: its frames, and the enlarged pictures of them that are written, counted as if all were there at once."""
 
 
 @torch.no_grad()

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
@@ -31,7 +33,8 @@ class Session:
         self.method = ""
         self.tray: dict[str, Direction | None] = {move.name: None for move in self.state.moves}
         """Directions with a slider, by name; None for those that came with a recipe."""
-        self._locked: dict[tuple[str, tuple[str, ...]], Direction] = {}
+        self._locked: dict[tuple[str, tuple[str, ...]], tuple[Direction, Direction]] = {}
+        """By a direction's name and what is locked: the direction, and what it is less that."""
         self.layers: tuple[int, ...] = next((move.layers for move in self.state.moves), ())
         """Rows of w+ that sliders move; empty: all."""
         self.pinned: State | None = None
@@ -102,9 +105,6 @@ class Session:
             raise GanvasError(
                 f"A direction's name has at most {LONGEST_WORDS:,} characters, one has {len(long[0]):,}."
             )
-        self._locked = {
-            key: each for key, each in self._locked.items() if key[0] not in {d.name for d in directions}
-        }
         self._fill({each.name: each for each in directions}, [d for d in self.tray.values() if d is not None])
 
     def _fill(self, first: dict[str, Direction | None], then: Sequence[Direction]) -> None:
@@ -135,10 +135,20 @@ class Session:
 
     def _made(self, direction: Direction, strength: float, locks: tuple[str, ...]) -> Move:
         """A direction less what is locked, at a strength; made once for each set of locks."""
-        key = (direction.name, locks)
-        if key not in self._locked:
-            self._locked[key] = self.renderer.locked(direction, locks)
-        return move_of(self._locked[key], strength)
+        made = self._known(direction, locks)
+        if made is None:
+            made = self.renderer.locked(direction, locks)
+            self._locked[direction.name, locks] = direction, made
+        return move_of(made, strength)
+
+    def _known(self, direction: Direction, locks: tuple[str, ...]) -> Direction | None:
+        """What was made of a direction before; another may have had its name, one of a file or of another seed."""
+        found = self._locked.get((direction.name, locks))
+        if found is None:
+            return None
+        of, made = found
+        same = (of.sigma, of.layers) == (direction.sigma, direction.layers)
+        return made if same and torch.equal(of.vector.cpu(), direction.vector.cpu()) else None
 
     def prepare(self) -> None:
         """Make the sliders' directions anew where something is locked: attributes take thousands of samples to be known."""
@@ -148,7 +158,8 @@ class Session:
 
     def is_prepared(self, name: str) -> bool:
         """Whether a slider can be moved at once."""
-        return self.tray.get(name) is None or not self.state.locks or (name, self.state.locks) in self._locked
+        known = self.tray.get(name)
+        return known is None or not self.state.locks or self._known(known, self.state.locks) is not None
 
     def dragged(self, name: str, strength: float) -> State:
         """The state with one slider elsewhere. Raises `GanvasError` for one that is not prepared."""

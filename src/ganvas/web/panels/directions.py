@@ -101,17 +101,26 @@ def build(page: Page) -> None:
         if session.renderer is not looked or session.method != wanted:
             return
         for each in found:
-            if each.name in session.tray:
+            known = session.tray.get(each.name)
+            # One of that name may be another's: of a recipe, or of a file.
+            if known is not None and torch.equal(known.vector.cpu(), each.vector.cpu()):
                 session.tray[each.name] = each
                 heads[each.name].set_text(_about(each))
 
     async def lock() -> None:
-        state = await page.work("locking", session.lock, tuple(locks.value))
+        wanted = tuple(locks.value)
+        if wanted == session.state.locks:  # `kept` has put it there
+            return
+        state = await page.work("locking", session.lock, wanted)
         if state is not None:
-            await page.step("locked " + (", ".join(locks.value) or "nothing"), state)
-            note.set_text(
-                f"Sliders keep {', '.join(locks.value)} (conditional projection)." if locks.value else ""
-            )
+            await page.step("locked " + (", ".join(wanted) or "nothing"), state)
+        kept()
+
+    def kept() -> None:
+        """Show what is locked: a step back, a recipe, or locking that failed leave something else there."""
+        now = session.state.locks
+        locks.set_value([*now])
+        note.set_text(f"Sliders keep {', '.join(now)} (conditional projection)." if now else "")
 
     method.on_value_change(choose)
     locks.on_value_change(lock)
@@ -121,6 +130,8 @@ def build(page: Page) -> None:
             await choose()
         if set(strips) != set(session.tray):
             rows()
+        if tuple(locks.value) != session.state.locks:
+            kept()
         for name in session.tray:
             page.call("set", name, session.state.moved(name))
         await page.behind(thumbnails)

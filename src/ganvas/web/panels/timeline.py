@@ -99,7 +99,7 @@ def build(page: Page) -> None:
         if found is not None:
             drawn, variation = found
             content = await page.aside(
-                pictures.animation, drawn, ".webp", max(4.0, timeline().fps * PREVIEW / timeline().frames)
+                pictures.animation, drawn, ".webp", max(4.0, timeline().fps * len(drawn) / timeline().frames)
             )
             preview.props["src"] = pictures.data_url(content, "image/webp")
             preview.update()
@@ -166,7 +166,10 @@ def build(page: Page) -> None:
 
 def _content(renderer: Renderer, wanted: Timeline, suffix: str) -> bytes:
     """The file of a film; its frames are not kept while something else has its turn."""
+    columns = min(12, wanted.frames)
+    if suffix == ".png":
+        pictures.check_table(-(-wanted.frames // columns), columns, renderer.model.shape)
     frames = film(renderer, wanted)[0]
     if suffix == ".png":
-        return pictures.png(pictures.grid(frames, columns=min(12, len(frames))))
+        return pictures.png(pictures.grid(frames, columns=columns))
     return pictures.animation(frames, suffix, wanted.fps)
