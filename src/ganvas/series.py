@@ -249,9 +249,12 @@ class Schema:
         mask = mask.to(samples).expand(len(samples), self.channels, -1)
         found, place = list(samples.unbind(1)), 0
         own: dict[int, list[int]] = {}
+        masked: dict[int, int] = {}
+        """Channel of values -> that which says whether they are there."""
         for column in self.columns:
             if column.frame >= 0 and column.channels:
                 own.setdefault(column.frame, []).append(place + column.gaps)
+                masked |= {place + 1: place} if column.gaps else {}
             place += column.channels
         fixed = self.channels - 2 * len(self.frames)
         once = fixed - sum(column.channels for column in self.static)
@@ -261,13 +264,19 @@ class Schema:
             half = (frame.least + (samples[:, at + 1, 0] + 1) * ((frame.most - frame.least) / 2)).exp()
             values = centre[:, None, None] + half[:, None, None] * samples[:, own[number]]
             there = mask[:, own[number]] > 0.5
+            # What lacks, and what lies behind the end, stands at the centre of the whole window: of the hidden steps, too.
+            for row, channel in enumerate(own[number]):
+                if channel in masked:
+                    there[:, row] &= samples[:, masked[channel]] > 0.5
+            if self.ends:
+                there &= samples[:, once - 1 : once] > 0.5
             # A frame of which nothing is seen says nothing, and is the same in every series.
-            known = there.flatten(1).any(1)
-            low = values.masked_fill(~there, math.inf).amin((1, 2)).where(known, 0.0)
-            high = values.masked_fill(~there, -math.inf).amax((1, 2)).where(known, 0.0)
+            some = there.flatten(1).any(1)
+            low = values.masked_fill(~there, math.inf).amin((1, 2)).where(some, 0.0)
+            high = values.masked_fill(~there, -math.inf).amax((1, 2)).where(some, 0.0)
             middle, reach = (low + high) / 2, ((high - low) / 2).clamp(min=math.exp(frame.least))
-            for channel, value in zip(own[number], values.unbind(1), strict=True):
-                found[channel] = (value - middle[:, None]) / reach[:, None]
+            for channel, value, known in zip(own[number], values.unbind(1), there.unbind(1), strict=True):
+                found[channel] = torch.where(known, (value - middle[:, None]) / reach[:, None], 0.0)
             for channel, value, least, most in (
                 (at, middle, frame.low, frame.high), (at + 1, reach.log(), frame.least, frame.most)
             ):  # fmt: skip
@@ -489,6 +498,7 @@ def _frames(
     frames = list[Frame]()
     for group in groups:
         windows = np.stack([scaled[i] for i in group], 2)
+        windows = windows[~np.isnan(windows).all((1, 2))]  # one without a value lies nowhere
         whole = max(columns[i].high for i in group) - min(columns[i].low for i in group)
         frame = Frame(0.0, 1.0, math.log(FLATTEST * whole), math.log(whole))
         centre, half = _edges(windows, frame)

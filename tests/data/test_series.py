@@ -122,6 +122,23 @@ def test_few_sequences_that_are_no_longer_than_a_window_are_trained_on(tmp_path:
         assert owners == [{0, 1, 2, 3}, {0, 1}]
 
 
+def test_few_sequences_a_little_longer_than_a_window_are_trained_on(tmp_path: Path) -> None:
+    """All of their windows reach over the edge of what is held out, and were in neither part."""
+    rows = [(i, k * 0.5) for i, length in enumerate((200, 22, 21, 20)) for k in range(length)]
+    for fold in (0, 1):
+        text = "id,x\n" + "\n".join(f"{i},{x}" for i, x in rows)
+        data = load_dataset(DataConfig(saved(tmp_path / "t.csv", text), by="id", window=20, fold=fold))
+        assert data.spans is not None
+        train, held = (each.spans_of_part for each in data.split(0.1, fold))
+        assert train is not None
+        assert held is not None
+        assert train[:, 0].unique(return_counts=True)[1].tolist()[1:] == [3, 2, 1], "all of their windows"
+        assert held[:, 0].unique().tolist() == [0]
+    alone = "x\n" + "\n".join(str(x) for i, x in rows if i == 1)
+    parts = load_dataset(DataConfig(saved(tmp_path / "a.csv", alone), window=20)).split(0.1)
+    assert list(map(len, parts)) == [3, 0]
+
+
 def test_series_beyond_the_memory_for_data_are_no_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +292,19 @@ def test_only_windows_that_are_narrow_beside_the_usual_range_have_frames(tmp_pat
     assert framed == {"rare leaps": False, "levels": True, "sizes": True, "regimes": False}
 
 
+def test_windows_without_a_value_widen_no_frame() -> None:
+    """They lay at 0.5, whatever the values are, and half of nothing: all others filled a hundredth of the range of centres."""
+    random = np.random.default_rng(0)
+    values = random.normal(0, 1, (40, 6, 2)) + random.normal(1000, 8, (40, 1, 2))
+    columns, lengths = [series.Column("a"), series.Column("b")], np.full(40, 6)
+    full = series.fit(columns, values[1:], lengths[1:])
+    values[0, :, 0] = np.nan
+    holed = series.fit(columns, values, lengths)
+    assert holed.frames[0] == full.frames[0]
+    assert holed.frames[0].low > 900
+    assert np.isnan(holed.decode(holed.encode(values, lengths)).values[0, :, 0]).all()
+
+
 def test_a_frame_of_which_nothing_is_seen_says_nothing(tmp_path: Path) -> None:
     """Its centre was that of infinity and its negative, and the search began nowhere."""
     random = np.random.default_rng(0)
@@ -317,6 +347,25 @@ def test_what_is_seen_says_nothing_of_what_is_hidden(tmp_path: Path) -> None:
     one, other, alone = (schema.encode(x, np.full(40, 12)).double() for x in full)
     torch.testing.assert_close(schema.seen(one, mask), schema.seen(other, mask), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(schema.seen(one, mask), alone, atol=1e-4, rtol=1e-4)
+
+
+def test_a_gap_and_an_end_say_nothing_of_what_is_hidden() -> None:
+    """Both lie at the centre of the whole window, which counted as a value that was seen."""
+    random = np.random.default_rng(0)
+    late = random.normal(0, 1, (40, 6, 2)).cumsum(1) + random.normal(0, 30, (40, 1, 2))
+    early = [late[:, :1] + random.normal(0, s, (40, 6, 2)) for s in (1, 9)]
+    late[::2, 3, 0] = np.nan
+    lengths = np.where(np.arange(40) % 3, 12, 10)
+    full = [np.concatenate([x, late], 1) for x in (*early, np.full((40, 6, 2), np.nan))]
+    schema = series.fit([series.Column("a"), series.Column("b")], full[0], lengths)
+    assert (schema.layout, schema.ends) == ("m n0 n1 e / n n n n", True)
+    mask = torch.ones(12)
+    mask[:6] = 0
+    one, other, alone = (schema.seen(schema.encode(x, lengths).double(), mask) for x in full)
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(one, alone, atol=1e-4, rtol=1e-4)
+    whole = schema.encode(full[0], lengths)
+    torch.testing.assert_close(schema.seen(whole, torch.ones(12)), whole, atol=1e-5, rtol=1e-5)
 
 
 def test_a_schema_survives_its_file_and_forged_ones_are_refused() -> None:
@@ -789,6 +838,27 @@ def test_a_table_with_the_newest_row_first_is_turned_round(tmp_path: Path) -> No
     each = load_dataset(DataConfig(str(tmp_path / "down.csv"), by="who", window=5))
     assert each.series is not None
     assert each.series.time == "date"
+
+
+def test_rows_of_several_series_at_once_are_asked_about(tmp_path: Path) -> None:
+    rows = [f"2020-{1 + i // 28:02}-{1 + i % 28:02},{who},{i % 7}" for i in range(60) for who in "ab"]
+    path = saved(tmp_path / "t.csv", "\n".join(["day,share,x", *rows]))
+    for by in ("", "share"):
+        said = load_dataset(DataConfig(path, window=8, by=by)).notes
+        assert any("Name it with --by" in note for note in said) == (not by)
+
+
+def test_dates_that_hardly_change_are_not_the_time_of_steps(tmp_path: Path) -> None:
+    """The day of birth stood before that of the visit and was taken for the time; visits were drawn, all on one day."""
+    visits = [(who, day) for who in (3, 1, 2) for day in range(1, 13)]
+    rows = [f"{who},19{60 + who}-05-01,2020-01-{day:02},{who * day % 7}" for who, day in visits]
+    born = load_dataset(DataConfig(saved(tmp_path / "b.csv", "\n".join(["who,born,day,x", *rows])), by="who"))
+    rows = [f"2020-{1 + i // 28:02}-01,2020-{1 + i // 28:02}-{1 + i % 28:02},{i % 7}" for i in range(120)]
+    month = load_dataset(DataConfig(saved(tmp_path / "m.csv", "\n".join(["month,day,x", *rows]))))
+    for data, other in ((born, "born"), (month, "month")):
+        assert data.series is not None
+        assert (data.series.time, data.series.step) == ("day", 1.0)
+        assert [column.name for column in data.series.columns] == [other, "x"]
 
 
 def test_numbers_of_time_keep_their_steps() -> None:

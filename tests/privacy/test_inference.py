@@ -24,7 +24,7 @@ from ganvas.privacy.copies import ALARM
 from ganvas.privacy.inference import Scales, secrets
 from ganvas.report.artifacts import leaks
 from ganvas.runs import Run
-from ganvas.series import Series
+from ganvas.series import Column, Schema, Series
 
 COUNTS = {"train": 1500, "held_out": 400, "fake": 2000, "reference": 400}
 
@@ -208,6 +208,20 @@ def test_what_is_known_and_what_is_secret_of_a_table(tmp_path: Path) -> None:
     hidden = torch.as_tensor(records["steps 3 to 4"].secret)
     there = [60, 64, 62, 66, 60, 64, 62, 66, 70, 60, 64, 99, 99]
     assert float((hidden[2] - hidden[0]).abs().max()) == pytest.approx(37 / np.std(there), rel=1e-3)
+
+
+def test_how_long_a_series_is_counts_no_more_than_what_it_holds() -> None:
+    """Behind the end lay 0 of the column's own units, fifty deviations from its values: who was alike was who was as long."""
+    values = np.random.default_rng(0).normal(100, 2, (40, 6, 1))
+    values[1] = values[0]
+    values[1, 5] = 0.0
+    lengths = np.array([6, 5, *[6] * 38])
+    found = Series(values, lengths, np.zeros((40, 1)), Schema(6, (Column("x"),), (Column("age"),)))
+    records = secrets(found, None, 0, Scales.of(found))
+    known = torch.as_tensor(records["age"].known)
+    near = (known[0] - known[1:]).norm(dim=1)
+    assert int(near.argmin()) == 0, "the same in all but its last step"
+    assert float(torch.as_tensor(records["steps 4 to 6"].secret).abs().max()) < 5
 
 
 def test_a_column_that_does_not_move_is_no_unit() -> None:

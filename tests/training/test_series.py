@@ -21,7 +21,8 @@ from ganvas.export.hub import card
 from ganvas.latent import open_space
 from ganvas.latent.attributes import attributes_of, of_series, open_attribute
 from ganvas.latent.directions import find
-from ganvas.latent.impute import _errors, impute
+from ganvas.latent.impute import _errors, gaps_of, impute, without_gaps
+from ganvas.latent.invert import Inversion
 from ganvas.latent.supervised import from_attribute
 from ganvas.metrics import of_series as measures
 from ganvas.model import Model, ModelInfo
@@ -314,6 +315,8 @@ def test_a_series_beyond_what_was_learned_is_searched_for_at_its_edge(run: Run, 
     mask[6:] = 0
     made = impute(open_space(model, "z"), samples, mask, steps=1, restarts=1)
     assert all(any("at the edge of it" in note for note in each.notes) for each in made.found)
+    found = ganvas.invert(model, samples, steps=1, restarts=1)
+    assert any("at the edge of it" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("network", ["recurrent", "tcn", "transformer-small"])
@@ -418,6 +421,37 @@ def test_what_nobody_drew_stays_empty(run: Run, source: Path, tmp_path: Path) ->
     pictures.write_table([made.series], out.with_suffix(".csv"))
     rows = restored(out)
     assert [not row["heart"] for row in rows] == behind.flatten().tolist()
+    np.testing.assert_array_equal(schema.lengths(made.samples.numpy()), np.maximum(drawn, 3))
+    again = schema.decode(made.samples).values
+    np.testing.assert_allclose(again[~behind], made.series.values[~behind], rtol=1e-4)
+
+
+def test_a_gap_is_not_what_is_searched_for() -> None:
+    """Of a model that knows gaps: that a value lacks was compared as if it had been seen, so that it stayed empty."""
+    schema, random = Schema(6, (Column("a", gaps=True), Column("b"))), np.random.default_rng(0)
+    values, lengths = random.uniform(size=(3, 6, 2)), np.full(3, 6)
+    holed = values.copy()
+    holed[:, 2, 0] = holed[:, 4, 1] = np.nan
+    damaged, mask = without_gaps(gaps_of(schema).encode(holed, lengths), schema)
+    whole = schema.encode(values, lengths)
+    assert torch.equal(schema.seen(whole, mask), schema.seen(damaged, mask))
+    assert not torch.equal(whole, damaged)
+
+
+def test_what_is_drawn_as_missing_is_said(run: Run, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ganvas.load(run.path, device="cpu")
+    schema = model.info.series
+    assert schema is not None
+    drawn = load_data_of(model, str(source))[0].take(torch.arange(1))[0]
+    mask = torch.ones(8)
+    mask[2:4] = 0
+    heart = schema.places[schema.decode(drawn).names.index("heart")]
+    for lacks in (False, True):
+        drawn[:, heart, 3] = 0.0 if lacks else 1.0
+        found = Inversion(torch.zeros(1, 8), drawn.clone(), *torch.zeros(3, 1))
+        monkeypatch.setattr("ganvas.latent.impute.invert", lambda *_, found=found, **__: found)
+        made = impute(open_space(model, "z"), drawn, mask)
+        assert any("drawn as missing" in note for note in made.found[0].notes) == lacks
 
 
 def test_gaps_of_a_table_are_filled_in_the_series_that_have_some(

@@ -175,6 +175,19 @@ def test_a_model_of_series_of_other_columns_is_not_begun_with(tmp_path: Path) ->
     began = ganvas.train(numbers, window=8, kimg=0.03, batch=16, out=tmp_path, report=False, quiet=True)
     with pytest.raises(GanvasError, match="other columns than the data have, 'n n n n' and 'n c3'"):
         plan(texts, ganvas.TrainOptions(window=8, start=str(began.run.path)))
+    coded = ganvas.train(
+        numbers,
+        window=8,
+        method="vae",
+        network="recurrent",
+        kimg=0.03,
+        batch=16,
+        out=tmp_path,
+        report=False,
+        quiet=True,
+    )
+    with pytest.raises(GanvasError, match="other columns than the data have, 'n n n n' and 'n c3'"):
+        plan(texts, ganvas.TrainOptions(window=8, in_latent=str(coded.run.path)))
 
 
 def test_a_mapping_is_kept_and_layers_are_counted_from_the_image() -> None:

@@ -152,7 +152,7 @@ class Dataset:
 
         Another `fold` holds another part out, disjoint from the others as long as (fold + 1) * share is at most 1.
         Of windows that may overlap a stretch of time is held out, the last one first, and those that reach over its edge are
-        in neither part. A sequence that is no longer than a window is trained on: it has no edge.
+        in neither part. A sequence of which all windows do, or that is no longer than one, is trained on.
         """
         if self.spans is not None:
             spans = self.spans if self.indices is None else _of_part(self.spans[self.indices])
@@ -167,8 +167,8 @@ class Dataset:
             low, high = 1 - share * (fold + 1), 1 - share * fold
             slack = 1e-9
             held = (start >= low - slack) & (end <= high + slack) & (share > 0)
-            whole = (start <= 0) & (end >= 1)
-            kept = (end <= low + slack) | (start >= high - slack) | (whole & ~held) if share > 0 else ~held
+            kept = (end <= low + slack) | (start >= high - slack) if share > 0 else ~held
+            kept |= ~torch.isin(owner, owner[kept | held])
         else:
             sequences = int(owner.max()) + 1
             count = max(1, round(sequences * share)) if share > 0 else 0

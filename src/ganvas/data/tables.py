@@ -50,6 +50,8 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".ts")
 NAMED = (".csv", ".tsv", ".parquet")
 """Those whose columns have names."""
 SHOWN = 20
+TIED = 1 / 3
+"""Share of the steps in time that are none, from which rows may be those of several series at once."""
 LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
 """Letters of a line of a .csv, and of a .ts."""
 FILLED = 16
@@ -273,6 +275,10 @@ def _table(name: str, found: dict[str, Values], config: DataConfig) -> Table:
         order = np.lexsort((order, moments))
         if (np.diff(order) < 0).any() and not config.by:
             notes.append(f"The rows were sorted by {time}.")
+        if not config.by and (np.diff(moments[order]) == 0).mean() >= TIED:
+            notes.append(
+                f"Many rows have the {time} of the row before. Does a column tell several series apart? Name it with --by."
+            )
     order = order[np.argsort(owners[order], kind="stable")]
     edges = np.flatnonzero(np.diff(owners[order])) + 1
     count = len(edges) + 1
@@ -325,7 +331,9 @@ def _column(name: str, values: Values) -> Column:
 
 
 def _time_of(found: dict[str, Values], config: DataConfig) -> str:
-    """The first column of dates that never fall in a sequence, or never rise (the newest first); empty where there is none."""
+    """The column of dates that never fall in a sequence, or never rise (the newest first): the first of those that change at the
+    most rows, as what is the same in each sequence is no time of its steps. Empty where there is none."""
+    found_at = dict[str, int]()
     named = {*config.columns, *config.static, config.by, config.label}
     owners = found[config.by].numbers if config.by else None
     for name, values in found.items():
@@ -333,9 +341,9 @@ def _time_of(found: dict[str, Values], config: DataConfig) -> str:
             order = np.arange(len(values.numbers)) if owners is None else np.argsort(owners, kind="stable")
             same = np.ones(len(order) - 1, dtype=bool) if owners is None else np.diff(owners[order]) == 0
             steps = np.diff(values.numbers[order])[same]
-            if (steps >= 0).all() or (steps <= 0).all():
-                return name
-    return ""
+            if steps.any() and ((steps >= 0).all() or (steps <= 0).all()):
+                found_at[name] = int(np.count_nonzero(steps))
+    return max(found_at, key=found_at.__getitem__, default="")
 
 
 def _ts(path: Path) -> Table:

@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from ganvas.errors import GanvasError
-from ganvas.latent.invert import Inversion, invert
+from ganvas.latent.invert import BEYOND, OUTSIDE, Inversion, invert
 from ganvas.latent.restore import PRIOR
 from ganvas.latent.space import LatentSpace
 from ganvas.series import STILL, Schema, Series, until_ends
 
-BEYOND = 1 + 1e-6
-"""A value above, of those that the model draws from -1 to 1, was not among what it learned."""
 SHORTER = "some are drawn shorter than they are: what is hidden behind the drawn end stays empty"
-OUTSIDE = "values that lie outside of what the model learned were searched for at the edge of it"
+LACKING = "some values that were not seen are drawn as missing, as some of the data are, and stay empty"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,9 @@ def without_gaps(samples: Tensor, schema: Schema) -> tuple[Tensor, Tensor]:
         old = next(c for c in schema.columns if c.name == column.name)
         if old.gaps:
             kept.append(place)
-            masks.append(torch.ones_like(there))
+            masks.append(
+                there
+            )  # that it lacks is no more seen than the value: else a gap is what is searched for
         kept += own
         masks += [there] * len(own)
         place += column.channels
@@ -122,8 +122,8 @@ def impute(
         made = invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **{"keep": PRIOR, **options})
         beyond = bool((row.abs() > BEYOND).any())
         found.append(replace(made, notes=(*made.notes, OUTSIDE)) if beyond else made)
-    raw = schema.decode(torch.cat([each.drawn for each in found]))
-    drawn, true = until_ends(raw), schema.decode(samples)
+    drawn = until_ends(schema.decode(torch.cat([each.drawn for each in found])))
+    true = schema.decode(samples)
     found = [
         replace(each, notes=(*each.notes, SHORTER)) if short else each
         for each, short in zip(found, drawn.lengths < true.lengths, strict=True)
@@ -132,8 +132,15 @@ def impute(
     values = np.where(there, true.values, drawn.values)
     seen_values = np.where(there, true.values, np.nan)
     filled = Series(values, true.lengths, true.static, schema)
-    whole = np.where(there, true.values, raw.values)
-    again = schema.encode(whole, true.lengths, true.static if schema.static else None)
+    steps = np.arange(true.values.shape[1])
+    on = (there.any(2) | (steps < drawn.lengths[:, None])) & (steps < true.lengths[:, None])
+    # What nobody drew is no series: a 0 of its own units would be the steepest fall of all.
+    again = schema.encode(values, len(steps) - on[:, ::-1].argmax(1), true.static if schema.static else None)
+    lacks = np.any(~there & np.isnan(values) & (steps < drawn.lengths[:, None])[:, :, None], (1, 2)).tolist()
+    found = [
+        replace(each, notes=(*each.notes, LACKING)) if x else each
+        for each, x in zip(found, lacks, strict=True)
+    ]
     error, naive = (None, None) if damaged else _errors(schema, until_ends(true).values, drawn.values, there)
     seen_series = Series(seen_values, true.lengths, true.static, schema)
     return Imputed(tuple(found), seen_series, filled, error, naive, again)

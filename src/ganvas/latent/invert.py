@@ -28,6 +28,9 @@ GOOD_ENOUGH = 1e-4
 """A residual at which Gauss-Newton stops."""
 CANDIDATES = 2048
 """Typical points that the descent chooses its starts from."""
+BEYOND = 1 + 1e-6
+"""A value above, of those that a model of series draws from -1 to 1, was not among what it learned."""
+OUTSIDE = "values that lie outside of what the model learned were searched for at the edge of it"
 TRIED = 64
 """Classes that are each tried for a target whose point is known; of more, that of the nearest typical sample is taken."""
 

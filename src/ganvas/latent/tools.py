@@ -21,7 +21,7 @@ from ganvas.latent import invert as inversion
 from ganvas.latent import map as maps
 from ganvas.latent.directions import Direction, Directions
 from ganvas.latent.encoder import encode, has_encoder, own_encoder, train_encoder
-from ganvas.latent.invert import Inversion
+from ganvas.latent.invert import BEYOND, OUTSIDE, Inversion
 from ganvas.latent.learned import learn
 from ganvas.latent.map import Map
 from ganvas.latent.paths import (
@@ -270,6 +270,10 @@ def invert(
         targets = targets[None]  # one
     if targets.dtype == torch.uint8 and targets.dim() in (3, 4):
         targets = arrays.channels_first(targets, "images")
+    beyond = len(shape) == 2 and bool((targets.abs() > BEYOND).any())
+    targets = (
+        targets.clamp(-1, 1) if beyond else targets
+    )  # prices of a later year are higher than all that was learned
     seed = options.get("seed", 0)
     found = None
     if method != "optimise":
@@ -292,7 +296,7 @@ def invert(
             where, found, targets, seed=seed, progress=partial(progress, "tuning"), **steps
         )
         found = replace(found, tuned=tuned)
-    return found
+    return replace(found, notes=(*found.notes, OUTSIDE)) if beyond else found
 
 
 def map(model: Model | LatentSpace, *, space: str | None = None, **options: Any) -> Map:

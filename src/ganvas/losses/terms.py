@@ -144,13 +144,20 @@ def _codes(view: StepView) -> Tensor:
 
 def _path_length(view: StepView) -> Tensor:
     """Squared distance of the path lengths to their running mean, on half the batch as published."""
-    generator = view.generator
-    # Every other one: batches are sorted by class, and the first half of one would never hold the last classes.
-    z, labels = view.latents()[::2], None if view.labels is None else view.labels[::2]
+    generator, z = view.generator, view.latents()
+    rows = torch.arange(max(1, len(dist.whole(z)) // 2))
+    if view.labels is not None:
+        rows = 2 * rows  # batches are sorted by class: the first half of one would never hold the last classes
+
+    def some(part: Tensor) -> Tensor:
+        """This process's part of that half of the whole batch."""
+        return dist.mine(dist.whole(part)[rows])
+
+    z, labels = some(z), None if view.labels is None else some(view.labels)
     w_plus = generator.broadcast(generator.mapping(z, labels))
     inputs = generator.training_inputs(view.normal, view.uniform)
-    drawn = generator.synthesis(generator.styles(w_plus), [each[::2] for each in inputs["noise"]])
-    lengths = auxiliary.path_lengths(drawn, w_plus, view.normal(*drawn.shape[1:])[::2])
+    drawn = generator.synthesis(generator.styles(w_plus), [some(each) for each in inputs["noise"]])
+    lengths = auxiliary.path_lengths(drawn, w_plus, some(view.normal(*drawn.shape[1:])))
     mean = generator.path_mean.lerp(dist.mean(lengths.detach().mean()), 0.01)
     generator.path_mean.copy_(mean)
     penalty: Tensor = (lengths - mean).square().mean()

@@ -177,6 +177,7 @@ def evaluate(
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
         alike = _alike(model, reference)
+        tell("samples", 0, count)  # before the first one is drawn, to know how much room they take
         # Embedding has room for more at a time than drawing: at 256 px that many would take 9 GB.
         stream = model.batches(count, seed=seed, batch=min(batch, model.at_once), labels=asked, sharded=True)
     else:

@@ -19,7 +19,7 @@ from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 from ganvas.metrics.manifold import nearest_distances
 from ganvas.privacy.scores import DRAWS, LEVEL, Estimate, attack
-from ganvas.series import Column, Series, deviations
+from ganvas.series import Column, Series, deviations, until_ends
 
 TOLERANCE = 0.1
 """Deviations of a number within which it counts as inferred; of many numbers the root of their mean squared error."""
@@ -209,6 +209,9 @@ def secrets(found: Series, labels: Tensor | None, classes: int, scales: Scales) 
     A column counts once, however many steps or categories it has: those of numbers in units of their deviation, and the
     distance between two categories is 1.
     """
+    found = until_ends(
+        found
+    )  # 0 of their own units is no value, and may lie a hundred deviations from all there are
     schema, half = found.schema, found.values.shape[1] // 2
     once: dict[str, Tensor] = {}
     hidden: dict[str, Tensor] = {}

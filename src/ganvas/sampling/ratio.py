@@ -20,7 +20,6 @@ from ganvas.features.base import at_once
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import CriticScorer, judged_at_once, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
-from ganvas.metrics.resample import in_shares
 from ganvas.model import SHOWN_VALUES, Model, known
 from ganvas.notebook import shown
 from ganvas.sampling.base import BATCH
@@ -359,7 +358,11 @@ def _judged(network: Any, samples: Tensor, labels: Tensor | None, model: Model) 
 
 def _shared_out(labels: Tensor | None, count: int, seed: int) -> Tensor | None:
     """Classes of `count` samples in the shares of those of the real ones, which often come sorted."""
-    return labels if labels is None or len(labels) == count else in_shares(labels, count, seed)
+    if labels is None or len(labels) == count:
+        return labels
+    from ganvas.metrics.resample import in_shares  # who only draws need not import the metrics
+
+    return in_shares(labels, count, seed)
 
 
 def _together(parts: Iterable[Tensor], model: Model) -> Tensor:

@@ -26,7 +26,7 @@ from ganvas.training.autoencoder import CODES
 from ganvas.training.engine import Engine
 from ganvas.training.gan import GanMethod
 from ganvas.training.method import DataSpec, Method, Probe, methods
-from ganvas.training.start import check_held_out
+from ganvas.training.start import check_held_out, check_layout
 from ganvas.types import Batch, Shape, described
 
 BATCH = 256
@@ -214,6 +214,7 @@ def in_latent(config: Config, path: str, dataset: Dataset) -> Config:
     check_held_out(found, f"--in-latent {path}", config.data, dataset)
     outer, encoder = found.info.architecture, found.encoder
     assert outer is not None
+    check_layout(outer, f"--in-latent {path}", dataset)
     assert isinstance(encoder, CriticBase)
     numbers = 0 if encoder.guess is None else encoder.guess.out_features
     maker = replace(config.network, latent_dim=outer.latent_dim, codes={})

@@ -38,13 +38,7 @@ def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
         how = advice(tuple(model.shape), tuple(dataset.shape))
         instead = f"{how}, or start from another model." if how else "Start from another model."
         raise GanvasError(f"--start {place}: the model draws {wanted}, the data are {given}. {instead}")
-    layout = own.generator.get("layout")
-    if dataset.series is not None and layout and layout != dataset.series.layout:
-        raise GanvasError(
-            f"--start {place}: the model draws other columns than the data have, {layout[:80]!r} and "
-            f"{dataset.series.layout[:80]!r}: n is a number, c3 a category of three, m whether a value is there, e whether the "
-            "series goes on. Start from another model."
-        )
+    check_layout(own, f"--start {place}", dataset)
     if model.generator.num_classes not in (0, dataset.num_classes):
         raise GanvasError(
             f"--start {place}: the model draws {model.generator.num_classes} classes, {dataset.name} has {dataset.num_classes}."
@@ -58,6 +52,17 @@ def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
         mine = config.network
         found = replace(found, pack=mine.pack, critic=mine.critic, critic_name=mine.critic_name or mine.name)
     return found
+
+
+def check_layout(network: NetworkConfig, what: str, dataset: Dataset) -> None:
+    """Raise `GanvasError` where networks draw series of other kinds of channels, however many, than the data have."""
+    layout = network.generator.get("layout")
+    if dataset.series is not None and layout and layout != dataset.series.layout:
+        raise GanvasError(
+            f"{what}: the model draws other columns than the data have, {layout[:80]!r} and "
+            f"{dataset.series.layout[:80]!r}: n is a number, c3 a category of three, m whether a value is there, e whether the "
+            "series goes on. Take another model."
+        )
 
 
 def check_held_out(model: Model, what: str, config: DataConfig, dataset: Dataset) -> None:
