@@ -1,7 +1,14 @@
-"""Straight lines and great circles between points."""
+"""Distances, straight lines and great circles between points."""
 
 import torch
 from torch import Tensor
+
+
+def distance_matrix(x: Tensor, y: Tensor) -> Tensor:
+    """Between the rows of x (n, F) and of y (m, F): (n, m). From the middle of y: squares of what lies far from 0 leave nothing
+    of what is between them."""
+    middle = y.mean(0)
+    return torch.cdist(x - middle, y - middle)
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

@@ -56,6 +56,23 @@ def test_a_part_of_windows_is_split_in_its_time() -> None:
     assert set(kept.indices.tolist()) <= set(part.indices.tolist())
 
 
+def test_a_part_of_many_sequences_is_split_by_them() -> None:
+    """Of ten sequences that are held out of a hundred each was cut in time: what was apart was of the same ones."""
+    start = torch.arange(5).repeat(100) / 10
+    spans = torch.stack([torch.arange(100).repeat_interleave(5), start, start + 0.5], 1).double()
+    data = Dataset("x", torch.zeros(500, 1, 4, 4, dtype=torch.uint8), (1, 4, 4), "", spans=spans)
+    held = data.split(0.1)[1]
+    parts = [set(spans[part.indices][:, 0].tolist()) for part in held.split(0.5)]
+    assert [len(part) for part in parts] == [5, 5]
+    assert not parts[0] & parts[1]
+    assert held.kin is not None
+    assert held.kin[:, 1:].unique(dim=0).tolist() == [[0, 1]]  # each is kin to all of its sequence
+    one = data.subset(torch.arange(5))
+    assert one.kin is not None
+    assert torch.equal(one.kin, spans[:5])  # of a single sequence there is nothing else to hold it against
+    assert numbers(10).kin is None
+
+
 def test_at_most_ten_thousand_are_held_out() -> None:
     assert len(numbers(200_000).split(0.1)[1]) == 10_000
 

@@ -14,12 +14,14 @@ import ganvas
 from ganvas import io
 from ganvas.cli import main
 from ganvas.config import DataConfig
-from ganvas.data import load_dataset
+from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.export import hub
+from ganvas.metrics import authenticity
 from ganvas.privacy import audit, auditing
 from ganvas.report import write_report
 from ganvas.runs import open_run
+from ganvas.series import Schema
 from ganvas.training import Result
 
 
@@ -259,6 +261,29 @@ def test_windows_that_overlap_give_nothing_away(tmp_path: Path) -> None:
     (tmp_path / "short.csv").write_text("\n".join((tmp_path / "unseen.csv").read_text().splitlines()[:141]))
     with pytest.raises(GanvasError, match="in halves of"):
         audit(drawn, seen, held_out=str(tmp_path / "short.csv"), n=600)
+
+
+def test_sequences_that_are_held_out_whole_are_held_against_others(tmp_path: Path) -> None:
+    """Each has a shape of its own. The reference was of the same ones as those who were not trained on, so that members were told
+    from them (AUC 0.7); and neighbours were of the same one, unlike those of what is drawn."""
+
+    def at(path: str, count: int, schema: Schema | None = None) -> Dataset:
+        random = np.random.default_rng(count)
+        series = np.tile(random.standard_normal((count, 12, 2)), (1, 5, 1))
+        np.save(tmp_path / path, series + 0.1 * random.standard_normal(series.shape))
+        return load_dataset(DataConfig(str(tmp_path / path), window=24), schema=schema)
+
+    data = at("real.npy", 100)
+    train, held = data.split(0.1)
+    fake, x = (
+        each.take(torch.arange(len(each)))[0].flatten(1) for each in (at("a.npy", 60, data.series), train)
+    )
+    outside, apart = auditing._halves(held, 0)
+    assert held.kin is not None
+    owners = [set(held.kin[rows, 0].tolist()) for rows in (outside, apart)]
+    assert [len(each) for each in owners] == [5, 5]
+    assert not owners[0] & owners[1]
+    assert authenticity(fake[::2], x, train.kin) < 0.83 < authenticity(fake[::2], x, train.spans_of_part)
 
 
 def test_pictures_are_looked_at_a_few_at_a_time(

@@ -758,6 +758,13 @@ def test_large_pictures_are_judged_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     assert max(sizes) == 40
     assert found.report.auc == pytest.approx(whole.report.auc)
     assert critics.pool_of((3, 256, 256)) * 3 * 256**2 <= critics.HELD
+    # A critic keeps 40 MB of a picture of 256 px, of which 64 are drawn at a time.
+    monkeypatch.setattr("ganvas.latent.critic.ROOM", 13 * 16 * 16)
+    sizes.clear()
+    again = found.refit(LatentZ(model))
+    assert fit_ratio(LatentZ(model), real, critic=watched).report.auc == pytest.approx(whole.report.auc)
+    assert max(sizes) == 13
+    assert again.report.fake == 300
 
 
 def test_a_guide_of_another_size_learns_from_what_it_judges() -> None:

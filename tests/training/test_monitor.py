@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 import ganvas
 from ganvas.config import replace_at
 from ganvas.data import balanced
+from ganvas.geometry import distance_matrix
 from ganvas.presets import presets
 from ganvas.training import monitor
 from ganvas.training.gan import GanMethod
@@ -64,7 +65,7 @@ def test_distances_do_not_depend_on_where_points_lie() -> None:
     """Squares in float32 left nothing of the distances of points ten thousand of their own away from 0."""
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).double()
     near = torch.cdist(x, x)
-    assert torch.allclose(monitor._distances((x + 1e4).float(), (x + 1e4).float()).double(), near, atol=5e-3)
+    assert torch.allclose(distance_matrix((x + 1e4).float(), (x + 1e4).float()).double(), near, atol=5e-3)
     assert monitor._nearest_within((x + 1e4).float()) == pytest.approx(
         monitor._nearest_within(x.float()), rel=0.02
     )

@@ -99,6 +99,24 @@ class Dataset:
         """`spans` of this part; None for what is no window."""
         return self.spans if self.spans is None or self.indices is None else self.spans[self.indices]
 
+    @property
+    def kin(self) -> Tensor | None:
+        """`spans_of_part` as far as windows are alike by where they come from: all of a sequence where what is held out are
+        sequences as a whole, whose windows are nearer to each other than to any that is trained on."""
+        spans = self.spans_of_part
+        if spans is None or not self._by_sequence():
+            return spans
+        return torch.stack(
+            [spans[:, 0], torch.zeros(len(spans)).to(spans), torch.ones(len(spans)).to(spans)], 1
+        )
+
+    def _by_sequence(self) -> bool:
+        """Whether windows of this part are split by the sequences that they are of, which are many in the whole, not in time."""
+        spans, part = self.spans, self.spans_of_part
+        assert spans is not None
+        assert part is not None
+        return int(spans[:, 0].max()) + 1 >= FEW_SEQUENCES and len(part[:, 0].unique()) > 1
+
     def classed_as(self, names: Sequence[str]) -> "Dataset":
         """With the classes of these names, in their order; without labels where there are others: which is which is not guessed.
 
@@ -145,14 +163,14 @@ class Dataset:
 
     def _split_in_time(self, spans: Tensor, share: float, fold: int) -> tuple["Dataset", "Dataset"]:
         owner, start, end = spans.unbind(1)
-        sequences = int(owner.max()) + 1
-        if sequences < FEW_SEQUENCES:
+        if not self._by_sequence():
             low, high = 1 - share * (fold + 1), 1 - share * fold
             slack = 1e-9
             held = (start >= low - slack) & (end <= high + slack) & (share > 0)
             kept = (end <= low + slack) | (start >= high - slack) if share > 0 else ~held
             kept |= ~torch.isin(owner, owner[kept | held])
         else:
+            sequences = int(owner.max()) + 1
             count = max(1, round(sequences * share)) if share > 0 else 0
             order = torch.randperm(sequences, generator=torch.Generator().manual_seed(0)).roll(-fold * count)
             held = torch.isin(owner.long(), order[:count])
@@ -171,7 +189,7 @@ def _of_part(spans: Tensor) -> Tensor:
 
 
 FEW_SEQUENCES = 20
-"""Below so many sequences each is cut in time; of more some are held out as a whole."""
+"""Below so many sequences each is cut in time; of more, and of a part of more, some are held out as a whole."""
 
 
 Loader = Callable[[DataConfig], "Dataset | Table"]

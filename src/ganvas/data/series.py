@@ -179,14 +179,12 @@ def scaled_as(dataset: Dataset, schema: Schema) -> Dataset:
 
 def _not_above_zero(table: Table) -> set[str]:
     """Names of the columns, held-out values among them, that have no logarithm everywhere."""
-    rows = {
-        c.name
-        for sequence in table.sequences
-        for c, x in zip(table.columns, sequence.T, strict=True)
-        if (x <= 0).any()
-    }
-    static = () if table.static is None else table.static.T
-    return rows | {c.name for c, x in zip(table.static_columns, static, strict=True) if (x <= 0).any()}
+    below = np.zeros(len(table.columns), dtype=bool)
+    for sequence in table.sequences:  # a million, it may be
+        below |= (sequence <= 0).any(0)
+    once = [] if table.static is None else [(x <= 0).any() for x in table.static.T]
+    found = (*zip(table.columns, below, strict=True), *zip(table.static_columns, once, strict=False))
+    return {column.name for column, low in found if low}
 
 
 def _read_as_others(

@@ -29,7 +29,8 @@ USUAL, FEWEST, SEEN = 512, 64, 2**25
 numbers, and `FEWEST` at least."""
 
 
-def _at_once(shape: Sequence[int]) -> int:
+def judged_at_once(shape: Sequence[int]) -> int:
+    """How many samples of a shape a critic judges at a time."""
     return min(BATCH, max(1, ROOM // math.prod(shape)))
 
 
@@ -80,7 +81,7 @@ def minibatch_std(
     )
     # In whole groups, as in training: what is no multiple would be one large group of a larger spread.
     count -= count % whole if whole <= count else 0
-    size = count if whole > count else max(whole, _at_once(shape) // whole * whole)
+    size = count if whole > count else max(whole, judged_at_once(shape) // whole * whole)
     seen: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for name, spread in spreads.items():
@@ -152,7 +153,7 @@ class CriticScorer:
     @torch.no_grad()
     def scores(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """The same for any number of samples, wherever they are: float64 (n,) on the CPU."""
-        device, found, size = self.model.device, [], _at_once(samples.shape[1:])
+        device, found, size = self.model.device, [], judged_at_once(samples.shape[1:])
         for start in range(0, len(samples), size):
             rows = slice(start, start + size)
             label = None if labels is None else labels[rows].to(device)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.geometry import distance_matrix
 from ganvas.latent.fit import Advance
 from ganvas.latent.jacobian import jacobians
 from ganvas.latent.paths import Perception, pyramid, rows_back, rows_seen
@@ -87,7 +88,7 @@ def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
         features = see(space.decode(*space.few(256)))
         # All pairs: of classes in turn, one with the one half of them on would always, or never, be of its class.
         half = len(features) // 2
-        return float(torch.cdist(features[:half], features[half:]).mean())
+        return float(distance_matrix(features[:half], features[half:]).mean())
 
 
 def invert(
@@ -195,7 +196,7 @@ def _nearest(search: Search, restarts: int, seed: int, progress: Advance) -> tup
     found = list[Tensor]()
     for i in torch.arange(count, device=points.device).split(rows_seen(space)):
         samples = space.decode(points[i], None if labels is None else labels[i])
-        found.append(torch.cdist(search.seen, search.look(samples)))
+        found.append(distance_matrix(search.seen, search.look(samples)))
         progress(int(i[-1]) + 1, count)
     distances = torch.cat(found, 1).nan_to_num(nan=float("inf"))
     if search.labels is not None and labels is not None:

@@ -56,7 +56,7 @@ class Inputs:
     figures: dict[str, tuple[Figure, int]] = field(default_factory=dict)
     """Those that were computed, by name: they bring their own floors."""
     real_spans: Tensor | None = None
-    """Where the reference's windows are cut from (`Dataset.spans`)."""
+    """Where the reference's windows are cut from (`Dataset.kin`)."""
 
     @cached_property
     def fake_blocks(self) -> list[RunningMoments]:

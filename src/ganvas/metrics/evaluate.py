@@ -214,7 +214,7 @@ def evaluate(
         fake_labels=None if asked is None or not alike else asked.numpy(),
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         num_classes=dataset.num_classes or None,
-        real_spans=reference.spans_of_part,
+        real_spans=reference.kin,
         held_out=held,
         modes=_known_modes(dataset),
         path=None

@@ -432,7 +432,7 @@ def audit(
     )
     return Audit(
         source, train.name, len(drawn), len(x), len(z), look.words, attacks, found.chance, len(found.suspects()), found_again,
-        repeated, copying, authenticity(f, x, train.spans_of_part),
+        repeated, copying, authenticity(f, x, train.kin),
         tuple(controls), pairs,
         tuple(warnings), inferences, _pictures(found, closest, train, unseen, drawn),
         tuple(dict.fromkeys((*(given.notes if given else ()), *train.notes, *unseen.notes))),

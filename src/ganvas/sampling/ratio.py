@@ -18,7 +18,7 @@ from ganvas.device import stream
 from ganvas.errors import PATH, GanvasError, counted, expect
 from ganvas.features.base import at_once
 from ganvas.features.classifier import Classifier
-from ganvas.latent.critic import CriticScorer, logits_of, to_floats
+from ganvas.latent.critic import CriticScorer, judged_at_once, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
 from ganvas.model import SHOWN_VALUES, Model, known
 from ganvas.notebook import shown
@@ -147,7 +147,9 @@ class LogRatio:
         count = fake or len(on_real)
         wanted = _shared_out(labels if kinds is None else kinds, count, seed)
         drawn = draw_batches(space, count, stream(seed, "refit"), wanted)
-        logits = _together((self.logits(part, label) for part, label in drawn), space.model)
+        logits = _together(
+            (_judged(self.network, part, label, space.model) for part, label in drawn), space.model
+        )
         return _calibrated(
             self.network, on_real, logits, self.report.critic, "auto", space.model, self.spec, kinds
         )
@@ -321,32 +323,37 @@ def fit_ratio(
         # Of pictures a fresh critic of pixels always has the smaller loss, by their grain, and guides worse.
         if train is not None and critic != "own" and (critic == "fresh" or not own or len(model.shape) != 3):
             named.append(("fresh", *train_fresh(space, train, steps, seed, tell)))
-    range_, count = model.generator.value_range, fake or len(real)
+    count = fake or len(real)
     drawn = draw_batches(space, count, stream(seed, "calibration"), _shared_out(real_labels, count, seed))
-    with torch.no_grad():  # part by part: all samples as floats are gigabytes
-        generated = [[logits_of(each, x, y, range_) for _, each, _ in named] for x, y in drawn]
+    # Part by part: all samples as floats are gigabytes.
+    generated = [[_judged(each, x, y, model) for _, each, _ in named] for x, y in drawn]
     found = []
     few = at_once(model.shape, BATCH)
     for place, (kind, network, spec) in enumerate(named):
         critic_: Any = network
-        with torch.no_grad():
-            labels = [None] * len(real) if real_labels is None else real_labels.split(few)
-            ours = dist.shard(zip(real.split(few), labels, strict=False))
-            on_real = _together(
-                (
-                    logits_of(
-                        critic_,
-                        to_floats(model, x).to(model.device),
-                        None if y is None else y.to(model.device),
-                        range_,
-                    )
-                    for x, y in ours
-                ),
-                model,
-            )
-            on_fake = _together((logits[place] for logits in generated), model)
+        labels = [None] * len(real) if real_labels is None else real_labels.split(few)
+        ours = dist.shard(zip(real.split(few), labels, strict=False))
+        on_real = _together((_judged(critic_, x, y, model) for x, y in ours), model)
+        on_fake = _together((logits[place] for logits in generated), model)
         found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec, real_labels))
     return min(found, key=lambda each: each.report.log_loss)
+
+
+@torch.no_grad()
+def _judged(network: Any, samples: Tensor, labels: Tensor | None, model: Model) -> Tensor:
+    """Logits (n,), fewer at a time than are drawn: a critic keeps 40 MB of a picture of 256 px."""
+    few = judged_at_once(samples.shape[1:])
+    parts = [None] * len(samples) if labels is None else labels.split(few)
+    found = [
+        logits_of(
+            network,
+            to_floats(model, x).to(model.device),
+            None if y is None else y.to(model.device),
+            model.generator.value_range,
+        )
+        for x, y in zip(samples.split(few), parts, strict=False)
+    ]
+    return torch.cat(found)
 
 
 def _shared_out(labels: Tensor | None, count: int, seed: int) -> Tensor | None:

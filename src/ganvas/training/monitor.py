@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ganvas.data import Dataset
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.geometry import distance_matrix
 from ganvas.latent.likeness import LEAST, neighbours
 from ganvas.metrics.resample import in_shares
 from ganvas.networks import from_uint8, to_prior
@@ -100,7 +101,9 @@ class Monitor:
         self.reference_distance = _mean_distance(self.reference[: 4 * PROBE])
         self.held_nearest = 0.0
         if len(trained_on) <= REFERENCE and len(self.held[0]) >= 16:
-            self.held_nearest = float(_distances(sketch(self.held[0]), self.reference).min(1).values.mean())
+            self.held_nearest = float(
+                distance_matrix(sketch(self.held[0]), self.reference).min(1).values.mean()
+            )
         self.real_classes = 0 if self.train[1] is None else len(self.train[1].unique())
 
     @torch.no_grad()
@@ -161,7 +164,7 @@ class Monitor:
         return found
 
     def _samples(self, fake: Tensor) -> dict[str, float]:
-        distances = _distances(fake, self.reference)
+        distances = distance_matrix(fake, self.reference)
         found = {
             "diversity": _nearest_within(fake) / max(self.real_nearest, 1e-9),
             "spread": _spread(fake) / max(self.real_spread, 1e-9),
@@ -199,18 +202,12 @@ def _roughness(samples: Tensor) -> float:
     return float(torch.stack(squares).mean().sqrt()) if squares else 0.0
 
 
-def _distances(x: Tensor, y: Tensor) -> Tensor:
-    """Between rows (B, N), from the middle of y: squares of points far from 0 leave nothing of what is between them."""
-    middle = y.mean(0)
-    return torch.cdist(x - middle, y - middle)
-
-
 def _mean_distance(x: Tensor) -> float:
-    return float(_distances(x, x).sum() / max(1, len(x) * (len(x) - 1)))
+    return float(distance_matrix(x, x).sum() / max(1, len(x) * (len(x) - 1)))
 
 
 def _nearest_within(x: Tensor) -> float:
-    distances = _distances(x, x).fill_diagonal_(float("inf"))
+    distances = distance_matrix(x, x).fill_diagonal_(float("inf"))
     return float(distances.min(1).values.mean())
 
 
