@@ -89,13 +89,8 @@ def run(
             )
     images, line = None, "none were asked for"
     if data != "none":
-        images, line = real_images_of(
-            loaded,
-            min(REAL, HELD // prod(loaded.shape)) if real is None else real,
-            data,
-            seed,
-            more_than=NEIGHBOURS,
-        )
+        most = min(REAL, HELD // prod(loaded.shape)) if real is None else real
+        images, line = real_images_of(loaded, most, data, seed, more_than=NEIGHBOURS)
     with _shared.progress() as tell:
         found = draw_map(where, n, method, seed, images, progress=tell)
     words = list(found.words)
