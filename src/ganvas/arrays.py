@@ -154,19 +154,21 @@ def _scaled(sets: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], float]:
     return tuple(rows * 2.0**-half * 2.0 ** (half - exponent) for rows in sets), 2.0**exponent
 
 
-def leading(rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def leading(rows: Tensor, most: int, middle: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The largest eigenvalues (k,) of the rows' products, rising, and their vectors (D, k), of rows (N, D); float64.
 
     k is `most`, N or D, whichever is least. Of few rows with many numbers no D x D matrix is made, and of many rows no second
-    copy.
+    copy. `middle` (D,) is taken off all rows first.
     """
+    middle = rows.new_zeros(rows.shape[1]) if middle is None else middle
     if rows.shape[1] <= len(rows):
         products = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
         for part in rows.split(BLOCK):
-            products += part.double().T @ part.double()
+            off = (part - middle).double()
+            products += off.T @ off
         values, vectors = torch.linalg.eigh(products)
         return values[-most:], vectors[:, -most:]
-    wide = rows.double()
+    wide = (rows - middle).double()
     values, sides = torch.linalg.eigh(wide @ wide.T)
     values, sides = values[-most:], sides[:, -most:] * (values[-most:] > 1e-12 * values[-1])
     return values, F.normalize(wide.T @ sides, dim=0)

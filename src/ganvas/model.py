@@ -334,8 +334,13 @@ class Model:
         number of the first. `labels` are class numbers, repeated to length n; a conditional generator without labels cycles
         through its classes.
         """
-        found = self.batches(n, seed=seed, labels=labels, batch=batch, first=first)
-        return torch.cat([drawn.cpu() for drawn in found])
+        samples, done = torch.empty(0), 0
+        for drawn in self.batches(n, seed=seed, labels=labels, batch=batch, first=first):
+            # One piece of memory: of all batches and their whole there would be two.
+            samples = samples if done else torch.empty(n, *drawn.shape[1:], dtype=drawn.dtype)
+            samples[done : done + len(drawn)] = drawn.cpu()
+            done += len(drawn)
+        return samples
 
     @torch.inference_mode()
     def batches(

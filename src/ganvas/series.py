@@ -525,7 +525,8 @@ def _overlap(a: Column, b: Column) -> float:
 def deviations(rows: np.ndarray) -> np.ndarray:
     """Standard deviation of each column of rows (n, D); 0 of one that does not move, of which rounding would leave a little."""
     found = rows.std(0)
-    return np.where(found > STILL * np.abs(rows).max(0), found, 0.0)
+    largest = np.maximum(rows.max(0), -rows.min(0))  # of their absolute values there would be a copy
+    return np.where(found > STILL * largest, found, 0.0)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -99,3 +99,14 @@ def test_a_part_is_split_among_its_own() -> None:
         assert min(rows[0] + rows[1]) == 30
         assert len(rows[0]) > 5
         assert not set(rows[0]) & set(rows[1])
+
+
+def test_what_is_read_one_by_one_comes_in_one_piece() -> None:
+    items = [torch.full((1, 2, 3), i, dtype=torch.uint8) for i in range(5)]
+    data = Dataset("n", items, (1, 2, 3), "x", labels=torch.arange(5), indices=torch.tensor([4, 1, 3]))
+    found, labels = data.take(torch.tensor([2, 0]))
+    assert (found.dtype, found.shape) == (torch.uint8, (2, 1, 2, 3))
+    assert found[:, 0, 0, 0].tolist() == [3, 4]
+    assert labels is not None
+    assert labels.tolist() == [3, 4]
+    assert data.take(torch.empty(0, dtype=torch.int64))[0].shape == (0, 1, 2, 3)

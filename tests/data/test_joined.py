@@ -8,7 +8,7 @@ import torch
 
 import ganvas
 from ganvas.config import DataConfig
-from ganvas.data import balanced, join, load_dataset
+from ganvas.data import Dataset, balanced, join, load_dataset
 from ganvas.errors import GanvasError
 
 
@@ -107,3 +107,17 @@ def test_grey_and_coloured_sets_are_the_same_data_when_a_model_asks_for_them(tmp
     other = load_dataset(config, (1, 8, 8))
     assert other.shape == (1, 8, 8)
     assert other.fingerprint != data.fingerprint
+
+
+def test_sets_are_joined_part_by_part(sets: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of both were copied twice more."""
+    monkeypatch.setattr("ganvas.data.joined.SOME", 7)
+    parts = [load_dataset(DataConfig(name)) for name in sets]
+    taken: list[int] = []
+    take = Dataset.take
+    monkeypatch.setattr(Dataset, "take", lambda self, rows: taken.append(len(rows)) or take(self, rows))
+    joined = join(parts)
+    assert max(taken) == 7
+    assert isinstance(joined.items, torch.Tensor)
+    for place, i, row in ((0, 0, 0), (29, 0, 29), (30, 1, 0), (39, 1, 9)):
+        assert torch.equal(joined.items[place], parts[i].items[row].expand(3, -1, -1))

@@ -295,3 +295,18 @@ def test_a_classifier_is_not_trained_on_more_than_memory_holds(
     assert not data.resident
     with pytest.raises(GanvasError, match="GANVAS_RESIDENT_MB"):
         classifier.train_on(*data.split(0.1))
+
+
+def test_features_are_joined_as_they_come() -> None:
+    """In one array that grows: of all parts and their whole there were two, 5 GB of 200,000 pictures of 32 px."""
+    points = torch.randn(1000, 3)
+    sizes = [1, 7, 300, 2, 290, 400]
+    found = embed(Raw(), points.split(sizes))
+    assert np.array_equal(found.features, points.numpy())
+    assert found.features.flags.owndata
+    assert found.logits is None
+    points[999, 1] = torch.nan
+    with pytest.raises(GanvasError, match="NaN or infinity"):
+        embed(Raw(), points.split(sizes))
+    with pytest.raises(GanvasError, match="the set is empty"):
+        embed(Raw(), [])

@@ -20,14 +20,14 @@ from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import finders as finders_of
-from ganvas.latent import open_space
+from ganvas.latent import open_space, paths
 from ganvas.latent.attributes import attributes, open_attribute
 from ganvas.latent.directions import chance, edit, find, load_directions, save, unmoved
 from ganvas.latent.dissect import _pixel_masks
 from ganvas.latent.edits import draw_edit
 from ganvas.latent.finders import early_layer, finders
 from ganvas.latent.jacobian import jacobians, metric
-from ganvas.latent.paths import small_pyramid
+from ganvas.latent.paths import pyramid, small_pyramid
 from ganvas.latent.space import all_over, covariance
 from ganvas.latent.supervised import attribute
 from ganvas.model import Model, ModelInfo
@@ -581,3 +581,26 @@ def test_layers_that_the_model_lacks_are_refused(tmp_path: Path) -> None:
         save(path, [replace(found[0], layers=(4,))])
         with pytest.raises(GanvasError, match=r"has the layers \(4,\), this model 4"):
             load_directions(path, model)
+
+
+def test_effects_of_large_pictures_are_measured_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,024 px the samples before and after, and what is seen of them, took 10 GB."""
+    where, rows = open_space(ours("dcgan", 3), "z"), list[int]()
+
+    def see(samples: torch.Tensor) -> torch.Tensor:
+        rows.append(len(samples))
+        return pyramid(samples)
+
+    numbers = math.prod(where.model.shape)
+    whole, by_chance = find(where, "random", 2, see=see), chance(where, see)
+    assert max(rows) == 128
+    rows.clear()
+    monkeypatch.setattr("ganvas.latent.directions.HELD", numbers)
+    monkeypatch.setattr(paths, "NUMBERS", 50 * numbers)
+    assert unmoved(where).drawn is None
+    parts, again = find(where, "random", 2, see=see), chance(where, see)
+    assert max(rows) == 50
+    assert again.effect == pytest.approx(by_chance.effect, rel=1e-4)
+    for one, other in zip(whole, parts, strict=True):
+        assert other.effect == pytest.approx(one.effect, rel=1e-4)
+        assert other.effects == pytest.approx(one.effects, rel=0.01, abs=1e-3)

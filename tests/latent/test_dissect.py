@@ -1,6 +1,7 @@
 """Units of a generator that was built by hand: one draws the top, one the bottom, one does nothing."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError
-from ganvas.latent import open_space
+from ganvas.latent import open_space, paths
 from ganvas.latent.dissect import by_effect, dissect, drawing_layers, switch, switched, where_on
+
+module = sys.modules["ganvas.latent.dissect"]
+overlap, pixel_masks = module._overlap, module._pixel_masks
 
 
 class Painted(nn.Module):
@@ -153,3 +157,26 @@ def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.Capture
         == 2
     )
     assert "no concept 'mask'" in capsys.readouterr().err
+
+
+def test_large_pictures_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks and pictures of 1,024 px took 8 GB."""
+    where, rows = space(), list[int]()
+    found = dissect(where, n=64)
+    units = found.units("stroke", 3)
+    whole = by_effect(where, units), where_on(where, units, 5, 64), switch(where, "stroke", units=2, n=64)
+    monkeypatch.setattr(paths, "NUMBERS", 7 * 64)
+    monkeypatch.setitem(vars(where.model), "at_once", 16)
+    monkeypatch.setattr(
+        module, "_overlap", lambda maps, masks: rows.append(masks[0].shape[-1]) or overlap(maps, masks)
+    )
+    monkeypatch.setattr(
+        module, "_pixel_masks", lambda images: rows.append(len(images)) or pixel_masks(images)
+    )
+    parts = by_effect(where, units), where_on(where, units, 5, 64), switch(where, "stroke", units=2, n=64)
+    assert max(rows) <= 16
+    assert [unit for unit, _ in parts[0]] == [unit for unit, _ in whole[0]]
+    assert [effect for _, effect in parts[0]] == pytest.approx([effect for _, effect in whole[0]], abs=1e-5)
+    assert torch.equal(parts[1], whole[1])
+    assert parts[2].after == pytest.approx(whole[2].after, rel=1e-5)
+    assert torch.equal(parts[2].changed, whole[2].changed)

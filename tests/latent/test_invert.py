@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import open_space, paths
-from ganvas.latent.encoder import encode, train_encoder
-from ganvas.latent.invert import invert, scale_of, tune
-from ganvas.latent.learned import learn
+from ganvas.latent.encoder import Encoder, encode, train_encoder
+from ganvas.latent.invert import Search, choose, invert, scale_of, tune
+from ganvas.latent.learned import Reconstructor, learn
 from ganvas.latent.paths import pyramid
 from ganvas.latent.restore import colorize, damage, deblur, inpaint, psnr, restore, superres, tasks
 from ganvas.model import Model
@@ -512,3 +513,44 @@ def test_the_class_of_a_known_point_is_found(
     assert asked.labels.tolist() == [1, 1, 1, 1]
     save(tmp_path / "a.npz", found)
     assert np.load(tmp_path / "a.npz")["labels"].tolist() == labels.tolist()
+
+
+def test_large_samples_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit of residuals of 1,024 px took 12 GB, the choice among all restarts of sixteen pictures 5."""
+    space = open_space(ganvas.wrap(Decoder(), latent_dim=6), "z")
+    rows: list[int] = []
+
+    def see(samples: Tensor) -> Tensor:
+        rows.append(len(samples))
+        return pyramid(samples)
+
+    points, errors = space.numbered(12, 3), torch.arange(12.0).flip(0)
+    unit = scale_of(space, see)
+    search = Search(space, see(space.decode(points[::3])), None, None, see, unit)
+    whole = choose(search, points, errors, 4, 3)
+    monkeypatch.setattr(paths, "NUMBERS", 3 * 192)
+    rows.clear()
+    assert scale_of(space, see) == pytest.approx(unit, rel=1e-4)
+    assert (max(rows), sum(rows)) == (3, 256)
+    found = choose(search, points, errors, 4, 3)
+    assert max(rows) == 3
+    for name in ("points", "drawn", "residual", "ambiguity", "typicality"):
+        torch.testing.assert_close(getattr(found, name), getattr(whole, name), atol=1e-5, rtol=1e-5)
+    assert found.residual.tolist() == [9, 6, 3, 0]
+    rows.clear()
+    monkeypatch.setattr("ganvas.latent.invert.NUMBERS", 40 * 192)
+    assert scale_of(space, see) == pytest.approx(unit, rel=0.2)
+    assert sum(rows) == 40
+
+
+def test_encoders_learn_from_small_pictures() -> None:
+    """A batch of 64 of 1,024 px took 12 GB."""
+    sizes = []
+    for side in (256, 1024):
+        model = SimpleNamespace(shape=(3, side, side // 2))
+        space = SimpleNamespace(model=model, size=4, shape=(4,), mean=torch.zeros(4), std=torch.ones(4))
+        network: Any = Encoder(space)  # type: ignore[arg-type]
+        assert network(torch.zeros(2, *model.shape)).shape == (2, 4)
+        sizes.append(sum(each.numel() for each in network.parameters()))
+        assert Reconstructor(model.shape, 3)(*torch.zeros(2, 2, *model.shape))[0].shape == (2, 3)
+    assert sizes[0] == sizes[1]

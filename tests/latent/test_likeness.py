@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
+from ganvas.features.base import Wrapped
 from ganvas.latent.likeness import likeness, neighbours
 from ganvas.model import PACKAGED, Model
 from ganvas.networks import build_generator
@@ -72,3 +73,20 @@ def test_points_and_mistakes() -> None:
         likeness(model, normal(12, 5, 3))
     with pytest.raises(GanvasError, match="equal numbers"):
         neighbours(normal(5, 0), normal(6, 0))
+
+
+def test_large_pictures_are_seen_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of 1,024 px took 12 GB."""
+    model = ganvas.wrap(nn.Sequential(nn.Linear(4, 64), nn.Tanh()), latent_dim=4, shape=(1, 8, 8))
+    real, rows = model.sample(60, seed=9), list[int]()
+
+    def see(images: Tensor) -> Tensor:
+        rows.append(len(images))
+        return images.float().flatten(1)
+
+    whole = likeness(model, real, extractor=Wrapped(see, torch.device("cpu")))
+    rows.clear()
+    monkeypatch.setattr("ganvas.features.base.NUMBERS", 20 * 64)
+    monkeypatch.setitem(vars(model), "at_once", 16)
+    assert likeness(model, real, extractor=Wrapped(see, torch.device("cpu"))) == whole
+    assert rows == [16, 16, 16, 12, 20, 20, 20]

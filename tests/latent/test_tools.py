@@ -100,3 +100,15 @@ def test_reprs_are_short_and_pictures_are_shown(model: ganvas.Model) -> None:
     assert shown in ganvas.open_space(model)._repr_html_()
     points = ganvas.wrap(torch.nn.Linear(4, 2), latent_dim=4)
     assert "data:image" not in points._repr_html_()
+
+
+def test_large_frames_are_drawn_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 of 1,024 px took 3 GB."""
+    module = torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Tanh())
+    made, rows = ganvas.wrap(module, latent_dim=4, shape=(1, 8, 8)), list[int]()
+    whole = ganvas.walk(made, frames=10).samples
+    monkeypatch.setitem(vars(made), "at_once", 4)
+    to_data = made.to_data
+    monkeypatch.setattr(made, "to_data", lambda drawn: rows.append(len(drawn)) or to_data(drawn))
+    assert torch.equal(ganvas.walk(made, frames=10).samples, whole)
+    assert rows == [4, 4, 2]

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from scipy.stats import mannwhitneyu, norm
 
+from ganvas import arrays
 from ganvas.errors import GanvasError
 from ganvas.metrics import authenticity, data_copying, nearest_training
 from ganvas.metrics.memorisation import copying_test, mann_whitney_z
@@ -76,3 +78,14 @@ def test_bad_input() -> None:
         data_copying(np.zeros((5, 2)), RNG(5).normal(size=(50, 2)), np.zeros((5, 2)))
     with pytest.raises(GanvasError, match="at least two training"):
         authenticity(np.zeros((5, 2)), np.zeros((1, 2)))
+
+
+def test_the_axes_of_many_rows_are_found_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the pixels of 200,000 pictures a second copy was 2.5 GB."""
+    x, y, z = (torch.randn(n, 8, generator=torch.Generator().manual_seed(n)) + 3 for n in (200, 300, 100))
+    whole = copying_test(x, y, z, dim=3, least=5)
+    monkeypatch.setattr(arrays, "BLOCK", 64)
+    assert copying_test(x, y, z, dim=3, least=5) == pytest.approx(whole)
+    values, vectors = arrays.leading(y, 3, y.mean(0))
+    off = (y - y.mean(0)).double()
+    torch.testing.assert_close(off.T @ off @ vectors, vectors * values, atol=1e-3, rtol=1e-5)

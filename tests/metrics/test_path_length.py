@@ -6,7 +6,7 @@ from torch import Tensor
 import ganvas
 from ganvas.errors import GanvasError
 from ganvas.geometry import slerp
-from ganvas.latent import open_space
+from ganvas.latent import open_space, paths
 from ganvas.metrics import path_length
 from ganvas.metrics.path_length import PairedSpace
 from ganvas.model import draw_prior
@@ -112,3 +112,17 @@ def test_the_unit_is_no_matter_of_the_range() -> None:
     pair = (ganvas.wrap(half, latent_dim=4, shape=(1, 4, 4), value_range=(low, 1)) for low in (0, -1))
     one, other = (path_length(PairedSpace(open_space(each, "z")), n=200).mean for each in pair)
     assert one == pytest.approx(4 * other, rel=1e-4)
+
+
+def test_paths_of_large_pictures_are_drawn_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 of 1,024 px took 14 GB. Both ends are of the class that they have among all."""
+    space = PairedSpace(open_space(ours("dcgan", 40), "z"))
+    first, second = torch.randn(2, 16, space.space.size)
+    whole = space.decode(torch.cat([first, second]))
+    numbers = whole[0].numel()
+    monkeypatch.setattr(paths, "NUMBERS", 6 * numbers)
+    parts = list(space.pairs(first, second))
+    assert [len(each) for each, _ in parts] == [3, 3, 3, 3, 3, 1]
+    found = torch.cat([torch.cat(each) for each in zip(*parts, strict=True)])
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-4)
+    assert path_length(space, n=40).mean > 0

@@ -156,3 +156,19 @@ def test_series_are_compared_by_their_values() -> None:
     assert compared(true, true) == (0, 1)
     flat = true._replace(values=np.ones((2, 4, 5)), schema=replace(schema, columns=schema.columns[2:3]))
     assert compared(flat, flat) == (None, None), "no number moves"
+
+
+def test_extractors_see_few_large_pictures_of_a_reconstruction(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, rows = Halves(), list[int]()
+    model = Model(generator, None, ModelInfo.of(generator, "halves"), encoder=Means())
+    images = torch.randint(
+        0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+
+    def see(images: torch.Tensor) -> torch.Tensor:
+        rows.append(len(images))
+        return images.float().flatten(1)
+
+    monkeypatch.setattr("ganvas.features.base.NUMBERS", 8 * 64)
+    assert measure(model, images, open_extractor(see, device="cpu")).frechet is not None
+    assert rows == [8, 8, 4, 8, 8, 4]

@@ -1,5 +1,6 @@
 """Series: closed forms, what chance gives, planted cheats, and what the published scores say of them."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -368,3 +369,21 @@ def test_many_held_out_series_are_looked_at_a_few_at_a_time(monkeypatch: pytest.
     sizes.clear()
     sequences.predictive(x, y)
     assert max(sizes) == 700
+
+
+def test_autocorrelation_and_spectrum_of_long_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lag by lag they took minutes for each of the measures; some series are transformed at a time."""
+    series, lengths = RNG(0).normal(size=(9, 21, 2)).cumsum(1), RNG(1).integers(3, 22, 9)
+    lengths[0] = 21
+    alive = np.arange(21) < lengths[:, None]
+    means = (series * alive[:, :, None]).sum(1) / lengths[:, None]
+    x = (series - means[:, None]) * alive[:, :, None]
+    expected = [(x[:, :-k] * x[:, k:]).sum((0, 1)) / (x**2).sum((0, 1)) for k in range(1, 11)]
+    power = (np.abs(np.fft.rfft(x, axis=1)) ** 2).sum(0)[1:]
+    monkeypatch.setattr(sequences, "NUMBERS", 2 * 2 * 64)
+    np.testing.assert_allclose(sequences.autocorrelation(series, lengths=lengths), expected, atol=1e-12)
+    np.testing.assert_allclose(sequences.spectrum(series, lengths=lengths), power / power.sum(0), atol=1e-12)
+    long = RNG(2).normal(size=(60, 40_000, 1)).cumsum(1)
+    begun = time.monotonic()
+    assert len(sequences.autocorrelation(long)) == 20_000
+    assert time.monotonic() - begun < 10

@@ -616,3 +616,25 @@ def test_a_decoder_draws_all_of_a_reconstruction_from_its_code() -> None:
     codes = torch.randn(32, config.network.latent_dim)
     with torch.no_grad():  # noise has no strength before training
         torch.testing.assert_close(made.decode(codes), made.decoder(codes))
+
+
+def test_large_pictures_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 256 px the prior of a snapshot took 6 GB, and the monitor 3."""
+    config = plan("digits", method="ae", device="cpu", settings=TINY)[0]
+    method: Any = build_method(config, DataSpec((1, 8, 8)), torch.device("cpu"))
+    found, rows = load_dataset(DataConfig("digits")).split(0.1)[1], list[int]()
+    held = method.floats(found.take(torch.arange(60))[0], (-1.0, 1.0))
+    method.live.eval()
+    with torch.no_grad():
+        whole = method.signals(held)
+    monkeypatch.setattr("ganvas.features.base.NUMBERS", 50 * 64)
+    for part in (method.live["encoder"], method.average["encoder"], method.decoder):
+        part.register_forward_pre_hook(lambda module, given: rows.append(len(given[0])))
+    answer = type(method.encoder).answer
+    monkeypatch.setattr(
+        type(method.encoder), "answer", lambda self, x: rows.append(len(x)) or answer(self, x)
+    )
+    with torch.no_grad():
+        assert method.signals(held) == pytest.approx(whole, rel=1e-4)
+    method.settle(found)
+    assert max(rows) == 50

@@ -1,6 +1,7 @@
 """Series from a table to a report: training, previews, resuming, samples of any length, measures, latent tools, the explorer."""
 
 import csv
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -593,3 +594,18 @@ def test_whole_curves_are_drawn_for_who_looks_at_them_alone(
     for image in (whole[0], real.images[0]):
         assert renderer.inverted(image)[0].base is not None
     assert sizes == {pictures.ROOM}
+
+
+def test_many_windows_are_read_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There were six copies of a million windows, 7 GB."""
+    part, rows, decode = load_dataset(DataConfig("goog")).split(0.1)[0], list[int](), Schema.decode
+    whole = measures.real(part)
+    monkeypatch.setattr(measures, "NUMBERS", 100 * math.prod(part.shape))
+    monkeypatch.setattr(
+        Schema, "decode", lambda self, samples: rows.append(len(samples)) or decode(self, samples)
+    )
+    found = measures.real(part)
+    assert max(rows) == 100
+    np.testing.assert_array_equal(found.series, whole.series)
+    np.testing.assert_array_equal(found.lengths, whole.lengths)
+    np.testing.assert_array_equal(found.groups, whole.groups)

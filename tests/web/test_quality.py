@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ganvas.web.quality import RARE, Gauge
+from ganvas.web.quality import RARE, Gauge, _parts, shrunk
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State, move_of
 
@@ -111,3 +111,12 @@ def test_a_ratio_judges_as_many_at_a_time_as_are_drawn(
     assert wanted is not None
     assert found is not None
     assert torch.allclose(found, wanted)
+
+
+def test_large_pictures_are_compared_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 of 1,024 px are 3 GB as floats."""
+    images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
+    whole = shrunk(images, (4, 4))
+    monkeypatch.setattr("ganvas.features.base.NUMBERS", 20 * 192)
+    assert [len(part) for part in _parts(images)] == [20, 20, 10]
+    assert torch.equal(shrunk(images, (4, 4)), whole)

@@ -1,6 +1,7 @@
 """`ganvas map`"""
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +23,8 @@ MEANING = {
     "critic-score": "critic score, in standard deviations",
 }
 """What a colour stands for, in the words of the map."""
+REAL, HELD = 3000, 2**30
+"""Real images where nobody says another number, and numbers that they have at most."""
 
 
 def run(
@@ -52,7 +55,7 @@ def run(
             hand; or none.
         space: Whose metric is measured. Default: w where there is one, else z.
         n: How many samples.
-        real: How many real images at most. Default: 3,000.
+        real: How many real images at most. Default: 3,000, of large pictures as many as take 1 GiB.
         seed: Of the samples, as `ganvas sample` draws them.
         out: A .png.
         plain: No text in the atlas and the clusters.
@@ -86,9 +89,8 @@ def run(
             )
     images, line = None, "none were asked for"
     if data != "none":
-        images, line = real_images_of(
-            loaded, 3000 if real is None else real, data, seed, more_than=NEIGHBOURS
-        )
+        most = min(REAL, HELD // prod(loaded.shape)) if real is None else real
+        images, line = real_images_of(loaded, most, data, seed, more_than=NEIGHBOURS)
     with _shared.progress() as tell:
         found = draw_map(where, n, method, seed, images, progress=tell)
     words = list(found.words)

@@ -86,8 +86,13 @@ class Dataset:
         labels = None if self.labels is None else self.labels[chosen]
         if isinstance(self.items, Tensor):
             return self.items[chosen.to(self.items.device)], labels
-        found = [self.items[int(i)] for i in chosen]
-        return torch.stack(found) if found else torch.empty(0, *self.shape, dtype=torch.uint8), labels
+        found = torch.empty(0, *self.shape, dtype=torch.uint8)
+        for place, i in enumerate(chosen.tolist()):
+            item = self.items[i]
+            # One piece of memory: of a list and its whole there would be two.
+            found = found if place else item.new_empty(len(chosen), *item.shape)
+            found[place] = item
+        return found, labels
 
     def take_labels(self) -> Tensor:
         """Labels of this part (N,), without touching the samples. Only for data that have them."""

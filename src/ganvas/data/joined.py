@@ -10,6 +10,9 @@ from torch import Tensor
 from ganvas.data.base import Dataset, fingerprint
 from ganvas.errors import GanvasError
 
+SOME = 1024
+"""Images that are copied at a time."""
+
 
 class JoinedItems:
     """Items of several data sets one after another, grey ones as three equal channels where `channels` is 3."""
@@ -50,8 +53,13 @@ def join(parts: Sequence[Dataset]) -> Dataset:
         )
     items: Tensor | JoinedItems = JoinedItems(parts, channels)
     if all(part.resident for part in parts):
-        everything = [part.take(torch.arange(len(part)))[0].expand(-1, channels, -1, -1) for part in parts]
-        items = torch.cat(everything)
+        # Part by part into one piece of memory: there would be two more copies of all of them.
+        items = torch.empty(sum(map(len, parts)), channels, *parts[0].shape[1:], dtype=torch.uint8)
+        done = 0
+        for part in parts:
+            for rows in torch.arange(len(part)).split(SOME):
+                items[done : done + len(rows)] = part.take(rows)[0]
+                done += len(rows)
     labels = torch.cat([torch.full((len(part),), i, dtype=torch.int64) for i, part in enumerate(parts)])
     return Dataset(
         name="+".join(names),

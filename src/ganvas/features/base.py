@@ -192,6 +192,35 @@ def _embedded(extractor: Extractor, batches: Iterable[Tensor]) -> Iterator[tuple
         yield found.features.float().cpu(), None if found.logits is None else found.logits.float().cpu()
 
 
+class _Rows:
+    """Rows that come part by part, in one array that grows: of a list and its whole there would be two."""
+
+    def __init__(self) -> None:
+        self.held: np.ndarray | None = None
+        self.count = 0
+
+    def add(self, part: Tensor) -> None:
+        """float32 (n, D), as many numbers in a row as those before."""
+        rows, wanted = part.numpy(), self.count + len(part)
+        if self.held is None:
+            self.held = np.empty(rows.shape, rows.dtype)
+        if rows.shape[1:] != self.held.shape[1:]:
+            raise GanvasError(
+                f"The extractor gives {rows.shape[1]} features for some images and {self.held.shape[1]} for others; "
+                "as many for every image are needed."
+            )
+        if wanted > len(self.held):
+            self.held.resize((max(wanted, len(self.held) * 9 // 8), *self.held.shape[1:]), refcheck=False)
+        self.held[self.count : wanted] = rows
+        self.count = wanted
+
+    def whole(self) -> np.ndarray | None:
+        """All of them; None where none came."""
+        if self.held is not None:
+            self.held.resize((self.count, *self.held.shape[1:]), refcheck=False)
+        return self.held
+
+
 @torch.inference_mode()
 def embed(
     extractor: Extractor,
@@ -204,17 +233,18 @@ def embed(
 
     `sharded`: the batches are this process's part of them (`dist.shard`); every process gets all features.
     """
-    features, logits = [], []
+    features, logits, finite = _Rows(), _Rows(), True
     each = _embedded(extractor, batches)
     for rows, scores in dist.collect(each) if sharded else each:
-        features.append(rows)
+        features.add(rows)
+        finite = finite and bool(torch.isfinite(rows).all())
         if scores is not None:
-            logits.append(scores)
+            logits.add(scores)
         if advance is not None:
             advance(len(rows))
-    if not features:
+    together = features.whole()
+    if together is None:
         raise GanvasError("There is nothing to embed: the set is empty.")
-    together = torch.cat(features)
-    if not torch.isfinite(together).all():
+    if not finite:
         raise GanvasError(f"The extractor {extractor.id} gave NaN or infinity for some images.")
-    return Features(together.numpy(), torch.cat(logits).numpy() if logits else None)
+    return Features(together, logits.whole())

@@ -21,12 +21,13 @@ from ganvas.device import stream
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.latent.attributes import attributes_of
 from ganvas.latent.finders import finders
-from ganvas.latent.paths import Perception, pyramid
+from ganvas.latent.paths import Perception, pyramid, rows_seen
 from ganvas.latent.space import LatentSpace, open_space, spaces
 from ganvas.model import SHOWN_VALUES, Model, known
 from ganvas.types import Progress, silent
 
-EFFECT_SAMPLES = 128
+EFFECT_SAMPLES, HELD = 128, 2**26
+"""Samples that effects are measured on, and numbers of them that are held together: of 1,024 px they take 10 GB."""
 COST_SIGMAS = 2.0
 STRENGTHS = (-4.0, -2.0, 0.0, 2.0, 4.0)
 STRIP = 400
@@ -173,14 +174,24 @@ class Unmoved(NamedTuple):
 
     points: Tensor
     labels: Tensor | None
-    drawn: Tensor
+    drawn: Tensor | None
+    """None of large ones: those are drawn anew, some at a time."""
 
 
 @torch.no_grad()
 def unmoved(space: LatentSpace, samples: int = EFFECT_SAMPLES) -> Unmoved:
     """So many of them."""
     points, labels = space.few(samples)
-    return Unmoved(points, labels, space.decode(points, labels))
+    fits = len(points) * math.prod(space.model.shape) <= HELD
+    return Unmoved(points, labels, space.decode(points, labels) if fits else None)
+
+
+def _parts(space: LatentSpace, points: Tensor) -> Sequence[Tensor]:
+    """Rows of points whose samples are looked at together: all of them, of large samples some."""
+    fits = len(points) * math.prod(space.model.shape) <= HELD
+    rows = torch.arange(len(points), device=points.device)
+    found: Sequence[Tensor] = rows.split(len(points) if fits else rows_seen(space))
+    return found
 
 
 @torch.no_grad()
@@ -190,39 +201,51 @@ def measured(
     """The same direction with sigma, effect, effects and cost measured on the space's own points."""
     vector = direction.vector.to(space.model.device)
     direction = replace(direction, sigma=space.sigma(vector))
-    points, labels, before = unmoved(space) if start is None else start
-    after = space.decode(edit(space, points, direction, 1.0), labels)
+    points, labels, known = unmoved(space) if start is None else start
+    measures, scorer = attributes_of(space.model), space.scorer
+    values: dict[str, list[Tensor]] = {name: [] for name in measures}
+    moved, real, far = list[Tensor](), list[Tensor](), list[Tensor]()
+    for rows in _parts(space, points):
+        at, label = points[rows], None if labels is None else labels[rows]
+        before = space.decode(at, label) if known is None else known[rows]
+        after = space.decode(edit(space, at, direction, 1.0), label)
+        moved.append((see(after) - see(before)).norm(dim=1))
+        for name, attribute in measures.items():
+            values[name].append(
+                torch.stack([attribute(space.model.to_data(each)) for each in (before, after)])
+            )
+        if scorer is not None:
+            real.append(scorer.scores(before, label))
+            for strength in (-COST_SIGMAS, COST_SIGMAS):
+                far.append(scorer.scores(space.decode(edit(space, at, direction, strength), label), label))
     effects = {}
-    for name, attribute in attributes_of(space.model).items():
-        first, then = (attribute(space.model.to_data(each)) for each in (before, after))
+    for name, parts in values.items():
+        first, then = torch.cat(parts, 1)
         effects[name] = float((then - first).mean() / first.std().clamp(min=1e-9))
     cost = None
-    if space.scorer is not None:
-        real = space.scorer.scores(before, labels)
-        far = [
-            space.scorer.scores(space.decode(edit(space, points, direction, s), labels), labels)
-            for s in (-COST_SIGMAS, COST_SIGMAS)
-        ]
-        cost = float((real.mean() - torch.stack(far).mean()) / real.std().clamp(min=1e-9))
-    return replace(
-        direction, effect=float((see(after) - see(before)).norm(dim=1).mean()), effects=effects, cost=cost
-    )
+    if scorer is not None:
+        own = torch.cat(real)
+        cost = float((own.mean() - torch.cat(far).mean()) / own.std().clamp(min=1e-9))
+    return replace(direction, effect=float(torch.cat(moved).mean()), effects=effects, cost=cost)
 
 
 @torch.no_grad()
 def chance(space: LatentSpace, see: Perception = pyramid, progress: Progress = silent) -> Chance:
     """The effect of random directions: always the same ones of a space, however many directions are compared with them."""
     points, labels = space.few(EFFECT_SAMPLES)
-    progress("effects of random directions", 0, CONTROLS)
-    before = see(space.decode(points, labels))
+    parts = _parts(space, points)
+    total = CONTROLS * len(parts)
+    progress("effects of random directions", 0, total)
     vectors = torch.randn(CONTROLS, *space.shape, generator=stream(0, "random effects")).to(points)
-    moved: list[float] = []
-    for vector in vectors:
-        progress("effects of random directions", len(moved), CONTROLS)
-        unit = vector / vector.norm()
-        after = see(space.decode(points + space.sigma(unit) * unit, labels))
-        moved.append(float((after - before).norm(dim=1).mean()))
-    effects = torch.tensor(moved, dtype=torch.float64)
+    steps = [space.sigma(unit) * unit for unit in (vector / vector.norm() for vector in vectors)]
+    moved: list[list[Tensor]] = [[] for _ in steps]
+    for done, rows in enumerate(parts):
+        at, label = points[rows], None if labels is None else labels[rows]
+        before = see(space.decode(at, label))
+        for i, step in enumerate(steps):
+            progress("effects of random directions", done * CONTROLS + i, total)
+            moved[i].append((see(space.decode(at + step, label)) - before).norm(dim=1))
+    effects = torch.tensor([float(torch.cat(each).mean()) for each in moved], dtype=torch.float64)
     return Chance(float(effects.mean()), float(effects.std() / CONTROLS**0.5))
 
 

@@ -19,9 +19,10 @@ from ganvas.features.base import grey_or_rgb
 from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.hooks import hooked
+from ganvas.latent.paths import looks, rows_seen
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.supervised import scores_of
-from ganvas.model import Model
+from ganvas.model import ROWS, Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.notebook import shown
 from ganvas.registry import did_you_mean
@@ -33,8 +34,8 @@ INSERTED = 0.1
 """An inserted unit is set to its mean map over this share of the pictures, those where it is strongest."""
 CANDIDATES = 4
 """So many times the units are tried one by one; those with the strongest effect are switched."""
-MEASURED = 256
-"""Samples that the change is measured on."""
+MEASURED, MOVED = 256, 12
+"""Samples that the change is measured on, and of those that are shown."""
 SIDE, LARGEST = 16, 128
 """Of the maps that are compared with masks, and of those that say where a unit is on."""
 LIT = (255.0, 140.0, 0.0)
@@ -136,20 +137,22 @@ def dissect(
     for name, mask in own.items():
         if tuple(mask.shape) != tuple(size):
             raise GanvasError(f"The mask {name!r} is {tuple(mask.shape)}, the samples are {tuple(size)}.")
-    # Whole maps of all samples would be gigabytes: small ones, and means, are kept.
+    # Whole maps and masks of all samples would be gigabytes: small ones, and means, are kept.
     maps: dict[str, list[Tensor]] = {name: [] for name in chosen}
     means: dict[str, list[Tensor]] = {name: [] for name in chosen}
-    pixel: dict[str, list[Tensor]] = {}
+    pixel: dict[str, dict[int, list[Tensor]]] = {}
     scores: dict[str, list[Tensor]] = {}
     for drawn, label, seen in _drawn(space, chosen, n, seed):
         for name, output in seen.items():
             maps[name].append(F.adaptive_avg_pool2d(output, min(SIDE, output.shape[2])))
             means[name].append(output.mean((2, 3)).double())
         images = model.to_data(drawn)
+        sides = {min(SIDE, output.shape[2]) for output in seen.values()}
         for name, mask in (
             _pixel_masks(images) | {k: v.expand(len(images), -1, -1) for k, v in own.items()}
         ).items():
-            pixel.setdefault(name, []).append(mask.cpu())
+            for side in sides:
+                pixel.setdefault(name, {}).setdefault(side, []).append(_small(mask, side).cpu())
         for name, value in _scores(space, images, label).items():
             scores.setdefault(name, []).append(value.cpu())
     together = torch.stack([torch.cat(parts).double() for parts in scores.values()], 1)
@@ -159,7 +162,8 @@ def dissect(
         mean = torch.cat(means[name])
         mean = (mean - mean.mean(0)) / mean.std(0).clamp(min=1e-12)
         correlation = mean.t() @ standard / (n - 1)
-        overlap = _overlap(torch.cat(maps.pop(name)), [torch.cat(parts) for parts in pixel.values()])
+        of_layer = torch.cat(maps.pop(name))
+        overlap = _overlap(of_layer, [torch.cat(parts[of_layer.shape[2]]) for parts in pixel.values()])
         agreement[name] = torch.cat([overlap, correlation.float()], 1)
         best = mean.topk(max(1, round(INSERTED * n)), dim=0)
         strongest[name] = torch.zeros_like(mean, dtype=torch.float32).scatter_(
@@ -236,12 +240,17 @@ def by_effect(
     labels = space.labels(n, None)
 
     def value(concept: str) -> Tensor | None:
-        drawn = space.decode(points, labels)
-        images = model.to_data(drawn)
-        masks = _pixel_masks(images)
-        if concept in masks:
-            return masks[concept].float().mean((1, 2))
-        return _scores(space, images, labels).get(concept)
+        parts = list[Tensor | None]()
+        for rows in torch.arange(n).split(rows_seen(space)):  # all at once 128 of 1,024 px take 8 GB
+            label = None if labels is None else labels[rows]
+            images = model.to_data(space.decode(points[rows], label))
+            masks = _pixel_masks(images)
+            scored = concept not in masks
+            parts.append(
+                _scores(space, images, label).get(concept) if scored else masks[concept].float().mean((1, 2))
+            )
+        known = [each for each in parts if each is not None]
+        return torch.cat(known) if known else None
 
     start, found = value(units[0].concept), []
     for unit in units:
@@ -262,20 +271,20 @@ def where_on(
     is dimmed.
     """
     maps: list[list[Tensor]] = [[] for _ in units]
-    parts: list[Tensor] = []
-    for drawn, _, seen in _drawn(space, sorted({unit.layer for unit in units}), n, seed):
-        parts.append(space.model.to_data(drawn).cpu())
+    for _, _, seen in _drawn(space, sorted({unit.layer for unit in units}), n, seed):
         for unit, several in zip(units, maps, strict=True):
             several.append(_no_larger(seen[unit.layer][:, unit.index]))
-    images, found = torch.cat(parts), []
+    points, labels, found = space.numbered(n, seed), space.labels(n, None), []
+    size = tuple(space.model.shape[1:])
     for several in maps:
         strength = torch.cat(several)
         rows = strength.amax((1, 2)).topk(min(count, n)).indices
-        size = tuple(images.shape[2:])
         at = F.interpolate(strength[rows, None], size, mode="bilinear", align_corners=False) > _quantile(
             strength, 1 - TOP
         )
-        picture = grey_or_rgb(images[rows], 3).float()
+        # Drawn once more: all samples, of large pictures, are gigabytes.
+        drawn = space.decode(points[rows], None if labels is None else labels[rows])
+        picture = grey_or_rgb(space.model.to_data(drawn).cpu(), 3).float()
         lit = 0.6 * picture + 0.4 * torch.tensor(LIT)[:, None, None]
         found.append(torch.where(at, lit, picture / 3).round().to(torch.uint8))
     return torch.stack(found)
@@ -310,15 +319,20 @@ def _quantile(values: Tensor, q: float) -> Tensor:
     return flat[:: max(1, len(flat) // 1_000_000)].quantile(q)  # quantile takes 16 million numbers at most
 
 
+def _small(masks: Tensor, side: int) -> Tensor:
+    """Masks (n, H, W) at `side` x `side`: where they hold for half of it."""
+    found: Tensor = F.adaptive_avg_pool2d(masks.float()[:, None], side)[:, 0] >= 0.5
+    return found
+
+
 def _overlap(maps: Tensor, masks: list[Tensor]) -> Tensor:
-    """maps (n, U, h, w), masks (n, H, W) -> intersection over union (U, masks), at the size of the maps or at most 16 px."""
-    side = min(SIDE, maps.shape[2])
-    small = F.adaptive_avg_pool2d(maps, side).transpose(0, 1).flatten(1)
+    """maps (n, U, s, s), masks (n, s, s) -> intersection over union (U, masks)."""
+    small = maps.transpose(0, 1).flatten(1)
     limits = torch.stack([_quantile(unit, 1 - TOP) for unit in small])
     on = (small > limits[:, None]).float()
     columns = []
     for mask in masks:
-        there = (F.adaptive_avg_pool2d(mask.float()[:, None], side) >= 0.5).float().flatten()
+        there = mask.float().flatten()
         both = on @ there
         columns.append(both / (on.sum(1) + there.sum() - both).clamp(min=1))
     return torch.stack(columns, 1)
@@ -433,8 +447,12 @@ def _check_images(model: Model) -> None:
 def _measured(space: LatentSpace, points: Tensor, names: Sequence[str]) -> tuple[dict[str, float], Tensor]:
     """Means of attributes and of the critic score over the samples of points, and the first samples."""
     labels = space.labels(len(points), None)
-    drawn = space.decode(points, labels)
     figures = {name: float(each.mean()) for name, each in scores_of(space, names, points).items()}
     if space.scorer is not None:
-        figures[CRITIC_SCORE] = float(space.scorer.scores(space.model.to_data(drawn), labels).mean())
-    return figures, space.model.to_data(drawn[:12]).cpu()
+        parts = [None] * len(points) if labels is None else labels.split(rows_seen(space))
+        images = looks(space, points, labels, space.model.to_data)
+        scores = [space.scorer.scores(*each) for each in zip(images, parts, strict=False)]
+        figures[CRITIC_SCORE] = float(torch.cat(scores).mean())
+    # As many rows as are drawn together at the least: of fewer pixels round differently.
+    drawn = space.decode(points[:ROWS], None if labels is None else labels[:ROWS])
+    return figures, space.model.to_data(drawn[:MOVED]).cpu()

@@ -13,7 +13,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance, fit
 from ganvas.latent.invert import Inversion, Search, as_floats, choose, likeliest, scale_of
-from ganvas.latent.paths import Perception, pyramid
+from ganvas.latent.paths import Perception, pyramid, rows_seen, smaller, told
 from ganvas.latent.space import LatentSpace
 from ganvas.model import Model
 from ganvas.networks.coded import Coded
@@ -23,12 +23,18 @@ POINTS = 128
 
 
 class Encoder(nn.Module):
-    """Sample -> the point of a space that draws it: strided convolutions and a dense layer; of points dense layers alone."""
+    """Sample -> the point of a space that draws it: strided convolutions and a dense layer; of points dense layers alone.
+
+    Large pictures are seen at a whole fraction of their size.
+    """
 
     def __init__(self, space: LatentSpace, channels: int = 32) -> None:
         super().__init__()
         (inputs, *size), layers, width = space.model.shape, list[nn.Module](), channels
         oblong = len(size) == 2
+        if oblong and max(few := smaller(space.model.shape)) > 1:
+            layers += [nn.AvgPool2d(few)]
+            size = [side // each for side, each in zip(size, few, strict=True)]
         if not size:
             layers += [
                 nn.Linear(inputs, POINTS),
@@ -71,7 +77,7 @@ def train_encoder(
         torch.manual_seed(seed)
         encoder = Encoder(space).to(space.model.device)
     job = {"job": "encoder", "model": space.model.hash, "space": space.name, "steps": steps, "batch": batch,
-           "rate": rate, "seed": seed}  # fmt: skip
+           "rate": rate, "seed": seed, **told(space.model.shape)}  # fmt: skip
     if path is not None and path.is_file():
         tensors, header = io.load_tensors(path)
         if header.get("kind") != "encoder" or header.get("job") != job:
@@ -112,7 +118,8 @@ def encode(
 ) -> Inversion:
     """One pass of the encoder, no optimisation. `labels` (n,) are the classes of the targets, found where nobody says."""
     wanted = as_floats(space, targets)
-    points, seen = encoder(wanted), see(wanted)
+    parts = wanted.split(rows_seen(space))  # the first layer of 64 pictures of 1,024 px takes 8 GB
+    points, seen = torch.cat([encoder(part) for part in parts]), see(wanted)
     search = Search(space, seen, None, None, see, scale_of(space, see))
     search = replace(
         search, labels=likeliest(search, points) if labels is None else space.labels(len(points), labels)

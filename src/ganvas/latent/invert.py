@@ -4,6 +4,7 @@ Every function gives its best attempt and how far it is from the target; none re
 """
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from ganvas.errors import GanvasError
 from ganvas.geometry import distance_matrix
 from ganvas.latent.fit import Advance
 from ganvas.latent.jacobian import jacobians
-from ganvas.latent.paths import Perception, pyramid, rows_back, rows_seen
+from ganvas.latent.paths import Perception, looks, pyramid, rows_back, rows_seen
 from ganvas.latent.space import LatentSpace, LatentStyles, LatentW, open_space
 from ganvas.model import Model
 from ganvas.networks import from_uint8
@@ -31,6 +32,8 @@ CANDIDATES = 2048
 BEYOND = 1 + 1e-6
 """A value above, of those that a model of series draws from -1 to 1, was not among what it learned."""
 OUTSIDE = "values that lie outside of what the model learned were searched for at the edge of it"
+PAIRED, FEWEST, NUMBERS = 256, 32, 2**27
+"""Samples whose mean distance is the unit of residuals; of large ones as many as have so many numbers, and `FEWEST` at least."""
 TRIED = 64
 """Classes that are each tried for a target whose point is known; of more, that of the nearest typical sample is taken."""
 
@@ -85,10 +88,13 @@ class Search:
 def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
     """Mean feature distance of two samples of the generator, of whatever classes: the unit of residuals."""
     with torch.no_grad():
-        features = see(space.decode(*space.few(256)))
+        points, labels = space.few(min(PAIRED, max(FEWEST, NUMBERS // math.prod(space.model.shape))))
         # All pairs: of classes in turn, one with the one half of them on would always, or never, be of its class.
-        half = len(features) // 2
-        return float(distance_matrix(features[:half], features[half:]).mean())
+        half = len(points) // 2
+        kinds = (None, None) if labels is None else (labels[:half], labels[half:])
+        first = torch.cat(list(looks(space, points[:half], kinds[0], see)))
+        away = [distance_matrix(first, others) for others in looks(space, points[half:], kinds[1], see)]
+        return float(torch.cat(away, 1).mean())
 
 
 def invert(
@@ -323,21 +329,29 @@ def _evolve(
 @torch.no_grad()
 def choose(search: Search, points: Tensor, errors: Tensor, count: int, restarts: int) -> Inversion:
     """The best of the restarts of each target."""
-    drawn = search.space.decode(points, search.labels)
-    features = search.see(drawn).unflatten(0, (count, restarts))
+    space = search.space
+    labels = space.labels(len(points), search.labels)
     best = errors.reshape(count, restarts).argmin(1)
-    rows = torch.arange(count, device=points.device)
-    chosen = points.unflatten(0, (count, restarts))[rows, best]
-    apart = (
-        (features - features[rows, best][:, None]).norm(dim=2).sum(1) / max(1, restarts - 1) / search.scale
-    )
+    every = torch.arange(len(points), device=points.device).unflatten(0, (count, restarts))
+    kept, apart = list[Tensor](), list[Tensor]()
+    # Some targets at a time: all restarts of sixteen pictures of 1,024 px take 5 GB.
+    size = max(1, rows_seen(space) // restarts)
+    for rows, chosen in zip(every.split(size), best.split(size), strict=True):
+        mine = rows.flatten()
+        drawn = space.decode(points[mine], None if labels is None else labels[mine])
+        features = search.see(drawn).unflatten(0, rows.shape)
+        place = torch.arange(len(rows), device=points.device)
+        away = (features - features[place, chosen][:, None]).norm(dim=2).sum(1)
+        apart.append(away / max(1, restarts - 1) / search.scale)
+        kept.append(drawn.unflatten(0, rows.shape)[place, chosen])
+    rows = every[torch.arange(count, device=points.device), best]
     return Inversion(
-        chosen,
-        drawn.unflatten(0, (count, restarts))[rows, best],
-        errors.reshape(count, restarts)[rows, best],
-        apart,
-        search.space.typicality(chosen),
-        None if search.labels is None else search.labels.reshape(count, restarts)[rows, best],
+        points[rows],
+        torch.cat(kept),
+        errors[rows],
+        torch.cat(apart),
+        space.typicality(points[rows]),
+        None if search.labels is None else search.labels[rows],
     )
 
 

@@ -18,7 +18,7 @@ from ganvas.checkpoint import Checkpoint
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.fit import Advance, fit
-from ganvas.latent.paths import drawn_in_parts
+from ganvas.latent.paths import drawn_in_parts, smaller, told
 from ganvas.latent.space import LatentSpace
 
 REACH, LEAST = 6.0, 0.5
@@ -29,13 +29,19 @@ TEST_BATCHES = 100
 
 
 class Reconstructor(nn.Module):
-    """Two samples -> logits of the directions (B, K) and the shift (B,): a LeNet on both images as channels; dense for others."""
+    """Two samples -> logits of the directions (B, K) and the shift (B,): a LeNet on both images as channels, of large ones at a
+    whole fraction of their size; dense for others."""
 
     def __init__(self, shape: tuple[int, ...], count: int, width: int = 32) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         if len(shape) == 3:
-            inputs, size = 2 * shape[0], shape[1:]
+            few = smaller(shape)
+            layers += [nn.AvgPool2d(few)] if max(few) > 1 else []
+            inputs, size = (
+                2 * shape[0],
+                tuple(side // each for side, each in zip(shape[1:], few, strict=True)),
+            )
             for outputs in (width, 2 * width, 4 * width):
                 layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
                 if min(size) > 4:
@@ -146,7 +152,7 @@ def learn(
             f"Learned directions are orthogonal: ask for 2 to {space.size} of {space.name!r}, not {count}."
         )
     job = {"job": "learn", "model": space.model.hash, "space": space.name, "count": count, "seed": seed,
-           "steps": steps, "batch": batch, "rate": rate}  # fmt: skip
+           "steps": steps, "batch": batch, "rate": rate, **told(space.model.shape)}  # fmt: skip
     checkpoint = Checkpoint(state, job)
     shifts, accuracy = _train(space, count, None, steps, batch, rate, seed, checkpoint, progress)
     vectors = F.normalize(shifts.directions().detach() * shifts.std)

@@ -4,13 +4,14 @@ Distances are those of features: the bundled classifier's where the model's data
 pyramids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -37,6 +38,8 @@ BLOCK = 200
 """Samples, and real images, that holes are looked for among at a time: what is covered depends on both numbers."""
 FEWEST = 50
 """Samples of a map, and real images that copies are compared with."""
+LARGEST = 256
+"""Pixels of the longer side of the pictures that a map keeps."""
 ROUNDING = 3e-7
 """Of features, as a share of their length."""
 
@@ -76,7 +79,7 @@ class Map:
     """n samples on a plane."""
 
     samples: Tensor = field(repr=False)
-    """uint8 (n, C, H, W), or points; sample i is that of `model.sample(n, seed=seed)`."""
+    """uint8 (n, C, H, W), or points; sample i is that of `model.sample(n, seed=seed)`, above `LARGEST` px a fraction of it."""
     places: Array
     """(n, 2)"""
     values: dict[str, Array]
@@ -87,7 +90,7 @@ class Map:
     nearest_real: NDArray[np.int64] | None
     """Position of the nearest real image of each sample (n,)."""
     real: Tensor | None = field(repr=False)
-    """The real images that were compared with."""
+    """The real images that were compared with, as small as the samples."""
     real_places: Array | None
     """Real images on the map, at the mean place of their nearest samples (m, 2)."""
     holes: "Holes | None"
@@ -146,6 +149,45 @@ def colors(space: LatentSpace) -> list[str]:
     return ["density", *scored, *classified, *attributes_of(model)]
 
 
+def _kept(samples: Tensor) -> Tensor:
+    """uint8 images (n, C, H, W) at a whole fraction of their size, `LARGEST` px at most; other samples as they are."""
+    factor = -(-max(samples.shape[2:]) // LARGEST) if samples.dim() == 4 else 1
+    if factor == 1:
+        return samples
+    sides = tuple(min(factor, side) for side in samples.shape[2:])
+    return F.avg_pool2d(samples.float(), sides).round().to(torch.uint8)
+
+
+class _Looked:
+    """Samples of a map, seen part by part in their full size: 3,000 of 1,024 px are 9 GB."""
+
+    def __init__(self, space: LatentSpace, n: int) -> None:
+        self.space, self.n, self.scorer = space, n, space.scorer
+        self.samples = torch.empty(0)
+        """As the map keeps them."""
+        self.values: dict[str, list[Tensor]] = {}
+        """What is measured of whole ones, by name."""
+
+    def parts(self, seed: int, size: int) -> Iterator[Tensor]:
+        """All of them, `size` at most at a time."""
+        model, done = self.space.model, 0
+        measures, labels = attributes_of(model), model.labels(self.n)
+        for batch in model.batches(self.n, seed=seed):
+            for part in batch.cpu().split(size):
+                rows = slice(done, done + len(part))
+                small = _kept(part)
+                # One piece of memory: of a list and its whole there would be two.
+                self.samples = self.samples if done else small.new_empty(self.n, *small.shape[1:])
+                self.samples[rows] = small
+                if self.scorer is not None:
+                    label = None if labels is None else labels[rows]
+                    self.values.setdefault(CRITIC_SCORE, []).append(self.scorer.scores(part, label))
+                for name, measure in measures.items():
+                    self.values.setdefault(name, []).append(measure(part).double().cpu())
+                done += len(part)
+                yield part
+
+
 @shown
 def draw_map(
     space: LatentSpace,
@@ -166,10 +208,10 @@ def draw_map(
     if real is not None:
         model.check_shape(real, "real images")
     progress("samples", 0, 1)
-    samples = model.sample(n, seed=seed)
     extractor = extractor_of(model)
     size = rows_seen(space)
-    found = embed(extractor, samples.split(size))
+    looked = _Looked(space, n)
+    found = embed(extractor, looked.parts(seed, size))
     features = found.features.astype(np.float64)
     progress(f"places by {method}", 0, 1)
     places = place(features, method, seed)
@@ -179,15 +221,12 @@ def draw_map(
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, n - 1)).fit(features)
     away, _ = neighbours.kneighbors()
     values: dict[str, Array] = {"density": -np.log(away.mean(1) + 1e-12)}
-    if space.scorer is not None:
-        values[CRITIC_SCORE] = space.scorer.scores(samples, model.labels(n)).numpy()
+    told = {name: torch.cat(parts).numpy() for name, parts in looked.values.items()}
+    values |= {name: told[name] for name in (CRITIC_SCORE,) if name in told}
     classes = None if found.logits is None else found.logits.argmax(1)
     if classes is not None:
         values["class"] = classes.astype(np.float64)
-    values |= {
-        name: torch.cat([each(part).double().cpu() for part in samples.split(size)]).numpy()
-        for name, each in attributes_of(model).items()
-    }
+    values |= told
     cluster_of, centres = _cluster(features, seed)
     nearest_real = real_places = real_cluster = None
     holes: Holes | None = None
@@ -230,13 +269,13 @@ def draw_map(
         clusters, duplicates, holes, real is not None, mixed_cluster, dimension, shares, space.name
     )
     return Map(
-        samples,
+        looked.samples,
         places,
         values,
         tuple(clusters),
         cluster_of,
         nearest_real,
-        real,
+        None if real is None else torch.cat([_kept(part) for part in real.split(size)]),
         real_places,
         holes,
         dimension,

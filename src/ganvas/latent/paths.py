@@ -1,7 +1,7 @@
 """Ways through a latent space: lines, great circles, splines, loops, geodesics, and equal steps along any of them."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -92,6 +92,8 @@ def pyramid(samples: Tensor) -> Tensor:
         x = F.avg_pool2d(x, 2)
 
 
+LEARNED = 256
+"""Side of the pictures that networks here learn from: batches of larger ones take gigabytes."""
 LARGE, SMALL = 128, 64
 """Side from which a picture is compared at no more than so many pixels, where there are thousands of them."""
 
@@ -101,6 +103,17 @@ def small_pyramid(images: Tensor) -> Tensor:
     high, wide = images.shape[2:]
     factor = -(-max(high, wide) // SMALL) if max(high, wide) >= LARGE else 1
     return pyramid(F.avg_pool2d(images, (min(factor, high), min(factor, wide))) if factor > 1 else images)
+
+
+def smaller(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of pictures (C, H, W) that are averaged for a side of `LEARNED` at most."""
+    factor = -(-max(shape[1:]) // LEARNED)
+    return min(factor, shape[1]), min(factor, shape[2])
+
+
+def told(shape: Sequence[int]) -> dict[str, int]:
+    """What a file of such a network says of it, where pictures are larger: those of before saw them whole."""
+    return {"side": LEARNED} if len(shape) == 3 and max(shape[1:]) > LEARNED else {}
 
 
 def see_many(space: LatentSpace, see: Perception) -> Perception:

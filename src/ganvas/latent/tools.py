@@ -159,10 +159,11 @@ def walk(
             figures["variation_after"] = variation(step_lengths(where, path(times), labels_at(times)))
         way, chosen = path(times), labels_at(times)
     with torch.no_grad():
-        parts = [None] * len(way) if chosen is None else chosen.split(BATCH)
+        size = min(BATCH, owner.at_once)  # 64 of 1,024 px take 3 GB
+        parts = [None] * len(way) if chosen is None else chosen.split(size)
         drawn: list[Tensor] = []
-        for part, label in zip(way.split(BATCH), parts, strict=False):
-            progress("frames", len(drawn) * BATCH, len(way))
+        for part, label in zip(way.split(size), parts, strict=False):
+            progress("frames", len(drawn) * size, len(way))
             drawn.append(owner.to_data(where.decode(part, label)).cpu())
     return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)), owner.info.series)
 

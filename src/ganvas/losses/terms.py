@@ -147,7 +147,8 @@ def _path_length(view: StepView) -> Tensor:
     generator, z = view.generator, view.latents()
     rows = torch.arange(max(1, len(dist.whole(z)) // 2))
     if view.labels is not None:
-        rows = 2 * rows  # batches are sorted by class: the first half of one would never hold the last classes
+        # Batches are sorted by class: the first half of one would never hold the last classes.
+        rows = 2 * rows
 
     def some(part: Tensor) -> Tensor:
         """This process's part of that half of the whole batch."""

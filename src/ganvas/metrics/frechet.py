@@ -5,7 +5,7 @@ import scipy.linalg
 
 from ganvas import arrays
 from ganvas.arrays import Array
-from ganvas.features.stats import Matrix, Moments, moments
+from ganvas.features.stats import CHUNK, Matrix, Moments, moments
 
 
 def frechet(fake: Array, real: Array) -> float:
@@ -61,12 +61,15 @@ def _distance(mean_fake: Matrix, mean_real: Matrix, fake: Matrix, real: Matrix) 
 
 def _sample_factor(rows: np.ndarray) -> Matrix:
     """(min(N, D), D) with A^T A = the covariance of the rows."""
-    centred = rows.astype(np.float64)
-    centred -= centred.mean(0)
-    centred /= np.sqrt(len(rows) - 1)
-    if len(rows) <= rows.shape[1]:
-        return centred
-    return np.asarray(np.linalg.qr(centred, mode="r"))
+    mean, step = rows.mean(0, dtype=np.float64), max(CHUNK, rows.shape[1])
+    factor = np.empty((0, rows.shape[1]))
+    for start in range(0, len(rows), step):  # of all rows in float64 there would be two copies
+        part = rows[start : start + step].astype(np.float64)
+        part -= mean
+        factor = np.concatenate([factor, part])
+        if len(factor) > rows.shape[1]:
+            factor = np.asarray(np.linalg.qr(factor, mode="r"))
+    return np.asarray(factor / np.sqrt(len(rows) - 1))
 
 
 def _factor(given: Moments) -> Matrix:

@@ -74,7 +74,8 @@ def kid_exact(fake: Array, real: Array) -> Kid:
 
 def _pair(fake: Array, real: Array) -> tuple[Tensor, Tensor]:
     x, y = arrays.as_pair(fake, real, least=2)
-    longest = max(float(torch.linalg.vector_norm(rows.double(), dim=1).max()) for rows in (x, y))
+    parts = (part for rows in (x, y) for part in rows.split(BLOCK))  # all of them in float64 may be gigabytes
+    longest = max(float(torch.linalg.vector_norm(part.double(), dim=1).max()) for part in parts)
     # The kernel is no function of distances: neither an offset nor a factor can be taken out of it.
     return (x.double(), y.double()) if longest**2 / x.shape[1] > LARGEST ** (1 / 3) else (x, y)
 

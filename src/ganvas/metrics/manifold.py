@@ -1,6 +1,6 @@
 """Which samples lie near the data and which data lie near samples: balls around nearest neighbours, block by block."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ from ganvas import arrays, dist
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 
+HELD = 2**26
+"""Numbers of rows of which a second copy is held."""
 BLOCK, MOST = 1024, 2**27
 """Rows in a block, and distances in it: memory is BLOCK x M and never N x M, and of a million M no more than of 131,072."""
 
@@ -174,13 +176,24 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     Both are centred for exactness.
     """
     mean = y.mean(0)
-    y = y - mean
-    norms = _norms(y)
+    # Of many rows with many numbers no second copy is held: they are centred piece by piece, again for each block.
+    held = y.numel() <= HELD
+    pieces: Sequence[Tensor] = [y - mean] if held else y.split(max(BLOCK, HELD // 8 // y.shape[1]))
+    norms = torch.cat([_norms(piece if held else piece - mean) for piece in pieces])
     size = at_a_time(len(y))
     for start in dist.shard(range(0, len(x), size)):
         rows = slice(start, start + size)
         part = x[rows] - mean
-        yield rows, _squares(part, y, _norms(part), norms)
+        own = _norms(part)
+        if held:
+            yield rows, _squares(part, pieces[0], own, norms)
+            continue
+        squares, done = part.new_empty(len(part), len(y)), 0
+        for piece in pieces:
+            columns = slice(done, done + len(piece))
+            squares[:, columns] = _squares(part, piece - mean, own, norms[columns])
+            done += len(piece)
+        yield rows, squares
 
 
 def at_a_time(others: int, block: int = BLOCK) -> int:

@@ -1,5 +1,6 @@
 """The measures of series for `evaluate`: samples (C, T) in the numbers that `ganvas.metrics.sequences` compares."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,10 @@ from ganvas.errors import GanvasError
 from ganvas.metrics import sequences
 from ganvas.metrics.sequences import LEAST, Figure, Sample
 from ganvas.processes import Wholes
-from ganvas.series import Schema
+from ganvas.series import Schema, Series
 
+NUMBERS = 2**22
+"""Of samples that are read in their own units at a time."""
 PARTS = 10
 """Stretches of time that windows of few sequences are grouped by."""
 
@@ -20,7 +23,21 @@ PARTS = 10
 def measured(schema: Schema, samples: Tensor, groups: Wholes | None, labels: Tensor | None) -> Sample:
     """Series (N, C, T) as numbers (N, T, D): in their own units, categories one-hot, and each value that may be missing beside
     whether it is there; what is constant in a series is a column, too."""
-    found = schema.decode(samples)
+    series, lengths = np.empty(0), list[Wholes]()
+    done = 0
+    # Part by part, into one piece of memory: there would be six copies of a million windows.
+    for part in samples.split(max(1, NUMBERS // math.prod(samples.shape[1:]))):
+        found = schema.decode(part)
+        values = _numbers(schema, found)
+        series = series if done else np.empty((len(samples), *values.shape[1:]))
+        series[done : done + len(part)] = values
+        lengths.append(found.lengths)
+        done += len(part)
+    kinds = None if labels is None else labels.cpu().numpy()
+    return Sample.of(series, "series", np.concatenate(lengths), groups, kinds)
+
+
+def _numbers(schema: Schema, found: Series) -> np.ndarray:
     alive = np.arange(found.values.shape[1])[None] < found.lengths[:, None]
     columns = list[np.ndarray]()
     constant = np.repeat(found.static[:, None], found.values.shape[1], 1)
@@ -36,9 +53,7 @@ def measured(schema: Schema, samples: Tensor, groups: Wholes | None, labels: Ten
         columns.append(np.where(there, values, 0.0))
         if column.gaps:
             columns.append(there)
-    series = np.stack([column * alive for column in columns], 2).astype(np.float64)
-    kinds = None if labels is None else labels.cpu().numpy()
-    return Sample.of(series, "series", found.lengths, groups, kinds)
+    return np.stack([column * alive for column in columns], 2)
 
 
 def real(part: Dataset, parts: int = PARTS) -> Sample:

@@ -1,6 +1,6 @@
 """Perceptual path length: how far the picture moves when the latent moves a little."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from ganvas import arrays, dist
 from ganvas.errors import GanvasError, counted
 from ganvas.geometry import lerp, slerp
+from ganvas.latent.paths import rows_seen
 from ganvas.latent.space import LatentSpace
 from ganvas.metrics.resample import standard_error
 
@@ -38,7 +39,17 @@ class PairedSpace:
 
     def decode(self, latents: Tensor) -> Tensor:
         """(n, D) -> float samples; pictures within a range of 2, whatever the generator's is."""
-        drawn = self.space.decode(latents.reshape(-1, *self.space.shape), self._labels(len(latents)))
+        return self._drawn(latents, self._labels(len(latents)))
+
+    def pairs(self, first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `decode` gives of both, of large pictures some at a time: 128 pairs of 1,024 px take 14 GB."""
+        labels = self._labels(2 * len(first))
+        for rows in torch.arange(len(first)).split(max(1, rows_seen(self.space) // 2)):
+            both = torch.cat([first[rows], second[rows]])
+            yield _halves(self._drawn(both, None if labels is None else labels[rows].repeat(2)))
+
+    def _drawn(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        drawn = self.space.decode(latents.reshape(-1, *self.space.shape), labels)
         low, high = self.space.model.generator.value_range
         return drawn if drawn.dim() != 4 else drawn * (2 / (high - low))
 
@@ -64,6 +75,19 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 def squared_pixels(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared difference of the values of two samples."""
     return (a - b).flatten(1).double().square().mean(1)
+
+
+def _halves(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """The first and the second half of samples."""
+    half = len(samples) // 2
+    return samples[:half], samples[half:]
+
+
+def _decoded(space: Space, first: Tensor, second: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """What both ends of paths are decoded to."""
+    if isinstance(space, PairedSpace):
+        return space.pairs(first, second)
+    return [_halves(space.decode(torch.cat([first, second])))]
 
 
 def path_length(
@@ -100,17 +124,19 @@ def path_length(
 
     def lengths(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
         walk = lerp if space.flat else slerp
-        both = torch.cat([walk(first, second, t), walk(first, second, t + epsilon)])
-        a, b = space.decode(both).chunk(2)
-        if not a.is_floating_point():
-            raise GanvasError(f"path_length needs float samples, the space decoded {a.dtype}.")
-        squares = distance(a, b)
-        if squares.shape != (len(first),):
-            raise GanvasError(
-                f"distance gave {tuple(squares.shape)} for {counted(len(first), 'pair')}; expected one squared distance "
-                "a pair."
-            )
-        return squares.double().cpu() / epsilon**2
+        ends = walk(first, second, t), walk(first, second, t + epsilon)
+        found = list[Tensor]()
+        for a, b in _decoded(space, *ends):
+            if not a.is_floating_point():
+                raise GanvasError(f"path_length needs float samples, the space decoded {a.dtype}.")
+            squares = distance(a, b)
+            if squares.shape != (len(a),):
+                raise GanvasError(
+                    f"distance gave {tuple(squares.shape)} for {counted(len(a), 'pair')}; expected one squared distance "
+                    "a pair."
+                )
+            found.append(squares.double().cpu() / epsilon**2)
+        return torch.cat(found)
 
     with torch.inference_mode():
         values = torch.cat(list(dist.collect(lengths(*each) for each in dist.shard(ends()))))

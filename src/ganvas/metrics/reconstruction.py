@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.errors import GanvasError
-from ganvas.features.base import Extractor, embed
+from ganvas.features.base import Extractor, at_once, embed
 from ganvas.io import Json
 from ganvas.metrics.frechet import frechet
 from ganvas.model import Model
@@ -85,7 +85,8 @@ def measure(model: Model, samples: Tensor, extractor: Extractor | None = None) -
     found = replace(found, psnr=float(noise.mean()), ssim=float(similar.mean()))
     if extractor is None:
         return found
-    real, fake = (embed(extractor, part.split(BATCH)).features for part in (samples, again))
+    few = at_once(tuple(samples.shape[1:]), BATCH)
+    real, fake = (embed(extractor, part.split(few)).features for part in (samples, again))
     # Of any two: images that lie beside each other in a folder are of one class.
     mixed = real[np.random.default_rng(0).permutation(len(real))]
     others = np.linalg.norm(mixed - np.roll(mixed, 1, 0), axis=1).mean()

@@ -42,6 +42,8 @@ UNITS = 256
 """Random features of a predictor."""
 ROWS = 512
 """Training series whose neighbours are looked for at a time."""
+NUMBERS = 2**22
+"""Of series that are transformed at a time."""
 CLOSE = 0.05
 """Share of the held-out series that count as near to the training data."""
 
@@ -66,7 +68,7 @@ class Sample:
         """From arrays. Raises `GanvasError` for what does not fit. Series of a group below 0 are left out."""
         x, ends = as_series(series, name, lengths)
         alive = np.arange(x.shape[1]) < ends[:, None]
-        x = x * alive[:, :, None]
+        x = x if alive.all() else x * alive[:, :, None]
         kinds = None if labels is None else arrays.as_whole(labels, f"labels of {name}").numpy()
         together = np.arange(len(x))
         if groups is not None:
@@ -79,7 +81,7 @@ class Sample:
         if together.dtype.kind not in "iu":
             raise GanvasError(f"groups of {name} must be whole numbers, got {together.dtype}.")
         found = Sample(x, ends, together.astype(np.int64), kinds)
-        return found if groups is None else found.at(np.flatnonzero(together >= 0))
+        return found if (together >= 0).all() else found.at(np.flatnonzero(together >= 0))
 
     def __len__(self) -> int:
         return len(self.series)
@@ -108,15 +110,27 @@ class Sample:
     @property
     def rows(self) -> Floats:
         """All steps that count (steps, D)."""
-        found: Floats = self.series[self.alive]
+        alive = self.alive
+        found: Floats = self.series.reshape(-1, self.series.shape[2]) if alive.all() else self.series[alive]
         return found
 
-    def scaled_by(self, other: "Sample") -> Self:
-        """Its columns less the other's mean, over the other's spread; 0 behind the ends."""
-        rows = other.rows
+    @property
+    def scale(self) -> tuple[Floats, Floats]:
+        """Mean and spread of each column; 1 for the spread of one that does not move."""
+        rows = self.rows
         spread = deviations(rows)
-        spread = np.where(spread > 0, spread, 1.0)
-        return replace(self, series=(self.series - rows.mean(0)) / spread * self.alive[:, :, None])
+        return rows.mean(0), np.where(spread > 0, spread, 1.0)
+
+    def scaled(self, middle: Floats, spread: Floats) -> Self:
+        """Its columns less a mean, over a spread; 0 behind the ends."""
+        series = self.series - middle
+        series /= spread
+        series *= self.alive[:, :, None]
+        return replace(self, series=series)
+
+    def scaled_by(self, other: "Sample") -> Self:
+        """The same by the other's `scale`."""
+        return self.scaled(*other.scale)
 
 
 def pair(
@@ -384,13 +398,22 @@ def autocorrelation(
 def _autocorrelation(sample: Sample, lags: int | None) -> Floats:
     steps = sample.series.shape[1]
     lags = _lags(lags, steps)
-    x, _ = _centred(sample)
-    power = (x**2).sum((0, 1))
+    size = 1 << (2 * steps - 1).bit_length()  # so long that the end of a series does not meet its beginning
+    power = _power(sample, size)
+    # By the theorem of Wiener and Khinchin: lag by lag long series take their time by the square of their length.
+    sums = np.fft.irfft(power, size, axis=0)
     # A constant column correlates with nothing.
-    found = [
-        (x[:, :-k] * x[:, k:]).sum((0, 1)) / np.where(power > 0, power, np.inf) for k in range(1, lags + 1)
-    ]
-    return np.stack(found)
+    return np.asarray(sums[1 : lags + 1] / np.where(power.sum(0) > 0, sums[0], np.inf))
+
+
+def _power(sample: Sample, size: int) -> Floats:
+    """Sum of the periodograms of all series, less their own mean and filled up to `size` steps: (size // 2 + 1, D)."""
+    found = np.zeros((size // 2 + 1, sample.series.shape[2]))
+    middle = _centred(sample)[0]
+    some = max(1, NUMBERS // (size * middle.shape[2]))
+    for start in range(0, len(middle), some):
+        found += np.square(np.abs(np.fft.rfft(middle[start : start + some], size, axis=1))).sum(0)
+    return found
 
 
 def _lags(lags: int | None, steps: int) -> int:
@@ -468,7 +491,7 @@ def spectrum(series: Array, *, lengths: Array | None = None, name: str = "series
 def _spectrum(sample: Sample) -> Floats:
     if sample.series.shape[1] < 2:
         raise GanvasError("Series of one step have no spectrum.")
-    power = (np.abs(np.fft.rfft(_centred(sample)[0], axis=1)) ** 2).sum(0)[1:]
+    power = _power(sample, sample.series.shape[1])[1:]
     total = power.sum(0)
     return np.asarray(power / np.where(total > 0, total, np.inf))
 
@@ -551,10 +574,9 @@ class Encoder:
         return found
 
     def _train(self, sample: Sample, seed: int) -> None:
-        self.scale = sample
+        self.scale = sample.scale
         random = stream(seed, "series encoder")
-        x = self._tensor(sample)
-        channels, steps = x.shape[1:]
+        channels, steps = sample.series.shape[2] + 1, sample.series.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(arrays.seed(seed))
             self.network = _Net(channels, self.WIDTH, self.FEATURES, steps)
@@ -563,7 +585,8 @@ class Encoder:
             )
             optimizer = torch.optim.AdamW([*self.network.parameters(), *restore.parameters()], 2e-3)
             for _ in range(self.STEPS):
-                rows = x[torch.randint(len(x), (self.BATCH,), generator=random)]
+                chosen = torch.randint(len(sample), (self.BATCH,), generator=random)
+                rows = self._tensor(sample.at(chosen.numpy()))
                 drawn = restore(self.network(_partly_hidden(rows, random))).view(-1, channels - 1, steps)
                 counts = rows[:, -1:]
                 loss = ((drawn - rows[:, :-1]).square() * counts).sum() / (counts.sum() * (channels - 1))
@@ -574,14 +597,14 @@ class Encoder:
 
     def _tensor(self, sample: Sample) -> Tensor:
         """(N, D + 1, T): the columns, and which steps count."""
-        x = sample.scaled_by(self.scale).series
+        x = sample.scaled(*self.scale).series
         return torch.from_numpy(np.concatenate([x, sample.alive[:, :, None]], 2)).float().transpose(1, 2)
 
     @torch.inference_mode()
     def __call__(self, sample: Sample) -> Floats:
         """Features (N, 24)."""
-        x = self._tensor(sample)
-        return torch.cat([self.network(part) for part in x.split(512)]).double().numpy()
+        parts = (self._tensor(sample.at(rows.numpy())) for rows in torch.arange(len(sample)).split(512))
+        return torch.cat([self.network(part) for part in parts]).double().numpy()
 
     def frechet(self, fake: Sample, real: Sample) -> float:
         """The Frechet distance of the two in its features."""

@@ -8,6 +8,8 @@ from ganvas import arrays, dist
 from ganvas.arrays import Array
 
 CHUNK = 64
+NUMBERS = 2**23
+"""Steps of both sets along all directions that are looked at together: sets of a million take gigabytes."""
 MOST_PROJECTIONS = 1_000_000
 
 
@@ -24,10 +26,15 @@ def sliced_wasserstein(fake: Array, real: Array, *, projections: int = 1000, see
         for start in range(0, projections, CHUNK)
     )
 
+    size = max(1, NUMBERS // (len(x) + len(y)))
+
     def costs(part: Tensor) -> float:
-        part = torch.nn.functional.normalize(part, dim=1).to(x)
-        a, b = (x @ part.T).sort(0).values.double(), (y @ part.T).sort(0).values.double()
-        return float(_transport(a, b).sum())
+        found = 0.0
+        for some in torch.nn.functional.normalize(part, dim=1).to(x).split(size):
+            a, b = (rows @ some.T for rows in (x, y))
+            a, b = (each.sort(0).values.double() for each in (a, b))
+            found += float(_transport(a, b).sum())
+        return found
 
     total = sum(dist.collect(costs(part) for part in dist.shard(drawn)))
     return arrays.finite(total / projections * unit * unit, "sliced Wasserstein distance")

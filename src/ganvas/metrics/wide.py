@@ -6,6 +6,7 @@ MultiRocket). Nothing is trained by descent, so a thousand permuted labels cost 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,14 +92,12 @@ class _Kernels:
         return torch.cat([share, largest], 1).double().numpy()
 
 
-def _orders(series: Floats, lengths: Wholes) -> list[tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]]:
+def _orders(series: Floats, lengths: Wholes) -> Iterator[tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]]:
     """The series and its differences of first and second order, as far as there are steps, with the steps that count."""
     steps = np.arange(series.shape[1])
-    found = []
     for order in range(min(3, series.shape[1])):
         alive = steps[: len(steps) - order] < (lengths - order)[:, None]
-        found.append((np.diff(series, order, axis=1), alive))
-    return found
+        yield np.diff(series, order, axis=1), alive
 
 
 def _mean_and_spread(x: Floats, alive: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Floats, Floats]:

@@ -75,7 +75,7 @@ class AutoencoderMethod(JudgedMethod):
         squared Frechet distance of the codes' numbers, one by one, from the standard normal, for each of them.
         """
         found = super().signals(held)
-        codes = self.encode(self.live, held).codes
+        codes = self.coded(self.live, held).codes
         codes = codes + self.noise * fixed_normal(codes)
         z = to_prior(self.decoder.prior, fixed_normal(codes, 1))
         found["code_accuracy"] = ranked_right(self.critic(z).float(), self.critic(codes).float())

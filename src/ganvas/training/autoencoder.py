@@ -18,6 +18,7 @@ from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.features.base import at_once
 from ganvas.losses.penalties import Batch as PenaltyBatch
 from ganvas.networks import GeneratorBase
 from ganvas.networks.coded import Coded, encoder_network
@@ -125,6 +126,12 @@ class EncodingMethod(Method):
         size = self.decoder.latent_dim
         return Coding(found[:, :size], found[:, size:].clamp(*LOG_VARIANCES) if self.spread else None)
 
+    def coded(self, pair: nn.ModuleDict, x: Tensor) -> Coding:
+        """The same of many samples, of large pictures some at a time: the first layer of 256 of 256 px takes gigabytes."""
+        parts = [self.encode(pair, part) for part in x.split(at_once(self.spec.shape, BATCH))]
+        spreads = [each.spread for each in parts if each.spread is not None]
+        return Coding(torch.cat([each.codes for each in parts]), torch.cat(spreads) if spreads else None)
+
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, D) -> samples, as training draws them."""
         inputs = self.decoder.training_inputs(self.engine.normal, self.engine.uniform)
@@ -159,7 +166,7 @@ class EncodingMethod(Method):
             for part in chosen.split(BATCH):
                 x = self.floats(data.take(part)[0].to(self.engine.device), self.decoder.value_range)
                 with self.engine.autocast():
-                    codes, spread = self.encode(self.average, x)
+                    codes, spread = self.coded(self.average, x)
                 noise = torch.randn(codes.shape, generator=random).to(codes)
                 found.append(codes if spread is None else codes + (spread / 2).exp() * noise)
         whole.mixture.fit(torch.cat(found), seed)
@@ -184,14 +191,15 @@ class EncodingMethod(Method):
 
     def _learn(self, samples: Tensor) -> None:
         if self.rough is not None and self.rough.mixture is not None and len(samples) > 1:
-            self.rough.mixture.fit(self.encode(self.live, samples).codes)
+            self.rough.mixture.fit(self.coded(self.live, samples).codes)
 
     def signals(self, held: Tensor) -> dict[str, float]:
         """Of held-out samples (B, ...) in the decoder's range: `psnr`, `sharpness` (differences of neighbouring pixels of
         reconstructions over those of the originals), `active` (share of the codes that tell samples apart).
         """
-        codes = self.encode(self.live, held).codes
-        drawn = self.decoder(self.quantised(codes)).float()
+        codes = self.coded(self.live, held).codes
+        some = codes.split(at_once(self.spec.shape, BATCH))
+        drawn = torch.cat([self.decoder(self.quantised(part)).float() for part in some])
         low, high = self.decoder.value_range
         error = float((drawn - held).square().mean())
         found = {

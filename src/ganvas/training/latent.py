@@ -18,6 +18,7 @@ from ganvas.data import Dataset
 from ganvas.data.resize import advice
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+from ganvas.features.base import at_once
 from ganvas.model import Model
 from ganvas.model_file import load
 from ganvas.networks import CriticBase
@@ -151,7 +152,7 @@ class LatentMethod(Method):
     def takes(self, data: Dataset) -> Dataset:
         """The codes of all samples, without correlation and of unit spread; encoded once."""
         codes = torch.empty(len(data), self.decoder.latent_dim, device=self.engine.device)
-        for part in torch.arange(len(data)).split(BATCH):
+        for part in torch.arange(len(data)).split(at_once(data.shape, BATCH)):
             x = self.floats(data.take(part)[0].to(self.engine.device), self.decoder.value_range)
             codes[part] = mean_codes(self.encoder, x, self.decoder.latent_dim).float()
         assert self.whole.scale is not None

@@ -118,7 +118,7 @@ class VectorQuantised(EncodingMethod):
     def signals(self, held: Tensor) -> dict[str, float]:
         """`book_used` too: how many entries held-out samples use, by the entropy of their numbers, of what as many could."""
         found = super().signals(held)
-        chosen = self.book.numbers(self.encode(self.live, held).codes).flatten()
+        chosen = self.book.numbers(self.coded(self.live, held).codes).flatten()
         shares = torch.bincount(chosen, minlength=len(self.book.vectors)).double() / len(chosen)
         effective = float((-(shares * shares.clamp(min=1e-12).log()).sum()).exp())
         found["book_used"] = effective / min(len(shares), len(chosen))

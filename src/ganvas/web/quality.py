@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.features.base import Extractor
+from ganvas.features.base import Extractor, at_once
 from ganvas.latent import LatentSpace
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.likeness import LEAST, Likeness, likeness
@@ -187,7 +187,7 @@ class Gauge:
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """What neighbours on the map are told by: (n, F) on the CPU."""
-        parts = images.split(256)
+        parts = _parts(images)
         return torch.cat(
             [self._extractor(part.to(self.model.device)).features.float().cpu() for part in parts]
         )
@@ -242,7 +242,7 @@ class Gauge:
         return from_uint8(images.to(self.model.device), self.model.generator.value_range)
 
     def _looks(self, images: Tensor) -> Tensor:
-        return torch.cat([small_pyramid(self._floats(part)).cpu() for part in images.split(256)])
+        return torch.cat([small_pyramid(self._floats(part)).cpu() for part in _parts(images)])
 
     def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
         assert self._critic is not None
@@ -280,9 +280,9 @@ class Gauge:
         views: list[Tensor] = []
         judged: list[tuple[Tensor | None, Tensor | None]] = []
 
-        def drawn(model: Model, at_once: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-            for first in range(0, self.known, at_once):
-                count = min(at_once, self.known - first)
+        def drawn(model: Model, some: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+            for first in range(0, self.known, some):
+                count = min(some, self.known - first)
                 part = None if labels is None else labels[first : first + count]
                 with turn():
                     yield model.sample(count, seed=1, first=first, batch=count, labels=part), part
@@ -302,7 +302,7 @@ class Gauge:
     def _real_looks(self) -> tuple[Tensor, Tensor]:
         """Looks of the real images (m, F), and how far the `BALL`th neighbour of each is (m,)."""
         assert self.real is not None
-        looks = torch.cat([self._looks(part) for part in self.real.images.split(256)])
+        looks = torch.cat([self._looks(part) for part in _parts(self.real.images)])
         return looks, _radii(looks)
 
     def _white(self, space: LatentSpace, points: Tensor) -> Tensor:
@@ -368,6 +368,12 @@ def _together(ranks: dict[str, Tensor]) -> Tensor:
     return torch.stack([-2 * (1 - rank).log() for rank in ranks.values()]).sum(0)
 
 
+def _parts(images: Tensor) -> Sequence[Tensor]:
+    """Images (n, C, H, W), as many at a time as are looked at together: 256 of 1,024 px are 3 GB as floats."""
+    found: Sequence[Tensor] = images.split(at_once(tuple(images.shape[1:])))
+    return found
+
+
 def shrunk(images: Tensor, size: Sequence[int]) -> Tensor:
     """Images (n, C, H, W) at the height and width of coarse pictures, as they are where those are theirs."""
     high, wide = size
@@ -375,6 +381,6 @@ def shrunk(images: Tensor, size: Sequence[int]) -> Tensor:
         return images
     parts = [
         F.interpolate(part.float(), size=(high, wide), mode="area").round().to(torch.uint8)
-        for part in images.split(256)
+        for part in _parts(images)
     ]
     return torch.cat(parts)
