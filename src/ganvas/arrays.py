@@ -7,7 +7,7 @@ change a value silently (a mask, an imaginary part, a number beyond a float's di
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -172,6 +172,17 @@ def leading(rows: Tensor, most: int, middle: Tensor | None = None) -> tuple[Tens
     values, sides = torch.linalg.eigh(wide @ wide.T)
     values, sides = values[-most:], sides[:, -most:] * (values[-most:] > 1e-12 * values[-1])
     return values, F.normalize(wide.T @ sides, dim=0)
+
+
+def split(rows: Tensor, labels: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Rows (n, ...) and their labels (n,), where they have some, `size` at a time."""
+    parts = rows.split(size)
+    return zip(parts, [None] * len(parts) if labels is None else labels.split(size), strict=True)
+
+
+def fitting(each: int, room: int, most: int, least: int = 1) -> int:
+    """How many things of `each` numbers are held together where there is room for so many numbers, from `least` to `most`."""
+    return min(most, max(least, room // each))
 
 
 def finite(value: float, name: str) -> float:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas import dist
+from ganvas import arrays, dist
 from ganvas.checkpoint import OLD_DIGITS, hash_of
 from ganvas.errors import GanvasError, counted
 from ganvas.features.stats import Moments
@@ -52,7 +52,7 @@ NUMBERS = 256 * 3 * 128 * 128
 
 def at_once(shape: Shape, most: int = 256) -> int:
     """How many samples of a shape are looked at together, `most` at most."""
-    return max(1, min(most, NUMBERS // math.prod(shape)))
+    return arrays.fitting(math.prod(shape), NUMBERS, most)
 
 
 def in_parts(see: Callable[[Tensor], Embedded], samples: Tensor, device: torch.device) -> Embedded:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganvas import dist, io
+from ganvas import arrays, dist, io
 from ganvas.cache import cache_folder
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
@@ -38,7 +38,7 @@ def path_of(dataset: Dataset, extractor: Extractor) -> Path:
 
 def batches(dataset: Dataset, size: int, *, sharded: bool = False) -> Iterator[Tensor]:
     """All samples in order, fewer of large ones. `sharded`: those batches alone that are this process's part (`dist.shard`)."""
-    size = max(1, min(size, MOST_NUMBERS // math.prod(dataset.shape)))
+    size = arrays.fitting(math.prod(dataset.shape), MOST_NUMBERS, size)
     starts = range(0, len(dataset), size)
     for start in dist.shard(starts) if sharded else starts:
         yield dataset.take(torch.arange(start, min(start + size, len(dataset))))[0]

@@ -1,7 +1,5 @@
 """Instance selection: train on the part of the data that a small model can hope to learn."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,7 +26,7 @@ def likeliest(dataset: Dataset, share: float, device: str = "auto") -> Dataset:
         if first:
             chosen = " ".join(str(row) for row in _likeliest(dataset, count, device).tolist())
     kept = torch.tensor([int(row) for row in dist.share(chosen).split()])
-    return replace(dataset, indices=kept if dataset.indices is None else dataset.indices[kept])
+    return dataset.subset(kept)
 
 
 def how_many(dataset: Dataset, share: float) -> int:

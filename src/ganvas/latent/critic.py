@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas import arrays
 from ganvas.latent.hooks import hooked
 from ganvas.model import Model
 from ganvas.networks import from_uint8
@@ -31,11 +32,11 @@ numbers, and `FEWEST` at least."""
 
 def judged_at_once(shape: Sequence[int]) -> int:
     """How many samples of a shape a critic judges at a time."""
-    return min(BATCH, max(1, ROOM // math.prod(shape)))
+    return arrays.fitting(math.prod(shape), ROOM, BATCH)
 
 
 def _enough(shape: Sequence[int]) -> int:
-    return min(USUAL, max(FEWEST, SEEN // math.prod(shape)))
+    return arrays.fitting(math.prod(shape), SEEN, USUAL, FEWEST)
 
 
 class _ConstantChannels(nn.Module):
@@ -153,14 +154,19 @@ class CriticScorer:
     @torch.no_grad()
     def scores(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """The same for any number of samples, wherever they are: float64 (n,) on the CPU."""
-        device, found, size = self.model.device, [], judged_at_once(samples.shape[1:])
-        for start in range(0, len(samples), size):
-            rows = slice(start, start + size)
-            label = None if labels is None else labels[rows].to(device)
-            found.append(self.logits(samples[rows].to(device), label).double().cpu())
+        device, size = self.model.device, judged_at_once(samples.shape[1:])
+        found = [
+            self.logits(part.to(device), None if label is None else label.to(device)).double().cpu()
+            for part, label in arrays.split(samples, labels, size)
+        ]
         return torch.cat(found)
+
+
+def judges_alone(model: Model) -> bool:
+    """Whether a model came with a critic, and one of single samples (`network.pack`)."""
+    return model.critic is not None and model.critic.pack == 1
 
 
 def scorer_of(model: Model) -> CriticScorer | None:
     """The scorer of a model; None where there is no critic, or one that judges several samples at once (`network.pack`)."""
-    return None if model.critic is None or model.critic.pack > 1 else CriticScorer(model)
+    return CriticScorer(model) if judges_alone(model) else None

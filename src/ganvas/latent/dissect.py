@@ -19,7 +19,7 @@ from ganvas.features.base import grey_or_rgb
 from ganvas.latent.attributes import attributes
 from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.hooks import hooked
-from ganvas.latent.paths import looks, rows_seen
+from ganvas.latent.paths import rows_seen
 from ganvas.latent.space import LatentSpace
 from ganvas.latent.supervised import scores_of
 from ganvas.model import ROWS, Model
@@ -200,9 +200,8 @@ def _drawn(
                             f"Layer {name!r} gives no maps (B, C, H, W), so it has no units to dissect. Without --layers those "
                             "are looked at that do."
                         )
-                    seen[name] = output.to(
-                        "cpu", torch.float32, copy=True
-                    )  # the next module may work in place
+                    # A copy: the next module may work in place.
+                    seen[name] = output.to("cpu", torch.float32, copy=True)
 
                 stack.enter_context(hooked(modules[name], note))
             drawn = space.decode(points[rows.to(points.device)], label)
@@ -449,9 +448,10 @@ def _measured(space: LatentSpace, points: Tensor, names: Sequence[str]) -> tuple
     labels = space.labels(len(points), None)
     figures = {name: float(each.mean()) for name, each in scores_of(space, names, points).items()}
     if space.scorer is not None:
-        parts = [None] * len(points) if labels is None else labels.split(rows_seen(space))
-        images = looks(space, points, labels, space.model.to_data)
-        scores = [space.scorer.scores(*each) for each in zip(images, parts, strict=False)]
+        scores = [
+            space.scorer.scores(space.model.to_data(space.decode(part, label)), label)
+            for part, label in arrays.split(points, labels, rows_seen(space))
+        ]
         figures[CRITIC_SCORE] = float(torch.cat(scores).mean())
     # As many rows as are drawn together at the least: of fewer pixels round differently.
     drawn = space.decode(points[:ROWS], None if labels is None else labels[:ROWS])

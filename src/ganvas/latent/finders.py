@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent.hooks import hooked
@@ -103,7 +104,7 @@ def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tup
 @torch.no_grad()
 def _held(space: LatentSpace, samples: int, random: torch.Generator) -> Tensor:
     """So many points of a large space, or as many as there is room for (n, D)."""
-    count = min(samples, max(FEWEST, NUMBERS // space.size))
+    count = arrays.fitting(space.size, NUMBERS, samples, FEWEST)
     parts = [part.flatten(1).float().cpu() for part in space.batches(count, random, FEWEST)]
     return torch.cat(parts)
 
@@ -223,9 +224,8 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
 def sefa(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Directions that the first affine layers magnify most: eigenvectors of their weights (Shen and Zhou 2021)"""
     matrix = torch.cat([F.normalize(rows.double()) for rows in _first_weights(space)])
-    read = int(
-        matrix.any(0).sum()
-    )  # of z that parts of a network read one by one, the first layer reads some
+    # Of z that parts of a network read one by one, the first layer reads some.
+    read = int(matrix.any(0).sum())
     return leading(matrix.t() @ matrix, min(count, read))
 
 
@@ -271,9 +271,8 @@ def _columns(given: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     """Which numbers of a layer's inputs (2, N) are those of z (2, D), and which ones of z they are; none where nobody can say."""
     columns, size = (given[0] != given[1]).nonzero()[:, 0], points.shape[1]
     every = torch.arange(size, device=points.device)
-    if (
-        given.shape[1] == size or len(columns) > size
-    ):  # what stands behind z (the vector of a class) may be scaled with it
+    # What stands behind z (the vector of a class) may be scaled with it.
+    if given.shape[1] == size or len(columns) > size:
         return every, every
     if len(columns) == size:
         return columns, every

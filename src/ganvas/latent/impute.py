@@ -67,9 +67,7 @@ def without_gaps(samples: Tensor, schema: Schema) -> tuple[Tensor, Tensor]:
         old = next(c for c in schema.columns if c.name == column.name)
         if old.gaps:
             kept.append(place)
-            masks.append(
-                there
-            )  # that it lacks is no more seen than the value: else a gap is what is searched for
+            masks.append(there)  # that it lacks is not seen either: else a gap is what is searched for
         kept += own
         masks += [there] * len(own)
         place += column.channels

@@ -88,7 +88,7 @@ class Search:
 def scale_of(space: LatentSpace, see: Perception = pyramid) -> float:
     """Mean feature distance of two samples of the generator, of whatever classes: the unit of residuals."""
     with torch.no_grad():
-        points, labels = space.few(min(PAIRED, max(FEWEST, NUMBERS // math.prod(space.model.shape))))
+        points, labels = space.few(arrays.fitting(math.prod(space.model.shape), NUMBERS, PAIRED, FEWEST))
         # All pairs: of classes in turn, one with the one half of them on would always, or never, be of its class.
         half = len(points) // 2
         kinds = (None, None) if labels is None else (labels[:half], labels[half:])

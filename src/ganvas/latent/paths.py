@@ -123,12 +123,12 @@ def see_many(space: LatentSpace, see: Perception) -> Perception:
 
 def rows_seen(space: LatentSpace) -> int:
     """How many samples of a space are looked at together."""
-    return min(MOST_AT_ONCE, max(1, NUMBERS // math.prod(space.model.shape)))
+    return arrays.fitting(math.prod(space.model.shape), NUMBERS, MOST_AT_ONCE)
 
 
 def rows_back(space: LatentSpace) -> int:
     """How many of them a gradient goes back from together."""
-    return min(MOST_BACK, max(1, BACK // math.prod(space.model.shape)))
+    return arrays.fitting(math.prod(space.model.shape), BACK, MOST_BACK)
 
 
 def looks(
@@ -139,9 +139,7 @@ def looks(
     `labels` (n,) are the classes of the samples; all classes in turn where nobody says, as `ganvas sample` draws them.
     """
     labels = space.labels(len(points), labels)
-    batch = rows_seen(space)
-    parts = [None] * len(points) if labels is None else labels.split(batch)
-    for part, label in zip(points.split(batch), parts, strict=False):
+    for part, label in arrays.split(points, labels, rows_seen(space)):
         yield see(space.decode(part, label))
 
 
@@ -150,10 +148,8 @@ def drawn_in_parts(space: LatentSpace, points: Tensor, labels: Tensor | None) ->
     batch = rows_back(space)
     if len(points) <= batch:
         return space.decode(points, labels)
-    parts = [None] * len(points) if labels is None else labels.split(batch)
     drawn: list[Tensor] = [
-        checkpoint(space.decode, part, label, use_reentrant=False)
-        for part, label in zip(points.split(batch), parts, strict=False)
+        checkpoint(space.decode, *each, use_reentrant=False) for each in arrays.split(points, labels, batch)
     ]
     return torch.cat(drawn)
 

@@ -118,8 +118,7 @@ class LatentSpace:
         if n <= 1 or torch.is_grad_enabled() or n <= (size := self.model.at_once):
             return self._decode(points, labels)
         labels = self.labels(n, labels)
-        parts = [None] * n if labels is None else labels.split(size)
-        drawn = [self._decode(part, label) for part, label in zip(points.split(size), parts, strict=False)]
+        drawn = [self._decode(*each) for each in arrays.split(points, labels, size)]
         return torch.cat(drawn)
 
     def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
@@ -158,7 +157,8 @@ class LatentSpace:
     def known(self) -> Tensor:
         """`KNOWN` points, always the same ones (KNOWN, *shape); of a large layer fewer."""
         with torch.no_grad():
-            return self.sample(min(KNOWN, max(FEWEST, NUMBERS // self.size)), stream(0, f"space {self.name}"))
+            count = arrays.fitting(self.size, NUMBERS, KNOWN, FEWEST)
+            return self.sample(count, stream(0, f"space {self.name}"))
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -493,10 +493,7 @@ class HiddenLayer(LatentSpace):
             self.is_checked = True
         if torch.is_grad_enabled() or len(z) <= (size := self.model.at_once):
             return self._reached(z, labels, whole=False)
-        parts = [None] * len(z) if labels is None else labels.split(size)
-        found = [
-            self._reached(part, label, whole=False) for part, label in zip(z.split(size), parts, strict=False)
-        ]
+        found = [self._reached(*each, whole=False) for each in arrays.split(z, labels, size)]
         return torch.cat(found)
 
     def _reached(self, z: Tensor, labels: Tensor | None, *, whole: bool) -> Tensor:

@@ -160,9 +160,8 @@ def walk(
         way, chosen = path(times), labels_at(times)
     with torch.no_grad():
         size = min(BATCH, owner.at_once)  # 64 of 1,024 px take 3 GB
-        parts = [None] * len(way) if chosen is None else chosen.split(size)
         drawn: list[Tensor] = []
-        for part, label in zip(way.split(size), parts, strict=False):
+        for part, label in arrays.split(way, chosen, size):
             progress("frames", len(drawn) * size, len(way))
             drawn.append(owner.to_data(where.decode(part, label)).cpu())
     return Walk(torch.cat(drawn), way, where.name, figures, min(columns, len(way)), owner.info.series)
@@ -274,9 +273,8 @@ def invert(
     if targets.dtype == torch.uint8 and targets.dim() in (3, 4):
         targets = arrays.channels_first(targets, "images")
     beyond = len(shape) == 2 and bool((targets.abs() > BEYOND).any())
-    targets = (
-        targets.clamp(-1, 1) if beyond else targets
-    )  # prices of a later year are higher than all that was learned
+    # Prices of a later year are higher than all that was learned.
+    targets = targets.clamp(-1, 1) if beyond else targets
     seed = options.get("seed", 0)
     found = None
     if method != "optimise":

@@ -198,7 +198,7 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 def at_a_time(others: int, block: int = BLOCK) -> int:
     """How many rows, `block` at most, are held against so many others at a time."""
-    return max(1, min(block, MOST // others))
+    return arrays.fitting(others, MOST, block)
 
 
 def _norms(x: Tensor) -> Tensor:

@@ -126,9 +126,8 @@ def _per_class(inputs: Inputs) -> list[Value]:
         if min(len(real), wanted) < LEAST_OF_CLASS:  # of what is rare in the data nothing can be said
             continue
         if len(fake) < LEAST_OF_CLASS:
-            if inputs.fake_labels is None or not len(
-                fake
-            ):  # a class that is (almost) not drawn has no distance
+            # A class that is (almost) not drawn has no distance.
+            if inputs.fake_labels is None or not len(fake):
                 values.append(Value(f"recall[{label}]", 0.0, None, ""))
             continue
         part = Inputs(Features(fake, None), Features(real, None), inputs.seed)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganvas import io, pictures
+from ganvas import arrays, io, pictures
 from ganvas.config import to_dict
 from ganvas.errors import GanvasError, printable
 from ganvas.geometry import slerp
@@ -48,11 +48,10 @@ def interpolation(model: Model, rows: int = 6, columns: int = 10, seed: int = 1)
     if model.generator.num_classes:
         labels = (torch.arange(rows) % model.generator.num_classes).repeat_interleave(columns)
         labels = labels.to(model.device)
-    size, found = model.at_once, []
-    for first in range(0, len(walk), size):
-        part = slice(first, first + size)
+    found = []
+    for part, label in arrays.split(walk, labels, model.at_once):
         with torch.inference_mode():
-            drawn = model.generator(walk[part].to(model.device), None if labels is None else labels[part])
+            drawn = model.generator(part.to(model.device), label)
         found.append(model.to_data(drawn).cpu())
     if len(model.shape) == 2:
         return pictures.draw(torch.cat(found), schema=model.info.series)

@@ -181,12 +181,8 @@ class Target:
                 "Calibrate again (ganvas calibrate), or check the critic with ganvas diagnose."
             )
         with torch.no_grad():
-            rows = zip(
-                state.noise.split(BATCH),
-                [None] * self.n if state.labels is None else state.labels.split(BATCH),
-                strict=False,
-            )
-            points = torch.cat([self.space.from_noise(u, label) for u, label in rows])
+            rows = arrays.split(state.noise, state.labels, BATCH)
+            points = torch.cat([self.space.from_noise(*each) for each in rows])
         return Drawn(points, state.samples, state.log_ratio, state.labels, self.cost, info)
 
 

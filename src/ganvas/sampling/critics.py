@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganvas import dist, io
+from ganvas import arrays, dist, io
 from ganvas.checkpoint import Checkpoint
 from ganvas.config import NetworkConfig, from_dict, to_dict
 from ganvas.device import stream
@@ -37,7 +37,7 @@ MEMBERS = 4
 
 def pool_of(shape: Sequence[int]) -> int:
     """How many samples of a shape a fresh critic is trained on, at most, of each kind."""
-    return min(POOL, max(200, HELD // (math.prod(shape) * (1 if len(shape) == 3 else 4))))
+    return arrays.fitting(math.prod(shape) * (1 if len(shape) == 3 else 4), HELD, POOL, 200)
 
 
 def seen_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

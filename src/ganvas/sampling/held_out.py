@@ -19,6 +19,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import Choice, Extractor, classifier, open_extractor
 from ganvas.features.cache import LONGEST_NAME
 from ganvas.latent import LatentZ
+from ganvas.latent.critic import judges_alone
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of, is_named, is_own, load_data_of
 from ganvas.notebook import shown
@@ -78,9 +79,8 @@ def calibrate_model(
         return part.take(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most])
 
     real, labels = some(guide, len(guide))
-    own_critic = model.critic is not None and model.critic.pack == 1
     learns = critic in ("fresh", "features") or (
-        critic == "auto" and ((seen is not None and fits) or not own_critic or len(model.shape) != 3)
+        critic == "auto" and ((seen is not None and fits) or not judges_alone(model) or len(model.shape) != 3)
     )
     ratio = fit_ratio(
         LatentZ(model),

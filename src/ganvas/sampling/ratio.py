@@ -18,7 +18,7 @@ from ganvas.device import stream
 from ganvas.errors import PATH, GanvasError, counted, expect
 from ganvas.features.base import at_once
 from ganvas.features.classifier import Classifier
-from ganvas.latent.critic import CriticScorer, judged_at_once, logits_of, to_floats
+from ganvas.latent.critic import CriticScorer, judged_at_once, judges_alone, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
 from ganvas.model import SHOWN_VALUES, Model, known
 from ganvas.notebook import shown
@@ -297,7 +297,7 @@ def fit_ratio(
         real_labels = _labels(real_labels, real, model)
         train = None if train is None else (train[0], _labels(train[1], train[0], model))
     tell("scores of the critic", 0, 1)
-    own = model.critic is not None and model.critic.pack == 1
+    own = judges_alone(model)
     if train is None and (critic in ("fresh", "features") or (critic == "auto" and not own)):
         real, real_labels, train = _halved(real, real_labels, seed)
     named: list[tuple[str, nn.Module | Callable[..., Tensor], io.Json | None]] = []
@@ -331,8 +331,7 @@ def fit_ratio(
     few = at_once(model.shape, BATCH)
     for place, (kind, network, spec) in enumerate(named):
         critic_: Any = network
-        labels = [None] * len(real) if real_labels is None else real_labels.split(few)
-        ours = dist.shard(zip(real.split(few), labels, strict=False))
+        ours = dist.shard(arrays.split(real, real_labels, few))
         on_real = _together((_judged(critic_, x, y, model) for x, y in ours), model)
         on_fake = _together((logits[place] for logits in generated), model)
         found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec, real_labels))
@@ -343,7 +342,6 @@ def fit_ratio(
 def _judged(network: Any, samples: Tensor, labels: Tensor | None, model: Model) -> Tensor:
     """Logits (n,), fewer at a time than are drawn: a critic keeps 40 MB of a picture of 256 px."""
     few = judged_at_once(samples.shape[1:])
-    parts = [None] * len(samples) if labels is None else labels.split(few)
     found = [
         logits_of(
             network,
@@ -351,7 +349,7 @@ def _judged(network: Any, samples: Tensor, labels: Tensor | None, model: Model) 
             None if y is None else y.to(model.device),
             model.generator.value_range,
         )
-        for x, y in zip(samples.split(few), parts, strict=False)
+        for x, y in arrays.split(samples, labels, few)
     ]
     return torch.cat(found)
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganvas import arrays
 from ganvas.data import Dataset
 from ganvas.device import stream
 from ganvas.errors import GanvasError
@@ -132,9 +133,7 @@ class Monitor:
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def _in_parts(self, network: Callable[..., Tensor], x: Tensor, labels: Tensor | None) -> Tensor:
-        parts = x.split(self.part)
-        known = [None] * len(parts) if labels is None else labels.split(self.part)
-        return torch.cat([network(*each).float() for each in zip(parts, known, strict=True)])
+        return torch.cat([network(*each).float() for each in arrays.split(x, labels, self.part)])
 
     def _judged(self, probe: Probe, fake: Tensor) -> dict[str, float]:
         assert probe.critic is not None

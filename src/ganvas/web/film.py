@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ganvas import latent, pictures
+from ganvas import arrays, latent, pictures
 from ganvas.errors import GanvasError
 from ganvas.latent.paths import NUMBERS, equal_times, last_key, pyramid, steps_between
 from ganvas.web.renderer import Renderer, alike
@@ -45,7 +45,7 @@ def film(
     space = found[0][0]
     path = latent.through(space, torch.cat([points for _, points in found]), timeline.kind, timeline.loop)
     spans = len(keys) if timeline.loop else len(keys) - 1
-    batch = max(1, min(BATCH, NUMBERS // math.prod(renderer.model.shape)))
+    batch = arrays.fitting(math.prod(renderer.model.shape), NUMBERS, BATCH)
 
     def drawn(times: Tensor) -> Iterator[Tensor]:
         points, reached = path(times), last_key(times, len(keys), timeline.loop).tolist()

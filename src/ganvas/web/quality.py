@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.features.base import Extractor, at_once
 from ganvas.latent import LatentSpace
 from ganvas.latent.critic import CriticScorer, scorer_of
@@ -178,10 +179,8 @@ class Gauge:
         """Log ratios of uint8 images, without a ratio the critic's logits (n,); None without either."""
         if self.ratio is None:
             return None if self._critic is None else self._logits(images, labels)
-        size, found = self.model.at_once, []
-        for first in range(0, len(images), size):
-            rows = slice(first, first + size)
-            found.append(self.ratio(self._floats(images[rows]), None if labels is None else labels[rows]))
+        parts = arrays.split(images, labels, self.model.at_once)
+        found = [self.ratio(self._floats(part), label) for part, label in parts]
         return torch.cat(found).double().cpu().nan_to_num(neginf=-1e9)
 
     @torch.no_grad()
