@@ -66,9 +66,11 @@ def run(
     found |= {} if labels is None else {"labels": labels}
     fitted = None
     if fit is not None:
+        from ganvas.metrics.resample import pick
+
         # The first ones of data that are sorted by class are of one class, and so would be all that is drawn.
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:n].sort().values
-        fitted = fit_prior(loaded, samples if n == len(data) else data.take(order)[0], fit)
+        chosen = samples if n == len(data) else data.take(pick(len(data), n, 0))[0]
+        fitted = fit_prior(loaded, chosen, fit)
     io.write_arrays(out, {name: each.cpu() for name, each in found.items()})
     typicality = float(found["typicality"].mean()) if known else None
     if fitted is not None:

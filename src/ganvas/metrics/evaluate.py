@@ -184,7 +184,7 @@ def evaluate(
         assert given is not None
         _check_kind(given.shape, dataset)
         count = min(count, len(given))
-        part = replace(given, indices=_first(given, count, seed))
+        part = given.subset(pick(len(given), count, seed))
         stream = batches(part, batch, sharded=True)
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
@@ -471,11 +471,6 @@ def _check_kind(fake: tuple[int, ...], real: Dataset) -> None:
         raise GanvasError(
             f"The samples have {shapes[0]} numbers each and the reference {real.name} {shapes[1]}."
         )
-
-
-def _first(dataset: Dataset, count: int, seed: int) -> Tensor:
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count].sort().values
-    return order if dataset.indices is None else dataset.indices[order]
 
 
 def _keep(stream: Iterator[Tensor], kept: list[Tensor], count: int) -> Iterator[Tensor]:
