@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
-from ganvas.model import MOST_SIDE, MOST_VALUES, Model, ModelInfo, draw_prior, least_batch
+from ganvas.model import LARGE, MOST_SIDE, MOST_VALUES, Model, ModelInfo, draw_prior
 from ganvas.networks import Answer, CriticBase, GeneratorBase, StyleBased
 
 Prior = Literal["normal", "uniform", "sphere"]
@@ -24,7 +24,7 @@ Output = Callable[[Any], Tensor]
 TRIED = 16
 """Samples that the checks are made on."""
 FEWEST = 4
-"""Of large ones."""
+"""Of large ones, whose layers take gigabytes."""
 OUTSIDE = 0.1
 """Share of the values that may lie outside of the range and be clipped: linear outputs overshoot a little."""
 SMALLEST_PICTURE = 64
@@ -381,8 +381,8 @@ def _alike(found: Tensor, expected: Tensor) -> bool:
 
 @torch.no_grad()
 def _tried(generator: GeneratorBase, n: int | None = None) -> Tensor:
-    """Its first samples, in one batch (n, *shape): without n `TRIED`, of large ones as many as are drawn at a time."""
-    n = n or min(TRIED, max(FEWEST, least_batch(generator.shape)))
+    """Its first samples, in one batch (n, *shape): without n `TRIED`, of large ones `FEWEST`."""
+    n = n or (TRIED if prod(generator.shape) <= LARGE else FEWEST)
     where = next(chain(generator.parameters(), generator.buffers()), torch.empty(0)).device
     z = draw_prior(generator.prior, TRIED, generator.latent_dim, stream(0, "latents"))[:n].to(where)
     classes = generator.num_classes
