@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
+from ganvas.foreign import verify_style
 from ganvas.latent import open_space
 from ganvas.latent.dissect import dissect
 from ganvas.latent.invert import invert, tune
@@ -190,6 +191,28 @@ def test_what_is_no_function_of_its_latents_is_said(kind: str, message: str) -> 
     assert message in repr(model)
     named = {each.name: each for each in check_generator(model)}
     assert not (named["repeatable"].passed and named["independent"].passed)
+
+
+def test_large_pictures_are_tried_a_few_at_a_time() -> None:
+    drawn: list[int] = []
+
+    def large(x: Tensor) -> Tensor:
+        drawn.append(len(x))
+        return nn.functional.interpolate(x, scale_factor=64.0).tanh()
+
+    model = ganvas.wrap(Drawing(large, (3, 16, 16)), latent_dim=6)
+    assert model.shape == (3, 1024, 1024)
+    assert max(drawn) == 4
+    assert min(drawn) < 4
+
+
+def test_rows_of_w_are_tried_one_by_one() -> None:
+    network = NetworkConfig("stylegan2", 8, generator={"channel_base": 64, "channel_max": 4, "w_dim": 8})
+    generator: Any = build_generator(network, (1, 32, 32), 0)
+    seen: list[int] = []
+    generator.to_image[-1].register_forward_hook(lambda *given: seen.append(len(given[2])))
+    assert all(each.passed for each in verify_style(generator))
+    assert max(seen) == 4
 
 
 def test_a_module_is_left_as_its_user_is_told() -> None:

@@ -181,6 +181,21 @@ def test_classes_are_those_of_their_names(animals: tuple[Model, Path]) -> None:
         assert data.take_labels().tolist() == [1 + each for each in plain.take_labels().tolist()]
 
 
+def test_data_at_another_place_are_selected_from_as_they_were(
+    animals: tuple[Model, Path], tmp_path: Path
+) -> None:
+    """Members of an audit are those that were trained on, not what a selection left out."""
+    model, folder = animals
+    known = model.info.data
+    assert known is not None
+    selected = replace(known, config=replace(known.config, select=0.5, holdout=0.25, fold=1))
+    model = replace(model, info=replace(model.info, data=selected))
+    copy = shutil.copy(folder / "animals.npz", tmp_path / "copy.npz")
+    for path in (folder / "animals.npz", copy):
+        config = load_data_of(model, str(path))[1]
+        assert (config.select, config.holdout, config.fold) == (0.5, 0.25, 1)
+
+
 @pytest.mark.parametrize(("names", "first"), [(("ape", "bee", "cow"), 3), (tuple("abcdefghij"), 0)])
 def test_data_of_other_classes_are_not_taken_for_those_of_the_model(
     names: tuple[str, ...], first: int, animals: tuple[Model, Path]

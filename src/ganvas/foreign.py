@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
-from ganvas.model import MOST_SIDE, MOST_VALUES, Model, ModelInfo, draw_prior
+from ganvas.model import LARGE, MOST_SIDE, MOST_VALUES, Model, ModelInfo, draw_prior
 from ganvas.networks import Answer, CriticBase, GeneratorBase, StyleBased
 
 Prior = Literal["normal", "uniform", "sphere"]
 Output = Callable[[Any], Tensor]
 TRIED = 16
 """Samples that the checks are made on."""
+FEWEST = 4
+"""Of large ones, whose layers take gigabytes."""
 OUTSIDE = 0.1
 """Share of the values that may lie outside of the range and be clipped: linear outputs overshoot a little."""
 SMALLEST_PICTURE = 64
@@ -241,9 +243,10 @@ def _encoder(module: nn.Module, output: Output | None, generator: GeneratorBase)
 def verify(generator: GeneratorBase) -> list[Finding]:
     """What every tool assumes of a generator, tried on a few samples: a function of the latents alone, in its range."""
     with torch.random.fork_rng(devices=[]):
-        first, again, part = _tried(generator), _tried(generator), _tried(generator, 5)
+        first, again = _tried(generator), _tried(generator)
+        part = _tried(generator, min(5, len(first) - 1))
     level = max(float(first.max() - first.min()), 1e-6)
-    same, alone = float((first - again).abs().max()), float((first[:5] - part).abs().max())
+    same, alone = float((first - again).abs().max()), float((first[: len(part)] - part).abs().max())
     differs = float((first[0] - first[1]).abs().max()) > 1e-4 * min(level, 1)
     low, high = float(first.min()), float(first.max())
     begin, end = generator.value_range
@@ -319,12 +322,16 @@ def verify_style(generator: GeneratorBase) -> list[Finding]:
         return _alike(tried.synthesis(styles), tried(z, labels))
 
     def apart() -> bool:
-        plain, moved = tried.synthesis(styles), rows.repeat(tried.num_layers, 1, 1)
-        for i in range(tried.num_layers):
-            moved[4 * i : 4 * i + 4, i] += w.std()
-        others = tried.synthesis(tried.styles(moved)).unflatten(0, (tried.num_layers, 4))
-        least = 1e-5 * plain.abs().max()  # batches of another size may round otherwise
-        return bool(((others - plain).flatten(1).abs().amax(1) > least).all())
+        plain = tried.synthesis(styles)
+        least = 1e-5 * plain.abs().max()
+
+        def acts(row: int) -> bool:  # one at a time: all rows would take the memory of so many batches
+            moved = rows.clone()
+            moved[:, row] += w.std()
+            change = (tried.synthesis(tried.styles(moved)) - plain).flatten(1).abs()
+            return bool((change.amax(1) > least).all())
+
+        return all(acts(row) for row in range(tried.num_layers))
 
     def noise() -> bool:
         maps = [torch.randn(1, *shape, generator=stream(0, "maps")).to(where) for shape in tried.noise_shapes]
@@ -373,8 +380,9 @@ def _alike(found: Tensor, expected: Tensor) -> bool:
 
 
 @torch.no_grad()
-def _tried(generator: GeneratorBase, n: int = TRIED) -> Tensor:
-    """Its first samples, in one batch (n, *shape)."""
+def _tried(generator: GeneratorBase, n: int | None = None) -> Tensor:
+    """Its first samples, in one batch (n, *shape): without n `TRIED`, of large ones `FEWEST`."""
+    n = n or (TRIED if prod(generator.shape) <= LARGE else FEWEST)
     where = next(chain(generator.parameters(), generator.buffers()), torch.empty(0)).device
     z = draw_prior(generator.prior, TRIED, generator.latent_dim, stream(0, "latents"))[:n].to(where)
     classes = generator.num_classes

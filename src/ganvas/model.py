@@ -498,6 +498,12 @@ class Model:
                 f"without its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it "
                 "again."
             )
+        own = tuple(self.info.shape)
+        if tuple(self.shape) != own:  # by `over`: a file opens at the trained length
+            raise GanvasError(
+                f"This model draws {tuple(self.shape)}, and a file of it would draw {own} again, as it was trained to. "
+                "Save the model that was opened, and ask for another length when you draw: model.over(steps), --length."
+            )
         expect(path, PATH, "path", "the name of a .safetensors file")
         path = Path(path)
         if path.suffix != ".safetensors":

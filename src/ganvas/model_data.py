@@ -47,7 +47,8 @@ def load_data_of(
         config = config_for(model, data)
     dataset = load_dataset(config, model.shape, model.info.series)
     if data and known is not None and is_own(model, dataset, config):  # perhaps at another place
-        config = replace(config, holdout=known.config.holdout, fold=known.config.fold)
+        their = known.config
+        config = replace(config, holdout=their.holdout, fold=their.fold, select=their.select)
     elif model.generator.num_classes:  # own data may have changed, and their classes with them
         dataset = dataset.classed_as(class_names(model))
     return dataset, config

@@ -20,7 +20,7 @@ from huggingface_hub import ModelCard, constants
 import ganvas
 from ganvas import networks, pictures
 from ganvas.cli import main
-from ganvas.config import DataConfig, MethodConfig, replace_at
+from ganvas.config import DataConfig, MethodConfig, NetworkConfig, replace_at
 from ganvas.errors import GanvasError
 from ganvas.export import hub as export
 from ganvas.export.hub import card, measured, plain, write
@@ -496,6 +496,23 @@ def test_a_folder_with_other_files_is_left_alone(trained: Result, tmp_path: Path
     with pytest.raises(GanvasError, match="holds other files, which nobody asked to share"):
         write(ganvas.load(trained.run.path), tmp_path / "out")
     assert [each.name for each in (tmp_path / "out").iterdir()] == [".env"]
+
+
+def test_a_model_that_draws_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    network = NetworkConfig("taesd", 4, generator={"width": 4})
+    decoder = networks.build_generator(network, (3, 8, 8), 0)
+    with pytest.raises(GanvasError, match="the decoder of an autoencoder"):
+        write(Model(decoder, None, ModelInfo.of(decoder, "taesd", architecture=network)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_a_model_before_are_taken_away(folder: Path) -> None:
+    network = NetworkConfig("mlp", 4)
+    points = networks.build_generator(network, (2,), 0).eval()
+    assert (folder / "walk.png").is_file()
+    files = write(Model(points, None, ModelInfo.of(points, "mlp", architecture=network)), folder)
+    assert "walk.png" not in [each.name for each in files]
+    assert not (folder / "walk.png").exists()
 
 
 def test_the_walk_of_a_card_is_drawn_some_at_a_time(trained: Result, monkeypatch: pytest.MonkeyPatch) -> None:

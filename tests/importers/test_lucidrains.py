@@ -77,6 +77,27 @@ def test_a_bare_state_dict_is_the_same(prefix: str) -> None:
     near(made(held["z"]), held["image_half_noise"])
 
 
+def test_files_of_before_version_1_1_are_drawn_without_a_blur() -> None:
+    state = {
+        name: each
+        for name, each in content("lucidrains/model_3.pt")["GAN"].items()
+        if not name.endswith(".f")
+    }
+    made = generator_of(recognise({"GAN": state}, FILES / "lucidrains"))
+    assert isinstance(made, LucidrainsGenerator)
+    images: list[Tensor] = []
+    for layer in made.to_image:
+        layer.register_forward_hook(lambda *given: images.append(given[2]))
+    drawn = made(official("lucidrains")["z"])
+    expected = images[0]
+    for image in images[1:]:
+        doubled = torch.nn.functional.interpolate(expected, scale_factor=2, mode="bilinear")
+        expected = image + doubled
+    assert len(images) == 3
+    near(drawn, expected)
+    assert opened("lucidrains").blur
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [

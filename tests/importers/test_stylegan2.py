@@ -224,6 +224,21 @@ def test_filters_of_two_kinds_are_refused() -> None:
         recognise(tensors, None)
 
 
+@pytest.mark.parametrize(
+    ("name", "filter_of_images"),
+    [("rosinality.pt", "to_rgbs.0.upsample.kernel"), ("stylegan2_ada.pkl", "synthesis.b8.resample_filter")],
+)
+def test_images_that_are_doubled_by_a_filter_of_their_own_are_refused(
+    name: str, filter_of_images: str
+) -> None:
+    """As rosinality's are where `blur_kernel` is given: it is that of the convolutions alone."""
+    made = content(name)
+    tensors = dict(made["g_ema"] if "g_ema" in made else parameters(made["G_ema"]))
+    tensors[filter_of_images] = torch.outer(*[torch.tensor([1.0, 2.0, 1.0]) / 4] * 2)
+    with pytest.raises(GanvasError, match="more than one filter"):
+        recognise(tensors, None)
+
+
 def test_a_critic_of_other_images_is_left_out_and_said() -> None:
     made, other = content("stylegan2_ada_resnet.pkl"), content("stylegan2_of_3.pkl")
     found = recognise({**made, "D": other["D"]}, None)

@@ -1,5 +1,7 @@
 """Networks of series: the cell is torch's, its gradient has one of its own, and what is drawn is what the layout says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -238,6 +240,16 @@ def test_layouts_and_shapes_that_do_not_fit() -> None:
     model = ganvas.wrap(nn.Linear(3, 2), latent_dim=3)
     with pytest.raises(GanvasError, match="recurrent, tcn, transformer-small and timegan"):
         model.over(5)
+
+
+def test_a_model_of_another_length_is_not_saved_as_that_of_the_trained_one(tmp_path: Path) -> None:
+    network = NetworkConfig("tcn", 48, generator={"channels": 16, "layout": LAYOUT})
+    generator = build_generator(network, SHAPE, 0).eval()
+    model = Model(generator, None, ModelInfo.of(generator, "tcn", architecture=network))
+    model.over(SHAPE[1]).save(tmp_path / "same.safetensors")
+    with pytest.raises(GanvasError, match="ask for another length when you draw"):
+        model.over(20).save(tmp_path / "longer.safetensors")
+    assert [each.name for each in tmp_path.iterdir()] == ["same.safetensors"]
 
 
 @pytest.mark.parametrize("causal", [True, False])

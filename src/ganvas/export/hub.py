@@ -46,6 +46,10 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     license = license or (PACKAGED_LICENSE.lower() if model.is_packaged else None)
     if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - set(FILES)):
         raise GanvasError(f"{folder} holds other files, which nobody asked to share. Give another --out.")
+    # Before a file is written: what draws nothing is refused here.
+    drawn = {SAMPLES: pictures.draw(model.sample(64), schema=model.info.series)}
+    if len(model.shape) == 3:
+        drawn[WALK] = interpolation(model)
     header = shared(model.info).header()
     header.get("data", {}).pop("mark", None)  # of this user
     if names := model.generator.settings:
@@ -62,9 +66,9 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     about = {"library_name": LIBRARY, "ganvas": version("ganvas")}
     there = {kind: network is not None for kind, network in beside.items()}
     io.write_json(folder / CONFIG, {**about, **there, "hash": model.hash, **header})
-    io.write_bytes(folder / SAMPLES, pictures.png(pictures.draw(model.sample(64), schema=model.info.series)))
-    if len(model.shape) == 3:
-        io.write_bytes(folder / WALK, pictures.png(interpolation(model)))
+    (folder / WALK).unlink(missing_ok=True)  # of a model that was here before
+    for name, picture in drawn.items():
+        io.write_bytes(folder / name, pictures.png(picture))
     io.write_bytes(folder / CARD, card(model, measured(model), repo, license).encode())
     return [folder / name for name in FILES if (folder / name).is_file()]
 

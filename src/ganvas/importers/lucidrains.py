@@ -20,6 +20,8 @@ MEAN_OF = 10_000
 MOST_DENSE = 64
 WIDEST = 8192
 """Numbers of z and w at most; the toolkit's own have 512."""
+BLUR = "GE.blocks.0.to_rgb.upsample.1.f"
+"""The filter that images are blurred with when they are doubled; files of versions before 1.1 have none."""
 ATTENTION = {
     "0.fn.fn.to_q": "attend.query", "0.fn.fn.to_kv.net.0": "attend.near", "0.fn.fn.to_kv.net.1": "attend.key_value",
     "0.fn.fn.to_out": "out", "1.fn.fn.0": "widen", "1.fn.fn.2": "narrow",
@@ -63,7 +65,7 @@ def stylegan2_pytorch(content: Any, folder: Path | None) -> Imported | None:
     channels, widest = (len(found[f"layers.{i}.weight"]) for i in (2 * blocks - 1, 0))
     options = {
         "channels": channels, "max_channels": widest, "mapping_layers": layers, "mapping_rate": float(rate),
-        "attention": attention, "constant": constant, "output": "linear",
+        "attention": attention, "constant": constant, "blur": BLUR in state, "output": "linear",
     }  # fmt: skip
     return Imported(
         source=SOURCE,

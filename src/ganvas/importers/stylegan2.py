@@ -340,10 +340,23 @@ def embedding(tensors: Mapping[str, Tensor]) -> Tensor | None:
 
 
 def _taps(weights: Weights, names: list[str]) -> list[float]:
-    """The filter (n,) whose outer product the file has (n, n), up to a factor."""
-    name = next((each for each in names if each in weights), None)
-    if name is None:
+    """The one filter (n,) of the `names` that the file has, as it is there; the usual one where it has none."""
+    found = [_filter(weights, name) for name in names if name in weights]
+    if not found:
         return [1.0, 3.0, 3.0, 1.0]
+    shares = [each / each.sum() for each in found]
+    if any(
+        each.shape != shares[0].shape or not torch.allclose(each, shares[0], atol=1e-6) for each in shares
+    ):
+        raise GanvasError(
+            f"{weights.source}: its layers change the size by more than one filter, and ganvas draws with one. Build the module "
+            "with its own code and give it to ganvas.wrap(module, latent_dim=...)."
+        )
+    return [float(tap) for tap in found[0]]
+
+
+def _filter(weights: Weights, name: str) -> Tensor:
+    """The filter (n,) whose outer product the file has (n, n), up to a factor."""
     kernel = weights.take(name, weights.tensors[name].dim()).double()
     if kernel.dim() == 2:
         total = kernel.sum()
@@ -358,7 +371,7 @@ def _taps(weights: Weights, names: list[str]) -> list[float]:
         kernel = taps
     if kernel.dim() != 1 or not 1 <= len(kernel) <= 64:
         raise GanvasError(f"{weights.source}: its filter {name} has shape {tuple(kernel.shape)}.")
-    return [float(tap) for tap in kernel]
+    return kernel
 
 
 def _mean_w(state: Mapping[str, Tensor], latent_dim: int, options: Mapping[str, Any]) -> Tensor:
@@ -478,6 +491,8 @@ def _of_rosinality(weights: Weights) -> dict[str, Tensor]:
         # Here the weights are scaled where they are used.
         found |= _of_modulation(weights, theirs, ours, scaled=False)
         found[f"{ours}.bias"] = weights.take(f"{theirs}.bias", 4).flatten()
+        if f"{theirs}.upsample.kernel" in weights:  # of images, which need not be that of maps
+            found[f"synthesis.b{side}.resample_filter"] = weights.take(f"{theirs}.upsample.kernel", 2)
     for i in range(MOST_DENSE):
         if f"style.{i + 1}.weight" not in weights:
             break

@@ -136,8 +136,8 @@ class LucidrainsGenerator(StyledGenerator):
 
     `channels` is the width at the full size; it doubles with every halving up to `max_channels`. `attention` are the places of
     the blocks, from 0 at the smallest size, with attention before them. Without `constant` the first maps are made of the mean
-    of w+'s rows, which then is the first style. `output` is `sigmoid`, or `linear` as published: values beyond 0 to 1 are then
-    clipped when they become pixels.
+    of w+'s rows, which then is the first style. `blur`: images are blurred when they are doubled, as published from version 1.1
+    on. `output` is `sigmoid`, or `linear` as published: values beyond 0 to 1 are then clipped when they become pixels.
     """
 
     uniform_noise = True
@@ -154,6 +154,7 @@ class LucidrainsGenerator(StyledGenerator):
         mapping_rate: float = 0.1,
         attention: Sequence[int] = (),
         constant: bool = True,
+        blur: bool = True,
         style_mixing: float = 0.9,
         output: str = "sigmoid",
     ) -> None:
@@ -181,7 +182,7 @@ class LucidrainsGenerator(StyledGenerator):
             self.constant = nn.Parameter(torch.randn(width[0], side, side))
         else:
             self.first = nn.ConvTranspose2d(self.w_dim, width[0], side, bias=False)
-        self.from_constant = constant
+        self.from_constant, self.blur = constant, blur
         self.initial = nn.Conv2d(width[0], width[0], 3, padding=1)
         self.attention = nn.ModuleDict()
         self.layers, self.to_image = nn.ModuleList(), nn.ModuleList()
@@ -255,7 +256,8 @@ class LucidrainsGenerator(StyledGenerator):
             drawn = new if drawn is None else drawn + new
             if drawn.shape[-1] == self.shape[-1]:
                 break
-            drawn = blurred(bilinear_up(drawn))
+            drawn = bilinear_up(drawn)
+            drawn = blurred(drawn) if self.blur else drawn
         assert drawn is not None
         return drawn.float().sigmoid() if self.output == "sigmoid" else drawn.float()
 
