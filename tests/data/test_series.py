@@ -462,6 +462,26 @@ def test_commas_between_thousands_are_no_decimal_ones(
     np.testing.assert_allclose(values, found)
 
 
+@pytest.mark.parametrize("head", ["Tag;Wind, m/s;Druck, bar", ""])
+def test_semicolons_part_fields_whose_decimals_have_commas(head: str, tmp_path: Path) -> None:
+    """With as many commas as semicolons in the line of names, or with no such line, `21,5;3` was parted into 21 and `5;3`."""
+    wanted = [[1, 21.5, 0.25], [2, 20.75, 0.5], [3, 19.5, 0.75]]
+    rows = [";".join(f"{value:.2f}".replace(".", ",") for value in row) for row in wanted]
+    found = tables.load(
+        source := Path(saved(tmp_path / "m.csv", "\n".join([head, *rows]))), DataConfig(str(source))
+    )
+    assert len(found.columns) == 3
+    np.testing.assert_allclose(found.sequences[0], wanted)
+
+
+@pytest.mark.parametrize(
+    "text", ["a;b,c\n1,2\n3,4\n", '"a;b",c\n"1;2",2\n"3;4",4\n', "a,b,t\n1,2,x;y\n3,4,z\n"]
+)
+def test_semicolons_in_texts_part_no_fields(text: str, tmp_path: Path) -> None:
+    found = tables.load(source := Path(saved(tmp_path / "m.csv", text)), DataConfig(str(source)))
+    assert len(found.columns) == text.splitlines()[1].count(",") + 1
+
+
 def mutated(values: dict[str, Any], random: Random) -> dict[str, Any]:
     """A schema with a few settings of its columns, static columns and frames replaced by odd ones, or one of them gone."""
     found = json.loads(json.dumps(values))

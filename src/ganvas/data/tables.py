@@ -1,11 +1,13 @@
 """Files of series: CSV, Parquet (`ganvas.data.parquet`) and aeon's .ts, read into a `ganvas.data.series.Table`."""
 
 import csv
+import io
 import itertools
 import math
 import secrets
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -52,6 +54,8 @@ NAMED = (".csv", ".tsv", ".parquet")
 SHOWN = 20
 TIED = 1 / 3
 """Share of the steps in time that are none, from which rows may be those of several series at once."""
+LOOKED_AT, FIRST = 2**20, 20
+"""Letters at the beginning of a table, and rows, that say what stands between its fields."""
 LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
 """Letters of a line of a .csv, and of a .ts."""
 FILLED = 16
@@ -109,10 +113,21 @@ def columns_of(path: Path) -> list[str]:
 
 
 def _mark(path: Path) -> str:
-    """What stands between the fields of a table."""
+    """What stands between the fields of a table: a tab or semicolon, by which all of the first rows have as many fields, before a
+    comma, which decimals may have; else the most frequent of them in the first row."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
     with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline(2**20)
-    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+        text = file.read(LOOKED_AT)
+    if len(text) == LOOKED_AT:  # the last row may be cut
+        text = text[: text.rfind("\n") + 1] or text
+    for mark in "\t;":
+        with suppress(csv.Error):
+            rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+            fields = {len(row) for row in itertools.islice(filter(None, rows), FIRST)}
+            if len(fields) == 1 and fields != {1}:
+                return mark
+    return max(",;\t", key=io.StringIO(text).readline().count)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
