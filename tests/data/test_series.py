@@ -1113,3 +1113,22 @@ def test_series_of_one_scale_come_in_another(tmp_path: Path) -> None:
     short = load_dataset(DataConfig(str(tmp_path / "own.npy"), window=4))
     with pytest.raises(GanvasError, match="and 6 are wanted"):
         given_as(short, short, data.series)
+
+
+def test_what_is_said_once_of_a_series_is_kept_or_said_to_be_another(tmp_path: Path) -> None:
+    """Held-out ages with halves were rounded, and other sites than the one of the training taken for that, without a word."""
+    held = torch.randperm(30, generator=torch.Generator().manual_seed(0))[:3]
+    once = np.stack([np.arange(20.0, 50.0), np.ones(30)], 1)
+    once[held] += [[0.5, 1], [0.5, 2], [0.5, 3]]
+    series_of = np.random.default_rng(0).normal(size=(30, 8, 1))
+    np.savez(tmp_path / "m.npz", series=series_of, static=once)
+    data = load_dataset(str(tmp_path / "m.npz"))
+    assert data.series is not None
+    np.testing.assert_allclose(data.series.decode(data.items).static[:, 0], once[:, 0], rtol=1e-5)
+    assert [note for note in data.notes if "read as others" in note] == [
+        "10.00% of the values of 'static 1' are read as others: in what is learned from all are 1."
+    ]
+    np.savez(tmp_path / "like.npz", series=series_of, static=np.where(once == once.round(), once, 30))
+    assert "10.00% of the values of 'static 1'" in " ".join(
+        load_dataset(DataConfig(str(tmp_path / "like.npz")), data.shape, data.series).notes
+    )
