@@ -462,6 +462,23 @@ def test_commas_between_thousands_are_no_decimal_ones(
     np.testing.assert_allclose(values, found)
 
 
+@pytest.mark.parametrize(
+    ("head", "fields", "found"),
+    [
+        ("x;y", ["950;0,5", "1.234;1,5", "-2.500;2,25", "10;3"], None),
+        ("x", ['"950,5"', "1.234", '"800,25"', "2.500"], None),
+        ("x;y", ["950;0,5", "1.234;1,5", "0.25;2,25", "10;3"], [950, 1.234, 0.25, 10]),
+        ("x;y", ["950;5", "1.234;15", "2.500;25", "10;3"], [950, 1.234, 2.5, 10]),
+        ("x", ["950", "1.234", "2.500", "10"], [950, 1.234, 2.5, 10]),
+    ],
+)
+def test_points_between_thousands_are_no_decimal_ones(
+    head: str, fields: list[str], found: list[float] | None, tmp_path: Path
+) -> None:
+    """Where decimals have a comma, 1.234 was 1.234 beside 950."""
+    test_commas_between_thousands_are_no_decimal_ones(head, fields, found, tmp_path)
+
+
 @pytest.mark.parametrize("head", ["Tag;Wind, m/s;Druck, bar", ""])
 def test_semicolons_part_fields_whose_decimals_have_commas(head: str, tmp_path: Path) -> None:
     """With as many commas as semicolons in the line of names, or with no such line, `21,5;3` was parted into 21 and `5;3`."""

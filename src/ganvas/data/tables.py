@@ -199,11 +199,13 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
     for name, each in zip(names, sniffed, strict=True):
         if name in roles:
             check_role(path, name, each.longest)
+    mark = _mark(path)
+    commas = mark != "," and any(each.number and each.decimals for each in sniffed)
     for name, each in zip(names, sniffed, strict=True):
         if name not in roles and (
             not config.columns or name in (*config.columns, *config.static, config.time)
         ):
-            check_grouped(f"{path}: column {name!r}", each, _mark(path))
+            check_grouped(f"{path}: column {name!r}", each, mark, commas)
     kinds = [
         "text" if name in roles else kind_of_texts(each) for name, each in zip(names, sniffed, strict=True)
     ]
