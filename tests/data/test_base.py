@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,6 +8,7 @@ from sklearn.datasets import load_digits
 
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
+from ganvas.data.fitted import gathered
 from ganvas.errors import GanvasError
 
 
@@ -34,6 +37,25 @@ def test_the_split_is_a_partition_and_never_moves(n: int, share: float) -> None:
     assert len(held) == min(round(n * share), 10_000, n - 1)
     again = numbers(n).split(share)[1]
     assert torch.equal(again.take(torch.arange(len(again)))[0], held.take(torch.arange(len(held)))[0])
+
+
+def test_what_is_brought_to_a_shape_is_held_once() -> None:
+    """A list of all pictures stood beside all of them."""
+    alive, most = weakref.WeakSet[torch.Tensor](), 0
+
+    class Counted:
+        def __len__(self) -> int:
+            return 50
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            nonlocal most
+            found = torch.full((1, 2, 2), index, dtype=torch.uint8)
+            alive.add(found)
+            most = max(most, len(alive))
+            return found
+
+    assert gathered(Counted())[:, 0, 0, 0].tolist() == list(range(50))
+    assert most <= 3
 
 
 def test_a_part_is_split_into_parts_of_it() -> None:
