@@ -1,4 +1,5 @@
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,6 +38,28 @@ def test_the_split_is_a_partition_and_never_moves(n: int, share: float) -> None:
     assert len(held) == min(round(n * share), 10_000, n - 1)
     again = numbers(n).split(share)[1]
     assert torch.equal(again.take(torch.arange(len(again)))[0], held.take(torch.arange(len(held)))[0])
+
+
+@pytest.mark.parametrize(
+    ("n", "folds"), [(27, 10), (1797, 10), (16, 10), (33, 7), (20, 2), (10, 10), (100, 3)]
+)
+@pytest.mark.parametrize("windows", [False, True])
+def test_no_two_folds_hold_out_the_same(n: int, folds: int, windows: bool) -> None:
+    """Of 27 patients in ten folds three were held out each time, so that the last fold was the first one again."""
+    data = numbers(n)
+    if windows:
+        n = max(n, 20)  # sequences of two windows each, held out as a whole
+        spans = torch.stack(
+            [torch.arange(n).repeat_interleave(2), *torch.tensor([[0, 0.9], [0.1, 1]]).T.repeat(1, n)], 1
+        )
+        data = replace(numbers(2 * n), spans=spans.double())
+    parts = [data.split(1 / folds, fold) for fold in range(folds)]
+    held = [
+        number for _, held in parts for number in held.take(torch.arange(len(held)))[0].flatten().tolist()
+    ]
+    assert len(set(held)) == len(held)
+    assert len(data) - len(held) < folds * (2 if windows else 1)
+    assert all(len(kept) + len(held) == len(data) for kept, held in parts)
 
 
 def test_what_is_brought_to_a_shape_is_held_once() -> None:
