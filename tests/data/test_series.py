@@ -1149,3 +1149,13 @@ def test_what_is_said_once_of_a_series_is_kept_or_said_to_be_another(tmp_path: P
     assert "10.00% of the values of 'static 1'" in " ".join(
         load_dataset(DataConfig(str(tmp_path / "like.npz")), data.shape, data.series).notes
     )
+
+
+def test_one_long_series_is_cut_whatever_its_length(tmp_path: Path) -> None:
+    """As a table it was read; as an array it was said to be no series."""
+    rows = np.cumsum(np.random.default_rng(0).normal(size=(2**16 + 10, 1)), 0)
+    np.save(tmp_path / "long.npy", rows)
+    assert len(load_dataset(DataConfig(str(tmp_path / "long.npy"), window=4))) == len(rows) - 3
+    np.save(tmp_path / "three.npy", rows[None])
+    with pytest.raises(GanvasError, match="of up to 65,536 steps and 1,024 columns"):
+        load_dataset(DataConfig(str(tmp_path / "three.npy"), window=4))

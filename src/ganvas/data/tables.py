@@ -454,16 +454,14 @@ def of_arrays(
     NaN is missing; steps at the end without any value are none. Raises `GanvasError` for what does not fit.
     """
     values = np.asarray(given["series"], dtype=np.float64)
-    values = values[None] if values.ndim == 2 else values
-    if (
-        np.isinf(values).any()
-        or not values.size
-        or values.shape[2] > MOST_COLUMNS
-        or values.shape[1] > MOST_STEPS
-    ):
+    most = MOST_STEPS
+    if values.ndim == 2:  # it is cut, as a table is, of any length
+        values, most = values[None], len(values)
+    if np.isinf(values).any() or not values.size or values.shape[2] > MOST_COLUMNS or values.shape[1] > most:
         what = "infinity" if values.size and np.isinf(values).any() else f"an array of shape {values.shape}"
         raise GanvasError(
-            f"{name} holds {what}; series are finite floats (N, T, D), NaN where a value is missing."
+            f"{name} holds {what}; series are finite floats (N, T, D), NaN where a value is missing, of up to {MOST_STEPS:,} "
+            f"steps and {MOST_COLUMNS:,} columns. A longer one alone is (T, D), and cut by --window."
         )
     there = np.asarray(np.isfinite(values).sum(2) > 0)
     lengths = given.get("lengths")
