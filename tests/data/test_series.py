@@ -1159,3 +1159,16 @@ def test_one_long_series_is_cut_whatever_its_length(tmp_path: Path) -> None:
     np.save(tmp_path / "three.npy", rows[None])
     with pytest.raises(GanvasError, match="of up to 65,536 steps and 1,024 columns"):
         load_dataset(DataConfig(str(tmp_path / "three.npy"), window=4))
+
+
+def test_the_counted_names_of_an_array_are_no_row(tmp_path: Path) -> None:
+    """`pandas.DataFrame(array).to_csv(index=False)` calls columns 0, 1, 2: that was the first row, far from all others."""
+    rows = [[100.5, 200, 300], [101, 201, 301], [102, 202, 302]]
+    text = "\n".join(",".join(map(str, row)) for row in rows)
+    for head, count in (("0,1,2\n", 3), ("", 3), ("0,1,3\n", 4)):
+        found = tables.load(source := Path(saved(tmp_path / "m.csv", head + text)), DataConfig(str(source)))
+        assert [column.name for column in found.columns] == ["0", "1", "2"]
+        assert len(found.sequences[0]) == count
+        assert any("no line of names" in note for note in found.notes) == (head != "0,1,2\n")
+    pair = tables.load(source := Path(saved(tmp_path / "n.csv", "0,1\n1,2\n2,4")), DataConfig(str(source)))
+    assert len(pair.sequences[0]) == 3

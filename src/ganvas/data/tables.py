@@ -54,6 +54,8 @@ NAMED = (".csv", ".tsv", ".parquet")
 SHOWN = 20
 TIED = 1 / 3
 """Share of the steps in time that are none, from which rows may be those of several series at once."""
+LIKE_NAMES = 3
+"""Numbers 0, 1, 2, ... in the first row from which they are names: of two they may be a step and a value."""
 LOOKED_AT, FIRST = 2**20, 20
 """Letters at the beginning of a table, and rows, that say what stands between its fields."""
 LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
@@ -84,7 +86,8 @@ def load(path: Path, config: DataConfig) -> Table:
     except (csv.Error, OSError) as error:
         raise GanvasError(f"{path} cannot be read as {suffix}: {error}.") from error
     table = _table(show(path.stem), columns, config)
-    if suffix != ".parquet" and list(columns) == [str(i) for i in range(len(columns))]:
+    counted_so = list(columns) == [str(i) for i in range(len(columns))]
+    if suffix != ".parquet" and counted_so and not _head(next(_rows(path))[1])[1]:
         note = (
             "There is no line of names, as the first one holds numbers alone: columns are called 0, 1, 2, ..."
         )
@@ -167,9 +170,11 @@ def lines(file: IO[str], path: Path, longest: int) -> Iterator[str]:
 
 
 def _head(first: list[str]) -> tuple[list[str], bool]:
-    """The names of columns, and whether they stand in the first row; where that holds numbers alone, they are counted."""
+    """The names of columns, and whether they stand in the first row; where that holds numbers alone, they are counted. Those of
+    an array in a pandas.DataFrame are counted already: 0, 1, 2, ..."""
+    counted_so = [str(i) for i in range(len(first))]
     if all(number_in(text) is not None for text in first):
-        return [str(i) for i in range(len(first))], False
+        return counted_so, len(first) >= LIKE_NAMES and first == counted_so
     nameless = len(first) > 1 and not first[0] and INDEX[0] not in first
     return ([INDEX[0], *first[1:]] if nameless else first), True
 
