@@ -1,3 +1,6 @@
+import weakref
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, load_dataset
+from ganvas.data.fitted import gathered
 from ganvas.errors import GanvasError
 
 
@@ -34,6 +38,47 @@ def test_the_split_is_a_partition_and_never_moves(n: int, share: float) -> None:
     assert len(held) == min(round(n * share), 10_000, n - 1)
     again = numbers(n).split(share)[1]
     assert torch.equal(again.take(torch.arange(len(again)))[0], held.take(torch.arange(len(held)))[0])
+
+
+@pytest.mark.parametrize(
+    ("n", "folds"), [(27, 10), (1797, 10), (16, 10), (33, 7), (20, 2), (10, 10), (100, 3)]
+)
+@pytest.mark.parametrize("windows", [False, True])
+def test_no_two_folds_hold_out_the_same(n: int, folds: int, windows: bool) -> None:
+    """Of 27 patients in ten folds three were held out each time, so that the last fold was the first one again."""
+    data = numbers(n)
+    if windows:
+        n = max(n, 20)  # sequences of two windows each, held out as a whole
+        spans = torch.stack(
+            [torch.arange(n).repeat_interleave(2), *torch.tensor([[0, 0.9], [0.1, 1]]).T.repeat(1, n)], 1
+        )
+        data = replace(numbers(2 * n), spans=spans.double())
+    parts = [data.split(1 / folds, fold) for fold in range(folds)]
+    held = [
+        number for _, held in parts for number in held.take(torch.arange(len(held)))[0].flatten().tolist()
+    ]
+    assert len(set(held)) == len(held)
+    assert len(data) - len(held) < folds * (2 if windows else 1)
+    assert all(len(kept) + len(held) == len(data) for kept, held in parts)
+
+
+def test_what_is_brought_to_a_shape_is_held_once() -> None:
+    """A list of all pictures stood beside all of them."""
+    alive, most = weakref.WeakSet[torch.Tensor](), 0
+
+    class Counted:
+        def __len__(self) -> int:
+            return 50
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            nonlocal most
+            found = torch.full((1, 2, 2), index, dtype=torch.uint8)
+            alive.add(found)
+            most = max(most, len(alive))
+            return found
+
+    assert gathered(Counted())[:, 0, 0, 0].tolist() == list(range(50))
+    assert most <= 3
 
 
 def test_a_part_is_split_into_parts_of_it() -> None:

@@ -484,6 +484,14 @@ def test_a_document_without_labels(tmp_path: Path) -> None:
     assert "has no labels" in data.notes[0]
 
 
+def test_grey_below_zero_is_told_of(tmp_path: Path) -> None:
+    """A scan in Hounsfield units, or floats from -1 to 1, lost its dark half without a word."""
+    Image.fromarray(np.linspace(-1, 1, 256, dtype=np.float32).reshape(16, 16)).save(tmp_path / "a.tiff")
+    assert (
+        "1 grey image with values below 0, all of which become black" in load_dataset(str(tmp_path)).notes[1]
+    )
+
+
 @pytest.mark.parametrize(("bits", "kind"), [(12, "png"), (10, "tiff"), (16, "png")])
 def test_deep_grey_is_scaled_by_what_is_there(tmp_path: Path, bits: int, kind: str) -> None:
     """A ramp over all values of a camera's bits becomes the 8-bit ramp: value / (2^bits - 1) * 255."""

@@ -462,6 +462,43 @@ def test_commas_between_thousands_are_no_decimal_ones(
     np.testing.assert_allclose(values, found)
 
 
+@pytest.mark.parametrize(
+    ("head", "fields", "found"),
+    [
+        ("x;y", ["950;0,5", "1.234;1,5", "-2.500;2,25", "10;3"], None),
+        ("x", ['"950,5"', "1.234", '"800,25"', "2.500"], None),
+        ("x;y", ["950;0,5", "1.234;1,5", "0.25;2,25", "10;3"], [950, 1.234, 0.25, 10]),
+        ("x;y", ["950;5", "1.234;15", "2.500;25", "10;3"], [950, 1.234, 2.5, 10]),
+        ("x", ["950", "1.234", "2.500", "10"], [950, 1.234, 2.5, 10]),
+    ],
+)
+def test_points_between_thousands_are_no_decimal_ones(
+    head: str, fields: list[str], found: list[float] | None, tmp_path: Path
+) -> None:
+    """Where decimals have a comma, 1.234 was 1.234 beside 950."""
+    test_commas_between_thousands_are_no_decimal_ones(head, fields, found, tmp_path)
+
+
+@pytest.mark.parametrize("head", ["Tag;Wind, m/s;Druck, bar", ""])
+def test_semicolons_part_fields_whose_decimals_have_commas(head: str, tmp_path: Path) -> None:
+    """With as many commas as semicolons in the line of names, or with no such line, `21,5;3` was parted into 21 and `5;3`."""
+    wanted = [[1, 21.5, 0.25], [2, 20.75, 0.5], [3, 19.5, 0.75]]
+    rows = [";".join(f"{value:.2f}".replace(".", ",") for value in row) for row in wanted]
+    found = tables.load(
+        source := Path(saved(tmp_path / "m.csv", "\n".join([head, *rows]))), DataConfig(str(source))
+    )
+    assert len(found.columns) == 3
+    np.testing.assert_allclose(found.sequences[0], wanted)
+
+
+@pytest.mark.parametrize(
+    "text", ["a;b,c\n1,2\n3,4\n", '"a;b",c\n"1;2",2\n"3;4",4\n', "a,b,t\n1,2,x;y\n3,4,z\n"]
+)
+def test_semicolons_in_texts_part_no_fields(text: str, tmp_path: Path) -> None:
+    found = tables.load(source := Path(saved(tmp_path / "m.csv", text)), DataConfig(str(source)))
+    assert len(found.columns) == text.splitlines()[1].count(",") + 1
+
+
 def mutated(values: dict[str, Any], random: Random) -> dict[str, Any]:
     """A schema with a few settings of its columns, static columns and frames replaced by odd ones, or one of them gone."""
     found = json.loads(json.dumps(values))
@@ -1093,3 +1130,45 @@ def test_series_of_one_scale_come_in_another(tmp_path: Path) -> None:
     short = load_dataset(DataConfig(str(tmp_path / "own.npy"), window=4))
     with pytest.raises(GanvasError, match="and 6 are wanted"):
         given_as(short, short, data.series)
+
+
+def test_what_is_said_once_of_a_series_is_kept_or_said_to_be_another(tmp_path: Path) -> None:
+    """Held-out ages with halves were rounded, and other sites than the one of the training taken for that, without a word."""
+    held = torch.randperm(30, generator=torch.Generator().manual_seed(0))[:3]
+    once = np.stack([np.arange(20.0, 50.0), np.ones(30)], 1)
+    once[held] += [[0.5, 1], [0.5, 2], [0.5, 3]]
+    series_of = np.random.default_rng(0).normal(size=(30, 8, 1))
+    np.savez(tmp_path / "m.npz", series=series_of, static=once)
+    data = load_dataset(str(tmp_path / "m.npz"))
+    assert data.series is not None
+    np.testing.assert_allclose(data.series.decode(data.items).static[:, 0], once[:, 0], rtol=1e-5)
+    assert [note for note in data.notes if "read as others" in note] == [
+        "10.00% of the values of 'static 1' are read as others: in what is learned from all are 1."
+    ]
+    np.savez(tmp_path / "like.npz", series=series_of, static=np.where(once == once.round(), once, 30))
+    assert "10.00% of the values of 'static 1'" in " ".join(
+        load_dataset(DataConfig(str(tmp_path / "like.npz")), data.shape, data.series).notes
+    )
+
+
+def test_one_long_series_is_cut_whatever_its_length(tmp_path: Path) -> None:
+    """As a table it was read; as an array it was said to be no series."""
+    rows = np.cumsum(np.random.default_rng(0).normal(size=(2**16 + 10, 1)), 0)
+    np.save(tmp_path / "long.npy", rows)
+    assert len(load_dataset(DataConfig(str(tmp_path / "long.npy"), window=4))) == len(rows) - 3
+    np.save(tmp_path / "three.npy", rows[None])
+    with pytest.raises(GanvasError, match="of up to 65,536 steps and 1,024 columns"):
+        load_dataset(DataConfig(str(tmp_path / "three.npy"), window=4))
+
+
+def test_the_counted_names_of_an_array_are_no_row(tmp_path: Path) -> None:
+    """`pandas.DataFrame(array).to_csv(index=False)` calls columns 0, 1, 2: that was the first row, far from all others."""
+    rows = [[100.5, 200, 300], [101, 201, 301], [102, 202, 302]]
+    text = "\n".join(",".join(map(str, row)) for row in rows)
+    for head, count in (("0,1,2\n", 3), ("", 3), ("0,1,3\n", 4)):
+        found = tables.load(source := Path(saved(tmp_path / "m.csv", head + text)), DataConfig(str(source)))
+        assert [column.name for column in found.columns] == ["0", "1", "2"]
+        assert len(found.sequences[0]) == count
+        assert any("no line of names" in note for note in found.notes) == (head != "0,1,2\n")
+    pair = tables.load(source := Path(saved(tmp_path / "n.csv", "0,1\n1,2\n2,4")), DataConfig(str(source)))
+    assert len(pair.sequences[0]) == 3

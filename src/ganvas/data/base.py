@@ -162,9 +162,8 @@ class Dataset:
         if self.spans is not None:
             spans = self.spans if self.indices is None else _of_part(self.spans[self.indices])
             return self._split_in_time(spans, share, fold)
-        count = min(round(len(self) * share), MAX_HOLDOUT, len(self) - 1)
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0)).roll(-fold * count)
-        return self.subset(order[count:].sort().values), self.subset(order[:count].sort().values)
+        held, kept = _dealt(len(self), min(len(self) * share, MAX_HOLDOUT), fold)
+        return self.subset(kept.sort().values), self.subset(held.sort().values)
 
     def _split_in_time(self, spans: Tensor, share: float, fold: int) -> tuple["Dataset", "Dataset"]:
         owner, start, end = spans.unbind(1)
@@ -176,11 +175,22 @@ class Dataset:
             kept |= ~torch.isin(owner, owner[kept | held])
         else:
             sequences = int(owner.max()) + 1
-            count = max(1, round(sequences * share)) if share > 0 else 0
-            order = torch.randperm(sequences, generator=torch.Generator().manual_seed(0)).roll(-fold * count)
-            held = torch.isin(owner.long(), order[:count])
+            chosen, _ = _dealt(sequences, sequences * share, fold, least=1 if share > 0 else 0)
+            held = torch.isin(owner.long(), chosen)
             kept = ~held
         return self.subset(kept.nonzero().flatten()), self.subset(held.nonzero().flatten())
+
+
+def _dealt(total: int, each: float, fold: int, least: int = 0) -> tuple[Tensor, Tensor]:
+    """About `each` of `total` things in a fixed random order, from `least` to all but one, and the others: those of fold number
+    `fold`, which no other fold holds."""
+    count = max(least, min(round(each), total - 1))
+    low, high = count * fold, count * (fold + 1)
+    if each >= 1 and count * int(total / each + 1e-9) > total:
+        # Rounded up, all folds together have more than there is: the last would be the first again.
+        low, high = round(each * fold), round(each * (fold + 1))
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(0)).roll(-low)
+    return order[: high - low], order[high - low :]
 
 
 def _of_part(spans: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 """Texts, in small letters, that stand for no number and no date; among categories they are some of their own."""
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 """Numbers whose commas may stand between thousands: 1,234 is 1234 or 1.234."""
+DOTTED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
+"""Numbers whose point may stand between thousands, where commas are the decimal ones."""
 FEW = 5
 """Cells of a column of numbers that are none, which may be slips of whoever wrote it."""
 BYTES, BYTES_OF_NAME = 24, 200
@@ -52,6 +54,10 @@ class Sniffed:
     """Whether there are numbers without a comma."""
     decimals: bool = False
     """Whether there are numbers whose comma can only be the decimal one."""
+    dotted: str = ""
+    """A number that `DOTTED` describes."""
+    points: bool = False
+    """Whether there are numbers whose point can only be the decimal one."""
     texts: set[str] = field(default_factory=set)
     longest: int = 0
     seen: int = 0
@@ -80,6 +86,8 @@ class Sniffed:
             self.number = number_in(text) is not None
             self.plain |= "," not in text
             self.decimals |= "," in text
+            self.dotted = self.dotted or (text if DOTTED.fullmatch(text) else "")
+            self.points |= "." in text and not DOTTED.fullmatch(text)
         if not self.number and self.strays <= FEW and number_in(text) is None:
             self.strays, self.stray = self.strays + 1, self.stray or text
         if self.date:
@@ -88,16 +96,22 @@ class Sniffed:
             self.days = self.days and moment is not None and moment % 86_400 == 0
 
 
-def check_grouped(name: str, sniffed: Sniffed, mark: str) -> None:
+def check_grouped(name: str, sniffed: Sniffed, mark: str, commas: bool = False) -> None:
     """Raise `GanvasError` for a column of numbers whose commas are those of thousands, or may be: no factor is guessed.
 
     Commas are decimal ones where one of them can be nothing else, or where all numbers have one and fields are not parted by it.
+    Beside such ones, in the column or (`commas`) in others, points may part thousands.
     """
     sure = sniffed.decimals or (mark != "," and not sniffed.plain)
     if sniffed.number and sniffed.grouped and not (sure and number_in(sniffed.grouped) is not None):
         raise GanvasError(
             f"{name} holds numbers like {sniffed.grouped!r}, whose commas may part thousands. Write them without "
             f"({sniffed.grouped.replace(',', '')}), and decimals with a point."
+        )
+    if sniffed.number and sniffed.dotted and not sniffed.points and (sniffed.decimals or commas):
+        raise GanvasError(
+            f"{name} holds numbers like {sniffed.dotted!r}, whose points may part thousands, as decimals have a comma here. "
+            f"Write them without ({sniffed.dotted.replace('.', '')}), or all decimals with a point."
         )
 
 

@@ -43,6 +43,8 @@ class Facts:
     """Some part of it is: an opaque alpha channel does not count."""
     deep: float = 0.0
     """The largest value of a grey picture with more than 8 bits or with fractions; 0 for others."""
+    below: bool = False
+    """Such a grey picture has numbers below 0."""
     shallow_colour: bool = False
     """16-bit colour whose upper bytes, all that is read of it, hold hardly anything."""
     several: bool = False
@@ -68,14 +70,16 @@ def decode(content: bytes, megapixels: float | None = None) -> Image.Image:
 def look(content: bytes) -> Facts:
     """Decode a picture for what has to be known of it. Raises like `decode`."""
     picture, several = _open(content)
-    deep = 0.0
+    deep, below = 0.0, False
     if is_deep(picture):
-        deep = max(float(np.asarray(picture).max()), 1e-12)
+        values = np.asarray(picture)
+        deep, below = max(float(values.max()), 1e-12), bool(values.min() < 0)
     return Facts(
         picture.size,
         is_grey(picture),
         _is_transparent(picture),
         deep,
+        below,
         content[:4] == b"\x89PNG"
         and content[24:26] in (b"\x10\x02", b"\x10\x06")
         and _brightest(picture) < 128,

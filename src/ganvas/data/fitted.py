@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
@@ -33,6 +32,15 @@ class FittedItems:
         return to_tensor(resize(picture, (self.shape[2], self.shape[1]), self.how))
 
 
+def gathered(items: Items) -> Tensor:
+    """All of them in one piece of memory: of a list and its whole there would be two."""
+    first = items[0]
+    found = first.new_empty(len(items), *first.shape)
+    for i in range(len(items)):
+        found[i] = items[i]
+    return found
+
+
 def fit(dataset: Dataset, shape: Shape, how: Resize = "crop") -> Dataset:
     """The data set with images of `shape` (C, H, W): the same one where they have it, else resized, grey or coloured.
 
@@ -51,9 +59,9 @@ def fit(dataset: Dataset, shape: Shape, how: Resize = "crop") -> Dataset:
         notes += (f"All images of {dataset.name} brought to {shape[2]} x {shape[1]} px, {WORDS[how]}.",)
     if dataset.shape[0] != shape[0]:
         notes += (f"All images of {dataset.name} made {WORDS_OF_MODE[MODES[shape[0]]]}.",)
-    items: Tensor | FittedItems = FittedItems(dataset.items, shape, how)
-    if dataset.resident and len(items) * shape[0] * shape[1] * shape[2] <= memory_limit():
-        items = torch.stack([items[i] for i in range(len(items))])
+    fitted = FittedItems(dataset.items, shape, how)
+    fits = dataset.resident and len(fitted) * math.prod(shape) <= memory_limit()
+    items: Tensor | FittedItems = gathered(fitted) if fits else fitted
     mark = fingerprint(dataset.fingerprint, f"{shape} {how}")
     return replace(dataset, items=items, shape=shape, fingerprint=mark, notes=dataset.notes + notes)
 
@@ -105,7 +113,7 @@ def from_arrays(
     if not isinstance(items, Tensor):
         what = f"{name}, brought to {wanted[2]} x {wanted[1]} px,"
         check_memory(len(items) * math.prod(wanted), what, "Give a smaller --resolution")
-        items = torch.stack([items[i] for i in range(len(items))])
+        items = gathered(items)
     marks: list[bytes | str] = []
     if own_labels and labels is not None:
         marks = [repr(class_names), labels.numpy().tobytes()]

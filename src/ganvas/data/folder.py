@@ -187,6 +187,10 @@ def _remarks(facts: list[Facts], white: float, alpha: bool) -> tuple[str, ...]:
             f"{counted(len(deep), 'grey image')} of more than 8 bits, with values up to {max(deep):,.6g}: "
             f"{unit} becomes black to white."
         )
+    if below := sum(fact.below for fact in facts):
+        notes.append(
+            f"{counted(below, 'grey image')} with values below 0, all of which become black: shift them beforehand to see them."
+        )
     if shallow := sum(fact.shallow_colour for fact in facts):
         notes.append(
             f"{counted(shallow, 'dark colour image')} of 16 bits: only the upper 8 are read, "

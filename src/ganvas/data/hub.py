@@ -10,6 +10,7 @@ from torch import Tensor
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint
 from ganvas.data.decode import is_deep, is_grey, to_mode, white_of, why
+from ganvas.data.fitted import gathered
 from ganvas.data.limits import memory_limit
 from ganvas.data.resize import Size, plan, resize, to_tensor
 from ganvas.errors import GanvasError, install
@@ -95,7 +96,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     items: Any = HubItems(table, image, config.source, mode, size if how else None, how, white)
     shape = tuple(items[0].shape)
     if int(np.prod(shape)) * len(items) <= memory_limit():
-        items = torch.stack([items[i] for i in range(len(items))])
+        items = gathered(items)
     return Dataset(
         name=name.split("/")[-1],
         items=items,

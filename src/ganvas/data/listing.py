@@ -1,5 +1,6 @@
 """Which pictures lie in a folder or a .zip, and what else does: nothing is left out without a word."""
 
+import heapq
 import os
 import zipfile
 from collections import Counter
@@ -105,7 +106,7 @@ def is_hidden(part: str) -> bool:
 
 def in_folder(root: Path) -> Listing:
     """Every file below `root`. Links are followed once, after everything that is really there; loops are refused."""
-    found, links, home = Listing(), list[str](), root.resolve()
+    found, links, home = Listing(), list[tuple[str, str]](), root.resolve()
     seen = {_identity(root)}
 
     def note(name: str) -> None:
@@ -132,7 +133,7 @@ def in_folder(root: Path) -> Listing:
         if is_hidden(entry.name):
             found.leave_out("hidden", name)
         elif entry.is_symlink() and entry.is_dir():
-            links.append(name)
+            heapq.heappush(links, (natural(name), name))
         elif entry.is_dir(follow_symlinks=False):
             seen.add(_identity(root / name))
             waiting.append(name)
@@ -145,8 +146,7 @@ def in_folder(root: Path) -> Listing:
 
     walk("")
     while links:
-        name = min(links, key=natural)
-        links.remove(name)
+        _, name = heapq.heappop(links)
         identity = _identity(root / name)
         if identity in {_identity(folder) for folder in (*(root / name).parents, *root.resolve().parents)}:
             raise GanvasError(

@@ -134,7 +134,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
             weekdays,
             _not_above_zero(table),
         )
-        schema = _complete(schema, values, lengths)
+        schema = _complete(schema, values, lengths, static)
         try:  # what the file of a model could not say again is told before anything is trained
             check_schema(schema)
         except GanvasError as error:
@@ -153,7 +153,11 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
         shape=schema.shape,
         fingerprint=mark,
         series=schema,
-        notes=(*table.notes, *_said(schema, cut, count), *_read_as_others(schema, items, values, lengths)),
+        notes=(
+            *table.notes,
+            *_said(schema, cut, count),
+            *_read_as_others(schema, items, values, lengths, static),
+        ),
     )
 
 
@@ -188,26 +192,36 @@ def _not_above_zero(table: Table) -> set[str]:
 
 
 def _read_as_others(
-    schema: Schema, items: Tensor, values: np.ndarray, lengths: np.ndarray
+    schema: Schema, items: Tensor, values: np.ndarray, lengths: np.ndarray, static: np.ndarray | None
 ) -> tuple[str, ...]:
-    """What to say of values (N, T, D) that the channels of a schema cannot hold: they are drawn and measured as others."""
+    """What to say of values (N, T, D), and of static ones (N, A), that the channels of a schema cannot hold: they are drawn and
+    measured as others."""
     alive = np.arange(values.shape[1])[None] < lengths[:, None]
-    wrong = np.zeros(len(schema.columns))
+    columns = [(column, schema.own(column)) for column in schema.columns]
+    once = [(column, column) for column in schema.static]
+    wrong, wrong_once = np.zeros(len(columns)), np.zeros(len(once))
     for start in range(0, len(items), BLOCK):
         part = slice(start, start + BLOCK)
-        again = schema.decode(items[part]).values
-        for i, column in enumerate(schema.columns):
-            own, given = schema.own(column), values[part, :, i]
-            size = np.abs(given)
-            # What lies far beyond the range has fewer digits of it.
-            scale = size if own.log else np.maximum(own.high - own.low or abs(own.high) or 1.0, OFF * size)
-            wrong[i] += (np.abs(again[:, :, i] - given) > OFF * scale)[alive[part]].sum()
+        again = schema.decode(items[part])
+        for i, (_, own) in enumerate(columns):
+            wrong[i] += _differs(own, again.values[:, :, i], values[part, :, i])[alive[part]].sum()
+        for i, (_, own) in enumerate(once):
+            assert static is not None
+            wrong_once[i] += _differs(own, again.static[:, i], static[part, i]).sum()
+    counts = [*(wrong / alive.sum()), *(wrong_once / len(items))]
     return tuple(
-        f"{count / alive.sum():.2%} of the values of {column.name!r} are read as others: in what is learned from "
-        f"{_always(schema.own(column), column)}."
-        for column, count in zip(schema.columns, wrong, strict=True)
-        if count
+        f"{share:.2%} of the values of {column.name!r} are read as others: in what is learned from {_always(own, column)}."
+        for share, (column, own) in zip(counts, [*columns, *once], strict=True)
+        if share
     )
+
+
+def _differs(own: Column, again: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Where values come back as others."""
+    size = np.abs(given)
+    # What lies far beyond the range has fewer digits of it.
+    scale = size if own.log else np.maximum(own.high - own.low or abs(own.high) or 1.0, OFF * size)
+    return np.asarray(np.abs(again - given) > OFF * scale)
 
 
 def _always(own: Column, column: Column) -> str:
@@ -259,7 +273,7 @@ def _chosen(table: Table, names: Sequence[str]) -> Table:
     return replace(table, columns=[table.columns[i] for i in order], sequences=sequences)
 
 
-def _complete(schema: Schema, values: np.ndarray, lengths: np.ndarray) -> Schema:
+def _complete(schema: Schema, values: np.ndarray, lengths: np.ndarray, static: np.ndarray | None) -> Schema:
     """The schema with what held-out series need as well: a mask, an end, a column that differs there after all, or an order or
     whole numbers that they do not have."""
     alive = np.arange(values.shape[1])[None] < lengths[:, None]
@@ -269,17 +283,23 @@ def _complete(schema: Schema, values: np.ndarray, lengths: np.ndarray) -> Schema
         twin = place.get(column.same_as)
         if twin is not None and not np.array_equal(row, rows[twin], equal_nan=True):
             column = replace(schema.columns[twin], name=column.name)
-        missing = np.isnan(row)
         columns.append(
             replace(
                 column,
-                gaps=bool(missing.any()) and not column.categories,
-                whole=column.whole
-                and (column.kind == "date" or bool((missing | (row == np.round(row))).all())),
+                gaps=bool(np.isnan(row).any()) and not column.categories,
+                whole=_is_whole(column, row),
                 above=tuple(other for other in column.above if (row >= rows[place[other]]).all()),
             )
         )
-    return replace(schema, columns=tuple(columns), ends=bool((lengths < values.shape[1]).any()))
+    said = list[np.ndarray]() if static is None else list(static.T)
+    once = [replace(c, whole=_is_whole(c, row)) for c, row in zip(schema.static, said, strict=True)]
+    ends = bool((lengths < values.shape[1]).any())
+    return replace(schema, columns=tuple(columns), static=tuple(once), ends=ends)
+
+
+def _is_whole(column: Column, row: np.ndarray) -> bool:
+    """Whether a column of whole numbers has no others in values (n,) either."""
+    return column.whole and (column.kind == "date" or bool((np.isnan(row) | (row == np.round(row))).all()))
 
 
 def _time(table: Table) -> tuple[float, float, bool]:

@@ -1,11 +1,13 @@
 """Files of series: CSV, Parquet (`ganvas.data.parquet`) and aeon's .ts, read into a `ganvas.data.series.Table`."""
 
 import csv
+import io
 import itertools
 import math
 import secrets
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -52,6 +54,10 @@ NAMED = (".csv", ".tsv", ".parquet")
 SHOWN = 20
 TIED = 1 / 3
 """Share of the steps in time that are none, from which rows may be those of several series at once."""
+LIKE_NAMES = 3
+"""Numbers 0, 1, 2, ... in the first row from which they are names: of two they may be a step and a value."""
+LOOKED_AT, FIRST = 2**20, 20
+"""Letters at the beginning of a table, and rows, that say what stands between its fields."""
 LONGEST_ROW, LONGEST_CASE = 2**22, 2**26
 """Letters of a line of a .csv, and of a .ts."""
 FILLED = 16
@@ -80,7 +86,8 @@ def load(path: Path, config: DataConfig) -> Table:
     except (csv.Error, OSError) as error:
         raise GanvasError(f"{path} cannot be read as {suffix}: {error}.") from error
     table = _table(show(path.stem), columns, config)
-    if suffix != ".parquet" and list(columns) == [str(i) for i in range(len(columns))]:
+    counted_so = list(columns) == [str(i) for i in range(len(columns))]
+    if suffix != ".parquet" and counted_so and not _head(next(_rows(path))[1])[1]:
         note = (
             "There is no line of names, as the first one holds numbers alone: columns are called 0, 1, 2, ..."
         )
@@ -109,10 +116,21 @@ def columns_of(path: Path) -> list[str]:
 
 
 def _mark(path: Path) -> str:
-    """What stands between the fields of a table."""
+    """What stands between the fields of a table: a tab or semicolon, by which all of the first rows have as many fields, before a
+    comma, which decimals may have; else the most frequent of them in the first row."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
     with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline(2**20)
-    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+        text = file.read(LOOKED_AT)
+    if len(text) == LOOKED_AT:  # the last row may be cut
+        text = text[: text.rfind("\n") + 1] or text
+    for mark in "\t;":
+        with suppress(csv.Error):
+            rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+            fields = {len(row) for row in itertools.islice(filter(None, rows), FIRST)}
+            if len(fields) == 1 and fields != {1}:
+                return mark
+    return max(",;\t", key=io.StringIO(text).readline().count)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -152,9 +170,11 @@ def lines(file: IO[str], path: Path, longest: int) -> Iterator[str]:
 
 
 def _head(first: list[str]) -> tuple[list[str], bool]:
-    """The names of columns, and whether they stand in the first row; where that holds numbers alone, they are counted."""
+    """The names of columns, and whether they stand in the first row; where that holds numbers alone, they are counted. Those of
+    an array in a pandas.DataFrame are counted already: 0, 1, 2, ..."""
+    counted_so = [str(i) for i in range(len(first))]
     if all(number_in(text) is not None for text in first):
-        return [str(i) for i in range(len(first))], False
+        return counted_so, len(first) >= LIKE_NAMES and first == counted_so
     nameless = len(first) > 1 and not first[0] and INDEX[0] not in first
     return ([INDEX[0], *first[1:]] if nameless else first), True
 
@@ -184,11 +204,13 @@ def _csv(path: Path, config: DataConfig) -> dict[str, Values]:
     for name, each in zip(names, sniffed, strict=True):
         if name in roles:
             check_role(path, name, each.longest)
+    mark = _mark(path)
+    commas = mark != "," and any(each.number and each.decimals for each in sniffed)
     for name, each in zip(names, sniffed, strict=True):
         if name not in roles and (
             not config.columns or name in (*config.columns, *config.static, config.time)
         ):
-            check_grouped(f"{path}: column {name!r}", each, _mark(path))
+            check_grouped(f"{path}: column {name!r}", each, mark, commas)
     kinds = [
         "text" if name in roles else kind_of_texts(each) for name, each in zip(names, sniffed, strict=True)
     ]
@@ -437,16 +459,14 @@ def of_arrays(
     NaN is missing; steps at the end without any value are none. Raises `GanvasError` for what does not fit.
     """
     values = np.asarray(given["series"], dtype=np.float64)
-    values = values[None] if values.ndim == 2 else values
-    if (
-        np.isinf(values).any()
-        or not values.size
-        or values.shape[2] > MOST_COLUMNS
-        or values.shape[1] > MOST_STEPS
-    ):
+    most = MOST_STEPS
+    if values.ndim == 2:  # it is cut, as a table is, of any length
+        values, most = values[None], len(values)
+    if np.isinf(values).any() or not values.size or values.shape[2] > MOST_COLUMNS or values.shape[1] > most:
         what = "infinity" if values.size and np.isinf(values).any() else f"an array of shape {values.shape}"
         raise GanvasError(
-            f"{name} holds {what}; series are finite floats (N, T, D), NaN where a value is missing."
+            f"{name} holds {what}; series are finite floats (N, T, D), NaN where a value is missing, of up to {MOST_STEPS:,} "
+            f"steps and {MOST_COLUMNS:,} columns. A longer one alone is (T, D), and cut by --window."
         )
     there = np.asarray(np.isfinite(values).sum(2) > 0)
     lengths = given.get("lengths")
