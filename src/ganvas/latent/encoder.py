@@ -90,7 +90,7 @@ def train_encoder(
 
     def loss() -> Tensor:
         with torch.no_grad():
-            labels = space.labels(batch, None)
+            labels = space.labels_of_batch(batch, random)
             points = space.sample(batch, random, labels)
             images = space.decode(points, labels)
         error: Tensor = (encoder(images) - points) / space.std.clamp(min=1e-6)
