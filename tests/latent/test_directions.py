@@ -237,6 +237,32 @@ def test_axes_of_a_large_layer_need_no_covariance(monkeypatch: pytest.MonkeyPatc
             find(space, name, 1)
 
 
+def test_independent_axes_of_a_space_with_fewer_directions_than_numbers(tmp_path: Path) -> None:
+    """Vectors of three classes lie in a plane: others of length 0 were written, to a file that was refused."""
+    model = ours("dcgan", 3)
+    found = find(open_space(model, "class"), "ica", 8)
+    assert len(found) == 2
+    for each in found:
+        assert float(each.vector.norm()) == pytest.approx(1, abs=1e-5)
+        assert each.sigma > 1e-3
+    save(tmp_path / "d.safetensors", found)
+    assert len(load_directions(tmp_path / "d.safetensors", model)) == 2
+
+    class Same(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.ReLU()
+
+        def forward(self, z: Tensor) -> Tensor:
+            hidden: Tensor = z + self.layer(-1 - z.abs())
+            return hidden
+
+    dead = open_space(ganvas.wrap(Same(), latent_dim=3, value_range=(-1, 1)), "layer:module.layer")
+    with pytest.raises(GanvasError, match="are the same: it has no axes"):
+        find(dead, "ica", 2)
+    assert [each.score for each in find(dead, "pca", 2)] == [0, 0], "not NaN, with which no file is opened"
+
+
 def test_effects_are_those_of_classes_from_all_over() -> None:
     """Names of classes are sorted: the first 128 are alike."""
 
