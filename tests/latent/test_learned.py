@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
+from ganvas import io
 from ganvas.checkpoint import Checkpoint
 from ganvas.errors import GanvasError
 from ganvas.latent import LatentSpace, LatentZ, open_space
@@ -51,7 +52,9 @@ def test_learned_directions_turn_to_what_can_be_seen() -> None:
     assert (scores > 0.85).all()
 
 
-def test_networks_learn_of_all_classes_however_small_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_learn_of_all_classes_however_small_their_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class OfClass(nn.Module):
         def forward(self, z: Tensor, labels: Tensor) -> Tensor:
             return torch.tanh(z / 4 + labels[:, None] / 100).reshape(-1, 1, 2, 2)
@@ -74,6 +77,12 @@ def test_networks_learn_of_all_classes_however_small_their_batches(monkeypatch: 
         seen.clear()
         learns(of_many)
         assert len(torch.cat(seen).unique()) == 100
+    train_encoder(of_many, steps=1, batch=16, path=tmp_path / "e.safetensors")
+    tensors, header = io.load_tensors(tmp_path / "e.safetensors")
+    assert header["job"].pop("classes") == "all"
+    io.save_tensors(tmp_path / "before.safetensors", tensors, header)
+    with pytest.raises(GanvasError, match="is no encoder of this model"):
+        train_encoder(of_many, steps=1, batch=16, path=tmp_path / "before.safetensors")
     seen.clear()
     train_encoder(of_many, steps=1, batch=200)
     assert seen[-1].tolist() == [i % 100 for i in range(200)], "in turn, where they have room"
