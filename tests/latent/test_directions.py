@@ -21,6 +21,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.latent import finders as finders_of
 from ganvas.latent import open_space, paths
+from ganvas.latent import space as spaces_of
 from ganvas.latent.attributes import attributes, open_attribute
 from ganvas.latent.directions import chance, edit, find, load_directions, save, unmoved
 from ganvas.latent.dissect import _pixel_masks
@@ -236,6 +237,32 @@ def test_axes_of_a_large_layer_need_no_covariance(monkeypatch: pytest.MonkeyPatc
             find(space, name, 1)
 
 
+def test_independent_axes_of_a_space_with_fewer_directions_than_numbers(tmp_path: Path) -> None:
+    """Vectors of three classes lie in a plane: others of length 0 were written, to a file that was refused."""
+    model = ours("dcgan", 3)
+    found = find(open_space(model, "class"), "ica", 8)
+    assert len(found) == 2
+    for each in found:
+        assert float(each.vector.norm()) == pytest.approx(1, abs=1e-5)
+        assert each.sigma > 1e-3
+    save(tmp_path / "d.safetensors", found)
+    assert len(load_directions(tmp_path / "d.safetensors", model)) == 2
+
+    class Same(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.ReLU()
+
+        def forward(self, z: Tensor) -> Tensor:
+            hidden: Tensor = z + self.layer(-1 - z.abs())
+            return hidden
+
+    dead = open_space(ganvas.wrap(Same(), latent_dim=3, value_range=(-1, 1)), "layer:module.layer")
+    with pytest.raises(GanvasError, match="are the same: it has no axes"):
+        find(dead, "ica", 2)
+    assert [each.score for each in find(dead, "pca", 2)] == [0, 0], "not NaN, with which no file is opened"
+
+
 def test_effects_are_those_of_classes_from_all_over() -> None:
     """Names of classes are sorted: the first 128 are alike."""
 
@@ -259,6 +286,30 @@ def test_effects_are_those_of_classes_from_all_over() -> None:
     _, labels, _ = unmoved(few)
     assert labels is not None
     assert labels.tolist() == [i % 10 for i in range(128)]
+
+
+def test_points_of_a_large_layer_are_of_classes_from_all_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Identity()
+
+        def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+            hidden: Tensor = self.layer(z / 100 + labels[:, None])
+            return hidden
+
+    model = ganvas.wrap(Deep(), latent_dim=4, num_classes=1000, value_range=(-1, 1))
+    for module in (spaces_of, finders_of):
+        monkeypatch.setattr(module, "NUMBERS", 0)
+    space = open_space(model, "layer:module.layer")
+    assert len(space.known) == 64, "fewer than there are classes"
+    assert float(space.mean.mean()) == pytest.approx(500, abs=10)
+    points, labels = space.few(16)
+    assert labels is not None
+    torch.testing.assert_close(points[:, 0], labels.float(), atol=0.1, rtol=0)
+    assert float(labels.float().std()) > 200
+    held = torch.cat(list(space.batches(64, torch.Generator(), 16)))
+    assert float(held.mean()) == pytest.approx(500, abs=10)
 
 
 def test_sefa_of_series_is_of_what_its_first_layer_reads() -> None:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import ganvas
+from ganvas import io
 from ganvas.checkpoint import Checkpoint
 from ganvas.errors import GanvasError
-from ganvas.latent import LatentSpace, open_space
+from ganvas.latent import LatentSpace, LatentZ, open_space
+from ganvas.latent.encoder import train_encoder
 from ganvas.latent.learned import Reconstructor, discovery_accuracy, learn
 
 
@@ -48,6 +50,42 @@ def test_learned_directions_turn_to_what_can_be_seen() -> None:
     torch.testing.assert_close(vectors @ vectors.t(), torch.eye(4), atol=0.05, rtol=0)
     assert vectors[:, :4].square().sum() > 3, "of 4, where a random turn has 2"
     assert (scores > 0.85).all()
+
+
+def test_networks_learn_of_all_classes_however_small_their_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OfClass(nn.Module):
+        def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+            return torch.tanh(z / 4 + labels[:, None] / 100).reshape(-1, 1, 2, 2)
+
+    seen: list[Tensor] = []
+    decode = LatentZ.decode
+
+    def kept(self: LatentZ, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        if labels is not None:
+            seen.append(labels)
+        return decode(self, points, labels)
+
+    monkeypatch.setattr(LatentZ, "decode", kept)
+    of_many = open_space(ganvas.wrap(OfClass(), latent_dim=4, num_classes=100), "z")
+    for learns in (
+        lambda space: train_encoder(space, steps=60, batch=16),
+        lambda space: learn(space, 2, steps=60, batch=16),
+        lambda space: discovery_accuracy(space, torch.eye(4)[:2], steps=60, batch=16),
+    ):
+        seen.clear()
+        learns(of_many)
+        assert len(torch.cat(seen).unique()) == 100
+    train_encoder(of_many, steps=1, batch=16, path=tmp_path / "e.safetensors")
+    tensors, header = io.load_tensors(tmp_path / "e.safetensors")
+    assert header["job"].pop("classes") == "all"
+    io.save_tensors(tmp_path / "before.safetensors", tensors, header)
+    with pytest.raises(GanvasError, match="is no encoder of this model"):
+        train_encoder(of_many, steps=1, batch=16, path=tmp_path / "before.safetensors")
+    seen.clear()
+    train_encoder(of_many, steps=1, batch=200)
+    assert seen[-1].tolist() == [i % 100 for i in range(200)], "in turn, where they have room"
 
 
 def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

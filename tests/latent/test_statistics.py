@@ -219,7 +219,6 @@ def test_factors_can_be_read_again() -> None:
 
 def test_large_pictures_are_seen_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dimension of 2,000 samples of 128 px took 4 GB, of 256 px 16."""
-    monkeypatch.setattr(paths, "LARGE", 8)
     monkeypatch.setattr(paths, "SMALL", 4)
     widths: list[int] = []
 

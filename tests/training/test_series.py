@@ -307,6 +307,18 @@ def test_nothing_is_hidden_behind_an_end(run: Run, source: Path) -> None:
     assert made.naive == pytest.approx(np.mean(rows))
 
 
+def test_each_series_is_filled_in_by_its_own_class(run: Run, source: Path) -> None:
+    """All were drawn as the class of the first."""
+    model = ganvas.load(run.path, device="cpu")
+    space, samples = open_space(model, "z"), load_data_of(model, str(source))[0].take(torch.arange(3))[0]
+    mask = torch.ones(8)
+    mask[6:] = 0
+    start = space.numbered(3)
+    made = impute(space, samples, mask, steps=0, labels=torch.tensor([1, 0, 1]), start=start)
+    assert [int(each.labels) for each in made.found if each.labels is not None] == [1, 0, 1]
+    torch.testing.assert_close(torch.cat([each.points for each in made.found]), start)
+
+
 def test_a_series_beyond_what_was_learned_is_searched_for_at_its_edge(run: Run, source: Path) -> None:
     """It ended after the search, in words about float targets."""
     model = ganvas.load(run.path, device="cpu")

@@ -78,6 +78,8 @@ def train_encoder(
         encoder = Encoder(space).to(space.model.device)
     job = {"job": "encoder", "model": space.model.hash, "space": space.name, "steps": steps, "batch": batch,
            "rate": rate, "seed": seed, **told(space.model.shape)}  # fmt: skip
+    if space.model.generator.num_classes > batch:
+        job["classes"] = "all"  # those of before knew the first ones alone
     if path is not None and path.is_file():
         tensors, header = io.load_tensors(path)
         if header.get("kind") != "encoder" or header.get("job") != job:
@@ -90,7 +92,7 @@ def train_encoder(
 
     def loss() -> Tensor:
         with torch.no_grad():
-            labels = space.labels(batch, None)
+            labels = space.labels_of_batch(batch, random)
             points = space.sample(batch, random, labels)
             images = space.decode(points, labels)
         error: Tensor = (encoder(images) - points) / space.std.clamp(min=1e-6)

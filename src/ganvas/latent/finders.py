@@ -35,6 +35,8 @@ from ganvas.registry import FactRegistry
 
 BROAD = 2048
 """Numbers in a point above which axes are found without a covariance, which takes gigabytes and hours."""
+FLAT = 1e-10
+"""Share of the largest variance below which there is none, but for rounding."""
 MOST_SLOPES = 4096
 """Numbers in a point that a derivative is taken by, at most: each costs a forward pass for each of its points."""
 
@@ -79,7 +81,9 @@ def signed(vectors: Tensor) -> Tensor:
 def leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first eigenvectors (k, D) of a symmetric matrix (D, D), largest first, and their shares of its trace (k,)."""
     values, vectors = torch.linalg.eigh(matrix)
-    return signed(vectors.flip(1).t()[:count].float()), (values.flip(0) / values.sum())[:count].float()
+    return signed(vectors.flip(1).t()[:count].float()), (values.flip(0) / values.sum().clamp(min=1e-300))[
+        :count
+    ].float()
 
 
 @finders.register("pca")
@@ -207,6 +211,11 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
         with torch.no_grad():
             points = space.sample(samples, random).flatten(1).cpu()
     points = points.double()
+    spread = torch.linalg.eigvalsh(torch.cov(points.t()).reshape(points.shape[1], -1))
+    if not spread.max() > 0:
+        raise GanvasError(f"All points of {space.name!r} are the same: it has no axes.")
+    # Of fewer directions than numbers, as vectors of a few classes have, the others would be rounding.
+    count = min(count, max(1, int((spread > FLAT * spread.max()).sum())))
     with warnings.catch_warnings():
         # Sources that are nearly normal have no sharp optimum: the best attempt is what there is.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -110,14 +110,18 @@ def impute(
         raise GanvasError("Nothing is hidden in some of these series: every value is there.")
     if not bool(_told(mask, schema).all()):
         raise GanvasError("Nothing was seen of some of these series.")
+    of_rows = {name: options.pop(name) for name in ("labels", "start") if options.get(name) is not None}
+    if "labels" in of_rows:
+        of_rows["labels"] = space.labels(len(samples), of_rows["labels"])
     found = []
-    for row, there in zip(samples, mask, strict=True):
+    for i, (row, there) in enumerate(zip(samples, mask, strict=True)):
 
         def degrade(x: Tensor, there: Tensor = there) -> Tensor:
             return schema.seen(x, there[None])
 
         seen = row[None].clamp(-1, 1)
-        made = invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **{"keep": PRIOR, **options})
+        own = {"keep": PRIOR, **options, **{name: each[i : i + 1] for name, each in of_rows.items()}}
+        made = invert(space, seen, degrade=degrade, damaged=damaged, seed=seed, **own)
         beyond = bool((row.abs() > BEYOND).any())
         found.append(replace(made, notes=(*made.notes, OUTSIDE)) if beyond else made)
     drawn = until_ends(schema.decode(torch.cat([each.drawn for each in found])))

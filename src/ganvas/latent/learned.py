@@ -97,11 +97,11 @@ def _batch(
     """Logits, guessed shifts, and the truth of both."""
     device = space.model.device
     with torch.no_grad():
-        points = space.sample(batch, random)
+        labels = space.labels_of_batch(batch, random)
+        points = space.sample(batch, random, labels)
         which = torch.randint(shifts.count, (batch,), generator=random).to(device)
         far = (torch.rand(batch, generator=random) * 2 - 1).to(device) * REACH
         far = torch.where(far < 0, -1.0, 1.0) * far.abs().clamp(min=LEAST)
-        labels = space.labels(batch, None)
         before = space.decode(points, labels)
     after = drawn_in_parts(space, points + shifts(which, far).reshape(points.shape), labels)
     logits, guess = judge(before, after)

@@ -7,7 +7,7 @@ pyramids.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from ganvas.latent.critic import CRITIC_SCORE
 from ganvas.latent.jacobian import spectrum
 from ganvas.latent.paths import rows_seen, small_pyramid
 from ganvas.latent.space import LatentSpace
-from ganvas.latent.statistics import intrinsic_dimension, participation
+from ganvas.latent.statistics import MANY, intrinsic_dimension, participation
 from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.networks import from_uint8
@@ -212,7 +212,8 @@ def draw_map(
     size = rows_seen(space)
     looked = _Looked(space, n)
     found = embed(extractor, looked.parts(seed, size))
-    features = found.features.astype(np.float64)
+    features, logits = _digits(found.features), found.logits
+    del found
     progress(f"places by {method}", 0, 1)
     places = place(features, method, seed)
     progress("neighbours and clusters", 0, 1)
@@ -223,22 +224,22 @@ def draw_map(
     values: dict[str, Array] = {"density": -np.log(away.mean(1) + 1e-12)}
     told = {name: torch.cat(parts).numpy() for name, parts in looked.values.items()}
     values |= {name: told[name] for name in (CRITIC_SCORE,) if name in told}
-    classes = None if found.logits is None else found.logits.argmax(1)
+    classes = None if logits is None else logits.argmax(1)
     if classes is not None:
         values["class"] = classes.astype(np.float64)
     values |= told
     cluster_of, centres = _cluster(features, seed)
-    nearest_real = real_places = real_cluster = None
+    nearest_real = real_places = real_cluster = of_real = None
     holes: Holes | None = None
     # Holes and duplicates are looked for in parts of the real images, which people give class by class.
     mixed = np.random.default_rng(seed).permutation(0 if real is None else len(real))
     if real is not None:
-        of_real = embed(extractor, real.split(size)).features.astype(np.float64)
-        among = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(of_real)
-        nearest_real = among.kneighbors(features, n_neighbors=1)[1][:, 0]
+        of_real = _digits(embed(extractor, real.split(size)).features)
+        nearest_real = NearestNeighbors(n_neighbors=1).fit(of_real).kneighbors(features)[1][:, 0]
         _, near = neighbours.kneighbors(of_real, n_neighbors=3)
         real_places, real_cluster = places[near].mean(1), cluster_of[near[:, 0]]
-        holes = find_holes(features, of_real[mixed])
+        of_real = of_real[mixed]
+        holes = find_holes(features, of_real)
     names = class_names(model)
     clusters = []
     for number in range(len(centres)):
@@ -263,7 +264,7 @@ def draw_map(
     dimension = _dimension(features)
     shares = spectrum(space, seed).numpy()
     shares = shares if shares.any() else shares[:0]  # nothing changes the picture
-    duplicates = find_duplicates(features, None if real is None else of_real[mixed])
+    duplicates = find_duplicates(features, of_real)
     mixed_cluster = None if real_cluster is None else real_cluster[mixed]
     words = _words(
         clusters, duplicates, holes, real is not None, mixed_cluster, dimension, shares, space.name
@@ -282,6 +283,11 @@ def draw_map(
         shares,
         words,
     )
+
+
+def _digits(features: NDArray[np.float32]) -> Any:
+    """Features in float64; of large pictures as they are: several copies of them are held, 400 MB each of 3,000 of 64 px."""
+    return features if features.size > MANY else features.astype(np.float64)
 
 
 def _dimension(features: Array) -> float:
@@ -303,7 +309,7 @@ def find_holes(features: Array, real: Array) -> Holes | None:
     found = []
     for start in range(0, min(len(features), len(real)) // BLOCK * BLOCK, BLOCK):
         rows = slice(start, start + BLOCK)
-        x, y = torch.from_numpy(features[rows]), torch.from_numpy(real[rows])
+        x, y = (torch.from_numpy(each[rows]).double() for each in (features, real))
         near = torch.cdist(y, y).topk(NEIGHBOURS + 1, largest=False).values[:, -1]  # itself comes first
         away = torch.cdist(y, x).amin(1)
         found.append((away >= near).numpy())

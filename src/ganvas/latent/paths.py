@@ -94,14 +94,14 @@ def pyramid(samples: Tensor) -> Tensor:
 
 LEARNED = 256
 """Side of the pictures that networks here learn from: batches of larger ones take gigabytes."""
-LARGE, SMALL = 128, 64
-"""Side from which a picture is compared at no more than so many pixels, where there are thousands of them."""
+SMALL = 64
+"""Side that pictures are compared at, at most, where there are thousands of them."""
 
 
 def small_pyramid(images: Tensor) -> Tensor:
-    """`pyramid` of pictures (n, C, H, W), of large ones at a whole fraction of their size: 5,000 of 384 px take 8 GB else."""
+    """`pyramid` of pictures (n, C, H, W), above `SMALL` px at a whole fraction of their size: 5,000 of 384 px take 8 GB else."""
     high, wide = images.shape[2:]
-    factor = -(-max(high, wide) // SMALL) if max(high, wide) >= LARGE else 1
+    factor = -(-max(high, wide) // SMALL)
     return pyramid(F.avg_pool2d(images, (min(factor, high), min(factor, wide))) if factor > 1 else images)
 
 

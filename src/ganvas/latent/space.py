@@ -139,10 +139,14 @@ class LatentSpace:
         return self.of(z, None if labels is None else labels.to(self.model.device))
 
     def batches(self, n: int, generator: torch.Generator, size: int) -> Iterator[Tensor]:
-        """n points of its own distribution, so many at a time, of all classes in turn from batch to batch."""
+        """n points of its own distribution, so many at a time, of all classes in turn from batch to batch.
+
+        Of more classes than n from all over.
+        """
+        numbers = all_over(n, self.model.generator.num_classes)
         for first in range(0, n, size):
-            numbers = range(first, min(first + size, n))
-            yield self.sample(len(numbers), generator, self.model.labels_at(numbers))
+            part = numbers[first : first + size]
+            yield self.sample(len(part), generator, self.model.labels_at(part))
 
     def few(self, n: int) -> tuple[Tensor, Tensor | None]:
         """n of `known` and their classes, which are from all over where there are more than n."""
@@ -150,15 +154,19 @@ class LatentSpace:
         n = min(n, len(known))
         if classes <= n:
             return known[:n], self.labels(n, None)
-        rows = all_over(n, min(classes, len(known)))  # `known` has all classes in turn
-        return known[rows], self.labels(n, self.model.labels_at(rows))
+        rows, numbers = all_over(n, min(classes, len(known))), all_over(len(known), classes)
+        return known[rows], self.labels(n, self.model.labels_at([numbers[row] for row in rows]))
 
     @cached_property
     def known(self) -> Tensor:
-        """`KNOWN` points, always the same ones (KNOWN, *shape); of a large layer fewer."""
+        """`KNOWN` points, always the same ones (KNOWN, *shape); of a large layer fewer.
+
+        Of all classes in turn, or, where these are more, from all over.
+        """
         with torch.no_grad():
             count = arrays.fitting(self.size, NUMBERS, KNOWN, FEWEST)
-            return self.sample(count, stream(0, f"space {self.name}"))
+            numbers = all_over(count, self.model.generator.num_classes)
+            return self.sample(count, stream(0, f"space {self.name}"), self.model.labels_at(numbers))
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -306,6 +314,13 @@ class LatentSpace:
         """Labels for n points on the device: those given, else all classes in turn; None without classes."""
         found = self.model.labels(n, labels)
         return None if found is None else found.to(self.model.device)
+
+    def labels_of_batch(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Labels for one of many batches of n points: all classes in turn; of more classes than n others in each batch."""
+        classes = self.model.generator.num_classes
+        if classes <= n:
+            return self.labels(n, None)
+        return torch.randint(classes, (n,), generator=generator).to(self.model.device)
 
 
 class LatentZ(LatentSpace):

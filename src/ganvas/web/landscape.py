@@ -13,7 +13,7 @@ from ganvas.checkpoint import hash_of
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes_of
 from ganvas.latent.map import place
-from ganvas.latent.paths import LARGE, SMALL
+from ganvas.latent.paths import SMALL
 from ganvas.model import ROWS
 from ganvas.model_data import class_names
 from ganvas.types import Progress, silent
@@ -77,7 +77,7 @@ def landscape(renderer: Renderer, n: int | None = None, progress: Progress = sil
         made_of["side"] = renderer.view.model.shape[1]
     if renderer.plots:  # before, their pictures were measured
         made_of["measured"] = "series"
-    if max(renderer.view.model.shape[1:]) >= LARGE:  # before, they were compared pixel by pixel
+    if max(renderer.view.model.shape[1:]) > SMALL:  # before, they were compared pixel by pixel
         made_of["seen"] = SMALL
     path = renderer.cache / "landscape.safetensors"
     try:

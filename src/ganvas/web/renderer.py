@@ -656,11 +656,15 @@ class Renderer:
                 raise GanvasError("This picture lies beyond all numbers: it has no neighbours.")
             values, vectors = torch.linalg.eigh(metric)
         moved = []
-        for i in range(1, 5):
-            vector = vectors[:, -i].reshape(space.shape)
-            step = NEIGHBOUR_STEP * self._scale / float(values[-i].clamp(min=1e-12).sqrt())
+        for i in range(4):
+            times, place = divmod(
+                i, len(values)
+            )  # a space of two numbers has two directions: again, and further
+            place = len(values) - 1 - place
+            vector = vectors[:, place].reshape(space.shape)
+            step = NEIGHBOUR_STEP * self._scale / float(values[place].clamp(min=1e-12).sqrt())
             # The metric is a local one: where it promises more than a point's spread, the spread it is.
-            step = min(step, 2 * float(space.std.norm()) / 8)
+            step = (1 + times) * min(step, 2 * float(space.std.norm()) / 8)
             moved += [points - step * vector, points + step * vector]
         order = (0, 2, 4, 6, 7, 5, 3, 1)  # opposite cells are opposite steps
         return [self.settle(state, space, moved[i]) for i in order]

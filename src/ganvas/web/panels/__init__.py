@@ -2,7 +2,6 @@
 
 from nicegui import ui
 
-from ganvas.latent.paths import LARGE
 from ganvas.web.page import Page
 from ganvas.web.panels import (
     controls,
@@ -17,6 +16,7 @@ from ganvas.web.panels import (
     top,
     training,
 )
+from ganvas.web.renderer import LARGE
 
 
 def lay_out(page: Page) -> None:
