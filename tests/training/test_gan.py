@@ -4,6 +4,7 @@ import copy
 import functools
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 from ganvas.config import Config, replace_at, validate
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
-from ganvas.losses import Penalty
+from ganvas.losses import Penalty, StepView
 from ganvas.networks import GeneratorBase, from_uint8
 from ganvas.presets import presets
 from ganvas.training.duality import duality_gap
@@ -406,6 +407,32 @@ def test_path_lengths_are_those_of_all_classes() -> None:
     generator.mapping = lambda z, labels=None: (seen.append(labels), mapping(z, labels))[1]
     p.step(lambda _: (IMAGES[:8], torch.arange(4).repeat_interleave(2)), 0.0)
     assert seen[-1].tolist() == [0, 1, 2, 3]
+
+
+def test_near_latents_are_drawn_with_what_their_fakes_were_drawn_with() -> None:
+    """Beside a fake with another latent mixed in, that of its own latent is no near one."""
+    networks = {"channels": 4, "max_channels": 8}
+    p = players(
+        network__name="style", network__generator={**networks, "style_mixing": 1.0}, network__critic=networks,
+        objective__terms=[{"name": "zcr", "options": {"sigma": 0.0}}],
+    )  # fmt: skip
+    for layer in p.generator.layers:  # type: ignore[union-attr]
+        layer.strength.data.fill_(1.0)  # type: ignore[union-attr, operator]
+    found: list[float] = []
+
+    def heard(part: Any) -> Callable[[StepView], Tensor]:
+        def told(view: StepView) -> Tensor:
+            value: Tensor = part(view)
+            found.append(float(value))
+            return value
+
+        return told
+
+    (zcr,) = p.terms
+    term = replace(zcr.term, generator=heard(zcr.term.generator), critic=heard(zcr.term.critic))
+    p.terms = [replace(zcr, term=term)]
+    p.step(stream(), 0.0)
+    assert found == pytest.approx([0, 0], abs=1e-9)
 
 
 def test_a_growing_pair_follows_the_images_seen() -> None:

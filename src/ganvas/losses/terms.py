@@ -68,6 +68,8 @@ class StepView:
     on_real: Output | None = None
     """The critic's output on what it saw of the real samples; in the generator's step only where a term `pairs`."""
     on_fake: Output | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """What the generator drew the fakes with beside z: noise, latents mixed in (`GeneratorBase.training_inputs`)."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """`TermConfig.options`."""
     memory: Mapping[str, Tensor] = field(default_factory=dict)
@@ -210,9 +212,9 @@ def _balanced_consistency(view: StepView) -> Tensor:
 
 
 def _beside(view: StepView) -> Tensor:
-    """(B, Z) near z, drawn from."""
+    """(B, Z) near z, drawn from with the noise and the mixed latents of the fakes, beside which they would be far away."""
     near = view.z + view.options["sigma"] * view.normal(view.z.shape[1])
-    drawn: Tensor = view.generator(near, view.labels).float()
+    drawn: Tensor = view.generator(near, view.labels, **view.inputs).float()
     return drawn
 
 

@@ -35,6 +35,8 @@ class StepBatch:
     fake: Tensor
     z: Tensor
     labels: Tensor | None
+    inputs: Mapping[str, Any]
+    """What the fakes were drawn with beside z."""
 
 
 @dataclass(frozen=True)
@@ -230,8 +232,8 @@ class GanMethod(Method):
 
     def _draw_batch(self, batch: Batch) -> StepBatch:
         real, labels = self._real(batch)
-        z, fake = self._fake(labels)
-        return StepBatch(real, fake, z, labels)
+        z, fake, inputs = self._fake(labels)
+        return StepBatch(real, fake, z, labels, inputs)
 
     def _set_averaging(self, images: int) -> None:
         """How far all averages move with the next step of the generator, which `images` led to."""
@@ -263,7 +265,8 @@ class GanMethod(Method):
         known = labels if self.generator.num_classes else None
         return self.floats(samples, self.generator.value_range), known
 
-    def _fake(self, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _fake(self, labels: Tensor | None) -> tuple[Tensor, Tensor, Mapping[str, Any]]:
+        """Latents, what is drawn from them, and what it is drawn with beside them."""
         z = self._latents()
         for active in self.terms:
             if active.term.latents is not None:
@@ -277,7 +280,7 @@ class GanMethod(Method):
             inputs = unmixed(inputs)
         with self.engine.autocast():
             drawn: Tensor = self.draw(noisy, labels, **inputs)
-        return z, drawn.float()
+        return z, drawn.float(), inputs
 
     def _augment(self, x: Tensor) -> Tensor:
         """What the critic gets to see of samples: augmented and blurred."""
@@ -311,7 +314,7 @@ class GanMethod(Method):
             for active in self._due("critic"):
                 view = replace(
                     self._view(batch.z, labels, active),
-                    real=real, fake=fake, on_real=on_real, on_fake=on_fake,
+                    real=real, fake=fake, on_real=on_real, on_fake=on_fake, inputs=batch.inputs,
                 )  # fmt: skip
                 assert active.term.critic is not None
                 loss = loss + active.weight * active.interval * active.term.critic(view)
@@ -363,7 +366,7 @@ class GanMethod(Method):
             for active in sorted(due, key=lambda a: not a.term.reported):
                 view = replace(
                     self._view(batch.z, labels, active),
-                    real=batch.real, fake=batch.fake, on_real=on_real, on_fake=on_fake,
+                    real=batch.real, fake=batch.fake, on_real=on_real, on_fake=on_fake, inputs=batch.inputs,
                 )  # fmt: skip
                 assert active.term.generator is not None
                 value = active.weight * active.interval * active.term.generator(view)
