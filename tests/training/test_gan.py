@@ -435,11 +435,14 @@ def test_near_latents_are_drawn_with_what_their_fakes_were_drawn_with() -> None:
     assert found == pytest.approx([0, 0], abs=1e-9)
 
 
-def test_a_growing_pair_follows_the_images_seen() -> None:
+@pytest.mark.parametrize("statistics", [False, True])
+def test_a_growing_pair_follows_the_images_seen(statistics: bool) -> None:
+    """Averaged statistics are those of norms: an average of levels drew smaller pictures than there were."""
     made = replace_at(presets.get("small"), "network.name", "progressive")
     schedule = {"channels": 4, "stable_kimg": 0.008, "fade_kimg": 0.016}
     for path, value in {
         "network.generator": schedule, "network.critic": {"channels": 4}, "training.batch": 8, "training.precision": "fp32",
+        "training.ema_statistics": statistics, "training.ema_rampup": None, "training.ema_also_kimg": [5.0],
     }.items():  # fmt: skip
         made = replace_at(made, path, value)
     p = gan(made, (1, 8, 8), 0, torch.device("cpu"))
@@ -447,7 +450,8 @@ def test_a_growing_pair_follows_the_images_seen() -> None:
     for _ in range(5):
         p.step(stream(), 0.0)
         levels.append(float(p.average.level))  # type: ignore[arg-type]
-        assert torch.equal(p.critic.level, p.generator.level)  # type: ignore[arg-type]
+        for other in (p.critic, p.average, p.networks["generator-ema5"]):
+            assert torch.equal(other.level, p.generator.level)  # type: ignore[arg-type]
     assert levels == pytest.approx([0, 0, 0.5, 1, 1])
 
 

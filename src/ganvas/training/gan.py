@@ -166,6 +166,9 @@ class GanMethod(Method):
         level = self.generator.grow(self.images_before / 1000)
         if level is not None:
             self.critic.follow(level)
+            # Of averaged buffers (`training.ema_statistics`) theirs would come after it.
+            for average in (self.average, *(average for _, average in self.averages.values())):
+                average.grow(self.images_before / 1000)
         self.noise = engine.set_knob("noise", config.objective.instance_noise * (1 - progress))
         self.choosing = [
             (a.term, 1 - (1 - a.weight) * min(1.0, 2 * progress) if a.term.falls else a.weight)
