@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas import dist
 from ganvas.losses import auxiliary
@@ -168,9 +168,10 @@ def _path_length(view: StepView) -> Tensor:
 
 
 def _orthogonal(view: StepView) -> Tensor:
-    """Of every weight of the generator but the vectors of classes, which all norms share."""
-    named = view.generator.named_parameters()
-    return auxiliary.orthogonality(w for name, w in named if w.dim() > 1 and not name.startswith("embed."))
+    """Of every weight of the generator but the vectors of classes, of all norms or of each, which begin alike."""
+    tables = {id(m.weight) for m in view.generator.modules() if isinstance(m, nn.Embedding)}
+    weights = view.generator.parameters()
+    return auxiliary.orthogonality(w for w in weights if w.dim() > 1 and id(w) not in tables)
 
 
 def _towards_real(view: StepView, step: float) -> Tensor:
