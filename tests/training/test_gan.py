@@ -360,15 +360,20 @@ def test_ada_state_is_saved_with_the_run() -> None:
     assert 0 < float(p.adaptive.p) <= 0.8 + 1e-6
 
 
-def test_a_critic_of_least_squares_that_cannot_tell_is_not_sure() -> None:
-    """What it says of both then is 0.5: by its sign it was always sure, and p went up to its limit."""
+@pytest.mark.parametrize(
+    ("loss", "said"), [("least-squares", 0.4), ("relativistic", 5.0), ("wasserstein", 5.0)]
+)
+def test_a_critic_that_cannot_tell_is_not_sure(loss: str, said: float) -> None:
+    """What one of least squares says of both then is 0.5, and where differences alone count it is anything: by the sign of it
+    the critic was always sure, and p went up to its limit.
+    """
     p = one_step(
-        objective__loss="least-squares", augment__policy=["translation"], augment__p=0.5, augment__target=0.6, augment__kimg=1.0
+        objective__loss=loss, augment__policy=["translation"], augment__p=0.5, augment__target=0.6, augment__kimg=1.0
     )  # fmt: skip
     with torch.no_grad():
         for weight in p.critic.parameters():
             weight.zero_()
-        list(p.critic.parameters())[-1].fill_(0.4)
+        list(p.critic.parameters())[-1].fill_(said)
     p.optimizer_critic.param_groups[0]["lr"] = 0.0
     p.engine.set_rates = lambda progress: None  # type: ignore[method-assign]
     for _ in range(8):

@@ -335,15 +335,16 @@ class GanMethod(Method):
         for function, settings in self.penalties:
             if function.project is not None:
                 function.project(self.critic, settings.weight if settings.bound is None else settings.bound)
-        real_logits = on_real.logits.detach()
+        real_logits, fake_logits = on_real.logits.detach(), on_fake.logits.detach()
         if self.adaptive.target is not None:
-            self.adaptive.update(
-                dist.mean((real_logits - self.loss.middle).sign().mean()), self.config.training.batch
-            )
+            middle: float | Tensor = self.loss.middle
+            if self.loss.compares:
+                middle = dist.mean((real_logits.mean() + fake_logits.mean()) / 2)
+            self.adaptive.update(dist.mean((real_logits - middle).sign().mean()), self.config.training.batch)
         return {
             "loss_critic": loss.detach(),
             "real_logits": real_logits.mean(),
-            "fake_logits": on_fake.logits.detach().mean(),
+            "fake_logits": fake_logits.mean(),
             "penalty": penalty.detach(),
         }
 
