@@ -414,6 +414,21 @@ def test_path_lengths_are_those_of_all_classes() -> None:
     assert seen[-1].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(("group", "batch", "unit"), [(0, 8, 8), (4, 8, 4), (4, 6, 6), (64, 8, 8)])
+def test_a_critic_is_watched_by_as_many_as_it_compares(group: int, batch: int, unit: int) -> None:
+    """`std_group` 0, the whole batch, asked the monitor for 9 quintillion samples."""
+    widths = {"channel_base": 64, "channel_max": 8}
+    p = players(
+        network__name="stylegan2", network__generator=widths, network__critic={**widths, "std_group": group},
+        training__batch=batch,
+    )  # fmt: skip
+    data = Dataset("noise", IMAGES, (1, 8, 8), "")
+    watched = Monitor(p, data, data)
+    assert watched.part == batch
+    assert len(watched.z) == 128 // unit * unit
+    assert "accuracy_train" in watched.measure(p)
+
+
 def test_near_latents_are_drawn_with_what_their_fakes_were_drawn_with() -> None:
     """Beside a fake with another latent mixed in, that of its own latent is no near one."""
     networks = {"channels": 4, "max_channels": 8}
