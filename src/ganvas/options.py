@@ -75,7 +75,7 @@ class TrainOptions:
     columns: tuple[str, ...] | None = option(
         None, "Columns of a table of series that are drawn; default: all."
     )
-    time: str | None = option(None, "Its column of time; default: the first one of rising ISO dates.")
+    time: str | None = option(None, "Its column of time; default: that of rising or falling ISO dates.")
     by: str | None = option(None, "Its column that tells one sequence from another.")
     static: tuple[str, ...] | None = option(
         None, "Columns that are constant in a sequence, drawn once beside it."

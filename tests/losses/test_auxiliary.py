@@ -32,6 +32,18 @@ def test_mode_seeking() -> None:
     )
 
 
+def test_mode_seeking_leaves_out_pairs_of_one_latent() -> None:
+    """Codes alone are the same in many pairs, and so is what is drawn of them: 0 / 0."""
+    z = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    x = (2 * z).requires_grad_()
+    found = auxiliary.mode_seeking(x, z)
+    assert found.item() == pytest.approx(0.5, rel=1e-4)
+    found.backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert auxiliary.mode_seeking(x[:2], z[:2]).item() == 0
+
+
 def test_top_k() -> None:
     logits = torch.tensor([0.1, 3.0, -2.0, 1.0])
     assert set(auxiliary.top_k(logits, 0.5).tolist()) == {1, 3}

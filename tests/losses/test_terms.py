@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ganvas.losses import StepView, terms
 from ganvas.networks import Answer
+from ganvas.networks.layers import ConditionalBatchNorm
 
 
 class Repeats(nn.Module):
@@ -79,6 +80,7 @@ def test_orthogonal_leaves_lengths_and_classes_alone() -> None:
     """Rows (3, 0), (0, 5) and (1, 2): products 3 and 10, each twice. Nothing of vectors of classes, nor of a bias."""
     generator = nn.Module()
     generator.first, generator.embed = nn.Linear(2, 3), nn.Embedding(4, 2)
+    generator.norm = ConditionalBatchNorm(5, 4)
     generator.first.weight.data = torch.tensor([[3.0, 0.0], [0.0, 5.0], [1.0, 2.0]])
     term = terms.get("orthogonal").generator
     assert term is not None
@@ -87,5 +89,6 @@ def test_orthogonal_leaves_lengths_and_classes_alone() -> None:
     assert found.item() == 2 * (3**2 + 10**2)
     found.backward()
     assert generator.embed.weight.grad is None
+    assert generator.norm.scale.weight.grad is None, "all classes have the same scales at first"
     generator.first.weight.data = torch.tensor([[3.0, 0.0], [0.0, 5.0], [0.0, 0.0]])
     assert term(seen).item() == 0

@@ -1,3 +1,6 @@
+import torch
+
+from ganvas.config import NetworkConfig
 from ganvas.networks import build_critic, build_generator
 from ganvas.presets import presets
 
@@ -20,3 +23,10 @@ def test_the_articles_pair() -> None:
         2e-4,
         0.5,
     )
+
+
+def test_a_critic_without_hidden_layers_sees_the_octaves_of_points() -> None:
+    config = NetworkConfig("mlp", 2, conditional=True, critic={"hidden": [], "fourier": 3, "codes": 1})
+    found = build_critic(config, (2,), 3).answer(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
+    assert found.features.shape == (4, 14)
+    assert found.codes is not None

@@ -225,6 +225,17 @@ def test_series_that_may_have_been_cut_go_on_when_more_steps_are_asked_for() -> 
     torch.testing.assert_close(long[short < 20], short[short < 20])
 
 
+@pytest.mark.parametrize("family", CHUNKED)
+def test_series_that_go_on_begin_as_they_did(family: str) -> None:
+    """They were told how much there is to come of as many steps as are asked for, and were other series."""
+    generator = with_lengths(told_lengths(np.array([6] * 10 + [20] * 30)), family)
+    short, long = generator(z(50)), generator.over(50)(z(50))
+    torch.testing.assert_close(long[:, :, :20], short, atol=1e-5, rtol=0)
+    goes_on = short[:, 1].sum(1) == 20
+    assert goes_on.any()
+    assert long[goes_on, 0, 20:].std(1).median() > 1e-3, "and do not stand still behind"
+
+
 @pytest.mark.parametrize(
     "told", ["7", "7 " * 63 + "x", "0 " * 64, "7 " * 63 + "21", "7 " * 63 + "6", "7 " * 64 + "/ " + "7 " * 63, "9" * 10**6]
 )  # fmt: skip

@@ -4,6 +4,7 @@ import copy
 import functools
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 from ganvas.config import Config, replace_at, validate
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
-from ganvas.losses import Penalty
+from ganvas.losses import Penalty, StepView
 from ganvas.networks import GeneratorBase, from_uint8
 from ganvas.presets import presets
 from ganvas.training.duality import duality_gap
@@ -359,15 +360,20 @@ def test_ada_state_is_saved_with_the_run() -> None:
     assert 0 < float(p.adaptive.p) <= 0.8 + 1e-6
 
 
-def test_a_critic_of_least_squares_that_cannot_tell_is_not_sure() -> None:
-    """What it says of both then is 0.5: by its sign it was always sure, and p went up to its limit."""
+@pytest.mark.parametrize(
+    ("loss", "said"), [("least-squares", 0.4), ("relativistic", 5.0), ("wasserstein", 5.0)]
+)
+def test_a_critic_that_cannot_tell_is_not_sure(loss: str, said: float) -> None:
+    """What one of least squares says of both then is 0.5, and where differences alone count it is anything: by the sign of it
+    the critic was always sure, and p went up to its limit.
+    """
     p = one_step(
-        objective__loss="least-squares", augment__policy=["translation"], augment__p=0.5, augment__target=0.6, augment__kimg=1.0
+        objective__loss=loss, augment__policy=["translation"], augment__p=0.5, augment__target=0.6, augment__kimg=1.0
     )  # fmt: skip
     with torch.no_grad():
         for weight in p.critic.parameters():
             weight.zero_()
-        list(p.critic.parameters())[-1].fill_(0.4)
+        list(p.critic.parameters())[-1].fill_(said)
     p.optimizer_critic.param_groups[0]["lr"] = 0.0
     p.engine.set_rates = lambda progress: None  # type: ignore[method-assign]
     for _ in range(8):
@@ -408,11 +414,55 @@ def test_path_lengths_are_those_of_all_classes() -> None:
     assert seen[-1].tolist() == [0, 1, 2, 3]
 
 
-def test_a_growing_pair_follows_the_images_seen() -> None:
+@pytest.mark.parametrize(("group", "batch", "unit"), [(0, 8, 8), (4, 8, 4), (4, 6, 6), (64, 8, 8)])
+def test_a_critic_is_watched_by_as_many_as_it_compares(group: int, batch: int, unit: int) -> None:
+    """`std_group` 0, the whole batch, asked the monitor for 9 quintillion samples."""
+    widths = {"channel_base": 64, "channel_max": 8}
+    p = players(
+        network__name="stylegan2", network__generator=widths, network__critic={**widths, "std_group": group},
+        training__batch=batch,
+    )  # fmt: skip
+    data = Dataset("noise", IMAGES, (1, 8, 8), "")
+    watched = Monitor(p, data, data)
+    assert watched.part == batch
+    assert len(watched.z) == 128 // unit * unit
+    assert "accuracy_train" in watched.measure(p)
+
+
+def test_near_latents_are_drawn_with_what_their_fakes_were_drawn_with() -> None:
+    """Beside a fake with another latent mixed in, that of its own latent is no near one."""
+    networks = {"channels": 4, "max_channels": 8}
+    p = players(
+        network__name="style", network__generator={**networks, "style_mixing": 1.0}, network__critic=networks,
+        objective__terms=[{"name": "zcr", "options": {"sigma": 0.0}}],
+    )  # fmt: skip
+    for layer in p.generator.layers:  # type: ignore[union-attr]
+        layer.strength.data.fill_(1.0)  # type: ignore[union-attr, operator]
+    found: list[float] = []
+
+    def heard(part: Any) -> Callable[[StepView], Tensor]:
+        def told(view: StepView) -> Tensor:
+            value: Tensor = part(view)
+            found.append(float(value))
+            return value
+
+        return told
+
+    (zcr,) = p.terms
+    term = replace(zcr.term, generator=heard(zcr.term.generator), critic=heard(zcr.term.critic))
+    p.terms = [replace(zcr, term=term)]
+    p.step(stream(), 0.0)
+    assert found == pytest.approx([0, 0], abs=1e-9)
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+def test_a_growing_pair_follows_the_images_seen(statistics: bool) -> None:
+    """Averaged statistics are those of norms: an average of levels drew smaller pictures than there were."""
     made = replace_at(presets.get("small"), "network.name", "progressive")
     schedule = {"channels": 4, "stable_kimg": 0.008, "fade_kimg": 0.016}
     for path, value in {
         "network.generator": schedule, "network.critic": {"channels": 4}, "training.batch": 8, "training.precision": "fp32",
+        "training.ema_statistics": statistics, "training.ema_rampup": None, "training.ema_also_kimg": [5.0],
     }.items():  # fmt: skip
         made = replace_at(made, path, value)
     p = gan(made, (1, 8, 8), 0, torch.device("cpu"))
@@ -420,7 +470,8 @@ def test_a_growing_pair_follows_the_images_seen() -> None:
     for _ in range(5):
         p.step(stream(), 0.0)
         levels.append(float(p.average.level))  # type: ignore[arg-type]
-        assert torch.equal(p.critic.level, p.generator.level)  # type: ignore[arg-type]
+        for other in (p.critic, p.average, p.networks["generator-ema5"]):
+            assert torch.equal(other.level, p.generator.level)  # type: ignore[arg-type]
     assert levels == pytest.approx([0, 0, 0.5, 1, 1])
 
 

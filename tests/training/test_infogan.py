@@ -165,6 +165,6 @@ def test_samples_that_tell_their_code_have_no_style_of_another(codes: bool) -> N
         "digits", network="style", device="cpu", precision="fp32", batch=32, settings=settings
     )
     p = gan(config, data.shape, 0, torch.device("cpu"))
-    z, drawn = p._fake(None)  # noise has no strength before training
+    z, drawn, _ = p._fake(None)  # noise has no strength before training
     with torch.no_grad():
         assert torch.allclose(drawn, p.generator(z), atol=1e-5) == codes

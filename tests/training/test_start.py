@@ -202,3 +202,27 @@ def test_a_mapping_is_kept_and_layers_are_counted_from_the_image() -> None:
     before = [name for name, _ in critic.named_parameters()]
     freeze_first(critic, 1)
     assert [name for name, _ in critic.named_parameters()] == before[2:], "a weight and a bias"
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "first"),
+    [
+        ("dcgan", {}, ["layers.0.", "layers.2."]),
+        ("dcgan", {"auxiliary": True}, ["layers.0.", "layers.2."]),
+        ("dcgan", {"codes": 2, "templates": True}, ["layers.0.", "layers.2."]),
+        ("resnet", {"spectral_norm": True}, ["blocks.0.conv1.", "blocks.0.conv2."]),
+        ("style", {"attention": 16, "residual": False}, ["layers.0.", "layers.1."]),
+        ("progressive", {}, ["from_image.2.", "blocks.1.0."]),
+    ],
+)
+def test_the_first_layers_are_those_that_see_the_picture_first(
+    network: str, options: dict[str, Any], first: list[str]
+) -> None:
+    """The vectors of classes came first, which then were random for ever, and a layer with spectral norm was two."""
+    config = NetworkConfig(network, conditional=True, critic={"channels": 4, **options})
+    critic = ganvas.networks.build_critic(config, (1, 16, 16), 3)
+    before = {name for name, _ in critic.named_parameters()}
+    freeze_first(critic, 2)
+    frozen = before - {name for name, _ in critic.named_parameters()}
+    assert frozen == {name for name in before if name.startswith(tuple(first))}
+    assert critic(torch.zeros(4, 1, 16, 16), torch.zeros(4, dtype=torch.long)).requires_grad

@@ -22,6 +22,8 @@ class AdversarialLoss:
     """The generator's loss needs the real logits too."""
     middle: float = 0.0
     """The logit that says neither real nor fake."""
+    compares: bool = False
+    """Differences of logits alone count: what says neither is half way between the means of both sides, wherever they lie."""
 
 
 losses: Registry[AdversarialLoss] = Registry("loss")
@@ -60,7 +62,9 @@ losses.add(
 )
 losses.add(
     "wasserstein",
-    AdversarialLoss(lambda real, fake: fake.mean() - real.mean(), lambda real, fake: -fake.mean()),
+    AdversarialLoss(
+        lambda real, fake: fake.mean() - real.mean(), lambda real, fake: -fake.mean(), compares=True
+    ),
     "difference of means; needs clipping or a gradient penalty (Arjovsky et al. 2017, algorithm 1)",
 )
 losses.add(
@@ -69,6 +73,7 @@ losses.add(
         lambda real, fake: F.softplus(fake - real).mean(),
         lambda real, fake: F.softplus(real - fake).mean(),
         pairs=True,
+        compares=True,
     ),
     "each real against a fake (Jolicoeur-Martineau 2018, section 4; with R1 + R2: Huang et al. 2024)",
 )

@@ -15,7 +15,7 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
 def mode_seeking(samples: Tensor, latents: Tensor, labels: Tensor | None = None) -> Tensor:
     """Inverse of how far samples (B, ...) move as their latents (B, Z) do, over pairs of the batch (Mao et al. 2019, eq. 4).
 
-    Pairs are neighbours after sorting by label; pairs of two labels do not count.
+    Pairs are neighbours after sorting by label; pairs of two labels do not count, nor those of one latent, as codes are.
     """
     pairs = len(samples) // 2
     if labels is None:
@@ -26,6 +26,7 @@ def mode_seeking(samples: Tensor, latents: Tensor, labels: Tensor | None = None)
         weight = (labels[0 : 2 * pairs : 2] == labels[1 : 2 * pairs : 2]).float()
     moved = (samples[0 : 2 * pairs : 2] - samples[1 : 2 * pairs : 2]).abs().flatten(1).mean(1)
     apart = (latents[0 : 2 * pairs : 2] - latents[1 : 2 * pairs : 2]).abs().mean(1)
+    weight, apart = weight * (apart > 0), torch.where(apart > 0, apart, 1.0)
     return (weight / (moved / apart + 1e-5)).sum() / weight.sum().clamp(min=1)
 
 

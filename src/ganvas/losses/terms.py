@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas import dist
 from ganvas.losses import auxiliary
@@ -68,6 +68,8 @@ class StepView:
     on_real: Output | None = None
     """The critic's output on what it saw of the real samples; in the generator's step only where a term `pairs`."""
     on_fake: Output | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """What the generator drew the fakes with beside z: noise, latents mixed in (`GeneratorBase.training_inputs`)."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """`TermConfig.options`."""
     memory: Mapping[str, Tensor] = field(default_factory=dict)
@@ -166,9 +168,10 @@ def _path_length(view: StepView) -> Tensor:
 
 
 def _orthogonal(view: StepView) -> Tensor:
-    """Of every weight of the generator but the vectors of classes, which all norms share."""
-    named = view.generator.named_parameters()
-    return auxiliary.orthogonality(w for name, w in named if w.dim() > 1 and not name.startswith("embed."))
+    """Of every weight of the generator but the vectors of classes, of all norms or of each, which begin alike."""
+    tables = {id(m.weight) for m in view.generator.modules() if isinstance(m, nn.Embedding)}
+    weights = view.generator.parameters()
+    return auxiliary.orthogonality(w for w in weights if w.dim() > 1 and id(w) not in tables)
 
 
 def _towards_real(view: StepView, step: float) -> Tensor:
@@ -210,9 +213,9 @@ def _balanced_consistency(view: StepView) -> Tensor:
 
 
 def _beside(view: StepView) -> Tensor:
-    """(B, Z) near z, drawn from."""
+    """(B, Z) near z, drawn from with the noise and the mixed latents of the fakes, beside which they would be far away."""
     near = view.z + view.options["sigma"] * view.normal(view.z.shape[1])
-    drawn: Tensor = view.generator(near, view.labels).float()
+    drawn: Tensor = view.generator(near, view.labels, **view.inputs).float()
     return drawn
 
 

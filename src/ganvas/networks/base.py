@@ -262,6 +262,12 @@ class CriticBase(nn.Module):
         self.guess = nn.Linear(features, codes) if codes else None
         self.guess_categories = nn.Linear(features, sum(categories)) if categories else None
 
+    @property
+    def in_order(self) -> list[nn.Module]:
+        """Its parts from the sample to the logit, without those that know of classes and codes."""
+        heads = (self.embed, self.classify, self.templates, self.guess, self.guess_categories)
+        return [part for part in self.children() if all(part is not head for head in heads)]
+
     def ready(self) -> None:
         """Raise `GanvasError` where something is missing that training needs, and opening a file does not."""
 

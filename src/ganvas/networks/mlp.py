@@ -100,9 +100,9 @@ class MlpCritic(CriticBase):
         fourier: int = 0,
         **heads: Any,
     ) -> None:
-        super().__init__(shape, num_classes, hidden[-1] if hidden else prod(shape), **heads)
-        layers: list[nn.Module] = [nn.Flatten(), *([Fourier(fourier)] if fourier else [])]
         width = prod(shape) * (1 + 2 * fourier)
+        super().__init__(shape, num_classes, hidden[-1] if hidden else width, **heads)
+        layers: list[nn.Module] = [nn.Flatten(), *([Fourier(fourier)] if fourier else [])]
         for size in hidden:
             layers += [maybe_spectral_norm(nn.Linear(width, size), spectral_norm), activation(act)]
             width = size

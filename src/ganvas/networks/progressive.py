@@ -157,6 +157,11 @@ class ProgressiveCritic(CriticBase):
         self.last = EqualLinear(width[0], 1)
         self.register_buffer("level", torch.tensor(float(self.steps)))
 
+    @property
+    def in_order(self) -> list[nn.Module]:
+        """From the full size down; what reads smaller images is none of them."""
+        return [self.from_image[-1], *reversed(list(self.blocks)), self.end, self.last]
+
     def follow(self, level: float) -> None:
         own: Any = self
         own.level.fill_(level)

@@ -324,14 +324,17 @@ class SeriesGenerator(ChunkedGenerator):
         """Whether each step is one of its series (B, 1, T), 1 or 0, with the gradient of a soft edge; and for each chunk
         (B, chunks, 2) the share of its series that is over, and the share of all steps that is still to come.
 
-        Series as long as the longest that were seen were cut there, or may have been: asked for more steps they go on.
+        Series as long as the longest that were seen were cut there, or may have been: asked for more steps they go on, as they
+        began, and are told behind those that were trained what the last chunk of these is told.
         """
-        steps = self.drawn_steps
-        lengths = torch.where(lengths > self.trained - 0.5, steps, lengths)
-        left = lengths[:, None] - torch.arange(steps, device=lengths.device, dtype=lengths.dtype) - 0.5
+        steps, whole = self.drawn_steps, lengths > self.trained - 0.5
+        lengths = torch.where(whole, self.trained, lengths)
+        ends = torch.where(whole, steps, lengths)
+        left = ends[:, None] - torch.arange(steps, device=lengths.device, dtype=lengths.dtype) - 0.5
         soft = torch.sigmoid(left)
         alive = (left > 0).to(soft) + (soft - soft.detach())
         begins = torch.arange(self.chunks, device=lengths.device, dtype=lengths.dtype) * self.chunk
+        begins = begins.clamp(max=(self.trained - 1) // self.chunk * self.chunk)
         over = (begins / lengths[:, None]).clamp(max=1.0)
         to_come = ((lengths[:, None] - begins) / self.trained).clamp(-1.0, 1.0)
         return alive[:, None], torch.stack([over, to_come], 2)

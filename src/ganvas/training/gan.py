@@ -35,6 +35,8 @@ class StepBatch:
     fake: Tensor
     z: Tensor
     labels: Tensor | None
+    inputs: Mapping[str, Any]
+    """What the fakes were drawn with beside z."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ class GanMethod(Method):
         level = self.generator.grow(self.images_before / 1000)
         if level is not None:
             self.critic.follow(level)
+            # Of averaged buffers (`training.ema_statistics`) theirs would come after it.
+            for average in (self.average, *(average for _, average in self.averages.values())):
+                average.grow(self.images_before / 1000)
         self.noise = engine.set_knob("noise", config.objective.instance_noise * (1 - progress))
         self.choosing = [
             (a.term, 1 - (1 - a.weight) * min(1.0, 2 * progress) if a.term.falls else a.weight)
@@ -230,8 +235,8 @@ class GanMethod(Method):
 
     def _draw_batch(self, batch: Batch) -> StepBatch:
         real, labels = self._real(batch)
-        z, fake = self._fake(labels)
-        return StepBatch(real, fake, z, labels)
+        z, fake, inputs = self._fake(labels)
+        return StepBatch(real, fake, z, labels, inputs)
 
     def _set_averaging(self, images: int) -> None:
         """How far all averages move with the next step of the generator, which `images` led to."""
@@ -263,7 +268,8 @@ class GanMethod(Method):
         known = labels if self.generator.num_classes else None
         return self.floats(samples, self.generator.value_range), known
 
-    def _fake(self, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _fake(self, labels: Tensor | None) -> tuple[Tensor, Tensor, Mapping[str, Any]]:
+        """Latents, what is drawn from them, and what it is drawn with beside them."""
         z = self._latents()
         for active in self.terms:
             if active.term.latents is not None:
@@ -277,7 +283,7 @@ class GanMethod(Method):
             inputs = unmixed(inputs)
         with self.engine.autocast():
             drawn: Tensor = self.draw(noisy, labels, **inputs)
-        return z, drawn.float()
+        return z, drawn.float(), inputs
 
     def _augment(self, x: Tensor) -> Tensor:
         """What the critic gets to see of samples: augmented and blurred."""
@@ -311,7 +317,7 @@ class GanMethod(Method):
             for active in self._due("critic"):
                 view = replace(
                     self._view(batch.z, labels, active),
-                    real=real, fake=fake, on_real=on_real, on_fake=on_fake,
+                    real=real, fake=fake, on_real=on_real, on_fake=on_fake, inputs=batch.inputs,
                 )  # fmt: skip
                 assert active.term.critic is not None
                 loss = loss + active.weight * active.interval * active.term.critic(view)
@@ -329,15 +335,16 @@ class GanMethod(Method):
         for function, settings in self.penalties:
             if function.project is not None:
                 function.project(self.critic, settings.weight if settings.bound is None else settings.bound)
-        real_logits = on_real.logits.detach()
+        real_logits, fake_logits = on_real.logits.detach(), on_fake.logits.detach()
         if self.adaptive.target is not None:
-            self.adaptive.update(
-                dist.mean((real_logits - self.loss.middle).sign().mean()), self.config.training.batch
-            )
+            middle: float | Tensor = self.loss.middle
+            if self.loss.compares:
+                middle = dist.mean((real_logits.mean() + fake_logits.mean()) / 2)
+            self.adaptive.update(dist.mean((real_logits - middle).sign().mean()), self.config.training.batch)
         return {
             "loss_critic": loss.detach(),
             "real_logits": real_logits.mean(),
-            "fake_logits": on_fake.logits.detach().mean(),
+            "fake_logits": fake_logits.mean(),
             "penalty": penalty.detach(),
         }
 
@@ -363,7 +370,7 @@ class GanMethod(Method):
             for active in sorted(due, key=lambda a: not a.term.reported):
                 view = replace(
                     self._view(batch.z, labels, active),
-                    real=batch.real, fake=batch.fake, on_real=on_real, on_fake=on_fake,
+                    real=batch.real, fake=batch.fake, on_real=on_real, on_fake=on_fake, inputs=batch.inputs,
                 )  # fmt: skip
                 assert active.term.generator is not None
                 value = active.weight * active.interval * active.term.generator(view)

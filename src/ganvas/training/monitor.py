@@ -56,8 +56,13 @@ class Monitor:
             raise GanvasError(f"Method {method.config.method.name!r} shows nothing to a monitor.")
         generator = probe.generator
         # What the critic compares stays whole: the rest of a group would be judged beside others than in training.
-        unit = math.lcm(probe.pack, method.unit(method.config, method.spec))
-        self.part = max(1, method.config.training.batch // unit) * unit
+        batch, unit = (
+            method.config.training.batch,
+            math.lcm(probe.pack, method.unit(method.config, method.spec)),
+        )
+        # Of a batch that groups do not divide all are compared.
+        unit = batch if batch % unit else unit
+        self.part = batch // unit * unit
         """Samples that networks see at a time: no more than in training, which there was room for."""
 
         def as_drawn(samples: Tensor) -> Tensor:

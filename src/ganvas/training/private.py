@@ -228,7 +228,7 @@ class PrivateGan(GanMethod):
         real, labels = self._real((samples, labels))
         fake_labels = self._some_labels()
         with torch.no_grad():
-            _, fake = self._fake(fake_labels)
+            _, fake, _ = self._fake(fake_labels)
         figures = self._private_step(real, labels, fake, fake_labels)
         known = dist.mean((figures["fake_logits_of_each"] < self.loss.middle).double().mean())
         a = self.account
@@ -246,9 +246,9 @@ class PrivateGan(GanMethod):
     def _move(self, waited: int) -> None:
         """One step of the generator, against the critic as it is, with the terms that look at fakes alone."""
         labels = self._some_labels()
-        z, fake = self._fake(labels)
+        z, fake, inputs = self._fake(labels)
         # No term and no loss that is let in looks at the real samples of a step of the generator.
-        self._last_loss = self._generator_step(StepBatch(fake.detach(), fake, z, labels))
+        self._last_loss = self._generator_step(StepBatch(fake.detach(), fake, z, labels, inputs))
         self._set_averaging(self.config.training.batch * waited)
         self._average()
 

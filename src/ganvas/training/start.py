@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ganvas.config import Config, DataConfig, NetworkConfig
 from ganvas.data import Dataset
@@ -12,6 +13,7 @@ from ganvas.errors import GanvasError
 from ganvas.model import Model
 from ganvas.model_data import is_own
 from ganvas.model_file import load
+from ganvas.networks import CriticBase
 from ganvas.networks.projected import freeze, guide_of
 from ganvas.training.method import Method
 from ganvas.types import described
@@ -105,18 +107,25 @@ def _fits(mine: nn.Module, theirs: nn.Module) -> bool:
     return ours.keys() == given.keys() and all(ours[k].shape == given[k].shape for k in ours)
 
 
-def freeze_first(critic: nn.Module, layers: int) -> None:
+def freeze_first(critic: CriticBase, layers: int) -> None:
     """The first `layers` layers with weights, from the image on, are not trained (freeze-D, Mo et al. 2020).
 
     Raises `GanvasError` where fewer than one would be left.
     """
-    found = [module for module in critic.modules() if any(True for _ in module.parameters(recurse=False))]
+    found = [layer for part in critic.in_order for layer in _layers(part)]
     if not 0 <= layers < len(found):
         raise GanvasError(
             f"training.freeze_critic is {layers}; this critic has {len(found)} layers, of which at least one must learn."
         )
     for module in found[:layers]:
         freeze(module)
+
+
+def _layers(part: nn.Module) -> list[nn.Module]:
+    """Those with weights, in order; one whose weights are divided by their norm is one."""
+    if is_parametrized(part) or any(True for _ in part.parameters(recurse=False)):
+        return [part]
+    return [layer for child in part.children() for layer in _layers(child)]
 
 
 def freeze_mapping(generator: nn.Module) -> None:
