@@ -202,3 +202,17 @@ def test_a_mapping_is_kept_and_layers_are_counted_from_the_image() -> None:
     before = [name for name, _ in critic.named_parameters()]
     freeze_first(critic, 1)
     assert [name for name, _ in critic.named_parameters()] == before[2:], "a weight and a bias"
+
+
+@pytest.mark.parametrize("name", ["dcgan", "resnet", "style"])
+def test_heads_come_last_and_a_normed_weight_is_no_layer_of_its_own(name: str) -> None:
+    """The vectors of the classes were the first layer that was kept, and of a layer with spectral norm its bias was one."""
+    given = {"channels": 4, "auxiliary": name == "style"}
+    critic = ganvas.networks.build_critic(NetworkConfig(name, conditional=True, critic=given), (1, 8, 8), 3)
+    before = [name for name, _ in critic.named_parameters() if not name.startswith(("embed", "classify"))]
+    first = before[0].removesuffix(".bias").removesuffix(".weight")
+    freeze_first(critic, 1)
+    after = [name for name, _ in critic.named_parameters()]
+    assert any(name.startswith(("embed", "classify")) for name in after)
+    assert not [name for name in after if name.startswith(f"{first}.")]
+    assert [name for name in before if not name.startswith(f"{first}.")] == after[-len(before) + 2 :]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ganvas.config import Config, DataConfig, NetworkConfig
 from ganvas.data import Dataset
@@ -18,6 +19,8 @@ from ganvas.types import described
 
 OF_DATA = ("quantiles",)
 """Tensors of a generator that were told by the data, not learned: those of the model that is begun with are of others."""
+HEADS = frozenset({"embed", "classify", "templates", "guess", "guess_categories"})
+"""What a critic has for classes and codes."""
 
 
 def network_of(place: str, config: Config, dataset: Dataset) -> NetworkConfig:
@@ -110,13 +113,29 @@ def freeze_first(critic: nn.Module, layers: int) -> None:
 
     Raises `GanvasError` where fewer than one would be left.
     """
-    found = [module for module in critic.modules() if any(True for _ in module.parameters(recurse=False))]
+    found = _layers(critic)
     if not 0 <= layers < len(found):
         raise GanvasError(
             f"training.freeze_critic is {layers}; this critic has {len(found)} layers, of which at least one must learn."
         )
     for module in found[:layers]:
         freeze(module)
+
+
+def _layers(critic: nn.Module) -> list[nn.Module]:
+    """Those with weights, from the image on. The heads are registered first and come last; a weight that is divided by its norm
+    is no layer of its own."""
+    named = [
+        (name.split("."), module)
+        for name, module in critic.named_modules()
+        if is_parametrized(module) or any(True for _ in module.parameters(recurse=False))
+    ]
+    return [
+        module
+        for heads in (False, True)
+        for parts, module in named
+        if "parametrizations" not in parts and HEADS.isdisjoint(parts) != heads
+    ]
 
 
 def freeze_mapping(generator: nn.Module) -> None:
