@@ -574,6 +574,13 @@ def test_codes_have_their_mixture_whatever_the_preset() -> None:
     assert plan("digits", method="aae", preset="small", device="cpu")[0].network.codes == {}
 
 
+def test_a_mixture_of_more_normals_than_samples_is_refused_before_a_run(tmp_path: Path) -> None:
+    """The first snapshot could not be written, in a run folder that was there."""
+    np.save(tmp_path / "few.npy", np.zeros((9, 8, 8), np.uint8))
+    with pytest.raises(GanvasError, match=r"mixture of 10 normals needs more than 10 samples, there are 8"):
+        plan(tmp_path / "few.npy", method="vae", device="cpu", batch=4)
+
+
 def test_the_page_on_reducing_the_dimension_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its example in Python, a little shorter."""
     page = (Path(__file__).parents[2] / "docs" / "autoencoders.md").read_text(encoding="utf-8")
