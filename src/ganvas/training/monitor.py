@@ -56,10 +56,8 @@ class Monitor:
             raise GanvasError(f"Method {method.config.method.name!r} shows nothing to a monitor.")
         generator = probe.generator
         # What the critic compares stays whole: the rest of a group would be judged beside others than in training.
-        unit, batch = (
-            math.lcm(probe.pack, method.unit(method.config, method.spec)),
-            method.config.training.batch,
-        )
+        unit = math.lcm(probe.pack, method.unit(method.config, method.spec))
+        batch = method.config.training.batch
         # A batch that is no whole groups is one group, and there may be no more samples than it.
         unit = batch if batch % unit else unit
         self.part = batch
