@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as td
 from torch import nn
 from torch.distributed import TCPStore
 
@@ -262,6 +263,21 @@ def test_processes_that_do_not_find_each_other_say_so(monkeypatch: pytest.Monkey
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(GanvasError, match=r"MASTER_ADDR.*\n.*torchrun, or unset WORLD_SIZE"):
         dist.start(torch.device("cpu"))
+
+
+def test_the_group_of_somebody_else_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A training ended the group of whoever called it, and in one of several processes stumbled over having no store."""
+    td.init_process_group("gloo", store=td.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+    try:
+        dist.start(torch.device("cpu"))
+        dist.stop()
+        assert td.is_initialized()
+        monkeypatch.setattr(td, "get_world_size", lambda: 2)
+        with pytest.raises(GanvasError, match="A process group is there already"):
+            ganvas.train("toy:ring8", kimg=1, quiet=True, out=tmp_path)
+        assert td.is_initialized()
+    finally:
+        td.destroy_process_group()
 
 
 def test_in_one_process_everything_is_a_no_op() -> None:

@@ -42,9 +42,13 @@ _CPU = torch.device("cpu")
 
 
 def start(device: torch.device) -> None:
-    """Join the group when `torchrun` set the environment; does nothing in a single process."""
+    """Join the group when `torchrun` set the environment; does nothing in a single process.
+
+    Raises `GanvasError` in a process group that somebody else has started: it is not ours to end.
+    """
     global _store, _starts, _turns
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or td.is_initialized():
+    _check_own()
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or (td.is_available() and td.is_initialized()):
         return
     # Every optimiser imports this. Imported when there is a group it holds on to it: `stop` would not end the group's threads,
     # and one that drops its last tensor while the interpreter ends aborts the process.
@@ -66,15 +70,19 @@ def start(device: torch.device) -> None:
         ) from error
 
 
+def _check_own() -> None:
+    if world_size() > 1 and _store is None:
+        raise GanvasError("A process group is there already; ganvas starts and ends its own for this work.")
+
+
 def stop() -> None:
     """Leave the group, all together: a process that closes its connections early is a fault to those still talking."""
     global _store
-    if not (td.is_available() and td.is_initialized()):
+    if _store is None or not td.is_initialized():  # what somebody else has started, of one process, goes on
         return
-    if _store is not None:
-        with suppress(RuntimeError):  # one that died will not come
-            _store.set(f"leaving {td.get_rank()}", "")
-            _wait([f"leaving {each}" for each in range(td.get_world_size())], PATIENCE)
+    with suppress(RuntimeError):  # one that died will not come
+        _store.set(f"leaving {td.get_rank()}", "")
+        _wait([f"leaving {each}" for each in range(td.get_world_size())], PATIENCE)
     td.destroy_process_group()
     _store = None
 

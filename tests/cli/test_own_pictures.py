@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 import ganvas
 from ganvas.cli import _shared, main
-from ganvas.config import AugmentConfig, Config, TrainingConfig
+from ganvas.config import AugmentConfig, Config, MethodConfig, TrainingConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.model_data import load_data_of
@@ -370,12 +370,17 @@ def test_what_is_said_fits_the_run() -> None:
             ("x", "y", "z"),
         )
         config = replace(
-            Config(), training=TrainingConfig(kimg=changes.get("kimg")), augment=AugmentConfig(("flip",))
+            Config(),
+            training=TrainingConfig(kimg=changes.get("kimg")),
+            augment=AugmentConfig(("flip",)),
+            method=MethodConfig(changes.get("method", "gan")),
         )
         return hints(config, data)
 
     assert said(2000, [0, 1, 2, 0] * 500, {}) == []
     assert said(500, [0, 1, 2, 0] * 125, {"kimg": 500.0}) == []
+    assert len(said(500, [0, 1, 2, 0] * 125, {"kimg": 5.0})) == 1
+    assert said(500, [0, 1, 2, 0] * 125, {"kimg": 5.0, "method": "vae"}) == [], "it takes no --augment"
     assert said(2000, [0, 2] * 1000, {}) == [
         "No image of 1 of 3 classes is trained on: y. It cannot be learnt."
     ]

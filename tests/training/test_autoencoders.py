@@ -563,6 +563,24 @@ def test_what_does_not_suit_the_others_is_refused(given: dict[str, Any], said: s
         plan("digits", device="cpu", **given)
 
 
+def test_codes_have_their_mixture_whatever_the_preset() -> None:
+    """Beside a preset of a game `ae` drew its codes from the standard normal, which they are far from."""
+    config, _ = plan("digits", method="ae", preset="small", device="cpu")
+    assert config.network.codes == {"components": 10}
+    assert config.network.latent_dim == 64
+    config, _ = plan("digits", method="ae", preset="small", device="cpu", settings={"network.codes": {}})
+    assert config.network.codes == {}
+    assert plan("digits", method="vq", preset="hour", device="cpu")[0].network.codes["book"] == 256
+    assert plan("digits", method="aae", preset="small", device="cpu")[0].network.codes == {}
+
+
+def test_a_mixture_of_more_normals_than_samples_is_refused_before_a_run(tmp_path: Path) -> None:
+    """The first snapshot could not be written, in a run folder that was there."""
+    np.save(tmp_path / "few.npy", np.zeros((9, 8, 8), np.uint8))
+    with pytest.raises(GanvasError, match=r"mixture of 10 normals needs more than 10 samples, there are 8"):
+        plan(tmp_path / "few.npy", method="vae", device="cpu", batch=4)
+
+
 def test_the_page_on_reducing_the_dimension_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its example in Python, a little shorter."""
     page = (Path(__file__).parents[2] / "docs" / "autoencoders.md").read_text(encoding="utf-8")

@@ -39,6 +39,19 @@ def test_it_is_smaller_where_the_players_are_nearer_to_the_solution_and_leaves_n
     assert 0 <= trained < 0.7 * untrained
 
 
+def test_a_conditional_critic_compares_samples_of_one_class_as_in_training() -> None:
+    """Batches of a training have their classes side by side, whose spread the critic's minibatch std compares."""
+    made = replace_at(presets.get("small"), "network.conditional", True)
+    for path, value in {"network.generator.channels": 4, "network.critic.channels": 4}.items():
+        made = replace_at(made, path, value)
+    p = gan(replace_at(made, "training.precision", "fp32"), (1, 8, 8), 10, torch.device("cpu"))
+    seen: list[torch.Tensor] = []
+    p.generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    duality_gap(p, ganvas.load_dataset("digits"), 1)
+    assert seen
+    assert all(bool((labels.diff() >= 0).all()) for labels in seen)
+
+
 def test_a_run_writes_it_with_its_snapshots(tmp_path: object) -> None:
     result = ganvas.train(
         "toy:ring8", kimg=2, batch=32, device="cpu", quiet=True, report=False, out=str(tmp_path),

@@ -199,6 +199,17 @@ def test_size_and_flags_are_those_of_the_game(autoencoder: Run) -> None:
     assert (config.objective.loss, config.method.name, config.preset) == ("hinge", "latent", "latent")
 
 
+def test_another_preset_reaches_all_codes_and_begins_as_their_mixture(autoencoder: Run) -> None:
+    """The article's sigmoid drew no code below 0, where half of them are, from a normal z."""
+    config, _ = plan("digits", in_latent=str(autoencoder.path), preset="article", device="cpu")
+    codes = config.network.codes
+    assert codes["network"]["generator"]["output"] == "linear"
+    assert codes["components"] == 10
+    none = {"network.codes.components": 0}
+    config, _ = plan("digits", in_latent=str(autoencoder.path), preset="article", device="cpu", settings=none)
+    assert config.network.codes["components"] == 0
+
+
 def test_a_page_of_a_mixture_is_refused_before_the_work(
     autoencoder: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

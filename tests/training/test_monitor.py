@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 import ganvas
 from ganvas.config import replace_at
-from ganvas.data import balanced
+from ganvas.data import Batches, balanced
 from ganvas.geometry import distance_matrix
 from ganvas.presets import presets
 from ganvas.training import monitor
@@ -132,6 +132,44 @@ def test_what_the_critic_compares_is_as_large_as_in_training(players: GanMethod)
     fours = torch.cat([players.critic.eval()(part) for part in monitor.held[0].split(4)])
     found = monitor.measure(players)
     assert found["logits_held"] == pytest.approx(float(fours.detach().mean()), abs=1e-5)
+
+
+def test_a_conditional_critic_compares_samples_of_one_class_as_in_training() -> None:
+    """Batches have their classes side by side; the probe's were mixed, so that its minibatch std saw what no training shows."""
+    made = replace_at(presets.get("small"), "network.conditional", True)
+    for path, value in {"network.generator.channels": 4, "network.critic.channels": 4}.items():
+        made = replace_at(made, path, value)
+    players = gan(replace_at(made, "training.precision", "fp32"), (1, 8, 8), 10, torch.device("cpu"))
+    data = ganvas.load_dataset("digits")
+    trained_on, held_out = data.split(0.1)
+    batches = iter(Batches(trained_on, 32, 0, torch.device("cpu"), by_label=True))
+    players.step(lambda _: next(batches), 0.0)
+    monitor = Monitor(players, trained_on, held_out)
+    samples, labels = monitor.held
+    assert labels is not None
+    critic, expected = players.critic.eval(), []
+    for x, known in zip(samples.split(32), labels.split(32), strict=True):
+        order = known.argsort(stable=True)
+        expected.append(critic(x[order], known[order]).detach())
+    found = monitor.measure(players)
+    assert found["logits_held"] == pytest.approx(float(torch.cat(expected).mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("batch", [2, 30])
+def test_a_batch_that_is_no_whole_groups_is_one_group(batch: int) -> None:
+    """Thirty samples are one group to the critic of a training, and were groups of four to the probe; of three pictures no group
+    of four is left, which was a traceback."""
+    made = replace_at(presets.get("small"), "training.batch", batch)
+    for path, value in {"network.generator.channels": 4, "network.critic.channels": 4}.items():
+        made = replace_at(made, path, value)
+    players = gan(replace_at(made, "training.precision", "fp32"), (1, 8, 8), 10, torch.device("cpu"))
+    data = ganvas.load_dataset("digits").subset(torch.arange(batch + 1))
+    players.step(lambda _: data.take(torch.arange(batch)), 0.0)
+    monitor = Monitor(players, data, data)
+    found = monitor.measure(players)
+    (samples, _), critic = monitor.held, players.critic.eval()
+    assert len(samples) == batch
+    assert found["logits_held"] == pytest.approx(float(critic(samples).detach().mean()), abs=1e-5)
 
 
 def test_samples_that_are_shown_again_are_no_neighbours(players: GanMethod) -> None:

@@ -93,6 +93,7 @@ class EncodingMethod(Method):
         check_plain(config)
         if "network" in n.codes:
             raise GanvasError(f"network.codes.network is not for method {name}. Omit it.")
+        check_mixture(config, spec)
         with torch.device("meta"):
             decoder = networks.build_generator(replace(n, codes={}), spec.shape, 0)
             networks.build_generator(n, spec.shape, 0)
@@ -210,6 +211,16 @@ class EncodingMethod(Method):
             blur = [float(sum(x.diff(dim=axis).square().mean() for axis in (2, 3))) for x in (drawn, held)]
             found["sharpness"] = math.sqrt(blur[0] / max(blur[1], 1e-12))
         return found
+
+
+def check_mixture(config: Config, spec: DataSpec) -> None:
+    """Raise `GanvasError` for a mixture of more normals than there are codes to fit it to."""
+    components = config.network.codes.get("components", 0)
+    if 0 < spec.count <= components:
+        raise GanvasError(
+            f"A mixture of {components} normals needs more than {components} samples, there are {spec.count}. "
+            "Add --set network.codes.components=1."
+        )
 
 
 class JudgedMethod(EncodingMethod):

@@ -35,8 +35,13 @@ def duality_gap(game: "GanMethod", data: Dataset, steps: int) -> float:
     for_critic = optimizer_of(config, worst_critic, RATE_FACTOR * o.lr_critic)
     for_generator = optimizer_of(config, worst_generator, RATE_FACTOR * o.lr_generator)
 
+    classes = data.take_labels() if game.generator.num_classes else None
+
     def turn(g: torch.nn.Module, d: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = torch.randint(len(data), (batch,), generator=random)
+        if classes is not None:
+            # As batches of the training have them: the critic's minibatch std compares neighbours.
+            chosen = chosen[classes[chosen].argsort(stable=True)]
         real, labels = data.take(chosen)
         real = real.to(game.engine.device)
         if game.spec.kind == "images":

@@ -3,6 +3,7 @@
 from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.features.select import how_many
+from ganvas.training.method import methods
 
 FEW = 1_000
 """Images below which the critic of an unchanged preset knows them by heart within minutes (Karras et al. 2020, figure 1)."""
@@ -21,7 +22,8 @@ def hints(config: Config, dataset: Dataset) -> list[str]:
             f"No image of {len(empty):,} of {train.num_classes:,} classes is trained on: {shown}. "
             f"{'It' if len(empty) == 1 else 'They'} cannot be learnt."
         )
-    if dataset.is_images and count < FEW:
+    plays = methods.get(config.method.name).takes_recipes  # whatever else trains takes no augmentation
+    if dataset.is_images and count < FEW and plays:
         augmented = bool(config.augment.policy)
         seen = (
             ""

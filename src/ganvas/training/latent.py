@@ -23,7 +23,7 @@ from ganvas.model import Model
 from ganvas.model_file import load
 from ganvas.networks import CriticBase
 from ganvas.networks.coded import Coded, Mixture, bare, code_network, encoder_network, mean_codes
-from ganvas.training.autoencoder import CODES
+from ganvas.training.autoencoder import CODES, check_mixture
 from ganvas.training.engine import Engine
 from ganvas.training.gan import GanMethod
 from ganvas.training.method import DataSpec, Method, Probe, methods
@@ -114,12 +114,7 @@ class LatentMethod(Method):
                 raise GanvasError(f"{what} is not for a GAN in a latent space. Omit it.")
         with torch.device("meta"):
             networks.build_generator(config.network, spec.shape, 0)
-        components = config.network.codes.get("components", 0)
-        if 0 < spec.count <= components:
-            raise GanvasError(
-                f"A mixture of {components} normals needs more than {components} samples, there are {spec.count}. "
-                "Add --set network.codes.components=1."
-            )
+        check_mixture(config, spec)
         GanMethod.check(inner(config), _codes(config))
 
     @classmethod

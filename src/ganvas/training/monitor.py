@@ -56,13 +56,11 @@ class Monitor:
             raise GanvasError(f"Method {method.config.method.name!r} shows nothing to a monitor.")
         generator = probe.generator
         # What the critic compares stays whole: the rest of a group would be judged beside others than in training.
-        batch, unit = (
-            method.config.training.batch,
-            math.lcm(probe.pack, method.unit(method.config, method.spec)),
-        )
-        # Of a batch that groups do not divide all are compared.
+        unit = math.lcm(probe.pack, method.unit(method.config, method.spec))
+        batch = method.config.training.batch
+        # A batch that is no whole groups is one group, and there may be no more samples than it.
         unit = batch if batch % unit else unit
-        self.part = batch // unit * unit
+        self.part = batch
         """Samples that networks see at a time: no more than in training, which there was room for."""
 
         def as_drawn(samples: Tensor) -> Tensor:
@@ -144,9 +142,15 @@ class Monitor:
         assert probe.critic is not None
         conditional = bool(probe.generator.num_classes)
 
-        def logits(samples: Tensor, labels: Tensor | None) -> Tensor:
+        def by_class(samples: Tensor, labels: Tensor | None) -> Tensor:
+            """As batches of the training have them: the critic's minibatch std compares neighbours."""
             assert probe.critic is not None
-            return self._in_parts(probe.critic, samples, labels if conditional else None)
+            order = slice(None) if labels is None else labels.argsort(stable=True)
+            judged: Tensor = probe.critic(samples[order], None if labels is None else labels[order])
+            return judged
+
+        def logits(samples: Tensor, labels: Tensor | None) -> Tensor:
+            return self._in_parts(by_class, samples, labels if conditional else None)
 
         on_held = logits(*self.held) if len(self.held[0]) else None
         return self._critic(logits(fake, self.labels), logits(*self.train), on_held)

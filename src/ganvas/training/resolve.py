@@ -71,6 +71,8 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
         config = _begun(config, options, dataset)
     elif options.size is not None:
         config = resized(_spelled_out(config), options.size)
+    if options.in_latent is not None or options.method is not None:
+        config = _with_codes(config, "latent" if options.in_latent is not None else str(options.method))
     if options.conditional or data.also:
         if dataset.num_classes < 2:
             how = "Put images in one sub-folder a class."
@@ -98,8 +100,8 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
     settings |= options.settings or {}
     if dataset.series is not None:
         config = _of_series(config, dataset, settings)
-    if not dataset.is_images and options.start is None:
-        config = _reaching(config, dataset)
+    if options.in_latent is not None or (not dataset.is_images and options.start is None):
+        config = _reaching(config, dataset, options.in_latent is not None)
     if dataset.is_images and config.network.name == "style" and max(dataset.shape[1:]) > LARGE:
         config = _of_large(config)
     for path, value in settings.items():
@@ -273,13 +275,21 @@ def _told_black(config: Config, dataset: Dataset) -> Config:
     )
 
 
-def _reaching(config: Config, dataset: Dataset) -> Config:
+def _with_codes(config: Config, method: str) -> Config:
+    """The config with what the method's own preset puts between z and codes, where another one says nothing of it: the codes of
+    an autoencoder lie where they will, and drawn from the normal alone they would be of no sample."""
+    if config.network.codes or method not in presets:
+        return config
+    return replace(config, network=replace(config.network, codes=presets.get(method).network.codes))
+
+
+def _reaching(config: Config, dataset: Dataset, of_codes: bool) -> Config:
     """The config with an output that reaches all of the data: pictures are brought to a network's range, 0 to 1 of a sigmoid,
-    but series lie from -1 to 1, and points anywhere."""
+    but series lie from -1 to 1, and points and codes anywhere."""
     network = config.network
     if network.name != "mlp" or network.generator.get("output", "sigmoid") != "sigmoid":
         return config
-    output = "linear" if dataset.series is None else "tanh"
+    output = "linear" if dataset.series is None or of_codes else "tanh"
     return replace(config, network=replace(network, generator={**network.generator, "output": output}))
 
 
