@@ -593,10 +593,11 @@ def _guessed(
     ]
     found = {}
     for name in records[0]:
-        of = [each[name] for each in records]
+        of = [each[name]() for each in records]
         telling = len(torch.as_tensor(of[1].secret).unique(dim=0)) > 1
         if telling and min(len(each.known) for each in of) and len(of[1].known) >= LEAST_ASKED:
             found[name] = infer(*of, draws=draws, seed=seed)
+        del of  # else they lie beside those of the next
     return found
 
 
