@@ -461,6 +461,8 @@ def test_improve(model: ganvas.Model, real: Tensor) -> None:
     found = improve(model, ratio, Evaluator(open_extractor("raw", data, "cpu"), data), budget=3, n=200)
     assert found.rows
     assert found.words
+    # The 64 that are shown do not keep all the others in memory.
+    assert all(each.untyped_storage().nbytes() == each.nbytes for each in found.samples)
 
 
 def test_map(model: ganvas.Model, real: Tensor) -> None:

@@ -15,6 +15,7 @@ from PIL import Image, ImageSequence
 from ganvas import pictures, series
 from ganvas.errors import GanvasError
 from ganvas.series import Column, Schema, Series
+from tests.held import Held, is_picture
 
 IMAGES = torch.randint(0, 256, (5, 3, 4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -37,6 +38,15 @@ def test_grid_places_every_image() -> None:
     assert (picture[:, :gap] == 128).all()
     assert (picture[-4 * scale :, -6 * scale :] == 128).all(), "the empty place stays empty"
     assert pictures.grid(IMAGES).width >= 500, "small images are enlarged"
+
+
+def test_a_large_grid_is_laid_out_once() -> None:
+    """It was four times in memory beside its pictures: an atlas of 512 px took 3 GB."""
+    images = torch.full((48, 3, 64, 96), 7, dtype=torch.uint8)
+    with Held(is_picture) as held:
+        picture = pictures.grid(images, columns=8)
+    assert picture.size == (8 * 98 + 2, 6 * 66 + 2)
+    assert held.most < 2.8 * images.numel()
 
 
 def inked(picture: Image.Image, box: tuple[int, int, int, int]) -> bool:

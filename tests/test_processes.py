@@ -1,6 +1,7 @@
 """Exact processes: likelihoods against all hidden paths and all sentences, moments and shares against closed forms."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -142,6 +143,21 @@ def test_grammar_has_the_likelihood_of_all_its_sentences(random: np.random.Gener
     broken = every[:3].copy()
     broken[0, 4], broken[1, 7], broken[2, 0] = 0, 0, 1  # (x+xx, something after the end, +x+...
     assert np.isneginf(grammar.log_likelihood(broken)).all()
+
+
+def test_sentences_are_judged_some_at_a_time(
+    random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each part of each sentence there was a number for every name at once: gigabytes of 100,000 sentences."""
+    grammar = processes.sums(9)
+    drawn = grammar.draw(3_000, random)
+    whole = grammar.log_likelihood(drawn)
+    monkeypatch.setattr(processes, "AT_A_TIME", 70)
+    tracemalloc.start()
+    assert (grammar.log_likelihood(drawn) == whole).all()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_an_ambiguous_grammar_adds_up_its_trees() -> None:

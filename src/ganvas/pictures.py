@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
 from itertools import chain, pairwise
-from math import ceil, prod
+from math import ceil, prod, sqrt
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import category
@@ -78,15 +78,15 @@ def grid(
         room = max(font().getlength(text) for text in texts) + 6
         scale = max(scale, min(int(np.ceil(room / width)), WIDEST // (columns * width)))
     height, width = height * scale + gap, width * scale + gap
-    canvas = torch.full((rows * columns, channels, height, width), 128, dtype=torch.uint8)
-    canvas[:, 3:] = 255  # the lines between transparent pictures are solid
-    canvas[:n, :, gap:, gap:] = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    tiled = canvas.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    tiled = tiled.reshape(channels, rows * height, columns * width)
-    edges = (
-        F.pad(part, (0, gap, 0, gap), value=value) for part, value in ((tiled[:3], 128), (tiled[3:], 255))
-    )
-    picture = to_image(torch.cat(list(edges)))
+    # Laid out as the picture will be: of a large one every copy counts.
+    pixels = torch.full((rows * height + gap, columns * width + gap, channels), 128, dtype=torch.uint8)
+    pixels[..., 3:] = 255  # the lines between transparent pictures are solid
+    tiles = pixels[: rows * height, : columns * width]
+    tiles = tiles.unflatten(1, (columns, width)).unflatten(0, (rows, height))
+    for row, some in enumerate(images.split(columns)):
+        large = some.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+        tiles[row, gap:, : len(some), gap:] = large.permute(2, 0, 3, 1)
+    picture = to_image(pixels.permute(2, 0, 1))
     if not (texts or any(names) or title):
         return picture
     under = [list(captions[row * columns : (row + 1) * columns]) for row in range(rows)]
@@ -169,15 +169,29 @@ def _shortened(text: str, room: float) -> str:
 
 
 def atlas(images: Tensor, places: np.ndarray, cells: int = 28, title: str = "") -> Image.Image:
-    """uint8 images (N, C, H, W) on a raster: in each of `cells` x `cells` the one whose place (N, 2) is nearest its middle."""
+    """uint8 images (N, C, H, W) on a raster: in each of `cells` x `cells` the one whose place (N, 2) is nearest its middle.
+
+    Large ones are shown smaller, so that all together have `MOST_PIXELS` at most.
+    """
     low, high = np.quantile(places, 0.005, axis=0), np.quantile(places, 0.995, axis=0)
     at = (places - low) / np.maximum(high - low, 1e-12) * cells
     column, row = (np.clip(np.floor(at[:, i]).astype(int), 0, cells - 1) for i in (0, 1))
     away = np.linalg.norm(at - np.stack([column, row], 1) - 0.5, axis=1)
-    tiles = torch.full((cells * cells, *images.shape[1:]), 128, dtype=torch.uint8)
-    for i in away.argsort()[::-1]:  # the nearest comes last and stays
-        tiles[(cells - 1 - row[i]) * cells + column[i]] = images[i]
+    tile = (cells - 1 - row) * cells + column
+    nearest = {tile[i]: i for i in away.argsort()[::-1]}  # the nearest comes last and stays
+    factor = ceil(sqrt(cells**2 * prod(images.shape[2:]) / MOST_PIXELS))
+    tiles = torch.full((cells**2, *smaller(images[:1], factor).shape[1:]), 128, dtype=torch.uint8)
+    for place, i in nearest.items():
+        tiles[place] = smaller(images[i : i + 1], factor)[0]
     return grid(tiles, columns=cells, title=title)
+
+
+def smaller(images: Tensor, factor: int) -> Tensor:
+    """uint8 images (n, C, H, W) at a whole fraction of their size."""
+    if factor == 1:
+        return images
+    sides = tuple(min(factor, side) for side in images.shape[2:])
+    return F.avg_pool2d(images.float(), sides).round().to(torch.uint8)
 
 
 def scatter(points: Tensor, size: int = 512, title: str = "") -> Image.Image:

@@ -230,6 +230,10 @@ def random_chain(symbols: int, random: np.random.Generator, *, concentration: fl
     return MarkovChain(0.99 * rows + 0.01 / size)
 
 
+AT_A_TIME = 10_000
+"""Sentences whose probabilities are computed together."""
+
+
 @dataclass(frozen=True)
 class Grammar:
     """A probabilistic context-free grammar in Chomsky's normal form, of its sentences of at most `longest` symbols.
@@ -320,6 +324,11 @@ class Grammar:
             raise GanvasError(
                 f"symbols has {x.shape[1]} steps; sentences of this grammar have {self.longest}."
             )
+        # Of each part of each sentence there is a number for every name: of a million they are gigabytes.
+        pieces = np.split(x, range(AT_A_TIME, len(x), AT_A_TIME))
+        return np.concatenate([self._log_likelihood(piece) for piece in pieces])
+
+    def _log_likelihood(self, x: Wholes) -> Floats:
         ended = np.logical_or.accumulate(x == self.end, 1)
         sizes = (~ended).sum(1)
         inside: dict[tuple[str, int, int], Floats] = {}

@@ -17,6 +17,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
+from ganvas.export import onnx as export
 from ganvas.export.onnx import difference, optional_of, parts_of, run, to_onnx, write
 from ganvas.latent import open_space
 from ganvas.model import Model, ModelInfo
@@ -198,6 +199,15 @@ def test_half_rounds_the_weights_and_nothing_else(parts: dict[Any, bytes]) -> No
     exact, near = (run(model, content.SerializeToString(), {"w": w}) for content in (full, half))
     # Weights are off by 2^-11 of themselves at most; a few layers add up to a few times that.
     assert 0 < (exact - near).abs().max() < 20 * 2**-11
+
+
+def test_a_thousand_names_of_classes_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were cut after 2,000 letters, which is no JSON any more."""
+    names = [f"class number {i}" for i in range(1000)]
+    monkeypatch.setattr(export, "class_names", lambda model: names)
+    assert json.loads(export._about(model_of("style"), "whole", False)["ganvas.classes"]) == names
+    monkeypatch.setattr(export, "MOST_OF_CLASSES", 2000)
+    assert export._about(model_of("style"), "whole", False)["ganvas.classes"] == "2"
 
 
 def test_a_file_says_what_it_is(parts: dict[Any, bytes]) -> None:

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import ganvas
 from ganvas import pictures
 from ganvas.cli import main
 from ganvas.errors import GanvasError
-from ganvas.latent import LatentZ, open_space, paths
+from ganvas.latent import LatentZ, jacobian, open_space, paths
 from ganvas.latent.directions import edit, find, save
 from ganvas.latent.edits import draw_edit
 from ganvas.latent.jacobian import jacobians, metric
 from ganvas.latent.paths import geodesic, looks
+from ganvas.latent.space import LatentSpace
 from ganvas.latent.supervised import from_scores
 from ganvas.model import Model
 from ganvas.sampling.settings import Setting
@@ -173,3 +175,24 @@ def test_directions_of_another_space_are_not_measured(
 def test_a_sampler_that_truncates_is_not_told_so_twice(model: Model) -> None:
     with pytest.raises(GanvasError, match=r"truncates by itself.*--set amount=0.2"):
         Setting("truncate", truncation=0.2).draw(model, None, 2)
+
+
+def test_a_spectrum_is_of_samples_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was of the first four."""
+    seen = list[int]()
+
+    def noted(space: LatentSpace, points: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert labels is not None
+        seen.extend(labels.tolist())
+        return metric(space, points, lambda samples: samples.flatten(1), labels)
+
+    class Shifted(nn.Module):
+        def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+            return z + labels[:, None]
+
+    monkeypatch.setattr(jacobian, "metric", noted)
+    for classes, wanted in ((2, [0, 1, 0, 1]), (10, [*range(10)]), (100, [*range(0, 100, 10)])):
+        seen.clear()
+        model = ganvas.wrap(Shifted(), latent_dim=2, shape=(2,), num_classes=classes)
+        assert len(jacobian.spectrum(LatentZ(model))) == 2
+        assert seen == wanted

@@ -23,6 +23,7 @@ from ganvas.latent import open_space, paths
 from ganvas.latent.attributes import Attribute
 from ganvas.latent.paths import pyramid, small_pyramid
 from ganvas.model_data import classifier_of
+from tests.held import Held, is_picture
 
 
 class Corners(nn.Module):
@@ -211,6 +212,17 @@ def test_an_atlas_shows_each_image_at_its_place() -> None:
     assert picture[size - size // 6, size // 6] == 10, "low places are at the bottom"
     assert picture[size // 6, size - size // 6] == 250
     assert picture[size // 2, size // 2] == 128, "nothing lies there"
+
+
+def test_an_atlas_of_large_images_shows_them_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 9 * 32 * 32)
+    images = torch.stack([torch.full((3, 64, 64), value, dtype=torch.uint8) for value in (10, 250)])
+    with Held(is_picture) as held:
+        picture = np.asarray(pictures.atlas(images, np.asarray([[0.0, 0.0], [1.0, 1.0]]), cells=3, title=""))
+    small = np.asarray(pictures.grid(torch.full((9, 3, 32, 32), 128, dtype=torch.uint8), 3))
+    assert picture.shape == small.shape
+    assert set(np.unique(picture)) == {10, 128, 250}
+    assert held.most < 3 * picture.size
 
 
 def test_by_command_on_the_packaged_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

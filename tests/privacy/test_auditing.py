@@ -258,6 +258,10 @@ def test_windows_that_overlap_give_nothing_away(tmp_path: Path) -> None:
     assert not found.leaks, found.verdict()
     assert found.suspects == 0
     assert found.authenticity < 0.95
+    assert any(
+        "rest on 25 sequences or stretches of time of members and 13 of others" in each
+        for each in found.warnings
+    ), found.warnings
     (tmp_path / "short.csv").write_text("\n".join((tmp_path / "unseen.csv").read_text().splitlines()[:141]))
     with pytest.raises(GanvasError, match="in halves of"):
         audit(drawn, seen, held_out=str(tmp_path / "short.csv"), n=600)
@@ -283,6 +287,8 @@ def test_sequences_that_are_held_out_whole_are_held_against_others(tmp_path: Pat
     owners = [set(held.kin[rows, 0].tolist()) for rows in (outside, apart)]
     assert [len(each) for each in owners] == [5, 5]
     assert not owners[0] & owners[1]
+    assert held.stretches is not None
+    assert held.stretches.tolist() == [i // 37 for i in range(370)]
     assert authenticity(fake[::2], x, train.kin) < 0.83 < authenticity(fake[::2], x, train.spans_of_part)
 
 

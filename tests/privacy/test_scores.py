@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import nhypergeom
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -56,3 +57,25 @@ def test_hits_have_the_share_of_all_orders() -> None:
 def test_wrong_scores(wrong: np.ndarray) -> None:
     with pytest.raises(GanvasError):
         attack(wrong, np.arange(5.0))
+
+
+def test_windows_of_one_sequence_are_not_independent() -> None:
+    """Intervals of 5 sequences of 40 windows each were those of 200 samples: they missed 0.5 in most of the draws."""
+    rng = np.random.default_rng(0)
+    groups = torch.arange(200) // 40, torch.arange(800) // 40
+    hits, chances = 0, []
+    for seed in range(60):
+        inside, outside = (np.repeat(rng.normal(size=n), 40) + 0.3 * rng.normal(size=40 * n) for n in (5, 20))
+        found = attack(inside, outside, draws=100, seed=seed, groups=groups)
+        hits += found.auc.low <= 0.5 <= found.auc.high
+        chances.append(found.chance)
+    assert hits >= 45
+    assert np.mean(np.asarray(chances) <= 0.05) <= 0.15
+    assert np.mean(np.asarray(chances) <= 0.5) == pytest.approx(0.5, abs=0.2)
+    whole = attack(inside, outside, draws=20)
+    assert found.auc.value == whole.auc.value
+    assert found.auc.high - found.auc.low > 2 * (whole.auc.high - whole.auc.low)
+    surely = attack(inside + 100, outside, draws=20, groups=groups)
+    assert 0 < surely.chance < 1e-3
+    single = attack(inside, outside, draws=20, groups=(groups[0] * 0, groups[1]))
+    assert (single.auc.low, single.auc.high, single.chance) == (0, 1, 1)

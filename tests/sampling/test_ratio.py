@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,13 +21,14 @@ from ganvas import io
 from ganvas.cli import improve as improve_command
 from ganvas.cli import main
 from ganvas.cli.improve import _plot
-from ganvas.config import NetworkConfig
+from ganvas.config import DataConfig, NetworkConfig
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier, open_extractor
 from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent import LatentZ, open_space
 from ganvas.latent.critic import to_floats
+from ganvas.metrics.manifold import overlapping
 from ganvas.model import Model
 from ganvas.networks import build_critic, build_generator
 from ganvas.networks.layers import MinibatchStd
@@ -37,6 +38,7 @@ from ganvas.sampling import (
     calibrate_model,
     critics,
     fit_ratio,
+    held_out,
     independent_extractor,
     repair,
     samplers,
@@ -49,6 +51,7 @@ from ganvas.sampling.improve import Evaluator, Improvement, Outcome, pareto, sav
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.metropolis import _starts
+from ganvas.sampling.ratio import Report
 from ganvas.sampling.settings import Setting, at_budget, settings
 from ganvas.sampling.store import best_of, home_of
 from ganvas.training import Result
@@ -776,3 +779,38 @@ def test_a_guide_of_another_size_learns_from_what_it_judges() -> None:
     small = critics.resized(to_floats(model, samples), (1, 8, 8))
     assert small.shape == (5, 1, 8, 8)
     assert torch.allclose(found, critic.features(small), atol=1e-5)
+
+
+def test_a_bound_on_the_divergence_is_one_where_the_mean_ratio_is_above_one() -> None:
+    """E log r alone is no bound then: twice the ratio would be log 2 more."""
+    report = Report("fresh", "platt", 9, 9, 0.5, 0.1, 0.7, 0.0, 1.0, mean_ratio=2.0, kl=1.0)
+    assert f"at least {1 - math.log(2):.2f} nats" in " ".join(report.words())
+    assert "at least 1.00 nats" in " ".join(replace(report, mean_ratio=0.5).words())
+
+
+def test_windows_that_guide_and_windows_that_judge_share_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second one judged, which overlapped with its neighbours."""
+    values = np.random.default_rng(0).standard_normal((4000, 2)).cumsum(0)
+    np.savetxt(tmp_path / "a.csv", values, "%.5f", ",", header="a,b", comments="")
+    data = load_dataset(DataConfig(str(tmp_path / "a.csv"), window=24))
+    guides = list[Tensor]()
+
+    def noted(space: Any, real: Tensor, *_: Any, **__: Any) -> Any:
+        guides.append(real)
+        raise GanvasError("enough")
+
+    monkeypatch.setattr(held_out, "fit_ratio", noted)
+    monkeypatch.setattr(held_out, "load_data_of", lambda *_: (data, DataConfig(data.name, holdout=0.5)))
+    halves = list[Dataset]()
+    split = Dataset.split
+    monkeypatch.setattr(Dataset, "split", lambda self, *a: halves.extend(found := split(self, *a)) or found)
+    model = ganvas.wrap(nn.Linear(2, 48), latent_dim=2, shape=(48,))
+    with pytest.raises(GanvasError, match="enough"):
+        calibrate_model(model, "a", judged=True)
+    guide, judge = halves[-2:]
+    assert guide.spans_of_part is not None
+    assert judge.spans_of_part is not None
+    assert len(guides[0]) == len(guide)
+    assert not overlapping(guide.spans_of_part, judge.spans_of_part).any()

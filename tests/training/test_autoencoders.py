@@ -656,3 +656,12 @@ def test_large_pictures_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPat
         assert method.signals(held) == pytest.approx(whole, rel=1e-4)
     method.settle(found)
     assert max(rows) == 50
+
+
+@pytest.mark.parametrize("method", ["ae", "vae", "vq"])
+def test_a_loss_of_a_critic_is_refused_where_there_is_none(method: str) -> None:
+    """It was kept in the config, and did nothing."""
+    for given in ({"loss": "hinge"}, {"settings": {"objective.loss": "hinge"}}):
+        with pytest.raises(GanvasError, match=f"method {method} has not. Omit it"):
+            plan("digits", method=method, device="cpu", **given)  # type: ignore[arg-type]
+    plan("digits", method="aae", loss="hinge", device="cpu")

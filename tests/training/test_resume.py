@@ -381,6 +381,48 @@ def test_nothing_collapsed_is_left_after_a_rollback(
     assert measured == measures
 
 
+def test_a_collapse_of_the_same_kimg_is_not_left_either(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It lay in the folder of the good one, whose whole kimg are the same; and as the best of all it hid what came later."""
+    said: list[float] = []
+
+    def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
+        if not said and records and records[-1]["kimg"] > 0.5:
+            said.append(records[-1]["kimg"])
+            return [verdicts.Verdict("mode collapse", "problem", "made up.", "")]
+        return []
+
+    def measured(self: BestSnapshot, model: ganvas.Model, snapshot: Path) -> float:
+        self.last = model.info.kimg or 0.0
+        self.value = -self.last
+        self._keep(snapshot)
+        return self.value
+
+    found: list[Any] = []
+    step = GanMethod.step
+
+    def noting(self: GanMethod, *arguments: Any) -> None:
+        if self.engine.rate_factor < 1 and not found:
+            (run,) = (tmp_path / "runs").iterdir()
+            found.extend([self.engine.images / 1000, (run / "snapshots" / "best").exists()])
+            found.append(io.read_header(run / "snapshots" / "000000" / "generator.safetensors")["kimg"])
+        step(self, *arguments)
+
+    monkeypatch.setattr(verdicts, "of", collapse)
+    monkeypatch.setattr(verdicts, "suspicious", lambda records: records and records[-1]["kimg"] > 0.3)
+    monkeypatch.setattr(BestSnapshot, "measure", measured)
+    monkeypatch.setattr(GanMethod, "step", noting)
+    settings = {
+        "training.monitor_kimg": 0.064, "training.snapshot_kimg": 0.128, "training.eval_kimg": 0.1, "training.log_kimg": 0.064,
+    }  # fmt: skip
+    tiny_train(kimg=0.64, on_collapse="rollback", settings=settings)
+    assert said
+    state_kimg, best, snapshot_kimg = found
+    assert 0 < snapshot_kimg == state_kimg < 0.4
+    assert not best
+
+
 def test_the_monitor_goes_on_where_it_was(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every signal and every verdict of a run that was stopped is that of one left alone, `movement` too."""
     settings = {"training.monitor_kimg": 0.032}

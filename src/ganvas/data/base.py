@@ -115,6 +115,18 @@ class Dataset:
             [spans[:, 0], torch.zeros(len(spans)).to(spans), torch.ones(len(spans)).to(spans)], 1
         )
 
+    @property
+    def stretches(self) -> Tensor | None:
+        """Numbers of what windows of this part are independent of one another by (N,): their sequences, or where these are split
+        in time stretches of them two windows long. None where each sample stands for itself."""
+        spans = self.spans_of_part
+        if spans is None:
+            return None
+        owner, start, end = spans.double().unbind(1)
+        piece = torch.zeros_like(start) if self._by_sequence() else (start / (2 * (end - start))).floor()
+        found: Tensor = torch.stack([owner, piece], 1).unique(dim=0, return_inverse=True)[1]
+        return found if len(found.unique()) < len(found) else None
+
     def _by_sequence(self) -> bool:
         """Whether windows of this part are split by the sequences that they are of, which are many in the whole, not in time."""
         spans, part = self.spans, self.spans_of_part

@@ -41,8 +41,8 @@ CHECKED = 3
 NUMBERS = ("psi", "truncation")
 """Inputs that can be left out of a graph, but are in it if nobody says otherwise."""
 MILLION = 1_000_000
-LONGEST = 2000
-"""Characters of a name or list of names in a file."""
+LONGEST, MOST_OF_CLASSES = 2000, 100_000
+"""Characters of a name in a file, and of the list of classes; of a longer one their number stands there."""
 
 
 class Input(NamedTuple):
@@ -313,6 +313,8 @@ def _about(model: Model, part: Part, half: bool) -> dict[str, str]:
     """What a file says of itself."""
     info, network = model.info, model.generator
     names = class_names(model) if network.num_classes else None
+    if names and len(json.dumps(names)) > MOST_OF_CLASSES:
+        names = None
     known: dict[str, Any] = {
         "made_by": f"ganvas {version('ganvas')}",
         "part": part,
@@ -332,7 +334,7 @@ def _about(model: Model, part: Part, half: bool) -> dict[str, str]:
         known |= {"w_dim": network.w_dim, "layers": network.num_layers}
     said = {key: value for key, value in known.items() if value is not None}
     return {
-        f"ganvas.{key}": (value if isinstance(value, str) else json.dumps(value))[:LONGEST]
+        f"ganvas.{key}": value[:LONGEST] if isinstance(value, str) else json.dumps(value)
         for key, value in said.items()
     }
 

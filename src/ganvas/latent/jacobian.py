@@ -10,7 +10,8 @@ from ganvas.latent.space import LatentSpace
 
 MOST = 512
 """Numbers in a point beyond which Jacobians are not taken: each number costs a forward pass."""
-SPECTRUM_POINTS = 4
+SPECTRUM_POINTS, SPECTRUM_CLASSES = 4, 10
+"""Points of a spectrum; of a model with classes one of each, of so many from all over where there are more."""
 
 
 def jacobians(
@@ -82,6 +83,11 @@ def spectrum(space: LatentSpace, seed: int = 0) -> Tensor:
     """Eigenvalues of the mean metric at the first samples of `seed` as shares, largest first; empty for spaces above `MOST`."""
     if space.size > MOST:
         return torch.zeros(0, dtype=torch.float64)
-    values = torch.linalg.eigvalsh(metric(space, space.numbered(SPECTRUM_POINTS, seed))).flip(0).clamp(min=0)
+    classes = space.model.generator.num_classes
+    count = max(SPECTRUM_POINTS, min(classes, SPECTRUM_CLASSES))
+    numbers = [i * classes // count if classes > count else i for i in range(count)]
+    labels = space.model.labels_at(numbers)
+    labels = None if labels is None else labels.to(space.model.device)
+    values = torch.linalg.eigvalsh(metric(space, space.at(numbers, seed), labels=labels)).flip(0).clamp(min=0)
     shares: Tensor = values / values.sum().clamp(min=1e-300)
     return shares

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from ganvas.model import Model
 from ganvas.model_data import class_names, classifier_of
 from ganvas.networks import from_uint8
 from ganvas.notebook import shown
+from ganvas.pictures import smaller
 from ganvas.types import Progress, silent
 
 Array = NDArray[np.float64]
@@ -151,11 +151,7 @@ def colors(space: LatentSpace) -> list[str]:
 
 def _kept(samples: Tensor) -> Tensor:
     """uint8 images (n, C, H, W) at a whole fraction of their size, `LARGEST` px at most; other samples as they are."""
-    factor = -(-max(samples.shape[2:]) // LARGEST) if samples.dim() == 4 else 1
-    if factor == 1:
-        return samples
-    sides = tuple(min(factor, side) for side in samples.shape[2:])
-    return F.avg_pool2d(samples.float(), sides).round().to(torch.uint8)
+    return samples if samples.dim() != 4 else smaller(samples, -(-max(samples.shape[2:]) // LARGEST))
 
 
 class _Looked:

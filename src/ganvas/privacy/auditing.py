@@ -33,7 +33,7 @@ from ganvas.privacy import membership
 from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
 from ganvas.privacy.inference import LEAST as LEAST_ASKED
 from ganvas.privacy.inference import Inference, Scales, infer, secrets
-from ganvas.privacy.scores import DRAWS, Attack, attack
+from ganvas.privacy.scores import DRAWS, Attack, Groups, attack
 from ganvas.series import Schema
 from ganvas.types import Progress, Shape, counting, silent
 
@@ -381,12 +381,13 @@ def audit(
     found = distances.copies(near)
     closest = found.p.argsort(stable=True)[:SHOWN]
     tell("copies", 1, 1)
-    attacks = _black_box(x[inside], z[outside], f, reference, seed, tell)
+    groups = _groups(train, inside), _groups(unseen, outside)
+    attacks = _black_box(x[inside], z[outside], f, reference, groups, seed, tell)
     searched, found_again = min(reconstruct, len(inside), len(outside)), None
     classes = 0 if model is None else model.generator.num_classes
     known = not classes or train.num_classes == unseen.num_classes == classes
     if model is not None and known:
-        by_critic = _by_critic(model, train, unseen, inside, outside, seed)
+        by_critic = _by_critic(model, train, unseen, inside, outside, groups, seed)
         attacks |= {} if by_critic is None else {"critic": by_critic}
         if searched >= 10 and train.is_images:
             few, rest = (
@@ -401,7 +402,7 @@ def audit(
     for done, rate in enumerate(PLANTED):
         tell("planted copies", done, len(PLANTED))
         places = pick(len(x), min(max(1, round(rate * len(f))), len(x)), seed + 2)
-        control = _control(rate, places, distances, near, x, z, f, reference, inside, outside, seed)
+        control = _control(rate, places, distances, near, x, z, f, reference, inside, outside, groups, seed)
         planted = _Drawn(None, train.subset(places), len(places), seed)
         told = guessed([drawn, planted], draws=FEWEST)
         inferred = {name: each.chance * len(told) <= ALARM for name, each in told.items()}
@@ -416,6 +417,15 @@ def audit(
         warnings.append(
             f"{counted(seen_too, 'held-out sample')} of {len(z):,} are among what was trained on, too: copies and members "
             "of their kind are not noticed. Give others with --held-out."
+        )
+    if any(each is not None for each in groups):
+        of, and_of = (
+            len(places if each is None else each.unique())
+            for each, places in zip(groups, (inside, outside), strict=True)
+        )
+        warnings.append(
+            f"Windows of one sequence are not independent: the intervals of attacks rest on {of:,} sequences or stretches of "
+            f"time of members and {and_of:,} of others{', too few for any' if min(of, and_of) < 2 else ''}."
         )
     if not known:
         warnings.append(
@@ -593,10 +603,11 @@ def _guessed(
     ]
     found = {}
     for name in records[0]:
-        of = [each[name] for each in records]
+        of = [each[name]() for each in records]
         telling = len(torch.as_tensor(of[1].secret).unique(dim=0)) > 1
         if telling and min(len(each.known) for each in of) and len(of[1].known) >= LEAST_ASKED:
             found[name] = infer(*of, draws=draws, seed=seed)
+        del of  # else they lie beside those of the next
     return found
 
 
@@ -651,8 +662,14 @@ class _View:
         return torch.from_numpy(embed(self.extractor, parts, counting(tell, what, len(dataset))).features)
 
 
+def _groups(part: Dataset, places: Tensor) -> Tensor | None:
+    """What those at `places` are independent of one another by."""
+    found = part.stretches
+    return None if found is None else found[places]
+
+
 def _black_box(
-    x: Tensor, z: Tensor, fake: Tensor, reference: Tensor, seed: int, tell: Progress = silent
+    x: Tensor, z: Tensor, fake: Tensor, reference: Tensor, groups: Groups, seed: int, tell: Progress = silent
 ) -> dict[str, Attack]:
     """Of members x and others z, by samples alone."""
     asked = torch.cat([x, z])
@@ -668,13 +685,13 @@ def _black_box(
     for done, (name, score) in enumerate(scores.items()):
         tell("attacks", done, len(scores))
         values = score()
-        found[name] = attack(values[: len(x)], values[len(x) :], seed=seed)
+        found[name] = attack(values[: len(x)], values[len(x) :], seed=seed, groups=groups)
     tell("attacks", len(scores), len(scores))
     return found
 
 
 def _by_critic(
-    model: Model, train: Dataset, unseen: Dataset, inside: Tensor, outside: Tensor, seed: int
+    model: Model, train: Dataset, unseen: Dataset, inside: Tensor, outside: Tensor, groups: Groups, seed: int
 ) -> Attack | None:
     """By the critic's score (LOGAN, Hayes et al. 2019, white-box); None where there is no critic, or of several samples."""
     scorer = scorer_of(model)
@@ -690,7 +707,7 @@ def _by_critic(
             found.append(scorer.scores(images, label))
             start += len(images)
         scores.append(torch.cat(found))
-    return attack(*scores, seed=seed)
+    return attack(*scores, seed=seed, groups=groups)
 
 
 def _by_search(
@@ -724,7 +741,7 @@ def _by_search(
 
 def _control(
     rate: float, places: Tensor, distances: Distances, near: list[tuple[Tensor, Tensor]], x: Tensor, z: Tensor, fake: Tensor,
-    reference: Tensor, inside: Tensor, outside: Tensor, seed: int,
+    reference: Tensor, inside: Tensor, outside: Tensor, groups: Groups, seed: int,
 ) -> Control:  # fmt: skip
     """The same tests, with copies of the training samples at `places` added to the fakes."""
     copies = x[places]
@@ -734,7 +751,7 @@ def _control(
     ]
     test = distances.copies(both)
     found = int(torch.isin(places, test.suspects()).sum())
-    attacks = _black_box(x[inside], z[outside], torch.cat([fake, copies]), reference, seed)
+    attacks = _black_box(x[inside], z[outside], torch.cat([fake, copies]), reference, groups, seed)
     noticed = {name: each.chance * len(attacks) <= ALARM for name, each in attacks.items()}
     return Control(rate, len(places), found, test.chance, noticed, {})
 

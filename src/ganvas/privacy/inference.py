@@ -5,13 +5,13 @@ gives the rest; what it gets right of records that nobody trained on is true of 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas import arrays
@@ -202,12 +202,14 @@ def _scale(values: np.ndarray) -> tuple[float, float]:
     return (float(there.mean()), float(deviations(there)) or 1.0) if len(there) else (0.0, 1.0)
 
 
-def secrets(found: Series, labels: Tensor | None, classes: int, scales: Scales) -> dict[str, Records]:
-    """Secret by name -> the records: each static column and the class, to whoever knows all else; and the second half of the
-    steps, to whoever knows the first and what is said once. Series that end before the second half are left out of that.
+def secrets(
+    found: Series, labels: Tensor | None, classes: int, scales: Scales
+) -> dict[str, Callable[[], Records]]:
+    """Secret by name -> what makes the records: each static column and the class, to whoever knows all else; and the second half
+    of the steps, to whoever knows the first and what is said once. Series that end before the second half are left out of that.
 
-    A column counts once, however many steps or categories it has: those of numbers in units of their deviation, and the
-    distance between two categories is 1.
+    They are made as they are asked for, since each holds all steps again. A column counts once, however many steps or categories
+    it has: those of numbers in units of their deviation, and the distance between two categories is 1.
     """
     found = until_ends(
         found
@@ -221,27 +223,42 @@ def secrets(found: Series, labels: Tensor | None, classes: int, scales: Scales) 
         hidden[name] = torch.from_numpy(values[:, 0]).long() if column.categories else once[name]
     if labels is not None:
         name = CLASS if CLASS not in once else "class of series"
-        once[name], hidden[name] = F.one_hot(labels, classes).double() / math.sqrt(2), labels
+        once[name], hidden[name] = _one_hot(labels[:, None], classes), labels
     early, late = (
         [_block(column, found.values[:, part, i], scales.steps[i]) for i, column in enumerate(schema.columns)]
         for part in (slice(half), slice(half, None))
     )
-    whole = [torch.cat(pair, 1) / math.sqrt(found.values.shape[1]) for pair in zip(early, late, strict=True)]
-    records = {}
-    for name, secret in hidden.items():
+
+    def one(name: str) -> Records:
         others = [each for other, each in once.items() if other != name]
-        records[name] = Records(torch.cat([*others, *whole], 1), secret)
-    if half:
-        known = torch.cat([*once.values(), *(each / math.sqrt(half) for each in early)], 1)
+        return Records(_beside(others, [*early, *late], found.values.shape[1]), hidden[name])
+
+    def steps() -> Records:
         on = torch.from_numpy(found.lengths > half)
-        records[f"steps {half + 1} to {found.values.shape[1]}"] = Records(known[on], torch.cat(late, 1)[on])
-    return records
+        known = _beside([each[on] for each in once.values()], [each[on] for each in early], half)
+        return Records(known, torch.cat([each[on] for each in late], 1))
+
+    records: dict[str, Callable[[], Records]] = {name: partial(one, name) for name in hidden}
+    return {**records, f"steps {half + 1} to {found.values.shape[1]}": steps} if half else records
+
+
+def _beside(once: Sequence[Tensor], steps: Sequence[Tensor], count: int) -> Tensor:
+    """What is said once beside columns of so many steps, each of which counts once."""
+    known = torch.cat([*once, *steps], 1)
+    known[:, sum(each.shape[1] for each in once) :] /= math.sqrt(count)
+    return known
 
 
 def _block(column: Column, values: np.ndarray, scale: tuple[float, float]) -> Tensor:
     """Values (N, T) of a column as (N, T) numbers, 0 where missing; categories as (N, T x categories)."""
     if column.categories:
         numbers = torch.from_numpy(np.nan_to_num(values)).long().clamp(0, len(column.categories) - 1)
-        return (F.one_hot(numbers, len(column.categories)).double() / math.sqrt(2)).flatten(1)
+        return _one_hot(numbers, len(column.categories))
     middle, spread = scale
-    return torch.from_numpy(np.nan_to_num((values - middle) / spread))
+    return torch.from_numpy(np.nan_to_num((values - middle) / spread)).float()
+
+
+def _one_hot(numbers: Tensor, count: int) -> Tensor:
+    """(N, T x count): those of two categories are 1 apart."""
+    found = torch.zeros(*numbers.shape, count)
+    return found.scatter_(2, numbers[..., None], 1 / math.sqrt(2)).flatten(1)

@@ -1,8 +1,11 @@
 """How well a score tells the data that a generator was trained on from data it never saw: with its error, and what it needs."""
 
+from collections.abc import Sequence
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from ganvas import arrays
 from ganvas.arrays import Array
@@ -38,12 +41,19 @@ class Attack(NamedTuple):
     non_members: int
 
 
-def attack(members: Array, non_members: Array, *, draws: int = DRAWS, seed: int = 0) -> Attack:
+Groups = tuple[Tensor | None, Tensor | None]
+"""Of members and of others the numbers of what is independent (n,), as windows of one sequence are not; None: each score is."""
+
+
+def attack(
+    members: Array, non_members: Array, *, draws: int = DRAWS, seed: int = 0, groups: Groups = (None, None)
+) -> Attack:
     """Judge a membership score: numbers (n,) of members and (m,) of non-members, higher said to be a member.
 
     Intervals are the 2.5 and 97.5 % quantiles of `draws` bootstrap draws of both sets. The p-value of the AUC is that of the
     rank sum test; that of the hits is exact: members before the (k + 1)-th non-member in a random order follow the negative
-    hypergeometric distribution, k the false alarms allowed.
+    hypergeometric distribution, k the false alarms allowed. Of scores in `groups` whole groups are drawn, and the p-value is
+    that of the AUC alone, by the spread of the draws (Student's t); of a single group nothing is known: 0 to 1, and p is 1.
     Raises `GanvasError` for fewer than two of either, and for NaN.
     """
     inside, outside = (
@@ -57,13 +67,35 @@ def attack(members: Array, non_members: Array, *, draws: int = DRAWS, seed: int 
     curve = _Curve(inside, outside)
     rng = np.random.default_rng(arrays.seed(seed))
     found, spread = curve.figures(np.ones(len(inside)), np.ones(len(outside))), []
+    sides = [
+        np.arange(len(scores)) if group is None else np.unique(group.cpu().numpy(), return_inverse=True)[1]
+        for scores, group in zip((inside, outside), groups, strict=True)
+    ]
+    counts = [int(each.max()) + 1 for each in sides]
     for _ in range(draws):
-        weights = [np.bincount(rng.integers(n, size=n), minlength=n) for n in (len(inside), len(outside))]
+        weights = [
+            np.bincount(rng.integers(n, size=n), minlength=n)[each]
+            for n, each in zip(counts, sides, strict=True)
+        ]
         spread.append(curve.figures(*weights))
     low, high = np.quantile(np.asarray(spread), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    chance = _chance(inside, outside)
+    if any(group is not None for group in groups):
+        chance = _chance_of_groups(found[0], [each[0] for each in spread], counts)
+        low, high = (low, high) if min(counts) > 1 else (np.zeros(len(low)), np.ones(len(high)))
     auc, *rates = (Estimate(float(v), float(a), float(b)) for v, a, b in zip(found, low, high, strict=True))
     hits = {rate: each if len(outside) * rate >= 1 else None for rate, each in zip(RATES, rates, strict=True)}
-    return Attack(auc, hits, _chance(inside, outside), len(inside), len(outside))
+    return Attack(auc, hits, chance, len(inside), len(outside))
+
+
+def _chance_of_groups(auc: float, spread: Sequence[float], counts: Sequence[int]) -> float:
+    """Of an AUC so high by chance; never less than that of one order among all of the groups."""
+    from scipy.stats import t  # slow to import
+
+    if min(counts) < 2:
+        return 1.0
+    beyond = (auc - 0.5) / max(float(np.std(spread)), 1e-12)
+    return max(float(t.sf(beyond, min(counts) - 1)), 1 / comb(sum(counts), counts[0]))
 
 
 def _chance(inside: np.ndarray, outside: np.ndarray) -> float:

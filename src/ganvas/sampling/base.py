@@ -7,7 +7,7 @@ exp(-|u|^2 / 2) r(G(u)).
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -49,31 +49,21 @@ class Candidates(NamedTuple):
         """The candidates of some rows."""
         return Candidates(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
-    def where(self, better: Tensor, other: "Candidates") -> "Candidates":
-        """Rows of `other` where `better` (n,), else these. Both are of the same labels."""
+    def where(self, better: Tensor, other: "Candidates", first: int = 0) -> "Candidates":
+        """These, themselves changed: from row `first` on those of `other` where `better` (k,). Both are of the same labels."""
+        chosen = better.nonzero()[:, 0]
+        return self.put(first + chosen, other.take(chosen))
 
-        def mix(mine: Tensor, theirs: Tensor) -> Tensor:
-            return torch.where(better.reshape(-1, *[1] * (mine.dim() - 1)), theirs, mine)
+    def put(self, rows: Tensor | slice, other: "Candidates") -> "Candidates":
+        """These, themselves changed: some rows are now those of `other`, and keep their labels."""
+        # Samples are large: of those before, those that come and those after there would be three in memory.
+        for mine, theirs in zip(self[:3], other[:3], strict=True):
+            mine[rows] = theirs
+        return self
 
-        noise, samples, log_ratio = (
-            mix(mine, theirs) for mine, theirs in zip(self[:3], other[:3], strict=True)
-        )
-        return Candidates(noise, samples, log_ratio, self.labels)
-
-    def put(self, rows: Tensor, other: "Candidates") -> "Candidates":
-        """These with some rows replaced by those of `other`, which keeps their labels."""
-        noise, samples, log_ratio = (
-            mine.index_copy(0, rows, theirs) for mine, theirs in zip(self[:3], other[:3], strict=True)
-        )
-        return Candidates(noise, samples, log_ratio, self.labels)
-
-    @staticmethod
-    def join(parts: "list[Candidates]") -> "Candidates":
-        """Several after one another."""
-        labels = (
-            None if parts[0].labels is None else torch.cat([p.labels for p in parts if p.labels is not None])
-        )
-        noise, samples, log_ratio = (torch.cat([part[i] for part in parts]) for i in range(3))  # type: ignore[misc]
+    def room(self, n: int, labels: Tensor | None) -> "Candidates":
+        """Room for n such candidates of these labels (n,): nothing stands there yet."""
+        noise, samples, log_ratio = (each.new_empty(n, *each.shape[1:]) for each in self[:3])
         return Candidates(noise, samples, log_ratio, labels)
 
 
@@ -131,26 +121,42 @@ class Target:
         """n candidates of the prior, judged; labels are repeated to n."""
         return self.at(self.normal(n, self.space.model.latent_dim), self.space.labels(n, labels))
 
-    @torch.no_grad()
     def at(self, noise: Tensor, labels: Tensor | None) -> Candidates:
         """The candidates of noise (n, Z), judged."""
-        samples, rated_as = torch.empty(0), []
+        return _whole(self.judged(noise, labels), len(noise), labels)
+
+    def judged(self, noise: Tensor, labels: Tensor | None) -> Iterator[tuple[slice, Candidates]]:
+        """The candidates of noise (n, Z), judged: a batch at a time with its rows."""
         for start in range(0, len(noise), self.batch):
             rows = slice(start, start + self.batch)
             u, label = noise[rows], None if labels is None else labels[rows]
-            drawn = self.space.decode(self.space.from_noise(u, label), label)
-            part = self.space.model.to_data(drawn)
-            # One piece of memory: many would lie scattered between what drawing takes for a moment.
-            if not start:
-                samples = part.new_empty(len(noise), *part.shape[1:])
-            samples[rows] = part
-            rated_as.append(_finite(rated(self.ratio, drawn, label)))
-        self.forwards += len(noise)
-        return Candidates(noise, samples, torch.cat(rated_as), labels)
+            with torch.no_grad():
+                drawn = self.space.decode(self.space.from_noise(u, label), label)
+                part = Candidates(
+                    u, self.space.model.to_data(drawn), _finite(rated(self.ratio, drawn, label)), label
+                )
+            self.forwards += len(u)
+            yield rows, part
 
     def slope(self, noise: Tensor, labels: Tensor | None) -> tuple[Candidates, Tensor]:
         """The candidates, and the gradient of the log ratio by their noise (n, Z); 0 where it is not finite."""
-        parts, slopes, shape = [], [], self.space.model.shape
+        slopes = list[Tensor]()
+
+        def parts() -> Iterator[tuple[slice, Candidates]]:
+            for rows, part, slope in self.sloped(noise, labels):
+                slopes.append(slope)
+                yield rows, part
+
+        return _whole(parts(), len(noise), labels), torch.cat(slopes)
+
+    def uphill(self, noise: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The log ratios (n,) and slopes (n, Z) of noise: as `slope`, whose samples nobody needs."""
+        found = [(part.log_ratio, slope) for _, part, slope in self.sloped(noise, labels)]
+        return torch.cat([each[0] for each in found]), torch.cat([each[1] for each in found])
+
+    def sloped(self, noise: Tensor, labels: Tensor | None) -> Iterator[tuple[slice, Candidates, Tensor]]:
+        """The candidates and slopes of noise, as `slope` has them: a batch at a time with its rows."""
+        shape = self.space.model.shape
         # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB.
         batch = self.batch if len(shape) == 1 else min(self.batch, self.space.model.at_once)
         for start in range(0, len(noise), batch):
@@ -162,10 +168,13 @@ class Target:
                 value = rated(self.ratio, drawn, label)
                 slope = gradient(value, u)
             u, drawn, value = u.detach(), drawn.detach(), value.detach()
-            parts.append(Candidates(u, self.space.model.to_data(drawn), _finite(value), label))
-            slopes.append(torch.where(slope.isfinite().all(1, keepdim=True), slope, torch.zeros_like(slope)))
-        self.gradients += len(noise)
-        return Candidates.join(parts), torch.cat(slopes)
+            self.gradients += len(u)
+            part = Candidates(u, self.space.model.to_data(drawn), _finite(value), label)
+            yield (
+                rows,
+                part,
+                torch.where(slope.isfinite().all(1, keepdim=True), slope, torch.zeros_like(slope)),
+            )
 
     @property
     def cost(self) -> float:
@@ -184,6 +193,15 @@ class Target:
             rows = arrays.split(state.noise, state.labels, BATCH)
             points = torch.cat([self.space.from_noise(*each) for each in rows])
         return Drawn(points, state.samples, state.log_ratio, state.labels, self.cost, info)
+
+
+def _whole(parts: Iterator[tuple[slice, Candidates]], n: int, labels: Tensor | None) -> Candidates:
+    """n candidates that come a batch at a time, in one piece of memory: many would lie scattered between what drawing takes."""
+    rows, part = next(parts)
+    whole = part.room(n, labels).put(rows, part)
+    for rows, part in parts:
+        whole.put(rows, part)
+    return whole
 
 
 def rated(ratio: Ratio, samples: Tensor, labels: Tensor | None) -> Tensor:

@@ -43,8 +43,8 @@ def flow(
     target = Target(space, ratio, n, generator, labels)
     u = target.normal(n, space.model.latent_dim)
     for step in range(steps):
-        state, slope = target.slope(u, target.labels)
-        d = state.log_ratio.nan_to_num(neginf=0.0)
+        log_ratio, slope = target.uphill(u, target.labels)
+        d = log_ratio.nan_to_num(neginf=0.0)
         weight = {"kl": torch.ones_like(d), "js": torch.sigmoid(d), "logd": torch.sigmoid(-d)}[divergence]
         u = (
             u
@@ -82,7 +82,7 @@ def transport(
     k = float(slopes[slopes.isfinite()].max()) if bool(slopes.isfinite().any()) else 1.0
     start = u = target.normal(n, space.model.latent_dim)
     for step in range(steps):
-        _, slope = target.slope(u, target.labels)
+        _, slope = target.uphill(u, target.labels)
         away = u - start + 0.001
         gradient = away / away.norm(dim=1, keepdim=True) - slope / max(k, 1e-9)
         outward = u / u.norm(dim=1, keepdim=True)

@@ -249,7 +249,8 @@ def improve(
         values, errors = evaluator(drawn.samples, seed)
         inner(1, 1)
         info = {key: value for key, value in drawn.info.items() if isinstance(value, int | float)}
-        return Outcome(setting, values, errors, drawn.cost, info), drawn.samples[:64]
+        # A copy: the first 64 of a tensor keep all of it in memory.
+        return Outcome(setting, values, errors, drawn.cost, info), drawn.samples[:64].clone()
 
     rows: list[Outcome] = []
     notebook.beneath(lambda: _bars(rows, objective))

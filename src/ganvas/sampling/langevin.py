@@ -34,29 +34,41 @@ class Mala:
         self.rates.clear()
 
     def step(self, state: Candidates, slope: Tensor) -> tuple[Candidates, Tensor]:
-        """One step for all chains: states and gradients of the log ratio (n, Z) before -> after."""
-        e = self.size
+        """One step for all chains, states and gradients of the log ratio (n, Z): both are changed themselves."""
+        e, rates = self.size, list[Tensor]()
         drift = slope - state.noise  # of the log density: log ratio plus the normal prior
         # The noise of a step of size e has standard deviation sqrt(e), its variance is e.
         proposal = state.noise + e / 2 * drift + math.sqrt(e) * self.target.normal(*state.noise.shape)
-        new, new_slope = self.target.slope(proposal, state.labels)
-        if not self.adjust:
+        luck = self.target.uniform(len(proposal)).double().log() if self.adjust else None
+        for rows, new, new_slope in self.target.sloped(proposal, state.labels):
             good = new.log_ratio.isfinite()
-            return state.where(good, new), torch.where(good[:, None], new_slope, slope)
-        new_drift = new_slope - new.noise
-        forward = (new.noise - state.noise - e / 2 * drift).double().square().sum(1)
-        back = (state.noise - new.noise - e / 2 * new_drift).double().square().sum(1)
-        density = new.log_ratio - state.log_ratio
-        density = density - 0.5 * (new.noise.double().square().sum(1) - state.noise.double().square().sum(1))
-        log_accept = density + (forward - back) / (2 * e)
-        log_accept = torch.where(new.log_ratio.isfinite(), log_accept.nan_to_num(nan=-torch.inf), -torch.inf)
-        rate = float(log_accept.clamp(max=0).exp().mean())
-        good = self.target.uniform(len(log_accept)).double().log() < log_accept
+            if luck is not None:
+                old = Candidates(state.noise[rows], state.samples[:0], state.log_ratio[rows], None)
+                log_accept = self._log_accept(old, drift[rows], new, new_slope)
+                rates.append(log_accept.clamp(max=0).exp())
+                good = luck[rows] < log_accept
+            state.where(good, new, rows.start)
+            slope[rows] = torch.where(good[:, None], new_slope, slope[rows])
+        if rates:
+            self._adapt(float(torch.cat(rates).mean()))
+        return state, slope
+
+    def _log_accept(self, old: Candidates, drift: Tensor, new: Candidates, new_slope: Tensor) -> Tensor:
+        """The logarithm of the chance that each proposal is accepted."""
+        e, new_drift = self.size, new_slope - new.noise
+        forward = (new.noise - old.noise - e / 2 * drift).double().square().sum(1)
+        back = (old.noise - new.noise - e / 2 * new_drift).double().square().sum(1)
+        density = new.log_ratio - old.log_ratio
+        density = density - 0.5 * (new.noise.double().square().sum(1) - old.noise.double().square().sum(1))
+        found = density + (forward - back) / (2 * e)
+        return torch.where(new.log_ratio.isfinite(), found.nan_to_num(nan=-torch.inf), -torch.inf)
+
+    def _adapt(self, rate: float) -> None:
+        """The step size after a step of this acceptance."""
         self.taken += 1
         self.rates.append(rate)
         if self.adapting:
             self.size *= math.exp((rate - self.wanted) * 2 / math.sqrt(self.taken))
-        return state.where(good, new), torch.where(good[:, None], new_slope, slope)
 
     @property
     def acceptance(self) -> float:
@@ -136,7 +148,7 @@ def ex2(
         if step == steps // 2 and step:
             chain.freeze()
         state = step_resample(target, state, candidates)
-        state, slope = target.slope(state.noise, state.labels)
+        _, slope = target.uphill(state.noise, state.labels)
         for _ in range(local):
             state, slope = chain.step(state, slope)
         if callback is not None:
@@ -152,5 +164,5 @@ def replace_unjudged(target: Target, state: Candidates) -> Candidates:
         if not len(bad):
             break
         new = target.draw(len(bad), None if state.labels is None else state.labels[bad])
-        state = state.put(bad, new)
+        state.put(bad, new)
     return state

@@ -33,13 +33,11 @@ def metropolis(
     log_ratio = current.log_ratio
     if real is not None and len(real):
         log_ratio = _starts(target, real.to(log_ratio), getattr(ratio, "real_labels", None))
-        moved = _accepts(target, current.log_ratio, log_ratio)
+        moved = _accepts(target.uniform(n), current.log_ratio, log_ratio)
         log_ratio = torch.where(moved, current.log_ratio, log_ratio)
     accepted = int(moved.sum())
     for step in range(1, steps):
-        new = target.draw(n, target.labels)
-        good = _accepts(target, new.log_ratio, log_ratio)
-        current, log_ratio = current.where(good, new), torch.where(good, new.log_ratio, log_ratio)
+        good = _step(target, current, log_ratio, target.labels)
         moved, accepted = moved | good, accepted + int(good.sum())
         if callback is not None:
             callback(step + 1, steps)
@@ -48,9 +46,8 @@ def metropolis(
         own = None if target.labels is None else target.labels[stuck]
         again = target.draw(len(stuck), own)
         for _ in range(steps - 1):
-            new = target.draw(len(stuck), own)
-            again = again.where(_accepts(target, new.log_ratio, again.log_ratio), new)
-        current = current.put(stuck, again)
+            _step(target, again, again.log_ratio, own)
+        current.put(stuck, again)
     return target.drawn(current, acceptance=accepted / (n * steps), restarts=len(stuck))
 
 
@@ -67,9 +64,21 @@ def _starts(target: Target, real: Tensor, kinds: Tensor | None) -> Tensor:
     return found
 
 
-def _accepts(target: Target, new: Tensor, old: Tensor) -> Tensor:
-    """log u < new - old, and never what has no ratio."""
-    return (target.uniform(len(new)).double().log() < new - old) & new.isfinite()
+def _step(target: Target, current: Candidates, log_ratio: Tensor, labels: Tensor | None) -> Tensor:
+    """One proposal for each chain, whose candidates and log ratios (n,) are changed themselves; whether it was accepted (n,)."""
+    noise, luck = target.normal(*current.noise.shape), target.uniform(len(current.noise))
+    accepted = torch.zeros(len(luck), dtype=torch.bool, device=luck.device)
+    for rows, new in target.judged(noise, labels):
+        good = _accepts(luck[rows], new.log_ratio, log_ratio[rows])
+        log_ratio[rows] = torch.where(good, new.log_ratio, log_ratio[rows])
+        current.where(good, new, rows.start)
+        accepted[rows] = good
+    return accepted
+
+
+def _accepts(luck: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """log u < new - old by uniform numbers, and never what has no ratio."""
+    return (luck.double().log() < new - old) & new.isfinite()
 
 
 @samplers.register(
@@ -103,14 +112,16 @@ def resample(
 
 
 def step_resample(target: Target, current: Candidates, candidates: int) -> Candidates:
-    """One step of i-SIR for every row. Picking by the largest of log ratio plus Gumbel noise needs no weights in memory."""
-    best = current
+    """One step of i-SIR for every row, which is changed itself. Picking by the largest of log ratio plus Gumbel noise needs no
+    weights in memory."""
     score = current.log_ratio + _gumbel(target, len(current.noise))
     for _ in range(candidates - 1):
-        new = target.draw(len(current.noise), current.labels)
-        mine = new.log_ratio + _gumbel(target, len(new.noise))
-        best, score = best.where(mine > score, new), torch.maximum(score, mine)
-    return best
+        noise, luck = target.normal(*current.noise.shape), _gumbel(target, len(current.noise))
+        for rows, new in target.judged(noise, current.labels):
+            mine = new.log_ratio + luck[rows]
+            current.where(mine > score[rows], new, rows.start)
+            score[rows] = torch.maximum(score[rows], mine)
+    return current
 
 
 def _gumbel(target: Target, n: int) -> Tensor:

@@ -59,7 +59,8 @@ class Report:
     mean_ratio: float
     """Of generated samples; 1 where the ratio is one of densities."""
     kl: float
-    """Mean log ratio of held-out real samples: a lower bound on KL(p_data | p_G) in nats."""
+    """Mean log ratio of held-out real samples: less log `mean_ratio`, where that is above 1, a lower bound on KL(p_data | p_G) in
+    nats (Donsker and Varadhan)."""
     curve: list[tuple[float, float, int]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -70,7 +71,7 @@ class Report:
             f"AUC {self.auc:.3f} ± {self.auc_error:.3f} (0.5: cannot tell them apart), "
             f"log loss {self.log_loss:.3f} (0.693: knows nothing)",
             f"calibration error {self.ece:.3f}, effective sample size {self.ess:.1%}, "
-            f"KL(data | generator) at least {max(0.0, self.kl):.2f} nats",
+            f"KL(data | generator) at least {max(0.0, self.kl - math.log(max(1.0, self.mean_ratio))):.2f} nats",
             *(f"warning: {each}" for each in self.warnings),
         ]
 

@@ -45,17 +45,17 @@ def reject(
     if budget is not None:
         budget = arrays.number(budget, "budget, candidates a sample,", least=1, most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
-    pool = target.draw(max(min(PILOT, target.most), n), target.labels)
+    pool = target.draw(min(max(PILOT, n), target.most), target.labels)
     top = float(pool.log_ratio.max())
     if not math.isfinite(top):
-        return target.drawn(pool.take(torch.arange(n)))  # raises
+        return target.drawn(pool.take(torch.arange(min(n, len(pool.noise)))))  # raises
     shift = gamma if budget is None else _gamma(pool.log_ratio, top, budget)
     if float(_accept(pool.log_ratio, top, shift).mean()) < RAREST:
         raise GanvasError(
             f"gamma {shift:g} accepts less than one of {1 / RAREST:,.0f} candidates. Give a lower gamma, or budget instead."
         )
     waiting = torch.arange(n, device=pool.noise.device)
-    slots: list[tuple[Tensor, Candidates]] = []
+    found = pool.room(n, target.labels)
     accepted = seen = raised = 0
     most = max(MOST_REFUSED // 10, OVER * n * budget) if budget is not None else max(MOST_REFUSED, n / RAREST)
     while True:
@@ -66,7 +66,8 @@ def reject(
         good = target.uniform(len(pool.noise)) < _accept(pool.log_ratio, top, shift)
         seen, accepted = seen + len(good), accepted + int(good.sum())
         waiting, filled = _fill(waiting, target.labels, pool.take(good.nonzero()[:, 0]))
-        slots += filled
+        for rows, some in filled:
+            found.put(rows, some)
         if callback is not None:
             callback(n - len(waiting), n)
         if not len(waiting):
@@ -79,10 +80,8 @@ def reject(
         rate = max(accepted / seen, 1e-4)
         count = min(target.most, max(256, math.ceil(1.1 * len(waiting) / rate)))
         pool = target.draw(count, None if target.labels is None else target.labels[waiting])
-    order = torch.cat([rows for rows, _ in slots]).argsort()
-    found = Candidates.join([state for _, state in slots]).take(order)
     return target.drawn(
-        found._replace(labels=target.labels),
+        found,
         acceptance=accepted / seen,
         gamma=shift,
         bound=top,
@@ -149,7 +148,8 @@ def budget(
     budget = arrays.count(budget, "budget, candidates a sample,", most=MOST_BUDGET)
     target = Target(space, ratio, n, generator, labels)
     chunk = max(1, target.most // budget)
-    parts, constants = [], []
+    found: Candidates | None = None
+    constants = []
     for start in range(0, n, chunk):
         slots = torch.arange(start, min(start + chunk, n), device=space.model.device)
         own = None if target.labels is None else target.labels[slots]
@@ -169,10 +169,10 @@ def budget(
             probability, constant = optimal_acceptance(pool.log_ratio[theirs], len(mine))
             constants.append(constant)
             kept[mine] = theirs[_systematic(probability, len(mine), target)]
-        parts.append(pool.take(kept))
+        found = (found or pool.room(n, target.labels)).put(slots, pool.take(kept))
         if callback is not None:
             callback(start + len(slots), n)
-    found = Candidates.join(parts)._replace(labels=target.labels)
+    assert found is not None
     return target.drawn(found, acceptance=1 / budget, log_constant=sum(constants) / len(constants))
 
 

@@ -42,12 +42,26 @@ class BestSnapshot:
         self.extractor: Extractor | None = (
             open_extractor("auto", dataset, device, guide=guide) if self.every else None
         )
-        measured = [row for row in rows_among(run.metrics()) if row.source == SOURCE]
-        self.value = min((row.value for row in measured), default=float("inf"))
+        self.kept = run.path / "snapshots" / "best"
+        measured = self._recall()
         self.last = max((row.kimg or 0.0 for row in measured), default=0.0)
-        if self.every and measured and not (run.path / "snapshots" / "best").exists():
+
+    def rewind(self, kimg: float) -> None:
+        """Forget what was measured and kept beyond a state that a run went back to; its lines are gone already."""
+        with suppress(GanvasError):
+            if float(io.read_header(self.kept / "generator.safetensors").get("kimg", 0)) > kimg + 1e-9:
+                shutil.rmtree(self.kept)
+        self._recall()
+        self.last = min(self.last, kimg)
+
+    def _recall(self) -> list[Row]:
+        """What was measured so far, and the best of it."""
+        measured = [row for row in rows_among(self.run.metrics()) if row.source == SOURCE]
+        self.value = min((row.value for row in measured), default=float("inf"))
+        if self.every and measured and not self.kept.exists():
             # A kill may fall between the two renames that replace it, and no later one would be better than what is gone.
             self._bring_back(min(measured, key=lambda row: row.value))
+        return measured
 
     def due(self, kimg: float) -> bool:
         """True when the next snapshot should be measured."""

@@ -219,11 +219,12 @@ class Loop:
                 kimg = self.engine.images / 1000
                 self.run.remove_beyond(kimg)  # the newest would be taken for the run's model
                 if self.best is not None:
-                    self.best.last = min(self.best.last, kimg)
+                    self.best.rewind(kimg)
                 factor = self.engine.rate_factor
                 line = f"Mode collapse at {collapsed_at:.1f} kimg: back to {kimg:.1f} kimg with {factor:g} x the rates."
                 self._say(line)
                 self.audience.start(self.run, self.engine.steps)
+        self._one_writes(self._write_missing)
         return True
 
     def _schedule(self) -> float:
@@ -303,6 +304,11 @@ class Loop:
     def _save(self) -> None:
         """Snapshot, preview, state; in this order, so that the state never points past what is there."""
         self._one_writes(self._write)
+
+    def _write_missing(self) -> None:
+        """The snapshot of a state that was gone back to, where a later one of the same whole kimg had replaced it."""
+        if not (self.run.path / "snapshots" / f"{self.engine.images // 1000:06d}").exists():
+            self._write()
 
     def _look(self) -> None:
         """A preview alone: before the first snapshot a short run would show nothing."""

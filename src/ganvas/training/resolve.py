@@ -120,7 +120,16 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
                     f"--set {path} is that of the autoencoder, which --in-latent brings. Omit it."
                 )
         config = in_latent(config, options.in_latent, dataset)
+    _check_loss(config, options)
     return _check(_told_black(config, dataset), dataset)
+
+
+def _check_loss(config: Config, options: TrainOptions) -> None:
+    """Raise `GanvasError` for a loss that a method without a critic would keep and not use."""
+    given, name = options.loss is not None or "objective.loss" in (options.settings or {}), config.method.name
+    # A GAN of codes plays a game within, with this loss.
+    if given and name in methods and name != "latent" and not methods.get(name).has_loss:
+        raise GanvasError(f"--loss is that of a critic, which method {name} has not. Omit it.")
 
 
 def _in_private(config: Config, options: TrainOptions) -> Config:
