@@ -30,6 +30,8 @@ def test_anybodys_module_and_function() -> None:
     wrapped = open_extractor(lambda images: images.float().mean((2, 3)), device="cpu")
     assert torch.equal(wrapped(IMAGES).features, IMAGES.float().mean((2, 3)))
     assert not wrapped.cacheable, "nothing tells two functions apart"
+    grey = open_extractor(lambda images: images.float().mean((1, 2, 3)), device="cpu")
+    assert grey(IMAGES).features.shape == (len(IMAGES), 1)
 
     class Mine(nn.Module):
         def __init__(self) -> None:

@@ -663,6 +663,37 @@ def test_too_few_series_to_compare_with_are_said(tmp_path: Path) -> None:
         evaluate(few, few, device="cpu")
 
 
+def test_what_one_metric_cannot_say_the_others_can() -> None:
+    """Ten pictures again and again have no twenty bins, and a collapsed model beside few held-out samples no cell with enough
+    of both: no figure at all was told."""
+    random = np.random.default_rng(0)
+    ten = random.integers(0, 256, (10, 1, 8, 8)).astype(np.uint8)
+    found = evaluate(ten[random.integers(0, 10, 1200)], ten[random.integers(0, 10, 1500)], extractor="raw")
+    assert "fewer than 24 different rows" in found.skipped["ndb"]
+    assert np.isfinite(found["frechet"])
+    places, sizes = np.array([0, 8, -8]), [600, 70, 80]
+    real = np.concatenate([random.normal(m, 1, (n, 2)) for m, n in zip(places, sizes, strict=True)])
+    collapsed = evaluate(random.normal(8, 0.1, (300, 2)), random.permutation(real))
+    assert "No cell" in collapsed.skipped["data-copying"]
+    assert collapsed["recall"] == 0
+
+
+def test_series_of_a_short_table_are_measured_without_a_floor_of_the_classifier(tmp_path: Path) -> None:
+    """500 rows in windows of 24 steps: what is held out is one stretch of time, which cannot be split, and nothing was told."""
+    for seed, name in enumerate(("drawn", "real")):
+        noise = np.random.default_rng(seed).standard_normal((500, 2))
+        np.savetxt(tmp_path / f"{name}.csv", noise, "%.5f", ",", header="a,b", comments="")
+    drawn, real = (
+        load_dataset(DataConfig(str(tmp_path / f"{name}.csv"), window=24)) for name in ("drawn", "real")
+    )
+    rows = {row.metric: row for row in evaluate(drawn, real, device="cpu").rows}
+    assert rows["discriminative"].floor is None
+    assert rows["discriminative"].floor_p is None
+    assert rows["discriminative"].p_value is not None
+    assert rows["nearer-than-held-out"].error is None, "of one stretch nobody knows how much stretches differ"
+    assert rows["marginals"].floor is not None
+
+
 @pytest.mark.parametrize("name", ["stylegan2_ada.pkl", "rosinality.pt", "lucidrains"])
 def test_models_of_other_toolkits_are_models(name: str) -> None:
     """They were taken for data that cannot be read, though every other command opens them."""

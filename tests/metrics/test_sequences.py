@@ -1,6 +1,7 @@
 """Series: closed forms, what chance gives, planted cheats, and what the published scores say of them."""
 
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -387,3 +388,34 @@ def test_autocorrelation_and_spectrum_of_long_series(monkeypatch: pytest.MonkeyP
     begun = time.monotonic()
     assert len(sequences.autocorrelation(long)) == 20_000
     assert time.monotonic() - begun < 40, "half a second on a quiet machine"
+
+
+def test_an_encoder_sees_a_few_long_series_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """520 series of 9,000 steps took 4 GB, and a minute for each step of its training."""
+    monkeypatch.setattr(Encoder, "STEPS", 2)
+    sample = Sample.of(RNG(0).standard_normal((40, 100, 2)), "series")
+    seen: list[int] = []
+    forward = sequences._Net.forward
+    monkeypatch.setattr(sequences._Net, "forward", lambda net, x: seen.append(len(x)) or forward(net, x))
+    encoder = Encoder.of(sample, 0)
+    whole = encoder(sample)
+    assert seen == [64, 64, 40]
+    monkeypatch.setattr(sequences, "NUMBERS", 10 * 48 * 100)
+    assert encoder(sample) == pytest.approx(whole, abs=1e-4)
+    monkeypatch.setattr(sequences, "NUMBERS", 10 * 48 * 25)
+    few = encoder(sample)
+    assert few == pytest.approx(whole, abs=1e-4)
+    assert seen[3:] == [40, 10, 10, 10, 10]
+    Encoder.of(sample, 0)
+    assert seen[-2:] == [8, 8]
+
+
+def test_steps_of_long_series_are_not_copied_eight_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 500 series of 9,000 steps of six columns what a predictor sees was 4 GB."""
+    x, y = (RNG(seed).normal(size=(4000, 50, 2)) for seed in (0, 1))
+    monkeypatch.setattr(sequences, "MOST_STEPS", 500)
+    tracemalloc.start()
+    sequences.predictive(x, y)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 12 * x.nbytes, "what is seen of all steps, twelve times a series, was there twice"

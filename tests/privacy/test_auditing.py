@@ -292,6 +292,19 @@ def test_sequences_that_are_held_out_whole_are_held_against_others(tmp_path: Pat
     assert authenticity(fake[::2], x, train.kin) < 0.83 < authenticity(fake[::2], x, train.spans_of_part)
 
 
+def test_a_collapsed_generator(parts: tuple[torch.Tensor, torch.Tensor], files: Path, tmp_path: Path) -> None:
+    """One picture has no density, and its cell may hold few that nobody trained on: then nothing else was told, either."""
+    np.save(tmp_path / "few.npy", np.concatenate([np.zeros((15, 1, 8, 8), np.uint8), parts[1][:95]]))
+    blank = np.zeros((200, 1, 8, 8), np.uint8)
+    np.save(tmp_path / "seen.npy", np.concatenate([blank, blank, parts[0][:600]]))
+    found = audit(blank, str(tmp_path / "seen.npy"), held_out=str(tmp_path / "few.npy"))
+    assert found.copying is None
+    assert {"distance", "calibrated"} <= set(found.attacks)
+    assert "density" not in found.attacks
+    assert found.duplicates == pytest.approx(199 / 200)
+    assert found.to_json()["verdict"]
+
+
 def test_pictures_are_looked_at_a_few_at_a_time(
     parts: tuple[torch.Tensor, torch.Tensor], files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,3 +82,10 @@ def test_points_far_from_zero() -> None:
     x, fake = (torch.randn(n, 3, generator=torch.Generator().manual_seed(n)) for n in (50, 2000))
     found = membership.monte_carlo(x, fake, 0.5)
     assert (membership.monte_carlo(x + 2048, fake + 2048, 0.5) - found).abs().max() < 0.002
+
+
+def test_clusters_far_apart() -> None:
+    far = torch.tensor([0.0, 2000.0]).repeat_interleave(500)[:, None]
+    x, fake = (torch.randn(1000, 2, generator=torch.Generator().manual_seed(n)) + far for n in (1, 2))
+    exact = membership.monte_carlo(x.double(), fake.double(), 0.05)
+    assert (membership.monte_carlo(x, fake, 0.05) - exact).abs().max() < 0.0015

@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ganvas
@@ -71,6 +72,18 @@ def test_series_too_few_to_measure_are_not_trained_on_first(asked: dict[str, Any
     with pytest.raises(GanvasError, match="beside 20 series that were trained on and as many held out"):
         train(
             tmp_path / "prices.csv", window=8, kimg=0.06, batch=16, out=tmp_path / "runs", quiet=True, **asked
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_series_of_more_numbers_than_have_a_covariance_are_not_ranked(tmp_path: Path) -> None:
+    """With --eval-kimg the training ended in a traceback at its first measurement."""
+    values = np.random.default_rng(0).standard_normal((2000, 21))
+    columns = ",".join(f"c{i}" for i in range(21))
+    np.savetxt(tmp_path / "wide.csv", values, "%.3f", ",", header=columns, comments="")
+    with pytest.raises(GanvasError, match="at most 4,096 numbers, and samples of wide have 4,200"):
+        ganvas.train(
+            tmp_path / "wide.csv", window=200, kimg=0.06, eval_kimg=0.03, out=tmp_path / "runs", quiet=True
         )
     assert not (tmp_path / "runs").exists()
 

@@ -154,7 +154,7 @@ class Wrapped:
                 f"The extractor {self.id} gave {got} for {counted(len(samples), 'image')}; "
                 "expected a tensor with one row an image."
             )
-        return Embedded(found.flatten(1).float())
+        return Embedded(found.reshape(len(found), -1).float())
 
 
 class Features(NamedTuple):

@@ -357,8 +357,12 @@ def _compute(
         metric = metrics.get(name)
         if why := metric.fits(inputs):
             skipped[name] = why
-        else:
+            continue
+        # Of a collapsed model, or of data with few different samples, the others can be had.
+        try:
             values += metric.compute(inputs)
+        except GanvasError as error:
+            skipped[name] = str(error)
     return values, skipped
 
 

@@ -15,6 +15,8 @@ HELD = 2**26
 """Numbers of rows of which a second copy is held."""
 BLOCK, MOST = 1024, 2**27
 """Rows in a block, and distances in it: memory is BLOCK x M and never N x M, and of a million M no more than of 131,072."""
+FEW = 32
+"""Columns up to which distances are computed in float64: neighbours may lie a thousand times nearer than sets are wide."""
 
 
 class PrecisionRecall(NamedTuple):
@@ -113,7 +115,7 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
 
     A pair of blocks is multiplied once and serves the rows of both.
     """
-    x = x - x.mean(0)  # features far from 0 would lose digits in |x|^2 - 2xy + |y|^2
+    x = exact(x) - x.mean(0)  # features far from 0 would lose digits in |x|^2 - 2xy + |y|^2
     best = torch.full((len(x), k), torch.inf, dtype=x.dtype, device=x.device)
     norms = _norms(x)
 
@@ -121,7 +123,7 @@ def nearest_squares(x: Tensor, k: int) -> Tensor:
         found = squares.topk(min(k, squares.shape[1]), largest=False, sorted=False).values
         best[rows] = torch.cat([best[rows], found], 1).topk(k, largest=False).values
 
-    size = at_a_time(len(x))
+    size = at_a_time(len(x) * x.itemsize // 4)
     for i in dist.shard(range(0, len(x), size)):
         above = slice(i, i + size)
         # The rows from this block on: those before have met it already.
@@ -151,12 +153,14 @@ def nearest_distances(
             if own is not None:
                 squares.scatter_(1, own[rows, None], torch.inf)
                 if spans is not None:
-                    squares.masked_fill_(overlapping(spans[own[rows]], spans).to(squares.device), torch.inf)
+                    squares.masked_fill_(
+                        overlapping(spans[own[rows].to(spans.device)], spans).to(squares.device), torch.inf
+                    )
             least, nearest = squares.min(1)
             # Once more from the difference itself: |x|^2 - 2xy + |y|^2 of a copy is rounding, which ranks
             # would sort by.
             apart = torch.linalg.vector_norm(queries[rows] - points[nearest], dim=1)
-            yield torch.where(least.isinf(), least, apart), nearest
+            yield torch.where(least.isinf(), least.to(apart), apart), nearest
 
     distances, which = _joined(found(), queries.device)
     return distances, which
@@ -178,12 +182,12 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     mean = y.mean(0)
     # Of many rows with many numbers no second copy is held: they are centred piece by piece, again for each block.
     held = y.numel() <= HELD
-    pieces: Sequence[Tensor] = [y - mean] if held else y.split(max(BLOCK, HELD // 8 // y.shape[1]))
-    norms = torch.cat([_norms(piece if held else piece - mean) for piece in pieces])
-    size = at_a_time(len(y))
+    pieces: Sequence[Tensor] = [exact(y) - mean] if held else y.split(max(BLOCK, HELD // 8 // y.shape[1]))
+    norms = torch.cat([_norms(piece if held else exact(piece) - mean) for piece in pieces])
+    size = at_a_time(len(y) * norms.itemsize // 4)
     for start in dist.shard(range(0, len(x), size)):
         rows = slice(start, start + size)
-        part = x[rows] - mean
+        part = exact(x[rows]) - mean
         own = _norms(part)
         if held:
             yield rows, _squares(part, pieces[0], own, norms)
@@ -191,9 +195,14 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
         squares, done = part.new_empty(len(part), len(y)), 0
         for piece in pieces:
             columns = slice(done, done + len(piece))
-            squares[:, columns] = _squares(part, piece - mean, own, norms[columns])
+            squares[:, columns] = _squares(part, exact(piece) - mean, own, norms[columns])
             done += len(piece)
         yield rows, squares
+
+
+def exact(rows: Tensor) -> Tensor:
+    """Rows (N, D) as distances are taken of them: those of few columns in float64, where |x|^2 - 2xy + |y|^2 keeps small ones."""
+    return rows.double() if rows.shape[1] <= FEW else rows
 
 
 def at_a_time(others: int, block: int = BLOCK) -> int:

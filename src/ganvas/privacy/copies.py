@@ -67,7 +67,7 @@ class Distances:
                 "Hold out more, or give others."
             )
         self.train, self.held_out = x, z
-        inside = nearest_distances(z, z, torch.arange(len(z)), spans)[0]
+        inside = nearest_distances(z, z, torch.arange(len(z), device=z.device), spans)[0]
         alone = int(inside.isinf().sum())
         if len(z) - alone < LEAST:
             raise GanvasError(
@@ -76,13 +76,14 @@ class Distances:
             )
         room = torch.cat([nearest_distances(x, z)[0], inside])
         # Real data hold the same sample twice: what is divided by must not be nothing.
-        room = room.double().clamp_min(0.1 * float(room[room.isfinite()].median()) + 1e-300)
+        room = room.double().cpu().clamp_min(0.1 * float(room[room.isfinite()].median()) + 1e-300)
         self.room, self.held_room = room[: len(x)], room[len(x) :]
 
     def nearest(self, fake: Array) -> list[tuple[Tensor, Tensor]]:
         """(distance to the nearest fake, which one) of the training and of the held-out samples."""
         x, y = arrays.as_pair(self.train, fake, names=("train", "fake"))
-        return [nearest_distances(rows, y) for rows in (x, self.held_out.to(x))]
+        both = (nearest_distances(rows, y) for rows in (x, self.held_out.to(x)))
+        return [(near.cpu(), which.cpu()) for near, which in both]
 
     def copies(self, found: list[tuple[Tensor, Tensor]]) -> Copies:
         """The test, from what `nearest` found."""

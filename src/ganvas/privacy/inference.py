@@ -161,7 +161,7 @@ def _attack(asked: Records, by: Records) -> tuple[np.ndarray, np.ndarray]:
     missed = (
         (guess != secret).double() if secret.dim() == 1 else (guess - secret).double().square().mean(1).sqrt()
     )
-    return near.double().numpy(), missed.numpy()
+    return near.double().cpu().numpy(), missed.cpu().numpy()
 
 
 def _compared(right: np.ndarray, held: np.ndarray, draws: int, random: np.random.Generator) -> Guesses:

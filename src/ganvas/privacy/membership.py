@@ -12,7 +12,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
-from ganvas.metrics.manifold import at_a_time, nearest_distances
+from ganvas.metrics.manifold import at_a_time, exact, nearest_distances
 
 BLOCK = 512
 
@@ -40,7 +40,7 @@ def monte_carlo(x: Array, fake: Array, radius: float | None = None) -> Tensor:
     chosen = None if radius is None else arrays.number(radius, "radius", above=0) / unit
     reach = chosen or float(nearest_distances(a, b)[0].median())
     middle = b.mean(0)
-    a, b = a - middle, b - middle  # far from 0, squares would lose the digits of distances
+    a, b = exact(a) - middle, exact(b) - middle  # far from 0, squares would lose the digits of distances
     parts = a.split(at_a_time(2 * len(b), BLOCK))
     return torch.cat([(torch.cdist(rows, b) <= reach).sum(1) for rows in parts]).double() / len(b)
 

@@ -1,5 +1,6 @@
 """The light evaluation while training: rank the snapshots of one run and keep the best."""
 
+import math
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -10,6 +11,8 @@ from ganvas.config import Config
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError
 from ganvas.features import Extractor, open_extractor
+from ganvas.features.base import Raw
+from ganvas.features.stats import MAX_DIM
 from ganvas.metrics import Row, evaluate, sequences
 from ganvas.metrics.rows import rows_among
 from ganvas.model import Model
@@ -22,7 +25,13 @@ SOURCE = "training"
 
 def check_measurable(config: Config, dataset: Dataset) -> None:
     """Raise `GanvasError` for what samples of a run cannot be measured by, before there is its folder."""
-    open_extractor("auto", dataset, "cpu", guide=guide_of(config.network))
+    judge = open_extractor("auto", dataset, "cpu", guide=guide_of(config.network))
+    numbers = math.prod(dataset.shape)
+    if config.training.eval_kimg and judge.id == Raw.id and numbers > MAX_DIM:
+        raise GanvasError(
+            f"Snapshots are ranked by the Frechet distance, which takes at most {MAX_DIM:,} numbers, and samples of "
+            f"{dataset.name} have {numbers:,}. Omit --eval-kimg, or give fewer columns or a shorter --window."
+        )
     parts = dataset.split(config.data.holdout, config.data.fold)
     if dataset.series is not None and min(map(len, parts)) < sequences.LEAST:
         raise GanvasError(
