@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ganvas.web.quality import RARE, Gauge, _parts, shrunk
+from ganvas.web.quality import RARE, Gauge, Real, _parts, shrunk
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State, move_of
 
@@ -26,6 +26,15 @@ def test_one_threshold_and_one_word(fashion: Renderer) -> None:
     assert all(
         each.manifold < RARE for each, state in zip(found, states, strict=True) if state.truncation == 2.5
     )
+
+
+def test_given_images_stand_in_no_order() -> None:
+    """The map shows the first 2,000: of images that came class by class these were of the first classes."""
+    images = torch.arange(10).repeat_interleave(100)[:, None, None, None].expand(-1, 1, 2, 2).to(torch.uint8)
+    found = Real.given(images)
+    assert len(found.images[:200].unique()) == 10
+    assert torch.equal(found.images.flatten().sort().values, images.flatten())
+    assert found.source == "1,000 images that were given"
 
 
 def test_noise_is_not_shown_as_fine(fashion: Renderer) -> None:

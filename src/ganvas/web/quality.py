@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas import arrays
+from ganvas.errors import counted
 from ganvas.features.base import Extractor, at_once
 from ganvas.latent import LatentSpace
 from ganvas.latent.critic import CriticScorer, scorer_of
@@ -46,6 +47,12 @@ class Real(NamedTuple):
     """uint8 (n, C, H, W)"""
     source: str
     """What they are, in words."""
+
+    @classmethod
+    def given(cls, images: Tensor) -> "Real":
+        """What somebody has given, in another order: people give them class by class, and a map shows the first ones."""
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        return cls(images[order], f"{counted(len(images), 'image')} that were given")
 
     def of(self, size: Sequence[int]) -> "Real":
         """The same at another height and width."""

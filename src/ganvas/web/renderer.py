@@ -342,6 +342,10 @@ class Renderer:
             raise GanvasError(f"Layers go from 0 to {self.layers - 1}, got {list(move.layers)}.")
         return Direction(move.name, vector, home.name, self.hash, "recipe", move.sigma, layers=move.layers)
 
+    def moved_by(self, move: Move) -> Direction:
+        """The direction of a slider that came with a recipe."""
+        return self._direction(self.space, move)
+
     def settle(self, state: State, space: LatentSpace, points: Tensor) -> State:
         """A state at `points` (1, *shape): they become its base, less what its sliders add, so that those stay where they are."""
         base = points
