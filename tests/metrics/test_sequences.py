@@ -386,4 +386,4 @@ def test_autocorrelation_and_spectrum_of_long_series(monkeypatch: pytest.MonkeyP
     long = RNG(2).normal(size=(60, 40_000, 1)).cumsum(1)
     begun = time.monotonic()
     assert len(sequences.autocorrelation(long)) == 20_000
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 40, "half a second on a quiet machine"

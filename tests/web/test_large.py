@@ -2,7 +2,6 @@
 
 import copy
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,14 +180,29 @@ def test_what_is_not_wanted_any_more_is_not_drawn_to_its_end(slow: Renderer) -> 
     copy.deepcopy(slow.model.generator)  # as tuning by PTI does
 
 
-def test_what_can_wait_rests_while_somebody_drags(slow: Renderer) -> None:
+class Clock:
+    """Stands in for the time module: it goes on while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_what_can_wait_rests_while_somebody_drags(slow: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
     slow.coarse(State())
-    begun = time.monotonic()
+    asked = clock.now
     slow.rest()
-    assert time.monotonic() - begun > module.REST / 2
-    begun = time.monotonic()
+    assert asked + module.REST <= clock.now < asked + 2 * module.REST
+    rested = clock.now
     slow.rest()
-    assert time.monotonic() - begun < module.REST / 2
+    assert clock.now == rested, "nobody drags any more"
 
 
 def test_what_is_drawn_behind_follows_from_what_a_picture_costs(costly: Renderer) -> None:

@@ -29,7 +29,7 @@ from ganvas.web.outlet import bound, bound_connections
 from ganvas.web.pace import STRIPS
 from ganvas.web.quality import BALL, Real
 from ganvas.web.renderer import Renderer
-from ganvas.web.serving import run
+from ganvas.web.serving import ENDING, run
 from ganvas.web.source import Source
 from ganvas.web.state import FROM_PYTHON, State
 
@@ -169,6 +169,10 @@ def _application() -> FastAPI:
         if len(Client.instances) > MOST_PAGES:
             ui.context.client.delete()
             return Response(f"{MOST_PAGES} pages are open: close some, and come back in a minute.", 503)
+        # Of a hundred pages that wait for their turn each would take it, and the end would wait for all of them.
+        if request.scope[ENDING]():
+            ui.context.client.delete()
+            return Response("The explorer was stopped.", 503)
         bound(ui.context.client)
         source = _source(request)
         ui.page_title(f"ganvas: {source.renderer.name}")

@@ -25,6 +25,8 @@ HEAD_SECONDS = 10.0
 """In which the head of a request has to come, whatever drips in meanwhile."""
 GOODBYE = 1.0
 """Seconds that open connections get when the server stops."""
+ENDING = "ganvas.ending"
+"""Of a request: whether its server was told to stop since it came."""
 LAST = 2.0
 """Seconds after which nothing is waited for any more."""
 MOST_CONNECTIONS = 1000
@@ -148,7 +150,7 @@ def server_of(app: App, ready: Callable[[], None], lifespan: Literal["on", "off"
             await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send({"type": "http.response.body", "body": b"The explorer was stopped."})
         else:
-            await app(scope, receive, send)
+            await app({**scope, ENDING: lambda: server.should_exit}, receive, send)
 
     config = uvicorn.Config(
         door, http=Patience, log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan=lifespan,  # type: ignore[arg-type]
