@@ -368,8 +368,9 @@ def _radii(points: Tensor) -> Tensor:
 
 
 def _distances(points: Tensor, known: Tensor) -> Tensor:
-    """Between the rows of both (n, m), some of the known at a time: all would be copied."""
-    return torch.cat([torch.cdist(points, part) for part in known.split(1024)], 1)
+    """Between the rows of both (n, m), some of either at a time: all would be copied."""
+    rows = (torch.cat([torch.cdist(few, part) for part in known.split(256)], 1) for few in points.split(256))
+    return torch.cat(list(rows))
 
 
 def _below(known: Tensor, value: Tensor | float) -> float:
