@@ -212,6 +212,8 @@ def test_pictures_are_kept_as_they_are_or_made_small() -> None:
     found = notebook.picture(noise)
     assert shown_pictures(found)[0].size == (800, 450)
     assert len(found) < 150_000, "noise is the worst there is"
+    tall = Image.new("L", (100, 20_000))
+    assert shown_pictures(notebook.picture(pictures.png(tall)))[0].size == (80, 16_000), "more no .webp holds"
     for content in (b"", b"\x89PNG\r\n\x1a\n damaged", pictures.png(small)[:45]):
         assert "cannot be shown" in notebook.picture(content)
     bomb = pictures.png(Image.new("1", (20_000, 600)))

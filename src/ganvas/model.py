@@ -204,7 +204,7 @@ _known: "WeakValueDictionary[str, Model]" = WeakValueDictionary()
 
 
 def known(mark: str) -> "Model | None":
-    """The model of a hash, where one is in use whose hash was asked for: what lives in a model holds its hash alone."""
+    """The model of a hash, the first in use whose hash was asked for: what lives in a model holds its hash alone."""
     return _known.get(mark)
 
 
@@ -256,7 +256,7 @@ class Model:
         changed = {name: getattr(self.generator, name) for name in usual}
         if changed != usual:
             found = hashlib.sha256(f"{found} {sorted(changed.items())}".encode()).hexdigest()[:DIGITS]
-        _known[found] = self
+        _known.setdefault(found, self)  # the explorer makes others of it, of smaller pictures
         return found
 
     @property

@@ -24,6 +24,8 @@ FIRST = 1.0
 """Seconds before a job is shown at all: quick ones leave no trace."""
 WIDEST = 800
 """Pixels of a picture in a cell."""
+HIGHEST = 16_000
+"""The same upwards: a .webp has 16,383 at most."""
 LARGEST = 30_000
 """Bytes of one; a third more in the notebook's file."""
 MOST_PIXELS = 10_000_000
@@ -173,8 +175,9 @@ def picture(image: "Image | bytes", words: str = "", widest: int = WIDEST) -> st
             image.load()
         except (OSError, ValueError, SyntaxError) as error:
             return line(f"a picture that cannot be shown: {error}")
-    if image.width > widest:
-        image = image.resize((widest, max(1, round(image.height * widest / image.width))))
+    scale = min(1.0, widest / image.width, HIGHEST / image.height)
+    if scale < 1:
+        image = image.resize([max(1, round(side * scale)) for side in image.size])
     buffer = memory.BytesIO()
     image.save(buffer, "WEBP", lossless=True)
     for quality in (80, 60, 40, 20):

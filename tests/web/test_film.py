@@ -52,6 +52,21 @@ def test_keys_with_layers_classes_and_noise(fashion: Renderer, small: Renderer) 
     assert done[-1] == 5
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_spline_in_z_keeps_the_truncation_of_its_keys(loop: bool) -> None:
+    """Its points were put back at a typical length: of a film at psi = 0.4 the keys, too."""
+    config = NetworkConfig("dcgan", latent_dim=32, generator={"channels": 4})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = build_generator(config, (3, 16, 16), 0).eval().requires_grad_(False)
+    plain = Renderer(Model.of_run(generator, None, Config(network=config), {}), "z")
+    keys = (State(1, truncation=0.4), State(2), State(3, truncation=0.0), State(4, truncation=1.8))
+    frames, _ = film(plain, Timeline(keys, kind="spline", equal=False, loop=loop, frames=13))
+    at = (0, 3, 6, 9, 12) if loop else (0, 4, 8, 12)
+    for place, key in zip(at, (*keys, keys[0]), strict=False):
+        assert (frames[place].int() - plain.draw([key])[0].int()).abs().max() <= 1
+
+
 def test_a_film_has_its_bytes_counted_as_it_is_written(
     fashion: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

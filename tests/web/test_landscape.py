@@ -53,7 +53,8 @@ def test_the_map_is_kept_and_says_what_is_where(fashion: Renderer, monkeypatch: 
     other.real = Real(real.images.flip(0), real.source)
     with pytest.raises(AssertionError, match="drawn again"):
         landscape(other, 500)
-    path = fashion.cache / "landscape.safetensors"
+    path = fashion.kept("landscape")
+    assert path is not None
     kept, header = io.load_tensors(path)
     del header["format_version"]
     for name, tensor in (

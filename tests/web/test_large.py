@@ -14,6 +14,7 @@ from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.latent.paths import pyramid, steps_between
 from ganvas.model import Model, ModelInfo
+from ganvas.model import known as in_use
 from ganvas.networks import build_generator
 from ganvas.networks.stylegan3 import placement
 from ganvas.web import export
@@ -122,6 +123,7 @@ def test_while_a_slider_is_dragged_a_coarse_picture_of_the_same_point_comes(slow
     noisy = replace(state, noise=7)
     assert slow.coarse(noisy).shape == (3, side, side)
     assert slow.hash == slow.small.hash
+    assert in_use(slow.hash) is slow.model, "what a notebook shows a ratio or a direction by"
 
 
 def test_what_only_has_to_be_recognised_is_small(slow: Renderer) -> None:

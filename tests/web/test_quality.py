@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ganvas.web.quality import RARE, Gauge, _parts, shrunk
+from ganvas.latent import paths
+from ganvas.web.quality import RARE, Gauge, Real, _distances, _parts, shrunk
 from ganvas.web.renderer import Renderer
 from ganvas.web.state import State, move_of
 
@@ -26,6 +27,38 @@ def test_one_threshold_and_one_word(fashion: Renderer) -> None:
     assert all(
         each.manifold < RARE for each, state in zip(found, states, strict=True) if state.truncation == 2.5
     )
+
+
+def test_given_images_stand_in_no_order() -> None:
+    """The map shows the first 2,000: of images that came class by class these were of the first classes."""
+    images = torch.arange(10).repeat_interleave(100)[:, None, None, None].expand(-1, 1, 2, 2).to(torch.uint8)
+    found = Real.given(images)
+    assert len(found.images[:200].unique()) == 10
+    assert torch.equal(found.images.flatten().sort().values, images.flatten())
+    assert found.source == "1,000 images that were given"
+
+
+def test_looks_of_many_are_held_once(fashion: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 5,000 real images of 112 px a gigabyte: they were held in parts and as a whole, and copied to be compared."""
+    gauge, images = fashion.gauge, fashion.model.sample(600)
+    parts = torch.cat([gauge._looks(part) for part in images.split(100)])
+    monkeypatch.setattr(torch, "cat", lambda found, *more: pytest.fail("held twice"))
+    with monkeypatch.context() as patch:
+        patch.setattr(paths, "pyramid", lambda seen: seen.flatten(1))
+        assert gauge._looks(images).shape == (600, 784)
+    monkeypatch.undo()
+    assert torch.equal(gauge._looks(images), parts)
+    compared: list[int] = []
+    plain = torch.cdist
+
+    def counted(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        compared.append(len(b))
+        return plain(a, b)
+
+    points = torch.randn(2500, 8, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch, "cdist", counted)
+    assert torch.allclose(_distances(points[:9], points), plain(points[:9], points), atol=1e-3)
+    assert max(compared) <= 1024
 
 
 def test_noise_is_not_shown_as_fine(fashion: Renderer) -> None:

@@ -14,6 +14,7 @@ from ganvas.latent.directions import load_directions, save
 from ganvas.latent.paths import pyramid
 from ganvas.model import Model
 from ganvas.networks import build_generator
+from ganvas.web.landscape import landscape
 from ganvas.web.renderer import SLIDERS, STRENGTHS, Renderer
 from ganvas.web.state import Mix, State, move_of, pack
 
@@ -115,7 +116,8 @@ def test_at_most_ten_directions_found_once_and_kept(fashion: Renderer) -> None:
     strips = fashion.strips(State(3), [move_of(each, 0.0) for each in found[:2]])
     assert [len(strip) for strip in strips] == [len(STRENGTHS)] * 2
     assert (strips[0][2].int() - fashion.draw([State(3)])[0].int()).abs().max() <= 1
-    path = fashion.cache / "here.safetensors"
+    path = fashion.kept("here")
+    assert path is not None
     save(path, found)
     assert [each.name for each in load_directions(path, fashion.model)] == [each.name for each in found]
 
@@ -173,6 +175,42 @@ def test_a_picture_beyond_all_numbers_has_no_neighbours(small: Renderer) -> None
     far = State(base=pack(torch.full(small.space.shape, 3e38)), space=small.space.name)
     with pytest.raises(GanvasError, match="beyond all numbers"):
         small.neighbours(far)
+
+
+@pytest.mark.parametrize("numbers", [1, 2, 3, 5])
+def test_a_space_of_few_numbers_has_eight_neighbours_too(numbers: int) -> None:
+    """They were looked for along four directions, which ended in an `IndexError`."""
+    renderer = Renderer(ganvas.wrap(_Spot(0, numbers), latent_dim=numbers))
+    here = renderer.point(State())[1]
+    moved = torch.cat([renderer.point(each)[1] - here for each in renderer.neighbours(State())])
+    assert len(moved) == 8
+    assert torch.pdist(moved).min() > 1e-3, "all elsewhere"
+    assert torch.allclose(moved, -moved.flip(0), atol=1e-5), "opposite cells are opposite steps"
+
+
+def test_what_is_found_of_a_module_is_not_shown_of_another_with_its_weights() -> None:
+    """Directions and map were those in the cache: of all modules without weights, say, those of the first."""
+    found = []
+    for place in (0, 2):
+        renderer = Renderer(ganvas.wrap(_Spot(place, 4), latent_dim=4))
+        first = renderer.directions("jacobian")[0].vector.flatten().abs()
+        assert first[place : place + 2].norm() > 0.99, "it reads no others"
+        found.append(landscape(renderer, 60).features)
+    assert not torch.equal(*found)
+
+
+class _Spot(nn.Module):
+    """A spot whose place two of the latents are; no weights."""
+
+    def __init__(self, first: int, numbers: int) -> None:
+        super().__init__()
+        self.first, self.last = first, min(first + 1, numbers - 1)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        x = torch.linspace(-1, 1, 16)
+        across, down = (z[:, each, None].tanh() * 0.7 - x for each in (self.first, self.last))
+        drawn: torch.Tensor = 2 * torch.exp(-8 * (across[:, None] ** 2 + down[:, :, None] ** 2)) - 1
+        return drawn[:, None]
 
 
 def test_inversion_finds_a_sample_again(fashion: Renderer) -> None:

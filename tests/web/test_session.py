@@ -60,6 +60,23 @@ def test_locks_make_every_slider_anew_and_come_off_again(fashion: Renderer) -> N
     assert session.lock([]) == free
 
 
+def test_locks_hold_for_a_slider_that_came_with_a_recipe_too(fashion: Renderer) -> None:
+    """A page that was loaded again said that all its sliders kept what was locked, and those in use did not."""
+    first = Session(fashion)
+    first.choose("random", first.renderer.directions("random"))
+    first.commit("slider", first.dragged("random-0", 2.0))
+    locked = first.lock(["brightness"])
+    session = Session(fashion, from_text(to_text(first.recipe)))
+    session.choose("random", session.renderer.directions("random"))
+    free = session.state
+    session.commit("locked", session.lock(["brightness"]))
+    assert session.state == locked
+    session.commit("at 0", session.dragged("random-0", 0.0))
+    assert session.dragged("random-0", 2.0) == locked
+    session.show(session.dragged("random-0", 1.0))
+    assert session.lock([]) == replace(free, moves=(replace(free.moves[0], strength=1.0),))
+
+
 def test_a_slider_moves_along_the_direction_that_stands_there(fashion: Renderer) -> None:
     """One of a file, `random-0` of another seed, went on moving the slider of that name when the method's own had come back."""
     session = Session(fashion)

@@ -92,7 +92,7 @@ def explore(
             raise GanvasError(
                 f"The ratio is of a model with weights {ratio.model}, this one has {model.hash}: fit_ratio of its own space."
             )
-        known = None if real is None else Real(real, f"{counted(len(real), 'image')} that were given")
+        known = None if real is None else Real.given(real)
         unsaid = ", and what this model was trained on is not known" if model.info.data is None else ""
         unreal = f"No real images were given{unsaid}: ganvas.explore(model, real=images)"
         renderer = Renderer(model, model.place or FROM_PYTHON, ratio, known, unreal)

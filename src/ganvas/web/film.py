@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ganvas import arrays, latent, pictures
 from ganvas.errors import GanvasError
-from ganvas.latent.paths import NUMBERS, equal_times, last_key, pyramid, steps_between
+from ganvas.latent import LatentSpace
+from ganvas.latent.paths import NUMBERS, Path, equal_times, last_key, pyramid, steps_between
 from ganvas.web.renderer import Renderer, alike
 from ganvas.web.state import State, Timeline
 
@@ -43,7 +44,7 @@ def film(
             raise GanvasError(f"The key frames lie in different spaces: {', '.join(sorted(names))}.")
         found = [each if each[0].name == "w+" else renderer.rows(*each) for each in found]
     space = found[0][0]
-    path = latent.through(space, torch.cat([points for _, points in found]), timeline.kind, timeline.loop)
+    path = _through(space, torch.cat([points for _, points in found]), timeline)
     spans = len(keys) if timeline.loop else len(keys) - 1
     batch = arrays.fitting(math.prod(renderer.model.shape), NUMBERS, BATCH)
 
@@ -79,6 +80,28 @@ def film(
 
     variation = latent.variation(steps_between(kept()))
     return frames, variation
+
+
+def _through(space: LatentSpace, points: Tensor, timeline: Timeline) -> Path:
+    """The way through keys (k, *shape). A spline goes at a typical length where space is not flat: here by as much nearer to the
+    mean, or further away, as the keys are that are truncated."""
+    path = latent.through(space, points, timeline.kind, timeline.loop)
+    if timeline.kind != "spline" or space.flat:
+        return path
+    typical, each = space.project(points) - space.mean, [-1] + [1] * len(space.shape)
+    lengths = [away.flatten(1).norm(dim=1) for away in (points - space.mean, typical)]
+    factors = lengths[0] / lengths[1].clamp(min=1e-12)
+    if not torch.allclose(space.mean + factors.reshape(each) * typical, points, atol=1e-4):
+        return path  # one that is put back otherwise than along its ray: categories
+    factors = torch.cat([factors, factors[:1]]) if timeline.loop else factors
+
+    def along(times: Tensor) -> Tensor:
+        place = times.to(factors).clamp(0, 1) * (len(factors) - 1)
+        first = place.floor().long().clamp(max=len(factors) - 2)
+        now = torch.lerp(factors[first], factors[first + 1], place - first)
+        return space.mean + now.reshape(each) * (path(times) - space.mean)
+
+    return along
 
 
 def _bytes(shape: Sequence[int]) -> int:

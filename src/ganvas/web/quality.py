@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas import arrays
+from ganvas.errors import counted
 from ganvas.features.base import Extractor, at_once
 from ganvas.latent import LatentSpace
 from ganvas.latent.critic import CriticScorer, scorer_of
@@ -46,6 +47,12 @@ class Real(NamedTuple):
     """uint8 (n, C, H, W)"""
     source: str
     """What they are, in words."""
+
+    @classmethod
+    def given(cls, images: Tensor) -> "Real":
+        """What somebody has given, in another order: people give them class by class, and a map shows the first ones."""
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        return cls(images[order], f"{counted(len(images), 'image')} that were given")
 
     def of(self, size: Sequence[int]) -> "Real":
         """The same at another height and width."""
@@ -241,7 +248,14 @@ class Gauge:
         return from_uint8(images.to(self.model.device), self.model.generator.value_range)
 
     def _looks(self, images: Tensor) -> Tensor:
-        return torch.cat([small_pyramid(self._floats(part)).cpu() for part in _parts(images)])
+        looks, done = torch.empty(0), 0
+        for part in _parts(images):
+            found = small_pyramid(self._floats(part)).cpu()
+            # One piece of memory: of all parts and their whole there would be two, a gigabyte each.
+            looks = looks if done else torch.empty(len(images), found.shape[1])
+            looks[done : done + len(found)] = found
+            done += len(found)
+        return looks
 
     def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
         assert self._critic is not None
@@ -301,7 +315,7 @@ class Gauge:
     def _real_looks(self) -> tuple[Tensor, Tensor]:
         """Looks of the real images (m, F), and how far the `BALL`th neighbour of each is (m,)."""
         assert self.real is not None
-        looks = torch.cat([self._looks(part) for part in _parts(self.real.images)])
+        looks = self._looks(self.real.images)
         return looks, _radii(looks)
 
     def _white(self, space: LatentSpace, points: Tensor) -> Tensor:
@@ -317,7 +331,7 @@ class Gauge:
     def _away(self, looks: Tensor) -> Tensor:
         """Distances to all real images (n, m): as the eye sees them, since a classifier's features can be fooled where the
         generator never was."""
-        return torch.cdist(looks, self._real_looks[0])
+        return _distances(looks, self._real_looks[0])
 
     def _signs(
         self, space: LatentSpace, points: Tensor, images: Tensor | None, views: Tensor, labels: Tensor | None
@@ -350,7 +364,13 @@ class Gauge:
 
 def _radii(points: Tensor) -> Tensor:
     rows = points.split(1024)
-    return torch.cat([torch.cdist(part, points).topk(BALL + 1, largest=False).values[:, -1] for part in rows])
+    return torch.cat([_distances(part, points).topk(BALL + 1, largest=False).values[:, -1] for part in rows])
+
+
+def _distances(points: Tensor, known: Tensor) -> Tensor:
+    """Between the rows of both (n, m), some of either at a time: all would be copied."""
+    rows = (torch.cat([torch.cdist(few, part) for part in known.split(256)], 1) for few in points.split(256))
+    return torch.cat(list(rows))
 
 
 def _below(known: Tensor, value: Tensor | float) -> float:

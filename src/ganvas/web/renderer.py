@@ -342,6 +342,10 @@ class Renderer:
             raise GanvasError(f"Layers go from 0 to {self.layers - 1}, got {list(move.layers)}.")
         return Direction(move.name, vector, home.name, self.hash, "recipe", move.sigma, layers=move.layers)
 
+    def moved_by(self, move: Move) -> Direction:
+        """The direction of a slider that came with a recipe."""
+        return self._direction(self.space, move)
+
     def settle(self, state: State, space: LatentSpace, points: Tensor) -> State:
         """A state at `points` (1, *shape): they become its base, less what its sliders add, so that those stay where they are."""
         base = points
@@ -571,22 +575,22 @@ class Renderer:
         """What was found before, now or in another session."""
         with self._lock:
             if key not in self._found:
+                if (file := self.kept(f"directions-{self.space.name}-{key}")) is None:
+                    return None
                 try:
-                    self._found[key] = load_directions(self._file(key), self.model)
+                    self._found[key] = load_directions(file, self.model)
                 except GanvasError:
                     return None
             return self._found[key]
-
-    def _file(self, key: str) -> Path:
-        return self.cache / f"directions-{self.space.name}-{key}.safetensors"
 
     def _kept(self, key: str, work: Callable[[], list[Direction]]) -> list[Direction]:
         with self._finding:
             if (known := self._known(key)) is not None:
                 return known
             self._found[key] = work()
-            with suppress(GanvasError):  # a cache that cannot be written only costs time
-                save(self._file(key), self._found[key])
+            if (file := self.kept(f"directions-{self.space.name}-{key}")) is not None:
+                with suppress(GanvasError):  # a cache that cannot be written only costs time
+                    save(file, self._found[key])
             return self._found[key]
 
     def load(self, path: Path) -> list[Direction]:
@@ -599,10 +603,12 @@ class Renderer:
                 )
         return found
 
-    @property
-    def cache(self) -> Path:
-        """Folder of what is found once for this model."""
-        return cache_folder() / "explore" / self.hash
+    def kept(self, name: str) -> Path | None:
+        """The file of what is found once for this model; None for a module of somebody's own: that is known by its weights alone,
+        which do not tell what it draws."""
+        if self.drawn.info.architecture is None:
+            return None
+        return cache_folder() / "explore" / self.hash / f"{name}.safetensors"
 
     def named(self, name: str) -> Direction:
         """The direction of an attribute: brightness, class:NAME, ...; of series trend, volatility:COLUMN, ..."""
@@ -629,7 +635,8 @@ class Renderer:
         return attribute(self.view.space, points, scores, name, labels=self.labels(states))
 
     def neighbours(self, state: State, wanted: Callable[[], bool] = lambda: True) -> list[State]:
-        """Eight states around one, two along each of the four directions that change its picture most, at equal changes.
+        """Eight states around one, two along each of the four directions that change its picture most, at equal changes; in a
+        space of fewer numbers some of them further along the same.
 
         Those of the last states are kept: many pages begin at the same one. Raises `Superseded` once they are not `wanted` any
         more, where pictures take long.
@@ -657,14 +664,11 @@ class Renderer:
             values, vectors = torch.linalg.eigh(metric)
         moved = []
         for i in range(4):
-            times, place = divmod(
-                i, len(values)
-            )  # a space of two numbers has two directions: again, and further
-            place = len(values) - 1 - place
-            vector = vectors[:, place].reshape(space.shape)
-            step = NEIGHBOUR_STEP * self._scale / float(values[place].clamp(min=1e-12).sqrt())
+            rounds, place = divmod(i, len(values))  # of two numbers two directions: again, and further
+            vector = vectors[:, -1 - place].reshape(space.shape)
+            step = NEIGHBOUR_STEP * self._scale / float(values[-1 - place].clamp(min=1e-12).sqrt())
             # The metric is a local one: where it promises more than a point's spread, the spread it is.
-            step = (1 + times) * min(step, 2 * float(space.std.norm()) / 8)
+            step = min(step, 2 * float(space.std.norm()) / 8) * (1 + rounds)
             moved += [points - step * vector, points + step * vector]
         order = (0, 2, 4, 6, 7, 5, 3, 1)  # opposite cells are opposite steps
         return [self.settle(state, space, moved[i]) for i in order]

@@ -121,9 +121,7 @@ class Session:
         known = self.tray.get(name)
         if known is None:
             old = next((move for move in self.state.moves if move.name == name), None)
-            old = old or next(
-                (m for step in self.history.steps for m in step.state.moves if m.name == name), None
-            )
+            old = old or self._came(name, self.state.locks) or self._came(name)
             if old is None:
                 raise GanvasError(f"There is no direction {name!r} in the tray.")
             return replace(old, strength=strength)
@@ -132,6 +130,12 @@ class Session:
             (move.layers for move in self.state.moves if move.name == name), made.layers or self.layers
         )
         return replace(made, layers=layers)
+
+    def _came(self, name: str, locks: tuple[str, ...] | None = None) -> Move | None:
+        """A slider that came with a recipe, as it moved last; with `locks`, while these were locked."""
+        states = [*reversed(self.history.trail()), *(step.state for step in self.history.steps)]
+        kept = (state.moves for state in states if locks is None or state.locks == locks)
+        return next((move for moves in kept for move in moves if move.name == name), None)
 
     def _made(self, direction: Direction, strength: float, locks: tuple[str, ...]) -> Move:
         """A direction less what is locked, at a strength; made once for each set of locks."""
@@ -186,8 +190,11 @@ class Session:
         for move in state.moves:
             known = self.tray.get(move.name)
             if known is not None:
-                move = replace(self._made(known, move.strength, state.locks), layers=move.layers)
-            moves.append(move)
+                made = self._made(known, move.strength, state.locks)
+            else:  # it came with a recipe, which says no more of it
+                came = self._came(move.name, state.locks)
+                made = came or move_of(self.renderer.locked(self.renderer.moved_by(move), state.locks), 0.0)
+            moves.append(replace(made, strength=move.strength, layers=move.layers))
         return replace(state, moves=tuple(moves))
 
     # --- marks -----------------------------------------------------------------------------------------------------
