@@ -8,12 +8,9 @@ import torch
 from torch import nn
 
 import ganvas
-from ganvas.config import Config, NetworkConfig
 from ganvas.errors import GanvasError
 from ganvas.latent.directions import load_directions, save
 from ganvas.latent.paths import pyramid
-from ganvas.model import Model
-from ganvas.networks import build_generator
 from ganvas.web.landscape import landscape
 from ganvas.web.renderer import SLIDERS, STRENGTHS, Renderer
 from ganvas.web.state import Mix, State, move_of, pack
@@ -158,17 +155,6 @@ def test_neighbours_look_equally_different(fashion: Renderer) -> None:
     # Opposite cells are steps to either side: their middle is the state.
     middle = (fashion.point(around[0])[1] + fashion.point(around[7])[1]) / 2
     assert torch.allclose(middle, fashion.point(state)[1], atol=1e-3)
-
-
-def test_a_space_of_two_numbers_has_eight_neighbours() -> None:
-    """Codes of two numbers are usual in autoencoders."""
-    config = NetworkConfig("dcgan", latent_dim=2, generator={"channels": 4})
-    torch.manual_seed(0)
-    generator = build_generator(config, (1, 16, 16), 0).eval().requires_grad_(False)
-    renderer = Renderer(Model.of_run(generator, None, Config(network=config), {}))
-    around = renderer.neighbours(State())
-    points = torch.cat([renderer.point(each)[1] for each in [State(), *around]])
-    assert len(points.unique(dim=0)) == 9
 
 
 def test_a_picture_beyond_all_numbers_has_no_neighbours(small: Renderer) -> None:
