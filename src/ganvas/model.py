@@ -461,6 +461,15 @@ class Model:
             )
         return replace(self, generator=self.generator.over(steps), critic=None)
 
+    def check_length(self) -> None:
+        """Raise `GanvasError` for a model by `over`: a file of it opens at the trained length."""
+        own = tuple(self.info.shape)
+        if tuple(self.shape) != own:
+            raise GanvasError(
+                f"This model draws {tuple(self.shape)}, and a file of it would draw {own} again, as it was trained to. "
+                "Save the model that was opened, and ask for another length when you draw: model.over(steps), --length."
+            )
+
     def check_shape(self, samples: Tensor, what: str) -> None:
         """Raise `GanvasError` unless samples (n, ...) are of the shape that the model draws; `what` names them."""
         if tuple(samples.shape[1:]) != tuple(self.shape):
@@ -498,12 +507,7 @@ class Model:
                 f"without its code. Keep its weights, safetensors.torch.save_model({held}, path), and wrap it "
                 "again."
             )
-        own = tuple(self.info.shape)
-        if tuple(self.shape) != own:  # by `over`: a file opens at the trained length
-            raise GanvasError(
-                f"This model draws {tuple(self.shape)}, and a file of it would draw {own} again, as it was trained to. "
-                "Save the model that was opened, and ask for another length when you draw: model.over(steps), --length."
-            )
+        self.check_length()
         expect(path, PATH, "path", "the name of a .safetensors file")
         path = Path(path)
         if path.suffix != ".safetensors":

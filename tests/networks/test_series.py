@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.errors import GanvasError
-from ganvas.export import onnx
+from ganvas.export import hub, onnx
 from ganvas.model import Model, ModelInfo
 from ganvas.networks import build_critic, build_generator, series
 from ganvas.networks.series import Attention, ChunkedGenerator, Gru, RecurrentGenerator, SeriesGenerator, run
@@ -258,8 +258,11 @@ def test_a_model_of_another_length_is_not_saved_as_that_of_the_trained_one(tmp_p
     generator = build_generator(network, SHAPE, 0).eval()
     model = Model(generator, None, ModelInfo.of(generator, "tcn", architecture=network))
     model.over(SHAPE[1]).save(tmp_path / "same.safetensors")
+    assert onnx._about(model.over(20), "whole", False)["ganvas.shape"] == f"[{SHAPE[0]}, 20]"
     with pytest.raises(GanvasError, match="ask for another length when you draw"):
         model.over(20).save(tmp_path / "longer.safetensors")
+    with pytest.raises(GanvasError, match="ask for another length when you draw"):
+        hub.write(model.over(20), tmp_path / "folder")
     assert [each.name for each in tmp_path.iterdir()] == ["same.safetensors"]
 
 

@@ -207,19 +207,20 @@ def test_a_mapping_is_kept_and_layers_are_counted_from_the_image() -> None:
 @pytest.mark.parametrize(
     ("network", "options", "first"),
     [
-        ("dcgan", {}, ["layers.0.", "layers.2."]),
-        ("dcgan", {"auxiliary": True}, ["layers.0.", "layers.2."]),
-        ("dcgan", {"codes": 2, "templates": True}, ["layers.0.", "layers.2."]),
-        ("resnet", {"spectral_norm": True}, ["blocks.0.conv1.", "blocks.0.conv2."]),
-        ("style", {"attention": 16, "residual": False}, ["layers.0.", "layers.1."]),
-        ("progressive", {}, ["from_image.2.", "blocks.1.0."]),
+        ("dcgan", {"channels": 4}, ["layers.0.", "layers.2."]),
+        ("dcgan", {"channels": 4, "auxiliary": True}, ["layers.0.", "layers.2."]),
+        ("dcgan", {"channels": 4, "codes": 2, "templates": True}, ["layers.0.", "layers.2."]),
+        ("resnet", {"channels": 4, "spectral_norm": True}, ["blocks.0.conv1.", "blocks.0.conv2."]),
+        ("style", {"channels": 4, "attention": 16, "residual": False}, ["layers.0.", "layers.1."]),
+        ("progressive", {"channels": 4}, ["from_image.2.", "blocks.1.0."]),
+        ("stylegan2", {"channel_max": 4, "architecture": "skip"}, ["from_image.0.", "blocks.0.first."]),
     ],
 )
 def test_the_first_layers_are_those_that_see_the_picture_first(
     network: str, options: dict[str, Any], first: list[str]
 ) -> None:
     """The vectors of classes came first, which then were random for ever, and a layer with spectral norm was two."""
-    config = NetworkConfig(network, conditional=True, critic={"channels": 4, **options})
+    config = NetworkConfig(network, conditional=True, critic=options)
     critic = ganvas.networks.build_critic(config, (1, 16, 16), 3)
     before = {name for name, _ in critic.named_parameters()}
     freeze_first(critic, 2)

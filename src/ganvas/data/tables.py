@@ -126,11 +126,11 @@ def _mark(path: Path) -> str:
         text = text[: text.rfind("\n") + 1] or text
     for mark in "\t;":
         with suppress(csv.Error):
-            rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+            rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark)  # lines may end in \r alone
             fields = {len(row) for row in itertools.islice(filter(None, rows), FIRST)}
             if len(fields) == 1 and fields != {1}:
                 return mark
-    return max(",;\t", key=io.StringIO(text).readline().count)
+    return max(",;\t", key=io.StringIO(text, newline="").readline().count)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

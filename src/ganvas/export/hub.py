@@ -35,12 +35,14 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
 
     Without a `license` the card says that there is none; the packaged model's is that of ganvas.
 
-    Raises `GanvasError` for a folder that holds other files, a module of the user's own, and a name that is none on the hub.
+    Raises `GanvasError` for a folder that holds other files, a module of the user's own, a model by `over`, and a name that is
+    none on the hub.
     """
     if model.info.architecture is None:
         raise GanvasError(
             "This model is a module of your own: a file of it could not be opened without its code."
         )
+    model.check_length()
     if repo is not None:
         check_name(repo)
     license = license or (PACKAGED_LICENSE.lower() if model.is_packaged else None)

@@ -319,7 +319,7 @@ def _about(model: Model, part: Part, half: bool) -> dict[str, str]:
         "made_by": f"ganvas {version('ganvas')}",
         "part": part,
         "family": info.name,
-        "shape": list(info.shape),
+        "shape": list(model.shape),
         "value_range": list(info.value_range),
         "latent_dim": info.latent_dim,
         "prior": network.prior,

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ganvas.errors import GanvasError
@@ -27,6 +26,7 @@ from ganvas.latent.directions import Direction
 from ganvas.model import BLOCK, Model
 from ganvas.model_data import class_names, shipped_images
 from ganvas.networks.biggan import BigGenerator
+from ganvas.pictures import smaller
 from ganvas.types import Progress, silent
 from ganvas.web.landscape import landscape
 from ganvas.web.renderer import LAST, LEAST_TRUNCATION, Renderer
@@ -242,8 +242,7 @@ def _reals(renderer: Renderer, share_data: bool) -> Tensor | None:
         return None
     factor = max(1, max(found.shape[2:]) // REAL_SIDE)
     most = MOST_REAL_VALUES * factor**2 // found[0].numel()
-    small = F.avg_pool2d(found[: min(REALS, most)].float(), factor)
-    return small.round().to(torch.uint8)
+    return smaller(found[: min(REALS, most)], factor)
 
 
 def _pack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], bytes]:

@@ -7,7 +7,7 @@ Karras et al. 2020 as the authors' later repositories have it (skip, residual or
 import math
 import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise, zip_longest
 from typing import Any
 
 import torch
@@ -576,6 +576,12 @@ class StyleGAN2Critic(CriticBase):
             nn.init.normal_(self.embed.weight)
             self.map.extend(EqualLinear(a, b, rate=map_rate) for a, b in pairwise(dense))
         self.last = EqualLinear(width[0], outputs)
+
+    @property
+    def in_order(self) -> list[nn.Module]:
+        """As the picture passes them: of `skip` each block is followed by what reads the picture at the next size."""
+        seen = chain.from_iterable(zip_longest(self.from_image, self.blocks))
+        return [*(part for part in seen if part is not None), self.conv, self.dense, self.last]
 
     def features(self, x: Tensor) -> Tensor:
         hidden: Tensor | None = None

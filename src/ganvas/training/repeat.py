@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ganvas import io
+from ganvas.data import Dataset
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
 from ganvas.options import Source, TrainOptions
@@ -84,7 +87,10 @@ def repeat(
             settings={**(wanted.settings or {}), **changes},
         )
         if not i:
-            check_measurable(*plan(data, asked))
+            config, dataset = plan(data, asked)
+            if folds:
+                _check_folds(folds, dataset)
+            check_measurable(config, dataset)
         result = train(data, asked, out=out, name=name, report=report, quiet=quiet, log=log)
         if result.stopped == "interrupted":
             done = "".join(f" {each.run.path}" for each in results) or " none"
@@ -101,6 +107,8 @@ def repeat(
             fewer = row.at_floor_n if row.floor_n < row.n else None
             beside.setdefault(row.metric, []).extend([] if fewer is None else [fewer])
             floor_n = max(floor_n, row.floor_n)
+    # Of what some runs did not get there is no mean that says of all of them.
+    values = {name: each for name, each in values.items() if len(each) == count}
     first = results[0].run.path
     path = first.with_name(f"{first.name}-{'folds' if folds else 'seeds'}-{count}.json")
     rows = {
@@ -116,3 +124,14 @@ def repeat(
     runs = [str(result.run.path) for result in results]
     io.write_json(path, {"runs": runs, "n": n, "floor_n": floor_n, "metrics": rows})
     return Repeated(results, values, floors, floor_n, beside, path)
+
+
+def _check_folds(folds: int, dataset: Dataset) -> None:
+    """Raise `GanvasError` for more folds than samples, or sequences: the last ones would hold out those of the first again."""
+    held = [
+        part.indices for i in range(folds) if (part := dataset.split(1 / folds, i)[1]).indices is not None
+    ]
+    if len(torch.cat(held).unique()) < sum(map(len, held)):
+        raise GanvasError(
+            f"{dataset.name} has fewer than {folds} samples or sequences: some would be held out twice. Give fewer --folds."
+        )

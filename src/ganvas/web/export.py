@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from torch import Tensor
 
 from ganvas.latent.paths import NUMBERS
-from ganvas.pictures import data_url, grid, opaque
+from ganvas.pictures import data_url, grid, opaque, smaller
 from ganvas.types import Progress, silent
 from ganvas.web import STATIC
 from ganvas.web.landscape import SEED, landscape
@@ -115,8 +114,7 @@ def _drawn(drawn: Renderer, states: Sequence[State], columns: int) -> Tensor:
 
 def _smaller(images: Tensor, columns: int) -> Tensor:
     """Pictures (n, C, H, W), so many side by side and below each other, at a size that a .webp of them may have."""
-    factor = -(-columns * max(images.shape[2:]) // WIDEST)
-    return images if factor == 1 else F.avg_pool2d(images.float(), factor).round().to(torch.uint8)
+    return smaller(images, -(-columns * max(images.shape[2:]) // WIDEST))
 
 
 def _sprite(images: Tensor, columns: int) -> str:
