@@ -661,7 +661,13 @@ def test_large_pictures_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("method", ["ae", "vae", "vq"])
 def test_a_loss_of_a_critic_is_refused_where_there_is_none(method: str) -> None:
     """It was kept in the config, and did nothing."""
-    for given in ({"loss": "hinge"}, {"settings": {"objective.loss": "hinge"}}):
+    for given in (
+        {"loss": "hinge"},
+        {"settings": {"objective.loss": "hinge"}},
+        {"penalty": ("r1",)},
+        {"gamma": 1.0, "preset": "small"},
+    ):
         with pytest.raises(GanvasError, match=f"method {method} has not. Omit it"):
             plan("digits", method=method, device="cpu", **given)  # type: ignore[arg-type]
-    plan("digits", method="aae", loss="hinge", device="cpu")
+    plan("digits", method="aae", loss="hinge", penalty=("r1",), device="cpu")
+    plan("digits", method=method, penalty=("none",), device="cpu")

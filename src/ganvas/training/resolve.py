@@ -79,6 +79,7 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
             how = how if dataset.series is None else "Name the column of the classes with --label."
             raise GanvasError(f"--conditional needs labels, and {dataset.name} has none. {how}")
         config = replace(config, network=replace(config.network, conditional=True))
+    _check_loss(config, options)
     config = replace(config, objective=_objective(config, options))
     if options.augment is not None:
         config = replace(config, augment=_augmentation(options.augment))
@@ -120,16 +121,23 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
                     f"--set {path} is that of the autoencoder, which --in-latent brings. Omit it."
                 )
         config = in_latent(config, options.in_latent, dataset)
-    _check_loss(config, options)
     return _check(_told_black(config, dataset), dataset)
 
 
 def _check_loss(config: Config, options: TrainOptions) -> None:
-    """Raise `GanvasError` for a loss that a method without a critic would keep and not use."""
-    given, name = options.loss is not None or "objective.loss" in (options.settings or {}), config.method.name
+    """Raise `GanvasError` for a loss or penalties that a method without a critic would keep and not use."""
+    settings = options.settings or {}
+    name = str(settings.get("method.name", config.method.name))
     # A GAN of codes plays a game within, with this loss.
-    if given and name in methods and name != "latent" and not methods.get(name).has_loss:
-        raise GanvasError(f"--loss is that of a critic, which method {name} has not. Omit it.")
+    if name not in methods or name == "latent" or methods.get(name).has_loss:
+        return
+    for what, given in (
+        ("--loss", options.loss is not None or "objective.loss" in settings),
+        ("--penalty", bool({*(options.penalty or ())} - {"none"} or settings.get("objective.penalties"))),
+        ("--gamma", options.gamma is not None),
+    ):
+        if given:
+            raise GanvasError(f"{what} is that of a critic, which method {name} has not. Omit it.")
 
 
 def _in_private(config: Config, options: TrainOptions) -> Config:
