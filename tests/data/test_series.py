@@ -708,6 +708,8 @@ def test_a_parquet_file_is_the_table_that_a_csv_is(tmp_path: Path) -> None:
         assert torch.equal(data.take_labels(), csv_data.take_labels())
     with pytest.raises(GanvasError, match=r"'x' holds numbers like '1,234', whose commas may part thousands"):
         load_dataset(DataConfig(as_parquet(tmp_path / "t.parquet", 'x\n5\n"1,234"\n')))
+    with pytest.raises(GanvasError, match=r"'x' holds numbers like '1.234', whose points may part thousands"):
+        load_dataset(DataConfig(as_parquet(tmp_path / "p.parquet", 'x,y\n950,"0,5"\n1.234,"1,5"\n')))
     by_age = {"by": "age", "label": "outcome"}
     data = load_dataset(DataConfig(str(tmp_path / "m.parquet"), **by_age))
     assert data.class_names == ("ill", "well")

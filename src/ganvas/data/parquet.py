@@ -64,13 +64,12 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
         check_growth(path.stat().st_size, unpacked, str(path))
         check_memory(unpacked, f"{path}, unpacked,", "Take a part of it")
         asked = {*config.columns, *config.static, config.time, config.by, config.label}
-        found = {}
+        found, seen = {}, dict[str, Sniffed]()
         with parquet.ParquetFile(path, metadata=footer, read_dictionary=texts) as file:
             for field in schema:
                 kind = "text" if field.name in roles else kinds[field.name]
                 if kind:
-                    wanted = not config.columns or field.name in asked
-                    found[field.name] = _column(path, file, field.name, kind, field.name in roles, wanted)
+                    found[field.name] = _column(path, file, field.name, kind, field.name in roles, seen)
                 elif field.name in asked:
                     raise GanvasError(
                         f"{path}: column {field.name!r} holds {str(field.type)[:80]}; numbers, dates and texts are read."
@@ -79,6 +78,10 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
                     found[field.name] = Values("other", np.broadcast_to(np.nan, footer.num_rows))
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise GanvasError(f"{path} cannot be read as .parquet: {str(error)[:200]}") from error
+    commas = any(each.number and each.decimals for each in seen.values())
+    for name, each in seen.items():
+        if not config.columns or name in asked:
+            check_grouped(f"{path}: column {name!r}", each, "", commas)
     if all(each.kind == "other" for each in found.values()):
         raise GanvasError(f"{path} has no column of numbers, dates or texts.")
     return found
@@ -123,8 +126,8 @@ def _kind(type: Any) -> str:
     return "text" if texts or str(type) == "string_view" else ""
 
 
-def _column(path: Path, file: Any, name: str, kind: str, role: bool, wanted: bool) -> Values:
-    """The values of one column; of one that is `wanted` it is said where commas in its texts may mean two things."""
+def _column(path: Path, file: Any, name: str, kind: str, role: bool, seen: dict[str, Sniffed]) -> Values:
+    """The values of one column; what its texts look like, where it is one of texts and no role, goes into `seen`."""
     rows, place = file.metadata.num_rows, 0
     numbers, texts = np.full(rows, np.nan), _Texts(name)
     for batch in file.iter_batches(ROWS, columns=[name]):
@@ -142,8 +145,8 @@ def _column(path: Path, file: Any, name: str, kind: str, role: bool, wanted: boo
     if kind == "text":
         if role:
             check_role(path, name, texts.sniffed.longest)
-        elif wanted:
-            check_grouped(f"{path}: column {name!r}", texts.sniffed, "")
+        else:
+            seen[name] = texts.sniffed
         return texts.values(numbers, "text" if role else kind_of_texts(texts.sniffed))
     if np.isinf(numbers).any():
         raise GanvasError(f"{path}: column {name!r} holds infinity. Remove it first.")
