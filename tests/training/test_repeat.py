@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import statistics
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError, Interrupted
-from ganvas.training import repeat as repeat_module
 from ganvas.training.gan import GanMethod
 from ganvas.training.repeat import repeat
 from tests.conftest import TINY
@@ -96,27 +94,6 @@ def test_more_folds_than_samples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="few has fewer than 30 samples or sequences"):
         repeat(tmp_path / "few.npy", folds=30, kimg=0.06, batch=4, out=tmp_path / "runs", quiet=True)
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_metric_that_some_runs_do_not_have_is_not_averaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of one run alone there is no spread: a traceback after all trainings, and no summary."""
-    real, seen = repeat_module.evaluate, list[Any]()
-
-    def second_without(*args: Any, **options: Any) -> Any:
-        found = real(*args, **options)
-        seen.append(found)
-        rows = [row for row in found.rows if row.metric != "coverage" or len(seen) < 2]
-        return replace(found, rows=rows)
-
-    monkeypatch.setattr(repeat_module, "evaluate", second_without)
-    found = repeat(
-        "digits", seeds=2, n=300, kimg=0.064, batch=32, device="cpu", out=tmp_path, settings=TINY, quiet=True, report=False
-    )  # fmt: skip
-    assert len(seen) == 2
-    assert "coverage" not in found.values
-    assert set(json.loads(found.path.read_text())["metrics"]) == set(found.values) > {"frechet"}
 
 
 def test_folds_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
