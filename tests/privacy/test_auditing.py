@@ -19,6 +19,7 @@ from ganvas.errors import GanvasError
 from ganvas.export import hub
 from ganvas.metrics import authenticity
 from ganvas.privacy import audit, auditing
+from ganvas.privacy.scores import attack
 from ganvas.report import write_report
 from ganvas.runs import open_run
 from ganvas.series import Schema
@@ -267,6 +268,17 @@ def test_windows_that_overlap_give_nothing_away(tmp_path: Path) -> None:
         audit(drawn, seen, held_out=str(tmp_path / "short.csv"), n=600)
 
 
+def test_of_a_single_stretch_nothing_is_ruled_out() -> None:
+    """An AUC above 1.000 was said to be."""
+    found = attack(torch.rand(40), torch.rand(40), groups=(None, torch.zeros(40)))
+    given = dict.fromkeys(
+        ("source", "data", "samples", "train", "held_out", "view", "suspects", "drawn", "duplicates", "copying",
+         "authenticity", "controls", "pairs", "warnings"), ()
+    )  # fmt: skip
+    told = " ".join(auditing.Audit(**{**given, "attacks": {"distance": found}, "chance": 1.0}).verdict())  # type: ignore[arg-type]
+    assert "but no AUC is ruled out" in told
+
+
 def test_sequences_that_are_held_out_whole_are_held_against_others(tmp_path: Path) -> None:
     """Each has a shape of its own. The reference was of the same ones as those who were not trained on, so that members were told
     from them (AUC 0.7); and neighbours were of the same one, unlike those of what is drawn."""
@@ -301,6 +313,10 @@ def test_a_collapsed_generator(parts: tuple[torch.Tensor, torch.Tensor], files: 
     assert found.copying is None
     assert {"distance", "calibrated"} <= set(found.attacks)
     assert "density" not in found.attacks
+    assert [each.partition(" left out: ")[0] for each in found.warnings if " left out: " in each] == [
+        *(name for name in ("density", "domias") if name not in found.attacks),
+        "C_T",
+    ]
     assert found.duplicates == pytest.approx(199 / 200)
     assert found.to_json()["verdict"]
 

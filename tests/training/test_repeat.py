@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import ganvas
 from ganvas.cli import main
 from ganvas.errors import GanvasError, Interrupted
+from ganvas.metrics import evaluate
 from ganvas.training.gan import GanMethod
 from ganvas.training.repeat import repeat
 from tests.conftest import TINY
@@ -44,6 +46,23 @@ def test_seeds(tmp_path: Path) -> None:
     assert found.results[0].run.metrics()
     assert document["floor_n"] == found.floor_n == 180
     assert found.at_floor_n["frechet"] != values, "of as few samples as the floor"
+
+
+def test_what_could_not_be_had_of_one_run_has_no_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs were trained, and their table was a traceback: of one value there is no spread."""
+
+    def without_recall(path: Path, **options: Any) -> Any:
+        found = evaluate(path, **options)
+        rows = [row for row in found.rows if row.metric != "recall" or not path.name.startswith("00001")]
+        return replace(found, rows=rows)
+
+    monkeypatch.setattr("ganvas.training.repeat.evaluate", without_recall)
+    found = repeat("digits", seeds=2, n=200, kimg=0.032, batch=32, device="cpu", out=tmp_path, settings=TINY,
+                   quiet=True, report=False)  # fmt: skip
+    assert len(found.values["precision"]) == 2
+    assert "recall" not in json.loads(found.path.read_text())["metrics"]
 
 
 def test_without_floors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

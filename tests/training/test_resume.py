@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -618,6 +619,16 @@ def test_figures_that_no_evaluation_wrote(tiny_train: Train) -> None:
         file.write(json.dumps(newer) + "\n" + json.dumps({**row, "source": "eval"}) + "\n")
     assert report.artifacts.section(run), "an audit had measured, and threw away what it found"
     assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
+
+
+def test_a_distance_that_cannot_be_had_ends_in_words(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation leaves out what cannot be had, and then there was no row to unpack."""
+    module = import_module("ganvas.metrics.evaluate")  # the function of that name hides it
+    monkeypatch.setattr(module, "_compute", lambda inputs, names, tell: ([], {"frechet": "some reason"}))
+    with pytest.raises(GanvasError, match="The Frechet distance cannot be had: some reason"):
+        tiny_train(kimg=0.064, eval_kimg=0.032, settings={"training.eval_samples": 100})
 
 
 def test_a_device_that_nobody_has_is_refused_in_words(tiny_train: Train) -> None:

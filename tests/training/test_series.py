@@ -317,6 +317,10 @@ def test_each_series_is_filled_in_by_its_own_class(run: Run, source: Path) -> No
     made = impute(space, samples, mask, steps=0, labels=torch.tensor([1, 0, 1]), start=start)
     assert [int(each.labels) for each in made.found if each.labels is not None] == [1, 0, 1]
     torch.testing.assert_close(torch.cat([each.points for each in made.found]), start)
+    made = impute(space, samples, mask, steps=0, start=start[:1])  # one for all
+    torch.testing.assert_close(torch.cat([each.points for each in made.found]), start[:1].expand(3, -1))
+    with pytest.raises(GanvasError, match="start has 2 points and there are 3 series: one for each"):
+        impute(space, samples, mask, steps=0, start=start[:2])
 
 
 def test_a_series_beyond_what_was_learned_is_searched_for_at_its_edge(run: Run, source: Path) -> None:

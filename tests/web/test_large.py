@@ -39,6 +39,27 @@ def model_of(name: str, side: int, **options: object) -> Model:
     return Model(generator, None, ModelInfo.of(generator, name, architecture=config))
 
 
+def test_the_unit_of_neighbours_is_of_classes_from_all_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pictures take long it was that of the first ones, other than where they do not."""
+    monkeypatch.setattr(module, "PROMPT", 0.0)
+    options = {"channel_base": 512, "channel_max": 8, "w_dim": 16, "mapping_layers": 2}
+    config = NetworkConfig("stylegan2", latent_dim=16, conditional=True, generator=options)
+    generator = build_generator(config, (3, 128, 128), 1000).eval().requires_grad_(False)
+    renderer = Renderer(Model(generator, None, ModelInfo.of(generator, "many", architecture=config)), "many")
+    space, asked = renderer.view.space, list[int]()
+    decode = space.decode
+
+    def noted(points: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        assert labels is not None
+        asked.extend(labels.tolist())
+        return decode(points, labels)
+
+    monkeypatch.setattr(space, "decode", noted)
+    assert renderer.slow
+    assert renderer._scale > 0
+    assert max(asked) > 500
+
+
 @pytest.fixture(scope="module")
 def slow() -> Renderer:
     """128 px, as if a picture took long."""

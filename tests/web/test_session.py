@@ -77,6 +77,18 @@ def test_locks_hold_for_a_slider_that_came_with_a_recipe_too(fashion: Renderer) 
     assert session.lock([]) == replace(free, moves=(replace(free.moves[0], strength=1.0),))
 
 
+def test_a_lock_that_came_off_holds_no_slider_that_came_with_a_recipe(fashion: Renderer) -> None:
+    """What was locked beside it was taken off what was less the other already."""
+    first = Session(fashion)
+    first.choose("random", first.renderer.directions("random"))
+    first.commit("slider", first.dragged("random-0", 2.0))
+    wanted = first.lock(["class:Bag"])
+    session = Session(fashion, from_text(to_text(first.recipe)))
+    for names in (["brightness"], ["brightness", "class:Bag"], ["class:Bag"]):
+        session.commit("locked", session.lock(names))
+    assert session.state == wanted
+
+
 def test_a_slider_moves_along_the_direction_that_stands_there(fashion: Renderer) -> None:
     """One of a file, `random-0` of another seed, went on moving the slider of that name when the method's own had come back."""
     session = Session(fashion)

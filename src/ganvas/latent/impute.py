@@ -113,6 +113,13 @@ def impute(
     of_rows = {name: options.pop(name) for name in ("labels", "start") if options.get(name) is not None}
     if "labels" in of_rows:
         of_rows["labels"] = space.labels(len(samples), of_rows["labels"])
+    if "start" in of_rows:
+        start = space.check(of_rows["start"])
+        if len(start) not in (1, len(samples)):
+            raise GanvasError(
+                f"start has {len(start)} points and there are {len(samples)} series: one for each is expected, or one for all."
+            )
+        of_rows["start"] = start.expand(len(samples), *space.shape)
     found = []
     for i, (row, there) in enumerate(zip(samples, mask, strict=True)):
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganvas import arrays
 from ganvas.device import stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted
 from ganvas.geometry import distance_matrix
 from ganvas.latent.fit import Advance
 from ganvas.latent.jacobian import jacobians
@@ -150,6 +150,10 @@ def invert(
         begin, known = _nearest(search, restarts, seed, starts)
     else:
         begin = space.check(start).clone()
+        if len(begin) != count:
+            raise GanvasError(
+                f"start has {counted(len(begin), 'point')} and there are {counted(count, 'target')}: one for each is expected."
+            )
         known = likeliest(search, begin, seed) if labels is None else labels
     search = replace(search, seen=seen.repeat_interleave(restarts, 0), labels=known)
     notes: tuple[str, ...] = ()

@@ -80,7 +80,7 @@ def metric(
 
 
 def spectrum(space: LatentSpace, seed: int = 0) -> Tensor:
-    """Eigenvalues of the mean metric at the first samples of `seed` as shares, largest first; empty for spaces above `MOST`."""
+    """Eigenvalues of the mean metric at a few samples of `seed` as shares, largest first; empty for spaces above `MOST`."""
     if space.size > MOST:
         return torch.zeros(0, dtype=torch.float64)
     classes = space.model.generator.num_classes

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
@@ -197,8 +196,13 @@ class Audit:
             lines.append(f"Attributes: whoever knows the rest of a record {right}")
         if not lines:
             worst = max(found.auc.high for found in self.attacks.values())
+            bound = (
+                f"and an AUC above {worst:.3f} is ruled out for these attacks at 95 %"
+                if worst < 1
+                else "but no AUC is ruled out for these attacks, so few are independent"
+            )
             lines.append(
-                f"Nothing found: no attack beats chance, and an AUC above {worst:.3f} is ruled out for these attacks at 95 %. "
+                f"Nothing found: no attack beats chance, {bound}. "
                 + (
                     f"Nor is any of {counted(len(self.inferences), 'attribute')} told better of what was trained on. "
                     if self.inferences
@@ -383,7 +387,7 @@ def audit(
     closest = found.p.argsort(stable=True)[:SHOWN]
     tell("copies", 1, 1)
     groups = _groups(train, inside), _groups(unseen, outside)
-    attacks = _black_box(x[inside], z[outside], f, reference, groups, seed, tell)
+    attacks, missing = _black_box(x[inside], z[outside], f, reference, groups, seed, tell)
     searched, found_again = min(reconstruct, len(inside), len(outside)), None
     classes = 0 if model is None else model.generator.num_classes
     known = not classes or train.num_classes == unseen.num_classes == classes
@@ -411,10 +415,12 @@ def audit(
     tell("planted copies", len(PLANTED), len(PLANTED))
     copying = None
     if min(len(f), len(z)) >= 60:
-        with suppress(GanvasError):  # of a collapsed model no cell may hold enough
-            score, error = copying_test(f, x, z, seed=seed)
-            copying = score, error
-    warnings = []
+        try:
+            score, deviation = copying_test(f, x, z, seed=seed)
+            copying = score, deviation
+        except GanvasError as error:  # of a collapsed model no cell may hold enough
+            missing["C_T"] = str(error)
+    warnings = [f"{name} left out: {why}" for name, why in missing.items()]
     if seen_too:
         warnings.append(
             f"{counted(seen_too, 'held-out sample')} of {len(z):,} are among what was trained on, too: copies and members "
@@ -672,8 +678,8 @@ def _groups(part: Dataset, places: Tensor) -> Tensor | None:
 
 def _black_box(
     x: Tensor, z: Tensor, fake: Tensor, reference: Tensor, groups: Groups, seed: int, tell: Progress = silent
-) -> dict[str, Attack]:
-    """Of members x and others z, by samples alone."""
+) -> tuple[dict[str, Attack], dict[str, str]]:
+    """Of members x and others z, by samples alone; and why some cannot be had."""
     asked = torch.cat([x, z])
     radius = float(-membership.distance(asked, fake).median())
     scores: dict[str, Callable[[], Tensor]] = {
@@ -683,14 +689,16 @@ def _black_box(
         "calibrated": lambda: membership.calibrated(asked, fake, reference),
         "domias": lambda: membership.domias(asked, fake, reference),
     }
-    found = {}
+    found, missing = dict[str, Attack](), dict[str, str]()
     for done, (name, score) in enumerate(scores.items()):
         tell("attacks", done, len(scores))
-        with suppress(GanvasError):  # samples that are all the same have no density
+        try:
             values = score()
             found[name] = attack(values[: len(x)], values[len(x) :], seed=seed, groups=groups)
+        except GanvasError as error:  # samples that are all the same have no density
+            missing[name] = str(error)
     tell("attacks", len(scores), len(scores))
-    return found
+    return found, missing
 
 
 def _by_critic(
@@ -754,7 +762,7 @@ def _control(
     ]
     test = distances.copies(both)
     found = int(torch.isin(places, test.suspects()).sum())
-    attacks = _black_box(x[inside], z[outside], torch.cat([fake, copies]), reference, groups, seed)
+    attacks, _ = _black_box(x[inside], z[outside], torch.cat([fake, copies]), reference, groups, seed)
     noticed = {name: each.chance * len(attacks) <= ALARM for name, each in attacks.items()}
     return Control(rate, len(places), found, test.chance, noticed, {})
 

@@ -36,7 +36,8 @@ class Attack(NamedTuple):
     hits: dict[float, Estimate | None]
     """False-positive rate -> true-positive rate there; None where the non-members are fewer than 1 / rate."""
     chance: float
-    """Of figures so high where members and non-members are alike: the smallest p-value of AUC and hits, times their number."""
+    """Of figures so high where members and non-members are alike: the smallest p-value of AUC and hits, times their number; of
+    scores in groups that of the AUC."""
     members: int
     non_members: int
 

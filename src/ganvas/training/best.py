@@ -89,6 +89,8 @@ class BestSnapshot:
             seed=t.seed,
             floor=False,
         )
+        if not found.rows:
+            raise GanvasError(f"The Frechet distance cannot be had: {'; '.join(found.skipped.values())}")
         (row,) = found.rows
         kimg = model.info.kimg or 0.0
         self.run.append_metrics([replace(row, source=SOURCE, snapshot=snapshot.name, kimg=kimg).to_json()])

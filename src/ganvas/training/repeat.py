@@ -107,6 +107,8 @@ def repeat(
             fewer = row.at_floor_n if row.floor_n < row.n else None
             beside.setdefault(row.metric, []).extend([] if fewer is None else [fewer])
             floor_n = max(floor_n, row.floor_n)
+    # What could not be had of one run has no mean.
+    values = {name: each for name, each in values.items() if len(each) == count}
     first = results[0].run.path
     path = first.with_name(f"{first.name}-{'folds' if folds else 'seeds'}-{count}.json")
     rows = {

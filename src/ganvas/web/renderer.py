@@ -14,6 +14,7 @@ from urllib.parse import quote
 import torch
 from torch import Tensor
 
+from ganvas import arrays
 from ganvas.cache import cache_folder
 from ganvas.device import stream
 from ganvas.errors import GanvasError
@@ -712,12 +713,10 @@ class Renderer:
         if not self.slow:
             return scale_of(self.view.space)
         space, looks = self.view.space, []
-        count = AROUND.affords(2 * PAIRS, self.view.seconds)
-        labels = space.labels(count, None)
-        for first in range(0, count, 4):
-            part = slice(first, first + 4)
+        points, labels = space.few(AROUND.affords(2 * PAIRS, self.view.seconds))
+        for part, label in arrays.split(points, labels, 4):
             with self.turn(AROUND):
-                drawn = space.decode(space.known[:count][part], None if labels is None else labels[part])
+                drawn = space.decode(part, label)
             looks.append(pyramid(drawn))
         return float(torch.pdist(torch.cat(looks)).mean())
 

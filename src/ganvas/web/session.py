@@ -192,10 +192,15 @@ class Session:
             if known is not None:
                 made = self._made(known, move.strength, state.locks)
             else:  # it came with a recipe, which says no more of it
-                came = self._came(move.name, state.locks)
-                made = came or move_of(self.renderer.locked(self.renderer.moved_by(move), state.locks), 0.0)
+                made = self._came(move.name, state.locks) or self._less(move, state.locks)
             moves.append(replace(made, strength=move.strength, layers=move.layers))
         return replace(state, moves=tuple(moves))
+
+    def _less(self, move: Move, locks: tuple[str, ...]) -> Move:
+        """A slider that came with a recipe, less what is locked."""
+        # Of one that is less something already, the other locks would leave that out, too.
+        whole = self.renderer.moved_by(self._came(move.name, ()) or move)
+        return move_of(self.renderer.locked(whole, locks), 0.0)
 
     # --- marks -----------------------------------------------------------------------------------------------------
 
