@@ -41,6 +41,9 @@ class DataConfig:
     """Height of images that are not square; `resolution` is then their width."""
     alpha: bool = False
     """Keep what is transparent as a fourth channel, invisible parts being black; else transparent parts become white."""
+    white: float | None = None
+    """What becomes white in grey pictures of more than 8 bits; None: 1, 255, 511, ... by the brightest of them. A run keeps what
+    that was, so that other pictures are read alike."""
     window: int | None = None
     """Steps of the windows that series are cut into; None keeps whole sequences, and takes 24 of one long one."""
     columns: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import tracemalloc
 import warnings
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,11 @@ from ganvas.data import Dataset, load_dataset
 from ganvas.data.labels import natural
 from ganvas.data.resize import to_tensor
 from ganvas.errors import GanvasError
+from ganvas.metrics.evaluate import given_as
+from ganvas.model import DataReference
+from ganvas.model_data import config_for
+from ganvas.options import TrainOptions
+from ganvas.training import plan
 from tests.conftest import TINY
 
 
@@ -504,6 +510,58 @@ def test_deep_grey_is_scaled_by_what_is_there(tmp_path: Path, bits: int, kind: s
     assert data.notes == (
         f"1 grey image of more than 8 bits, with values up to {2**bits - 1:,}: 0 to {2**bits - 1:,} becomes black to white.",
     )
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Two folders of 12-bit pictures of one kind, of which one has a single brighter pixel."""
+    folder, rng = tmp_path_factory.mktemp("deep"), np.random.default_rng(0)
+    for name, hot in (("hot", 4200), ("usual", 2500)):
+        (folder / name).mkdir()
+        for i in range(40):
+            values = rng.integers(0, 2500, (8, 8)).astype(np.uint16)
+            values[0, 0] = hot if i == 7 else values[0, 0]
+            Image.fromarray(values).save(folder / name / f"{i:02}.png")
+    return str(folder / "hot"), str(folder / "usual")
+
+
+def test_what_is_compared_has_one_white(deep: tuple[str, str]) -> None:
+    """One pixel in 240 pictures made all the others of a set half as bright as those that they were held against."""
+    hot, usual = deep
+    real = load_dataset(hot)
+    assert real.white == 8191
+    assert load_dataset(usual).white == 4095
+    brightness = float(real.items.float().mean())
+    for found in (
+        given_as(usual, load_dataset(usual), real),
+        load_dataset(DataConfig(hot, also=(usual,))).subset(torch.arange(40, 80)),
+        load_dataset(config_for(_trained_on(hot), usual), (1, 8, 8)),
+    ):
+        assert found.white == 8191
+        assert float(found.take(torch.arange(40))[0].float().mean()) == pytest.approx(brightness, rel=0.05)
+    (note,) = load_dataset(DataConfig(hot, white=4095.0)).notes
+    assert note.endswith("0 to 4,095 becomes black to white; what is brighter is white, too.")
+    with pytest.raises(GanvasError, match=r"data\.white is 0; it must be above 0"):
+        load_dataset(DataConfig(hot, white=0.0))
+
+
+def _trained_on(source: str) -> ganvas.Model:
+    """A model that says so."""
+    model = ganvas.load("fashion")
+    config, data = plan(source, network="dcgan", batch=8)
+    assert config.data.white == data.white
+    told = DataReference(config.data, data.name, data.fingerprint)
+    return replace(model, info=replace(model.info, shape=(1, 8, 8), data=told))
+
+
+def test_white_of_a_private_training_is_told_not_looked_for(deep: tuple[str, str]) -> None:
+    wanted = TrainOptions(private=True, kimg=1.0, batch=8)
+    with pytest.raises(
+        GanvasError, match=r"from its brightest picture without noise\..*--set data\.white=8191"
+    ):
+        plan(deep[0], wanted)
+    with pytest.raises(GanvasError, match=r"data\.white is for grey pictures of more than 8 bits"):
+        plan("digits", settings={"data.white": 255})
 
 
 def test_fractions_are_scaled_too(tmp_path: Path) -> None:

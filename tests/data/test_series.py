@@ -1124,15 +1124,15 @@ def test_series_of_one_scale_come_in_another(tmp_path: Path) -> None:
     data, given = (load_dataset(str(tmp_path / f"{name}.npy")) for name in ("own", "other"))
     assert data.series is not None
     with pytest.raises(GanvasError, match="has series of 4 steps"):
-        given_as(given, given, data.series)
+        given_as(given, given, data)
     part = given.subset(torch.arange(5, 40))
     some = replace(part, items=given.items[5:], indices=None, spans=None)
-    found = given_as(some, some, data.series)
+    found = given_as(some, some, data)
     np.testing.assert_allclose(data.series.decode(found.items).values, other[5:], rtol=1e-3, atol=1e-4)
-    assert given_as(data, data, data.series) is data
+    assert given_as(data, data, data) is data
     short = load_dataset(DataConfig(str(tmp_path / "own.npy"), window=4))
     with pytest.raises(GanvasError, match="and 6 are wanted"):
-        given_as(short, short, data.series)
+        given_as(short, short, data)
 
 
 def test_what_is_said_once_of_a_series_is_kept_or_said_to_be_another(tmp_path: Path) -> None:

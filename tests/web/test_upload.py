@@ -71,6 +71,12 @@ def test_transparent_is_white_as_in_what_is_trained_on(mode: str, channels: int,
     assert (found.min(), found[:, 0].min()) == (0, 255)
 
 
+def test_a_deep_picture_is_as_bright_as_those_that_were_trained_on() -> None:
+    dark = encoded(Image.fromarray(np.full((8, 8), 1000, np.uint16)))
+    assert read_image(dark, (1, 8, 8)).unique().tolist() == [249], "of 0 to 1,023, by itself"
+    assert read_image(dark, (1, 8, 8), white=8191.0).unique().tolist() == [31]
+
+
 def test_the_middle_is_taken() -> None:
     wide = Image.new("L", (24, 8), 0)
     wide.paste(255, (8, 0, 16, 8))

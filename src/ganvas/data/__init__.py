@@ -1,9 +1,11 @@
 """Data sets: one kind of source a file. `load_dataset` finds the one that a name or a path stands for."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from ganvas.arrays import number
 from ganvas.config import DataConfig
 from ganvas.data import arrays, digits, folder, hub, idx, origin, series, shapes, tables, toy
 from ganvas.data.base import Dataset, datasets, find_path
@@ -61,9 +63,9 @@ def load_dataset(
         each = [replace(config, source=source, also=()) for source in (config.source, *config.also)]
         with suppress(GanvasError):
             # As they were trained on, grey ones beside coloured: what is brought to a shape has another fingerprint.
-            if shape is not None and (own := join([load_dataset(one) for one in each])).shape == tuple(shape):
+            if shape is not None and (own := join(_of_one_white(each, None))).shape == tuple(shape):
                 return own
-        return join([load_dataset(one, shape) for one in each])
+        return join(_of_one_white(each, shape))
     found = _open(config, None) if shape is None else _of_shape(config, shape)
     if isinstance(found, Table):
         if shape is not None and len(shape) != 2:
@@ -84,6 +86,15 @@ def load_dataset(
     return found if shape is None else fit(found, shape, config.resize or "crop")
 
 
+def _of_one_white(configs: Sequence[DataConfig], shape: Shape | None) -> list[Dataset]:
+    """Several sets, in whose grey pictures of more than 8 bits the same value is white."""
+    found = [load_dataset(config, shape) for config in configs]
+    whites = {each.white for each in found if each.white}
+    if len(whites) < 2:
+        return found
+    return [load_dataset(replace(config, white=max(whites)), shape) for config in configs]
+
+
 def _of_shape(config: DataConfig, shape: Shape) -> Dataset | Table:
     """Data as a config has them, which says how they come to the shape of a model; where it says another, or cannot, from as
     they are."""
@@ -101,6 +112,8 @@ def _of_shape(config: DataConfig, shape: Shape) -> Dataset | Table:
 def _check_size(config: DataConfig) -> None:
     """Before anything is brought to it: a model's header may name it beside data that somebody gives."""
     sides, (width, height) = range(4, 1025), (config.resolution, config.height)
+    if config.white is not None:
+        number(config.white, "data.white", above=0)
     if width is not None and width not in sides:
         raise GanvasError(f"--resolution is {width}; it must be between 4 and 1024.")
     if height is not None and (width is None or height not in sides):

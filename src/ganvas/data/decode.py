@@ -176,13 +176,11 @@ def is_grey(picture: Image.Image) -> bool:
     return picture.mode in ("1", "L", "LA") or is_deep(picture)
 
 
-def white_in(picture: Image.Image) -> float:
-    """The value that becomes white, from this picture alone."""
-    return white_of(float(np.asarray(picture).max())) if is_deep(picture) else 255.0
-
-
 def white_of(largest: float) -> float:
-    """The value that becomes white in deep pictures whose largest value is `largest`: 1 for shares, else 255, 511, ... 65,535."""
+    """The value that becomes white in deep pictures whose largest value is `largest`: 1 for shares, else 255, 511, ... 65,535.
+
+    Of two sets of one kind it may differ by a factor of two: what is compared needs one and the same.
+    """
     return 1.0 if largest <= 1 else float(2 ** max(8, math.ceil(math.log2(largest + 1))) - 1)
 
 

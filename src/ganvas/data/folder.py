@@ -117,13 +117,13 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         mode = "RGBA" if alpha else "L" if grey else "RGB"
         if shape and not alpha and (other := sum(fact.grey != grey for fact in facts.values())):
             said += (f"{other:,} of {counted(len(facts), 'image')} made {'grey' if grey else 'RGB'}.",)
-        white, marks = 65535.0, [f"{size} {how} {mode}"]
+        white, marks = None, [f"{size} {how} {mode}"]
         if deepest := max(fact.deep for fact in facts.values()):
-            white = white_of(deepest)
+            white = config.white or white_of(deepest)
             marks.append(f"white {white:g}")
         labels, classes, marked = _number(labelling, good)
         marks += [marked] if marked else []
-        files = FolderItems(path, good, mode, size if how else None, how, white)
+        files = FolderItems(path, good, mode, size if how else None, how, white or 65535.0)
         items: FolderItems | Tensor = files
         shape = (len(mode), size[1], size[0])
         notes += said + _remarks(list(facts.values()), white, alpha)
@@ -139,6 +139,7 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         labels=labels,
         class_names=classes,
         notes=tuple(show(note) for note in notes),
+        white=white,
     )
 
 
@@ -164,7 +165,7 @@ def _number(labelling: Labelling, good: list[str]) -> tuple[Tensor | None, tuple
     return labels, classes, fingerprint(repr(classes), labels.numpy().tobytes()) if labelling.mark else ""
 
 
-def _remarks(facts: list[Facts], white: float, alpha: bool) -> tuple[str, ...]:
+def _remarks(facts: list[Facts], white: float | None, alpha: bool) -> tuple[str, ...]:
     """What was done to the pixels, of how many pictures."""
     notes = []
     transparent = sum(fact.transparent for fact in facts)
@@ -181,11 +182,12 @@ def _remarks(facts: list[Facts], white: float, alpha: bool) -> tuple[str, ...]:
             f"{counted(several, 'file')} with several pictures (frames or pages), of which the first is taken."
         )
     deep = [fact.deep for fact in facts if fact.deep]
-    if deep:
-        unit = "0 to 1" if white == 1 else f"0 to {white:,.0f}"
+    if deep and white:
+        unit = f"0 to {white:,.6g}"
         notes.append(
             f"{counted(len(deep), 'grey image')} of more than 8 bits, with values up to {max(deep):,.6g}: "
-            f"{unit} becomes black to white."
+            f"{unit} becomes black to white"
+            + ("; what is brighter is white, too." if max(deep) > white else ".")
         )
     if below := sum(fact.below for fact in facts):
         notes.append(

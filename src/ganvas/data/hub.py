@@ -89,7 +89,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     alpha = shape[0] == 4 if shape else config.alpha
     mode = "RGBA" if alpha else "L" if grey else "RGB"
     size, how, notes = plan(sizes, config, shape)
-    white, marks = white_of(deepest), [f"{size} {how}"]
+    white, marks = config.white or white_of(deepest), [f"{size} {how}"]
     # Of the first picture alone it was told what all are, and in that mode they have no mark.
     marks += [mode] if mode != ("L" if modes[0] in ("1", "L") else "RGB") else []
     marks += [f"white {white:g}"] if deepest else []
@@ -105,4 +105,5 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         labels=torch.tensor(given) if label else None,
         class_names=tuple(features[label].names) if label else (),
         notes=notes,
+        white=white if deepest else None,
     )

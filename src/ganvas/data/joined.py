@@ -69,6 +69,7 @@ def join(parts: Sequence[Dataset]) -> Dataset:
         labels=labels,
         class_names=tuple(names),
         notes=tuple(note for part in parts for note in part.notes),
+        white=next((part.white for part in parts if part.white), None),
     )
 
 

@@ -391,8 +391,8 @@ def _words(
         worst = max(rates, key=lambda number: float(rates[number]))
         found.append(
             f"Holes: {holes.share:.1%} ± {holes.error:.1%} of the real images have no sample as near as their own real "
-            f"neighbours (a perfect model would leave {holes.floor:.0%}); most of them near cluster "
-            f"{called(clusters[worst])}, where it is {rates[worst]:.0%}."
+            f"neighbours (a perfect model would leave {holes.floor:.0%}); it is worst near cluster "
+            f"{called(clusters[worst])}, with {rates[worst]:.0%}."
         )
     if real_cluster is not None:
         short = [c for c in clusters if c.real_share and c.share < 0.5 * c.real_share]

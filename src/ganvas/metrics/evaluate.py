@@ -36,7 +36,6 @@ from ganvas.model_data import config_for, load_data_of
 from ganvas.model_file import load
 from ganvas.notebook import shown
 from ganvas.runs import is_run
-from ganvas.series import Schema
 from ganvas.types import Progress, counting, kind_of
 
 Fakes = Model | Dataset | Tensor | np.ndarray | str | os.PathLike[str]
@@ -153,8 +152,8 @@ def evaluate(
         names = [each for each in names if (each == SERIES) == (dataset.series is not None)]
     if model is not None and model.info.series is not None and dataset.series is not None:
         dataset = scaled_as(dataset, model.info.series)
-    if given is not None and dataset.series is not None:
-        given = given_as(fake, given, dataset.series)
+    if given is not None:
+        given = given_as(fake, given, dataset, size)
     if (
         given is not None
         and given.is_images
@@ -409,13 +408,15 @@ def open_fakes(
     return None, load_dataset(size.of(str(fake))), str(fake)
 
 
-def given_as(fake: Fakes, given: Dataset, schema: Schema) -> Dataset:
-    """Series that are given scaled as the real ones are, not by their own range: those of a file are cut anew."""
-    if given.series in (None, schema):
+def given_as(fake: Fakes, given: Dataset, real: Dataset, size: Size = Size()) -> Dataset:
+    """Samples that are given scaled as the real ones are and not by themselves: series by their range, those of a file being cut
+    anew, and grey pictures of more than 8 bits by the same white."""
+    source = os.fspath(fake) if isinstance(fake, str | os.PathLike) else None
+    if source is not None and given.white is not None and real.white not in (None, given.white):
+        return load_dataset(replace(size.of(source), white=real.white))
+    if real.series is None or given.series in (None, real.series):
         return given
-    if isinstance(fake, str | os.PathLike):
-        return load_dataset(DataConfig(os.fspath(fake)), schema=schema)
-    return scaled_as(given, schema)
+    return scaled_as(given, real.series) if source is None else load_dataset(source, schema=real.series)
 
 
 def _of_array(values: Array, name: str, size: Size) -> Dataset:
@@ -451,7 +452,10 @@ def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
                 replace(config, resize=size.resize or config.resize), model.shape, model.info.series
             )
         wanted = size.of(source)
-        return load_dataset(wanted if model is None else replace(wanted, alpha=model.shape[0] == 4))
+        if model is not None:
+            white = None if known is None else known.config.white
+            wanted = replace(wanted, alpha=model.shape[0] == 4, white=white)
+        return load_dataset(wanted)
     if model is None:
         raise GanvasError("Samples of unknown origin need real data to compare with: --reference DATA.")
     _check_unsized(size)

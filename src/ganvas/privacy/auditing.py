@@ -34,7 +34,6 @@ from ganvas.privacy.copies import ALARM, LEAST, Copies, Distances, tail_chance
 from ganvas.privacy.inference import LEAST as LEAST_ASKED
 from ganvas.privacy.inference import Inference, Scales, infer, secrets
 from ganvas.privacy.scores import DRAWS, Attack, Groups, attack
-from ganvas.series import Schema
 from ganvas.types import Progress, Shape, counting, silent
 
 SIDE = 32
@@ -348,7 +347,7 @@ def audit(
     data, held_out = (None if each is None else os.fspath(each) for each in (data, held_out))
     model, given, source = open_fakes(fake, device, critic=True)
     train, unseen = _real(model, data, held_out, device)
-    given = _as_data(fake, given, train.series)
+    given = _as_data(fake, given, train)
     names = train.class_names
     if len(unseen) < 2 * LEAST:
         enough = held_out is None and (len(train) + len(unseen)) // 2 >= 2 * LEAST
@@ -375,7 +374,7 @@ def audit(
     reference, beside = z[apart], _Drawn(None, unseen.subset(apart), len(apart), seed)
     if against is not None:
         drawing, ready, _ = open_fakes(against, device)
-        beside = _Drawn.of(drawing, _as_data(against, ready, train.series), n, seed + 1, names)
+        beside = _Drawn.of(drawing, _as_data(against, ready, train), n, seed + 1, names)
         look.check(beside.shape, train)
         reference = look.rows(beside)[0]
         outside = _shuffled(len(z), seed)[:ASKED].sort().values
@@ -508,7 +507,7 @@ def _real(
     if held_out is not None:
         resize = config.resize if model is None else model.info.resize
         # Of series the columns are what they are in the data.
-        same = config if dataset.series is not None else DataConfig(resize=resize)
+        same = config if dataset.series is not None else DataConfig(resize=resize, white=dataset.white)
         other = load_dataset(replace(same, source=held_out, also=()), dataset.shape, dataset.series)
         seen = trained_on(dataset, config, device)[0] if own else dataset
         return seen, other.classed_as(dataset.class_names)
@@ -526,9 +525,9 @@ def _real(
     return trained_on(dataset, config, device)
 
 
-def _as_data(fake: Fakes, given: Dataset | None, schema: Schema | None) -> Dataset | None:
-    """What is given; series scaled as the real ones are."""
-    return given if given is None or schema is None else given_as(fake, given, schema)
+def _as_data(fake: Fakes, given: Dataset | None, real: Dataset) -> Dataset | None:
+    """What is given, scaled as the real ones are."""
+    return None if given is None else given_as(fake, given, real)
 
 
 @dataclass(frozen=True)

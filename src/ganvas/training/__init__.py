@@ -212,7 +212,19 @@ def plan(data: Source, options: TrainOptions | None = None, **overrides: Any) ->
             source = replace_at(Config(data=source), path, value).data
     data_config(source.source, **{name: getattr(source, name) for name in OF_DATA})  # checked once more
     dataset = load_dataset(source)
-    return resolve(source, dataset, wanted), dataset
+    config = resolve(source, dataset, wanted)
+    if dataset.white is None:
+        if source.white is not None:
+            raise GanvasError(
+                f"data.white is for grey pictures of more than 8 bits, and {dataset.name} has none. Omit it."
+            )
+        return config, dataset
+    if source.white is None and not methods.get(config.method.name).tells_of_data:
+        raise GanvasError(
+            f"What is white in {dataset.name}, {dataset.white:g}, is taken from its brightest picture without noise. Say what "
+            f"it is in all such pictures: --set data.white={dataset.white:g}."
+        )
+    return replace_at(config, "data.white", dataset.white), dataset
 
 
 def describe(config: Config, dataset: Dataset) -> str:
@@ -276,7 +288,8 @@ def _resumed(
     had = {key: getattr(config.data, key) for key in OF_DATA}
     own = (config.data.source, *config.data.also)
     source = data_config(own if data is None or _is_empty(data) else data, **(had | asked_of_data))
-    source = replace(source, holdout=config.data.holdout, fold=config.data.fold, select=config.data.select)
+    kept = ("holdout", "fold", "select", "white")
+    source = replace(source, **{name: getattr(config.data, name) for name in kept})
     dataset = load_dataset(source)
     budget: dict[str, float] = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}
     device = given.pop("device", None)

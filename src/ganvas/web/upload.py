@@ -1,9 +1,10 @@
 """A picture from outside, brought to a model's size. Only its pixels are taken."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.data.decode import decode, to_mode, white_in, why
+from ganvas.data.decode import decode, is_deep, to_mode, white_of, why
 from ganvas.data.fitted import MODES
 from ganvas.data.resize import resize, to_tensor
 from ganvas.errors import GanvasError
@@ -14,10 +15,11 @@ LARGEST = 10 * 2**20
 MOST_MEGAPIXELS = 25.0
 
 
-def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
+def read_image(content: bytes, shape: Shape, negative: bool = False, white: float | None = None) -> Tensor:
     """The middle square of a picture as uint8 (C, H, W) of a model's shape; `negative` turns dark on light to light on dark.
 
-    Transparent parts become white, as in data that are trained on, or stay so where the model draws an alpha channel.
+    Transparent parts become white, as in data that are trained on, or stay so where the model draws an alpha channel. `white` is
+    what that is in grey pictures of more than 8 bits, which this one says itself where the model does not.
     Raises `GanvasError` for files that are too large, damaged, or of no known kind.
     """
     if len(content) > LARGEST:
@@ -26,7 +28,9 @@ def read_image(content: bytes, shape: Shape, negative: bool = False) -> Tensor:
         )
     try:
         picture = decode(content, MOST_MEGAPIXELS)
-        wanted = to_mode(picture, MODES[shape[0]], white_in(picture))
+        if white is None and is_deep(picture):
+            white = white_of(float(np.asarray(picture).max()))
+        wanted = to_mode(picture, MODES[shape[0]], white or 255.0)
     except Exception as error:  # Pillow raises many kinds for broken files
         raise GanvasError(f"This cannot be read as a picture: {why(error)}.") from error
     pixels = to_tensor(resize(wanted, (shape[2], shape[1]), "crop"))

@@ -45,7 +45,10 @@ def build(page: Page) -> None:
             page.tell("Choose a picture first.", "warning")
             return
         content = given["content"]
-        image = await page.work("reading the picture", read_image, content, model.shape, negative.value)
+        white = None if model.info.data is None else model.info.data.config.white
+        image = await page.work(
+            "reading the picture", read_image, content, model.shape, negative.value, white
+        )
         if image is None:
             return
         before.props["src"] = image_url(image)
