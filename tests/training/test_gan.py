@@ -443,7 +443,7 @@ def test_near_latents_are_drawn_with_what_their_fakes_were_drawn_with() -> None:
     def heard(part: Any) -> Callable[[StepView], Tensor]:
         def told(view: StepView) -> Tensor:
             value: Tensor = part(view)
-            found.append(float(value))
+            found.append(float(value.detach()))
             return value
 
         return told
