@@ -388,7 +388,7 @@ def _inputs(way: str) -> Inputs:
         return found
 
     return Inputs(
-        Features(fake, logits(fake)), Features(real, logits(real)), 0, asked, kinds, 4, Features(held_out, None),
+        Features(fake, logits(fake)), Features(real, logits(real)), 0, asked, kinds, "0123", Features(held_out, None),
         (centres, 1.0), lambda: (1.0 if way == "good" else 3.0, 0.1),
     )  # fmt: skip
 

@@ -239,6 +239,31 @@ def written(path: Path, **change: object) -> Path:
     return path
 
 
+def test_a_classifier_names_its_classes(tmp_path: Path) -> None:
+    digits = replace(load_dataset("digits"), class_names=tuple("jihgfedcba"))
+    train, held_out = digits.split(0.9)
+    trained = classifier.train_on(train, held_out, epochs=1, device=CPU)
+    classifier.save(tmp_path / "mine.safetensors", trained, "mine", {})
+    assert classifier.load(tmp_path / "mine.safetensors", CPU).class_names == digits.class_names
+    assert (
+        classifier.load(classifier.FOLDER / "fashion-mnist.safetensors", CPU).class_names[-1] == "Ankle boot"
+    )
+    assert classifier.load(written(tmp_path / "before.safetensors"), CPU).class_names == ()
+
+
+@pytest.mark.parametrize(
+    "names", ["0123456789", list("012345678"), [*"012345678", 9], {"0": 1}, 10, ["a" * 1001] * 10]
+)
+def test_names_of_classes_in_a_file_are_checked(tmp_path: Path, names: object) -> None:
+    with pytest.raises(GanvasError, match=r"class_names are no names of 10 classes|1,000 are taken at most"):
+        classifier.load(written(tmp_path / "x.safetensors", class_names=names), CPU)
+
+
+def test_names_of_classes_in_a_file_rewrite_no_screen(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.safetensors", class_names=["\x1b[2Ja\nb", *"123456789"])
+    assert classifier.load(path, CPU).class_names[0] == "\\x1b[2Ja\\nb"
+
+
 @pytest.mark.parametrize(
     "shape", [[1, 2048, 2048], [1, 8, 65_536], [1, 0, 64], [7, 64, 64], [1, 64], [1, 64, 64, 64]]
 )

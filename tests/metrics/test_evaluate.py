@@ -17,9 +17,10 @@ from ganvas import io, metrics, report
 from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import load_dataset
+from ganvas.data.idx import CLASSES
 from ganvas.data.toy import distribution
 from ganvas.errors import GanvasError
-from ganvas.features import Features, decoded
+from ganvas.features import Embedded, Features, decoded, open_extractor
 from ganvas.features.base import Raw
 from ganvas.metrics import Row, compare, evaluate, published
 from ganvas.metrics.base import Inputs, Value
@@ -484,6 +485,74 @@ def test_labels_with_a_gap_make_no_phantom_classes() -> None:
         Features(np.zeros((4, 2), np.float32), None), real_labels=np.full(4, 1_000_000),
     )  # fmt: skip
     assert metrics.registry.get("modes").fits(far).startswith("it needs a classifier")
+
+
+class Named:
+    """A classifier of digits, its answers in another order, under any names."""
+
+    id, resize, cacheable = "named", "none", False
+
+    def __init__(self, order: list[int], class_names: tuple[str, ...] | None) -> None:
+        self.order, self.judge = order, open_extractor("classifier-digits", device="cpu")
+        if class_names is not None:
+            self.class_names = class_names
+
+    def __call__(self, samples: Tensor) -> Embedded:
+        found = self.judge(samples)
+        assert found.logits is not None
+        return Embedded(found.features, found.logits[:, self.order])
+
+
+def test_classes_of_a_classifier_are_those_of_the_reference_by_name() -> None:
+    """They were by number: of a reference's classes in another order reverse-kl was 1.4 in the place of 0."""
+    data = load_dataset("digits")
+    images, labels = data.take(torch.arange(len(data)))
+    assert labels is not None
+    uneven = torch.cat([(labels == 0).nonzero()[:100, 0], (labels > 0).nonzero()[:200, 0]])
+    part = replace(data, items=images[uneven], labels=labels[uneven], fingerprint="uneven")
+    names = ["modes", "per-class"]
+
+    def judged(order: list[int], names_of: tuple[str, ...] | None) -> ganvas.metrics.Evaluation:
+        return evaluate(
+            images[uneven], part, names, extractor=Named(order, names_of), device="cpu", floor=False
+        )
+
+    turned = [3, 4, 5, 6, 7, 8, 9, 0, 1, 2]
+    wanted = judged(list(range(10)), data.class_names)
+    found = judged(turned, tuple(str(i) for i in turned))
+    assert wanted["reverse-kl"] < 0.01
+    assert {row.metric: row.value for row in found.rows} == {row.metric: row.value for row in wanted.rows}
+    assert "recall[0]" in {row.metric for row in found.rows}
+    assert not any("number by number" in warning for warning in found.warnings)
+    for others in (CLASSES["fashion-mnist"], (*"012345678", "ten"), (*"0123456788",)):
+        strange = judged(list(range(10)), others)
+        assert strange.rows == []
+        for name in names:
+            assert f"(0, 1, 2, 3, 4, 5 and 4 more; this one's are {others[0]}, " in strange.skipped[name]
+    nameless = judged(list(range(10)), None)
+    assert nameless["reverse-kl"] == wanted["reverse-kl"]
+    assert any("number by number" in warning for warning in nameless.warnings)
+    unread = evaluate(
+        images[uneven], part, ["inception-score"], extractor=Named(turned, None), device="cpu", floor=False
+    )
+    assert not any("number by number" in warning for warning in unread.warnings)
+
+
+def test_digits_are_named_by_a_classifier_of_digits_and_not_by_one_of_garments(trained: Result) -> None:
+    """Ten garments were taken for ten digits: "modes 8, reverse-kl 1.147"."""
+    size = {"resolution": 16, "resize": "stretch"}
+    larger = load_dataset(DataConfig("digits", **size))  # type: ignore[arg-type]
+    found = evaluate(
+        larger, larger, ["modes"], n=400, extractor="classifier-mnist", device="cpu", floor=False
+    )
+    assert not found.skipped
+    assert not found.warnings
+    strange = evaluate(
+        trained.run.path, metrics=["modes", "per-class", "inception-score"], n=200, extractor="classifier-fashion-mnist",
+        device="cpu", floor=False,
+    )  # fmt: skip
+    assert [row.metric for row in strange.rows] == ["inception-score"]
+    assert "this one's are T-shirt/top, " in strange.skipped["modes"]
 
 
 @pytest.mark.parametrize("name", ["frechet", "sliced-wasserstein"])

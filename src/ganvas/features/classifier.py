@@ -15,8 +15,9 @@ from ganvas.data import Dataset
 from ganvas.data.idx import CLASSES
 from ganvas.data.limits import check_memory
 from ganvas.device import resolve_device, stream
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, counted, printable
 from ganvas.features.base import Embedded, extractors, grey_or_rgb
+from ganvas.series import check_names
 from ganvas.types import Shape
 
 FOLDER = Path(__file__).with_name("weights")
@@ -125,9 +126,16 @@ class ClassifierExtractor:
 
     cacheable = True
 
-    def __init__(self, network: Classifier, name: str, device: torch.device, info: io.Json) -> None:
+    def __init__(
+        self,
+        network: Classifier,
+        name: str,
+        device: torch.device,
+        info: io.Json,
+        class_names: tuple[str, ...] = (),
+    ) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
-        self.device, self.info = device, info
+        self.device, self.info, self.class_names = device, info, class_names
         self.id = f"classifier-{name}-{hash_of(network)[:OLD_DIGITS]}"
         _, height, width = network.shape
         self.resize = f"bilinear to {width if width == height else f'{width} x {height}'} px"
@@ -158,6 +166,8 @@ class Trained(NamedTuple):
 
     network: Classifier
     accuracy: float
+    class_names: tuple[str, ...] = ()
+    """In the order of its answers; empty where nobody named them."""
 
 
 def train(
@@ -227,7 +237,8 @@ def train_on(train_part: Dataset, held_out: Dataset, **options: Any) -> Trained:
     )
     if labels is None or test_labels is None or not train_part.is_images:
         raise GanvasError(f"{train_part.name} has no images with labels to train a classifier on.")
-    return train(images, labels, (test, test_labels), **options)
+    trained = train(images, labels, (test, test_labels), **options)
+    return trained._replace(class_names=train_part.class_names[: trained.network.classes])
 
 
 @torch.inference_mode()
@@ -246,6 +257,7 @@ def save(path: Path, trained: Trained, name: str, more: Mapping[str, object]) ->
         "name": name,
         **network.spec,
         "accuracy": round(trained.accuracy, 4),
+        **({"class_names": list(trained.class_names)} if trained.class_names else {}),
         **more,
     }
     with io.atomic(path) as temporary:
@@ -264,7 +276,24 @@ def load(path: Path, device: torch.device) -> ClassifierExtractor:
     }
     network = rebuild(path, spec, lambda: build(header), tensors)
     assert isinstance(network, Classifier)
-    return ClassifierExtractor(network, str(header.get("name", path.stem)), device, header)
+    names = _names_in(path, header, network.classes)
+    return ClassifierExtractor(network, str(header.get("name", path.stem)), device, header, names)
+
+
+def _names_in(path: Path, header: io.Json, classes: int) -> tuple[str, ...]:
+    """What a classifier's file calls its classes; empty for one of before, which does not say.
+
+    Raises `GanvasError` for what are no names of so many classes.
+    """
+    said = header.get("class_names")
+    if said is None:
+        return CLASSES.get(path.stem, ()) if path.parent == FOLDER else ()
+    if not isinstance(said, list) or len(said) != classes or not all(isinstance(name, str) for name in said):
+        raise GanvasError(
+            f"{path} has a damaged header: class_names are no names of {counted(classes, 'class', 'classes')}."
+        )
+    check_names(said, f"{path}: the names of classes")
+    return tuple(printable(name).replace("\n", "\\n") for name in said)  # as those of data are
 
 
 def bundled() -> tuple[str, ...]:
@@ -279,9 +308,10 @@ def knows(name: str, shape: Shape, class_names: Sequence[str]) -> bool:
     """
     if name not in bundled():
         return False
-    header = io.read_header(FOLDER / f"{name}.safetensors")
-    names = CLASSES.get(name, tuple(str(i) for i in range(int(header["classes"]))))
-    return tuple(header["shape"]) == tuple(shape) and tuple(class_names) == tuple(names)
+    path = FOLDER / f"{name}.safetensors"
+    header = io.read_header(path)
+    names = _names_in(path, header, int(header["classes"]))
+    return tuple(header["shape"]) == tuple(shape) and tuple(class_names) == names
 
 
 def _shift(images: Tensor, most: int, random: torch.Generator) -> Tensor:

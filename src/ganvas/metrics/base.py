@@ -1,6 +1,6 @@
 """What a metric of `evaluate` is, and everything that several of them share, computed once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -43,8 +43,8 @@ class Inputs:
     fake_labels: np.ndarray | None = None
     """Classes that were asked for. What was drawn is `seen_classes`."""
     real_labels: np.ndarray | None = None
-    num_classes: int | None = None
-    """Classes of the reference by its own count; a classifier of another number knows other ones."""
+    class_names: Sequence[str] = ()
+    """Classes of the reference, by number; empty where they are not known."""
     held_out: Features | None = None
     """Real samples that nobody trained on, for tests of copying."""
     modes: tuple[Any, float] | None = None
@@ -57,6 +57,8 @@ class Inputs:
     """Those that were computed, by name: they bring their own floors."""
     real_spans: Tensor | None = None
     """Where the reference's windows are cut from (`Dataset.kin`)."""
+    seen_names: Sequence[str] = ()
+    """Classes of the extractor's classifier, in the order of its logits; empty where it does not say."""
 
     @cached_property
     def fake_blocks(self) -> list[RunningMoments]:
@@ -80,15 +82,27 @@ class Inputs:
     def seen_classes(self) -> np.ndarray | None:
         """Class of every fake as the extractor's classifier sees it, one of `classes`, whatever was asked for.
 
-        None where the reference has no labels, or the extractor is no classifier of just these classes.
+        None where the reference has no labels, or the extractor is no classifier of just these classes: by their names, or
+        where one side has none by their number.
         """
         logits = self.fake.logits
         if logits is None or self.classes is None or self.classes[-1] >= logits.shape[1]:
             return None
-        if self.num_classes is not None and logits.shape[1] != self.num_classes:
+        if self.class_names and logits.shape[1] != len(self.class_names):
             return None
-        found: np.ndarray = self.classes[logits[:, self.classes].argmax(1)]
+        columns = self.classes
+        if self.are_named:
+            places = _places(self.class_names, self.seen_names)
+            if places is None:
+                return None
+            columns = np.array(places)[self.classes]
+        found: np.ndarray = self.classes[logits[:, columns].argmax(1)]
         return found
+
+    @property
+    def are_named(self) -> bool:
+        """Whether both the reference and the extractor's classifier say what their classes are called."""
+        return bool(self.class_names and self.seen_names)
 
     @cached_property
     def reference_moments(self) -> Moments:
@@ -112,6 +126,16 @@ class Inputs:
     def neighbours(self) -> Neighbourhood:
         fake, real = self.equal[:2]
         return neighbourhood(fake, real, K_PRECISION, K_DENSITY)
+
+
+def _places(names: Sequence[str], among: Sequence[str]) -> list[int] | None:
+    """Where each of the names stands among others; None where those are not the same ones, or two are alike."""
+    if tuple(names) == tuple(among):
+        return list(range(len(names)))
+    place = {name: i for i, name in enumerate(among)}
+    if place.keys() != set(names) or not len(place) == len(names) == len(among):
+        return None
+    return [place[name] for name in names]
 
 
 @dataclass(frozen=True)

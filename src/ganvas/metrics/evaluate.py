@@ -212,8 +212,9 @@ def evaluate(
         seed,
         fake_labels=None if asked is None or not alike else asked.numpy(),
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
-        num_classes=dataset.num_classes or None,
+        class_names=dataset.class_names if dataset.num_classes else (),
         real_spans=reference.kin,
+        seen_names=tuple(getattr(chosen, "class_names", ())),  # of one's own there may be none
         held_out=held,
         modes=_known_modes(dataset),
         path=None
@@ -229,6 +230,12 @@ def evaluate(
     )
     values, skipped = _compute(inputs, names, partial(tell, "metrics of the samples"))
     warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
+    if _by_number(inputs, names):
+        silent = dataset.name if inputs.seen_names else chosen.id
+        warnings.append(
+            f"{silent} does not say what its classes are called: those of {chosen.id} are taken, number by number, for "
+            f"those of {dataset.name}. A classifier of ganvas extractor train DATA names its own."
+        )
     if model is not None and model.info.guide:
         warnings.append(f"{model.info.guide} guided the training and does not judge it; {chosen.id} does.")
     if model is not None and trained is None and OF_COPIES & {value.name for value in values}:
@@ -285,6 +292,12 @@ def _beside_floor(row: Row, figure: Figure, count: int) -> Row:
     )  # fmt: skip
 
 
+def _by_number(inputs: Inputs, names: Sequence[str]) -> bool:
+    """Whether figures take the numbers of a classifier's classes for those of the reference, as nobody says what they are."""
+    by_class = {"modes"} if inputs.fake_labels is not None else {"modes", "per-class"}
+    return bool(by_class & set(names)) and inputs.seen_classes is not None and not inputs.are_named
+
+
 def _by_name(values: Sequence[Value]) -> dict[str, float]:
     return {value.name: value.value for value in values}
 
@@ -298,8 +311,8 @@ def _of_part(
     part = Features(samples.features[rows], None if samples.logits is None else samples.logits[rows])
     few = Inputs(
         part, inputs.real, inputs.seed, fake_labels=None if labels is None else labels[rows],
-        real_labels=inputs.real_labels, num_classes=inputs.num_classes, modes=inputs.modes,
-        real_spans=inputs.real_spans,
+        real_labels=inputs.real_labels, class_names=inputs.class_names, modes=inputs.modes,
+        real_spans=inputs.real_spans, seen_names=inputs.seen_names,
     )  # fmt: skip
     return _by_name(_compute(few, names, tell)[0])
 

@@ -1,9 +1,12 @@
 """The metrics that `evaluate` knows, each a thin line over the pure functions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from ganvas import dist
+from ganvas.data.labels import shorten
 from ganvas.features.base import Features
 from ganvas.features.stats import MAX_DIM, RunningMoments
 from ganvas.metrics import kernel, memorisation, modes
@@ -13,6 +16,8 @@ from ganvas.metrics.inception_score import inception_score
 from ganvas.metrics.resample import bootstrap, jackknife, standard_error
 from ganvas.metrics.sliced import sliced_wasserstein
 
+LONGEST_SHOWN = 60
+"""Letters of a class's name in a message."""
 MIN_KID = 100
 LEAST_OF_CLASS = 10
 """Samples and real ones of a class below which it has no distance and no recall."""
@@ -184,9 +189,16 @@ def _needs_logits(inputs: Inputs) -> str:
 def _needs_classifier(inputs: Inputs) -> str:
     if inputs.real_labels is None:
         return "it needs labels of the reference"
-    if inputs.seen_classes is None:
-        return "it needs a classifier of the reference's classes: ganvas extractor train DATA, then --extractor FILE"
-    return ""
+    if inputs.seen_classes is not None:
+        return ""
+    names = ""
+    if inputs.fake.logits is not None and inputs.are_named:
+        names = f" ({_listed(inputs.class_names)}; this one's are {_listed(inputs.seen_names)})"
+    return f"it needs a classifier of the reference's classes{names}: ganvas extractor train DATA, then --extractor FILE"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return shorten([name[:LONGEST_SHOWN] for name in names])
 
 
 def _needs_classes(inputs: Inputs) -> str:
