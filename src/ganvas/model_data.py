@@ -191,6 +191,14 @@ def unseen(
     return data, False, f"Of {data.name} nothing was held out: these are what the model has learned from."
 
 
+def learned_from(model: Model, data: Dataset, config: DataConfig) -> Dataset:
+    """Of the model's own data the part that it was trained on, which more may be learned from: what was held out stays so.
+
+    Others are taken whole.
+    """
+    return data.split(config.holdout, config.fold)[0] if is_own(model, data, config) else data
+
+
 def shipped_images(model: Model) -> Tensor | None:
     """The real images that a packaged model brings along, which may be shared as it is: uint8 (n, C, H, W)."""
     shipped = model.path.with_name("real.npz") if model.path is not None and model.is_packaged else None

@@ -8,8 +8,9 @@ import torch
 from scipy.stats import chi2
 
 import ganvas
+from ganvas.config import DataConfig
 from ganvas.errors import GanvasError
-from ganvas.features.select import likeliest
+from ganvas.features.select import likeliest, trained_on
 from ganvas.training import Result
 from tests.test_dist import two_processes
 
@@ -35,6 +36,24 @@ def test_the_likeliest_are_those_of_all_rows_together(monkeypatch: pytest.Monkey
     assert whole is not None
     assert parts is not None
     assert torch.equal(whole, parts)
+
+
+def test_what_is_held_against_a_selection_is_selected_by_the_same_rule() -> None:
+    """Of one law the same share, and none that lies further out than those that were kept."""
+    points = torch.randn(4000, 2, generator=torch.Generator().manual_seed(2)) * torch.tensor([3.0, 0.5])
+    data = ganvas.Dataset("points", points, (2,), "select-beside")
+    config = DataConfig("points", holdout=0.5, select=0.2)
+    kept, beside = trained_on(data, config)
+    assert len(kept) == 400
+    assert len(beside) == pytest.approx(400, abs=60)
+    lengths = [
+        (part.take(torch.arange(len(part)))[0] / torch.tensor([3.0, 0.5])).norm(dim=1).max()
+        for part in (kept, beside)
+    ]
+    assert lengths[1] <= 1.05 * lengths[0]
+    others = torch.tensor([[100.0, 0.0], [0.0, 0.0]])
+    given = trained_on(data, config, given=ganvas.Dataset("others", others, (2,), "select-given"))[1]
+    assert given.take(torch.arange(len(given)))[0].tolist() == [[0.0, 0.0]]
 
 
 WORKER = """

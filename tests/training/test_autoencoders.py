@@ -234,6 +234,26 @@ def test_inversion_begins_with_its_own_encoder(runs: dict[str, Run], tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["found.npz", "found.png", "pictures.npy"]
 
 
+def test_what_was_held_out_has_no_part_in_a_prior(
+    runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new model says of it that it has not seen it, and a mixture of some normals knows by heart what it was fitted to."""
+    given: list[torch.Tensor] = []
+
+    def told(model: ganvas.Model, samples: torch.Tensor, components: int) -> ganvas.Model:
+        given.append(samples)
+        return fit_prior(model, samples, components)
+
+    monkeypatch.setattr("ganvas.latent.prior.fit_prior", told)
+    run, out = runs["vae"], str(tmp_path / "z.npz")
+    common = ["--n", "1797", "--fit", "1", "--device", "cpu", "--out", out]
+    assert main(["encode", str(run.path), "digits", *common]) == 0
+    train, held_out = load_dataset(run.config.data).split(run.config.data.holdout)
+    assert torch.equal(given[0].unique(dim=0), train.take(torch.arange(len(train)))[0].unique(dim=0))
+    with np.load(out) as found:
+        assert len(found["z"]) == len(train) + len(held_out)
+
+
 def test_commands_of_an_autoencoder(
     runs: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

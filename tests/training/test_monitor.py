@@ -1,18 +1,21 @@
 """Signals against their definitions, on data and networks whose answers are known."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
 import ganvas
 from ganvas.config import replace_at
-from ganvas.data import Batches, balanced
+from ganvas.data import Batches, Dataset, balanced
 from ganvas.geometry import distance_matrix
 from ganvas.presets import presets
 from ganvas.training import monitor
 from ganvas.training.gan import GanMethod
+from ganvas.training.method import Method
 from ganvas.training.monitor import Monitor, ranked_right, sketch
 from tests.training.games import gan
 
@@ -195,3 +198,41 @@ def test_data_too_small_to_hold_out(players: GanMethod) -> None:
     assert "accuracy_held" not in found
     assert "nearest" not in found
     assert found["accuracy_train"] >= 0
+
+
+def test_classes_that_are_balanced_stand_beside_balanced_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held-out samples in the shares of the data beside training ones in equal shares were over-fitting, for good."""
+    digits = ganvas.load_dataset("digits")
+    assert digits.labels is not None
+    rows = torch.cat(
+        [(digits.labels == label).nonzero()[:count, 0] for label, count in enumerate((160, 20, 20))]
+    )
+    images, labels = digits.take(rows)
+    np.savez(tmp_path / "few.npz", images=images.numpy()[:, 0], labels=labels.numpy())
+    seen: list[Dataset] = []
+
+    class Heard(Monitor):
+        def __init__(self, method: Method, trained_on: Dataset, held_out: Dataset) -> None:
+            seen.extend([trained_on, held_out])
+            super().__init__(method, trained_on, held_out)
+
+    monkeypatch.setattr("ganvas.training.loop.Monitor", Heard)
+    small = {"network.generator.channels": 4, "network.critic.channels": 4, "data.holdout": 0.3}
+    ganvas.train(
+        str(tmp_path / "few.npz"),
+        out=tmp_path,
+        balance=True,
+        kimg=0.032,
+        batch=16,
+        settings=small,
+        quiet=True,
+        report=False,
+    )
+    for part in seen:
+        assert len(part.take_labels().bincount().unique()) == 1
+    kept = seen[0].take_labels().bincount()[0]
+    counts = [len(seen[0].indices[seen[0].take_labels() == label].unique()) for label in range(3)]
+    wanted = 9 / sum(1 / count for count in counts)  # of a mean over three equal shares
+    assert monitor._worth(seen[0], torch.arange(3 * int(kept))) == pytest.approx(wanted, rel=0.05)

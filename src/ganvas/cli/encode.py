@@ -27,8 +27,8 @@ def run(
         images: A picture, folder, .zip, data set, .npy or .npz; any size and colour is brought to the model's. Of series also a
             table: by the columns, windows and scale of the model.
         n: How many of the images at most, the first ones.
-        fit: Fit a mixture of so many normals to the codes of n images from all over the data, 0 for the standard normal, and
-            write a model that is drawn from it beside `out`, as .safetensors.
+        fit: Fit a mixture of so many normals to the codes of n images from all over the data (of its own: of those that it was
+            trained on), 0 for the standard normal, and write a model that is drawn from it beside `out`, as .safetensors.
         side: Pixels of a side of the pictures that another toolkit's autoencoder takes. Default: 64.
         out: An .npz: `z`, the latents that the model draws from; `codes`, what its decoder gets of them; `typicality` of each
             among the model's own samples, where it is known what these are drawn from; `labels`, where the data have them.
@@ -41,7 +41,7 @@ def run(
     from ganvas.arrays import count
     from ganvas.data import load_dataset
     from ganvas.latent.prior import fit_prior
-    from ganvas.model_data import config_for
+    from ganvas.model_data import config_for, learned_from
     from ganvas.model_file import load
     from ganvas.networks import UNKNOWN
     from ganvas.networks.coded import MOST_COMPONENTS
@@ -52,7 +52,8 @@ def run(
     refitted = out.with_suffix(".safetensors")
     _shared.outputs(out, ".npz", beside=[] if fit is None else [refitted])
     loaded = load(model, device=device, critic=False, side=side)
-    data = load_dataset(config_for(loaded, images), tuple(loaded.shape), loaded.info.series)
+    config = config_for(loaded, images)
+    data = load_dataset(config, tuple(loaded.shape), loaded.info.series)
     _shared.say_notes(data)
     n = min(count(n, "--n"), len(data))
     samples, labels = data.take(torch.arange(n))
@@ -68,9 +69,9 @@ def run(
     if fit is not None:
         from ganvas.metrics.resample import pick
 
+        part = learned_from(loaded, data, config)
         # The first ones of data that are sorted by class are of one class, and so would be all that is drawn.
-        chosen = samples if n == len(data) else data.take(pick(len(data), n, 0))[0]
-        fitted = fit_prior(loaded, chosen, fit)
+        fitted = fit_prior(loaded, part.take(pick(len(part), min(n, len(part)), 0))[0], fit)
     io.write_arrays(out, {name: each.cpu() for name, each in found.items()})
     typicality = float(found["typicality"].mean()) if known else None
     if fitted is not None:

@@ -74,9 +74,11 @@ def join(parts: Sequence[Dataset]) -> Dataset:
 
 
 def balanced(dataset: Dataset) -> Dataset:
-    """Every class as often as the largest one: positions of the smaller ones repeat. For the training part alone."""
+    """Every class as often as the largest one: positions of the smaller ones repeat."""
     if dataset.labels is None:
         raise GanvasError(f"--balance evens out classes or data sets, and {dataset.name} has neither.")
+    if not len(dataset):
+        return dataset
     labels = dataset.take_labels()
     indices = torch.arange(len(dataset.items)) if dataset.indices is None else dataset.indices
     counts = torch.bincount(labels, minlength=dataset.num_classes)

@@ -16,7 +16,8 @@ from ganvas.networks.coded import MOST_COMPONENTS, Coded, bare
 def fit_prior(model: Model, samples: Tensor, components: int = 10, seed: int = 0) -> Model:
     """The same encoder and decoder, drawn from a mixture of so many normals that is fitted to the codes of samples (n, ...).
 
-    At most 64; 0: from the standard normal, as the decoder takes it. Of a posterior the codes are its means.
+    At most 64; 0: from the standard normal, as the decoder takes it. Of a posterior the codes are its means. What was held
+    out of the training does not belong among the samples: the model's file goes on saying that it has not seen it.
     Raises `GanvasError` for a model without an encoder, and for 0 where the decoder takes no normal codes.
     """
     known, components = model.info.architecture, arrays.count(components, "components", 0, MOST_COMPONENTS)

@@ -509,8 +509,8 @@ def _real(
         # Of series the columns are what they are in the data.
         same = config if dataset.series is not None else DataConfig(resize=resize, white=dataset.white)
         other = load_dataset(replace(same, source=held_out, also=()), dataset.shape, dataset.series)
-        seen = trained_on(dataset, config, device)[0] if own else dataset
-        return seen, other.classed_as(dataset.class_names)
+        other = other.classed_as(dataset.class_names)
+        return trained_on(dataset, config, device, other) if own else (dataset, other)
     if not own:
         changed = model is not None and is_named(model, config)
         why = (

@@ -64,8 +64,10 @@ class Loop:
         self.config = run.config if config is None else config
         self.device = dist.local_device(resolve_device(self.config.training.device))
         self.trained_on, self.held_out = trained_on(dataset, self.config.data, str(self.device))
+        # What the monitor holds side by side has the same shares of classes.
+        beside = self.held_out
         if self.config.data.balance:
-            self.trained_on = balanced(self.trained_on)
+            self.trained_on, beside = balanced(self.trained_on), balanced(self.held_out)
         self.dataset = dataset
         spec = DataSpec(dataset.shape, dataset.num_classes, len(self.trained_on))
         try:
@@ -89,7 +91,7 @@ class Loop:
             self.method.recall(_told(run))
         self._begin_alike()
         self.started = time.monotonic() - self.memory.seconds
-        self.monitor = Monitor(self.method, self.trained_on, self.held_out) if self._monitored else None
+        self.monitor = Monitor(self.method, self.trained_on, beside) if self._monitored else None
         if self.monitor is not None and self.memory.drawn is not None:
             self.monitor.last = self.memory.drawn.to(self.device)
         display.resume([verdict.name for verdict in verdicts.of(self.memory.records)])

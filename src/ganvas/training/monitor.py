@@ -67,11 +67,14 @@ class Monitor:
             samples = samples.to(device)
             return from_uint8(samples, generator.value_range) if method.spec.kind == "images" else samples
 
+        def rows(dataset: Dataset, count: int, unit: int) -> Tensor:
+            count = min(count, len(dataset)) // unit * unit
+            return torch.randperm(len(dataset), generator=stream(seed, "probe"))[:count]
+
         def choose(
             dataset: Dataset, count: int, unit: int = 1, look: Callable[[Tensor], Tensor] = lambda x: x
         ) -> tuple[Tensor, Tensor | None]:
-            count = min(count, len(dataset)) // unit * unit
-            chosen = torch.randperm(len(dataset), generator=stream(seed, "probe"))[:count]
+            chosen = rows(dataset, count, unit)
             # A part at a time: two thousand pictures of 256 px are gigabytes, and their sketches none.
             samples, labels = [], []
             for part in chosen.split(AT_ONCE):
@@ -82,6 +85,8 @@ class Monitor:
 
         count = max(1, PROBE // unit) * unit
         self.train, self.held = choose(trained_on, count, unit), choose(held_out, count, unit)
+        self.worth = [_worth(part, rows(part, count, unit)) for part in (trained_on, held_out)]
+        """How many samples of their own the ones and the others count as."""
         self.reference, self.reference_labels = choose(trained_on, REFERENCE, look=sketch)
         noise = torch.randn(count, generator.latent_dim, generator=stream(seed, "monitor"))
         self.z = to_prior(generator.prior, noise).to(device)
@@ -167,7 +172,7 @@ class Monitor:
             found["accuracy_held"] = ranked_right(on_held, on_fake)
             found["overfit"] = (found["logits_train"] - found["logits_held"]) / gap if gap > 1e-6 else 0.0
             if gap > 1e-6 and min(len(on_train), len(on_held)) > 1:
-                squares = on_train.var() / len(on_train) + on_held.var() / len(on_held)
+                squares = on_train.var() / self.worth[0] + on_held.var() / self.worth[1]
                 found["overfit_error"] = float(squares.sqrt()) / gap
         return found
 
@@ -193,6 +198,12 @@ class Monitor:
                 1.0, len(self.reference_labels[nearest.indices].unique()) / self.real_classes
             )
         return found
+
+
+def _worth(dataset: Dataset, rows: Tensor) -> float:
+    """As how many samples those at `rows` count, some of which may be the same (Kish 1965): (sum w)^2 / sum w^2."""
+    times = (rows if dataset.indices is None else dataset.indices[rows]).unique(return_counts=True)[1].float()
+    return float(times.sum().square() / times.square().sum()) if len(times) else 0.0
 
 
 def sketch(samples: Tensor) -> Tensor:
