@@ -406,6 +406,17 @@ def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:
     )
 
 
+def test_a_floor_by_class_is_sorted_as_the_samples_are() -> None:
+    """By what a classifier sees, which is not always right: what is held out is then as good as itself."""
+    data = ganvas.load_dataset("digits")
+    held = data.split(0.1)[1].take(torch.arange(180))[0]
+    found = evaluate(held, data, ["per-class"], device="cpu", extractor="classifier-digits")
+    rows = [row for row in found.rows if row.floor is not None]
+    assert len(rows) > 10
+    for row in rows:
+        assert row.at_floor_n == pytest.approx(row.floor, rel=1e-6)
+
+
 def test_the_largest_seed_is_a_seed_of_every_metric() -> None:
     names = ["kid", "inception-score"]
     found = evaluate(digits(200), "digits", names, seed=2**32 - 1, floor=False, device="cpu")

@@ -256,7 +256,9 @@ def evaluate(
         )
     elif floor and held is not None:
         floor_n = min(len(held.features), count)
-        true = None if held_out.labels is None else held_out.take_labels().numpy()
+        # Where the samples are sorted by what a classifier sees, so is the floor.
+        labelled = held_out.labels is not None and inputs.fake_labels is not None
+        true = held_out.take_labels().numpy() if labelled else None
         floors = _of_part(inputs, held, true, floor_n, names, partial(tell, "metrics of the floor"))
         # A figure moves with N, so what is compared with the floor is that of as many samples.
         beside = _by_name(values)
