@@ -158,6 +158,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["restore", "{run}", "{images}", "--restarts", "3000"], "at most 2,048"),
     (["invert", "{run}", NOWHERE], NOWHERE),
     (["statistics", "{run}", "--spaces", "q"], "no space 'q'"),
+    (["statistics", "{run}", "--spaces", "w", "class"], "The space class has a point for each class"),
     (["statistics", "{run}", "--rescore", "width"], "at least two"),
     (["explore", "{run}", "--json"], "--json says what --export or --static wrote"),
     (["explore", "{run}", "--export", "a.html", "--static", "b.html"], "give one of them"),

@@ -1,6 +1,8 @@
 """What all commands share: tables, progress where nobody sees a bar, outputs that are checked before the work."""
 
 import ast
+import ast
+import os
 import re
 import shutil
 import subprocess
@@ -246,6 +248,16 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert ganvas.stderr.read() == ""
     ganvas.stderr.close()
     assert ganvas.wait(60) == 141
+
+
+def test_an_output_without_a_sign_gets_another_for_it() -> None:
+    """A code page of Windows, or ASCII, has no ± and no class names in other scripts: a traceback, after all the work."""
+    code = "from ganvas.cli import _shared, main; main(['list']); _shared.say('1 \\xb1 2 \\u732b')"
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=120, check=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert said.stdout.splitlines()[-1] == b"1 ? 2 ?"
 
 
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import NamedTuple
 
 from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error, is_of_memory, printable
@@ -153,6 +154,11 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns one of `EXIT_CODES`."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, TextIOWrapper
+        ):  # a class may have a name in any script, and a pipe a code page without it
+            stream.reconfigure(errors="replace")
     if not argv or argv[0] not in COMMANDS:
         return _top_level(argv)
     name, command = argv[0], COMMANDS[argv[0]]

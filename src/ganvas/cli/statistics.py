@@ -60,6 +60,10 @@ def run(
             raise GanvasError(
                 f"{directions} holds directions of {each.space!r}, which --spaces does not name. Leave --spaces out."
             )
+    if "class" in spaces:
+        raise GanvasError(
+            "The space class has a point for each class and none between: nothing is measured there. Leave it out of --spaces."
+        )
     names = spaces or ((given[0].space,) if given else ("z", "w") if "w" in latent.spaces(loaded) else ("z",))
     opened = [latent.open_space(loaded, name) for name in names]
     separated = list(attributes) if len(loaded.shape) == 3 else []
