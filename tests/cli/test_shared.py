@@ -1,7 +1,6 @@
 """What all commands share: tables, progress where nobody sees a bar, outputs that are checked before the work."""
 
 import ast
-import ast
 import os
 import re
 import shutil
