@@ -387,6 +387,11 @@ def test_a_perfect_conditional_generator_of_unequal_classes_is_at_its_data() -> 
     assert (as_data.rows[0].labels, uniform.rows[0].labels) == ("data", "uniform")
     assert uniform["frechet"] == pytest.approx(39, rel=0.05)
     assert uniform["coverage"] < 0.75
+    named = replace(album(data), info=replace(album(data).info, class_names=data.class_names))
+    told = evaluate(named, data, ["frechet"], n=200, device="cpu")
+    assert [
+        any("what its classes are called" in each for each in found.warnings) for found in (as_data, told)
+    ] == [True, False]
 
 
 def test_modes_are_what_is_seen_and_not_what_was_asked_for() -> None:

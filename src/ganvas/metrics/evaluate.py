@@ -230,6 +230,10 @@ def evaluate(
     )
     values, skipped = _compute(inputs, names, partial(tell, "metrics of the samples"))
     warnings = [*([unsaid] if unsaid else []), *_warnings(inputs, values, count)]
+    if model is not None and asked is not None and alike and trained is None and not model.info.class_names:
+        warnings.append(
+            f"This model does not say what its classes are called: they are taken, number by number, for those of {dataset.name}."
+        )
     if _by_number(inputs, names):
         silent = dataset.name if inputs.seen_names else chosen.id
         warnings.append(
