@@ -154,10 +154,9 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns one of `EXIT_CODES`."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    # A class may have a name in any script, and a pipe a code page without it.
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, TextIOWrapper
-        ):  # a class may have a name in any script, and a pipe a code page without it
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     if not argv or argv[0] not in COMMANDS:
         return _top_level(argv)

@@ -1,6 +1,6 @@
 """`ganvas statistics`"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,10 +60,7 @@ def run(
             raise GanvasError(
                 f"{directions} holds directions of {each.space!r}, which --spaces does not name. Leave --spaces out."
             )
-    if "class" in spaces:
-        raise GanvasError(
-            "The space class has a point for each class and none between: nothing is measured there. Leave it out of --spaces."
-        )
+    _check_spaces(spaces)
     names = spaces or ((given[0].space,) if given else ("z", "w") if "w" in latent.spaces(loaded) else ("z",))
     opened = [latent.open_space(loaded, name) for name in names]
     separated = list(attributes) if len(loaded.shape) == 3 else []
@@ -107,6 +104,13 @@ def run(
             "Factors are read by a network that is right on "
             + ", ".join(f"{float(a):.0%}" for a in accuracy)
             + " of real ones."
+        )
+
+
+def _check_spaces(names: Sequence[str]) -> None:
+    if "class" in names:
+        raise GanvasError(
+            "The space class has a point for each class and none between: nothing is measured there. Leave it out of --spaces."
         )
 
 
