@@ -13,6 +13,7 @@ from ganvas.errors import GanvasError
 if TYPE_CHECKING:
     from ganvas.cli._shared import Tell
     from ganvas.latent import LatentSpace
+    from ganvas.latent.directions import Direction
 
 EFFECT = 0.5
 """Deviations by which every direction changes its own attribute in the re-scoring matrix."""
@@ -55,12 +56,7 @@ def run(
         _shared.unused("it is of --rca and --rescore", directions=directions if spaces else None)
     loaded = load(model, device=device, critic=False)
     given = load_directions(directions, loaded) if directions else []
-    for each in given if spaces else ():
-        if each.space not in spaces:
-            raise GanvasError(
-                f"{directions} holds directions of {each.space!r}, which --spaces does not name. Leave --spaces out."
-            )
-    _check_spaces(spaces)
+    _check_spaces(spaces, given, directions)
     names = spaces or ((given[0].space,) if given else ("z", "w") if "w" in latent.spaces(loaded) else ("z",))
     opened = [latent.open_space(loaded, name) for name in names]
     separated = list(attributes) if len(loaded.shape) == 3 else []
@@ -107,8 +103,13 @@ def run(
         )
 
 
-def _check_spaces(names: Sequence[str]) -> None:
-    if "class" in names:
+def _check_spaces(spaces: Sequence[str], given: "Sequence[Direction]", directions: Path | None) -> None:
+    for each in given if spaces else ():
+        if each.space not in spaces:
+            raise GanvasError(
+                f"{directions} holds directions of {each.space!r}, which --spaces does not name. Leave --spaces out."
+            )
+    if "class" in spaces:
         raise GanvasError(
             "The space class has a point for each class and none between: nothing is measured there. Leave it out of --spaces."
         )
