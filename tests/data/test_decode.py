@@ -1,6 +1,7 @@
 """One picture from bytes that anybody may have written."""
 
 import io
+import struct
 
 import pytest
 from PIL import Image
@@ -59,3 +60,34 @@ def test_a_ppm_of_many_comments_is_refused(kind: bytes) -> None:
     assert look(kind + 100 * b"#\n" + b"1 " * 192).size == (8, 8)
     with pytest.raises(ValueError, match="more than 100 comments"):
         look(kind + 101 * b"#\n" + b"1 " * 192)
+
+
+def tiled(width: int, length: int) -> bytes:
+    """A TIFF of 16 x 16 px, all of it in one tile of another size."""
+    pixels = bytes(width * length) if width * length < 2**20 else b"\0"
+    tags = {
+        256: 16,
+        257: 16,
+        258: 8,
+        259: 1,
+        262: 1,
+        277: 1,
+        322: width,
+        323: length,
+        324: 134,
+        325: len(pixels),
+    }
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    assert len(head) == 134
+    return head + pixels
+
+
+def test_a_tiff_of_a_tile_larger_than_pictures_may_be_is_refused() -> None:
+    """A whole tile is unfolded, however small the picture is: 65 KB took 2.3 GB."""
+    assert look(tiled(16, 16)).size == (16, 16)
+    assert look(tiled(512, 256)).size == (16, 16), (
+        "of other programs they may well be larger than the picture"
+    )
+    with pytest.raises(ValueError, match="a tile of 32768 x 65520 px is more than"):
+        look(tiled(32768, 65520))

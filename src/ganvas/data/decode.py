@@ -11,6 +11,7 @@ from itertools import islice
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ganvas.data.limits import limit
 from ganvas.data.resize import Size
@@ -29,6 +30,8 @@ MOST_SCANS = 64
 """Passes over the pixels in a progressive JPEG: usual are 10. Each takes as long as the picture is large, in ten bytes."""
 MOST_EXIF, MOST_COMMENTS = 16, 100
 """Parts of Exif in a JPEG, and comments in a PPM that is text: reading n of them takes time as n squared."""
+TILE = 322, 323
+"""Tags of a TIFF with the width and length of a tile (TIFF 6.0, section 15)."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """Any number of FF may fill the place before it: the last of them is enough, and a run of them is read once."""
 
@@ -103,6 +106,11 @@ def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image,
     if picture.width * picture.height > most * 1e6:
         raised = "; GANVAS_MAX_MEGAPIXELS raises that" if megapixels is None else ""
         raise ValueError(f"{picture.width} x {picture.height} px is more than {most:g} megapixels{raised}")
+    tile = (
+        [int(picture.tag_v2.get(tag) or 0) for tag in TILE] if isinstance(picture, TiffImageFile) else [0, 0]
+    )
+    if tile[0] * tile[1] > most * 1e6:  # a whole one is unfolded, however small the picture
+        raise ValueError(f"a tile of {tile[0]} x {tile[1]} px is more than {most:g} megapixels")
     if picture.mode not in MODES and not picture.mode.startswith("I;16"):
         raise ValueError(f"its colours are {picture.mode}, which is not read; save it as RGB")
     if picture.format in ("JPEG", "MPO") and _scans(content) > MOST_SCANS:
