@@ -4,10 +4,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
-from ganvas.cache import fetch
+from ganvas.cache import cache_folder, fetch
 from ganvas.errors import GanvasError
 
 OVER = threading.Event()
@@ -75,3 +76,18 @@ def test_more_than_any_file_of_ours(monkeypatch: pytest.MonkeyPatch, address: st
 def test_what_is_no_http(path: str, address: str) -> None:
     with pytest.raises(GanvasError, match=r"Could not download http.* Do this"):
         fetch(address + path, "Do this")
+
+
+def test_without_a_home_the_cache_is_where_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that is run for a user whom the system does not know."""
+
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    monkeypatch.setenv("GANVAS_CACHE", "/tmp/somewhere")
+    assert cache_folder() == Path("/tmp/somewhere")
+    monkeypatch.delenv("GANVAS_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(GanvasError, match=r"no home folder to keep anything in.*GANVAS_CACHE"):
+        cache_folder()

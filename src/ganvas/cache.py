@@ -15,8 +15,15 @@ is fetched here has 91 MB at most, and what else a server sends does not fill th
 
 def cache_folder() -> Path:
     """Where downloads are kept: GANVAS_CACHE, or `ganvas` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("GANVAS_CACHE") or Path(base) / "ganvas")
+    if own := os.environ.get("GANVAS_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(base or Path.home() / ".cache") / "ganvas"
+    except RuntimeError as error:  # no HOME, and a user whom the system does not know, as in a container
+        raise GanvasError(
+            "There is no home folder to keep anything in. Name one for it: GANVAS_CACHE=/tmp/ganvas"
+        ) from error
 
 
 def fetch(url: str, otherwise: str) -> bytes:

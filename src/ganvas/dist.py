@@ -48,7 +48,8 @@ def start(device: torch.device) -> None:
     """
     global _store, _starts, _turns
     _check_own()
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or (td.is_available() and td.is_initialized()):
+    count = os.environ.get("WORLD_SIZE", "")
+    if not count.isdecimal() or int(count) < 2 or (td.is_available() and td.is_initialized()):
         return
     # Every optimiser imports this. Imported when there is a group it holds on to it: `stop` would not end the group's threads,
     # and one that drops its last tensor while the interpreter ends aborts the process.

@@ -13,9 +13,12 @@ import torch
 
 import ganvas
 from ganvas import io, training
+from ganvas.cli import main
 from ganvas.errors import GanvasError, TrainingError
+from ganvas.runs import open_run
 from ganvas.training import Result
 from ganvas.training.gan import GanMethod
+from ganvas.training.loop import Loop
 from tests.conftest import TINY, same_tensors
 
 Train = Callable[..., Result]
@@ -123,6 +126,41 @@ def test_a_name_is_made_one_of_a_folder(tmp_path: Path, name: str, folder: str) 
     """Whatever is typed: a line break in it would be one in the log, the report and on the terminal."""
     config, dataset = training.plan("digits", device="cpu")
     assert training._create(tmp_path, name, config, dataset).path.name == f"00000-{folder}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=["sighup", "sigterm"])
+@pytest.mark.parametrize("place", ["step", "save"])
+def test_a_signal_that_comes_twice_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, place: str
+) -> None:
+    """As terminals that close and `timeout` send it: the second one ended the training before anything was saved."""
+
+    def twice(self: Any, *arguments: Any) -> None:
+        if self.engine.steps == 8:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+        original(self, *arguments)
+
+    where, name = (GanMethod, "step") if place == "step" else (Loop, "_save")
+    original = getattr(where, name)
+    monkeypatch.setattr(where, name, twice)
+    asked = [
+        "train",
+        "digits",
+        "--kimg",
+        "0.256",
+        "--batch",
+        "32",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path),
+        "--quiet",
+    ]
+    small = ["--set", "network.generator.channels=4", "network.critic.channels=4"]
+    assert main([*asked, *small]) in (0, 130)
+    (run,) = tmp_path.iterdir()
+    assert io.read_header(open_run(run).state_path)["images"] >= 256
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])

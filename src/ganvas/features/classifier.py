@@ -25,6 +25,8 @@ WIDTH = 64
 """Features of a bundled classifier: few enough for a stable covariance at 10,000 samples."""
 CHANNELS = 16
 """Of its first layer."""
+LONGEST_NAME = 100
+"""Letters of a classifier's name by its file: it stands in every line of an evaluation."""
 MOST_SIDE = 1024
 """Pixels of a side that a classifier's file may say it looks at."""
 AT_ONCE = 2**26
@@ -277,7 +279,8 @@ def load(path: Path, device: torch.device) -> ClassifierExtractor:
     network = rebuild(path, spec, lambda: build(header), tensors)
     assert isinstance(network, Classifier)
     names = _names_in(path, header, network.classes)
-    return ClassifierExtractor(network, str(header.get("name", path.stem)), device, header, names)
+    name = " ".join(printable(str(header.get("name", path.stem))[:LONGEST_NAME]).split())
+    return ClassifierExtractor(network, name, device, header, names)
 
 
 def _names_in(path: Path, header: io.Json, classes: int) -> tuple[str, ...]:

@@ -166,13 +166,13 @@ class Loop:
                     last_time, last_images = time.monotonic(), self.engine.images
             # A signal to one process stops all of them.
             stopped = "budget" if dist.agree(self.progress >= 1, self.device) else "interrupted"
-        if self.engine.figures.steps:  # none since the last line where a collapse ended the run
-            elapsed = max(time.monotonic() - last_time, 1e-9)
-            self._log((self.engine.images - last_images) / elapsed, False, False)
-        if t.on_collapse != "warn" and self.collapsed:
-            stopped = "collapsed"  # the last saved state is from before
-        elif last_saved != self.engine.images:
-            self._save()
+            if self.engine.figures.steps:  # none since the last line where a collapse ended the run
+                elapsed = max(time.monotonic() - last_time, 1e-9)
+                self._log((self.engine.images - last_images) / elapsed, False, False)
+            if t.on_collapse != "warn" and self.collapsed:
+                stopped = "collapsed"  # the last saved state is from before
+            elif last_saved != self.engine.images:
+                self._save()
         return Result(self.run, self.engine.images / 1000, time.monotonic() - self.started, stopped)
 
     def _batches(self) -> dict[str, Iterator[Batch]]:
@@ -446,12 +446,15 @@ def streams_of(dataset: Dataset, count: int) -> list[Dataset]:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C, SIGTERM or SIGHUP sets the event, so that the step ends and the state is written; a second one kills."""
+    """Ctrl-C, SIGTERM or SIGHUP sets the event, so that the step ends and the state is written; a second Ctrl-C does not wait.
+
+    Of the others a second one is none: a terminal that closes, `timeout` and others send theirs twice.
+    """
     event = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
         event.set()
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[number] if number == signal.SIGINT else signal.SIG_IGN)
 
     with signals.heard(handle) as previous:
         yield event
