@@ -3,9 +3,11 @@
 import io
 import struct
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from ganvas.data import decode
 from ganvas.data.decode import look
 
 
@@ -91,3 +93,12 @@ def test_a_tiff_of_a_tile_larger_than_pictures_may_be_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="a tile of 32768 x 65520 px is more than"):
         look(tiled(32768, 65520))
+
+
+def test_a_deep_picture_is_brought_to_eight_bits_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the same numbers as all at once: round(255 v / white), at most 255."""
+    values = np.random.default_rng(0).integers(0, 65536, (37, 53)).astype(np.uint16)
+    monkeypatch.setattr(decode, "AT_ONCE", 100)
+    for white in (65535.0, 4095.0):
+        wanted = (values.astype(np.float64) * (255 / white)).clip(0, 255).round()
+        assert np.array_equal(decode.to_mode(Image.fromarray(values), "L", white), wanted)

@@ -30,6 +30,8 @@ MOST_SCANS = 64
 """Passes over the pixels in a progressive JPEG: usual are 10. Each takes as long as the picture is large, in ten bytes."""
 MOST_EXIF, MOST_COMMENTS = 16, 100
 """Parts of Exif in a JPEG, and comments in a PPM that is text: reading n of them takes time as n squared."""
+AT_ONCE = 2**20
+"""Pixels of a grey picture of more than 8 bits that are brought to 8 at a time."""
 TILE = 322, 323
 """Tags of a TIFF with the width and length of a tile (TIFF 6.0, section 15)."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -198,9 +200,15 @@ def to_mode(picture: Image.Image, mode: str, white: float = 65535.0) -> Image.Im
     The value `white` of a deep picture becomes 255.
     """
     if is_deep(picture):
-        values = np.asarray(picture).astype(np.float64)
+        values = np.asarray(picture)
         key = picture.info.get("transparency")
-        picture = Image.fromarray((values * (255 / white)).clip(0, 255).round().astype(np.uint8))
+        pixels = np.empty(values.shape, np.uint8)
+        # Some rows at a time: in float64, and thrice, a picture of 64 megapixels took 1.9 GB.
+        rows = max(1, AT_ONCE // max(1, values.shape[1]))
+        for start in range(0, len(values), rows):
+            part = values[start : start + rows].astype(np.float64) * (255 / white)
+            pixels[start : start + rows] = part.clip(0, 255).round()
+        picture = Image.fromarray(pixels)
         if isinstance(key, int):
             picture.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
     if mode == "RGBA":
