@@ -85,6 +85,26 @@ def test_a_folder_is_put_back_when_its_successor_fails(
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_signal_between_the_old_folder_and_the_new_leaves_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took both."""
+    target, replace = tmp_path / "best", os.replace
+    target.mkdir()
+    (target / "x").write_bytes(b"old")
+
+    def stopped(source: Path, place: Path) -> None:
+        replace(source, place)
+        if source == target:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt), io.atomic_folder(target) as temporary:
+        temporary.mkdir()
+    assert (target / "x").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     with io.atomic(tmp_path / "folder") as temporary:
         temporary.mkdir()

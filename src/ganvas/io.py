@@ -123,20 +123,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         with atomic(new) as temporary:
             yield temporary
-        had = path.exists()
-        if had:
+        if path.exists():
             os.replace(path, old)
-        try:
-            os.replace(new, path)
-        except OSError:
-            if had:
-                os.replace(old, path)
-            raise
+        os.replace(new, path)
         _flush(path.parent)
     except OSError as error:
         raise explain_os_error(error, f"writing {path.name}") from error
     finally:
-        for leftover in (old, new):
+        if not path.exists():  # an error, or a signal, came between the two
+            with contextlib.suppress(OSError):
+                os.replace(old, path)
+        for leftover in (old, new) if path.exists() else (new,):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
