@@ -66,9 +66,11 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
         io.write_bytes(tmp_path / "file" / "a.txt", b"x")
 
 
-def test_a_folder_is_put_back_when_its_successor_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by_signal", [False, True])
+def test_a_folder_is_put_back_when_its_successor_does_not_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_signal: bool
 ) -> None:
+    """A signal between the two renames took both."""
     target, real = tmp_path / "best", os.replace
     target.mkdir()
     (target / "x").write_bytes(b"old")
@@ -78,28 +80,16 @@ def test_a_folder_is_put_back_when_its_successor_fails(
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(to))
         real(source, to)
 
-    monkeypatch.setattr(os, "replace", failing)
-    with pytest.raises(GanvasError, match="writing best"), io.atomic_folder(target) as temporary:
-        temporary.mkdir()
-    assert (target / "x").read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_signal_between_the_old_folder_and_the_new_leaves_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It took both."""
-    target, replace = tmp_path / "best", os.replace
-    target.mkdir()
-    (target / "x").write_bytes(b"old")
-
-    def stopped(source: Path, place: Path) -> None:
-        replace(source, place)
+    def stopped(source: Path, to: Path) -> None:
+        real(source, to)
         if source == target:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", stopped)
-    with pytest.raises(KeyboardInterrupt), io.atomic_folder(target) as temporary:
+    monkeypatch.setattr(os, "replace", stopped if by_signal else failing)
+    expected = (
+        pytest.raises(KeyboardInterrupt) if by_signal else pytest.raises(GanvasError, match="writing best")
+    )
+    with expected, io.atomic_folder(target) as temporary:
         temporary.mkdir()
     assert (target / "x").read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]

@@ -3,7 +3,8 @@
 import os
 import sys
 
-from ganvas.cli import main, several_processes
+from ganvas.cli import main
+from ganvas.signals import several_processes
 
 if __name__ == "__main__":
     code = main()

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from ganvas.errors import GanvasError
+from ganvas.signals import several_processes
 
 T = TypeVar("T")
 PATIENCE = 10.0
@@ -48,8 +49,7 @@ def start(device: torch.device) -> None:
     """
     global _store, _starts, _turns
     _check_own()
-    count = os.environ.get("WORLD_SIZE", "")
-    if not count.isdecimal() or int(count) < 2 or (td.is_available() and td.is_initialized()):
+    if not several_processes() or (td.is_available() and td.is_initialized()):
         return
     # Every optimiser imports this. Imported when there is a group it holds on to it: `stop` would not end the group's threads,
     # and one that drops its last tensor while the interpreter ends aborts the process.

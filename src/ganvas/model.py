@@ -169,6 +169,11 @@ class ModelInfo:
         """How its own data were brought to its size, and others are; None: not known, or not needed."""
         return None if self.data is None else self.data.config.resize
 
+    @property
+    def white(self) -> float | None:
+        """What is white in grey pictures of more than 8 bits, as in its own data; None: not known, or they have none."""
+        return None if self.data is None else self.data.config.white
+
     def changed(self) -> "ModelInfo":
         """Of a generator that has been changed by pictures since: nothing bounds what it knows of them, and nobody audited it."""
         return replace(self, privacy=None, audit=None)

@@ -58,7 +58,7 @@ def config_for(model: Model, source: str) -> DataConfig:
     """How a source is read for a model: what it was trained on as it was then, wherever it lies; other tables by the same columns
     and windows, as far as they have them."""
     known = None if model.info.data is None else model.info.data.config
-    plain = DataConfig(source, resize=model.info.resize, white=None if known is None else known.white)
+    plain = DataConfig(source, resize=model.info.resize, white=model.info.white)
     if known is None or known.also:
         return plain
     # What a header names is compared, not looked at.

@@ -288,15 +288,15 @@ class Run:
     def remove_beyond(self, kimg: float) -> None:
         """Delete the snapshots and previews past a state: not those of a run that goes on, which are made again as they were."""
         for path in (*self.snapshots, *self.previews):
-            if int(path.stem) > kimg or (path.is_dir() and _trained(path) > kimg + 1e-9):
+            if int(path.stem) > kimg or (path.is_dir() and trained_beyond(path, kimg)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _trained(snapshot: Path) -> float:
-    """The kimg of a snapshot to the image: its name has whole ones."""
-    with suppress(GanvasError):
-        return float(io.read_header(next(snapshot.glob("*.safetensors"))).get("kimg", 0.0))
-    return 0.0
+def trained_beyond(snapshot: Path, kimg: float) -> bool:
+    """Whether a snapshot is of a later state, to the image: its name has whole kimg. One that cannot be read is of none."""
+    with suppress(GanvasError, StopIteration):
+        return float(io.read_header(next(snapshot.glob("*.safetensors"))).get("kimg", 0.0)) > kimg + 1e-9
+    return False
 
 
 def short_name(name: str) -> str:

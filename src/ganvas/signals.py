@@ -1,5 +1,6 @@
-"""What asks a process to stop: Ctrl-C, SIGTERM and SIGHUP."""
+"""What a process is told from outside: to stop, by Ctrl-C, SIGTERM and SIGHUP; and that it is one of several."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -50,3 +51,9 @@ def interrupting() -> Iterator[None]:
 
     with heard(handle) as previous:
         yield
+
+
+def several_processes() -> bool:
+    """Whether this is one of several processes, as `torchrun` says it; without torch, which is slow to import."""
+    count = os.environ.get("WORLD_SIZE", "")
+    return count.isdecimal() and int(count) > 1

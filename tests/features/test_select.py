@@ -10,9 +10,14 @@ from scipy.stats import chi2
 import ganvas
 from ganvas.config import DataConfig
 from ganvas.errors import GanvasError
-from ganvas.features.select import likeliest, trained_on
+from ganvas.features.select import selected, trained_on
 from ganvas.training import Result
 from tests.test_dist import two_processes
+
+
+def likeliest(data: ganvas.Dataset, share: float) -> ganvas.Dataset:
+    """Of one data set, with nothing beside it."""
+    return selected(data, share, "auto", data.subset(torch.arange(0)))[0]
 
 
 def test_the_likeliest_half_of_a_gaussian_lies_within_its_median_ellipse() -> None:
@@ -65,14 +70,15 @@ import ganvas
 from ganvas import dist
 from ganvas.features.base import decoded
 from ganvas.features import select
-from ganvas.features.select import likeliest
+from ganvas.features.select import selected
 
 td, quick = torch.distributed, select._likeliest
 td.init_process_group = partial(td.init_process_group, timeout=timedelta(seconds=2))
 select._likeliest = lambda *given: (time.sleep(3), quick(*given))[1]  # longer than a collective would wait
 dist.start(torch.device("cpu"))
 points = torch.randn(3000, 2, generator=torch.Generator().manual_seed(0))
-kept = likeliest(ganvas.Dataset("points", points, (2,), "select-two"), 0.1, "cpu")
+data = ganvas.Dataset("points", points, (2,), "select-two")
+kept, _ = selected(data, 0.1, "cpu", data.subset(torch.arange(0)))
 torch.save([kept.indices, decoded.seen], f"{sys.argv[1]}/{dist.rank()}.pt")
 dist.stop()
 """

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error, is_of_memory, printable
 from ganvas.registry import did_you_mean
-from ganvas.signals import interrupting
+from ganvas.signals import interrupting, several_processes
 
 
 class Command(NamedTuple):
@@ -207,12 +207,6 @@ def _run(name: str, argv: Sequence[str], asks_for_help: bool) -> int:
     code = _parse.call(import_module(f"ganvas.cli.{command.module}").run, argv, name, command.example)
     sys.stdout.flush()
     return code
-
-
-def several_processes() -> bool:
-    """Whether this is one of several processes, as `torchrun` says it."""
-    count = os.environ.get("WORLD_SIZE", "")
-    return count.isdecimal() and int(count) > 1
 
 
 def _failed(message: str, code: int) -> int:

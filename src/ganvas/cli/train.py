@@ -7,9 +7,10 @@ from typing import Annotated
 
 import tyro
 
-from ganvas.cli import _shared, several_processes
+from ganvas.cli import _shared
 from ganvas.errors import GanvasError
 from ganvas.options import TrainOptions
+from ganvas.signals import several_processes
 
 
 def run(

@@ -108,11 +108,10 @@ def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image,
     if picture.width * picture.height > most * 1e6:
         raised = "; GANVAS_MAX_MEGAPIXELS raises that" if megapixels is None else ""
         raise ValueError(f"{picture.width} x {picture.height} px is more than {most:g} megapixels{raised}")
-    tile = (
-        [int(picture.tag_v2.get(tag) or 0) for tag in TILE] if isinstance(picture, TiffImageFile) else [0, 0]
-    )
-    if tile[0] * tile[1] > most * 1e6:  # a whole one is unfolded, however small the picture
-        raise ValueError(f"a tile of {tile[0]} x {tile[1]} px is more than {most:g} megapixels")
+    if isinstance(picture, TiffImageFile):  # a whole tile is unfolded, however small the picture
+        width, length = (int(picture.tag_v2.get(tag) or 0) for tag in TILE)
+        if width * length > most * 1e6:
+            raise ValueError(f"a tile of {width} x {length} px is more than {most:g} megapixels")
     if picture.mode not in MODES and not picture.mode.startswith("I;16"):
         raise ValueError(f"its colours are {picture.mode}, which is not read; save it as RGB")
     if picture.format in ("JPEG", "MPO") and _scans(content) > MOST_SCANS:

@@ -77,12 +77,12 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(
             f"{config.source} has pictures without a label (-1, or none) in its training part; it cannot be taken."
         )
-    sizes, greys, modes, deepest = [], [], [], 0.0
+    sizes, greys, first, deepest = [], [], "", 0.0
     for i in range(len(table)):
         picture = _picture(table, i, image, config.source)
         sizes.append(picture.size)
         greys.append(is_grey(picture))
-        modes.append(picture.mode)
+        first = first or picture.mode
         if is_deep(picture):
             deepest = max(deepest, float(np.asarray(picture).max()))
     grey = shape[0] == 1 if shape else all(greys)
@@ -91,7 +91,7 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
     size, how, notes = plan(sizes, config, shape)
     white, marks = config.white or white_of(deepest), [f"{size} {how}"]
     # Of the first picture alone it was told what all are, and in that mode they have no mark.
-    marks += [mode] if mode != ("L" if modes[0] in ("1", "L") else "RGB") else []
+    marks += [mode] if mode != ("L" if first in ("1", "L") else "RGB") else []
     marks += [f"white {white:g}"] if deepest else []
     items: Any = HubItems(table, image, config.source, mode, size if how else None, how, white)
     shape = tuple(items[0].shape)

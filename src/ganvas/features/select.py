@@ -31,14 +31,9 @@ def trained_on(
     return (train, beside) if config.select >= 1 else selected(train, config.select, device, beside)
 
 
-def likeliest(dataset: Dataset, share: float, device: str = "auto") -> Dataset:
-    """The `share` of a data set with the highest likelihood under a Gaussian fitted to its features (DeVries et al. 2020)."""
-    nothing = dataset.subset(torch.arange(0))
-    return selected(dataset, share, device, nothing)[0]
-
-
 def selected(train: Dataset, share: float, device: str, beside: Dataset) -> tuple[Dataset, Dataset]:
-    """The likeliest `share` of a training part, and of others what is at least as likely by the same Gaussian.
+    """The `share` of a training part with the highest likelihood under a Gaussian fitted to its features (DeVries et al. 2020),
+    and of others what is at least as likely.
 
     Fidelity rises, rare kinds are lost: recall falls. Features are those of `ganvas eval`, kept in its cache. Of several
     processes the first chooses, while the others wait.

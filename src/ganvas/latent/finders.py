@@ -81,9 +81,8 @@ def signed(vectors: Tensor) -> Tensor:
 def leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first eigenvectors (k, D) of a symmetric matrix (D, D), largest first, and their shares of its trace (k,)."""
     values, vectors = torch.linalg.eigh(matrix)
-    return signed(vectors.flip(1).t()[:count].float()), (values.flip(0) / values.sum().clamp(min=1e-300))[
-        :count
-    ].float()
+    shares = values.flip(0) / values.sum().clamp(min=1e-300)
+    return signed(vectors.flip(1).t()[:count].float()), shares[:count].float()
 
 
 @finders.register("pca")

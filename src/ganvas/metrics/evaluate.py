@@ -472,8 +472,7 @@ def _open_real(real: Reals | None, model: Model | None, size: Size) -> Dataset:
             )
         wanted = size.of(source)
         if model is not None:
-            white = None if known is None else known.config.white
-            wanted = replace(wanted, alpha=model.shape[0] == 4, white=white)
+            wanted = replace(wanted, alpha=model.shape[0] == 4, white=model.info.white)
         return load_dataset(wanted)
     if model is None:
         raise GanvasError("Samples of unknown origin need real data to compare with: --reference DATA.")

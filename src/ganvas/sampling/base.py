@@ -169,12 +169,8 @@ class Target:
                 slope = gradient(value, u)
             u, drawn, value = u.detach(), drawn.detach(), value.detach()
             self.gradients += len(u)
-            part = Candidates(u, self.space.model.to_data(drawn), _finite(value), label)
-            yield (
-                rows,
-                part,
-                torch.where(slope.isfinite().all(1, keepdim=True), slope, torch.zeros_like(slope)),
-            )
+            slope = torch.where(slope.isfinite().all(1, keepdim=True), slope, torch.zeros_like(slope))
+            yield rows, Candidates(u, self.space.model.to_data(drawn), _finite(value), label), slope
 
     @property
     def cost(self) -> float:

@@ -17,7 +17,7 @@ from ganvas.metrics import Row, evaluate, sequences
 from ganvas.metrics.rows import rows_among
 from ganvas.model import Model
 from ganvas.networks.projected import guide_of
-from ganvas.runs import Run
+from ganvas.runs import Run, trained_beyond
 
 SOURCE = "training"
 """What the rows in metrics.jsonl say that they come from."""
@@ -57,9 +57,8 @@ class BestSnapshot:
 
     def rewind(self, kimg: float) -> None:
         """Forget what was measured and kept beyond a state that a run went back to; its lines are gone already."""
-        with suppress(GanvasError):
-            if float(io.read_header(self.kept / "generator.safetensors").get("kimg", 0)) > kimg + 1e-9:
-                shutil.rmtree(self.kept)
+        if trained_beyond(self.kept, kimg):
+            shutil.rmtree(self.kept)
         self._recall()
         self.last = min(self.last, kimg)
 

@@ -45,10 +45,8 @@ def build(page: Page) -> None:
             page.tell("Choose a picture first.", "warning")
             return
         content = given["content"]
-        white = None if model.info.data is None else model.info.data.config.white
-        image = await page.work(
-            "reading the picture", read_image, content, model.shape, negative.value, white
-        )
+        asked = (content, model.shape, negative.value, model.info.white)
+        image = await page.work("reading the picture", read_image, *asked)
         if image is None:
             return
         before.props["src"] = image_url(image)
