@@ -16,7 +16,7 @@ from ganvas.errors import GanvasError
 from ganvas.model_file import load
 from ganvas.report.page import curves, signals
 from ganvas.runs import (
-    LONGEST_VERDICT,
+    LONGEST_NAME,
     MOST_FIGURES,
     MOST_VERDICTS,
     Run,
@@ -123,11 +123,22 @@ def test_a_strangers_lines_of_statistics_cost_no_more_than_a_runs_own(tmp_path: 
     assert len(found) == 3001
     assert len({name for line in found for name in line if name != "verdicts"}) == MOST_FIGURES
     assert len(found[-1]["verdicts"]) == MOST_VERDICTS
-    assert max(map(len, found[-1]["verdicts"])) == LONGEST_VERDICT
+    assert max(map(len, found[-1]["verdicts"])) == LONGEST_NAME
     assert found[199] == {"kimg": 199, "diversity": 0.5}
     assert run._repr_html_().count("<polyline") < MOST_FIGURES
     for draw in (curves, signals):
         assert (draw(run) or b"").startswith(b"\x89PNG")
+
+
+def test_names_of_figures_are_text_in_plots_and_of_some_letters(tmp_path: Path) -> None:
+    """What stands between two dollars was mathematics, which has to make sense; a name of a million letters took minutes."""
+    run = create_run(tmp_path, "a", CONTENT)
+    figures = {r"loss_$\frac{$": 1.0, r"$\undefined$_logits": 1.0, "loss_" + "W" * 100_000: 1.0}
+    (run.path / "stats.jsonl").write_text(
+        "".join(json.dumps({"kimg": i, **figures}) + "\n" for i in range(2))
+    )
+    assert set(run.stats()[0]) == {"kimg", *list(figures)[:2]}
+    assert (curves(run) or b"").startswith(b"\x89PNG")
 
 
 def test_a_plot_has_as_many_points_as_pixels_and_no_figure_is_too_large_for_it(

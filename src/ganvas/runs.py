@@ -40,8 +40,8 @@ LARGEST_PICTURE = 2**28
 MOST_FIGURES, MOST_VERDICTS = 200, 50
 """Names in all lines of statistics, and in the list of verdicts of one, that are read: a run has some 30 and 10, and each is a
 curve in its report."""
-LONGEST_VERDICT = 100
-"""Characters of the name of one."""
+LONGEST_NAME = 100
+"""Characters of a figure's or a verdict's name: the plots lay all of them out."""
 SHOWN = 3
 """Runs that a message names."""
 LINGERING = 8.0
@@ -325,7 +325,8 @@ def curves(found: Sequence[io.Json]) -> str:
 
 
 def records(lines: Iterable[Any]) -> list[io.Json]:
-    """Lines of statistics as `Run.stats` gives them, of whatever was read: the first `MOST_FIGURES` names that occur."""
+    """Lines of statistics as `Run.stats` gives them, of whatever was read: the first `MOST_FIGURES` names of at most
+    `LONGEST_NAME` letters that occur."""
     found, names = [], {"kimg"}
     for line in lines:
         if not isinstance(line, dict) or not _is_number(line.get("kimg")):
@@ -334,8 +335,10 @@ def records(lines: Iterable[Any]) -> list[io.Json]:
         for key, value in line.items():
             if key == "verdicts":
                 said = value[:MOST_VERDICTS] if isinstance(value, list) else []
-                record[key] = [printable(name[:LONGEST_VERDICT]) for name in said if isinstance(name, str)]
-            elif _is_number(value) and (key in names or len(names) < MOST_FIGURES):
+                record[key] = [printable(name[:LONGEST_NAME]) for name in said if isinstance(name, str)]
+            elif (
+                _is_number(value) and len(key) <= LONGEST_NAME and (key in names or len(names) < MOST_FIGURES)
+            ):
                 names.add(key)
                 record[key] = value
         found.append(record)

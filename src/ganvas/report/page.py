@@ -114,7 +114,7 @@ def _lines(
             values = [max(0.0, value) if value == value else value for value in values]
         # What is larger the plots have no ticks for.
         across, up = (np.clip(each, -LARGEST, LARGEST) for each in (x, values))
-        axes.plot(across, up, label=name.replace("_", " "), linewidth=1.2)
+        axes.plot(across, up, label=pictures.literal(name.replace("_", " ")), linewidth=1.2)
     axes.set(title=title, xlabel="kimg")
     axes.grid(alpha=0.3)
     if names:
