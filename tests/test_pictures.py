@@ -3,16 +3,20 @@ import tracemalloc
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image, ImageSequence
 
 from ganvas import pictures, series
+from ganvas.cli.map import _scatter
 from ganvas.errors import GanvasError
 from ganvas.series import Column, Schema, Series
 from tests.held import Held, is_picture
@@ -371,3 +375,33 @@ def test_many_series_are_written_as_they_come(suffix: str, tmp_path: Path) -> No
         assert found["labels"].tolist() == ["u", "v"] * 2000
         assert found["columns"].tolist() == [*"abcd"]
         assert len(found["time"]) == 64
+
+
+def test_names_from_files_are_cut_in_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand letters of each of a hundred classes took minutes to lay out, and more where each is spelled out."""
+    laid_out = list[str]()
+    monkeypatch.setattr(Axes, "set_title", lambda axes, text, **options: laid_out.append(text))
+    found = series.plain(1, 5).decode(torch.zeros(3, 1, 5))
+    pictures.curves(found, names=["W" * 1000, "\U000e0001" * 1000, "a class with a name"])
+    assert laid_out[0] == "W" * 23 + "…"
+    assert max(map(len, laid_out)) <= 240
+    assert laid_out[2] == "a class with a name"
+
+
+def test_a_map_names_classes_while_each_has_a_colour_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+
+    def legend(count: int) -> list[str]:
+        found = SimpleNamespace(
+            real_places=None, places=rng.normal(size=(300, 2)), values={"class": np.arange(300.0) % count},
+            clusters=[SimpleNamespace(number=0, label="V" * 1000)], cluster_of=np.zeros(300),
+        )  # fmt: skip
+        axes = _scatter(cast(Any, found), ["class"], "pca", [f"{i} {'W' * 1000}" for i in range(count)]).axes[
+            0
+        ]
+        assert sum(len(each.get_offsets()) for each in axes.collections) == 300
+        assert len(axes.texts[0].get_text()) <= 240
+        return axes.get_legend_handles_labels()[1]
+
+    assert legend(20) == [pictures.brief(f"{i} {'W' * 1000}") for i in range(20)]
+    assert legend(21) == []

@@ -223,6 +223,8 @@ PANEL = (2.3, 1.3)
 """Inches."""
 ACROSS = 6
 """Series side by side."""
+MOST_LETTERS_OF_A_NAME = 24
+"""Of what stands beside or above a panel, or in a map."""
 MOST_TICKS, MOST_LETTERS_OF_A_LINE = 8, 12
 """Categories that are named beside a panel, and letters of a name there and in a legend."""
 
@@ -246,7 +248,7 @@ def curves(series: Series, title: str = "", names: Sequence[str] = ()) -> Image.
                 continue
             _plot(panel, series, i, group)
             if k == 0 and i < len(names):
-                panel.set_title(literal(names[i]), fontsize=8)
+                panel.set_title(brief(names[i]), fontsize=8)
             if i % across == 0:
                 panel.set_ylabel(_called(series, group), fontsize=7)
             if i == 0 and len(group) > 1:
@@ -419,8 +421,12 @@ def _plot(panel: Any, series: Series, i: int, group: Sequence[int]) -> None:
 
 
 def _called(series: Series, group: Sequence[int]) -> str:
-    names = ", ".join(series.names[i] for i in group)
-    return literal(names if len(names) <= 24 else f"{names[:23]}…")
+    return brief(", ".join(series.names[i] for i in group))
+
+
+def brief(name: str) -> str:
+    """A name from a file as a plot has room for it: matplotlib lays all letters out, which of a thousand names takes minutes."""
+    return literal(name if len(name) <= MOST_LETTERS_OF_A_NAME else f"{name[: MOST_LETTERS_OF_A_NAME - 1]}…")
 
 
 def literal(text: str) -> str:

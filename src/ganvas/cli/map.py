@@ -186,24 +186,28 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
         values = found.values[name]
         if name == "class":
             colours = matplotlib.colormaps["tab10" if values.max() < 10 else "tab20"]
-            for number in np.unique(values).astype(int):
-                label = pictures.literal(classes[number]) if number < len(classes) else str(number)
+            drawn = np.unique(values).astype(int)
+            for number in drawn if len(drawn) <= colours.N else ():
+                label = pictures.brief(classes[number]) if number < len(classes) else str(number)
                 at = found.places[values == number]
                 colour = colours(number % colours.N)
                 axes.scatter(at[:, 0], at[:, 1], s=5, color=colour, linewidths=0, label=label)
+            if len(drawn) > colours.N:  # a colour stands for several, so that no name can stand beside it
+                inks = [colours(int(number) % colours.N) for number in values]
+                axes.scatter(found.places[:, 0], found.places[:, 1], s=5, color=inks, linewidths=0)
         else:
             dots = axes.scatter(
                 found.places[:, 0], found.places[:, 1], s=5, c=values, cmap="viridis", linewidths=0
             )
             figure.colorbar(dots, ax=axes, shrink=0.8, label=MEANING.get(name, name))
-        if name == "class" or found.real_places is not None:
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(
                 loc="upper left", bbox_to_anchor=(0, -0.02), ncols=4, fontsize=8, markerscale=3, frameon=False
             )
         for cluster in found.clusters:
             middle = found.places[found.cluster_of == cluster.number].mean(0)
             head = axes.annotate(
-                pictures.literal(called(cluster)), middle, (0, 0), textcoords="offset points", ha="center", va="center",
+                pictures.brief(called(cluster)), middle, (0, 0), textcoords="offset points", ha="center", va="center",
                 fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0}, arrowprops=pictures.LEADER,
             )  # fmt: skip
             labels.append(head)
