@@ -20,6 +20,7 @@ from ganvas.cli import _shared, main
 from ganvas.errors import GanvasError
 from ganvas.networks import GeneratorBase
 from ganvas.training import Result
+from ganvas.training.display import Display
 
 COLUMNS = [
     _shared.Column("metric", left=True), _shared.Column("value"), _shared.Column("floor", drop=1),
@@ -289,6 +290,20 @@ def test_names_of_files_rewrite_no_screen(capsys: pytest.CaptureFixture[str]) ->
     for said in capsys.readouterr():
         assert "\\x1b[2Jok\\u202e\\x07" in said
         assert not {*"\x1b\x07\u202e"} & {*said}
+
+
+def test_what_a_bar_says_is_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recommendation in a run from anybody has words of its own, which were markup and reached the terminal as they were."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)
+    with _shared.progress() as tell:
+        tell("truncate mode=[/red][bold]\x1b]0;title\x07", 0, 1)
+    with Display() as display:
+        display.resume(["[/red][bold]"])
+        display.show({"kimg": 1.0, "images_per_second": 1.0}, 0.5, [])
+    said = capsys.readouterr().err
+    assert r"truncate mode=[/red][bold]\x1b]0;title\x07" in said
+    assert "[/red][bold]" in said.split("img/s")[-1]
 
 
 def test_what_is_written_is_named_after_the_whole_name_of_a_run(

@@ -254,7 +254,7 @@ def progress() -> Iterator[Tell]:
         return
     tasks: dict[str, TaskID] = {}
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
         transient=True,
     ) as bar:  # fmt: skip
 
@@ -262,7 +262,7 @@ def progress() -> Iterator[Tell]:
             if what not in tasks:
                 for old in tasks.values():
                     bar.update(old, visible=False)
-                tasks[what] = bar.add_task(what, total=total)
+                tasks[what] = bar.add_task(printable(what), total=total)
             bar.update(tasks[what], completed=done, total=total)
 
         yield tell

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from torch import Tensor
 
@@ -244,7 +245,7 @@ def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
 
     names = track(
         reader.names,
-        description=f"Reading {show(reader.path.name)}",
+        description=f"Reading {escape(show(reader.path.name))}",
         console=Console(stderr=True),
         transient=True,
         disable=len(reader.names) < 2000,

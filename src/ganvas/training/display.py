@@ -30,7 +30,7 @@ class Display:
         self.console = Console(stderr=True, quiet=quiet)
         self.live = self.console.is_terminal and not quiet
         self.progress = Progress(
-            TextColumn("{task.fields[line]}"),
+            TextColumn("{task.fields[line]}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f} %"),
             TimeElapsedColumn(),
