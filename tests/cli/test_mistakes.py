@@ -66,6 +66,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["edit", "{run}", "--arithmetic", "1 - 2", "--layers", "0"], "--layers would do nothing"),
     (["edit", "{run}", "--arithmetic", "1 - 2", "--n", "3"], "--n would do nothing: a sum is one sample"),
     (["edit", "{run}", "--direction", "file", "--space", "z"], "--space would do nothing: a direction says"),
+    (["directions", "{run}", "--reach", "nan"], "--reach is nan"),
+    (["directions", "{run}", "--reach", "-2"], "--reach is -2; it must be above 0"),
     (["directions", "{run}", "--method", "pca", "--steps", "9"], "--steps would do nothing"),
     (["directions", "{run}", "--method", "pca", "--samples", "9"], "--samples would do nothing"),
     (

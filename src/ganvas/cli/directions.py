@@ -57,7 +57,7 @@ def run(
         device: auto, cpu, cuda or mps.
         json: Print the figures as JSON.
     """
-    from ganvas import latent
+    from ganvas import arrays, latent
     from ganvas.errors import counted
     from ganvas.latent import directions as found_in
     from ganvas.latent.finders import early_layer
@@ -75,12 +75,13 @@ def run(
         _shared.unused(f"no sample is scored by --method {method}", samples=samples)
     if method != "learned":
         _shared.unused("--method learned alone trains", steps=steps)
+    far = arrays.number(3.0 if reach is None else reach, "--reach", above=0)
     loaded = load(model, device=device)
     if len(loaded.shape) == 1:
         _shared.unused(
             "this model draws points, which no picture of strengths shows", picture=picture, reach=reach
         )
-    count, reach = 6 if count is None else count, 3.0 if reach is None else reach
+    count = 6 if count is None else count
     where = latent.open_space(loaded, space)
     with _shared.progress() as tell:
         found = find_directions(
@@ -95,7 +96,7 @@ def run(
         notes.append(
             f"z has no principal axes of its own: these are those of {early_layer(where)}, regressed to z."
         )
-    drawn = _drawn(where, [*found, control[0]], reach, seed, plain) if len(loaded.shape) > 1 else None
+    drawn = _drawn(where, [*found, control[0]], far, seed, plain) if len(loaded.shape) > 1 else None
     # One right after the other: of two commands at once both shall be those of the last. So it is in the others.
     found_in.save(out, found)
     if drawn is not None:
@@ -110,7 +111,7 @@ def run(
     _show([*found, control[0]], typical)
     for note in notes:
         _shared.say(note)
-    pictured = "" if drawn is None else f"; strengths -{reach:g} to {reach:g}, random below -> {drawn_to}"
+    pictured = "" if drawn is None else f"; strengths -{far:g} to {far:g}, random below -> {drawn_to}"
     _shared.say(f"{counted(len(found), 'direction')} of {where.name} -> {out}{pictured}")
 
 
