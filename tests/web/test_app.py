@@ -3,6 +3,9 @@
 import asyncio
 import re
 import signal
+import threading
+import time
+import webbrowser
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -11,7 +14,7 @@ import torch
 
 import ganvas
 from ganvas.errors import GanvasError
-from ganvas.web.app import serve
+from ganvas.web.app import _greet, serve
 from ganvas.web.renderer import Renderer
 from ganvas.web.source import Source
 from tests.forked import Process
@@ -50,6 +53,22 @@ def test_a_module_of_ones_own_is_served_until_ctrl_c() -> None:
         process.stdout.close()
     assert process.returncode == 0, said
     assert "again: This Python process has served an explorer before" in said
+
+
+def test_a_browser_in_the_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python waits until it is left, and it waited for a page from a server that had not begun."""
+    left, opened = threading.Event(), threading.Event()
+
+    def waits(url: str) -> bool:
+        opened.set()
+        return left.wait(20)
+
+    monkeypatch.setattr(webbrowser, "open", waits)
+    began = time.monotonic()
+    _greet("a model", "http://127.0.0.1:1/", True, lambda words: None)
+    assert opened.wait(10)
+    left.set()
+    assert time.monotonic() - began < 15
 
 
 def test_mistakes_are_said_before_anything_is_served(small: Renderer, fashion: Renderer) -> None:

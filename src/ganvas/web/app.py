@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import threading
 import warnings
 import webbrowser
 from collections.abc import Callable
@@ -235,8 +236,8 @@ def _check_process() -> None:
 
 def _greet(name: str, url: str, browser: bool, say: Callable[[str], None]) -> None:
     say(printable(f"{name}: {url}  (Ctrl-C stops it)"))
-    if browser:
-        webbrowser.open(url)
+    if browser:  # one in the terminal is waited for until it is left, and would itself wait for the server
+        threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
 
 
 def _listen(host: str, port: int) -> socket.socket:
