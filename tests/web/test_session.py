@@ -197,6 +197,27 @@ def test_sliders_move_some_layers(fashion: Renderer) -> None:
         session.limit(2, fashion.layers)
 
 
+def test_what_moves_next_moves_the_layers_that_the_state_moves(fashion: Renderer) -> None:
+    """After a step back all layers stood there, and the next slider moved some; after a recipe it was the other way round."""
+    session = Session(fashion)
+    session.choose("pca", fashion.directions("pca"))
+    session.commit("slider", session.dragged("pca-0", 1.0))
+    session.commit("coarse", session.limit(0, 1))
+    coarse = session.state
+    session.undo()
+    assert session.layers == session.move("pca-1", 1.0).layers == ()
+    session.redo()
+    assert session.layers == session.move("pca-1", 1.0).layers == (0, 1)
+    other = Session(fashion)
+    other.choose("pca", fashion.directions("pca"))
+    other.commit("opened a recipe", coarse)
+    assert other.layers == other.move("pca-1", 1.0).layers == (0, 1)
+    other.add([replace(fashion.directions("pca")[0], name="fine", layers=(4,))])
+    other.commit("start", State())
+    other.commit("fine", other.dragged("fine", 1.0))
+    assert other.layers == (0, 1)  # its own are its alone
+
+
 def test_a_direction_that_was_made_for_some_layers_keeps_them(fashion: Renderer) -> None:
     session = Session(fashion)
     session.add([replace(fashion.directions("pca")[0], name="fine", layers=(4,))])

@@ -35,8 +35,9 @@ class Session:
         """Directions with a slider, by name; None for those that came with a recipe."""
         self._locked: dict[tuple[str, tuple[str, ...]], tuple[Direction, Direction]] = {}
         """By a direction's name and what is locked: the direction, and what it is less that."""
-        self.layers: tuple[int, ...] = next((move.layers for move in self.state.moves), ())
+        self.layers: tuple[int, ...] = ()
         """Rows of w+ that sliders move; empty: all."""
+        self._follow_layers()
         self.pinned: State | None = None
         """A of A/B."""
         self.marks: dict[tuple[int, int], bool] = {}
@@ -67,6 +68,7 @@ class Session:
         """Make the state, by default what is looked at, a step of the history. False when nothing changed."""
         if state is not None:
             self.state = state
+            self._follow_layers()
         for move in self.state.moves:
             self.tray.setdefault(move.name, None)
         return self.history.add(self.state, what)
@@ -86,7 +88,14 @@ class Session:
 
     def _at(self, changed: bool) -> bool:
         self.state = self.history.state
+        self._follow_layers()
         return changed
+
+    def _follow_layers(self) -> None:
+        """What moves next moves the layers that the state's sliders move, but for directions that were made for some."""
+        made = {name for name, each in self.tray.items() if each is not None and each.layers}
+        moved = (move.layers for move in self.state.moves if move.name not in made)
+        self.layers = next(moved, self.layers)
 
     # --- directions ------------------------------------------------------------------------------------------------
 

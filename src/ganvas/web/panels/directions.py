@@ -222,8 +222,7 @@ def _layers(page: Page) -> None:
     session, top = page.session, page.session.renderer.layers - 1
 
     def place() -> dict[str, float]:
-        kept = next((move.layers for move in session.state.moves), session.layers)
-        return {"min": min(kept, default=0), "max": max(kept, default=top)}
+        return {"min": min(session.layers, default=0), "max": max(session.layers, default=top)}
 
     with ui.element("div").classes("g-line"):
         ui.label("layers they move, coarse to fine").classes("small soft")
