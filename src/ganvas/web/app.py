@@ -151,7 +151,8 @@ def _application() -> FastAPI:
         source = _source(request)
         if not (source.knows(key) and 0 <= number < SAMPLES):
             return Response(status_code=404)
-        return _picture(source.renderer.thumbs([State(SEED, number)], STRIPS)[0])
+        renderer = source.shown.get(request.url.query, source.renderer)
+        return _picture(renderer.thumbs([State(SEED, number)], STRIPS)[0])
 
     @server.get("/real/{key}/{number}.png")
     def real(key: str, number: int, request: Request) -> Response:
