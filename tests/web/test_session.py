@@ -197,6 +197,16 @@ def test_sliders_move_some_layers(fashion: Renderer) -> None:
         session.limit(2, fashion.layers)
 
 
+def test_a_style_is_of_a_seed_that_a_recipe_may_hold(fashion: Renderer) -> None:
+    """Of one beyond neither the address nor the file could be opened again."""
+    session = Session(fashion)
+    for seed in (2**31, -1):
+        with pytest.raises(GanvasError, match="Seeds go up to"):
+            session.mixed(seed, 0, 1)
+    session.commit("style", session.mixed(2**31 - 1, 0, 1))
+    assert from_text(to_text(session.recipe)).state == session.state
+
+
 def test_what_moves_next_moves_the_layers_that_the_state_moves(fashion: Renderer) -> None:
     """After a step back all layers stood there, and the next slider moved some; after a recipe it was the other way round."""
     session = Session(fashion)

@@ -799,6 +799,8 @@ class Renderer:
         """The state with layers of another sample."""
         if mix is not None and not 0 <= mix.first <= mix.last < self.layers:
             raise GanvasError(f"Layers go from 0 to {self.layers - 1}, got {mix.first} to {mix.last}.")
+        if mix is not None and not 0 <= mix.seed <= LAST:
+            raise GanvasError(f"Seeds go up to {LAST:,}, got {mix.seed:,}.")
         return replace(state, mix=mix)
 
 
