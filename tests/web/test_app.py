@@ -14,7 +14,7 @@ import torch
 
 import ganvas
 from ganvas.errors import GanvasError
-from ganvas.web.app import _greet, serve
+from ganvas.web.app import _greet, _listen, serve
 from ganvas.web.renderer import Renderer
 from ganvas.web.source import Source
 from tests.forked import Process
@@ -88,6 +88,10 @@ def test_mistakes_are_said_before_anything_is_served(small: Renderer, fashion: R
 
     with pytest.raises(GanvasError, match=r"Type: ganvas explore MODEL --host 0\.0\.0\.0"):
         ganvas.explore(small.model, host="0.0.0.0", wait=False)
+
+    for host, port in (("127.0.0.1", 70_000), ("a" * 64, 0)):
+        with pytest.raises(GanvasError, match=f"Cannot listen on {host}:{port}: "):
+            _listen(host, port)
 
     async def in_a_loop() -> None:
         serve(Source(small))

@@ -247,10 +247,11 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         listener.close()
+        why = getattr(error, "strerror", None) or error
         raise GanvasError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or omit it."
+            f"Cannot listen on {host}:{port}: {why}. Choose another --port, or omit it."
         ) from error
     return listener
 

@@ -10,7 +10,9 @@ from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 from ganvas.web.history import History
 from ganvas.web.renderer import SLIDERS, Renderer
-from ganvas.web.state import FROM_PYTHON, LONGEST_WORDS, MOST, Mix, Move, Recipe, State, Timeline, move_of
+from ganvas.web.state import (
+    FROM_PYTHON, LONGEST_WORDS, MOST, SPARE, Mix, Move, Recipe, State, Timeline, check_length, move_of,
+)  # fmt: skip
 
 MARKS_WANTED = 50
 SHEET = 50
@@ -242,7 +244,9 @@ class Session:
         """Keep the state under a name. Raises `GanvasError` when there are as many as a recipe holds."""
         if len(self.bookmarks) >= MOST["bookmarks"]:
             raise GanvasError(f"There are at most {MOST['bookmarks']} bookmarks: remove one first.")
-        self.bookmarks.append((name[:LONGEST_WORDS], self.state))
+        bookmarks = [*self.bookmarks, (name[:LONGEST_WORDS], self.state)]
+        check_length(replace(self.recipe, bookmarks=tuple(bookmarks)), SPARE)
+        self.bookmarks = bookmarks
 
     # --- the timeline ----------------------------------------------------------------------------------------------
 
@@ -250,7 +254,9 @@ class Session:
         """The state as the next key frame. Raises `GanvasError` when there are as many as a recipe holds."""
         if len(self.timeline.keys) >= MOST["keys"]:
             raise GanvasError(f"A film has at most {MOST['keys']} key frames.")
-        self.timeline = replace(self.timeline, keys=(*self.timeline.keys, self.state))
+        timeline = replace(self.timeline, keys=(*self.timeline.keys, self.state))
+        check_length(replace(self.recipe, timeline=timeline), SPARE)
+        self.timeline = timeline
 
     def drop_key(self, place: int) -> None:
         """Take a key frame away."""

@@ -148,6 +148,8 @@ def build(page: Page) -> None:
         # Where pictures take long one slider after the other has its own.
         for some in [[move] for move in moves[:most]] if looked.slow else [moves]:
             drawn = await page.aside(looked.strips, session.state, some, stays)
+            if not stays():  # the next ones may be there already
+                return
             for move, images in zip(some, drawn, strict=True):
                 if move.name in strips:
                     strips[move.name].props["src"] = _strip(images)
