@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
@@ -216,10 +217,14 @@ def test_what_is_kept_can_be_opened_again(fashion: Renderer, monkeypatch: pytest
     session.choose("random", fashion.directions("random"))
     for name in [*session.tray]:
         session.commit("slider", session.dragged(name, 1.0))
+
+    def filled(keep: Callable[[], None]) -> None:
+        for _ in range(50):
+            keep()
+
     for keep in (session.add_key, lambda: session.bookmark("here")):
         with pytest.raises(GanvasError, match="of 30,000 at most: remove bookmarks or key frames"):
-            for _ in range(50):
-                keep()
+            filled(keep)
     assert session.timeline.keys
     saved = json.dumps(to_json(session.recipe), indent=2).encode()
     assert from_bytes(saved).timeline == from_text(to_text(session.recipe)).timeline == session.timeline

@@ -11,8 +11,18 @@ from ganvas.latent.directions import Direction
 from ganvas.web.history import History
 from ganvas.web.renderer import SLIDERS, Renderer
 from ganvas.web.state import (
-    FROM_PYTHON, LONGEST_WORDS, MOST, SPARE, Mix, Move, Recipe, State, Timeline, check_length, move_of,
-)  # fmt: skip
+    FROM_PYTHON,
+    LONGEST_WORDS,
+    MOST,
+    SPARE,
+    Mix,
+    Move,
+    Recipe,
+    State,
+    Timeline,
+    check_length,
+    move_of,
+)
 
 MARKS_WANTED = 50
 SHEET = 50
