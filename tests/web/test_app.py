@@ -3,6 +3,9 @@
 import asyncio
 import re
 import signal
+import threading
+import time
+import webbrowser
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -11,7 +14,7 @@ import torch
 
 import ganvas
 from ganvas.errors import GanvasError
-from ganvas.web.app import serve
+from ganvas.web.app import _greet, _listen, serve
 from ganvas.web.renderer import Renderer
 from ganvas.web.source import Source
 from tests.forked import Process
@@ -52,6 +55,22 @@ def test_a_module_of_ones_own_is_served_until_ctrl_c() -> None:
     assert "again: This Python process has served an explorer before" in said
 
 
+def test_a_browser_in_the_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python waits until it is left, and it waited for a page from a server that had not begun."""
+    left, opened = threading.Event(), threading.Event()
+
+    def waits(url: str) -> bool:
+        opened.set()
+        return left.wait(20)
+
+    monkeypatch.setattr(webbrowser, "open", waits)
+    began = time.monotonic()
+    _greet("a model", "http://127.0.0.1:1/", True, lambda words: None)
+    assert opened.wait(10)
+    left.set()
+    assert time.monotonic() - began < 15
+
+
 def test_mistakes_are_said_before_anything_is_served(small: Renderer, fashion: Renderer) -> None:
     real = torch.zeros(5, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(
@@ -69,6 +88,10 @@ def test_mistakes_are_said_before_anything_is_served(small: Renderer, fashion: R
 
     with pytest.raises(GanvasError, match=r"Type: ganvas explore MODEL --host 0\.0\.0\.0"):
         ganvas.explore(small.model, host="0.0.0.0", wait=False)
+
+    for host, port in (("127.0.0.1", 70_000), ("a" * 64, 0)):
+        with pytest.raises(GanvasError, match=f"Cannot listen on {host}:{port}: "):
+            _listen(host, port)
 
     async def in_a_loop() -> None:
         serve(Source(small))

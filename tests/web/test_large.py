@@ -60,6 +60,22 @@ def test_the_unit_of_neighbours_is_of_classes_from_all_over(monkeypatch: pytest.
     assert max(asked) > 500
 
 
+def test_a_module_that_was_explored_is_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What watches its layers stayed in it, so that it could not be saved any more."""
+    monkeypatch.setattr(module, "PROMPT", 0.0)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Unflatten(1, (3, 1, 1)), torch.nn.Upsample(scale_factor=128)
+    )  # fmt: skip
+    model = ganvas.wrap(network, latent_dim=4)
+    renderer = Renderer(model)
+    assert renderer.slow
+    torch.save(network, tmp_path / "network.pt")
+    with torch.no_grad():
+        before = renderer.draw([State()])
+        network[0].bias += 0.5
+        assert not torch.equal(renderer.draw([State()]), before), "the weights are shared"
+
+
 @pytest.fixture(scope="module")
 def slow() -> Renderer:
     """128 px, as if a picture took long."""
@@ -189,7 +205,7 @@ def test_a_critic_judges_the_whole_pictures(monkeypatch: pytest.MonkeyPatch) -> 
     # The files draw four at a time, which may round a pixel otherwise.
     assert torch.allclose(own, wanted, atol=0.05 * float(wanted.std()))
     assert 0 <= found.realism <= 1
-    assert space.model is loaded
+    assert space.model is renderer.model
 
 
 def test_what_is_not_wanted_any_more_is_not_drawn_to_its_end(slow: Renderer) -> None:

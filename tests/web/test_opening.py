@@ -10,7 +10,7 @@ from PIL import Image
 
 import ganvas
 from ganvas import model_data
-from ganvas.cli import main
+from ganvas.cli import main, render
 from ganvas.errors import GanvasError
 from ganvas.training import Result
 from ganvas.web.opening import open_renderer, replay, replay_film
@@ -77,13 +77,16 @@ def test_a_recipe_gives_the_same_pixels_again(
 
 
 def test_mistakes_are_said(
-    fashion: Renderer, trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    fashion: Renderer, trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(render, "LARGEST", 2**20)
     path = write(tmp_path / "recipe.json", recipe_of(fashion))
     for arguments, words in (
         ([str(path), "--model", str(trained.run.path)], "weights"),
         ([str(path), "--out", "a.bmp"], ".gif"),
         ([str(path), "--scale", "0"], "1 to 64"),
+        ([str(path), "--scale", "2", "--out", "a.gif"], "--scale would do nothing"),
+        ([str(path), "--scale", "64"], "a picture of 1,792 x 1,792 px, 3 megapixels; 1 are written at most"),
         ([str(tmp_path / "none.json")], "Cannot read"),
         ([str(Path(__file__))], "not valid JSON"),
     ):

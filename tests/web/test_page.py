@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -415,7 +417,6 @@ def test_a_lost_connection_comes_back_where_it_was(page: Browser) -> None:
 
 def test_nothing_but_pictures_is_served(page: Browser, url: str) -> None:
     from urllib.error import HTTPError
-    from urllib.request import urlopen
 
     formatter = f"return {CHART}.getOption().tooltip[0].formatter({{value: [0, 0, 0, 3, arguments[0]]}})"
     page.tab("Map")
@@ -475,7 +476,6 @@ def test_outside_of_loopback_a_token_is_needed_and_ctrl_c_stops_cleanly(
     browser: Browser, cache: Path
 ) -> None:
     from urllib.error import HTTPError
-    from urllib.request import urlopen
 
     with server("--host", "0.0.0.0", cache=cache) as (url, process):
         bare, _, token = url.partition("?token=")
@@ -523,3 +523,44 @@ def test_a_run_in_progress_is_followed(
         assert browser.errors() == []
         browser.open(url)  # a page that has known the newest alone
         browser.wait(lambda: browser.text("map-words") == "the map is of an older snapshot")
+
+
+def test_a_page_that_stays_with_a_snapshot_keeps_its_map(
+    browser: Browser, cache: Path, tmp_path: Path, tiny_train: Callable[..., Result]
+) -> None:  # fmt: skip
+    """Its dots and their pictures became those of the newest snapshot, which another page followed."""
+    run = tiny_train(kimg=0.512).run
+    formatter = f"return {CHART}.getOption().tooltip[0].formatter({{value: [0, 0, 0, 3, 0]}})"
+
+    def places() -> Any:
+        browser.wait(
+            lambda: browser.script(f"return Boolean(document.querySelector('.g-map canvas') && {CHART})")
+        )
+        return browser.script(f"return {CHART}.getOption().series[0].data.map((row) => row.slice(0, 2))")
+
+    def third() -> bytes:
+        with urlopen(url + re.search('src="/([^"]+)"', browser.script(formatter))[1]) as response:  # type: ignore[index]
+            return bytes(response.read())
+
+    with server(str(run.path), cache=cache) as (url, _):
+        browser.open(url)
+        browser.wait(lambda: "click to go" in browser.text("map-words"))
+        before, first = (places(), third()), browser.driver.current_window_handle
+        browser.tab("Training")
+        next(each for each in browser.all(".q-toggle") if "follow" in each.text).click()
+        ganvas.train(resume=run.path, kimg=1.024, device="cpu", quiet=True, report=False)
+        browser.driver.switch_to.new_window("tab")
+        browser.driver.get(url)
+        browser.wait(lambda: run.snapshots[-1].name in browser.text("model"))
+        browser.wait(lambda: browser.text("map-words") == "the map is of an older snapshot")
+        next(each for each in browser.all("button") if "Redraw" in each.text).click()
+        browser.wait(lambda: "click to go" in browser.text("map-words"))
+        assert (places(), third()) != before
+        browser.driver.close()
+        browser.driver.switch_to.window(first)
+        assert run.snapshots[-1].name not in browser.text("model")
+        browser.tab("Map")
+        next(each for each in browser.all(".q-field") if "colour" in each.text).click()
+        browser.wait(lambda: browser.all(".q-menu .q-item"))[1].click()
+        browser.settled()
+        assert (places(), third()) == before

@@ -1,6 +1,8 @@
 """What one page keeps: sliders, locks, marks, key frames."""
 
 import asyncio
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
@@ -9,11 +11,12 @@ import pytest
 import torch
 
 from ganvas.errors import GanvasError
+from ganvas.web import state
 from ganvas.web.page import Gone, Page
 from ganvas.web.panels.directions import _move
 from ganvas.web.renderer import SLIDERS, Renderer
 from ganvas.web.session import Session
-from ganvas.web.state import Recipe, State, from_text, pack, to_text
+from ganvas.web.state import Recipe, State, from_bytes, from_text, pack, to_json, to_text
 
 
 def test_sliders_in_use_stay_when_the_method_changes(fashion: Renderer) -> None:
@@ -195,6 +198,57 @@ def test_sliders_move_some_layers(fashion: Renderer) -> None:
     assert torch.equal(fashion.draw([session.state]), everywhere)
     with pytest.raises(GanvasError, match=r"Layers go from 0 to"):
         session.limit(2, fashion.layers)
+
+
+def test_a_style_is_of_a_seed_that_a_recipe_may_hold(fashion: Renderer) -> None:
+    """Of one beyond neither the address nor the file could be opened again."""
+    session = Session(fashion)
+    for seed in (2**31, -1):
+        with pytest.raises(GanvasError, match="Seeds go up to"):
+            session.mixed(seed, 0, 1)
+    session.commit("style", session.mixed(2**31 - 1, 0, 1))
+    assert from_text(to_text(session.recipe)).state == session.state
+
+
+def test_what_is_kept_can_be_opened_again(fashion: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 512 numbers forty bookmarks and forty key frames of ten sliders were more than what is read of a recipe."""
+    monkeypatch.setattr(state, "LONGEST", 130_000)
+    session = Session(fashion)
+    session.choose("random", fashion.directions("random"))
+    for name in [*session.tray]:
+        session.commit("slider", session.dragged(name, 1.0))
+
+    def filled(keep: Callable[[], None]) -> None:
+        for _ in range(50):
+            keep()
+
+    for keep in (session.add_key, lambda: session.bookmark("here")):
+        with pytest.raises(GanvasError, match="of 30,000 at most: remove bookmarks or key frames"):
+            filled(keep)
+    assert session.timeline.keys
+    saved = json.dumps(to_json(session.recipe), indent=2).encode()
+    assert from_bytes(saved).timeline == from_text(to_text(session.recipe)).timeline == session.timeline
+
+
+def test_what_moves_next_moves_the_layers_that_the_state_moves(fashion: Renderer) -> None:
+    """After a step back all layers stood there, and the next slider moved some; after a recipe it was the other way round."""
+    session = Session(fashion)
+    session.choose("pca", fashion.directions("pca"))
+    session.commit("slider", session.dragged("pca-0", 1.0))
+    session.commit("coarse", session.limit(0, 1))
+    coarse = session.state
+    session.undo()
+    assert session.layers == session.move("pca-1", 1.0).layers == ()
+    session.redo()
+    assert session.layers == session.move("pca-1", 1.0).layers == (0, 1)
+    other = Session(fashion)
+    other.choose("pca", fashion.directions("pca"))
+    other.commit("opened a recipe", coarse)
+    assert other.layers == other.move("pca-1", 1.0).layers == (0, 1)
+    other.add([replace(fashion.directions("pca")[0], name="fine", layers=(4,))])
+    other.commit("start", State())
+    other.commit("fine", other.dragged("fine", 1.0))
+    assert other.layers == (0, 1)  # its own are its alone
 
 
 def test_a_direction_that_was_made_for_some_layers_keeps_them(fashion: Renderer) -> None:

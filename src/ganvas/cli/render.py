@@ -7,13 +7,16 @@ import tyro
 
 from ganvas.cli import _shared
 
+LARGEST = 2**27
+"""Pixels of a picture that is enlarged: it is held several times."""
+
 
 def run(
     recipe: Annotated[Path, tyro.conf.Positional],
     *,
     model: Path | None = None,
     out: Path = Path("render.png"),
-    scale: int = 1,
+    scale: int | None = None,
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -23,7 +26,7 @@ def run(
         recipe: A .json that the explorer saved.
         model: The model, where the recipe's own name for it does not lead to it. Its weights must be the same.
         out: .png for the picture; .mp4, .gif or .webp for the film.
-        scale: Whole factor that a .png is enlarged by; 1 keeps the pixels as they are.
+        scale: Whole factor that a .png is enlarged by. Default: 1, which keeps the pixels as they are.
         device: auto, cpu, cuda or mps.
         json: Print the outcome as JSON.
     """
@@ -37,13 +40,21 @@ def run(
 
     found = read(recipe)
     if out.suffix != ".png":
+        _shared.unused("a film is enlarged by itself", scale=scale)
         pictures.check_film(out, found.timeline.fps)
     _shared.outputs(out)
+    scale = 1 if scale is None else scale
     if not 1 <= scale <= 64:
         raise GanvasError(f"The scale is a whole factor from 1 to 64, got {scale}.")
     loaded = None if model is None else load(model, device=device)
     if out.suffix == ".png":
         drawn = replay(found, loaded, device=device)
+        sides = [scale * side for side in drawn.shape[:0:-1]]
+        if (pixels := sides[0] * sides[1]) > LARGEST:
+            raise GanvasError(
+                f"--scale {scale} gives a picture of {sides[0]:,} x {sides[1]:,} px, {pixels / 1e6:,.0f} megapixels; "
+                f"{LARGEST / 1e6:,.0f} are written at most."
+            )
         drawn = drawn.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
         io.write_bytes(out, pictures.png(pictures.to_image(drawn)))
         frames = 1

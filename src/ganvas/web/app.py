@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import threading
 import warnings
 import webbrowser
 from collections.abc import Callable
@@ -150,7 +151,8 @@ def _application() -> FastAPI:
         source = _source(request)
         if not (source.knows(key) and 0 <= number < SAMPLES):
             return Response(status_code=404)
-        return _picture(source.renderer.thumbs([State(SEED, number)], STRIPS)[0])
+        renderer = source.shown.get(request.url.query, source.renderer)
+        return _picture(renderer.thumbs([State(SEED, number)], STRIPS)[0])
 
     @server.get("/real/{key}/{number}.png")
     def real(key: str, number: int, request: Request) -> Response:
@@ -235,8 +237,8 @@ def _check_process() -> None:
 
 def _greet(name: str, url: str, browser: bool, say: Callable[[str], None]) -> None:
     say(printable(f"{name}: {url}  (Ctrl-C stops it)"))
-    if browser:
-        webbrowser.open(url)
+    if browser:  # one in the terminal is waited for until it is left, and would itself wait for the server
+        threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -245,10 +247,11 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         listener.close()
+        why = getattr(error, "strerror", None) or error
         raise GanvasError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --port, or omit it."
+            f"Cannot listen on {host}:{port}: {why}. Choose another --port, or omit it."
         ) from error
     return listener
 

@@ -1,5 +1,6 @@
 """A state in, pixels and numbers out. Knows models, spaces and ratios, and nothing of the web."""
 
+import copy
 import math
 import threading
 import time
@@ -112,6 +113,8 @@ class Renderer:
         self, model: Model, name: str = "model", ratio: LogRatio | None = None, real: Real | None = None,
         unreal: str = "",
     ) -> None:  # fmt: skip
+        if len(model.shape) == 2 or min(model.shape[1:], default=0) >= LARGE:  # of those layers are watched
+            model = _apart(model)
         self.drawn = model
         """What draws the samples themselves, of which directions are measured: of series, not their pictures."""
         if len(model.shape) == 2:  # series: their curves are pictures, which no ratio of series judges
@@ -796,12 +799,25 @@ class Renderer:
         """The state with layers of another sample."""
         if mix is not None and not 0 <= mix.first <= mix.last < self.layers:
             raise GanvasError(f"Layers go from 0 to {self.layers - 1}, got {mix.first} to {mix.last}.")
+        if mix is not None and not 0 <= mix.seed <= LAST:
+            raise GanvasError(f"Seeds go up to {LAST:,}, got {mix.seed:,}.")
         return replace(state, mix=mix)
 
 
 def alike(states: Sequence[State]) -> bool:
     """Whether states can be drawn in one batch: all but their points and classes is the same."""
     return len({(s.noise, s.other, s.share, s.truncation, s.place) for s in states}) == 1
+
+
+def _apart(model: Model) -> Model:
+    """The same weights in modules of their own: what watches the layers would stay in those of somebody else, and keep them from
+    being pickled."""
+    weights = [*model.generator.parameters(), *model.generator.buffers()]
+    try:
+        generator = copy.deepcopy(model.generator, {id(each): each for each in weights})
+    except Exception:  # somebody's module may hold anything
+        return model
+    return replace(model, generator=generator)
 
 
 def _seconds(model: Model) -> float:

@@ -10,7 +10,19 @@ from ganvas.errors import GanvasError
 from ganvas.latent.directions import Direction
 from ganvas.web.history import History
 from ganvas.web.renderer import SLIDERS, Renderer
-from ganvas.web.state import FROM_PYTHON, LONGEST_WORDS, MOST, Mix, Move, Recipe, State, Timeline, move_of
+from ganvas.web.state import (
+    FROM_PYTHON,
+    LONGEST_WORDS,
+    MOST,
+    SPARE,
+    Mix,
+    Move,
+    Recipe,
+    State,
+    Timeline,
+    check_length,
+    move_of,
+)
 
 MARKS_WANTED = 50
 SHEET = 50
@@ -35,8 +47,9 @@ class Session:
         """Directions with a slider, by name; None for those that came with a recipe."""
         self._locked: dict[tuple[str, tuple[str, ...]], tuple[Direction, Direction]] = {}
         """By a direction's name and what is locked: the direction, and what it is less that."""
-        self.layers: tuple[int, ...] = next((move.layers for move in self.state.moves), ())
+        self.layers: tuple[int, ...] = ()
         """Rows of w+ that sliders move; empty: all."""
+        self._follow_layers()
         self.pinned: State | None = None
         """A of A/B."""
         self.marks: dict[tuple[int, int], bool] = {}
@@ -67,6 +80,7 @@ class Session:
         """Make the state, by default what is looked at, a step of the history. False when nothing changed."""
         if state is not None:
             self.state = state
+            self._follow_layers()
         for move in self.state.moves:
             self.tray.setdefault(move.name, None)
         return self.history.add(self.state, what)
@@ -86,7 +100,14 @@ class Session:
 
     def _at(self, changed: bool) -> bool:
         self.state = self.history.state
+        self._follow_layers()
         return changed
+
+    def _follow_layers(self) -> None:
+        """What moves next moves the layers that the state's sliders move, but for directions that were made for some."""
+        made = {name for name, each in self.tray.items() if each is not None and each.layers}
+        moved = (move.layers for move in self.state.moves if move.name not in made)
+        self.layers = next(moved, self.layers)
 
     # --- directions ------------------------------------------------------------------------------------------------
 
@@ -233,7 +254,9 @@ class Session:
         """Keep the state under a name. Raises `GanvasError` when there are as many as a recipe holds."""
         if len(self.bookmarks) >= MOST["bookmarks"]:
             raise GanvasError(f"There are at most {MOST['bookmarks']} bookmarks: remove one first.")
-        self.bookmarks.append((name[:LONGEST_WORDS], self.state))
+        bookmarks = [*self.bookmarks, (name[:LONGEST_WORDS], self.state)]
+        check_length(replace(self.recipe, bookmarks=tuple(bookmarks)), SPARE)
+        self.bookmarks = bookmarks
 
     # --- the timeline ----------------------------------------------------------------------------------------------
 
@@ -241,7 +264,9 @@ class Session:
         """The state as the next key frame. Raises `GanvasError` when there are as many as a recipe holds."""
         if len(self.timeline.keys) >= MOST["keys"]:
             raise GanvasError(f"A film has at most {MOST['keys']} key frames.")
-        self.timeline = replace(self.timeline, keys=(*self.timeline.keys, self.state))
+        timeline = replace(self.timeline, keys=(*self.timeline.keys, self.state))
+        check_length(replace(self.recipe, timeline=timeline), SPARE)
+        self.timeline = timeline
 
     def drop_key(self, place: int) -> None:
         """Take a key frame away."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from ganvas.latent.directions import Direction
 from ganvas.runs import Run
@@ -45,6 +46,8 @@ class Source:
     """The hash of the model that it was drawn of."""
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the map is drawn: the pages wait for one."""
+    shown: WeakValueDictionary[str, Renderer] = field(default_factory=WeakValueDictionary)
+    """By their hashes: pages that do not follow a run stay with an older snapshot."""
     key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     """In the addresses of its pictures: its pages alone know it, where others of this machine may ask for pictures, too."""
     jobs: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(JOBS))

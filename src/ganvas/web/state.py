@@ -24,6 +24,8 @@ from ganvas.latent.directions import Direction
 FORMAT_VERSION = 1
 LONGEST = 2_000_000
 """Bytes of JSON that a recipe may unpack to."""
+SPARE = 100_000
+"""Of those, that bookmarks and key frames leave to what is looked at."""
 LONGEST_WORDS = 1000
 """Characters of a name or a path in it."""
 FARTHEST = 2.0
@@ -161,6 +163,15 @@ def to_json(recipe: Recipe) -> io.Json:
 def _signed(model: str) -> dict[str, str]:
     """That this user has opened that file, which a recipe from anybody else cannot say; a name needs no signature."""
     return {"mark": origin.sign(_opened(model))} if Path(model).exists() else {}
+
+
+def check_length(recipe: Recipe, spare: int = 0) -> None:
+    """Raise `GanvasError` for a recipe that could not be opened again."""
+    size = len(json.dumps(to_json(recipe), indent=2))
+    if size > LONGEST - spare:
+        raise GanvasError(
+            f"The recipe would have {size:,} bytes, of {LONGEST - spare:,} at most: remove bookmarks or key frames first."
+        )
 
 
 def is_own(recipe: Recipe) -> bool:

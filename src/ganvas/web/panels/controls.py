@@ -6,6 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
+from ganvas.errors import GanvasError
 from ganvas.model_data import class_names
 from ganvas.networks.stylegan3 import StyleGAN3Generator
 from ganvas.sampling import samplers
@@ -30,6 +31,8 @@ def build(page: Page) -> None:
         async def changed() -> None:
             value = fields[name].value
             # What the page itself put there comes back as an event too.
+            if value is None and name == "noise" and now() is not None:
+                await page.step("fixed noise", replace(session.state, noise=None))
             if value is None or not 0 <= value <= LAST or int(value) == now():
                 return
             await page.step(f"{name} {int(value)}", change(int(value)))
@@ -68,7 +71,7 @@ def build(page: Page) -> None:
             chosen.tooltip("what new samples are drawn with, at about ten runs of the network")
 
             async def new() -> None:
-                seed = session.state.seed + 1
+                seed = session.state.seed % LAST + 1  # no recipe holds one beyond
                 found = await page.work(
                     f"drawing by {chosen.value}",
                     session.renderer.drawn_by,
@@ -192,7 +195,8 @@ def _styles(page: Page, fields: dict[str, Any], number: Callable[..., None]) -> 
             lambda: session.state.noise,
             lambda v: replace(session.state, noise=v),
         )
-        other = ui.number("style of", min=0, step=1, format="%d").props("dense outlined").classes("num")
+        other = ui.number("style of", min=0, max=LAST, step=1, format="%d")
+        other.props("dense outlined").classes("num")
         other.tooltip("seed of the sample whose style some layers take")
         span = ui.range(min=0, max=layers - 1, step=1, value={"min": layers // 2, "max": layers - 1}).props(
             'label dense aria-label="layers"'
@@ -201,7 +205,11 @@ def _styles(page: Page, fields: dict[str, Any], number: Callable[..., None]) -> 
 
         async def mix() -> None:
             seed = None if other.value is None else int(other.value)
-            state = session.mixed(seed, int(span.value["min"]), int(span.value["max"]))
+            try:
+                state = session.mixed(seed, int(span.value["min"]), int(span.value["max"]))
+            except GanvasError as error:
+                page.tell(str(error), "negative")
+                return
             words = (
                 "own style"
                 if seed is None

@@ -148,6 +148,8 @@ def build(page: Page) -> None:
         # Where pictures take long one slider after the other has its own.
         for some in [[move] for move in moves[:most]] if looked.slow else [moves]:
             drawn = await page.aside(looked.strips, session.state, some, stays)
+            if not stays():  # the next ones may be there already
+                return
             for move, images in zip(some, drawn, strict=True):
                 if move.name in strips:
                     strips[move.name].props["src"] = _strip(images)
@@ -222,8 +224,7 @@ def _layers(page: Page) -> None:
     session, top = page.session, page.session.renderer.layers - 1
 
     def place() -> dict[str, float]:
-        kept = next((move.layers for move in session.state.moves), session.layers)
-        return {"min": min(kept, default=0), "max": max(kept, default=top)}
+        return {"min": min(session.layers, default=0), "max": max(session.layers, default=top)}
 
     with ui.element("div").classes("g-line"):
         ui.label("layers they move, coarse to fine").classes("small soft")

@@ -70,10 +70,11 @@ def build(page: Page) -> None:
                 drawn = session.renderer
                 source.landscape = await source.aside(landscape, drawn, count)
                 source.landscape_of = drawn.hash
+            # Another page may show another snapshot, and draw a map of that.
+            found = source.landscape
+            shown["map"], shown["of"] = found, source.landscape_of
         if page.client.is_deleted:  # nobody waited for it
             return
-        found = source.landscape
-        shown["of"] = source.landscape_of
         redraw.set_visibility(False)
         names = list(found.values)
         old = colour.value
@@ -83,10 +84,11 @@ def build(page: Page) -> None:
         await show()
 
     def draw() -> None:
-        found = source.landscape
+        found: Landscape | None = shown.get("map")
         if found is None:
             return
         place.clear()
+        shown["tip"], source.shown[session.renderer.hash] = session.renderer.hash, session.renderer
         with place:
             options = _options(found, str(colour.value), reals.value, colour_names(session.renderer))
             options["tooltip"][":formatter"] = TIP.replace("KEY", source.key).replace(
@@ -131,13 +133,15 @@ def build(page: Page) -> None:
         shown["chart"].run_chart_method("setOption", {"series": way()})
 
     async def show() -> None:
-        found = source.landscape
+        found: Landscape | None = shown.get("map")
         if "of" not in shown:
             if "opening" not in shown:
                 shown["opening"] = background_tasks.create(opening(), name="map")
             return
         if found is None:
             return
+        if shown.get("tip") != session.renderer.hash:
+            draw()
         if shown["of"] != session.renderer.hash:
             words.set_text("the map is of an older snapshot")
             redraw.set_visibility(True)

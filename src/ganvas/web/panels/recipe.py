@@ -9,7 +9,7 @@ from ganvas.checkpoint import is_hash
 from ganvas.errors import GanvasError
 from ganvas.web.page import Page
 from ganvas.web.session import as_python
-from ganvas.web.state import LONGEST, from_bytes, to_json, to_text
+from ganvas.web.state import LONGEST, check_length, from_bytes, to_json, to_text
 
 
 def build(page: Page) -> None:
@@ -20,6 +20,11 @@ def build(page: Page) -> None:
     ).classes("small soft")
 
     def save() -> None:
+        try:
+            check_length(session.recipe)
+        except GanvasError as error:
+            page.tell(f"Not saved: {error}", "negative")
+            return
         ui.download.content(json.dumps(to_json(session.recipe), indent=2), "recipe.json")
 
     async def image() -> None:

@@ -39,7 +39,8 @@ def build(page: Page) -> None:
             pinned.props["src"] = image_url(image[0])
             pinned.update()
             found = await page.aside(renderer.quality, a)
-            about.set_text(f"A: realism {found.realism:.0%}, manifold {found.manifold:.0%}")
+            realism = "" if math.isnan(found.realism) else f"realism {found.realism:.0%}, "
+            about.set_text(f"A: {realism}manifold {found.manifold:.0%}")
             shown = (renderer.hash, a, renderer.gauge.known)
 
     async def compared() -> None:
