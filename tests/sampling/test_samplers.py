@@ -23,6 +23,7 @@ from ganvas.sampling import Drawn, Truncated, base, samplers
 from ganvas.sampling.base import Target
 from ganvas.sampling.langevin import Mala
 from ganvas.sampling.rejection import optimal_acceptance
+from ganvas.sampling.settings import settings
 from ganvas.sampling.truncation import Mode
 from ganvas.sampling.volume import log_volumes
 from tests.held import Held, is_picture
@@ -683,3 +684,13 @@ def test_volumes_are_those_of_what_is_drawn_in_a_truncated_space() -> None:
     space = Truncated(LatentZ(ganvas.wrap(layer, latent_dim=2, shape=(2,))), 1.0, "threshold")
     found = log_volumes(space, torch.zeros(1, 2))
     assert float(found) == pytest.approx(2 * math.log(math.erf(1 / math.sqrt(2))), abs=1e-4)
+
+
+def test_a_threshold_cuts_nothing_off_a_sphere() -> None:
+    """It was drawn as if it did: what is left of normal numbers within a threshold has the same directions."""
+    of_sphere = identity("sphere")
+    with pytest.raises(GanvasError, match="are of one length"):
+        Truncated(of_sphere, 1.0)
+    names = [each.label for each in settings(of_sphere.model, 10)]
+    assert not [name for name in names if "truncate" in name]
+    assert [each for each in settings(identity("normal").model, 10) if each.truncation]

@@ -471,13 +471,8 @@ def _halves(unseen: Dataset, seed: int) -> tuple[Tensor, Tensor]:
         half = len(unseen) // 2
         return order[:half], order[half:]
     whole = torch.arange(len(unseen.items)) if unseen.indices is None else unseen.indices
-    parts = [each.indices for each in unseen.split(0.5)]
+    parts = [each.indices for each in unseen.halves(LEAST)]
     apart, asked = (torch.isin(whole, each).nonzero()[:, 0] for each in parts if each is not None)
-    if min(len(apart), len(asked)) < LEAST:
-        raise GanvasError(
-            f"The {len(unseen)} held-out windows come in halves of {len(asked)} and {len(apart)} that do not overlap; {LEAST} "
-            "of both are needed. Hold out more, --set data.holdout=0.3, or train with a shorter --window."
-        )
     return order[torch.isin(order, asked)], apart
 
 

@@ -74,12 +74,7 @@ def calibrate_model(
     guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
     if judged and held.spans is not None:
         # Of windows that overlap every second one would judge by the steps that guided.
-        guide, judge = held.split(0.5)
-        if min(len(guide), len(judge)) < LEAST_REAL:
-            raise GanvasError(
-                f"The {len(held)} held-out windows come in halves of {len(guide)} and {len(judge)} that do not overlap; "
-                f"{LEAST_REAL} of both are needed. Hold out more, --set data.holdout=0.3, or train with a shorter --window."
-            )
+        guide, judge = held.halves(LEAST_REAL)
     if len(guide) < LEAST_REAL:
         guide = held
 
