@@ -171,7 +171,7 @@ def evaluate(
     tell = progress or (lambda what, done, total: None)
 
     count = n or min(SMALL_N, max(LEAST_N, len(reference)))
-    asked, chosen_by, unsaid, alike = None, "", "", True
+    asked, chosen_by, unsaid, alike, stretches = None, "", "", True, None
     if model is not None:
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
@@ -184,6 +184,7 @@ def evaluate(
         _check_kind(given.shape, dataset)
         count = min(count, len(given))
         part = given.subset(pick(len(given), count, seed))
+        stretches = part.stretches
         stream = batches(part, batch, sharded=True)
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
@@ -214,6 +215,7 @@ def evaluate(
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         class_names=dataset.class_names if dataset.num_classes else (),
         real_spans=reference.kin,
+        groups=(stretches, held_out.stretches),
         seen_names=tuple(getattr(chosen, "class_names", ())),  # of one's own there may be none
         held_out=held,
         modes=_known_modes(dataset),
