@@ -78,22 +78,26 @@ def calibrate_model(
     if len(guide) < LEAST_REAL:
         guide = held
 
-    def some(part: Dataset, most: int) -> tuple[Tensor, Tensor | None]:
-        return part.take(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most])
+    def some(part: Dataset, most: int) -> Dataset:
+        return part.subset(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most])
 
-    real, labels = some(guide, len(guide))
+    guide = some(guide, len(guide))
+    real, labels = guide.take(torch.arange(len(guide)))
     learns = critic in ("fresh", "features") or (
         critic == "auto" and ((seen is not None and fits) or not judges_alone(model) or len(model.shape) != 3)
     )
+    few = some(train, pool_of(model.shape)) if learns else None
+    taught = None if few is None else few.take(torch.arange(len(few)))
     ratio = fit_ratio(
         LatentZ(model),
         real,
         labels,
-        train=some(train, pool_of(model.shape)) if learns else None,
+        train=taught,
         guide=seen.network if seen is not None and fits else None,
         critic=critic,
         method=method,
         seed=seed,
+        groups=guide.stretches,
         progress=progress,
     )
     if model.info.data is None:
