@@ -694,3 +694,14 @@ def test_a_threshold_cuts_nothing_off_a_sphere() -> None:
     names = [each.label for each in settings(of_sphere.model, 10)]
     assert not [name for name in names if "truncate" in name]
     assert [each for each in settings(identity("normal").model, 10) if each.truncation]
+
+
+def test_few_large_pictures_keep_their_layers_for_a_gradient() -> None:
+    """Of sixteen of 256 px a generator and its critic kept more than a gigabyte."""
+    module = nn.Sequential(
+        nn.Linear(4, 3 * 64), nn.Unflatten(1, (3, 8, 8)), nn.Upsample(scale_factor=32), nn.Tanh()
+    )
+    space = LatentZ(ganvas.wrap(module, latent_dim=4, shape=(3, 256, 256)))
+    target = Target(space, lambda samples, labels: samples.mean((1, 2, 3)), 12, None, None)
+    rows = [len(part.noise) for _, part, _ in target.sloped(torch.randn(12, 4), None)]
+    assert rows == [5, 5, 2]

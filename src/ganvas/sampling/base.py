@@ -17,6 +17,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, counted, expect
+from ganvas.latent.paths import rows_back
 from ganvas.latent.space import LatentSpace
 from ganvas.model import ROWS
 from ganvas.registry import FactRegistry
@@ -157,8 +158,12 @@ class Target:
     def sloped(self, noise: Tensor, labels: Tensor | None) -> Iterator[tuple[slice, Candidates, Tensor]]:
         """The candidates and slopes of noise, as `slope` has them: a batch at a time with its rows."""
         shape = self.space.model.shape
-        # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB.
-        batch = self.batch if len(shape) == 1 else min(self.batch, self.space.model.at_once)
+        # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB, 16 of 256 px one.
+        batch = (
+            self.batch
+            if len(shape) == 1
+            else min(self.batch, self.space.model.at_once, rows_back(self.space))
+        )
         for start in range(0, len(noise), batch):
             rows = slice(start, start + batch)
             label = None if labels is None else labels[rows]

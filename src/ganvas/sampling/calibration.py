@@ -1,5 +1,6 @@
 """From a critic's logits to log ratios that mean what they say: monotone maps fitted on held-out data."""
 
+import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -146,7 +147,8 @@ def _error_of_groups(scores: np.ndarray, truth: np.ndarray, side: np.ndarray) ->
     ]
     if min(map(len, pulls)) < 2:
         return 0.5
-    return float(sum(np.square(pull).sum() * len(pull) / (len(pull) - 1) for pull in pulls)) ** 0.5
+    variance = sum(float(np.square(pull).sum()) * len(pull) / (len(pull) - 1) for pull in pulls)
+    return math.sqrt(variance)
 
 
 def _above(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
