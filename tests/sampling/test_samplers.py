@@ -705,3 +705,15 @@ def test_few_large_pictures_keep_their_layers_for_a_gradient() -> None:
     target = Target(space, lambda samples, labels: samples.mean((1, 2, 3)), 12, None, None)
     rows = [len(part.noise) for _, part, _ in target.sloped(torch.randn(12, 4), None)]
     assert rows == [5, 5, 2]
+
+
+def test_a_bank_is_of_all_classes_that_are_asked_for() -> None:
+    """Of sorted ones it was of the first."""
+    model = ganvas.wrap(Kinds(), latent_dim=2, shape=(2,), num_classes=4)
+    target = Target(LatentZ(model), log_ratio, 4000, None, torch.arange(4).repeat_interleave(1000))
+    found = target.bank_labels(500)
+    assert found is not None
+    assert found.bincount(minlength=4).min() > 90
+    some = Target(LatentZ(model), log_ratio, 2, None, torch.tensor([3, 1])).bank_labels(4)
+    assert some is not None
+    assert some.tolist() == [3, 1, 3, 1]

@@ -118,6 +118,13 @@ class Target:
         """Uniform numbers in [0, 1)."""
         return torch.rand(*size, generator=self.random).to(self.space.model.device)
 
+    def bank_labels(self, count: int) -> Tensor | None:
+        """The classes of a bank of latents: of those asked for, of all of them where they are more."""
+        labels = self.labels
+        if labels is not None and count < len(labels):  # the first of sorted ones are all of one class
+            labels = labels[torch.randperm(len(labels), generator=stream(0, "bank")).to(labels.device)]
+        return self.space.labels(count, labels)
+
     def draw(self, n: int, labels: Tensor | None) -> Candidates:
         """n candidates of the prior, judged; labels are repeated to n."""
         return self.at(self.normal(n, self.space.model.latent_dim), self.space.labels(n, labels))
