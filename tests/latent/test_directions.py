@@ -30,9 +30,9 @@ from ganvas.latent.edits import draw_edit
 from ganvas.latent.finders import early_layer, finders
 from ganvas.latent.jacobian import jacobians, metric
 from ganvas.latent.paths import pyramid, small_pyramid
-from ganvas.latent.space import all_over, covariance
+from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
-from ganvas.model import Model, ModelInfo
+from ganvas.model import Model, ModelInfo, all_over
 from ganvas.networks import build_generator
 from ganvas.networks.coded import Coded
 from ganvas.networks.style import StyleGenerator

@@ -25,11 +25,11 @@ from ganvas.latent.space import (
     LatentSpace,
     LatentW,
     LatentZ,
-    all_over,
     covariance,
     spaces,
     style_based,
 )
+from ganvas.model import all_over
 from ganvas.networks.coded import Coded
 from ganvas.registry import FactRegistry
 
