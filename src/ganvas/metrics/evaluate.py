@@ -22,6 +22,7 @@ from ganvas.data.series import scaled_as
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
+from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent.space import LatentZ
 from ganvas.metrics import of_series, sequences
 from ganvas.metrics.base import Inputs, Value, better, metrics
@@ -262,6 +263,12 @@ def evaluate(
         )
     elif floor and held is not None:
         floor_n = min(len(held.features), count)
+        if known := _learned(chosen, dataset, held_out):
+            warnings.append(
+                f"{chosen.id} has learned from {known:,} of the {len(held_out):,} held-out samples, so that they may lie nearer "
+                "to the reference than others would: the floor may be too low. ganvas extractor train holds out what "
+                "data.holdout 0.1 and data.fold 0 do."
+            )
         # Where the samples are sorted by what a classifier sees, so is the floor.
         labelled = held_out.labels is not None and inputs.fake_labels is not None
         true = held_out.take_labels().numpy() if labelled else None
@@ -298,6 +305,15 @@ def _beside_floor(row: Row, figure: Figure, count: int) -> Row:
         row, floor=figure.floor, floor_n=count, better=figure.better, p_value=figure.p_value, floor_p=figure.floor_p,
         note=figure.note,
     )  # fmt: skip
+
+
+def _learned(extractor: Extractor, dataset: Dataset, held_out: Dataset) -> int:
+    """How many of the held-out samples a classifier of these data was trained on."""
+    known = isinstance(extractor, ClassifierExtractor) and extractor.info.get("data") == dataset.fingerprint
+    spared = dataset.split(DataConfig().holdout)[1].indices
+    if not known or spared is None or held_out.indices is None:
+        return 0
+    return int((~torch.isin(held_out.indices, spared)).sum())
 
 
 def _by_number(inputs: Inputs, names: Sequence[str]) -> bool:
