@@ -659,7 +659,7 @@ def test_effects_of_large_pictures_are_measured_some_at_a_time(monkeypatch: pyte
 
 
 def test_axes_of_large_layers_are_those_of_scikit_learn_in_little_memory() -> None:
-    """Behind the 1,936 numbers of a z of another toolkit the first layer took 4 GB, four times itself."""
+    """Behind the 1,936 numbers of a z of another toolkit the first layer has a gigabyte, and was held four times."""
     random = torch.Generator().manual_seed(0)
     points = torch.randn(3000, 20, generator=random) @ torch.randn(20, 600, generator=random) + 3
     fitted = PCA(4, svd_solver="randomized", random_state=0)

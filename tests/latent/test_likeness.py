@@ -94,7 +94,7 @@ def test_large_pictures_are_seen_some_at_a_time(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_neighbours_are_looked_for_part_by_part() -> None:
-    """Of a thousand pictures of 127 px both sets together, and once more in float64, took 1.5 GB."""
+    """Both sets together, and once more in float64, lay beside them."""
     fake, real = normal(600, 0, 2000), normal(600, 1, 2000)
     with Held() as held:
         neighbours(fake, real)

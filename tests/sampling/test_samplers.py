@@ -697,7 +697,7 @@ def test_a_threshold_cuts_nothing_off_a_sphere() -> None:
 
 
 def test_few_large_pictures_keep_their_layers_for_a_gradient() -> None:
-    """Of sixteen of 256 px a generator and its critic kept more than a gigabyte."""
+    """Sixteen of 256 px were drawn together."""
     module = nn.Sequential(
         nn.Linear(4, 3 * 64), nn.Unflatten(1, (3, 8, 8)), nn.Upsample(scale_factor=32), nn.Tanh()
     )

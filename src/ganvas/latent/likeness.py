@@ -94,7 +94,7 @@ def neighbours(fake: Tensor, real: Tensor) -> Likeness:
     n = len(fake)
     if n != len(real) or n < 2:
         raise GanvasError(f"Likeness compares equal numbers, got {n} samples and {len(real)} real images.")
-    # Part by part: both sets together, and once more in float64, are gigabytes of pictures of 128 px.
+    # Part by part: both sets together, and once more in float64, are three times as much.
     parts, nearest, start = [*fake.split(BATCH), *real.split(BATCH)], list[Tensor](), 0
     for part in parts:
         squares = torch.cat([torch.cdist(part.double(), other.double()) for other in parts], 1)

@@ -165,7 +165,7 @@ class Target:
     def sloped(self, noise: Tensor, labels: Tensor | None) -> Iterator[tuple[slice, Candidates, Tensor]]:
         """The candidates and slopes of noise, as `slope` has them: a batch at a time with its rows."""
         shape = self.space.model.shape
-        # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB, 16 of 256 px one.
+        # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB; of large ones few.
         batch = (
             self.batch
             if len(shape) == 1
