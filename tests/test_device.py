@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ganvas
-from ganvas import device
+from ganvas import device, dist
 from ganvas.errors import GanvasError
 
 CPU = torch.device("cpu")
@@ -71,3 +71,18 @@ def test_other_defaults_of_torch_are_refused(
                 call()
     finally:
         switch(usual)
+
+
+@pytest.mark.parametrize("number", ["x", "", "-1", "7"])
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    """A traceback: a number that is none, or one of a process without a GPU of its own."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", number)
+    with pytest.raises(GanvasError, match="GPUs here are numbered from 0 to 1"):
+        dist.local_device(torch.device("cuda"))
+    assert dist.local_device(CPU) == CPU
+    with pytest.raises(GanvasError, match="Device 'cuda:2' is not available"):
+        device.resolve_device("cuda:2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert dist.local_device(torch.device("cuda")).index == 1

@@ -20,7 +20,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     except (RuntimeError, TypeError) as error:
         raise GanvasError(f"Unknown device {name!r}. Use auto, cpu, cuda or mps.") from error
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device.type, False):
+    there = device.type != "cuda" or (device.index or 0) < torch.cuda.device_count()
+    if not available.get(device.type, False) or not there:
         raise GanvasError(f"Device {name!r} is not available on this machine. Use --device auto or cpu.")
     return device
 

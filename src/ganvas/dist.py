@@ -124,10 +124,17 @@ def world_size() -> int:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """On a machine with several GPUs, the one of this process."""
-    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return device
+    """On a machine with several GPUs, the one of this process. Raises `GanvasError` where there is no such one."""
+    number = os.environ.get("LOCAL_RANK")
+    if device.type != "cuda" or number is None:
+        return device
+    count = torch.cuda.device_count()
+    if not number.isdecimal() or int(number) >= count:
+        raise GanvasError(
+            f"LOCAL_RANK is {number[:40]!r}, and the GPUs here are numbered from 0 to {count - 1}: start as many processes as "
+            "there are GPUs (torchrun --nproc-per-node), or unset LOCAL_RANK for one."
+        )
+    return torch.device("cuda", int(number))
 
 
 @contextmanager

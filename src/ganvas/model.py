@@ -575,6 +575,17 @@ class Model:
         return wanted
 
 
+def all_over(n: int, classes: int) -> list[int]:
+    """Numbers of n samples, whose classes are in turn: the first ones; of more classes than n some from all over, shuffled.
+
+    Names of classes are sorted, and neighbours alike: the first 128 of ImageNet are fish and birds.
+    """
+    if classes <= n:
+        return list(range(n))
+    order = torch.randperm(n, generator=stream(0, "classes"))
+    return (order * classes // n).tolist()
+
+
 def _numbers(numbers: Any) -> Tensor:
     """Numbers of samples (k,). Raises `GanvasError` for fractions and masks, of which torch would make other numbers."""
     try:

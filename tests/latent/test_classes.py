@@ -1,6 +1,7 @@
 """Of a model whose classes are not in the space (z), what is drawn is of the class that it is said to be."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,22 @@ def test_a_spectrum_is_of_samples_of_all_classes(monkeypatch: pytest.MonkeyPatch
         model = ganvas.wrap(Shifted(), latent_dim=2, shape=(2,), num_classes=classes)
         assert len(jacobian.spectrum(LatentZ(model))) == 2
         assert seen == wanted
+
+
+def named(model: Model) -> Model:
+    return replace(model, info=replace(model.info, class_names=("cat", "dog", "hen")))
+
+
+def test_a_class_in_a_sum_is_one_that_the_model_draws(model: Model) -> None:
+    """It was what a classifier called so, drawn as the first class where the model has no such one."""
+    found = draw_edit(named(model), expression="hen - cat + dog", space="class")
+    assert found.sum is not None
+    assert found.terms is not None
+    table = model.generator.embed.weight.detach()
+    torch.testing.assert_close(found.sum.terms, table[[2, 0, 1]])
+    assert found.sum.labels is not None
+    assert found.sum.labels.tolist() == [2, 0, 1]
+    with pytest.raises(GanvasError, match=r"draws no class 'cow'.*cat, dog, hen"):
+        draw_edit(named(model), expression="cow - cat", space="class")
+    with pytest.raises(GanvasError, match="--space class, or numbers of samples"):
+        draw_edit(named(model), expression="hen - cat")

@@ -5,6 +5,7 @@ import torch
 
 import ganvas
 from ganvas.config import NetworkConfig
+from ganvas.device import stream
 from ganvas.latent import critic, open_space
 from ganvas.latent import map as maps
 from ganvas.latent.critic import CRITIC_SCORE, CriticScorer, alone, scorer_of
@@ -100,11 +101,12 @@ def test_every_spread_of_a_critic_has_its_own_usual_values() -> None:
     added: list[torch.Tensor] = []
     model.critic.std.register_forward_hook(lambda m, i, output: added.append(output[:, -2:]))
     samples = model.sample(64)
-    model.critic(from_uint8(samples, (-1.0, 1.0)))
-    usual = added[0].mean((0, 2, 3))
     for count in (64, 67):  # three more are no group
-        scorer = CriticScorer(model, samples[torch.arange(count) % 64])
-        torch.testing.assert_close(scorer.network.std.value, usual)
+        given = samples[torch.arange(count) % 64]
+        mixed = given[torch.randperm(count, generator=stream(0, "spread"))]
+        model.critic(from_uint8(mixed[:64], (-1.0, 1.0)))
+        scorer = CriticScorer(model, given)
+        torch.testing.assert_close(scorer.network.std.value, added[-1 if count == 64 else -2].mean((0, 2, 3)))
     first = scorer.scores(samples[:1])
     torch.testing.assert_close(scorer.scores(samples)[:1], first, atol=1e-5, rtol=0)
     assert alone(build_critic(config, (1, 16, 16), 0)).state_dict()["std.value"].shape == (2,)
@@ -145,3 +147,18 @@ def test_a_critic_of_several_samples_at_once_scores_none() -> None:
     drawn = maps.draw_map(open_space(model, "z"), 50, "pca")
     assert CRITIC_SCORE not in drawn.values
     assert all(each.cost is None for each in find(open_space(model, "z"), "random", 2))
+
+
+def test_the_usual_spread_is_of_samples_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was of the first classes: of a thousand of ImageNet fish and birds, of sorted data the first one."""
+    model = ours("dcgan", 100)
+    config = NetworkConfig("stylegan2", critic={"channel_base": 64, "channel_max": 8})
+    model.critic = build_critic(config, (1, 16, 16), 100).eval().requires_grad_(False)
+    seen: list[torch.Tensor] = []
+    model.critic.register_forward_pre_hook(lambda m, given: seen.append(given[1]))
+    monkeypatch.setattr(critic, "SEEN", 1)
+    CriticScorer(model)
+    assert max(int(each.max()) for each in seen) > 90
+    seen.clear()
+    CriticScorer(model, model.sample(600), (torch.arange(600) // 6))
+    assert max(int(each.max()) for each in seen) > 90

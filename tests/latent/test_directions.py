@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ from ganvas.latent.edits import draw_edit
 from ganvas.latent.finders import early_layer, finders
 from ganvas.latent.jacobian import jacobians, metric
 from ganvas.latent.paths import pyramid, small_pyramid
-from ganvas.latent.space import all_over, covariance
+from ganvas.latent.space import covariance
 from ganvas.latent.supervised import attribute
-from ganvas.model import Model, ModelInfo
+from ganvas.model import Model, ModelInfo, all_over
 from ganvas.networks import build_generator
 from ganvas.networks.coded import Coded
 from ganvas.networks.style import StyleGenerator
@@ -655,3 +656,19 @@ def test_effects_of_large_pictures_are_measured_some_at_a_time(monkeypatch: pyte
     for one, other in zip(whole, parts, strict=True):
         assert other.effect == pytest.approx(one.effect, rel=1e-4)
         assert other.effects == pytest.approx(one.effects, rel=0.01, abs=1e-3)
+
+
+def test_axes_of_large_layers_are_those_of_scikit_learn_in_little_memory() -> None:
+    """Behind the 1,936 numbers of a z of another toolkit the first layer has a gigabyte, and was held four times."""
+    random = torch.Generator().manual_seed(0)
+    points = torch.randn(3000, 20, generator=random) @ torch.randn(20, 600, generator=random) + 3
+    fitted = PCA(4, svd_solver="randomized", random_state=0)
+    places = fitted.fit_transform(points.numpy())
+    tracemalloc.start()
+    axes, shares, along = finders_of._axes_of(finders_of._joined(points.split(500), 3000), 4, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e6, "the points have 7.2"
+    assert angle(axes, torch.from_numpy(fitted.components_)) < 1e-3
+    np.testing.assert_allclose(shares.numpy(), fitted.explained_variance_ratio_, rtol=1e-4)
+    np.testing.assert_allclose(along.abs().numpy(), np.abs(places), atol=1e-2)

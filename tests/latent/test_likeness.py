@@ -12,6 +12,7 @@ from ganvas.features.base import Wrapped
 from ganvas.latent.likeness import likeness, neighbours
 from ganvas.model import PACKAGED, Model
 from ganvas.networks import build_generator
+from tests.held import Held
 
 
 def normal(n: int, seed: int, size: int = 8) -> Tensor:
@@ -90,3 +91,11 @@ def test_large_pictures_are_seen_some_at_a_time(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(vars(model), "at_once", 16)
     assert likeness(model, real, extractor=Wrapped(see, torch.device("cpu"))) == whole
     assert rows == [16, 16, 16, 12, 20, 20, 20]
+
+
+def test_neighbours_are_looked_for_part_by_part() -> None:
+    """Both sets together, and once more in float64, lay beside them."""
+    fake, real = normal(600, 0, 2000), normal(600, 1, 2000)
+    with Held() as held:
+        neighbours(fake, real)
+    assert held.most < 2.5 * 4 * 2 * fake.numel(), held.most

@@ -73,6 +73,10 @@ def test_latent_consistency_is_sigma_squared_for_a_critic_of_the_latent() -> Non
     assert zcr.generator is not None
     seen = view(images(0, 0), images(0.5, -0.5), "zcr", options={"sigma": 0.3, "apart": 0.1})
     assert float(zcr.critic(seen)) == pytest.approx(0.09, rel=1e-5)
+    shown = replace(
+        seen, seen=lambda samples: samples + 1
+    )  # it was held against those that were augmented as it was
+    assert float(zcr.critic(shown)) != pytest.approx(0.09, rel=0.1)
     assert float(zcr.generator(seen)) == pytest.approx(-0.1 * 0.09, rel=1e-5)
 
 

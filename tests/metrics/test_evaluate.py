@@ -786,3 +786,14 @@ def test_models_of_other_toolkits_are_models(name: str) -> None:
     assert model is not None
     assert given is None
     assert source.endswith(name)
+
+
+def test_a_classifier_that_knows_what_is_held_out_is_named(trained: Result) -> None:
+    """Classifiers are made without the tenth of fold 0; a run may hold out another."""
+    model = ganvas.load(trained.run.path, device="cpu")
+    assert model.info.data is not None
+    for fold, known in ((0, False), (1, True)):
+        config = replace(model.info.data.config, fold=fold)
+        of = replace(model, info=replace(model.info, data=replace(model.info.data, config=config)))
+        found = evaluate(of, metrics="frechet", n=200, device="cpu")
+        assert any("has learned from 179 of the 179 held-out" in each for each in found.warnings) == known

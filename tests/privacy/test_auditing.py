@@ -272,6 +272,20 @@ def test_windows_that_overlap_give_nothing_away(tmp_path: Path) -> None:
         audit(drawn, seen, held_out=str(tmp_path / "short.csv"), n=600)
 
 
+def test_attributes_of_windows_of_one_series_give_nothing_away(tmp_path: Path) -> None:
+    """What was drawn is of neither; windows that share their steps were taken for independent records (p 5e-8)."""
+    for seed, (name, rows) in enumerate({"drawn": 1000, "seen": 1200, "unseen": 900}.items()):
+        noise = np.random.default_rng(seed).standard_normal((rows, 2))
+        series = scipy.signal.lfilter([1], [1, -0.99], noise, axis=0)
+        series = (series - series.mean(0)) / series.std(0)
+        np.savetxt(tmp_path / f"{name}.csv", series, "%.5f", ",", header="a,b", comments="")
+    drawn, seen, unseen = (str(tmp_path / f"{name}.csv") for name in ("drawn", "seen", "unseen"))
+    found = audit(drawn, seen, held_out=unseen, n=600)
+    assert found.inferences["steps 13 to 24"].chance > 0.01
+    assert found.copying is not None
+    assert found.copying[1] > 1, "C_T of as many independent samples has .6"
+
+
 def test_of_a_single_stretch_nothing_is_ruled_out() -> None:
     """An AUC above 1.000 was said to be."""
     found = attack(torch.rand(40), torch.rand(40), groups=(None, torch.zeros(40)))

@@ -659,6 +659,7 @@ def _knots(tensors: dict[str, torch.Tensor], x: list[float], y: list[float]) -> 
         ({}, lambda t: {**t, "slope": torch.zeros(3)}, "two or more"),
         ({}, lambda t: {**t, "x": t["x"].long()}, "not finite numbers"),
         ({}, lambda t: {**t, "real_logits": torch.empty(0)}, "no row of numbers"),
+        ({}, lambda t: {**t, "real_groups": torch.zeros(200)}, "groups are no numbers"),
         ({}, lambda t: {**t, "real_logits": torch.tensor([math.nan])}, "not finite"),
         ({}, lambda t: {k: v for k, v in t.items() if k != "real_logits"}, "damaged"),
         ({}, lambda t: {k: v * math.nan if "network" in k else v for k, v in t.items()}, "NaN or infinite weights"),
@@ -797,8 +798,9 @@ def test_windows_that_guide_and_windows_that_judge_share_no_step(
     data = load_dataset(DataConfig(str(tmp_path / "a.csv"), window=24))
     guides = list[Tensor]()
 
-    def noted(space: Any, real: Tensor, *_: Any, **__: Any) -> Any:
+    def noted(space: Any, real: Tensor, *_: Any, groups: Tensor, **__: Any) -> Any:
         guides.append(real)
+        assert 10 < len(groups.unique()) < len(groups) == len(real)
         raise GanvasError("enough")
 
     monkeypatch.setattr(held_out, "fit_ratio", noted)
@@ -814,3 +816,37 @@ def test_windows_that_guide_and_windows_that_judge_share_no_step(
     assert judge.spans_of_part is not None
     assert len(guides[0]) == len(guide)
     assert not overlapping(guide.spans_of_part, judge.spans_of_part).any()
+
+
+def test_windows_of_one_series_are_not_as_many_real_samples() -> None:
+    """The error of the AUC was that of independent ones, and windows of one stretch were in several folds."""
+    groups = torch.arange(400) // 40
+    found = []
+    for seed in range(40):
+        random = torch.Generator().manual_seed(seed)
+        real = torch.randn(10, generator=random)[groups] + 0.1 * torch.randn(400, generator=random)
+        found.append(calibrate(real, torch.randn(400, generator=random), "platt", groups)[1])
+    beyond = [abs(each.auc - 0.5) > 3 * each.auc_error for each in found]
+    assert np.mean(beyond) < 0.2
+    assert np.mean([each.log_loss for each in found]) > 0.69, "nothing is known of other stretches"
+    plain = calibrate(real, torch.randn(400, generator=random), "platt")[1]
+    alone = calibrate(real, torch.randn(400, generator=random), "platt", groups * 0)[1]
+    assert 3 * plain.auc_error < found[-1].auc_error < alone.auc_error == 0.5
+    each = calibrate(real, real + 0.1, "platt", torch.arange(400))[1].auc_error
+    assert each == pytest.approx(calibrate(real, real + 0.1, "platt")[1].auc_error, rel=0.2)
+
+
+def test_a_critic_is_not_trained_on_windows_beside_those_it_is_calibrated_on(tmp_path: Path) -> None:
+    model = ganvas.wrap(nn.Linear(4, 2), latent_dim=4)
+    groups = torch.arange(400) // 40
+    real = torch.randn(10, 2, generator=torch.Generator().manual_seed(0))[groups].contiguous()
+    real += 0.01 * torch.randn(400, 2, generator=torch.Generator().manual_seed(1))
+    found = fit_ratio(open_space(model, "z"), real, critic="fresh", steps=3, groups=groups)
+    assert found.real_groups is not None
+    assert found.real_groups.unique(return_counts=True)[1].tolist() == [40] * 5, "whole ones"
+    assert "rests on 5 sequences or" in found.report.warnings[-1]
+    found.save(tmp_path / "r.safetensors")
+    kept = LogRatio.load(tmp_path / "r.safetensors", model)
+    assert kept.refit(open_space(model, "z")).report.auc_error > 0.02
+    with pytest.raises(GanvasError, match="one number each"):
+        fit_ratio(open_space(model, "z"), real, groups=groups[:9])

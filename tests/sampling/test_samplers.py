@@ -23,6 +23,7 @@ from ganvas.sampling import Drawn, Truncated, base, samplers
 from ganvas.sampling.base import Target
 from ganvas.sampling.langevin import Mala
 from ganvas.sampling.rejection import optimal_acceptance
+from ganvas.sampling.settings import settings
 from ganvas.sampling.truncation import Mode
 from ganvas.sampling.volume import log_volumes
 from tests.held import Held, is_picture
@@ -683,3 +684,36 @@ def test_volumes_are_those_of_what_is_drawn_in_a_truncated_space() -> None:
     space = Truncated(LatentZ(ganvas.wrap(layer, latent_dim=2, shape=(2,))), 1.0, "threshold")
     found = log_volumes(space, torch.zeros(1, 2))
     assert float(found) == pytest.approx(2 * math.log(math.erf(1 / math.sqrt(2))), abs=1e-4)
+
+
+def test_a_threshold_cuts_nothing_off_a_sphere() -> None:
+    """It was drawn as if it did: what is left of normal numbers within a threshold has the same directions."""
+    of_sphere = identity("sphere")
+    with pytest.raises(GanvasError, match="are of one length"):
+        Truncated(of_sphere, 1.0)
+    names = [each.label for each in settings(of_sphere.model, 10)]
+    assert not [name for name in names if "truncate" in name]
+    assert [each for each in settings(identity("normal").model, 10) if each.truncation]
+
+
+def test_few_large_pictures_keep_their_layers_for_a_gradient() -> None:
+    """Sixteen of 256 px were drawn together."""
+    module = nn.Sequential(
+        nn.Linear(4, 3 * 64), nn.Unflatten(1, (3, 8, 8)), nn.Upsample(scale_factor=32), nn.Tanh()
+    )
+    space = LatentZ(ganvas.wrap(module, latent_dim=4, shape=(3, 256, 256)))
+    target = Target(space, lambda samples, labels: samples.mean((1, 2, 3)), 12, None, None)
+    rows = [len(part.noise) for _, part, _ in target.sloped(torch.randn(12, 4), None)]
+    assert rows == [5, 5, 2]
+
+
+def test_a_bank_is_of_all_classes_that_are_asked_for() -> None:
+    """Of sorted ones it was of the first."""
+    model = ganvas.wrap(Kinds(), latent_dim=2, shape=(2,), num_classes=4)
+    target = Target(LatentZ(model), log_ratio, 4000, None, torch.arange(4).repeat_interleave(1000))
+    found = target.bank_labels(500)
+    assert found is not None
+    assert found.bincount(minlength=4).min() > 90
+    some = Target(LatentZ(model), log_ratio, 2, None, torch.tensor([3, 1])).bank_labels(4)
+    assert some is not None
+    assert some.tolist() == [3, 1, 3, 1]

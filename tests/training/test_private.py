@@ -387,6 +387,7 @@ def test_an_account_that_no_training_has_kept_is_refused(tmp_path: Any) -> None:
         ({"settings": {"method.options": {"clip": 1e300}}}, "at most 1e+06"),
         ({"settings": {"method.options": {"chunk": True}}}, "whole number"),
         ({"loss": "relativistic"}, "compares real samples with fakes"),
+        ({"loss": "wasserstein", "settings": {"method.options": {"ahead": 0.6}}}, "method.options.ahead"),
         ({"balance": True, "conditional": True}, "--balance"),
         ({"eval_kimg": 0.256}, "--eval-kimg"),
         ({"on_collapse": "rollback"}, "--on-collapse"),
@@ -451,3 +452,11 @@ def test_without_opacus_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     account._of_one_step.cache_clear()
     with pytest.raises(GanvasError, match="pip install"):
         account.epsilon(1.0, 0.1, 1, 1e-5)
+
+
+@pytest.mark.parametrize("loss", ["wasserstein", "hinge"])
+def test_a_critic_without_a_middle_is_not_said_to_be_ahead(loss: str) -> None:
+    """A share of logits below 0 was, which of differences alone says nothing."""
+    made = method_of(**{"objective.loss": loss})
+    figures = made.play([(torch.zeros(8, 1, 8, 8), None)])
+    assert ("critic_ahead" in figures) == (loss == "hinge")

@@ -144,6 +144,8 @@ def test_bad_requests() -> None:
         with pytest.raises(GanvasError, match="--seeds K or with --folds K"):
             repeat("digits", **wrong)  # type: ignore[arg-type]
     assert main(["train", "--seeds", "3"]) == 2
+    with pytest.raises(GanvasError, match="The last of the seeds is 4294967296"):
+        repeat("digits", seeds=2, seed=2**32 - 1)
 
 
 def test_ctrl_c_stops_the_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,19 @@ class Dataset:
         held, kept = _dealt(len(self), min(len(self) * share, MAX_HOLDOUT), fold)
         return self.subset(kept.sort().values), self.subset(held.sort().values)
 
+    def halves(self, least: int) -> tuple["Dataset", "Dataset"]:
+        """Two halves of windows that may overlap, of which none overlaps with one of the other half.
+
+        Raises `GanvasError` where either has fewer than `least`.
+        """
+        first, second = self.split(0.5)
+        if min(len(first), len(second)) < least:
+            raise GanvasError(
+                f"The {len(self)} held-out windows come in halves of {len(first)} and {len(second)} that do not overlap; "
+                f"{least} of both are needed. Hold out more, --set data.holdout=0.3, or train with a shorter --window."
+            )
+        return first, second
+
     def _split_in_time(self, spans: Tensor, share: float, fold: int) -> tuple["Dataset", "Dataset"]:
         owner, start, end = spans.unbind(1)
         if not self._by_sequence():

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ganvas.data.labels import shorten
 from ganvas.errors import GanvasError
-from ganvas.latent.space import LatentSpace
+from ganvas.latent.space import LatentSpace, spaces
 from ganvas.latent.supervised import scores_of
 from ganvas.model_data import class_names
+from ganvas.registry import did_you_mean
 
 MOST = 100_000
 SAMPLES = 2000
@@ -32,6 +34,8 @@ class Sum(NamedTuple):
 def arithmetic(space: LatentSpace, expression: str, seed: int = 0) -> Sum:
     """`a - b + c`, each a number of a sample of `seed` (`ganvas sample`, from 0) or a class, which stands for its mean point.
 
+    Of a conditional model the classes are those that it draws, of others those that a classifier sees.
+
     Signs have spaces around them. The sum is taken from the mean of the space, so that `a - b` is a point as well; where
     straight lines are not natural (z) it is brought back to a typical length. Raises `GanvasError` for what is neither.
     """
@@ -49,10 +53,30 @@ def arithmetic(space: LatentSpace, expression: str, seed: int = 0) -> Sum:
 
 
 def _labels(space: LatentSpace, names: Sequence[str]) -> Tensor | None:
-    """The class of the sample that each term numbers, or the class that it names; the first where the model has none such."""
+    """The class of the sample that each term numbers, or the class that it names."""
+    if not space.model.generator.num_classes:
+        return None
+    return space.model.labels_at([int(name) if name.isdecimal() else _class(space, name) for name in names])
+
+
+def _class(space: LatentSpace, name: str) -> int:
+    """The number of a class that a conditional model draws: what a classifier calls alike may be of another.
+
+    Raises `GanvasError` for one that it does not draw, and where no class has a place of its own.
+    """
     known = class_names(space.model)
-    numbers = [int(name) if name.isdecimal() else known.index(name) if name in known else 0 for name in names]
-    return space.model.labels_at(numbers)
+    if name not in known:
+        raise GanvasError(
+            f"This model draws no class {name!r}.{did_you_mean(name, list(known))} Terms are numbers of samples, or its classes: "
+            f"{shorten(known) or 'which have no names'}."
+        )
+    if space.name == "z":
+        others = [each for each in ("w", "class") if each in spaces(space.model)]
+        instead = f"Take --space {' or '.join(others)}, or" if others else "Take"
+        raise GanvasError(
+            f"In z all classes of a conditional model lie in one place: a sum of them says nothing. {instead} numbers of samples."
+        )
+    return known.index(name)
 
 
 def _terms(space: LatentSpace, names: Sequence[str], seed: int) -> Tensor:
@@ -60,7 +84,10 @@ def _terms(space: LatentSpace, names: Sequence[str], seed: int) -> Tensor:
     if numbers and max(numbers.values()) >= MOST:
         raise GanvasError(f"Samples are numbered from 0 to {MOST - 1}, got {max(numbers.values())}.")
     found = {name: space.at([number], seed)[0] for name, number in numbers.items()}
-    if classes := [name for name in names if name not in numbers]:
+    classes = [name for name in names if name not in numbers]
+    if classes and space.model.generator.num_classes:
+        found |= {name: space.mean_of(torch.tensor([_class(space, name)]))[0] for name in classes}
+    elif classes:
         points = space.numbered(SAMPLES, seed)
         scores = scores_of(space, [f"class:{name}" for name in classes], points)
         for name in classes:

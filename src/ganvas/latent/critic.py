@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import arrays
+from ganvas.device import stream
 from ganvas.latent.hooks import hooked
-from ganvas.model import Model
+from ganvas.model import Model, all_over
 from ganvas.networks import from_uint8
 from ganvas.networks.layers import MinibatchStd
 
@@ -140,7 +141,11 @@ class CriticScorer:
         assert model.critic is not None
         if samples is None:
             count = _enough(model.shape)
-            samples, labels = model.sample(count, seed=1), model.labels(count)
+            labels = model.labels_at(all_over(count, model.generator.num_classes))
+            samples = model.sample(count, seed=1, labels=labels)
+        else:  # the first of sorted data are all of one class
+            rows = torch.randperm(len(samples), generator=stream(0, "spread"))[:BATCH]
+            samples, labels = samples[rows], None if labels is None else labels[rows]
         self.model = model
         usual = minibatch_std(model.critic, model, samples, labels)
         self.network = alone(copy.deepcopy(model.critic), usual)

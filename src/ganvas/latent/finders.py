@@ -4,7 +4,7 @@ A finder is a function of (space, how many, seed). One more is one function with
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +25,11 @@ from ganvas.latent.space import (
     LatentSpace,
     LatentW,
     LatentZ,
-    all_over,
     covariance,
     spaces,
     style_based,
 )
+from ganvas.model import all_over
 from ganvas.networks.coded import Coded
 from ganvas.registry import FactRegistry
 
@@ -108,21 +108,34 @@ def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tup
 def _held(space: LatentSpace, samples: int, random: torch.Generator) -> Tensor:
     """So many points of a large space, or as many as there is room for (n, D)."""
     count = arrays.fitting(space.size, NUMBERS, samples, FEWEST)
-    parts = [part.flatten(1).float().cpu() for part in space.batches(count, random, FEWEST)]
-    return torch.cat(parts)
+    return _joined(space.batches(count, random, FEWEST), count)
+
+
+def _joined(parts: Iterable[Tensor], count: int) -> Tensor:
+    """Points that come part by part (n, D), in one piece of memory: of all parts and their whole there would be two."""
+    found, done = torch.empty(0), 0
+    for part in parts:
+        rows = part.flatten(1)
+        found = found if done else torch.empty(count, rows.shape[1])
+        found[done : done + len(rows)] = rows
+        done += len(rows)
+    return found
 
 
 def _axes_of(points: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Principal axes of points (n, D): unit vectors (k, D), their shares of the variance, and the places along them (n, k)."""
-    from sklearn.decomposition import PCA
+    """Principal axes of points (n, D), which are moved to their mean: unit vectors (k, D), their shares of the variance, and the
+    places along them (n, k)."""
+    from sklearn.utils.extmath import randomized_svd
 
-    fitted = PCA(min(count, *points.shape), svd_solver="randomized", random_state=seed)
-    along = torch.from_numpy(fitted.fit_transform(points.numpy()))
-    return (
-        torch.from_numpy(fitted.components_).float(),
-        torch.from_numpy(fitted.explained_variance_ratio_).float(),
-        along,
+    # As PCA does it, which makes two more copies: of the first layer behind 2,000 numbers of z a gigabyte each.
+    points -= points.mean(0)
+    total = sum(float(part.double().square().sum()) for part in points.split(FEWEST))
+    sides, sizes, axes = randomized_svd(points.numpy(), min(count, *points.shape), random_state=seed)
+    along, shares = (
+        torch.from_numpy(sides * sizes),
+        torch.from_numpy(sizes).double().square() / max(total, 1e-300),
     )
+    return torch.from_numpy(axes).float(), shares.float(), along
 
 
 def early_layer(space: LatentSpace) -> str:
@@ -184,8 +197,7 @@ def _from_layer(space: LatentZ, count: int, seed: int) -> tuple[Tensor, Tensor]:
     parts = (
         home.of(part, None if label is None else label.expand(len(part))) for part in z.float().split(500)
     )
-    drawn = torch.cat([part.flatten(1).float().cpu() for part in parts])
-    _, shares, x = _axes_of(drawn, min(count, size), seed)
+    _, shares, x = _axes_of(_joined(parts, len(z)), min(count, size), seed)
     x = x.to(z)
     found = (x / x.std(0).clamp(min=1e-12)).t() @ (z - z.mean(0))
     return signed(F.normalize(found).float()), shares

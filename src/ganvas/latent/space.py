@@ -20,7 +20,7 @@ from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
 from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.hooks import hooked
-from ganvas.model import Model, draw_prior
+from ganvas.model import Model, all_over, draw_prior
 from ganvas.networks import StyleBased, categories_of, to_prior, truncation_of
 from ganvas.networks.base import CUT
 from ganvas.registry import did_you_mean
@@ -51,17 +51,6 @@ def covariance(batches: Iterable[Tensor], dim: int) -> tuple[Tensor, Tensor]:
         raise GanvasError("A covariance needs at least two points.")
     mean = total / count
     return mean + shift.double().cpu(), (outer - count * torch.outer(mean, mean)) / (count - 1)
-
-
-def all_over(n: int, classes: int) -> list[int]:
-    """Numbers of n samples, whose classes are in turn: the first ones; of more classes than n some from all over, shuffled.
-
-    Names of classes are sorted, and neighbours alike: the first 128 of ImageNet are fish and birds.
-    """
-    if classes <= n:
-        return list(range(n))
-    order = torch.randperm(n, generator=stream(0, "classes"))
-    return (order * classes // n).tolist()
 
 
 OF_A_CLASS = 1024

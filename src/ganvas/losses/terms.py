@@ -70,6 +70,8 @@ class StepView:
     on_fake: Output | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """What the generator drew the fakes with beside z: noise, latents mixed in (`GeneratorBase.training_inputs`)."""
+    seen: Callable[[Tensor], Tensor] = lambda samples: samples
+    """What the critic gets to see of samples: augmented as `real` and `fake` are in its step."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """`TermConfig.options`."""
     memory: Mapping[str, Tensor] = field(default_factory=dict)
@@ -223,7 +225,7 @@ def _latent_consistency(view: StepView) -> Tensor:
     """What is drawn from near latents must have logits near those of the fakes (Zhao et al. 2021, eq. 3)."""
     assert view.on_fake is not None
     with torch.no_grad():
-        near = _beside(view)
+        near = view.seen(_beside(view))
     return (view.on_fake.judged - view.critic(near, view.labels).judged).square().mean()
 
 

@@ -57,6 +57,8 @@ class Inputs:
     """Those that were computed, by name: they bring their own floors."""
     real_spans: Tensor | None = None
     """Where the reference's windows are cut from (`Dataset.kin`)."""
+    groups: tuple[Tensor | None, Tensor | None] = (None, None)
+    """Of samples and held-out ones, by what windows are independent of one another (`Dataset.stretches`)."""
     seen_names: Sequence[str] = ()
     """Classes of the extractor's classifier, in the order of its logits; empty where it does not say."""
 

@@ -22,6 +22,7 @@ from ganvas.data.series import scaled_as
 from ganvas.errors import PATH, GanvasError, expect
 from ganvas.features import Choice, Extractor, Features, embed, embed_dataset, open_extractor
 from ganvas.features.cache import batches
+from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent.space import LatentZ
 from ganvas.metrics import of_series, sequences
 from ganvas.metrics.base import Inputs, Value, better, metrics
@@ -171,7 +172,7 @@ def evaluate(
     tell = progress or (lambda what, done, total: None)
 
     count = n or min(SMALL_N, max(LEAST_N, len(reference)))
-    asked, chosen_by, unsaid, alike = None, "", "", True
+    asked, chosen_by, unsaid, alike, stretches = None, "", "", True, None
     if model is not None:
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
@@ -184,6 +185,7 @@ def evaluate(
         _check_kind(given.shape, dataset)
         count = min(count, len(given))
         part = given.subset(pick(len(given), count, seed))
+        stretches = part.stretches
         stream = batches(part, batch, sharded=True)
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
@@ -214,6 +216,7 @@ def evaluate(
         real_labels=None if reference.labels is None else reference.take_labels().numpy(),
         class_names=dataset.class_names if dataset.num_classes else (),
         real_spans=reference.kin,
+        groups=(stretches, held_out.stretches),
         seen_names=tuple(getattr(chosen, "class_names", ())),  # of one's own there may be none
         held_out=held,
         modes=_known_modes(dataset),
@@ -260,6 +263,12 @@ def evaluate(
         )
     elif floor and held is not None:
         floor_n = min(len(held.features), count)
+        if known := _learned(chosen, dataset, held_out):
+            warnings.append(
+                f"{chosen.id} has learned from {known:,} of the {len(held_out):,} held-out samples, so that they may lie nearer "
+                "to the reference than others would: the floor may be too low. ganvas extractor train holds out what "
+                "data.holdout 0.1 and data.fold 0 do."
+            )
         # Where the samples are sorted by what a classifier sees, so is the floor.
         labelled = held_out.labels is not None and inputs.fake_labels is not None
         true = held_out.take_labels().numpy() if labelled else None
@@ -296,6 +305,15 @@ def _beside_floor(row: Row, figure: Figure, count: int) -> Row:
         row, floor=figure.floor, floor_n=count, better=figure.better, p_value=figure.p_value, floor_p=figure.floor_p,
         note=figure.note,
     )  # fmt: skip
+
+
+def _learned(extractor: Extractor, dataset: Dataset, held_out: Dataset) -> int:
+    """How many of the held-out samples a classifier of these data was trained on."""
+    known = isinstance(extractor, ClassifierExtractor) and extractor.info.get("data") == dataset.fingerprint
+    spared = dataset.split(DataConfig().holdout)[1].indices
+    if not known or spared is None or held_out.indices is None:
+        return 0
+    return int((~torch.isin(held_out.indices, spared)).sum())
 
 
 def _by_number(inputs: Inputs, names: Sequence[str]) -> bool:

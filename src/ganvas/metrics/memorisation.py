@@ -89,11 +89,14 @@ def copying_test(
     dim: int | None = 64,
     least: int = 20,
     seed: int = 0,
+    groups: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> CopyingTest:
     """`data_copying` with its error: a mean of independent z-scores with weights w has the deviation (sum w^2)^(1/2).
 
     1 with one cell, 0.58 with three of equal size. Samples share their training data, which makes the true one a little
-    different (0.93 and 0.58 by simulation). Beyond three errors below 0 the generator copies.
+    different (0.93 and 0.58 by simulation). Beyond three errors below 0 the generator copies. Of fakes and held-out samples in
+    `groups`, the numbers of what is independent, as windows of one sequence are not, the error is by the spread of whole groups.
+    Raises `GanvasError` for a single group.
     """
     x, y = arrays.as_pair(fake, train, names=("fake", "train"))
     z = arrays.as_pair(held_out, train, names=("held_out", "train"))[0].to(x)
@@ -114,18 +117,45 @@ def copying_test(
     where_fake, where_held = _assign(y, (x, z), cells, seed)
     distance_fake, distance_held = (nearest_distances(rows, y)[0].cpu().numpy() for rows in (x, z))
     scores, weights = [], []
+    pulls = np.zeros(len(x)), np.zeros(len(z))
     for cell in range(cells):
-        a, b = distance_fake[where_fake == cell], distance_held[where_held == cell]
+        rows = where_fake == cell, where_held == cell
+        a, b = distance_fake[rows[0]], distance_held[rows[1]]
         if min(len(a), len(b)) < least:
             continue
         scores.append(mann_whitney_z(a, b))
         weights.append(float(len(b)))
+        for pull, of, each in zip(pulls, rows, _pulls(a, b), strict=True):
+            pull[of] = len(b) * each
     if not weights:
         raise GanvasError(
             f"No cell holds {least} fakes and {least} held-out samples. Draw more samples, or ask for fewer cells."
         )
     shares = np.asarray(weights) / sum(weights)
-    return CopyingTest(float(shares @ np.asarray(scores)), float(np.sqrt(np.square(shares).sum())))
+    score, error = float(shares @ np.asarray(scores)), float(np.sqrt(np.square(shares).sum()))
+    if any(group is not None for group in groups):
+        spread = [_spread(pull / sum(weights), group) for pull, group in zip(pulls, groups, strict=True)]
+        error = sum(spread) ** 0.5
+    return CopyingTest(score, error)
+
+
+def _pulls(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each of both sets adds to the z-score of `mann_whitney_z`, but for their means."""
+    from scipy.stats import rankdata  # slow to import
+
+    n, m = len(first), len(second)
+    ranks, unit = rankdata(np.concatenate([first, second])), (n * m * (n + m + 1) / 12) ** 0.5
+    above = ranks[:n] - rankdata(first), ranks[n:] - rankdata(second)  # of how many of the others
+    return (above[0] - above[0].mean()) / unit, (above[1].mean() - above[1]) / unit
+
+
+def _spread(pulls: np.ndarray, group: Tensor | None) -> float:
+    """The variance of the sum of pulls (n,), whole groups of which are independent."""
+    if group is not None:
+        pulls = np.bincount(np.unique(group.cpu().numpy(), return_inverse=True)[1], pulls)
+    if len(pulls) < 2:
+        raise GanvasError("C_T has no error for windows of a single sequence or stretch of time.")
+    return float(np.square(pulls).sum() * len(pulls) / (len(pulls) - 1))
 
 
 def mann_whitney_z(first: np.ndarray, second: np.ndarray) -> float:

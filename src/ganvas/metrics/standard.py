@@ -90,7 +90,11 @@ def _authenticity(inputs: Inputs) -> list[Value]:
 def _data_copying(inputs: Inputs) -> list[Value]:
     assert inputs.held_out is not None
     found = memorisation.copying_test(
-        inputs.fake.features, inputs.real.features, inputs.held_out.features, seed=inputs.seed
+        inputs.fake.features,
+        inputs.real.features,
+        inputs.held_out.features,
+        seed=inputs.seed,
+        groups=inputs.groups,
     )
     return [Value("data-copying", found.score, found.error, "samples")]
 

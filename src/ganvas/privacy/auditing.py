@@ -415,7 +415,7 @@ def audit(
     copying = None
     if min(len(f), len(z)) >= 60:
         try:
-            score, deviation = copying_test(f, x, z, seed=seed)
+            score, deviation = copying_test(f, x, z, seed=seed, groups=(drawn.stretches, unseen.stretches))
             copying = score, deviation
         except GanvasError as error:  # of a collapsed model no cell may hold enough
             missing["C_T"] = str(error)
@@ -471,13 +471,8 @@ def _halves(unseen: Dataset, seed: int) -> tuple[Tensor, Tensor]:
         half = len(unseen) // 2
         return order[:half], order[half:]
     whole = torch.arange(len(unseen.items)) if unseen.indices is None else unseen.indices
-    parts = [each.indices for each in unseen.split(0.5)]
+    parts = [each.indices for each in unseen.halves(LEAST)]
     apart, asked = (torch.isin(whole, each).nonzero()[:, 0] for each in parts if each is not None)
-    if min(len(apart), len(asked)) < LEAST:
-        raise GanvasError(
-            f"The {len(unseen)} held-out windows come in halves of {len(asked)} and {len(apart)} that do not overlap; {LEAST} "
-            "of both are needed. Hold out more, --set data.holdout=0.3, or train with a shorter --window."
-        )
     return order[torch.isin(order, asked)], apart
 
 
@@ -555,6 +550,11 @@ class _Drawn:
     def __len__(self) -> int:
         return self.n
 
+    @property
+    def stretches(self) -> Tensor | None:
+        """Of windows that are given, `Dataset.stretches`."""
+        return None if self.part is None else self.part.stretches
+
     def __iter__(self) -> Iterator[Tensor]:
         if self.model is not None:
             return (each.cpu() for each in self.model.batches(self.n, seed=self.seed))
@@ -604,9 +604,10 @@ def _guessed(
     names = train.class_names == unseen.class_names
     labelled = names and all(labels is not None for _, labels in four)
     scales = Scales.of(series[3])
+    groups = _groups(train, inside), _groups(unseen, outside), None, None
     records = [
-        secrets(found, labels if labelled else None, train.num_classes, scales)
-        for found, (_, labels) in zip(series, four, strict=True)
+        secrets(found, labels if labelled else None, train.num_classes, scales, group)
+        for found, (_, labels), group in zip(series, four, groups, strict=True)
     ]
     found = {}
     for name in records[0]:

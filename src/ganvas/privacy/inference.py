@@ -18,7 +18,7 @@ from ganvas import arrays
 from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 from ganvas.metrics.manifold import nearest_distances
-from ganvas.privacy.scores import DRAWS, LEVEL, Estimate, attack
+from ganvas.privacy.scores import DRAWS, LEVEL, Estimate, Groups, attack, chance_of_groups, drawn_by
 from ganvas.series import Column, Series, deviations, until_ends
 
 TOLERANCE = 0.1
@@ -39,6 +39,8 @@ class Records(NamedTuple):
     """(N, K), numbers whose Euclidean distances say how alike two records are."""
     secret: Array
     """Whole numbers (N,): categories. Or numbers (N, S), each in units of its deviation."""
+    group: Tensor | None = None
+    """Numbers (N,) of what is independent, as windows of one sequence are not; None: each record is."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def infer(
     them: where both kinds of record are alike, so are those. Then the number of right guesses among the trained ones is
     hypergeometric, which gives the p-value (Fisher's exact test, one-sided). By how much guesses of numbers miss is compared too,
     as `attack` does, since few are within the tolerance. Intervals are the 2.5 and 97.5 % quantiles of `draws` bootstrap draws of
-    both. `reference` are real records that nobody trained on and nobody asks about.
+    both. Of records in groups whole groups are drawn, and p-values follow from the spread of the draws.
+    `reference` are real records that nobody trained on and nobody asks about.
 
     Raises `GanvasError` for records that do not fit each other, or fewer than `LEAST` of the held-out ones.
     """
@@ -117,21 +120,24 @@ def infer(
         raise GanvasError(f"held_out has {len(held_out.known)} records; {LEAST} or more are needed.")
     (near, missed), (held_near, held_missed) = (_attack(each, fake) for each in (train, held_out))
     right, held_right = missed <= TOLERANCE, held_missed <= TOLERANCE
-    random = np.random.default_rng(seed)
+    random, groups = np.random.default_rng(seed), (train.group, held_out.group)
     found: dict[float, Guesses | None] = {}
     chances = []
     for share in SURE:
         count = round(share * len(held_right))
         edge = np.inf if share == 1 else np.sort(held_near)[count] if count >= LEAST else -1.0
-        of = (right[near < edge], held_right[held_near < edge])
+        rows = near < edge, held_near < edge
+        of = right[rows[0]], held_right[rows[1]]
         if len(of[0]) < 2 or len(of[1]) < LEAST:
             found[share] = None
             continue
-        found[share] = _compared(*of, draws, random)
-        chances.append(_chance(*of))
+        within = [None if g is None else g[torch.from_numpy(r)] for g, r in zip(groups, rows, strict=True)]
+        found[share], chance = _compared(*of, (within[0], within[1]), draws, random)
+        chances.append(chance)
     nearer = None
     if kinds["train"][1]:
-        judged = attack(torch.from_numpy(-missed), torch.from_numpy(-held_missed), draws=draws, seed=seed)
+        both = torch.from_numpy(-missed), torch.from_numpy(-held_missed)
+        judged = attack(*both, draws=draws, seed=seed, groups=groups)
         nearer = judged.auc
         chances.append(judged.chance)
     _, plain = _attack(held_out, reference)
@@ -140,7 +146,7 @@ def infer(
 
 def _checked(name: str, records: Records) -> tuple[int, int]:
     """How many numbers are known and secret; 0 for a category."""
-    known, secret = (arrays.as_tensor(each, name) for each in records)
+    known, secret = (arrays.as_tensor(each, name) for each in records[:2])
     if known.dim() != 2 or secret.dim() not in (1, 2) or len(known) != len(secret) or not len(known):
         raise GanvasError(
             f"{name} has known {tuple(known.shape)} and secret {tuple(secret.shape)}; expected (N, K), and (N,) categories or "
@@ -154,7 +160,7 @@ def _checked(name: str, records: Records) -> tuple[int, int]:
 def _attack(asked: Records, by: Records) -> tuple[np.ndarray, np.ndarray]:
     """Of each record the distance to the most alike, and by how much that one's secret misses its own: 1 for another category."""
     (known, secret), (among, theirs) = (
-        [arrays.as_tensor(each, "records") for each in records] for records in (asked, by)
+        [arrays.as_tensor(each, "records") for each in records[:2]] for records in (asked, by)
     )
     near, which = nearest_distances(known.float(), among.float())
     guess = theirs[which]
@@ -164,17 +170,37 @@ def _attack(asked: Records, by: Records) -> tuple[np.ndarray, np.ndarray]:
     return near.double().cpu().numpy(), missed.cpu().numpy()
 
 
-def _compared(right: np.ndarray, held: np.ndarray, draws: int, random: np.random.Generator) -> Guesses:
+def _compared(
+    right: np.ndarray, held: np.ndarray, groups: Groups, draws: int, random: np.random.Generator
+) -> tuple[Guesses, float]:
+    """Of right guesses (n,) and (m,) what they say, and the chance of so many more of the first."""
+
     def risk(train: np.ndarray, others: np.ndarray) -> np.ndarray:
         return np.where(others < 1, (train - others) / np.maximum(1 - others, 1e-12), 0.0)
 
-    # A bootstrap of rights and wrongs is binomial.
-    drawn = [random.binomial(len(each), each.mean(), draws) / len(each) for each in (right, held)]
-    low, high = np.quantile(risk(*drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if all(group is None for group in groups):
+        # A bootstrap of rights and wrongs is binomial.
+        drawn = [random.binomial(len(each), each.mean(), draws) / len(each) for each in (right, held)]
+        chance, known = _chance(right, held), True
+    else:
+        sides = [drawn_by(len(each), group) for each, group in zip((right, held), groups, strict=True)]
+        drawn = [_redrawn(each, side, draws, random) for each, side in zip((right, held), sides, strict=True)]
+        counts = [int(side.max()) + 1 for side in sides]
+        chance = chance_of_groups(float(right.mean() - held.mean()), drawn[0] - drawn[1], counts)
+        known = min(counts) > 1
+    low, high = np.quantile(risk(*drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if known else (-1.0, 1.0)
     value = risk(right.mean(), held.mean())
     return Guesses(
         float(right.mean()), float(held.mean()), Estimate(float(value), float(low), float(high)), len(right), len(held)
-    )  # fmt: skip
+    ), chance  # fmt: skip
+
+
+def _redrawn(right: np.ndarray, side: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
+    """Shares of right guesses (draws,) in draws of whole groups."""
+    hits, sizes = np.bincount(side, right), np.bincount(side)
+    times = random.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), draws)
+    found: np.ndarray = (times @ hits) / (times @ sizes)
+    return found
 
 
 def _chance(right: np.ndarray, held: np.ndarray) -> float:
@@ -203,13 +229,13 @@ def _scale(values: np.ndarray) -> tuple[float, float]:
 
 
 def secrets(
-    found: Series, labels: Tensor | None, classes: int, scales: Scales
+    found: Series, labels: Tensor | None, classes: int, scales: Scales, group: Tensor | None = None
 ) -> dict[str, Callable[[], Records]]:
     """Secret by name -> what makes the records: each static column and the class, to whoever knows all else; and the second half
     of the steps, to whoever knows the first and what is said once. Series that end before the second half are left out of that.
 
     They are made as they are asked for, since each holds all steps again. A column counts once, however many steps or categories
-    it has: those of numbers in units of their deviation, and the distance between two categories is 1.
+    it has: those of numbers in units of their deviation, and the distance between two categories is 1. `group` as in `Records`.
     """
     found = until_ends(
         found
@@ -231,12 +257,12 @@ def secrets(
 
     def one(name: str) -> Records:
         others = [each for other, each in once.items() if other != name]
-        return Records(_beside(others, [*early, *late], found.values.shape[1]), hidden[name])
+        return Records(_beside(others, [*early, *late], found.values.shape[1]), hidden[name], group)
 
     def steps() -> Records:
         on = torch.from_numpy(found.lengths > half)
         known = _beside([each[on] for each in once.values()], [each[on] for each in early], half)
-        return Records(known, torch.cat([each[on] for each in late], 1))
+        return Records(known, torch.cat([each[on] for each in late], 1), None if group is None else group[on])
 
     records: dict[str, Callable[[], Records]] = {name: partial(one, name) for name in hidden}
     return {**records, f"steps {half + 1} to {found.values.shape[1]}": steps} if half else records

@@ -68,10 +68,7 @@ def attack(
     curve = _Curve(inside, outside)
     rng = np.random.default_rng(arrays.seed(seed))
     found, spread = curve.figures(np.ones(len(inside)), np.ones(len(outside))), []
-    sides = [
-        np.arange(len(scores)) if group is None else np.unique(group.cpu().numpy(), return_inverse=True)[1]
-        for scores, group in zip((inside, outside), groups, strict=True)
-    ]
+    sides = [drawn_by(len(scores), group) for scores, group in zip((inside, outside), groups, strict=True)]
     counts = [int(each.max()) + 1 for each in sides]
     for _ in range(draws):
         weights = [
@@ -82,20 +79,29 @@ def attack(
     low, high = np.quantile(np.asarray(spread), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     chance = _chance(inside, outside)
     if any(group is not None for group in groups):
-        chance = _chance_of_groups(found[0], [each[0] for each in spread], counts)
+        chance = chance_of_groups(found[0] - 0.5, [each[0] for each in spread], counts)
         low, high = (low, high) if min(counts) > 1 else (np.zeros(len(low)), np.ones(len(high)))
     auc, *rates = (Estimate(float(v), float(a), float(b)) for v, a, b in zip(found, low, high, strict=True))
     hits = {rate: each if len(outside) * rate >= 1 else None for rate, each in zip(RATES, rates, strict=True)}
     return Attack(auc, hits, chance, len(inside), len(outside))
 
 
-def _chance_of_groups(auc: float, spread: Sequence[float], counts: Sequence[int]) -> float:
-    """Of an AUC so high by chance; never less than that of one order among all of the groups."""
+def drawn_by(count: int, group: Tensor | None) -> np.ndarray:
+    """The number, from 0, of what each of so many scores is drawn with (n,): itself, or its group."""
+    if group is None:
+        return np.arange(count)
+    found: np.ndarray = np.unique(group.cpu().numpy(), return_inverse=True)[1]
+    return found
+
+
+def chance_of_groups(excess: float, spread: Sequence[float] | np.ndarray, counts: Sequence[int]) -> float:
+    """Of a figure so far above what is expected, by the spread of its draws; never less than that of one order among all of
+    the groups."""
     from scipy.stats import t  # slow to import
 
     if min(counts) < 2:
         return 1.0
-    beyond = (auc - 0.5) / max(float(np.std(spread)), 1e-12)
+    beyond = excess / max(float(np.std(spread)), 1e-12)
     return max(float(t.sf(beyond, min(counts) - 1)), 1 / comb(sum(counts), counts[0]))
 
 

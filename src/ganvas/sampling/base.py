@@ -17,6 +17,7 @@ from torch import Tensor
 from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, counted, expect
+from ganvas.latent.paths import rows_back
 from ganvas.latent.space import LatentSpace
 from ganvas.model import ROWS
 from ganvas.registry import FactRegistry
@@ -117,6 +118,13 @@ class Target:
         """Uniform numbers in [0, 1)."""
         return torch.rand(*size, generator=self.random).to(self.space.model.device)
 
+    def bank_labels(self, count: int) -> Tensor | None:
+        """The classes of a bank of latents: of those asked for, of all of them where they are more."""
+        labels = self.labels
+        if labels is not None and count < len(labels):  # the first of sorted ones are all of one class
+            labels = labels[torch.randperm(len(labels), generator=stream(0, "bank")).to(labels.device)]
+        return self.space.labels(count, labels)
+
     def draw(self, n: int, labels: Tensor | None) -> Candidates:
         """n candidates of the prior, judged; labels are repeated to n."""
         return self.at(self.normal(n, self.space.model.latent_dim), self.space.labels(n, labels))
@@ -157,8 +165,12 @@ class Target:
     def sloped(self, noise: Tensor, labels: Tensor | None) -> Iterator[tuple[slice, Candidates, Tensor]]:
         """The candidates and slopes of noise, as `slope` has them: a batch at a time with its rows."""
         shape = self.space.model.shape
-        # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB.
-        batch = self.batch if len(shape) == 1 else min(self.batch, self.space.model.at_once)
+        # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB; of large ones few.
+        batch = (
+            self.batch
+            if len(shape) == 1
+            else min(self.batch, self.space.model.at_once, rows_back(self.space))
+        )
         for start in range(0, len(noise), batch):
             rows = slice(start, start + batch)
             label = None if labels is None else labels[rows]

@@ -1,5 +1,7 @@
 """From a critic's logits to log ratios that mean what they say: monotone maps fitted on held-out data."""
 
+import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -63,21 +65,28 @@ class Reliability(NamedTuple):
     """(predicted, found, samples) for each bin."""
 
 
-def calibrate(real: Tensor, fake: Tensor, method: Method = "auto") -> tuple[Calibration, Reliability]:
+def calibrate(
+    real: Tensor, fake: Tensor, method: Method = "auto", groups: Tensor | None = None
+) -> tuple[Calibration, Reliability]:
     """Fit a map of the logits of held-out real samples (n,) and of fresh generated ones (m,).
 
     `platt` is a line (logistic regression), `isotonic` any rising map, on bins of equal counts whose shares
     are smoothed so that they never reach 0 or 1. `auto` takes the smaller log loss over `FOLDS` folds. After
-    Turner et al. 2019.
+    Turner et al. 2019. Of real samples in `groups`, the numbers (n,) of what is independent, as windows of one sequence are not,
+    no group is in two folds, and the error of the AUC is by the spread of whole groups.
     """
     scores = torch.cat([real, fake]).double().cpu().numpy()
     truth = np.concatenate([np.ones(len(real)), np.zeros(len(fake))])
     names = ["platt", "isotonic"] if method == "auto" else [method]
-    predicted = {name: _held_out(scores, truth, name) for name in names}
+    side = None if groups is None else np.unique(groups.cpu().numpy(), return_inverse=True)[1]
+    predicted = {name: _held_out(scores, truth, name, side) for name in names}
     losses = {name: _log_loss(predicted[name], truth) for name in names}
     # A line that is as good as a curve also has a gradient everywhere.
     best = min(names, key=lambda name: losses[name] - (0.001 if name == "platt" else 0.0))
-    return fit_map(scores, truth, best), _reliability(scores, truth, predicted[best], losses[best])
+    reliability = _reliability(scores, truth, predicted[best], losses[best])
+    if side is not None:
+        reliability = reliability._replace(auc_error=_error_of_groups(scores, truth, side))
+    return fit_map(scores, truth, best), reliability
 
 
 def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
@@ -113,13 +122,48 @@ def fit_map(scores: np.ndarray, truth: np.ndarray, method: str) -> Calibration:
     )
 
 
-def _held_out(scores: np.ndarray, truth: np.ndarray, method: str) -> np.ndarray:
-    """Probability of real for each sample by a map of the other folds (n,)."""
+def _folds(truth: np.ndarray, side: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Which samples a map is fitted to, and which it is tried on; of real ones that belong together by whole groups."""
     from sklearn.model_selection import StratifiedKFold
 
+    if side is None or (groups := int(side.max()) + 1) < 2:
+        yield from StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(truth[:, None], truth)
+        return
+    random, count = np.random.default_rng(0), min(FOLDS, groups)
+    fold = np.concatenate([
+        (random.permutation(groups) % count)[side], random.permutation(len(truth) - len(side)) % count
+    ])  # fmt: skip
+    for number in range(count):
+        yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+
+
+def _error_of_groups(scores: np.ndarray, truth: np.ndarray, side: np.ndarray) -> float:
+    """Standard error of the AUC where whole groups of the real samples are drawn; of a single one nothing is known."""
+    real, fake = scores[truth > 0], scores[truth == 0]
+    above = [_above(real, fake), 1 - _above(fake, real)]
+    pulls = [
+        np.bincount(side, above[0] - above[0].mean()) / len(real),
+        (above[1] - above[1].mean()) / len(fake),
+    ]
+    if min(map(len, pulls)) < 2:
+        return 0.5
+    variance = sum(float(np.square(pull).sum()) * len(pull) / (len(pull) - 1) for pull in pulls)
+    return math.sqrt(variance)
+
+
+def _above(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The share of others that each score is above, ties by half (n,)."""
+    others = np.sort(others)
+    found: np.ndarray = (np.searchsorted(others, scores) + np.searchsorted(others, scores, "right")) / (
+        2 * len(others)
+    )
+    return found
+
+
+def _held_out(scores: np.ndarray, truth: np.ndarray, method: str, side: np.ndarray | None) -> np.ndarray:
+    """Probability of real for each sample by a map of the other folds (n,)."""
     found = np.zeros(len(scores))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    for train, test in folds.split(scores[:, None], truth):
+    for train, test in _folds(truth, side):
         fitted = fit_map(scores[train], truth[train], method)
         found[test] = torch.sigmoid(fitted(torch.from_numpy(scores[test]))).numpy()
     return found.clip(1e-6, 1 - 1e-6)

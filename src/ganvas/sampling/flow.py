@@ -75,7 +75,7 @@ def transport(
     """
     steps, size = arrays.count(steps, "steps"), arrays.number(size, "size", above=0)
     target = Target(space, ratio, n, generator, labels)
-    kinds = space.labels(SLOPE_PAIRS, target.labels)
+    kinds = target.bank_labels(SLOPE_PAIRS)
     pairs = target.draw(2 * SLOPE_PAIRS, None if kinds is None else kinds.repeat_interleave(2))
     a, b = (pairs.take(torch.arange(i, 2 * SLOPE_PAIRS, 2)) for i in (0, 1))
     slopes = (a.log_ratio - b.log_ratio).abs() / (a.noise - b.noise).norm(dim=1).clamp(min=1e-9)

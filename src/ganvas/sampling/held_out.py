@@ -74,31 +74,30 @@ def calibrate_model(
     guide, judge = (replace(held, indices=held.indices[i::2]) for i in (0, 1))
     if judged and held.spans is not None:
         # Of windows that overlap every second one would judge by the steps that guided.
-        guide, judge = held.split(0.5)
-        if min(len(guide), len(judge)) < LEAST_REAL:
-            raise GanvasError(
-                f"The {len(held)} held-out windows come in halves of {len(guide)} and {len(judge)} that do not overlap; "
-                f"{LEAST_REAL} of both are needed. Hold out more, --set data.holdout=0.3, or train with a shorter --window."
-            )
+        guide, judge = held.halves(LEAST_REAL)
     if len(guide) < LEAST_REAL:
         guide = held
 
-    def some(part: Dataset, most: int) -> tuple[Tensor, Tensor | None]:
-        return part.take(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most])
+    def some(part: Dataset, most: int) -> Dataset:
+        return part.subset(torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:most])
 
-    real, labels = some(guide, len(guide))
+    guide = some(guide, len(guide))
+    real, labels = guide.take(torch.arange(len(guide)))
     learns = critic in ("fresh", "features") or (
         critic == "auto" and ((seen is not None and fits) or not judges_alone(model) or len(model.shape) != 3)
     )
+    few = some(train, pool_of(model.shape)) if learns else None
+    taught = None if few is None else few.take(torch.arange(len(few)))
     ratio = fit_ratio(
         LatentZ(model),
         real,
         labels,
-        train=some(train, pool_of(model.shape)) if learns else None,
+        train=taught,
         guide=seen.network if seen is not None and fits else None,
         critic=critic,
         method=method,
         seed=seed,
+        groups=guide.stretches,
         progress=progress,
     )
     if model.info.data is None:

@@ -96,6 +96,8 @@ class LogRatio:
         """Log ratios of the held-out real samples (n,): where chains start."""
         self.real_labels: Tensor | None = None
         """Their classes (n,), for conditional models; None in files from before these were kept, too."""
+        self.real_groups: Tensor | None = None
+        """Numbers (n,) of what is independent of one another, as windows of one sequence are not; None: each sample is."""
         self.value_range, self.shape = model.generator.value_range, model.shape
         self.model = model.hash
 
@@ -140,11 +142,12 @@ class LogRatio:
         The real samples' logits are kept; `fake` samples are drawn, as many as there were real ones by
         default, of the same classes. With `labels` only real samples of these classes count, where there are enough.
         """
-        on_real, kinds = self.real_logits, self.real_labels
+        on_real, kinds, groups = self.real_logits, self.real_labels, self.real_groups
         if kinds is not None and labels is not None:
             mine = torch.isin(kinds, labels.cpu())
             if int(mine.sum()) >= LEAST_REAL:
                 on_real, kinds = on_real[mine], kinds[mine]
+                groups = None if groups is None else groups[mine]
         count = fake or len(on_real)
         wanted = _shared_out(labels if kinds is None else kinds, count, seed)
         drawn = draw_batches(space, count, stream(seed, "refit"), wanted)
@@ -152,7 +155,7 @@ class LogRatio:
             (_judged(self.network, part, label, space.model) for part, label in drawn), space.model
         )
         return _calibrated(
-            self.network, on_real, logits, self.report.critic, "auto", space.model, self.spec, kinds
+            self.network, on_real, logits, self.report.critic, "auto", space.model, self.spec, kinds, groups
         )
 
     real_logits: Tensor
@@ -171,6 +174,8 @@ class LogRatio:
         tensors["real_logits"] = self.real_logits
         if self.real_labels is not None:
             tensors["real_labels"] = self.real_labels
+        if self.real_groups is not None:
+            tensors["real_groups"] = self.real_groups
         header = {
             "kind": "ratio", "network": self.spec, "model": self.model, "report": asdict(self.report),
         }  # fmt: skip
@@ -205,12 +210,15 @@ class LogRatio:
                 or not 0 <= int(kinds.min()) <= int(kinds.max()) < classes
             ):
                 raise ValueError("the real samples' labels are no classes of the model")
+            groups = tensors.get("real_groups")
+            if groups is not None and (groups.shape != logits.shape or groups.dtype != torch.int64):
+                raise ValueError("the real samples' groups are no numbers, one each")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GanvasError(f"{path} is damaged: {error!r}.") from error
         network = rebuild(path, spec, lambda: build(spec, model, report.critic == "own"), weights)
         network.to(model.device).eval().requires_grad_(False)
         found = cls(network, calibration, calibration(logits), report, model, spec)
-        found.real_logits, found.real_labels = logits, kinds
+        found.real_logits, found.real_labels, found.real_groups = logits, kinds, groups
         return found
 
 
@@ -256,6 +264,7 @@ def fit_ratio(
     fake: int = 0,
     steps: int = 0,
     seed: int = 0,
+    groups: Tensor | None = None,
     progress: Progress | None = None,
 ) -> LogRatio:
     """Calibrate a critic of a space's own samples on held-out real data.
@@ -267,8 +276,9 @@ def fit_ratio(
     generated ones, for models that come without; `features`, a smaller one on the features of `guide`, which
     sees what a picture shows and not the grain by which pixels give generated ones away; `auto`, features
     where there is a guide, else the model's own for images, and for points whichever of the two has the
-    smaller held-out log loss; or any function of float samples and labels. Raises `GanvasError` when there
-    is too little to learn from.
+    smaller held-out log loss; or any function of float samples and labels. `groups`: of real samples that are
+    windows of longer series, the numbers (n,) of what is independent (`Dataset.stretches`), or the report would be
+    too sure. Raises `GanvasError` when there is too little to learn from.
     """
     expect(space, LatentSpace, "space", 'a space of a model: ganvas.open_space(model, "z")')
     model, tell = space.model, progress or (lambda what, done, total: None)
@@ -297,10 +307,17 @@ def fit_ratio(
     else:
         real_labels = _labels(real_labels, real, model)
         train = None if train is None else (train[0], _labels(train[1], train[0], model))
+    if groups is not None and len(groups := arrays.as_whole(groups, "groups")) != len(real):
+        raise GanvasError(
+            f"There are {len(real)} real samples and groups of {len(groups)}: give one number each."
+        )
     tell("scores of the critic", 0, 1)
     own = judges_alone(model)
     if train is None and (critic in ("fresh", "features") or (critic == "auto" and not own)):
-        real, real_labels, train = _halved(real, real_labels, seed)
+        rows, others = _halved(len(real), groups, seed)
+        train = real[others], None if real_labels is None else real_labels[others]
+        real, real_labels = real[rows], None if real_labels is None else real_labels[rows]
+        groups = None if groups is None else groups[rows]
     named: list[tuple[str, nn.Module | Callable[..., Tensor], io.Json | None]] = []
     if callable(critic):
         named.append(("given", critic, None))
@@ -335,7 +352,7 @@ def fit_ratio(
         ours = dist.shard(arrays.split(real, real_labels, few))
         on_real = _together((_judged(critic_, x, y, model) for x, y in ours), model)
         on_fake = _together((logits[place] for logits in generated), model)
-        found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec, real_labels))
+        found.append(_calibrated(critic_, on_real, on_fake, kind, method, model, spec, real_labels, groups))
     return min(found, key=lambda each: each.report.log_loss)
 
 
@@ -369,30 +386,40 @@ def _together(parts: Iterable[Tensor], model: Model) -> Tensor:
     return torch.cat(list(dist.collect(parts))).to(model.device)
 
 
-def _halved(
-    real: Tensor, labels: Tensor | None, seed: int
-) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor | None]]:
-    """One half to calibrate on and one to train a critic with, which a model without one of its own needs."""
-    if len(real) < 2 * LEAST_REAL:
+def _halved(count: int, groups: Tensor | None, seed: int) -> tuple[Tensor, Tensor]:
+    """Places of one half to calibrate on, and of one to train a critic with, which a model without one of its own needs; none of
+    the `groups` is in both."""
+    if count < 2 * LEAST_REAL:
         raise GanvasError(
             "A critic is trained on half of the real samples, and calibrated on the other half: give at least "
-            f"{2 * LEAST_REAL}, or others with train=. There are {len(real)}."
+            f"{2 * LEAST_REAL}, or others with train=. There are {count}."
         )
-    order = torch.randperm(len(real), generator=stream(seed, "halves"))
-    parts = [(real[rows], None if labels is None else labels[rows]) for rows in order.chunk(2)]
-    return *parts[0], parts[1]
+    random = stream(seed, "halves")
+    if groups is None:
+        first, second = torch.randperm(count, generator=random).chunk(2)
+        return first, second
+    side, sizes = groups.unique(return_inverse=True, return_counts=True)[1:]
+    order = torch.randperm(len(sizes), generator=random)
+    inside = torch.isin(side, order[sizes[order].cumsum(0) <= (count + 1) // 2])
+    first, second = inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]
+    if min(len(first), len(second)) < LEAST_REAL:
+        raise GanvasError(
+            f"The {count} real windows come in halves of {len(first)} and {len(second)} that are independent; {LEAST_REAL} "
+            "of both are needed. Give others to train a critic with (train=)."
+        )
+    return first, second
 
 
 def _calibrated(
     network: Any, on_real: Tensor, on_fake: Tensor, kind: str, method: Method, model: Model, spec: io.Json | None,
-    real_labels: Tensor | None,
+    real_labels: Tensor | None, groups: Tensor | None,
 ) -> LogRatio:  # fmt: skip
     usable = on_fake[on_fake.isfinite()]
     if not on_real.isfinite().all() or len(usable) < len(on_fake) // 2:
         raise GanvasError(
             f"The {kind} critic gives NaN or infinite logits. Use --critic fresh, or see ganvas diagnose."
         )
-    calibration, reliability = calibrate(on_real, usable, method)
+    calibration, reliability = calibrate(on_real, usable, method, groups)
     d = calibration(usable.double())
     weights = d.exp()
     real = calibration(on_real.double())
@@ -403,9 +430,15 @@ def _calibrated(
         kl=float(real.mean()), curve=reliability.curve,
     )  # fmt: skip
     report.warnings = warnings_of(report, reliability)
+    if groups is not None:
+        report.warnings.append(
+            f"Windows of one sequence are not independent: the error rests on {counted(len(groups.unique()), 'sequence')} or "
+            "stretches of time."
+        )
     found = LogRatio(network, calibration, real, report, model, spec)
     found.real_logits = on_real.double().cpu()
     found.real_labels = None if real_labels is None else real_labels.cpu()
+    found.real_groups = groups
     return found
 
 

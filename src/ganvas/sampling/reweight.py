@@ -88,7 +88,7 @@ def reweight(
 
 def _bank(target: Target, count: int) -> tuple[Tensor, Tensor]:
     """Noise and log ratios of so many latents; their samples, 2 GB of 256 px, are not kept."""
-    labels = target.space.labels(count, target.labels)
+    labels = target.bank_labels(count)
     noise, ratios = list[Tensor](), list[Tensor]()
     for start in range(0, count, target.most):
         here = min(target.most, count - start)

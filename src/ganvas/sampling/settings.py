@@ -16,7 +16,7 @@ from ganvas.latent.space import LatentSpace, LatentZ, open_space, spaces
 from ganvas.model import Model
 from ganvas.sampling.base import Callback, Drawn, samplers
 from ganvas.sampling.ratio import LogRatio
-from ganvas.sampling.truncation import Mode, Truncated, usual_amounts
+from ganvas.sampling.truncation import Mode, Truncated, cuts, usual_amounts
 
 MOST_KEPT = 10_000
 """Any number among the options of a recommendation, and all of them multiplied: steps, candidates, a bank."""
@@ -116,6 +116,8 @@ def settings(model: Model, budget: int) -> list[Setting]:
     order = sorted(facts, key=lambda name: (not facts[name].blind, facts[name].tried_from or 0))
     found = [Setting(name, options) for name in order for options in facts[name].variants(budget, flat)]
     composed = [name for name in order if facts[name].tried_truncated]
+    if not flat and not cuts(model):
+        return [each for each in found if not samplers.get(each.sampler).in_w]
     return [
         *found,
         *(

@@ -11,10 +11,17 @@ from ganvas import arrays
 from ganvas.device import stream
 from ganvas.errors import GanvasError, expect
 from ganvas.latent.space import OF_A_CLASS, LatentSpace
+from ganvas.model import Model
 from ganvas.sampling.base import Callback, Drawn, Ratio, Target, samplers
 
 Mode = Literal["auto", "threshold", "psi", "clusters"]
 CENTRES = 64
+
+
+def cuts(model: Model) -> bool:
+    """Whether a threshold on normal numbers makes samples more typical: on a sphere hardly anything but their length changes,
+    which is put back."""
+    return model.generator.prior != "sphere"
 
 
 class Truncated(LatentSpace):
@@ -34,6 +41,11 @@ class Truncated(LatentSpace):
         self.mode = mode if mode != "auto" else "psi" if space.name in ("w", "w+", "styles") else "threshold"
         if self.mode not in ("threshold", "psi", "clusters"):
             raise GanvasError(f"Unknown mode {mode!r}. Use auto, threshold, psi or clusters.")
+        if self.mode == "threshold" and not cuts(space.model):
+            raise GanvasError(
+                "The latents of this model are of one length, so that a threshold (--truncate) takes nothing off them. "
+                "Omit it."
+            )
         most = math.inf if self.mode == "threshold" else 1
         self.amount = arrays.number(amount, "amount of truncation", above=0, most=most)
 

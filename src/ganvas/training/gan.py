@@ -395,6 +395,7 @@ class GanMethod(Method):
             normal=self.engine.normal,
             uniform=self.engine.uniform,
             categorical=self.config.network.categorical,
+            seen=self._augment,
             options=active.options,
             memory=dict(self.memory.get_submodule(active.name).named_buffers()) if active.term.memory else {},
         )

@@ -140,6 +140,12 @@ class PrivateGan(GanMethod):
         arrays.number(settings["delta"], "method.options.delta", above=0, most=0.1)
         arrays.number(settings["clip"], "method.options.clip", least=1e-6, most=1e6)
         arrays.number(settings["ahead"], "method.options.ahead", least=0, most=1)
+        if settings["ahead"] > 0 and losses.losses.get(config.objective.loss).compares:
+            raise GanvasError(
+                f"method.options.ahead is the share of fakes that the critic knows, and a {config.objective.loss} critic says "
+                "only which of two samples is more real: it takes a real one to know a fake. Omit it, and say by "
+                "method.options.least how many steps the critic takes before the generator moves."
+            )
         arrays.count(settings["least"], "method.options.least")
         arrays.count(settings["most"], "method.options.most", settings["least"])
         if settings["chunk"] is not None:
@@ -241,7 +247,9 @@ class PrivateGan(GanMethod):
             a.waited.zero_()
         a.keep()
         del figures["fake_logits_of_each"]
-        return {"loss_generator": self._last_loss, **figures, "critic_ahead": a.ahead.float().to(real.device)}
+        if not self.loss.compares:  # one that does has no logit from which on a sample is real
+            figures["critic_ahead"] = a.ahead.float().to(real.device)
+        return {"loss_generator": self._last_loss, **figures}
 
     def _move(self, waited: int) -> None:
         """One step of the generator, against the critic as it is, with the terms that look at fakes alone."""

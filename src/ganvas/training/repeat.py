@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ganvas import io
+from ganvas import arrays, io
 from ganvas.data import Dataset
 from ganvas.errors import GanvasError, Interrupted
 from ganvas.metrics import evaluate
@@ -76,6 +76,8 @@ def repeat(
                 f"{', or count from another seed by --seed' if seeds else ''}."
             )
     seed = wanted.seed or 0
+    if seeds:
+        arrays.seed(seed + count - 1, "The last of the seeds")
     results: list[Result] = []
     values, floors, beside = (dict[str, list[float]]() for _ in range(3))
     floor_n = 0

@@ -19,7 +19,7 @@ from ganvas.latent.critic import CriticScorer, scorer_of
 from ganvas.latent.likeness import LEAST, Likeness, likeness
 from ganvas.latent.map import extractor_of
 from ganvas.latent.paths import small_pyramid
-from ganvas.model import ROWS, Model
+from ganvas.model import ROWS, Model, all_over
 from ganvas.model_data import classifier_of
 from ganvas.networks import from_uint8
 from ganvas.sampling import LogRatio, repair
@@ -272,10 +272,10 @@ class Gauge:
     @cached_property
     def _own(self) -> _Own:
         with torch.no_grad():
-            labels = self.model.labels(self.known)
+            labels = self.model.labels_at(all_over(self.known, self.model.generator.num_classes))
             labels = None if labels is None else labels.to(self.model.device)
             if self.turn is None:
-                views = self.model.sample(self.known, seed=1)
+                views = self.model.sample(self.known, seed=1, labels=labels)
                 scores, logits = self._judged(views, labels)
             else:
                 views, scores, logits = self._slowly(labels, self.turn)
