@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas import arrays
+from ganvas.effort import largest_result
 from ganvas.latent.hooks import hooked
-from ganvas.model import Model
+from ganvas.model import AT_ONCE, ROWS, Model
 from ganvas.networks import from_uint8
 from ganvas.networks.layers import MinibatchStd
 
@@ -33,6 +35,17 @@ numbers, and `FEWEST` at least."""
 def judged_at_once(shape: Sequence[int]) -> int:
     """How many samples of a shape a critic judges at a time."""
     return arrays.fitting(math.prod(shape), ROOM, BATCH)
+
+
+_widest: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+"""Numbers in the largest result of a critic for one sample."""
+
+
+def _room(network: nn.Module, sample: Tensor, label: Tensor | None) -> int:
+    """How many samples (1, *shape) are judged at a time, whole rows at least, as the critic's largest layer has room for."""
+    if network not in _widest:
+        _widest[network] = largest_result(lambda: network(sample, label))
+    return max(ROWS, AT_ONCE // _widest[network])
 
 
 def _enough(shape: Sequence[int]) -> int:
@@ -82,7 +95,10 @@ def minibatch_std(
     )
     # In whole groups, as in training: what is no multiple would be one large group of a larger spread.
     count -= count % whole if whole <= count else 0
-    size = count if whole > count else max(whole, judged_at_once(shape) // whole * whole)
+    few = judged_at_once(shape)
+    if model.device.type == "cpu":
+        few = min(few, _room(network, to_floats(model, samples[:1]), None if labels is None else labels[:1]))
+    size = count if whole > count else max(whole, few // whole * whole)
     seen: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for name, spread in spreads.items():
@@ -125,8 +141,16 @@ def logits_of(
         levels = (samples - low) * (255 / (high - low))
         samples = samples + ((levels.round().clamp(0, 255) - levels) * ((high - low) / 255)).detach()
         samples = resized(samples, getattr(network, "shape", tuple(samples.shape[1:])))
-    logits: Tensor = network(samples, labels)
-    return logits.float()
+    few = len(samples)
+    if (
+        few > ROWS
+        and samples.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and isinstance(network, nn.Module)
+    ):
+        few = _room(network, samples[:1], None if labels is None else labels[:1])
+    parts = arrays.split(samples, labels, max(1, few))
+    return torch.cat([network(*each).float() for each in parts])
 
 
 class CriticScorer:
