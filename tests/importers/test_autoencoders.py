@@ -171,6 +171,12 @@ def test_older_folders_of_diffusers_hold_pickles(folder: Path) -> None:
     assert ganvas.load(folder, side=16, device="cpu").info.source == "AutoencoderKL"
 
 
+def test_a_tiny_one_that_doubles_its_maps_otherwise_is_refused(tmp_path: Path) -> None:
+    io.write_json(tmp_path / "config.json", {"upsample_fn": "bilinear"})
+    with pytest.raises(GanvasError, match="upsample_fn is bilinear"):
+        recognise({"encoder.layers.0.weight": torch.zeros(1)}, tmp_path)
+
+
 def test_what_a_config_says_of_codes_is_done(folder: Path) -> None:
     """A shift of theirs was left out without a word."""
     io.write_json(folder / "config.json", {"scaling_factor": 0.25, "shift_factor": 0.5, "act_fn": "silu"})
