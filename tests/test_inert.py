@@ -265,6 +265,15 @@ def test_other_objects_stay_things(tmp_path: Path, protocol: int) -> None:
     assert [each.name for each in named[:2]] == ["torch.nn.modules.linear.Linear", "torch.float16"]
 
 
+@pytest.mark.parametrize("new", [True, False])
+def test_classes_may_be_keys(tmp_path: Path, new: bool) -> None:
+    """Checkpoints of Stable Diffusion have them: Lightning before 1.5 kept what its callbacks know by their classes."""
+    content = saved(
+        {"callbacks": {Kept: {"best": 1}}, "a": torch.ones(1)}, _use_new_zipfile_serialization=new
+    )
+    assert inert.read(written(tmp_path, content))["callbacks"] == {f"{__name__}.Kept": {"best": 1}}
+
+
 def test_safetensors_by_another_name(tmp_path: Path) -> None:
     save_file({"a.weight": torch.randn(3, 4)}, tmp_path / "model.bin")
     with pytest.raises(GanvasError, match=r"Rename it to end in \.safetensors"):

@@ -45,6 +45,8 @@ MOST_TENSORS = 2**16
 """Tensors and arrays of one file; the largest training checkpoints have some 5,000."""
 MOST_VALUES = 2**22
 """Values in the content, counted as often as they are reached: shared tuples multiply without growing the file."""
+MOST_NAMED = 2**14
+"""Modules and tensors of one network, each with a name of its own: what they share multiplies without growing the file."""
 DEEPEST = 100
 """Containers and objects within each other; a module takes three, and 30 are usual."""
 DEEPEST_PICKLE = 3
@@ -90,11 +92,15 @@ def read(path: Path) -> Any:
 def parameters(thing: Thing) -> dict[str, Tensor]:
     """All parameters and buffers of a torch module and of the modules in it, by dotted names as in a state dict.
 
-    Buffers that are None are left out, those that a state dict omits are in. Raises `GanvasError` for other things.
+    Buffers that are None are left out, those that a state dict omits are in. Raises `GanvasError` for other things, and for
+    more modules and tensors than any network has.
     """
     found: dict[str, Tensor] = {}
+    modules = 0
 
     def collect(module: Any, prefix: str) -> None:
+        nonlocal modules
+        modules += 1
         state = module.state if isinstance(module, Thing) else None
         held = (
             [state.get(part) for part in ("_modules", "_parameters", "_buffers")]
@@ -106,6 +112,8 @@ def parameters(thing: Thing) -> dict[str, Tensor]:
         longest = max((len(name) for part in held for name in part or () if isinstance(name, str)), default=0)
         if len(prefix) + longest > LONGEST_NAME:
             raise GanvasError(f"A module or tensor has a name of more than {LONGEST_NAME} letters.")
+        if modules + len(found) + sum(len(part or {}) for part in held[1:]) > MOST_NAMED:
+            raise GanvasError(f"A network has more than {MOST_NAMED:,} modules and tensors.")
         for part in held[1:]:
             for name, tensor in (part or {}).items():
                 if isinstance(tensor, Tensor):

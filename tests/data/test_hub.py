@@ -88,6 +88,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         ((), {}, r"training part of hub:org/name is empty"),
         ((0, None, 1, 0), {}, r"without a label \(-1, or none\)"),
         ((0, -1, 1, 0), {}, r"without a label \(-1, or none\)"),
+        ((0, 1, 2, 0), {}, r"damaged: it holds the label 2 of 2 classes"),
         ((0, 1, 1, 0), {0: None}, r"Row 0 of hub:org/name has no picture"),
         ((0, 1, 1, 0), {2: None}, r"Row 2 of hub:org/name has no picture"),
         ((0, 1, 1, 0), {3: Image.DecompressionBombError("too large")}, r"Picture 3 of .* too large"),

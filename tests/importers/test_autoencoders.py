@@ -165,6 +165,18 @@ def test_autoencoder_kl_is_the_written_out_pass(folder: Path) -> None:
         torch.testing.assert_close(model.generator(z), drawn, atol=1e-4, rtol=1e-4)
 
 
+def test_older_folders_of_diffusers_hold_pickles(folder: Path) -> None:
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(TENSORS, folder / "diffusion_pytorch_model.bin")
+    assert ganvas.load(folder, side=16, device="cpu").info.source == "AutoencoderKL"
+
+
+def test_a_tiny_one_that_doubles_its_maps_otherwise_is_refused(tmp_path: Path) -> None:
+    io.write_json(tmp_path / "config.json", {"upsample_fn": "bilinear"})
+    with pytest.raises(GanvasError, match="upsample_fn is bilinear"):
+        recognise({"encoder.layers.0.weight": torch.zeros(1)}, tmp_path)
+
+
 def test_what_a_config_says_of_codes_is_done(folder: Path) -> None:
     """A shift of theirs was left out without a word."""
     io.write_json(folder / "config.json", {"scaling_factor": 0.25, "shift_factor": 0.5, "act_fn": "silu"})

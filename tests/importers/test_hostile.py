@@ -83,6 +83,32 @@ def test_names_do_not_multiply() -> None:
         Weights({"a" * 301: torch.zeros(1)}, "somebody's")
 
 
+def test_shared_parts_do_not_multiply_names() -> None:
+    """A file of 330 kB whose modules hold the same ones again and again had 3.5 million names, 11 GB."""
+    leaf = Thing("m.M", state={"_modules": {}, "_parameters": {f"{i}": torch.zeros(1) for i in range(50)}})
+    middle = Thing("m.M", state={"_modules": {f"{i}": leaf for i in range(20)}})
+    for wide, good in ((16, True), (17, False)):
+        whole = Thing("m.M", state={"_modules": {f"{i}": middle for i in range(wide)}})
+        if good:
+            assert len(inert.parameters(whole)) == wide * 20 * 50
+            continue
+        with pytest.raises(GanvasError, match="more than 16,384 modules and tensors"):
+            inert.parameters(whole)
+        with pytest.raises(GanvasError, match="more than 16,384 modules and tensors"):
+            recognise({"G_ema": whole})
+
+
+@pytest.mark.parametrize(("name", "count"), [("a" * 10**6, 100), ("a", 2**14 + 1)])
+def test_components_do_not_multiply_names(name: str, count: int) -> None:
+    """One of 1.1 MB had ten thousand names of a million letters."""
+    kind, same = "dnnlib.tflib.network.Network", torch.zeros(1)
+    leaf = Thing(kind, state={"variables": [(f"{i}", same) for i in range(count)]})
+    empty = Thing(kind, state={"variables": []})
+    whole = Thing(kind, state={"version": 4, "components": {"synthesis": empty, name: leaf}})
+    with pytest.raises(GanvasError, match="more than 16,384 arrays, or names of more than 300 letters"):
+        recognise((whole, whole, whole))
+
+
 def test_a_network_of_more_tensors_than_any_is_refused() -> None:
     """Looked through once for each of thousands of blocks they cost minutes."""
     same = torch.zeros(1)

@@ -129,6 +129,21 @@ def test_large_pictures_are_judged_some_at_a_time(
     assert direction.cost is not None
 
 
+def test_a_wide_critic_judges_no_more_than_there_is_room_for(
+    images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the size of the pictures alone, 341 of 32 px took gigabytes of a StyleGAN2's critic of 512 channels."""
+    model = ganvas.load("fashion", device="cpu")
+    at_once = CriticScorer(model).scores(images)
+    monkeypatch.setattr(critic, "AT_ONCE", 1, raising=False)
+    rows: list[int] = []
+    assert model.critic is not None
+    with model.critic.register_forward_pre_hook(lambda m, given: rows.append(len(given[0]))):
+        scorer = CriticScorer(model)
+        torch.testing.assert_close(scorer.scores(images), at_once, atol=1e-5, rtol=0)
+    assert len(images) > max(rows) == 16
+
+
 def test_few_large_samples_tell_the_usual_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(critic, "SEEN", 1)
     model = ganvas.load("fashion", device="cpu")

@@ -21,7 +21,7 @@ from ganvas.latent import (
     through,
     variation,
 )  # fmt: skip
-from ganvas.latent.paths import pyramid
+from ganvas.latent.paths import pyramid, rows_back
 from tests.latent.test_space import ours
 
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
@@ -169,6 +169,13 @@ def test_walks_by_command(
     assert '"space"' in capsys.readouterr().out
     with Image.open(out) as picture:
         assert getattr(picture, "n_frames", 1) == (12 if out.suffix != ".png" else 1)
+
+
+def test_a_gradient_goes_back_from_no_more_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the size of the pictures alone, 256 of 32 px kept 8 GB of a StyleGAN2 of 512 channels."""
+    assert rows_back(open_space(ours(), "z")) == 256
+    monkeypatch.setattr("ganvas.model.AT_ONCE", 1)
+    assert rows_back(open_space(ours(), "z")) == 16
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,20 @@ def test_other_families_draw_the_first_sample_of_a_seed() -> None:
     assert torch.equal(seeds.latents(model, [4, 9]), torch.cat([model.latents(1, 4), model.latents(1, 9)]))
 
 
+@pytest.mark.parametrize("truncate", [None, 0.5])
+def test_wide_networks_draw_fewer_seeds_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, truncate: float | None
+) -> None:
+    """By the size of the pictures alone, 400 of 32 px took 3.3 GB of a StyleGAN2 of 512 channels."""
+    model = built("stylegan2", channel_base=128)
+    expected = torch.cat(list(seeds.draw(model, range(40), truncate=truncate)))
+    monkeypatch.setattr("ganvas.model.AT_ONCE", 1)
+    model = Model(model.generator, None, model.info)
+    parts = list(seeds.draw(model, range(40), truncate=truncate))
+    assert [len(each) for each in parts] == [16, 16, 8]
+    assert (torch.cat(parts).int() - expected.int()).abs().max() <= 1
+
+
 def test_psi_pulls_towards_the_mean_of_w() -> None:
     model = built("stylegan2")
     z = torch.from_numpy(np.random.RandomState(2).randn(1, 8)).float()

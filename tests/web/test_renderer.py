@@ -79,6 +79,18 @@ def test_noise_has_a_seed(small: Renderer) -> None:
     assert not torch.equal(first, fixed)
 
 
+def test_many_pictures_with_noise_are_drawn_some_at_a_time(
+    small: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.model.AT_ONCE", 1)
+    renderer, seen = Renderer(replace(small.model), "again"), list[int]()
+    last = list(renderer.model.generator.modules())[-1]
+    handle = last.register_forward_hook(lambda _, given, made: seen.append(len(made)))
+    assert len(renderer.together([State(1, i, noise=3) for i in range(40)])) == 40
+    handle.remove()
+    assert max(seen) == 16
+
+
 def test_many_thumbnails_are_the_pictures(fashion: Renderer) -> None:
     states = [State(1, i) for i in range(20)]
     apart = fashion.together(states).int() - fashion.draw(states).int()

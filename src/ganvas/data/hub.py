@@ -77,6 +77,10 @@ def load(config: DataConfig, shape: Shape | None = None) -> Dataset:
         raise GanvasError(
             f"{config.source} has pictures without a label (-1, or none) in its training part; it cannot be taken."
         )
+    if label and given and max(given) >= len(features[label].names):
+        raise GanvasError(
+            f"{config.source} is damaged: it holds the label {max(given)} of {len(features[label].names)} classes."
+        )
     sizes, greys, first, deepest = [], [], "", 0.0
     for i in range(len(table)):
         picture = _picture(table, i, image, config.source)

@@ -69,7 +69,8 @@ def taesd(content: Any, folder: Path | None) -> Imported | None:
     if not isinstance(content, Mapping) or "encoder.layers.0.weight" not in content:
         return None
     weights = Weights(content, TINY)
-    _as_expected(_config(folder), {"act_fn": "relu", "scaling_factor": 1.0, "shift_factor": 0.0}, TINY)
+    same = {"act_fn": "relu", "scaling_factor": 1.0, "shift_factor": 0.0, "upsample_fn": "nearest"}
+    _as_expected(_config(folder), same, TINY)
     options = {
         "width": len(weights.take("encoder.layers.0.weight", 4)),
         "channels": weights.take("decoder.layers.0.weight", 4).shape[1],

@@ -12,7 +12,7 @@ from ganvas.importers.unsupported import unsupported
 
 SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 DIFFUSERS = "diffusion_pytorch_model.safetensors"
-IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", DIFFUSERS)
+IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", DIFFUSERS, "diffusion_pytorch_model.bin")
 """What Hugging Face calls the weights beside a config.json."""
 HALVES = {"encoder": "taesd_encoder.safetensors", "decoder": "taesd_decoder.safetensors"}
 """The two files of TAESD, as its author calls them."""

@@ -18,7 +18,7 @@ from ganvas.config import NetworkConfig
 from ganvas.device import stream
 from ganvas.errors import GanvasError
 from ganvas.importers.base import Imported, importers
-from ganvas.importers.parts import Weights
+from ganvas.importers.parts import LONGEST_NAME, MOST, Weights
 from ganvas.inert import Thing, parameters
 
 MOST_STAGES = 11
@@ -543,22 +543,33 @@ def is_tensorflow(given: Any) -> bool:
     )
 
 
-def _variables(network: Thing, prefix: str = "", depth: int = 3) -> dict[str, Tensor]:
-    """The arrays of a network and of those that it is made of."""
+def _variables(network: Thing) -> dict[str, Tensor]:
+    """The arrays of a network and of those that it is made of. Raises `GanvasError` for more than any has, or longer names."""
     found: dict[str, Tensor] = {}
-    state: Any = network.state
-    variables = state.get("variables") if isinstance(state, dict) else None
-    for each in variables if isinstance(variables, list) else []:
-        if (
-            isinstance(each, list | tuple)
-            and len(each) == 2
-            and isinstance(each[0], str)
-            and isinstance(each[1], Tensor)
-        ):
-            found[prefix + each[0]] = each[1]
-    for name, part in _dict(state, "components").items():
-        if isinstance(name, str) and isinstance(part, Thing) and depth:
-            found |= _variables(part, f"{prefix}{name}/", depth - 1)
+
+    def collect(part: Thing, prefix: str, depth: int) -> None:
+        state: Any = part.state
+        variables = state.get("variables") if isinstance(state, dict) else None
+        for each in variables if isinstance(variables, list) else []:
+            if (
+                isinstance(each, list | tuple)
+                and len(each) == 2
+                and isinstance(each[0], str)
+                and isinstance(each[1], Tensor)
+            ):
+                found[named(prefix, each[0])] = each[1]
+        for name, inner in _dict(state, "components").items():
+            if isinstance(name, str) and isinstance(inner, Thing) and depth:
+                collect(inner, named(prefix, name) + "/", depth - 1)
+
+    def named(prefix: str, name: str) -> str:
+        if len(prefix) + len(name) > LONGEST_NAME or len(found) >= MOST:
+            raise GanvasError(
+                f"A network of the file has more than {MOST:,} arrays, or names of more than {LONGEST_NAME} letters."
+            )
+        return prefix + name
+
+    collect(network, "", 3)
     return found
 
 

@@ -128,7 +128,8 @@ def rows_seen(space: LatentSpace) -> int:
 
 def rows_back(space: LatentSpace) -> int:
     """How many of them a gradient goes back from together."""
-    return arrays.fitting(math.prod(space.model.shape), BACK, MOST_BACK)
+    most = min(MOST_BACK, space.model.at_once)  # layers may be far larger than the samples
+    return arrays.fitting(math.prod(space.model.shape), BACK, most)
 
 
 def looks(

@@ -70,7 +70,7 @@ def draw(
         )
     z = latents(model, seeds)
     classes = model.labels(len(seeds), labels)
-    step = max(1, AT_ONCE // math.prod(model.shape))
+    step = arrays.fitting(math.prod(model.shape), AT_ONCE, model.at_once)
     for rows in torch.arange(len(seeds)).split(step):
         label = None if classes is None else classes[rows].to(model.device)
         points = z[rows].to(model.device)

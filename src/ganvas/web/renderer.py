@@ -414,10 +414,12 @@ class Renderer:
         random = stream(seed, "noise")
         draw = torch.rand if getattr(generator, "uniform_noise", False) else torch.randn
         noise = [draw(1, *shape, generator=random).to(self.model.device) for shape in generator.noise_shapes]
-        if space.name == "z":
-            points = generator.mapping(points, labels)
-        w = points if space.name == "w+" else generator.broadcast(points)
-        return generator.synthesis(generator.styles(w), noise).float()
+        found = []
+        for part, label in arrays.split(points, labels, self.model.at_once):
+            w = generator.mapping(part, label) if space.name == "z" else part
+            w = w if space.name == "w+" else generator.broadcast(w)
+            found.append(generator.synthesis(generator.styles(w), noise).float())
+        return torch.cat(found)
 
     @torch.no_grad()
     def together(self, states: Sequence[State]) -> Tensor:
