@@ -374,3 +374,13 @@ def test_other_data_have_no_attributes(tmp_path: Path) -> None:
     )
     assert found.inferences == {}
     assert found.to_json()["inferences"] == {}
+
+
+@pytest.mark.gpu
+def test_records_may_lie_on_several_devices() -> None:
+    of = drawn(0, False)
+    apart = {
+        name: Records(*(torch.as_tensor(each).to("cuda" if i % 2 else "cpu") for each in records))
+        for i, (name, records) in enumerate(of.items())
+    }
+    assert infer(**apart) == infer(**of)
