@@ -1,5 +1,8 @@
 """Drawing as a CUDA graph gives the pictures of drawing plainly."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from torch import Tensor
 from ganvas.config import NetworkConfig
 from ganvas.graph import WARM_UP, Replay
 from ganvas.networks import build_generator
+from ganvas.training.capture import Captured
 
 SIZES = [4, 4, 4, 4, 4, 4, 2, 4]
 """Of batches: the last but one is drawn plainly, and the graph stays."""
@@ -72,3 +76,72 @@ def test_what_asks_the_device_for_a_number_is_drawn_plainly() -> None:
     replayed, plain, calls = drawn_of(Asking(), "cuda", 0)
     assert all(torch.equal(a, b) for a, b in zip(replayed, plain, strict=True))
     assert calls == len(SIZES) + 1
+
+
+class Elsewhere:
+    """Stands in for a tensor of the second GPU, which no machine of the tests has."""
+
+    device, shape = torch.device("cuda", 1), (4, 8)
+
+    def clone(self) -> "Elsewhere":
+        return self
+
+    def copy_(self, other: "Elsewhere", **_: Any) -> None:
+        pass
+
+    def record_stream(self, stream: object) -> None:
+        pass
+
+
+class Gpus:
+    """Stands in for `torch.cuda` of two GPUs: on which one each stream was made and captured."""
+
+    def __init__(self) -> None:
+        self.current, self.used = 0, list[int]()
+
+    @contextmanager
+    def device(self, wanted: torch.device) -> Iterator[None]:
+        before, self.current = self.current, wanted.index
+        yield
+        self.current = before
+
+    def Stream(self, device: torch.device | None = None) -> Any:
+        gpu = self.current if device is None else device.index
+        return SimpleNamespace(gpu=gpu, wait_stream=lambda other: None)
+
+    def stream(self, stream: Any) -> Any:
+        self.used.append(stream.gpu)
+        return nullcontext()
+
+    def graph(self, graph: Any, stream: Any = None, **_: Any) -> Any:
+        return self.stream(stream or SimpleNamespace(gpu=0))
+
+    def current_stream(self) -> Any:
+        return self.Stream()
+
+    def CUDAGraph(self) -> Any:
+        return SimpleNamespace(
+            replay=lambda: self.used.append(self.current), register_generator_state=lambda _: None
+        )
+
+    def graph_pool_handle(self) -> None:
+        pass
+
+
+def test_streams_and_graphs_are_of_the_gpu_where_the_latents_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the current one capture nothing of another: one batch came again and again."""
+    gpus, z = Gpus(), Elsewhere()
+    monkeypatch.setattr("ganvas.graph.torch.cuda", gpus)
+    replay = Replay(lambda z, labels: z)
+    for _ in range(WARM_UP + 2):
+        replay(z, None)  # type: ignore[arg-type]
+    assert gpus.used == [1] * (WARM_UP + 1 + 2), "aside, captured, and replayed twice"
+
+
+def test_captured_steps_are_of_the_gpu_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = Gpus()
+    monkeypatch.setattr("ganvas.training.capture.torch.cuda", gpus)
+    captured = Captured(lambda batches: None, SimpleNamespace(device=Elsewhere.device), [])  # type: ignore[arg-type]
+    for _ in range(WARM_UP + 2):
+        captured("step", [(Elsewhere(), None)])  # type: ignore[list-item]
+    assert gpus.used == [1] * (WARM_UP + 1 + 2)

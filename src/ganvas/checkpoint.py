@@ -72,7 +72,14 @@ def unpack(
 
 
 def set_random(random: torch.Generator, state: Tensor) -> None:
-    """Raises `ValueError` for a state that no generator has been in: torch would read on past the end of its numbers."""
+    """A state of the other kind of device is the seed of other numbers. Raises `ValueError` for one that no generator has been
+    in: torch would read on past the end of its numbers."""
+    sizes = {"cpu": _MERSENNE_BYTES, "cuda": _PHILOX_BYTES}
+    other = [size for kind, size in sizes.items() if kind != random.device.type]
+    if random.device.type in sizes and state.dtype == torch.uint8 and state.numel() in other:
+        digest = hashlib.sha256(state.contiguous().numpy().tobytes()).digest()
+        random.manual_seed(int.from_bytes(digest[:7]))
+        return
     if random.device.type == "cpu" and state.dtype == torch.uint8 and state.numel() == _MERSENNE_BYTES:
         values = state.contiguous().reshape(-1)
         left, seeded = values[8:16].view(torch.int32).tolist()
@@ -85,6 +92,8 @@ def set_random(random: torch.Generator, state: Tensor) -> None:
 
 _MERSENNE_BYTES = 5056
 """Of the state of torch's generator on the CPU: a seed, then how many of 624 numbers are left, and which is the next."""
+_PHILOX_BYTES = 16
+"""Of one on a GPU: a seed, and how many numbers were drawn."""
 
 
 def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

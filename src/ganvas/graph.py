@@ -27,6 +27,11 @@ class Replay:
         """What is drawn: a tensor of the caller's own."""
         if z.device.type != "cuda" or self.impossible or (self.calls and not self._fits(z, labels)):
             return self.draw(z, labels)
+        # Streams and graphs are those of the current GPU, which need not be that of z.
+        with torch.cuda.device(z.device):
+            return self._drawn(z, labels)
+
+    def _drawn(self, z: Tensor, labels: Tensor | None) -> Tensor:
         self.calls += 1
         if self.calls == 1:
             self.z, self.labels = z.clone(), None if labels is None else labels.clone()
@@ -59,7 +64,8 @@ class Replay:
     def _capture(self) -> bool:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # Not the stream that torch keeps for all graphs: it may be of another GPU. Other threads may work meanwhile.
+            with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
                 self.drawn = self.draw(self.z, self.labels)
         except RuntimeError:
             torch.cuda.synchronize()

@@ -592,7 +592,7 @@ def _numbers(numbers: Any) -> Tensor:
         found = torch.as_tensor(numbers)
         if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool):
             raise TypeError
-        return found.reshape(-1).long()
+        return found.reshape(-1).long().cpu()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise GanvasError(f"numbers is {brief(numbers)}; samples are numbered from 0, say [0, 7].") from error
 

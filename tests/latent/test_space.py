@@ -282,3 +282,24 @@ def test_points_of_every_kind_of_number_are_decoded(name: str) -> None:
     space.decode(leaf).sum().backward()
     assert leaf.grad is not None
     assert leaf.grad.dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", ["z", "w", "w+", "styles"])
+def test_latents_are_taken_to_the_device_of_the_model(name: str) -> None:
+    """`model.latents` gives them on the CPU. The meta device stands for a GPU, which has to refuse what lies elsewhere, too."""
+    model = ours(classes=3)
+    model.generator.to("meta")
+    assert open_space(model, name).of(torch.randn(3, 8)).is_meta
+    assert open_space(model, name).from_noise(torch.randn(3, 8)).is_meta
+
+
+@pytest.mark.gpu
+def test_numbers_points_and_steps_may_lie_elsewhere() -> None:
+    model = ours()
+    model.generator.to("cuda")
+    space, numbers = open_space(model), torch.tensor([3, 1])
+    assert torch.equal(space.at(numbers.cuda()), space.at(numbers))
+    steps = torch.randn(2, 8)
+    assert torch.equal(
+        space.unwhiten(space.whiten(steps)).cpu(), space.unwhiten(space.whiten(steps.cuda())).cpu()
+    )

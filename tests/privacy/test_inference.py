@@ -399,3 +399,13 @@ def test_windows_of_one_series_are_no_independent_records() -> None:
     alone = infer(train, held_out._replace(group=torch.zeros(377)), train, reference)
     assert alone.chance == 1
     assert alone.risk[1:] == (-1, 1)
+
+
+@pytest.mark.gpu
+def test_records_may_lie_on_several_devices() -> None:
+    of = drawn(0, False)
+    apart = {
+        name: Records(*(torch.as_tensor(each).to("cuda" if i % 2 else "cpu") for each in records[:2]))
+        for i, (name, records) in enumerate(of.items())
+    }
+    assert infer(**apart) == infer(**of)

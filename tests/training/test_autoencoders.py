@@ -21,7 +21,7 @@ from ganvas.errors import GanvasError
 from ganvas.latent.prior import fit_prior
 from ganvas.metrics import evaluate
 from ganvas.model import Model
-from ganvas.networks.coded import Coded
+from ganvas.networks.coded import Book, Coded
 from ganvas.runs import Run
 from ganvas.training import plan
 from ganvas.training.method import DataSpec, build_method
@@ -691,3 +691,29 @@ def test_a_loss_of_a_critic_is_refused_where_there_is_none(method: str) -> None:
             plan("digits", method=method, device="cpu", **given)  # type: ignore[arg-type]
     plan("digits", method="aae", loss="hinge", penalty=("r1",), device="cpu")
     plan("digits", method=method, penalty=("none",), device="cpu")
+
+
+def test_entries_are_chosen_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bf16 other entries are the nearest: a third of them where codes lie three deviations off 0."""
+    numbers, precise = Book.numbers, list[bool]()
+
+    def noted(book: Book, codes: torch.Tensor) -> torch.Tensor:
+        precise.append(not torch.is_autocast_enabled("cpu"))
+        return numbers(book, codes)
+
+    config, _ = plan(
+        "digits",
+        method="vq",
+        device="cpu",
+        batch=8,
+        precision="bf16",
+        settings={"network.codes.book": 8, "network.codes.dim": 2},
+    )
+    made = build_method(config, DataSpec((1, 8, 8), 0), torch.device("cpu"))
+    samples = load_dataset("digits").take(torch.arange(8))[0]
+    monkeypatch.setattr(Book, "numbers", noted)
+    made.step(lambda stream: (samples, None), 0.0)
+    with made.engine.autocast(), torch.no_grad():
+        made.probe().signals(samples.float() / 127.5 - 1)  # type: ignore[union-attr, misc]
+    assert len(precise) == 4
+    assert all(precise)

@@ -325,3 +325,11 @@ def test_dense_layers_reach_what_series_and_points_hold(
     config, data = plan(tmp_path / "series.npz", preset=preset, network=network, device="cpu")
     drawn = gan(config, data.shape, 0, torch.device("cpu"))._fake(None)[1]
     assert drawn.min() < 0
+
+
+def test_the_number_of_a_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--device cuda:1` trained on the first one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    config, _ = plan("digits", device="cuda:1", precision="fp32")
+    assert config.training.device == "cuda:1"

@@ -669,3 +669,24 @@ def test_a_report_of_a_damaged_run_is_refused_in_words(tiny_train: Train, change
         )
         == 0
     )
+
+
+@pytest.mark.parametrize("method", ["gan", "private"])
+def test_a_run_of_a_gpu_goes_on_on_a_cpu(tiny_train: Train, method: str) -> None:
+    """`--device` may change; random numbers of a GPU have a state of another size, and others follow it."""
+    options = {"method.options": {"noise": 3.0, "epsilon": 50.0}} if method == "private" else {}
+    run = tiny_train(kimg=0.256, method=method, settings=options).run
+    tensors, header = io.load_tensors(run.state_path)
+    on_gpu = {
+        name: torch.arange(16, dtype=torch.uint8) for name in tensors if name.split(".")[-1] == "random"
+    }
+    assert len(on_gpu) == (2 if options else 1)
+    io.save_tensors(run.state_path, tensors | on_gpu, header)
+    assert ganvas.train(resume=run.path, kimg=0.512, device="cpu", quiet=True, report=False).kimg > 0.256
+
+
+@pytest.mark.gpu
+def test_a_run_of_a_cpu_goes_on_on_a_gpu(tiny_train: Train) -> None:
+    run = tiny_train(kimg=0.256).run
+    assert ganvas.train(resume=run.path, kimg=0.512, device="cuda", quiet=True, report=False).kimg > 0.256
+    assert ganvas.train(resume=run.path, kimg=0.768, device="cpu", quiet=True, report=False).kimg > 0.512

@@ -228,14 +228,14 @@ class LatentSpace:
     def whiten(self, steps: Tensor) -> Tensor:
         """Steps between points, flattened (n, D) -> coordinates in which the space's own points have unit covariance."""
         axes, spread = self._axes
-        steps = steps.double()
+        steps = steps.to(spread)
         whitened: Tensor = (steps if axes is None else steps @ axes) / spread
         return whitened
 
     def unwhiten(self, steps: Tensor) -> Tensor:
         """The reverse of `whiten`."""
         axes, spread = self._axes
-        steps = steps.double() * spread
+        steps = steps.to(spread) * spread
         return steps if axes is None else steps @ axes.t()
 
     @cached_property
@@ -363,7 +363,7 @@ class LatentZ(LatentSpace):
         return float((flat @ self._covariance() @ flat).clamp(min=0).sqrt())
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return z
+        return z.to(self.model.device)
 
     def mean_of(self, labels: Tensor | None) -> Tensor:
         """The prior is the same for all classes."""
@@ -431,7 +431,7 @@ class LatentW(LatentSpace):
         self.generator = style_based(model)
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        w = self.generator.mapping(z, self.labels(len(z), labels))
+        w = self.generator.mapping(z.to(self.model.device), self.labels(len(z), labels))
         return self.generator.broadcast(w).clone() if self.plus else w
 
     def _decode(self, points: Tensor, labels: Tensor | None) -> Tensor:
@@ -491,7 +491,7 @@ class HiddenLayer(LatentSpace):
         self.is_checked = False
 
     def of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        labels = self.labels(len(z), labels)
+        z, labels = z.to(self.model.device), self.labels(len(z), labels)
         if not self.is_checked:  # a forward pass to its end, of a few: what comes twice is seen twice
             self._reached(z[:2], None if labels is None else labels[:2], whole=True)
             self.is_checked = True

@@ -87,7 +87,7 @@ def geometry(drawn: _Numbers, height: int, width: int) -> Tensor:
 def warp(x: Tensor, matrix: Tensor) -> Tensor:
     """Images (B, C, H, W) resampled at `matrix` (B, 3, 3) times the places of their pixels."""
     height, width = x.shape[2:]
-    left, top, right, bottom = _margins(matrix, height, width, exactly=not x.is_cuda)
+    left, top, right, bottom = _margins(matrix, height, width, exactly=x.device.type == "cpu")
     x = F.pad(x, (left, right, top, bottom), mode="reflect")
     half = torch.full_like(matrix[:, 0, 0], 0.5)
     centre = _shift(half * (left - right), half * (top - bottom))

@@ -63,12 +63,14 @@ def orthogonality(weights: Iterable[Tensor]) -> Tensor:
 
     It is 0 where all are at right angles to each other, however long they are.
     """
-    total = torch.zeros(())
+    total: Tensor | float = (
+        0.0  # no tensor yet: one that is copied to the device cannot be in a captured step
+    )
     for weight in weights:
         rows = weight.float().flatten(1)
         products = (rows @ rows.T).square()
-        total = total.to(rows.device) + products.sum() - products.diagonal().sum()
-    return total
+        total = total + products.sum() - products.diagonal().sum()
+    return torch.as_tensor(total)
 
 
 def path_lengths(images: Tensor, w_plus: Tensor, directions: Tensor) -> Tensor:

@@ -149,7 +149,7 @@ def _codes(view: StepView) -> Tensor:
 def _path_length(view: StepView) -> Tensor:
     """Squared distance of the path lengths to their running mean, on half the batch as published."""
     generator, z = view.generator, view.latents()
-    rows = torch.arange(max(1, len(dist.whole(z)) // 2))
+    rows = torch.arange(max(1, len(dist.whole(z)) // 2), device=z.device)
     if view.labels is not None:
         # Batches are sorted by class: the first half of one would never hold the last classes.
         rows = 2 * rows

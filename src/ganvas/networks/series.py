@@ -165,9 +165,12 @@ class Attention(nn.Module):
 
 def positions(steps: int, width: int, like: Tensor) -> Tensor:
     """Sines and cosines (steps, width) that tell a step's place (Vaswani et al. 2017, section 3.5); they go on for ever."""
-    place = torch.arange(steps, device=like.device, dtype=like.dtype)[:, None]
-    rates = 10_000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=like.dtype) / width)
-    return torch.stack([(place * rates).sin(), (place * rates).cos()], 2).flatten(1)[:, :width]
+    # In bf16, as x is under autocast, an angle of 200 has no digits behind the point.
+    wide = torch.promote_types(like.dtype, torch.float32)
+    place = torch.arange(steps, device=like.device, dtype=wide)[:, None]
+    rates = 10_000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=wide) / width)
+    found = torch.stack([(place * rates).sin(), (place * rates).cos()], 2).flatten(1)[:, :width]
+    return found.to(like.dtype)
 
 
 class ChunkedGenerator(GeneratorBase):

@@ -159,8 +159,9 @@ def _checked(name: str, records: Records) -> tuple[int, int]:
 
 def _attack(asked: Records, by: Records) -> tuple[np.ndarray, np.ndarray]:
     """Of each record the distance to the most alike, and by how much that one's secret misses its own: 1 for another category."""
+    place = arrays.as_tensor(asked.known, "records").device
     (known, secret), (among, theirs) = (
-        [arrays.as_tensor(each, "records") for each in records[:2]] for records in (asked, by)
+        [arrays.as_tensor(each, "records").to(place) for each in records[:2]] for records in (asked, by)
     )
     near, which = nearest_distances(known.float(), among.float())
     guess = theirs[which]

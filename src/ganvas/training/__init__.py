@@ -332,7 +332,7 @@ def _resumed(
             config, training=replace(config.training, kimg=budget.get("kimg"), minutes=budget.get("minutes"))
         )
     if device is not None:
-        config = replace_at(config, "training.device", resolve_device(device).type)
+        config = replace_at(config, "training.device", str(resolve_device(device)))
     check_kept(validate(config), DataSpec(dataset.shape, dataset.num_classes))
     for name, used in (("kimg", images / 1000), ("minutes", seconds / 60)):
         asked_for = budget.get(name)

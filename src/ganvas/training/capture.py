@@ -25,7 +25,8 @@ class Captured:
 
     def __init__(self, play: Play, random: torch.Generator, parameters: Iterable[nn.Parameter]) -> None:
         self.play, self.random, self.parameters = play, random, list(parameters)
-        self.side = torch.cuda.Stream()
+        self.device = random.device
+        self.side = torch.cuda.Stream(self.device)
         self.pool = torch.cuda.graph_pool_handle()
         self.forget()
 
@@ -37,7 +38,11 @@ class Captured:
         self.last: Hashable = None
 
     def __call__(self, kind: Hashable, batches: Sequence[Batch]) -> None:
-        """One step."""
+        """One step, on the streams of its GPU, which need not be the current one."""
+        with torch.cuda.device(self.device):
+            self._step(kind, batches)
+
+    def _step(self, kind: Hashable, batches: Sequence[Batch]) -> None:
         self._fill(batches)
         if kind not in self.graphs:
             self.seen[kind] += 1
@@ -60,7 +65,8 @@ class Captured:
     def _capture(self, kind: Hashable) -> None:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.random)
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.side):
+        # Threads that read pictures ahead pin memory meanwhile.
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.side, capture_error_mode="thread_local"):
             self.play(self.batches)
         self.graphs[kind] = (graph, [parameter.grad for parameter in self.parameters])
 

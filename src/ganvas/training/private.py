@@ -66,9 +66,9 @@ class Account(nn.Module):
     ) -> Any:
         """The account goes on, with secret numbers of its own: two copies of a run that go on with the same noise and other
         schedules would take it off each other. Raises `ValueError` for numbers of a file that no training has counted."""
-        fresh = self.random.clone()
-        found = super().load_state_dict(state_dict, strict, assign)
-        self.random.copy_(fresh)
+        # Of another size where the run was on another device.
+        own = {"random": self.random.clone()} if "random" in state_dict else {}
+        found = super().load_state_dict({**state_dict, **own}, strict, assign)
         # One more than the largest number is the smallest: the generator would never move again.
         counts = all(0 <= int(each) < MOST_COUNTED for each in (self.steps, self.waited))
         if not counts or not 0 <= float(self.ahead) <= 1:

@@ -109,7 +109,7 @@ def resolve(data: DataConfig, dataset: Dataset, options: TrainOptions) -> Config
         config = replace_at(config, path, value)
     where = resolve_device(config.training.device)
     config = replace_at(config, "training.precision", resolve_precision(config.training.precision, where))
-    config = replace_at(config, "training.device", where.type)
+    config = replace_at(config, "training.device", str(where))
     if options.in_latent is not None:
         if config.method.name not in ("gan", "latent"):
             raise GanvasError(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ganvas import dist
 from ganvas.config import Config
+from ganvas.device import autocast
 from ganvas.errors import GanvasError
 from ganvas.networks.coded import Book, Coded
 from ganvas.training import ema
@@ -82,8 +83,9 @@ class VectorQuantised(EncodingMethod):
             raise GanvasError("method.options.decay must be below 1, say 0.98.")
 
     def quantised(self, codes: Tensor) -> Tensor:
-        """The nearest entries."""
-        found: Tensor = self.book(codes)
+        """The nearest entries, by distances in single precision: in bf16 a third may be others where codes lie off 0."""
+        with autocast(self.engine.device, "fp32"):
+            found: Tensor = self.book(codes)
         return found
 
     def play(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
@@ -91,7 +93,7 @@ class VectorQuantised(EncodingMethod):
         x, e = self.real(batches[0]), self.engine
         with e.autocast():
             codes = self.encode(self.live, x).codes
-            nearest = self.book(codes)
+            nearest = self.quantised(codes)
             loss = F.mse_loss(self.decode(nearest), x)
         commitment = (codes - nearest.detach()).square().mean()
         e.update(self.optimizers["optimizer_autoencoder"], loss + self.options["commitment"] * commitment)
@@ -118,7 +120,9 @@ class VectorQuantised(EncodingMethod):
     def signals(self, held: Tensor) -> dict[str, float]:
         """`book_used` too: how many entries held-out samples use, by the entropy of their numbers, of what as many could."""
         found = super().signals(held)
-        chosen = self.book.numbers(self.coded(self.live, held).codes).flatten()
+        codes = self.coded(self.live, held).codes
+        with autocast(self.engine.device, "fp32"):
+            chosen = self.book.numbers(codes).flatten()
         shares = torch.bincount(chosen, minlength=len(self.book.vectors)).double() / len(chosen)
         effective = float((-(shares * shares.clamp(min=1e-12).log()).sum()).exp())
         found["book_used"] = effective / min(len(shares), len(chosen))
