@@ -23,6 +23,7 @@ from ganvas.runs import (
     command_line,
     create_run,
     open_run,
+    trained_beyond,
 )
 
 CONTENT = {"format_version": 1, "config": to_dict(Config())}
@@ -79,6 +80,18 @@ def test_config_round_trip(tmp_path: Path) -> None:
     run.config_path.write_text('{"config": 3}')
     with pytest.raises(GanvasError, match="damaged"):
         _ = run.config
+
+
+@pytest.mark.parametrize("kimg", ["much", None, [1], float("nan")])
+def test_a_snapshot_that_does_not_say_when_it_is_of_is_of_no_later_state(
+    tmp_path: Path, kimg: object
+) -> None:
+    folder = tmp_path / "000001"
+    folder.mkdir()
+    io.save_tensors(folder / "generator.safetensors", {}, {"kimg": kimg})
+    assert not trained_beyond(folder, 0.5)
+    io.save_tensors(folder / "generator.safetensors", {}, {"kimg": 1})
+    assert trained_beyond(folder, 0.5)
 
 
 def test_stats_survive_a_cut_line_and_rewind(tmp_path: Path) -> None:

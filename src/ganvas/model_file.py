@@ -132,7 +132,7 @@ def _encoder(file: Path, inside: dict[str, Tensor], header: io.Json, size: int) 
     else:
         return None
     # A code and, of a posterior, its log variance; of other toolkits an encoder has no such head, and gives the code.
-    count = len(tensors["guess.bias"]) if "guess.bias" in tensors else size
+    count = tensors["guess.bias"].numel() if "guess.bias" in tensors else size
     if count not in (size, 2 * size):
         raise GanvasError(f"{file} gives {count} numbers, and its decoder takes {size}.")
     found, _, _ = _network(

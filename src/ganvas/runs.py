@@ -295,7 +295,8 @@ class Run:
 def trained_beyond(snapshot: Path, kimg: float) -> bool:
     """Whether a snapshot is of a later state, to the image: its name has whole kimg. One that cannot be read is of none."""
     with suppress(GanvasError, StopIteration):
-        return float(io.read_header(next(snapshot.glob("*.safetensors"))).get("kimg", 0.0)) > kimg + 1e-9
+        own: Any = io.read_header(next(snapshot.glob("*.safetensors"))).get("kimg")
+        return _is_number(own) and own > kimg + 1e-9
     return False
 
 

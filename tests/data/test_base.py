@@ -155,3 +155,11 @@ def test_what_is_read_one_by_one_comes_in_one_piece() -> None:
     assert labels is not None
     assert labels.tolist() == [3, 4]
     assert data.take(torch.empty(0, dtype=torch.int64))[0].shape == (0, 1, 2, 3)
+
+
+def test_pictures_have_no_way_to_two_channels() -> None:
+    """Another toolkit's generator may draw them: it was a traceback."""
+    with pytest.raises(
+        GanvasError, match="Images of 2 channels are wanted, and those of digits have 1, 3 or 4"
+    ):
+        load_dataset("digits", (2, 8, 8))

@@ -6,6 +6,7 @@ import torch
 import ganvas
 from ganvas.config import NetworkConfig
 from ganvas.device import stream
+from ganvas.effort import largest_result
 from ganvas.latent import critic, open_space
 from ganvas.latent import map as maps
 from ganvas.latent.critic import CRITIC_SCORE, CriticScorer, alone, scorer_of
@@ -129,19 +130,25 @@ def test_large_pictures_are_judged_some_at_a_time(
     assert direction.cost is not None
 
 
-def test_a_wide_critic_judges_no_more_than_there_is_room_for(
-    images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+def test_a_critic_that_sees_pictures_larger_judges_few_at_a_time(
+    fashion: Model, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the size of the pictures alone, 341 of 32 px took gigabytes of a StyleGAN2's critic of 512 channels."""
-    model = ganvas.load("fashion", device="cpu")
-    at_once = CriticScorer(model).scores(images)
-    monkeypatch.setattr(critic, "AT_ONCE", 1, raising=False)
+    """400 pictures of 32 px took a projected critic of `side=256` 8 GB."""
+    scorer, x = CriticScorer(fashion), from_uint8(images, (-1.0, 1.0)).requires_grad_(True)
+    whole = scorer.logits(x)
+    slope = torch.autograd.grad(whole.sum(), x)[0]
+    widest = largest_result(lambda: scorer.network(x[:1].detach()))
+    monkeypatch.setattr(critic, "LAYER", 13 * widest)
     rows: list[int] = []
-    assert model.critic is not None
-    with model.critic.register_forward_pre_hook(lambda m, given: rows.append(len(given[0]))):
-        scorer = CriticScorer(model)
-        torch.testing.assert_close(scorer.scores(images), at_once, atol=1e-5, rtol=0)
-    assert len(images) > max(rows) == 16
+    with scorer.network.register_forward_pre_hook(lambda m, given: rows.append(len(given[0]))):
+        parts = scorer.logits(x)
+        torch.testing.assert_close(torch.autograd.grad(parts.sum(), x)[0], slope, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(scorer.scores(images).float(), whole.detach(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
+    assert fashion.critic is not None
+    with fashion.critic.register_forward_pre_hook(lambda m, given: rows.append(len(given[0]))):
+        CriticScorer(fashion)
+    assert max(rows) <= 13
 
 
 def test_few_large_samples_tell_the_usual_spread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,6 +230,22 @@ def test_the_prior_is_white_by_its_formula(prior: str) -> None:
     assert points.std(0).mean().item() == pytest.approx(space.sigma(steps[0]), rel=0.01)
 
 
+def test_a_long_z_has_no_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 65,536 numbers, which a file of 2 MB may have, it takes 34 GB."""
+
+    def refused(self: LatentZ) -> torch.Tensor:
+        raise AssertionError
+
+    monkeypatch.setattr(LatentZ, "_covariance", refused)
+    space = open_space(ganvas.wrap(nn.Linear(200, 2), latent_dim=200), "z")
+    assert torch.equal(space.std, torch.ones(200))
+    assert find(space, "random", 1)[0].sigma == 1
+    config = NetworkConfig("dcgan", latent_dim=12, categorical=(4, 3), generator={"channels": 4})
+    generator = build_generator(config, (1, 16, 16), 0).eval().requires_grad_(False)
+    coded = LatentZ(Model.of_run(generator, None, ganvas.Config(network=config), {}))
+    assert coded.sigma(torch.eye(12)[4]) == pytest.approx((1 / 3 - 1 / 9) ** 0.5)
+
+
 def test_one_hot_blocks_are_white_by_their_formula() -> None:
     """The covariance of one of K has 1 / K - 1 / K^2 on its diagonal; along the sum of the block nothing varies."""
     config = NetworkConfig("dcgan", latent_dim=12, categorical=(4, 3), generator={"channels": 4})
@@ -240,6 +256,8 @@ def test_one_hot_blocks_are_white_by_their_formula() -> None:
     torch.testing.assert_close(space.std, points.std(0), atol=0.01, rtol=0)
     torch.testing.assert_close(space._covariance().float(), torch.cov(points.t()), atol=0.015, rtol=0)
     assert space.sigma(torch.eye(12)[0]) == pytest.approx((1 / 4 - 1 / 16) ** 0.5)
+    across = torch.randn(12, generator=stream(1, "test")).double()
+    assert space.sigma(across) == pytest.approx(float(across @ space._covariance() @ across) ** 0.5)
     assert space.sigma(torch.tensor([0.5] * 4 + [0.0] * 8)) == pytest.approx(0, abs=1e-6)
     values = torch.linalg.eigvalsh(torch.cov(space.whiten(points - space.mean).t()))
     assert values[:2].max() < 0.01

@@ -21,7 +21,7 @@ from ganvas import io
 from ganvas.cli import improve as improve_command
 from ganvas.cli import main
 from ganvas.cli.improve import _plot
-from ganvas.config import DataConfig, NetworkConfig
+from ganvas.config import DataConfig, NetworkConfig, to_dict
 from ganvas.data import Dataset, load_dataset
 from ganvas.errors import GanvasError
 from ganvas.features import classifier, open_extractor
@@ -29,7 +29,7 @@ from ganvas.features.classifier import ClassifierExtractor
 from ganvas.latent import LatentZ, open_space
 from ganvas.latent.critic import to_floats
 from ganvas.metrics.manifold import overlapping
-from ganvas.model import Model
+from ganvas.model import Model, ModelInfo
 from ganvas.networks import build_critic, build_generator
 from ganvas.networks.layers import MinibatchStd
 from ganvas.sampling import (
@@ -648,7 +648,9 @@ def _knots(tensors: dict[str, torch.Tensor], x: list[float], y: list[float]) -> 
         ({"report.auc": float("nan")}, None, "auc is nan"),
         ({"report.kl": "much"}, None, "kl is 'much'"),
         ({"report.curve": [[1, 2]]}, None, "damaged"),
+        ({"report.curve": [[0.5, 0.5, math.inf]]}, None, "damaged"),
         ({"report": None}, None, "damaged"),
+        ({"network.pack": 2}, None, "judges none alone"),
         ({}, lambda t: _knots(t, [0.0, math.nan], [0.0, 1.0]), "not finite"),
         ({}, lambda t: _knots(t, [0.0, 1.0], [0.0, math.inf]), "not finite"),
         ({}, lambda t: _knots(t, [], []), "two or more"),
@@ -658,6 +660,7 @@ def _knots(tensors: dict[str, torch.Tensor], x: list[float], y: list[float]) -> 
         ({}, lambda t: _knots(t, [0.0, 1.0], [1.0, 0.0]), "does not rise"),
         ({}, lambda t: {**t, "slope": torch.zeros(3)}, "two or more"),
         ({}, lambda t: {**t, "x": t["x"].long()}, "not finite numbers"),
+        ({}, lambda t: {**t, "y": t["y"].to(torch.float8_e4m3fn)}, "damaged"),
         ({}, lambda t: {**t, "real_logits": torch.empty(0)}, "no row of numbers"),
         ({}, lambda t: {**t, "real_groups": torch.zeros(200)}, "groups are no numbers"),
         ({}, lambda t: {**t, "real_logits": torch.tensor([math.nan])}, "not finite"),
@@ -674,6 +677,23 @@ def test_a_ratio_from_outside_is_checked(
     given = None if tensors is None else tensors(load_file(path))
     with pytest.raises(GanvasError, match=message):
         LogRatio.load(rewrite(path, tmp_path / "bad.safetensors", change, given), model)
+
+
+def test_a_ratio_chooses_no_amount_of_memory(saved_ratio: tuple[Path, Model], tmp_path: Path) -> None:
+    """What a critic takes hangs on more than its weights: 0.3 MB for long series took gigabytes."""
+    config = NetworkConfig("mlp", latent_dim=4, generator={"hidden": [8]})
+    generator = build_generator(config, (1, 8192), 0)
+    model = Model(generator, None, ModelInfo.of(generator, "mlp", architecture=config))
+    judge = NetworkConfig("transformer-small", critic={"channels": 32})
+    critic = critics.alone(build_critic(judge, (1, 8192), 0))
+    tensors, header = io.load_tensors(saved_ratio[0])
+    tensors = {name: each for name, each in tensors.items() if not name.startswith("network.")}
+    tensors |= {f"network.{name}": each for name, each in critic.state_dict().items()}
+    del header["format_version"]
+    header |= {"network": to_dict(judge), "model": model.hash}
+    io.save_tensors(tmp_path / "ratio.safetensors", tensors, header)
+    with pytest.raises(GanvasError, match="at a time for one sample"):
+        LogRatio.load(tmp_path / "ratio.safetensors", model)
 
 
 def test_settings_and_measures_can_be_told_apart() -> None:

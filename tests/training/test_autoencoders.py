@@ -636,6 +636,10 @@ def test_what_lies_beside_a_generator_is_its_own(runs: dict[str, Run], tmp_path:
         ganvas.load(folder, device="cpu")
     shutil.copy(own / "encoder.safetensors", folder)
     tensors, header = io.load_tensors(own / "encoder.safetensors")
+    about = {name: each for name, each in header.items() if name != "format_version"}
+    io.save_tensors(folder / "encoder.safetensors", {**tensors, "guess.bias": torch.tensor(0.0)}, about)
+    with pytest.raises(GanvasError, match="gives 1 numbers"):
+        ganvas.load(folder)
     header["data"]["fingerprint"] = "0" * 12
     header.pop("format_version")
     io.save_tensors(folder / "encoder.safetensors", tensors, header)

@@ -54,6 +54,10 @@ def fit(dataset: Dataset, shape: Shape, how: Resize = "crop") -> Dataset:
         raise GanvasError(
             f"{dataset.name} holds {kinds[0]} of shape {tuple(dataset.shape)}, and {kinds[1]} of shape {shape} are wanted."
         )
+    if shape[0] not in MODES:
+        raise GanvasError(
+            f"Images of {shape[0]} channels are wanted, and those of {dataset.name} have 1, 3 or 4: there is no way from these."
+        )
     notes: tuple[str, ...] = ()
     if dataset.shape[1:] != shape[1:]:
         notes += (f"All images of {dataset.name} brought to {shape[2]} x {shape[1]} px, {WORDS[how]}.",)

@@ -23,6 +23,7 @@ from ganvas.export import onnx
 from ganvas.export.onnx import Part, optional_of, to_onnx
 from ganvas.latent import LatentSpace
 from ganvas.latent.directions import Direction
+from ganvas.latent.finders import usual
 from ganvas.model import BLOCK, Model
 from ganvas.model_data import class_names, shipped_images
 from ganvas.networks.biggan import BigGenerator
@@ -71,7 +72,7 @@ def check(model: Model, half: bool) -> None:
 
 def page(
     renderer: Renderer, *, half: bool = False, directions: Sequence[Direction] = (), share_data: bool = False,
-    webgpu: bool = False, method: str = "pca", progress: Progress = silent,
+    webgpu: bool = False, method: str | None = None, progress: Progress = silent,
 ) -> bytes:  # fmt: skip
     """The page as UTF-8. `directions` come before those of `method`.
 
@@ -91,7 +92,11 @@ def page(
     progress("the generator as ONNX", len(parts), len(parts))
     sliders = [
         *directions,
-        *(d for d in renderer.directions(method) if d.name not in {e.name for e in directions}),
+        *(
+            d
+            for d in renderer.directions(method or usual(renderer.space))
+            if d.name not in {e.name for e in directions}
+        ),
     ]
     facts, numbers = _facts(renderer, sliders, progress)
     if reals is not None:

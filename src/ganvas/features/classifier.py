@@ -27,6 +27,10 @@ CHANNELS = 16
 """Of its first layer."""
 LONGEST_NAME = 100
 """Letters of a classifier's name by its file: it stands in every line of an evaluation."""
+MOST_FEATURES = 4096
+"""That a classifier's file may say it gives of a picture: twice as many as Inception's."""
+MOST_LOGITS = 4096
+"""Classes above which logits are not kept: of all samples they would take gigabytes."""
 MOST_SIDE = 1024
 """Pixels of a side that a classifier's file may say it looks at."""
 AT_ONCE = 2**26
@@ -87,7 +91,9 @@ def build(spec: io.Json) -> Classifier:
         raise ValueError(
             f"a shape of {list(shape)}: expected 1, 3 or 4 channels and sides of up to {MOST_SIDE} px"
         )
-    return Classifier(shape, int(spec["classes"]), int(spec["channels"]), int(spec["width"]), body)
+    if (width := int(spec["width"])) > MOST_FEATURES:
+        raise ValueError(f"{width:,} features: expected up to {MOST_FEATURES:,}")
+    return Classifier(shape, int(spec["classes"]), int(spec["channels"]), width, body)
 
 
 def _plain(shape: Shape, channels: int, width: int) -> nn.Sequential:
@@ -145,8 +151,8 @@ class ClassifierExtractor:
     def __call__(self, samples: Tensor) -> Embedded:
         count = _at_once(self.network.shape, self.network.channels)
         found = [self._embed(part) for part in samples.split(count)]
-        features, logits = (torch.cat(each) for each in zip(*found, strict=True))
-        return Embedded(features, logits)
+        logits = torch.cat([each[1] for each in found]) if self.network.classes <= MOST_LOGITS else None
+        return Embedded(torch.cat([each[0] for each in found]), logits)
 
     def _embed(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         images = grey_or_rgb(samples.to(self.device), self.network.shape[0])

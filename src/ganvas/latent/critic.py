@@ -10,15 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ganvas import arrays
 from ganvas.device import stream
+from ganvas.effort import largest_result
 from ganvas.latent.hooks import hooked
-from ganvas.model import Model, all_over
+from ganvas.model import ROWS, Model, all_over
 from ganvas.networks import from_uint8
 from ganvas.networks.layers import MinibatchStd
 
@@ -30,10 +33,30 @@ USUAL, FEWEST, SEEN = 512, 64, 2**25
 """Own samples whose minibatch statistics stand in for those of a sample's neighbours; of large ones as many as have so many
 numbers, and `FEWEST` at least."""
 
+LAYER = 2**26
+"""Numbers in a critic's largest layer, of all samples that it judges at a time: some see them larger than they are."""
+_layers: "WeakKeyDictionary[nn.Module, dict[tuple[int, ...], int]]" = WeakKeyDictionary()
+
 
 def judged_at_once(shape: Sequence[int]) -> int:
     """How many samples of a shape a critic judges at a time."""
     return arrays.fitting(math.prod(shape), ROOM, BATCH)
+
+
+def _fitting(network: object, samples: Tensor, labels: Tensor | None, most: int) -> int:
+    """How many samples like these, `most` at most, the largest layer of a critic has room for."""
+    if not isinstance(network, nn.Module) or most <= ROWS:
+        return most
+    shape, known = tuple(samples.shape[1:]), _layers.setdefault(network, {})
+    if shape not in known:
+        label = None if labels is None else labels[:1]
+        with torch.no_grad():
+            known[shape] = largest_result(lambda: _seen(network, samples[:1].detach(), label))
+    return arrays.fitting(known[shape], LAYER, most)
+
+
+def _seen(network: Callable[..., Tensor], samples: Tensor, labels: Tensor | None) -> Tensor:
+    return network(resized(samples, getattr(network, "shape", tuple(samples.shape[1:]))), labels)
 
 
 def _enough(shape: Sequence[int]) -> int:
@@ -83,7 +106,10 @@ def minibatch_std(
     )
     # In whole groups, as in training: what is no multiple would be one large group of a larger spread.
     count -= count % whole if whole <= count else 0
-    size = count if whole > count else max(whole, judged_at_once(shape) // whole * whole)
+    first, label = (None if x is None else x[:1].to(model.device) for x in (samples, labels))
+    assert first is not None
+    few = _fitting(network, to_floats(model, first), label, judged_at_once(shape))
+    size = count if whole > count else max(whole, few // whole * whole)
     seen: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for name, spread in spreads.items():
@@ -125,9 +151,16 @@ def logits_of(
         low, high = range_
         levels = (samples - low) * (255 / (high - low))
         samples = samples + ((levels.round().clamp(0, 255) - levels) * ((high - low) / 255)).detach()
-        samples = resized(samples, getattr(network, "shape", tuple(samples.shape[1:])))
-    logits: Tensor = network(samples, labels)
-    return logits.float()
+    few = _fitting(network, samples, labels, len(samples))
+    if few >= len(samples):
+        return _seen(network, samples, labels).float()
+    # For a gradient the layers of all parts would be kept: they are computed again.
+    see = (
+        partial(checkpoint, _seen, network, use_reentrant=False)
+        if torch.is_grad_enabled()
+        else partial(_seen, network)
+    )
+    return torch.cat([see(*each).float() for each in arrays.split(samples, labels, few)])
 
 
 class CriticScorer:

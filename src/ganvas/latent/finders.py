@@ -85,6 +85,11 @@ def leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return signed(vectors.flip(1).t()[:count].float()), shares[:count].float()
 
 
+def usual(space: LatentSpace) -> str:
+    """The method for where nobody says one: `pca`, but for a z that it takes no axes of."""
+    return "random" if isinstance(space, LatentZ) and space.size > MOST_SLOPES else "pca"
+
+
 @finders.register("pca")
 def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tuple[Tensor, Tensor]:
     """Principal axes of the space's own points, in one pass; in z those of an early layer (GANSpace, Harkonen et al. 2020)
@@ -93,6 +98,11 @@ def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tup
     agree on them.
     """
     if isinstance(space, LatentZ):
+        if usual(space) != "pca":
+            raise GanvasError(
+                f"pca of z takes four samples for each of its {space.size:,} numbers, and their covariance; {MOST_SLOPES:,} are "
+                "the most. Take --method sefa or random, or the space of a layer."
+            )
         return _from_layer(space, count, seed)
     random = stream(seed, "pca")
     if space.size > BROAD:
@@ -246,6 +256,11 @@ def sefa(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     matrix = torch.cat([F.normalize(rows.double()) for rows in _first_weights(space)])
     # Of z that parts of a network read one by one, the first layer reads some.
     read = int(matrix.any(0).sum())
+    if space.size > BROAD:
+        _, lengths, vectors = torch.linalg.svd(matrix, full_matrices=False)
+        shares = lengths.square() / lengths.square().sum().clamp(min=1e-300)
+        count = min(count, read, len(vectors))
+        return signed(vectors[:count].float()), shares[:count].float()
     return leading(matrix.t() @ matrix, min(count, read))
 
 
@@ -322,7 +337,8 @@ def _check_slopes(space: LatentSpace) -> None:
     if space.size > MOST_SLOPES:
         raise GanvasError(
             f"This method takes the derivative by each of the {space.size:,} numbers of a point of {space.name!r}; "
-            f"{MOST_SLOPES:,} are the most. Take --method pca or ica."
+            f"{MOST_SLOPES:,} are the most. Take --method "
+            f"{'sefa or random' if isinstance(space, LatentZ) else 'pca or ica'}."
         )
 
 

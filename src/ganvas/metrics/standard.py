@@ -187,7 +187,11 @@ def _share(name: str, hits: torch.Tensor) -> Value:
 
 
 def _needs_logits(inputs: Inputs) -> str:
-    return "" if inputs.fake.logits is not None else "the extractor is no classifier"
+    return (
+        ""
+        if inputs.fake.logits is not None
+        else "the extractor is no classifier, or one of thousands of classes"
+    )
 
 
 def _needs_classifier(inputs: Inputs) -> str:

@@ -21,7 +21,7 @@ from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import alone, logits_of, resized, to_floats
 from ganvas.latent.fit import fit
 from ganvas.latent.space import LatentSpace
-from ganvas.model import Model
+from ganvas.model import Model, run_once
 from ganvas.networks import build_critic
 from ganvas.sampling.base import BATCH
 from ganvas.types import Progress
@@ -75,8 +75,17 @@ def build(spec: io.Json, model: Model, own: bool) -> nn.Module:
         check_guide(spec["shape"], model)
         return FeatureCritic(classifier.build(spec), model.generator.value_range)
     config = from_dict(NetworkConfig, spec)
+    if config.pack != 1:
+        raise GanvasError(f"a critic of {config.pack} samples at once judges none alone.")
     shape = model.shape if own else seen_shape(model.shape)
     return alone(build_critic(config, shape, model.generator.num_classes))
+
+
+def judge_once(network: nn.Module) -> None:
+    """Run a critic of `build` that lies on torch's meta device on one sample."""
+    if isinstance(network, FeatureCritic):
+        network(torch.empty(1, *network.shape, device="meta"))
+    run_once(network)
 
 
 def check_guide(shape: Sequence[int], model: Model) -> None:

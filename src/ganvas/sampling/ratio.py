@@ -20,7 +20,7 @@ from ganvas.features.base import at_once
 from ganvas.features.classifier import Classifier
 from ganvas.latent.critic import CriticScorer, judged_at_once, judges_alone, logits_of, to_floats
 from ganvas.latent.space import LatentSpace
-from ganvas.model import SHOWN_VALUES, Model, known
+from ganvas.model import SHOWN_VALUES, Model, known, least_batch
 from ganvas.notebook import shown
 from ganvas.sampling.base import BATCH
 from ganvas.sampling.calibration import Calibration, Method, Reliability, calibrate
@@ -29,6 +29,7 @@ from ganvas.sampling.critics import (
     build,
     check_guide,
     draw_batches,
+    judge_once,
     train_fresh,
 )
 from ganvas.types import Progress
@@ -213,9 +214,16 @@ class LogRatio:
             groups = tensors.get("real_groups")
             if groups is not None and (groups.shape != logits.shape or groups.dtype != torch.int64):
                 raise ValueError("the real samples' groups are no numbers, one each")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
             raise GanvasError(f"{path} is damaged: {error!r}.") from error
-        network = rebuild(path, spec, lambda: build(spec, model, report.critic == "own"), weights)
+        network = rebuild(
+            path,
+            spec,
+            lambda: build(spec, model, report.critic == "own"),
+            weights,
+            judge_once,
+            least_batch(model.shape),
+        )
         network.to(model.device).eval().requires_grad_(False)
         found = cls(network, calibration, calibration(logits), report, model, spec)
         found.real_logits, found.real_labels, found.real_groups = logits, kinds, groups
@@ -226,6 +234,8 @@ def _report(values: io.Json) -> Report:
     """The report in a file. Raises `KeyError`, `TypeError` or `ValueError` for what is none."""
     curve = [(float(said), float(found), int(count)) for said, found, count in values["curve"]]
     made = Report(**{**values, "curve": curve, "warnings": [str(line) for line in values["warnings"]]})
+    if not all(math.isfinite(each) for point in curve for each in point):
+        raise ValueError("a point of the curve is not finite")
     for name, value in asdict(made).items():
         number = name not in ("critic", "method", "curve", "warnings")
         if number and not (isinstance(value, int | float) and math.isfinite(value)):

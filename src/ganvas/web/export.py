@@ -12,6 +12,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from torch import Tensor
 
+from ganvas.latent.finders import usual
 from ganvas.latent.paths import NUMBERS
 from ganvas.pictures import data_url, grid, opaque, smaller
 from ganvas.types import Progress, silent
@@ -34,11 +35,11 @@ WIDEST = 16_383
 """Pixels of a side of a .webp."""
 
 
-def page(renderer: Renderer, method: str = "pca", progress: Progress = silent) -> bytes:
+def page(renderer: Renderer, method: str | None = None, progress: Progress = silent) -> bytes:
     """The page as UTF-8: `STARTS` samples with `DIRECTIONS` sliders each, a map of `DOTS` samples, and the quality of all."""
     progress("the most real samples", 0, 1)
     starts = _starts(renderer)
-    directions = renderer.directions(method)[:DIRECTIONS]
+    directions = renderer.directions(method or usual(renderer.space))[:DIRECTIONS]
     drawn = renderer.view if renderer.plots else renderer  # hundreds of whole curves are made small again
     columns = len(directions) * len(STRENGTHS)
     widest = max(columns, ACROSS)

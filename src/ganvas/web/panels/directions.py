@@ -13,7 +13,7 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 from ganvas.latent.attributes import attributes_of
 from ganvas.latent.directions import Direction, save
-from ganvas.latent.finders import finders
+from ganvas.latent.finders import finders, usual
 from ganvas.model_data import class_names, classifier_of
 from ganvas.pictures import data_url, png
 from ganvas.web.page import Page, slider
@@ -22,7 +22,6 @@ from ganvas.web.upload import LARGEST
 
 REACH = 3.5
 """Of the sliders: the thumbnails stand above their places."""
-FIRST = "pca"
 
 
 def build(page: Page) -> None:
@@ -45,7 +44,11 @@ def build(page: Page) -> None:
             methods = [
                 name for name, each in usable.items() if not each.of_a_sample and each.knows(renderer.space)
             ]
-            method = ui.select(methods, value=FIRST, label="method").props("dense outlined").classes("sel")
+            method = (
+                ui.select(methods, value=usual(renderer.space), label="method")
+                .props("dense outlined")
+                .classes("sel")
+            )
             method.tooltip("how they are found; random is the control")
             lockable = [*attributes_of(renderer.drawn)]
             if classifier_of(renderer.model) is not None:
