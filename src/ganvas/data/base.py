@@ -232,7 +232,7 @@ def fingerprint(*parts: bytes | str | np.ndarray) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            digest.update(memoryview(np.ascontiguousarray(part)))
+            digest.update(np.ascontiguousarray(part).data)
         else:
             digest.update(part.encode() if isinstance(part, str) else part)
         digest.update(b"\0")
