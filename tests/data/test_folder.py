@@ -699,6 +699,15 @@ def test_a_member_that_lies_about_its_size_is_not_unfolded(tmp_path: Path) -> No
     assert peak < 50_000_000
 
 
+@pytest.mark.parametrize("size", [(1000, 10), (10, 1000)])
+def test_a_strip_that_is_fitted_is_seen(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Narrower than half a pixel it was a strip of no pixels, and the picture black."""
+    (tmp_path / "strip.png").write_bytes(png(size, colour=200))
+    data = load_dataset(DataConfig(str(tmp_path), resolution=32, resize="fit"))
+    assert isinstance(data.items, torch.Tensor)
+    assert (data.items == 200).sum() == 3 * 32
+
+
 def test_large_pictures_are_decoded_one_after_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
