@@ -114,9 +114,9 @@ def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
 
 
 def _deaf(worker: int) -> None:
-    """What tells all processes of a job to stop, as Ctrl-C, `timeout` and others do, is for the one that trains: it saves, and
-    ends its workers. One that ended by itself would end that in the midst of its save."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    """Ctrl-C and a terminal that closes tell all processes of a job, and are for the one that trains: it saves, and ends its
+    workers, by SIGTERM where it has to. One that ended by itself would end it in the midst of its save."""
+    for name in ("SIGINT", "SIGHUP"):
         if number := getattr(signal, name, None):  # Windows has no SIGHUP
             signal.signal(number, signal.SIG_IGN)
 
