@@ -25,6 +25,8 @@ TAME = 1e9
 """Values within (1 / TAME, TAME) can be squared and summed in float32."""
 BLOCK = 4096
 """Rows that are computed with in float64 at a time."""
+POINTS = 2**20
+"""Numbers of points that are held against their float32 at a time."""
 MOST = 10_000_000
 """Samples that may be asked for at once."""
 
@@ -244,10 +246,19 @@ def as_samples(values: Any, name: str, series: bool = False) -> Tensor:
 def as_points(values: Any, name: str) -> Tensor:
     """Points in float32. Raises `GanvasError` where it has too few digits to tell them apart."""
     points = as_floats(values, name)
-    found, exact = points.float(), points.double()
-    lost, largest = (found.double() - exact).abs().amax(0), exact.abs().amax(0)
+    found = points.float()
+    size = fitting(points.shape[1], POINTS, BLOCK)
+    largest = torch.maximum(points.amax(0), -points.amin(0)).double()
+    lost, total, squares = (torch.zeros_like(largest) for _ in range(3))
+    # Some rows at a time: of all of them there would be five copies in float64.
+    for own, given in zip(found.split(size), points.split(size), strict=True):
+        exact = given.double()
+        lost = torch.maximum(lost, (own.double() - exact).abs().amax(0))
+        total += (exact / largest).nan_to_num().sum(0)
     # Of shares of the largest: squares of tiny numbers are nothing.
-    spread = largest * (exact / largest).nan_to_num().std(0, correction=0)
+    for given in points.split(size):
+        squares += ((given.double() / largest).nan_to_num() - total / len(points)).square().sum(0)
+    spread = largest * (squares / len(points)).sqrt()
     varies = spread > 1e-12 * largest  # a constant column has a spread of rounding
     poor = varies & ~(lost <= 1e-3 * spread)
     if not torch.isfinite(found).all() or bool(poor.any()):

@@ -376,3 +376,18 @@ def test_points_and_series_are_counted_as_they_are_computed_with(
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "400")  # more than the file has
     with pytest.raises(GanvasError, match=r"in float64, holds [0-9,]+ MB, more than the 419 MB"):
         load_dataset(str(path))
+
+
+@pytest.mark.parametrize(("layout", "most"), [("first", 1.1), ("last", 2.1)])
+def test_images_of_an_array_are_held_once(tmp_path: Path, layout: str, most: float) -> None:
+    """There were a copy to keep, one in the order of channels and one for the fingerprint: 3.4 GB of 1."""
+    images = np.random.default_rng(0).integers(0, 256, (100, 3, 64, 64), dtype=np.uint8)
+    given = images if layout == "first" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    path = saved(tmp_path, given, "a.npz")
+    load_dataset(path)
+    tracemalloc.start()
+    found = load_dataset(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert torch.equal(found.items, torch.from_numpy(images))  # type: ignore[arg-type]
+    assert peak < most * images.nbytes + 600_000

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import struct
+import time
 import tracemalloc
 import warnings
 import zipfile
@@ -19,7 +20,8 @@ from PIL import Image
 
 import ganvas
 from ganvas.config import DataConfig
-from ganvas.data import Dataset, load_dataset
+from ganvas.data import Dataset, folder, load_dataset
+from ganvas.data.decode import Facts
 from ganvas.data.labels import natural
 from ganvas.data.resize import to_tensor
 from ganvas.errors import GanvasError
@@ -695,6 +697,43 @@ def test_a_member_that_lies_about_its_size_is_not_unfolded(tmp_path: Path) -> No
     tracemalloc.stop()
     assert any("bomb.png" in note for note in data.notes)
     assert peak < 50_000_000
+
+
+@pytest.mark.parametrize("size", [(1000, 10), (10, 1000)])
+def test_a_strip_that_is_fitted_is_seen(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Narrower than half a pixel it was a strip of no pixels, and the picture black."""
+    (tmp_path / "strip.png").write_bytes(png(size, colour=200))
+    data = load_dataset(DataConfig(str(tmp_path), resolution=32, resize="fit"))
+    assert isinstance(data.items, torch.Tensor)
+    assert (data.items == 200).sum() == 3 * 32
+
+
+def test_large_pictures_are_decoded_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight of 64 megapixels side by side took 3.5 GB, and as much stayed with the threads that had decoded them."""
+    for i in range(8):
+        (tmp_path / f"{i}.png").write_bytes(png(colour=i))
+    now, most, look = [0], [0], folder.look
+
+    def counted(content: bytes) -> Facts:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        now[0] -= 1
+        return look(content)
+
+    monkeypatch.setattr(folder, "look", counted)
+    usual = load_dataset(str(tmp_path))
+    monkeypatch.setattr(folder, "PIXELS", 2 * 16 * 16 - 1)
+    monkeypatch.setattr(folder, "BYTES", 100)  # of files that are read side by side
+    most[0] = 0
+    found = load_dataset(str(tmp_path))
+    assert most == [1]
+    assert found.fingerprint == usual.fingerprint
+    assert isinstance(found.items, torch.Tensor)
+    assert found.items[:, 0, 0, 0].tolist() == list(range(8))
+    assert Image.core.get_block_size() > 2**25  # above what glibc ever keeps for a thread
 
 
 def test_a_zip_of_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,11 @@
+import multiprocessing
+import os
+import signal
 import zipfile
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -88,3 +92,30 @@ def test_a_batch_larger_than_the_data() -> None:
         Batches(numbers(10), 64, 0, CPU)
     with pytest.raises(GanvasError, match="wants 2 samples at least, of n there are 1"):
         Batches(numbers(1), 2, 0, CPU)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_signals_to_all_processes_leave_the_workers_to_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A terminal that closes tells all of them: torch ended the training in the midst of its save, with a traceback."""
+    np.save(tmp_path / "a.npy", np.zeros((64, 8, 8), np.uint8))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.001")
+    data = load_dataset(str(tmp_path / "a.npy"))
+    assert not data.resident
+    batches = iter(Batches(data, 4, 0, torch.device("cpu"), workers=2))
+    for _ in range(4):  # of either: one that has not begun takes a signal as Python does
+        next(batches)
+    before = multiprocessing.active_children()
+    assert len(before) == 2
+    for each in before:
+        assert each.pid is not None
+        os.kill(each.pid, getattr(signal, name))
+    for _ in range(20):
+        next(batches)
+    assert all(each.is_alive() for each in before)
+    batches.close()  # type: ignore[attr-defined]
+    for each in before:
+        each.join(20)
+        assert not each.is_alive()

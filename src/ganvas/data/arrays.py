@@ -241,7 +241,7 @@ def _channels_last(array: np.ndarray) -> bool:
 def _resident(
     path: Path, arrays: dict[str, np.ndarray], config: DataConfig, shape: Shape | None
 ) -> Dataset | Table:
-    array, given = arrays[""], arrays.get("labels")
+    array, given = arrays.pop(""), arrays.get("labels")
     name, names, notes = show(path.stem), tuple[str, ...](), tuple[str, ...]()
     labels: Tensor | None = None
     if given is not None:
@@ -251,9 +251,10 @@ def _resident(
         return replace(table, notes=(*_not_pictures(path, array), *table.notes))
     if _is_points(array):
         return _points(name, path, array, labels, names, notes, config)
-    images = torch.from_numpy(np.array(array))
+    array = array.transpose(0, 3, 1, 2) if _channels_last(array) else array
+    images = torch.from_numpy(np.require(array, requirements=["C", "W"]))  # a copy where there has to be one
+    del array
     images = images[:, None] if images.dim() == 3 else images
-    images = images.permute(0, 3, 1, 2).contiguous() if _channels_last(array) else images
     if 0 < (white := int(images.max())) < DARK:
         notes = (
             *notes,
@@ -287,7 +288,7 @@ def _points(
         raise GanvasError(
             f"{path}: {bad} of {len(array)} points hold{'s' if bad == 1 else ''} NaN or infinity. Remove them first."
         )
-    largest = float(np.abs(array).max())
+    largest = max(float(array.max()), -float(array.min()))
     if largest > float(np.finfo(np.float32).max):
         raise GanvasError(
             f"{path} holds values up to {largest:.3g}, and ganvas computes in float32, which ends at 3.4e38. "
@@ -298,9 +299,9 @@ def _points(
             f"{path} holds points of shape {array.shape}; --resolution and --resize are for images."
         )
     points = as_points(array, str(path))
-    parts: list[bytes | str] = [points.numpy().tobytes()]
+    parts: list[str | np.ndarray] = [points.numpy()]
     if labels is not None:
-        parts += [repr(names), labels.numpy().tobytes()]
+        parts += [repr(names), labels.numpy()]
     return Dataset(name, points, (points.shape[1],), fingerprint(*parts), labels, names, notes)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -239,11 +240,14 @@ Loader = Callable[[DataConfig], "Dataset | Table"]
 datasets: Registry[Loader] = Registry("data set")
 
 
-def fingerprint(*parts: bytes | str) -> str:
-    """Short SHA-256 of the parts."""
+def fingerprint(*parts: bytes | str | np.ndarray) -> str:
+    """Short SHA-256 of the parts; of an array that of its bytes, row by row, of which no copy is made."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part)
+        if isinstance(part, np.ndarray):
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(part.encode() if isinstance(part, str) else part)
         digest.update(b"\0")
     return digest.hexdigest()[:16]
 

@@ -34,6 +34,9 @@ AT_ONCE = 2**20
 """Pixels of a grey picture of more than 8 bits that are brought to 8 at a time."""
 TILE = 322, 323
 """Tags of a TIFF with the width and length of a tile (TIFF 6.0, section 15)."""
+PIECE = 2**26
+"""Bytes that Pillow asks for at a time: by its own 16 MiB the memory of large pictures stays with each thread that had one."""
+Image.core.set_block_size(PIECE)  # type: ignore[attr-defined]
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """Any number of FF may fill the place before it: the last of them is enough, and a run of them is read once."""
 
@@ -72,6 +75,13 @@ def decode(content: bytes, megapixels: float | None = None) -> Image.Image:
     return _open(content, megapixels)[0]
 
 
+def pixels_of(content: bytes) -> int:
+    """How many a picture says that it has, of which none is decoded. Raises like `decode` where it is none."""
+    _check_parts(content)
+    width, height = Image.open(memory.BytesIO(content), formats=FORMATS).size
+    return width * height
+
+
 def look(content: bytes) -> Facts:
     """Decode a picture for what has to be known of it. Raises like `decode`."""
     picture, several = _open(content)
@@ -100,8 +110,6 @@ def why(error: Exception) -> str:
 
 
 def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image, bool]:
-    if not content:
-        raise ValueError("an empty file")
     _check_parts(content)
     picture = Image.open(memory.BytesIO(content), formats=FORMATS)
     most = limit("GANVAS_MAX_MEGAPIXELS") if megapixels is None else megapixels
@@ -129,6 +137,8 @@ def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image,
 
 def _check_parts(content: bytes) -> None:
     """Raise `ValueError` for more parts beside the pixels than are read in the time that the pixels take."""
+    if not content:
+        raise ValueError("an empty file")
     if content[:2] == b"\xff\xd8" and _exif_parts(content) > MOST_EXIF:
         raise ValueError(f"it has more than {MOST_EXIF} parts of Exif, which no camera or program writes")
     if content[:2] in (b"P1", b"P2", b"P3") and content.count(b"#") > MOST_COMMENTS:

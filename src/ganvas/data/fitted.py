@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from ganvas.config import DataConfig, Resize
@@ -118,14 +119,14 @@ def from_arrays(
         what = f"{name}, brought to {wanted[2]} x {wanted[1]} px,"
         check_memory(len(items) * math.prod(wanted), what, "Give a smaller --resolution")
         items = gathered(items)
-    marks: list[bytes | str] = []
+    marks: list[str | np.ndarray] = []
     if own_labels and labels is not None:
-        marks = [repr(class_names), labels.numpy().tobytes()]
+        marks = [repr(class_names), labels.numpy()]
     return Dataset(
         name=name,
         items=items,
         shape=wanted,
-        fingerprint=fingerprint(fingerprint(images.numpy().tobytes()), mark, *marks),
+        fingerprint=fingerprint(fingerprint(images.numpy()), mark, *marks),
         labels=labels,
         class_names=class_names,
         notes=notes + said,

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -16,7 +18,19 @@ from torch import Tensor
 from ganvas import io
 from ganvas.config import DataConfig, Resize
 from ganvas.data.base import Dataset, fingerprint
-from ganvas.data.decode import KINDS, MAX_BYTES, SUFFIXES, Facts, decode, hush, look, to_mode, white_of, why
+from ganvas.data.decode import (
+    KINDS,
+    MAX_BYTES,
+    SUFFIXES,
+    Facts,
+    decode,
+    hush,
+    look,
+    pixels_of,
+    to_mode,
+    white_of,
+    why,
+)
 from ganvas.data.labels import Labelling, by_document, by_folder, number
 from ganvas.data.limits import memory_limit
 from ganvas.data.listing import DOCUMENT, Listing, in_folder, in_zip, show
@@ -25,10 +39,34 @@ from ganvas.errors import GanvasError, counted
 from ganvas.types import Shape
 
 BROKEN_SHARE = 0.01
-BLOCK = 256
-"""Files that are read side by side."""
+BLOCK, BYTES = 256, 2**28
+"""Files that are read side by side, and what they may hold together: who is done waits for the first of them."""
+PIXELS = 2**26
+"""That are decoded side by side, about as many as one picture may have: of each there are several copies for a moment."""
 SOME = 32
 """Pictures that a thread brings to their size in a row."""
+
+
+class Room:
+    """So many pixels as are decoded at a time, for which threads wait; a picture of more has all of it."""
+
+    def __init__(self, most: int) -> None:
+        self.most = self.free = most
+        self.changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room for so many, which is given back in the end."""
+        pixels = min(pixels, self.most)
+        with self.changed:
+            self.changed.wait_for(lambda: pixels <= self.free)
+            self.free -= pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.free += pixels
+                self.changed.notify_all()
 
 
 class FolderItems:
@@ -85,6 +123,13 @@ class FolderItems:
         with self.zip.open(name) as member:  # with a length: a member that lies about its own is not unfolded
             return member.read(self.zip.getinfo(name).file_size)
 
+    def size_of(self, name: str) -> int:
+        """Bytes of a file of a folder; 0 of one that cannot be looked at, or is not read."""
+        with suppress(OSError):
+            size = (self.path / name).stat().st_size
+            return size if size <= MAX_BYTES else 0
+        return 0
+
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "zip": None}
 
@@ -129,7 +174,7 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         shape = (len(mode), size[1], size[0])
         notes += said + _remarks(list(facts.values()), white, alpha)
         if len(good) * shape[0] * shape[1] * shape[2] <= memory_limit():
-            items = _gather(files, shape)
+            items = _gather(files, shape, [fact.size[0] * fact.size[1] for fact in facts.values()])
         else:
             notes += ("The images do not fit in memory and stream from the disk through loader workers.",)
     return Dataset(
@@ -202,12 +247,14 @@ def _remarks(facts: list[Facts], white: float | None, alpha: bool) -> tuple[str,
     return tuple(notes)
 
 
-def _gather(items: FolderItems, shape: tuple[int, int, int]) -> Tensor:
-    images = torch.empty(len(items), *shape, dtype=torch.uint8)
+def _gather(items: FolderItems, shape: tuple[int, int, int], pixels: list[int]) -> Tensor:
+    """All of them; `pixels` are those that each has in its file."""
+    images, room = torch.empty(len(items), *shape, dtype=torch.uint8), Room(PIXELS)
 
     def fill(rows: range) -> None:
         for i in rows:
-            images[i] = items[i]
+            with room.taken(pixels[i]):
+                images[i] = items[i]
 
     # An open zip has one reading position, so only files of a folder are read side by side.
     with ThreadPoolExecutor(None if items.path.is_dir() else 1) as pool:
@@ -233,11 +280,14 @@ def _look_at_all(reader: FolderItems) -> tuple[dict[str, Facts], list[str], byte
 
 
 def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
+    room = Room(PIXELS)
+
     def one(name: str) -> tuple[str, bytes, Facts | str]:
         content = b""
         try:
             content = reader.read(name)
-            return name, content, look(content)
+            with room.taken(pixels_of(content)):
+                return name, content, look(content)
         except GanvasError:  # a limit in the environment that is no number
             raise
         except Exception as error:  # Pillow raises many kinds for broken files
@@ -255,12 +305,14 @@ def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
         return
     with ThreadPoolExecutor() as pool:
         # In blocks, so that the bytes of a large folder do not pile up in memory.
-        block: list[str] = []
+        block, held = list[str](), 0
         for name in names:
-            block.append(name)
-            if len(block) == BLOCK:
+            size = reader.size_of(name)
+            if len(block) == BLOCK or held + size > BYTES:
                 yield from pool.map(one, block)
-                block = []
+                block, held = [], 0
+            block.append(name)
+            held += size
         yield from pool.map(one, block)
 
 

@@ -12,6 +12,8 @@ from ganvas.errors import GanvasError
 
 SOME = 1024
 """Images that are copied at a time."""
+MOST_BALANCED = 2**25
+"""Samples that balanced classes may have together: of many rare ones beside a large one there would be billions."""
 
 
 class JoinedItems:
@@ -82,9 +84,12 @@ def balanced(dataset: Dataset) -> Dataset:
     labels = dataset.take_labels()
     indices = torch.arange(len(dataset.items)) if dataset.indices is None else dataset.indices
     counts = torch.bincount(labels, minlength=dataset.num_classes)
-    parts = []
-    for label, count in enumerate(counts.tolist()):
-        if count:
-            own = indices[labels == label]
-            parts.append(own[torch.arange(int(counts.max())) % count])
+    most = int(counts.max())
+    if (size := most * int(counts.count_nonzero())) > MOST_BALANCED:
+        raise GanvasError(
+            f"--balance repeats every class until it is as large as the largest one, of {most:,}: {size:,} samples, and "
+            f"{MOST_BALANCED:,} are taken at most. Leave out the rarest classes, or do without --balance."
+        )
+    each = indices[labels.argsort(stable=True)].split(counts.tolist())
+    parts = [own[torch.arange(most) % len(own)] for own in each if len(own)]
     return replace(dataset, indices=torch.cat(parts))

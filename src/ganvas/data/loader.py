@@ -1,6 +1,7 @@
 """Batches without end. Which images a step sees depends on the seed and the step alone, so a run can be resumed."""
 
 import os
+import signal
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 
@@ -66,6 +67,7 @@ class Batches:
             sampler=self.chosen or self._positions(),
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
+            worker_init_fn=_deaf,
         )
         for found in loader:
             if isinstance(found, GanvasError):
@@ -109,6 +111,14 @@ def _fits(dataset: Dataset, device: torch.device) -> bool:
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
     """The order in which epoch number `epoch` visits the images: a permutation (size,)."""
     return torch.randperm(size, generator=stream(seed, f"epoch {epoch}"))
+
+
+def _deaf(worker: int) -> None:
+    """Ctrl-C and a terminal that closes tell all processes of a job, and are for the one that trains: it saves, and ends its
+    workers, by SIGTERM where it has to. One that ended by itself would end it in the midst of its save."""
+    for name in ("SIGINT", "SIGHUP"):
+        if number := getattr(signal, name, None):  # Windows has no SIGHUP
+            signal.signal(number, signal.SIG_IGN)
 
 
 class _AsTorch(torch.utils.data.Dataset[tuple[Tensor, Tensor] | GanvasError]):

@@ -144,9 +144,7 @@ def make(table: Table, config: DataConfig, model: Schema | None = None) -> Datas
         _check_whole(table.name, schema, values, lengths, static)
     items = schema.encode(values, lengths, static)
     told = f"{schema.layout} {to_dict(schema)}"
-    mark = fingerprint(
-        items.numpy().tobytes(), told, *([] if made.labels is None else [made.labels.numpy().tobytes()])
-    )
+    mark = fingerprint(items.numpy(), told, *([] if made.labels is None else [made.labels.numpy()]))
     return replace(
         made,
         items=items,

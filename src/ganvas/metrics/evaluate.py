@@ -463,7 +463,7 @@ def _of_array(values: Array, name: str, size: Size) -> Dataset:
         raise GanvasError(
             "resolution, resize and height are for files. Bring arrays to one size before: ganvas.data.resize."
         )
-    mark = fingerprint(str(tuple(samples.shape)), samples.contiguous().numpy().tobytes())
+    mark = fingerprint(str(tuple(samples.shape)), samples.contiguous().numpy())
     return Dataset("array", samples, tuple(samples.shape[1:]), mark)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ganvas import dist
 from ganvas.data.labels import shorten
-from ganvas.features.base import Features
+from ganvas.features.base import MOST_ANSWERS, Features
 from ganvas.features.stats import MAX_DIM, RunningMoments
 from ganvas.metrics import kernel, memorisation, modes
 from ganvas.metrics.base import BLOCKS, Inputs, Metric, Value, metrics
@@ -187,11 +187,9 @@ def _share(name: str, hits: torch.Tensor) -> Value:
 
 
 def _needs_logits(inputs: Inputs) -> str:
-    return (
-        ""
-        if inputs.fake.logits is not None
-        else "the extractor is no classifier, or one of thousands of classes"
-    )
+    if inputs.fake.logits is not None:
+        return ""
+    return f"the extractor is no classifier, or one of more than {MOST_ANSWERS:,} classes"
 
 
 def _needs_classifier(inputs: Inputs) -> str:
@@ -202,6 +200,8 @@ def _needs_classifier(inputs: Inputs) -> str:
     names = ""
     if inputs.fake.logits is not None and inputs.are_named:
         names = f" ({_listed(inputs.class_names)}; this one's are {_listed(inputs.seen_names)})"
+    if len(inputs.seen_names) > MOST_ANSWERS:
+        return f"of more than {MOST_ANSWERS:,} classes it is not known which one each sample is of"
     return f"it needs a classifier of the reference's classes{names}: ganvas extractor train DATA, then --extractor FILE"
 
 
