@@ -382,6 +382,34 @@ def test_nothing_collapsed_is_left_after_a_rollback(
     assert measured == measures
 
 
+def test_a_kill_in_a_rollback_leaves_nothing_collapsed(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The state was from before the collapse, and the newest snapshot, which the run's model is, stayed that of the collapse."""
+
+    def killed(self: Run, kimg: float) -> None:
+        raise KeyboardInterrupt
+
+    def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
+        found = [verdicts.Verdict("mode collapse", "problem", "made up.", "")]
+        return found if records and records[-1]["kimg"] > 2.2 else []
+
+    settings = {"training.monitor_kimg": 0.512, "training.snapshot_kimg": 1.024, "training.log_kimg": 0.512}
+    with monkeypatch.context() as patch:
+        patch.setattr(verdicts, "of", collapse)
+        patch.setattr(verdicts, "suspicious", lambda records: records and records[-1]["kimg"] > 1.9)
+        patch.setattr(Run, "remove_beyond", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(kimg=9.0, on_collapse="rollback", settings=settings)
+    (path,) = (tmp_path / "runs").iterdir()
+    back = io.read_header(Run(path).state_path)["images"] / 1000
+    assert ganvas.load(path).info.kimg > back  # type: ignore[operator]
+    stop_at(monkeypatch, round(back / 0.032) + 2, signal.SIGTERM)
+    half = ganvas.train(resume=path, quiet=True, report=False)
+    assert half.stopped == "interrupted"
+    assert ganvas.load(path).info.kimg == half.kimg == pytest.approx(back + 0.064)
+
+
 def test_a_collapse_of_the_same_kimg_is_not_left_either(
     tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
