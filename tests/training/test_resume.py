@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ganvas
 from ganvas import io, report
@@ -299,6 +300,22 @@ def test_other_commands_keep_their_files(tiny_train: Train) -> None:
         path.write_bytes(b"half")
     ganvas.train(resume=run.path, quiet=True, report=False)
     assert [path.exists() for path in theirs + ours] == [True] * len(theirs) + [False] * len(ours)
+
+
+def test_a_run_among_the_pictures_that_it_is_trained_on(tiny_train: Train, tmp_path: Path) -> None:
+    """`ganvas train .`: its previews were data, so that it could not be resumed, and the next run learned from them."""
+    folder = tmp_path / "photos"
+    for i, values in enumerate(np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)):
+        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(folder / "ab"[i % 2] / f"{i}.png")
+    asked = {"out": folder / "runs", "resolution": 8, "resize": "crop"}
+    first = tiny_train(str(folder), kimg=0.064, **asked).run
+    assert ganvas.train(resume=first.path, kimg=0.128, quiet=True, report=False).kimg == pytest.approx(0.128)
+    second = tiny_train(str(folder), kimg=0.064, **asked).run
+    assert first.info["data"] == second.info["data"]
+    assert second.info["data"]["class_names"] == ["a", "b"]
+    said = (second.path / "log.txt").read_text()
+    assert "1 folder of a run (runs/00000-" in said
 
 
 def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
