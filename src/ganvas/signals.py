@@ -9,11 +9,6 @@ from types import FrameType
 from typing import Any
 
 
-def numbers() -> list[int]:
-    """Those that tell a process to stop; Windows has no SIGHUP."""
-    return [int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
 @contextmanager
 def heard(handle: Callable[[int, FrameType | None], Any]) -> Iterator[dict[int, Any]]:
     """Inside, each of them calls `handle`; yields what was done at them before, and puts it back.
@@ -23,8 +18,9 @@ def heard(handle: Callable[[int, FrameType | None], Any]) -> Iterator[dict[int, 
     """
     previous: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in numbers():
-            if signal.getsignal(number) is not signal.SIG_IGN:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = int(getattr(signal, name, 0))  # Windows has no SIGHUP
+            if number and signal.getsignal(number) is not signal.SIG_IGN:
                 previous[number] = signal.getsignal(number)
                 signal.signal(number, handle)
     try:

@@ -1,6 +1,3 @@
-import multiprocessing
-import os
-import signal
 import zipfile
 from itertools import islice
 from pathlib import Path
@@ -55,27 +52,6 @@ def test_workers_give_the_same_batches(image_folder: Path, monkeypatch: pytest.M
         assert labels_a is not None
         assert labels_b is not None
         assert torch.equal(labels_a, labels_b)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda each: each.name)
-def test_workers_are_not_told_to_stop(
-    number: int, image_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`timeout 3600 ganvas train` tells all processes, and a worker that ended took the training with it, unsaved."""
-    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0")
-    batches = iter(Batches(load_dataset(DataConfig(str(image_folder), 8, "crop")), 5, 0, CPU, workers=2))
-    before = [next(batches) for _ in range(3)]
-    workers = multiprocessing.active_children()
-    assert len(workers) == 2
-    for each in workers:
-        os.kill(each.pid or 0, number)
-    after = [next(batches) for _ in range(20)]
-    assert all(each.is_alive() for each in workers)
-    assert len(before + after) == 23
-    batches.close()  # type: ignore[attr-defined]
-    for each in workers:
-        each.join(20)
-    assert not any(each.is_alive() for each in workers)
 
 
 def test_workers_open_a_zip_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

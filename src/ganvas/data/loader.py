@@ -1,7 +1,6 @@
 """Batches without end. Which images a step sees depends on the seed and the step alone, so a run can be resumed."""
 
 import os
-import signal
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 
@@ -13,7 +12,6 @@ from ganvas import dist
 from ganvas.data.base import Dataset
 from ganvas.device import stream
 from ganvas.errors import GanvasError
-from ganvas.signals import numbers
 
 
 def check_batch(batch: int, dataset: Dataset) -> None:
@@ -68,7 +66,6 @@ class Batches:
             sampler=self.chosen or self._positions(),
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_deaf,
         )
         for found in loader:
             if isinstance(found, GanvasError):
@@ -112,16 +109,6 @@ def _fits(dataset: Dataset, device: torch.device) -> bool:
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
     """The order in which epoch number `epoch` visits the images: a permutation (size,)."""
     return torch.randperm(size, generator=stream(seed, f"epoch {epoch}"))
-
-
-def _deaf(worker: int) -> None:
-    """In a worker: signals are the training's, which ends its workers when it has saved.
-
-    `timeout`, a service manager and a closing terminal tell all processes to stop, and a worker that did ended the training in
-    the midst of a step. One whose training has gone ends by itself.
-    """
-    for number in numbers():
-        signal.signal(number, signal.SIG_IGN)
 
 
 class _AsTorch(torch.utils.data.Dataset[tuple[Tensor, Tensor] | GanvasError]):
