@@ -7,6 +7,7 @@ import os
 import pickle
 import resource
 import shutil
+import stat
 import struct
 import subprocess
 import sys
@@ -116,6 +117,39 @@ def test_a_folder_that_another_command_wrote_in_the_meantime(tmp_path: Path) -> 
     with pytest.raises(GanvasError, match="was written there in the meantime, and is kept"):
         late()
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "theirs"]
+
+
+def test_a_folder_that_cannot_be_flushed_takes_files_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some shares answer that with EINVAL: every file was said not to be written, and was."""
+    flush = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    io.write_bytes(tmp_path / "a.bin", b"1")
+    with io.atomic(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "x").write_bytes(b"1")
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["a.bin", "folder", "x"]
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".bin", "é" * 125 + ".bin"])
+def test_a_name_as_long_as_the_system_takes(name: str, tmp_path: Path) -> None:
+    """That of the temporary file was too long when all was computed."""
+    io.check_place(tmp_path / name)
+    io.write_bytes(tmp_path / name, b"1")
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_a_pipe_is_not_written_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(GanvasError, match=r"pipe\.png is a pipe or a device.*Choose another name"):
+        io.check_place(tmp_path / "pipe.png")
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

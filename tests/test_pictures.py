@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import av
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -311,6 +312,21 @@ def test_letters_that_the_font_lacks_are_no_warning(name: str) -> None:
     figure.add_subplot().set_title(pictures.literal(name))
     assert pictures.plot_png(figure).startswith(b"\x89PNG")
     assert "\x1b" not in pictures.literal(name)
+
+
+def test_a_matplotlibrc_that_asks_for_latex_is_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in the current folder is read, too: without LaTeX there it was a traceback, with it a program that names speak to."""
+    monkeypatch.setenv("PATH", "")
+    with matplotlib.rc_context({"text.usetex": True}):
+        figure = Figure()
+        axes = figure.add_subplot(xlabel="x", title="50 % of a_b")
+        axes.plot([1, 1e6], [1, 2], label="one")
+        axes.set_xscale("log")
+        axes.legend()
+        label = axes.annotate("here", (1, 1), (0, 0), textcoords="offset points")
+        pictures.move_apart(figure, [label])
+        assert pictures.plot_png(figure).startswith(b"\x89PNG")
+        assert pictures.draw(torch.randn(50, 2)).width > 100
 
 
 def test_categories_are_named_beside_their_panel() -> None:

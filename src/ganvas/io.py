@@ -47,6 +47,8 @@ DEEPEST = 32
 """Lists and objects within each other; the deepest of ganvas' own (a recipe's) is 7."""
 MOST_VALUES = 1_000_000
 """Values in one document: small ones take far more memory than their text."""
+LONGEST_NAME = 240
+"""Bytes of the name of a file that its temporary one repeats: a file system takes 255."""
 _LARGEST = 2**64
 # Permissions of a new file. The umask is read by setting it, which is done here, before there are threads.
 os.umask(_UMASK := os.umask(0o077))
@@ -60,7 +62,8 @@ def atomic(path: Path) -> Iterator[Path]:
     Works for a file, and for a folder that does not exist yet. Files get the permissions that the user's umask gives to any
     other new one: safetensors' own are readable by nobody else.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    name = os.fsencode(path.name)[:LONGEST_NAME].decode(errors="ignore")
+    temporary = path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -93,6 +96,10 @@ def check_place(path: Path) -> None:
     try:
         if path.is_dir():
             raise GanvasError(f"{path} is a folder, and a file is to be written there. Choose another name.")
+        if path.exists() and not path.is_file():
+            raise GanvasError(
+                f"{path} is a pipe or a device, and a file would take its place. Choose another name."
+            )
         folder = next(each for each in path.parents if each.exists())
         if not folder.is_dir():
             raise GanvasError(
@@ -147,13 +154,19 @@ def _within(folder: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
+    """To the disk. Folders are as well as they can be: some systems, and shares of others, know no such thing for them."""
+    folder = path.is_dir()
+    if os.name == "nt" and folder:
         return
-    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        if not folder:
+            raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
@@ -434,12 +434,28 @@ def literal(text: str) -> str:
     return printable(text).replace("$", r"\$")
 
 
+@contextmanager
+def _without_tex(figure: "Figure") -> Iterator[None]:
+    """Lay out and draw without LaTeX: a matplotlibrc, which may lie in the current folder, asks for it by `text.usetex`.
+
+    It is a program that may not be there, reads files, and takes names of classes for its own language.
+    """
+    import matplotlib
+    from matplotlib.text import Text
+
+    with matplotlib.rc_context({"text.usetex": False}):
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            text.set_usetex(False)
+        yield
+
+
 def plot_png(figure: "Figure") -> bytes:
     """A matplotlib figure, laid out, as PNG bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = memory.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_tex(figure):
         # Names in other scripts become boxes, of which there is nothing to say line by line on the terminal.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.tight_layout()
@@ -461,7 +477,8 @@ def move_apart(figure: "Figure", labels: "Sequence[Annotation]", clear: float = 
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
-    figure.tight_layout()
+    with _without_tex(figure):
+        figure.tight_layout()
     renderer = FigureCanvasAgg(figure).get_renderer()
     taken: dict[int, list[Any]] = {}
     for label in labels if clear else []:

@@ -46,6 +46,16 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "--" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_closed_stream_is_no_mistake(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Python has None for what the shell closed by `>&-`: flushing that was a traceback, of `train` when it was done."""
+    monkeypatch.setattr(sys, name, None)
+    assert main(["list", "models"]) == 0
+    settings = ["--kimg", "0.064", "--batch", "32", "--out", str(tmp_path), "--device", "cpu"]
+    assert main(["train", "toy:ring8", *settings]) == 0
+    getattr(sys, name).close()
+
+
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out

@@ -1,5 +1,9 @@
 """What is said while a run trains, and how often."""
 
+import errno
+import io
+import sys
+
 import pytest
 
 from ganvas.report.verdicts import Verdict
@@ -85,3 +89,25 @@ def test_where_statistics_are_far_apart_it_says_how_far_it_is(
         display.alive(6.1, 1.0)
     said = capsys.readouterr().err
     assert [line.split()[1] for line in said.splitlines()] == ["0.0", "1.5", "3.0", "4.5", "6.0"]
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
+def test_a_reader_that_goes_ends_no_training(
+    number: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`train 2>&1 | head -3`, and a window that was closed, ended it by an exit of rich's or an error, unsaved."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(number, "gone")
+
+        def flush(self) -> None:
+            self.write("")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with Display() as display:
+        display.say("one")
+        clock.now += 100
+        assert display.show(record(1.0), 0.1, [COLLAPSE])
+        display.alive(2.0, 0.5)
+    assert display.console.quiet

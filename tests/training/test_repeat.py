@@ -115,6 +115,13 @@ def test_more_folds_than_samples_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_folds_beyond_all_samples_are_not_tried_one_by_one(tmp_path: Path) -> None:
+    """Of a thousand million each was split off before that was refused: days."""
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).standard_normal((25, 2)))
+    with pytest.raises(GanvasError, match=r"few has fewer than 1000000000 samples"):
+        repeat(tmp_path / "few.npy", folds=10**9, kimg=0.06, batch=4, out=tmp_path / "runs", quiet=True)
+
+
 def test_folds_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = [f"{name}={value}" for name, value in TINY.items()]
     arguments = [

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ganvas
 from ganvas import io, report
@@ -301,6 +302,22 @@ def test_other_commands_keep_their_files(tiny_train: Train) -> None:
     assert [path.exists() for path in theirs + ours] == [True] * len(theirs) + [False] * len(ours)
 
 
+def test_a_run_among_the_pictures_that_it_is_trained_on(tiny_train: Train, tmp_path: Path) -> None:
+    """`ganvas train .`: its previews were data, so that it could not be resumed, and the next run learned from them."""
+    folder = tmp_path / "photos"
+    for i, values in enumerate(np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)):
+        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(folder / "ab"[i % 2] / f"{i}.png")
+    asked = {"out": folder / "runs", "resolution": 8, "resize": "crop"}
+    first = tiny_train(str(folder), kimg=0.064, **asked).run
+    assert ganvas.train(resume=first.path, kimg=0.128, quiet=True, report=False).kimg == pytest.approx(0.128)
+    second = tiny_train(str(folder), kimg=0.064, **asked).run
+    assert first.info["data"] == second.info["data"]
+    assert second.info["data"]["class_names"] == ["a", "b"]
+    said = (second.path / "log.txt").read_text()
+    assert "1 folder of a run (runs/00000-" in said
+
+
 def test_a_rollback_is_remembered(tiny_train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a rollback and a stop the rates were raised again, and the count of rollbacks began anew."""
     said: list[float] = []
@@ -380,6 +397,34 @@ def test_nothing_collapsed_is_left_after_a_rollback(
     assert ganvas.load(half.run.path).info.kimg == half.kimg == end * 0.032
     assert max(int(path.stem) for path in half.run.previews) == int(half.kimg)
     assert measured == measures
+
+
+def test_a_kill_in_a_rollback_leaves_nothing_collapsed(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The state was from before the collapse, and the newest snapshot, which the run's model is, stayed that of the collapse."""
+
+    def killed(self: Run, kimg: float) -> None:
+        raise KeyboardInterrupt
+
+    def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
+        found = [verdicts.Verdict("mode collapse", "problem", "made up.", "")]
+        return found if records and records[-1]["kimg"] > 2.2 else []
+
+    settings = {"training.monitor_kimg": 0.512, "training.snapshot_kimg": 1.024, "training.log_kimg": 0.512}
+    with monkeypatch.context() as patch:
+        patch.setattr(verdicts, "of", collapse)
+        patch.setattr(verdicts, "suspicious", lambda records: records and records[-1]["kimg"] > 1.9)
+        patch.setattr(Run, "remove_beyond", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(kimg=9.0, on_collapse="rollback", settings=settings)
+    (path,) = (tmp_path / "runs").iterdir()
+    back = io.read_header(Run(path).state_path)["images"] / 1000
+    assert ganvas.load(path).info.kimg > back  # type: ignore[operator]
+    stop_at(monkeypatch, round(back / 0.032) + 2, signal.SIGTERM)
+    half = ganvas.train(resume=path, quiet=True, report=False)
+    assert half.stopped == "interrupted"
+    assert ganvas.load(path).info.kimg == half.kimg == pytest.approx(back + 0.064)
 
 
 def test_a_collapse_of_the_same_kimg_is_not_left_either(

@@ -11,6 +11,7 @@ from ganvas.data.decode import MAX_BYTES, SUFFIXES
 from ganvas.data.labels import natural, shorten
 from ganvas.data.limits import check_growth, limit
 from ganvas.errors import GanvasError, counted, printable
+from ganvas.runs import is_run
 
 DOCUMENT = "dataset.json"
 """Where StyleGAN's data sets keep their labels."""
@@ -105,7 +106,10 @@ def is_hidden(part: str) -> bool:
 
 
 def in_folder(root: Path) -> Listing:
-    """Every file below `root`. Links are followed once, after everything that is really there; loops are refused."""
+    """Every file below `root`. Links are followed once, after everything that is really there; loops are refused.
+
+    Runs are left out: `ganvas train .` makes one there, whose previews it would train on the next time, and never resume.
+    """
     found, links, home = Listing(), list[tuple[str, str]](), root.resolve()
     seen = {_identity(root)}
 
@@ -117,6 +121,9 @@ def in_folder(root: Path) -> Listing:
         waiting = [start]
         while waiting:
             folder = waiting.pop()
+            if folder and is_run(root / folder) and (root / folder / "snapshots").is_dir():
+                found.leave_out("folder of a run", folder)
+                continue
             try:
                 entries = list(os.scandir(root / folder))
             except OSError as error:

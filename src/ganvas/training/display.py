@@ -3,7 +3,8 @@
 import html
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -23,11 +24,27 @@ LINES = 8
 """The newest of what was said that a notebook keeps in sight."""
 
 
+class Terminal(Console):
+    """stderr, whose reader may go, as `| head` does and a window that is closed: a training goes on. log.txt has what it says."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end Python here."""
+        self.quiet = True
+
+    @contextmanager
+    def lost(self) -> Iterator[None]:
+        """Say nothing any more when that cannot be said."""
+        try:
+            yield
+        except OSError:
+            self.quiet = True
+
+
 class Display:
     """Shows kimg, images/s, losses, logits, verdicts and the time left on stderr."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
+        self.console = Terminal(stderr=True, quiet=quiet)
         self.live = self.console.is_terminal and not quiet
         self.progress = Progress(
             TextColumn("{task.fields[line]}", markup=False),
@@ -52,12 +69,14 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tell(now=True)
-        self.progress.stop()
-        sys.stderr.flush()
+        with self.console.lost():
+            self.progress.stop()
+            sys.stderr.flush()
 
     def say(self, message: str) -> None:
         """Print a line above the live one."""
-        self.console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
+        with self.console.lost():
+            self.console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
 
     def resume(self, standing: Sequence[str]) -> None:
         """Verdicts that stand already: they have been said."""

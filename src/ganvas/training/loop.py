@@ -130,6 +130,10 @@ class Loop:
             self._rewind()
         if dist.rank() == 0:
             self.best = BestSnapshot(self.run, self.dataset, str(self.device))
+            if self.resumed and self.memory.rollbacks:
+                # A kill may have come when the state was that from before a collapse, and the collapse was still there.
+                self.run.remove_beyond(self.engine.images / 1000)
+                self.best.rewind(self.engine.images / 1000)
         with dist.turn() as first:
             if first:
                 self.audience.start(self.run, self.engine.steps, verdicts.of(self.memory.records))
