@@ -340,16 +340,18 @@ def test_features_are_joined_as_they_come() -> None:
 
 
 def test_a_classifier_file_chooses_no_amount_of_memory(tmp_path: Path) -> None:
-    """1.3 MB with 65,536 classes took `ganvas eval` 3 GB for 1,600 samples: the logits of all of them."""
-    for classes, width, kept in ((4096, 4, True), (4097, 4, False), (2, 4097, False)):
-        network, path = classifier.Classifier((1, 8, 8), classes, 1, width), tmp_path / "x.safetensors"
+    """5.5 MB with 65,536 features took `ganvas eval` 2 GB, and no end of time."""
+    for width in (4096, 4097):
+        network, path = classifier.Classifier((1, 8, 8), 2, 1, width), tmp_path / "x.safetensors"
         classifier.save(path, classifier.Trained(network, 0.5), "x", {})
         if width > 4096:
             with pytest.raises(GanvasError, match="4,097 features: expected up to 4,096"):
                 classifier.load(path, CPU)
         else:
-            found = classifier.load(path, CPU)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-            assert (found.logits is not None) == kept
+            assert classifier.load(path, CPU)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).features.shape == (
+                2,
+                width,
+            )
 
 
 def test_answers_of_thousands_of_classes_are_not_kept_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

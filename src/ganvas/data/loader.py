@@ -1,7 +1,9 @@
 """Batches without end. Which images a step sees depends on the seed and the step alone, so a run can be resumed."""
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 
@@ -114,11 +116,22 @@ def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
 
 
 def _deaf(worker: int) -> None:
-    """Ctrl-C and a terminal that closes tell all processes of a job, and are for the one that trains: it saves, and ends its
+    """What a terminal or a service manager tells all processes of a job is for the one that trains: it saves, and ends its
     workers, by SIGTERM where it has to. One that ended by itself would end it in the midst of its save."""
     for name in ("SIGINT", "SIGHUP"):
         if number := getattr(signal, name, None):  # Windows has no SIGHUP
             signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # macOS does not say who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_by_parent, daemon=True).start()
+
+
+def _end_by_parent() -> None:
+    """Wait for a SIGTERM from the process that trains; those of others count for nothing."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent.pid:
+        pass
+    os._exit(0)
 
 
 class _AsTorch(torch.utils.data.Dataset[tuple[Tensor, Tensor] | GanvasError]):

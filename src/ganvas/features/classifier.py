@@ -29,8 +29,6 @@ LONGEST_NAME = 100
 """Letters of a classifier's name by its file: it stands in every line of an evaluation."""
 MOST_FEATURES = 4096
 """That a classifier's file may say it gives of a picture: twice as many as Inception's."""
-MOST_LOGITS = 4096
-"""Classes above which logits are not kept: of all samples they would take gigabytes."""
 MOST_SIDE = 1024
 """Pixels of a side that a classifier's file may say it looks at."""
 AT_ONCE = 2**26
@@ -151,8 +149,8 @@ class ClassifierExtractor:
     def __call__(self, samples: Tensor) -> Embedded:
         count = _at_once(self.network.shape, self.network.channels)
         found = [self._embed(part) for part in samples.split(count)]
-        logits = torch.cat([each[1] for each in found]) if self.network.classes <= MOST_LOGITS else None
-        return Embedded(torch.cat([each[0] for each in found]), logits)
+        features, logits = (torch.cat(each) for each in zip(*found, strict=True))
+        return Embedded(features, logits)
 
     def _embed(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         images = grey_or_rgb(samples.to(self.device), self.network.shape[0])
