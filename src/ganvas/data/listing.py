@@ -235,8 +235,8 @@ def open_zip(path: Path) -> zipfile.ZipFile:
             if member.compress_type not in BOUNDED:
                 archive.close()
                 raise GanvasError(
-                    f"{path} is refused: its member {member.filename[:200]!r} is packed by method {member.compress_type}, which may unfold to "
-                    "any size; expected 8 (deflate, which is usual) or 0. Pack it anew."
+                    f"{path} is refused: its member {member.filename[:200]!r} is packed by method {member.compress_type}, which "
+                    "may unfold to any size; expected 8 (deflate, which is usual) or 0. Pack it anew."
                 )
         return archive
     except GanvasError:
