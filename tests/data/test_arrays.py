@@ -391,3 +391,25 @@ def test_images_of_an_array_are_held_once(tmp_path: Path, layout: str, most: flo
     tracemalloc.stop()
     assert torch.equal(found.items, torch.from_numpy(images))  # type: ignore[arg-type]
     assert peak < most * images.nbytes + 600_000
+
+
+@pytest.mark.parametrize("name", ["columns", "static_columns", "lengths", "static"])
+def test_there_are_no_more_beside_series_than_there_can_be(tmp_path: Path, name: str) -> None:
+    """Texts of no letters take no room: 6 kB of them said that there were 2^31 columns, each of which was made a text."""
+    several = {"columns": np.full(2000, "a"), "static_columns": np.full(2000, "a")}
+    np.savez(
+        tmp_path / "many.npz",
+        series=np.zeros((60, 12, 2), np.float32),
+        **{name: several.get(name, np.zeros(2000))},
+    )
+    with pytest.raises(GanvasError, match=r"60 samples and .* can not be so many"):
+        load_dataset(str(tmp_path / "many.npz"))
+    header = np.lib.format.magic(1, 0), {"descr": "<U0", "fortran_order": False, "shape": (2**31,)}
+    with zipfile.ZipFile(tmp_path / "none.npz", "w") as archive:
+        for each, array in {"series": np.zeros((60, 12, 2), np.float32)}.items():
+            with archive.open(f"{each}.npy", "w") as file:
+                np.save(file, array)
+        with archive.open(f"{name}.npy", "w") as file:
+            np.lib.format.write_array_header_1_0(file, header[1])
+    with pytest.raises(GanvasError, match="takes no room"):
+        load_dataset(str(tmp_path / "none.npz"))

@@ -23,6 +23,7 @@ from ganvas.data.listing import open_zip, show
 from ganvas.data.series import Table
 from ganvas.data.tables import of_arrays
 from ganvas.errors import GanvasError, counted
+from ganvas.series import MOST_COLUMNS
 from ganvas.types import Shape
 
 WANTED = (
@@ -143,6 +144,11 @@ def _load_npz(path: Path, config: DataConfig, shape: Shape | None) -> Dataset | 
         raise GanvasError(
             f"{path} holds {counted(count, 'sample')} and labels of shape {headers['labels'].shape}; expected ({count},)."
         )
+    for each, header in headers.items():
+        if header.shape[:1] > (max(count, MOST_COLUMNS),):
+            raise GanvasError(
+                f"{path} holds {counted(count, 'sample')} and {each} of shape {header.shape}, of which there can not be so many."
+            )
     if "labels" in headers and len(headers[name].shape) == 2 and _is_series(headers[name], config):
         raise GanvasError(
             f"{path} holds one series of {count:,} steps, and a label for each of these. Labels are of whole series: save it in "
@@ -186,6 +192,8 @@ def _read_header(stream: IO[bytes], size: int, what: str) -> Header:
         raise GanvasError(f"{what} cannot be read: it holds Python objects, which are pickles. {WANTED}")
     if any(type(length) is not int or length < 0 for length in shape):
         raise GanvasError(f"{what} is damaged: it says its shape is {str(shape)[:100]}.")
+    if not dtype.itemsize:
+        raise GanvasError(f"{what} is damaged: it says that each of its values ({dtype}) takes no room.")
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes != size - stream.tell():
         raise GanvasError(

@@ -6,7 +6,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -15,6 +17,9 @@ from ganvas import dist
 from ganvas.data.base import Dataset
 from ganvas.device import stream
 from ganvas.errors import GanvasError
+
+Sent = tuple[np.ndarray, np.ndarray | None] | GanvasError
+"""Samples and labels as a worker hands them on, or what is wrong."""
 
 
 def check_batch(batch: int, dataset: Dataset) -> None:
@@ -68,17 +73,17 @@ class Batches:
             batch_size=None,
             sampler=self.chosen or self._positions(),
             num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
+            collate_fn=_as_it_is,
             worker_init_fn=_deaf,
         )
         for found in loader:
             if isinstance(found, GanvasError):
                 raise found
-            samples, labels = found
-            yield (
-                samples.to(self.device, non_blocking=True),
-                labels.to(self.device, non_blocking=True) if len(labels) else None,
+            samples, labels = (
+                None if each is None else torch.from_numpy(each).to(self.device) for each in found
             )
+            assert samples is not None
+            yield samples, labels
 
     @cached_property
     def labels(self) -> Tensor:
@@ -134,18 +139,24 @@ def _end_by_parent() -> None:
     os._exit(0)
 
 
-class _AsTorch(torch.utils.data.Dataset[tuple[Tensor, Tensor] | GanvasError]):
-    """What a `DataLoader` worker needs: a whole batch at once; no labels is an empty tensor.
+def _as_it_is(found: Any) -> Any:
+    return found
 
-    An error in words is handed on: raised in a worker, it would arrive with the traceback of that as its words.
+
+class _AsTorch(torch.utils.data.Dataset[Sent]):
+    """What a `DataLoader` worker needs: a whole batch at once.
+
+    Arrays go through the pipe. Tensors would lie in shared memory, of which a container has 64 MB as a rule: where a batch finds
+    no room torch drops it, and the training waits for it for ever. An error in words is handed on: raised in a worker, it would
+    arrive with the traceback of that as its words.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, positions: Tensor) -> tuple[Tensor, Tensor] | GanvasError:
+    def __getitem__(self, positions: Tensor) -> Sent:
         try:
             samples, labels = self.dataset.take(positions)
         except GanvasError as error:
             return error
-        return samples, torch.empty(0, dtype=torch.int64) if labels is None else labels
+        return samples.numpy(), None if labels is None else labels.numpy()

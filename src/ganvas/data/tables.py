@@ -506,8 +506,8 @@ def _columns(name: str, given: np.ndarray | None, count: int, prefix: str) -> li
     """Columns of numbers with the names that are given, or their numbers."""
     if given is None:
         return [Column(f"{prefix}{i}") for i in range(count)]
-    names = [str(each) for each in given] if given.dtype.kind == "U" and given.ndim == 1 else []
-    if len(set(names)) != count or len(names) != count:
+    names = [str(each) for each in given] if given.dtype.kind == "U" and given.shape == (count,) else []
+    if len(set(names)) != count:
         raise GanvasError(
             f"{name}: columns must be {count} different names, got {given.dtype} of shape {given.shape}."
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nicegui import Client, background_tasks, core
+from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
 MOST = 2**25
 """Bytes in each of the three for a page; a message that is larger alone goes through."""
@@ -128,6 +129,18 @@ async def _closed(client: Client) -> None:
         await core.sio.disconnect(each)
 
 
+class Text(Packet):  # type: ignore[misc]
+    """A message without attachments, which no page sends: of one that says it has many all are kept until the last comes."""
+
+    def decode(self, encoded_packet: str) -> int:
+        """Raises `ValueError` for others."""
+        attachments: int = super().decode(encoded_packet)
+        if attachments or self.packet_type in (BINARY_EVENT, BINARY_ACK):
+            raise ValueError("no attachments are taken")
+        return attachments
+
+
 def bound_connections() -> None:
-    """The same for the queues of all connections that are made from now on."""
+    """The same for the queues of all connections that are made from now on, and for what comes by them."""
     core.sio.eio.create_queue = Queue
+    core.sio.packet_class = Text
