@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import signal
 import subprocess
 import zipfile
@@ -94,6 +95,23 @@ def test_a_batch_larger_than_the_data() -> None:
         Batches(numbers(1), 2, 0, CPU)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_worker_that_is_killed_is_told_of_between_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For want of memory, say: torch raised wherever the training was, and it ended in a traceback."""
+    np.save(tmp_path / "a.npy", np.zeros((64, 8, 8), np.uint8))
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.001")
+    others = multiprocessing.active_children()
+    batches = iter(Batches(load_dataset(str(tmp_path / "a.npy")), 4, 0, CPU, workers=1))
+    next(batches)
+    (worker,) = {*multiprocessing.active_children()} - {*others}
+    worker.kill()
+    worker.join(20)
+    with pytest.raises(GanvasError, match=r"ended from outside, .* --resume"):
+        list(islice(batches, 20))  # what it had handed on before comes first
+
+
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="signals, and who sent them")
 @pytest.mark.parametrize("name", ["INT", "HUP", "TERM"])
 def test_signals_to_all_processes_leave_the_workers_to_the_first(
@@ -104,10 +122,11 @@ def test_signals_to_all_processes_leave_the_workers_to_the_first(
     monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.001")
     data = load_dataset(str(tmp_path / "a.npy"))
     assert not data.resident
+    others = multiprocessing.active_children()
     batches = iter(Batches(data, 4, 0, torch.device("cpu"), workers=2))
     for _ in range(4):  # of either: one that has not begun takes a signal as Python does
         next(batches)
-    before = multiprocessing.active_children()
+    before = [*{*multiprocessing.active_children()} - {*others}]
     assert len(before) == 2
     subprocess.run(["kill", "-s", name, *(str(each.pid) for each in before)], check=True)
     for _ in range(20):

@@ -76,14 +76,11 @@ class Batches:
             collate_fn=_as_it_is,
             worker_init_fn=_deaf,
         )
-        for found in loader:
-            if isinstance(found, GanvasError):
-                raise found
-            samples, labels = (
-                None if each is None else torch.from_numpy(each).to(self.device) for each in found
+        for arrays, numbers in _heard_of(loader):
+            yield (
+                torch.from_numpy(arrays).to(self.device),
+                None if numbers is None else torch.from_numpy(numbers).to(self.device),
             )
-            assert samples is not None
-            yield samples, labels
 
     @cached_property
     def labels(self) -> Tensor:
@@ -137,6 +134,30 @@ def _end_by_parent() -> None:
     while parent is not None and signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent.pid:
         pass
     os._exit(0)
+
+
+def _heard_of(loader: "DataLoader[Sent]") -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Batches; raises `GanvasError` for what a worker could not read, and for one that was ended."""
+    ours = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
+    before = signal.getsignal(signal.SIGCHLD) if ours else None
+    batches = iter(loader)
+    if (
+        before is not None
+    ):  # by torch's own it would raise wherever the training is, in the midst of a step or of a file
+        signal.signal(signal.SIGCHLD, before)
+    while True:
+        try:
+            found: Sent = next(batches)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise GanvasError(
+                "A process that read pictures was ended from outside, most likely as memory ran out. What was saved stays: "
+                "ganvas train --resume RUN goes on, with a smaller --batch if it happens again."
+            ) from error
+        if isinstance(found, GanvasError):
+            raise found
+        yield found
 
 
 def _as_it_is(found: Any) -> Any:
