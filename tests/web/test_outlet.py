@@ -120,11 +120,16 @@ def test_a_page_begins_one_thing_at_a_time_and_a_few_after_it(small: Renderer) -
     assert "gone" not in done
 
 
-def test_messages_with_attachments_are_refused() -> None:
-    """Of one that said it has a thousand millions of them 2.8 MB were unpacked to 3 GB, which waited for the last."""
+def test_messages_that_no_page_sends_are_refused() -> None:
+    """Of one that said it has a thousand millions of them 2.8 MB were unpacked to 3 GB, which waited for the last; thirty of a
+    million brackets were 2.6 GB in the fields of a page."""
     outlet.bound_connections()
     packet = outlet.core.sio.packet_class
     assert packet(encoded_packet='2["event",{"a":1}]').data == ["event", {"a": 1}]
     for message in ('5999999999-["event",{"_placeholder":true,"num":0}]', '61-["a"]', "5[]", "21-[]"):
         with pytest.raises(ValueError, match="no attachments"):
             packet(encoded_packet=message)
+    for message, why in (("[{}" + ",{}" * 80 + "]", "more values"), ("[1" + ",1" * 1001 + "]", "more values"),
+                         (f'["{"a" * 2**16}"]', "a long one")):  # fmt: skip
+        with pytest.raises(ValueError, match=why):
+            packet(encoded_packet=f"2{message}")

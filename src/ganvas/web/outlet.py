@@ -17,6 +17,9 @@ MOST = 2**25
 ALL = 2**29
 """Bytes of the first two for all pages together, each having an equal part of it."""
 
+LONGEST, NESTED, VALUES = 2**16, 64, 1000
+"""Of a message from a page: letters, brackets that open, and commas. A click has some ten brackets and fifty commas."""
+
 
 def weight(value: Any) -> int:
     """About as many bytes as a message takes."""
@@ -130,10 +133,21 @@ async def _closed(client: Client) -> None:
 
 
 class Text(Packet):  # type: ignore[misc]
-    """A message without attachments, which no page sends: of one that says it has many all are kept until the last comes."""
+    """A message as pages send them: few values, and no attachments.
 
-    def decode(self, encoded_packet: str) -> int:
+    Fields keep whatever comes, each {} as an object of 600 bytes, and of a message that says it has many attachments all are kept
+    until the last one comes.
+    """
+
+    def decode(self, encoded_packet: str | bytes) -> int:
         """Raises `ValueError` for others."""
+        if not isinstance(encoded_packet, str) or len(encoded_packet) > LONGEST:
+            raise ValueError("no text, or a long one")
+        if (
+            encoded_packet.count("{") + encoded_packet.count("[") > NESTED
+            or encoded_packet.count(",") > VALUES
+        ):
+            raise ValueError("more values than a page sends")
         attachments: int = super().decode(encoded_packet)
         if attachments or self.packet_type in (BINARY_EVENT, BINARY_ACK):
             raise ValueError("no attachments are taken")
