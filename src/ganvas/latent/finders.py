@@ -141,11 +141,8 @@ def _axes_of(points: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor, Ten
     points -= points.mean(0)
     total = sum(float(part.double().square().sum()) for part in points.split(FEWEST))
     sides, sizes, axes = randomized_svd(points.numpy(), min(count, *points.shape), random_state=seed)
-    along, shares = (
-        torch.from_numpy(sides * sizes),
-        torch.from_numpy(sizes).double().square() / max(total, 1e-300),
-    )
-    return torch.from_numpy(axes).float(), shares.float(), along
+    shares = torch.from_numpy(sizes).double().square() / max(total, 1e-300)
+    return torch.from_numpy(axes).float(), shares.float(), torch.from_numpy(sides * sizes)
 
 
 def early_layer(space: LatentSpace) -> str:
@@ -256,7 +253,7 @@ def sefa(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     matrix = torch.cat([F.normalize(rows.double()) for rows in _first_weights(space)])
     # Of z that parts of a network read one by one, the first layer reads some.
     read = int(matrix.any(0).sum())
-    if space.size > BROAD:
+    if space.size > max(BROAD, len(matrix)):  # the square of its length is larger than the weights
         _, lengths, vectors = torch.linalg.svd(matrix, full_matrices=False)
         shares = lengths.square() / lengths.square().sum().clamp(min=1e-300)
         count = min(count, read, len(vectors))
