@@ -132,6 +132,9 @@ def test_axes_of_a_long_z_take_no_square_of_its_length(monkeypatch: pytest.Monke
     assert finders_of.usual(space) == "random"
     with pytest.raises(GanvasError, match=r"four samples for each of its 6 numbers.* sefa or random"):
         find(space, "pca", 1)
+    for name in ("ica", "sefa"):  # they sent to those that refuse it, too
+        with pytest.raises(GanvasError, match=r"Take --method random\."):
+            finders.get(name)(space_of(nn.Tanh(), 6), 1, 0)
 
 
 def test_principal_axes_of_z_are_those_of_an_early_layer() -> None:

@@ -90,6 +90,11 @@ def usual(space: LatentSpace) -> str:
     return "random" if isinstance(space, LatentZ) and space.size > MOST_SLOPES else "pca"
 
 
+def _others(space: LatentSpace) -> str:
+    """What to take where a method finds nothing: of a long z neither weights nor slopes are to be had."""
+    return "random" if usual(space) == "random" else "pca or jacobian"
+
+
 @finders.register("pca")
 def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tuple[Tensor, Tensor]:
     """Principal axes of the space's own points, in one pass; in z those of an early layer (GANSpace, Harkonen et al. 2020)
@@ -218,7 +223,8 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
 
     if isinstance(space, LatentZ) and space.prior != "uniform":
         raise GanvasError(
-            f"All axes of a {space.prior} z are as independent as any other: ica would find noise. Take --method pca or jacobian."
+            f"All axes of a {space.prior} z are as independent as any other: ica would find noise. Take --method "
+            f"{_others(space)}."
         )
     random, axes = stream(seed, "ica"), None
     count = min(count, space.size)
@@ -282,19 +288,22 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
         if len(places) and rows.shape[1] == given.shape[1]:
             found = rows.new_zeros(len(rows), dim)
             found[:, places] = rows[:, columns]
-            return [_by_z(generator, found)]
-    raise GanvasError("sefa found no dense or transposed layer that reads z. Take --method jacobian or pca.")
+            return [_by_z(space, found)]
+    raise GanvasError(
+        f"sefa found no dense or transposed layer that reads z. Take --method {_others(space)}."
+    )
 
 
-def _by_z(generator: nn.Module, rows: Tensor) -> Tensor:
+def _by_z(space: LatentSpace, rows: Tensor) -> Tensor:
     """Weights (out, D) of the layer that reads codes as such of z, where a normal was fitted to the codes."""
+    generator = space.model.generator
     mixture = generator.mixture if isinstance(generator, Coded) else None
     if mixture is None:
         return rows
     if mixture.components > 1:
         raise GanvasError(
             "sefa reads the weights of the layer that z reaches first; here that is one behind a mixture of normals, which turns "
-            "z another way at every point. Take --method jacobian or pca."
+            f"z another way at every point. Take --method {_others(space)}."
         )
     return rows @ mixture.factors[0].to(rows)
 
