@@ -214,5 +214,7 @@ def test_a_class_in_a_sum_is_one_that_the_model_draws(model: Model) -> None:
     assert found.sum.labels.tolist() == [2, 0, 1]
     with pytest.raises(GanvasError, match=r"draws no class 'cow'.*cat, dog, hen"):
         draw_edit(named(model), expression="cow - cat", space="class")
+    with pytest.raises(GanvasError, match="Terms are numbers of samples, as its classes have no names"):
+        draw_edit(model, expression="cow - cat", space="class")
     with pytest.raises(GanvasError, match="--space class, or numbers of samples"):
         draw_edit(named(model), expression="hen - cat")

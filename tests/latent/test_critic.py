@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 import ganvas
 from ganvas.config import NetworkConfig
@@ -149,6 +150,23 @@ def test_a_critic_that_sees_pictures_larger_judges_few_at_a_time(
     with fashion.critic.register_forward_pre_hook(lambda m, given: rows.append(len(given[0]))):
         CriticScorer(fashion)
     assert max(rows) <= 13
+
+
+def test_a_critic_that_learns_sees_its_batch_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one sample, which its layers were looked at with, batch norm has no spread: a traceback."""
+
+    class Learns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+
+        def forward(self, samples: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+            found: torch.Tensor = self.layers(samples)[:, 0]
+            return found
+
+    monkeypatch.setattr(critic, "LAYER", 4 * 20)
+    network, points = Learns(), torch.randn(64, 2)
+    assert torch.equal(critic.logits_of(network, points, None, (-1, 1)), network(points, None))
 
 
 def test_few_large_samples_tell_the_usual_spread(monkeypatch: pytest.MonkeyPatch) -> None:

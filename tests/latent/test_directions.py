@@ -115,9 +115,14 @@ def test_sefa_and_jacobian_of_a_linear_map() -> None:
 
 def test_axes_of_a_long_z_take_no_square_of_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 65,536 numbers, which a file of 2 MB may have, sefa took 34 GB and pca 69 GB."""
-    space = space_of(Linear(), 6)
+    module, many = Linear(), space_of(Linear(), 6)
+    module.layer = nn.Linear(6, 4, bias=False)
+    space = space_of(module, 6)
     vectors, shares = finders.get("sefa")(space, 4, 0)
     monkeypatch.setattr(finders_of, "BROAD", 5)
+    with monkeypatch.context() as patch:  # of more weights than that it is the quicker way, and no larger
+        patch.setattr(torch.linalg, "svd", None)
+        finders.get("sefa")(many, 4, 0)
     monkeypatch.setattr(finders_of, "leading", None)
     found, their = finders.get("sefa")(space, 4, 0)
     torch.testing.assert_close((found * vectors).sum(1).abs(), torch.ones(4), atol=1e-4, rtol=0)
@@ -127,6 +132,9 @@ def test_axes_of_a_long_z_take_no_square_of_its_length(monkeypatch: pytest.Monke
     assert finders_of.usual(space) == "random"
     with pytest.raises(GanvasError, match=r"four samples for each of its 6 numbers.* sefa or random"):
         find(space, "pca", 1)
+    for name in ("ica", "sefa"):  # they sent to those that refuse it, too
+        with pytest.raises(GanvasError, match=r"Take --method random\."):
+            finders.get(name)(space_of(nn.Tanh(), 6), 1, 0)
 
 
 def test_principal_axes_of_z_are_those_of_an_early_layer() -> None:

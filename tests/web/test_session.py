@@ -223,7 +223,7 @@ def test_what_is_kept_can_be_opened_again(fashion: Renderer, monkeypatch: pytest
             keep()
 
     for keep in (session.add_key, lambda: session.bookmark("here")):
-        with pytest.raises(GanvasError, match="of 30,000 at most: remove bookmarks or key frames"):
+        with pytest.raises(GanvasError, match="of 30,000 at most: remove bookmarks, key frames or sliders"):
             filled(keep)
     assert session.timeline.keys
     saved = json.dumps(to_json(session.recipe), indent=2).encode()

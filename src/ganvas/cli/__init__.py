@@ -155,9 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns one of `EXIT_CODES`."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     for name in ("stdout", "stderr"):
-        if (
-            getattr(sys, name) is None
-        ):  # closed, as by `>&-`: the next file that is opened would get its number
+        # Closed, as by `>&-`: the next file that is opened would get its number.
+        if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
     # A class may have a name in any script, and a pipe a code page without it.
     for stream in (sys.stdout, sys.stderr):

@@ -206,8 +206,10 @@ def _scatter(found: "Map", shown: list[str], method: str, classes: Sequence[str]
             )
         for cluster in found.clusters:
             middle = found.places[found.cluster_of == cluster.number].mean(0)
+            words, _, share = called(cluster).rpartition(" ")  # of long ones the share stays
+            label = f"{pictures.brief(words)} {pictures.brief(share)}".strip()
             head = axes.annotate(
-                pictures.brief(called(cluster)), middle, (0, 0), textcoords="offset points", ha="center", va="center",
+                label, middle, (0, 0), textcoords="offset points", ha="center", va="center",
                 fontsize=8, bbox={"fc": "white", "alpha": 0.7, "lw": 0}, arrowprops=pictures.LEADER,
             )  # fmt: skip
             labels.append(head)

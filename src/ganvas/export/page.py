@@ -90,14 +90,8 @@ def page(
         progress("the generator as ONNX", i, len(parts))
         files[part] = to_onnx(model, part, half=half, optional=_inputs(renderer))
     progress("the generator as ONNX", len(parts), len(parts))
-    sliders = [
-        *directions,
-        *(
-            d
-            for d in renderer.directions(method or usual(renderer.space))
-            if d.name not in {e.name for e in directions}
-        ),
-    ]
+    found, given = renderer.directions(method or usual(renderer.space)), {each.name for each in directions}
+    sliders = [*directions, *(each for each in found if each.name not in given)]
     facts, numbers = _facts(renderer, sliders, progress)
     if reals is not None:
         numbers["reals"] = reals

@@ -66,9 +66,9 @@ def _class(space: LatentSpace, name: str) -> int:
     """
     known = class_names(space.model)
     if name not in known:
+        classes = f"or its classes: {shorten(known)}" if known else "as its classes have no names"
         raise GanvasError(
-            f"This model draws no class {name!r}.{did_you_mean(name, list(known))} Terms are numbers of samples, or its classes: "
-            f"{shorten(known) or 'which have no names'}."
+            f"This model draws no class {name!r}.{did_you_mean(name, list(known))} Terms are numbers of samples, {classes}."
         )
     if space.name == "z":
         others = [each for each in ("w", "class") if each in spaces(space.model)]

@@ -44,8 +44,8 @@ def judged_at_once(shape: Sequence[int]) -> int:
 
 
 def _fitting(network: object, samples: Tensor, labels: Tensor | None, most: int) -> int:
-    """How many samples like these, `most` at most, the largest layer of a critic has room for."""
-    if not isinstance(network, nn.Module) or most <= ROWS:
+    """How many samples like these, `most` at most, the largest layer of a critic has room for; one that learns takes all."""
+    if not isinstance(network, nn.Module) or network.training or most <= ROWS:
         return most
     shape, known = tuple(samples.shape[1:]), _layers.setdefault(network, {})
     if shape not in known:
@@ -106,20 +106,19 @@ def minibatch_std(
     )
     # In whole groups, as in training: what is no multiple would be one large group of a larger spread.
     count -= count % whole if whole <= count else 0
-    first, label = (None if x is None else x[:1].to(model.device) for x in (samples, labels))
-    assert first is not None
-    few = _fitting(network, to_floats(model, first), label, judged_at_once(shape))
+
+    def part_of(rows: slice) -> tuple[Tensor, Tensor | None]:
+        label = None if labels is None else labels[rows].to(model.device)
+        return to_floats(model, samples[rows]).to(model.device), label
+
+    few = _fitting(network, *part_of(slice(1)), judged_at_once(shape))
     size = count if whole > count else max(whole, few // whole * whole)
     seen: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for name, spread in spreads.items():
             stack.enter_context(hooked(spread, partial(_note, seen, name)))
         for rows in torch.arange(count).split(size):
-            part = slice(int(rows[0]), int(rows[-1]) + 1)
-            network(
-                to_floats(model, samples[part]).to(model.device),
-                None if labels is None else labels[part].to(model.device),
-            )
+            network(*part_of(slice(int(rows[0]), int(rows[-1]) + 1)))
             for name, mean in seen.items():
                 share = mean * (len(rows) / count)
                 found[name] = found[name] + share if name in found else share

@@ -90,6 +90,11 @@ def usual(space: LatentSpace) -> str:
     return "random" if isinstance(space, LatentZ) and space.size > MOST_SLOPES else "pca"
 
 
+def _others(space: LatentSpace) -> str:
+    """What to take where a method finds nothing: of a long z neither weights nor slopes are to be had."""
+    return "random" if usual(space) == "random" else "pca or jacobian"
+
+
 @finders.register("pca")
 def pca(space: LatentSpace, count: int, seed: int, samples: int = 20_000) -> tuple[Tensor, Tensor]:
     """Principal axes of the space's own points, in one pass; in z those of an early layer (GANSpace, Harkonen et al. 2020)
@@ -141,11 +146,8 @@ def _axes_of(points: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor, Ten
     points -= points.mean(0)
     total = sum(float(part.double().square().sum()) for part in points.split(FEWEST))
     sides, sizes, axes = randomized_svd(points.numpy(), min(count, *points.shape), random_state=seed)
-    along, shares = (
-        torch.from_numpy(sides * sizes),
-        torch.from_numpy(sizes).double().square() / max(total, 1e-300),
-    )
-    return torch.from_numpy(axes).float(), shares.float(), along
+    shares = torch.from_numpy(sizes).double().square() / max(total, 1e-300)
+    return torch.from_numpy(axes).float(), shares.float(), torch.from_numpy(sides * sizes)
 
 
 def early_layer(space: LatentSpace) -> str:
@@ -221,7 +223,8 @@ def ica(space: LatentSpace, count: int, seed: int, samples: int = 10_000) -> tup
 
     if isinstance(space, LatentZ) and space.prior != "uniform":
         raise GanvasError(
-            f"All axes of a {space.prior} z are as independent as any other: ica would find noise. Take --method pca or jacobian."
+            f"All axes of a {space.prior} z are as independent as any other: ica would find noise. Take --method "
+            f"{_others(space)}."
         )
     random, axes = stream(seed, "ica"), None
     count = min(count, space.size)
@@ -256,7 +259,7 @@ def sefa(space: LatentSpace, count: int, seed: int) -> tuple[Tensor, Tensor]:
     matrix = torch.cat([F.normalize(rows.double()) for rows in _first_weights(space)])
     # Of z that parts of a network read one by one, the first layer reads some.
     read = int(matrix.any(0).sum())
-    if space.size > BROAD:
+    if space.size > max(BROAD, len(matrix)):  # the square of its length is larger than the weights
         _, lengths, vectors = torch.linalg.svd(matrix, full_matrices=False)
         shares = lengths.square() / lengths.square().sum().clamp(min=1e-300)
         count = min(count, read, len(vectors))
@@ -285,19 +288,22 @@ def _first_weights(space: LatentSpace) -> list[Tensor]:
         if len(places) and rows.shape[1] == given.shape[1]:
             found = rows.new_zeros(len(rows), dim)
             found[:, places] = rows[:, columns]
-            return [_by_z(generator, found)]
-    raise GanvasError("sefa found no dense or transposed layer that reads z. Take --method jacobian or pca.")
+            return [_by_z(space, found)]
+    raise GanvasError(
+        f"sefa found no dense or transposed layer that reads z. Take --method {_others(space)}."
+    )
 
 
-def _by_z(generator: nn.Module, rows: Tensor) -> Tensor:
+def _by_z(space: LatentSpace, rows: Tensor) -> Tensor:
     """Weights (out, D) of the layer that reads codes as such of z, where a normal was fitted to the codes."""
+    generator = space.model.generator
     mixture = generator.mixture if isinstance(generator, Coded) else None
     if mixture is None:
         return rows
     if mixture.components > 1:
         raise GanvasError(
             "sefa reads the weights of the layer that z reaches first; here that is one behind a mixture of normals, which turns "
-            "z another way at every point. Take --method jacobian or pca."
+            f"z another way at every point. Take --method {_others(space)}."
         )
     return rows @ mixture.factors[0].to(rows)
 

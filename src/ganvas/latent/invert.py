@@ -312,13 +312,8 @@ def _evolve(
     for i, point in enumerate(begin):
         one = search.rows(torch.tensor([i], device=begin.device))
         start = ((point - space.mean) / deviation).flatten().double().cpu().numpy()
-        # From 1 to below 2^32: 0 is the clock's.
-        options = {
-            "seed": (seed + i) % (2**32 - 1) + 1,
-            "maxiter": max(1, rounds),
-            "verbose": -9,
-            "tolfun": 1e-9,
-        }
+        own = (seed + i) % (2**32 - 1) + 1  # below 2^32, and not 0, which is the clock's
+        options = {"seed": own, "maxiter": max(1, rounds), "verbose": -9, "tolfun": 1e-9}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             evolution = cma.CMAEvolutionStrategy(start, 0.5, options)

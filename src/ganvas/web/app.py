@@ -249,9 +249,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, OverflowError, UnicodeError) as error:
         listener.close()
-        why = getattr(error, "strerror", None) or error
+        why = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise GanvasError(
-            f"Cannot listen on {host}:{port}: {why}. Choose another --port, or omit it."
+            f"Cannot listen on {host}:{port}: {why}. Choose another --port or --host, or omit them."
         ) from error
     return listener
 

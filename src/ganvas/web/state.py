@@ -170,7 +170,8 @@ def check_length(recipe: Recipe, spare: int = 0) -> None:
     size = len(json.dumps(to_json(recipe), indent=2))
     if size > LONGEST - spare:
         raise GanvasError(
-            f"The recipe would have {size:,} bytes, of {LONGEST - spare:,} at most: remove bookmarks or key frames first."
+            f"The recipe would have {size:,} bytes, of {LONGEST - spare:,} at most: "
+            "remove bookmarks, key frames or sliders first."
         )
 
 

@@ -69,9 +69,7 @@ def build(page: Page) -> None:
         wanted = history.steps[-SHOWN:]
         missing = [step for step in wanted if step.number not in page.thumbs]
         images = await page.aside(session.renderer.thumbs, [step.state for step in missing], AROUND)
-        if (
-            session.history is not history
-        ):  # a newer snapshot came meanwhile, whose steps have the same numbers
+        if session.history is not history:  # of a newer snapshot, whose steps have the same numbers
             return
         shown = {step.number for step in wanted}
         page.thumbs = {number: image for number, image in page.thumbs.items() if number in shown}
