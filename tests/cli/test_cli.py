@@ -56,6 +56,25 @@ def test_a_closed_stream_is_no_mistake(name: str, monkeypatch: pytest.MonkeyPatc
     getattr(sys, name).close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_full_disk_below_the_help_is_told_in_words() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ganvas", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: The disk is full")
+
+
+def test_a_terminal_of_no_columns_is_one_that_does_not_say(
+    trained: Result, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rich took it at its word: `eval` printed no table."""
+    monkeypatch.setenv("COLUMNS", "0")
+    assert main(["eval", str(trained.run.path), "--n", "100", "--metrics", "frechet"]) == 0
+    assert "frechet" in capsys.readouterr().out
+
+
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out

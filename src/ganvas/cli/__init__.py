@@ -162,18 +162,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    if not argv or argv[0] not in COMMANDS:
-        return _top_level(argv)
-    name, command = argv[0], COMMANDS[argv[0]]
+    if os.environ.get("COLUMNS") == "0":  # as some terminals say: in no columns rich prints nothing
+        del os.environ["COLUMNS"]
+    name = argv[0] if argv and argv[0] in COMMANDS else ""
     asks_for_help = bool({"-h", "--help"} & set(argv))
-    if several_processes() and not command.spread and not asks_for_help:
+    if name and several_processes() and not COMMANDS[name].spread and not asks_for_help:
         return _failed(
             f"ganvas {name} runs in one process: leave torchrun out (or unset WORLD_SIZE). Several processes share the work "
             f"of {', '.join(each for each in COMMANDS if COMMANDS[each].spread)}.", 2,
         )  # fmt: skip
     try:
         with interrupting():
-            return _run(name, argv[1:], asks_for_help)
+            code = _run(name, argv[1:], asks_for_help) if name else _top_level(argv)
+            sys.stdout.flush()
+            return code
     except Interrupted as error:
         return _failed(str(error), 130)
     except TrainingError as error:
@@ -185,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        return _failed(str(explain_os_error(error, f"ganvas {name}")), 2)
+        return _failed(str(explain_os_error(error, f"ganvas {name}".rstrip())), 2)
     except (MemoryError, RuntimeError) as error:
         if not is_of_memory(error):
             raise
@@ -208,9 +210,7 @@ def _run(name: str, argv: Sequence[str], asks_for_help: bool) -> int:
     if not asks_for_help:  # help stays quick
         load_extensions()
     command = COMMANDS[name]
-    code = _parse.call(import_module(f"ganvas.cli.{command.module}").run, argv, name, command.example)
-    sys.stdout.flush()
-    return code
+    return _parse.call(import_module(f"ganvas.cli.{command.module}").run, argv, name, command.example)
 
 
 def _failed(message: str, code: int) -> int:
