@@ -699,9 +699,9 @@ def test_a_member_that_lies_about_its_size_is_not_unfolded(tmp_path: Path) -> No
     assert peak < 50_000_000
 
 
-@pytest.mark.parametrize("size", [(1000, 10), (10, 1000)])
+@pytest.mark.parametrize("size", [(1000, 10), (10, 1000), (64, 1), (3, 192)])
 def test_a_strip_that_is_fitted_is_seen(tmp_path: Path, size: tuple[int, int]) -> None:
-    """Narrower than half a pixel it was a strip of no pixels, and the picture black."""
+    """Of half a pixel and less it was a strip of no pixels, and the picture black."""
     (tmp_path / "strip.png").write_bytes(png(size, colour=200))
     data = load_dataset(DataConfig(str(tmp_path), resolution=32, resize="fit"))
     assert isinstance(data.items, torch.Tensor)
