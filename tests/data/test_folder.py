@@ -24,6 +24,7 @@ from ganvas.data import Dataset, folder, load_dataset
 from ganvas.data.decode import Facts
 from ganvas.data.labels import natural
 from ganvas.data.resize import to_tensor
+from ganvas.data.limits import memory_limit
 from ganvas.errors import GanvasError
 from ganvas.metrics.evaluate import given_as
 from ganvas.model import DataReference
@@ -773,3 +774,12 @@ def test_what_is_left_out_is_counted_in_the_singular_and_the_plural(tmp_path: Pa
             archive.write(folder / "a.png", name)
     (note,) = load_dataset(str(tmp_path / "twice.zip")).notes
     assert note == "Left out: 1 member named as another (b.png)."
+@pytest.mark.parametrize(("value", "size"), [("0.5", 2**19), ("1.5", 3 * 2**19), ("1e305", 2**60)])
+def test_memory_may_be_said_in_parts_of_a_megabyte(
+    monkeypatch: pytest.MonkeyPatch, value: str, size: int
+) -> None:
+    """Of less than one there was none at all; a number without end was a traceback."""
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", value)
+    assert memory_limit() == size
+
+
