@@ -1,5 +1,6 @@
 """Folders and zips: every mode, every way of being wrong."""
 
+import errno
 import io
 import json
 import os
@@ -23,8 +24,8 @@ from ganvas.config import DataConfig
 from ganvas.data import Dataset, folder, load_dataset
 from ganvas.data.decode import Facts
 from ganvas.data.labels import natural
-from ganvas.data.resize import to_tensor
 from ganvas.data.limits import memory_limit
+from ganvas.data.resize import to_tensor
 from ganvas.errors import GanvasError
 from ganvas.metrics.evaluate import given_as
 from ganvas.model import DataReference
@@ -358,6 +359,26 @@ def test_a_link_to_itself_is_left_out(tmp_path: Path) -> None:
     found = load_dataset(DataConfig(str(tmp_path)))
     assert len(found) == 3
     assert any("cannot be opened" in note and "self.png" in note for note in found.notes)
+
+
+def test_a_folder_that_may_not_be_entered_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is a run was asked before: a traceback."""
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "1.png")
+    is_file, scandir = Path.is_file, os.scandir
+
+    def refused(path: Path) -> None:
+        if path.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", lambda path: refused(path.parent) or is_file(path))
+    monkeypatch.setattr(os, "scandir", lambda path: refused(Path(path)) or scandir(path))
+    found = load_dataset(str(tmp_path))
+    assert len(found) == 1
+    assert "Left out: 1 folder that cannot be opened: Permission denied (closed)." in found.notes
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
@@ -753,6 +774,15 @@ def test_limits_that_are_no_numbers(image_folder: Path, monkeypatch: pytest.Monk
                 load_dataset(str(image_folder))
 
 
+@pytest.mark.parametrize(("value", "size"), [("0.5", 2**19), ("1.5", 3 * 2**19), ("1e305", 2**60)])
+def test_memory_may_be_said_in_parts_of_a_megabyte(
+    monkeypatch: pytest.MonkeyPatch, value: str, size: int
+) -> None:
+    """Of less than one there was none at all; a number without end was a traceback."""
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", value)
+    assert memory_limit() == size
+
+
 def test_damaged_zip(tmp_path: Path) -> None:
     archive = pack(tmp_path / "a.zip", {"good.png": png()})
     archive.write_bytes(archive.read_bytes()[:-10])
@@ -774,12 +804,3 @@ def test_what_is_left_out_is_counted_in_the_singular_and_the_plural(tmp_path: Pa
             archive.write(folder / "a.png", name)
     (note,) = load_dataset(str(tmp_path / "twice.zip")).notes
     assert note == "Left out: 1 member named as another (b.png)."
-@pytest.mark.parametrize(("value", "size"), [("0.5", 2**19), ("1.5", 3 * 2**19), ("1e305", 2**60)])
-def test_memory_may_be_said_in_parts_of_a_megabyte(
-    monkeypatch: pytest.MonkeyPatch, value: str, size: int
-) -> None:
-    """Of less than one there was none at all; a number without end was a traceback."""
-    monkeypatch.setenv("GANVAS_RESIDENT_MB", value)
-    assert memory_limit() == size
-
-
