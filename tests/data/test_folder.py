@@ -11,8 +11,10 @@ import tracemalloc
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,6 @@ from PIL import Image
 import ganvas
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, folder, load_dataset
-from ganvas.data.decode import Facts
 from ganvas.data.labels import natural
 from ganvas.data.limits import memory_limit
 from ganvas.data.resize import to_tensor
@@ -736,19 +737,25 @@ def test_large_pictures_are_decoded_one_after_another(
     """Eight of 64 megapixels side by side took 3.5 GB, and as much stayed with the threads that had decoded them."""
     for i in range(8):
         (tmp_path / f"{i}.png").write_bytes(png(colour=i))
-    now, most, look = [0], [0], folder.look
+    now, most = [0], [0]
 
-    def counted(content: bytes) -> Facts:
-        now[0] += 1
-        most[0] = max(most[0], now[0])
-        time.sleep(0.01)
-        now[0] -= 1
-        return look(content)
+    def counted(work: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        def one(content: bytes) -> Any:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+            time.sleep(0.01)
+            now[0] -= 1
+            return work(content)
 
-    monkeypatch.setattr(folder, "look", counted)
+        return one
+
+    monkeypatch.setattr(folder, "look", counted(folder.look))
+    monkeypatch.setattr(folder, "decode", counted(folder.decode))
+    monkeypatch.setattr(folder, "SOME", 1)  # that a thread takes in a row
     usual = load_dataset(str(tmp_path))
     monkeypatch.setattr(folder, "PIXELS", 2 * 16 * 16 - 1)
     monkeypatch.setattr(folder, "BYTES", 100)  # of files that are read side by side
+    assert most[0] > 1
     most[0] = 0
     found = load_dataset(str(tmp_path))
     assert most == [1]
