@@ -246,6 +246,16 @@ def test_zip_bomb_is_refused(tmp_path: Path) -> None:
         load_dataset(str(archive))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_that_zipfile_unfolds_at_once_are_refused(tmp_path: Path, method: int) -> None:
+    """12 kB that said 1,000 bytes were unfolded to 7 GB and more before they were cut to these."""
+    for name in ("a.zip", "a.npz"):
+        with zipfile.ZipFile(tmp_path / name, "w", method) as archive:
+            archive.writestr("a.png" if name == "a.zip" else "images.npy", png())
+        with pytest.raises(GanvasError, match=rf"packed by method {method}, .* expected 8 \(deflate"):
+            load_dataset(tmp_path / name)
+
+
 def test_image_bomb_counts_as_broken(image_folder: Path) -> None:
     """A PNG whose header promises 100 megapixels is never unfolded."""
     buffer = io.BytesIO()

@@ -57,6 +57,8 @@ class Facts:
     """16-bit colour whose upper bytes, all that is read of it, hold hardly anything."""
     several: bool = False
     """More pictures than the first lie in the file."""
+    pixels: int = 0
+    """That are unfolded where it is decoded (`pixels_of`), by whoever looked at it."""
 
 
 @contextlib.contextmanager
@@ -76,10 +78,15 @@ def decode(content: bytes, megapixels: float | None = None) -> Image.Image:
 
 
 def pixels_of(content: bytes) -> int:
-    """How many a picture says that it has, of which none is decoded. Raises like `decode` where it is none."""
+    """How many decoding a picture will unfold, of which none is decoded. Raises like `decode` where it is none."""
     _check_parts(content)
-    width, height = Image.open(memory.BytesIO(content), formats=FORMATS).size
-    return width * height
+    return max(_sizes(Image.open(memory.BytesIO(content), formats=FORMATS)))
+
+
+def _sizes(picture: Image.Image) -> tuple[int, int]:
+    """Pixels of a picture, and of a tile of it, which is unfolded whole however small the picture; 0 where it has none."""
+    tile = [int(picture.tag_v2.get(tag) or 0) for tag in TILE] if isinstance(picture, TiffImageFile) else [0]
+    return picture.width * picture.height, math.prod(tile)
 
 
 def look(content: bytes) -> Facts:
@@ -113,13 +120,12 @@ def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image,
     _check_parts(content)
     picture = Image.open(memory.BytesIO(content), formats=FORMATS)
     most = limit("GANVAS_MAX_MEGAPIXELS") if megapixels is None else megapixels
-    if picture.width * picture.height > most * 1e6:
+    whole, tile = _sizes(picture)
+    if whole > most * 1e6:
         raised = "; GANVAS_MAX_MEGAPIXELS raises that" if megapixels is None else ""
         raise ValueError(f"{picture.width} x {picture.height} px is more than {most:g} megapixels{raised}")
-    if isinstance(picture, TiffImageFile):  # a whole tile is unfolded, however small the picture
-        width, length = (int(picture.tag_v2.get(tag) or 0) for tag in TILE)
-        if width * length > most * 1e6:
-            raise ValueError(f"a tile of {width} x {length} px is more than {most:g} megapixels")
+    if tile > most * 1e6:
+        raise ValueError(f"a tile of {tile:,} px is more than {most:g} megapixels")
     if picture.mode not in MODES and not picture.mode.startswith("I;16"):
         raise ValueError(f"its colours are {picture.mode}, which is not read; save it as RGB")
     if picture.format in ("JPEG", "MPO") and _scans(content) > MOST_SCANS:

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -175,7 +176,7 @@ def load(path: Path, config: DataConfig, shape: Shape | None = None) -> Dataset:
         shape = (len(mode), size[1], size[0])
         notes += said + _remarks(list(facts.values()), white, alpha)
         if len(good) * shape[0] * shape[1] * shape[2] <= memory_limit():
-            items = _gather(files, shape, [fact.size[0] * fact.size[1] for fact in facts.values()])
+            items = _gather(files, shape, [fact.pixels for fact in facts.values()])
         else:
             notes += ("The images do not fit in memory and stream from the disk through loader workers.",)
     return Dataset(
@@ -287,8 +288,9 @@ def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
         content = b""
         try:
             content = reader.read(name)
-            with room.taken(pixels_of(content)):
-                return name, content, look(content)
+            pixels = pixels_of(content)
+            with room.taken(pixels):
+                return name, content, replace(look(content), pixels=pixels)
         except GanvasError:  # a limit in the environment that is no number
             raise
         except Exception as error:  # Pillow raises many kinds for broken files

@@ -38,6 +38,8 @@ SMALL = 2**24
 """Bytes up to which that ratio does not matter: a drawing of one colour has a high one."""
 DIRECTORY_ENTRY = 80
 """Bytes of a usual entry in the directory of a .zip."""
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How a member may be packed: of these alone zipfile unfolds no more than is asked for."""
 
 NOUNS = ("link", "folder", "member")
 """First words of kinds that have a plural; the others are suffixes and adjectives."""
@@ -220,7 +222,7 @@ def in_zip(path: Path) -> Listing:
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a .zip whose directory is no larger than GANVAS_MAX_FILES allows."""
+    """Open a .zip whose directory is no larger than GANVAS_MAX_FILES allows, and whose members unfold to what they say."""
     try:
         size = _directory_size(path)
         if size > limit("GANVAS_MAX_FILES") * DIRECTORY_ENTRY:
@@ -228,7 +230,15 @@ def open_zip(path: Path) -> zipfile.ZipFile:
                 f"{path} is refused: its directory of {size / 1e6:,.0f} MB lists more than the {limit('GANVAS_MAX_FILES'):,.0f} "
                 f"files that are taken. If it is yours, set GANVAS_MAX_FILES={size // DIRECTORY_ENTRY + 1}."
             )
-        return zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path)
+        for member in archive.infolist():
+            if member.compress_type not in BOUNDED:
+                archive.close()
+                raise GanvasError(
+                    f"{path} is refused: its member {member.filename[:200]!r} is packed by method {member.compress_type}, which "
+                    "may unfold to any size; expected 8 (deflate, which is usual) or 0. Pack it anew."
+                )
+        return archive
     except GanvasError:
         raise
     except Exception as error:  # zipfile raises many kinds for damaged files
