@@ -1,5 +1,6 @@
 """Folders and zips: every mode, every way of being wrong."""
 
+import errno
 import io
 import json
 import os
@@ -10,8 +11,10 @@ import tracemalloc
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +24,8 @@ from PIL import Image
 import ganvas
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, folder, load_dataset
-from ganvas.data.decode import Facts
 from ganvas.data.labels import natural
+from ganvas.data.limits import memory_limit
 from ganvas.data.resize import to_tensor
 from ganvas.errors import GanvasError
 from ganvas.metrics.evaluate import given_as
@@ -369,6 +372,26 @@ def test_a_link_to_itself_is_left_out(tmp_path: Path) -> None:
     assert any("cannot be opened" in note and "self.png" in note for note in found.notes)
 
 
+def test_a_folder_that_may_not_be_entered_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is a run was asked before: a traceback."""
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "1.png")
+    is_file, scandir = Path.is_file, os.scandir
+
+    def refused(path: Path) -> None:
+        if path.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", lambda path: refused(path.parent) or is_file(path))
+    monkeypatch.setattr(os, "scandir", lambda path: refused(Path(path)) or scandir(path))
+    found = load_dataset(str(tmp_path))
+    assert len(found) == 1
+    assert "Left out: 1 folder that cannot be opened: Permission denied (closed)." in found.notes
+
+
 def test_links_are_followed_once(tmp_path: Path) -> None:
     away = written(tmp_path / "away", "1.png", "2.png")
     folder = written(tmp_path / "mine", "cats/0.png")
@@ -709,9 +732,9 @@ def test_a_member_that_lies_about_its_size_is_not_unfolded(tmp_path: Path) -> No
     assert peak < 50_000_000
 
 
-@pytest.mark.parametrize("size", [(1000, 10), (10, 1000)])
+@pytest.mark.parametrize("size", [(1000, 10), (10, 1000), (64, 1), (3, 192)])
 def test_a_strip_that_is_fitted_is_seen(tmp_path: Path, size: tuple[int, int]) -> None:
-    """Narrower than half a pixel it was a strip of no pixels, and the picture black."""
+    """Of half a pixel and less it was a strip of no pixels, and the picture black."""
     (tmp_path / "strip.png").write_bytes(png(size, colour=200))
     data = load_dataset(DataConfig(str(tmp_path), resolution=32, resize="fit"))
     assert isinstance(data.items, torch.Tensor)
@@ -724,19 +747,25 @@ def test_large_pictures_are_decoded_one_after_another(
     """Eight of 64 megapixels side by side took 3.5 GB, and as much stayed with the threads that had decoded them."""
     for i in range(8):
         (tmp_path / f"{i}.png").write_bytes(png(colour=i))
-    now, most, look = [0], [0], folder.look
+    now, most = [0], [0]
 
-    def counted(content: bytes) -> Facts:
-        now[0] += 1
-        most[0] = max(most[0], now[0])
-        time.sleep(0.01)
-        now[0] -= 1
-        return look(content)
+    def counted(work: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        def one(content: bytes) -> Any:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+            time.sleep(0.01)
+            now[0] -= 1
+            return work(content)
 
-    monkeypatch.setattr(folder, "look", counted)
+        return one
+
+    monkeypatch.setattr(folder, "look", counted(folder.look))
+    monkeypatch.setattr(folder, "decode", counted(folder.decode))
+    monkeypatch.setattr(folder, "SOME", 1)  # that a thread takes in a row
     usual = load_dataset(str(tmp_path))
     monkeypatch.setattr(folder, "PIXELS", 2 * 16 * 16 - 1)
     monkeypatch.setattr(folder, "BYTES", 100)  # of files that are read side by side
+    assert most[0] > 1
     most[0] = 0
     found = load_dataset(str(tmp_path))
     assert most == [1]
@@ -760,6 +789,15 @@ def test_limits_that_are_no_numbers(image_folder: Path, monkeypatch: pytest.Monk
             patch.setenv(name, value)
             with pytest.raises(GanvasError, match=f"{name} is '{value}'"):
                 load_dataset(str(image_folder))
+
+
+@pytest.mark.parametrize(("value", "size"), [("0.5", 2**19), ("1.5", 3 * 2**19), ("1e305", 2**60)])
+def test_memory_may_be_said_in_parts_of_a_megabyte(
+    monkeypatch: pytest.MonkeyPatch, value: str, size: int
+) -> None:
+    """Of less than one there was none at all; a number without end was a traceback."""
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", value)
+    assert memory_limit() == size
 
 
 def test_damaged_zip(tmp_path: Path) -> None:

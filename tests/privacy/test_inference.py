@@ -150,6 +150,7 @@ def test_a_figure_by_hand() -> None:
     ("change", "said"),
     [
         ({"held_out": Records(torch.zeros(9, 5), torch.zeros(9))}, "held_out has 9 records; 10 or more"),
+        ({"train": Records(torch.zeros(9, 5), torch.zeros(9), torch.zeros(8))}, r"9 samples and groups \(8,\)"),
         ({"fake": Records(torch.zeros(20, 4), torch.zeros(20))}, r"differ in what is known or secret: .*fake \(4, 0\)"),
         ({"fake": Records(torch.zeros(20, 5), torch.zeros(20, 3))}, r"fake \(5, 3\)"),
         ({"train": Records(torch.zeros(20, 5), torch.zeros(19))}, "train has known"),

@@ -870,3 +870,16 @@ def test_a_critic_is_not_trained_on_windows_beside_those_it_is_calibrated_on(tmp
     assert kept.refit(open_space(model, "z")).report.auc_error > 0.02
     with pytest.raises(GanvasError, match="one number each"):
         fit_ratio(open_space(model, "z"), real, groups=groups[:9])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_sequences_are_two_halves_in_either_order(seed: int) -> None:
+    """Where the larger one came first, one half was empty, and the calibration refused."""
+    model = ganvas.wrap(nn.Linear(4, 2), latent_dim=4)
+    groups = (torch.arange(400) >= 210).long()
+    found = fit_ratio(
+        open_space(model, "z"), torch.randn(400, 2), critic="fresh", steps=1, seed=seed, groups=groups
+    )
+    assert len(found.real_logits) in (190, 210)
+    assert found.real_groups is not None
+    assert len(found.real_groups.unique()) == 1

@@ -42,8 +42,9 @@ from ganvas.types import Shape
 BROKEN_SHARE = 0.01
 BLOCK, BYTES = 256, 2**28
 """Files that are read side by side, and what they may hold together: who is done waits for the first of them."""
-PIXELS = 2**26
-"""That are decoded side by side, about as many as one picture may have: of each there are several copies for a moment."""
+PIXELS = 2**27
+"""That are decoded side by side, as many as two of the largest pictures have: of each there are several copies for a moment,
+0.9 GB in all. With half of that ten photos of 12 megapixels would be five on any number of cores."""
 SOME = 32
 """Pictures that a thread brings to their size in a row."""
 

@@ -61,7 +61,7 @@ def check_memory(size: int, what: str, otherwise: str) -> None:
 def memory_limit() -> int:
     """Bytes of data that may stay in memory: a third of what the machine has, or GANVAS_RESIDENT_MB."""
     if chosen := os.environ.get("GANVAS_RESIDENT_MB"):
-        return int(min(_number("GANVAS_RESIDENT_MB", chosen), 2.0**40)) * 2**20
+        return int(min(_number("GANVAS_RESIDENT_MB", chosen), 2.0**40) * 2**20)
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3
     except (AttributeError, ValueError, OSError):

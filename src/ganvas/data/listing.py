@@ -123,10 +123,10 @@ def in_folder(root: Path) -> Listing:
         waiting = [start]
         while waiting:
             folder = waiting.pop()
-            if folder and is_run(root / folder) and (root / folder / "snapshots").is_dir():
-                found.leave_out("folder of a run", folder)
-                continue
             try:
+                if folder and is_run(root / folder) and (root / folder / "snapshots").is_dir():
+                    found.leave_out("folder of a run", folder)
+                    continue
                 entries = list(os.scandir(root / folder))
             except OSError as error:
                 found.leave_out(f"folder that cannot be opened: {error.strerror}", folder or ".")

@@ -25,7 +25,7 @@ def resize(picture: Image.Image, target: Size, how: Resize) -> Image.Image:
         return ImageOps.fit(picture, target, Image.Resampling.LANCZOS)
     if how == "fit":
         scale = min(target[0] / picture.width, target[1] / picture.height)
-        if min(picture.size) * scale < 0.5:  # Pillow would make nothing of it, and a black picture
+        if min(picture.size) * scale < 1:  # Pillow would make nothing of half a pixel, and a black picture
             strip = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
             picture = picture.resize(strip, Image.Resampling.LANCZOS)
         return ImageOps.pad(picture, target, Image.Resampling.LANCZOS, color=0)

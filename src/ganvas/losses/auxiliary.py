@@ -63,9 +63,7 @@ def orthogonality(weights: Iterable[Tensor]) -> Tensor:
 
     It is 0 where all are at right angles to each other, however long they are.
     """
-    total: Tensor | float = (
-        0.0  # no tensor yet: one that is copied to the device cannot be in a captured step
-    )
+    total: Tensor | float = 0.0  # no tensor: one that is copied to the device cannot be in a captured step
     for weight in weights:
         rows = weight.float().flatten(1)
         products = (rows @ rows.T).square()

@@ -11,6 +11,7 @@ from ganvas.arrays import Array
 from ganvas.errors import GanvasError
 from ganvas.metrics.manifold import nearest_distances
 from ganvas.metrics.modes import k_means
+from ganvas.metrics.resample import pulls, spread_of_groups
 
 
 class NearestTraining(NamedTuple):
@@ -117,7 +118,7 @@ def copying_test(
     where_fake, where_held = _assign(y, (x, z), cells, seed)
     distance_fake, distance_held = (nearest_distances(rows, y)[0].cpu().numpy() for rows in (x, z))
     scores, weights = [], []
-    pulls = np.zeros(len(x)), np.zeros(len(z))
+    pulled = np.zeros(len(x)), np.zeros(len(z))
     for cell in range(cells):
         rows = where_fake == cell, where_held == cell
         a, b = distance_fake[rows[0]], distance_held[rows[1]]
@@ -125,8 +126,9 @@ def copying_test(
             continue
         scores.append(mann_whitney_z(a, b))
         weights.append(float(len(b)))
-        for pull, of, each in zip(pulls, rows, _pulls(a, b), strict=True):
-            pull[of] = len(b) * each
+        unit = (12 * len(a) * len(b) / (len(a) + len(b) + 1)) ** 0.5  # z-scores in a share of pairs
+        for pull, of, each in zip(pulled, rows, pulls(a, b), strict=True):
+            pull[of] = len(b) * unit * each
     if not weights:
         raise GanvasError(
             f"No cell holds {least} fakes and {least} held-out samples. Draw more samples, or ask for fewer cells."
@@ -134,28 +136,11 @@ def copying_test(
     shares = np.asarray(weights) / sum(weights)
     score, error = float(shares @ np.asarray(scores)), float(np.sqrt(np.square(shares).sum()))
     if any(group is not None for group in groups):
-        spread = [_spread(pull / sum(weights), group) for pull, group in zip(pulls, groups, strict=True)]
-        error = sum(spread) ** 0.5
-    return CopyingTest(score, error)
-
-
-def _pulls(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each of both sets adds to the z-score of `mann_whitney_z`, but for their means."""
-    from scipy.stats import rankdata  # slow to import
-
-    n, m = len(first), len(second)
-    ranks, unit = rankdata(np.concatenate([first, second])), (n * m * (n + m + 1) / 12) ** 0.5
-    above = ranks[:n] - rankdata(first), ranks[n:] - rankdata(second)  # of how many of the others
-    return (above[0] - above[0].mean()) / unit, (above[1].mean() - above[1]) / unit
-
-
-def _spread(pulls: np.ndarray, group: Tensor | None) -> float:
-    """The variance of the sum of pulls (n,), whole groups of which are independent."""
-    if group is not None:
-        pulls = np.bincount(np.unique(group.cpu().numpy(), return_inverse=True)[1], pulls)
-    if len(pulls) < 2:
+        variances = map(spread_of_groups, pulled, groups)
+        error = float(np.sqrt(sum(variances)) / sum(weights))
+    if not np.isfinite(error):
         raise GanvasError("C_T has no error for windows of a single sequence or stretch of time.")
-    return float(np.square(pulls).sum() * len(pulls) / (len(pulls) - 1))
+    return CopyingTest(score, error)
 
 
 def mann_whitney_z(first: np.ndarray, second: np.ndarray) -> float:

@@ -39,6 +39,26 @@ def jackknife(without: Sequence[float]) -> float:
     return float(np.sqrt((len(without) - 1) * np.var(without)))
 
 
+def pulls(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each of both, (n,) and (m,), adds to the share of pairs whose first is the larger, ties by half, beyond its mean."""
+
+    def above(each: np.ndarray, others: np.ndarray) -> np.ndarray:
+        others = np.sort(others)
+        found = np.searchsorted(others, each) + np.searchsorted(others, each, "right")
+        return found / (2 * len(others))
+
+    up, down = above(first, second), above(second, first)
+    return (up - up.mean()) / len(first), (down.mean() - down) / len(second)
+
+
+def spread_of_groups(pulls: np.ndarray, group: Tensor | None) -> float:
+    """The variance of the sum of pulls (n,), of which whole groups are independent, or each; infinite of a single one."""
+    if group is not None:
+        pulls = np.bincount(np.unique(group.cpu().numpy(), return_inverse=True)[1], pulls)
+    count = len(pulls)
+    return float(np.square(pulls).sum() * count / (count - 1)) if count > 1 else float("inf")
+
+
 def bootstrap(
     figures: Callable[[Tensor], object], counts: Tensor, seed: int, fields: Sequence[str], times: int = 100
 ) -> list[float]:

@@ -154,6 +154,7 @@ def _checked(name: str, records: Records) -> tuple[int, int]:
         )
     if not all(bool(torch.isfinite(each).all()) for each in (known, secret)):
         raise GanvasError(f"{name} holds NaN or infinite numbers.")
+    drawn_by(len(known), records.group)  # as many
     return known.shape[1], 0 if secret.dim() == 1 else secret.shape[1]
 
 

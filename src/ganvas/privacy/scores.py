@@ -87,9 +87,12 @@ def attack(
 
 
 def drawn_by(count: int, group: Tensor | None) -> np.ndarray:
-    """The number, from 0, of what each of so many scores is drawn with (n,): itself, or its group."""
+    """The number, from 0, of what each of so many scores is drawn with (n,): itself, or its group. Raises `GanvasError` for
+    groups of more or fewer."""
     if group is None:
         return np.arange(count)
+    if group.shape != (count,):
+        raise GanvasError(f"There are {count} samples and groups {tuple(group.shape)}: give one number each.")
     found: np.ndarray = np.unique(group.cpu().numpy(), return_inverse=True)[1]
     return found
 

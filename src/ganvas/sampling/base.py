@@ -166,11 +166,7 @@ class Target:
         """The candidates and slopes of noise, as `slope` has them: a batch at a time with its rows."""
         shape = self.space.model.shape
         # The results of all layers are kept for the gradient: of grey pictures of 128 px, 256 at a time, 4 GB; of large ones few.
-        batch = (
-            self.batch
-            if len(shape) == 1
-            else min(self.batch, self.space.model.at_once, rows_back(self.space))
-        )
+        batch = self.batch if len(shape) == 1 else min(self.batch, rows_back(self.space))
         for start in range(0, len(noise), batch):
             rows = slice(start, start + batch)
             label = None if labels is None else labels[rows]

@@ -84,8 +84,8 @@ def calibrate(
     # A line that is as good as a curve also has a gradient everywhere.
     best = min(names, key=lambda name: losses[name] - (0.001 if name == "platt" else 0.0))
     reliability = _reliability(scores, truth, predicted[best], losses[best])
-    if side is not None:
-        reliability = reliability._replace(auc_error=_error_of_groups(scores, truth, side))
+    if groups is not None:
+        reliability = reliability._replace(auc_error=_error_of_groups(real, fake, groups))
     return fit_map(scores, truth, best), reliability
 
 
@@ -137,27 +137,13 @@ def _folds(truth: np.ndarray, side: np.ndarray | None) -> Iterator[tuple[np.ndar
         yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
 
 
-def _error_of_groups(scores: np.ndarray, truth: np.ndarray, side: np.ndarray) -> float:
+def _error_of_groups(real: Tensor, fake: Tensor, groups: Tensor) -> float:
     """Standard error of the AUC where whole groups of the real samples are drawn; of a single one nothing is known."""
-    real, fake = scores[truth > 0], scores[truth == 0]
-    above = [_above(real, fake), 1 - _above(fake, real)]
-    pulls = [
-        np.bincount(side, above[0] - above[0].mean()) / len(real),
-        (above[1] - above[1].mean()) / len(fake),
-    ]
-    if min(map(len, pulls)) < 2:
-        return 0.5
-    variance = sum(float(np.square(pull).sum()) * len(pull) / (len(pull) - 1) for pull in pulls)
-    return math.sqrt(variance)
+    from ganvas.metrics.resample import pulls, spread_of_groups  # who only draws need not import the metrics
 
-
-def _above(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The share of others that each score is above, ties by half (n,)."""
-    others = np.sort(others)
-    found: np.ndarray = (np.searchsorted(others, scores) + np.searchsorted(others, scores, "right")) / (
-        2 * len(others)
-    )
-    return found
+    of_real, of_fake = pulls(*(each.double().cpu().numpy() for each in (real, fake)))
+    variance = spread_of_groups(of_real, groups) + spread_of_groups(of_fake, None)
+    return min(0.5, math.sqrt(variance))
 
 
 def _held_out(scores: np.ndarray, truth: np.ndarray, method: str, side: np.ndarray | None) -> np.ndarray:

@@ -410,7 +410,8 @@ def _halved(count: int, groups: Tensor | None, seed: int) -> tuple[Tensor, Tenso
         return first, second
     side, sizes = groups.unique(return_inverse=True, return_counts=True)[1:]
     order = torch.randperm(len(sizes), generator=random)
-    inside = torch.isin(side, order[sizes[order].cumsum(0) <= (count + 1) // 2])
+    cut = (2 * sizes[order].cumsum(0) - count).abs().argmin() + 1  # where both are most alike
+    inside = torch.isin(side, order[:cut])
     first, second = inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]
     if min(len(first), len(second)) < LEAST_REAL:
         raise GanvasError(
