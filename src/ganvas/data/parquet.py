@@ -67,7 +67,9 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
         found, seen = {}, dict[str, Sniffed]()
         with parquet.ParquetFile(path, metadata=footer, read_dictionary=texts) as file:
             for field in schema:
-                kind = "text" if field.name in roles else kinds[field.name]
+                kind = kinds[field.name]
+                if kind and field.name in roles:
+                    kind = "text"
                 if kind:
                     found[field.name] = _column(path, file, field.name, kind, field.name in roles, seen)
                 elif field.name in asked:

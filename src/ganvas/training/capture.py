@@ -65,7 +65,7 @@ class Captured:
     def _capture(self, kind: Hashable) -> None:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.random)
-        # Threads that read pictures ahead pin memory meanwhile.
+        # Other threads may work with the GPU meanwhile.
         with torch.cuda.graph(graph, pool=self.pool, stream=self.side, capture_error_mode="thread_local"):
             self.play(self.batches)
         self.graphs[kind] = (graph, [parameter.grad for parameter in self.parameters])
