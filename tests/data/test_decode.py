@@ -91,6 +91,25 @@ def test_pixels_are_those_of_the_tile_that_is_unfolded() -> None:
     assert pixels_of(tiled(16, 16)) == 16 * 16
 
 
+@pytest.mark.parametrize(("order", "number", "magic"), [("<", "L", 42), (">", "L", 42), ("<", "Q", 43)])
+def test_a_tiff_of_millions_of_strips_is_refused(order: str, number: str, magic: int) -> None:
+    """Pillow made an object of each, and decoded it: 1 MB, which a .zip packs to 1 kB, took half a minute and 477 MB."""
+
+    def said(strips: int) -> bytes:
+        entries = [(256, 4, 1, 16), (257, 4, 1, 16), (273, 1, strips, 0), (277, 3, 1, 1)]
+        head = {42: 8, 43: 16}[magic]
+        start = struct.pack(order + "H", magic) + (
+            struct.pack(order + "HHQ", 8, 0, 16) if head == 16 else struct.pack(order + "L", 8)
+        )
+        count = struct.pack(order + ("Q" if head == 16 else "H"), len(entries))
+        rows = b"".join(struct.pack(order + f"HH{number}{number}", *entry) for entry in entries)
+        return (b"II" if order == "<" else b"MM") + start + count + rows + bytes(100)
+
+    with pytest.raises(ValueError, match="more than 65,536 strips or tiles"):
+        look(said(65537))
+    assert decode._pieces(said(65536)) == 65536
+
+
 def test_a_tiff_of_a_tile_larger_than_pictures_may_be_is_refused() -> None:
     """A whole tile is unfolded, however small the picture is: 65 KB took 2.3 GB."""
     assert look(tiled(16, 16)).size == (16, 16)

@@ -786,6 +786,22 @@ def test_bytes_tell_no_sequences_in_a_parquet_file(tmp_path: Path) -> None:
         load_dataset(DataConfig(str(path), window=24))
 
 
+def test_decimals_of_any_length_in_a_parquet_file_are_no_numbers(tmp_path: Path) -> None:
+    """Of a kind that Parquet has and pyarrow does not write: the footer of a column of bytes is changed to say so."""
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table({"price1": pyarrow.array([b"x"] * 60, pyarrow.binary()), "b": np.arange(60.0)})
+    pyarrow.parquet.write_table(table, path, store_schema=False)
+    content = path.read_bytes()
+    length = int.from_bytes(content[-8:-4], "little")
+    footer, column = content[-8 - length : -8], b"\x18\x06price1"
+    assert footer.count(column + b"\x00") == 1
+    footer = footer.replace(column + b"\x00", column + b"\x25\x0a\x15\x00\x15\x12\x00")
+    path.write_bytes(content[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    assert "decimal128(9, 0)" in str(pyarrow.parquet.read_schema(path))
+    with pytest.raises(GanvasError, match="'price1' holds decimal"):
+        load_dataset(DataConfig(str(path), window=24, columns=("price1", "b")))
+
+
 def test_a_parquet_file_of_less_than_no_rows_is_refused(tmp_path: Path) -> None:
     """Its footer holds numbers in zigzag, in whose first byte the last bit is the sign."""
     path = Path(as_parquet(tmp_path / "x.parquet", "a\n" + "1\n" * 40, a=pyarrow.float64()))

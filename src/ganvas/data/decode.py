@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -32,6 +33,9 @@ MOST_EXIF, MOST_COMMENTS = 16, 100
 """Parts of Exif in a JPEG, and comments in a PPM that is text: reading n of them takes time as n squared."""
 AT_ONCE = 2**20
 """Pixels of a grey picture of more than 8 bits that are brought to 8 at a time."""
+PIECES, MOST_PIECES = (273, 324), 2**16
+"""Tags of a TIFF with the places of its strips and tiles, and how many: Pillow has 200 bytes of each before it says how large the
+picture is, and decodes them all."""
 TILE = 322, 323
 """Tags of a TIFF with the width and length of a tile (TIFF 6.0, section 15)."""
 PIECE = 2**26
@@ -149,6 +153,23 @@ def _check_parts(content: bytes) -> None:
         raise ValueError(f"it has more than {MOST_EXIF} parts of Exif, which no camera or program writes")
     if content[:2] in (b"P1", b"P2", b"P3") and content.count(b"#") > MOST_COMMENTS:
         raise ValueError(f"it has more than {MOST_COMMENTS} comments")
+    if content[:2] in (b"II", b"MM") and _pieces(content) > MOST_PIECES:
+        raise ValueError(f"it is made of more than {MOST_PIECES:,} strips or tiles")
+
+
+def _pieces(content: bytes) -> int:
+    """Of how many strips or tiles the first picture of a TIFF says it is (TIFF 6.0, section 2; BigTIFF has longer numbers)."""
+    order: Literal["little", "big"] = "little" if content[:2] == b"II" else "big"
+    big = content[2] == 43 if len(content) > 2 else False  # as Pillow tells them apart
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(content[at : at + size], order)
+
+    at, wide, entry = (number(8, 8), 8, 20) if big else (number(4, 4), 4, 12)
+    first = at + (8 if big else 2)
+    count = min(number(at, first - at), len(content) // entry)
+    entries = (first + entry * i for i in range(count))
+    return max((number(at + 4, wide) for at in entries if number(at, 2) in PIECES), default=0)
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:

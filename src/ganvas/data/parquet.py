@@ -55,6 +55,10 @@ def read(path: Path, config: DataConfig) -> dict[str, Values]:
             raise GanvasError(f"{path} is damaged: its footer says {footer.num_rows:,} rows.")
         schema = footer.schema.to_arrow_schema()
         kinds = {field.name: _kind(field.type) for field in schema}
+        for column in (footer.schema.column(i) for i in range(len(footer.schema))):
+            # Decimals of any length come unfolded: only texts do not.
+            if column.physical_type == "BYTE_ARRAY" and kinds.get(column.path) not in ("text", None):
+                kinds[column.path] = ""
         check_columns(path, schema.names)
         texts = [name for name, kind in kinds.items() if kind == "text"]
         roles = {config.by, config.label} & set(kinds)

@@ -153,8 +153,8 @@ def server_of(app: App, ready: Callable[[], None], lifespan: Literal["on", "off"
             await app({**scope, ENDING: lambda: server.should_exit}, receive, send)
 
     config = uvicorn.Config(
-        door, http=Patience, log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**22, lifespan=lifespan,  # type: ignore[arg-type]
-        limit_concurrency=MOST_CONNECTIONS, h11_max_incomplete_event_size=LONGEST_HEAD,
+        door, http=Patience, log_level="error", timeout_graceful_shutdown=GOODBYE, ws_max_size=2**20, lifespan=lifespan,  # type: ignore[arg-type]
+        ws_per_message_deflate=False, limit_concurrency=MOST_CONNECTIONS, h11_max_incomplete_event_size=LONGEST_HEAD,
     )  # fmt: skip
     server = Server(config, ready)
     return server
