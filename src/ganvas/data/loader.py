@@ -141,9 +141,8 @@ def _heard_of(loader: "DataLoader[Sent]") -> Iterator[tuple[np.ndarray, np.ndarr
     ours = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
     before = signal.getsignal(signal.SIGCHLD) if ours else None
     batches = iter(loader)
-    if (
-        before is not None
-    ):  # by torch's own it would raise wherever the training is, in the midst of a step or of a file
+    # By torch's own it would raise wherever the training is, in the midst of a step or of a file.
+    if before is not None:
         signal.signal(signal.SIGCHLD, before)
     while True:
         try:
