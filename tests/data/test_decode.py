@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import decode
-from ganvas.data.decode import look, pixels_of
+from ganvas.data.decode import look, opened, pixels_of
 
 
 def progressive(more: int, behind: bytes = b"") -> bytes:
@@ -87,8 +87,9 @@ def tiled(width: int, length: int) -> bytes:
 
 def test_pixels_are_those_of_the_tile_that_is_unfolded() -> None:
     """Side by side six of 16 x 16 px with tiles of 64 megapixels took 3.2 GB on two CPUs."""
-    assert pixels_of(tiled(512, 256)) == 512 * 256
-    assert pixels_of(tiled(16, 16)) == 16 * 16
+    assert pixels_of(opened(tiled(512, 256))) == 512 * 256
+    assert pixels_of(opened(tiled(16, 16))) == 16 * 16
+    assert look(tiled(512, 256)).pixels == 512 * 256
 
 
 @pytest.mark.parametrize(("order", "number", "magic"), [("<", "L", 42), (">", "L", 42), ("<", "Q", 43)])

@@ -749,13 +749,13 @@ def test_large_pictures_are_decoded_one_after_another(
         (tmp_path / f"{i}.png").write_bytes(png(colour=i))
     now, most = [0], [0]
 
-    def counted(work: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-        def one(content: bytes) -> Any:
+    def counted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def one(*given: Any) -> Any:
             now[0] += 1
             most[0] = max(most[0], now[0])
             time.sleep(0.01)
             now[0] -= 1
-            return work(content)
+            return work(*given)
 
         return one
 

@@ -62,7 +62,7 @@ class Facts:
     several: bool = False
     """More pictures than the first lie in the file."""
     pixels: int = 0
-    """That are unfolded where it is decoded (`pixels_of`), by whoever looked at it."""
+    """That are unfolded where it is decoded: `pixels_of`."""
 
 
 @contextlib.contextmanager
@@ -78,13 +78,18 @@ def decode(content: bytes, megapixels: float | None = None) -> Image.Image:
 
     `megapixels` stands in for GANVAS_MAX_MEGAPIXELS where less is to be taken.
     """
-    return _open(content, megapixels)[0]
+    return _loaded(opened(content), content, megapixels)[0]
 
 
-def pixels_of(content: bytes) -> int:
-    """How many decoding a picture will unfold, of which none is decoded. Raises like `decode` where it is none."""
+def opened(content: bytes) -> Image.Image:
+    """A picture of which no pixel is decoded. Raises like `decode` where it is none."""
     _check_parts(content)
-    return max(_sizes(Image.open(memory.BytesIO(content), formats=FORMATS)))
+    return Image.open(memory.BytesIO(content), formats=FORMATS)
+
+
+def pixels_of(picture: Image.Image) -> int:
+    """How many will be unfolded where one of `opened` is decoded."""
+    return max(_sizes(picture))
 
 
 def _sizes(picture: Image.Image) -> tuple[int, int]:
@@ -93,9 +98,11 @@ def _sizes(picture: Image.Image) -> tuple[int, int]:
     return picture.width * picture.height, math.prod(tile)
 
 
-def look(content: bytes) -> Facts:
-    """Decode a picture for what has to be known of it. Raises like `decode`."""
-    picture, several = _open(content)
+def look(content: bytes, of: Image.Image | None = None) -> Facts:
+    """Decode a picture for what has to be known of it; `of` is the one that was `opened`. Raises like `decode`."""
+    of = opened(content) if of is None else of
+    pixels = pixels_of(of)
+    picture, several = _loaded(of, content)
     deep, below = 0.0, False
     if is_deep(picture):
         values = np.asarray(picture)
@@ -110,6 +117,7 @@ def look(content: bytes) -> Facts:
         and content[24:26] in (b"\x10\x02", b"\x10\x06")
         and _brightest(picture) < 128,
         several,
+        pixels,
     )
 
 
@@ -120,9 +128,9 @@ def why(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _open(content: bytes, megapixels: float | None = None) -> tuple[Image.Image, bool]:
-    _check_parts(content)
-    picture = Image.open(memory.BytesIO(content), formats=FORMATS)
+def _loaded(
+    picture: Image.Image, content: bytes, megapixels: float | None = None
+) -> tuple[Image.Image, bool]:
     most = limit("GANVAS_MAX_MEGAPIXELS") if megapixels is None else megapixels
     whole, tile = _sizes(picture)
     if whole > most * 1e6:

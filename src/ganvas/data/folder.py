@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ from ganvas.data.decode import (
     decode,
     hush,
     look,
+    opened,
     pixels_of,
     to_mode,
     white_of,
@@ -288,9 +288,9 @@ def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
         content = b""
         try:
             content = reader.read(name)
-            pixels = pixels_of(content)
-            with room.taken(pixels):
-                return name, content, replace(look(content), pixels=pixels)
+            picture = opened(content)
+            with room.taken(pixels_of(picture)):
+                return name, content, look(content, picture)
         except GanvasError:  # a limit in the environment that is no number
             raise
         except Exception as error:  # Pillow raises many kinds for broken files
