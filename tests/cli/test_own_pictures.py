@@ -305,6 +305,13 @@ def test_labels_by_name(place: Path, labels: list[str], numbers: list[int]) -> N
     assert _shared.classes(labels, ganvas.load(place / "00000-run")) == numbers
 
 
+def test_more_labels_than_samples(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last ones were left out without a word."""
+    flags = ["--n", "1", "--labels", "2", "10", "--out", str(tmp_path / "a.png")]
+    assert main(["sample", str(place / "00000-run"), *flags]) == 2
+    assert "--labels names 2 classes for 1 sample." in capsys.readouterr().err
+
+
 def test_labels_that_are_not_there(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(place / "00000-run")
     assert main(["sample", run, "--n", "2", "--labels", "10", "--out", str(tmp_path / "a.png")]) == 0

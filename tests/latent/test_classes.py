@@ -72,6 +72,12 @@ def test_a_walk_shows_keys_as_they_are(model: Model, keys: int, loop: bool, fram
         assert near(drawn[-1:], wanted[:1])
 
 
+def test_a_walk_has_a_key_for_each_class(model: Model) -> None:
+    """Those that had none were left out without a word."""
+    with pytest.raises(GanvasError, match="There are 3 labels for 2 keys"):
+        ganvas.walk(model, keys=2, labels=[0, 1, 0], frames=4)
+
+
 def test_strengths_of_a_direction(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[torch.Tensor] = []
     sheet = pictures.sheet

@@ -81,3 +81,17 @@ def test_a_term_that_is_named_twice_is_refused() -> None:
     twice = [{"name": name} for name in ("top-k", "mode-seeking", "top-k")]
     with pytest.raises(GanvasError, match="Term 'top-k' is named twice"):
         plan("digits", settings={"objective.terms": twice}, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"penalty": ["r1", "r1"]}, {"settings": {"objective.penalties": [{"name": "r1"}] * 2}}]
+)
+def test_a_penalty_that_is_named_twice_is_refused(asked: dict[str, Any]) -> None:
+    """Both were kept, and counted twice."""
+    with pytest.raises(GanvasError, match="Penalty 'r1' is named twice"):
+        plan("digits", device="cpu", **asked)
+
+
+def test_a_seed_above_2_32_is_refused_as_a_setting_too() -> None:
+    with pytest.raises(GanvasError, match=r"training\.seed is 4294967296; it must be"):
+        plan("digits", settings={"training.seed": 2**32}, device="cpu")

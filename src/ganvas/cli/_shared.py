@@ -192,15 +192,19 @@ def say_notes(data: "Dataset", words: str = "") -> None:
         say(note, beside=True)
 
 
-def classes(labels: Sequence[str] | None, model: "Model") -> list[int] | None:
-    """Class numbers of --labels: names of the model's classes first, else numbers from 0."""
-    from ganvas.errors import GanvasError
+def classes(labels: Sequence[str] | None, model: "Model", drawn: int | None = None) -> list[int] | None:
+    """Class numbers of --labels, no more than samples are `drawn`: names of the model's classes first, else numbers from 0."""
+    from ganvas.errors import GanvasError, counted
     from ganvas.model_data import class_names
     from ganvas.registry import did_you_mean
 
     if labels is None:
         return None
     model.labels(1, [0])  # refuses models without classes, in its own words
+    if drawn is not None and len(labels) > drawn:
+        raise GanvasError(
+            f"--labels names {len(labels)} classes for {counted(drawn, 'sample')}. Draw more, or name fewer."
+        )
     names, found = class_names(model), []
     for label in labels:
         if label in names:

@@ -86,7 +86,7 @@ def run(
         loaded = load(model, device=here, critic=False)
         loaded = loaded if length is None else loaded.over(length)
         check_out(out, n, loaded.shape)
-        numbers = _shared.classes(labels, loaded)
+        numbers = _shared.classes(labels, loaded, n)
         write = partial(_write, n=n, out=out, model=loaded, numbers=numbers, named=named, plain=plain)
         about = {"out": str(out), "n": n, "seed": seed, "kimg": loaded.info.kimg}
         words = ""

@@ -122,6 +122,10 @@ def walk(
     owner = where.model
     if kind == "mixing":
         pictures.check_table(keys // 2 + 1, keys - keys // 2 + 1, owner.shape)
+    if labels is not None and len(labels) > keys:
+        raise GanvasError(
+            f"There are {len(labels)} labels for {keys} keys. Give fewer, or more keys (--keys)."
+        )
     classes = owner.labels(keys, labels)
     figures: dict[str, float] = {}
     columns = STRIP

@@ -414,6 +414,15 @@ def _weighted(penalties: Sequence[PenaltyConfig], gamma: float) -> tuple[Penalty
 def _check(config: Config, dataset: Dataset) -> Config:
     """Names, ranges, and whether the networks fit the data: everything that would fail later fails here."""
     validate(config)
+    arrays.seed(config.training.seed, "training.seed")
+    had = set[str]()
+    for penalty in config.objective.penalties:
+        if penalty.name in had:
+            raise GanvasError(
+                f"Penalty {penalty.name!r} is named twice. Give it once, with the weight that you mean: --gamma, or "
+                "--set objective.penalties."
+            )
+        had.add(penalty.name)
     trained_on = dataset.split(config.data.holdout, config.data.fold)[0]
     trained_on = trained_on.subset(torch.arange(how_many(trained_on, config.data.select)))  # as many
     check_batch(config.training.batch, trained_on)
