@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 import ganvas
+from ganvas.cli import main
 from ganvas.config import DataConfig
 from ganvas.data import Dataset, folder, load_dataset
 from ganvas.data.labels import natural
@@ -32,7 +33,7 @@ from ganvas.metrics.evaluate import given_as
 from ganvas.model import DataReference
 from ganvas.model_data import config_for
 from ganvas.options import TrainOptions
-from ganvas.training import plan
+from ganvas.training import Result, plan
 from tests.conftest import TINY
 
 
@@ -118,6 +119,20 @@ def test_names_of_files_steer_no_terminal(tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr().err + (done.run.path / "log.txt").read_text()
     assert "Left out" in said
     assert said.replace("\n", "").replace(str(folder), "").isprintable()
+
+
+@pytest.mark.parametrize("command", [["eval", "--reference"], ["reference"], ["train"]])
+def test_a_run_is_no_folder_of_pictures(
+    trained: Result, tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`eval mine --reference RUN` measured against the previews of the run, and `train RUN` learned from them."""
+    np.save(tmp_path / "mine.npy", np.zeros((40, 8, 8, 1), dtype=np.uint8))
+    mine = [str(tmp_path / "mine.npy")] if command[0] == "eval" else []
+    assert (
+        main([command[0], *mine, *command[1:], str(trained.run.path), "--resolution", "8", "--resize", "fit"])
+        == 2
+    )
+    assert f"{trained.run.path} is a run, whose pictures are previews and no data." in capsys.readouterr().err
 
 
 def test_all_formats_and_modes(tmp_path: Path) -> None:

@@ -107,11 +107,21 @@ def is_hidden(part: str) -> bool:
     return part.startswith(".") or part in NOT_MEANT
 
 
+def _holds_run(folder: Path) -> bool:
+    return is_run(folder) and (folder / "snapshots").is_dir()
+
+
 def in_folder(root: Path) -> Listing:
     """Every file below `root`. Links are followed once, after everything that is really there; loops are refused.
 
     Runs are left out: `ganvas train .` makes one there, whose previews it would train on the next time, and never resume.
+    Raises `GanvasError` for one that is `root` itself.
     """
+    if _holds_run(root):
+        raise GanvasError(
+            f"{root} is a run, whose pictures are previews and no data. Give the data themselves, as a folder, .zip or name. "
+            f"To go on with the run: ganvas train --resume {root}"
+        )
     found, links, home = Listing(), list[tuple[str, str]](), root.resolve()
     seen = {_identity(root)}
 
@@ -124,7 +134,7 @@ def in_folder(root: Path) -> Listing:
         while waiting:
             folder = waiting.pop()
             try:
-                if folder and is_run(root / folder) and (root / folder / "snapshots").is_dir():
+                if folder and _holds_run(root / folder):
                     found.leave_out("folder of a run", folder)
                     continue
                 entries = list(os.scandir(root / folder))
