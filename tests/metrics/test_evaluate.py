@@ -779,6 +779,21 @@ def test_series_of_a_short_table_are_measured_without_a_floor_of_the_classifier(
     assert rows["marginals"].floor is not None
 
 
+def test_windows_of_a_file_are_not_independent(tmp_path: Path) -> None:
+    """Two series of one process, cut into windows, were told apart with p = 0.015: only those of the real one were grouped."""
+    for seed, name in ((400, "drawn"), (401, "real")):
+        noise, found = np.random.default_rng(seed), np.zeros((2400, 1))
+        for i in range(1, len(found)):
+            found[i] = 0.97 * found[i - 1] + noise.standard_normal(1)
+        np.savetxt(tmp_path / f"{name}.csv", found, "%.5f", ",", header="a", comments="")
+    drawn, real = (
+        load_dataset(DataConfig(str(tmp_path / f"{name}.csv"), window=24)) for name in ("drawn", "real")
+    )
+    rows = {row.metric: row for row in evaluate(drawn, real, device="cpu").rows}
+    assert rows["discriminative"].p_value is not None
+    assert rows["discriminative"].p_value > 0.2
+
+
 @pytest.mark.parametrize("name", ["stylegan2_ada.pkl", "rosinality.pt", "lucidrains"])
 def test_models_of_other_toolkits_are_models(name: str) -> None:
     """They were taken for data that cannot be read, though every other command opens them."""

@@ -172,7 +172,7 @@ def evaluate(
     tell = progress or (lambda what, done, total: None)
 
     count = n or min(SMALL_N, max(LEAST_N, len(reference)))
-    asked, chosen_by, unsaid, alike, stretches = None, "", "", True, None
+    asked, chosen_by, unsaid, alike, stretches, cut = None, "", "", True, None, None
     if model is not None:
         _check_kind(tuple(model.shape), dataset)
         asked, chosen_by, unsaid = _labels(model, reference, count, seed, labels)
@@ -185,7 +185,7 @@ def evaluate(
         _check_kind(given.shape, dataset)
         count = min(count, len(given))
         part = given.subset(pick(len(given), count, seed))
-        stretches = part.stretches
+        stretches, cut = part.stretches, of_series.groups_of(part)
         stream = batches(part, batch, sharded=True)
         if given.labels is not None and given.class_names == dataset.class_names:
             asked = part.take_labels()
@@ -227,7 +227,7 @@ def evaluate(
         if dataset.series is None or not kept
         else (
             lambda legacy: of_series.figures(
-                torch.cat(kept), asked if alike else None, reference, held_out, seed, legacy
+                torch.cat(kept), asked if alike else None, reference, held_out, seed, legacy, cut
             )
         ),
     )

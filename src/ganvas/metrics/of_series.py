@@ -61,14 +61,15 @@ def real(part: Dataset, parts: int = PARTS) -> Sample:
     if part.series is None:
         raise GanvasError(f"{part.name} holds no series.")
     items, labels = part.take(torch.arange(len(part)))
-    groups = None if part.spans is None else _groups(part, parts)
-    return measured(part.series, items, groups, labels)
+    return measured(part.series, items, groups_of(part, parts), labels)
 
 
-def _groups(part: Dataset, parts: int) -> Wholes:
-    """Numbers of the stretches of time that windows lie in, -1 where they reach over an edge; of many sequences their numbers."""
+def groups_of(part: Dataset, parts: int = PARTS) -> Wholes | None:
+    """Numbers of the stretches of time that windows lie in, -1 where they reach over an edge; of many sequences their numbers.
+    None for what is no window."""
     spans = part.spans_of_part
-    assert spans is not None
+    if spans is None:
+        return None
     owner, start, end = (column.numpy() for column in spans.double().unbind(1))
     found = np.full(len(owner), -1, dtype=np.int64)
     owners = np.unique(owner)
@@ -86,9 +87,17 @@ def _groups(part: Dataset, parts: int) -> Wholes:
 
 
 def figures(
-    samples: Tensor, labels: Tensor | None, train: Dataset, held_out: Dataset, seed: int, legacy: bool = False
+    samples: Tensor,
+    labels: Tensor | None,
+    train: Dataset,
+    held_out: Dataset,
+    seed: int,
+    legacy: bool = False,
+    groups: Wholes | None = None,
 ) -> tuple[list[Figure], int]:
     """All measures of drawn series (N, C, T), or the `legacy` scores, and how many of them were compared with as many real ones.
+
+    `groups`: of windows that were cut from a file (`groups_of`), which are not independent of one another.
 
     Raises `GanvasError` where there are too few to say anything.
     """
@@ -97,7 +106,7 @@ def figures(
         raise GanvasError(f"{train.name} holds no series.")
     if labels is None:
         train, held_out = (replace(each, labels=None, class_names=()) for each in (train, held_out))
-    fake, known, unseen = measured(schema, samples, None, labels), real(train), real(held_out)
+    fake, known, unseen = measured(schema, samples, groups, labels), real(train), real(held_out)
     for each, what in ((fake, "samples"), (known, "training series"), (unseen, "held-out series")):
         if len(each) < LEAST:
             raise GanvasError(

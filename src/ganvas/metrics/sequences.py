@@ -670,8 +670,8 @@ class Copies(NamedTuple):
     nearer: float
     """Chance that a fake lies nearer than a held-out series: 1/2 where nothing is copied, below where the model is worse."""
     error: float
-    """Standard error of `nearer`: by more than three of it above 1/2 the model copies. Infinite with one group of held-out
-    series, of which nobody knows how much groups differ."""
+    """Standard error of `nearer`: by more than three of it above 1/2 the model copies. Infinite with one group of either,
+    of which nobody knows how much groups differ."""
 
 
 def copies(
@@ -706,14 +706,18 @@ def _copies(fake: Sample, train: Sample, held_out: Sample) -> Copies:
     ]
     ours, theirs = (_quotients(each, rows[1], train.groups) for each in (rows[0], rows[2]))
     near = float((ours < np.quantile(theirs, CLOSE)).mean())
-    # Of the chance that one of the fakes lies nearer: by the fakes, and by the groups of held-out series.
+    # Of the chance that one of the fakes lies nearer: by the groups of both, where each drawn series is one of its own.
     by_fake, by_held = _shares_above(ours, theirs), 1 - _shares_above(theirs, ours)
-    _, owner, sizes = np.unique(held_out.groups, return_inverse=True, return_counts=True)
-    sums = np.bincount(owner.reshape(-1), by_held - by_held.mean())
-    clusters = len(sizes)
-    among = (sums**2).sum() / len(theirs) ** 2 * clusters / (clusters - 1) if clusters > 1 else np.inf
-    error = by_fake.var() / len(ours) + among
+    error = _variance(by_fake, fake.groups) + _variance(by_held, held_out.groups)
     return Copies(near, float(by_fake.mean()), float(error**0.5))
+
+
+def _variance(shares: Floats, groups: Wholes) -> float:
+    """Of the mean of shares that are independent between groups alone."""
+    _, owner, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.bincount(owner.reshape(-1), shares - shares.mean())
+    clusters = len(sizes)
+    return float((sums**2).sum() / len(shares) ** 2 * clusters / (clusters - 1)) if clusters > 1 else np.inf
 
 
 def _shares_above(x: Floats, y: Floats) -> Floats:
