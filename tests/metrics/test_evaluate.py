@@ -786,12 +786,17 @@ def test_windows_of_a_file_are_not_independent(tmp_path: Path) -> None:
         for i in range(1, len(found)):
             found[i] = 0.97 * found[i - 1] + noise.standard_normal(1)
         np.savetxt(tmp_path / f"{name}.csv", found, "%.5f", ",", header="a", comments="")
+    np.savetxt(tmp_path / "short.csv", found[:60], "%.5f", ",", header="a", comments="")
     drawn, real = (
         load_dataset(DataConfig(str(tmp_path / f"{name}.csv"), window=24)) for name in ("drawn", "real")
     )
     rows = {row.metric: row for row in evaluate(drawn, real, device="cpu").rows}
     assert rows["discriminative"].p_value is not None
     assert rows["discriminative"].p_value > 0.2
+    short = load_dataset(
+        str(tmp_path / "short.csv"), schema=real.series
+    )  # of one stretch nothing can be told apart
+    assert "discriminative" not in {row.metric for row in evaluate(short, real, device="cpu").rows}
 
 
 @pytest.mark.parametrize("name", ["stylegan2_ada.pkl", "rosinality.pt", "lucidrains"])
