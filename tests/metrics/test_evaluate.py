@@ -793,9 +793,8 @@ def test_windows_of_a_file_are_not_independent(tmp_path: Path) -> None:
     rows = {row.metric: row for row in evaluate(drawn, real, device="cpu").rows}
     assert rows["discriminative"].p_value is not None
     assert rows["discriminative"].p_value > 0.2
-    short = load_dataset(
-        str(tmp_path / "short.csv"), schema=real.series
-    )  # of one stretch nothing can be told apart
+    short = load_dataset(str(tmp_path / "short.csv"), schema=real.series)
+    # Of one stretch nothing can be told apart.
     assert "discriminative" not in {row.metric for row in evaluate(short, real, device="cpu").rows}
 
 
