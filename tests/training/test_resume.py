@@ -469,7 +469,7 @@ def test_a_picture_that_goes_away_loses_nothing(
 def test_a_kill_in_a_rollback_leaves_the_snapshot_that_was_gone_back_to(
     tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It had been replaced by that of the collapse, of the same whole kimg: an older one stayed the run's until it saved again."""
+    """That of the collapse, of the same whole kimg, had replaced it: an older one stayed the run's until it saved again."""
 
     def killed(self: Loop) -> None:
         raise KeyboardInterrupt
