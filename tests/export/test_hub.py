@@ -1,6 +1,7 @@
 """Models on the hub: the real client against a server of this machine that keeps folders as the hub does."""
 
 import base64
+import errno
 import hashlib
 import json
 import shutil
@@ -11,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -553,6 +555,12 @@ def test_a_folder_that_is_there_is_replaced_in_one_step(
         patch.setattr(export, "card", killed)
         write(ganvas.load(trained.run.path), folder)
     assert {each.name: each.read_bytes() for each in sorted(folder.iterdir())} == before
+    full = OSError(errno.ENOSPC, "No space left on device")
+    other = ganvas.load(trained.run.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "card", Mock(side_effect=full))
+        with pytest.raises(GanvasError, match=rf"writing {folder}\."):
+            write(other, folder)
     files = write(ganvas.load(trained.run.path), tmp_path / "link")
     assert {each.name for each in files} == {each.name for each in folder.iterdir()}
     assert (tmp_path / "link").is_symlink()

@@ -70,10 +70,11 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
         for kind, name in {"generator": GENERATOR, **BESIDE}.items():
             if (network := parts[kind]) is not None:
                 io.save_tensors(new / name, network.state_dict(), {**header, "kind": kind})
-        io.write_json(new / CONFIG, {**about, **there, "hash": model.hash, **header})
+        config = {**about, **there, "hash": model.hash, **header}
+        (new / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         for name, picture in drawn.items():
-            io.write_bytes(new / name, pictures.png(picture))
-        io.write_bytes(new / CARD, card(model, measured(model), repo, license).encode())
+            (new / name).write_bytes(pictures.png(picture))
+        (new / CARD).write_bytes(card(model, measured(model), repo, license).encode())
     return [folder / name for name in FILES if (folder / name).is_file()]
 
 
