@@ -56,8 +56,8 @@ _USUAL_MODE = 0o666 & ~_UMASK
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes its place, on failure it is removed.
+def atomic(path: Path, said: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes its place, on failure it is removed. Errors name `said`.
 
     Works for a file, and for a folder that does not exist yet. Files get the permissions that the user's umask gives to any
     other new one: safetensors' own are readable by nobody else.
@@ -77,7 +77,7 @@ def atomic(path: Path) -> Iterator[Path]:
         # The temporary file is nobody's business; another one, say the folder's, is.
         if error.filename and temporary.name in str(error.filename):
             error.filename = None
-        raise explain_os_error(error, f"writing {path}") from error
+        raise explain_os_error(error, f"writing {said or path}") from error
     finally:
         # Where nothing can be written nothing can be removed either: the first error is the one to tell.
         with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     new = old.with_suffix(".new.tmp")
     try:
-        with atomic(new) as temporary:
+        with atomic(new, path) as temporary:
             yield temporary
         if path.exists():
             os.replace(path, old)

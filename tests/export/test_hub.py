@@ -1,6 +1,7 @@
 """Models on the hub: the real client against a server of this machine that keeps folders as the hub does."""
 
 import base64
+import errno
 import hashlib
 import json
 import shutil
@@ -11,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -535,3 +537,39 @@ def test_series_of_a_card_are_in_their_own_units(
     monkeypatch.setattr(pictures, "draw", lambda samples, schema: seen.append(schema) or draw(samples))
     write(model, tmp_path / "hub")
     assert seen == [model.info.series]
+
+
+def test_a_folder_that_is_there_is_replaced_in_one_step(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between two of its files left the card of one model beside the weights of another."""
+    folder = tmp_path / "hub"
+    write(ganvas.load("fashion", device="cpu"), folder)
+    (tmp_path / "link").symlink_to(folder)
+    before = {each.name: each.read_bytes() for each in sorted(folder.iterdir())}
+
+    def killed(*arguments: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(export, "card", killed)
+        write(ganvas.load(trained.run.path), folder)
+    assert {each.name: each.read_bytes() for each in sorted(folder.iterdir())} == before
+    full = OSError(errno.ENOSPC, "No space left on device")
+    other = ganvas.load(trained.run.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "card", Mock(side_effect=full))
+        with pytest.raises(GanvasError, match=rf"writing {folder}\."):
+            write(other, folder)
+    files = write(ganvas.load(trained.run.path), tmp_path / "link")
+    assert {each.name for each in files} == {each.name for each in folder.iterdir()}
+    assert (tmp_path / "link").is_symlink()
+    assert {each.name for each in tmp_path.iterdir()} == {"hub", "link"}
+
+
+def test_the_current_folder_is_not_replaced(
+    trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GanvasError, match="where you are"):
+        write(ganvas.load(trained.run.path), Path("."))

@@ -24,6 +24,7 @@ from ganvas.report import write_report
 from ganvas.runs import open_run
 from ganvas.series import Schema
 from ganvas.training import Result
+from tests.conftest import full_disk
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,9 @@ def test_held_out_samples_that_were_trained_on_are_no_others(
     assert found.warnings[0].startswith("20 held-out samples of 170 are among")
 
 
-def test_a_run_by_command(trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_by_command(
+    trained: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The critic and the search answer too; the report has a section; --fail-above says what it is for."""
     run = shutil.copytree(trained.run.path, tmp_path / "run")
     asked = ["audit", str(run), "--n", "200", "--reconstruct", "10", "--device", "cpu"]
@@ -121,6 +124,12 @@ def test_a_run_by_command(trained: Result, tmp_path: Path, capsys: pytest.Captur
     assert main([*asked, "--seed", "3", "--quiet", "--out", str(elsewhere)]) == 0
     now = (run / "evaluation" / "audit.png").read_bytes()
     assert now == elsewhere.read_bytes() != before, "the figures of the report are of this audit, too"
+    capsys.readouterr()
+    monkeypatch.setattr(io, "write_bytes", full_disk)
+    assert main([*asked, "--json", "--quiet"]) == 2
+    assert json.loads(capsys.readouterr().out)["attacks"] == found["attacks"], (
+        "told, though they cannot be kept"
+    )
 
 
 def test_members_are_those_that_were_selected(tiny_train: Callable[..., Result]) -> None:

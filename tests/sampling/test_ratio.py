@@ -47,7 +47,16 @@ from ganvas.sampling.base import Target
 from ganvas.sampling.calibration import calibrate, fit_map
 from ganvas.sampling.critics import seen_shape
 from ganvas.sampling.held_out import guided_by
-from ganvas.sampling.improve import Evaluator, Improvement, Outcome, pareto, save, written
+from ganvas.sampling.improve import (
+    Evaluator,
+    Improved,
+    Improvement,
+    Outcome,
+    described,
+    pareto,
+    save,
+    written,
+)
 from ganvas.sampling.improve import improve as improve_model
 from ganvas.sampling.improve import improve_model as improve_whole
 from ganvas.sampling.metropolis import _starts
@@ -55,6 +64,7 @@ from ganvas.sampling.ratio import Report
 from ganvas.sampling.settings import Setting, at_budget, settings
 from ganvas.sampling.store import best_of, home_of
 from ganvas.training import Result
+from tests.conftest import full_disk
 from tests.latent.test_space import ours
 from tests.metrics.test_evaluate import album, unequal_digits
 from tests.sampling.test_samplers import exact, identity, log_ratio, same_distribution
@@ -306,7 +316,8 @@ def test_nothing_is_recommended_where_the_error_is_not_known(tmp_path: Path) -> 
     assert all(math.isnan(row.errors["frechet"]) for row in found.rows)
     assert "±" not in found.cells()[1][0][2]
     ratio.spec = {}
-    kept = save(tmp_path, found, ratio, {})
+    save(tmp_path, found, ratio, {})
+    kept = described(found, ratio, {})
     assert kept["rows"][0]["errors"]["frechet"] is None
     assert kept["after"]["errors"]["frechet"] > 0
 
@@ -436,12 +447,26 @@ def test_commands_calibrate_improve_and_sample(
         io.write_json(home_of(model) / "improve.json", {"best": "of another"})
         return plotted(*given)
 
+    improving = import_module("ganvas.sampling.improve")
+    made: list[Improved] = []
+
+    def noted(*given: Any, **more: Any) -> Improved:
+        made.append(improve_whole(*given, **more))
+        return made[0]
+
     monkeypatch.setattr(improve_command, "_plot", meanwhile)
+    monkeypatch.setattr(improving, "improve_model", noted)
     assert main(["improve", str(run), *more, *flags, *base]) == 0
     document = json.loads(capsys.readouterr().out)
     assert io.read_json(home_of(model) / "improve.json")["rows"] == document["rows"]
     assert len(document["rows"]) > 10
     assert {path.name for path in (tmp_path / "shown").iterdir()} == {"pareto.png", "before.png", "after.png"}
+    with monkeypatch.context() as patch:
+        patch.setattr(improving, "improve_model", lambda *given, **more: made[0])
+        patch.setattr(improve_command, "_plot", plotted)
+        patch.setattr(io, "write_json", full_disk)
+        assert main(["improve", str(run), *more, *flags, *base]) == 2
+    assert json.loads(capsys.readouterr().out) == document, "told, though they cannot be kept"
     best = ["sample", str(run), "--best", "--n", "9", "--out", str(out), *base]
     assert main(best) == 0
     assert main([*best, "--sampler", "flow"]) == 2

@@ -28,6 +28,8 @@ from ganvas.runs import Run
 from ganvas.training import Result, describe, plan, state
 from ganvas.training.best import BestSnapshot
 from ganvas.training.gan import GanMethod
+from ganvas.training.loop import Loop
+from ganvas.training.method import Method
 from tests.conftest import TINY, same_tensors
 from tests.forked import Process
 from tests.training.test_loggers import Ear
@@ -425,6 +427,94 @@ def test_a_kill_in_a_rollback_leaves_nothing_collapsed(
     half = ganvas.train(resume=path, quiet=True, report=False)
     assert half.stopped == "interrupted"
     assert ganvas.load(path).info.kimg == half.kimg == pytest.approx(back + 0.064)
+
+
+@pytest.mark.parametrize("preset", ["small", "ae"])
+def test_a_picture_that_goes_away_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    """The error came within a step, and what was trained since the last snapshot was lost."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(64):
+        picture = np.random.default_rng(i).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0.001")
+    settings = {"training.snapshot_kimg": 0.8, "training.log_kimg": 0.16, "data.holdout": 0.25}
+    options: dict[str, Any] = {
+        "preset": preset, "kimg": 0.96, "batch": 16, "device": "cpu", "quiet": True, "report": False, "settings": settings,
+    }  # fmt: skip
+    whole = ganvas.train(str(folder), out=tmp_path / "whole", **options)
+    step = Method.step
+
+    def gone(self: Method, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.engine.steps == 9:
+            shutil.move(folder, tmp_path / "aside")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Method, "step", gone)
+        with pytest.raises(GanvasError, match="png"):
+            ganvas.train(str(folder), out=tmp_path / "runs", **options)
+    shutil.move(tmp_path / "aside", folder)
+    (path,) = (tmp_path / "runs").iterdir()
+    assert io.read_header(Run(path).state_path)["images"] >= 9 * 16
+    if preset == "small":
+        assert ganvas.load(path).info.kimg >= 9 * 0.016  # type: ignore[operator]
+    resumed = ganvas.train(resume=path, quiet=True, report=False)
+    first, second = (io.load_tensors(each.run.state_path)[0] for each in (whole, resumed))
+    assert same_tensors(first, second)
+
+
+def test_a_kill_in_a_rollback_leaves_the_snapshot_that_was_gone_back_to(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That of the collapse, of the same whole kimg, had replaced it: an older one stayed the run's until it saved again."""
+
+    def killed(self: Loop) -> None:
+        raise KeyboardInterrupt
+
+    def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
+        found = [verdicts.Verdict("mode collapse", "problem", "made up.", "")]
+        return found if records and records[-1]["kimg"] > 1.5 else []
+
+    settings = {"training.monitor_kimg": 0.128, "training.snapshot_kimg": 0.256, "training.log_kimg": 0.128}
+    with monkeypatch.context() as patch:
+        patch.setattr(verdicts, "of", collapse)
+        patch.setattr(verdicts, "suspicious", lambda records: records and records[-1]["kimg"] > 1.2)
+        patch.setattr(Loop, "_write_missing", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_train(kimg=9.0, on_collapse="rollback", settings=settings)
+    (path,) = (tmp_path / "runs").iterdir()
+    back = io.read_header(Run(path).state_path)["images"] / 1000
+    assert ganvas.load(path).info.kimg < back  # type: ignore[operator]
+    kept: list[float | None] = []
+    step = GanMethod.step
+
+    def looking(self: GanMethod, *arguments: Any) -> None:
+        kept.append(ganvas.load(path).info.kimg)
+        step(self, *arguments)
+
+    monkeypatch.setattr(GanMethod, "step", looking)
+    ganvas.train(resume=path, kimg=back + 0.032, quiet=True, report=False)
+    assert kept == [back]
+
+
+def test_a_run_says_from_where_it_names_its_data(
+    tiny_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another folder there was no way to go on, and no word of which one was meant."""
+    (tmp_path / "begun").mkdir()
+    monkeypatch.chdir(tmp_path / "begun")
+    np.save("own.npy", np.random.default_rng(0).integers(0, 255, (64, 8, 8), dtype=np.uint8))
+    run = tiny_train("own.npy", kimg=0.064).run
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        GanvasError, match=rf"No data at 'own.npy'.*from {tmp_path}/begun, .*--resume {run.path}$"
+    ):
+        ganvas.train(resume=run.path, kimg=0.128, quiet=True)
+    monkeypatch.chdir(tmp_path / "begun")
+    assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
 
 
 def test_a_collapse_of_the_same_kimg_is_not_left_either(

@@ -1,16 +1,19 @@
 """`ganvas audit`"""
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from ganvas.cli import _shared
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ganvas.privacy import Audit
+    from ganvas.runs import Run
 
 
 def run(
@@ -71,30 +74,37 @@ def run(
         _shared.say(note, beside=True)
     document = found.to_json()
     shown = picture(found)
-    if shown is not None:
-        for place in places:
-            _shared.write_picture(place, shown)
     if kept is not None:
-        from ganvas.report import write_report
-
-        if shown is None:  # that of an audit before would stand below these figures
-            with suppress(OSError):
-                places[-1].unlink()
         document["snapshot"] = snapshots[-1].name
-        io.write_json(kept.path / "evaluation" / "audit.json", document)
-        write_report(kept)
+    with ExitStack() as last:
+        # Whatever cannot be written of them: they may have taken hours.
+        last.callback(*((_shared.answer, document) if json else (_show, found)))
+        _keep(kept, places, shown, document)
     if out is not None and shown is None:
         _shared.say("note: there are pairs to show of pictures alone, so --out was not written.", beside=True)
     failed = fail_above is not None and found.largest > fail_above
-    if json:
-        _shared.answer(document)
-    else:
-        _show(found)
-        if shown is not None and places:
-            _shared.say(f"-> {places[0]}")
+    if not json and shown is not None and places:
+        _shared.say(f"-> {places[0]}")
     if failed:
         _shared.say(f"The best attack has an AUC of {found.largest:.3f}, above {fail_above:g}.", beside=True)
     return int(failed)
+
+
+def _keep(kept: "Run | None", places: list[Path], shown: "Image | None", document: dict[str, Any]) -> None:
+    """The picture, and what a run keeps of its audit."""
+    from ganvas import io
+    from ganvas.report import write_report
+
+    if shown is not None:
+        for place in places:
+            _shared.write_picture(place, shown)
+    if kept is None:
+        return
+    if shown is None:  # that of an audit before would stand below these figures
+        with suppress(OSError):
+            places[-1].unlink()
+    io.write_json(kept.path / "evaluation" / "audit.json", document)
+    write_report(kept)
 
 
 def _show(found: "Audit") -> None:

@@ -1,5 +1,6 @@
 """`ganvas improve`"""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ import tyro
 from ganvas.cli import _shared
 
 if TYPE_CHECKING:
-    from ganvas.sampling.improve import Improvement, Outcome
+    from ganvas.sampling.improve import Improved, Improvement, Outcome
 
 WIDEST = 32
 """Letters of a line of a label in the plot."""
@@ -52,7 +53,7 @@ def run(
     """
     from ganvas import io, pictures
     from ganvas.model_file import load
-    from ganvas.sampling.improve import improve_model, save, written
+    from ganvas.sampling.improve import described, improve_model, save, written
     from ganvas.sampling.store import home_of
 
     loaded = load(model, device=device)
@@ -74,20 +75,29 @@ def run(
     ]
     for title, samples in zip(titles, found.samples, strict=True):
         drawn.append(pictures.png(pictures.draw(samples, "" if plain else title)))
-    # One right after the other: of two commands at once all shall be those of the last.
-    document = save(folder, found, improved.ratio, about)
-    for path, picture in zip(files, drawn, strict=True):
-        io.write_bytes(path, picture)
+    with ExitStack() as last:
+        # Whatever cannot be written of it: it may have taken hours.
+        if json:
+            last.callback(_shared.answer, {**described(found, improved.ratio, about), "folder": str(shown)})
+        else:
+            last.callback(_show, improved)
+        # One right after the other: of two commands at once all shall be those of the last.
+        save(folder, found, improved.ratio, about)
+        for path, picture in zip(files, drawn, strict=True):
+            io.write_bytes(path, picture)
     if json:
-        _shared.answer({**document, "folder": str(shown)})
         return
-    _shared.say("\n".join(improved.ratio.report.words()))
-    _table(found)
-    _shared.say("\n".join(found.words))
     _shared.say(
         f"-> {shown}: pareto.png, before.png, after.png"
         + (f"; ganvas sample {model} --best" if found.helps else "")
     )
+
+
+def _show(improved: "Improved") -> None:
+    """Tables and words for people."""
+    _shared.say("\n".join(improved.ratio.report.words()))
+    _table(improved.found)
+    _shared.say("\n".join(improved.found.words))
 
 
 def _table(found: "Improvement") -> None:

@@ -48,6 +48,10 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     license = license or (PACKAGED_LICENSE.lower() if model.is_packaged else None)
     if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - set(FILES)):
         raise GanvasError(f"{folder} holds other files, which nobody asked to share. Give another --out.")
+    if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise GanvasError(
+            f"{folder} is where you are, and its folder is written anew as a whole. Give another --out."
+        )
     # Before a file is written: what draws nothing is refused here.
     drawn = {SAMPLES: pictures.draw(model.sample(64), schema=model.info.series)}
     if len(model.shape) == 3:
@@ -58,20 +62,19 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
         header["settings"] = {name: getattr(model.generator, name) for name in names}
     beside = {"critic": model.critic, "encoder": model.encoder}
     parts = {"generator": model.generator, **beside}
-    for kind, name in {"generator": GENERATOR, **BESIDE}.items():
-        network = parts[kind]
-        if network is None:
-            (folder / name).unlink(missing_ok=True)
-            continue
-        with io.atomic(folder / name) as temporary:
-            io.save_tensors(temporary, network.state_dict(), {**header, "kind": kind})
     about = {"library_name": LIBRARY, "ganvas": version("ganvas")}
     there = {kind: network is not None for kind, network in beside.items()}
-    io.write_json(folder / CONFIG, {**about, **there, "hash": model.hash, **header})
-    (folder / WALK).unlink(missing_ok=True)  # of a model that was here before
-    for name, picture in drawn.items():
-        io.write_bytes(folder / name, pictures.png(picture))
-    io.write_bytes(folder / CARD, card(model, measured(model), repo, license).encode())
+    # As a whole: what is left of a model that was here before would be uploaded with this one's.
+    with io.atomic_folder(folder.resolve()) as new:
+        new.mkdir()
+        for kind, name in {"generator": GENERATOR, **BESIDE}.items():
+            if (network := parts[kind]) is not None:
+                io.save_tensors(new / name, network.state_dict(), {**header, "kind": kind})
+        config = {**about, **there, "hash": model.hash, **header}
+        (new / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        for name, picture in drawn.items():
+            (new / name).write_bytes(pictures.png(picture))
+        (new / CARD).write_bytes(card(model, measured(model), repo, license).encode())
     return [folder / name for name in FILES if (folder / name).is_file()]
 
 

@@ -336,19 +336,22 @@ def pareto(rows: Sequence[Outcome]) -> list[bool]:
     return [not b for b in beaten]
 
 
-def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> io.Json:
-    """Write improve.json and ratio.safetensors, which `ganvas sample --best` reads; what stands in the first."""
-    ratio.save(folder / "ratio.safetensors")
+def described(found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> io.Json:
+    """What stands in improve.json."""
 
     def plain(row: Outcome) -> dict[str, Any]:
         known = {name: None if math.isnan(error) else error for name, error in row.errors.items()}
         cost = None if math.isnan(row.cost) else row.cost
         return {**asdict(row), "errors": known, "label": row.setting.label, "cost": cost}
 
-    document: io.Json = {
+    return {
         **about, "ratio": ratio.mark, "objective": found.objective, "helps": found.helps, "best": asdict(found.best.setting),
         "words": found.words, "before": plain(found.before), "after": plain(found.after),
         "rows": [plain(row) for row in found.rows],
     }  # fmt: skip
-    io.write_json(folder / "improve.json", document)
-    return document
+
+
+def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> None:
+    """Write improve.json and ratio.safetensors, which `ganvas sample --best` reads."""
+    ratio.save(folder / "ratio.safetensors")
+    io.write_json(folder / "improve.json", described(found, ratio, about))

@@ -1,5 +1,6 @@
 """Training: `train` is the one public function; the command line calls it with the same names."""
 
+import os
 import platform
 import secrets
 from collections.abc import Sequence
@@ -269,9 +270,18 @@ def _create(out: Path, name: str | None, config: Config, dataset: Dataset) -> Ru
             "trained_on": kept,
             "held_out": held,
             "class_names": list(dataset.class_names),
+            "named_from": _here(),
         },
     }
     return create_run(out, label, {"format_version": io.FORMAT_VERSION, "config": to_dict(config), **info})
+
+
+def _here() -> str:
+    """The current folder, as text that a file of JSON can have; empty where it has been removed."""
+    try:
+        return os.fsencode(os.getcwd()).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _is_empty(data: Source) -> bool:
@@ -290,7 +300,20 @@ def _resumed(
     source = data_config(own if data is None or _is_empty(data) else data, **(had | asked_of_data))
     kept = ("holdout", "fold", "select", "white")
     source = replace(source, **{name: getattr(config.data, name) for name in kept})
-    dataset = load_dataset(source)
+    about = run.info.get("data", {})
+    if not isinstance(about, dict):
+        raise GanvasError(f"{run.config_path} is damaged: its 'data' is no object.")
+    try:
+        dataset = load_dataset(source)
+    except GanvasError as error:
+        begun = about.get("named_from")
+        here = all(os.path.isabs(each) or os.path.exists(each) for each in own)
+        if not isinstance(begun, str) or begun in ("", _here()) or here:
+            raise
+        raise GanvasError(
+            f"{error} The run names its data from {begun}, where it was started. Type there: "
+            f"ganvas train --resume {run.path.resolve()}"
+        ) from error
     budget: dict[str, float] = {key: given.pop(key) for key in ("kimg", "minutes") if key in given}
     device = given.pop("device", None)
     asked = replace(config, data=source)
@@ -305,9 +328,6 @@ def _resumed(
             f"{run.path} was trained with other settings: {'; '.join(differing)} (run -> asked). "
             "Omit them, or start a new run without --resume."
         )
-    about = run.info.get("data", {})
-    if not isinstance(about, dict):
-        raise GanvasError(f"{run.config_path} is damaged: its 'data' is no object.")
     expected = about.get("fingerprint")
     if expected != dataset.fingerprint:
         raise GanvasError(

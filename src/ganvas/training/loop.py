@@ -24,7 +24,7 @@ from ganvas.features.select import trained_on
 from ganvas.model import Model, save_network
 from ganvas.networks import GeneratorBase
 from ganvas.report import verdicts
-from ganvas.runs import Run
+from ganvas.runs import Run, trained_beyond
 from ganvas.training import state
 from ganvas.training.best import SOURCE, BestSnapshot
 from ganvas.training.display import Display
@@ -96,6 +96,7 @@ class Loop:
             self.monitor.last = self.memory.drawn.to(self.device)
         display.resume([verdict.name for verdict in verdicts.of(self.memory.records)])
         self.collapsed = False
+        self.unread: GanvasError | None = None
         self.best: BestSnapshot | None = None
 
     def _begin_alike(self) -> None:
@@ -137,7 +138,9 @@ class Loop:
         with dist.turn() as first:
             if first:
                 self.audience.start(self.run, self.engine.steps, verdicts.of(self.memory.records))
-        if not self.resumed:
+        if self.resumed:
+            self._one_writes(self._write_missing)
+        else:
             self._save_reals()
             self._save()
         per_step = t.batch * self.method.batches_per_step
@@ -176,7 +179,9 @@ class Loop:
             if t.on_collapse != "warn" and self.collapsed:
                 stopped = "collapsed"  # the last saved state is from before
             elif last_saved != self.engine.images:
-                self._save()
+                self._save_last()
+        if self.unread is not None:
+            raise self.unread
         return Result(self.run, self.engine.images / 1000, time.monotonic() - self.started, stopped)
 
     def _batches(self) -> dict[str, Iterator[Batch]]:
@@ -199,8 +204,17 @@ class Loop:
             for name, each in zip(names, streams_of(taken, len(names)), strict=True)
         }
 
+    def _read(self) -> bool:
+        """Read the batches of the next step, so that one which cannot be had ends the run between two steps, on all processes."""
+        each = range(self.method.batches_per_step)
+        try:
+            self.batch_of = {name: [next(found) for _ in each] for name, found in self.batches.items()}
+        except GanvasError as error:
+            self.unread = error
+        return self.unread is None
+
     def _next_batch(self, stream: str) -> Batch:
-        return next(self.batches[stream])
+        return self.batch_of[stream].pop(0)
 
     def _roll_back(self) -> bool:
         """Back to the last saved state, with other random numbers and half the rates; False after `MAX_ROLLBACKS`."""
@@ -241,7 +255,8 @@ class Loop:
         return progress
 
     def _finished(self, interrupted: threading.Event) -> bool:
-        return dist.agree(interrupted.is_set() or self.progress >= 1, self.device)
+        over = interrupted.is_set() or self.progress >= 1 or not self._read()
+        return dist.agree(over, self.device)
 
     def _log(self, speed: float, probe: bool, snapshot: bool) -> None:
         """Write a line of statistics, and stop the run when a figure was not finite."""
@@ -311,9 +326,20 @@ class Loop:
         """Snapshot, preview, state; in this order, so that the state never points past what is there."""
         self._one_writes(self._write)
 
+    def _save_last(self) -> None:
+        """At the end. Where samples could not be read, its snapshot may want them as well: that it is resumed says enough."""
+        try:
+            self._save()
+        except GanvasError:
+            if self.unread is None:
+                raise
+
     def _write_missing(self) -> None:
-        """The snapshot of a state that was gone back to, where a later one of the same whole kimg had replaced it."""
-        if not (self.run.path / "snapshots" / f"{self.engine.images // 1000:06d}").exists():
+        """The snapshot of a state that was gone back to, where a later one of the same whole kimg had replaced it; or of one that
+        was saved when its snapshot could not be made."""
+        half_an_image = 0.0005
+        newest = self.run.snapshots[-1:]
+        if not any(trained_beyond(path, self.engine.images / 1000 - half_an_image) for path in newest):
             self._write()
 
     def _look(self) -> None:
@@ -336,6 +362,20 @@ class Loop:
 
     def _write(self) -> None:
         self.memory.seconds = time.monotonic() - self.started
+        try:
+            self._write_snapshot()
+        except GanvasError:
+            # Pictures may be gone that it is made or measured with. What was trained is not lost with them.
+            with suppress(GanvasError):
+                self._write_state()
+            raise
+        self._write_state()
+
+    def _write_state(self) -> None:
+        if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
+            state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
+
+    def _write_snapshot(self) -> None:
         name = f"{self.engine.images // 1000:06d}"
         header = {
             "shape": list(self.dataset.shape),
@@ -373,8 +413,6 @@ class Loop:
             value = self.best.measure(self._model(header), folder)
             self.display.say(f"{kimg:.1f} kimg: Frechet distance {value:.2f} (best {self.best.value:.2f})")
             self.audience.stats(self.engine.steps, {"frechet": value})
-        if self.config.training.on_collapse != "rollback" or not verdicts.suspicious(self.memory.records):
-            state.save(self.run, self.method, self.memory, self.dataset.fingerprint)
 
     def _save_preview(self, name: str) -> None:
         if "generator" not in self.method.exports():
