@@ -1,6 +1,7 @@
 """The command line: a thin face, clear errors, exit code 2 for the user's mistake, nothing half-written."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,6 +65,21 @@ def test_a_full_disk_below_the_help_is_told_in_words() -> None:
         )
     assert done.returncode == 2
     assert done.stderr.startswith("error: The disk is full")
+
+
+def test_help_has_an_end_on_a_terminal_of_two_columns() -> None:
+    """It was laid out for ever."""
+    environment = {**os.environ, "COLUMNS": "2"}
+    command = [sys.executable, "-m", "ganvas", "info", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert "MODEL" in done.stdout
+
+
+def test_a_backend_that_matplotlib_does_not_know_ends_nothing(tmp_path: Path) -> None:
+    """As `Qt4Agg`, which its older versions had: commands open no windows, and it could not be imported."""
+    environment = {**os.environ, "MPLBACKEND": "Qt4Agg"}
+    command = "import sys; from ganvas.cli import main; main(['list', 'terms']); import matplotlib"
+    subprocess.run([sys.executable, "-c", command], env=environment, cwd=tmp_path, check=True, timeout=120)
 
 
 def test_a_terminal_of_no_columns_is_one_that_does_not_say(

@@ -147,7 +147,6 @@ class Collapsed(nn.Module):
         ]
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 @pytest.mark.parametrize("judged", [False, True])

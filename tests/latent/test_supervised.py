@@ -85,6 +85,20 @@ def test_a_teacher_looks_at_large_pictures_small(monkeypatch: pytest.MonkeyPatch
     assert max(seen) < 2 * 3 * 64 * 64
 
 
+class _Collapsed(nn.Module):
+    """The same picture for every latent."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.full((len(z), 1, 16, 16), 0.3) + 0 * z[:, :1, None, None]
+
+
+def test_marks_of_a_collapsed_model_are_refused() -> None:
+    """There is nothing that a teacher could see: its features were divided by no spread."""
+    space = open_space(ganvas.wrap(_Collapsed(), latent_dim=4))
+    with pytest.raises(GanvasError, match="look the same"):
+        attribute(space, space.numbered(12), torch.arange(12.0))
+
+
 def test_fifty_scores_teach_what_thousands_would_say() -> None:
     """The attribute's own hyperplane from 2,000 scores is the judge; scores of noise teach nothing."""
     space = open_space(ganvas.load("fashion", device="cpu"), "w")

@@ -34,6 +34,11 @@ def test_noise_and_steps_are_inverse() -> None:
     assert account.epsilon(1.0, 0.02, 0, 1e-5) == 0
 
 
+def test_epsilon_is_never_below_nothing() -> None:
+    """Of few samples, which allow a large delta, the conversion gave -0.02."""
+    assert account.epsilon(1000.0, 0.5, 10, 0.02) == 0
+
+
 def test_wrong_numbers() -> None:
     for wrong in ((0.0, 0.1, 1, 1e-5), (1.0, 0.0, 1, 1e-5), (1.0, 1.5, 1, 1e-5), (1.0, 0.1, 1, 0.0)):
         with pytest.raises(GanvasError):

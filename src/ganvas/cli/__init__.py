@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
+from shutil import get_terminal_size
 from typing import NamedTuple
 
 from ganvas.errors import GanvasError, Interrupted, TrainingError, explain_os_error, is_of_memory, printable
@@ -148,6 +149,8 @@ EXIT_CODES = {
     130: "stopped by Ctrl-C, SIGTERM or SIGHUP",
     141: "whoever read the output went away",
 }
+NARROWEST = 10
+"""Columns of a terminal: in three or fewer the help would be laid out for ever."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
@@ -164,6 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     if os.environ.get("COLUMNS") == "0":  # as some terminals say: in no columns rich prints nothing
         del os.environ["COLUMNS"]
+    if get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
+    # Of windows, which no command opens: matplotlib cannot be imported where it does not know the name.
+    os.environ.pop("MPLBACKEND", None)
     name = argv[0] if argv and argv[0] in COMMANDS else ""
     asks_for_help = bool({"-h", "--help"} & set(argv))
     if name and several_processes() and not COMMANDS[name].spread and not asks_for_help:

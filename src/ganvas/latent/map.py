@@ -4,6 +4,7 @@ Distances are those of features: the bundled classifier's where the model's data
 pyramids.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -350,17 +351,20 @@ def _nearest(rows: Array) -> Array:
 def _cluster(features: Array, seed: int) -> tuple[NDArray[np.int64], Array]:
     """k-means with the number of clusters that has the best silhouette on a subset (Rousseeuw 1987)."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import silhouette_score
 
     some = features[:1000]
     best, chosen = -1.0, 2
-    for k in range(2, min(MOST_CLUSTERS, len(some) // 10) + 1):
-        found = KMeans(k, n_init=3, random_state=seed).fit_predict(some)
-        quality = float(silhouette_score(some, found)) if len(set(found)) > 1 else -1.0
-        if quality > best:
-            best, chosen = quality, k
-    fitted = KMeans(chosen, n_init=5, random_state=seed).fit(features)
-    # Of fewer different samples than clusters some are empty.
+    with warnings.catch_warnings():
+        # Of fewer different samples than clusters, as a collapsed model draws, some are empty.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for k in range(2, min(MOST_CLUSTERS, len(some) // 10) + 1):
+            found = KMeans(k, n_init=3, random_state=seed).fit_predict(some)
+            quality = float(silhouette_score(some, found)) if len(set(found)) > 1 else -1.0
+            if quality > best:
+                best, chosen = quality, k
+        fitted = KMeans(chosen, n_init=5, random_state=seed).fit(features)
     there, cluster_of = np.unique(fitted.labels_, return_inverse=True)
     return cluster_of.astype(np.int64), fitted.cluster_centers_[there]
 

@@ -187,6 +187,11 @@ def teach(
     few, many = (
         torch.cat(list(looks(space, *part, look))).cpu().numpy() for part in ((points, labels), (fresh, None))
     )
+    if not (many != many[0]).any():
+        raise GanvasError(
+            "All samples of this model look the same: it has collapsed, and no direction changes what it draws. "
+            "Train it anew, or take an older snapshot."
+        )
     axes = PCA(min(TEACHER_AXES, many.shape[1]), random_state=0).fit(many)
     few, many = axes.transform(few), axes.transform(many)
     few, many = few / many.std(), many / many.std()

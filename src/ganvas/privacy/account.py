@@ -32,7 +32,7 @@ def epsilon(noise: float, rate: float, steps: int, delta: float) -> float:
         found, _ = analysis.get_privacy_spent(
             orders=ORDERS, rdp=[steps * value for value in each], delta=delta
         )
-    return float(found)
+    return max(0.0, float(found))  # of a delta above the inverse of the largest order it would fall below
 
 
 @lru_cache(maxsize=8)

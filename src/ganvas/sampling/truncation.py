@@ -1,6 +1,7 @@
 """The prior as it is, and truncated: nearer the middle, where samples are typical and alike."""
 
 import math
+import warnings
 from functools import cached_property
 from typing import Literal
 
@@ -56,9 +57,14 @@ class Truncated(LatentSpace):
 
     def _clusters(self, points: Tensor) -> Tensor:
         from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
 
         known = points.flatten(1)
-        found = KMeans(CENTRES, n_init=1, random_state=0).fit(known.cpu().numpy()).cluster_centers_
+        with (
+            warnings.catch_warnings()
+        ):  # of fewer different points, as vectors of classes are, some centres come twice
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found = KMeans(CENTRES, n_init=1, random_state=0).fit(known.cpu().numpy()).cluster_centers_
         return torch.from_numpy(found).to(known).reshape(-1, *self.base.shape)
 
     @torch.no_grad()
