@@ -60,9 +60,8 @@ class Truncated(LatentSpace):
         from sklearn.exceptions import ConvergenceWarning
 
         known = points.flatten(1)
-        with (
-            warnings.catch_warnings()
-        ):  # of fewer different points, as vectors of classes are, some centres come twice
+        with warnings.catch_warnings():
+            # Of fewer different points, as vectors of classes are, some centres come twice.
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = KMeans(CENTRES, n_init=1, random_state=0).fit(known.cpu().numpy()).cluster_centers_
         return torch.from_numpy(found).to(known).reshape(-1, *self.base.shape)
