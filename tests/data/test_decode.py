@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -62,6 +63,101 @@ def test_a_ppm_of_many_comments_is_refused(kind: bytes) -> None:
     assert look(kind + 100 * b"#\n" + b"1 " * 192).size == (8, 8)
     with pytest.raises(ValueError, match="more than 100 comments"):
         look(kind + 101 * b"#\n" + b"1 " * 192)
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    """A part of a PNG."""
+    return struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+
+
+def saved(kind: str) -> bytes:
+    """A picture of 16 px."""
+    file = io.BytesIO()
+    Image.new("P" if kind == "GIF" else "RGB", (16, 16)).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PNG behind", "JPEG", "GIF", "GIF comments", "GIF frames", "PPM"])
+def test_a_picture_of_many_parts_is_refused(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Pillow keeps 50 to 200 bytes of each: 48 MiB of a GIF, 300 kB in a .zip, took 2.6 GB and a minute."""
+    monkeypatch.setattr(decode, "MOST_READS", 2**15)
+    content = saved(kind.split()[0])
+    at, part, end = {
+        "PNG": (33, chunk(b"aaaa"), b""),
+        "PNG behind": (len(content) - 12, chunk(b"aaaa"), b""),
+        "JPEG": (2, b"\xff\xe3\0\4ab", b""),
+        "GIF": (content.find(b",", 13), b"\2ab", b"\0"),
+        "GIF comments": (content.find(b",", 13), b"!\xfe\1a\0", b""),
+        "GIF frames": (content.find(b",", 13), b"\1a", b"\0"),
+        "PPM": (2, b" ", b""),
+    }[kind]
+    start = {"GIF": b"!\xfe", "GIF frames": b"!\1"}.get(kind, b"")
+
+    def of(parts: int) -> bytes:
+        return content[:at] + start + part * parts + end + content[at:]
+
+    assert look(of(1000)).size == (16, 16)
+    with pytest.raises(ValueError, match="more parts than any camera"):
+        look(of(50_000))
+
+
+def test_segments_of_a_jpeg_are_counted_to_an_end() -> None:
+    """80 MB of short ones, half a megabyte in a .zip, were counted for a minute before Pillow saw them."""
+    content = saved("JPEG")
+    with pytest.raises(ValueError, match="more parts than any camera"):
+        look(content[:2] + b"\xff\xe3\0\2" * 70_000 + content[2:])
+
+
+def test_pictures_that_are_decoded_in_python_may_be_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of their pixels is read by itself."""
+    monkeypatch.setattr(decode, "MOST_READS", 2**15)
+    assert look(b"P5 300 300 254\n" + bytes(90_000)).size == (300, 300)
+
+
+@pytest.mark.parametrize("kind", ["before", "behind", "text", "WebP"])
+def test_long_exif_is_refused(kind: str) -> None:
+    """An orientation of 6 million numbers became objects of 36 bytes each."""
+    content = saved("PNG")
+
+    def of(numbers: int) -> bytes:
+        entry = struct.pack("<2sHLHHHLL", b"II", 42, 8, 1, 0x112, 3, numbers, 26) + bytes(4)
+        exif = entry + bytes(2 * numbers)
+        if kind == "WebP":
+            file = io.BytesIO()
+            Image.new("RGB", (16, 16)).save(file, "WEBP", exif=exif)
+            return file.getvalue()
+        part = chunk(b"eXIf", exif)
+        if kind == "text":
+            part = chunk(b"tEXt", b"Raw profile type exif\0\n\n\n" + exif.hex().encode())
+        place = len(content) - 12 if kind == "behind" else 33
+        return content[:place] + part + content[place:]
+
+    assert look(of(1)).size == (16, 16)
+    with pytest.raises(ValueError, match="more than 1 MiB of Exif"):
+        look(of(600_000))
+
+
+def test_a_tiff_of_millions_of_numbers_is_refused() -> None:
+    """200 MB of bits per sample, 1.3 MB in a .zip, took 2.5 GB."""
+
+    def said(numbers: int) -> bytes:
+        entries = [
+            (256, 3, 1, 16), (257, 3, 1, 16), (258, 3, numbers, 8 if numbers == 1 else 134), (259, 3, 1, 1),
+            (262, 3, 1, 1), (273, 4, 1, 8), (278, 3, 1, 16), (279, 4, 1, 256), (700, 1, numbers, 134), (34377, 7, numbers, 134),
+        ]  # fmt: skip
+        rows = b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+        return (
+            struct.pack("<2sHLH", b"II", 42, 8, len(entries))
+            + rows
+            + bytes(4)
+            + b"\x08\0" * numbers
+            + bytes(300)
+        )
+
+    assert look(said(1)).size == (16, 16)
+    assert decode._pieces(said(65536)) == 65536
+    with pytest.raises(ValueError, match="numbers in an entry"):
+        look(said(65537))
 
 
 def tiled(width: int, length: int) -> bytes:

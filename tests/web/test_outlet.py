@@ -78,6 +78,22 @@ def test_whoever_has_more_for_a_connection_waits_and_its_end_does_not(
     asyncio.run(fill())
 
 
+def test_connections_of_many_pages_have_an_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each had 32 MiB to itself, 6.4 GB for as many pages as may be open."""
+    monkeypatch.setattr(outlet.Client, "instances", dict.fromkeys(map(str, range(200))))
+
+    async def fill() -> None:
+        queue = Queue()
+        await queue.put(SimpleNamespace(data="x" * 2**21))
+        more = asyncio.create_task(queue.put(SimpleNamespace(data="x")))
+        await asyncio.sleep(0.1)
+        assert not more.done()
+        await queue.get()
+        await more
+
+    asyncio.run(fill())
+
+
 def test_a_page_begins_one_thing_at_a_time_and_a_few_after_it(small: Renderer) -> None:
     """A hundred clicks on GIF kept all other pages without a picture for minutes, and took gigabytes."""
     now, most, done, lock = {"all": 0}, {"all": 0}, [], threading.Lock()
@@ -129,6 +145,10 @@ def test_messages_that_no_page_sends_are_refused() -> None:
     for message in ('5999999999-["event",{"_placeholder":true,"num":0}]', '61-["a"]', "5[]", "21-[]"):
         with pytest.raises(ValueError, match="no attachments"):
             packet(encoded_packet=message)
+    greeting = '2["handshake",{"document_id":"%s"}]'
+    assert packet(encoded_packet=greeting % ("a" * 36)).data[0] == "handshake"
+    with pytest.raises(ValueError, match="a long greeting"):
+        packet(encoded_packet=greeting % ("a" * 60_000))
     for message, why in (("[{}" + ",{}" * 80 + "]", "more values"), ("[1" + ",1" * 1001 + "]", "more values"),
                          (f'["{"a" * 2**16}"]', "a long one")):  # fmt: skip
         with pytest.raises(ValueError, match=why):

@@ -38,11 +38,36 @@ PIECES, MOST_PIECES = (273, 324), 2**16
 picture is, and decodes them all."""
 TILE = 322, 323
 """Tags of a TIFF with the width and length of a tile (TIFF 6.0, section 15)."""
+MOST_READS, EACH_READ = 2**20, 64
+"""How often Pillow may read of a file: so often, and once more for so many bytes. It keeps a part of a JPEG, PNG or GIF of
+two bytes as an object of 150, and reads white space byte by byte; files that people have take a hundredth of that."""
+BY_PYTHON = ("PPM", "BMP", "DIB")
+"""Formats of which some are decoded in Python, number by number."""
+MOST_EXIF_BYTES = 2**20
+"""16 parts of a JPEG: of others Pillow unpacks every number of an entry before it looks at the first."""
+WHOLE = (1, 2, 7)
+"""Types of entries of a TIFF that Pillow leaves as bytes; numbers of the others become objects."""
 PIECE = 2**26
 """Bytes that Pillow asks for at a time: by its own 16 MiB the memory of large pictures stays with each thread that had one."""
 Image.core.set_block_size(PIECE)  # type: ignore[attr-defined]
+_PARTS = "it is made of more parts than any camera or program writes"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """Any number of FF may fill the place before it: the last of them is enough, and a run of them is read once."""
+
+
+class _Counted(memory.BytesIO):
+    """A file that is not read in more pieces than a picture has."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.left: float = MOST_READS + len(content) // EACH_READ
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Raises `ValueError` at the end of the pieces."""
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError(_PARTS)
+        return super().read(size)
 
 
 @dataclass(frozen=True)
@@ -84,7 +109,11 @@ def decode(content: bytes, megapixels: float | None = None) -> Image.Image:
 def opened(content: bytes) -> Image.Image:
     """A picture of which no pixel is decoded. Raises like `decode` where it is none."""
     _check_parts(content)
-    return Image.open(memory.BytesIO(content), formats=FORMATS)
+    file = _Counted(content)
+    picture = Image.open(file, formats=FORMATS)
+    if picture.format in BY_PYTHON:
+        file.left = math.inf
+    return picture
 
 
 def pixels_of(picture: Image.Image) -> int:
@@ -150,6 +179,10 @@ def _loaded(
     picture.load()
     if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
         raise ValueError("it holds NaN or infinity")
+    # Only now: a PNG may have it behind its pixels, and ImageMagick writes it in hexadecimal.
+    held = (picture.info.get("exif") or b"", (picture.info.get("Raw profile type exif") or "")[::2])
+    if max(map(len, held)) > MOST_EXIF_BYTES:
+        raise ValueError("it has more than 1 MiB of Exif, which no camera or program writes")
     return ImageOps.exif_transpose(picture), several
 
 
@@ -162,11 +195,14 @@ def _check_parts(content: bytes) -> None:
     if content[:2] in (b"P1", b"P2", b"P3") and content.count(b"#") > MOST_COMMENTS:
         raise ValueError(f"it has more than {MOST_COMMENTS} comments")
     if content[:2] in (b"II", b"MM") and _pieces(content) > MOST_PIECES:
-        raise ValueError(f"it is made of more than {MOST_PIECES:,} strips or tiles")
+        raise ValueError(f"it is made of more than {MOST_PIECES:,} strips or tiles, or numbers in an entry")
 
 
 def _pieces(content: bytes) -> int:
-    """Of how many strips or tiles the first picture of a TIFF says it is (TIFF 6.0, section 2; BigTIFF has longer numbers)."""
+    """Of how many strips or tiles the first picture of a TIFF says it is, or how many numbers an entry of it has.
+
+    TIFF 6.0, section 2; BigTIFF has longer numbers.
+    """
     order: Literal["little", "big"] = "little" if content[:2] == b"II" else "big"
     big = content[2] == 43 if len(content) > 2 else False  # as Pillow tells them apart
 
@@ -177,14 +213,17 @@ def _pieces(content: bytes) -> int:
     first = at + (8 if big else 2)
     count = min(number(at, first - at), len(content) // entry)
     entries = (first + entry * i for i in range(count))
-    return max((number(at + 4, wide) for at in entries if number(at, 2) in PIECES), default=0)
+    counted = (at for at in entries if number(at, 2) in PIECES or number(at + 2, 2) not in WHOLE)
+    return max((number(at + 4, wide) for at in counted), default=0)
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:
     """The kind of each segment of the first picture of a JPEG, and where what it holds begins (ITU T.81, annex B)."""
-    at = 2
+    at, seen = 2, 0
     while found := _MARKER.search(content, at):
-        at = found.end()
+        at, seen = found.end(), seen + 1
+        if seen > MOST_PIECES:
+            raise ValueError(_PARTS)
         kind = content[at - 1]
         if kind == 0xD9:  # the end of the picture
             return

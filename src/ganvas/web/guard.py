@@ -30,6 +30,9 @@ ALONE = ("host", "origin", "content-length", "sec-fetch-site", "sec-fetch-mode",
 """Headers that decide something: two of them could be read as either."""
 LONGEST_TOKEN = 200
 """Bytes of a token in an address that are looked at; ours have 22."""
+LONGEST_BESIDE = 2**14
+"""Bytes of the address and headers, but for cookies, of what is not the page, whose address may hold a recipe. The framework
+keeps those of a connection for a minute after it is gone."""
 OURS = ("same-origin", "none")
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -98,6 +101,10 @@ class Guard:
         scope["headers"] = [
             each for each in scope["headers"] if not each[0].lower().startswith((b"x-forwarded", b"cookie"))
         ]
+        length = len(scope.get("query_string", b"")) + sum(len(k) + len(v) for k, v in scope["headers"])
+        if scope.get("path") != "/" and length > LONGEST_BESIDE:
+            await _refuse(scope, receive, send, 431, "The address or the headers are too long.")
+            return
         fresh = self.token is not None and _same(_given(scope), self.token)
         cookie = f"{_cookie(headers)}={self.token}; Path=/; HttpOnly; SameSite=Strict"
         framers = self.notebook.framers if self.notebook else "'none'"

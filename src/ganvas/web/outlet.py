@@ -15,10 +15,13 @@ from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 MOST = 2**25
 """Bytes in each of the three for a page; a message that is larger alone goes through."""
 ALL = 2**29
-"""Bytes of the first two for all pages together, each having an equal part of it."""
+"""Bytes of the first two for all pages together, each having an equal part of it, and half as many of the third."""
 
 LONGEST, NESTED, VALUES = 2**16, 64, 1000
 """Of a message from a page: letters, brackets that open, and commas. A click has some ten brackets and fifty commas."""
+
+GREETING = 2000
+"""Letters of a page's first message. The framework keeps its names, thrice, for a minute after the page said that it goes."""
 
 
 def weight(value: Any) -> int:
@@ -96,7 +99,7 @@ class Queue(asyncio.Queue[Any]):
     async def put(self, item: Any) -> None:
         """None is the connection's end, for which nobody waits."""
         self.over = self.over or item is None
-        while self.size > MOST and not self.over:
+        while self.size > most() and not self.over:
             await asyncio.sleep(0.05)
         self.put_nowait(item)
 
@@ -151,6 +154,8 @@ class Text(Packet):  # type: ignore[misc]
         attachments: int = super().decode(encoded_packet)
         if attachments or self.packet_type in (BINARY_EVENT, BINARY_ACK):
             raise ValueError("no attachments are taken")
+        if isinstance(self.data, list) and self.data[:1] == ["handshake"] and len(encoded_packet) > GREETING:
+            raise ValueError("a long greeting")
         return attachments
 
 
