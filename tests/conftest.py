@@ -238,7 +238,7 @@ FIRST = (
     "training/test_verdicts", "test_notebooks", "export/test_onnx", "export/test_page", "web/test_large", "web/test_beside",
     "importers/test_every_tool", "cli/test_json", "latent/test_statistics",
     "training/test_aae", "training/test_autoencoders", "training/test_latent",
-    "training/test_select", "training/test_kill", "training/test_resume", "test_fuzz", "test_readme",
+    "training/test_series", "training/test_resolve", "training/test_kill", "training/test_resume", "test_fuzz", "test_readme",
 )  # fmt: skip
 """Files that take long for the number of their tests. At the end one process would work on them while the others wait."""
 
