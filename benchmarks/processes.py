@@ -17,7 +17,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -136,23 +136,23 @@ def slug(name: str) -> str:
     return name.replace(" ", "-").replace(",", "")
 
 
-def compare(names: list[str], double: bool, steps: int) -> dict[str, list[float]]:
+def launched(kind: str, words: list[str]) -> None:
+    """`python words`, in one process or in two."""
+    command = [sys.executable] if kind == "one" else TORCHRUN
+    subprocess.run([*command, *words], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def compare(
+    names: list[str], double: bool, steps: int, launch: Callable[[str, list[str]], object] = launched
+) -> dict[str, list[float]]:
     """The distance of two processes from one, over the distance that one moved, after each of `STEPS` up to `steps`."""
     with tempfile.TemporaryDirectory() as folder:
         found = []
-        for kind, command in (("one", [sys.executable]), ("two", TORCHRUN)):
+        for kind in ("one", "two"):
             out = Path(folder) / kind
             out.mkdir()
-            arguments = [
-                __file__,
-                *names,
-                "--steps",
-                str(steps),
-                "--work",
-                str(out),
-                *(["--double"] if double else []),
-            ]
-            subprocess.run([*command, *arguments], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            arguments = [*names, "--steps", str(steps), "--work", str(out)]
+            launch(kind, [__file__, *arguments, *(["--double"] if double else [])])
             found.append(out)
         return {name: [apart(*found, slug(name), step) for step in STEPS if step <= steps] for name in names}
 

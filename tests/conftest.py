@@ -1,6 +1,8 @@
 """Small things that many tests need. Every run here is tiny: seconds on one core."""
 
 import gc
+import importlib
+import itertools
 import os
 import shutil
 import signal
@@ -13,6 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores: a thread each
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +140,37 @@ def _no_power_iterations_on_nothing() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_registry_of_onnx() -> Iterator[None]:
+    """An export to ONNX asks a thousand functions for their signatures, which takes a second: the first one asks for all."""
+    export = torch.onnx.export
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        def first(*given: Any, **named: Any) -> Any:
+            registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
+            patch.setattr(registry, "from_torchlib", staticmethod(cache(registry.from_torchlib)))
+            patch.setattr(torch.onnx, "export", export)
+            return export(*given, **named)
+
+        patch.setattr(torch.onnx, "export", first)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders to come, in one of their own: to name its next, pytest's factory reads all of thousands each time."""
+    base = tmp_path_factory.mktemp("caches")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, _caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    cache = next(_caches)
+    cache.mkdir(mode=0o700)
+    monkeypatch.setenv("GANVAS_CACHE", str(cache))
     if request.node.get_closest_marker("fashion"):
         monkeypatch.setitem(SYSTEM_FOLDERS, "fashion-mnist", FASHION)
 
@@ -215,7 +244,7 @@ FIRST = (
     "training/test_verdicts", "test_notebooks", "export/test_onnx", "export/test_page", "web/test_large", "web/test_beside",
     "importers/test_every_tool", "cli/test_json", "latent/test_statistics",
     "training/test_aae", "training/test_autoencoders", "training/test_latent",
-    "training/test_select", "training/test_kill", "training/test_resume", "test_fuzz", "test_readme",
+    "training/test_series", "training/test_resolve", "training/test_kill", "training/test_resume", "test_fuzz", "test_readme",
 )  # fmt: skip
 """Files that take long for the number of their tests. At the end one process would work on them while the others wait."""
 

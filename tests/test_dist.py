@@ -53,6 +53,14 @@ def ended(started: list[Process]) -> list[tuple[int | None, str, str]]:
     return [(process.returncode, *words) for process, words in zip(started, said, strict=True)]
 
 
+def one_process(script: Path, *arguments: str, **given: Any) -> tuple[str, str]:
+    """What one such process, which ends well, says on stdout and on stderr."""
+    alone = Process(str(script), *arguments, **given)
+    said = alone.communicate(timeout=300)
+    assert alone.returncode == 0, said
+    return said
+
+
 def two_processes(script: Path, *arguments: str, **given: Any) -> list[tuple[str, str]]:
     """What two such processes, which end well, say on stdout and on stderr."""
     with two(str(script), *arguments, **given) as started:
@@ -73,9 +81,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     )
     assert launched.returncode == 0, launched.stderr
     (out / "said by two").write_text(launched.stderr)
-    alone = Process(str(WORKER), str(out / "one"), series)
-    said = alone.communicate(timeout=300)
-    assert alone.returncode == 0, said
+    one_process(WORKER, str(out / "one"), series)
     one, two = (open_run(next((out / name).iterdir())) for name in ("one", "two"))
     return one, two
 
@@ -132,8 +138,12 @@ def test_every_kind_of_step_is_that_of_one_process() -> None:
         "small with top-k, feature matching, mode seeking", "progressive", "series", "timegan",
         "private, two classes, mirrored", "vae with free bits", "vae-gan from the start",
     ]  # fmt: skip
+
+    def launched(kind: str, words: list[str]) -> None:
+        (one_process if kind == "one" else two_processes)(Path(words[0]), *words[1:])
+
     benchmark = runpy.run_path(str(WORKER.parents[1] / "benchmarks" / "processes.py"))
-    found = benchmark["compare"](names, double=True, steps=8)
+    found = benchmark["compare"](names, double=True, steps=8, launch=launched)
     assert list(found) == names
     for name, figures in found.items():
         assert len(figures) == 2

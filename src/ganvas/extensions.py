@@ -10,7 +10,8 @@ In Python an `import mine` does the same.
 
 import sys
 from contextlib import redirect_stdout
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
 from ganvas.errors import GanvasError
 
@@ -23,7 +24,7 @@ def load_extensions() -> list[str]:
 
     Raises `GanvasError` that names the package when one of them fails. What they print goes to stderr: stdout is for results.
     """
-    found = entry_points(group=GROUP)
+    found = _declared(tuple(sys.path))
     for each in found:
         if each in _done:
             continue
@@ -39,3 +40,9 @@ def load_extensions() -> list[str]:
             ) from error
         _done.add(each)
     return [each.name for each in found]
+
+
+@cache
+def _declared(_path: tuple[str, ...]) -> EntryPoints:
+    """The entry points of the packages on this path; a file of each is read, hundreds for a command in a full environment."""
+    return entry_points(group=GROUP)

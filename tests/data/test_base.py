@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import weakref
 from dataclasses import replace
 
@@ -27,6 +29,23 @@ def test_digits_are_scikit_learns() -> None:
     )
     assert labels is not None
     assert labels.tolist() == bunch.target.tolist()
+
+
+def test_digits_are_found_where_scikit_learn_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file is read without it, as that is quicker; a version that keeps it elsewhere is asked."""
+    usual = load_dataset("digits")
+    monkeypatch.setattr("ganvas.data.digits.find_spec", lambda name: None)
+    asked = load_dataset("digits")
+    for one, other in zip(*(data.take(torch.arange(len(data))) for data in (usual, asked)), strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
+def test_digits_are_there_without_what_takes_long_to_import() -> None:
+    code = "import sys, ganvas.data; ganvas.data.load_dataset('digits'); print('sklearn' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
 
 
 @settings(deadline=None, max_examples=40)

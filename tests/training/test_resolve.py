@@ -32,7 +32,7 @@ RECIPE = {
 FACTOR = {"xs": 0.5, "s": 1, "m": 2, "l": 4}
 EACH = [(size, gamma) for size in FACTOR for gamma in (None, 3.0)]
 ENDS = [("xs", None), ("l", 3.0)]
-"""Sizes and gammas: all of them with a preset's own network, the ends with the others."""
+"""Sizes and gammas: all of them with a preset's own network, an end with each other one, the next preset the other end."""
 TAKES_GAMMA = {"r1", "r2", "wgan-gp"}
 
 
@@ -61,7 +61,8 @@ def test_every_preset_with_every_network_size_and_gamma(preset: str, pictures: s
     own = presets.get(preset)
     takes_recipes = methods.get(own.method.name).takes_recipes
     recipes = [name for name in families if families.get(name).recipe not in ("", "series")]
-    for network in (None, *(["mlp"] if points else recipes)):
+    number = list(presets).index(preset)
+    for place, network in enumerate((None, *(["mlp"] if points else recipes))):
         recipe = own
         if network not in (None, own.network.name):
             recipe = presets.get(RECIPE[str(network)])
@@ -69,7 +70,7 @@ def test_every_preset_with_every_network_size_and_gamma(preset: str, pictures: s
                 n = own.network
                 theirs = replace(recipe.network, latent_dim=n.latent_dim, codes=n.codes)
                 recipe = replace(own, network=theirs)
-        for size, gamma in EACH if network in (None, own.network.name) else ENDS:
+        for size, gamma in EACH if network in (None, own.network.name) else [ENDS[(number + place) % 2]]:
             given = {"preset": preset, "network": network, "size": size, "gamma": gamma, "device": "cpu"}
             asked = {key: value for key, value in given.items() if value is not None}
             if gamma and not TAKES_GAMMA & {p.name for p in recipe.objective.penalties}:
