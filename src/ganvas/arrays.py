@@ -97,8 +97,9 @@ def as_floats(values: Any, name: str) -> Tensor:
         return tensor.double()
     if not tensor.is_floating_point():
         return tensor.float()
-    bad = ~torch.isfinite(tensor)
-    if bool(bad.any()):
+    # By the ends: of which are finite there would be a copy, and a half.
+    if tensor.numel() and not all(map(math.isfinite, map(float, tensor.aminmax()))):
+        bad = ~torch.isfinite(tensor)
         rows = bad.flatten(1).any(1) if tensor.dim() > 1 else bad.reshape(-1)
         several = int(rows.sum())
         raise GanvasError(
@@ -148,7 +149,8 @@ def apart(*sets: Tensor) -> tuple[tuple[Tensor, ...], float]:
 
 
 def _scaled(sets: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], float]:
-    largest = max(float(rows.abs().max()) for rows in sets)
+    # Of their absolute values there would be a copy.
+    largest = max(float(max(rows.max(), -rows.min())) for rows in sets)
     if largest == 0 or 1 / TAME < largest < TAME:
         return sets, 1.0
     exponent = math.frexp(largest)[1] - 1

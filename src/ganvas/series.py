@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
@@ -37,6 +37,8 @@ FLATTEST = 1e-4
 """Half-range of a window that never moves, as a share of the whole range."""
 STILL = 1e-12
 """Of the largest number of a column: below it lies what rounding leaves of one that does not move."""
+BLOCK = 2**20
+"""Numbers of all windows that are looked at together."""
 MOST_ORDERED = 64
 """Columns of a frame that an order is looked for in: each is held against each."""
 MOST_CATEGORIES = 256
@@ -162,6 +164,17 @@ class Schema:
 
         Categories are whole numbers, dates numbers of `unit`; NaN is missing.
         """
+        count, steps, columns = values.shape
+        found = torch.empty(count, self.channels, steps)
+        # Some at a time: of all of them there would be seven copies in float64.
+        size = max(1, BLOCK // max(1, steps * columns))
+        for start in range(0, count, size):
+            part = slice(start, start + size)
+            once = None if static is None else static[part]
+            found[part] = self._encoded(values[part], lengths[part], once)
+        return found
+
+    def _encoded(self, values: np.ndarray, lengths: np.ndarray, static: np.ndarray | None) -> Tensor:
         count, steps, _ = values.shape
         alive = np.arange(steps)[None] < lengths[:, None]
         scaled = np.stack([_scaled(c, values[:, :, i]) for i, c in enumerate(self.columns)], 2)
@@ -408,21 +421,23 @@ def fit(
     Those named in `linear` have no logarithm: others of their values have none.
     """
     alive = np.arange(values.shape[1])[None] < lengths[:, None]
-    rows = [values[:, :, i][alive] for i in range(len(columns))]
-    held = np.where(alive[:, :, None], values, np.nan)
     found: list[Column] = []
     twins: dict[tuple[object, ...], str] = {}
-    for i, (column, row) in enumerate(zip(columns, rows, strict=True)):
+    # Column by column: of all of them there would be several copies.
+    for i, column in enumerate(columns):
+        series = values[:, :, i]
+        row = series[alive]
         twin = twins.setdefault((_told(row), column.kind, column.unit, column.categories), column.name)
         same = twin != column.name
-        found.append(replace(column, same_as=twin) if same else _fitted(column, row, held[:, :, i], linear))
+        found.append(replace(column, same_as=twin) if same else _fitted(column, row, series, alive, linear))
+        del row
     once = [
-        _fitted(column, static[:, i], static[:, i : i + 1], linear)
+        _fitted(column, static[:, i], static[:, i : i + 1], np.ones((len(static), 1), dtype=bool), linear)
         for i, column in enumerate(static_columns)
         if static is not None
     ]
     framed, frames = _frames(found, values, alive)
-    framed = [replace(c, above=_above(i, framed, rows)) for i, c in enumerate(framed)]
+    framed = [replace(c, above=_above(i, framed, values, alive)) for i, c in enumerate(framed)]
     ends = bool((lengths < values.shape[1]).any())
     size = values.shape[1]
     return Schema(size, tuple(framed), tuple(once), frames, ends, time, unit, start, step, weekdays)
@@ -438,34 +453,49 @@ def _grows(series: np.ndarray) -> bool:
     return series.shape[1] < 2 or depend(np.log(series)) < depend(series)
 
 
-def _above(i: int, columns: Sequence[Column], rows: Sequence[np.ndarray]) -> tuple[str, ...]:
+def _above(i: int, columns: Sequence[Column], values: np.ndarray, alive: np.ndarray) -> tuple[str, ...]:
     """Names of the columns of its frame that a column is less than in no row, and more in some. Those with gaps have no order,
     nor have those of a frame of more than `MOST_ORDERED`."""
     own = columns[i].frame
     others = [k for k, c in enumerate(columns) if c.frame == own >= 0 and not c.gaps and not columns[i].gaps]
     if len(others) > MOST_ORDERED:
         return ()
-    below = [k for k in others if (rows[i] >= rows[k]).all() and (rows[i] > rows[k]).any()]
+    mine = values[:, :, i]
+
+    def less(k: int) -> bool:
+        # A few windows tell of most pairs already.
+        some = (slice(100), slice(None))
+        return any((alive[part] & (mine[part] < values[part, :, k])).any() for part in some)
+
+    below = [k for k in others if not less(k) and (alive & (mine > values[:, :, k])).any()]
     return tuple(columns[k].name for k in below)
 
 
 def _told(row: np.ndarray) -> bytes:
     """What tells values (n,) from others, as if there were one NaN and one zero."""
-    return hashlib.sha256(np.where(np.isnan(row), np.nan, row + 0.0).tobytes()).digest()
+    found = hashlib.sha256()
+    for start in range(0, len(row), BLOCK):
+        part = row[start : start + BLOCK]
+        found.update(np.where(np.isnan(part), np.nan, part + 0.0).tobytes())
+    return found.digest()
 
 
-def _fitted(column: Column, row: np.ndarray, series: np.ndarray, linear: Collection[str]) -> Column:
-    """The column with what its values (n,), and the series (N, T) of them, say of it; of those named in `linear` no logarithm."""
+def _fitted(
+    column: Column, row: np.ndarray, series: np.ndarray, alive: np.ndarray, linear: Collection[str]
+) -> Column:
+    """The column with what its values (n,), and the series (N, T) of them with their steps that there are, say of it; of those
+    named in `linear` no logarithm."""
     if column.categories:
         return column
-    there = row[~np.isnan(row)]
+    missing = np.isnan(row)
+    there = row[~missing] if missing.any() else row
     if not len(there):
         raise GanvasError(
             f"Column {column.name!r} has no value in the part that is trained on. Leave it out: --columns."
         )
     low, high = float(there.min()), float(there.max())
     above = column.kind == "number" and low > 0 and column.name not in linear
-    log = above and high / low >= SPREAD and _grows(series)
+    log = above and high / low >= SPREAD and _grows(np.where(alive, series, np.nan))
     whole = column.kind == "date" or bool((there == np.round(there)).all())
     if log:
         low, high = math.log(low), math.log(high)
@@ -476,17 +506,22 @@ def _frames(
     columns: list[Column], values: np.ndarray, alive: np.ndarray
 ) -> tuple[list[Column], tuple[Frame, ...]]:
     """The columns with their frames: those that move together share one, and narrow windows have one at all."""
-    scaled = {
-        i: np.where(alive, _scaled(c, values[:, :, i]), np.nan)
-        for i, c in enumerate(columns)
-        if c.channels and not c.categories and c.high > c.low
-    }
+    moving = [i for i, c in enumerate(columns) if c.channels and not c.categories and c.high > c.low]
+
+    def scaled(i: int, rows: slice = slice(None)) -> np.ndarray:
+        return np.where(alive[rows], _scaled(columns[i], values[rows, :, i]), np.nan)
+
     groups: list[list[int]] = []
-    row = {i: k for k, i in enumerate(scaled)}
-    together = (
-        _correlations(np.stack([own[alive] for own in scaled.values()])) if scaled else np.empty((0, 0))
-    )
-    for i in scaled:
+    row = {i: k for k, i in enumerate(moving)}
+    size = max(1, BLOCK // max(1, values.shape[1] * len(moving)))
+    parts = [slice(start, start + size) for start in range(0, len(values), size)]
+
+    def blocks() -> Iterator[np.ndarray]:
+        for part in parts if moving else ():
+            yield np.stack([scaled(i, part)[alive[part]] for i in moving])
+
+    together = _correlations(blocks, len(moving))
+    for i in moving:
         for group in groups:
             first = group[0]
             near = columns[i].log == columns[first].log and _overlap(columns[i], columns[first]) > 0.8
@@ -497,8 +532,11 @@ def _frames(
             groups.append([i])
     frames = list[Frame]()
     for group in groups:
-        windows = np.stack([scaled[i] for i in group], 2)
-        windows = windows[~np.isnan(windows).all((1, 2))]  # one without a value lies nowhere
+        windows = np.empty((*values.shape[:2], len(group)))
+        for k, i in enumerate(group):
+            windows[:, :, k] = scaled(i)
+        if (empty := np.isnan(windows).all((1, 2))).any():  # one without a value lies nowhere
+            windows = windows[~empty]
         whole = max(columns[i].high for i in group) - min(columns[i].low for i in group)
         frame = Frame(0.0, 1.0, math.log(FLATTEST * whole), math.log(whole))
         centre, half = _edges(windows, frame)
@@ -536,18 +574,29 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a[both], b[both])[0, 1])
 
 
-def _correlations(rows: np.ndarray) -> np.ndarray:
-    """Of rows (D, n) with each other (D, D), each pair where both have a value; 0 where one does not move.
+def _correlations(blocks: Callable[[], Iterable[np.ndarray]], count: int) -> np.ndarray:
+    """Of rows, which come in blocks (`count`, n), with each other, each pair where both have a value; 0 where one does not move.
 
     By products of matrices: a thousand columns have half a million pairs.
     """
-    there = ~np.isnan(rows)
-    x = np.where(there, rows, 0.0)
-    middle = x.sum(1, keepdims=True) / np.maximum(there.sum(1, keepdims=True), 1)
-    x = np.where(there, x - middle, 0.0)
-    x /= np.maximum(np.abs(x).max(1, keepdims=True), 1e-300)
-    known = there.astype(float)
-    both, sums, squares, products = known @ known.T, x @ known.T, np.square(x) @ known.T, x @ x.T
+    low, high = np.full((count, 1), np.inf), np.full((count, 1), -np.inf)
+    total, number = np.zeros((count, 1)), np.zeros((count, 1))
+    for rows in blocks():
+        there = ~np.isnan(rows)
+        low = np.minimum(low, np.where(there, rows, np.inf).min(1, keepdims=True, initial=np.inf))
+        high = np.maximum(high, np.where(there, rows, -np.inf).max(1, keepdims=True, initial=-np.inf))
+        total += np.where(there, rows, 0.0).sum(1, keepdims=True)
+        number += there.sum(1, keepdims=True)
+    middle = total / np.maximum(number, 1)
+    largest = np.maximum(np.maximum(high - middle, middle - low), 1e-300)
+    both, sums, squares, products = np.zeros((4, count, count))
+    for rows in blocks():
+        there = ~np.isnan(rows)
+        x, known = np.where(there, (rows - middle) / largest, 0.0), there.astype(float)
+        both += known @ known.T
+        sums += x @ known.T
+        squares += np.square(x) @ known.T
+        products += x @ x.T
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = both * squares - np.square(sums)
         found = (both * products - sums * sums.T) / np.sqrt(spread * spread.T)
@@ -557,7 +606,7 @@ def _correlations(rows: np.ndarray) -> np.ndarray:
 def _edges(scaled: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     """Centre and half-range (N,) of windows (N, T, K); a window without a value lies in the middle of all."""
     empty = np.isnan(scaled).all((1, 2))
-    known = np.where(empty[:, None, None], (frame.low + frame.high) / 2, scaled)
+    known = np.where(empty[:, None, None], (frame.low + frame.high) / 2, scaled) if empty.any() else scaled
     low, high = np.nanmin(known, (1, 2)), np.nanmax(known, (1, 2))
     return (low + high) / 2, np.maximum((high - low) / 2, math.exp(frame.least))
 

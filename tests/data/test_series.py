@@ -19,6 +19,7 @@ from ganvas import pictures, series
 from ganvas.config import DataConfig, from_dict, to_dict
 from ganvas.data import limits, load_dataset, tables
 from ganvas.data.labels import number
+from ganvas.data.series import BYTES, BYTES_EACH, Table, make
 from ganvas.data.tables import columns_of
 from ganvas.errors import GanvasError
 from ganvas.latent.impute import gaps_of
@@ -631,7 +632,7 @@ def test_a_thousand_columns_are_held_against_each_other_at_once(monkeypatch: pyt
     rows[3] = rows[2] * 2 + 1
     rows[random.random(rows.shape) < 0.1] = np.nan
     rows[5], rows[6, 2:] = 4.0, np.nan
-    found = series._correlations(rows)
+    found = series._correlations(lambda: np.split(rows, 2, 1), 30)  # in two blocks
     for i in range(30):
         for k in range(30):
             np.testing.assert_allclose(found[i, k], series._correlation(rows[i], rows[k]), atol=1e-9)
@@ -949,6 +950,18 @@ def test_one_long_name_of_a_class_takes_no_room_in_every_row() -> None:
     assert found.sum() == found[-1] == 1
     with pytest.raises(GanvasError, match="here: the names of classes have up to 60,000 letters"):
         number([*names, "c" * 60_000], "here")
+
+
+def test_series_take_no_more_memory_than_they_are_counted_for(tmp_path: Path) -> None:
+    """A column with frames took 85 bytes a number, where 48 were counted: 100,000 series of 1,000 steps 8.5 GB, not 4.8."""
+    walks = np.random.default_rng(0).normal(size=(3000, 1000, 1)).cumsum(1)
+    made = Table("walks", [series.Column("x")], list(walks))
+    tracemalloc.start()
+    found = make(made, DataConfig("walks"))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.shape == (3, 1000)
+    assert most < (BYTES + BYTES_EACH) * walks.size
 
 
 def test_dates_are_counted_in_the_unit_of_the_model(tmp_path: Path) -> None:

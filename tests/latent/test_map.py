@@ -385,3 +385,12 @@ def test_pictures_of_more_than_64_px_are_compared_small() -> None:
     for side, seen in ((64, 64), (65, 32), (96, 48), (200, 50)):
         found = small_pyramid(torch.zeros(1, 1, side, side))
         assert torch.equal(found, pyramid(torch.zeros(1, 1, seen, seen))), side
+
+
+def test_a_map_of_more_samples_than_there_is_room_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50,000 pictures of 64 px took 13 GB for what they look like alone."""
+    monkeypatch.setattr(maps, "HELD", 24 * 99)
+    space = open_space(ganvas.wrap(Corners(), latent_dim=3), "z")
+    with pytest.raises(GanvasError, match=r"A map of 100 samples .* Ask for 99 at most \(--n\)"):
+        maps.draw_map(space, 100, "pca")
+    assert len(maps.draw_map(space, 99, "pca").places) == 99

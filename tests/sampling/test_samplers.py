@@ -719,3 +719,16 @@ def test_a_bank_is_of_all_classes_that_are_asked_for() -> None:
     some = Target(LatentZ(model), log_ratio, 2, None, torch.tensor([3, 1])).bank_labels(4)
     assert some is not None
     assert some.tolist() == [3, 1, 3, 1]
+
+
+def test_more_samples_than_memory_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50,000 pictures of 256 px took 10 GB, and `improve`, which draws four times as many in the end, 40: after its work."""
+    monkeypatch.setattr(base.limits, "ALWAYS", 24 * 100)
+    monkeypatch.setenv("GANVAS_RESIDENT_MB", "0")
+    assert len(samplers.get("prior")(identity(), silent_ratio, 100).points) == 100
+    with pytest.raises(GanvasError, match=r"its 101 samples in memory .* Draw fewer at a time \(--n\)"):
+        samplers.get("prior")(identity(), silent_ratio, 101)
+
+
+def silent_ratio(samples: Tensor, labels: Tensor | None) -> Tensor:
+    return samples.new_zeros(len(samples))

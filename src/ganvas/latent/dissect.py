@@ -36,8 +36,12 @@ CANDIDATES = 4
 """So many times the units are tried one by one; those with the strongest effect are switched."""
 MEASURED, MOVED = 256, 12
 """Samples that the change is measured on, and of those that are shown."""
+MOST_SORTED = 1_000_000
+"""Values that the highest fifth is found among."""
 SIDE, LARGEST = 16, 128
 """Of the maps that are compared with masks, and of those that say where a unit is on."""
+HELD, UNITS = 2**31, 32
+"""Bytes that the maps of all samples may take, and units that are held against masks at a time."""
 LIT = (255.0, 140.0, 0.0)
 """Colour of where a unit is on."""
 
@@ -143,6 +147,8 @@ def dissect(
     pixel: dict[str, dict[int, list[Tensor]]] = {}
     scores: dict[str, list[Tensor]] = {}
     for drawn, label, seen in _drawn(space, chosen, n, seed):
+        if not scores:
+            _check_room(seen, n)
         for name, output in seen.items():
             maps[name].append(F.adaptive_avg_pool2d(output, min(SIDE, output.shape[2])))
             means[name].append(output.mean((2, 3)).double())
@@ -177,6 +183,15 @@ def dissect(
             high[name] = high[name] + share if name in high else share
         done += len(drawn)
     return Dissection(tuple(chosen), (*pixel, *scores), agreement, len(pixel), high)
+
+
+def _check_room(seen: Mapping[str, Tensor], n: int) -> None:
+    """Raise `GanvasError` where the maps of n samples, like these ones, take more than `HELD`."""
+    each = 4 * sum(x.shape[1] * min(SIDE, x.shape[2]) * min(SIDE, x.shape[3]) for x in seen.values())
+    if n * each > HELD:
+        raise GanvasError(
+            f"The maps of {n:,} samples take {n * each / 1e9:.1f} GB. Look at {HELD // each:,} at most (--n), or fewer --layers."
+        )
 
 
 def _drawn(
@@ -269,18 +284,15 @@ def where_on(
     On is where its map, at the size of the picture, is among its highest fifth over all samples; what is off
     is dimmed.
     """
-    maps: list[list[Tensor]] = [[] for _ in units]
+    maps = [_Strongest(min(count, n), n) for _ in units]
     for _, _, seen in _drawn(space, sorted({unit.layer for unit in units}), n, seed):
         for unit, several in zip(units, maps, strict=True):
-            several.append(_no_larger(seen[unit.layer][:, unit.index]))
+            several.add(_no_larger(seen[unit.layer][:, unit.index]))
     points, labels, found = space.numbered(n, seed), space.labels(n, None), []
     size = tuple(space.model.shape[1:])
     for several in maps:
-        strength = torch.cat(several)
-        rows = strength.amax((1, 2)).topk(min(count, n)).indices
-        at = F.interpolate(strength[rows, None], size, mode="bilinear", align_corners=False) > _quantile(
-            strength, 1 - TOP
-        )
+        rows = several.rows
+        at = F.interpolate(several.maps[:, None], size, mode="bilinear", align_corners=False) > several.limit
         # Drawn once more: all samples, of large pictures, are gigabytes.
         drawn = space.decode(points[rows], None if labels is None else labels[rows])
         picture = grey_or_rgb(space.model.to_data(drawn).cpu(), 3).float()
@@ -313,9 +325,35 @@ def _no_larger(maps: Tensor) -> Tensor:
     )
 
 
+class _Strongest:
+    """Of maps (n, h, w) that come in parts the `count` with the largest values, and above what a unit is on: all are not held."""
+
+    def __init__(self, count: int, total: int) -> None:
+        self.count, self.total, self.done = count, total, 0
+        self.rows, self.maps = torch.empty(0, dtype=torch.long), torch.empty(0)
+        self.some: list[Tensor] = []
+        """Of all values, in equal steps."""
+
+    def add(self, maps: Tensor) -> None:
+        """The next of them."""
+        flat = maps.flatten()
+        step = max(1, self.total * maps[0].numel() // MOST_SORTED)
+        self.some.append(flat[-self.done * maps[0].numel() % step :: step].clone())
+        rows = torch.arange(self.done, self.done + len(maps))
+        self.done += len(maps)
+        both = torch.cat([self.maps.reshape(-1, *maps.shape[1:]), maps])
+        best = both.amax((1, 2)).topk(min(self.count, len(both))).indices
+        self.rows, self.maps = torch.cat([self.rows, rows])[best], both[best]
+
+    @property
+    def limit(self) -> Tensor:
+        """Above it a unit is on."""
+        return torch.cat(self.some).quantile(1 - TOP)
+
+
 def _quantile(values: Tensor, q: float) -> Tensor:
     flat = values.flatten()
-    return flat[:: max(1, len(flat) // 1_000_000)].quantile(q)  # quantile takes 16 million numbers at most
+    return flat[:: max(1, len(flat) // MOST_SORTED)].quantile(q)  # quantile takes 16 million numbers at most
 
 
 def _small(masks: Tensor, side: int) -> Tensor:
@@ -326,15 +364,16 @@ def _small(masks: Tensor, side: int) -> Tensor:
 
 def _overlap(maps: Tensor, masks: list[Tensor]) -> Tensor:
     """maps (n, U, s, s), masks (n, s, s) -> intersection over union (U, masks)."""
-    small = maps.transpose(0, 1).flatten(1)
-    limits = torch.stack([_quantile(unit, 1 - TOP) for unit in small])
-    on = (small > limits[:, None]).float()
-    columns = []
-    for mask in masks:
-        there = mask.float().flatten()
-        both = on @ there
-        columns.append(both / (on.sum(1) + there.sum() - both).clamp(min=1))
-    return torch.stack(columns, 1)
+    there = [mask.float().flatten() for mask in masks]
+    found = []
+    for some in maps.split(UNITS, 1):  # of all units there would be two more copies
+        small = some.transpose(0, 1).flatten(1)
+        limits = torch.stack([_quantile(unit, 1 - TOP) for unit in small])
+        on = (small > limits[:, None]).float()
+        both = torch.stack([on @ each for each in there], 1)
+        total = torch.stack([each.sum() for each in there])
+        found.append(both / (on.sum(1, keepdim=True) + total - both).clamp(min=1))
+    return torch.cat(found)
 
 
 @contextmanager

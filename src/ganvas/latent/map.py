@@ -41,6 +41,8 @@ FEWEST = 50
 """Samples of a map, and real images that copies are compared with."""
 LARGEST = 256
 """Pixels of the longer side of the pictures that a map keeps."""
+HELD = 2**31
+"""Bytes of samples and features that a map may hold; of the latter there are two copies for a while."""
 ROUNDING = 3e-7
 """Of features, as a share of their length."""
 
@@ -208,6 +210,7 @@ def draw_map(
     extractor = extractor_of(model)
     size = rows_seen(space)
     looked = _Looked(space, n)
+    _check_room(model, extractor, n)
     found = embed(extractor, looked.parts(seed, size))
     features, logits = _digits(found.features), found.logits
     del found
@@ -280,6 +283,17 @@ def draw_map(
         shares,
         words,
     )
+
+
+def _check_room(model: Model, extractor: Extractor, n: int) -> None:
+    """Raise `GanvasError` where n samples and their features take more than `HELD`."""
+    one = torch.zeros(1, *model.shape, dtype=torch.uint8 if len(model.shape) == 3 else torch.float32)
+    features = extractor(one).features.numel()
+    each = _kept(one).nbytes + 8 * features
+    if n * each > HELD:
+        raise GanvasError(
+            f"A map of {n:,} samples of this model takes {n * each / 1e9:.1f} GB. Ask for {HELD // each:,} at most (--n)."
+        )
 
 
 def _digits(features: NDArray[np.float32]) -> Any:

@@ -5,6 +5,7 @@ All are functions of feature rows: x (N, D) are the samples in question, `fake` 
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ def density(x: Array, samples: Array, dim: int = 16) -> Tensor:
     On the `dim` largest principal components of the samples, each of variance 1, with Scott's width M^(-1 / (dim + 4)).
     """
     (a, b), _ = arrays.apart(*arrays.as_pair(x, samples, least=2, names=("x", "samples")))
-    rows, around = _whitened(a, b, arrays.count(dim, "dim"))
+    rows, around = _whitened((a, b), b, arrays.count(dim, "dim"))
     return _kernels(rows, around)
 
 
@@ -64,20 +65,24 @@ def domias(x: Array, fake: Array, reference: Array, dim: int = 16) -> Tensor:
     a, b = arrays.as_pair(x, reference, least=2, names=("x", "reference"))
     _, c = arrays.as_pair(x, fake, least=2, names=("x", "fake"))
     (a, c, b), _ = arrays.apart(a, c.to(a), b)
-    rows, around = _whitened(torch.cat([a, c]), b, arrays.count(dim, "dim"))
-    asked, drawn, fewer = rows[: len(a)], rows[len(a) :], min(len(b), len(c))
+    asked, drawn, around = _whitened((a, c, b), b, arrays.count(dim, "dim"))
+    fewer = min(len(b), len(c))
     return _kernels(asked, drawn, fewer) - _kernels(asked, around, fewer)
 
 
-def _whitened(x: Tensor, around: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+def _whitened(sets: Sequence[Tensor], around: Tensor, dim: int) -> list[Tensor]:
+    """Sets of rows on the principal components of `around`, each of variance 1; float64.
+
+    Some rows at a time: of 50,000 small pictures in float64 there would be 1.2 GB, twice.
+    """
     mean = around.mean(0)
-    values, vectors = arrays.leading((around - mean).double(), dim)
+    values, vectors = arrays.leading(around, dim, mean)
     values = values / (len(around) - 1)
     kept = values > 1e-9 * values[-1].clamp_min(1e-300)
     if not bool(kept.any()):
         raise GanvasError("All samples are the same: they have no density.")
     basis = (vectors / values.clamp_min(1e-300).sqrt())[:, kept]
-    return (x - mean).double() @ basis, (around - mean).double() @ basis
+    return [torch.cat([(part - mean).double() @ basis for part in rows.split(arrays.BLOCK)]) for rows in sets]
 
 
 def _kernels(x: Tensor, around: Tensor, count: int | None = None) -> Tensor:

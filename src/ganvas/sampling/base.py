@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from ganvas import arrays
+from ganvas.data import limits
 from ganvas.device import stream
 from ganvas.errors import GanvasError, counted, expect
 from ganvas.latent.paths import rows_back
 from ganvas.latent.space import LatentSpace
-from ganvas.model import ROWS
+from ganvas.model import ROWS, Model
 from ganvas.registry import FactRegistry
 
 BATCH, NUMBERS = 500, 2**22
@@ -85,6 +86,18 @@ class Drawn:
     """What the sampler has to say: acceptance, step size, restarts."""
 
 
+def check_room(model: Model, n: int) -> None:
+    """Raise `GanvasError` where n samples of a sampler, which are in memory together, have no room there."""
+    size = math.prod(model.shape)
+    # Beside its samples the noise and the points of each.
+    each = (size if len(model.shape) == 3 else 4 * size) + 8 * model.latent_dim
+    limits.check_memory(
+        n * each,
+        f"A sampler, which keeps its {n:,} samples in memory until all are drawn,",
+        "Draw fewer at a time (--n)",
+    )
+
+
 class Target:
     """Draws and judges candidates in batches, and counts what it costs."""
 
@@ -98,6 +111,7 @@ class Target:
     ) -> None:
         expect(space, LatentSpace, "space", 'a space of a model: ganvas.open_space(model, "z")')
         self.space, self.ratio, self.n = space, ratio, arrays.count(n, "n, the number of samples,")
+        check_room(space.model, self.n)
         self.random = generator or stream(0, "sampling")
         self.labels = space.labels(n, labels)
         size = math.prod(space.model.shape)

@@ -21,6 +21,7 @@ from ganvas.metrics.base import BLOCKS, Inputs, metrics
 from ganvas.metrics.resample import in_shares
 from ganvas.model import Model
 from ganvas.notebook import shown
+from ganvas.sampling.base import check_room
 from ganvas.sampling.held_out import calibrate_model, guided_by, independent_extractor
 from ganvas.sampling.ratio import SHOWN, LogRatio, Which
 from ganvas.sampling.rejection import MOST_BUDGET
@@ -171,6 +172,7 @@ def improve_model(
     Raises `GanvasError` where the data are not at hand or too few, and when a named extractor is the guide.
     """
     _check(budget, n, objective, seed)
+    check_room(model, MORE * n)
     judge: str | Extractor = extractor
     if extractor not in ("auto", "classifier"):  # these look at the data
         judge = open_extractor(extractor, device=device, guide=model.info.guide)
@@ -221,6 +223,7 @@ def improve(
     Raises `GanvasError` when the evaluator sees by what guides, and when n is too small for a Frechet distance with an error.
     """
     _check(budget, n, objective, seed)
+    check_room(model, MORE * n)
     width = evaluator.real.features.shape[1]
     least = math.ceil((width + 1) * BLOCKS / (BLOCKS - 1) / MORE)
     if objective == "frechet" and n < least:
