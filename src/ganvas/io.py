@@ -116,7 +116,7 @@ def check_place(path: Path) -> None:
 def writable(folder: Path) -> bool:
     """Whether files can be written into a folder, which need not be there yet."""
     try:
-        check_place(folder / "file")
+        check_place(folder / f".{secrets.token_hex(4)}.tmp")
     except GanvasError:
         return False
     return True

@@ -155,9 +155,16 @@ def test_a_tiff_of_millions_of_numbers_is_refused() -> None:
         )
 
     assert look(said(1)).size == (16, 16)
-    assert decode._pieces(said(65536)) == 65536
+    assert decode._entries(said(2**18)) == (1, 2**18)
     with pytest.raises(ValueError, match="numbers in an entry"):
-        look(said(65537))
+        look(said(2**18 + 1))
+
+
+def test_a_scan_of_16_bits_may_have_its_curves() -> None:
+    """Thrice 65,536 numbers, which were more than an entry was allowed."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "TIFF", tiffinfo={301: tuple(range(2**16)) * 3})
+    assert look(file.getvalue()).size == (16, 16)
 
 
 def tiled(width: int, length: int) -> bytes:
@@ -204,7 +211,7 @@ def test_a_tiff_of_millions_of_strips_is_refused(order: str, number: str, magic:
 
     with pytest.raises(ValueError, match="more than 65,536 strips or tiles"):
         look(said(65537))
-    assert decode._pieces(said(65536)) == 65536
+    assert decode._entries(said(65536))[0] == 65536
 
 
 def test_a_tiff_of_a_tile_larger_than_pictures_may_be_is_refused() -> None:

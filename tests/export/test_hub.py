@@ -567,9 +567,16 @@ def test_a_folder_that_is_there_is_replaced_in_one_step(
     assert {each.name for each in tmp_path.iterdir()} == {"hub", "link"}
 
 
-def test_the_current_folder_is_not_replaced(
+def test_a_folder_that_cannot_be_replaced_is_refused_before_the_work(
     trained: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A disk of its own, as a folder of a container often is, was busy when all was drawn."""
+    model = ganvas.load(trained.run.path)
+    monkeypatch.setattr(pictures, "draw", Mock(side_effect=AssertionError))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+        with pytest.raises(GanvasError, match=r"a disk of its own, .* a new folder in it"):
+            write(model, tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(GanvasError, match="where you are"):
-        write(ganvas.load(trained.run.path), Path("."))
+        write(model, Path("."))

@@ -182,19 +182,28 @@ def test_large_pictures_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyP
     assert torch.equal(parts[2].changed, whole[2].changed)
 
 
-@pytest.mark.parametrize("most", [1000, 10**6])
+@pytest.mark.parametrize(("most", "size"), [(1000, 61), (1000, 4), (100, 1), (10**6, 61)])
 def test_where_units_are_on_is_found_without_the_maps_of_all_samples(
-    monkeypatch: pytest.MonkeyPatch, most: int
+    monkeypatch: pytest.MonkeyPatch, most: int, size: int
 ) -> None:
     """Eight units of 4,000 pictures of 128 px took 2.1 GB, of 50,000 26 GB."""
     maps = torch.randn(300, 5, 7, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(module, "MOST_SORTED", most)
     several = module._Strongest(10, len(maps))
-    for part in maps.split(64):
+    for part in maps.split(size):
         several.add(part)
     assert several.rows.tolist() == maps.amax((1, 2)).topk(10).indices.tolist()
     assert torch.equal(several.maps, maps[several.rows])
     assert several.limit == module._quantile(maps, 1 - module.TOP)
+
+
+def test_as_many_samples_as_usual_have_room_in_the_largest_published_network() -> None:
+    """StyleGAN3-R of 1024 px was refused with the command's own --n."""
+    layers = ((1024, 36), (1024, 52), (1024, 84), (1024, 148), (406, 276), (256, 532), (64, 1044), (64, 1024))
+    seen = {str(side): torch.empty(1, width, side, side, device="meta") for width, side in layers}
+    module._check_room(seen, 512)
+    with pytest.raises(GanvasError, match="Look at"):
+        module._check_room(seen, 1024)
 
 
 def test_more_samples_than_there_is_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

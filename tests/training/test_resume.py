@@ -513,6 +513,9 @@ def test_a_run_says_from_where_it_names_its_data(
         GanvasError, match=rf"No data at 'own.npy'.*from {tmp_path}/begun, .*--resume {run.path}$"
     ):
         ganvas.train(resume=run.path, kimg=0.128, quiet=True)
+    with pytest.raises(GanvasError, match=r"No data at 'other\.npy'") as error:
+        ganvas.train("other.npy", resume=run.path, kimg=0.128, quiet=True)
+    assert "begun" not in str(error.value), "these were named here"
     monkeypatch.chdir(tmp_path / "begun")
     assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
 

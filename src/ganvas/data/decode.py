@@ -36,6 +36,8 @@ AT_ONCE = 2**20
 PIECES, MOST_PIECES = (273, 324), 2**16
 """Tags of a TIFF with the places of its strips and tiles, and how many: Pillow has 200 bytes of each before it says how large the
 picture is, and decodes them all."""
+MOST_NUMBERS = 2**18
+"""In another entry of a TIFF. The curves of a scan of 16 bits have thrice 65,536 (TIFF 6.0, section 20)."""
 TILE = 322, 323
 """Tags of a TIFF with the width and length of a tile (TIFF 6.0, section 15)."""
 MOST_READS, EACH_READ = 2**20, 64
@@ -194,12 +196,16 @@ def _check_parts(content: bytes) -> None:
         raise ValueError(f"it has more than {MOST_EXIF} parts of Exif, which no camera or program writes")
     if content[:2] in (b"P1", b"P2", b"P3") and content.count(b"#") > MOST_COMMENTS:
         raise ValueError(f"it has more than {MOST_COMMENTS} comments")
-    if content[:2] in (b"II", b"MM") and _pieces(content) > MOST_PIECES:
-        raise ValueError(f"it is made of more than {MOST_PIECES:,} strips or tiles, or numbers in an entry")
+    if content[:2] in (b"II", b"MM"):
+        pieces, numbers = _entries(content)
+        if pieces > MOST_PIECES:
+            raise ValueError(f"it is made of more than {MOST_PIECES:,} strips or tiles")
+        if numbers > MOST_NUMBERS:
+            raise ValueError(f"it has more than {MOST_NUMBERS:,} numbers in an entry")
 
 
-def _pieces(content: bytes) -> int:
-    """Of how many strips or tiles the first picture of a TIFF says it is, or how many numbers an entry of it has.
+def _entries(content: bytes) -> tuple[int, int]:
+    """Of how many strips or tiles the first picture of a TIFF says it is, and how many numbers the longest of its entries has.
 
     TIFF 6.0, section 2; BigTIFF has longer numbers.
     """
@@ -212,9 +218,13 @@ def _pieces(content: bytes) -> int:
     at, wide, entry = (number(8, 8), 8, 20) if big else (number(4, 4), 4, 12)
     first = at + (8 if big else 2)
     count = min(number(at, first - at), len(content) // entry)
-    entries = (first + entry * i for i in range(count))
-    counted = (at for at in entries if number(at, 2) in PIECES or number(at + 2, 2) not in WHOLE)
-    return max((number(at + 4, wide) for at in counted), default=0)
+    pieces = numbers = 0
+    for at in range(first, first + entry * count, entry):
+        if number(at, 2) in PIECES:
+            pieces = max(pieces, number(at + 4, wide))
+        elif number(at + 2, 2) not in WHOLE:
+            numbers = max(numbers, number(at + 4, wide))
+    return pieces, numbers
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:

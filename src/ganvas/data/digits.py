@@ -22,8 +22,8 @@ def load(config: DataConfig) -> Dataset:
 def _table() -> np.ndarray:
     """A row of 64 grey levels and the label for each, of scikit-learn's file alone: to import the package takes seconds."""
     found = find_spec("sklearn")
-    file = Path(str(found and found.origin)).parent / "datasets" / "data" / "digits.csv.gz"
-    if file.is_file():
+    home = Path(found.origin).parent if found and found.origin else None
+    if home and (file := home / "datasets" / "data" / "digits.csv.gz").is_file():
         rows = gzip.decompress(file.read_bytes()).decode().splitlines()
         return np.loadtxt(rows, np.uint8, delimiter=",")
     from sklearn.datasets import load_digits  # of a version that keeps the file elsewhere

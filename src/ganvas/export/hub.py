@@ -48,9 +48,14 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     license = license or (PACKAGED_LICENSE.lower() if model.is_packaged else None)
     if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - set(FILES)):
         raise GanvasError(f"{folder} holds other files, which nobody asked to share. Give another --out.")
-    if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+    place = folder.resolve()
+    here = place in (Path.cwd(), *Path.cwd().parents)
+    if here or place.is_mount() or not io.writable(place.parent):
+        why = (
+            "it is where you are" if here else "it is a disk of its own, or lies where nothing can be written"
+        )
         raise GanvasError(
-            f"{folder} is where you are, and its folder is written anew as a whole. Give another --out."
+            f"{folder} is written anew as a whole, which cannot be: {why}. Give another --out, say a new folder in it."
         )
     # Before a file is written: what draws nothing is refused here.
     drawn = {SAMPLES: pictures.draw(model.sample(64), schema=model.info.series)}
@@ -65,7 +70,7 @@ def write(model: Model, folder: Path, *, repo: str | None = None, license: str |
     about = {"library_name": LIBRARY, "ganvas": version("ganvas")}
     there = {kind: network is not None for kind, network in beside.items()}
     # As a whole: what is left of a model that was here before would be uploaded with this one's.
-    with io.atomic_folder(folder.resolve()) as new:
+    with io.atomic_folder(place) as new:
         new.mkdir()
         for kind, name in {"generator": GENERATOR, **BESIDE}.items():
             if (network := parts[kind]) is not None:

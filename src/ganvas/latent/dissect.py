@@ -40,8 +40,8 @@ MOST_SORTED = 1_000_000
 """Values that the highest fifth is found among."""
 SIDE, LARGEST = 16, 128
 """Of the maps that are compared with masks, and of those that say where a unit is on."""
-HELD, UNITS = 2**31, 32
-"""Bytes that the maps of all samples may take, and units that are held against masks at a time."""
+HELD, UNITS = 3 * 2**30, 32
+"""Bytes that the maps of all samples may take (512 of StyleGAN3-R: 2.6 GB), and units that are held against masks at a time."""
 LIT = (255.0, 140.0, 0.0)
 """Colour of where a unit is on."""
 
@@ -187,7 +187,7 @@ def dissect(
 
 def _check_room(seen: Mapping[str, Tensor], n: int) -> None:
     """Raise `GanvasError` where the maps of n samples, like these ones, take more than `HELD`."""
-    each = 4 * sum(x.shape[1] * min(SIDE, x.shape[2]) * min(SIDE, x.shape[3]) for x in seen.values())
+    each = 4 * sum(x.shape[1] * min(SIDE, x.shape[2]) ** 2 for x in seen.values())
     if n * each > HELD:
         raise GanvasError(
             f"The maps of {n:,} samples take {n * each / 1e9:.1f} GB. Look at {HELD // each:,} at most (--n), or fewer --layers."
@@ -316,13 +316,9 @@ def _pixel_masks(images: Tensor) -> dict[str, Tensor]:
 
 
 def _no_larger(maps: Tensor) -> Tensor:
-    """Maps (n, h, w) at a whole fraction of their size, `LARGEST` at most: those of 512 samples are kept."""
+    """Maps (n, h, w) at a whole fraction of their size, `LARGEST` at most."""
     factor = -(-max(maps.shape[1:]) // LARGEST)
-    return (
-        F.avg_pool2d(maps, tuple(min(factor, side) for side in maps.shape[1:]))
-        if factor > 1
-        else maps.clone()
-    )
+    return F.avg_pool2d(maps, tuple(min(factor, side) for side in maps.shape[1:])) if factor > 1 else maps
 
 
 class _Strongest:

@@ -297,7 +297,8 @@ def _resumed(
     asked_of_data = {key: given.pop(key) for key in OF_DATA if key in given}
     had = {key: getattr(config.data, key) for key in OF_DATA}
     own = (config.data.source, *config.data.also)
-    source = data_config(own if data is None or _is_empty(data) else data, **(had | asked_of_data))
+    unsaid = data is None or _is_empty(data)
+    source = data_config(own if data is None or unsaid else data, **(had | asked_of_data))
     kept = ("holdout", "fold", "select", "white")
     source = replace(source, **{name: getattr(config.data, name) for name in kept})
     about = run.info.get("data", {})
@@ -308,7 +309,7 @@ def _resumed(
     except GanvasError as error:
         begun = about.get("named_from")
         here = all(os.path.isabs(each) or os.path.exists(each) for each in own)
-        if not isinstance(begun, str) or begun in ("", _here()) or here:
+        if not unsaid or not isinstance(begun, str) or begun in ("", _here()) or here:
             raise
         raise GanvasError(
             f"{error} The run names its data from {begun}, where it was started. Type there: "
