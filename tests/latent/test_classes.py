@@ -76,6 +76,8 @@ def test_a_walk_has_a_key_for_each_class(model: Model) -> None:
     """Those that had none were left out without a word."""
     with pytest.raises(GanvasError, match="There are 3 labels for 2 keys"):
         ganvas.walk(model, keys=2, labels=[0, 1, 0], frames=4)
+    one = ganvas.walk(model, keys=2, labels=torch.tensor(1), frames=4)
+    assert torch.equal(one.samples, ganvas.walk(model, keys=2, labels=[1, 1], frames=4).samples)
 
 
 def test_strengths_of_a_direction(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,11 +122,9 @@ def walk(
     owner = where.model
     if kind == "mixing":
         pictures.check_table(keys // 2 + 1, keys - keys // 2 + 1, owner.shape)
-    if labels is not None and len(labels) > keys:
-        raise GanvasError(
-            f"There are {len(labels)} labels for {keys} keys. Give fewer, or more keys (--keys)."
-        )
     classes = owner.labels(keys, labels)
+    if labels is not None and (named := arrays.as_tensor(labels, "labels").numel()) > keys:
+        raise GanvasError(f"There are {named} labels for {keys} keys. Give fewer, or more keys (--keys).")
     figures: dict[str, float] = {}
     columns = STRIP
     with torch.no_grad():
