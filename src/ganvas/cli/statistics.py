@@ -181,7 +181,7 @@ def _measure(
         points = space.numbered(n, seed)
         features = torch.cat(list(looks(space, points, see=see_many(space, pyramid))))
     row["dimension of points"] = intrinsic_dimension(points.flatten(1).double().cpu().numpy())
-    row["dimension of samples"] = intrinsic_dimension(features.double().cpu().numpy())
+    row["dimension of samples"] = intrinsic_dimension(features.cpu().numpy())
     begin("metric")
     if len(shares := spectrum(space, seed)):
         row["metric participation"] = participation(shares)
