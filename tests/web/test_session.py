@@ -126,6 +126,17 @@ def test_what_a_link_locks_is_never_measured_where_all_pages_wait(
     assert session.dragged("random-1", 1.0).moves[0].strength == 1.0
 
 
+def test_steps_of_a_slider_share_its_numbers(fashion: Renderer) -> None:
+    """Of a point of 65,536 numbers a copy of each step was 350 kB: a page that stays took gigabytes."""
+    session = Session(fashion)
+    session.choose("random", session.renderer.directions("random"))
+    for place in range(1, 5):
+        session.commit("slider", session.dragged("random-0", float(place)))
+    held = [step.state.moves[0] for step in list(session.history.steps.values())[1:]]
+    assert [move.strength for move in held] == [1.0, 2.0, 3.0, 4.0]
+    assert len({id(move.vector) for move in held}) == 1
+
+
 def test_marks_go_round_and_few_are_refused(fashion: Renderer) -> None:
     session = Session(fashion)
     assert session.mark(1, 5) is True

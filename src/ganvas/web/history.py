@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from ganvas.web.state import State
 
+MOST_STEPS, MOST_LETTERS = 2000, 2**24
+"""Steps that are kept, and letters of their points and directions: of more the older half goes, but for the first step."""
+
 
 @dataclass
 class Step:
@@ -21,8 +24,11 @@ class History:
     """The tree of steps and the one that is current."""
 
     def __init__(self, state: State, what: str = "start") -> None:
-        self.steps = [Step(0, None, state, what)]
+        self.steps = {0: Step(0, None, state, what)}
+        """By number, the oldest first."""
         self.current = 0
+        self._letters = 0
+        """At most so many, as each text counts where the step before has not the same one."""
 
     @property
     def state(self) -> State:
@@ -33,11 +39,37 @@ class History:
         """Continue from the current step; False when nothing changed."""
         if state == self.state:
             return False
-        number = len(self.steps)
-        self.steps.append(Step(number, self.current, state, what))
+        number = next(reversed(self.steps)) + 1
+        had = _texts(self.state)
+        self._letters += sum(length for text, length in _texts(state).items() if text not in had)
+        self.steps[number] = Step(number, self.current, state, what)
         self.steps[self.current].children.append(number)
         self.current = number
+        self._trim()
         return True
+
+    def _trim(self) -> None:
+        if not self._is_full():
+            return
+        self._count()
+        while self._is_full() and len(self.steps) > 2:
+            first, *others = self.steps.values()
+            kept = others[(len(others) + 1) // 2 :]
+            self.steps = {each.number: each for each in (first, *kept)}
+            for each in kept:
+                if each.parent not in self.steps:
+                    each.parent = first.number
+            first.children = [each.number for each in kept if each.parent == first.number]
+            self._count()
+
+    def _is_full(self) -> bool:
+        return len(self.steps) > MOST_STEPS or self._letters > MOST_LETTERS
+
+    def _count(self) -> None:
+        texts = dict[int, int]()
+        for step in self.steps.values():
+            texts |= _texts(step.state)
+        self._letters = sum(texts.values())
 
     def undo(self) -> bool:
         """Back to the step before; False at the root."""
@@ -61,7 +93,7 @@ class History:
 
     def go(self, number: int) -> None:
         """To any step."""
-        if 0 <= number < len(self.steps):
+        if number in self.steps:
             self.current = number
 
     def trail(self) -> list[State]:
@@ -82,3 +114,9 @@ class History:
             found += min(parent.children) != at.number  # every branch but the oldest is set in
             at = parent
         return found
+
+
+def _texts(state: State) -> dict[int, int]:
+    """Which long texts a state holds, and of how many letters; those of one slider are one, wherever it stands."""
+    held = (state.base or "", *(move.vector for move in state.moves))
+    return {id(text): len(text) for text in held}

@@ -45,8 +45,8 @@ class Session:
         self.method = ""
         self.tray: dict[str, Direction | None] = {move.name: None for move in self.state.moves}
         """Directions with a slider, by name; None for those that came with a recipe."""
-        self._locked: dict[tuple[str, tuple[str, ...]], tuple[Direction, Direction]] = {}
-        """By a direction's name and what is locked: the direction, and what it is less that."""
+        self._locked: dict[tuple[str, tuple[str, ...]], tuple[Direction, Move]] = {}
+        """By a direction's name and what is locked: the direction, and what it is less that, whose numbers all steps share."""
         self.layers: tuple[int, ...] = ()
         """Rows of w+ that sliders move; empty: all."""
         self._follow_layers()
@@ -136,6 +136,7 @@ class Session:
         for move in self.state.moves:  # what moves the picture is never out of reach
             tray.setdefault(move.name, self.tray.get(move.name))
         self.tray = tray
+        self._locked = {key: made for key, made in list(self._locked.items()) if key[0] in tray}
 
     def move(self, name: str, strength: float) -> Move:
         """The direction called `name` at a strength, with the locks applied."""
@@ -154,7 +155,7 @@ class Session:
 
     def _came(self, name: str, locks: tuple[str, ...] | None = None) -> Move | None:
         """A slider that came with a recipe, as it moved last; with `locks`, while these were locked."""
-        states = [*reversed(self.history.trail()), *(step.state for step in self.history.steps)]
+        states = [*reversed(self.history.trail()), *(step.state for step in self.history.steps.values())]
         kept = (state.moves for state in states if locks is None or state.locks == locks)
         return next((move for moves in kept for move in moves if move.name == name), None)
 
@@ -162,11 +163,11 @@ class Session:
         """A direction less what is locked, at a strength; made once for each set of locks."""
         made = self._known(direction, locks)
         if made is None:
-            made = self.renderer.locked(direction, locks)
+            made = move_of(self.renderer.locked(direction, locks), 0.0)
             self._locked[direction.name, locks] = direction, made
-        return move_of(made, strength)
+        return replace(made, strength=strength)
 
-    def _known(self, direction: Direction, locks: tuple[str, ...]) -> Direction | None:
+    def _known(self, direction: Direction, locks: tuple[str, ...]) -> Move | None:
         """What was made of a direction before; another may have had its name, one of a file or of another seed."""
         found = self._locked.get((direction.name, locks))
         if found is None:

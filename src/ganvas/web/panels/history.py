@@ -8,7 +8,7 @@ from ganvas.web.page import Page, image_url, picture
 from ganvas.web.state import State
 
 SHOWN = 60
-"""Newest steps that are listed; undo and redo reach all."""
+"""Newest steps that are listed; undo and redo reach all that are kept."""
 
 
 def build(page: Page) -> None:
@@ -66,7 +66,7 @@ def build(page: Page) -> None:
 
     async def show() -> None:
         history = session.history
-        wanted = history.steps[-SHOWN:]
+        wanted = list(history.steps.values())[-SHOWN:]
         missing = [step for step in wanted if step.number not in page.thumbs]
         images = await page.aside(session.renderer.thumbs, [step.state for step in missing], AROUND)
         if session.history is not history:  # of a newer snapshot, whose steps have the same numbers
@@ -79,6 +79,8 @@ def build(page: Page) -> None:
         tree.clear()
         with tree:
             for step in reversed(wanted):
+                if step.number not in history.steps:  # let go meanwhile
+                    continue
                 with ui.element("button").classes("step").props("type=button") as row:
                     if step.number == history.current:
                         row.classes("here")
