@@ -10,8 +10,7 @@ In Python an `import mine` does the same.
 
 import sys
 from contextlib import redirect_stdout
-from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from ganvas.errors import GanvasError
 
@@ -24,7 +23,7 @@ def load_extensions() -> list[str]:
 
     Raises `GanvasError` that names the package when one of them fails. What they print goes to stderr: stdout is for results.
     """
-    found = _declared(tuple(sys.path))
+    found = entry_points(group=GROUP)
     for each in found:
         if each in _done:
             continue
@@ -40,9 +39,3 @@ def load_extensions() -> list[str]:
             ) from error
         _done.add(each)
     return [each.name for each in found]
-
-
-@cache
-def _declared(_path: tuple[str, ...]) -> EntryPoints:
-    """The entry points of the packages on this path; a file of each is read, hundreds for a command in a full environment."""
-    return entry_points(group=GROUP)

@@ -261,6 +261,28 @@ def test_zip_bomb_is_refused(tmp_path: Path) -> None:
         load_dataset(str(archive))
 
 
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_pixels_of_all_pictures_have_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Twenty pictures of one colour, of 64 megapixels each, are 4 kB in a .zip and took 40 seconds; 100 kB took hours."""
+    members = {f"{i}.png": png((100, 100), "L", 100) for i in range(3)}
+    members["broken.png"] = png((100, 100), "L", 100)[:-30]
+    where = tmp_path / "a.zip"
+    if kind == "zip":
+        pack(where, members)
+    else:
+        where = tmp_path / "a"
+        where.mkdir()
+        for name, content in members.items():
+            (where / name).write_bytes(content)
+    monkeypatch.setattr(folder, "MOST_UNFOLDED", 20_000)
+    assert len(load_dataset(str(where))) == 3, "few pixels for each byte"
+    monkeypatch.setattr(folder, "EACH_BYTE", 10)
+    with pytest.raises(GanvasError, match=r"refused as a decompression bomb: its [0-9,]+ bytes unfold to"):
+        load_dataset(str(where))
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_members_that_zipfile_unfolds_at_once_are_refused(tmp_path: Path, method: int) -> None:
     """12 kB that said 1,000 bytes were unfolded to 7 GB and more before they were cut to these."""

@@ -516,6 +516,14 @@ def test_a_run_says_from_where_it_names_its_data(
     with pytest.raises(GanvasError, match=r"No data at 'other\.npy'") as error:
         ganvas.train("other.npy", resume=run.path, kimg=0.128, quiet=True)
     assert "begun" not in str(error.value), "these were named here"
+    config = io.read_json(run.config_path)
+    for said in ("x" * 5000, f"{tmp_path}/begun\n\n"):
+        forged = {**config, "data": {**config["data"], "named_from": said}}
+        io.write_json(run.config_path, forged)
+        with pytest.raises(GanvasError, match=r"No data at 'own\.npy'") as error:
+            ganvas.train(resume=run.path, kimg=0.128, quiet=True)
+        assert said not in str(error.value), "of a run from somebody else"
+    io.write_json(run.config_path, config)
     monkeypatch.chdir(tmp_path / "begun")
     assert ganvas.train(resume=run.path, kimg=0.128, quiet=True, report=False).kimg == 0.128
 

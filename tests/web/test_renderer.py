@@ -1,6 +1,7 @@
 """A state in, the right pixels out: judged by the model's own samples and by the formulas of the edits."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +117,20 @@ def test_thumbnails_of_several_classes_are_drawn_in_one_batch(
     monkeypatch.setattr(Renderer, "pictures", counted)
     assert (small.together(states).int() - apart.int()).abs().max() <= 1
     assert drawn == [4]
+
+
+def test_of_a_file_of_many_directions_the_first_have_sliders(
+    fashion: Renderer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """8,000 in a file of 5 MB made a page of 10 MB for everybody who opened one."""
+    first = fashion.directions("random")[0]
+    save(
+        tmp_path / "many.safetensors",
+        [replace(first, name=f"{i:03}", vector=first.vector.clone()) for i in range(60)],
+    )
+    found = fashion.load(tmp_path / "many.safetensors")
+    assert [each.name for each in found] == [f"{i:03}" for i in range(50)]
+    assert "60 directions in many.safetensors: the first 50 have sliders" in caplog.text
 
 
 def test_at_most_ten_directions_found_once_and_kept(fashion: Renderer) -> None:

@@ -45,6 +45,8 @@ MOST_READS, EACH_READ = 2**20, 64
 two bytes as an object of 150, and reads white space byte by byte; files that people have take a hundredth of that."""
 BY_PYTHON = ("PPM", "BMP", "DIB")
 """Formats of which some are decoded in Python, number by number."""
+CODECS, MOST_BY_PYTHON = ("bmp_rle", "ppm", "ppm_plain"), 2**24
+"""Which decoders do so, and of how many pixels: a second takes them one to three millions, and few bytes may say many."""
 MOST_EXIF_BYTES = 2**20
 """16 parts of a JPEG: of others Pillow unpacks every number of an entry before it looks at the first."""
 WHOLE = (1, 2, 7)
@@ -169,6 +171,11 @@ def _loaded(
         raise ValueError(f"{picture.width} x {picture.height} px is more than {most:g} megapixels{raised}")
     if tile > most * 1e6:
         raise ValueError(f"a tile of {tile:,} px is more than {most:g} megapixels")
+    if whole > MOST_BY_PYTHON and any(tile[0] in CODECS for tile in getattr(picture, "tile", ())):
+        raise ValueError(
+            f"{picture.width} x {picture.height} px in a form that takes minutes to read, of which {MOST_BY_PYTHON / 1e6:.0f} "
+            "megapixels are taken; save it as PNG"
+        )
     if picture.mode not in MODES and not picture.mode.startswith("I;16"):
         raise ValueError(f"its colours are {picture.mode}, which is not read; save it as RGB")
     if picture.format in ("JPEG", "MPO") and _scans(content) > MOST_SCANS:

@@ -45,6 +45,9 @@ BLOCK, BYTES = 256, 2**28
 PIXELS = 2**27
 """That are decoded side by side, as many as two of the largest pictures have: of each there are several copies for a moment,
 0.9 GB in all. With half of that ten photos of 12 megapixels would be five on any number of cores."""
+MOST_UNFOLDED, EACH_BYTE = 2**32, 2**12
+"""Pixels of all pictures together, and for each byte that they take on the disk: those of one colour have a thousand, and in
+a .zip a million, which takes hours to look at."""
 SOME = 32
 """Pictures that a thread brings to their size in a row."""
 
@@ -124,6 +127,10 @@ class FolderItems:
             self.zip, self.process = zipfile.ZipFile(self.path), os.getpid()
         with self.zip.open(name) as member:  # with a length: a member that lies about its own is not unfolded
             return member.read(self.zip.getinfo(name).file_size)
+
+    def bytes_of_all(self) -> int:
+        """That they take on the disk."""
+        return sum(map(self.size_of, self.names)) if self.path.is_dir() else self.path.stat().st_size
 
     def size_of(self, name: str) -> int:
         """Bytes of a file of a folder; 0 of one that cannot be looked at, or is not read."""
@@ -282,16 +289,27 @@ def _look_at_all(reader: FolderItems) -> tuple[dict[str, Facts], list[str], byte
 
 
 def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
-    room = Room(PIXELS)
+    room, unfolded = Room(PIXELS), 0
+
+    def count(pixels: int) -> None:
+        nonlocal unfolded
+        unfolded += pixels
+        if unfolded > MOST_UNFOLDED and unfolded > EACH_BYTE * (size := reader.bytes_of_all()):
+            raise GanvasError(
+                f"{show(str(reader.path))} is refused as a decompression bomb: its {size:,} bytes unfold to more than "
+                f"{unfolded / 1e9:,.1f} gigapixels. Pictures may have {MOST_UNFOLDED / 1e9:.1f} in all, and beyond that "
+                f"{EACH_BYTE:,} for each byte."
+            )
 
     def one(name: str) -> tuple[str, bytes, Facts | str]:
         content = b""
         try:
             content = reader.read(name)
             picture = opened(content)
+            count(pixels_of(picture))
             with room.taken(pixels_of(picture)):
                 return name, content, look(content, picture)
-        except GanvasError:  # a limit in the environment that is no number
+        except GanvasError:  # of all together, or a limit in the environment that is no number
             raise
         except Exception as error:  # Pillow raises many kinds for broken files
             return name, content, why(error)

@@ -57,6 +57,8 @@ OF_DATA = ("resolution", "resize", "mirror", "balance", "height", "alpha", *OF_S
 """What one asks of the data: options, and fields of their config."""
 LONGEST_NAME = 200
 """Bytes of the name of a run, whose folder's may have 255 with its number."""
+LONGEST_PATH = 4096
+"""Letters of a folder that the file of a run may name."""
 
 
 @torch.inference_mode(False)
@@ -308,8 +310,9 @@ def _resumed(
         dataset = load_dataset(source)
     except GanvasError as error:
         begun = about.get("named_from")
+        told = isinstance(begun, str) and 0 < len(begun) <= LONGEST_PATH and begun.isprintable()
         here = all(os.path.isabs(each) or os.path.exists(each) for each in own)
-        if not unsaid or not isinstance(begun, str) or begun in ("", _here()) or here:
+        if not (unsaid and told) or begun == _here() or here:
             raise
         raise GanvasError(
             f"{error} The run names its data from {begun}, where it was started. Type there: "

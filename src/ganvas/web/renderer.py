@@ -1,6 +1,7 @@
 """A state in, pixels and numbers out. Knows models, spaces and ratios, and nothing of the web."""
 
 import copy
+import logging
 import math
 import threading
 import time
@@ -62,8 +63,10 @@ from ganvas.web.pace import (
 )
 from ganvas.web.plotted import plotted
 from ganvas.web.quality import FEW, Gauge, Quality, Real, shrunk
+from ganvas.web.state import MOST as MOST_OF_RECIPE
 from ganvas.web.state import Mix, Move, State, pack, unpack
 
+LOG = logging.getLogger("ganvas")
 SLIDERS = 10
 """Directions at a time: more of them make the task harder (Dang et al. 2022, "GANSlider")."""
 STRENGTHS = (-3.0, -1.5, 0.0, 1.5, 3.0)
@@ -600,8 +603,19 @@ class Renderer:
             return self._found[key]
 
     def load(self, path: Path) -> list[Direction]:
-        """The directions of a file. Raises `GanvasError` for those of another model, or of another space than the sliders'."""
+        """The first directions of a file, as many as a recipe may move.
+
+        Raises `GanvasError` for those of another model, or of another space than the sliders'.
+        """
         found = load_directions(path, self.model)
+        if len(found) > MOST_OF_RECIPE["moves"]:
+            LOG.warning(
+                "%d directions in %s: the first %d have sliders",
+                len(found),
+                path.name,
+                MOST_OF_RECIPE["moves"],
+            )
+            found = found[: MOST_OF_RECIPE["moves"]]
         for each in found:
             if each.space != self.space.name:
                 raise GanvasError(
