@@ -669,10 +669,12 @@ def check_schema(schema: Schema) -> None:
     columns, static, frames = schema.columns, schema.static, schema.frames
     every = (*columns, *static)
     own = {column.name: column for column in columns if not column.same_as}
-    check_names(
-        [word for c in every for word in (c.name, *c.categories, *c.above, c.same_as)],
-        "series: the names of columns and categories",
-    )
+    words = [word for c in every for word in (c.name, *c.categories, *c.above, c.same_as)]
+    check_names(words, "series: the names of columns and categories")
+    if odd := next((word for word in words if word.encode(errors="replace").decode() != word), None):
+        raise GanvasError(
+            f"series: the name {ascii(odd)[:100]} has half a character, which no file can hold. Rename it."
+        )
     numbers = [edge for frame in frames for edge in (frame.low, frame.high)]
     numbers += [edge for c in every for edge in (c.low, c.high)]
     for fits, what in (

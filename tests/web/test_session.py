@@ -137,6 +137,19 @@ def test_steps_of_a_slider_share_its_numbers(fashion: Renderer) -> None:
     assert len({id(move.vector) for move in held}) == 1
 
 
+def test_directions_of_other_locks_have_an_end(fashion: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same attributes in any order are another lock, of which each slider had numbers of its own, as long as a page stays."""
+    monkeypatch.setattr("ganvas.web.session.MOST_MADE", 30)
+    monkeypatch.setattr(Renderer, "locked", lambda self, direction, locks: direction)
+    session = Session(fashion)
+    session.choose("random", session.renderer.directions("random"))
+    for number in range(20):
+        session.commit("locked", session.lock([f"{number}"]))
+        session.prepare()
+        assert len(session._locked) <= 30 + len(session.tray)
+        assert all(session.is_prepared(name) for name in session.tray)
+
+
 def test_marks_go_round_and_few_are_refused(fashion: Renderer) -> None:
     session = Session(fashion)
     assert session.mark(1, 5) is True

@@ -25,6 +25,8 @@ from ganvas.web.state import (
 )
 
 MARKS_WANTED = 50
+MOST_MADE = 256
+"""Directions, by what is locked, that are kept: of more those alone that are less what is locked now."""
 SHEET = 50
 """Samples on the sheet that is marked."""
 
@@ -163,6 +165,8 @@ class Session:
         """A direction less what is locked, at a strength; made once for each set of locks."""
         made = self._known(direction, locks)
         if made is None:
+            if len(self._locked) >= MOST_MADE:
+                self._locked = {key: made for key, made in list(self._locked.items()) if key[1] == locks}
             made = move_of(self.renderer.locked(direction, locks), 0.0)
             self._locked[direction.name, locks] = direction, made
         return replace(made, strength=strength)
