@@ -96,6 +96,27 @@ def test_a_folder_is_put_back_when_its_successor_does_not_come(
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_an_older_folder_is_not_put_back_for_one_that_another_process_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood in the way of the other's, which then ended in an error and took the finished one with it."""
+    target, theirs, real = tmp_path / "hub", tmp_path / "theirs", io._flush
+    target.mkdir()
+    (target / "x").write_bytes(b"old")
+
+    def flush(folder: Path) -> None:
+        real(folder)
+        if folder == tmp_path and (target / "x").read_bytes() == b"new":
+            target.rename(theirs)
+
+    monkeypatch.setattr(io, "_flush", flush)
+    with io.atomic_folder(target) as temporary:
+        temporary.mkdir()
+        (temporary / "x").write_bytes(b"new")
+    assert list(tmp_path.iterdir()) == [theirs]
+    assert (theirs / "x").read_bytes() == b"new"
+
+
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     with io.atomic(tmp_path / "folder") as temporary:
         temporary.mkdir()

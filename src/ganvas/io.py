@@ -127,20 +127,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Like `atomic` for a folder that may exist: a reader finds the old one, the new one, or for an instant none."""
     old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     new = old.with_suffix(".new.tmp")
+    done = False
     try:
         with atomic(new, path) as temporary:
             yield temporary
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError):
             os.replace(path, old)
         os.replace(new, path)
+        done = True
         _flush(path.parent)
     except OSError as error:
         raise explain_os_error(error, f"writing {path.name}") from error
     finally:
-        if not path.exists():  # an error, or a signal, came between the two
+        # An error, or a signal, came between the two. What stands there by now is another process's, and stays.
+        if not done:
             with contextlib.suppress(OSError):
                 os.replace(old, path)
-        for leftover in (old, new) if path.exists() else (new,):
+        for leftover in (old, new) if done or path.exists() else (new,):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

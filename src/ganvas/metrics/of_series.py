@@ -111,8 +111,12 @@ def figures(
         if len(each) < LEAST:
             raise GanvasError(
                 f"There are {len(each)} {what} to measure, and it takes {LEAST}: windows that reach over an edge "
-                "between stretches of time do not count. Hold out a larger share, --set data.holdout=0.3, or "
-                "train with a shorter --window."
+                "between stretches of time do not count. "
+                + (
+                    "Give more of them."
+                    if each is fake
+                    else "Hold out a larger share, --set data.holdout=0.3, or train with a shorter --window."
+                )
             )
     scores = sequences.measure_legacy if legacy else sequences.measure
     found = scores(fake, known, unseen, seed=seed)
