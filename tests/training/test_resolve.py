@@ -232,7 +232,7 @@ def test_the_run_folder_carries_the_label(pictures: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"seed": 2**60}, "config.training.seed is 1152921504606846976"),
+        ({"seed": 2**60}, "training.seed is 1152921504606846976"),
         ({"gamma": 1e17}, "penalties.*weight is 1e"),
         ({"kimg": 1e17}, "config.training.kimg is 1e"),
         ({"settings": {"network.latent_dim": 70_000}}, "config.network.latent_dim is 70000"),
