@@ -436,7 +436,7 @@ def literal(text: str) -> str:
 
 @contextmanager
 def _without_tex(figure: "Figure") -> Iterator[None]:
-    """Lay out and draw without LaTeX: a matplotlibrc, which may lie in the current folder, asks for it by `text.usetex`.
+    """Lay out and draw without LaTeX: somebody's matplotlibrc may ask for it by `text.usetex`.
 
     It is a program that may not be there, reads files, and takes names of classes for its own language.
     """

@@ -82,6 +82,19 @@ def test_a_backend_that_matplotlib_does_not_know_ends_nothing(tmp_path: Path) ->
     subprocess.run([sys.executable, "-c", command], env=environment, cwd=tmp_path, check=True, timeout=120)
 
 
+def test_settings_of_plots_are_not_read_in_the_current_folder(tmp_path: Path) -> None:
+    """Of data from anybody: 78 bytes of dashes made plots that never ended, and some bytes a traceback."""
+    (tmp_path / "matplotlibrc").write_bytes(b"font.size: 99\n\xff: 1\n")
+    command = "import sys; from ganvas.cli import main; main(['list', 'terms'])"
+    shown = "import os, matplotlib; print(matplotlib.rcParams['font.size'], os.getcwd())"
+    environment = {**os.environ, "MATPLOTLIBRC": "", "MPLCONFIGDIR": str(tmp_path / "own")}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{command}; {shown}"], env=environment, cwd=tmp_path, check=True, timeout=120,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == f"10.0 {tmp_path}"
+
+
 def test_a_terminal_of_no_columns_is_one_that_does_not_say(
     trained: Result, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,9 +3,11 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import chdir
 from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 from shutil import get_terminal_size
 from typing import NamedTuple
 
@@ -154,6 +156,21 @@ NARROWEST = 10
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
+def _settle() -> None:
+    """Keep from libraries what they would find around a command, and get stuck at, or believe of a stranger."""
+    if os.environ.get("COLUMNS") == "0":  # as some terminals say: in no columns rich prints nothing
+        del os.environ["COLUMNS"]
+    if get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
+    # Of windows, which no command opens: matplotlib cannot be imported where it does not know the name.
+    os.environ.pop("MPLBACKEND", None)
+    if "matplotlib" not in sys.modules and os.path.exists("matplotlibrc"):
+        # It would take its settings from there, of a folder that may come from anybody: dashes without an end, and older
+        # versions evaluate some. Only now, as other threads would be in another folder, too.
+        with chdir(Path(__file__).parent):
+            import_module("matplotlib")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns one of `EXIT_CODES`."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
@@ -165,12 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    if os.environ.get("COLUMNS") == "0":  # as some terminals say: in no columns rich prints nothing
-        del os.environ["COLUMNS"]
-    if get_terminal_size().columns < NARROWEST:
-        os.environ["COLUMNS"] = str(NARROWEST)
-    # Of windows, which no command opens: matplotlib cannot be imported where it does not know the name.
-    os.environ.pop("MPLBACKEND", None)
+    _settle()
     name = argv[0] if argv and argv[0] in COMMANDS else ""
     asks_for_help = bool({"-h", "--help"} & set(argv))
     if name and several_processes() and not COMMANDS[name].spread and not asks_for_help:
