@@ -96,6 +96,16 @@ def test_a_folder_is_put_back_when_its_successor_does_not_come(
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_folder_may_have_the_longest_name_that_there_is(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 255)
+    for word in (b"one", b"two"):
+        with io.atomic_folder(target) as temporary:
+            temporary.mkdir()
+            (temporary / "x").write_bytes(word)
+    assert list(tmp_path.iterdir()) == [target]
+    assert (target / "x").read_bytes() == b"two"
+
+
 def test_an_older_folder_is_not_put_back_for_one_that_another_process_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

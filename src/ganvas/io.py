@@ -47,12 +47,17 @@ DEEPEST = 32
 """Lists and objects within each other; the deepest of ganvas' own (a recipe's) is 7."""
 MOST_VALUES = 1_000_000
 """Values in one document: small ones take far more memory than their text."""
-LONGEST_NAME = 240
+LONGEST_NAME = 230
 """Bytes of the name of a file that its temporary one repeats: a file system takes 255."""
 _LARGEST = 2**64
 # Permissions of a new file. The umask is read by setting it, which is done here, before there are threads.
 os.umask(_UMASK := os.umask(0o077))
 _USUAL_MODE = 0o666 & ~_UMASK
+
+
+def _beside(path: Path) -> Path:
+    name = os.fsencode(path.name)[:LONGEST_NAME].decode(errors="ignore")
+    return path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
 
 
 @contextlib.contextmanager
@@ -62,8 +67,7 @@ def atomic(path: Path, said: Path | None = None) -> Iterator[Path]:
     Works for a file, and for a folder that does not exist yet. Files get the permissions that the user's umask gives to any
     other new one: safetensors' own are readable by nobody else.
     """
-    name = os.fsencode(path.name)[:LONGEST_NAME].decode(errors="ignore")
-    temporary = path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -125,7 +129,7 @@ def writable(folder: Path) -> bool:
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Like `atomic` for a folder that may exist: a reader finds the old one, the new one, or for an instant none."""
-    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    old = _beside(path)
     new = old.with_suffix(".new.tmp")
     done = False
     try:
