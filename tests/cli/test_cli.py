@@ -95,6 +95,21 @@ def test_settings_of_plots_are_not_read_in_the_current_folder(tmp_path: Path) ->
     assert done.stdout.splitlines()[-1] == f"10.0 {tmp_path}"
 
 
+def test_what_pages_are_built_with_reads_nothing_in_the_current_folder(tmp_path: Path) -> None:
+    """Of data from anybody: a pipe of that name was waited for, and whatever stood there was loaded."""
+    kept = tmp_path / ".nicegui" / "storage-general.json"
+    kept.parent.mkdir()
+    kept.write_text('{"left": "by a stranger"}')
+    command = "from ganvas.cli import main; main(['list', 'terms'])"
+    shown = "from nicegui import app; print(dict(app.storage.general))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NICEGUI")}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{command}; {shown}"], env=environment, cwd=tmp_path, check=True, timeout=120,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "{}"
+
+
 def test_a_terminal_of_no_columns_is_one_that_does_not_say(
     trained: Result, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
