@@ -316,8 +316,8 @@ def test_nothing_is_recommended_where_the_error_is_not_known(tmp_path: Path) -> 
     assert all(math.isnan(row.errors["frechet"]) for row in found.rows)
     assert "±" not in found.cells()[1][0][2]
     ratio.spec = {}
-    save(tmp_path, found, ratio, {})
     kept = described(found, ratio, {})
+    save(tmp_path, ratio, kept)
     assert kept["rows"][0]["errors"]["frechet"] is None
     assert kept["after"]["errors"]["frechet"] > 0
 

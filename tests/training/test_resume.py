@@ -401,27 +401,41 @@ def test_nothing_collapsed_is_left_after_a_rollback(
     assert measured == measures
 
 
-def test_a_kill_in_a_rollback_leaves_nothing_collapsed(
-    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The state was from before the collapse, and the newest snapshot, which the run's model is, stayed that of the collapse."""
+def killed_going_back(
+    tiny_train: Train,
+    tmp_path: Path,
+    where: tuple[type, str],
+    collapsed: float,
+    suspicious: float,
+    monitor_kimg: float,
+) -> tuple[Path, float]:
+    """The folder of a run that was killed in a method while it went back from a collapse, and the kimg of its state."""
 
-    def killed(self: Run, kimg: float) -> None:
+    def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
         found = [verdicts.Verdict("mode collapse", "problem", "made up.", "")]
-        return found if records and records[-1]["kimg"] > 2.2 else []
+        return found if records and records[-1]["kimg"] > collapsed else []
 
-    settings = {"training.monitor_kimg": 0.512, "training.snapshot_kimg": 1.024, "training.log_kimg": 0.512}
-    with monkeypatch.context() as patch:
+    settings = {
+        "training.monitor_kimg": monitor_kimg, "training.snapshot_kimg": 2 * monitor_kimg, "training.log_kimg": monitor_kimg,
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verdicts, "of", collapse)
-        patch.setattr(verdicts, "suspicious", lambda records: records and records[-1]["kimg"] > 1.9)
-        patch.setattr(Run, "remove_beyond", killed)
+        patch.setattr(verdicts, "suspicious", lambda records: records and records[-1]["kimg"] > suspicious)
+        patch.setattr(*where, killed)
         with pytest.raises(KeyboardInterrupt):
             tiny_train(kimg=9.0, on_collapse="rollback", settings=settings)
     (path,) = (tmp_path / "runs").iterdir()
-    back = io.read_header(Run(path).state_path)["images"] / 1000
+    return path, io.read_header(Run(path).state_path)["images"] / 1000
+
+
+def test_a_kill_in_a_rollback_leaves_nothing_collapsed(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The state was from before the collapse, and the newest snapshot, which the run's model is, stayed that of the collapse."""
+    path, back = killed_going_back(tiny_train, tmp_path, (Run, "remove_beyond"), 2.2, 1.9, 0.512)
     assert ganvas.load(path).info.kimg > back  # type: ignore[operator]
     stop_at(monkeypatch, round(back / 0.032) + 2, signal.SIGTERM)
     half = ganvas.train(resume=path, quiet=True, report=False)
@@ -470,23 +484,7 @@ def test_a_kill_in_a_rollback_leaves_the_snapshot_that_was_gone_back_to(
     tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """That of the collapse, of the same whole kimg, had replaced it: an older one stayed the run's until it saved again."""
-
-    def killed(self: Loop) -> None:
-        raise KeyboardInterrupt
-
-    def collapse(records: list[io.Json]) -> list[verdicts.Verdict]:
-        found = [verdicts.Verdict("mode collapse", "problem", "made up.", "")]
-        return found if records and records[-1]["kimg"] > 1.5 else []
-
-    settings = {"training.monitor_kimg": 0.128, "training.snapshot_kimg": 0.256, "training.log_kimg": 0.128}
-    with monkeypatch.context() as patch:
-        patch.setattr(verdicts, "of", collapse)
-        patch.setattr(verdicts, "suspicious", lambda records: records and records[-1]["kimg"] > 1.2)
-        patch.setattr(Loop, "_write_missing", killed)
-        with pytest.raises(KeyboardInterrupt):
-            tiny_train(kimg=9.0, on_collapse="rollback", settings=settings)
-    (path,) = (tmp_path / "runs").iterdir()
-    back = io.read_header(Run(path).state_path)["images"] / 1000
+    path, back = killed_going_back(tiny_train, tmp_path, (Loop, "_write_missing"), 1.5, 1.2, 0.128)
     assert ganvas.load(path).info.kimg < back  # type: ignore[operator]
     kept: list[float | None] = []
     step = GanMethod.step

@@ -78,7 +78,10 @@ def run(
         document["snapshot"] = snapshots[-1].name
     with ExitStack() as last:
         # Whatever cannot be written of them: they may have taken hours.
-        last.callback(*((_shared.answer, document) if json else (_show, found)))
+        if json:
+            last.callback(_shared.answer, document)
+        else:
+            last.callback(_show, found)
         _keep(kept, places, shown, document)
     if out is not None and shown is None:
         _shared.say("note: there are pairs to show of pictures alone, so --out was not written.", beside=True)

@@ -75,14 +75,15 @@ def run(
     ]
     for title, samples in zip(titles, found.samples, strict=True):
         drawn.append(pictures.png(pictures.draw(samples, "" if plain else title)))
+    document = described(found, improved.ratio, about)
     with ExitStack() as last:
         # Whatever cannot be written of it: it may have taken hours.
         if json:
-            last.callback(_shared.answer, {**described(found, improved.ratio, about), "folder": str(shown)})
+            last.callback(_shared.answer, {**document, "folder": str(shown)})
         else:
             last.callback(_show, improved)
         # One right after the other: of two commands at once all shall be those of the last.
-        save(folder, found, improved.ratio, about)
+        save(folder, improved.ratio, document)
         for path, picture in zip(files, drawn, strict=True):
             io.write_bytes(path, picture)
     if json:

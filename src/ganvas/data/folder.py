@@ -306,8 +306,9 @@ def _looked(reader: FolderItems) -> Iterator[tuple[str, bytes, Facts | str]]:
         try:
             content = reader.read(name)
             picture = opened(content)
-            count(pixels_of(picture))
-            with room.taken(pixels_of(picture)):
+            pixels = pixels_of(picture)
+            count(pixels)
+            with room.taken(pixels):
                 return name, content, look(content, picture)
         except GanvasError:  # of all together, or a limit in the environment that is no number
             raise

@@ -27,7 +27,7 @@ from ganvas.errors import GanvasError
 from ganvas.metrics import published
 from ganvas.metrics.frechet import frechet as frechet_of_features
 from ganvas.metrics.manifold import at_a_time, nearest_distances
-from ganvas.metrics.resample import pick
+from ganvas.metrics.resample import pick, spread_of_groups
 from ganvas.metrics.wide import Convolved, Ridge
 from ganvas.processes import Floats, Wholes, as_series
 from ganvas.series import STILL, deviations
@@ -708,16 +708,11 @@ def _copies(fake: Sample, train: Sample, held_out: Sample) -> Copies:
     near = float((ours < np.quantile(theirs, CLOSE)).mean())
     # Of the chance that one of the fakes lies nearer: by the groups of both, where each drawn series is one of its own.
     by_fake, by_held = _shares_above(ours, theirs), 1 - _shares_above(theirs, ours)
-    error = _variance(by_fake, fake.groups) + _variance(by_held, held_out.groups)
+    error = sum(
+        spread_of_groups(shares - shares.mean(), torch.from_numpy(groups)) / len(shares) ** 2
+        for shares, groups in ((by_fake, fake.groups), (by_held, held_out.groups))
+    )
     return Copies(near, float(by_fake.mean()), float(error**0.5))
-
-
-def _variance(shares: Floats, groups: Wholes) -> float:
-    """Of the mean of shares that are independent between groups alone."""
-    _, owner, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    sums = np.bincount(owner.reshape(-1), shares - shares.mean())
-    clusters = len(sizes)
-    return float((sums**2).sum() / len(shares) ** 2 * clusters / (clusters - 1)) if clusters > 1 else np.inf
 
 
 def _shares_above(x: Floats, y: Floats) -> Floats:

@@ -354,7 +354,7 @@ def described(found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> 
     }  # fmt: skip
 
 
-def save(folder: Path, found: Improvement, ratio: LogRatio, about: Mapping[str, Any]) -> None:
-    """Write improve.json and ratio.safetensors, which `ganvas sample --best` reads."""
+def save(folder: Path, ratio: LogRatio, document: io.Json) -> None:
+    """Write improve.json, what is `described`, and ratio.safetensors, which `ganvas sample --best` reads."""
     ratio.save(folder / "ratio.safetensors")
-    io.write_json(folder / "improve.json", described(found, ratio, about))
+    io.write_json(folder / "improve.json", document)

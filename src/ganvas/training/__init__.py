@@ -299,8 +299,8 @@ def _resumed(
     asked_of_data = {key: given.pop(key) for key in OF_DATA if key in given}
     had = {key: getattr(config.data, key) for key in OF_DATA}
     own = (config.data.source, *config.data.also)
-    unsaid = data is None or _is_empty(data)
-    source = data_config(own if data is None or unsaid else data, **(had | asked_of_data))
+    named = own if data is None or _is_empty(data) else data
+    source = data_config(named, **(had | asked_of_data))
     kept = ("holdout", "fold", "select", "white")
     source = replace(source, **{name: getattr(config.data, name) for name in kept})
     about = run.info.get("data", {})
@@ -312,7 +312,7 @@ def _resumed(
         begun = about.get("named_from")
         told = isinstance(begun, str) and 0 < len(begun) <= LONGEST_PATH and begun.isprintable()
         here = all(os.path.isabs(each) or os.path.exists(each) for each in own)
-        if not (unsaid and told) or begun == _here() or here:
+        if named is not own or not told or begun == _here() or here:
             raise
         raise GanvasError(
             f"{error} The run names its data from {begun}, where it was started. Type there: "

@@ -608,14 +608,10 @@ class Renderer:
         Raises `GanvasError` for those of another model, or of another space than the sliders'.
         """
         found = load_directions(path, self.model)
-        if len(found) > MOST_OF_RECIPE["moves"]:
-            LOG.warning(
-                "%d directions in %s: the first %d have sliders",
-                len(found),
-                path.name,
-                MOST_OF_RECIPE["moves"],
-            )
-            found = found[: MOST_OF_RECIPE["moves"]]
+        most = MOST_OF_RECIPE["moves"]
+        if len(found) > most:
+            LOG.warning("%d directions in %s: the first %d have sliders", len(found), path.name, most)
+        found = found[:most]
         for each in found:
             if each.space != self.space.name:
                 raise GanvasError(

@@ -26,7 +26,7 @@ from ganvas.web.state import (
 
 MARKS_WANTED = 50
 MOST_MADE = 256
-"""Directions, by what is locked, that are kept: of more those alone that are less what is locked now."""
+"""Directions, by what is locked, that are kept: of more those alone that have a slider and are less what is locked now."""
 SHEET = 50
 """Samples on the sheet that is marked."""
 
@@ -138,7 +138,6 @@ class Session:
         for move in self.state.moves:  # what moves the picture is never out of reach
             tray.setdefault(move.name, self.tray.get(move.name))
         self.tray = tray
-        self._locked = {key: made for key, made in list(self._locked.items()) if key[0] in tray}
 
     def move(self, name: str, strength: float) -> Move:
         """The direction called `name` at a strength, with the locks applied."""
@@ -166,7 +165,8 @@ class Session:
         made = self._known(direction, locks)
         if made is None:
             if len(self._locked) >= MOST_MADE:
-                self._locked = {key: made for key, made in list(self._locked.items()) if key[1] == locks}
+                held = list(self._locked.items())
+                self._locked = {key: made for key, made in held if key[1] == locks and key[0] in self.tray}
             made = move_of(self.renderer.locked(direction, locks), 0.0)
             self._locked[direction.name, locks] = direction, made
         return replace(made, strength=strength)
