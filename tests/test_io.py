@@ -240,6 +240,21 @@ class _Bomb:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.parametrize("way", ["written over", "cut"])
+def test_what_was_read_is_not_the_file(way: str, tmp_path: Path) -> None:
+    """A file that is copied over stays the same file: an open model became the other one, or the process ended by SIGBUS."""
+    path = tmp_path / "a.safetensors"
+    wanted = torch.arange(4096.0)
+    io.save_tensors(path, {"a": wanted}, {})
+    found = io.load_tensors(path)[0]["a"]
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        if way == "cut":
+            file.truncate(0)
+        file.write(content[: -4 * len(wanted)] + bytes(4 * len(wanted)))
+    assert torch.equal(found, wanted)
+
+
 def test_a_pickle_bomb_does_not_run(tmp_path: Path) -> None:
     target = tmp_path / "bomb.safetensors"
     target.write_bytes(pickle.dumps(_Bomb(tmp_path / "boom")))

@@ -363,7 +363,7 @@ def is_own(path: Path) -> bool:
 
 
 def load_foreign(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors file that somebody else wrote."""
+    """All tensors of a .safetensors file that somebody else wrote: its very bytes, to be copied where they are kept."""
     return _read(path, with_tensors=True)[1]
 
 
@@ -421,7 +421,11 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, str], dict[str, Ten
 
 
 def _open(path: Path, with_tensors: bool = False) -> tuple[Json, dict[str, Tensor]]:
-    metadata, tensors = _read(path, with_tensors)
+    metadata, mapped = _read(path, with_tensors)
+    # Copies: the library's are the bytes of the file, so that whoever copies another over it would change what is held here, an
+    # open model, and whoever cuts it would end the process. What is verified is what is held.
+    tensors = {name: each.clone() for name, each in mapped.items()}
+    del mapped
     header = parse_json(metadata.get("ganvas", "null"), f"The header of {path}", nan=True)
     if with_tensors and "checksums" in metadata:
         _verify(path, tensors, parse_json(metadata["checksums"], f"The list of checksums of {path}"))
